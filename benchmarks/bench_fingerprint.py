@@ -1,0 +1,274 @@
+"""Fingerprints, measured: what share of copies they name, and of other sounds they name wrongly.
+
+    OMP_NUM_THREADS=1 python benchmarks/bench_fingerprint.py [--quick] [--large] [--write FILE]
+
+Outputs are made by the embedded models from the demo library. The hard negatives are *siblings*:
+outputs of one prompt and the same references that differ in their seed only, one of which is in the
+store while the other is asked for. The easy ones are the library's own stems. Every attack is
+followed by random crops. The threshold is the one that ``trace`` uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import rag_audio
+from rag_audio import midi
+from rag_audio.audio import load, save
+from rag_audio.cli.demo import _lay_out_library
+from rag_audio.database import connect
+from rag_audio.domain import Audio
+from rag_audio.provenance import trace
+from rag_audio.provenance.fingerprint import Fingerprint, find_peaks, make_fingerprint, windows
+from rag_audio.provenance.fingerprint_store import SqlFingerprints
+from rag_audio.resources import data_dir
+from rag_audio.shaping import resample, stretch
+
+PROMPTS = (
+    "slow dusty drums and warm keys",
+    "bright plucked guitar, lively",
+    "calm ambient pad, slow",
+    "deep house bass groove",
+)
+SEEDS = {0.4: 4, 0.15: 2, 0.7: 2}
+"""How many siblings of each prompt, by strength."""
+CHANGED_TRIES = 8
+CROPS_S = (5.0, 3.0)
+HEADING = "## Fingerprint"
+Attack = Callable[[Audio], Audio]
+
+
+def main() -> None:
+    arguments = _arguments()
+    lines: list[str] = []
+
+    def say(line: str = "") -> None:
+        print(line, flush=True)
+        lines.append(line)
+
+    with tempfile.TemporaryDirectory() as folder:
+        work = arguments.work or Path(folder)
+        families = _outputs(work, arguments.quick)
+        store = SqlFingerprints(connect("sqlite://"))
+        kept, asked = [], []
+        for family in families:
+            for i, path in enumerate(family):
+                (kept if i % 2 == 0 else asked).append(load(path))
+        started = time.perf_counter()
+        prints = [make_fingerprint(sound) for sound in kept]
+        made_s = (time.perf_counter() - started) / len(kept)
+        for number, one in enumerate(prints, 1):
+            store.put(number, one)
+        rate = float(np.median([p.hashes.size / p.duration_s for p in prints]))
+        say(
+            f"{len(kept)} outputs kept, {rate:.0f} landmarks a second, {1000 * made_s:.0f} ms each."
+        )
+        _recall(store, kept, Path(folder), arguments, say)
+        _false_positives(store, asked, arguments, say)
+        _scale(kept[0], arguments, say)
+    if arguments.write is not None:
+        _write(arguments.write, lines, arguments.quick)
+
+
+def _recall(
+    store: SqlFingerprints,
+    kept: list[Audio],
+    folder: Path,
+    arguments: argparse.Namespace,
+    say: Callable[..., None],
+) -> None:
+    rng = np.random.default_rng(0)
+    heading = " | ".join(f"crops of {seconds:g} s named" for seconds in CROPS_S)
+    say(f"\n| attack | {heading} | named wrongly | lowest share |")
+    say(f"|---|{'---|' * len(CROPS_S)}---|---|")
+    for name, spoil in _attacks(folder).items():
+        cells, wrong, shares = [], 0, []
+        # Trying all tempos and pitches takes seconds each: fewer of those.
+        changed = name in CHANGED
+        sounds = dict(list(enumerate(kept, 1))[: CHANGED_TRIES if changed else None])
+        for seconds in CROPS_S:
+            named = tries = 0
+            for number, sound in sounds.items():
+                for crop in _crops(sound, seconds, 1 if changed else arguments.crops, rng):
+                    if changed and seconds != CROPS_S[0]:
+                        continue
+                    answer, share = _ask(store, spoil(crop), changed)
+                    named += answer == number
+                    wrong += answer not in (None, number)
+                    tries += 1
+                    if seconds == CROPS_S[0]:
+                        shares.append(share)
+            cells.append(f"{named} of {tries}" if tries else "–")
+        say(f"| {name} | {' | '.join(cells)} | {wrong} | {min(shares):.2f} |")
+
+
+def _false_positives(
+    store: SqlFingerprints,
+    asked: list[Audio],
+    arguments: argparse.Namespace,
+    say: Callable[..., None],
+) -> None:
+    rng = np.random.default_rng(1)
+    scores = sorted(data_dir("demo").rglob("*.mid"))
+    renders = [
+        midi.render(path, duration_s=20.0) for path in scores[: 8 if arguments.quick else 56]
+    ]
+    say("\n| not in the store | crops of 5 s named | highest share | 99th percentile |")
+    say("|---|---|---|---|")
+    for name, sounds, changed in (
+        ("siblings: same references, another seed", asked, False),
+        ("library stems", renders, False),
+        ("library stems, all tempos and pitches tried", renders[:CHANGED_TRIES], True),
+    ):
+        shares, named = [], 0
+        for sound in sounds:
+            for crop in _crops(sound, CROPS_S[0], 1 if changed else arguments.crops, rng):
+                answer, share = _ask(store, crop, changed)
+                named += answer is not None
+                shares.append(share)
+        top = float(np.percentile(shares, 99))
+        say(f"| {name} | {named} of {len(shares)} | {max(shares):.2f} | {top:.2f} |")
+    least = trace.ACCEPTED_LANDMARKS
+    say(f"\nThreshold: {trace.ACCEPTED_SHARE:g} of the landmarks, at least {least} of them.")
+
+
+def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]) -> None:
+    """Time of a question among many outputs, whose landmarks are drawn like real ones."""
+    real = make_fingerprint(sound)
+    rng = np.random.default_rng(2)
+    query = windows(find_peaks(next(iter(_crops(sound, 5.0, 1, rng)))))
+    say("\n| outputs | question, ms | comparing each, ms | ratio |\n|---|---|---|---|")
+    for count in (100, 1000) if not arguments.large else (100, 1000, 10_000):
+        with tempfile.TemporaryDirectory() as folder:
+            store = SqlFingerprints(connect(f"sqlite:///{folder}/prints.db"))
+            store.put(1, real)
+            for number in range(2, count + 1):
+                noise = rng.integers(-40, 40, real.hashes.size) * 64 + rng.integers(-6, 6)
+                other = Fingerprint(np.abs(real.hashes + noise) % 2**19, real.times_ms, 10.0)
+                store.put(number, other)
+            started = time.perf_counter()
+            best = store.find(query)[0]
+            ours = 1000 * (time.perf_counter() - started)
+            if best.output != 1:
+                raise SystemExit(f"{count} outputs: named output {best.output}, not 1")
+            sample = list(range(1, min(count, 200) + 1))
+            started = time.perf_counter()
+            store.compare(query[0], sample)
+            linear = 1000 * (time.perf_counter() - started) * count / len(sample)
+        say(f"| {count} | {ours:.0f} | {linear:.0f} | {linear / ours:.1f} x |")
+
+
+def _ask(store: SqlFingerprints, sound: Audio, changed: bool) -> tuple[int | None, float]:
+    """Which output ``trace`` would name, and the share of the best match as the sound stands."""
+    peaks = find_peaks(sound)
+    matches = store.find(windows(peaks))
+    share = max((fit.share for fit in matches), default=0.0)
+    fits = [fit for fit in matches if trace.accepted(fit)]
+    if not fits and changed:
+        fits = trace.at_other_speeds(store, peaks)
+        share = max((fit.share for fit in fits), default=share)
+    return (fits[0].output if fits else None), share
+
+
+CHANGED = ("tempo x 1.04", "pitch +1 semitone", "played 2 % faster")
+
+
+def _attacks(folder: Path) -> dict[str, Attack]:
+    def mp3(kbps: int) -> Attack:
+        def spoil(sound: Audio) -> Audio:
+            save(sound, folder / "copy.mp3", bitrate_kbps=kbps)
+            return load(folder / "copy.mp3")
+
+        return spoil
+
+    def noise(sound: Audio) -> Audio:
+        hiss = np.random.default_rng(3).standard_normal(sound.samples.shape)
+        level = 0.1 * float(np.sqrt(np.mean(sound.samples**2)))
+        return Audio(sound.samples + (level * hiss).astype(np.float32), sound.sample_rate)
+
+    return {
+        "none": lambda sound: sound,
+        "MP3 128 kbit/s": mp3(128),
+        "MP3 64 kbit/s": mp3(64),
+        "22.05 kHz": lambda sound: resample(sound, 22_050),
+        "gain -12 dB": lambda sound: Audio(sound.samples * np.float32(0.25), sound.sample_rate),
+        "noise 20 dB below": noise,
+        "tempo x 1.04": lambda sound: stretch(sound, 1 / 1.04, 0),
+        "pitch +1 semitone": lambda sound: stretch(sound, 1.0, 1),
+        "played 2 % faster": lambda sound: Audio(
+            resample(sound, round(sound.sample_rate / 1.02)).samples, sound.sample_rate
+        ),
+    }
+
+
+def _crops(sound: Audio, seconds: float, count: int, rng: np.random.Generator) -> list[Audio]:
+    length = round(seconds * sound.sample_rate)
+    starts = rng.integers(0, max(1, sound.frames - length), count)
+    return [
+        Audio(np.ascontiguousarray(sound.samples[:, at : at + length]), sound.sample_rate)
+        for at in starts
+    ]
+
+
+def _outputs(work: Path, quick: bool) -> list[list[Path]]:
+    """Families of siblings: each list is of one prompt and strength, by seed."""
+    prompts = PROMPTS[:2] if quick else PROMPTS
+    seeds = {0.4: 2} if quick else SEEDS
+    renders = json.loads((data_dir("demo") / "demo.json").read_text(encoding="utf-8"))["renders"]
+    families = []
+    out = work / "outputs"
+    out.mkdir(parents=True, exist_ok=True)
+    wanted = [
+        [(p, s, n, out / f"p{p}_s{s}_n{n}.wav") for n in range(count)]
+        for p in range(len(prompts))
+        for s, count in seeds.items()
+    ]
+    if any(not path.exists() for family in wanted for *_, path in family):
+        with rag_audio.open(work / "home") as workspace:
+            workspace.index(_lay_out_library(work / "library", renders, quiet=True))
+            for family in wanted:
+                for p, strength, n, path in family:
+                    if not path.exists():
+                        workspace.generate(
+                            prompts[p], path, strength=strength, seed=100 + n, duration_s=10.0
+                        )
+    families = [[path for *_, path in family] for family in wanted]
+    return families
+
+
+def _write(path: Path, lines: list[str], quick: bool) -> None:
+    """Replace the section in the results, or add it at the end."""
+    command = (
+        f"OMP_NUM_THREADS=1 python benchmarks/bench_fingerprint.py{' --quick' if quick else ''}"
+    )
+    section = f"{HEADING}\n\n`{command}`: outputs of the embedded models from the demo library.\n\n"
+    section += "\n".join(lines).strip() + "\n"
+    text = path.read_text(encoding="utf-8")
+    before, found, after = text.partition(HEADING + "\n")
+    if found:
+        _, next_heading, rest = after.partition("\n## ")
+        text = before + section + (f"\n## {rest}" if next_heading else "")
+    else:
+        text = text.rstrip() + "\n\n" + section
+    path.write_text(text, encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer outputs")
+    parser.add_argument("--large", action="store_true", help="a store of 10,000 outputs, too")
+    parser.add_argument("--crops", type=int, default=3, help="crops of each output and attack")
+    parser.add_argument("--work", type=Path, help="keep the outputs here, and use those there")
+    parser.add_argument("--write", type=Path, help="put the section into this file")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

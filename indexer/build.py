@@ -1,0 +1,297 @@
+"""Bring the index up to date with a library.
+
+A run reconciles three things: the files with their declared licenses, the catalogue's rows, and the
+points in the index. It holds at every moment that
+
+* a row is written only after its points are durable in the index;
+* points are removed before the row that explains them, or are swept by the next run;
+* what a stem's points say depends on the files alone: its metadata is that of the first of its
+  paths, its vectors are those of its own bytes.
+
+So a run that was killed anywhere leaves nothing that the next one does not bring to the same end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+
+from indexer.decoders import Decoders
+from indexer.holdings import Holdings
+from indexer.licenses import Declared, LibrarySpec, read_library
+from indexer.measure import Job, Measured, Refused, Render, Unchanged
+from indexer.points import clips, points, windows
+from indexer.progress import FileOutcome, IndexProgress
+from indexer.report import IndexReport, Rejection
+from indexer.scan import Candidate
+from indexer.stems import make_stem
+from indexer.survey import Limits, Survey, survey
+from rag_audio.domain import Audio, Rights, Stem
+from rag_audio.errors import BackendError
+from rag_audio.ports import Catalogue, Embedder, FileState, StemIndex
+
+__all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
+
+BATCH_WINDOWS = 64
+"""Windows embedded at once; files are never split over two batches."""
+
+REVOKED = "it was revoked; rag-audio revoke --undo takes that back"
+"""Why a file has no embedding though its license would allow one."""
+
+BATCH_FILES = 64
+"""Files written to the catalogue at once at most."""
+
+
+def index_library(
+    root: Path,
+    *,
+    embedder: Embedder,
+    index: StemIndex,
+    catalogue: Catalogue,
+    render: Render,
+    prune: bool = False,
+    workers: int = 1,
+    progress: IndexProgress | None = None,
+    on: date | None = None,
+    limits: Limits | None = None,
+) -> IndexReport:
+    """Index a licensed library: new and changed files are measured and embedded, others are not.
+
+    Args:
+        root: folder with ``library.toml`` and ``stems.csv``.
+        render: makes the sound of a MIDI file.
+        prune: forget files that are gone from the library.
+        workers: decoding processes; 0 decodes in this one, where a crashing decoder ends it.
+        on: the day or moment at which licenses must be valid; now by default.
+
+    Raises:
+        LibraryError: the library cannot be read at all, or its id is taken by another folder.
+        BackendUnavailable: another indexer works on this library; it is named.
+        BackendError: the embedder, the index or the database failed. What is written stays
+            consistent, and the next run goes on from there.
+    """
+    began = time.monotonic()
+    spec = read_library(root)
+    with catalogue.claim(spec.id):
+        catalogue.put_library(spec.id, spec.name, str(spec.root))
+        catalogue.put_licenses(spec.id, spec.licenses.values())
+        moment = on or datetime.now(UTC)
+        run = _Run(spec, embedder, index, catalogue, progress, catalogue.rights(None, moment))
+        run.go(moment, limits or Limits(), render, prune=prune, workers=workers)
+    return IndexReport(
+        indexed=run.counts[FileOutcome.INDEXED],
+        skipped=run.counts[FileOutcome.SKIPPED],
+        updated=run.counts[FileOutcome.UPDATED],
+        pruned=run.pruned,
+        segments=run.holdings.segments,
+        rejected=tuple(sorted(set(run.rejected))),
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+@dataclass
+class _Batch:
+    """Files that are measured and not yet written."""
+
+    states: list[tuple[FileState, FileOutcome]] = field(default_factory=list)
+    sounds: dict[str, tuple[Stem, Audio]] = field(default_factory=dict)
+    windows: int = 0
+
+
+class _Run:
+    """One run over one library."""
+
+    def __init__(
+        self,
+        spec: LibrarySpec,
+        embedder: Embedder,
+        index: StemIndex,
+        catalogue: Catalogue,
+        progress: IndexProgress | None,
+        rights: Rights,
+    ) -> None:
+        self._rights = rights
+        self._spec = spec
+        self._embedder = embedder
+        self._catalogue = catalogue
+        self._progress = progress
+        self._rows = dict(catalogue.files(spec.id))
+        self._paths_of: dict[str, set[str]] = {}
+        for path, row in self._rows.items():
+            self._paths_of.setdefault(row.stem.id, set()).add(path)
+        self.holdings = Holdings(index, spec.id, embedder.window_s)
+        self._batch = _Batch()
+        self._present: set[str] = set()
+        self.rejected: list[Rejection] = []
+        self.counts = dict.fromkeys(FileOutcome, 0)
+        self.pruned = 0
+
+    def go(self, on: date, limits: Limits, render: Render, *, prune: bool, workers: int) -> None:
+        """Do all of it; the attributes then say what was done."""
+        found = survey(self._spec, on, self._rows.keys(), limits)
+        self.rejected += [*found.refused, *found.faults]
+        self._present = set(found.accepted)
+        self._drop_what_left(found, prune=prune)
+        self.holdings.sweep({stem for stem in self._paths_of if not self._is_revoked(stem)})
+        jobs = list(self._jobs(found, limits))
+        self.counts[FileOutcome.SKIPPED] = len(found.accepted) - len(jobs)
+        if self._progress is not None:
+            self._progress.started(len(found.accepted), self.counts[FileOutcome.SKIPPED])
+        with Decoders(min(workers, len(jobs)), render) as decoders:
+            for path, outcome in decoders.outcomes(jobs):
+                self._take(*found.accepted[path], outcome)
+        self._write_batch()
+        for stem in list(self._paths_of):
+            self.holdings.relabel(self._stem(stem))
+
+    def _drop_what_left(self, found: Survey, *, prune: bool) -> None:
+        vanished = found.vanished(self._rows.keys())
+        refused = {item.path for item in found.refused} & self._rows.keys()
+        self._forget([*refused, *(vanished if prune else ())])
+        self.pruned = len(vanished) if prune else 0
+
+    def _jobs(self, found: Survey, limits: Limits) -> Iterator[tuple[str, Job]]:
+        for path, (candidate, declared) in found.accepted.items():
+            row = self._rows.get(path)
+            same = False
+            held = row is not None and self.holdings.has(row.stem)
+            if row is not None:
+                revoked = self._rights.is_revoked(row.stem)
+                same = (row.declared, row.space) == (declared.digest, self._embedder.space)
+                same = same and (held or revoked)
+                if same and (row.size, row.mtime_ns) == (candidate.size, candidate.mtime_ns):
+                    if revoked:
+                        self.rejected.append(Rejection(path, REVOKED))
+                    continue
+            yield (
+                path,
+                Job(
+                    file=self._spec.root / path,
+                    size=candidate.size,
+                    mtime_ns=candidate.mtime_ns,
+                    sample_rate=self._embedder.sample_rate,
+                    max_duration_s=limits.max_duration_s,
+                    known=None if row is None else row.stem.id,
+                    unchanged=same,
+                    embedded=held,
+                ),
+            )
+
+    def _take(
+        self, candidate: Candidate, declared: Declared, outcome: Measured | Unchanged | Refused
+    ) -> None:
+        path = candidate.path
+        if isinstance(outcome, Refused):
+            if path in self._rows:
+                # A file of the batch may be about to share this path's stem.
+                self._write_batch()
+                self._forget([path])
+            self.rejected.append(Rejection(path, outcome.reason))
+            self._done(path, FileOutcome.REJECTED)
+            return
+        if isinstance(outcome, Unchanged):
+            stem, result = self._rows[path].stem, FileOutcome.SKIPPED
+        else:
+            stem = make_stem(self._spec.id, path, declared, outcome)
+            result = FileOutcome.UPDATED
+        if self._rights.is_revoked(stem):
+            # The row stays, so that the stem is still known by name; it gets no embedding.
+            self.holdings.remove([stem.id])
+            self.rejected.append(Rejection(path, REVOKED))
+            result = FileOutcome.REJECTED
+        elif isinstance(outcome, Measured) and not (
+            self.holdings.has(stem) or stem.id in self._batch.sounds
+        ):
+            result = FileOutcome.INDEXED
+            self._queue(stem, outcome.sound)
+        state = FileState(
+            path,
+            candidate.size,
+            candidate.mtime_ns,
+            declared.digest,
+            self._embedder.space,
+            stem,
+        )
+        self._batch.states.append((state, result))
+        if self._batch.windows >= BATCH_WINDOWS or len(self._batch.states) >= BATCH_FILES:
+            self._write_batch()
+
+    def _queue(self, stem: Stem, sound: Audio | None) -> None:
+        if sound is None:
+            raise BackendError(f"the index lost the segments of stem {stem.id[:12]} during the run")
+        self._batch.sounds[stem.id] = (stem, sound)
+        self._batch.windows += len(windows(stem.duration_s, self._embedder.window_s))
+
+    def _write_batch(self) -> None:
+        batch, self._batch = self._batch, _Batch()
+        superseded = set()
+        for state, _ in batch.states:
+            superseded |= self._unlink([state.path])
+            self._rows[state.path] = state
+            self._paths_of.setdefault(state.stem.id, set()).add(state.path)
+        self._embed(batch)
+        for state, _ in batch.states:
+            if state.stem.id not in batch.sounds:
+                self.holdings.relabel(self._stem(state.stem.id))
+        self._catalogue.put_files(self._spec.id, [state for state, _ in batch.states])
+        self.holdings.remove(sorted(superseded - self._paths_of.keys()))
+        for state, outcome in batch.states:
+            self._done(state.path, outcome)
+
+    def _embed(self, batch: _Batch) -> None:
+        window_s = self._embedder.window_s
+        all_clips = [
+            clip for stem, sound in batch.sounds.values() for clip in clips(stem, sound, window_s)
+        ]
+        if not all_clips:
+            return
+        vectors = self._embedder.embed_audio(all_clips)
+        if vectors.shape != (len(all_clips), self._embedder.dimension):
+            raise BackendError(f"the embedder gave vectors of shape {vectors.shape}")
+        if not np.isfinite(vectors).all():
+            raise BackendError("the embedder gave a vector that is not finite")
+        new = []
+        for measured, _ in batch.sounds.values():
+            where = windows(measured.duration_s, window_s)
+            new += points(self._stem(measured.id), where, list(vectors[: len(where)]))
+            vectors = vectors[len(where) :]
+        self.holdings.put(new)
+
+    def _is_revoked(self, stem: str) -> bool:
+        return any(self._rights.is_revoked(self._rows[path].stem) for path in self._paths_of[stem])
+
+    def _stem(self, stem: str) -> Stem:
+        """The stem as its first path tells it; paths that are gone count only if all are gone."""
+        paths = self._paths_of[stem]
+        return self._rows[min(paths & self._present or paths)].stem
+
+    def _forget(self, paths: Iterable[str]) -> None:
+        gone = [path for path in paths if path in self._rows]
+        self.holdings.remove(sorted(self._unlink(gone)))
+        self._catalogue.remove_files(self._spec.id, gone)
+        for path in gone:
+            del self._rows[path]
+
+    def _unlink(self, paths: Iterable[str]) -> set[str]:
+        """Takes paths from their stems; the ids of stems that are then left without a path."""
+        left = set()
+        for path in paths:
+            row = self._rows.get(path)
+            if row is None:
+                continue
+            others = self._paths_of[row.stem.id]
+            others.discard(path)
+            if not others:
+                del self._paths_of[row.stem.id]
+                left.add(row.stem.id)
+        return left
+
+    def _done(self, path: str, outcome: FileOutcome) -> None:
+        self.counts[outcome] += 1
+        if self._progress is not None:
+            self._progress.advanced(path, outcome)

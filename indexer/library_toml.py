@@ -1,0 +1,236 @@
+"""``library.toml``: a library's name and the licenses under which its files may be used.
+
+A license that cannot be read exactly is not used at all: a key that was misspelt could have been
+the one that limits it. ``territories`` that are not stated are WORLD.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from indexer.report import Rejection
+from rag_audio.codes import country, parse_ipi
+from rag_audio.domain import WORLD, License, Share, Splits, Use
+from rag_audio.errors import InvalidInput, LibraryError
+
+LIBRARY_TOML = "library.toml"
+MINIMAL = (
+    '[library] name = "My Label" [licenses.my-license] holder = "My Label" '
+    'spdx = "LicenseRef-My-Label-1" uses = ["prompt", "init_audio"] territories = ["WORLD"]'
+)
+"""A library.toml in one line of words (each assignment stands on a line of its own)."""
+
+_LICENSE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SPDX = re.compile(r"[A-Za-z0-9.+() -]+")
+_KEYS = (
+    "holder",
+    "spdx",
+    "uses",
+    "territories",
+    "except",
+    "valid_from",
+    "valid_until",
+    "timezone",
+    "credit",
+    "max_similarity",
+    "splits",
+    "ipi",
+)
+_NEEDED = ("holder", "spdx", "uses")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The document of a ``library.toml``.
+
+    Raises:
+        LibraryError: it is missing, not UTF-8 or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError as cause:
+        raise LibraryError(
+            f"{LIBRARY_TOML} is missing in {str(path.parent)!r}",
+            hint=f"it declares the licenses; the least it holds is: {MINIMAL}",
+        ) from cause
+    except OSError as cause:
+        raise LibraryError(f"{LIBRARY_TOML} cannot be read: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise LibraryError(f"{LIBRARY_TOML} is not UTF-8 text", hint="save it as UTF-8") from cause
+    except tomllib.TOMLDecodeError as cause:
+        raise LibraryError(f"{LIBRARY_TOML} is not valid TOML: {cause}") from cause
+
+
+def identity(document: Mapping[str, Any]) -> tuple[str, str]:
+    """The library's name and id.
+
+    Raises:
+        LibraryError: it has no usable name.
+    """
+    table = document.get("library")
+    name = table.get("name") if isinstance(table, dict) else None
+    if not isinstance(table, dict) or not isinstance(name, str) or not name.strip():
+        raise LibraryError(f"{LIBRARY_TOML} has no [library] name", hint=f"as in: {MINIMAL}")
+    given = table.get("id", name)
+    library = re.sub(r"[^\w]+", "-", str(given).casefold()).strip("-")
+    if not library:
+        raise LibraryError(
+            f"{LIBRARY_TOML}: no id can be made from the name {name!r}",
+            hint='give [library] an id, such as id = "my-label"',
+        )
+    return " ".join(name.split()), library
+
+
+def unknown_keys(document: Mapping[str, Any]) -> list[Rejection]:
+    """What stands in the document outside of the licenses and is not read."""
+    unknown = [f"[{key}]" for key in document if key not in ("library", "licenses")]
+    unknown += [f"{key!r} in [library]" for key in document["library"] if key not in ("name", "id")]
+    return [Rejection(LIBRARY_TOML, f"{key} is not known and was ignored") for key in unknown]
+
+
+def parse_license(id_: str, library: str, table: object) -> License:
+    """One ``[licenses.ID]`` table.
+
+    Raises:
+        InvalidInput: any part of it is wrong; the message quotes it.
+    """
+    if _LICENSE_ID.fullmatch(id_) is None:
+        raise InvalidInput(f"its id {id_!r} may hold letters, digits, '.', '_' and '-' only")
+    if not isinstance(table, dict):
+        raise InvalidInput(f"[licenses.{id_}] is not a table")
+    for key in table:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, 1)
+            raise InvalidInput(
+                f"the key {key!r} is not known"
+                + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_KEYS)}")
+            )
+    missing = [key for key in _NEEDED if key not in table]
+    if missing:
+        raise InvalidInput(f"{' and '.join(missing)} is missing")
+    spdx = _string(table, "spdx")
+    if _SPDX.fullmatch(spdx) is None:
+        raise InvalidInput(f"spdx {spdx!r} is not an SPDX id or LicenseRef-…")
+    territories, excluded = _territories(table)
+    made = License(
+        id=id_,
+        library=library,
+        holder=_string(table, "holder"),
+        spdx=spdx,
+        uses=frozenset(_use(text) for text in _strings(table, "uses")),
+        territories=territories,
+        excluded=excluded,
+        valid_from=_moment(table, "valid_from"),
+        valid_until=_moment(table, "valid_until"),
+        timezone=_string(table, "timezone") if "timezone" in table else "UTC",
+        credit=_string(table, "credit") if "credit" in table else "",
+        max_similarity=_similarity(table.get("max_similarity", 1.0)),
+        splits=_splits(table.get("splits", {})),
+        ipi=parse_ipi(_string(table, "ipi")) if "ipi" in table else "",
+    )
+    if made.starts is not None and made.ends is not None and made.ends <= made.starts:
+        raise InvalidInput(f"valid_until {made.valid_until} is before valid_from {made.valid_from}")
+    return made
+
+
+def _string(table: Mapping[str, Any], key: str) -> str:
+    value = table[key]
+    if not isinstance(value, str) or (not value.strip() and key != "credit"):
+        raise InvalidInput(f"{key} must be text, got {value!r}")
+    return " ".join(value.split())
+
+
+def _strings(table: Mapping[str, Any], key: str) -> list[str]:
+    values = table[key]
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise InvalidInput(f"{key} must be a list of texts, got {values!r}")
+    return [value.strip() for value in values]
+
+
+def _use(text: str) -> Use:
+    try:
+        return Use(text)
+    except ValueError as cause:
+        allowed = ", ".join(Use)
+        raise InvalidInput(f"uses holds {text!r}; allowed are {allowed}") from cause
+
+
+def _territories(table: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
+    """Where it holds, and what is taken out of that again (``-US``, or the key ``except``)."""
+    texts = _strings(table, "territories") if "territories" in table else [WORLD]
+    excluded = [text[1:] for text in texts if text.startswith("-")]
+    codes = [text for text in texts if not text.startswith("-")]
+    if not codes:
+        raise InvalidInput('territories is empty; ["WORLD"] means everywhere')
+    excluded += _strings(table, "except") if "except" in table else []
+    return (
+        frozenset(_code(text, "territories") for text in codes),
+        frozenset(_code(text, "the list of excluded territories") for text in excluded),
+    )
+
+
+def _code(text: str, where: str) -> str:
+    if text.upper() == WORLD and where == "territories":
+        return WORLD
+    try:
+        return country(text)
+    except InvalidInput as fault:
+        raise InvalidInput(f"{where} holds {text!r}: {fault.hint}") from fault
+
+
+def _moment(table: Mapping[str, Any], key: str) -> date | None:
+    """A day, or a date-time with its offset; a license refuses one without."""
+    value = table.get(key)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            value = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
+        except ValueError as cause:
+            raise InvalidInput(f"{key} {value!r} is not a day like 2030-12-31") from cause
+    if not isinstance(value, date):
+        raise InvalidInput(f"{key} {value!s} is not a day like 2030-12-31")
+    if isinstance(value, datetime) and value.utcoffset() is None:
+        raise InvalidInput(
+            f"{key} {value.isoformat()} has no time zone; write its offset, such as "
+            f"{value.isoformat()}+01:00, or a bare day"
+        )
+    return value
+
+
+def _splits(table: object) -> Splits:
+    if not isinstance(table, dict):
+        raise InvalidInput(f"splits must be a table, got {table!r}")
+    for kind in table:
+        if kind not in ("master", "composition"):
+            raise InvalidInput(f"splits holds {kind!r}; it may hold master and composition")
+    return Splits(**{kind: _shares(kind, parties) for kind, parties in table.items()})
+
+
+def _shares(kind: str, parties: object) -> tuple[Share, ...]:
+    """``{"Holder" = 0.5, …}``, or ``{"Holder" = {share = 0.5, ipi = "…"}, …}``."""
+    if not isinstance(parties, dict) or not parties:
+        raise InvalidInput(f"splits.{kind} must be a table of holders and shares, got {parties!r}")
+    shares = []
+    for holder, given in parties.items():
+        more = given if isinstance(given, dict) else {"share": given}
+        share, ipi = more.get("share"), more.get("ipi", "")
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise InvalidInput(f"splits.{kind}: the share of {holder!r} is {share!r}, no number")
+        if set(more) - {"share", "ipi"} or not isinstance(ipi, str) or not holder.strip():
+            raise InvalidInput(f"splits.{kind}: {holder!r} may have share and ipi, got {given!r}")
+        name = " ".join(holder.split())
+        shares.append(Share(name, float(share), parse_ipi(ipi) if ipi else ""))
+    return tuple(shares)
+
+
+def _similarity(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidInput(f"max_similarity must be 0…1, got {value!r}")
+    return float(value)

@@ -1,0 +1,181 @@
+"""One file, looked at: its hash, what it is, what can be measured of it, and its sound.
+
+This is what the decoding processes do. Every number is rounded, so that it survives any store and
+two runs can be compared exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from indexer.scan import SNIFFED_BYTES, is_midi
+from indexer.tags import FileTags
+from rag_audio.domain import Audio, Key, StemKind
+from rag_audio.errors import RagAudioError, UnreadableFile
+
+Render = Callable[[Path], Audio]
+"""Makes the sound of a MIDI file."""
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to measure.
+
+    Attributes:
+        file: absolute path.
+        size, mtime_ns: as the scan saw them.
+        sample_rate: Hz that the embedder wants.
+        max_duration_s: longer ones are refused.
+        known: id of the stem that lay here in the last run.
+        unchanged: nothing needs to be done when the bytes are still those of ``known``.
+        embedded: the sound is not needed when the bytes are still those of ``known``.
+    """
+
+    file: Path
+    size: int
+    mtime_ns: int
+    sample_rate: int
+    max_duration_s: float
+    known: str | None = None
+    unchanged: bool = False
+    embedded: bool = False
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The file still holds the bytes of the last run."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The file cannot be indexed; one line says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was found out about a file.
+
+    Attributes:
+        stem: sha256 of its bytes.
+        sound: ``[1, T]`` at the embedder's rate; None where it was not needed.
+        *_confidence: 0…1, as measured.
+    """
+
+    stem: str
+    kind: StemKind
+    duration_s: float
+    bpm: float | None
+    bpm_confidence: float
+    key: Key | None
+    key_confidence: float
+    loudness_lufs: float | None
+    sound: Audio | None
+    instruments: tuple[str, ...] = ()
+    tags: FileTags = field(default_factory=FileTags)
+
+
+Outcome = Measured | Unchanged | Refused
+
+
+def measure(job: Job, render: Render) -> Outcome:
+    """Look at one file."""
+    try:
+        stem, midi = _hash(job)
+        if stem == job.known and job.unchanged:
+            return Unchanged()
+        wants_sound = not (job.embedded and stem == job.known)
+        if midi:
+            return _midi(job, stem, render, wants_sound)
+        return _audio(job, stem, wants_sound)
+    except RagAudioError as fault:
+        return Refused(fault.message.replace(str(job.file), job.file.name))
+    except OSError as fault:
+        return Refused(f"it cannot be read: {fault.strerror or fault}")
+
+
+def _hash(job: Job) -> tuple[str, bool]:
+    """The sha256 of the file's bytes, and whether they begin like a MIDI file."""
+    digest = hashlib.sha256()
+    # Without O_NONBLOCK a pipe that took the file's place since the scan would hang us.
+    descriptor = os.open(job.file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:
+        head = file.read(SNIFFED_BYTES)
+        digest.update(head)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+        status = os.fstat(file.fileno())
+    if (status.st_size, status.st_mtime_ns) != (job.size, job.mtime_ns):
+        raise UnreadableFile("it was changed while it was read; run the indexer again")
+    return digest.hexdigest(), is_midi(head)
+
+
+def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
+    from indexer.tags import read_tags
+    from rag_audio import analysis, audio
+
+    sound = audio.load(job.file, max_duration_s=job.max_duration_s)
+    found = analysis.analyse(sound)
+    if found.silent:
+        return Refused("it is silent")
+    return Measured(
+        stem=stem,
+        kind=StemKind.AUDIO,
+        duration_s=round(sound.duration_s, 6),
+        bpm=_rounded(found.bpm),
+        bpm_confidence=round(found.bpm_confidence, 3),
+        key=found.key,
+        key_confidence=round(found.key_confidence, 3),
+        loudness_lufs=_rounded(found.loudness_lufs),
+        sound=_for_embedder(sound, job) if wants_sound else None,
+        tags=read_tags(job.file),
+    )
+
+
+def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
+    from rag_audio import audio, midi
+
+    info = midi.read(job.file)
+    if info.duration_s > job.max_duration_s:
+        raise UnreadableFile(f"it is {info.duration_s:.0f} s long, over {job.max_duration_s:g} s")
+    sound = render(job.file)
+    loudness = audio.loudness_lufs(sound)
+    if not sound.frames or not sound.samples.any():
+        return Refused("it is silent")
+    return Measured(
+        stem=stem,
+        kind=StemKind.MIDI,
+        duration_s=round(min(info.duration_s, sound.duration_s), 6),
+        bpm=_rounded(info.bpm),
+        bpm_confidence=round(info.bpm_confidence, 3),
+        key=info.key,
+        key_confidence=round(info.key_confidence, 3),
+        loudness_lufs=_rounded(loudness),
+        sound=_for_embedder(sound, job) if wants_sound else None,
+        instruments=_instruments(info.instruments, info.drums),
+    )
+
+
+def _instruments(names: tuple[str, ...], drums: bool) -> tuple[str, ...]:
+    """The instruments' names, each once; a drum track is named too, so that search finds it."""
+    unique = tuple(dict.fromkeys(names))
+    named = any("drum" in name.lower() for name in unique)
+    return unique if named or not drums else (*unique, "Drums")
+
+
+def _for_embedder(sound: Audio, job: Job) -> Audio:
+    from rag_audio import audio
+
+    return audio.resample(audio.mono(sound), job.sample_rate)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 2)

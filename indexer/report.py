@@ -1,0 +1,48 @@
+"""What a run of the indexer says at its end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from rag_audio.ports import JsonObject
+
+
+@dataclass(frozen=True, order=True)
+class Rejection:
+    """Something that was not indexed, and why: a file, or a line of the library's own tables.
+
+    Attributes:
+        path: POSIX path below the library's root; bytes that are not UTF-8 are written ``\\xNN``.
+        reason: one line.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What a run of the indexer did.
+
+    Attributes:
+        indexed: files that were embedded.
+        skipped: files that had not changed.
+        updated: files with new metadata, a new license or a new name for the same bytes: nothing
+            was embedded.
+        pruned: files that are gone from the library and were removed from the index.
+        segments: segments of this library in the index after the run.
+        rejected: what was not indexed, in order of path.
+        seconds: wall time.
+    """
+
+    indexed: int
+    skipped: int
+    updated: int
+    pruned: int
+    segments: int
+    rejected: tuple[Rejection, ...]
+    seconds: float
+
+    def to_json(self) -> JsonObject:
+        """The document that ``rag-audio index --json`` prints."""
+        return {**asdict(self), "rejected": [asdict(item) for item in self.rejected]}

@@ -1,0 +1,259 @@
+"""``stems.csv``: which file has which license, and what is known about it."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from indexer.globs import BadPattern, clean
+from indexer.report import Rejection
+from rag_audio.codes import parse_isrc, parse_iswc
+from rag_audio.domain import Key
+from rag_audio.errors import InvalidInput, LibraryError
+
+STEMS_CSV = "stems.csv"
+COLUMNS = (
+    "path",
+    "license",
+    "artist",
+    "title",
+    "bpm",
+    "key",
+    "tags",
+    "isrc",
+    "iswc",
+    "downbeat_s",
+)
+"""The columns that are read; ``path`` and ``license`` must be there."""
+
+BPM_RANGE = (20.0, 400.0)
+_MAX_CELL = 10_000
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class StemRow:
+    """One row of ``stems.csv``; an empty cell is None or empty.
+
+    Attributes:
+        number: line of the file where the row ends, counted from 1 with the header.
+        pattern: cleaned glob.
+        fault: why the row cannot be used; None when it can. A file whose last row has a fault is
+            not indexed: an earlier, wider row must not take over by a typing error.
+    """
+
+    number: int
+    pattern: str
+    license: str = ""
+    artist: str = ""
+    title: str = ""
+    bpm: float | None = None
+    key: Key | None = None
+    tags: tuple[str, ...] = ()
+    isrc: str = ""
+    iswc: str = ""
+    downbeat_s: float | None = None
+    fault: str | None = None
+
+
+@dataclass
+class RowsRead:
+    """The rows of a ``stems.csv`` and what was wrong with it."""
+
+    rows: list[StemRow] = field(default_factory=list)
+    problems: list[Rejection] = field(default_factory=list)
+
+
+def read_rows(path: Path) -> RowsRead:
+    """Read ``stems.csv``; a faulty row is reported and the others are kept.
+
+    Raises:
+        LibraryError: the file is missing, not UTF-8, not CSV, or lacks a needed column.
+    """
+    read = RowsRead()
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            raw = _Remembering(file)
+            lines = csv.reader(raw, strict=True)
+            header = [cell.strip() for cell in next(lines, [])]
+            _check_header(header, read)
+            while True:
+                raw.taken.clear()
+                try:
+                    cells = next(lines)
+                except StopIteration:
+                    break
+                except csv.Error as fault:
+                    _add_broken_row(header, raw.taken, lines.line_num, fault, read)
+                    continue
+                if any(cell.strip() for cell in cells):
+                    _add_row(header, cells, lines.line_num, read)
+    except FileNotFoundError as cause:
+        raise LibraryError(
+            f"{STEMS_CSV} is missing in {str(path.parent)!r}",
+            hint="it maps files to licenses; its first lines may be: "
+            "path,license,artist,title / **,my-license,My Band,",
+        ) from cause
+    except OSError as cause:
+        raise LibraryError(f"{STEMS_CSV} cannot be read: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise LibraryError(
+            f"{STEMS_CSV} is not UTF-8 text (byte {cause.object[cause.start]:#04x})",
+            hint="save it again as 'CSV UTF-8'",
+        ) from cause
+    except csv.Error as cause:
+        raise LibraryError(f"{STEMS_CSV}, line {lines.line_num}: {cause}") from cause
+    return read
+
+
+class _Remembering:
+    """The lines of a file, and those that the reader has taken for the present row."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.taken: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.taken.append(line)
+        return line
+
+
+def _add_broken_row(
+    header: list[str], taken: list[str], number: int, fault: csv.Error, read: RowsRead
+) -> None:
+    """A row whose quotes do not fit: the files it names are not indexed, the other rows stand.
+
+    Raises:
+        csv.Error: it cannot be told which files it names, so that none of them would be safe.
+    """
+    first = taken[0].partition(",")[0].strip() if len(taken) == 1 else ""
+    if header[0] != "path" or not first or '"' in first or "end of data" in str(fault):
+        raise fault
+    said = f"row {number} is not CSV: {fault}"
+    try:
+        row = StemRow(number, clean(first), fault=said)
+    except BadPattern as bad:
+        said = f"row {number}, column 'path': {first!r} {bad}"
+    else:
+        read.rows.append(row)
+    read.problems.append(Rejection(STEMS_CSV, said))
+
+
+def _check_header(header: list[str], read: RowsRead) -> None:
+    for column in ("path", "license"):
+        if column not in header:
+            near = difflib.get_close_matches(column, header, 1)
+            hint = f"is {near[0]!r} meant to be it?" if near else f"columns: {','.join(COLUMNS)}"
+            raise LibraryError(f"{STEMS_CSV}, row 1: there is no column {column!r}", hint=hint)
+    for column in sorted(set(header)):
+        if header.count(column) > 1 and column:
+            raise LibraryError(f"{STEMS_CSV}, row 1: the column {column!r} is there twice")
+        if column and column not in COLUMNS:
+            near = difflib.get_close_matches(column, COLUMNS, 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(COLUMNS)}"
+            reason = f"row 1: the column {column!r} is not known and was ignored; {meant}"
+            read.problems.append(Rejection(STEMS_CSV, reason))
+
+
+def _add_row(header: list[str], cells: list[str], number: int, read: RowsRead) -> None:
+    by_column = dict(zip(header, (cell.strip() for cell in cells), strict=False))
+    pattern = by_column.get("path", "")
+    try:
+        cleaned = clean(pattern)
+    except BadPattern as fault:
+        reason = f"row {number}, column 'path': {pattern!r} {fault}"
+        read.problems.append(Rejection(STEMS_CSV, reason))
+        return
+    row = _parsed(number, cleaned, by_column, surplus=len(cells) > len(header))
+    if row.fault is not None:
+        read.problems.append(Rejection(STEMS_CSV, row.fault))
+    read.rows.append(row)
+
+
+def _parsed(number: int, pattern: str, cells: dict[str, str], *, surplus: bool) -> StemRow:
+    license_id = cells.get("license", "")
+    if surplus:
+        fault = f"row {number} has more cells than the header; quote a cell that holds a comma"
+        return StemRow(number, pattern, license_id, fault=fault)
+    try:
+        return StemRow(
+            number,
+            pattern,
+            license_id,
+            artist=_cell(cells, "artist", number, _text) or "",
+            title=_cell(cells, "title", number, _text) or "",
+            bpm=_cell(cells, "bpm", number, parse_bpm),
+            key=_cell(cells, "key", number, Key.parse),
+            tags=_cell(cells, "tags", number, parse_tags) or (),
+            isrc=_cell(cells, "isrc", number, parse_isrc) or "",
+            iswc=_cell(cells, "iswc", number, parse_iswc) or "",
+            downbeat_s=_cell(cells, "downbeat_s", number, _seconds),
+        )
+    except _BadCell as fault:
+        return StemRow(number, pattern, license_id, fault=str(fault))
+
+
+class _BadCell(Exception):
+    """A cell holds a value that its column does not allow."""
+
+
+def _cell(
+    cells: dict[str, str], column: str, number: int, parse: Callable[[str], _Value]
+) -> _Value | None:
+    text = cells.get(column, "")
+    if not text:
+        return None
+    try:
+        return parse(text)
+    except InvalidInput as fault:
+        raise _BadCell(f"row {number}, column {column!r}: {fault.message}") from fault
+
+
+def parse_bpm(text: str) -> float:
+    """A tempo in beats per minute, 20…400.
+
+    Raises:
+        InvalidInput: the text is not a number or is out of range.
+    """
+    low, high = BPM_RANGE
+    bpm = _number(text)
+    if not low <= bpm <= high:
+        raise InvalidInput(f"{text!r} is not a tempo between {low:g} and {high:g}")
+    return bpm
+
+
+def parse_tags(text: str) -> tuple[str, ...]:
+    """Words between semicolons, each once."""
+    return tuple(dict.fromkeys(tag for part in text.split(";") if (tag := " ".join(part.split()))))
+
+
+def _seconds(text: str) -> float:
+    seconds = _number(text)
+    if not 0 <= seconds <= 3600:
+        raise InvalidInput(f"{text!r} is not a time between 0 and 3600 s")
+    return seconds
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError as cause:
+        raise InvalidInput(f"{text!r} is not a number") from cause
+    if not math.isfinite(number):
+        raise InvalidInput(f"{text!r} is not a finite number")
+    return number
+
+
+def _text(text: str) -> str:
+    if len(text) > _MAX_CELL or any(ord(sign) < 32 and sign not in "\t\r\n" for sign in text):
+        raise InvalidInput(f"{text[:40]!r} is too long or holds control characters")
+    return " ".join(text.split())

@@ -1,0 +1,167 @@
+"""Walk a library's folder: regular files inside its root, and everything else named with a reason.
+
+Names that begin with a dot are passed over, as are the library's own two tables. A link to a file
+inside the library counts as a file; a link to a folder is never followed, so that no loop can form.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from indexer.library_toml import LIBRARY_TOML
+from indexer.report import Rejection
+from indexer.rows import STEMS_CSV
+
+SNIFFED_BYTES = 16
+
+_AUDIO_SUFFIXES = frozenset(
+    (
+        ".wav",
+        ".wave",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".snd",
+        ".caf",
+        ".w64",
+        ".rf64",
+        ".m4a",
+        ".aac",
+        ".wma",
+        ".mid",
+        ".midi",
+        ".kar",
+        ".rmi",
+    )
+)
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Candidate:
+    """A regular file below the root.
+
+    Attributes:
+        path: POSIX path below the root, valid UTF-8.
+        size: bytes.
+        mtime_ns: time of the last change.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass
+class Scan:
+    """What lies below a root."""
+
+    files: list[Candidate] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+def scan(root: Path) -> Scan:
+    """All files below ``root``, in order of path; nothing that lies there can make this fail."""
+    found = Scan()
+    base = os.path.realpath(root)
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(Path(base, folder)) as entries:
+                names = sorted(entry.name for entry in entries)
+        except OSError as fault:
+            reason = f"the folder cannot be read: {fault.strerror}"
+            found.rejected.append(Rejection(folder or ".", reason))
+            continue
+        for name in names:
+            path = f"{folder}/{name}" if folder else name
+            if not name.startswith(".") and path not in (LIBRARY_TOML, STEMS_CSV):
+                folders.extend(_sort_in(base, path, found))
+    found.files.sort()
+    found.rejected.sort()
+    return found
+
+
+def _sort_in(base: str, path: str, found: Scan) -> Iterator[str]:
+    """Adds one entry to ``found``, or gives it back when it is a folder to walk."""
+    full = Path(base, path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        found.rejected.append(Rejection(shown, "the name is not UTF-8; rename it"))
+        return
+    try:
+        status = full.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            target = os.path.realpath(full, strict=True)
+            status = Path(target).stat()
+            reason = _link_fault(base, target, status.st_mode)
+            if reason is not None:
+                found.rejected.append(Rejection(path, reason))
+                return
+    except OSError as fault:
+        found.rejected.append(Rejection(path, _reason(fault)))
+        return
+    if stat.S_ISDIR(status.st_mode):
+        yield path
+    elif stat.S_ISREG(status.st_mode):
+        found.files.append(Candidate(path, status.st_size, status.st_mtime_ns))
+    else:
+        what = _SPECIAL.get(stat.S_IFMT(status.st_mode), "no regular file")
+        found.rejected.append(Rejection(path, f"it is {what}, not a regular file"))
+
+
+def _link_fault(base: str, target: str, mode: int) -> str | None:
+    if os.path.commonpath((base, target)) != base:
+        return "the link leads out of the library"
+    if stat.S_ISDIR(mode):
+        return "a link to a folder is not followed; what it holds is indexed where it lies"
+    return None
+
+
+def _reason(fault: OSError) -> str:
+    if isinstance(fault, FileNotFoundError):
+        return "the link leads nowhere"
+    if "symbolic links" in (fault.strerror or ""):
+        return "the link runs in a circle"
+    return f"it cannot be looked at: {fault.strerror}"
+
+
+def looks_like_music(root: Path, path: str) -> bool:
+    """Whether a file that no row names is worth a word in the report: by its ending, else by its
+    first bytes."""
+    if Path(path).suffix.lower() in _AUDIO_SUFFIXES:
+        return True
+    try:
+        with Path(root, path).open("rb") as file:
+            head = file.read(SNIFFED_BYTES)
+    except OSError:
+        return False
+    return is_midi(head) or _is_sound(head)
+
+
+def is_midi(head: bytes) -> bool:
+    """Whether the first bytes are those of a standard MIDI file, bare or in RIFF."""
+    return head[:4] == b"MThd" or (head[:4] == b"RIFF" and head[8:12] == b"RMID")
+
+
+def _is_sound(head: bytes) -> bool:
+    riff = head[:4] in (b"RIFF", b"RF64", b"FORM") and head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
+    return riff or head[:4] in (b"fLaC", b"OggS", b".snd", b"caff") or head[:3] == b"ID3"

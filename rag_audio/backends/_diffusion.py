@@ -1,0 +1,405 @@
+"""What the two Stable Audio families share: strength, noise, the sampling loop, its guards.
+
+Latents are ``[B, D, F]``. Strength s ∈ (0, 1] means one thing on both families: the latents that
+sampling starts from have a signal-to-noise ratio of 20·log₁₀((1 − s)/s) dB relative to the RMS of
+the reference latents, and s = 1 is plain text-to-audio, in which the reference takes no part.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rag_audio.backends._checkpoints import Checkpoint, fingerprint, load_part
+from rag_audio.backends._codec import LOW_MEMORY_TILE_FRAMES, TILE_FRAMES, Codec, seed_wave
+from rag_audio.backends._device import (
+    cast_weights,
+    pick_device,
+    pick_dtype,
+    working_on,
+)
+from rag_audio.backends._masking import Kept, check_painting, frame_mask
+from rag_audio.domain import Audio
+from rag_audio.errors import BackendError, Cancelled, InvalidInput
+from rag_audio.ports import DiffusionInput, ModelInfo, Progress, StopAsked
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a family does when neither the request nor ``rag_audio.json`` says."""
+
+    steps: int
+    guidance: float
+    strength: float
+    max_duration_s: float
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the transformer is told at each step, negative half first when guided.
+
+    Attributes:
+        inputs: keyword arguments of the transformer.
+        guidance: scale of classifier-free guidance; at most 1 means none.
+    """
+
+    inputs: dict[str, Any]
+    guidance: float
+
+    @property
+    def guided(self) -> bool:
+        """Whether the transformer runs on both halves."""
+        return self.guidance > 1.0
+
+
+def make_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One generator per item: no item depends on another. On the CPU, so that devices agree."""
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
+def draw_noise(generators: Sequence[torch.Generator], channels: int, frames: int) -> torch.Tensor:
+    """Unit normal noise ``[N, channels, frames]``, float32 on the CPU."""
+    shape = (1, channels, frames)
+    return torch.cat([torch.randn(shape, generator=g, dtype=torch.float32) for g in generators])
+
+
+def init_latents_snr_db(start: torch.Tensor, noise: torch.Tensor, reference: torch.Tensor) -> float:
+    """Measured signal-to-noise ratio of starting latents, relative to the RMS of the reference.
+
+    20·log₁₀(RMS(start − noise) / RMS(reference) / RMS(noise)), which is 20·log₁₀((1 − s)/s) at
+    strength s.
+
+    Args:
+        start: what sampling starts from. noise: the same with the reference at zero.
+        reference: latents of the seed audio; all three of one shape, none zero.
+    """
+
+    def rms(x: torch.Tensor) -> float:
+        return float(x.double().square().mean().sqrt())
+
+    return 20.0 * math.log10(rms(start - noise) / rms(reference) / rms(noise))
+
+
+def uses_reference(batch: DiffusionInput) -> bool:
+    """Whether seed audio takes part; without any, or at strength 1, this is text-to-audio."""
+    return batch.init_audio is not None and batch.strength < 1.0
+
+
+def check_batch(batch: DiffusionInput, info: ModelInfo, count_tokens: Any) -> None:
+    """Refuse what the model cannot do as asked.
+
+    Raises:
+        InvalidInput: quoting the value.
+    """
+    if not batch.seeds:
+        raise InvalidInput("seeds must hold one number per variation, got none")
+    if any(not 0 <= seed < 2**63 for seed in batch.seeds):
+        raise InvalidInput(f"seeds must be 0…2^63-1, got {batch.seeds}")
+    if not 0 < batch.strength <= 1:
+        raise InvalidInput(f"strength must be more than 0 and at most 1, got {batch.strength:g}")
+    if batch.steps < 1:
+        raise InvalidInput(f"steps must be at least 1, got {batch.steps}")
+    if not 0 < batch.duration_s <= info.max_duration_s + 1e-6:
+        raise InvalidInput(
+            f"duration must be more than 0 s and at most {info.max_duration_s:g} s with "
+            f"{info.name}, got {batch.duration_s:g} s"
+        )
+    if not 0 <= batch.guidance < math.inf:
+        raise InvalidInput(f"guidance must be 0 or more, got {batch.guidance:g}")
+    if batch.negative_prompt.strip() and batch.guidance <= 1:
+        raise InvalidInput(
+            f"a negative prompt has no effect at guidance {batch.guidance:g}",
+            hint="raise the guidance above 1, for example to 3",
+        )
+    for what, text in (("prompt", batch.prompt), ("negative prompt", batch.negative_prompt)):
+        tokens = count_tokens(text)
+        if tokens > info.max_prompt_tokens:
+            raise InvalidInput(
+                f"the {what} has {tokens} tokens, {info.name} reads {info.max_prompt_tokens}",
+                hint="shorten it: the rest would be lost",
+            )
+
+
+class LatentDiffusion(ABC):
+    """The sampling loop over a diffusers pipeline's own components.
+
+    The transformer runs in ``dtype``; solver state, conditioning and autoencoder are float32.
+
+    Args:
+        checkpoint: what to load.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        low_memory: one item at a time, short tiles, attention slices where the class has them,
+            and on CUDA each part on the device only while it works.
+        dtype: of the transformer: ``float32``, ``bfloat16`` or ``float16``; None takes float32 on
+            the CPU, on CUDA bfloat16 where the GPU has it, else float16.
+
+    Attributes:
+        info: see :class:`rag_audio.ports.ModelInfo`.
+    """
+
+    info: ModelInfo
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: str, low_memory: bool, dtype: str | None
+    ) -> None:
+        self._device = pick_device(device)
+        self._dtype = pick_dtype(dtype, self._device)
+        self._low_memory = low_memory
+        parts = {part: load_part(checkpoint, part) for part in checkpoint.classes}
+        cast_weights(parts["transformer"], self._dtype)
+        self._pipe: Any = self._make_pipeline(parts)
+        self._codec = Codec(parts["vae"], LOW_MEMORY_TILE_FRAMES if low_memory else TILE_FRAMES)
+        self._offloaded = low_memory and self._device.type == "cuda"
+        with working_on(self._device):
+            if self._offloaded:
+                self._pipe.enable_model_cpu_offload(device=self._device)
+            else:
+                for part in parts.values():
+                    if isinstance(part, torch.nn.Module):
+                        part.to(self._device)
+        if low_memory:
+            self._pipe.enable_attention_slicing()
+        self.info = self._describe(checkpoint)
+        # Components and offload hooks hold state while they run: one batch at a time.
+        self._busy = threading.Lock()
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of ``text`` in the model's own tokenizer, without special tokens."""
+        # verbose=False: the tokenizer would warn of long texts, which are refused elsewhere.
+        ids = self._pipe.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        return len(ids)
+
+    def generate(
+        self,
+        batch: DiffusionInput,
+        progress: Progress | None = None,
+        stop_asked: StopAsked | None = None,
+    ) -> tuple[Audio, ...]:
+        """One Audio per seed; see :class:`rag_audio.ports.Generator`.
+
+        With a distilled or unguided model a negative prompt is refused, never ignored.
+
+        Raises:
+            InvalidInput: a value cannot be used, or the prompt would be cut.
+            Cancelled: ``stop_asked`` said so; within one step.
+            BackendError: the device has too little memory, or the result is not finite.
+        """
+        check_batch(batch, self.info, self.count_tokens)
+        check_painting(batch)
+        stop = stop_asked or (lambda: False)
+        groups = [(seed,) for seed in batch.seeds] if self._low_memory else [batch.seeds]
+        audio: list[Audio] = []
+        while not self._busy.acquire(timeout=0.05):
+            _check_stop(stop)
+        try:
+            with working_on(self._device):
+                for index, seeds in enumerate(groups):
+                    told = _shifted(progress, index * batch.steps, len(groups) * batch.steps)
+                    latents = self._sample(batch, seeds, told, stop)
+                    audio += [self._sound(item, batch.duration_s, stop) for item in latents]
+        finally:
+            self._free()
+            self._busy.release()
+        return tuple(audio)
+
+    def reference_latents(self, audio: Audio, duration_s: float) -> torch.Tensor:
+        """What the seed audio becomes: ``[1, D, F]``, float32, F the frames sampling works on.
+
+        Raises:
+            InvalidInput: too short for the duration, or not finite.
+        """
+        wave = seed_wave(audio, self._codec, self._samples(duration_s))
+        with working_on(self._device):
+            latents = self._codec.encode(self._padded(wave).to(self._device))
+        self._free()
+        return latents
+
+    def start_latents(
+        self, noise: torch.Tensor, reference: torch.Tensor, strength: float
+    ) -> torch.Tensor:
+        """Noised reference latents ``[N, D, F]`` that sampling starts from, in the model's form."""
+        return self._start(self._schedule(1, strength), noise, reference, strength)
+
+    def _sample(
+        self,
+        batch: DiffusionInput,
+        seeds: tuple[int, ...],
+        progress: Progress | None,
+        stop: StopAsked,
+    ) -> torch.Tensor:
+        """Denoise one group of items: ``[N, D, F]``, float32."""
+        _check_stop(stop)
+        reference, strength = None, 1.0
+        if uses_reference(batch) and batch.init_audio is not None:
+            strength = batch.strength
+            reference = self.reference_latents(batch.init_audio, batch.duration_s)
+        kept = self._kept(batch)
+        conditioning = self._condition(batch, len(seeds))
+        if kept is not None and self.info.trained_mask:
+            conditioning = self._with_mask(conditioning, kept, len(seeds))
+        generators = make_generators(seeds)
+        frames = self._frames(self._samples(batch.duration_s))
+        noise = draw_noise(generators, self._latent_dim, frames).to(self._device)
+        scheduler = self._schedule(batch.steps, strength)
+        x = self._start(scheduler, noise, reference, strength)
+        self._seed_solver(scheduler, x, seeds)
+        for done, t in enumerate(scheduler.timesteps, 1):
+            _check_stop(stop)
+            sigma = float(scheduler.sigmas[done - 1])
+            if kept is not None:
+                x = kept.put(self._noised(kept.latents, noise, sigma), x)
+            output = self._denoise(scheduler, x, t, conditioning)
+            if kept is not None:
+                output = kept.put(self._output_for(kept.latents, x, sigma), output)
+            x = scheduler.step(output, t, x, generator=generators).prev_sample
+            if progress is not None:
+                progress(done, batch.steps)
+        _check_stop(stop)
+        return x if kept is None else kept.put(kept.latents, x)
+
+    def _kept(self, batch: DiffusionInput) -> Kept | None:
+        """What the batch's painting keeps, in latents."""
+        if batch.painting is None:
+            return None
+        latents = self.reference_latents(batch.painting.audio, batch.duration_s)
+        frame_s = self._codec.hop / self._codec.sample_rate
+        mask = frame_mask(batch.painting, latents.shape[-1], frame_s)
+        return Kept(latents, mask.to(latents.device))
+
+    def _with_mask(self, told: Conditioning, kept: Kept, count: int) -> Conditioning:
+        """The conditioning with the trained mask, the same for both halves of guidance."""
+        local = kept.local_condition(count * (2 if told.guided else 1)).to(self._dtype)
+        return Conditioning({**told.inputs, "local_add_cond": local}, told.guidance)
+
+    def _denoise(
+        self, scheduler: Any, x: torch.Tensor, t: torch.Tensor, conditioning: Conditioning
+    ) -> torch.Tensor:
+        """The transformer's output, guided: u + g·(c − u), in float32."""
+        doubled = torch.cat([x, x]) if conditioning.guided else x
+        output = self._predict(scheduler, doubled, t, conditioning.inputs).float()
+        if conditioning.guided:
+            negative, positive = output.chunk(2)
+            output = negative + conditioning.guidance * (positive - negative)
+        return output
+
+    def _sound(self, latents: torch.Tensor, duration_s: float, stop: StopAsked) -> Audio:
+        """Decode one item ``[D, F]``: item by item, so that memory and result do not depend on
+        how many there are."""
+        _check_stop(stop)
+        wave = self._finish(self._codec.decode(latents[None], self._samples(duration_s)))
+        samples = wave[0].cpu().numpy().astype(np.float32)
+        if not np.isfinite(samples).all():
+            raise BackendError(
+                f"{self.info.name} produced values that are not finite",
+                hint="lower the guidance, or use a float32 device: the checkpoint may be broken",
+            )
+        return Audio(samples, self._codec.sample_rate)
+
+    def _samples(self, duration_s: float) -> int:
+        return max(1, round(duration_s * self._codec.sample_rate))
+
+    def _free(self) -> None:
+        if self._offloaded:
+            self._pipe.maybe_free_model_hooks()
+
+    def _describe(self, checkpoint: Checkpoint) -> ModelInfo:
+        settings, defaults = checkpoint.settings, self._defaults()
+        tokenizer = self._pipe.tokenizer
+        limit = min(float(settings.get("max_duration_s", math.inf)), defaults.max_duration_s)
+        return ModelInfo(
+            name=checkpoint.name,
+            id=fingerprint(checkpoint),
+            family=checkpoint.family,
+            sample_rate=self._codec.sample_rate,
+            channels=self._codec.channels,
+            max_duration_s=limit,
+            max_prompt_tokens=self._window() - tokenizer.num_special_tokens_to_add(pair=False),
+            default_steps=int(settings.get("default_steps", defaults.steps)),
+            default_guidance=float(settings.get("default_guidance", defaults.guidance)),
+            default_strength=float(settings.get("default_strength", defaults.strength)),
+            untrained=bool(settings.get("untrained", False)),
+            trained_mask=self._has_mask() and bool(settings.get("inpainting", True)),
+        )
+
+    @property
+    @abstractmethod
+    def _latent_dim(self) -> int: ...
+
+    @abstractmethod
+    def _make_pipeline(self, parts: dict[str, Any]) -> Any:
+        """The stock pipeline around the parts: its prompt and duration encoding are used."""
+
+    @abstractmethod
+    def _defaults(self) -> Defaults: ...
+
+    @abstractmethod
+    def _window(self) -> int:
+        """Tokens that the text encoder reads, special ones included."""
+
+    @abstractmethod
+    def _frames(self, samples: int) -> int:
+        """Latent frames that sampling works on for an output of so many samples."""
+
+    @abstractmethod
+    def _padded(self, wave: torch.Tensor) -> torch.Tensor:
+        """The seed ``[1, C, T]``, made as long as sampling's frames."""
+
+    @abstractmethod
+    def _condition(self, batch: DiffusionInput, count: int) -> Conditioning: ...
+
+    @abstractmethod
+    def _schedule(self, steps: int, strength: float) -> Any:
+        """A fresh scheduler whose timesteps are set."""
+
+    @abstractmethod
+    def _start(
+        self,
+        scheduler: Any,
+        noise: torch.Tensor,
+        reference: torch.Tensor | None,
+        strength: float,
+    ) -> torch.Tensor: ...
+
+    def _has_mask(self) -> bool:
+        """Whether the transformer has an input for in-painting."""
+        return False
+
+    @abstractmethod
+    def _noised(self, latents: torch.Tensor, noise: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Latents at a noise level, in the model's form."""
+
+    @abstractmethod
+    def _output_for(self, latents: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        """The output by which the model would say that ``x`` at ``sigma`` is ``latents``."""
+
+    @abstractmethod
+    def _seed_solver(self, scheduler: Any, x: torch.Tensor, seeds: tuple[int, ...]) -> None: ...
+
+    @abstractmethod
+    def _predict(
+        self, scheduler: Any, x: torch.Tensor, t: torch.Tensor, inputs: dict[str, Any]
+    ) -> torch.Tensor: ...
+
+    @abstractmethod
+    def _finish(self, wave: torch.Tensor) -> torch.Tensor:
+        """The family's last touch on decoded sound ``[1, C, T]``."""
+
+
+def _check_stop(stop: StopAsked) -> None:
+    if stop():
+        raise Cancelled("stopped; nothing was generated")
+
+
+def _shifted(progress: Progress | None, offset: int, total: int) -> Progress | None:
+    """Progress of one group within all groups."""
+    if progress is None:
+        return None
+    report = progress
+    return lambda done, _: report(offset + done, total)

@@ -1,0 +1,350 @@
+"""The embedded index: Qdrant Edge, in this process, in a folder.
+
+The folder holds ``lock`` (who has it), ``index.json`` (which embedding space) and ``shard/``. One
+process at a time can have it open, for reading too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qdrant_edge as edge
+
+from rag_audio.backends._lock import IndexLock
+from rag_audio.backends._payload import (
+    DENSE,
+    EXACT_BELOW,
+    FLOAT_FIELDS,
+    FORMAT,
+    KEYWORD_FIELDS,
+    SPARSE,
+    AnyOf,
+    Condition,
+    InRanges,
+    best_with_ties,
+    checked_vector,
+    conditions,
+    hit,
+    in_library,
+    indexed_segment,
+    of_stem,
+    payload_of,
+)
+from rag_audio.domain import SegmentFilter
+from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch, RagAudioError
+from rag_audio.ports import Hit, IndexedSegment, SparseVector
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_BATCH = 512
+_PAGE = 256
+_FLUSH_AFTER = 4096
+"""Changes between two full flushes: what a restart after a crash replays at most."""
+
+
+class EdgeIndex:
+    """A :class:`rag_audio.ports.StemIndex` in a folder of this machine.
+
+    Fewer than 20,000 points are searched exactly. From there on :meth:`close` builds an HNSW
+    graph over what was added. BM25's IDF is the index's own (over all its points).
+
+    Args:
+        path: the index's folder; made when missing.
+        space: id of the embedding space.
+        dimension: D of the dense vectors.
+
+    Raises:
+        BackendUnavailable: another process holds it, or it cannot be opened.
+        IndexMismatch: it was made for another space or dimension.
+    """
+
+    def __init__(self, path: Path, *, space: str, dimension: int) -> None:
+        self.name = f"qdrant-edge:{path.name}"
+        self.space = space
+        self._path = path
+        self._dimension = dimension
+        self._shard: Any = None
+        self._changes = 0
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BackendUnavailable(f"the index at {path} cannot be made: {error}") from error
+        self._lock = IndexLock(path / "lock", f"the index at {path}")
+        try:
+            self._claim()
+            self._shard = self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def upsert(self, points: Sequence[IndexedSegment]) -> None:
+        """Insert or replace by id; on the disk when it returns.
+
+        Raises:
+            InvalidInput: a vector has the wrong shape or holds a value that is not finite.
+            BackendError: the write failed.
+        """
+        rows = [
+            edge.Point(
+                point.id,
+                {
+                    DENSE: checked_vector(point.dense, self._dimension),
+                    SPARSE: edge.SparseVector(
+                        list(point.sparse.indices), list(point.sparse.values)
+                    ),
+                },
+                payload_of(point.segment),
+            )
+            for point in points
+        ]
+        with self._translated("be written") as shard:
+            for start in range(0, len(rows), _BATCH):
+                batch = rows[start : start + _BATCH]
+                shard.update(edge.UpdateOperation.upsert_points(batch))
+            self._make_durable(shard, len(rows))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points; unknown ids are ignored."""
+        if not ids:
+            return
+        with self._translated("be written") as shard:
+            shard.update(edge.UpdateOperation.delete_points(list(ids)))
+            self._make_durable(shard, len(ids))
+
+    def search_dense(
+        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
+    ) -> list[Hit]:
+        """Nearest by cosine, best first, ties by id."""
+        query = edge.Query.Nearest(checked_vector(vector, self._dimension), using=DENSE)
+        return self._search(query, where, limit)
+
+    def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
+        """Best by BM25, best first, ties by id; only hits that share a term."""
+        if not vector.indices:
+            return []
+        sparse = edge.SparseVector(list(vector.indices), list(vector.values))
+        return self._search(edge.Query.Nearest(sparse, using=SPARSE), where, limit)
+
+    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
+        """All points (of one library), in order of id."""
+        yield from self._scroll(in_library(library) if library is not None else None)
+
+    def find_stem(self, stem: str) -> list[IndexedSegment]:
+        """All points of a stem, in order of start."""
+        return sorted(self._scroll(of_stem(stem)), key=lambda p: (p.segment.start_s, p.id))
+
+    def count(self) -> int:
+        """Points in the index."""
+        with self._translated("be read") as shard:
+            return int(shard.count(edge.CountRequest(exact=True)))
+
+    def close(self) -> None:
+        """Build what search needs at this size, flush, and free the lock; again does nothing."""
+        if self._shard is None:
+            return
+        try:
+            with self._translated("be closed") as shard:
+                if shard.info().points_count >= EXACT_BELOW:
+                    shard.optimize()
+                shard.flush()
+                shard.close()
+        finally:
+            self._shard = None
+            self._lock.release()
+
+    def _make_durable(self, shard: Any, changes: int) -> None:
+        """Bring the write-ahead log to the disk; now and then everything, which empties the log.
+
+        The shard writes its log without syncing it: that survives the death of the process, not
+        of the machine. ``flush`` syncs some hundred files, this only the log's two or three.
+        """
+        self._changes += changes
+        if self._changes >= _FLUSH_AFTER:
+            shard.flush()
+            self._changes = 0
+            return
+        log = self._path / "shard" / "wal"
+        for path in (*sorted(log.iterdir()), log):
+            file = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+
+    def _search(self, query: Any, where: SegmentFilter, limit: int) -> list[Hit]:
+        if limit <= 0 or not where.license_keys:
+            return []
+        condition = _filter(conditions(where))
+        with self._translated("be searched") as shard:
+            exact = shard.info().points_count < EXACT_BELOW
+
+            def fetch(size: int) -> list[Any]:
+                request = edge.QueryRequest(
+                    limit=size,
+                    query=query,
+                    filter=condition,
+                    with_payload=True,
+                    with_vector=[DENSE],
+                    params=edge.SearchParams(exact=exact),
+                )
+                return list(shard.query(request))
+
+            found = best_with_ties(fetch, lambda point: (point.score, str(point.id)), limit)
+        return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found]
+
+    def _scroll(self, condition: AnyOf | None) -> Iterator[IndexedSegment]:
+        where = _filter((condition,)) if condition is not None else None
+        offset: Any = None
+        while True:
+            with self._translated("be read") as shard:
+                records, offset = shard.scroll(
+                    edge.ScrollRequest(
+                        offset=offset,
+                        limit=_PAGE,
+                        filter=where,
+                        with_payload=True,
+                        with_vector=True,
+                    )
+                )
+            for record in records:
+                yield indexed_segment(record.id, record.payload, record.vector)
+            if offset is None:
+                return
+
+    def _claim(self) -> None:
+        """Write down the space of a new index; compare it for an old one."""
+        described = self._path / "index.json"
+        wanted = {"format": FORMAT, "space": self.space, "dimension": self._dimension}
+        if not described.exists():
+            temporary = described.with_suffix(".new")
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(wanted, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(described)
+            return
+        try:
+            found = json.loads(described.read_text(encoding="utf-8"))
+            made_for = (found["format"], found["space"], found["dimension"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BackendUnavailable(
+                f"{described} cannot be read: {error}", hint=self._remake()
+            ) from error
+        if made_for != (FORMAT, self.space, self._dimension):
+            raise IndexMismatch(
+                f"the index at {self._path} was made for embedding space {made_for[1]} with "
+                f"{made_for[2]} dimensions (format {made_for[0]}), and {self.space} with "
+                f"{self._dimension} (format {FORMAT}) is asked for",
+                hint=f"use the embedder that made it, or {self._remake()}",
+            )
+
+    def _remake(self) -> str:
+        return "rag-audio index --rebuild LIBRARY, then index your other libraries again"
+
+    def _open(self) -> Any:
+        """Load the shard; a new one appears under its name only when it is complete."""
+        shard_path = self._path / "shard"
+        try:
+            if not shard_path.exists():
+                new = self._path / "shard.new"
+                if new.exists():
+                    shutil.rmtree(new)
+                new.mkdir()
+                shard = edge.EdgeShard.create(str(new), _config(self._dimension))
+                for field, schema in _indexes().items():
+                    shard.update(edge.UpdateOperation.create_field_index(field, schema))
+                shard.flush()
+                shard.close()
+                new.replace(shard_path)
+            return edge.EdgeShard.load(str(shard_path))
+        except Exception as error:
+            raise BackendUnavailable(
+                f"the index at {self._path} cannot be opened: {_one_line(error)}",
+                hint=f"if this stays, {self._remake()}",
+            ) from error
+
+    @contextmanager
+    def _translated(self, done: str) -> Iterator[Any]:
+        """The open shard; its errors (plain ``Exception``) become ours, named once here."""
+        if self._shard is None:
+            raise BackendError(f"the index at {self._path} is closed")
+        try:
+            yield self._shard
+        except RagAudioError:
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"the index at {self._path} cannot {done}: {_one_line(error)}"
+            ) from error
+
+
+def _config(dimension: int) -> Any:
+    threshold_kb = EXACT_BELOW * dimension * 4 // 1024
+    return edge.EdgeConfig(
+        vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
+        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+        hnsw_config=edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=threshold_kb),
+        optimizers=edge.EdgeOptimizersConfig(
+            default_segment_number=2, indexing_threshold=threshold_kb
+        ),
+    )
+
+
+def _indexes() -> dict[str, Any]:
+    """Indexes without extra HNSW links: a filter that leaves few points is searched exactly, and
+    one that leaves many needs no links of its own. Building them took most of :meth:`close`."""
+    keyword = edge.KeywordIndexParams(enable_hnsw=False)
+    real = edge.FloatIndexParams(enable_hnsw=False)
+    return {**dict.fromkeys(KEYWORD_FIELDS, keyword), **dict.fromkeys(FLOAT_FIELDS, real)}
+
+
+def _filter(all_of: Sequence[Condition]) -> Any:
+    must: list[Any] = []
+    must_not: list[Any] = []
+    for condition in all_of:
+        if isinstance(condition, InRanges):
+            must.append(
+                edge.Filter(
+                    should=[
+                        edge.FieldCondition(
+                            condition.field, range=edge.RangeFloat(gte=low, lte=high)
+                        )
+                        for low, high in condition.ranges
+                    ]
+                )
+            )
+        else:
+            one = edge.FieldCondition(condition.field, match=edge.MatchAny(list(condition.values)))
+            (must if isinstance(condition, AnyOf) else must_not).append(one)
+    return edge.Filter(must=must, must_not=must_not)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def remove_index(path: Path) -> None:
+    """Remove the embedded index at ``path``, whatever space it was made in; none is fine.
+
+    Raises:
+        BackendUnavailable: another process holds it.
+    """
+    if not path.is_dir():
+        return
+    lock = IndexLock(path / "lock", f"the index at {path}")
+    try:
+        for part in path.iterdir():
+            if part.is_dir():
+                shutil.rmtree(part)
+            elif part.name != "lock":
+                part.unlink()
+    finally:
+        lock.release()

@@ -1,0 +1,435 @@
+"""Settings become a wired :class:`Workspace`. The only place that names backends.
+
+Every part is made when it is first asked for, so that ``trace`` loads no model and ``library``
+opens no index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rag_audio.conditioning import request_of
+from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest, GenerationResult, Reference
+from rag_audio.editing import Editor, Order, extension, inpainting, variation
+from rag_audio.errors import ConfigError
+from rag_audio.pipeline import OnStage, Pipeline
+from rag_audio.resources import data_dir
+from rag_audio.retrieval import ReferenceQuery
+from rag_audio.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from indexer.build import IndexProgress, IndexReport
+    from rag_audio.guardrails import Action, Roster
+    from rag_audio.ports import (
+        Catalogue,
+        Embedder,
+        Generator,
+        Ledger,
+        Progress,
+        StemIndex,
+        Watermarker,
+    )
+    from rag_audio.provenance.causal import CausalInfluence, Method
+    from rag_audio.provenance.fingerprint_store import SqlFingerprints
+    from rag_audio.provenance.trace import TraceResult
+    from rag_audio.signing import Credentials, Signer
+
+
+class HomeParts:
+    """The parts of one home, each made once, when first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._generators: dict[str, Generator] = {}
+
+    @cached_property
+    def home(self) -> Path:
+        """The home folder, made private to its owner on first use."""
+        try:
+            self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError(
+                f"the home {self.settings.home} cannot be made: {error.strerror}",
+                hint="set RAG_AUDIO_HOME or --home to a folder you may write to",
+            ) from error
+        return self.settings.home
+
+    @cached_property
+    def device(self) -> str:
+        import torch
+
+        if self.settings.device != "auto":
+            return self.settings.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        source = self.settings.embedder or data_dir("models") / "clap-mini"
+        if self.settings.laion:
+            from rag_audio.backends.clap_laion import LaionClapEmbedder
+
+            return LaionClapEmbedder(source, device=self.device)
+        from rag_audio.backends.clap import ClapEmbedder
+
+        return ClapEmbedder(source, device=self.device)
+
+    @cached_property
+    def index(self) -> StemIndex:
+        space, dimension = self.embedder.space, self.embedder.dimension
+        if self.settings.qdrant_url is not None:
+            from rag_audio.backends.qdrant_server import ServerIndex
+
+            secret = self.settings.qdrant_api_key
+            return ServerIndex(
+                space=space,
+                dimension=dimension,
+                url=self.settings.qdrant_url,
+                api_key=secret.get_secret_value() if secret else None,
+                prefer_grpc=self.settings.qdrant_grpc,
+            )
+        from rag_audio.backends.qdrant_edge import EdgeIndex
+
+        return EdgeIndex(self.home / "index", space=space, dimension=dimension)
+
+    def remove_index(self) -> None:
+        """Start the embedded index anew; a server's collections are left alone.
+
+        Raises:
+            ConfigError: the index is on a server.
+            BackendUnavailable: another process holds it.
+        """
+        if self.settings.qdrant_url is not None:
+            raise ConfigError(
+                "only the embedded index can be rebuilt",
+                hint="delete the collection on the server, then index again",
+            )
+        from rag_audio.backends.qdrant_edge import remove_index
+
+        remove_index(self.home / "index")
+
+    @cached_property
+    def database(self) -> Engine:
+        from rag_audio.database import connect, sqlite_url
+
+        secret = self.settings.database_url
+        url = secret.get_secret_value() if secret else sqlite_url(self.home / "ledger.db")
+        return connect(url)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        from rag_audio.catalogue import SqlCatalogue
+
+        return SqlCatalogue(self.database)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from rag_audio.provenance.ledger import SqlLedger
+
+        return SqlLedger(self.database, self.home / "keys" / "ledger.key")
+
+    @cached_property
+    def fingerprints(self) -> SqlFingerprints:
+        from rag_audio.provenance.fingerprint_store import SqlFingerprints
+
+        return SqlFingerprints(self.database)
+
+    @cached_property
+    def watermarker(self) -> Watermarker:
+        from rag_audio.watermark import SpreadSpectrumWatermarker
+        from rag_audio.watermark.keys import load_or_create, retired
+
+        key = self.home / "keys" / "watermark.key"
+        return SpreadSpectrumWatermarker(load_or_create(key), retired(key))
+
+    @cached_property
+    def signer(self) -> Signer:
+        from rag_audio.provenance.signers import NoSigner, open_signer
+
+        if self.settings.signing == "off":
+            return NoSigner()
+        return open_signer(
+            self.home / "keys",
+            chain=self.settings.signing_chain,
+            key=self.settings.signing_key,
+            timestamp_url=self.settings.timestamp_url,
+            training=self.settings.training_mining,
+        )
+
+    def credentials_of(self, path: Path) -> Credentials | None:
+        """The content credentials of a file, held against the roots known here; makes no key."""
+        from rag_audio.provenance.credentials import read_credentials
+        from rag_audio.provenance.signing_keys import anchors
+
+        named = (self.settings.trust_anchors, self.settings.signing_chain)
+        given = [self.signer.anchors] if "signer" in self.__dict__ else []
+        known = anchors(self.home / "keys", [path for path in named if path is not None], given)
+        return read_credentials(path, known)
+
+    @cached_property
+    def soundfont(self) -> Path:
+        chosen = self.settings.soundfont
+        if chosen is not None and not chosen.is_file():
+            raise ConfigError(f"the soundfont {chosen} does not exist", hint="RAG_AUDIO_SOUNDFONT")
+        return chosen or data_dir("soundfont") / "rag-audio.sf2"
+
+    @property
+    def masters(self) -> Path:
+        return self.home / "masters"
+
+    @property
+    def territory(self) -> str | None:
+        return self.settings.territory
+
+    @property
+    def retries(self) -> int:
+        return self.settings.retries
+
+    @cached_property
+    def protected_names(self) -> Roster:
+        """The shipped names, and those of ``RAG_AUDIO_POLICY`` or ``policy.csv`` in the home."""
+        from rag_audio.guardrails import load_roster, log_to
+
+        if self.settings.security_log is not None:
+            log_to(self.settings.security_log)
+        own = self.settings.home / "policy.csv"
+        return load_roster(self.settings.policy or (own if own.is_file() else None))
+
+    @cached_property
+    def guard_actions(self) -> Mapping[str, Action]:
+        from rag_audio.guardrails import parse_actions
+
+        return parse_actions(self.settings.guard_actions)
+
+    def generator(self, model: str | None) -> Generator:
+        """The checkpoint ``model`` (directory or hub id), or the configured one; loaded once."""
+        source = model or self.settings.model or str(data_dir("models") / "stable-audio-mini")
+        if source not in self._generators:
+            from rag_audio.backends.generators import load_generator
+
+            self._generators[source] = load_generator(
+                source, device=self.device, low_memory=self.settings.low_memory
+            )
+        return self._generators[source]
+
+    def close(self) -> None:
+        """Give the index and the database back."""
+        if "index" in self.__dict__:
+            self.index.close()
+            del self.__dict__["index"]
+        if "database" in self.__dict__:
+            self.database.dispose()
+
+
+class Workspace(AbstractContextManager["Workspace"]):
+    """The Python API: what ``rag_audio.open(home)`` gives.
+
+    Use it in a ``with`` statement: the embedded index belongs to one process at a time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.parts = HomeParts(settings)
+        self.pipeline = Pipeline(self.parts)
+
+    def index(
+        self,
+        library: str | Path,
+        *,
+        prune: bool = False,
+        workers: int = 1,
+        progress: IndexProgress | None = None,
+    ) -> IndexReport:
+        """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``)."""
+        from functools import partial
+
+        from indexer.build import index_library
+        from rag_audio import midi
+
+        return index_library(
+            Path(library),
+            embedder=self.parts.embedder,
+            index=self.parts.index,
+            catalogue=self.parts.catalogue,
+            render=partial(midi.render, soundfont=self.parts.soundfont),
+            prune=prune,
+            workers=workers,
+            progress=progress,
+        )
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        audio: str | Path | Audio | None = None,
+        midi: str | Path | None = None,
+        like: str | Iterable[str] = (),
+        territory: str | None = None,
+        **filters: Any,
+    ) -> tuple[Reference, ...]:
+        """Licensed segments nearest to words, a sound, a MIDI file, stems, or a mix of them.
+
+        Args:
+            like: stem ids or prefixes.
+            filters: further fields of :class:`rag_audio.retrieval.ReferenceQuery`.
+        """
+        sound = audio
+        if not isinstance(sound, Audio):
+            sound = self.pipeline.query_audio(
+                None if audio is None else str(audio), None if midi is None else str(midi)
+            )
+        prefixes = (like,) if isinstance(like, str) else tuple(like)
+        stems = tuple(self.parts.catalogue.stem(prefix).id for prefix in prefixes)
+        if filters.get("artist") is not None:
+            filters["artist"] = self.pipeline.artist_named(filters["artist"])
+        query = ReferenceQuery(text=text, audio=sound, like=stems, **filters)
+        return self.pipeline.search(query, territory)
+
+    def plan(self, prompt: str | GenerationRequest, **fields: Any) -> ConditioningPlan:
+        """What would be given to the model; ``fields`` are those of ``GenerationRequest``."""
+        return self.pipeline.plan(_request(prompt, fields))
+
+    def generate(
+        self,
+        prompt: str | GenerationRequest,
+        out: str | Path,
+        *,
+        on_stage: OnStage | None = None,
+        **fields: Any,
+    ) -> tuple[GenerationResult, ...]:
+        """Generate into ``out``; one result per variation."""
+        return self.pipeline.generate(_request(prompt, fields), Path(out), on_stage)
+
+    def renew(
+        self, plan: ConditioningPlan, *, territory: str | None = None, model: str | None = None
+    ) -> tuple[GenerationRequest, ConditioningPlan]:
+        """An older plan held against the rights and guardrails of now, and its request.
+
+        Raises:
+            RequestRefused: they do not allow it (any more).
+            InvalidInput: the plan contradicts itself, the catalogue or the model.
+        """
+        request = replace(request_of(plan, territory), model=model)
+        return request, self.pipeline.renew(request, plan)
+
+    def replay(
+        self,
+        plan: ConditioningPlan,
+        out: str | Path,
+        *,
+        territory: str | None = None,
+        model: str | None = None,
+        on_stage: OnStage | None = None,
+    ) -> tuple[GenerationResult, ...]:
+        """Generate from an older plan into ``out``; raises as :meth:`renew`."""
+        request = replace(request_of(plan, territory), model=model)
+        return self.pipeline.generate(request, Path(out), on_stage, older=plan)
+
+    def inpaint(
+        self,
+        file: str | Path,
+        prompt: str,
+        out: str | Path,
+        *,
+        regions: Iterable[tuple[float, float]],
+        on_stage: OnStage | None = None,
+        **fields: Any,
+    ) -> tuple[GenerationResult, ...]:
+        """Make regions (start, end in seconds) of a file anew; the rest stays as it is.
+
+        Args:
+            fields: further fields of ``GenerationRequest``; foreign files need ``audio_rights``.
+        """
+        order = inpainting(tuple(regions))
+        return self._edit(file, prompt, order, out, on_stage, fields)
+
+    def extend(
+        self,
+        file: str | Path,
+        prompt: str,
+        out: str | Path,
+        *,
+        left_s: float = 0.0,
+        right_s: float = 0.0,
+        on_stage: OnStage | None = None,
+        **fields: Any,
+    ) -> tuple[GenerationResult, ...]:
+        """Go on from a file, to the left, to the right or both; ``fields`` as for ``inpaint``."""
+        return self._edit(file, prompt, extension(left_s, right_s), out, on_stage, fields)
+
+    def vary(
+        self,
+        file: str | Path,
+        out: str | Path,
+        *,
+        prompt: str = "",
+        on_stage: OnStage | None = None,
+        **fields: Any,
+    ) -> tuple[GenerationResult, ...]:
+        """Make a file anew from its own sound, at a ``strength``; ``fields`` as for ``inpaint``."""
+        return self._edit(file, prompt, variation(), out, on_stage, fields)
+
+    def _edit(
+        self,
+        file: str | Path,
+        prompt: str,
+        order: Order,
+        out: str | Path,
+        on_stage: OnStage | None,
+        fields: dict[str, Any],
+    ) -> tuple[GenerationResult, ...]:
+        editor = Editor(self.pipeline)
+        return editor.edit(Path(file), prompt, order, Path(out), on_stage=on_stage, **fields)
+
+    def trace(self, path: str | Path) -> TraceResult:
+        """What went into the audio at ``path``."""
+        return self.pipeline.trace(Path(path))
+
+    def influence(
+        self, output: int, method: Method = "fast", *, progress: Progress | None = None
+    ) -> CausalInfluence:
+        """Measure what each source did to an output, and append it to the ledger."""
+        return self.pipeline.influence(output, method, progress)
+
+    def close(self) -> None:
+        """Give the index and the database back."""
+        self.parts.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _request(prompt: str | GenerationRequest, fields: dict[str, Any]) -> GenerationRequest:
+    if isinstance(prompt, GenerationRequest):
+        return prompt
+    return GenerationRequest(prompt, **fields)
+
+
+def open_workspace(
+    home: str | Path | None = None, *, signer: Signer | None = None, **overrides: Any
+) -> Workspace:
+    """A workspace on ``home`` (None: ``RAG_AUDIO_HOME``); ``overrides`` are fields of Settings.
+
+    Args:
+        signer: signs outputs in place of what the settings say, such as
+            :meth:`rag_audio.provenance.signers.C2paSigner.from_callback`.
+    """
+    workspace = Workspace(read_settings(home=home, **overrides))
+    if signer is not None:
+        workspace.parts.signer = signer
+    return workspace

@@ -1,0 +1,90 @@
+"""The commands of ``rag-audio`` and their one error handler."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from rag_audio.cli import (
+    backup,
+    demo,
+    editing,
+    generating,
+    guarding,
+    indexing,
+    keys,
+    ledger,
+    marking,
+    rights,
+    showing,
+    tracing,
+)
+from rag_audio.cli.output import err, show_error
+from rag_audio.errors import InvalidInput, RagAudioError
+
+app = typer.Typer(
+    name="rag-audio",
+    help="Music generation whose sources can be named: index a licensed library, generate in a "
+    "licensed artist's style, trace what influenced an output.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for commands in (
+    indexing,
+    generating,
+    editing,
+    tracing,
+    rights,
+    ledger,
+    showing,
+    guarding,
+    marking,
+    keys,
+    backup,
+    demo,
+):
+    commands.register(app)
+
+# Every error of the option parser derives from this class, whichever parser typer carries.
+_ParserError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code; see :mod:`rag_audio.errors` for the codes."""
+    raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code is returned, errors are shown and never raised."""
+    # The diffusion and embedding libraries print advice and bars of their own; stderr is ours.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Threads that spin while they wait for one that has no core make small models 30 times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    as_json = "--json" in arguments
+    try:
+        code = typer.main.get_command(app).main(
+            args=list(arguments), prog_name="rag-audio", standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except RagAudioError as error:
+        show_error(error, as_json)
+        return error.exit_code
+    except _ParserError as error:
+        # With no argument the parser has already printed the help and has nothing to add.
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        if message:
+            show_error(InvalidInput(message, hint="rag-audio --help"), as_json)
+        return InvalidInput.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("stopped; nothing half-written was left")
+        return 130
+    except BrokenPipeError:
+        # The reader went away (| head): nothing more to say, and nothing went wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

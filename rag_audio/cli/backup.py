@@ -1,0 +1,73 @@
+"""``backup``, ``restore``: the whole home in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Engine
+
+from rag_audio import backup as archive
+from rag_audio.cli.options import Home, Json
+from rag_audio.cli.output import err, out, show_json
+from rag_audio.database import connect
+from rag_audio.settings import Settings, read_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("backup")(backup)
+    app.command("restore")(restore)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="Archive to write: .tar or .tar.gz.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Archive ledger, index, keys and masters; keys that are lost mean traces that are lost."""
+    settings = read_settings(home=home)
+    with _database(settings) as database:
+        _show(archive.create(settings.home, file, database), as_json)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="Archive of `rag-audio backup`.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a home back into a folder that is empty or not there yet.
+
+    An archive that holds a database elsewhere is put into that of RAG_AUDIO_DATABASE_URL.
+    """
+    settings = read_settings(home=home)
+    with _database(settings) as database:
+        _show(archive.restore(file, settings.home, database), as_json)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[Engine | None]:
+    """The database that is not the home's own file, if one is configured."""
+    if settings.database_url is None:
+        yield None
+        return
+    engine = connect(settings.database_url.get_secret_value())
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _show(made: archive.Backup, as_json: bool) -> None:
+    if as_json:
+        document: dict[str, Any] = {"path": str(made.path), "files": made.files, "bytes": made.size}
+        document["rows"] = made.rows
+        show_json({**document, "warnings": list(made.warnings)})
+    else:
+        rows = "" if made.rows is None else f", {made.rows} rows of the database"
+        out.print(f"{made.path}: {made.files} files, {made.size} bytes{rows}", markup=False)
+    for warning in made.warnings:
+        err.print(f"note: {warning}", markup=False)

@@ -1,0 +1,226 @@
+"""``demo``: the three jobs on the embedded library and models, with everything left to look at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import track
+
+from rag_audio import analysis, audio, midi
+from rag_audio.bootstrap import Workspace, open_workspace
+from rag_audio.cli.generating import results_json, show_results
+from rag_audio.cli.indexing import show_references, warn_untrained
+from rag_audio.cli.options import Json
+from rag_audio.cli.output import err, out, reference_json, show_json, stages, table
+from rag_audio.domain import Audio, GenerationRequest, Key
+from rag_audio.errors import IndexMismatch, RagAudioError, RequestRefused
+from rag_audio.likeness import likeness
+from rag_audio.plans import plan_to_json
+from rag_audio.provenance.records import record_to_json
+from rag_audio.resources import data_dir
+
+CROP_S = (2.0, 8.0)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("demo")(demo)
+
+
+def demo(
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for everything it makes.")],
+    as_json: Json = False,
+) -> None:
+    """Index the embedded library, generate in an artist's style, and trace a cropped MP3 of it."""
+    out_dir = out_dir.absolute()
+    story = json.loads((data_dir("demo") / "demo.json").read_text(encoding="utf-8"))
+    library = _lay_out_library(out_dir / "library", story["renders"], quiet=as_json)
+    document: dict[str, Any] = {"out": str(out_dir)}
+    with open_workspace(out_dir / "home") as workspace:
+        _drop_foreign_index(workspace)
+        info = workspace.parts.generator(None).info
+        warn_untrained(f"{info.name} (and maybe the embedder)", info.untrained)
+        document["index"] = _index(workspace, library, as_json)
+        document["search"] = _search(workspace, story["search"], as_json)
+        document["refusal"] = _refusal(workspace, story["refused_prompt"], as_json)
+        document["generate"] = _generate(workspace, story["request"], out_dir, as_json)
+        document["without_references"] = _without(workspace, story["request"], out_dir, as_json)
+        document["trace"] = _trace(workspace, out_dir, as_json)
+    files = sorted(p.name for p in out_dir.iterdir() if p.is_file())
+    document["files"] = files
+    if as_json:
+        show_json(document)
+    else:
+        _heading(f"Everything is in {out_dir}")
+        out.print("  " + "\n  ".join(files), markup=False)
+
+
+def _drop_foreign_index(workspace: Workspace) -> None:
+    """An index that an earlier release's embedder left in this folder is made anew."""
+    try:
+        workspace.parts.index.count()
+    except IndexMismatch:
+        workspace.parts.remove_index()
+
+
+def _heading(text: str) -> None:
+    out.print(f"\n{text}", style="bold", markup=False)
+
+
+def _lay_out_library(target: Path, renders: list[dict[str, str]], quiet: bool) -> Path:
+    """A copy of the demo library, with some of its scores rendered into audio stems."""
+    source = data_dir("demo")
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    missing = [r for r in renders if not (target / r["audio"]).exists()]
+    if not missing:
+        return target
+    rows = missing if quiet else track(missing, "rendering audio stems", console=err)
+    for render in rows:
+        stem = midi.render(target / render["midi"])
+        (target / render["audio"]).parent.mkdir(parents=True, exist_ok=True)
+        audio.save(stem, target / render["audio"], subtype="PCM_16")
+    return target
+
+
+def _index(workspace: Workspace, library: Path, quiet: bool) -> dict[str, Any]:
+    from indexer.progress import RichProgress, summary_table
+
+    if not quiet:
+        _heading(f"1. Index a licensed library: rag-audio index {library}")
+    with RichProgress() as progress:
+        report = workspace.index(library, progress=progress)
+    if not quiet:
+        summary_table(report)
+    return {
+        "indexed": report.indexed,
+        "skipped": report.skipped,
+        "segments": report.segments,
+        "rejected": [{"path": r.path, "reason": r.reason} for r in report.rejected],
+    }
+
+
+def _search(workspace: Workspace, text: str, quiet: bool) -> list[dict[str, Any]]:
+    found = workspace.search(text, k=5)
+    if not quiet:
+        _heading(f'2. Search it: rag-audio search "{text}"')
+        show_references(found)
+    return [reference_json(reference) for reference in found]
+
+
+def _refusal(workspace: Workspace, prompt: str, quiet: bool) -> dict[str, Any]:
+    """What a refusal looks like.
+
+    Raises:
+        RagAudioError: the guardrails let the prompt through, which is a defect.
+    """
+    try:
+        workspace.plan(prompt)
+    except RequestRefused as refused:
+        if not quiet:
+            _heading(f'3. Ask for what is not licensed: rag-audio generate "{prompt}"')
+            out.print(f"  {refused.message}\n  {refused.hint}", markup=False)
+        return {"prompt": prompt, "message": refused.message, "hint": refused.hint}
+    raise RagAudioError(f"the guardrails let {prompt!r} through")
+
+
+def _request_of(request: dict[str, Any]) -> GenerationRequest:
+    key = request.get("key")
+    return GenerationRequest(**{**request, "key": Key.parse(key) if key else None})
+
+
+def _without(
+    workspace: Workspace, request: dict[str, Any], folder: Path, quiet: bool
+) -> dict[str, Any]:
+    """The same words and seed without references, and how near each comes to the artist's."""
+    made = _request_of(request)
+    plan = workspace.plan(made)
+    with stages() as on_stage:
+        (plain,) = workspace.generate(
+            replace(made, artist=None, k=0), folder / "without_references.wav", on_stage=on_stage
+        )
+    parts = workspace.parts
+    near: dict[str, Any] = {}
+    for name, take in (
+        ("with", audio.load(folder / "output.wav")), ("without", plain.audio),
+    ):  # fmt: skip
+        found = likeness(take, plan.references, parts.embedder, parts.index)
+        near[name] = sum(value or 0.0 for value in found) / len(found)
+    if not quiet:
+        out.print(
+            f"  likeness to the artist's references: {near['with']:.2f} with them, "
+            f"{near['without']:.2f} without (without_references.wav)",
+            markup=False,
+        )
+    return {"likeness": near, "files": list(plain.files)}
+
+
+def _generate(
+    workspace: Workspace, request: dict[str, Any], folder: Path, quiet: bool
+) -> dict[str, Any]:
+    made = _request_of(request)
+    if not quiet:
+        _heading(f'4. Generate: "{made.prompt}" in the style of {made.artist}')
+    with stages() as on_stage:
+        results = workspace.generate(made, folder / "output.wav", on_stage=on_stage)
+    (result,) = results
+    heard = analysis.analyse(result.audio)
+    if not quiet:
+        out.print(f"  enriched prompt: {result.plan.enriched_prompt}", markup=False)
+        show_results(results)
+        tempo = "no clear tempo" if heard.bpm is None else f"{heard.bpm:.1f} bpm"
+        out.print(
+            f"  asked: {made.bpm:g} bpm, {made.key}; heard in the output: {tempo}, "
+            f"{heard.key or 'no clear key'}, {heard.loudness_lufs:.1f} LUFS",
+            markup=False,
+        )
+    _write_json(folder / "plan.json", plan_to_json(result.plan))
+    _write_json(folder / "record.json", record_to_json(result.record))
+    audio.spectrogram_png(result.audio, folder / "output.png", title=made.prompt)
+    plan = result.plan
+    if plan.references:
+        first = plan.references[0]
+        source = workspace.pipeline.hear(first)
+        title = first.stem.title or first.stem.path
+        audio.spectrogram_png(source, folder / "reference.png", title=f"reference 1: {title}")
+    return {
+        **results_json(results),
+        "heard": {"bpm": heard.bpm, "key": str(heard.key) if heard.key else None},
+    }
+
+
+def _trace(workspace: Workspace, folder: Path, quiet: bool) -> dict[str, Any]:
+    whole = audio.load(folder / "output.wav")
+    audio.save(whole, folder / "output.mp3", bitrate_kbps=128)
+    again = audio.load(folder / "output.mp3")
+    start, end = (round(second * again.sample_rate) for second in CROP_S)
+    cropped = Audio(again.samples[:, start:end].copy(), again.sample_rate)
+    audio.save(cropped, folder / "cropped.mp3", bitrate_kbps=128)
+    documents = {}
+    for name in ("output.mp3", "cropped.mp3"):
+        found = workspace.trace(folder / name).to_json()
+        documents[name] = found
+        if not found["found"]:
+            raise RagAudioError(f"{name} could not be traced")
+    found = documents["cropped.mp3"]
+    if not quiet:
+        _heading("5. Trace what is left of it: rag-audio trace cropped.mp3")
+        out.print(
+            f"  6 seconds of an MP3 of an MP3: output {found['output']}, found by its "
+            f"{found['by']}, confidence {found['confidence']:.2f}",
+            markup=False,
+        )
+        table(
+            ("source", "artist", "holder", "license"),
+            [(s["title"], s["artist"], s["holder"], s["license"]) for s in found["sources"]],
+        )
+    return documents
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,235 @@
+"""``ledger``: check the log, read it, prove what is in it, and erase personal texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rag_audio.bootstrap import open_workspace
+from rag_audio.cli.options import Home, Json
+from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.errors import InvalidInput, LedgerTampered, UnreadableFile
+from rag_audio.ports import Fault, Ledger, LedgerEntry, LedgerEvent
+from rag_audio.provenance.checkpoints import Checkpoint, publish
+from rag_audio.provenance.export import verify_export, write_export
+from rag_audio.provenance.notes import VerifierKey
+from rag_audio.provenance.records import record_to_json
+
+ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
+
+Output = Annotated[int, typer.Argument(help="Number of an output.")]
+Against = Annotated[
+    list[Path] | None,
+    typer.Option(help="Signed checkpoint that was kept elsewhere; may be given several times."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (verify, show, proof, checkpoint, export, erase):
+        ledger_app.command(command.__name__)(command)
+    app.add_typer(ledger_app, name="ledger")
+
+
+def verify(
+    against: Against = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Check this export; no database is needed.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Verifier key of the ledger, or a file that holds it.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute every hash of the ledger; exit code 1 when one is wrong."""
+    notes = [_text(path) for path in against or ()]
+    known = None if key is None else _key(key)
+    if export is not None:
+        report = verify_export(export, notes, known)
+        document = _verdict(report.faults, report.entries, report.root)
+        document["key"] = report.key
+        if known is None:
+            err.print("the key is the export's own; --key says whose ledger it has to be")
+    else:
+        with open_workspace(home) as workspace:
+            ledger = workspace.parts.ledger
+            document = _verdict(ledger.verify(notes, known), *_state(ledger))
+            document["key"] = ledger.verifier_key()
+            document["erased"] = [event.output for event in ledger.events("erasure")]
+    document["against"] = [Checkpoint.parse(note).size for note in notes]
+    _show_verdict(document, as_json)
+
+
+def _verdict(faults: list[Fault], entries: int, root: str) -> dict[str, Any]:
+    return {
+        "ok": not faults,
+        "entries": entries,
+        "root": root,
+        "faults": [{"seq": fault.seq, "what": fault.what} for fault in faults],
+    }
+
+
+def _state(ledger: Ledger) -> tuple[int, str]:
+    """Size and root; a log whose state is damaged has none, and the faults say so."""
+    try:
+        size = ledger.size()
+        return size, ledger.root(size)
+    except LedgerTampered:
+        return 0, ""
+
+
+def _show_verdict(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(document)
+    elif document["faults"]:
+        table(("entry", "fault"), [(fault["seq"], fault["what"]) for fault in document["faults"]])
+    else:
+        out.print(f"{document['entries']} entries, all hashes right; root {document['root']}")
+        for size in document["against"]:
+            out.print(f"the log extends the checkpoint of {size} entries")
+        if document.get("erased"):
+            numbers = ", ".join(map(str, document["erased"]))
+            out.print(f"personal texts were erased from outputs {numbers}")
+    if document["faults"]:
+        raise typer.Exit(1)
+
+
+def show(output: Output, home: Home = None, as_json: Json = False) -> None:
+    """Print the record of one output and what was logged about it later, as JSON."""
+    with open_workspace(home) as workspace:
+        entry = _find(workspace.parts.ledger, output)
+        events = workspace.parts.ledger.events(output=output)
+    show_json(
+        {
+            "seq": entry.seq,
+            "leaf_hash": entry.leaf_hash,
+            "erased": entry.erased,
+            "record": record_to_json(entry.record),
+            "events": [_event_json(event) for event in events],
+        }
+    )
+
+
+def proof(
+    output: Output,
+    size: Annotated[
+        int | None, typer.Option(help="Size of the log to prove it in, as in a checkpoint.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that an output's record is in the log: RFC 6962 inclusion proof, as JSON.
+
+    The leaf's document stands in an export (`rag-audio ledger export`).
+    """
+    with open_workspace(home) as workspace:
+        ledger = workspace.parts.ledger
+        found = ledger.inclusion(_find(ledger, output).seq, size)
+        later = {"consistency": list(ledger.consistency(found.size))} if size else {}
+    show_json({"output": output, **found.to_json(), **later})
+
+
+def checkpoint(
+    publish_to: Annotated[
+        str | None,
+        typer.Option("--publish", help="Folder or URL (HTTP PUT) that others can read."),
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Sign the ledger's present state; keep it where whoever could rewrite the ledger cannot."""
+    with open_workspace(home) as workspace:
+        note = workspace.parts.ledger.checkpoint()
+        key = workspace.parts.ledger.verifier_key()
+    published = None if publish_to is None else publish(note, publish_to)
+    signed = Checkpoint.parse(note)
+    if as_json:
+        show_json(
+            {
+                "origin": signed.origin,
+                "size": signed.size,
+                "root": signed.root.hex(),
+                "key": key,
+                "checkpoint": note,
+                "published": published,
+            }
+        )
+        return
+    out.print(note, markup=False, end="")
+    err.print(f"verifier key: {key}", markup=False)
+    if published is None:
+        err.print("it proves little until it is kept elsewhere: --publish DIR|URL")
+    else:
+        err.print(f"published at {published}", markup=False)
+
+
+def export(
+    target: Annotated[Path, typer.Argument(help="File, or folder for ledger.jsonl.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write the whole log, signed and without personal texts, for `ledger verify --export`."""
+    with open_workspace(home) as workspace:
+        file = write_export(workspace.parts.ledger, target)
+        key = workspace.parts.ledger.verifier_key()
+    report = verify_export(file, key=key)
+    if as_json:
+        show_json({"file": str(file), "entries": report.entries, "root": report.root, "key": key})
+    else:
+        out.print(f"{file}: {report.entries} entries, root {report.root}", markup=False)
+    for fault in report.faults:
+        err.print(f"entry {fault.seq}: {fault.what}", markup=False)
+    if report.faults:
+        raise typer.Exit(1)
+
+
+def erase(
+    output: Annotated[int, typer.Option(help="Number of an output.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Delete the prompt and other personal texts of an output; the log stays verifiable."""
+    with open_workspace(home) as workspace:
+        event = workspace.parts.ledger.erase(output)
+    if as_json:
+        show_json(_event_json(event))
+        return
+    out.print(f"output {output}: the personal texts are erased (entry {event.seq})")
+    err.print("delivered files, plans and backups are not touched by this")
+
+
+def _event_json(event: LedgerEvent) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "leaf_hash": event.leaf_hash,
+        "kind": event.kind,
+        "created": event.created,
+        "output": event.output,
+        "event": dict(event.document),
+    }
+
+
+def _find(ledger: Ledger, output: int) -> LedgerEntry:
+    entry = ledger.find(output)
+    if entry is None:
+        raise InvalidInput(f"the ledger has no output {output}", hint="rag-audio outputs")
+    return entry
+
+
+def _key(given: str) -> str:
+    """A verifier key, or the file that holds one."""
+    if "+" not in given or Path(given).is_file():
+        given = _text(Path(given))
+    return str(VerifierKey.parse(given))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f"{str(path)!r} is not a text file") from error

@@ -1,0 +1,160 @@
+"""``watermark``: embed or read a mark by hand, hear whether it can be heard, change its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rag_audio import audio
+from rag_audio.bootstrap import Workspace, open_workspace
+from rag_audio.cli.options import Home, Json
+from rag_audio.cli.output import out, show_json
+from rag_audio.domain import Audio
+from rag_audio.errors import OutputRefused
+from rag_audio.pictures import line_png
+from rag_audio.ports import Detection, Mark
+
+watermark_app = typer.Typer(no_args_is_help=True, help="Embed or read a mark by hand.")
+
+_PIECE_S = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    watermark_app.command("embed")(embed)
+    watermark_app.command("detect")(detect)
+    watermark_app.command("abx")(abx)
+    watermark_app.command("rotate")(rotate)
+    app.add_typer(watermark_app, name="watermark")
+
+
+def embed(
+    source: Annotated[Path, typer.Argument(help="Audio to mark.")],
+    target: Annotated[Path, typer.Argument(help="Where the marked audio goes.")],
+    payload: Annotated[int, typer.Option(min=0, max=2**40 - 1, help="Number to carry.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Mark a file with a number; such marks never point into the ledger."""
+    from rag_audio.watermark.quality import noise_to_mask_db, snr_db
+
+    sound = audio.load(source)
+    with open_workspace(home) as workspace:
+        marked = _marked(workspace, source, sound, payload)
+    audio.save(marked, target)
+    below_db, mask_db = snr_db(sound, marked), noise_to_mask_db(sound, marked)
+    if as_json:
+        show_json(
+            {
+                "payload": payload,
+                "snr_db": below_db,
+                "noise_to_mask_db": mask_db,
+                "file": str(target),
+            }
+        )
+    else:
+        out.print(
+            f"{target}: {payload}, {below_db:.1f} dB below the music, "
+            f"{-mask_db:.1f} dB below what it masks",
+            markup=False,
+        )
+
+
+def detect(
+    file: Annotated[Path, typer.Argument(help="Any audio file, of any length.")],
+    plot: Annotated[Path | None, typer.Option(help="PNG of the confidence over time.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Read the mark of a file, if it has one, also where tempo or pitch were changed."""
+    with open_workspace(home) as workspace:
+        found = workspace.parts.watermarker.detect_pieces(_pieces(file))
+    if plot is not None:
+        title = "no mark" if found.mark is None else f"mark {found.mark.payload}"
+        line_png(found.over_time, plot, ("time [s]", "confidence"), f"{file.name}: {title}")
+    if as_json:
+        show_json(_document(found))
+    elif found.mark is None:
+        out.print(f"{file}: no mark of ours", markup=False)
+    else:
+        out.print(f"{file}: {found.mark.payload}, {_origin(found.mark)}", markup=False)
+        if (found.tempo, found.semitones) != (1.0, 0.0):
+            changed = f"tempo × {found.tempo:g}, pitch {found.semitones:+g} semitones"
+            out.print(f"  found at {changed}", markup=False)
+        for other in found.others:
+            out.print(f"  also {other.payload}, {_origin(other)}", markup=False)
+
+
+def abx(
+    source: Annotated[Path, typer.Argument(help="Audio to mark for the comparison.")],
+    folder: Annotated[Path, typer.Argument(help="New folder for the kit.")],
+    trials: Annotated[int, typer.Option(min=1, max=100, help="How many comparisons.")] = 12,
+    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of each excerpt.")] = 8.0,
+    seed: Annotated[int, typer.Option(help="Of excerpts and answers.")] = 0,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write what listeners need to find out whether they hear the mark."""
+    from rag_audio.watermark.abx import write_kit
+
+    sound = audio.load(source)
+    with open_workspace(home) as workspace:
+        marked = _marked(workspace, source, sound, 0)
+    needed = write_kit(sound, marked, folder, trials=trials, seconds=seconds, seed=seed)
+    if as_json:
+        show_json({"folder": str(folder), "trials": trials, "needed": needed})
+    else:
+        out.print(f"{folder}: {trials} comparisons, {needed} right ones say it is heard")
+
+
+def rotate(home: Home = None, as_json: Json = False) -> None:
+    """Make new marks with a new key; those made with the old one are still read."""
+    from rag_audio.watermark import keys
+
+    with open_workspace(home) as workspace:
+        key = workspace.parts.home / "keys" / "watermark.key"
+        kept = keys.rotate(key)
+    if as_json:
+        show_json({"key": str(key), "retired": str(kept)})
+    else:
+        out.print(f"{key} is new; the one before is kept in {kept}", markup=False)
+
+
+def _marked(workspace: Workspace, source: Path, sound: Audio, payload: int) -> Audio:
+    marked = workspace.parts.watermarker.embed(sound, Mark(payload, by_hand=True))
+    if marked is None:
+        raise OutputRefused(f"{source} has too little sound to carry a mark")
+    return marked
+
+
+def _pieces(file: Path) -> Iterator[Audio]:
+    """A file minute by minute."""
+    seconds = audio.info(file).duration_s
+    start_s = 0.0
+    while start_s < seconds:
+        yield audio.load(file, start_s=start_s, duration_s=_PIECE_S)
+        start_s += _PIECE_S
+
+
+def _origin(mark: Mark) -> str:
+    return "embedded by hand" if mark.by_hand else "an output of this system"
+
+
+def _document(found: Detection) -> dict[str, object]:
+    mark = found.mark
+    return {
+        "found": mark is not None,
+        "payload": None if mark is None else mark.payload,
+        "by_hand": None if mark is None else mark.by_hand,
+        "confidence": found.confidence,
+        "tempo": found.tempo,
+        "semitones": found.semitones,
+        "offset_s": found.offset_s,
+        "others": [{"payload": one.payload, "by_hand": one.by_hand} for one in found.others],
+        "confidence_over_time": [
+            {"time_s": time_s, "confidence": confidence} for time_s, confidence in found.over_time
+        ],
+    }

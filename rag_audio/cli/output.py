@@ -1,0 +1,136 @@
+"""How commands speak: one JSON document on stdout, or tables for people; progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rag_audio.domain import Channel, Reference, SourceUse
+from rag_audio.errors import RagAudioError, RequestRefused
+from rag_audio.pipeline import OnStage
+
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+# A pipe or a file has no width of its own; tables there should not be squeezed into 80 columns.
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+def show_json(document: Any) -> None:
+    """One JSON document on stdout; numbers that JSON lacks (nan, inf) become null."""
+    sys.stdout.write(json.dumps(_finite(document), ensure_ascii=False, indent=2) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def show_error(error: RagAudioError, as_json: bool) -> None:
+    """One line and a hint on stderr, or the error document on stdout."""
+    if as_json:
+        document: dict[str, Any] = {
+            "type": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+        }
+        if isinstance(error, RequestRefused):
+            document["reasons"] = list(error.reasons)
+            document["matches"] = [
+                {"span": [m.start, m.end], "text": m.text, "rule": m.rule, "name": m.name}
+                for m in error.matches
+            ]
+        show_json({"error": document})
+        return
+    err.print(f"rag-audio: {error.message}", style="bold red", markup=False)
+    if error.hint:
+        err.print(f"  {error.hint}", markup=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """A table on stdout; cells are plain text, never markup."""
+    from rich.text import Text
+
+    made = Table(title=title or None, title_justify="left")
+    for column in columns:
+        made.add_column(column)
+    for row in rows:
+        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    out.print(made)
+
+
+@contextmanager
+def stages() -> Iterator[OnStage]:
+    """A progress bar per stage on stderr, where that is a terminal."""
+    names = {
+        "retrieve": "finding licensed references",
+        "generate": "denoising",
+        "write": "marking, logging",
+        "influence": "leaving sources out",
+    }
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+    tasks: dict[str, Any] = {}
+    with progress:
+
+        def on_stage(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(names.get(stage, stage), total=total)
+            progress.update(tasks[stage], completed=done, total=total)
+
+        yield on_stage
+
+
+def reference_json(reference: Reference) -> dict[str, Any]:
+    """One row of ``search --json``."""
+    stem = reference.stem
+    return {
+        "stem": stem.id,
+        "title": stem.title,
+        "artist": stem.artist,
+        "kind": stem.kind.value,
+        "score": reference.score,
+        "start_s": reference.segment.start_s,
+        "duration_s": reference.segment.duration_s,
+        "bpm": stem.bpm,
+        "key": None if stem.key is None else str(stem.key),
+        "tags": list(stem.tags),
+        "license": stem.license,
+        "library": stem.library,
+        "path": stem.path,
+    }
+
+
+def source_json(source: SourceUse) -> dict[str, Any]:
+    """A reference of ``generate --json``: as in ``search``, with its influence."""
+    return {
+        **reference_json(source.reference),
+        "holder": source.license.holder,
+        "credit": source.license.credit,
+        "used": {channel.value: source.influence.used.get(channel, 0.0) for channel in Channel},
+        "causal": source.influence.causal,
+        "similar": source.influence.similar,
+    }
+
+
+def percent(share: float | None) -> str:
+    """``0.256`` → ``25.6 %``; None → a dash."""
+    return "–" if share is None else f"{100 * share:.1f} %"

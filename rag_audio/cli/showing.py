@@ -1,0 +1,219 @@
+"""``library``, ``artists``, ``doctor``: look around."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from rag_audio import __version__, guardrails
+from rag_audio.bootstrap import Workspace, open_workspace
+from rag_audio.cli.options import Home, Json, Territory
+from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.domain import License, Rights, Stem, Use
+from rag_audio.errors import InvalidInput, RagAudioError
+from rag_audio.licensing import fold_name
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("library")(library)
+    app.command("artists")(artists)
+    app.command("doctor")(doctor)
+
+
+@dataclass(frozen=True)
+class _LicenseRow:
+    """A license with what is left of it today.
+
+    Attributes:
+        stems: how many are under it. revoked: how many of those are revoked, by stem or artist.
+        artists: whose revocation that was. why: the first reason why something is not granted.
+    """
+
+    license: License
+    stems: int
+    granted: list[str]
+    revoked: int
+    artists: list[str]
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "library": self.license.library,
+            "license": self.license.id,
+            "holder": self.license.holder,
+            "spdx": self.license.spdx,
+            "stems": self.stems,
+            "granted": self.granted,
+            "revoked_stems": self.revoked,
+            "revoked_artists": self.artists,
+            "refusal": self.why,
+            "credit": self.license.credit,
+        }
+
+
+def _license_row(license: License, stems: list[Stem], rights: Rights) -> _LicenseRow:
+    withdrawn = license.key in rights.revoked_licenses
+    gone = [s for s in stems if s.id in rights.revoked or _artist_revoked(s, rights)]
+    artists = sorted({s.artist for s in gone if _artist_revoked(s, rights)})
+    refusals = {use: license.refusal(use, rights.territory, rights.on) for use in Use}
+    nothing_left = withdrawn or (bool(stems) and len(gone) == len(stems))
+    granted = [] if nothing_left else [use.value for use, why in refusals.items() if not why]
+    why = next((refusals[use] or "" for use in Use if use in license.uses and refusals[use]), "")
+    if withdrawn:
+        why = "it was revoked"
+    elif gone:
+        whose = f" ({', '.join(artists)})" if artists else ""
+        said = f"{len(gone)} of {len(stems)} stems were revoked{whose}"
+        why = f"{said}; {why}" if why else said
+    return _LicenseRow(license, len(stems), granted, len(gone), artists, why)
+
+
+def _artist_revoked(stem: Stem, rights: Rights) -> bool:
+    return fold_name(stem.artist) in rights.revoked_artists
+
+
+def library(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
+    """Show the indexed libraries, their licenses and what each grants today."""
+    with open_workspace(home, territory=territory) as workspace:
+        libraries = workspace.parts.catalogue.libraries()
+        rights = workspace.pipeline.rights()
+        stems = workspace.parts.catalogue.stems()
+    rows = [
+        _license_row(license, [s for s in stems if s.license_key == key], rights)
+        for key, license in sorted(rights.licenses.items())
+    ]
+    if as_json:
+        show_json(
+            {
+                "libraries": [
+                    {"id": x.id, "name": x.name, "root": x.root, "stems": x.stems}
+                    for x in libraries
+                ],
+                "licenses": [row.to_json() for row in rows],
+            }
+        )
+        return
+    if not libraries:
+        err.print("no library is indexed yet: rag-audio index LIBRARY")
+        return
+    table(("library", "stems", "root"), [(x.name, x.stems, x.root) for x in libraries])
+    table(
+        ("license", "holder", "stems", "grants today", "else"),
+        [(x.license.id, x.license.holder, x.stems, ", ".join(x.granted), x.why) for x in rows],
+    )
+
+
+def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
+    """List the artists of the library and whether their style may be asked for."""
+    with open_workspace(home, territory=territory) as workspace:
+        stems = workspace.parts.catalogue.stems()
+        policy = workspace.pipeline.policy()
+    by_artist: dict[str, list[Stem]] = {}
+    for stem in stems:
+        if stem.artist:
+            by_artist.setdefault(stem.artist, []).append(stem)
+    rows = [_artist_json(name, own, policy) for name, own in sorted(by_artist.items())]
+    if as_json:
+        show_json({"artists": rows})
+        return
+    if not rows:
+        err.print("no artist is named in an indexed library")
+        return
+    table(
+        ("artist", "stems", "style licensed", "tempo", "keys", "tags"),
+        [
+            (
+                row["artist"],
+                row["stems"],
+                "yes" if row["style"] else "no",
+                _span(row["bpm"]),
+                ", ".join(row["keys"]),
+                ", ".join(row["tags"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _artist_json(name: str, stems: list[Stem], policy: guardrails.Policy) -> dict[str, Any]:
+    tags = Counter(tag for stem in stems for tag in stem.tags)
+    return {
+        "artist": name,
+        "stems": len(stems),
+        "style": name in policy.licensed,
+        "bpm": sorted({round(stem.bpm) for stem in stems if stem.bpm is not None}),
+        "keys": sorted({str(stem.key) for stem in stems if stem.key is not None}),
+        "tags": [tag for tag, _ in tags.most_common(6)],
+    }
+
+
+def _span(values: list[int]) -> str:
+    if not values:
+        return ""
+    return f"{values[0]}" if values[0] == values[-1] else f"{values[0]}–{values[-1]}"
+
+
+def doctor(home: Home = None, as_json: Json = False) -> None:
+    """Check that everything an installation needs is there; exit code 1 when something is not."""
+    checks: list[tuple[str, bool, str]] = []
+    with open_workspace(home) as workspace:
+        for name, look in _CHECKS:
+            try:
+                checks.append((name, True, look(workspace)))
+            except RagAudioError as error:
+                checks.append((name, False, f"{error.message} ({error.hint})"))
+    well = all(ok for _, ok, _ in checks)
+    if as_json:
+        show_json(
+            {"ok": well, "checks": [{"name": n, "ok": ok, "what": what} for n, ok, what in checks]}
+        )
+    else:
+        table(("part", "state", "what"), [(n, "ok" if ok else "BAD", w) for n, ok, w in checks])
+        out.print("all is well" if well else "something is missing: see above")
+    if not well:
+        raise typer.Exit(1)
+
+
+def _embedder(workspace: Workspace) -> str:
+    embedder = workspace.parts.embedder
+    state = "untrained" if embedder.untrained else "trained"
+    return f"{embedder.name}, {state}, {embedder.dimension} dimensions, {embedder.space[:12]}"
+
+
+def _model(workspace: Workspace) -> str:
+    info = workspace.parts.generator(None).info
+    state = "untrained" if info.untrained else "trained"
+    return f"{info.name}, {state}, {info.sample_rate} Hz × {info.channels}, {info.id[:12]}"
+
+
+def _soundfont(workspace: Workspace) -> str:
+    path = workspace.parts.soundfont
+    if not path.is_file():
+        raise InvalidInput(f"{path} is missing")
+    return str(path)
+
+
+def _ledger(workspace: Workspace) -> str:
+    faults = workspace.parts.ledger.verify()
+    if faults:
+        raise InvalidInput(f"{len(faults)} faults", hint="rag-audio ledger verify")
+    return f"{len(workspace.parts.ledger.outputs())} entries, all hashes right"
+
+
+_CHECKS: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
+    ("rag-audio", lambda w: f"{__version__}, Python {platform.python_version()}"),
+    ("home", lambda w: str(w.parts.home)),
+    ("device", lambda w: w.parts.device),
+    ("embedder", _embedder),
+    ("model", _model),
+    ("index", lambda w: f"{w.parts.index.name}, {w.parts.index.count()} segments"),
+    ("soundfont", _soundfont),
+    ("ledger", _ledger),
+    ("watermark key", lambda w: f"{w.parts.watermarker.name}"),
+)

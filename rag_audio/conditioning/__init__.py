@@ -1,0 +1,10 @@
+"""From references to what the model is given: a plan, and the seed audio it describes."""
+
+from __future__ import annotations
+
+from rag_audio.conditioning.clearance import USE_OF, clear_plan
+from rag_audio.conditioning.planning import make_plan
+from rag_audio.conditioning.replay import renew_plan, request_of
+from rag_audio.conditioning.seeding import seed_audio
+
+__all__ = ["USE_OF", "clear_plan", "make_plan", "renew_plan", "request_of", "seed_audio"]

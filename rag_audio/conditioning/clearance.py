@@ -1,0 +1,58 @@
+"""Rights held against a plan once more: when it is old, when the model starts, when it is done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rag_audio.domain import Channel, ConditioningPlan, License, Rights, Use
+from rag_audio.errors import RequestRefused
+
+USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
+"""The use that a license must grant for a channel."""
+
+
+def clear_plan(plan: ConditioningPlan, rights: Rights) -> ConditioningPlan:
+    """The plan with the licenses as they stand in ``rights``.
+
+    Each reference is asked for what the plan does with it: words for ``prompt``, sound for
+    ``init_audio``, and for both channels of the plan when it does neither. A source of an edited
+    sound is asked for the channels by which it reached that.
+
+    Raises:
+        RequestRefused: a reference may not be used so (any more); all of them are named.
+    """
+    reasons: list[str] = []
+    licenses: dict[str, License] = {}
+    for i, reference in enumerate(plan.references):
+        stem = reference.stem
+        uses = [USE_OF[channel] for channel in _channels(plan, i)]
+        reasons += [
+            f"{stem.title or stem.path}: {why}"
+            for use in uses
+            if (why := rights.refusal(stem, use))
+        ]
+        granted = rights.license_of(stem)
+        if granted is not None:
+            licenses[granted.key] = granted
+    if reasons:
+        raise RequestRefused(
+            f"refused: {reasons[0]}",
+            hint="make a new plan: it will use what is licensed now",
+            reasons=list(dict.fromkeys(reasons)),
+        )
+    return replace(plan, licenses=tuple(licenses.values()))
+
+
+def _channels(plan: ConditioningPlan, reference: int) -> list[Channel]:
+    """The channels by which a reference reaches the model in a plan."""
+    stem = plan.references[reference].stem.id
+    used = []
+    if any(span.stem == stem for span in plan.spans):
+        used.append(Channel.PROMPT)
+    if any(part.reference == reference for part in plan.seed_parts):
+        used.append(Channel.INIT)
+    for source in () if plan.edit is None else plan.edit.inherited:
+        if source.reference == reference:
+            used += [channel for channel, share in source.used.items() if share > 0]
+    used = list(dict.fromkeys(used))
+    return used or sorted(plan.channels)

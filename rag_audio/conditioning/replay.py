@@ -1,0 +1,176 @@
+"""An older plan, made good for today: nothing in the file is believed that the catalogue knows.
+
+A plan that was printed can be edited by anybody. So stems and licenses come from the catalogue by
+the stems' ids, the shares of the prompt are counted anew, and every number must lie where
+:func:`rag_audio.conditioning.make_plan` could have put it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from rag_audio.conditioning.clearance import clear_plan
+from rag_audio.domain import (
+    Channel,
+    ConditioningPlan,
+    GenerationRequest,
+    PromptSpan,
+    Reference,
+    Rights,
+    Segment,
+    Stem,
+    StemKind,
+)
+from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.ports import ModelInfo
+
+_SLACK_S = 0.05
+_WEIGHT_SLACK = 1e-6
+
+
+def request_of(plan: ConditioningPlan, territory: str | None) -> GenerationRequest:
+    """The request that an older plan stands for, within the limits of any request.
+
+    Raises:
+        InvalidInput: a value of the plan is out of range.
+    """
+    return GenerationRequest(
+        prompt=plan.prompt,
+        negative_prompt=plan.negative_prompt,
+        references=tuple(dict.fromkeys(reference.stem.id for reference in plan.references)),
+        k=0,
+        strength=plan.strength,
+        bpm=plan.bpm,
+        key=plan.key,
+        duration_s=plan.duration_s,
+        seed=plan.seed,
+        steps=plan.steps,
+        guidance=plan.guidance,
+        variations=plan.variations,
+        channels=plan.channels,
+        territory=territory,
+        midi_instruments=next((p.instruments for p in plan.seed_parts if p.instruments), ()),
+        time_signature=plan.controls.time_signature,
+        instrumentation=plan.controls.instrumentation,
+        mood=plan.controls.mood,
+        enforce=plan.enforcement.aims,
+        candidates=plan.enforcement.candidates,
+    )
+
+
+def renew_plan(
+    plan: ConditioningPlan,
+    *,
+    copies: Callable[[str], Sequence[Stem]],
+    rights: Rights,
+    info: ModelInfo,
+    count_tokens: Callable[[str], int],
+) -> ConditioningPlan:
+    """The plan with today's stems and licenses; it asks the model for the same as before.
+
+    Args:
+        plan: as read from a file.
+        copies: the catalogue's stems of an id, in all libraries.
+
+    Raises:
+        RequestRefused: a reference is not in the catalogue or not licensed (any more).
+        InvalidInput: the plan contradicts itself or does not fit the model.
+    """
+    if plan.model != info.name:
+        raise InvalidInput(
+            f"the plan was made for the model {plan.model!r}, this one is {info.name!r}",
+            hint="choose it with --model, or make a new plan",
+        )
+    if plan.edit is not None:
+        raise InvalidInput(
+            f"the plan is that of an edit ({plan.edit.kind}), not of a piece",
+            hint=f"rag-audio {plan.edit.kind} FILE …, with the same seed",
+        )
+    references = tuple(
+        _renewed(reference, rank, copies, rights, plan.channels)
+        for rank, reference in enumerate(plan.references, start=1)
+    )
+    renewed = replace(
+        plan,
+        references=references,
+        spans=_counted(plan, {reference.stem.id for reference in references}, count_tokens),
+        notes=("from an older plan; rights as they stand now",),
+    )
+    if sum(span.tokens for span in renewed.spans) > info.max_prompt_tokens:
+        raise InvalidInput(f"the plan's prompt is longer than {info.max_prompt_tokens} tokens")
+    _check_seed_parts(renewed)
+    return clear_plan(renewed, rights)
+
+
+def _renewed(
+    reference: Reference,
+    rank: int,
+    copies: Callable[[str], Sequence[Stem]],
+    rights: Rights,
+    channels: frozenset[Channel],
+) -> Reference:
+    told = reference.stem
+    known = list(copies(told.id)) if len(told.id) == 64 else []
+    if not known:
+        raise RequestRefused(
+            f"refused: the plan's reference {told.id[:12]!r} is in no indexed library",
+            hint="index its library, or make a new plan",
+        )
+    # Its own library first; only the catalogue says under which license it lies there.
+    stem = next((one for one in known if one.library == told.library), known[0])
+    start, length = reference.segment.start_s, reference.segment.duration_s
+    if not (start >= 0 and length > 0 and start + length <= stem.duration_s + _SLACK_S):
+        raise InvalidInput(
+            f"the plan's segment {start:g}+{length:g} s is not within {stem.path}, "
+            f"which is {stem.duration_s:g} s long"
+        )
+    return Reference(Segment(stem, start, length), reference.score, rank)
+
+
+def _counted(
+    plan: ConditioningPlan, stems: set[str], count_tokens: Callable[[str], int]
+) -> tuple[PromptSpan, ...]:
+    """The spans with their tokens counted anew: the user's words first, then each stem's."""
+    spans = plan.spans
+    first = spans[0] if spans else None
+    if first is None or first.start != 0 or first.stem is not None or first.text != plan.prompt:
+        raise InvalidInput("the plan's prompt does not begin with the user's own words")
+    if any(one.end > two.start for one, two in pairwise(spans)) or (
+        spans[-1].end != len(plan.enriched_prompt)
+    ):
+        raise InvalidInput("the plan's spans do not cover its prompt, one after another")
+    counted, before = [], 0
+    for span in spans:
+        if span.stem is not None and span.stem not in stems:
+            raise InvalidInput(f"words of the plan are owed to {span.stem[:12]!r}, which it lacks")
+        if span.stem is not None and Channel.PROMPT not in plan.channels:
+            raise InvalidInput("a stem gives words in the plan, and its prompt channel is closed")
+        total = count_tokens(plan.enriched_prompt[: span.end])
+        counted.append(replace(span, tokens=max(0, total - before)))
+        before = total
+    return tuple(counted)
+
+
+def _check_seed_parts(plan: ConditioningPlan) -> None:
+    parts = plan.seed_parts
+    if not parts:
+        return
+    if Channel.INIT not in plan.channels:
+        raise InvalidInput("the plan has seed audio, and its init channel is closed")
+    total = sum(part.weight for part in parts)
+    if abs(total - 1.0) > _WEIGHT_SLACK:
+        raise InvalidInput(f"the weights of the plan's seed parts sum to {total:g}, not to 1")
+    if len({part.reference for part in parts}) != len(parts):
+        raise InvalidInput("a reference seeds the plan twice")
+    for part in parts:
+        segment = plan.references[part.reference].segment
+        if not (
+            0.25 <= part.time_ratio <= 4
+            and abs(part.semitones) <= 12
+            and abs(part.gain_db) <= 60
+            and (not part.rendered or segment.stem.kind is StemKind.MIDI)
+            and part.loop_s <= segment.duration_s * part.time_ratio + _SLACK_S
+        ):
+            raise InvalidInput(f"the plan's seed part {part} is out of range")

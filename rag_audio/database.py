@@ -1,0 +1,217 @@
+"""One way to reach the SQL database: SQLite beside the home by default, PostgreSQL by URL.
+
+SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
+The driver's own transaction handling is off, so that a transaction begins when we say so, and a
+writer takes the write lock at its first statement (``BEGIN IMMEDIATE``): a read that is followed by
+a write in one transaction can then neither see stale rows nor fail half way for want of the lock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import StaticPool
+
+from rag_audio.errors import BackendUnavailable, ConfigError, RagAudioError
+
+BUSY_TIMEOUT_S = 30.0
+"""How long a writer waits for another one before it gives up."""
+
+_WRITE = "rag_audio_write"
+IN_MEMORY = (None, "", ":memory:")
+"""Database names of a SQLite that lives in this process only."""
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file, whatever characters its path has."""
+    url = URL.create("sqlite", database=str(path.expanduser().absolute()))
+    return url.render_as_string(hide_password=False)
+
+
+def connect(url: str) -> Engine:
+    """An engine for ``url``; SQLite files and their folder are made on first use.
+
+    Args:
+        url: ``sqlite:///…`` (:func:`sqlite_url`) or ``postgresql://user:password@host/name``.
+
+    Raises:
+        ConfigError: the URL is malformed, of another database, or its driver is not installed.
+        BackendUnavailable: the database cannot be opened.
+    """
+    parsed = _parse(url)
+    engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+    with database_errors(engine), engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine, lock: str | None = None) -> Iterator[Connection]:
+    """A write transaction: committed at the end, rolled back when the block raises.
+
+    On SQLite it holds the one write lock from the start; on PostgreSQL it is a plain transaction
+    which, when ``lock`` is given, holds the advisory lock of that name until its end.
+
+    Raises:
+        BackendUnavailable: another writer held the lock for longer than ``BUSY_TIMEOUT_S``, or the
+            database failed; what the block itself raises passes through.
+    """
+    with (
+        database_errors(engine),
+        engine.connect().execution_options(**{_WRITE: True}) as connection,
+        connection.begin(),
+    ):
+        if lock is not None and engine.dialect.name == "postgresql":
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_number(lock)}
+            )
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A read transaction: every statement in it sees the same state.
+
+    Raises:
+        BackendUnavailable: the database failed.
+    """
+    with database_errors(engine), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection
+
+
+@contextmanager
+def database_errors(
+    where: Engine | str, error: type[RagAudioError] = BackendUnavailable
+) -> Iterator[None]:
+    """Turns SQLAlchemy's errors into ``error``, with the cause chained.
+
+    Args:
+        where: the engine (its password is hidden), or words that say which database.
+        error: the class to raise, for instance ``LedgerError``.
+    """
+    try:
+        yield
+    except SQLAlchemyError as cause:
+        name = where if isinstance(where, str) else where.url.render_as_string(hide_password=True)
+        raise error(f"database {name}: {_first_line(cause)}", hint=_hint(cause)) from cause
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as cause:
+        raise ConfigError(
+            f"the database URL {_without_password(url)!r} cannot be read",
+            hint="write it like sqlite:////var/lib/rag-audio.db or postgresql://user@host/name",
+        ) from cause
+    backend = parsed.get_backend_name()
+    if backend == "postgres":
+        parsed = parsed.set(drivername="postgresql")
+    elif backend not in ("sqlite", "postgresql"):
+        raise ConfigError(
+            f"the database {backend!r} is not supported", hint="use sqlite or postgresql"
+        )
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else "…"
+
+
+def _sqlite(url: URL) -> Engine:
+    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
+    if url.database in IN_MEMORY:
+        # Every thread must see the same memory, so they share the one connection.
+        options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    else:
+        _make_folder(Path(str(url.database)).parent)
+    engine = create_engine(url, **options)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise BackendUnavailable(
+            f"the database's folder {str(folder)!r} cannot be made: {cause.strerror}",
+            hint="choose another folder with --home or RAG_AUDIO_HOME",
+        ) from cause
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+    _enter_wal(cursor)
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _enter_wal(cursor: sqlite3.Cursor) -> None:
+    """SQLite does not wait for the busy timeout when two connections switch a new file at once."""
+    give_up = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    wants_write = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if wants_write else "BEGIN")
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    except (ModuleNotFoundError, NoSuchModuleError) as cause:
+        raise ConfigError(
+            f"the driver for {url.drivername} is not installed",
+            hint="pip install 'rag-audio[postgres]'",
+        ) from cause
+
+
+def lock_number(name: str) -> int:
+    """A signed 64-bit number, as PostgreSQL names its advisory locks."""
+    return int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    source = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(source).strip().splitlines() or [type(source).__name__])[0]
+
+
+def _hint(error: SQLAlchemyError) -> str:
+    said = str(error)
+    if "locked" in said or isinstance(error, PoolTimeout):
+        return "another rag-audio process is writing; try again when it has finished"
+    if "not a database" in said or "malformed" in said:
+        return "the file is damaged or is not a rag-audio database; restore it from a backup"
+    if "full" in said:
+        return "free some space on the disk"
+    if "unable to open" in said or "readonly" in said:
+        return "check the permissions of the file and its folder"
+    return "check that the database runs and that RAG_AUDIO_DATABASE_URL is right"

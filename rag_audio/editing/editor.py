@@ -1,0 +1,217 @@
+"""The road of an edit: open, guard, plan, paint, guard, mark, log, give out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rag_audio import analysis, audio
+from rag_audio.delivery import Delivery
+from rag_audio.domain import (
+    Audio,
+    Channel,
+    ConditioningPlan,
+    Edit,
+    GenerationRequest,
+    GenerationResult,
+    InheritedSource,
+    Key,
+    License,
+    Reference,
+    Rights,
+)
+from rag_audio.editing.orders import EXTEND, EXTEND_STRENGTH, VARY, Order, canvas_of
+from rag_audio.editing.source import Source, open_source, require_rights, sources_in
+from rag_audio.errors import InvalidInput
+from rag_audio.painting import bar_s, paint
+from rag_audio.pipeline import OnStage, Pipeline
+from rag_audio.ports import DiffusionInput, Generator, Progress, StopAsked
+from rag_audio.provenance.sealing import ERASED
+from rag_audio.takes import Studio
+
+_CLEAR_TEMPO = 0.3
+_MEASURED_S = 30.0
+
+
+class Editor:
+    """Edits sound on the parts of a pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline, self.parts = pipeline, pipeline.parts
+
+    def edit(
+        self,
+        file: Path,
+        prompt: str,
+        order: Order,
+        out: Path,
+        *,
+        on_stage: OnStage | None = None,
+        stop_asked: StopAsked | None = None,
+        **fields: Any,
+    ) -> tuple[GenerationResult, ...]:
+        """Make, mark, log and write one output per variation.
+
+        Args:
+            prompt: what the new part should be like; empty: the words of the output it is.
+            fields: further fields of :class:`GenerationRequest`. References are used only where
+                some are asked for (``k``, ``references`` or ``artist``).
+
+        Raises:
+            RequestRefused, OutputRefused, Cancelled: nothing was written.
+            InvalidInput: the file or the order cannot be used so.
+        """
+        say = on_stage or (lambda stage, done, total: None)
+        audio.check_writable(out)
+        _ = self.parts.signer
+        say("retrieve", 0, 1)
+        source = self._open(file, fields.get("territory"), fields.get("audio_rights"))
+        order.made(source.audio.duration_s)
+        request, notes = self._request(source, prompt, order, fields)
+        generator = self.parts.generator(request.model)
+        request, plan = self._plan(request, source, order, generator)
+        plan = replace(plan, notes=(*notes, *plan.notes))
+        say("retrieve", 1, 1)
+        studio = self.pipeline.studio(request, generator)
+        results = []
+        for i in range(plan.variations):
+            plan = self._still_clear(plan, request, source)
+            told = partial(_told, say, i, plan.variations)
+            take = self._make(plan, plan.seed + i, source, order, studio, told, stop_asked)
+            found = studio.inspect(take, plan)
+            say("write", i, plan.variations)
+            plan = self._still_clear(plan, request, source)
+            target = out
+            if plan.variations > 1:
+                target = out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
+            delivery = Delivery(self.parts, request, plan, generator.info)
+            results.append(delivery.give_out(take, plan.seed + i, target, found.to_json()))
+        say("write", plan.variations, plan.variations)
+        return tuple(results)
+
+    def _open(self, file: Path, territory: str | None, stated: str | None) -> Source:
+        gate = self.pipeline.gate
+        source = open_source(
+            file, gate.inspector(territory), self.parts.ledger, self.pipeline.master
+        )
+        require_rights(source, gate.rights(territory), stated)
+        return source
+
+    def _request(
+        self, source: Source, prompt: str, order: Order, fields: dict[str, Any]
+    ) -> tuple[GenerationRequest, tuple[str, ...]]:
+        """The request that an edit stands for, and notes of what was measured for it."""
+        older = {} if source.parent is None else source.parent.record.plan
+        words = prompt.strip() or str(older.get("prompt", ""))
+        if not words or words == ERASED:
+            raise InvalidInput(
+                "nobody said what the new part should be like", hint="give a prompt after the file"
+            )
+        notes: list[str] = []
+        given = dict(fields)
+        if given.get("bpm") is None:
+            given["bpm"] = older.get("bpm") or _tempo(source.audio, notes)
+        if given.get("key") is None and older.get("key"):
+            given["key"] = Key.parse(str(older["key"]))
+        wants = given.get("references") or given.get("artist") is not None
+        if given.get("k") is None and not wants:
+            given["k"] = 0
+        if order.kind == VARY:
+            given["channels"] = frozenset({Channel.PROMPT})
+        duration_s = order.left_s + source.audio.duration_s + order.right_s
+        given |= {"prompt": words, "audio": str(source.path), "duration_s": duration_s}
+        return GenerationRequest(**given), tuple(notes)
+
+    def _plan(
+        self, request: GenerationRequest, source: Source, order: Order, generator: Generator
+    ) -> tuple[GenerationRequest, ConditioningPlan]:
+        plan, _, request = self.pipeline.plan_words(request, audio_is_known=True)
+        strength = plan.strength
+        if not plan.seed_parts and order.kind != "inpaint":
+            usual = EXTEND_STRENGTH if order.kind == EXTEND else generator.info.default_strength
+            strength = usual if request.strength is None else request.strength
+        rights = self.pipeline.rights(request.territory)
+        plan = replace(plan, strength=strength)
+        plan = _with_inherited(plan, source, order, rights, request.audio_rights)
+        return request, plan
+
+    def _still_clear(
+        self, plan: ConditioningPlan, request: GenerationRequest, source: Source
+    ) -> ConditioningPlan:
+        gate = self.pipeline.gate
+        require_rights(source, gate.rights(request.territory), request.audio_rights)
+        return gate.still_clear(plan, request, ())
+
+    def _make(
+        self,
+        plan: ConditioningPlan,
+        seed: int,
+        source: Source,
+        order: Order,
+        studio: Studio,
+        progress: Progress,
+        stop_asked: StopAsked | None,
+    ) -> Audio:
+        canvas = canvas_of(order, source.audio, bar_s(plan.bpm), studio.seed_audio(plan))
+        batch = DiffusionInput(
+            prompt=plan.enriched_prompt,
+            negative_prompt=plan.negative_prompt,
+            duration_s=plan.duration_s,
+            steps=plan.steps,
+            guidance=plan.guidance,
+            seeds=(seed,),
+            strength=plan.strength,
+        )
+        return paint(canvas, batch, studio.generator, progress, stop_asked).audio
+
+
+def _told(say: OnStage, number: int, count: int, done: int, total: int) -> None:
+    say("generate", number * total + done, count * total)
+
+
+def _tempo(heard: Audio, notes: list[str]) -> float | None:
+    """The sound's tempo, where it is clear."""
+    frames = round(_MEASURED_S * heard.sample_rate)
+    found = analysis.analyse(Audio(heard.samples[:, :frames], heard.sample_rate))
+    if found.bpm is None or found.bpm_confidence < _CLEAR_TEMPO:
+        return None
+    notes.append(f"tempo of the file, as measured: {found.bpm:.1f} bpm")
+    return found.bpm
+
+
+def _with_inherited(
+    plan: ConditioningPlan, source: Source, order: Order, rights: Rights, stated: str | None
+) -> ConditioningPlan:
+    """The plan of an edit: with what went into the edited sound among its references."""
+    references: list[Reference] = list(plan.references)
+    licenses: dict[str, License] = {license.key: license for license in plan.licenses}
+    inherited = []
+    for reference, used in sources_in(source, rights):
+        same = [i for i, one in enumerate(references) if one.segment == reference.segment]
+        if not same:
+            same = [len(references)]
+            references.append(replace(reference, rank=len(references) + 1))
+        granted = rights.license_of(reference.stem)
+        if granted is not None:
+            licenses[granted.key] = granted
+        inherited.append(InheritedSource(same[0], used))
+    duration_s = source.audio.duration_s
+    edit = Edit(
+        kind=order.kind,
+        parent=None if source.parent is None else source.parent.record.output,
+        ancestors=source.ancestors,
+        source_sha256=source.finding.sha256,
+        source_rights=stated if source.is_foreign else None,
+        regions=order.made(duration_s),
+        kept=order.kept(duration_s, 1.0 if plan.seed_parts else plan.strength),
+        inherited=tuple(inherited),
+    )
+    return replace(
+        plan,
+        references=tuple(references),
+        licenses=tuple(licenses.values()),
+        edit=edit,
+        notes=(*plan.notes, *source.finding.notes()),
+    )

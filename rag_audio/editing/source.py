@@ -1,0 +1,163 @@
+"""The sound that an edit begins with: whose it is, what is in it, and where it is unmarked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import correlate
+
+from rag_audio import audio as sound
+from rag_audio import foreign
+from rag_audio.conditioning import USE_OF
+from rag_audio.domain import Audio, Channel, Reference, Rights, Segment
+from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.foreign import ForeignFinding
+from rag_audio.ports import Ledger, LedgerEntry
+
+SAME_SOUND = 0.7
+"""Correlation with the master above which a file is that output, as it stands or a part of it."""
+_SLACK_S = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An opened file.
+
+    Attributes:
+        audio: to work on, at the file's rate, channels and length: of an output of ours the
+            unmarked master, otherwise the file's own sound.
+        parent: the ledger's entry of the output that it is.
+    """
+
+    path: Path
+    audio: Audio
+    finding: ForeignFinding
+    parent: LedgerEntry | None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether nothing is known of it, so that the user's statement counts."""
+        return self.parent is None and not self.finding.stems
+
+    @property
+    def ancestors(self) -> tuple[int, ...]:
+        """The output that it is, that which this was edited from, and so on."""
+        if self.parent is None:
+            return ()
+        older = (self.parent.record.plan.get("edit") or {}).get("ancestors", ())
+        return (self.parent.record.output, *older)
+
+
+def open_source(
+    path: Path,
+    inspector: foreign.Inspector,
+    ledger: Ledger,
+    master: Callable[[int], Audio | None],
+) -> Source:
+    """Read and recognise a file.
+
+    Raises:
+        UnreadableFile: it is no sound file.
+        InvalidInput: it is an output of ours whose master is not kept here, or was changed so much
+            that it cannot be found in the master.
+        RequestRefused: it is a stem that was revoked.
+    """
+    heard = sound.load(path)
+    finding = inspector.inspect(path)
+    if finding.output is None:
+        return Source(path, heard, finding, None)
+    entry = ledger.find(finding.output)
+    kept = None if entry is None else master(finding.output)
+    if entry is None or kept is None:
+        raise InvalidInput(
+            f"{path} is output {finding.output}, and its unmarked master is not in this home",
+            hint="edit it where it was made: a second mark over the first would hide both",
+        )
+    return Source(path, in_master(kept, heard, path.name), finding, entry)
+
+
+def in_master(master: Audio, heard: Audio, name: str) -> Audio:
+    """The part of the master that a file holds, at the file's rate, channels and length.
+
+    Raises:
+        InvalidInput: it is not found there.
+    """
+    whole = sound.to_channels(sound.resample(master, heard.sample_rate), heard.channels).samples
+    a = whole.mean(axis=0, dtype=np.float64)
+    b = heard.samples.mean(axis=0, dtype=np.float64)
+    lags = correlate(a, b, mode="full", method="fft")
+    first = int(np.argmax(lags)) - (b.size - 1)
+    start, end = max(0, first), min(a.size, first + b.size)
+    there, here = a[start:end], b[start - first : end - first]
+    power = float(np.sqrt(np.sum(there**2) * np.sum(here**2)))
+    alike = float(np.sum(there * here)) / power if power > 0 else 0.0
+    outside = b.size - (end - start)
+    if alike < SAME_SOUND or outside > _SLACK_S * heard.sample_rate:
+        raise InvalidInput(
+            f"{name} is an output of ours that was changed since: it cannot be found in its master",
+            hint="edit the file as it was delivered, or a part of it",
+        )
+    part = np.pad(whole[:, start:end], ((0, 0), (start - first, first + b.size - end)))
+    return Audio(np.ascontiguousarray(part), heard.sample_rate)
+
+
+def require_rights(source: Source, rights: Rights, stated: str | None) -> None:
+    """Let a sound be edited that may be used: its sound becomes part of the output.
+
+    Raises:
+        RequestRefused: a stem in it may not seed sound, or a source of the output that it is may
+            not be used any more as it was used there.
+        InvalidInput: nothing is known of it, and the user states nothing.
+    """
+    if source.parent is None:
+        foreign.require_rights(
+            source.finding, rights, (Channel.INIT,), stated=stated, needs_statement=True
+        )
+        return
+    reasons = [
+        f"{use.reference.stem.title or use.reference.stem.path}: {why}"
+        for use in source.parent.record.sources
+        for channel in _channels(use.influence.used)
+        if (why := rights.refusal(use.reference.stem, USE_OF[channel])) is not None
+    ]
+    if reasons:
+        number = source.parent.record.output
+        raise RequestRefused(
+            f"refused: {source.path} is output {number}, made from {reasons[0]}",
+            hint="an edit uses the sources of what it edits again",
+            reasons=reasons,
+        )
+    known = {use.reference.stem.id for use in source.parent.record.sources}
+    others = tuple(
+        one for one in source.finding.stems if not known & {stem.id for stem in one.copies}
+    )
+    finding = replace(source.finding, stems=others, sources=(), output=None)
+    # Our own output carries a reservation addressed to others.
+    finding = replace(finding, do_not_train=None, library="")
+    foreign.require_rights(finding, rights, (Channel.INIT,), stated=stated, needs_statement=False)
+
+
+def sources_in(source: Source, rights: Rights) -> Iterator[tuple[Reference, dict[Channel, float]]]:
+    """What went into the sound, each with its share of every channel."""
+    found: set[str] = set()
+    if source.parent is not None:
+        for use in source.parent.record.sources:
+            found.add(use.reference.stem.id)
+            yield use.reference, dict(use.influence.used)
+    others = [one for one in source.finding.stems if not found & {stem.id for stem in one.copies}]
+    for one in others:
+        stem = next(
+            (copy for copy in one.copies if rights.refusal(copy, USE_OF[Channel.INIT]) is None),
+            one.copies[0],
+        )
+        share = 1.0 / len(others) if source.parent is None else 0.0
+        segment = Segment(stem, 0.0, stem.duration_s)
+        yield Reference(segment, 1.0, 1), {Channel.PROMPT: 0.0, Channel.INIT: share}
+
+
+def _channels(used: Mapping[Channel, float]) -> list[Channel]:
+    """The channels that a source reached its output by; both, where it is not said."""
+    return [channel for channel, share in used.items() if share > 0] or list(Channel)

@@ -1,0 +1,388 @@
+"""Foreign audio and scores: whether there is something in them that we know, and may use or not.
+
+A file that a user brings is theirs to vouch for, unless it holds something of which we know better:
+a stem of the library (the very bytes, or its sound or notes again), or a mark of ours. What is
+recognised is treated by its own rights; the user's statement does not overrule them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from hashlib import file_digest
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from rag_audio import audio as sound
+from rag_audio import scores
+from rag_audio.analysis import copy_distance
+from rag_audio.domain import (
+    Audio,
+    Channel,
+    Rights,
+    Segment,
+    SegmentFilter,
+    Stem,
+    StemKind,
+    Use,
+)
+from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, UnreadableFile
+from rag_audio.ports import Catalogue, Embedder, Hit, Ledger, StemIndex, Watermarker
+from rag_audio.score_similarity import shared_notes
+
+COPY_THRESHOLD = 0.35
+"""A piece that is nearer to a stem than this is taken for the stem; see docs/rights.md."""
+
+NOTES_THRESHOLD = 0.9
+"""A score that shares so many of its notes with a stem is taken for the stem."""
+
+PIECE_S = 5.0
+_RATE = 16_000
+_WINDOWS = 8
+_HITS_PER_WINDOW = 6
+_MAX_SCORES = 20
+
+DoNotTrain = Callable[[Path], str | None]
+"""What a file's own manifest forbids, in words; None when it forbids nothing or there is none."""
+
+LoadSegment = Callable[[Segment, int], Audio]
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A stem that was found in a foreign file.
+
+    Attributes:
+        copies: the stem as each library has it that holds these bytes.
+        how: ``bytes``, ``sound`` or ``notes``.
+        distance: 0 is the same.
+    """
+
+    copies: tuple[Stem, ...]
+    how: str
+    distance: float
+
+    @property
+    def name(self) -> str:
+        first = self.copies[0]
+        return first.title or first.path
+
+
+@dataclass(frozen=True)
+class ForeignFinding:
+    """What is known about a file that a user brought.
+
+    Attributes:
+        sha256: of its bytes.
+        stems: library items in it.
+        output: number of the output of ours that it is, and ``sources`` what that was made from.
+        library: name of the library in whose folder these bytes lie without a license.
+        do_not_train: what a manifest in it forbids.
+        unchecked: near library items that it could not be compared with, and why.
+    """
+
+    path: str
+    sha256: str
+    stems: tuple[Recognised, ...] = ()
+    output: int | None = None
+    sources: tuple[Stem, ...] = ()
+    library: str = ""
+    do_not_train: str | None = None
+    unchecked: tuple[str, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its rights are known to us, so that no statement of the user is needed."""
+        return bool(self.stems) or self.output is not None
+
+    def notes(self) -> list[str]:
+        """What a plan should say about it."""
+        said = [f"{self.path} was recognised as {one.name}, by its {one.how}" for one in self.stems]
+        if self.output is not None:
+            said.append(f"{self.path} was recognised as output {self.output}")
+        return said + [f"{self.path} was not compared with {why}" for why in self.unchecked]
+
+
+class ForeignParts(Protocol):
+    """What recognition works with."""
+
+    @property
+    def embedder(self) -> Embedder: ...
+    @property
+    def index(self) -> StemIndex: ...
+    @property
+    def catalogue(self) -> Catalogue: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def watermarker(self) -> Watermarker: ...
+
+
+def no_manifest(path: Path) -> str | None:
+    """A :data:`DoNotTrain` that reads nothing."""
+    return None
+
+
+class Inspector:
+    """Looks into foreign files.
+
+    Args:
+        rights: as they stand now; revoked stems have no embedding and are compared one by one.
+        load: reads or renders a segment of a stem.
+        render: makes the sound of a score.
+        do_not_train: reads a file's manifest.
+    """
+
+    def __init__(
+        self,
+        parts: ForeignParts,
+        rights: Rights,
+        *,
+        load: LoadSegment,
+        render: Callable[[Path], Audio],
+        do_not_train: DoNotTrain = no_manifest,
+    ) -> None:
+        self._parts = parts
+        self._rights = rights
+        self._load = load
+        self._render = render
+        self._do_not_train = do_not_train
+        self._loaded: dict[Segment, Audio] = {}
+
+    def inspect(self, path: Path) -> ForeignFinding:
+        """What is known about the content of an audio or MIDI file.
+
+        Raises:
+            UnreadableFile: it is neither.
+        """
+        finding = self._by_bytes(path)
+        if finding.stems:
+            return finding
+        if _is_midi(path):
+            return self._by_notes(path, finding)
+        return self._by_sound(path, finding)
+
+    def _by_bytes(self, path: Path) -> ForeignFinding:
+        try:
+            digest = _sha256(path)
+        except OSError as error:
+            raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+        finding = ForeignFinding(str(path), digest, do_not_train=self._do_not_train(path))
+        copies = tuple(self._parts.catalogue.copies(digest))
+        if copies:
+            return replace(finding, stems=(Recognised(copies, "bytes", 0.0),))
+        if digest in self._rights.revoked:
+            raise RequestRefused(f"refused: {path} is a stem that was revoked")
+        resolved = path.resolve()
+        size = resolved.stat().st_size
+        for library in self._parts.catalogue.libraries():
+            root = Path(library.root).resolve()
+            if resolved.is_relative_to(root) or _holds(root, size, digest):
+                return replace(finding, library=library.name)
+        return finding
+
+    def _by_sound(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
+        heard = sound.load(path)
+        finding = self._by_ledger(heard, finding)
+        unchecked: list[str] = []
+        found: dict[str, Recognised] = {}
+        for piece, stem, segment in self._pairs(heard):
+            if stem.id in found:
+                continue
+            distance = self._distance(piece, segment, unchecked)
+            if distance < COPY_THRESHOLD:
+                copies = tuple(self._parts.catalogue.copies(stem.id)) or (stem,)
+                found[stem.id] = Recognised(copies, "sound", distance)
+        return replace(
+            finding,
+            stems=tuple(found.values()),
+            unchecked=tuple(dict.fromkeys(unchecked)),
+        )
+
+    def _by_ledger(self, heard: Audio, finding: ForeignFinding) -> ForeignFinding:
+        """An output of ours: the very file, or the mark in its sound."""
+        entry, output = self._parts.ledger.find_pcm(finding.sha256), None
+        if entry is None:
+            mark = self._parts.watermarker.detect(heard).mark
+            if mark is None or mark.by_hand:
+                return finding
+            entry, output = self._parts.ledger.find(mark.payload), mark.payload
+        if entry is None:
+            return replace(finding, output=output)
+        stems = tuple(source.reference.stem for source in entry.record.sources)
+        return replace(finding, output=entry.record.output, sources=stems)
+
+    def _pairs(self, heard: Audio) -> Iterator[tuple[Audio, Stem, Segment]]:
+        """Pieces of the foreign sound, each with the library segments it may be from."""
+        window_s = self._parts.embedder.window_s
+        windows = _spread(heard, window_s)
+        vectors = self._parts.embedder.embed_audio(windows)
+        for window, vector in zip(windows, vectors, strict=True):
+            pieces = _pieces(window)
+            for hit in self._nearest(np.asarray(vector), _HITS_PER_WINDOW):
+                around = _around(hit.segment, window_s / 2)
+                for piece in pieces:
+                    yield piece, hit.segment.stem, around
+        pieces = [piece for window in windows for piece in _pieces(window)]
+        for stem in self._without_embedding():
+            for piece in pieces:
+                yield piece, stem, Segment(stem, 0.0, stem.duration_s)
+
+    def _nearest(
+        self, vector: np.ndarray[tuple[int], np.dtype[np.float32]], limit: int
+    ) -> list[Hit]:
+        """Of everything in the index, licensed or not."""
+        keys = {stem.license_key for stem in self._parts.catalogue.stems()}
+        where = SegmentFilter(license_keys=frozenset(keys))
+        return self._parts.index.search_dense(vector, where, limit) if keys else []
+
+    def _without_embedding(self) -> list[Stem]:
+        """Stems that were revoked: their embeddings are gone, their files may not be."""
+        stems = self._parts.catalogue.stems()
+        return [stem for stem in stems if self._rights.is_revoked(stem)]
+
+    def _distance(self, piece: Audio, segment: Segment, unchecked: list[str]) -> float:
+        if segment not in self._loaded:
+            try:
+                self._loaded[segment] = self._load(segment, _RATE)
+            except LibraryError as error:
+                unchecked.append(f"{segment.stem.path}: {error.message}")
+                return 1.0
+        return copy_distance(piece, self._loaded[segment])
+
+    def _by_notes(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
+        score = scores.parse(path)
+        vectors = self._parts.embedder.embed_audio(_spread(self._render(path), 30.0)[:_WINDOWS])
+        hits = [hit for vector in vectors for hit in self._nearest(np.asarray(vector), 50)]
+        stems = {hit.segment.stem.id: hit.segment.stem for hit in hits if _is_score(hit)}
+        near = [*list(stems.values())[:_MAX_SCORES], *self._without_embedding()]
+        found: list[Recognised] = []
+        unchecked: list[str] = []
+        for stem in near:
+            if stem.kind is not StemKind.MIDI:
+                continue
+            try:
+                other = scores.parse(self._parts.catalogue.file_of(stem))
+            except UnreadableFile as error:
+                unchecked.append(f"{stem.path}: {error.message}")
+                continue
+            shared = shared_notes(score, other)
+            if shared >= NOTES_THRESHOLD:
+                copies = tuple(self._parts.catalogue.copies(stem.id)) or (stem,)
+                found.append(Recognised(copies, "notes", 1.0 - shared))
+        return replace(finding, stems=tuple(found), unchecked=tuple(unchecked))
+
+
+def require_rights(
+    finding: ForeignFinding,
+    rights: Rights,
+    channels: Iterable[Channel],
+    *,
+    stated: str | None,
+    needs_statement: bool,
+) -> None:
+    """Let a foreign file in that may be used, by what is known of it or by what the user states.
+
+    Args:
+        channels: by which it could reach the output; a recognised source must be licensed for one.
+        stated: ``own``, ``licensed`` or None.
+        needs_statement: whether its sound could be used.
+
+    Raises:
+        RequestRefused: it holds something that may not be used.
+        InvalidInput: nothing is known of it, and the user states nothing.
+    """
+    uses = [Use.PROMPT if channel is Channel.PROMPT else Use.INIT_AUDIO for channel in channels]
+    reasons = []
+    for one in finding.stems:
+        why = _refusal(one.copies, rights, uses)
+        if why is not None:
+            reasons.append(f"it holds {one.name} (by its {one.how}): {why}")
+    for stem in finding.sources:
+        why = _refusal((stem,), rights, uses)
+        if why is not None:
+            title = stem.title or stem.path
+            reasons.append(f"it is output {finding.output}, made from {title}: {why}")
+    if finding.output is not None and not finding.sources and not finding.stems:
+        # An output without sources, or one of another home with our key: the statement decides.
+        needs_statement = True
+    if finding.library:
+        reasons.append(f"its bytes lie in the library {finding.library} and have no license there")
+    # Our own outputs may carry it too: it is addressed to others, and their sources decide.
+    if finding.do_not_train is not None and not finding.sources:
+        reasons.append(f"its manifest says: {finding.do_not_train}")
+    if reasons:
+        raise RequestRefused(
+            f"refused: {finding.path} may not be used: {reasons[0]}",
+            hint="what you state about a file does not overrule the rights of what is in it",
+            reasons=reasons,
+        )
+    known = bool(finding.stems or finding.sources)
+    if needs_statement and not known and stated is None:
+        raise InvalidInput(
+            f"nobody said by what right {finding.path} is used",
+            hint="--audio-rights own, or --audio-rights licensed",
+        )
+
+
+def _refusal(copies: Iterable[Stem], rights: Rights, uses: Iterable[Use]) -> str | None:
+    """Why none of ``uses`` is granted for any of the copies; None when one is."""
+    uses = list(uses)
+    reasons = [rights.refusal(copy, use) for copy in copies for use in uses]
+    return None if None in reasons else (reasons[0] if reasons else "no channel is open")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _holds(root: Path, size: int, digest: str) -> bool:
+    """Whether a file below a library's root has these bytes.
+
+    The catalogue knows only what was indexed; a file whose license had ended before is not in it.
+    """
+    for folder, _, names in os.walk(root):
+        for name in names:
+            file = Path(folder, name)
+            try:
+                if file.lstat().st_size == size and _sha256(file) == digest:
+                    return True
+            except OSError:
+                continue  # a file that cannot be read is not the one that was given
+    return False
+
+
+def _is_midi(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:4] == b"MThd" or (head[:4] == b"RIFF" and head[8:12] == b"RMID")
+
+
+def _is_score(hit: Hit) -> bool:
+    return hit.segment.stem.kind is StemKind.MIDI
+
+
+def _spread(heard: Audio, window_s: float) -> list[Audio]:
+    """At most eight windows, evenly spread over the sound."""
+    size = max(1, round(window_s * heard.sample_rate))
+    count = min(_WINDOWS, max(1, -(-heard.frames // size)))
+    last = max(0, heard.frames - size)
+    starts = [round(last * n / max(1, count - 1)) for n in range(count)]
+    return [Audio(heard.samples[:, at : at + size], heard.sample_rate) for at in starts]
+
+
+def _pieces(window: Audio) -> list[Audio]:
+    """A window cut in pieces of five seconds; one that is no longer stays whole."""
+    size = round(PIECE_S * window.sample_rate)
+    starts = range(0, max(1, window.frames - size + 1), size)
+    return [Audio(window.samples[:, at : at + size], window.sample_rate) for at in starts]
+
+
+def _around(segment: Segment, more_s: float) -> Segment:
+    start = max(0.0, segment.start_s - more_s)
+    end = min(segment.stem.duration_s, segment.start_s + segment.duration_s + more_s)
+    return Segment(segment.stem, start, end - start)

@@ -1,0 +1,171 @@
+"""Rights, asked at every step of the way to an output: before the search, before the model, before
+delivery. What was allowed a minute ago may have ended or been revoked since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Protocol
+
+from rag_audio import conditioning, foreign, guardrails, midi
+from rag_audio.domain import (
+    Audio,
+    ConditioningPlan,
+    GenerationRequest,
+    Reference,
+    Rights,
+    Stem,
+)
+from rag_audio.errors import RequestRefused
+from rag_audio.foreign import ForeignFinding, LoadSegment
+from rag_audio.ports import Catalogue, Embedder, Ledger, StemIndex, Watermarker
+from rag_audio.provenance.credentials import forbids_training
+
+
+class GateParts(Protocol):
+    """What the gate works with."""
+
+    @property
+    def embedder(self) -> Embedder: ...
+    @property
+    def index(self) -> StemIndex: ...
+    @property
+    def catalogue(self) -> Catalogue: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def watermarker(self) -> Watermarker: ...
+    @property
+    def soundfont(self) -> Path: ...
+    @property
+    def territory(self) -> str | None: ...
+    @property
+    def protected_names(self) -> guardrails.Roster: ...
+    @property
+    def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
+
+
+class RightsGate:
+    """Asks the catalogue anew each time.
+
+    Args:
+        load: reads or renders a segment of a stem.
+        now: the present moment, UTC.
+    """
+
+    def __init__(
+        self, parts: GateParts, load: LoadSegment, now: Callable[[], date | datetime]
+    ) -> None:
+        self._parts, self._load, self._now = parts, load, now
+
+    def rights(self, territory: str | None) -> Rights:
+        """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
+        return self._parts.catalogue.rights(territory or self._parts.territory, self._now())
+
+    def policy(self, territory: str | None) -> guardrails.Policy:
+        """Whose style may be asked for, now."""
+        stems = self._parts.catalogue.stems()
+        names, actions = self._parts.protected_names, self._parts.guard_actions
+        return guardrails.make_policy(stems, self.rights(territory), names, actions)
+
+    def require_stem(self, stem: Stem, territory: str | None, what: str) -> None:
+        """Let a stem be used for anything at all.
+
+        Args:
+            what: it is to be, for the message.
+
+        Raises:
+            RequestRefused: no license of any library that holds its bytes opens a channel.
+        """
+        rights = self.rights(territory)
+        copies = self._parts.catalogue.copies(stem.id) or [stem]
+        uses = conditioning.USE_OF.values()
+        reasons = [rights.refusal(copy, use) for copy in copies for use in uses]
+        if None not in reasons:
+            raise RequestRefused(
+                f"refused: {stem.path} may not be {what}: {reasons[0]}",
+                hint="rag-audio search shows what this library licenses",
+                reasons=list(dict.fromkeys(str(reason) for reason in reasons)),
+            )
+
+    def require_references(
+        self, references: Iterable[Reference], request: GenerationRequest
+    ) -> Rights:
+        """The rights of now, once more after the search.
+
+        Raises:
+            RequestRefused: what the search found may not be used any more.
+        """
+        rights = self.rights(request.territory)
+        uses = [conditioning.USE_OF[channel] for channel in sorted(request.channels)]
+        for reference in references:
+            stem = reference.stem
+            reasons = [rights.refusal(stem, use) for use in uses]
+            if None not in reasons:
+                raise RequestRefused(
+                    f"refused: {stem.title or stem.path} may not be a reference: {reasons[0]}",
+                    hint="ask again: another reference will be found",
+                    reasons=[str(reason) for reason in reasons],
+                )
+        return rights
+
+    def inspect(self, request: GenerationRequest) -> tuple[ForeignFinding, ...]:
+        """Look into the files that the request brings, and let them in or not.
+
+        Raises:
+            RequestRefused: one holds something that may not be used.
+            InvalidInput: nothing is known of the audio, and nobody stated by what right it is used.
+        """
+        files = [Path(name) for name in (request.audio, request.midi) if name is not None]
+        if not files:
+            return ()
+        inspector = self.inspector(request.territory)
+        findings = tuple(inspector.inspect(path) for path in files)
+        self._require_foreign(findings, request)
+        return findings
+
+    def inspector(self, territory: str | None) -> foreign.Inspector:
+        """Looks into foreign files; lets nothing in by itself."""
+        return foreign.Inspector(
+            self._parts,
+            self.rights(territory),
+            load=self._load,
+            render=self._rendered,
+            do_not_train=_do_not_train,
+        )
+
+    def still_clear(
+        self,
+        plan: ConditioningPlan,
+        request: GenerationRequest,
+        findings: tuple[ForeignFinding, ...],
+    ) -> ConditioningPlan:
+        """The plan with the licenses as they stand now.
+
+        Raises:
+            RequestRefused: something in it may not be used any more.
+        """
+        self._require_foreign(findings, request)
+        if request.artist is not None:
+            guardrails.require_artist(request.artist, self.policy(request.territory))
+        return conditioning.clear_plan(plan, self.rights(request.territory))
+
+    def _require_foreign(
+        self, findings: tuple[ForeignFinding, ...], request: GenerationRequest
+    ) -> None:
+        for finding in findings:
+            foreign.require_rights(
+                finding,
+                self.rights(request.territory),
+                request.channels,
+                stated=request.audio_rights,
+                needs_statement=finding.path == request.audio,
+            )
+
+    def _rendered(self, path: Path) -> Audio:
+        return midi.render(path, soundfont=self._parts.soundfont)
+
+
+def _do_not_train(path: Path) -> str | None:
+    return "not for training or mining" if forbids_training(path) else None

@@ -1,0 +1,23 @@
+"""What may be asked for (:mod:`.decide`), and what may be given out (:mod:`.output`)."""
+
+from rag_audio.guardrails.decide import check, judge, require, require_artist
+from rag_audio.guardrails.events import counts, log_to
+from rag_audio.guardrails.names import Artist, Roster, load_roster, read_artists, read_names
+from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.output import (
+    Inspection,
+    Nearness,
+    Source,
+    WatchedSource,
+    check_output,
+    inspect_output,
+    require_distance,
+)
+from rag_audio.guardrails.policy import Action, Decision, Policy, make_policy, parse_actions
+
+__all__ = [
+    "Action", "Artist", "Decision", "Inspection", "Nearness", "Policy", "Roster", "Source",
+    "WatchedSource", "check", "check_output", "counts", "fold", "inspect_output", "judge",
+    "load_roster", "log_to", "make_policy", "parse_actions", "read_artists",
+    "read_names", "require", "require_artist", "require_distance",
+]  # fmt: skip

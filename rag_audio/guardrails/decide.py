@@ -1,0 +1,237 @@
+"""Decide about a text: find what speaks against it, apply the policy's actions, say why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rag_audio.errors import Match, RequestRefused
+from rag_audio.guardrails import scripts, transform
+from rag_audio.guardrails.events import note
+from rag_audio.guardrails.forms import Form
+from rag_audio.guardrails.index import Hit
+from rag_audio.guardrails.innocent import innocent_words
+from rag_audio.guardrails.names import Reading
+from rag_audio.guardrails.normalise import Text, Word, fold, read, variants
+from rag_audio.guardrails.phrases import find_leads
+from rag_audio.guardrails.policy import Action, Decision, Policy
+from rag_audio.guardrails.songs import described_spans, song_spans
+from rag_audio.guardrails.styles import StyleReader
+from rag_audio.guardrails.vocabulary import is_ordinary, word_set
+
+_WORKS = word_set(
+    "song songs record album albums track tracks anthem ballad hit hits vocals voice riff "
+    "riffs solo guitar guitars flow harmonies verse chorus era cover bassline synths choir "
+    "horns drums remix"
+)
+_ROLES = word_set(
+    "band duo group singer rapper artist producer composer musician gruppe sanger sangerin "
+    "groupe chanteur chanteuse cantante banda grupo cantor cantora gruppo trio boyband "
+    "girlband supergroup"
+)
+_ARTICLES = word_set("the a an my our his her their some this that der die das ein eine la le el")
+_MAX_CHARACTERS = 20_000
+
+
+def check(prompt: str, policy: Policy) -> Decision:
+    """Decide about one text. Never raises for a text, and leaves no trace; see :func:`judge`."""
+    matches = _find(prompt[:_MAX_CHARACTERS], policy)
+    if not matches:
+        return Decision(prompt, Action.ALLOW, prompt)
+    actions = {policy.action_for(match.rule) for match in matches}
+    reason = f"not a licensed artist: {', '.join(dict.fromkeys(m.name for m in matches))}"
+    if Action.REFUSE in actions:
+        return Decision(prompt, Action.REFUSE, prompt, matches, reason)
+    if actions == {Action.ALLOW}:
+        return Decision(prompt, Action.ALLOW, prompt, matches, f"allowed by the policy: {reason}")
+    done = transform.rewrite(prompt, matches, policy)
+    if done is None:
+        return Decision(
+            prompt, Action.REFUSE, prompt, matches, f"{reason}; nothing is known to put instead"
+        )
+    # What was put in is checked like what was there.
+    if any(policy.action_for(m.rule) is not Action.ALLOW for m in _find(done.prompt, policy)):
+        return Decision(prompt, Action.REFUSE, prompt, matches, reason)
+    said = f"{reason}; {done.what}"
+    return Decision(prompt, Action.TRANSFORM, done.prompt, matches, said, done.artist)
+
+
+def judge(prompt: str, policy: Policy, where: str = "prompt") -> Decision:
+    """As :func:`check`, logged as a security event and counted.
+
+    Args:
+        where: what the text is: ``prompt``, ``negative``, ``enriched``, ``stem``.
+    """
+    decision = check(prompt, policy)
+    note(decision, where)
+    return decision
+
+
+def require(prompt: str, policy: Policy, where: str = "prompt") -> Decision:
+    """As :func:`judge`, and
+
+    Raises:
+        RequestRefused: the decision is to refuse.
+    """
+    decision = judge(prompt, policy, where)
+    if decision.action is Action.REFUSE:
+        raise RequestRefused(
+            f"refused: {decision.reason}",
+            hint=_licensed_hint(policy),
+            matches=decision.matches,
+        )
+    return decision
+
+
+def require_artist(artist: str, policy: Policy) -> str:
+    """The licensed artist as the library writes the name.
+
+    Raises:
+        RequestRefused: nobody licensed for style has that name.
+    """
+    for name in sorted(policy.licensed):
+        if fold(name) == fold(artist):
+            return name
+    match = Match(0, len(artist), artist, "named-artist", artist)
+    refused = Decision(artist, Action.REFUSE, artist, (match,))
+    note(refused, "artist")
+    raise RequestRefused(
+        f"refused: {artist} is not licensed for style", hint=_licensed_hint(policy), matches=[match]
+    )
+
+
+def _licensed_hint(policy: Policy) -> str:
+    if not policy.licensed:
+        return "no artist of this library is licensed for style; describe the music instead"
+    return f"licensed for style: {', '.join(sorted(policy.licensed))}"
+
+
+def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
+    """All that speaks against a text, one match for the same words, in order."""
+    text = read(prompt)
+    found: list[Match] = list(_matches(text, policy))
+    for other in variants(text):
+        found.extend(_matches(other, policy, text))
+    found.sort(key=lambda m: (m.start, -m.end, m.rule))
+    kept: list[Match] = []
+    for match in found:
+        if not any(k.start <= match.start and match.end <= k.end for k in kept):
+            kept.append(match)
+    return tuple(kept)
+
+
+def _matches(text: Text, policy: Policy, base: Text | None = None) -> Iterator[Match]:
+    """Args: base: the plain reading, where ``text`` is another; only what differs is looked at."""
+    if not text.words:
+        return
+    generic, only = base is None, None
+    if base is not None:
+        read_before = {(w.text, text_at) for w, text_at in _places(base)}
+        only = frozenset(
+            i
+            for i, place in enumerate(_places(text))
+            if (place[0].text, place[1]) not in read_before
+        )
+        if not only:
+            return
+    licensed = _licensed_words(text, policy) | innocent_words(text)
+    hits = [hit for hit in _hits(text, policy, only) if not _covered(hit, licensed)]
+    hits = [hit for hit in hits if not policy.is_licensed(hit.form.artist.name)]
+    for hit in hits:
+        if hit.reading is Reading.NAME or _means_artist(text, hit):
+            yield _match(text, hit.first, hit.last, "named-artist", hit.form)
+    styles = StyleReader(text, hits, licensed, generic)
+    for lead in find_leads(text):
+        for finding in styles.read(lead):
+            yield _match(text, finding.first, finding.last, "style-phrase", finding.form)
+    for index in policy.indexes():
+        for first, last, song in song_spans(text, index.songs(text)):
+            if not policy.is_licensed(song.artist) and first not in licensed:
+                yield _match(text, first, last, "song", None, f"{song.artist} ({song.title})")
+    if generic:
+        offsets = {at for i in licensed for at in range(text.words[i].start, text.words[i].end)}
+        for start, end in scripts.find_names(text, offsets):
+            yield _plain_match(text, start, end, "style-phrase")
+        for start, end in described_spans(text):
+            if not offsets & set(range(start, end)):
+                yield _plain_match(text, start, end, "described-artist")
+
+
+def _places(text: Text) -> list[tuple[Word, int]]:
+    """Each word with the offset in the original where it starts."""
+    return [(word, text.origin[word.start]) for word in text.words]
+
+
+def _hits(text: Text, policy: Policy, only: frozenset[int] | None) -> list[Hit]:
+    """Protected names in the text, exact ones first; those that are words too among them."""
+    found: list[Hit] = []
+    for index in policy.indexes():
+        exact = [*index.exact(text), *index.inside(text), *index.initials(text)]
+        taken = {i for h in exact if h.reading is Reading.NAME for i in range(h.first, h.last + 1)}
+        near = [
+            hit
+            for hit in index.near(text, only=only)
+            if not taken & set(range(hit.first, hit.last + 1))
+            and (hit.reading is Reading.NAME or hit.form.words > 1 or len(hit.form.letters) > 4)
+        ]
+        found += [*exact, *near]
+    return found
+
+
+def _licensed_words(text: Text, policy: Policy) -> set[int]:
+    index = policy.licensed_index()
+    if index is None:
+        return set()
+    hits = index.exact(text)
+    return {i for hit in hits for i in range(hit.first, hit.last + 1)}
+
+
+def _covered(hit: Hit, licensed: set[int]) -> bool:
+    """Whether a hit lies within licensed names (a longer name that contains one does not)."""
+    span = set(range(hit.first, hit.last + 1))
+    return span <= licensed or (not hit.exact and bool(span & licensed))
+
+
+def _means_artist(text: Text, hit: Hit) -> bool:
+    """Whether a name that is a word too is a name here, outside of style phrases."""
+    words = text.words
+    role = hit.first > 0 and words[hit.first - 1].text in _ROLES
+    if role and words[hit.first].capital and text.capitals_mean and hit.exact:
+        return True
+    if hit.reading is Reading.MASS or not hit.sure:
+        return False
+    named = words[hit.first : hit.last + 1]
+    proper = len(named) > 1 and text.capitals_mean and all(w.capital for w in named[-2:])
+    if not hit.exact:  # misspelled words that are in no dictionary cannot be meant as words
+        return proper and not all(is_ordinary(word.text) for word in named)
+    first, last = named[0], named[-1]
+    before = words[hit.first - 1] if hit.first else None
+    after = words[hit.last + 1].text if hit.last + 1 < len(words) else ""
+    article = before is not None and before.text in _ARTICLES
+    raw = text.raw[slice(*text.raw_span(first.start, last.end))]
+    if len(hit.form.letters) <= 4 and first is last and sum(c.isupper() for c in raw) > 1:
+        return raw == hit.form.text.replace(".", "") and text.capitals_mean
+    if last.possessive:
+        return after in _WORKS and not article
+    if proper:
+        return True
+    if not (first.capital and text.capitals_mean) or after not in _WORKS:
+        return False
+    return (before is None or not before.capital) and first.text != "the"
+
+
+def _match(
+    text: Text, first: int, last: int, rule: str, form: Form | None, name: str = ""
+) -> Match:
+    start, end = text.raw_span(text.words[first].start, text.words[last].end)
+    words = text.raw[start:end]
+    return Match(start, end, words, rule, name or (form.artist.name if form else words))
+
+
+def _plain_match(text: Text, start: int, end: int, rule: str) -> Match:
+    begin, stop = text.raw_span(start, end)
+    return Match(begin, stop, text.raw[begin:stop], rule, text.raw[begin:stop])
+
+
+def rules_of(matches: Iterable[Match]) -> tuple[str, ...]:
+    """The rules that spoke, each once, in order of the alphabet."""
+    return tuple(sorted({match.rule for match in matches}))

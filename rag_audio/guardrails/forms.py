@@ -1,0 +1,62 @@
+"""The ways to write a name that the index looks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from rag_audio.guardrails.names import Artist, Reading
+from rag_audio.guardrails.normalise import fold, read, sound, squash
+from rag_audio.guardrails.vocabulary import is_ordinary
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to write a name.
+
+    Attributes:
+        letters: without spaces and doubled letters. words: how many it has.
+        turned: surname first; looked for as it is only, not misspelled.
+    """
+
+    letters: str
+    words: int
+    artist: Artist
+    reading: Reading
+    text: str
+    turned: bool = False
+
+    @cached_property
+    def heard(self) -> str:
+        """How it sounds."""
+        return sound(self.letters)
+
+
+def forms_of(artist: Artist) -> Iterator[Form]:
+    """Every way to write an artist's name that is looked for."""
+    for text, reading in artist.forms():
+        words = [word.text for word in read(text).words]
+        if not words:
+            continue
+        letters = squash(" ".join(words))
+        # Two or three letters are an abbreviation of many things.
+        tiny = len(letters) <= 3
+        if words[0] == "the" and len(words) == 2 and is_ordinary(words[1]):
+            tiny = True
+        if tiny and reading is Reading.NAME:
+            reading = Reading.WORD
+        yield Form(letters, len(words), artist, reading, text)
+        with_s = squash(fold(text))
+        if with_s != letters:  # a possessive that is spelled out: "d e s t i n y s"
+            yield Form(with_s, len(words), artist, reading, text)
+        if words[0] in ("the", "die", "los", "les") and len(words) > 1:
+            rest = words[1:]
+            bare = " ".join(rest)
+            plain = len(rest) == 1 and is_ordinary(rest[0])
+            as_word = Reading.WORD if plain or reading is not Reading.NAME else Reading.NAME
+            yield Form(squash(bare), len(rest), artist, as_word, bare)
+        if reading is Reading.NAME and len(words) == 2 and text.isascii():
+            yield Form(
+                squash(words[1] + words[0]), 2, artist, reading, f"{words[1]} {words[0]}", True
+            )

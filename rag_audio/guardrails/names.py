@@ -1,0 +1,191 @@
+"""Who is protected: artists with what is generally known of them, and their famous songs.
+
+``data/policy/artists.csv`` has the columns ``name, aliases, common_aliases, common, genre, era``;
+aliases are separated by ``;``. ``common`` says how the name reads in an ordinary sentence: empty
+is "as a name only" (found wherever it stands), ``yes`` is "as a word too" (found where the context
+makes it a name), ``mass`` is "as a word that stands without an article" (rain, air, europe).
+A user's own list needs the column ``name`` only.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag_audio.errors import ConfigError
+from rag_audio.guardrails.normalise import fold
+from rag_audio.resources import data_dir
+
+if TYPE_CHECKING:
+    from rag_audio.guardrails.index import NameIndex
+
+
+class Reading(StrEnum):
+    """How a name reads in an ordinary sentence."""
+
+    NAME = ""
+    WORD = "yes"
+    MASS = "mass"
+
+
+@dataclass(frozen=True)
+class Artist:
+    """A protected artist.
+
+    Attributes:
+        aliases: other names that are found wherever they stand.
+        common_aliases: other names that are words too.
+        genre, era: plain facts for the transform; empty when unknown.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    common_aliases: tuple[str, ...] = ()
+    reading: Reading = Reading.NAME
+    genre: str = ""
+    era: str = ""
+
+    def forms(self) -> Iterator[tuple[str, Reading]]:
+        """Every way to write the name, with how it reads."""
+        yield self.name, self.reading
+        for alias in self.aliases:
+            yield alias, Reading.NAME
+        for alias in self.common_aliases:
+            yield alias, Reading.WORD
+
+
+@dataclass(frozen=True)
+class Song:
+    """A famous song.
+
+    Attributes:
+        common: whether the title is an everyday phrase, which says nothing by itself.
+    """
+
+    title: str
+    artist: str
+    common: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """Protected artists and songs; the index over them is made once, on first use."""
+
+    artists: tuple[Artist, ...] = field(repr=False)
+    songs: tuple[Song, ...] = field(default=(), repr=False)
+    by_fold: dict[str, Artist] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        forms = {fold(form): a for a in reversed(self.artists) for form, _ in a.forms()}
+        forms |= {fold(artist.name): artist for artist in reversed(self.artists)}
+        object.__setattr__(self, "by_fold", forms)
+
+    @cached_property
+    def index(self) -> NameIndex:
+        from rag_audio.guardrails.index import NameIndex
+
+        return NameIndex(self.artists, self.songs)
+
+    def names(self) -> frozenset[str]:
+        return frozenset(artist.name for artist in self.artists)
+
+    def find(self, name: str) -> Artist | None:
+        """The artist of that name or alias."""
+        return self.by_fold.get(fold(name))
+
+    def with_artists(self, more: Iterable[Artist]) -> Roster:
+        """A roster with further artists; those that are there already are replaced."""
+        added = tuple(more)
+        replaced = {fold(artist.name) for artist in added}
+        kept = tuple(a for a in self.artists if fold(a.name) not in replaced)
+        return Roster((*kept, *added), self.songs) if added else self
+
+
+@cache
+def shipped_roster() -> Roster:
+    """The artists and songs of ``data/policy``."""
+    folder = data_dir("policy")
+    with (folder / "songs.csv").open(encoding="utf-8", newline="") as file:
+        songs = tuple(
+            Song(row["title"], row["artist"], row["common"] == "yes")
+            for row in csv.DictReader(file)
+        )
+    return Roster(read_artists(folder / "artists.csv"), songs)
+
+
+def read_artists(path: Path) -> tuple[Artist, ...]:
+    """Artists of a CSV file (see the module's head); unknown columns are ignored.
+
+    Raises:
+        ConfigError: the file cannot be read, has no ``name`` column, or a row is wrong.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if rows.fieldnames is None or "name" not in rows.fieldnames:
+                raise ConfigError(
+                    f"{path}: the first line has no column 'name'",
+                    hint="columns: name, aliases (separated by ;), common, genre, era",
+                )
+            return tuple(_artist(path, rows.line_num, row) for row in rows)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(
+            f"the policy {path} cannot be read: {error}", hint="it must be a CSV file in UTF-8"
+        ) from error
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """Names of a ``.csv`` file, else of a text: one a line, ``#`` starts a comment line."""
+    if path.suffix == ".csv":
+        return frozenset(artist.name for artist in read_artists(path))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def load_roster(extra: Path | None) -> Roster:
+    """The shipped roster, with the artists of a user's file."""
+    return shipped_roster() if extra is None else shipped_roster().with_artists(read_artists(extra))
+
+
+def artist_of(name: str) -> Artist:
+    """A name of which nothing else is said: as shipped, if it is there.
+
+    One word that is in the dictionary, or has at most three letters, is read as a word too.
+    """
+    known = shipped_roster().find(name)
+    if known is not None and fold(known.name) == fold(name):
+        return known
+    from rag_audio.guardrails.vocabulary import is_ordinary
+
+    words = fold(name).split()
+    plain = len(words) == 1 and (len(words[0]) <= 3 or is_ordinary(words[0]))
+    return Artist(name, reading=Reading.WORD if plain else Reading.NAME)
+
+
+def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
+    name = (row.get("name") or "").strip()
+    if not fold(name):
+        raise ConfigError(f"{path}, line {line}: the name is empty", hint="remove the line")
+    common = (row.get("common") or "").strip().lower()
+    if common not in tuple(Reading):
+        raise ConfigError(f"{path}, line {line}: common is {common!r}", hint="empty, yes or mass")
+    reading = Reading(common)
+    if "common" not in row and reading is Reading.NAME:
+        reading = artist_of(name).reading
+    return Artist(
+        name,
+        _split(row.get("aliases")),
+        _split(row.get("common_aliases")),
+        reading,
+        (row.get("genre") or "").strip(),
+        (row.get("era") or "").strip(),
+    )
+
+
+def _split(cell: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (cell or "").split(";") if part.strip())

@@ -1,0 +1,243 @@
+"""A prompt as the rules read it: plain letters, words, and where each stood in the original."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from rag_audio.guardrails.glyphs import (
+    fold_char,
+    has_devanagari,
+    is_other_alphabet,
+    romanise,
+    unmask,
+)
+
+_UNSPACED = "\u3041-\u309f\u3005-\u3007\u3400-\u9fff"
+_KATAKANA = "\u30a1-\u30fa\u30fc"
+# Scripts without spaces: a run of katakana is a word, and so is every other sign.
+_WORD = re.compile(
+    rf"[{_KATAKANA}]+|[{_UNSPACED}]|"
+    rf"[^\W_{_KATAKANA}{_UNSPACED}](?:[^\W_{_KATAKANA}{_UNSPACED}]|[\u0900-\u0903\u093a-\u094f\u0962\u0963])*"
+)
+_QUANTITY = re.compile(
+    r"\W*\d[\d.,:/x\-]*(?:s|st|nd|rd|th|bpm|hz|khz|bit|bars?|x|k|db|er|ers|am|pm|min|sec|ms)?\W*"
+)
+_CHUNK = re.compile(r"\S+")
+_LEET = {
+    "0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "6": "g",
+    "@": "a", "$": "s", "€": "e", "£": "l", "¥": "y", "+": "t", "(": "c", "2": "z",
+}  # fmt: skip
+_LEET_ONE = "1!|¡"
+_RUN = re.compile(r"[\w\u00ad\u200b-\u200f\u2060-\u2064\ufeff\u0300-\u036f]+")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a text.
+
+    Attributes:
+        text: plain small letters, without a possessive ``'s``.
+        start, end: offsets into :attr:`Text.plain`; ``end`` excludes the ``'s``.
+        capital: whether the original began with a capital letter.
+        possessive: whether ``'s`` followed.
+    """
+
+    text: str
+    start: int
+    end: int
+    capital: bool
+    possessive: bool
+
+
+class Text:
+    """A text with its plain form.
+
+    Attributes:
+        raw: as it was written.
+        plain: small Latin letters where letters can be read so; punctuation is kept.
+        origin: for each character of ``plain`` its offset in ``raw``.
+    """
+
+    def __init__(self, raw: str, plain: str, origin: list[int]) -> None:
+        self.raw = raw
+        self.plain = plain
+        self.origin = origin
+
+    def raw_span(self, start: int, end: int) -> tuple[int, int]:
+        """``plain[start:end]`` as offsets into ``raw``."""
+        return self.origin[start], self.origin[end - 1] + 1
+
+    @cached_property
+    def words(self) -> list[Word]:
+        found: list[Word] = []
+        at = 0
+        for match in _WORD.finditer(self.plain):
+            start, end = match.span()
+            if start < at:
+                continue
+            text = match.group()
+            possessive = False
+            if self.plain[end : end + 1] == "'":
+                tail = _WORD.match(self.plain, end + 1)
+                if tail is not None:
+                    possessive = tail.group() == "s"
+                    if possessive:
+                        at = tail.end()
+                    elif len(text) > 1 or len(tail.group()) < 3:
+                        text, end = text + tail.group(), tail.end()
+                        at = end
+            first = self.raw[self.origin[start]]
+            capital = first.isupper() or first.istitle()
+            found.append(Word(text, start, end, capital, possessive))
+        return found
+
+    @cached_property
+    def capitals_mean(self) -> bool:
+        """Whether a capital says "name" here: not in a text that is capitals throughout."""
+        small = [w for w in self.words if w.text.isalpha() and len(w.text) > 1 and not w.capital]
+        return bool(small)
+
+    @cached_property
+    def squashed(self) -> Squashed:
+        return Squashed(self.words)
+
+
+class Squashed:
+    """The letters of a list of words in one run, doubled letters single.
+
+    Attributes:
+        letters: the run.
+        word_of: for each letter the index of its word.
+        starts, ends: where words start and end in the run (``ends`` are exclusive offsets).
+    """
+
+    def __init__(self, words: Iterable[Word]) -> None:
+        letters: list[str] = []
+        self.word_of: list[int] = []
+        self.starts: dict[int, int] = {}
+        self.ends: dict[int, int] = {}
+        for number, word in enumerate(words):
+            for position, letter in enumerate(word.text):
+                if not letters or letters[-1] != letter:
+                    letters.append(letter)
+                    self.word_of.append(number)
+                if position == 0:
+                    self.starts.setdefault(len(letters) - 1, number)
+            self.ends[len(letters)] = number
+        self.letters = "".join(letters)
+
+
+def read(raw: str) -> Text:
+    """The plain form of a text."""
+    pieces: list[str] = []
+    origin: list[int] = []
+    masked = _unmasked(raw) if is_other_alphabet(raw) else {}
+    for i, char in enumerate(raw):
+        plain = masked[i] if i in masked else fold_char(char)
+        pieces.append(plain)
+        origin.extend([i] * len(plain))
+    return Text(raw, "".join(pieces), origin)
+
+
+def variants(text: Text) -> list[Text]:
+    """Other ways to read a text: digits and signs as letters, Devanagari by its sound."""
+    found = []
+    if _has_leet(text.plain):
+        ones = "il" if any(sign in text.plain for sign in _LEET_ONE) else "i"
+        made = [_leet(text, one, figures) for one in ones for figures in (False, True)]
+        found = list({other.plain: other for other in made if other.plain != text.plain}.values())
+    if has_devanagari(text.plain):
+        pieces = romanise(text.plain)
+        origin = [o for o, piece in zip(text.origin, pieces, strict=True) for _ in piece]
+        found.append(Text(text.raw, "".join(pieces), origin))
+    return found
+
+
+@lru_cache(maxsize=65536)
+def fold(text: str) -> str:
+    """Case, accents and punctuation removed, spaces single: how names are compared."""
+    return " ".join(match.group() for match in _WORD.finditer(read(text).plain.replace("'", "")))
+
+
+def squash(folded: str) -> str:
+    """A folded name as one run of letters, doubled letters single."""
+    letters: list[str] = []
+    for letter in folded.replace(" ", ""):
+        if not letters or letters[-1] != letter:
+            letters.append(letter)
+    return "".join(letters)
+
+
+_SPELLINGS = (
+    (re.compile(r"sch|sh"), "S"),
+    (re.compile(r"tch|ch"), "C"),
+    (re.compile(r"ph"), "f"),
+    (re.compile(r"^kn|^gn"), "n"),
+    (re.compile(r"^wr"), "r"),
+    (re.compile(r"gh"), ""),
+    (re.compile(r"th"), "t"),
+    (re.compile(r"qu"), "kv"),
+    (re.compile(r"c(?=[eiy])"), "s"),
+    (re.compile(r"dg"), "j"),
+    (re.compile(r"x"), "ks"),
+)
+_MERGED = str.maketrans({"c": "k", "q": "k", "z": "s", "w": "v"})
+_SILENT = re.compile(r"(?<!^)[aeiouyh]|(?<=[aeou])v(?![aeiou])")
+_DOUBLE = re.compile(r"(.)\1+")
+
+
+@lru_cache(maxsize=65536)
+def sound(letters: str) -> str:
+    """The consonants one hears in a run of letters, in order; a vowel counts only at the start.
+
+    After the idea of Soundex and Metaphone (L. Philips, 1990), kept as long as the name is.
+    """
+    made = letters
+    for pattern, to in _SPELLINGS:
+        made = pattern.sub(to, made)
+    made = _SILENT.sub("", made.translate(_MERGED))
+    if made[:1] in ("a", "e", "i", "o", "u"):
+        made = "a" + made[1:]
+    return _DOUBLE.sub(r"\1", made)
+
+
+def _unmasked(raw: str) -> dict[int, str]:
+    """Plain letters for the characters of words that have letters of other alphabets."""
+    found: dict[int, str] = {}
+    for chunk in _RUN.finditer(raw):
+        if is_other_alphabet(chunk.group()):
+            found |= dict(enumerate(unmask(chunk.group()), chunk.start()))
+    return found
+
+
+def _has_leet(plain: str) -> bool:
+    return any(sign in plain for sign in "0123456789@$€£¥+|!¡(")
+
+
+def _mixes(chunk: str) -> bool:
+    return any(c.isalpha() for c in chunk) and any(c in _LEET or c in _LEET_ONE for c in chunk)
+
+
+def _leet(text: Text, one: str, figures: bool) -> Text:
+    """The text with digits and signs in words read as letters; ``1`` is read as ``one``.
+
+    Args:
+        figures: beside a disguised word, read figures and quantities as letters too.
+    """
+    letters = list(text.plain)
+    every = list(_CHUNK.finditer(text.plain))
+    chunks = [c for c in every if not _QUANTITY.fullmatch(c.group())]
+    if figures and any(_mixes(chunk.group()) for chunk in chunks):
+        chunks = every  # "53x" is no quantity beside "4ft3r"
+    for chunk in chunks:
+        for i in range(chunk.start(), chunk.end()):
+            sign = letters[i]
+            after = i + 1 < chunk.end() and (letters[i + 1].isalnum() or letters[i + 1] in "@$!|")
+            if sign in _LEET_ONE and (sign == "1" or after):
+                letters[i] = one
+            elif sign in _LEET and (sign.isdigit() or sign in "@$€" or after):
+                letters[i] = _LEET[sign]
+    return Text(text.raw, "".join(letters), text.origin)

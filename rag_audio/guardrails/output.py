@@ -1,0 +1,281 @@
+"""What may be given out: sound that is sound, and no nearer to a stem than its license allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rag_audio.domain import Audio, Segment, SegmentFilter
+from rag_audio.errors import LibraryError, OutputRefused
+from rag_audio.ports import Embedder, Hit, StemIndex
+
+Hear = Callable[[Segment], Audio]
+"""Loads or renders a segment; raises LibraryError where that is not possible."""
+
+DEEP = 3
+"""How many of the library's nearest stems are compared closely, besides the sources."""
+TIMELINE_S = 2.5
+_WINDOW_S = 5.0
+_MOST_WINDOWS = 12
+_SILENT = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class WatchedSource:
+    """A source that an output may resemble only so far.
+
+    Attributes:
+        audio: the segment that was used.
+        max_similarity: 0…1; ``1 - copy_distance`` may not exceed it.
+    """
+
+    name: str
+    audio: Audio
+    max_similarity: float
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A segment that conditioned the output.
+
+    Attributes:
+        conformed: its sound as it went in: stretched, transposed; None: only its words went in,
+            and its sound could not be had.
+    """
+
+    segment: Segment
+    conformed: Audio | None
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near an output comes to one stem.
+
+    Attributes:
+        stem: id. path: in its library.
+        used: it conditioned the output.
+        cosine: of the nearest windows in the embedding space; None when the index lacks it.
+        similarity: ``1 - copy_distance`` of the nearest 5 s or the whole, 1 is a copy; None: its
+            sound could not be had.
+        allowed: what its license allows.
+    """
+
+    stem: str
+    path: str
+    used: bool
+    cosine: float | None
+    similarity: float | None
+    allowed: float
+
+    @property
+    def too_near(self) -> bool:
+        return self.similarity is not None and self.similarity > self.allowed
+
+    def to_json(self) -> dict[str, Any]:
+        """With ``distance``, the copy distance."""
+        return {
+            "stem": self.stem,
+            "path": self.path,
+            "used": self.used,
+            "cosine": self.cosine,
+            "distance": None if self.similarity is None else 1.0 - self.similarity,
+            "allowed": self.allowed,
+        }
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the gate found.
+
+    Attributes:
+        compared: nearest copy first.
+        control: cosine of the nearest stem that was *not* used: what likeness means here.
+        timeline: per window of 2.5 s the cosine to each source, in the order they were given.
+        tries: how often it was generated again before it passed.
+    """
+
+    compared: tuple[Nearness, ...]
+    control: Nearness | None
+    timeline: tuple[tuple[float | None, ...], ...] = ()
+    tries: int = 0
+
+    @property
+    def too_near(self) -> tuple[Nearness, ...]:
+        """The stems that it comes nearer to than allowed."""
+        return tuple(near for near in self.compared if near.too_near)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the record keeps; ``copy_distance`` is that to the nearest stem."""
+        heard = [near.to_json() for near in self.compared]
+        known = [near["distance"] for near in heard if near["distance"] is not None]
+        return {
+            "copy_distance": min(known, default=None),
+            "compared": heard,
+            "control": None if self.control is None else self.control.to_json(),
+            "timeline": {"window_s": TIMELINE_S, "similar": [list(row) for row in self.timeline]},
+            "tries": self.tries,
+        }
+
+
+def check_output(audio: Audio, sources: Iterable[WatchedSource] = ()) -> None:
+    """Let audio pass that is sound, and no nearer to a source than its license allows.
+
+    Raises:
+        OutputRefused: it is not finite, silent, or too near a copy.
+    """
+    import numpy as np
+
+    if not np.isfinite(audio.samples).all():
+        raise OutputRefused(
+            "the model's output is not finite", hint="try another seed, or float32 on the CPU"
+        )
+    if float(np.abs(audio.samples).max(initial=0.0)) < _SILENT:
+        raise OutputRefused("the model's output is silent", hint="try another seed or more steps")
+    for source in sources:
+        similarity = _similarity(_to_compare(audio), source.audio)
+        if similarity > source.max_similarity:
+            raise _refused(source.name, similarity, source.max_similarity)
+
+
+def require_distance(inspection: Inspection) -> None:
+    """Let an output pass that comes too near to nothing.
+
+    Raises:
+        OutputRefused: naming the nearest stem and the numbers.
+    """
+    for near in inspection.too_near:
+        assert near.similarity is not None  # noqa: S101 - too_near says so
+        raise _refused(near.path, near.similarity, near.allowed)
+
+
+def inspect_output(
+    audio: Audio,
+    *,
+    embedder: Embedder,
+    index: StemIndex,
+    limits: Mapping[str, float],
+    sources: Sequence[Source],
+    hear: Hear,
+) -> Inspection:
+    """Compare an output with the whole index, and closely with its sources and the nearest stems.
+
+    The embedding says which stems are worth a closer look, the spectrogram (time-aligned, see
+    :func:`rag_audio.similarity.copy_distance`) how near they are: the whole and windows of 5 s.
+
+    Args:
+        limits: ``max_similarity`` by license key, of all licenses there are: also what may not be
+            used may not be copied.
+        sources: in order of rank.
+        hear: the sound of a segment; a stem that cannot be heard is recorded so.
+
+    Raises:
+        LibraryError: a stem that a license limits cannot be heard.
+    """
+    vectors = embedder.embed_audio(_windows(audio, embedder.window_s))
+    nearest = _nearest(vectors, index, limits)
+    windows = _to_compare(audio)
+    compared = []
+    for source in sources:
+        stem = source.segment.stem
+        hit = nearest.pop(stem.id, None)
+        found = _nearness(source.segment, hit, limits, used=True)
+        heard = source.conformed
+        similarity = None if heard is None else _similarity(windows, heard)
+        compared.append(replace(found, similarity=similarity))
+    others = sorted(nearest.values(), key=lambda hit: -hit.score)
+    for hit in others[:DEEP]:
+        found = _nearness(hit.segment, hit, limits, used=False)
+        try:
+            sound = hear(hit.segment)
+        except LibraryError:
+            if found.allowed < 1.0:
+                raise
+            compared.append(found)
+            continue
+        compared.append(replace(found, similarity=_similarity(windows, sound)))
+    compared.sort(key=lambda near: -1.0 if near.similarity is None else -near.similarity)
+    control = _nearness(others[0].segment, others[0], limits, used=False) if others else None
+    return Inspection(tuple(compared), control, _timeline(audio, embedder, index, sources))
+
+
+def _refused(name: str, similarity: float, allowed: float) -> OutputRefused:
+    return OutputRefused(
+        f"the output is too near to {name}: similarity {similarity:.2f}, "
+        f"its license allows {allowed:.2f}",
+        hint="raise --strength or choose another seed",
+    )
+
+
+def _nearest(vectors: Any, index: StemIndex, limits: Mapping[str, float]) -> dict[str, Hit]:
+    """The nearest stems over all windows, each with its nearest segment."""
+    best: dict[str, Hit] = {}
+    if not limits:
+        return best
+    everything = SegmentFilter(license_keys=frozenset(limits))
+    for vector in vectors:
+        for hit in index.search_dense(vector, everything, 4 * DEEP):
+            stem = hit.segment.stem.id
+            if stem not in best or hit.score > best[stem].score:
+                best[stem] = hit
+    return best
+
+
+def _nearness(
+    segment: Segment, hit: Hit | None, limits: Mapping[str, float], *, used: bool
+) -> Nearness:
+    stem = segment.stem
+    cosine = None if hit is None else float(hit.score)
+    allowed = limits.get(stem.license_key, 1.0)
+    return Nearness(stem.id, stem.path, used, cosine, None, allowed)
+
+
+def _to_compare(audio: Audio) -> list[Audio]:
+    """The whole, and its windows: a copy may be short, and a loop repeats what it copied."""
+    windows = _windows(audio, _WINDOW_S)
+    return windows if len(windows) == 1 else [audio, *windows]
+
+
+def _similarity(windows: Sequence[Audio], sound: Audio) -> float:
+    from rag_audio.similarity import copy_distance
+
+    return 1.0 - min(copy_distance(sound, window) for window in windows)
+
+
+def _windows(audio: Audio, window_s: float) -> list[Audio]:
+    """Windows that overlap by half, at most twelve, the last one at the end."""
+    import numpy as np
+
+    size = round(window_s * audio.sample_rate)
+    last = max(0, audio.frames - size)
+    count = min(_MOST_WINDOWS, 1 + -(-2 * last // size))
+    starts = sorted({round(float(at)) for at in np.linspace(0, last, count)})
+    return [
+        Audio(np.ascontiguousarray(audio.samples[:, at : at + size]), audio.sample_rate)
+        for at in starts
+    ]
+
+
+def _timeline(
+    audio: Audio, embedder: Embedder, index: StemIndex, sources: Sequence[Source]
+) -> tuple[tuple[float | None, ...], ...]:
+    import numpy as np
+
+    if not sources:
+        return ()
+    size = round(TIMELINE_S * audio.sample_rate)
+    starts = range(0, max(1, audio.frames - size // 2), size)
+    clips = [Audio(audio.samples[:, at : at + size], audio.sample_rate) for at in starts]
+    vectors = embedder.embed_audio(clips)
+    columns: list[list[float | None]] = []
+    for source in sources:
+        wanted = source.segment.start_s
+        same = [
+            point.dense
+            for point in index.find_stem(source.segment.stem.id)
+            if abs(point.segment.start_s - wanted) < 1e-3
+        ]
+        columns.append(
+            [float(v) for v in np.asarray(vectors @ same[0])] if same else [None] * len(clips)
+        )
+    return tuple(zip(*columns, strict=True))

@@ -1,0 +1,131 @@
+"""Where a text asks for somebody's style: "in the style of …", "… type beat", in many languages.
+
+The phrases are data (``data/policy/phrases.csv``): language, place (whose name stands ``before`` or
+``after``: the phrase stands before or after the name), strength and a pattern of folded words with
+``(a|b)`` and ``?``. Strength says what else may follow such a phrase:
+
+``strong``
+    hardly anything but music or a name ("in the style of").
+``by``
+    somebody ("sung by"), a choir as well as a name.
+``weak``
+    anything ("like").
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+from rag_audio.guardrails.normalise import Text, fold
+from rag_audio.resources import data_dir
+
+
+class Strength(StrEnum):
+    STRONG = "strong"
+    BY = "by"
+    WEAK = "weak"
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A style phrase found in a text.
+
+    Attributes:
+        at: offset in the plain text where the name may begin (or, with ``after``, end).
+        start: where the phrase itself starts.
+        after: the name stands before the phrase.
+        language: two letters.
+    """
+
+    at: int
+    start: int
+    after: bool
+    strength: Strength
+    language: str
+
+
+_WORD_START = r"(?<![^\W_])"
+_NAME_FOLLOWS = r"(?:(?<=[\s'\-])|(?![^\W_]))[\s\"'“(:\-]*"
+_NAME_PRECEDES = r"(?<=[^\W_])['\")]?[\s\-]{1,2}"
+_HYPHEN = r"(?<=[^\W_])['\")]?\s?-\s?"
+_PHRASE_ENDS = r"(?![^\W_])(?!\s*(?:of|du|de|des|von|to|by|la|like)\b)"
+_ORDER = {Strength.STRONG: 0, Strength.BY: 1, Strength.WEAK: 2}
+
+
+def find_leads(text: Text) -> Iterator[Lead]:
+    """Every style phrase, the strongest where several end at one place."""
+    found: dict[tuple[int, bool], Lead] = {}
+    for before, language, strength, pattern, keys in _patterns():
+        if not any(key in text.plain for key in keys):
+            continue
+        for match in pattern.finditer(text.plain):
+            at = match.end() if before else match.start()
+            lead = Lead(at, match.start(), not before, strength, language)
+            known = found.get((at, lead.after))
+            if known is None or _ORDER[strength] < _ORDER[known.strength]:
+                found[at, lead.after] = lead
+    yield from sorted(found.values(), key=lambda lead: (lead.at, lead.after))
+
+
+@cache
+def _patterns() -> tuple[tuple[bool, str, Strength, re.Pattern[str], tuple[str, ...]], ...]:
+    made = []
+    path = data_dir("policy") / "phrases.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            before = row["place"] == "before"
+            body = _compile(row["phrase"])
+            if before:
+                starts, ends = _WORD_START, _NAME_FOLLOWS
+            else:
+                # "-like" only with its hyphen: "sounds like" is a phrase of the other kind.
+                starts = _HYPHEN if row["phrase"] == "(like)" else _NAME_PRECEDES
+                ends = _PHRASE_ENDS
+            pattern = re.compile(starts + body + ends)
+            made.append(
+                (before, row["language"], Strength(row["strength"]), pattern, _keys(row["phrase"]))
+            )
+    return tuple(made)
+
+
+def _compile(phrase: str) -> str:
+    """A phrase of folded words as a regular expression over the plain text."""
+    parts: list[str] = []
+    for token in re.findall(r"\([^)]*\)[?+]?|[^\s()]+", phrase):
+        mark = token[-1] if token[-1] in "?+" else ""
+        core = token.rstrip("?+")
+        if core.startswith("("):
+            options = sorted((fold(o) for o in core[1:-1].split("|")), key=len, reverse=True)
+            made = "(?:" + "|".join(_words(option) for option in options if option) + ")"
+        else:
+            made = _words(fold(core))
+        if mark:
+            repeat = "?" if mark == "?" else "{1,3}"
+            parts.append(f"(?:{made}[\\s'\\-]+){repeat}")
+        else:
+            parts.append(f"{made}[\\s'\\-]+")
+    body = "".join(parts)
+    # The last word needs no space after it.
+    return body.removesuffix("[\\s'\\-]+")
+
+
+def _words(folded: str) -> str:
+    return r"[\s'\-]+".join(re.escape(word) for word in folded.split())
+
+
+def _keys(phrase: str) -> tuple[str, ...]:
+    """Words of which one must occur where the phrase does: a quick test."""
+    needed = [
+        token.rstrip("?+")
+        for token in re.findall(r"\([^)]*\)[?+]?|[^\s()]+", phrase)
+        if not token.endswith("?")
+    ]
+    last = needed[-1] if needed else phrase
+    first = needed[0] if needed else phrase
+    chosen = max((first, last), key=lambda t: min(len(fold(o)) for o in t.strip("()").split("|")))
+    return tuple({fold(option).split()[0] for option in chosen.strip("()").split("|") if option})

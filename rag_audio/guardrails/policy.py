@@ -1,0 +1,187 @@
+"""Whose style may be asked for, and what is done about the rest."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from rag_audio.domain import Rights, Stem, Use
+from rag_audio.errors import ConfigError, Match
+from rag_audio.guardrails.index import NameIndex
+from rag_audio.guardrails.names import Artist, Reading, Roster, artist_of, shipped_roster
+from rag_audio.guardrails.normalise import fold
+
+RULES = ("named-artist", "style-phrase", "song", "described-artist")
+"""What can speak about a prompt:
+
+``named-artist``: a protected name, however it is written. ``style-phrase``: somebody who is not
+licensed, known or not, after a phrase such as "in the style of". ``song``: a famous title that
+stands for its artist. ``described-artist``: somebody described by a title, "the band behind …".
+"""
+
+
+class Action(StrEnum):
+    """What a guardrail decides; ``transform`` rewrites the prompt.
+
+    ``transform-licensed`` is what a rule may be told: put the nearest licensed artist in place of
+    the name, and musical descriptors only where none is near. The decision is then ``transform``.
+    """
+
+    ALLOW = "allow"
+    TRANSFORM = "transform"
+    TRANSFORM_LICENSED = "transform-licensed"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about one text, and why.
+
+    Attributes:
+        prompt_out: what may be used; the prompt itself unless the action is transform.
+        artist: the licensed artist whose style it now asks for, where one was put in.
+    """
+
+    prompt: str
+    action: Action
+    prompt_out: str
+    matches: tuple[Match, ...] = ()
+    reason: str = ""
+    artist: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "prompt": self.prompt,
+            "decision": self.action.value,
+            "prompt_out": self.prompt_out,
+            "matches": [
+                {"span": [m.start, m.end], "text": m.text, "rule": m.rule, "name": m.name}
+                for m in self.matches
+            ],
+            "reason": self.reason,
+            "artist": self.artist,
+        }
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Whose style may be asked for.
+
+    Attributes:
+        licensed: names (as written) of artists whose style is licensed here and today.
+        protected: further names that are refused: the library's artists that are not licensed.
+        roster: known artists with their aliases, songs and facts.
+        actions: what is done when a rule speaks; a rule that is not named refuses.
+        styles: for each licensed artist the words of its stems' tags, most frequent first.
+    """
+
+    licensed: frozenset[str]
+    protected: frozenset[str]
+    roster: Roster | None = None
+    actions: Mapping[str, Action] = field(default_factory=dict, hash=False)
+    styles: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+    def action_for(self, rule: str) -> Action:
+        return self.actions.get(rule, Action.REFUSE)
+
+    def describing(self) -> Policy:
+        """The same, but names become descriptors and never somebody else's: for what to avoid."""
+        actions = {
+            rule: Action.TRANSFORM if action is Action.TRANSFORM_LICENSED else action
+            for rule, action in self.actions.items()
+        }
+        return replace(self, actions=actions)
+
+    def indexes(self) -> tuple[NameIndex, ...]:
+        """Indexes of the protected names; made once for the same names."""
+        own = (self.roster.index,) if self.roster is not None else ()
+        return (*own, index_of(self.protected)) if self.protected else own
+
+    def is_licensed(self, name: str) -> bool:
+        """Whether the artist of that (canonical) name is licensed."""
+        return fold(name) in _licensed_folds(self.licensed)
+
+    def licensed_index(self) -> NameIndex | None:
+        return _index_of_licensed(self.licensed) if self.licensed else None
+
+    def artist(self, name: str) -> Artist | None:
+        """What is known of a protected artist."""
+        if self.roster is not None and (known := self.roster.find(name)) is not None:
+            return known
+        return shipped_roster().find(name)
+
+
+def parse_actions(text: str) -> dict[str, Action]:
+    """``named-artist=transform,song=refuse`` → actions by rule.
+
+    Raises:
+        ConfigError: a rule or an action has another name.
+    """
+    found: dict[str, Action] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        rule, _, action = (piece.strip() for piece in part.partition("="))
+        if rule not in RULES or action not in tuple(Action):
+            raise ConfigError(
+                f"guard actions: {part!r} is not RULE=ACTION",
+                hint=f"rules: {', '.join(RULES)}; actions: {', '.join(Action)}",
+            )
+        found[rule] = Action(action)
+    return found
+
+
+def make_policy(
+    stems: Iterable[Stem],
+    rights: Rights,
+    protected: Iterable[str] | Roster,
+    actions: Mapping[str, Action] | None = None,
+) -> Policy:
+    """Licensed: artists that ``stems.csv`` names under a license with ``style``, valid now.
+
+    Other artists of the library, and ``protected`` ones, are refused.
+    """
+    licensed: set[str] = set()
+    named: set[str] = set()
+    tags: dict[str, Counter[str]] = defaultdict(Counter)
+    for stem in stems:
+        if not stem.artist:
+            continue
+        named.add(stem.artist)
+        if stem.artist_declared and rights.refusal(stem, Use.STYLE) is None:
+            licensed.add(stem.artist)
+            tags[stem.artist].update(stem.tags)
+    allowed = {fold(name) for name in licensed}
+    roster = protected if isinstance(protected, Roster) else None
+    more = () if isinstance(protected, Roster) else protected
+    barred = {name for name in (*named, *more) if fold(name) and fold(name) not in allowed}
+    styles = {name: tuple(tag for tag, _ in tags[name].most_common(8)) for name in licensed}
+    return Policy(frozenset(licensed), frozenset(barred), roster, actions or {}, styles)
+
+
+@lru_cache(maxsize=16)
+def index_of(names: frozenset[str]) -> NameIndex:
+    """The index of a set of bare names, with the famous songs of those who have some."""
+    artists = [artist_of(name) for name in sorted(names)]
+    folded = {fold(artist.name) for artist in artists}
+    songs = [song for song in shipped_roster().songs if fold(song.artist) in folded]
+    return NameIndex(artists, songs)
+
+
+@lru_cache(maxsize=64)
+def _index_of_licensed(names: frozenset[str]) -> NameIndex:
+    forms = [form for name in sorted(names) for form in _aliases(name)]
+    return NameIndex([Artist(form, reading=Reading.NAME) for form in forms])
+
+
+@lru_cache(maxsize=64)
+def _licensed_folds(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(fold(name) for name in names)
+
+
+def _aliases(name: str) -> list[str]:
+    known = shipped_roster().by_fold.get(fold(name))
+    forms = [form for form, _ in known.forms()] if known else []
+    return list(dict.fromkeys([name, *forms]))

@@ -1,0 +1,142 @@
+"""Style phrases that follow the name in scripts without capitals: Japanese, Hindi, Chinese, Korean.
+
+What stands before the phrase is a name unless it is made of music talk
+(``data/policy/words/japanese.txt``, ``hindi.txt``).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from rag_audio.guardrails.normalise import Text, fold, read
+from rag_audio.guardrails.vocabulary import asian_words, is_ordinary, word_set
+
+_KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u30fd-\u30ff"
+_HAN = "\u3005-\u3007\u4e00-\u9fff"
+_JAPANESE = re.compile(
+    rf"(?P<name>[\u30a1-\u30fa\u30fc・{_HAN}\w\s.&'\-]{{1,40}}?)"
+    r"(?P<phrase>さん|氏)?(?P<suffix>風|ふう|調の|っほい|つほい|みたい|のよう|のような|のスタイル|スタイル|的な|系の|の曲調|"
+    r"の作風|の真似|をまね|を真似|にインスハイア|に影響|への|の音楽性|の歌い方|の声)"
+)
+_STRONG = re.compile("風|ふう|スタイル|作風|真似|まね|インスハイア|影響|への|歌い方|声|曲調")
+_HINDI = re.compile(
+    r"(?P<name>(?:[\u0900-\u097fa-z.]+\s+){1,4})"
+    r"(?:(?:की|के|का)\s+(?:शैली|तरह|स्टाइल|अंदाज़?|अन्दाज|तर्ज|धुन|आवाज|जैसा|जैसी|जैसे|गायकी|स्वर|याद|नकल)|"
+    r"जैसा|जैसी|जैसे|(?:से|द्वारा)\s+(?:प्रेरित|प्रभावित|रचित)|वाली शैली|स्टाइल)"
+)
+_CHINESE = re.compile(
+    rf"(?:[像仿似]|类似|類似|模仿)(?P<a>[{_HAN}a-z·\s]{{2,12}}?)(?:一样|一樣|那样|那樣|的|$)|"
+    rf"(?P<b>[{_HAN}a-z·]{{2,10}}?)(?:的)?(?:风格|風格|曲风|曲風)"
+)
+_KOREAN = re.compile(
+    r"(?P<name>[\u1100-\u11ffa-z\s]{1,40}?)\s*(?:"
+    + unicodedata.normalize("NFKD", "스타일|풍의|처럼|같은|느낌")
+    + ")"
+)
+_CHINESE_MUSIC = word_set(
+    "中国 中國 古典 爵士 摇滚 搖滾 流行 民谣 民謠 电子 電子 嘻哈 蓝调 藍調 日本 "
+    "韩国 韓國 复古 復古 轻音乐 八十年代 九十年代 拉丁 交响 交響 钢琴 鋼琴 雨 "
+    "雨声 海 风 古风 电影 電影 游戏 遊戲 乡村 鄉村 放克 灵魂 现代 現代"
+)
+_KOREAN_MUSIC = word_set(
+    fold(
+        "재즈 록 팝 발라드 힙합 클래식 전자 음악 국악 트로트 비 바다 영화 게임 "
+        "로파이 보사노바 왈츠 탱고"
+    )
+)
+
+
+def find_names(text: Text, known: set[int]) -> Iterator[tuple[int, int]]:
+    """Objects of such phrases that are no music talk, as spans of the plain text.
+
+    Args:
+        known: offsets of the plain text that belong to a licensed name.
+    """
+    if text.plain.isascii():
+        return
+    for match in _JAPANESE.finditer(text.plain):
+        span = _trim(text.plain, *match.span("name"))
+        name = text.plain[span[0] : span[1]]
+        strong = _STRONG.search(match["suffix"]) is not None
+        if name and not known & set(range(*span)) and _is_japanese_name(name, strong):
+            yield span
+    for match in _HINDI.finditer(text.plain):
+        span = _hindi_name(text.plain, *match.span("name"))
+        if span[0] < span[1] and not known & set(range(*span)):
+            yield span
+    for pattern, music in ((_CHINESE, _CHINESE_MUSIC), (_KOREAN, _KOREAN_MUSIC)):
+        for match in pattern.finditer(text.plain):
+            group = next(g for g, found in match.groupdict().items() if found)
+            span = _trim(text.plain, *match.span(group))
+            name = text.plain[span[0] : span[1]]
+            if not name or known & set(range(*span)) or name.isascii():
+                continue
+            if pattern is _CHINESE and re.search(rf"[{_KANA}]", text.plain):
+                continue
+            if not all(_is_talk(part, music) for part in name.split()):
+                yield span
+
+
+def _is_talk(part: str, music: frozenset[str]) -> bool:
+    """Whether a run is music talk; Chinese writes several words in one run."""
+    return part in music or any(len(word) > 1 and word in part for word in music & _CHINESE_MUSIC)
+
+
+def _trim(plain: str, start: int, end: int) -> tuple[int, int]:
+    """The last run of letters before the phrase: after a space between words of other scripts."""
+    while start < end and not plain[start].isalnum():
+        start += 1
+    while end > start and not plain[end - 1].isalnum() and plain[end - 1] != "ー":
+        end -= 1
+    return start, end
+
+
+def _is_japanese_name(name: str, strong: bool) -> bool:
+    if name.isascii():
+        words = fold(name).split()
+        return bool(words) and not all(is_ordinary(word) for word in words)
+    rest = _without_music(name)
+    if not rest:
+        return False
+    # "like" may be said of anything, and most things are written with one or two Han characters.
+    return strong or len(rest) >= 3 or re.search("[\u30a1-\u30fa]{2}", rest) is not None
+
+
+def _without_music(name: str) -> str:
+    """What is left of a run when music talk is taken from it, longest words first."""
+    words, longest = asian_words("japanese")
+    rest: list[str] = []
+    at = 0
+    while at < len(name):
+        for length in range(min(longest, len(name) - at), 0, -1):
+            if name[at : at + length] in words:
+                at += length
+                break
+        else:
+            if name[at].isalpha() or name[at] in "ー":
+                rest.append(name[at])
+            at += 1
+    return "".join(rest)
+
+
+def _hindi_name(plain: str, start: int, end: int) -> tuple[int, int]:
+    """The words that stand next to the phrase and are no music talk."""
+    words, _ = asian_words("hindi")
+    found = list(re.finditer(r"[\u0900-\u097fa-z.]+", plain[start:end]))
+    first = len(found)
+    for i in range(len(found) - 1, -1, -1):
+        word = found[i].group().strip(".")
+        ordinary = is_ordinary(word) if word.isascii() else word in words
+        if ordinary and len(word) > 1:
+            break
+        first = i
+    if first == len(found):
+        return end, end
+    return start + found[first].start(), start + found[-1].end()
+
+
+def plain_of(text: str) -> str:
+    """The plain form of a text, for tests of the patterns above."""
+    return read(text).plain

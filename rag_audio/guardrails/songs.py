@@ -1,0 +1,98 @@
+"""Somebody meant by a song: "the singer of …", "that song about …, …", "the band behind …"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from rag_audio.guardrails.names import Song
+from rag_audio.guardrails.normalise import Text
+from rag_audio.guardrails.vocabulary import is_music, is_ordinary
+
+_ROLE = (
+    r"singers?|vocalist|voice|bands?|groups?|artists?|rappers?|duo|trio|quartet|guys?|girls?|boys?|"
+    r"man|men|woman|women|lady|ladies|dude|person|people|ones?|composers?|producers?|musicians?|songwriters?|"
+    r"pianist|guitarist|drummer|dj|team|frontman|frontwoman|star|stars|legend|act|crooner|diva|"
+    r"sanger|sangerin|gruppe|kunstler|kunstlerin|komponist|typ|frau|mann|leute|"
+    r"chanteur|chanteuse|groupe|artiste|compositeur|interprete|type|mec|gars|voix|"
+    r"cantante|banda|grupo|artista|compositor|voz|tipo|chica|chico|cantor|cantora|"
+    r"gruppo|compositore|autore|autor|creator|creators|maker|makers|writer|writers|author"
+)
+_LINK = (
+    r"(?:(?:who|that|which|whos|qui|que|che|der|die|das|quien)(?:'s)?\s+(?:\w+\s+){0,2}?"
+    r"(?:sang|sings|sing|sung|made|makes|wrote|writes|did|does|recorded|released|composed|performed|produced|"
+    r"gave|brought|created|had|has|played|plays|covered|started|singt|sang|gesungen|geschrieben|gemacht|"
+    r"chante|chantait|chantent|a|ont|canta|cantaba|canto|hizo|escribio|fez|cantava|cantou|ha|"
+    r"cantava|scrisse)(?:\s+us)?|of|behind|from|known\s+for|famous\s+for|responsible\s+for|whose|on|"
+    r"von|hinter|aus|de|du|des|derriere|del|detras\s+de|do|da|por\s+tras\s+de|di|dietro)"
+)
+_DESCRIBED = re.compile(rf"(?<!\w)(?:{_ROLE})\s+{_LINK}(?!\w)[\s\"',:(]*")
+_WHO = re.compile(
+    r"(?<!\w)(?:who|whoever)\s+(?:sang|sings|sung|made|wrote|did|recorded|composed|performed|produced)"
+    r"(?!\w)[\s\"',:(]*"
+)
+_ABOUT = re.compile(
+    r"(?<!\w)(?:that|the|this|his|her)\s+(?:famous\s+)?songs?\s+(?:about|called|with)\s+(?:an?|the)?\s*$"
+)
+_SONG_TALK = re.compile(
+    r"(?<!\w)(?:songs?|tracks?|hits?|tunes?|single|number|anthem|classic|sequel|prequel|cover|remix|remake|"
+    r"version|rendition|mashup|sang|sings|sung|singer|band|artist|rapper|chorus\s+of|intro\s+of|riff\s+(?:of|from)|"
+    r"melody\s+of|beat\s+of|chords\s+of|like|as\s+in|lied|chanson|chante|cancion|canzone|musica|wie|comme|como|come)"
+    r"(?!\w)|[曲歌]|गाना|गीत"
+)
+_QUOTED = re.compile(r"[\"'「『‘“]\s*$")
+_NEAR = 60
+
+
+def song_spans(
+    text: Text, found: Iterable[tuple[int, int, Song]]
+) -> Iterator[tuple[int, int, Song]]:
+    """Titles that stand for their artists here, as spans of words."""
+    described = [m.end() for m in (*_DESCRIBED.finditer(text.plain), *_WHO.finditer(text.plain))]
+    for first, last, song in found:
+        words = text.words[first : last + 1]
+        start, end = words[0].start, words[-1].end
+        single = len(words) == 1
+        plain = song.common or (single and is_ordinary(words[0].text))
+        if not plain and not (single and len(words[0].text) < 5):
+            yield first, last, song
+            continue
+        before = text.plain[max(0, start - _NEAR) : start]
+        after = text.plain[end : end + _NEAR]
+        near = any(start - 25 <= at <= start for at in described)
+        behind = "を歌っ" in after[:6] or "の歌手" in after[:6] or "गाने वाले" in after
+        quoted = _QUOTED.search(before) is not None and after[:1] in "\"'」』’”,"
+        capital = text.capitals_mean and all(
+            w.capital
+            or w.text in ("of", "the", "a", "in", "to", "on", "me", "you", "is", "it", "and")
+            for w in words
+        )
+        talk = _SONG_TALK.search(before) is not None or after.lstrip("\"' ").startswith("by ")
+        about = not single and _ABOUT.search(before) is not None
+        if (
+            near
+            or behind
+            or about
+            or (quoted and talk)
+            or (talk and capital and words[0].capital and (not single or quoted))
+            or (talk and len(words) >= 3 and "song" in before + after)
+        ):
+            yield first, last, song
+
+
+def described_spans(text: Text) -> Iterator[tuple[int, int]]:
+    """Unknown titles after "the band behind …": quoted, or two capitals, as plain spans."""
+    for match in (*_DESCRIBED.finditer(text.plain), *_WHO.finditer(text.plain)):
+        at = match.end()
+        quote = re.match(r"[^\"”」』']{2,50}(?=[\"”」』']|$)", text.plain[at:])
+        if text.plain[at - 1 : at] in ('"', "'") and quote is not None:
+            yield at, at + quote.end()
+            continue
+        words = [w for w in text.words if w.start >= at][:2]
+        if (
+            len(words) == 2
+            and text.capitals_mean
+            and words[0].start == at
+            and all(w.capital and not is_music(w.text) for w in words)
+        ):
+            yield words[0].start, words[1].end

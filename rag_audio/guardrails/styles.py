@@ -1,0 +1,341 @@
+"""What a style phrase is about: a protected name, an unknown one, or music.
+
+The default is no: what follows "in the style of" must be music talk, a licensed artist, or plainly
+a thing ("a", a plural, words of the dictionary where anything may follow); else it is a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rag_audio.guardrails.forms import Form
+from rag_audio.guardrails.index import Hit
+from rag_audio.guardrails.names import Reading
+from rag_audio.guardrails.normalise import Text, Word
+from rag_audio.guardrails.phrases import Lead, Strength
+from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary, word_set
+
+_HARD_STOP = re.compile(r"[.;:!?()\n\[\]{}|…。、「」]")
+_INITIAL = re.compile(r"(?:^|[\s(])[a-z]\.?$|\b(?:mr|mrs|ms|dr|st|feat|ft)$")
+_JOINTS = word_set("and or meets und oder et ou y o e ed x vs versus plus crossed mixed")
+_STOPS = word_set(
+    "with on at for from featuring using but over in under to while when where playing who "
+    "that which because into through during before after without plus would could might will "
+    "sang sings does did had has have is are was were then than singing rapping writing wrote "
+    "making made mit auf bei fur aus aber uber avec sur pour dans mais con en pero para por "
+    "sobre com em mas per su ma bpm only please thanks instead again except"
+)
+_DETERMINERS = word_set(
+    "the my your our his her their this that these those some any der die das den dem des le "
+    "la les l du el los las lo del o os as da do das dos il gli i della dello dei"
+)
+_INDEFINITE = word_set(
+    "a an one two three several many ein eine einen einem einer eines un une uno una um uma d"
+)
+_MODIFIERS = word_set(
+    "early late later old young classic vintage mid golden great legendary famous iconic "
+    "mighty singer band artist rapper group duo producer composer pianist guitarist musician "
+    "legend king mr mrs ms sir lady dj mc peak pure real actual true only era fruhe der "
+    "fruhen"
+)
+_PERFORMS = word_set(
+    "singing sang sings sing rapping raps rap playing plays play crooning would could might "
+    "did does song songs record records album albums track tracks tune hit hits anthem ballad "
+    "demo solo voice vocals vocal riff riffs guitar guitars drums bass piano beat beats flow "
+    "chorus verse concert live music sound sounds style era band vibe vibes single remix "
+    "cover covers production harmonies performing jamming recording writing wrote made"
+)
+_WORKS = word_set(
+    "song songs record album track tune hit single concert cover lyrics discography mixtape ep lp"
+)
+_MAX_WORDS = 7
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Words that name somebody after a style phrase; ``form`` is None when nobody knows them."""
+
+    first: int
+    last: int
+    form: Form | None
+
+
+class StyleReader:
+    """Reads the objects of style phrases in one text.
+
+    Args:
+        hits: protected names in the text, those that are words too among them.
+        licensed: indices of the words that belong to licensed names.
+        generic: also report names that nobody knows.
+    """
+
+    def __init__(self, text: Text, hits: list[Hit], licensed: set[int], generic: bool) -> None:
+        self._text = text
+        self._words = text.words
+        self._licensed = licensed
+        self._generic = generic
+        self._at: dict[int, list[Hit]] = {}
+        for hit in hits:
+            self._at.setdefault(hit.first, []).append(hit)
+        self._starts = {word.start: i for i, word in enumerate(self._words)}
+
+    def read(self, lead: Lead) -> Iterator[Finding]:
+        """Who is named by the object of a style phrase."""
+        if lead.after:
+            yield from self._before(lead)
+            return
+        first = next((i for i, w in enumerate(self._words) if w.start >= lead.at), None)
+        while first is not None:
+            last = self._object_end(first)
+            if last < first:
+                return
+            finding = self._judge(first, last, lead)
+            if finding is not None:
+                yield finding
+                last = max(last, finding.last)
+            first = self._joined(last)
+
+    def _object_end(self, first: int) -> int:
+        """Index of the last word of the object that starts at ``first``."""
+        words, plain = self._words, self._text.plain
+        last = first - 1
+        for i in range(first, min(first + _MAX_WORDS, len(words))):
+            if i > first:
+                gap = plain[words[i - 1].end : words[i].start]
+                after_initial = len(words[i - 1].text) == 1 or words[i - 1].text in (
+                    "mr",
+                    "dr",
+                    "st",
+                )
+                if ("," in gap or "/" in gap or _HARD_STOP.search(gap)) and not (
+                    gap.strip() == "." and after_initial
+                ):
+                    break
+                if " - " in gap or words[i].text in _JOINTS or words[i].text in _STOPS:
+                    break
+                if "&" in gap:
+                    break
+            elif (
+                words[i].text in _STOPS
+                and words[i].text not in ("o", "e", "y")
+                and i not in self._at
+            ):
+                return first - 1  # a name may start with such a word only if we know it
+            last = i
+        return last
+
+    def _joined(self, last: int) -> int | None:
+        """Where the next object starts: after "and", "&", "/" or a comma before a capital."""
+        following = last + 1
+        if following >= len(self._words):
+            return None
+        gap = self._text.plain[self._words[last].end : self._words[following].start]
+        word = self._words[following]
+        if _HARD_STOP.search(gap):
+            return None
+        if word.text in _JOINTS and following + 1 < len(self._words):
+            return following + 1
+        if "&" in gap or "/" in gap:
+            return following
+        if "," in gap and word.capital and self._text.capitals_mean and not is_ordinary(word.text):
+            return following
+        return None
+
+    def _judge(self, first: int, last: int, lead: Lead) -> Finding | None:
+        words = self._words
+        start = first
+        indefinite = definite = False
+        while start <= last and start not in self._named(first, start, lead):
+            text = words[start].text
+            if text in _INDEFINITE:
+                indefinite = True
+            elif text in _DETERMINERS:
+                definite = True
+            elif text not in _MODIFIERS:
+                break
+            start += 1
+        for i in range(first, min(start + 1, last + 1) if start <= last else last + 1):
+            for hit in self._at.get(i, ()):
+                if self._means_name(hit, last, lead, indefinite, definite or i > first):
+                    return Finding(hit.first, hit.last, hit.form)
+        for i in range(start + 1, last + 1):
+            for hit in self._at.get(i, ()):
+                if hit.reading is Reading.NAME:
+                    return Finding(hit.first, hit.last, hit.form)
+        if not self._generic or start > last:
+            return None
+        return self._unknown(start, last, lead, indefinite, definite)
+
+    def _named(self, first: int, start: int, lead: Lead) -> set[int]:
+        """Where a name begins that itself starts with an article."""
+        return {start} if start > first and start in self._at else set()
+
+    def _means_name(
+        self, hit: Hit, last: int, lead: Lead, indefinite: bool, definite: bool
+    ) -> bool:
+        """Whether a known name is meant as one here, for names that are words too."""
+        form, words = hit.form, self._words
+        reading = hit.reading
+        if reading is Reading.NAME:
+            return True
+        if self._licensed & set(range(hit.first, hit.last + 1)):
+            return False
+        first_word = words[hit.first]
+        capital = first_word.capital and self._text.capitals_mean and hit.first > 0
+        following = words[hit.last + 1].text if hit.last < last else ""
+        if following and following not in _PERFORMS and not words[hit.last].possessive:
+            return False
+        if indefinite:
+            return capital and following in _WORKS
+        named_the = hit.form.artist.name.lower().startswith("the ") and hit.first > 0
+        written_with_the = words[hit.first].text in ("the", "die", "los") or (
+            named_the and words[hit.first - 1].text == "the"
+        )
+        if definite and not written_with_the and not capital:
+            return False
+        if capital or lead.strength is not Strength.WEAK:
+            return reading is Reading.WORD or capital or form.words > 1
+        if reading is Reading.MASS:
+            return False
+        plural = words[hit.last].text.endswith("s") and form.words == 1
+        return written_with_the or form.words > 1 or not plural
+
+    def _unknown(
+        self, first: int, last: int, lead: Lead, indefinite: bool, definite: bool
+    ) -> Finding | None:
+        """A name that nobody knows, in the object ``words[first:last + 1]``."""
+        words = self._words[first : last + 1]
+        free = [w for i, w in enumerate(words, first) if i not in self._licensed]
+        strange = [w for w in free if not is_music(w.text)]
+        if not strange or not words[0].text:
+            return None
+        capital = [w for w in strange if w.capital and self._text.capitals_mean]
+        unknown = [w for w in strange if not is_ordinary(w.text)]
+        unknown = [w for w in unknown if w.capital or not is_compound(w.text)]
+        europe = lead.language not in ("en",)
+        if capital:
+            if self._capital_name(words, capital, unknown, lead, indefinite, definite):
+                return Finding(first, self._name_end(first, last), None)
+            if not unknown:
+                return None
+        if unknown and not capital:
+            if indefinite:
+                head = words[-1].text
+                named = head in _WORKS and unknown[0] is not words[-1] and not europe
+                return Finding(first, last, None) if named else None
+            if europe and (definite or (lead.strength is Strength.WEAK and lead.language != "de")):
+                return None
+            if lead.language == "de" and lead.strength is Strength.WEAK:
+                return None
+            return Finding(first, self._name_end(first, last), None)
+        if unknown or europe or indefinite or definite or lead.strength is not Strength.STRONG:
+            return None
+        return None if _is_thing(words, lead, self._text.plain) else Finding(first, last, None)
+
+    def _capital_name(
+        self,
+        words: list[Word],
+        capital: list[Word],
+        unknown: list[Word],
+        lead: Lead,
+        indefinite: bool,
+        definite: bool,
+    ) -> bool:
+        """Whether capitals make a name of an object."""
+        if lead.language == "de":
+            # Every German noun has a capital: an article makes it a thing.
+            strange = [w for w in capital if not is_ordinary(w.text)]
+            return bool(strange) and not indefinite and not (definite and len(strange) == 1)
+        if any(w in unknown for w in capital):
+            return not (
+                indefinite
+                and words[-1] not in capital
+                and words[-1].text not in _WORKS
+                and not is_music(words[-1].text)
+            )
+        if indefinite and len(capital) < 2:
+            return False
+        if lead.strength is Strength.WEAK:
+            return len(words) >= 2 and not definite and all(w.capital for w in words)
+        return all(w.capital or w.text in ("of", "the", "and") or is_music(w.text) for w in words)
+
+    def _name_end(self, first: int, last: int) -> int:
+        """The last word of an unknown name: music talk at its end is not part of it."""
+        while last > first and is_music(self._words[last].text) and not self._words[last].capital:
+            last -= 1
+        return last
+
+    def _before(self, lead: Lead) -> Iterator[Finding]:
+        """Who is named right before a phrase such as "type beat"."""
+        words, plain = self._words, self._text.plain
+        last = next((i for i in range(len(words) - 1, -1, -1) if words[i].end <= lead.at + 1), None)
+        if last is None or last in self._licensed:
+            return
+        beat = (
+            plain[lead.at :].lstrip(" -'\")").startswith(("type", "esque", "soundalike", "clone"))
+        )
+        for start in range(max(0, last - 15), last + 1):
+            for hit in self._at.get(start, ()):
+                if hit.last != last:
+                    continue
+                word = words[hit.first]
+                capital = word.capital and self._text.capitals_mean and hit.first > 0
+                article = hit.first > 0 and words[hit.first - 1].text in ("the", "a", "an")
+                style = plain[lead.at :].lstrip(" -'\")").startswith(("style", "inspired", "like"))
+                strong = beat or style or lead.language != "en"
+                if (
+                    hit.reading is Reading.NAME
+                    or capital
+                    or (hit.reading is Reading.WORD and strong and (beat or not article))
+                    or (
+                        hit.reading is Reading.WORD
+                        and not article
+                        and hit.form.words == 1
+                        and not words[last].text.endswith("s")
+                    )
+                ):
+                    yield Finding(hit.first, hit.last, hit.form)
+                    return
+        if self._generic:
+            yield from self._unknown_before(last, lead)
+
+    def _unknown_before(self, last: int, lead: Lead) -> Iterator[Finding]:
+        words, plain = self._words, self._text.plain
+        first = last
+        while first > 0 and last - first < 3:
+            gap = plain[words[first - 1].end : words[first].start]
+            previous = words[first - 1]
+            if gap.strip(" -'&.") or is_music(previous.text):
+                break
+            if previous.capital != words[last].capital and is_ordinary(previous.text):
+                break
+            first -= 1
+        run = words[first : last + 1]
+        if run[0].text in _DETERMINERS | _INDEFINITE:
+            run = run[1:]
+            first += 1
+        if not run or all(is_music(w.text) for w in run) or last in self._licensed:
+            return
+        capital = [w for w in run if w.capital and self._text.capitals_mean]
+        unknown = [w for w in run if not is_ordinary(w.text)]
+        german = lead.language == "de" and "style" not in plain[lead.at : lead.at + 8]
+        weak = plain[lead.at :].lstrip(" -'\")").split(" ")[0].rstrip(",.") in (
+            "vibe", "vibes", "energy", "flow", "sound", "feel", "aesthetic", "mode", "cover",
+            "like",
+        )  # fmt: skip
+        if (unknown and not (weak and not capital) and not (german and not capital)) or (
+            len(capital) >= 2 and (first > 0 or len(words) > last + 1) and not weak
+        ):
+            yield Finding(first, last, None)
+
+
+def _is_thing(words: list[Word], lead: Lead, plain: str) -> bool:
+    """Whether words of the dictionary in small letters are a thing rather than a name."""
+    if any(is_music(w.text) and len(w.text) > 3 for w in words):
+        return True
+    head = words[-1].text
+    if head.endswith("s") or head.endswith(("ing", "ness", "ity", "ism", "tion", "ment", "hood")):
+        return True
+    return "style" not in plain[lead.start : lead.at] or len(words) > 4

@@ -1,0 +1,315 @@
+"""What a license grants, where and when, and the rights of a home as they stand at one moment."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from rag_audio.codes import COUNTRIES, WORLD
+from rag_audio.errors import InvalidInput
+
+__all__ = [
+    "WORLD",
+    "License",
+    "Licensed",
+    "Revocation",
+    "RevocationOf",
+    "Rights",
+    "Share",
+    "Splits",
+    "Use",
+    "fold_name",
+]
+
+SPLIT_TOLERANCE = 1e-6
+_TICK = timedelta(microseconds=1)
+
+
+class Use(StrEnum):
+    """What a license can grant."""
+
+    PROMPT = "prompt"
+    INIT_AUDIO = "init_audio"
+    STYLE = "style"
+    TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one party holds of a right.
+
+    Attributes:
+        share: 0 < s ≤ 1.
+        ipi: IPI number of the party, or empty.
+    """
+
+    holder: str
+    share: float
+    ipi: str = ""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Who holds which part: of the recording (master) and of the work, apart from each other.
+
+    Each kind that is stated sums to 1; a kind that is not stated is empty.
+    """
+
+    master: tuple[Share, ...] = ()
+    composition: tuple[Share, ...] = ()
+
+    def __post_init__(self) -> None:
+        for kind, shares in self.kinds().items():
+            for one in shares:
+                if not 0 < one.share <= 1:
+                    raise InvalidInput(
+                        f"{kind} share of {one.holder!r} must be in (0, 1], got {one.share!r}"
+                    )
+            total = math.fsum(one.share for one in shares)
+            if shares and abs(total - 1) > SPLIT_TOLERANCE:
+                raise InvalidInput(f"{kind} splits must sum to 1, they sum to {total:.7g}")
+
+    def kinds(self) -> dict[str, tuple[Share, ...]]:
+        """Both kinds by name: ``master``, ``composition``."""
+        return {"master": self.master, "composition": self.composition}
+
+
+@dataclass(frozen=True)
+class License:
+    """Permission to use library items.
+
+    Attributes:
+        id: name in ``library.toml``; unique in its library.
+        library: id of the library that declares it.
+        holder: who grants it.
+        spdx: SPDX id or ``LicenseRef-…``.
+        uses: what it grants.
+        territories: ISO 3166-1 alpha-2 codes or ``WORLD``.
+        excluded: codes that are taken out of ``territories`` again.
+        valid_from, valid_until: a day means the whole day in ``timezone``; a date-time has a time
+            zone of its own; both ends are inclusive; None is open.
+        timezone: IANA name; whose midnights a day begins and ends at.
+        credit: the line to print with an output.
+        max_similarity: how near a copy an output may be, 0…1 (1: not limited).
+        splits: between holders.
+        ipi: IPI number of the holder, or empty.
+    """
+
+    id: str
+    library: str
+    holder: str
+    spdx: str
+    uses: frozenset[Use]
+    territories: frozenset[str] = frozenset({WORLD})
+    valid_from: date | None = None
+    valid_until: date | None = None
+    credit: str = ""
+    max_similarity: float = 1.0
+    excluded: frozenset[str] = frozenset()
+    timezone: str = "UTC"
+    splits: Splits = field(default_factory=Splits)
+    ipi: str = ""
+
+    def __post_init__(self) -> None:
+        for name, limit in (("valid_from", self.valid_from), ("valid_until", self.valid_until)):
+            if isinstance(limit, datetime) and limit.utcoffset() is None:
+                raise InvalidInput(
+                    f"{name} {limit.isoformat()} has no time zone",
+                    hint=f"write its offset, such as {limit.isoformat()}+01:00, or a bare day",
+                )
+        _zone(self.timezone)
+
+    @property
+    def key(self) -> str:
+        """Unique over all libraries of a home."""
+        return f"{self.library}/{self.id}"
+
+    @property
+    def starts(self) -> datetime | None:
+        """The first moment, UTC."""
+        return None if self.valid_from is None else _first_moment(self.valid_from, self.timezone)
+
+    @property
+    def ends(self) -> datetime | None:
+        """The first moment after it, UTC."""
+        return None if self.valid_until is None else _after(self.valid_until, self.timezone)
+
+    def ended(self, on: date) -> bool:
+        """Whether it is over for good: before the moment ``on``, or before that day ends."""
+        ends = self.ends
+        return ends is not None and _after(on, self.timezone) > ends
+
+    def refusal(self, use: Use, territory: str | None, on: date) -> str | None:
+        """Why ``use`` is not granted in ``territory`` on a day or at a moment; None when it is.
+
+        An unset territory means anywhere: only WORLD licenses without exclusions count. A day
+        (a ``date`` that is no ``datetime``) must be covered whole.
+        """
+        starts = self.starts
+        if starts is not None and _first_moment(on, self.timezone) < starts:
+            return f"license {self.id} is valid from {self.valid_from} only"
+        if self.ended(on):
+            return f"license {self.id} expired on {self.valid_until}"
+        if not self.covers(territory):
+            where = territory or "an unstated territory"
+            return f"license {self.id} does not cover {where}"
+        if use not in self.uses:
+            return f"license {self.id} does not grant {use.value}"
+        return None
+
+    def covers(self, territory: str | None) -> bool:
+        """Whether it holds in a territory; None stands for every one at once."""
+        if territory is None:
+            return WORLD in self.territories and not self.excluded
+        code = territory.strip().upper()
+        if code in self.excluded:
+            return False
+        if code in self.territories:
+            return True
+        # With exclusions, a code that is none could be a spelling of an excluded one.
+        return WORLD in self.territories and (code in COUNTRIES or not self.excluded)
+
+
+class RevocationOf(StrEnum):
+    """What can be revoked."""
+
+    STEM = "stem"
+    ARTIST = "artist"
+    LICENSE = "license"
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """A source that may no longer be used, whatever its license says.
+
+    Attributes:
+        target: id of a stem, name of an artist, or key of a license.
+        by: who said so.
+        at: when, UTC.
+    """
+
+    of: RevocationOf
+    target: str
+    reason: str
+    by: str
+    at: datetime
+
+    @property
+    def folded(self) -> str:
+        """The target as it is compared."""
+        return fold_name(self.target) if self.of is RevocationOf.ARTIST else self.target
+
+
+class Licensed(Protocol):
+    """What rights are asked about: a :class:`rag_audio.domain.Stem`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def artist(self) -> str: ...
+    @property
+    def license(self) -> str: ...
+    @property
+    def license_key(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Rights:
+    """The licenses of a home as they stood when read, for one territory and moment.
+
+    Attributes:
+        licenses: by key.
+        on: a moment (UTC), or a whole day.
+        revoked: ids of stems.
+        revoked_artists: names as :func:`fold_name` gives them.
+        revoked_licenses: keys of licenses.
+    """
+
+    licenses: Mapping[str, License]
+    territory: str | None
+    on: date
+    revoked: frozenset[str] = frozenset()
+    revoked_artists: frozenset[str] = frozenset()
+    revoked_licenses: frozenset[str] = frozenset()
+
+    def license_of(self, stem: Licensed) -> License | None:
+        return self.licenses.get(stem.license_key)
+
+    def is_revoked(self, stem: Licensed) -> bool:
+        """Whether the stem, its artist or its license was revoked."""
+        return self._revocation(stem) is not None
+
+    def refusal(self, stem: Licensed, use: Use) -> str | None:
+        """Why ``stem`` may not be used so; None when it may. No license means no."""
+        revoked = self._revocation(stem)
+        if revoked is not None:
+            return revoked
+        granted = self.license_of(stem)
+        if granted is None:
+            return f"no license named {stem.license!r}"
+        return granted.refusal(use, self.territory, self.on)
+
+    def keys_granting(self, *uses: Use) -> frozenset[str]:
+        """Keys of the licenses that grant at least one of ``uses``."""
+        return frozenset(
+            key
+            for key, granted in self.licenses.items()
+            if key not in self.revoked_licenses
+            and any(granted.refusal(use, self.territory, self.on) is None for use in uses)
+        )
+
+    def _revocation(self, stem: Licensed) -> str | None:
+        if stem.license_key in self.revoked_licenses:
+            return f"license {stem.license} was revoked"
+        if self.revoked_artists and fold_name(stem.artist) in self.revoked_artists:
+            return f"artist {stem.artist} was revoked"
+        # Last: the ids hold those of revoked artists as well.
+        return "the stem was revoked" if stem.id in self.revoked else None
+
+
+def fold_name(name: str) -> str:
+    """A name without case, accents and punctuation: how a revoked artist is recognised."""
+    decomposed = unicodedata.normalize("NFKD", name)
+    plain = "".join(sign for sign in decomposed if not unicodedata.combining(sign)).casefold()
+    return " ".join(re.sub(r"[^\w]+|_", " ", plain).split())
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as cause:
+        raise InvalidInput(
+            f"timezone {name!r} is not known", hint="use an IANA name such as Europe/Berlin"
+        ) from cause
+
+
+def _first_moment(on: date, timezone: str) -> datetime:
+    """Of a day in a time zone; a moment is its own. UTC."""
+    if isinstance(on, datetime):
+        return on.astimezone(UTC) if on.utcoffset() is not None else on.replace(tzinfo=UTC)
+    return _utc(datetime.combine(on, time(), _zone(timezone)), datetime.min)
+
+
+def _after(on: date, timezone: str) -> datetime:
+    """The first moment after a day in a time zone, or after a moment. UTC."""
+    if isinstance(on, datetime):
+        return _first_moment(on, timezone) + _TICK
+    if on == date.max:
+        return datetime.max.replace(tzinfo=UTC)
+    midnight = datetime.combine(on + timedelta(days=1), time(), _zone(timezone))
+    return _utc(midnight, datetime.max)
+
+
+def _utc(moment: datetime, end: datetime) -> datetime:
+    """In UTC; the end of the calendar where that lies past it."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return end.replace(tzinfo=UTC)

@@ -1,0 +1,117 @@
+"""Measure, for an output that is in the ledger, what each source did to it, and log that."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from rag_audio.conditioning import USE_OF
+from rag_audio.conditioning.conforming import LoadSegment, RenderScore
+from rag_audio.domain import ConditioningPlan, Rights
+from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.plans import plan_from_json
+from rag_audio.ports import Embedder, Generator, Ledger, LedgerEntry, Progress, StopAsked
+from rag_audio.provenance.causal import CausalInfluence, Method, measure
+from rag_audio.takes import Studio, StudioParts
+
+
+class MeasuringParts(StudioParts, Protocol):
+    """What a measurement works with."""
+
+    @property
+    def embedder(self) -> Embedder: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    def generator(self, model: str | None) -> Generator: ...
+
+
+def measure_output(
+    output: int,
+    *,
+    parts: MeasuringParts,
+    rights: Rights,
+    load: LoadSegment,
+    render: RenderScore | None = None,
+    method: Method = "fast",
+    progress: Progress | None = None,
+    stop_asked: StopAsked | None = None,
+) -> CausalInfluence:
+    """Run the counterfactuals of a logged output, and append what they say to the ledger.
+
+    Args:
+        rights: as they stand now: the runs use the sources again.
+
+    Raises:
+        InvalidInput: the ledger has no such output, its texts were erased, another model made it,
+            or exact values would take too many runs.
+        RequestRefused: a source may not be used any more.
+    """
+    entry = parts.ledger.find(output)
+    if entry is None:
+        raise InvalidInput(f"the ledger has no output {output}", hint="rag-audio outputs")
+    plan = _plan(entry)
+    if plan.edit is not None:
+        raise InvalidInput(
+            f"output {output} is an edit; what sources did in it cannot be measured",
+            hint="measure the output that was edited: rag-audio trace names the ancestors",
+        )
+    _require_rights(plan, rights)
+    generator = _same_model(entry, parts)
+    if plan.duration_s > generator.info.max_duration_s:
+        raise InvalidInput(
+            f"output {output} lasts {plan.duration_s:g} s; influence is measured up to "
+            f"{generator.info.max_duration_s:g} s with {generator.info.name}"
+        )
+    studio = Studio(parts, {}, load, generator, render)
+    measured = measure(
+        plan,
+        entry.record.seed,
+        generator=generator,
+        embedder=parts.embedder,
+        make_seed=studio.seed_audio,
+        method=method,
+        progress=progress,
+        stop_asked=stop_asked,
+    )
+    parts.ledger.append_event("influence", event_document(output, measured, parts.embedder.space))
+    return measured
+
+
+def event_document(output: int, measured: CausalInfluence, embedder_id: str) -> dict[str, Any]:
+    """What the ledger holds of a measurement."""
+    return {"output": output, "embedder_id": embedder_id, **measured.to_json()}
+
+
+def _plan(entry: LedgerEntry) -> ConditioningPlan:
+    if entry.erased:
+        raise InvalidInput(
+            f"the texts of output {entry.record.output} were erased",
+            hint="its plan can no longer be run, so its influence can no longer be measured",
+        )
+    return plan_from_json(entry.record.plan)
+
+
+def _require_rights(plan: ConditioningPlan, rights: Rights) -> None:
+    seeding = {part.reference for part in plan.seed_parts}
+    for i, reference in enumerate(plan.references):
+        for channel in plan.channels:
+            if channel.value == "init" and i not in seeding:
+                continue
+            reason = rights.refusal(reference.stem, USE_OF[channel])
+            if reason is not None:
+                raise RequestRefused(
+                    f"refused: measuring would use {reference.stem.path} again: {reason}",
+                    hint="what was measured before is in: rag-audio trace FILE",
+                    reasons=[reason],
+                )
+
+
+def _same_model(entry: LedgerEntry, parts: MeasuringParts) -> Generator:
+    record = entry.record
+    generator = parts.generator(record.request.get("model"))
+    if generator.info.id != record.model_id:
+        raise InvalidInput(
+            f"output {record.output} was made by {record.model} ({record.model_id[:12]}), "
+            f"and {generator.info.name} ({generator.info.id[:12]}) is loaded",
+            hint="set RAG_AUDIO_MODEL to the checkpoint that made it",
+        )
+    return generator

@@ -1,0 +1,90 @@
+"""Versions of the database's schema, and the way from any of them to the present one (alembic).
+
+Each file in ``versions`` is one step and is never edited after a release. All tables are made and
+changed here, whoever of the ledger, the catalogue and the fingerprints opens the database first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from rag_audio.database import reading, writing
+from rag_audio.errors import ConfigError
+
+HEAD = "0003"
+"""The newest revision, so that a database that has it need not load alembic; a test holds it
+against the files."""
+TABLES = (
+    *("libraries", "licenses", "files", "revocations", "fingerprints", "fingerprint_postings"),
+    *("ledger_entries", "ledger_nodes", "ledger_tree", "ledger_counter", "ledger_private"),
+    *("ledger_checkpoints", "ledger_sources", "ledger_hashes", "alembic_version"),
+)
+"""Every table that is ours at :data:`HEAD`."""
+_FIRST = "0001"
+_VERSION_TABLE = "alembic_version"
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the database to :data:`HEAD`, in one transaction; one that is there is only read.
+
+    A database of the first version, which knew no alembic, is taken for revision 0001; one that
+    has no ledger yet, only tables of rights, gets what it lacks.
+
+    Raises:
+        ConfigError: a newer version of rag-audio made the database.
+        LedgerTampered: the log of an older version does not match its hashes.
+        BackendUnavailable: the database failed.
+    """
+    with reading(engine) as db:
+        if revision_of(db) == HEAD:
+            return
+    with writing(engine, "schema") as db:
+        revision = revision_of(db)
+        if revision != HEAD:
+            _upgrade(db, revision)
+
+
+def make_schema(db: Connection, revision: str) -> None:
+    """The tables of a revision, in a database that has none of them.
+
+    Raises:
+        ConfigError: this version does not know the revision.
+    """
+    _upgrade(db, None, revision)
+
+
+def revision_of(db: Connection) -> str | None:
+    """The database's revision; None where it has no tables of the ledger."""
+    inspector = inspect(db)
+    if inspector.has_table(_VERSION_TABLE):
+        found = db.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()  # noqa: S608
+        return None if found is None else str(found)
+    return _FIRST if inspector.has_table("ledger_entries") else None
+
+
+def _upgrade(db: Connection, revision: str | None, target: str = HEAD) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    config = Config()
+    place = str(Path(__file__).parent)
+    config.set_main_option("script_location", place.replace("%", "%%"))
+    config.attributes["connection"] = db
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    unknown = {revision, target} - known - {None}
+    if unknown:
+        raise ConfigError(
+            f"the database has the schema {min(map(str, unknown))!r}, "
+            "which this version does not know",
+            hint="a newer rag-audio wrote it; install that version or a later one",
+        )
+    try:
+        if revision is not None:
+            command.stamp(config, revision)
+        command.upgrade(config, target)
+    except CommandError as error:
+        raise ConfigError(f"the database cannot be migrated: {error}") from error

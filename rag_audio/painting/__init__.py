@@ -1,0 +1,20 @@
+"""Make parts of a piece anew, or a piece longer than the model's window: windows, seams, level."""
+
+from __future__ import annotations
+
+from rag_audio.painting.passes import Grid, Pass, plan_passes
+from rag_audio.painting.regions import check_regions, parse_regions
+from rag_audio.painting.work import Canvas, Painted, bar_s, paint, paint_whole
+
+__all__ = [
+    "Canvas",
+    "Grid",
+    "Painted",
+    "Pass",
+    "bar_s",
+    "check_regions",
+    "paint",
+    "paint_whole",
+    "parse_regions",
+    "plan_passes",
+]

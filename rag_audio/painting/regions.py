@@ -1,0 +1,62 @@
+"""Regions of a piece, as people write them: ``4.0-8.0``, in seconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from rag_audio.errors import InvalidInput
+
+Region = tuple[float, float]
+"""Start and end in seconds."""
+
+SHORTEST_S = 0.1
+_REGION = re.compile(r"\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*-\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*")
+
+
+def parse_regions(texts: Iterable[str]) -> tuple[Region, ...]:
+    """``["4-8", "10.5-12,14-15"]`` → regions in the order they were written.
+
+    Raises:
+        InvalidInput: one is not written like that.
+    """
+    found: list[Region] = []
+    for text in texts:
+        for part in text.split(","):
+            read = _REGION.fullmatch(part)
+            if read is None:
+                raise InvalidInput(
+                    f"{part.strip()!r} is not a region", hint="write it in seconds, like 4.0-8.0"
+                )
+            found.append((float(read[1]), float(read[2])))
+    return tuple(found)
+
+
+def check_regions(regions: Sequence[Region], duration_s: float) -> tuple[Region, ...]:
+    """The regions in order of time.
+
+    Raises:
+        InvalidInput: there are none, or one is reversed, empty, shorter than 0.1 s, not within
+            0…``duration_s``, or overlaps another.
+    """
+    if not regions:
+        raise InvalidInput("no region was named", hint="--region 4.0-8.0, in seconds")
+    for start_s, end_s in regions:
+        name = f"region {start_s:g}-{end_s:g}"
+        if end_s < start_s:
+            raise InvalidInput(f"{name} is reversed", hint=f"write it as {end_s:g}-{start_s:g}")
+        if end_s == start_s:
+            raise InvalidInput(f"{name} is empty", hint="a region ends after it begins")
+        if start_s < 0 or end_s > duration_s + 1e-3:
+            raise InvalidInput(f"{name} is not within the sound, which lasts {duration_s:.2f} s")
+        if end_s - start_s < SHORTEST_S:
+            raise InvalidInput(f"{name} is shorter than {SHORTEST_S:g} s")
+    ordered = tuple(sorted((start, min(end, duration_s)) for start, end in regions))
+    for one, two in pairwise(ordered):
+        if two[0] < one[1]:
+            raise InvalidInput(
+                f"regions {one[0]:g}-{one[1]:g} and {two[0]:g}-{two[1]:g} overlap",
+                hint="make one of them",
+            )
+    return ordered

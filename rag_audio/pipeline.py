@@ -1,0 +1,404 @@
+"""The main path, top to bottom: guard, retrieve, plan, generate, guard, mark, log, give out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import file_digest
+from pathlib import Path
+from typing import Protocol
+
+from rag_audio import audio, conditioning, guarding, guardrails, midi, retrieval
+from rag_audio.delivery import Delivery
+from rag_audio.domain import (
+    Audio,
+    ConditioningPlan,
+    GenerationRequest,
+    GenerationResult,
+    Reference,
+    Rights,
+    Segment,
+    StemKind,
+)
+from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
+from rag_audio.foreign import ForeignFinding
+from rag_audio.gate import RightsGate
+from rag_audio.measuring import measure_output
+from rag_audio.ports import (
+    Catalogue,
+    Embedder,
+    Generator,
+    Ledger,
+    Progress,
+    StemIndex,
+    StopAsked,
+    Watermarker,
+)
+from rag_audio.provenance import trace
+from rag_audio.provenance.causal import CausalInfluence, Method
+from rag_audio.provenance.fingerprint_store import SqlFingerprints
+from rag_audio.retrieval import ReferenceQuery
+from rag_audio.signing import Credentials, Signer
+from rag_audio.takes import Studio
+
+OnStage = Callable[[str, int, int], None]
+"""Called with (stage, done, total); stages: retrieve, generate, write."""
+
+DEFAULT_REFERENCES = 3
+NO_LICENSE_SIMILARITY = 0.5
+
+
+class Parts(Protocol):
+    """What the main path works with; each part is made when it is first asked for."""
+
+    @property
+    def embedder(self) -> Embedder: ...
+    @property
+    def index(self) -> StemIndex: ...
+    @property
+    def catalogue(self) -> Catalogue: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def fingerprints(self) -> SqlFingerprints: ...
+    def credentials_of(self, path: Path) -> Credentials | None: ...
+    @property
+    def signer(self) -> Signer: ...
+    @property
+    def watermarker(self) -> Watermarker: ...
+    @property
+    def soundfont(self) -> Path: ...
+    @property
+    def masters(self) -> Path: ...
+    @property
+    def territory(self) -> str | None: ...
+    @property
+    def protected_names(self) -> guardrails.Roster: ...
+    @property
+    def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def retries(self) -> int: ...
+    def generator(self, model: str | None) -> Generator: ...
+
+
+class Pipeline:
+    """Index aside, everything the product does; holds no state but its parts."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.gate = RightsGate(parts, self._load_segment, lambda: _today())
+
+    def rights(self, territory: str | None = None) -> Rights:
+        """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
+        return self.gate.rights(territory)
+
+    def policy(self, territory: str | None = None) -> guardrails.Policy:
+        """Whose style may be asked for, now."""
+        return self.gate.policy(territory)
+
+    def artist_named(self, name: str) -> str:
+        """An artist of the library, as the library writes the name.
+
+        Raises:
+            InvalidInput: no indexed stem has such an artist.
+        """
+        known = {stem.artist for stem in self.parts.catalogue.stems() if stem.artist}
+        for artist in sorted(known):
+            if guardrails.fold(artist) == guardrails.fold(name):
+                return artist
+        raise InvalidInput(
+            f"no indexed stem is by {name!r}", hint="rag-audio artists lists who there is"
+        )
+
+    def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
+        """Licensed segments nearest to the query, one per stem, best first.
+
+        Raises:
+            RequestRefused: a stem to resemble may not be used itself.
+        """
+        for stem in query.like:
+            self.gate.require_stem(self.parts.catalogue.stem(stem), territory, "resembled")
+        return retrieval.find_references(
+            query,
+            rights=self.rights(territory),
+            embedder=self.parts.embedder,
+            index=self.parts.index,
+        )
+
+    def plan(self, request: GenerationRequest) -> ConditioningPlan:
+        """What :meth:`generate` would give to the model.
+
+        Raises:
+            RequestRefused: guardrails or rights do not allow it.
+        """
+        return self._planned(request)[0]
+
+    def _planned(
+        self, request: GenerationRequest
+    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
+        """The plan, and what is known of the files that the request brings."""
+        plan, findings, _ = self.plan_words(request)
+        return plan, findings
+
+    def plan_words(
+        self, request: GenerationRequest, *, audio_is_known: bool = False
+    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...], GenerationRequest]:
+        """The plan, what is known of the request's files, and the request as guardrails leave it.
+
+        Args:
+            audio_is_known: the request's audio was let in already.
+
+        Raises:
+            RequestRefused: guardrails or rights do not allow it.
+        """
+        policy = self.policy(request.territory)
+        request, guarded = guarding.guard_request(request, policy, self.parts.ledger)
+        brought = replace(request, audio=None) if audio_is_known else request
+        findings = self.gate.inspect(brought)
+        references = self.find_references(request, self.rights(request.territory))
+        generator = self.parts.generator(request.model)
+        plan = conditioning.make_plan(
+            request,
+            references,
+            rights=self.gate.require_references(references, request),
+            info=generator.info,
+            count_tokens=generator.count_tokens,
+            seed=secrets.randbits(31) if request.seed is None else request.seed,
+            is_clean=guarding.phrase_filter(policy),
+        )
+        guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
+        said = tuple(note for finding in findings for note in finding.notes())
+        plan = replace(plan, notes=(*guarded, *plan.notes, *said))
+        return plan, findings, request
+
+    def generate(
+        self,
+        request: GenerationRequest,
+        out: Path,
+        on_stage: OnStage | None = None,
+        stop_asked: StopAsked | None = None,
+        older: ConditioningPlan | None = None,
+    ) -> tuple[GenerationResult, ...]:
+        """Make, mark, log and write one output per variation.
+
+        Args:
+            out: where it goes; the ending chooses the format. With several variations the name
+                gets ``-1``, ``-2``, … Nothing stands there before the ledger holds the record.
+            older: a plan to make in place of a new one, held against today's rights; ``request``
+                is then the one of :func:`rag_audio.conditioning.request_of`.
+
+        Raises:
+            RequestRefused, OutputRefused, Cancelled: nothing was written.
+        """
+        say = on_stage or (lambda stage, done, total: None)
+        audio.check_writable(out)
+        _ = self.parts.signer  # keys that do not fit are told of before any work is done
+        say("retrieve", 0, 1)
+        if older is None:
+            plan, findings = self._planned(request)
+        else:
+            plan, findings = self.renew(request, older), ()
+        say("retrieve", 1, 1)
+        generator = self.parts.generator(request.model)
+        studio = self.studio(request, generator)
+        plan = self.gate.still_clear(plan, request, findings)
+        takes = studio.make(plan, partial(say, "generate"), stop_asked)
+        results = []
+        for i, take in enumerate(takes):
+            say("write", i, len(takes))
+            self.gate.still_clear(take.plan, request, findings)
+            target = out if len(takes) == 1 else out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
+            delivery = Delivery(self.parts, request, take.plan, generator.info)
+            results.append(delivery.give_out(take.audio, take.seed, target, take.checks()))
+        say("write", len(takes), len(takes))
+        return tuple(results)
+
+    def studio(self, request: GenerationRequest, generator: Generator) -> Studio:
+        """Where takes of a request are made and inspected."""
+        limits = self._similarity_limits(request.territory)
+        return Studio(self.parts, limits, self._load_segment, generator, self._load_segment)
+
+    def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
+        """An older plan, by the stems, licenses and guardrails of now.
+
+        Raises:
+            RequestRefused: guardrails or rights do not allow it (any more).
+            InvalidInput: it contradicts itself, the catalogue or the model.
+        """
+        policy = self.policy(request.territory)
+        for text in (older.prompt, older.negative_prompt, older.enriched_prompt):
+            decision = guarding.guard_text(text, policy, self.parts.ledger, "plan")
+            if decision.action is not guardrails.Action.ALLOW:
+                raise RequestRefused(
+                    f"refused: the plan's words would be rewritten now: {decision.reason}",
+                    hint="make a new plan",
+                    matches=decision.matches,
+                )
+        generator = self.parts.generator(request.model)
+        return conditioning.renew_plan(
+            older,
+            copies=self.parts.catalogue.copies,
+            rights=self.rights(request.territory),
+            info=generator.info,
+            count_tokens=generator.count_tokens,
+        )
+
+    def trace(self, path: Path) -> trace.TraceResult:
+        """What went into the audio at ``path``."""
+        return trace.trace(
+            path,
+            ledger=self.parts.ledger,
+            watermarker=self.parts.watermarker,
+            rights=self.rights(),
+            fingerprints=self.parts.fingerprints,
+            read_manifest=self.parts.credentials_of,
+            master=self.master,
+        )
+
+    def influence(
+        self,
+        output: int,
+        method: Method = "fast",
+        progress: Progress | None = None,
+        stop_asked: StopAsked | None = None,
+    ) -> CausalInfluence:
+        """Measure what each source did to an output of the ledger; see :mod:`.measuring`."""
+        return measure_output(
+            output,
+            parts=self.parts,
+            rights=self.rights(),
+            load=self._load_segment,
+            render=self._load_segment,
+            method=method,
+            progress=progress,
+            stop_asked=stop_asked,
+        )
+
+    def master(self, output: int) -> Audio | None:
+        """The unmarked sound of an output, where it is still kept."""
+        path = self.parts.masters / f"{output}.wav"
+        return audio.load(path, max_duration_s=None) if path.is_file() else None
+
+    def hear(self, reference: Reference, sample_rate: int = 44100) -> Audio:
+        """The sound of a reference's segment, as the library has it."""
+        return self._load_segment(reference.segment, sample_rate)
+
+    def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
+        """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""
+        if path is not None and midi_path is not None:
+            raise InvalidInput("give audio or MIDI to search by, not both")
+        if path is not None:
+            return audio.load(Path(path))
+        if midi_path is not None:
+            return midi.render(Path(midi_path), soundfont=self.parts.soundfont)
+        return None
+
+    def find_references(self, request: GenerationRequest, rights: Rights) -> tuple[Reference, ...]:
+        """The named references, then the nearest others up to ``k``."""
+        wanted = tuple(conditioning.USE_OF[channel] for channel in sorted(request.channels))
+        named = tuple(self.parts.catalogue.stem(prefix) for prefix in request.references)
+        excluded = tuple(self.parts.catalogue.stem(prefix).id for prefix in request.exclude)
+        for stem in named:
+            if stem.id in excluded:
+                raise InvalidInput(f"stem {stem.id[:12]} is both a reference and excluded")
+            refusals = [rights.refusal(stem, use) for use in wanted]
+            if all(refusals):
+                raise RequestRefused(
+                    f"refused: {stem.path} may not be a reference: {refusals[0]}",
+                    hint="rag-audio search shows what this library licenses",
+                    reasons=[str(reason) for reason in refusals],
+                )
+        query = ReferenceQuery(
+            text=request.prompt,
+            audio=self.query_audio(request.audio, request.midi),
+            artist=request.artist,
+            exclude=excluded,
+            uses=frozenset(wanted),
+            style=request.artist is not None,
+        )
+        chosen: list[Reference] = []
+        for stem in named:
+            found = self._search(
+                replace(query, artist=None, style=False, stems=(stem.id,), k=1), rights
+            )
+            # A stem without a word or sound in common with the prompt is still what was asked for.
+            chosen.extend(found or self._first_segment(stem.id))
+        k = request.k if request.k is not None else (0 if named else DEFAULT_REFERENCES)
+        if k > len(chosen):
+            others = (*excluded, *(stem.id for stem in named))
+            chosen.extend(self._search(replace(query, exclude=others, k=k - len(chosen)), rights))
+        return tuple(replace(found, rank=i + 1) for i, found in enumerate(chosen))
+
+    def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:
+        return retrieval.find_references(
+            query, rights=rights, embedder=self.parts.embedder, index=self.parts.index
+        )
+
+    def _first_segment(self, stem: str) -> tuple[Reference, ...]:
+        points = self.parts.index.find_stem(stem)
+        if not points:
+            raise LibraryError(
+                f"stem {stem[:12]} is in the catalogue and not in the index",
+                hint="run rag-audio index on its library again",
+            )
+        return (Reference(points[0].segment, 0.0, 1),)
+
+    def _load_segment(
+        self,
+        segment: Segment,
+        sample_rate: int,
+        tempo_ratio: float = 1.0,
+        semitones: int = 0,
+        instruments: tuple[str, ...] = (),
+    ) -> Audio:
+        """The segment's sound; the file must still be the one that was indexed and licensed.
+
+        The last three say how a score is played; a recording stays as it is.
+        """
+        path = Path(self.parts.catalogue.file_of(segment.stem))
+        try:
+            with path.open("rb") as file:
+                digest = file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise LibraryError(
+                f"{path} cannot be read: {error.strerror}", hint="index the library again"
+            ) from error
+        if digest != segment.stem.id:
+            raise LibraryError(
+                f"{path} changed since it was indexed", hint="run rag-audio index on its library"
+            )
+        if segment.stem.kind is StemKind.MIDI:
+            return midi.render(
+                path,
+                soundfont=self.parts.soundfont,
+                sample_rate=sample_rate,
+                start_s=segment.start_s,
+                duration_s=segment.duration_s,
+                tempo_ratio=tempo_ratio,
+                semitones=semitones,
+                instruments=instruments,
+            )
+        return audio.load(
+            path, sample_rate=sample_rate, start_s=segment.start_s, duration_s=segment.duration_s
+        )
+
+    def _similarity_limits(self, territory: str | None) -> dict[str, float]:
+        """How near a copy may be, by license: of all there are, also of those that grant nothing.
+
+        A stem whose license is no longer in the catalogue may not be resembled at all closely.
+        """
+        licenses = self.rights(territory).licenses
+        found = {key: granted.max_similarity for key, granted in licenses.items()}
+        for stem in self.parts.catalogue.stems():
+            found.setdefault(stem.license_key, NO_LICENSE_SIMILARITY)
+        return found
+
+
+def _today() -> datetime:
+    """This moment, UTC: a license may begin or end within a day."""
+    return datetime.now(UTC)

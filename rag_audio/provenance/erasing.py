@@ -1,0 +1,63 @@
+"""Erasing an output's personal texts: from the table beside the log, and from the disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, delete, select, text
+
+from rag_audio.database import IN_MEMORY, database_errors
+from rag_audio.errors import BackendUnavailable, LedgerError
+from rag_audio.provenance.records import parse
+from rag_audio.provenance.sealing import ERASURE, event_document, has_texts
+from rag_audio.provenance.tables import entries, is_event, is_output, private
+from rag_audio.provenance.tree import Draft, append_drafts
+
+
+def erase_texts(db: Connection, output: int) -> Row[Any]:
+    """Delete the texts of an output and log that; the writer's lock is held by the caller.
+
+    Returns:
+        The row of the erasure; of the first one where the texts were erased before.
+
+    Raises:
+        LedgerError: there is no such output, or it has no texts that could be erased.
+    """
+    if db.engine.dialect.name == "sqlite":
+        db.execute(text("PRAGMA secure_delete = ON"))
+    of_output = select(entries).where(entries.c.output == output)
+    row = db.execute(of_output.where(is_output)).first()
+    if row is None:
+        raise LedgerError(f"the ledger has no output {output}", hint="rag-audio outputs")
+    if not has_texts(parse(bytes(row.document))):
+        raise LedgerError(
+            f"output {output} has no personal texts aside that could be erased",
+            hint="the first version of rag-audio wrote them into the log itself",
+        )
+    done = of_output.where(is_event, entries.c.kind == ERASURE).order_by(entries.c.seq)
+    if db.execute(done).first() is None:
+        db.execute(delete(private).where(private.c.seq == row.seq))
+        document = event_document(ERASURE, output, {"output": output})
+        append_drafts(db, [Draft(ERASURE, output, document)])
+    return db.execute(done).one()
+
+
+def scrub(engine: Engine) -> None:
+    """Deleted texts leave the database's files too, as far as the database can see to it.
+
+    Raises:
+        BackendUnavailable: another process keeps the bytes alive by reading.
+    """
+    with database_errors(engine):
+        own = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with own as db:
+            if engine.dialect.name == "postgresql":
+                db.execute(text("VACUUM ledger_private"))
+            elif engine.url.database not in IN_MEMORY:
+                busy = db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()
+                if busy is not None and busy[0]:
+                    raise BackendUnavailable(
+                        "the texts are erased, but another process keeps SQLite from emptying "
+                        "its write-ahead log, which may still have them",
+                        hint="run the command again when that process has ended",
+                    )

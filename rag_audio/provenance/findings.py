@@ -1,0 +1,199 @@
+"""What a trace says: the nouns, and their JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rag_audio.domain import AttributionRecord, Channel, License, Rights, SourceUse, Use
+
+_USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
+
+
+@dataclass(frozen=True)
+class LicenseNow:
+    """Whether a source might still be used as it was used then.
+
+    Attributes:
+        granted: every channel that it reached the model by is still granted.
+        reason: why not, or empty.
+    """
+
+    granted: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class TracedSource:
+    """One source of a traced output; the three numbers are those of ``Influence``.
+
+    Attributes:
+        license: its id in its library. license_then: as it stood when the output was made.
+        now: what has become of it.
+        causal: share measured by counterfactual, from the record or a later ledger entry.
+        revoked: stem, artist or license has been revoked since.
+    """
+
+    stem: str
+    title: str
+    artist: str
+    holder: str
+    license: str
+    used: dict[Channel, float]
+    causal: float | None
+    similar: float | None
+    revoked: bool
+    license_then: License
+    now: LicenseNow
+
+    def to_json(self) -> dict[str, Any]:
+        """As in the ``sources`` of ``trace --json``."""
+        then = self.license_then
+        return {
+            "stem": self.stem,
+            "title": self.title,
+            "artist": self.artist,
+            "holder": self.holder,
+            "license": self.license,
+            "used": shares_json(self.used),
+            "causal": self.causal,
+            "similar": self.similar,
+            "revoked": self.revoked,
+            "license_then": {
+                "spdx": then.spdx,
+                "uses": sorted(use.value for use in then.uses),
+                "territories": sorted(then.territories),
+                "valid_from": _text(then.valid_from),
+                "valid_until": _text(then.valid_until),
+                "credit": then.credit,
+            },
+            "license_now": {"granted": self.now.granted, "reason": self.now.reason},
+        }
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One witness: what it is, which output it names, how sure it is, and what it says in words."""
+
+    by: str
+    output: int | None
+    confidence: float
+    says: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As in the ``evidence`` of ``trace --json``."""
+        return {
+            "by": self.by,
+            "output": self.output,
+            "confidence": self.confidence,
+            "says": self.says,
+        }
+
+
+@dataclass(frozen=True)
+class TraceResult:
+    """What is known of a piece of audio.
+
+    Attributes:
+        found: True when it leads to an entry of the ledger.
+        by: who spoke: ``hash`` (the very file or the very samples), ``manifest``, ``watermark``
+            or ``fingerprint``; None when not found.
+        transplanted: the mark or manifest belongs to another recording than the one it is in.
+        confidence: 0…1 of the one that spoke; 1 for a hash.
+        output: the number that was named, also when this ledger does not know it.
+        explanation: for people.
+        evidence: every witness that was heard.
+        proof: RFC 6962 inclusion proof of the entry: seq, leaf_hash, size, root, path.
+        model_share: what the model and the user's own words contributed to each channel; None,
+            and no sources, where the mark of ``output`` was moved into a foreign recording.
+        record: the ledger's record of ``output``.
+        causal: the latest measurement of causal influence, as the ledger holds it.
+        ancestors: the outputs that it was edited from, the last one first.
+    """
+
+    found: bool
+    by: str | None
+    confidence: float
+    explanation: str
+    output: int | None = None
+    created: str | None = None
+    model: str | None = None
+    transplanted: bool = False
+    sources: tuple[TracedSource, ...] = ()
+    model_share: dict[Channel, float] | None = None
+    proof: dict[str, Any] | None = None
+    evidence: tuple[Evidence, ...] = ()
+    record: AttributionRecord | None = field(default=None, repr=False)
+    causal: Mapping[str, Any] | None = field(default=None, repr=False)
+    ancestors: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as one JSON document."""
+        return {
+            "found": self.found,
+            "by": self.by,
+            "transplanted": self.transplanted,
+            "confidence": self.confidence,
+            "explanation": self.explanation,
+            "output": self.output,
+            "ancestors": list(self.ancestors),
+            "created": self.created,
+            "model": self.model,
+            "sources": [source.to_json() for source in self.sources],
+            "model_share": None if self.model_share is None else shares_json(self.model_share),
+            "proof": self.proof,
+            "evidence": [witness.to_json() for witness in self.evidence],
+        }
+
+    def to_public(self, contact: str | None) -> dict[str, Any]:
+        """What a stranger is told: whether this system made it, and whom to ask. Nothing else."""
+        made = self.found and self.model_share is not None
+        said = (
+            "This audio was made with AI by this system."
+            if made
+            else "No sign was found that this system made this audio."
+        )
+        return {"made_with_ai_by_this_system": made, "statement": said, "contact": contact}
+
+
+def traced_source(
+    source: SourceUse, rights: Rights, causal: Mapping[str, Any] | None
+) -> TracedSource:
+    """A source of a record, in the light of today's rights.
+
+    Args:
+        causal: what a later measurement says of it: an item of its ``sources``.
+    """
+    stem, influence = source.reference.stem, source.influence
+    reasons = [
+        reason
+        for channel, share in influence.used.items()
+        if share > 0 and (reason := rights.refusal(stem, _USE_OF[channel])) is not None
+    ]
+    revoked = rights.is_revoked(stem)
+    if revoked and not reasons:
+        reasons = ["the stem was revoked"]
+    measured = influence.causal if causal is None else causal.get("share")
+    return TracedSource(
+        stem=stem.id,
+        title=stem.title,
+        artist=stem.artist,
+        holder=source.license.holder,
+        license=source.license.id,
+        used=dict(influence.used),
+        causal=measured,
+        similar=influence.similar,
+        revoked=revoked,
+        license_then=source.license,
+        now=LicenseNow(not reasons, reasons[0] if reasons else ""),
+    )
+
+
+def shares_json(shares: Mapping[Channel, float]) -> dict[str, float]:
+    """Shares by the channel's name."""
+    return {channel.value: share for channel, share in shares.items()}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

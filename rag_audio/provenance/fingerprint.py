@@ -1,0 +1,315 @@
+"""Recognise a recording by its landmarks, without any mark in it.
+
+The peaks of a spectrogram survive what copies go through: crops, lossy codecs, resampling, gain,
+added noise. Two peaks and the time between them make a *landmark*; its quantised form is a number
+that an index can look up, and two sounds that share many landmarks at one common offset are the
+same recording. This is the scheme of A. Wang, "An industrial-strength audio search algorithm"
+(ISMIR 2003); looking up neighbouring cells as well, where a value lies near a cell's border, is the
+idea of J. Haitsma and T. Kalker, "A highly robust audio fingerprinting system" (ISMIR 2002), who
+flip the least reliable bits of a query.
+
+Peaks lie on an axis of semitones instead of Hz. A change of pitch is then a shift of all of them
+and a change of tempo a factor on all times: a query can be tried at other tempos and pitches
+without computing its spectrogram again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_audio.audio import mono, resample
+from rag_audio.domain import Audio
+
+Numbers = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+_RATE = 11_025
+_WINDOW = 1024
+_HOP = 128
+_LOWEST_HZ = 200.0
+_SEMITONES = 52
+_STEPS = 3
+"""Bands per semitone."""
+_RANGE_DB = 60.0
+_NEAR_S, _NEAR_SEMITONES = 0.1, 1.5
+_CROWD_S, _CROWD = 0.5, 25
+_MIN_GAP_S, _MAX_GAP_S = 0.06, 1.8
+_MAX_LEAP = 14.0
+_FAN = 5
+_CELL_S, _CELL_SEMITONES = 0.06, 0.5
+_BORDER = 0.3
+_OFFSET_S = 0.05
+_FEWEST = 100
+_PIECE_S, _MOST_PIECES = 15.0, 12
+
+_GAPS, _PITCHES, _LEAPS = 64, 128, 64
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """Where a spectrogram peaks.
+
+    Attributes:
+        times_s: ``[N]``, ascending.
+        semitones: ``[N]`` above 200 Hz, 0…52, finer than a band.
+        duration_s: of the sound.
+    """
+
+    times_s: Reals
+    semitones: Reals
+    duration_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """What is kept of an output.
+
+    Attributes:
+        hashes: ``[N]``, 0…2^19-1, one per landmark.
+        times_ms: ``[N]``, when the landmark begins.
+        duration_s: of the sound.
+    """
+
+    hashes: Numbers
+    times_ms: Numbers
+    duration_s: float
+
+    @property
+    def sha256(self) -> str:
+        """Hash over landmarks and times in ascending order: what the ledger's record keeps."""
+        order = np.lexsort((self.times_ms, self.hashes))
+        rows = np.stack([self.hashes[order], self.times_ms[order]], axis=1)
+        return sha256(rows.astype("<i8").tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """The landmarks of a sound that is looked for, each in all cells it may have fallen into.
+
+    Attributes:
+        hashes, landmarks: ``[P]``: a cell, and the landmark it belongs to.
+        times_s: ``[N]``, when each landmark begins.
+        duration_s: of the sound, at the tempo that is tried.
+        tempo, semitones: how the sound is assumed to have been changed.
+    """
+
+    hashes: Numbers
+    landmarks: Numbers
+    times_s: Reals
+    duration_s: float
+    tempo: float = 1.0
+    semitones: float = 0.0
+
+
+@dataclass(frozen=True)
+class Match:
+    """How well a stored output fits a query.
+
+    Attributes:
+        output: its number.
+        agreeing: landmarks of the query that the output has at one common offset.
+        share: those, of all landmarks of the query that fall into the output's time (of 100, where
+            fewer do), 0…1.
+        offset_s: where the query begins in the output; negative when it begins before it.
+        tempo, semitones: of the query against the output.
+    """
+
+    output: int
+    agreeing: int
+    share: float
+    offset_s: float
+    tempo: float = 1.0
+    semitones: float = 0.0
+
+
+def find_peaks(audio: Audio) -> Peaks:
+    """The peaks of a sound's spectrogram; none in silence or in less than a window (93 ms)."""
+    sound = resample(mono(audio), _RATE).samples[0]
+    duration_s = audio.duration_s
+    if sound.size < _WINDOW or not np.any(np.abs(sound) > 1e-6):
+        return Peaks(np.zeros(0), np.zeros(0), duration_s)
+    levels = _levels(sound / np.abs(sound).max())
+    frames, bands = _local_maxima(levels)
+    kept = _not_crowded_out(frames, levels[frames, bands])
+    frames, bands = frames[kept], bands[kept]
+    times = (frames + _summit(levels, frames, bands, 0)) * _HOP / _RATE
+    semitones = (bands + _summit(levels, frames, bands, 1)) / _STEPS
+    order = np.lexsort((semitones, times))
+    return Peaks(times[order], semitones[order], duration_s)
+
+
+def make_fingerprint(audio: Audio) -> Fingerprint:
+    """The landmarks of an output, to be stored."""
+    peaks = find_peaks(audio)
+    first, second = _pairs(peaks.times_s, peaks.semitones)
+    hashes = _pack(*(np.rint(v).astype(np.int64) for v in _cells(peaks, first, second)))
+    times = np.rint(peaks.times_s[first] * 1000).astype(np.int64)
+    rows = np.unique(np.stack([hashes, times], axis=1), axis=0)
+    return Fingerprint(rows[:, 0], rows[:, 1], peaks.duration_s)
+
+
+def make_query(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> Query:
+    """The landmarks of a sound whose tempo was changed by a factor and pitch by semitones."""
+    undone = Peaks(peaks.times_s * tempo, peaks.semitones - semitones, peaks.duration_s * tempo)
+    first, second = _pairs(undone.times_s, undone.semitones)
+    values = np.stack(_cells(undone, first, second))
+    nearest = np.rint(values)
+    beyond = nearest + np.where(values >= nearest, 1, -1)
+    on_border = np.abs(values - nearest) > 0.5 - _BORDER
+    hashes, owners = [], []
+    every = np.arange(first.size)
+    for choice in range(8):
+        moved = np.array([choice >> axis & 1 for axis in range(3)], dtype=bool)[:, None]
+        possible = (on_border | ~moved).all(axis=0)
+        cells = np.where(moved, beyond, nearest)[:, possible].astype(np.int64)
+        hashes.append(_pack(*cells))
+        owners.append(every[possible])
+    return Query(
+        np.concatenate(hashes),
+        np.concatenate(owners),
+        undone.times_s[first],
+        undone.duration_s,
+        tempo,
+        semitones,
+    )
+
+
+def windows(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> list[Query]:
+    """Queries for a sound of any length: pieces of 15 s, at most twelve, evenly spread.
+
+    A piece that holds nothing is left out.
+    """
+    count = min(_MOST_PIECES, max(1, round(peaks.duration_s / _PIECE_S)))
+    length = min(peaks.duration_s, _PIECE_S * 1.5 if count == 1 else _PIECE_S)
+    found = []
+    for start in np.linspace(0.0, max(0.0, peaks.duration_s - length), count):
+        low, high = np.searchsorted(peaks.times_s, (start, start + length))
+        piece = Peaks(peaks.times_s[low:high] - start, peaks.semitones[low:high], length)
+        query = make_query(piece, tempo, semitones)
+        if query.times_s.size:
+            found.append(query)
+    return found
+
+
+def match(
+    query: Query, output: int, hashes: Numbers, times_ms: Numbers, duration_s: float
+) -> Match:
+    """How well one stored output fits: the offset at which most landmarks agree.
+
+    Args:
+        hashes, times_ms: ``[N]``, of the output; landmarks that the query lacks may be missing.
+        duration_s: of the output.
+    """
+    mine = np.argsort(query.hashes, kind="stable")
+    low = np.searchsorted(query.hashes[mine], hashes, side="left")
+    high = np.searchsorted(query.hashes[mine], hashes, side="right")
+    counts = high - low
+    if counts.sum() == 0:
+        return Match(output, 0, 0.0, 0.0, query.tempo, query.semitones)
+    starts = np.repeat(low - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+    probes = mine[starts + np.arange(counts.sum())]
+    landmarks = query.landmarks[probes]
+    offsets = np.repeat(times_ms / 1000.0, counts) - query.times_s[landmarks]
+    order = np.argsort(offsets, kind="stable")
+    offsets, landmarks = offsets[order], landmarks[order]
+    ends = np.searchsorted(offsets, offsets + _OFFSET_S, side="right")
+    # Only the fullest windows can hold the most different landmarks.
+    best, best_at = 0, 0
+    sizes = ends - np.arange(offsets.size)
+    for at in np.argsort(-sizes, kind="stable")[:64]:
+        if sizes[at] <= best:
+            break
+        different = int(np.unique(landmarks[at : ends[at]]).size)
+        if different > best:
+            best, best_at = different, int(at)
+    offset = float(np.median(offsets[best_at : ends[best_at]]))
+    place = query.times_s + offset
+    inside = int(((place >= 0) & (place <= duration_s)).sum())
+    share = best / max(inside, _FEWEST)
+    return Match(output, best, share, offset, query.tempo, query.semitones)
+
+
+def _levels(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Decibels above the floor ``[frames, bands]``, on the axis of semitones."""
+    framed = np.lib.stride_tricks.sliding_window_view(np.pad(sound, _WINDOW // 2), _WINDOW)[::_HOP]
+    window = np.hanning(_WINDOW).astype(np.float32)
+    power = np.abs(np.fft.rfft(framed * window, 2 * _WINDOW, axis=1)).astype(np.float32)
+    decibels = 20 * np.log10(np.maximum(power, power.max() * 10 ** (-_RANGE_DB / 20)))
+    decibels -= decibels.min()
+    hz = _LOWEST_HZ * 2 ** (np.arange(_SEMITONES * _STEPS) / (12 * _STEPS))
+    places = hz * 2 * _WINDOW / _RATE
+    left = places.astype(int)
+    part = (places - left).astype(np.float32)
+    return np.asarray(decibels[:, left] * (1 - part) + decibels[:, left + 1] * part)
+
+
+def _local_maxima(levels: NDArray[np.float32]) -> tuple[Numbers, Numbers]:
+    from scipy.ndimage import maximum_filter
+
+    reach = (
+        2 * round(_NEAR_S * _RATE / _HOP) + 1,
+        2 * round(_NEAR_SEMITONES * _STEPS) + 1,
+    )
+    highest = maximum_filter(levels, size=reach, mode="nearest")
+    frames, bands = np.nonzero((levels == highest) & (levels > 0))
+    inside = (bands > 0) & (bands < levels.shape[1] - 1)
+    return frames[inside].astype(np.int64), bands[inside].astype(np.int64)
+
+
+def _not_crowded_out(frames: Numbers, levels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Peaks with fewer than 25 stronger ones within half a second: it depends on nothing else."""
+    reach = round(_CROWD_S * _RATE / _HOP)
+    low = np.searchsorted(frames, frames - reach, side="left")
+    high = np.searchsorted(frames, frames + reach, side="right")
+    stronger = [
+        int((levels[a:b] > level).sum()) for a, b, level in zip(low, high, levels, strict=True)
+    ]
+    return np.array(stronger, dtype=np.int64) < _CROWD
+
+
+def _summit(
+    levels: NDArray[np.float32], frames: Numbers, bands: Numbers, axis: int
+) -> NDArray[np.float64]:
+    """Where between the neighbours a peak is highest, -0.5…0.5, by the parabola through three."""
+    step = (1, 0) if axis == 0 else (0, 1)
+    last = levels.shape[0] - 1
+    before = levels[np.maximum(frames - step[0], 0), bands - step[1]].astype(np.float64)
+    after = levels[np.minimum(frames + step[0], last), bands + step[1]].astype(np.float64)
+    here = levels[frames, bands]
+    bend = before - 2 * here + after
+    return np.asarray(
+        np.clip(0.5 * (before - after) / np.where(bend < -1e-9, bend, -1e9), -0.5, 0.5)
+    )
+
+
+def _pairs(times: Reals, semitones: Reals) -> tuple[Numbers, Numbers]:
+    """Each peak with the first few that follow it within reach: indices ``[N]`` of both."""
+    first: list[int] = []
+    second: list[int] = []
+    starts = np.searchsorted(times, times + _MIN_GAP_S, side="left")
+    ends = np.searchsorted(times, times + _MAX_GAP_S, side="right")
+    for i, (low, high) in enumerate(zip(starts, ends, strict=True)):
+        near = low + np.flatnonzero(np.abs(semitones[low:high] - semitones[i]) <= _MAX_LEAP)[:_FAN]
+        first.extend([i] * near.size)
+        second.extend(near.tolist())
+    return np.array(first, dtype=np.int64), np.array(second, dtype=np.int64)
+
+
+def _cells(peaks: Peaks, first: Numbers, second: Numbers) -> tuple[Reals, Reals, Reals]:
+    """Gap, pitch and leap of each landmark, in cells, not yet rounded."""
+    times, semitones = peaks.times_s, peaks.semitones
+    return (
+        (times[second] - times[first]) / _CELL_S,
+        semitones[first] / _CELL_SEMITONES,
+        (semitones[second] - semitones[first]) / _CELL_SEMITONES,
+    )
+
+
+def _pack(gaps: Numbers, pitches: Numbers, leaps: Numbers) -> Numbers:
+    return (
+        np.clip(gaps, 0, _GAPS - 1) * _PITCHES + np.clip(pitches, 0, _PITCHES - 1)
+    ) * _LEAPS + np.clip(leaps + _LEAPS // 2, 0, _LEAPS - 1)

@@ -1,0 +1,169 @@
+"""Fingerprints of the ledger's outputs, in the SQL database, found by their landmarks.
+
+Two tables: all landmarks of an output in one row, and an inverted index from landmark to outputs.
+A query first counts, in the database, which outputs share landmarks with it, and only for the
+fullest few compares offsets. The tables are derived data: the record in the ledger keeps the
+fingerprint's hash, so that a changed row is found out.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Column,
+    Engine,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+)
+
+from rag_audio.database import reading, writing
+from rag_audio.errors import LedgerError
+from rag_audio.migrations import migrate
+from rag_audio.provenance.fingerprint import Fingerprint, Match, Query, match
+
+_CANDIDATES = 24
+_INSERT_ROWS = 500
+
+metadata = MetaData()
+prints = Table(
+    "fingerprints",
+    metadata,
+    Column("output", BigInteger, primary_key=True, autoincrement=False),
+    Column("duration_s", Float, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("landmarks", LargeBinary, nullable=False),
+)
+postings = Table(
+    "fingerprint_postings",
+    metadata,
+    Column("hash", Integer, primary_key=True, autoincrement=False),
+    Column("output", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+
+class SqlFingerprints:
+    """Keeps fingerprints by output and finds which outputs a query comes from.
+
+    Args:
+        engine: from :func:`rag_audio.database.connect`. Tables are made on first use.
+
+    Raises:
+        BackendUnavailable: the database cannot be reached; so may every method.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        migrate(engine)
+
+    def put(self, output: int, fingerprint: Fingerprint) -> None:
+        """Keep an output's fingerprint, in place of an earlier one of that number."""
+        packed = np.stack([fingerprint.hashes, fingerprint.times_ms]).astype("<i4").tobytes()
+        rows = [{"hash": int(h), "output": output} for h in np.unique(fingerprint.hashes)]
+        with writing(self._engine, "fingerprints") as db:
+            db.execute(delete(prints).where(prints.c.output == output))
+            db.execute(
+                insert(prints).values(
+                    output=output,
+                    duration_s=fingerprint.duration_s,
+                    sha256=fingerprint.sha256,
+                    landmarks=zlib.compress(packed),
+                )
+            )
+            db.execute(delete(postings).where(postings.c.output == output))
+            for start in range(0, len(rows), _INSERT_ROWS):
+                db.execute(insert(postings), rows[start : start + _INSERT_ROWS])
+
+    def get(self, output: int) -> Fingerprint | None:
+        """The fingerprint of an output, if one is kept.
+
+        Raises:
+            LedgerError: the row was changed.
+        """
+        return self._load([output]).get(output)
+
+    def find(self, queries: Sequence[Query]) -> list[Match]:
+        """The best match of each stored output with any of the queries, fullest first.
+
+        Only outputs that share most landmarks with a query are compared, 24 for each.
+
+        Raises:
+            LedgerError: a row was changed.
+        """
+        best: dict[int, Match] = {}
+        for query in queries:
+            for found in self.compare(query, self._sharing(query)):
+                known = best.get(found.output)
+                if known is None or found.agreeing > known.agreeing:
+                    best[found.output] = found
+        return sorted(best.values(), key=lambda m: (-m.agreeing, m.output))
+
+    def compare(self, query: Query, outputs: Sequence[int]) -> list[Match]:
+        """How well each of these outputs fits a query.
+
+        Raises:
+            LedgerError: a row was changed.
+        """
+        return [
+            match(query, output, kept.hashes, kept.times_ms, kept.duration_s)
+            for output, kept in self._load(outputs).items()
+        ]
+
+    def count(self) -> int:
+        """How many outputs have a fingerprint."""
+        with reading(self._engine) as db:
+            return int(db.execute(select(func.count()).select_from(prints)).scalar_one())
+
+    def _sharing(self, query: Query) -> list[int]:
+        hashes = [int(h) for h in np.unique(query.hashes)]
+        if not hashes:
+            return []
+        # Written into the statement: a query has more hashes than a statement may have variables.
+        wanted: BindParameter[int] = bindparam(
+            "hashes", hashes, expanding=True, literal_execute=True
+        )
+        shared = func.count().label("shared")
+        statement = (
+            select(postings.c.output, shared)
+            .where(postings.c.hash.in_(wanted))
+            .group_by(postings.c.output)
+            .order_by(shared.desc(), postings.c.output)
+            .limit(_CANDIDATES)
+        )
+        with reading(self._engine) as db:
+            return [int(row.output) for row in db.execute(statement)]
+
+    def _load(self, outputs: Sequence[int]) -> dict[int, Fingerprint]:
+        if not outputs:
+            return {}
+        with reading(self._engine) as db:
+            rows = db.execute(select(prints).where(prints.c.output.in_(outputs))).all()
+        return {int(row.output): _fingerprint(row) for row in rows}
+
+
+def _fingerprint(row: Row[Any]) -> Fingerprint:
+    try:
+        values = np.frombuffer(zlib.decompress(row.landmarks), dtype="<i4").astype(np.int64)
+        hashes, times = values.reshape(2, -1)
+    except (zlib.error, ValueError) as error:
+        raise LedgerError(f"the fingerprint of output {row.output} is damaged: {error}") from error
+    made = Fingerprint(hashes, times, float(row.duration_s))
+    if made.sha256 != row.sha256:
+        raise LedgerError(f"the fingerprint of output {row.output} was changed")
+    return made

@@ -1,0 +1,188 @@
+"""The C2PA manifest of an output: what was done, with which sources, and what may be done with it.
+
+Follows the C2PA specification 2.2 (actions, ingredients, soft binding) and the CAWG training and
+data mining assertion 1.1. Nothing the user wrote goes in, and no path: a manifest travels with the
+file to strangers.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from rag_audio import __version__
+from rag_audio.domain import Channel, Reference, StemKind
+from rag_audio.errors import ConfigError
+from rag_audio.licensing import License
+from rag_audio.provenance.influence import Shares, used_shares
+from rag_audio.signing import ClaimedOutput
+
+ATTRIBUTION = "org.rag-audio.attribution"
+SOFT_BINDING = "c2pa.soft-binding"
+TRAINING = "cawg.training-mining"
+NOT_ALLOWED, ALLOWED, CONSTRAINED = "notAllowed", "allowed", "constrained"
+
+_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_TRAINING_USES = (
+    "cawg.ai_generative_training",
+    "cawg.ai_inference",
+    "cawg.ai_training",
+    "cawg.data_mining",
+)
+_ATTRIBUTION_VERSION = 1
+_MIDI = {".mid", ".midi", ".kar"}
+MEDIA_TYPES = {
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
+    ".mp4": "audio/mp4",
+    ".ogg": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".aif": "audio/aiff",
+    ".aiff": "audio/aiff",
+}
+
+
+def make_manifest(claim: ClaimedOutput, media_type: str, training: str) -> dict[str, Any]:
+    """The manifest definition that the C2PA library signs.
+
+    Args:
+        training: as :func:`check_training` takes it.
+    """
+    references = claim.plan.references
+    labels = [f"source-{index}" for index in range(len(references))]
+    created: dict[str, Any] = {
+        "action": "c2pa.created",
+        "digitalSourceType": _GENERATED,
+        "softwareAgent": {"name": public_name(claim.info.name)},
+    }
+    if labels:
+        created["parameters"] = {"ingredientIds": labels}
+    actions = [created]
+    assertions = [_training(training), _attribution(claim)]
+    if claim.watermark is not None:
+        actions.append({"action": "c2pa.watermarked.bound"})
+        assertions.insert(0, _soft_binding(claim, claim.watermark))
+    assertions.insert(0, {"label": "c2pa.actions.v2", "data": {"actions": actions}})
+    return {
+        "claim_generator_info": [{"name": "rag-audio", "version": __version__}],
+        "title": f"Output {claim.output}",
+        "format": media_type,
+        "ingredients": [
+            _ingredient(label, reference)
+            for label, reference in zip(labels, references, strict=True)
+        ],
+        "assertions": [{**assertion, "created": True} for assertion in assertions],
+    }
+
+
+def check_training(text: str) -> str:
+    """What others may do with outputs: ``notAllowed``, ``allowed``, or ``constrained: TERMS``.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    use, _, terms = text.partition(":")
+    if text not in (NOT_ALLOWED, ALLOWED) and not (use == CONSTRAINED and terms.strip()):
+        raise ConfigError(
+            f"{text!r} does not say what others may do with outputs",
+            hint="RAG_AUDIO_TRAINING_MINING is notAllowed, allowed or 'constrained: TERMS'",
+        )
+    return text
+
+
+def public_name(name: str) -> str:
+    """A model's name without the folder it was loaded from; a hub id stays as it is."""
+    if PurePosixPath(name).is_absolute() or name.startswith((".", "~")):
+        return PurePosixPath(name).name
+    return PureWindowsPath(name).name if PureWindowsPath(name).drive or "\\" in name else name
+
+
+def _ingredient(label: str, reference: Reference) -> dict[str, Any]:
+    stem = reference.stem
+    return {
+        "label": label,
+        "relationship": "inputTo",
+        "title": _text(stem.title) or f"stem {stem.id[:12]}",
+        "format": _media_type(stem.kind, PurePosixPath(stem.path).suffix.lower()),
+        "instance_id": f"urn:rag-audio:sha256:{stem.id}",
+    }
+
+
+def _media_type(kind: StemKind, suffix: str) -> str:
+    if kind is StemKind.MIDI or suffix in _MIDI:
+        return "audio/midi"
+    return MEDIA_TYPES.get(suffix, "audio/x-unknown")
+
+
+def _soft_binding(claim: ClaimedOutput, watermark: str) -> dict[str, Any]:
+    """The mark says the output's number over all of its length, in milliseconds."""
+    whole = {"timespan": {"start": 0, "end": round(1000 * claim.duration_s)}}
+    return {
+        "label": SOFT_BINDING,
+        "data": {
+            "alg": f"org.rag-audio.{watermark}",
+            "blocks": [{"scope": whole, "value": f"{claim.output:010x}"}],
+        },
+    }
+
+
+def _training(text: str) -> dict[str, Any]:
+    use, _, terms = check_training(text).partition(":")
+    entry = {"use": use}
+    if terms.strip():
+        entry["constraint_info"] = terms.strip()
+    return {"label": TRAINING, "data": {"entries": {name: dict(entry) for name in _TRAINING_USES}}}
+
+
+def _attribution(claim: ClaimedOutput) -> dict[str, Any]:
+    plan, info = claim.plan, claim.info
+    used, rest = used_shares(plan)
+    licenses = {license.key: license for license in plan.licenses}
+    granted = [licenses[reference.stem.license_key] for reference in plan.references]
+    return {
+        "label": ATTRIBUTION,
+        "data": {
+            "version": _ATTRIBUTION_VERSION,
+            "output": claim.output,
+            "model": {
+                "name": public_name(info.name),
+                "id": info.id,
+                "untrained": info.untrained,
+            },
+            "sources": [
+                _source(reference, license, used[index])
+                for index, (reference, license) in enumerate(
+                    zip(plan.references, granted, strict=True)
+                )
+            ],
+            "model_share": _shares(rest),
+            "credits": [_text(line) for line in claim.credits],
+        },
+    }
+
+
+def _source(reference: Reference, license: License, used: Shares) -> dict[str, Any]:
+    stem = reference.stem
+    return {
+        "stem": stem.id,
+        "title": _text(stem.title),
+        "artist": _text(stem.artist),
+        "isrc": _text(stem.isrc),
+        "holder": _text(license.holder),
+        "license": _text(license.id),
+        "spdx": _text(license.spdx),
+        "credit": _text(license.credit),
+        "used": _shares(used),
+    }
+
+
+def _text(value: str) -> str:
+    """A name from a file system may hold bytes that are no Unicode; CBOR text must be."""
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _shares(shares: Shares) -> dict[str, float]:
+    return {channel.value: float(shares.get(channel, 0.0)) for channel in Channel}

@@ -1,0 +1,144 @@
+"""From a finished output to the record that the ledger holds."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import Enum
+from hashlib import file_digest
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rag_audio import audio as sound
+from rag_audio.domain import (
+    AttributionRecord,
+    Audio,
+    ConditioningPlan,
+    GenerationRequest,
+    Influence,
+    Key,
+    SourceUse,
+)
+from rag_audio.plans import plan_to_json
+from rag_audio.ports import ModelInfo
+from rag_audio.provenance.influence import used_shares
+from rag_audio.signing import Signature, sidecar_of
+
+_VERSIONED = ("rag-audio", "torch", "diffusers", "transformers", "numpy", "symusic", "librosa")
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedOutput:
+    """One output on its way out.
+
+    Attributes:
+        number: the ledger number, which the mark carries.
+        audio: before marking. marked: None when there was too little sound to carry a mark.
+        written: the file as it will be delivered, under a temporary name. name: its final name.
+        similar: one per reference of the plan, see :class:`rag_audio.domain.Influence`.
+        checks: what the output gate measured, and the fingerprint's hash.
+    """
+
+    number: int
+    audio: Audio
+    marked: Audio | None
+    written: Path
+    name: str
+    seed: int
+    similar: Sequence[float | None]
+    checks: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MadeWith:
+    """The parts that made it, as the ledger names them."""
+
+    info: ModelInfo
+    embedder_id: str
+    index_id: str
+    watermarker: str
+    device: str
+
+
+def make_record(
+    request: GenerationRequest, plan: ConditioningPlan, output: FinishedOutput, made: MadeWith
+) -> AttributionRecord:
+    """Everything that is known about one output, hashes included."""
+    used, model_share = used_shares(plan)
+    licenses = {license.key: license for license in plan.licenses}
+    mark: dict[str, Any] = {"name": made.watermarker}
+    if output.marked is None:
+        mark["none"] = "too little to carry a mark"
+    else:
+        mark["payload"] = output.number
+    with output.written.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    return AttributionRecord(
+        output=output.number,
+        created=datetime.now(UTC),
+        request=request_to_json(request),
+        plan=plan_to_json(plan),
+        sources=tuple(
+            SourceUse(
+                reference,
+                licenses[reference.stem.license_key],
+                Influence(used[i], None, output.similar[i]),
+            )
+            for i, reference in enumerate(plan.references)
+        ),
+        model_share=model_share,
+        model=made.info.name,
+        model_id=made.info.id,
+        embedder_id=made.embedder_id,
+        index_id=made.index_id,
+        untrained=made.info.untrained,
+        seed=output.seed,
+        pcm_sha256=sound.pcm_sha256(output.audio),
+        marked_pcm_sha256=sound.pcm_sha256(output.marked or output.audio),
+        files={output.name: digest},
+        watermark=mark,
+        versions=_versions(made.device),
+        checks=output.checks,
+    )
+
+
+def signed(record: AttributionRecord, target: Path, signature: Signature) -> AttributionRecord:
+    """The record of an output that was signed, with its sidecar among its files."""
+    files = dict(record.files)
+    if signature.sidecar is not None:
+        with signature.sidecar.open("rb") as file:
+            files[sidecar_of(target).name] = file_digest(file, "sha256").hexdigest()
+    return replace(record, files=files, signature=signature.record)
+
+
+def request_to_json(request: GenerationRequest) -> dict[str, Any]:
+    """Every field of a request in JSON's own types."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, frozenset):
+            return sorted(plain(item) for item in value)
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return value.value if isinstance(value, Enum) else value
+
+    document = {name: plain(value) for name, value in vars(request).items()}
+    document["key"] = str(request.key) if isinstance(request.key, Key) else None
+    # RFC 8785 cannot hold integers past 2^53 exactly.
+    document["seed"] = None if request.seed is None else str(request.seed)
+    return document
+
+
+def _versions(device: str) -> dict[str, str]:
+    import torch
+
+    found = {name: version(name) for name in _VERSIONED}
+    return {
+        **found,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "threads": str(torch.get_num_threads()),
+    }

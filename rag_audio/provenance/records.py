@@ -1,0 +1,233 @@
+"""Attribution records as canonical JSON (RFC 8785): one record has one spelling, hence one hash."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import rfc8785
+
+from rag_audio.domain import AttributionRecord, Channel, Influence, SourceUse
+from rag_audio.errors import LedgerError, RagAudioError
+from rag_audio.plans import (
+    license_from_json,
+    license_to_json,
+    reference_from_json,
+    reference_to_json,
+)
+
+_FORMAT = 1
+_SAFE_INTEGER = 2**53 - 1
+_WRITER = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")
+)
+
+
+def record_to_json(record: AttributionRecord) -> dict[str, Any]:
+    """A record as a JSON object.
+
+    Numbers that canonical JSON cannot hold or that would come back as another type (past 2^53, or
+    not finite) are written as strings, wherever they occur.
+    """
+    return {
+        "format": _FORMAT,
+        "output": record.output,
+        "created": record.created.astimezone(UTC).isoformat(),
+        "request": plain(record.request),
+        "plan": plain(record.plan),
+        "sources": [_source_to_json(source) for source in record.sources],
+        "model_share": _shares_to_json(record.model_share),
+        "model": record.model,
+        "model_id": record.model_id,
+        "embedder_id": record.embedder_id,
+        "index_id": record.index_id,
+        "untrained": record.untrained,
+        "seed": plain(record.seed),
+        "pcm_sha256": record.pcm_sha256,
+        "marked_pcm_sha256": record.marked_pcm_sha256,
+        "files": plain(record.files),
+        "watermark": plain(record.watermark),
+        "versions": plain(record.versions),
+        **({"checks": plain(record.checks)} if record.checks else {}),
+        **({"signature": plain(record.signature)} if record.signature else {}),
+    }
+
+
+def record_from_json(document: Mapping[str, Any]) -> AttributionRecord:
+    """The inverse of :func:`record_to_json`.
+
+    Raises:
+        LedgerError: the document is not a record.
+    """
+    try:
+        if document["format"] != _FORMAT:
+            raise LedgerError(f"a record of format {document['format']!r} cannot be read")
+        return _record(document)
+    except KeyError as error:
+        raise LedgerError(f"the record lacks {error.args[0]!r}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise LedgerError(f"the record cannot be read: {error}") from error
+
+
+def encode_record(record: AttributionRecord) -> bytes:
+    """The canonical JSON of a record, UTF-8.
+
+    Raises:
+        LedgerError: the record holds something that JSON has no word for.
+    """
+    return canonical(record_to_json(record))
+
+
+def decode_record(document: bytes) -> AttributionRecord:
+    """The record of a JSON document, canonical or not.
+
+    Raises:
+        LedgerError: it is not JSON, or not a record.
+    """
+    return record_from_json(parse(document))
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """RFC 8785 canonical JSON of a document.
+
+    Python's own writer, which is much faster, spells most documents just so; those with
+    numbers or names that it would spell otherwise go to the library.
+
+    Raises:
+        LedgerError: it holds something that JSON has no word for.
+    """
+    try:
+        return _WRITER.encode(_spelled_alike(document)).encode()
+    except _SpelledOtherwise:
+        pass
+    except UnicodeEncodeError as error:
+        raise LedgerError(f"the record cannot be written as JSON: {error}") from error
+    try:
+        return rfc8785.dumps(dict(document))
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise LedgerError(f"the record cannot be written as JSON: {error}") from error
+
+
+class _SpelledOtherwise(Exception):
+    """``json`` would not write the value as RFC 8785 wants it."""
+
+
+def _spelled_alike(value: Any) -> Any:
+    """The value, such that ``json`` writes it as RFC 8785 wants it.
+
+    ASCII names sort alike as code points and as UTF-16. Python and ECMAScript write the same
+    shortest digits, without an exponent, for fractions from 1e-4 up to 1e16; whole floats have no
+    point in ECMAScript, like integers.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is dict:
+        for name in value:
+            if type(name) is not str or not name.isascii():
+                raise _SpelledOtherwise
+        return {name: _spelled_alike(item) for name, item in value.items()}
+    if kind is list:
+        return [_spelled_alike(item) for item in value]
+    if kind is float and math.isfinite(value):
+        if value.is_integer():
+            if abs(value) <= _SAFE_INTEGER:
+                return int(value)
+        elif 1e-4 <= abs(value) < 1e16:
+            return value
+    elif kind is int and abs(value) <= _SAFE_INTEGER:
+        return value
+    raise _SpelledOtherwise
+
+
+def parse(document: bytes) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        LedgerError: the bytes are not a JSON object.
+    """
+    try:
+        loaded = json.loads(document)
+    except ValueError as error:
+        raise LedgerError(f"the record is not JSON: {error}") from error
+    if not isinstance(loaded, dict):
+        raise LedgerError(f"the record is not a JSON object but a {type(loaded).__name__}")
+    return loaded
+
+
+def _record(document: Mapping[str, Any]) -> AttributionRecord:
+    return AttributionRecord(
+        output=int(document["output"]),
+        created=datetime.fromisoformat(document["created"]),
+        request=document["request"],
+        plan=document["plan"],
+        sources=tuple(_source_from_json(source) for source in document["sources"]),
+        model_share=_shares_from_json(document["model_share"]),
+        model=document["model"],
+        model_id=document["model_id"],
+        embedder_id=document["embedder_id"],
+        index_id=document["index_id"],
+        untrained=bool(document["untrained"]),
+        seed=int(document["seed"]),
+        pcm_sha256=document["pcm_sha256"],
+        marked_pcm_sha256=document["marked_pcm_sha256"],
+        files=dict(document["files"]),
+        watermark=document["watermark"],
+        versions=dict(document["versions"]),
+        checks=dict(document.get("checks", {})),
+        signature=dict(document.get("signature", {})),
+    )
+
+
+def _source_to_json(source: SourceUse) -> dict[str, Any]:
+    return {
+        "reference": reference_to_json(source.reference),
+        "license": license_to_json(source.license),
+        "used": _shares_to_json(source.influence.used),
+        "causal": plain(source.influence.causal),
+        "similar": plain(source.influence.similar),
+    }
+
+
+def _source_from_json(document: Mapping[str, Any]) -> SourceUse:
+    try:
+        reference = reference_from_json(document["reference"])
+        granted = license_from_json(document["license"])
+    except RagAudioError as error:
+        raise LedgerError(f"a source of the record cannot be read: {error.message}") from error
+    influence = Influence(
+        used=_shares_from_json(document["used"]),
+        causal=_maybe_float(document["causal"]),
+        similar=_maybe_float(document["similar"]),
+    )
+    return SourceUse(reference, granted, influence)
+
+
+def _shares_to_json(shares: Mapping[Channel, float]) -> dict[str, Any]:
+    return {channel.value: plain(float(share)) for channel, share in shares.items()}
+
+
+def _shares_from_json(document: Mapping[str, Any]) -> dict[Channel, float]:
+    return {Channel(name): float(share) for name, share in document.items()}
+
+
+def _maybe_float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types, within the numbers that canonical JSON can hold."""
+    if value is None or type(value) is str:
+        return value
+    if isinstance(value, (dict, Mapping)):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    return value if math.isfinite(value) and abs(value) <= _SAFE_INTEGER else str(value)

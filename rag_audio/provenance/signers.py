@@ -1,0 +1,231 @@
+"""Sign finished files with content credentials (C2PA): embedded, or in a file beside them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from rag_audio.errors import ConfigError, OutputRefused
+from rag_audio.provenance import credentials, signing_keys
+from rag_audio.provenance.certificates import SigningIdentity, check, parse_certificates, pem_of
+from rag_audio.provenance.manifest import MEDIA_TYPES, NOT_ALLOWED, check_training, make_manifest
+from rag_audio.signing import ClaimedOutput, Credentials, CredentialState, Signature, sidecar_of
+
+if TYPE_CHECKING:
+    import c2pa
+
+SignBytes = Callable[[bytes], bytes]
+"""Signs what it is given with the key of a certificate. ECDSA may be DER or r‖s."""
+
+EMBEDDED = frozenset({".wav", ".flac", ".mp3", ".m4a", ".mp4"})
+BESIDE = frozenset({".ogg", ".oga", ".opus"})
+_OFF = "set RAG_AUDIO_SIGNING=off to give outputs out unsigned; their records will say so"
+
+
+class C2paSigner:
+    """A ``rag_audio.signing.Signer`` over the C2PA library.
+
+    Args:
+        identity: chain and key; without a key, ``sign_bytes`` is asked.
+        timestamp_url: an RFC 3161 authority that vouches for the time; asked once a file. None:
+            no connection is opened.
+        training: what others may do with outputs, see ``manifest.check_training``.
+
+    Raises:
+        ConfigError: ``training`` is not one of these.
+    """
+
+    name = "c2pa"
+
+    def __init__(
+        self,
+        identity: SigningIdentity,
+        *,
+        sign_bytes: SignBytes | None = None,
+        timestamp_url: str | None = None,
+        training: str = NOT_ALLOWED,
+    ) -> None:
+        self.identity = identity
+        self.anchors = pem_of(identity.certificates[-1:])
+        self._sign_bytes = sign_bytes
+        self._timestamp_url = timestamp_url
+        self._training = check_training(training)
+
+    @classmethod
+    def from_callback(
+        cls,
+        sign_bytes: SignBytes,
+        chain_pem: str,
+        *,
+        timestamp_url: str | None = None,
+        training: str = NOT_ALLOWED,
+    ) -> Self:
+        """Sign with a key that something else holds: a KMS, an HSM, a card.
+
+        Args:
+            sign_bytes: given bytes, the signature of the key of the chain's first certificate,
+                by that key's algorithm (ECDSA with its curve's SHA-2, RSA-PSS with SHA-256,
+                Ed25519).
+
+        Raises:
+            ConfigError: content credentials cannot be signed under this chain.
+        """
+        chain = pem_of(parse_certificates(chain_pem, "the signing chain"))
+        identity = SigningIdentity(chain, "callback")
+        check(identity, datetime.now(UTC), where="the signing chain")
+        return cls(identity, sign_bytes=sign_bytes, timestamp_url=timestamp_url, training=training)
+
+    def sign(self, file: Path, claim: ClaimedOutput) -> Signature:
+        """Sign ``file`` in place, or write ``FILE.c2pa`` beside it; samples stay as they are.
+
+        Raises:
+            OutputRefused: it cannot be signed; the file is as it was.
+        """
+        from c2pa import C2paError
+
+        from rag_audio.provenance._c2pa import said
+
+        suffix = file.suffix.lower()
+        if suffix not in EMBEDDED | BESIDE:
+            raise OutputRefused(f"a {suffix or 'nameless'} file cannot be signed", hint=_OFF)
+        signed = file.with_name(f".{file.name}.{secrets.token_hex(4)}.signed")
+        failed: list[Exception] = []
+        try:
+            manifest = self._write(file, signed, claim, failed)
+            told = self._read_back(file, signed, manifest)
+            sidecar = self._keep(file, signed, manifest)
+        except C2paError as error:
+            cause = failed[0] if failed else error
+            raise OutputRefused(
+                f"output {claim.output} could not be signed: {said(cause)}", hint=_OFF
+            ) from cause
+        except OSError as error:
+            raise OutputRefused(
+                f"output {claim.output} could not be signed: {error.strerror or error}", hint=_OFF
+            ) from error
+        finally:
+            signed.unlink(missing_ok=True)
+        record: dict[str, Any] = {
+            "name": self.name,
+            "manifest": told.label,
+            "manifest_sha256": sha256(manifest).hexdigest(),
+            "certificate": self.identity.fingerprint,
+            "algorithm": self.identity.algorithm,
+            "where": "embedded" if sidecar is None else "sidecar",
+        }
+        if told.signed_at is not None:
+            record["timestamp"] = told.signed_at
+        return Signature(record, sidecar)
+
+    def _write(
+        self, file: Path, signed: Path, claim: ClaimedOutput, failed: list[Exception]
+    ) -> bytes:
+        """Write the signed file to ``signed``; the manifest store is returned."""
+        from c2pa import Builder
+
+        from rag_audio.provenance._c2pa import make_context
+
+        media_type = MEDIA_TYPES[file.suffix.lower()]
+        document = make_manifest(claim, media_type, self._training)
+        with (
+            make_context(self.anchors) as context,
+            Builder(document, context=context) as builder,
+            self._native(failed) as signer,
+            file.open("rb") as source,
+            signed.open("w+b") as target,
+        ):
+            if file.suffix.lower() in BESIDE:
+                builder.set_no_embed()
+            manifest = builder.sign(signer, media_type, source, target)
+            target.flush()
+            os.fsync(target.fileno())
+            return bytes(manifest)
+
+    def _native(self, failed: list[Exception]) -> c2pa.Signer:
+        from c2pa import C2paSignerInfo, C2paSigningAlg, Signer
+
+        chain, url = self.identity.chain_pem, self._timestamp_url
+        algorithm = C2paSigningAlg[self.identity.algorithm.upper()]
+        sign_bytes = self._sign_bytes
+        if sign_bytes is None:
+            key = self.identity.key_pem
+            return Signer.from_info(C2paSignerInfo(algorithm, chain.encode(), key.encode(), url))
+
+        def remembering(data: bytes) -> bytes:
+            # The library turns whatever is raised here into "internal error".
+            try:
+                return sign_bytes(data)
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        return Signer.from_callback(remembering, algorithm, chain, url)
+
+    def _read_back(self, file: Path, signed: Path, manifest: bytes) -> Credentials:
+        """What a reader will see, so that no output leaves with a signature that does not hold."""
+        beside = file.suffix.lower() in BESIDE
+        with (file if beside else signed).open("rb") as stream:
+            told = credentials.read_stream(
+                stream, MEDIA_TYPES[file.suffix.lower()], self.anchors, manifest if beside else None
+            )
+        if told.state is CredentialState.INVALID:
+            raise OutputRefused(
+                f"{file.name} could not be signed: the signature does not hold, {told.errors[0]}",
+                hint=_OFF,
+            )
+        return told
+
+    def _keep(self, file: Path, signed: Path, manifest: bytes) -> Path | None:
+        if file.suffix.lower() in EMBEDDED:
+            signed.replace(file)
+            return None
+        sidecar = sidecar_of(file)
+        with signed.open("wb") as draft:
+            draft.write(manifest)
+            draft.flush()
+            os.fsync(draft.fileno())
+        signed.replace(sidecar)
+        return sidecar
+
+
+class NoSigner:
+    """Leaves files unsigned, because somebody asked for it by name."""
+
+    name = "off"
+    anchors = ""
+
+    def sign(self, file: Path, claim: ClaimedOutput) -> Signature:
+        """Nothing but the line for the record."""
+        return Signature({"none": "signing was turned off (RAG_AUDIO_SIGNING=off)"})
+
+
+def open_signer(
+    folder: Path,
+    *,
+    chain: Path | None = None,
+    key: Path | None = None,
+    timestamp_url: str | None = None,
+    training: str = NOT_ALLOWED,
+) -> C2paSigner:
+    """The signer of a home: the configured chain, else the imported one, else a local one.
+
+    Raises:
+        ConfigError: what is configured does not fit together.
+    """
+    if (chain is None) != (key is None):
+        given, missing = ("CHAIN", "KEY") if key is None else ("KEY", "CHAIN")
+        raise ConfigError(
+            f"RAG_AUDIO_SIGNING_{given} is set and RAG_AUDIO_SIGNING_{missing} is not",
+            hint="a chain needs its key: set both or none",
+        )
+    identity = None
+    if chain is not None and key is not None:
+        identity = signing_keys.read_identity(chain, key)
+    identity = identity or signing_keys.imported_identity(folder)
+    identity = identity or signing_keys.local_identity(folder)
+    return C2paSigner(identity, timestamp_url=timestamp_url, training=training)

@@ -1,0 +1,134 @@
+"""The ledger's tables, and the rows that are derived from a record.
+
+The tables are made by the migrations in :mod:`rag_audio.migrations`; this is how the code sees
+them. ``ledger_entries`` is the log, ``ledger_private`` holds what may be erased, ``ledger_counter``
+the last output number; everything else follows from the entries and can be recomputed.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    literal_column,
+)
+
+from rag_audio.domain import AttributionRecord
+
+metadata = MetaData()
+entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("output", BigInteger),
+    Column("leaf_hash", String(64), nullable=False),
+    Column("document", LargeBinary, nullable=False),
+)
+"""``output``: what the entry is about; unique among entries of kind ``output``."""
+is_output = entries.c.kind == literal_column("'output'")
+"""Written out, and not as a parameter, so that SQLite uses the partial index on outputs."""
+is_event = entries.c.kind != literal_column("'output'")
+nodes = Table(
+    "ledger_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+"""Complete inner nodes of the tree, level ≥ 1; ``place`` is the index within the level."""
+tree = Table(
+    "ledger_tree",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", String(64), nullable=False),
+    Column("peaks", LargeBinary, nullable=False),
+)
+"""One row: the state of the log, see :class:`rag_audio.provenance.merkle.Frontier`."""
+counter = Table(
+    "ledger_counter",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("last_output", BigInteger, nullable=False),
+    Column("checksum", String(64), nullable=False),
+)
+private = Table(
+    "ledger_private",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("texts", LargeBinary, nullable=False),
+)
+checkpoints = Table(
+    "ledger_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", String, primary_key=True),
+    Column("note", String, nullable=False),
+)
+"""Signed states of the log; ``key`` is the verifier key that the note is signed with."""
+sources = Table(
+    "ledger_sources",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("stem", String, nullable=False),
+    Column("artist", String, nullable=False),
+    Column("library", String, nullable=False),
+    Column("license", String, nullable=False),
+    Column("holder", String, nullable=False),
+)
+hashes = Table(
+    "ledger_hashes",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("what", String, primary_key=True),
+    Column("sha256", String(64), nullable=False),
+)
+
+
+def counter_checksum(last_output: int) -> str:
+    """Beside the counter, so that damage to it is seen; whoever can compute it can change both."""
+    return sha256(b"rag-audio ledger counter %d" % last_output).hexdigest()
+
+
+def fold(name: str) -> str:
+    """A name as it is compared: compatibility forms and case do not matter."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def source_rows(seq: int, record: AttributionRecord) -> list[dict[str, Any]]:
+    """The rows of :data:`sources` that a record implies, in order of position."""
+    return [
+        {
+            "seq": seq,
+            "position": position,
+            "stem": source.reference.stem.id,
+            "artist": fold(source.reference.stem.artist),
+            "library": source.license.library,
+            "license": source.license.id,
+            "holder": fold(source.license.holder),
+        }
+        for position, source in enumerate(record.sources)
+    ]
+
+
+def hash_rows(seq: int, record: AttributionRecord) -> list[dict[str, Any]]:
+    """The rows of :data:`hashes` that a record implies, in order of what is hashed."""
+    known = {"pcm": record.pcm_sha256, "marked": record.marked_pcm_sha256}
+    known.update({f"file:{name}": digest for name, digest in record.files.items()})
+    return [
+        {"seq": seq, "what": what, "sha256": digest.lower()}
+        for what, digest in sorted(known.items())
+        if digest
+    ]

@@ -1,0 +1,170 @@
+"""MIDI scores as notes in seconds: hostile bytes in, checked data out.
+
+What a small file can ask for in time and memory is limited before pretty_midi reads it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rag_audio.errors import UnreadableFile
+
+_MAX_BYTES = 2_000_000
+_MAX_TICKS = 10_000_000
+_MAX_OPEN_NOTES = 64
+MAX_DURATION_S = 7200.0
+
+
+@dataclass(frozen=True)
+class ScoreNote:
+    """One note: seconds, MIDI pitch 0…127, velocity 1…127."""
+
+    start_s: float
+    end_s: float
+    pitch: int
+    velocity: int
+
+
+@dataclass(frozen=True)
+class ScorePart:
+    """The notes of one instrument, in order of start: General MIDI program 0…127."""
+
+    program: int
+    drum: bool
+    notes: tuple[ScoreNote, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a MIDI file holds, as far as it is used.
+
+    Attributes:
+        parts: at least one, each with notes.
+        tempos: (seconds, bpm), the first at 0; states_tempo: the file says so itself.
+        key_number: of the first key signature: 0…11 major, 12…23 minor from C; None without one.
+        time_signature: (beats, unit) of the first; None without one.
+    """
+
+    parts: tuple[ScorePart, ...]
+    tempos: tuple[tuple[float, float], ...]
+    states_tempo: bool
+    key_number: int | None
+    time_signature: tuple[int, int] | None
+
+    @property
+    def notes(self) -> int:
+        return sum(len(part.notes) for part in self.parts)
+
+    @property
+    def end_s(self) -> float:
+        """End of the last note."""
+        return max(note.end_s for part in self.parts for note in part.notes)
+
+
+def parse(path: str | Path) -> Score:
+    """Read a MIDI file.
+
+    Raises:
+        UnreadableFile: it is no MIDI file, is malformed, holds no notes, or is beyond the limits of
+            2 MB and two hours.
+    """
+    import mido  # type: ignore[import-untyped]
+    import pretty_midi
+
+    source = Path(path)
+    raw = _bytes(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata on other tracks than the first
+            parsed = mido.MidiFile(file=io.BytesIO(raw), clip=True)
+            _check_limits(source, parsed)
+            held = pretty_midi.PrettyMIDI(mido_object=parsed)
+            tempos = tuple(
+                (float(t), float(b)) for t, b in zip(*held.get_tempo_changes(), strict=True)
+            )
+            score = _score(source, held, tempos, b"\xff\x51\x03" in raw)
+    except UnreadableFile:
+        raise
+    except Exception as error:  # whatever a parser of hostile bytes may raise
+        said = str(error) or type(error).__name__
+        raise UnreadableFile(f"{source} is not a MIDI file that can be read: {said}") from error
+    return score
+
+
+def _score(
+    path: Path, held: Any, tempos: tuple[tuple[float, float], ...], states_tempo: bool
+) -> Score:
+    if not all(math.isfinite(at) and 0 < bpm < math.inf for at, bpm in tempos):
+        raise UnreadableFile(f"{path} has a tempo of zero")
+    keys, times = held.key_signature_changes[:1], held.time_signature_changes[:1]
+    return Score(
+        parts=_parts(path, held),
+        tempos=tempos,
+        states_tempo=states_tempo,
+        key_number=int(keys[0].key_number) if keys else None,
+        time_signature=(int(times[0].numerator), int(times[0].denominator)) if times else None,
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise UnreadableFile(f"there is no file {path}")
+    size = path.stat().st_size
+    if size > _MAX_BYTES:
+        raise UnreadableFile(f"{path} is too big for a MIDI file: {size} bytes")
+    raw = path.read_bytes()
+    if raw[:4] == b"RIFF" and (start := raw.find(b"MThd", 0, 64)) > 0:
+        raw = raw[start:]
+    if raw[:4] != b"MThd":
+        raise UnreadableFile(f"{path} is not a MIDI file" if raw else f"{path} is empty")
+    return raw
+
+
+def _check_limits(path: Path, parsed: Any) -> None:
+    """Refuse what would cost pretty_midi time or memory out of proportion to the file."""
+    if parsed.ticks_per_beat <= 0:
+        raise UnreadableFile(f"{path} counts time in film frames or not at all")
+    if not parsed.tracks or not any(parsed.tracks):
+        raise UnreadableFile(f"{path} holds no tracks")
+    parsed.tracks = [track for track in parsed.tracks if track]
+    for track in parsed.tracks:
+        tick = 0
+        open_notes: dict[tuple[int, int], list[int]] = {}
+        for message in track:
+            tick += message.time
+            if message.type not in ("note_on", "note_off"):
+                continue
+            place = (message.channel, message.note)
+            started = open_notes.setdefault(place, [])
+            if message.type == "note_on" and message.velocity > 0:
+                started.append(tick)
+                if len(started) > _MAX_OPEN_NOTES:
+                    raise UnreadableFile(f"{path} starts note {place[1]} again without an end")
+            else:  # pretty_midi ends all but those that start at this very tick
+                open_notes[place] = [start for start in started if start == tick]
+        if tick > _MAX_TICKS:
+            raise UnreadableFile(f"{path} claims to be {tick} ticks long")
+
+
+def _parts(path: Path, held: Any) -> tuple[ScorePart, ...]:
+    parts = []
+    for instrument in held.instruments:
+        notes = sorted(
+            (float(note.start), float(note.end), int(note.pitch), int(note.velocity))
+            for note in instrument.notes
+            if 0 <= note.pitch <= 127 and note.velocity > 0 and note.end > note.start >= 0
+        )
+        if notes:
+            made = tuple(ScoreNote(*note) for note in notes)
+            parts.append(ScorePart(int(instrument.program) % 128, bool(instrument.is_drum), made))
+    if not parts:
+        raise UnreadableFile(f"{path} holds no notes")
+    end = max(note.end_s for part in parts for note in part.notes)
+    if not (math.isfinite(end) and 0 < end <= MAX_DURATION_S):
+        raise UnreadableFile(f"{path} is {end:.3g} s long, more than {MAX_DURATION_S:g} s")
+    return tuple(parts)

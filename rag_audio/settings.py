@@ -1,0 +1,121 @@
+"""Settings: environment variables ``RAG_AUDIO_*``, read once, validated, frozen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rag_audio.errors import ConfigError
+
+
+def default_home() -> Path:
+    """The platform's user data directory for rag-audio."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local")))
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME", str(Path.home() / ".local" / "share")))
+    return base / "rag-audio"
+
+
+class Settings(BaseSettings):
+    """What can be configured; the variable of ``home`` is ``RAG_AUDIO_HOME``, and so on.
+
+    Attributes:
+        home: holds the index, ``ledger.db``, keys and private masters; made on first use.
+        qdrant_url: use this Qdrant server in place of the embedded index.
+        database_url: SQLAlchemy URL in place of ``home/ledger.db``.
+        territory: ISO 3166-1 alpha-2 code of where outputs are used; unset: WORLD licenses only.
+        embedder, model: directory or hub id; unset: the embedded checkpoints.
+        laion: read ``embedder`` with the ``laion-clap`` package.
+        soundfont: SF2 that renders MIDI; unset: our own.
+        device: ``auto`` takes a CUDA device when there is one.
+        policy: CSV of further protected artists; unset: ``policy.csv`` in the home, if it is there.
+        guard_actions: what is done when a guardrail speaks, such as ``named-artist=transform``.
+        security_log: file that guardrail decisions are appended to, a JSON line each.
+        retries: how often an output that came too near to a stem is made again, less like it.
+        contact: whom ``trace --public`` names: an address or a page.
+        signing: ``off`` gives outputs out without content credentials.
+        signing_chain, signing_key: PEM files to sign with in place of the home's own key.
+        timestamp_url: RFC 3161 authority that vouches for the time of signing; unset: none.
+        trust_anchors: PEM of further certificates whose signers are trusted when reading.
+        training_mining: what others may do with outputs: ``notAllowed``, ``allowed`` or
+            ``constrained: TERMS``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RAG_AUDIO_", frozen=True, extra="forbid")
+
+    home: Path = Field(default_factory=default_home)
+    qdrant_url: str | None = None
+    qdrant_api_key: SecretStr | None = None
+    qdrant_grpc: bool = False
+    database_url: SecretStr | None = None
+    territory: str | None = None
+    embedder: str | None = None
+    laion: bool = False
+    model: str | None = None
+    soundfont: Path | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    low_memory: bool = False
+    policy: Path | None = None
+    guard_actions: str = ""
+    security_log: Path | None = None
+    retries: int = Field(default=1, ge=0, le=5)
+    contact: str | None = None
+    signing: Literal["on", "off"] = "on"
+    signing_chain: Path | None = None
+    signing_key: Path | None = None
+    timestamp_url: str | None = None
+    trust_anchors: Path | None = None
+    training_mining: str = "notAllowed"
+
+    @field_validator("territory")
+    @classmethod
+    def _territory_is_a_code(cls, value: str | None) -> str | None:
+        if value is None or value == "":
+            return None
+        code = value.strip().upper()
+        if len(code) != 2 or not code.isalpha():
+            raise ValueError(f"{value!r} is not an ISO 3166-1 alpha-2 code such as DE")
+        return code
+
+    @field_validator(
+        "signing_chain", "signing_key", "trust_anchors", "policy", "security_log", mode="before"
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("timestamp_url")
+    @classmethod
+    def _timestamp_url_is_one(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError(f"{value!r} is not an http:// or https:// address")
+        return value or None
+
+    @field_validator("home")
+    @classmethod
+    def _home_is_absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Settings from the environment; ``overrides`` that are not None win.
+
+    Raises:
+        ConfigError: a value is wrong; the message names the variable.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        source = f"--{field}" if field in given else f"RAG_AUDIO_{field.upper()}"
+        raise ConfigError(f"{source}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -1,0 +1,236 @@
+"""From a plan to takes that may be given out: generate, inspect, and try again further away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol
+
+from rag_audio import audio as sound
+from rag_audio import conditioning, guardrails
+from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform
+from rag_audio.domain import Audio, ConditioningPlan, Segment
+from rag_audio.enforcing import enforce
+from rag_audio.errors import LibraryError
+from rag_audio.painting import bar_s, paint_whole
+from rag_audio.ports import (
+    Catalogue,
+    DiffusionInput,
+    Embedder,
+    Generator,
+    Progress,
+    StemIndex,
+    StopAsked,
+)
+
+STRENGTH_STEP = 0.15
+_COMPARE_HZ = 22_050
+_NOT_INSPECTED = guardrails.Inspection((), None)
+
+
+class StudioParts(Protocol):
+    """What a studio works with."""
+
+    @property
+    def embedder(self) -> Embedder: ...
+    @property
+    def index(self) -> StemIndex: ...
+    @property
+    def catalogue(self) -> Catalogue: ...
+    @property
+    def retries(self) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """One output that passed the gate, the plan that made it, and what was measured.
+
+    Attributes:
+        seed: of the sound: with candidates that of the chosen one.
+        enforced: what :mod:`rag_audio.enforcing` measured and did; empty when nothing was enforced.
+    """
+
+    audio: Audio
+    seed: int
+    plan: ConditioningPlan
+    inspection: guardrails.Inspection
+    enforced: dict[str, Any] = field(default_factory=dict)
+
+    def checks(self) -> dict[str, Any]:
+        """What the ledger keeps of the measurements."""
+        found = self.inspection.to_json()
+        return {**found, "enforced": self.enforced} if self.enforced else found
+
+
+class Studio:
+    """Makes the takes of a plan.
+
+    Args:
+        limits: ``max_similarity`` of every license that is known, by key.
+        load: the sound of a segment. render: that of a score, at another tempo and key.
+    """
+
+    def __init__(
+        self,
+        parts: StudioParts,
+        limits: dict[str, float],
+        load: LoadSegment,
+        generator: Generator,
+        render: RenderScore | None = None,
+    ) -> None:
+        self.parts, self.limits, self.load, self.generator = parts, limits, load, generator
+        self.render = render
+
+    def make(
+        self, plan: ConditioningPlan, progress: Progress | None, stop_asked: StopAsked | None
+    ) -> tuple[Take, ...]:
+        """One take per variation. What comes too near to a stem is made again, less like it.
+
+        Each further try raises the strength by 0.15 and says so in the plan's notes.
+
+        Raises:
+            OutputRefused: not finite, silent, or too near to a stem on every try.
+            Cancelled: ``stop_asked`` said so.
+        """
+        takes: dict[int, Take] = {}
+        waiting = tuple(plan.seed + i for i in range(plan.variations))
+        sources = self._sources(plan)
+        for tries in range(self.parts.retries + 1):
+            again = []
+            for seed, made in self._candidates(plan, waiting, progress, stop_asked):
+                found = self._inspect(made.audio, sources)
+                if not found.too_near:
+                    takes[seed] = replace(made, inspection=replace(found, tries=tries))
+                    continue
+                if tries == self.parts.retries or plan.strength >= 1.0:
+                    guardrails.require_distance(found)
+                again.append((seed, found.too_near[0]))
+            if not again:
+                break
+            waiting = tuple(seed for seed, _ in again)
+            plan = _further(plan, again[0][1])
+        return tuple(takes[seed] for seed in sorted(takes))
+
+    def _candidates(
+        self,
+        plan: ConditioningPlan,
+        seeds: tuple[int, ...],
+        progress: Progress | None,
+        stop_asked: StopAsked | None,
+    ) -> Iterator[tuple[int, Take]]:
+        """Each variation's seed with the best of its candidates, not inspected yet."""
+        if not plan.enforcement:
+            made = self._generate(plan, seeds, progress, stop_asked)
+            for seed, audio in zip(seeds, made, strict=True):
+                guardrails.check_output(audio)
+                yield seed, Take(audio, seed, plan, _NOT_INSPECTED)
+            return
+        for seed in seeds:
+            count = range(plan.enforcement.candidates)
+            drawn = tuple((seed + plan.variations * i) % 2**63 for i in count)
+            made = self._generate(plan, drawn, progress, stop_asked)
+            for audio in made:
+                guardrails.check_output(audio)
+            best = enforce(list(zip(drawn, made, strict=True)), plan)
+            told = replace(plan, notes=(*plan.notes, *best.notes))
+            audio = sound.limit_peak(best.audio, -1.0)
+            yield seed, Take(audio, best.seed, told, _NOT_INSPECTED, best.to_json())
+
+    def seed_audio(self, plan: ConditioningPlan) -> Audio | None:
+        """The seed mix of a plan; None where it has none."""
+        if plan.strength >= 1.0 or not plan.seed_parts:
+            return None
+        info = self.generator.info
+        return conditioning.seed_audio(
+            plan, self.load, info.sample_rate, info.channels, self.render
+        )
+
+    def _generate(
+        self,
+        plan: ConditioningPlan,
+        seeds: tuple[int, ...],
+        progress: Progress | None,
+        stop_asked: StopAsked | None,
+    ) -> tuple[Audio, ...]:
+        batch = DiffusionInput(
+            prompt=plan.enriched_prompt,
+            negative_prompt=plan.negative_prompt,
+            duration_s=plan.duration_s,
+            steps=plan.steps,
+            guidance=plan.guidance,
+            seeds=seeds,
+            strength=plan.strength,
+            init_audio=self.seed_audio(plan),
+        )
+        if plan.duration_s > self.generator.info.max_duration_s:
+            made = paint_whole(batch, self.generator, bar_s(plan.bpm), progress, stop_asked)
+        else:
+            made = self.generator.generate(batch, progress, stop_asked)
+        return tuple(sound.limit_peak(take, -1.0) for take in made)
+
+    def inspect(self, audio: Audio, plan: ConditioningPlan) -> guardrails.Inspection:
+        """Hold a finished sound against the plan's sources and the whole library.
+
+        Raises:
+            OutputRefused: not finite, silent, or nearer to a stem than its license allows.
+        """
+        guardrails.check_output(audio)
+        found = self._inspect(audio, self._sources(plan))
+        guardrails.require_distance(found)
+        return found
+
+    def _inspect(
+        self, audio: Audio, sources: tuple[guardrails.Source, ...]
+    ) -> guardrails.Inspection:
+        return guardrails.inspect_output(
+            audio,
+            embedder=self.parts.embedder,
+            index=self.parts.index,
+            limits=self.limits,
+            sources=sources,
+            hear=partial(_hear, self.load),
+        )
+
+    def _sources(self, plan: ConditioningPlan) -> tuple[guardrails.Source, ...]:
+        """Every reference, as the seed mix has it; as it is where only its words were used."""
+        parts = {part.reference: part for part in plan.seed_parts}
+        found = []
+        for i, reference in enumerate(plan.references):
+            segment = reference.segment
+            if i in parts:
+                conformed = conform(
+                    segment,
+                    parts[i],
+                    self.load,
+                    self.render,
+                    _COMPARE_HZ,
+                    plan.controls.quarters_per_bar,
+                )
+                found.append(guardrails.Source(segment, conformed))
+                continue
+            found.append(guardrails.Source(segment, self._words_only(segment)))
+        return tuple(found)
+
+    def _words_only(self, segment: Segment) -> Audio | None:
+        """The sound of a stem that gave words only: needed where its license limits likeness."""
+        try:
+            return _hear(self.load, segment)
+        except LibraryError:
+            if self.limits.get(segment.stem.license_key, 1.0) < 1.0:
+                raise
+            return None
+
+
+def _hear(load: LoadSegment, segment: Segment) -> Audio:
+    return load(segment, _COMPARE_HZ)
+
+
+def _further(plan: ConditioningPlan, near: guardrails.Nearness) -> ConditioningPlan:
+    strength = min(1.0, plan.strength + STRENGTH_STEP)
+    note = (
+        f"made again at strength {strength:.2f} instead of {plan.strength:.2f}: the output came "
+        f"nearer to {near.path} ({near.similarity:.2f}) than its license allows "
+        f"({near.allowed:.2f})"
+    )
+    return replace(plan, strength=strength, notes=(*plan.notes, note))

@@ -1,0 +1,151 @@
+"""Reading a mark at the places where its pilot was heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_audio.watermark import coding, grid, payload
+from rag_audio.watermark.pattern import make_pattern, subkey
+from rag_audio.watermark.payload import Message
+from rag_audio.watermark.sync import PilotSearch, Place, gather
+
+CODE_BITS = payload.MESSAGE_BITS * coding.RATE
+
+_SAME_ROWS = grid.ROWS_PER_CELL / 2
+_SAME_TEMPO, _SAME_SEMITONES = 0.003, 0.2
+
+
+class Budget:
+    """How many decodes a file may still cost: each is a chance that noise passes for a mark."""
+
+    def __init__(self, decodes: int) -> None:
+        self._left = decodes
+
+    def spend(self) -> bool:
+        """Whether one more is allowed."""
+        self._left -= 1
+        return self._left >= 0
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A message that was read, with a valid tag.
+
+    Attributes:
+        z: how far all cells stand out under the message, in standard deviations of chance.
+        place: where it lay. offset_s: start of the first whole block.
+        over_time: (middle in seconds, z) of every block.
+    """
+
+    message: Message
+    z: float
+    place: Place
+    offset_s: float
+    over_time: tuple[tuple[float, float], ...]
+
+    def later(self, seconds: float) -> Reading:
+        """The same, in a sound that starts so much earlier."""
+        moved = tuple((time_s + seconds, z) for time_s, z in self.over_time)
+        return replace(self, offset_s=self.offset_s + seconds, over_time=moved)
+
+
+class Reader:
+    """One key's pattern, pilot search and tag.
+
+    Args:
+        key: the secret.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._tag_key = subkey(key, b"tag")
+        self._pattern = make_pattern(key, grid.CELLS, grid.BANDS, CODE_BITS)
+        self._pilot = self._pattern.pilot
+        self.search = PilotSearch(self._pilot)
+
+    def signs(self, message: Message) -> NDArray[np.float32]:
+        """``[CELLS, B]`` of ±1: a block that carries the message.
+
+        Raises:
+            InvalidInput: the number does not fit in 40 bits.
+        """
+        return self._pattern.modulate(coding.encode(payload.pack(message, self._tag_key)))
+
+    def read(self, heard: grid.Heard, places: Sequence[Place], budget: Budget) -> list[Reading]:
+        """The different messages at these places, clearest place first."""
+        found: dict[Message, Reading] = {}
+        done: list[Place] = []
+        for place in places:
+            if any(_same(place, other) for other in done):
+                continue
+            reading = self._read_at(heard, place, budget)
+            if reading is None:
+                continue
+            done.append(place)
+            if reading.message not in found or found[reading.message].z < reading.z:
+                found[reading.message] = reading
+        return list(found.values())
+
+    def confirms(self, heard: grid.Heard, message: Message, row: float) -> bool:
+        """Whether a block that starts at a row of the unchanged sound says this message."""
+        blocks, _ = gather(heard.cells(), Place(0.0, 1.0, 0.0, row))
+        return self._decode(blocks.sum(axis=0)) == message
+
+    def _read_at(self, heard: grid.Heard, place: Place, budget: Budget) -> Reading | None:
+        for below_noise in (False, True):
+            cells = heard.cells(place.pitch, below_noise=below_noise)
+            blocks, first_row = gather(cells, place)
+            for chosen in self._choices(blocks):
+                if not budget.spend():
+                    return None
+                message = self._decode(chosen)
+                if message is not None:
+                    return self._reading(message, place, blocks, first_row)
+        return None
+
+    def _choices(self, blocks: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """All blocks laid over each other; and the two neighbours where the pilot is clearest."""
+        choices = [blocks.sum(axis=0)]
+        if len(blocks) > 2:
+            pilot = np.einsum("nfb,fb->n", blocks, self._pilot)
+            first = int((pilot[:-1] + pilot[1:]).argmax())
+            choices.append(blocks[first] + blocks[first + 1])
+        return choices
+
+    def _decode(self, cells: NDArray[np.float32]) -> Message | None:
+        sums, squares = self._pattern.demodulate(cells, CODE_BITS)
+        if not squares.any():
+            return None
+        return payload.unpack(coding.decode(sums), self._tag_key)
+
+    def _reading(
+        self, message: Message, place: Place, blocks: NDArray[np.float32], first_row: int
+    ) -> Reading:
+        signs = self.signs(message)
+        power = np.einsum("nfb,nfb->n", blocks, blocks) + 1e-9
+        each = np.einsum("nfb,fb->n", blocks, signs)
+        row_s, block_s = grid.STEP / grid.RATE, grid.BLOCK_S / place.tempo
+        starts = first_row * row_s + block_s * np.arange(len(blocks))
+        # A block of which less than a third was heard says nothing about its time.
+        known = (blocks != 0).any(axis=2).mean(axis=1) > 1 / 3
+        over_time = tuple(
+            (float(start + block_s / 2), float(z))
+            for start, z in zip(starts[known], (each / np.sqrt(power))[known], strict=True)
+        )
+        offset_s = float(starts[0] if starts[0] >= -row_s else starts[0] + block_s)
+        z = float(each.sum() / np.sqrt(power.sum()))
+        return Reading(message, z, place, max(0.0, offset_s), over_time)
+
+
+def _same(one: Place, other: Place) -> bool:
+    """Whether two places are the same alignment of blocks."""
+    if abs(one.tempo - other.tempo) > _SAME_TEMPO:
+        return False
+    if abs(one.semitones - other.semitones) > _SAME_SEMITONES:
+        return False
+    period = grid.CELLS * grid.ROWS_PER_CELL / one.tempo
+    apart = (one.row - other.row) % period
+    return min(apart, period - apart) < _SAME_ROWS

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rag_audio.domain import (
+    Audio,
+    ConditioningPlan,
+    License,
+    SeedPart,
+    Segment,
+    Stem,
+    StemKind,
+    Use,
+)
+from rag_audio.errors import LibraryError, OutputRefused
+from rag_audio.guardrails import Source, WatchedSource, check_output, inspect_output
+from rag_audio.ports import (
+    DiffusionInput,
+    IndexedSegment,
+    ModelInfo,
+    Progress,
+    SparseVector,
+    StopAsked,
+)
+from rag_audio.takes import Studio
+from tests.fakes import FakeEmbedder, FakeIndex
+from tests.provenance import builders
+from tests.small_library import RATE, chords
+
+EMBEDDER = FakeEmbedder()
+LICENSES = {"full": 1.0, "near": 0.9, "strict": 0.3}
+
+
+def sound(number: int) -> Audio:
+    bpm, root = ((92, 220.0), (117, 164.8), (104, 293.7), (76, 130.8))[number]
+    return Audio(chords(bpm, root, seconds=8.0, seed=number)[None], RATE)
+
+
+def stem(number: int, license: str = "full") -> Stem:
+    return Stem(str(number) * 64, "lib", f"stem-{number}.wav", StemKind.AUDIO, license, 8.0)
+
+
+def segment(number: int, license: str = "full") -> Segment:
+    return Segment(stem(number, license), 0.0, 8.0)
+
+
+def index_of(*segments: Segment) -> FakeIndex:
+    made = FakeIndex()
+    made.upsert(
+        [
+            IndexedSegment(
+                one.stem.id, one, EMBEDDER.embed_audio([hear(one)])[0], SparseVector((), ())
+            )
+            for one in segments
+        ]
+    )
+    return made
+
+
+def hear(one: Segment, sample_rate: int = RATE) -> Audio:
+    return sound(int(one.stem.id[0]))
+
+
+def inspect(audio: Audio, index: FakeIndex, sources: Sequence[Source] = ()):  # type: ignore[no-untyped-def]
+    return inspect_output(
+        audio,
+        embedder=EMBEDDER,
+        index=index,
+        limits={f"lib/{name}": limit for name, limit in LICENSES.items()},
+        sources=sources,
+        hear=hear,
+    )
+
+
+def test_a_copy_of_a_stem_that_was_not_used_is_seen() -> None:
+    found = inspect(sound(1), index_of(segment(0), segment(1, "near"), segment(2)))
+    nearest = found.compared[0]
+    assert (nearest.stem, nearest.used) == (stem(1).id, False)
+    assert nearest.similarity == pytest.approx(1.0, abs=0.05)
+    assert [near.path for near in found.too_near] == ["stem-1.wav"]
+
+
+def test_a_short_copy_in_the_middle_is_seen() -> None:
+    mixed = sound(0).samples.copy()
+    mixed[:, 2 * RATE : 7 * RATE + RATE // 2] = sound(1).samples[:, : 5 * RATE + RATE // 2]
+    found = inspect(Audio(mixed, RATE), index_of(segment(1, "strict"), segment(2)))
+    assert found.too_near and found.too_near[0].path == "stem-1.wav"
+
+
+def test_what_is_far_from_everything_passes() -> None:
+    found = inspect(sound(3), index_of(segment(0, "strict"), segment(1, "strict")))
+    assert found.too_near == ()
+    assert found.to_json()["copy_distance"] > 0.7
+
+
+def test_a_source_is_compared_as_it_was_conformed_and_the_control_was_not_used() -> None:
+    used = Source(segment(0, "near"), sound(1))
+    found = inspect(sound(1), index_of(segment(0, "near"), segment(2)), [used])
+    assert [(near.path, near.used) for near in found.too_near] == [("stem-0.wav", True)]
+    assert found.control is not None and not found.control.used
+    assert len(found.timeline) == 3 and all(len(row) == 1 for row in found.timeline)
+
+
+def test_without_any_license_and_stem_there_is_nothing_to_be_near_to() -> None:
+    found = inspect_output(
+        sound(0), embedder=EMBEDDER, index=FakeIndex(), limits={}, sources=(), hear=hear
+    )
+    assert (found.compared, found.control) == ((), None)
+    assert found.to_json()["copy_distance"] is None
+
+
+@pytest.mark.parametrize(("license", "refused"), [("strict", True), ("full", False)])
+def test_a_stem_that_cannot_be_heard_stops_only_what_its_license_limits(
+    license: str, refused: bool
+) -> None:
+    def gone(one: Segment) -> Audio:
+        raise LibraryError(f"{one.stem.path} cannot be read")
+
+    def run() -> float | None:
+        found = inspect_output(
+            sound(0),
+            embedder=EMBEDDER,
+            index=index_of(segment(0, license)),
+            limits={f"lib/{name}": limit for name, limit in LICENSES.items()},
+            sources=(),
+            hear=gone,
+        )
+        return found.compared[0].similarity
+
+    if refused:
+        with pytest.raises(LibraryError, match=r"stem-0\.wav"):
+            run()
+    else:
+        assert run() is None
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (np.zeros((1, RATE), np.float32), "silent"),
+        (np.full((2, RATE), np.nan, np.float32), "not finite"),
+        (np.zeros((1, 0), np.float32), "silent"),
+    ],
+)
+def test_what_is_no_sound_is_refused(samples: np.ndarray, said: str) -> None:
+    with pytest.raises(OutputRefused, match=said):
+        check_output(Audio(samples, RATE))
+
+
+def test_a_watched_source_names_itself_and_the_numbers() -> None:
+    with pytest.raises(OutputRefused, match=r"to a\.wav: similarity 1\.00, .* allows 0\.5"):
+        check_output(sound(0), [WatchedSource("a.wav", sound(0), 0.5)])
+
+
+class Leaving:
+    """A generator that gives its seed audio back below a strength, and another piece from it on."""
+
+    info = ModelInfo("fake", "0", "stable-audio", RATE, 1, 60.0, 64, 4, 1.0, 0.4, True)
+
+    def __init__(self, leaves_at: float) -> None:
+        self.leaves_at = leaves_at
+        self.strengths: list[float] = []
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def generate(
+        self,
+        batch: DiffusionInput,
+        progress: Progress | None = None,
+        stop_asked: StopAsked | None = None,
+    ) -> tuple[Audio, ...]:
+        self.strengths.append(batch.strength)
+        assert batch.init_audio is not None
+        near = batch.strength < self.leaves_at
+        return tuple(batch.init_audio if near else sound(3) for _ in batch.seeds)
+
+
+class Parts:
+    embedder = EMBEDDER
+    catalogue = None
+
+    def __init__(self, retries: int) -> None:
+        self.retries = retries
+        self.index = index_of(segment(0, "strict"))
+
+
+def plan() -> ConditioningPlan:
+    license = License(
+        "strict", "lib", "H", "LicenseRef-X", frozenset(Use), max_similarity=LICENSES["strict"]
+    )
+    reference = replace(builders.reference(), segment=segment(0, "strict"))
+    return builders.plan(
+        references=(reference,),
+        licenses=(license,),
+        seed_parts=(SeedPart(0, 1.0, 1.0, 0, 0.0, 0.0),),
+        spans=(),
+        strength=0.4,
+        duration_s=8.0,
+    )
+
+
+def studio(retries: int, generator: Leaving) -> Studio:
+    return Studio(Parts(retries), {"lib/strict": 0.3}, hear, generator)  # type: ignore[arg-type]
+
+
+def test_too_near_a_copy_is_made_again_at_higher_strength_and_said() -> None:
+    generator = Leaving(0.5)
+    (take,) = studio(1, generator).make(plan(), None, None)
+    assert generator.strengths == [0.4, pytest.approx(0.55)]
+    assert take.plan.strength == pytest.approx(0.55)
+    assert "made again at strength 0.55" in take.plan.notes[-1]
+    assert take.inspection.to_json()["tries"] == 1
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2])
+def test_when_every_try_is_too_near_nothing_is_given_out(retries: int) -> None:
+    generator = Leaving(2.0)
+    with pytest.raises(OutputRefused, match=r"stem-0\.wav"):
+        studio(retries, generator).make(plan(), None, None)
+    assert len(generator.strengths) == retries + 1
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(0.3, True), (1.0, False)])
+def test_words_of_a_stem_whose_sound_is_gone_can_be_used_where_likeness_is_free(
+    limit: float, refused: bool
+) -> None:
+    class Plain(Leaving):
+        def generate(
+            self,
+            batch: DiffusionInput,
+            progress: Progress | None = None,
+            stop_asked: StopAsked | None = None,
+        ) -> tuple[Audio, ...]:
+            return (sound(3),)
+
+    def gone(one: Segment, sample_rate: int) -> Audio:
+        raise LibraryError("gone")
+
+    made = replace(plan(), seed_parts=(), strength=1.0)
+    room = Studio(Parts(0), {"lib/strict": limit}, gone, Plain(0.0))  # type: ignore[arg-type]
+    if refused:
+        with pytest.raises(LibraryError):
+            room.make(made, None, None)
+    else:
+        (take,) = room.make(made, None, None)
+        assert [near.similarity for near in take.inspection.compared] == [None]

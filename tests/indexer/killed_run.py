@@ -1,0 +1,52 @@
+"""Indexes a library until it is done, or until somebody kills it. Run by ``test_kill.py``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from pathlib import Path
+
+import indexer.build
+from indexer.build import IndexReport, index_library
+from rag_audio.catalogue import SqlCatalogue
+from rag_audio.database import connect, sqlite_url
+from rag_audio.ports import StemIndex
+from tests.fakes import FakeEmbedder, FakeIndex
+from tests.indexer.conftest import no_midi
+from tests.indexer.library import use_quick_analysis
+
+
+def open_index(kind: str, home: Path) -> StemIndex:
+    """The index of a home: ``fake`` or ``edge``."""
+    if kind == "fake":
+        return FakeIndex(home / "index")
+    from rag_audio.backends.qdrant_edge import EdgeIndex
+
+    return EdgeIndex(home / "index", space="fake-1", dimension=16)
+
+
+def run(library: Path, home: Path, index: StemIndex) -> IndexReport:
+    """One run with small batches, so that there are many moments to be killed at."""
+    engine = connect(sqlite_url(home / "ledger.db"))
+    try:
+        return index_library(
+            library,
+            embedder=FakeEmbedder(),
+            index=index,
+            catalogue=SqlCatalogue(engine),
+            render=no_midi,
+            prune=True,
+            workers=0,
+            on=date(2026, 6, 1),
+        )
+    finally:
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    use_quick_analysis()
+    indexer.build.BATCH_FILES = 3
+    opened = open_index(sys.argv[3], Path(sys.argv[2]))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    run(Path(sys.argv[1]), Path(sys.argv[2]), opened)

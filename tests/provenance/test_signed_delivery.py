@@ -1,0 +1,157 @@
+"""Delivery with a signer: what reaches the disk, the ledger and whoever reads the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from rag_audio.database import connect, sqlite_url
+from rag_audio.delivery import Delivery
+from rag_audio.domain import AttributionRecord, Audio, ConditioningPlan, GenerationRequest
+from rag_audio.errors import BackendUnavailable, OutputRefused
+from rag_audio.ports import Detection, Mark
+from rag_audio.provenance.credentials import read_credentials
+from rag_audio.provenance.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.records import decode_record, encode_record
+from rag_audio.provenance.signers import C2paSigner, NoSigner, open_signer
+from rag_audio.signing import ClaimedOutput, CredentialState, Signature, Signer
+from tests.fakes import FakeEmbedder, FakeIndex
+from tests.provenance.builders import plan, record
+from tests.provenance.material import INFO, sound
+
+
+class Quietly:
+    """A ``Watermarker`` that turns the sound down by a hair."""
+
+    name = "quieter-1"
+
+    def embed(self, audio: Audio, mark: Mark) -> Audio | None:
+        return replace(audio, samples=audio.samples * 0.999)
+
+    def detect(self, audio: Audio) -> Detection:
+        return Detection(None, 0.0)
+
+
+@dataclass
+class Parts:
+    embedder: FakeEmbedder
+    index: FakeIndex
+    ledger: SqlLedger
+    fingerprints: SqlFingerprints
+    signer: Signer
+    watermarker: Quietly
+    masters: Path
+    device: str = "cpu"
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    home = tmp_path / "home"
+    home.mkdir()
+    engine = connect(sqlite_url(home / "ledger.db"))
+    return Parts(
+        FakeEmbedder(),
+        FakeIndex(),
+        SqlLedger(engine, home / "keys" / "ledger.key"),
+        SqlFingerprints(engine),
+        open_signer(home / "keys"),
+        Quietly(),
+        home / "masters",
+    )
+
+
+def _deliver(parts: Parts, target: Path, made: ConditioningPlan | None = None) -> tuple[str, ...]:
+    request = GenerationRequest("song for my secret wedding")
+    delivery = Delivery(parts, request, made or plan(references=(), seed_parts=()), INFO)
+    return delivery.give_out(sound(2.0), 7, target).files
+
+
+def test_an_entry_that_is_not_written_leaves_no_fingerprint(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(record: AttributionRecord) -> None:
+        raise BackendUnavailable("the disk is full")
+
+    monkeypatch.setattr(parts.ledger, "append", fail)
+    with pytest.raises(BackendUnavailable):
+        _deliver(parts, tmp_path / "take.wav")
+    assert parts.fingerprints.count() == 0
+    assert list(tmp_path.glob("*take*")) == []
+    monkeypatch.undo()
+    _deliver(parts, tmp_path / "take.wav")
+    assert parts.fingerprints.count() == 1
+
+
+@pytest.mark.parametrize("name", ["take.wav", "take.flac", "take.mp3", "take.ogg"])
+def test_the_ledger_holds_the_signature_and_the_hash_of_the_signed_file(
+    parts: Parts, tmp_path: Path, name: str
+) -> None:
+    files = _deliver(parts, tmp_path / "out" / name)
+    (entry,) = parts.ledger.outputs()
+    record = entry.record
+    assert {Path(file).name for file in files} == set(record.files)
+    assert len(files) == (2 if name.endswith(".ogg") else 1)
+    assert {file.name for file in (tmp_path / "out").iterdir()} == set(record.files)
+    for file in files:
+        assert sha256(Path(file).read_bytes()).hexdigest() == record.files[Path(file).name]
+    found = read_credentials(Path(files[0]), parts.signer.anchors)
+    assert found is not None and found.state is CredentialState.TRUSTED
+    assert found.output == record.output
+    assert found.label == record.signature["manifest"]
+    assert isinstance(parts.signer, C2paSigner)
+    assert record.signature["certificate"] == parts.signer.identity.fingerprint
+    assert str(tmp_path) not in repr(dict(record.signature))
+    for file in files:
+        assert b"wedding" not in Path(file).read_bytes()
+    assert parts.ledger.verify() == []
+
+
+class _Refusing:
+    name, anchors = "broken", ""
+
+    def sign(self, file: Path, claim: ClaimedOutput) -> Signature:
+        assert file.exists()
+        raise OutputRefused("the key service is down")
+
+
+def test_an_output_that_cannot_be_signed_is_not_given_out(parts: Parts, tmp_path: Path) -> None:
+    parts.signer = _Refusing()
+    for name in ("take.wav", "take.ogg"):
+        with pytest.raises(OutputRefused, match="key service"):
+            _deliver(parts, tmp_path / "out" / name)
+    assert list((tmp_path / "out").iterdir()) == []
+    assert list(parts.masters.iterdir()) == []
+    assert parts.ledger.outputs() == []
+
+
+def test_an_output_that_cannot_be_logged_leaves_no_sidecar(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(record: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(parts.ledger, "append", full)
+    with pytest.raises(OSError, match="disk full"):
+        _deliver(parts, tmp_path / "out" / "take.ogg")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_record_says_that_signing_was_turned_off(parts: Parts, tmp_path: Path) -> None:
+    parts.signer = NoSigner()
+    (file,) = _deliver(parts, tmp_path / "take.ogg")
+    assert read_credentials(Path(file)) is None
+    (entry,) = parts.ledger.outputs()
+    assert "RAG_AUDIO_SIGNING=off" in entry.record.signature["none"]
+
+
+def test_records_from_before_there_were_signatures_are_spelt_as_they_were() -> None:
+    old = encode_record(record(1))
+    assert b"signature" not in old
+    assert decode_record(old).signature == {}
+    assert encode_record(decode_record(old)) == old
+    new = record(2, signature={"name": "c2pa", "manifest": "urn:c2pa:1"})
+    assert decode_record(encode_record(new)) == new

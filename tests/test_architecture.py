@@ -1,0 +1,167 @@
+"""Imports go down only: the table of the design, held against the code."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("rag_audio", "indexer", "training")
+
+# Lowest first. A module may import what stands on a lower line, and what shares its own name.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("rag_audio.errors",),
+    ("rag_audio.codes",),
+    ("rag_audio.licensing", "rag_audio.controls"),
+    ("rag_audio.domain",),
+    (
+        "rag_audio.ports",
+        "rag_audio.signing",
+        "rag_audio.secret_files",
+        "rag_audio.resources",
+        "rag_audio.settings",
+        "rag_audio.database",
+        "rag_audio.migrations",
+        "rag_audio.claims",
+        "rag_audio.revocations",
+        "rag_audio.compiled",
+        "rag_audio.plans",
+        "rag_audio.keywords",
+        "rag_audio.loudness",
+        "rag_audio.shaping",
+        "rag_audio.pictures",
+        "rag_audio.audio",
+        "rag_audio.id3",
+        "rag_audio.credits",
+        "rag_audio.score_similarity",
+        "rag_audio.keys",
+        "rag_audio.tempo",
+        "rag_audio.similarity",
+        "rag_audio.analysis",
+        "rag_audio.scores",
+        "rag_audio.midi",
+    ),
+    (
+        "rag_audio.guardrails",
+        "rag_audio.retrieval",
+        "rag_audio.likeness",
+        "rag_audio.enforcing",
+        "rag_audio.foreign",
+        "rag_audio.reporting",
+        "rag_audio.conditioning",
+        "rag_audio.painting",
+        "rag_audio.catalogue",
+        "rag_audio.watermark",
+        "rag_audio.provenance",
+        "rag_audio.backends",
+    ),
+    ("rag_audio.takes", "rag_audio.guarding", "rag_audio.gate", "rag_audio.dump"),
+    ("rag_audio.delivery", "rag_audio.measuring"),
+    ("rag_audio.pipeline",),
+    ("rag_audio.editing",),
+    ("rag_audio.bootstrap",),
+    ("rag_audio.backup",),
+    ("rag_audio.cli", "rag_audio.api"),
+)
+# One line may import along itself: readers and writers of sound build on each other.
+MAY_IMPORT_ALONG = {4}
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(name: str) -> set[str]:
+    """Modules of ours that ``name`` imports, anywhere in its text."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative imports hide the layer"
+            assert node.module is not None
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in MODULES else node.module)
+    return {module for module in found if module.split(".")[0] in PACKAGES}
+
+
+def _place(name: str) -> tuple[int, str]:
+    for height, line in enumerate(LAYERS):
+        for unit in line:
+            if name == unit or name.startswith(f"{unit}."):
+                return height, unit
+    raise AssertionError(f"{name} has no place in the layers: add it to tests/test_architecture.py")
+
+
+def _backend(name: str) -> str:
+    """A backend is one module; ``_names`` with an underscore are shared between siblings."""
+    return name.removeprefix("rag_audio.backends").lstrip(".").split(".")[0]
+
+
+@pytest.mark.parametrize("name", [m for m in MODULES if m.startswith("rag_audio.")])
+def test_imports_go_down_only(name: str) -> None:
+    height, unit = _place(name)
+    for imported in _imports(name):
+        if imported == "rag_audio":
+            continue
+        if imported.startswith("indexer"):
+            assert unit in ("rag_audio.cli", "rag_audio.api", "rag_audio.bootstrap"), (
+                f"{name} imports {imported}: only the outermost layer may"
+            )
+            continue
+        assert not imported.startswith("training"), f"{name} imports {imported}"
+        other_height, other_unit = _place(imported)
+        if other_unit == unit:
+            continue
+        along = other_height == height and height in MAY_IMPORT_ALONG
+        assert other_height < height or along, f"{name} imports {imported}, which is not below it"
+
+
+@pytest.mark.parametrize("name", [m for m in MODULES if m.startswith("rag_audio.backends.")])
+def test_backends_never_import_each_other(name: str) -> None:
+    if _backend(name) == "generators":
+        return  # it chooses between the two families, and does nothing else
+    for imported in _imports(name):
+        if imported.startswith("rag_audio.backends."):
+            other = _backend(imported)
+            assert other.startswith("_") or other == _backend(name), f"{name} imports {imported}"
+
+
+def test_the_indexer_does_not_know_the_command_line() -> None:
+    for name in MODULES:
+        if name.split(".")[0] in ("indexer", "training"):
+            for imported in _imports(name):
+                assert not imported.startswith("rag_audio.cli"), f"{name} imports {imported}"
+
+
+def test_import_is_light() -> None:
+    """``import rag_audio`` and the vocabulary load no array or model library."""
+    code = (
+        "import sys, rag_audio, rag_audio.domain, rag_audio.errors, rag_audio.ports\n"
+        "heavy = {'numpy', 'torch', 'librosa', 'transformers', 'diffusers', 'sqlalchemy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version_and_changelog_agree() -> None:
+    import rag_audio
+
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'version = "{rag_audio.__version__}"' in project
+    assert f"## {rag_audio.__version__}" in changelog

@@ -1,0 +1,353 @@
+"""A home in one file and back; hostile and broken archives bring nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, inspect
+
+from rag_audio import backup
+from rag_audio.backends._lock import IndexLock
+from rag_audio.catalogue import SqlCatalogue
+from rag_audio.cli.app import run
+from rag_audio.database import connect, sqlite_url
+from rag_audio.dump import read_dump, write_dump
+from rag_audio.errors import (
+    BackendUnavailable,
+    ConfigError,
+    InvalidInput,
+    RagAudioError,
+    UnreadableFile,
+)
+from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.provenance.fingerprint import Fingerprint
+from rag_audio.provenance.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.ledger import SqlLedger
+from tests.postgres import new_schema
+from tests.provenance.builders import record, source
+
+REVOKED = Revocation(RevocationOf.ARTIST, "Somebody", "", "desk", datetime(2026, 5, 1, tzinfo=UTC))
+PRINT = Fingerprint(np.array([5, 6, 9]), np.array([0, 10, 20]), 4.0)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    made = tmp_path / "home"
+    for folder, name, content in (
+        ("keys", "watermark.key", b"k" * 32),
+        ("masters", "1.wav", b"RIFF" * 300_000),
+        ("index/shard", "segment", b"vectors"),
+        ("index", "lock", b"who"),
+        (".", "notes ü.txt", b""),
+    ):
+        (made / folder).mkdir(parents=True, exist_ok=True)
+        (made / folder / name).write_bytes(content)
+    ledger = SqlLedger(connect(sqlite_url(made / "ledger.db")), made / "keys" / "ledger.key")
+    ledger.append(record(ledger.next_output_id()))
+    ledger.checkpoint()
+    return made
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def contents(home: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(home)): path.read_bytes()
+        for path in home.rglob("*")
+        if path.is_file() and not path.name.startswith("ledger.db") and path.name != "lock"
+    }
+
+
+@pytest.mark.parametrize("name", ["b.tar", "b.tar.gz", "b.tgz"])
+def test_a_home_comes_back_as_it_was(home: Path, tmp_path: Path, name: str) -> None:
+    made = backup.create(home, tmp_path / name)
+    assert made.files == 6
+    assert any("cannot trace" in warning for warning in made.warnings)
+    again = tmp_path / "again"
+    assert backup.restore(tmp_path / name, again).files == 6
+    assert contents(again) == contents(home)
+    assert (again / "keys" / "watermark.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    ledger = SqlLedger(connect(sqlite_url(again / "ledger.db")), again / "keys" / "ledger.key")
+    assert (ledger.size(), ledger.verify()) == (1, [])
+    assert names(tmp_path) == sorted(["home", "again", name])
+
+
+def test_what_is_not_checkpointed_yet_is_in_the_copy(home: Path, tmp_path: Path) -> None:
+    ledger = SqlLedger(connect(sqlite_url(home / "ledger.db")))
+    with closing(sqlite3.connect(home / "ledger.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM ledger_entries").fetchone()
+        ledger.append(record(ledger.next_output_id()))
+        assert (home / "ledger.db-wal").stat().st_size > 0
+        backup.create(home, tmp_path / "b.tar")
+    backup.restore(tmp_path / "b.tar", tmp_path / "again")
+    assert SqlLedger(connect(sqlite_url(tmp_path / "again" / "ledger.db"))).size() == 2
+
+
+def test_an_index_that_somebody_holds_is_not_copied(home: Path, tmp_path: Path) -> None:
+    lock = IndexLock(home / "index" / "lock", "the index")
+    with pytest.raises(BackendUnavailable, match="in use by"):
+        backup.create(home, tmp_path / "b.tar")
+    lock.release()
+    assert not (tmp_path / "b.tar").exists()
+
+
+def test_an_archive_in_the_home_does_not_hold_itself(home: Path) -> None:
+    assert backup.create(home, home / "b.tar").files == 6
+
+
+@pytest.fixture
+def elsewhere(postgres_url: str, home: Path) -> Iterator[Engine]:
+    """A database of a home: a ledger with events, a catalogue, a revocation, a fingerprint."""
+    engine = connect(postgres_url)
+    ledger = SqlLedger(engine, home / "keys" / "ledger.key")
+    for name in ("a", "b", "ü 'quoted'"):
+        number = ledger.next_output_id()
+        ledger.append(record(number, source(name)))
+    ledger.append_event("refusal", {"rules": ["named-artist"]})
+    ledger.checkpoint()
+    ledger.erase(2)
+    rights = SqlCatalogue(engine)
+    rights.put_library("lab", "Lab", "/nowhere")
+    rights.revoke(REVOKED)
+    SqlFingerprints(engine).put(1, PRINT)
+    yield engine
+    engine.dispose()
+
+
+def assert_same(one: Engine, other: Engine) -> None:
+    before, after = SqlLedger(one), SqlLedger(other)
+    assert list(after.documents()) == list(before.documents())
+    assert after.outputs() == before.outputs()
+    assert (after.root(), after.verify()) == (before.root(), [])
+    assert after.next_output_id() == 4
+    assert [one.id for one in SqlCatalogue(other).libraries()] == ["lab"]
+    assert SqlCatalogue(other).revocations() == [REVOKED]
+    assert np.array_equal(SqlFingerprints(other).get(1).hashes, PRINT.hashes)  # type: ignore[union-attr]
+
+
+def test_a_database_elsewhere_is_in_the_archive_and_comes_back(
+    home: Path, tmp_path: Path, elsewhere: Engine, _postgres_server: str
+) -> None:
+    made = backup.create(home, tmp_path / "b.tar.gz", elsewhere)
+    assert made.rows is not None and made.rows > 20
+    assert names(tmp_path) == ["b.tar.gz", "home"]
+    other = connect(new_schema(_postgres_server))
+    again = backup.restore(tmp_path / "b.tar.gz", tmp_path / "again", other)
+    assert (again.rows, again.warnings) == (made.rows, ())
+    assert contents(tmp_path / "again") == contents(home)
+    assert_same(elsewhere, other)
+    # New rows are numbered after those that were brought back.
+    second = replace(REVOKED, target="Somebody Else")
+    assert SqlCatalogue(other).revoke(second)
+    assert SqlCatalogue(other).revocations() == [REVOKED, second]
+    other.dispose()
+
+
+def test_a_database_elsewhere_may_come_back_into_another_kind(
+    home: Path, tmp_path: Path, elsewhere: Engine
+) -> None:
+    backup.create(home, tmp_path / "b.tar", elsewhere)
+    other = connect(sqlite_url(tmp_path / "other" / "rights.db"))
+    backup.restore(tmp_path / "b.tar", tmp_path / "again", other)
+    assert_same(elsewhere, other)
+
+
+def test_a_database_that_is_not_empty_is_never_overwritten(
+    home: Path, tmp_path: Path, elsewhere: Engine
+) -> None:
+    backup.create(home, tmp_path / "b.tar", elsewhere)
+    with pytest.raises(InvalidInput, match="is not empty"):
+        backup.restore(tmp_path / "b.tar", tmp_path / "again", elsewhere)
+    with pytest.raises(InvalidInput, match="holds a database of its own"):
+        backup.restore(tmp_path / "b.tar", tmp_path / "again")
+    assert names(tmp_path) == ["b.tar", "home"]
+    assert SqlLedger(elsewhere).verify() == []
+
+
+def test_a_restore_says_that_the_archive_holds_no_database(home: Path, tmp_path: Path) -> None:
+    backup.create(home, tmp_path / "b.tar")
+    other = connect(sqlite_url(tmp_path / "other.db"))
+    (said,) = backup.restore(tmp_path / "b.tar", tmp_path / "again", other).warnings
+    assert "holds no database" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (0, '{"format":"something"}'),
+        (0, "{"),
+        (1, '{"table":"pg_user","columns":["name"]}'),
+        (1, '{"table":"libraries","columns":["id"]}'),
+        (2, '["too short"]'),
+        (2, "7"),
+        (-1, '{"table":"libraries","columns":["id","name","root"]}'),
+    ],
+)
+def test_a_dump_that_is_none_brings_nothing(tmp_path: Path, line: int, what: str) -> None:
+    engine = connect(sqlite_url(tmp_path / "one.db"))
+    SqlCatalogue(engine).put_library("lab", "Lab", "/nowhere")
+    write_dump(engine, tmp_path / "dump")
+    lines = (tmp_path / "dump").read_text(encoding="utf-8").splitlines()
+    lines[line] = what
+    (tmp_path / "dump").write_text("\n".join(lines), encoding="utf-8")
+    other = connect(sqlite_url(tmp_path / "other.db"))
+    with pytest.raises(InvalidInput, match="not a copy of a database"):
+        read_dump(other, tmp_path / "dump")
+    assert inspect(other).get_table_names() == []
+
+
+def test_a_dump_of_an_older_schema_is_migrated_when_it_comes_back(tmp_path: Path) -> None:
+    engine = connect(sqlite_url(tmp_path / "one.db"))
+    ledger = SqlLedger(engine)
+    ledger.append(record(ledger.next_output_id()))
+    write_dump(engine, tmp_path / "dump")
+    lines = (tmp_path / "dump").read_text(encoding="utf-8").splitlines()
+    head, *rest = lines
+    rights = ("libraries", "licenses", "files", "revocations", "fingerprint")
+    kept = [line for line in rest if not line.startswith(tuple(f'{{"table":"{n}' for n in rights))]
+    (tmp_path / "dump").write_text("\n".join([head.replace("0003", "0002"), *kept]))
+    other = connect(sqlite_url(tmp_path / "other.db"))
+    read_dump(other, tmp_path / "dump")
+    assert (SqlLedger(other).size(), SqlLedger(other).verify()) == (1, [])
+    assert SqlCatalogue(other).libraries() == []
+    (tmp_path / "dump").write_text("\n".join([head.replace("0003", "0999"), *kept]))
+    with pytest.raises(ConfigError, match="'0999'"):
+        read_dump(connect(sqlite_url(tmp_path / "third.db")), tmp_path / "dump")
+
+
+def test_the_commands_use_the_configured_database(
+    home: Path,
+    tmp_path: Path,
+    postgres_url: str,
+    elsewhere: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RAG_AUDIO_DATABASE_URL", postgres_url)
+    assert run(["backup", str(tmp_path / "b.tar"), "--home", str(home), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] > 20
+    target = sqlite_url(tmp_path / "other.db")
+    monkeypatch.setenv("RAG_AUDIO_DATABASE_URL", target)
+    again = str(tmp_path / "again")
+    assert run(["restore", str(tmp_path / "b.tar"), "--home", again, "--json"]) == 0
+    assert_same(elsewhere, connect(target))
+
+
+def test_a_home_that_is_not_empty_is_never_overwritten(home: Path, tmp_path: Path) -> None:
+    backup.create(home, tmp_path / "b.tar")
+    before = contents(home)
+    with pytest.raises(InvalidInput, match="is not empty"):
+        backup.restore(tmp_path / "b.tar", home)
+    assert contents(home) == before
+    (tmp_path / "empty").mkdir()
+    assert backup.restore(tmp_path / "b.tar", tmp_path / "empty").files == 6
+
+
+def test_wrong_names_are_refused(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"is a \.tar or \.tar\.gz"):
+        backup.create(home, tmp_path / "b.zip")
+    with pytest.raises(InvalidInput, match="there is no home"):
+        backup.create(tmp_path / "none", tmp_path / "b.tar")
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        backup.create(home, tmp_path / "file" / "b.tar")
+
+
+def put(tar: tarfile.TarFile, name: str, content: bytes = b"x", **fields: object) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def put_manifest(tar: tarfile.TarFile, *names: str, digest: str = sha256(b"x").hexdigest()) -> None:
+    files = {name: {"size": 1, "sha256": digest} for name in names}
+    document = {"format": "rag-audio backup 1", "files": files}
+    put(tar, "manifest.json", json.dumps(document).encode())
+
+
+HOSTILE: dict[str, Callable[[tarfile.TarFile], None]] = {
+    "up": lambda tar: put(tar, "home/../../evil"),
+    "absolute": lambda tar: put(tar, "/tmp/evil"),  # noqa: S108
+    "elsewhere": lambda tar: put(tar, "evil"),
+    "the home itself": lambda tar: put(tar, "home"),
+    "dots": lambda tar: put(tar, "home/./a"),
+    "double slash": lambda tar: put(tar, "home//a"),
+    "backslash": lambda tar: put(tar, "home/..\\evil"),
+    "symlink": lambda tar: put(tar, "home/a", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+    "hard link": lambda tar: put(tar, "home/a", b"", type=tarfile.LNKTYPE, linkname="/etc/passwd"),
+    "device": lambda tar: put(tar, "home/a", b"", type=tarfile.CHRTYPE),
+    "fifo": lambda tar: put(tar, "home/a", b"", type=tarfile.FIFOTYPE),
+    "twice": lambda tar: (put(tar, "home/a"), put(tar, "home/a"))[0],
+    "file and folder": lambda tar: (put(tar, "home/a"), put(tar, "home/a/b"))[0],
+    "no manifest": lambda tar: put(tar, "home/a"),
+    "not in the manifest": lambda tar: (put(tar, "home/a"), put_manifest(tar))[0],
+    "not in the archive": lambda tar: (put(tar, "home/a"), put_manifest(tar, "a", "b"))[0],
+    "changed": lambda tar: (put(tar, "home/a"), put_manifest(tar, "a", digest="0" * 64))[0],
+    "after the manifest": lambda tar: (put_manifest(tar, "a"), put(tar, "home/a"))[0],
+    "another manifest": lambda tar: put(tar, "manifest.json", b"[]"),
+    "broken manifest": lambda tar: put(tar, "manifest.json", b"{"),
+}
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+def test_a_hostile_archive_brings_nothing(tmp_path: Path, how: str) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        HOSTILE[how](tar)
+    with pytest.raises(InvalidInput, match="is not restored"):
+        backup.restore(tmp_path / "b.tar", place / "home")
+    assert names(place) == []
+    assert names(tmp_path) == ["b.tar", "place"]
+
+
+@pytest.mark.parametrize("name", ["b.tar", "b.tar.gz"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_an_archive_that_breaks_off_brings_nothing(
+    home: Path, tmp_path: Path, name: str, share: float
+) -> None:
+    backup.create(home, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    # The last two blocks of a tar are empty, and its end is padded: cut before them.
+    end = len(whole) if name.endswith("gz") else len(whole.rstrip(b"\x00"))
+    (tmp_path / name).write_bytes(whole[: int(end * share)])
+    with pytest.raises(RagAudioError):
+        backup.restore(tmp_path / name, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("name", ["b.tar", "b.tar.gz"])
+def test_a_damaged_archive_brings_nothing(home: Path, tmp_path: Path, name: str) -> None:
+    backup.create(home, tmp_path / name)
+    whole = bytearray((tmp_path / name).read_bytes())
+    for place in (0, 20, len(whole) // 3, len(whole) // 2):
+        changed = whole.copy()
+        changed[place] ^= 0xFF
+        (tmp_path / name).write_bytes(changed)
+        with pytest.raises(RagAudioError):
+            backup.restore(tmp_path / name, tmp_path / "again")
+        assert not (tmp_path / "again").exists()
+
+
+def test_what_is_no_archive_says_so(tmp_path: Path) -> None:
+    (tmp_path / "song.tar").write_bytes(b"RIFF" * 1000)
+    for path in (tmp_path / "song.tar", tmp_path / "none.tar", tmp_path):
+        with pytest.raises(UnreadableFile):
+            backup.restore(path, tmp_path / "again")

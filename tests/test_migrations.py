@@ -1,0 +1,120 @@
+"""One schema for all tables, whoever opens the database first and whatever is in it already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, MetaData, inspect, text
+
+from rag_audio import catalogue, revocations
+from rag_audio.catalogue import SqlCatalogue
+from rag_audio.database import connect, reading, sqlite_url, writing
+from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.migrations import HEAD
+from rag_audio.provenance import fingerprint_store
+from rag_audio.provenance.fingerprint import Fingerprint
+from rag_audio.provenance.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.ledger import SqlLedger
+from tests.provenance.builders import record
+
+OPENERS: tuple[Callable[[Engine], object], ...] = (SqlCatalogue, SqlFingerprints, SqlLedger)
+BY_HAND = (catalogue.metadata, revocations.metadata, fingerprint_store.metadata)
+"""What homes of before made without alembic."""
+REVOKED = Revocation(RevocationOf.ARTIST, "Somebody", "", "desk", datetime(2026, 5, 1, tzinfo=UTC))
+PRINT = Fingerprint(np.array([5, 6, 9]), np.array([0, 10, 20]), 4.0)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    if request.param == "postgresql":
+        return connect(str(request.getfixturevalue("postgres_url")))
+    return connect(sqlite_url(tmp_path / "ledger.db"))
+
+
+def version(engine: Engine) -> str:
+    with reading(engine) as db:
+        return str(db.execute(text("SELECT version_num FROM alembic_version")).scalar())
+
+
+def differences(engine: Engine) -> list[object]:
+    """Between the database and the tables as the code sees them, the ledger's own aside."""
+    wanted = MetaData()
+    for metadata in BY_HAND:
+        for table in metadata.tables.values():
+            table.to_metadata(wanted)
+    with reading(engine) as db:
+        context = MigrationContext.configure(
+            db,
+            opts={
+                "include_name": lambda name, kind, _: kind != "table" or name in wanted.tables,
+                "compare_type": False,
+            },
+        )
+        return list(compare_metadata(context, wanted))
+
+
+def old_home(engine: Engine) -> None:
+    """The tables of rights and fingerprints as they were before alembic knew them."""
+    with writing(engine) as db:
+        for metadata in BY_HAND:
+            metadata.create_all(db)
+        revocations.insert(db, REVOKED)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_whoever_comes_first_makes_all_tables(tmp_path: Path, order: tuple[int, ...]) -> None:
+    engine = connect(sqlite_url(tmp_path / "ledger.db"))
+    OPENERS[order[0]](engine)
+    assert version(engine) == HEAD
+    made = set(inspect(engine).get_table_names())
+    assert {"libraries", "licenses", "files", "revocations", "fingerprints"} <= made
+    assert {"ledger_entries", "fingerprint_postings"} <= made
+    for i in order[1:]:
+        OPENERS[i](engine)
+    assert set(inspect(engine).get_table_names()) == made
+
+
+def test_the_migrations_make_the_tables_that_the_code_reads(engine: Engine) -> None:
+    SqlCatalogue(engine)
+    assert differences(engine) == []
+
+
+def test_a_home_without_alembic_opens_and_keeps_its_rows(engine: Engine) -> None:
+    old_home(engine)
+    assert SqlCatalogue(engine).revocations() == [REVOKED]
+    assert (version(engine), differences(engine)) == (HEAD, [])
+    ledger = SqlLedger(engine)
+    ledger.append(record(ledger.next_output_id()))
+    SqlFingerprints(engine).put(1, PRINT)
+    assert SqlFingerprints(engine).count() == 1
+    assert SqlCatalogue(engine).revocations() == [REVOKED]
+    assert ledger.verify() == []
+
+
+def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: Engine) -> None:
+    ledger = SqlLedger(engine)
+    ledger.append(record(ledger.next_output_id()))
+    with writing(engine) as db:  # as the version before left it
+        for metadata in BY_HAND:
+            metadata.drop_all(db)
+        db.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    old_home(engine)
+    assert SqlCatalogue(engine).revocations() == [REVOKED]
+    assert version(engine) == HEAD
+    assert (SqlLedger(engine).size(), SqlLedger(engine).verify()) == (1, [])
+
+
+def test_a_home_with_some_of_the_tables_gets_the_others(engine: Engine) -> None:
+    with writing(engine) as db:
+        revocations.metadata.create_all(db)
+        revocations.insert(db, REVOKED)
+    SqlFingerprints(engine).put(1, PRINT)
+    assert differences(engine) == []
+    assert SqlCatalogue(engine).revocations() == [REVOKED]
