@@ -226,11 +226,15 @@ def test_a_zero_weight_takes_a_reference_out_of_the_sound() -> None:
     assert [plan.references[p.reference].stem.id for p in plan.seed_parts] == ["a"]
 
 
-def test_wrong_weights_and_durations_are_refused() -> None:
+def test_wrong_weights_are_refused() -> None:
     with pytest.raises(InvalidInput, match="1 weights for 2 references"):
         plan_of(reference("a"), reference("b"), weights=(1.0,))
-    with pytest.raises(InvalidInput, match="30"):
-        plan_of(reference("a"), duration_s=30.0)
+
+
+def test_the_seed_of_a_piece_longer_than_the_model_s_window_is_as_long_as_the_piece() -> None:
+    seed = seed_audio(plan_of(reference("a"), duration_s=30.0), tone, RATE, 2)
+    assert seed is not None
+    assert seed.duration_s == pytest.approx(30.0, abs=0.01)
 
 
 def test_silence_is_not_used_in_silence() -> None:

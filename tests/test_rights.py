@@ -357,14 +357,14 @@ def test_what_ends_between_search_and_plan_stops_the_plan(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.reset()
-    find = world.workspace.pipeline._find_references
+    find = world.workspace.pipeline.find_references
 
     def find_then_end(*given: Any) -> Any:
         found = find(*given)
         world.license(valid_until=datetime.now(UTC) - timedelta(seconds=1))
         return found
 
-    monkeypatch.setattr(world.workspace.pipeline, "_find_references", find_then_end)
+    monkeypatch.setattr(world.workspace.pipeline, "find_references", find_then_end)
     with pytest.raises(RequestRefused, match=r"Hidden Tide may not be a reference: .* expired"):
         world.workspace.plan("zither seaworthy", k=1, **QUICK)
 
