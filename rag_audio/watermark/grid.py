@@ -14,6 +14,7 @@ Letters in shapes: C channels, T samples, K rows of the map, B bands.
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import scipy.fft
@@ -33,6 +34,9 @@ CELLS = 72
 BLOCK_S = CELLS * FRAMES_PER_CELL * HOP / RATE
 
 Map = NDArray[np.float32]
+Hearing = Literal["beside", "below noise", "own band", "both"]
+"""What a cell is held against: see :meth:`Heard.cells`."""
+HEARINGS: tuple[Hearing, ...] = ("beside", "below noise", "both", "own band")
 
 _LOW_BIN, _HIGH_BIN = 14, 466
 _SHARE = 32
@@ -42,6 +46,7 @@ _LEVEL_CELLS, _LEVEL_BANDS = 5, 7
 _FLOOR = 1e-6
 _LIMIT = 4.0
 _QUIET = 0.05
+_OWN_CELLS, _OWN_LEVEL_CELLS, _OWN_QUIET = 3, 15, 0.02
 _TRUST, _MAX_TRUST, _LEAST_TRUST = 0.3, 3.0, 0.02
 _NOISE_PERCENT = 10
 _TINY = 1e-12
@@ -85,35 +90,58 @@ class Heard:
         self.rows = len(power)
         self._levels: Map = 10.0 * np.log10(power + np.float32(_FLOOR * mean + _TINY))
 
-    def cells(self, pitch: float = 1.0, every: int = 1, *, below_noise: bool = False) -> Map:
+    def cells(self, pitch: float = 1.0, every: int = 1, hearing: Hearing = "beside") -> Map:
         """``[K / every, B]``: how much louder each cell is than its surroundings, in units of them.
-
-        The level in dB, averaged over the cell, less what neighbours in time and frequency share,
-        over the size of such differences around it; weaker cells, which carry more of the mark,
-        count more.
 
         Args:
             pitch: frequency ratio at which the mark is looked for.
             every: reads one row in so many, for a coarse search.
-            below_noise: takes the least power that a band ever has for noise that came later, and
-                trusts a cell as far as it stands above that.
+            hearing: ``beside``: the level in dB, averaged over the cell, less what neighbours in
+                time and frequency share, over the size of such differences around it; weaker
+                cells, which carry more of the mark, count more. ``below noise``: the same, taking
+                the least power that a band ever has for noise that came later, and trusting a cell
+                as far as it stands above that. ``own band``: less what neighbours in time share
+                alone, over its variance: for sustained tones, whose bands are steady while those
+                beside them are not. ``both``: the first and the third, with equal power.
         """
         levels = self._levels[::every] @ _band_weights(round(pitch, 6))
         cell = ROWS_PER_CELL // every
-        flat = levels - _smooth(levels, _WHITEN_BANDS, 1)
-        flat -= _smooth(flat, _WHITEN_CELLS * cell, 0)
-        flat = np.clip(_smooth(flat, cell, 0), -_LIMIT, _LIMIT)
-        around = _smooth(_smooth(flat * flat, _LEVEL_CELLS * cell, 0), _LEVEL_BANDS, 1)
-        flat /= np.sqrt(np.maximum(around, 0) + _QUIET)
-        power = np.exp(levels * np.float32(np.log(10) / 10))
-        power = np.maximum(_smooth(_smooth(power, 3 * cell, 0), 3, 1), _TINY)
-        trust = np.exp(-_TRUST * np.log(power / power.mean(axis=1, keepdims=True)))
-        trust = np.minimum(trust, _MAX_TRUST)
-        if below_noise:
-            noise = np.percentile(power[:: ROWS_PER_CELL // every], _NOISE_PERCENT, axis=0)
-            trust *= np.clip(1.0 - noise[None, :] / power, _LEAST_TRUST, 1.0)
-        cells: Map = (flat * trust).astype(np.float32, copy=False)
+        if hearing == "own band":
+            return _against_own_band(levels, cell)
+        cells = _against_neighbours(levels, cell, below_noise=hearing == "below noise")
+        if hearing == "both":
+            cells = _unit(cells) + _unit(_against_own_band(levels, cell))
         return cells
+
+
+def _against_neighbours(levels: Map, cell: int, *, below_noise: bool) -> Map:
+    flat = levels - _smooth(levels, _WHITEN_BANDS, 1)
+    flat -= _smooth(flat, _WHITEN_CELLS * cell, 0)
+    flat = np.clip(_smooth(flat, cell, 0), -_LIMIT, _LIMIT)
+    around = _smooth(_smooth(flat * flat, _LEVEL_CELLS * cell, 0), _LEVEL_BANDS, 1)
+    flat /= np.sqrt(np.maximum(around, 0) + _QUIET)
+    power = np.exp(levels * np.float32(np.log(10) / 10))
+    power = np.maximum(_smooth(_smooth(power, 3 * cell, 0), 3, 1), _TINY)
+    trust = np.exp(-_TRUST * np.log(power / power.mean(axis=1, keepdims=True)))
+    trust = np.minimum(trust, _MAX_TRUST)
+    if below_noise:
+        noise = np.percentile(power[::cell], _NOISE_PERCENT, axis=0)
+        trust *= np.clip(1.0 - noise[None, :] / power, _LEAST_TRUST, 1.0)
+    cells: Map = (flat * trust).astype(np.float32, copy=False)
+    return cells
+
+
+def _against_own_band(levels: Map, cell: int) -> Map:
+    flat = levels - _smooth(levels, _OWN_CELLS * cell, 0)
+    flat = np.clip(_smooth(flat, cell, 0), -_LIMIT, _LIMIT)
+    variance = np.maximum(_smooth(flat * flat, _OWN_LEVEL_CELLS * cell, 0), 0)
+    cells: Map = (flat / (variance + _OWN_QUIET)).astype(np.float32, copy=False)
+    return cells
+
+
+def _unit(cells: Map) -> Map:
+    made: Map = cells / np.sqrt(np.mean(np.square(cells)) + np.float32(_TINY))
+    return made
 
 
 def cell_row(cell: NDArray[np.float64] | float, tempo: float) -> NDArray[np.float64]:

@@ -12,6 +12,8 @@ Letters in shapes: C channels, T samples, K frames, B bands, F cells of a block 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
@@ -32,8 +34,23 @@ SNR_DB = 33.2
 
 Cells = NDArray[np.float32]
 
-_CAP = 10 ** (4.0 / 20) - 1
-_SHAPING = 0.7
+
+@dataclass(frozen=True)
+class Shaping:
+    """How the mark spreads over cells of different power; the ratio to the sound stays the same.
+
+    Attributes:
+        most: largest relative change of a cell's amplitude.
+        slope: exponent by which weaker cells change more than stronger ones.
+    """
+
+    most: float
+    slope: float
+
+
+SHAPINGS = (Shaping(10 ** (4 / 20) - 1, 0.7), Shaping(10 ** (6 / 20) - 1, 0.85))
+"""The first for most sound; the second, nearer to the masking threshold, where that is too weak."""
+
 _SECOND = round(RATE / HOP)
 _EMBED_FRAMES = 1500
 _TINY = 1e-12
@@ -43,7 +60,11 @@ _COST = 2 / FRAME * 0.75
 
 
 def mark_signal(
-    signal: NDArray[np.float32], energy: NDArray[np.float64], signs: Cells, first_cell: int
+    signal: NDArray[np.float32],
+    energy: NDArray[np.float64],
+    signs: Cells,
+    first_cell: int,
+    shaping: Shaping = SHAPINGS[0],
 ) -> NDArray[np.float32]:
     """What to add to ``signal`` so that its cells carry ``signs``.
 
@@ -52,6 +73,7 @@ def mark_signal(
         energy: ``[K]``: energy of each hop of the whole-band audio, all channels, at that rate.
         signs: ``[F, B]``: one block, repeated to the end. Frame k is centred on sample k · HOP.
         first_cell: cell of the block that the first sample lies in.
+        shaping: where the mark goes.
 
     Returns:
         ``[C, T]``.
@@ -65,7 +87,7 @@ def mark_signal(
         here = slice(first * HOP, (first + count + 1) * HOP)
         spectrum = scipy.fft.rfft(frames(padded[:, here], HOP) * _ROOT_HANN, axis=-1)
         cell = np.arange(first, first + count) // FRAMES_PER_CELL + first_cell
-        strength, budget = _strength(spectrum, energy[first : first + count])
+        strength, budget = _strength(spectrum, energy[first : first + count], shaping)
         allowed += budget
         band = np.repeat(signs[cell % len(signs)] * strength, np.diff(EDGES), axis=1)
         shaped = np.zeros_like(spectrum)
@@ -91,7 +113,9 @@ def hop_energy(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.flo
     return around
 
 
-def _strength(spectrum: NDArray[np.complex64], energy: NDArray[np.float64]) -> tuple[Cells, float]:
+def _strength(
+    spectrum: NDArray[np.complex64], energy: NDArray[np.float64], shaping: Shaping
+) -> tuple[Cells, float]:
     """``[K, B]``: relative change of amplitude that each cell can hide; the energy that may take.
 
     Weak cells bear more than strong ones (the power law stands in for masking: a change spreads
@@ -103,16 +127,16 @@ def _strength(spectrum: NDArray[np.complex64], energy: NDArray[np.float64]) -> t
     density = cells / np.diff(EDGES)
     around = uniform_filter1d(uniform_filter1d(density, 3, axis=0), 3, axis=1)
     around = np.maximum(around, 0) + _TINY
-    shape = (around / around.mean(axis=1, keepdims=True)) ** -_SHAPING
+    shape = (around / around.mean(axis=1, keepdims=True)) ** -shaping.slope
     cost = cells * _COST
     budget = _around(energy) * 10 ** (-SNR_DB / 10)
     low, high = np.full(len(cells), -5.0), np.full(len(cells), 1.0)
     for _ in range(12):
         level = (low + high) / 2
-        change = np.minimum(_CAP, 10 ** level[:, None] * shape)
+        change = np.minimum(shaping.most, 10 ** level[:, None] * shape)
         fits = _around((change**2 * cost).sum(axis=1)) <= budget
         low, high = np.where(fits, level, low), np.where(fits, high, level)
-    strength = np.minimum(_CAP, 10 ** low[:, None] * shape).astype(np.float32)
+    strength = np.minimum(shaping.most, 10 ** low[:, None] * shape).astype(np.float32)
     return strength, float((energy * 10 ** (-SNR_DB / 10)).sum())
 
 

@@ -15,6 +15,9 @@ from rag_audio.watermark.sync import PilotSearch, Place, gather
 
 CODE_BITS = payload.MESSAGE_BITS * coding.RATE
 
+CLEAR_Z = 36.0
+"""Sound in which the mark is heard less clearly, such as a lone organ, is marked more strongly."""
+
 _SAME_ROWS = grid.ROWS_PER_CELL / 2
 _SAME_TEMPO, _SAME_SEMITONES = 0.003, 0.2
 
@@ -89,14 +92,23 @@ class Reader:
                 found[reading.message] = reading
         return list(found.values())
 
-    def confirms(self, heard: grid.Heard, message: Message, row: float) -> bool:
-        """Whether a block that starts at a row of the unchanged sound says this message."""
-        blocks, _ = gather(heard.cells(), Place(0.0, 1.0, 0.0, row))
-        return self._decode(blocks.sum(axis=0)) == message
+    def clearness(self, heard: grid.Heard, message: Message, row: float) -> float:
+        """z of a message in a block that starts at a row of the unchanged sound; 0: not read."""
+        place, signs = Place(0.0, 1.0, 0.0, row), self.signs(message)
+        heard_as: list[tuple[float, NDArray[np.float32]]] = []
+        for hearing in ("beside", "both"):
+            blocks, _ = gather(heard.cells(hearing=hearing), place)
+            cells = blocks.sum(axis=0)
+            z = float((cells * signs).sum() / np.sqrt((cells**2).sum() + 1e-9))
+            heard_as.append((z, cells))
+            if z >= CLEAR_Z:
+                break
+        z, cells = max(heard_as, key=lambda way: way[0])
+        return z if self._decode(cells) == message else 0.0
 
     def _read_at(self, heard: grid.Heard, place: Place, budget: Budget) -> Reading | None:
-        for below_noise in (False, True):
-            cells = heard.cells(place.pitch, below_noise=below_noise)
+        for hearing in grid.HEARINGS:
+            cells = heard.cells(place.pitch, hearing=hearing)
             blocks, first_row = gather(cells, place)
             for chosen in self._choices(blocks):
                 if not budget.spend():

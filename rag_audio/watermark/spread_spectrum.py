@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from rag_audio.shaping import resample
 from rag_audio.watermark import grid, modem
 from rag_audio.watermark.pattern import subkey
 from rag_audio.watermark.payload import GENERATIONS, Message
-from rag_audio.watermark.reading import Budget, Reader, Reading
+from rag_audio.watermark.reading import CLEAR_Z, Budget, Reader, Reading
 
 MIN_KEY_BYTES = 16
 PIECE_S = 60.0
@@ -75,11 +76,19 @@ class SpreadSpectrumWatermarker:
         message, first_cell = self._plan(low.samples, mark)
         signs = self._readers[0].signs(message)
         energy = modem.hop_energy(audio.samples, audio.sample_rate)
-        change = Audio(modem.mark_signal(low.samples, energy, signs, first_cell), grid.RATE)
-        added = _fit(resample(change, audio.sample_rate).samples, audio.frames)
         peak = max(1.0, float(np.abs(audio.samples).max()))
-        marked = Audio(np.clip(audio.samples + added, -peak, peak), audio.sample_rate)
-        return marked if self._reads_back(marked, message, first_cell) else None
+        best, clearest = None, 0.0
+        for shaping in modem.SHAPINGS:
+            change = modem.mark_signal(low.samples, energy, signs, first_cell, shaping)
+            added = resample(Audio(change, grid.RATE), audio.sample_rate).samples
+            samples = np.clip(audio.samples + _fit(added, audio.frames), -peak, peak)
+            marked = Audio(samples, audio.sample_rate)
+            z = self._clearness(marked, message, first_cell)
+            if z > clearest:
+                best, clearest = marked, z
+            if z >= CLEAR_Z:
+                break
+        return best
 
     def detect(self, audio: Audio, *, search: bool = True) -> Detection:
         """Find the mark in any rate, channel count and length.
@@ -128,9 +137,10 @@ class SpreadSpectrumWatermarker:
     ) -> tuple[list[Reading], float]:
         """What a piece says at known changes, or else anywhere; the best z of any pilot."""
         best = 0.0
-        for change in hints:
+        ways: tuple[grid.Hearing, ...] = ("beside", "both")
+        for hearing, change in product(ways, hints):
             for reader in self._readers:
-                places = reader.search.straight(heard, *change)
+                places = reader.search.straight(heard, *change, hearing)
                 best = max([best, *(place.z for place in places)])
                 readings = reader.read(heard, places, budget)
                 if readings:
@@ -169,11 +179,12 @@ class SpreadSpectrumWatermarker:
         generation = (_newest({reading.message for reading in there}).generation + 1) % GENERATIONS
         return Message(mark, generation), next(free, first_cell)
 
-    def _reads_back(self, marked: Audio, message: Message, first_cell: int) -> bool:
-        """Whether the mark is heard at the place where it was put."""
+    def _clearness(self, marked: Audio, message: Message, first_cell: int) -> float:
+        """How clearly the mark is heard at the place where it was put; 0: it cannot be read."""
         heard = grid.Heard(resample(marked, grid.RATE).samples[:, : round(PIECE_S * grid.RATE)])
-        row = -first_cell * grid.ROWS_PER_CELL
-        return not heard.silent and self._readers[0].confirms(heard, message, row)
+        if heard.silent:
+            return 0.0
+        return self._readers[0].clearness(heard, message, -first_cell * grid.ROWS_PER_CELL)
 
 
 def _answer(found: dict[Message, list[Reading]]) -> Detection:

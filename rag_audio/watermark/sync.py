@@ -17,7 +17,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from rag_audio.watermark.grid import BANDS, CELLS, ROWS_PER_CELL, Heard, Map, cell_row
+from rag_audio.watermark.grid import BANDS, CELLS, ROWS_PER_CELL, Heard, Hearing, Map, cell_row
 
 TEMPOS = tuple(round(0.01 * step, 2) for step in range(89, 112))
 """Ratios at which the mark is looked for, ±11 %; a stretch to 1.1 times the length is 0.91."""
@@ -65,9 +65,15 @@ class PilotSearch:
         self._spectra = {fine: _spectrum(pilot, fine) for fine in (_COARSE, _FINE)}
         self._share = float((pilot != 0).mean())
 
-    def straight(self, heard: Heard, tempo: float = 1.0, semitones: float = 0.0) -> list[Place]:
+    def straight(
+        self,
+        heard: Heard,
+        tempo: float = 1.0,
+        semitones: float = 0.0,
+        hearing: Hearing = "beside",
+    ) -> list[Place]:
         """Places at one tempo and pitch, clearest first."""
-        cells = heard.cells(2.0 ** (semitones / 12))
+        cells = heard.cells(2.0 ** (semitones / 12), hearing=hearing)
         whole = self._correlate(_folds(cells, tempo, _FINE, 1, None), _FINE)
         folds = _folds(cells, tempo, _FINE, 1, _PIECE_BLOCKS)
         found = [_place(z, o, tempo, semitones, _FINE) for z, o in _peaks(whole[0], 4, 2 * _FINE)]
