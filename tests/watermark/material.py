@@ -83,3 +83,18 @@ def _audio(samples: Samples, rate: int) -> Audio:
 
 def _n(seconds: float, rate: int) -> int:
     return round(seconds * rate)
+
+
+def organ(seconds: float = 30.0, rate: int = 44_100, channels: int = 2, seed: int = 0) -> Audio:
+    """Sustained chords without attack or decay: most of the spectrum is empty."""
+    rng = np.random.default_rng(seed)
+    made = np.zeros(_n(seconds, rate))
+    for i in range(int(seconds / 3) + 1):
+        here = made[_n(i * 3, rate) : _n((i + 1) * 3, rate)]
+        t = np.arange(len(here)) / rate
+        fade = np.minimum(1, np.minimum(t, t[::-1]) / 0.05) if len(t) else t
+        for pitch in rng.choice(np.arange(45, 70), 4, replace=False):
+            for partial in (1, 2, 3, 4, 6, 8):
+                hz = 440 * 2 ** ((pitch - 69) / 12) * partial
+                here += 0.08 / partial * fade * np.sin(2 * np.pi * hz * t + rng.uniform(0, 6.28))
+    return _audio(np.stack([made] * channels), rate)
