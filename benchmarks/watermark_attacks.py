@@ -10,16 +10,19 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy import signal
 
 from rag_audio.audio import load, save
+from rag_audio.backends.mel_codec import MelCodec
 from rag_audio.domain import Audio
-from rag_audio.shaping import resample, stretch
+from rag_audio.resources import data_dir
+from rag_audio.shaping import mono, resample, stretch, to_channels
 
 Rng = np.random.Generator
 Change = Callable[[Audio, Rng], Audio]
@@ -70,6 +73,22 @@ def through_ffmpeg(codec: str, ending: str, kbps: int, audio: Audio, rng: Rng) -
 
 def through_rate(rate: int, audio: Audio, rng: Rng) -> Audio:
     return resample(resample(audio, rate), audio.sample_rate)
+
+
+def through_embedded_codec(audio: Audio, rng: Rng) -> Audio:
+    """Encoded and resynthesised by the autoencoder of the embedded model."""
+    codec = _embedded_codec()
+    low = resample(mono(audio), codec.config.sampling_rate)
+    with torch.inference_mode():
+        wave = codec(torch.from_numpy(low.samples)[None]).sample[0].numpy()
+    made = resample(Audio(wave, low.sample_rate), audio.sample_rate)
+    return to_channels(made, audio.channels)
+
+
+@cache
+def _embedded_codec() -> MelCodec:
+    folder = data_dir("models") / "stable-audio-mini" / "vae"
+    return MelCodec.from_pretrained(folder, torch_dtype=torch.float32).eval()
 
 
 def gain(decibels: float, audio: Audio, rng: Rng) -> Audio:
@@ -203,6 +222,7 @@ def make_attacks(other: Audio) -> list[Attack]:
         Attack("telephone 300-3400, 8 kHz", None, _chain(
             partial(filtered, "bandpass", (300.0, 3400.0)), partial(through_rate, 8000)
         )),
+        Attack("embedded model's codec", None, through_embedded_codec),
     ]  # fmt: skip
     links: dict[str, Change] = {
         "MP3 128": mp3[128],
