@@ -249,7 +249,7 @@ class Detection:
         tempo: ratio found, 1 = unchanged. semitones: pitch shift found.
         offset_s: where the first whole block starts.
         others: further marks in the same sound: older ones, or those of a mix.
-        over_time: (seconds, confidence) along the sound, for the mark that was found.
+        over_time: (seconds, confidence) along the sound, for the mark that was found, if any.
     """
 
     mark: Mark | None

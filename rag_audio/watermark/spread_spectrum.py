@@ -111,7 +111,8 @@ class SpreadSpectrumWatermarker:
         """
         budget = Budget(_MAX_DECODES)
         found: dict[Message, list[Reading]] = {}
-        heard_z, start_s = 0.0, 0.0
+        empty: list[tuple[float, float]] = []
+        start_s = 0.0
         hints: list[tuple[float, float]] = [(1.0, 0.0)]
         for piece in pieces:
             _check(piece)
@@ -119,9 +120,11 @@ class SpreadSpectrumWatermarker:
                 continue
             heard = grid.Heard(resample(piece, grid.RATE).samples)
             here: list[Reading] = []
+            z = 0.0
             if not heard.silent:
                 here, z = self._read(heard, hints, budget, search)
-                heard_z = max(heard_z, z)
+            if not here:
+                empty.append((start_s + piece.duration_s / 2, _confidence(z - 5.0) / 2))
             for reading in here:
                 found.setdefault(reading.message, []).append(reading.later(start_s))
                 change = (reading.place.tempo, reading.place.semitones)
@@ -129,8 +132,9 @@ class SpreadSpectrumWatermarker:
                     hints = [*hints[:2], change]
             start_s += piece.duration_s
         if not found:
-            return Detection(None, _confidence(max(0.0, heard_z - 5.0)) / 2)
-        return _answer(found)
+            most = max((confidence for _, confidence in empty), default=0.0)
+            return Detection(None, most, over_time=tuple(empty))
+        return _answer(found, empty)
 
     def _read(
         self, heard: grid.Heard, hints: list[tuple[float, float]], budget: Budget, search: bool
@@ -187,13 +191,18 @@ class SpreadSpectrumWatermarker:
         return self._readers[0].clearness(heard, message, -first_cell * grid.ROWS_PER_CELL)
 
 
-def _answer(found: dict[Message, list[Reading]]) -> Detection:
-    """Of all that was read, the newest and clearest, with the others beside it."""
+def _answer(found: dict[Message, list[Reading]], empty: Sequence[tuple[float, float]]) -> Detection:
+    """Of all that was read, the newest and clearest, with the others beside it.
+
+    Args:
+        empty: (middle in seconds, confidence) of pieces in which nothing was read.
+    """
     clearest = {message: max(r.z for r in readings) for message, readings in found.items()}
     newest = _newest(set(found), clearest)
     readings = found[newest]
     best = max(readings, key=lambda reading: reading.z)
     others = sorted((m for m in found if m != newest), key=lambda m: -clearest[m])
+    heard = [(time_s, _confidence(z)) for reading in readings for time_s, z in reading.over_time]
     return Detection(
         newest.mark,
         _confidence(best.z),
@@ -201,9 +210,7 @@ def _answer(found: dict[Message, list[Reading]]) -> Detection:
         semitones=round(best.place.semitones, 2),
         offset_s=readings[0].offset_s,
         others=tuple(dict.fromkeys(m.mark for m in others if m.mark != newest.mark)),
-        over_time=tuple(
-            (time_s, _confidence(z)) for reading in readings for time_s, z in reading.over_time
-        ),
+        over_time=tuple(sorted((*heard, *empty))),
     )
 
 

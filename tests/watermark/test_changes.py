@@ -100,6 +100,9 @@ def test_a_long_file_is_read_piece_by_piece_and_says_where_the_mark_is() -> None
     found = watermarker().detect_pieces(pieces(), search=False)
     assert found.mark == MARK
     assert 180.0 <= found.offset_s < 190.0
+    early = [confidence for time_s, confidence in found.over_time if time_s < 175.0]
+    assert len(early) == 3
+    assert max(early) < 0.3 < min(c for time_s, c in found.over_time if time_s > 185.0)
 
 
 def test_a_lone_organ_behind_a_low_pass_is_heard_against_its_own_bands() -> None:
