@@ -18,6 +18,7 @@ from rag_audio.domain import (
     ConditioningPlan,
     GenerationRequest,
     GenerationResult,
+    Layer,
     Reference,
     Rights,
     Segment,
@@ -301,7 +302,8 @@ class Pipeline:
     def find_references(self, request: GenerationRequest, rights: Rights) -> tuple[Reference, ...]:
         """The named references, then the nearest others up to ``k``."""
         wanted = tuple(conditioning.USE_OF[channel] for channel in sorted(request.channels))
-        named = tuple(self.parts.catalogue.stem(prefix) for prefix in request.references)
+        stems = (self.parts.catalogue.stem(prefix) for prefix in request.named)
+        named = tuple({stem.id: stem for stem in stems}.values())
         excluded = tuple(self.parts.catalogue.stem(prefix).id for prefix in request.exclude)
         for stem in named:
             if stem.id in excluded:
@@ -355,10 +357,11 @@ class Pipeline:
         tempo_ratio: float = 1.0,
         semitones: int = 0,
         instruments: tuple[str, ...] = (),
+        layer: Layer | None = None,
     ) -> Audio:
         """The segment's sound; the file must still be the one that was indexed and licensed.
 
-        The last three say how a score is played; a recording stays as it is.
+        The last four say how a score is played; a recording stays as it is.
         """
         path = Path(self.parts.catalogue.file_of(segment.stem))
         try:
@@ -382,6 +385,7 @@ class Pipeline:
                 tempo_ratio=tempo_ratio,
                 semitones=semitones,
                 instruments=instruments,
+                layer=layer,
             )
         return audio.load(
             path, sample_rate=sample_rate, start_s=segment.start_s, duration_s=segment.duration_s

@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.keywords",
         "rag_audio.loudness",
         "rag_audio.shaping",
+        "rag_audio.layers",
         "rag_audio.pictures",
         "rag_audio.audio",
         "rag_audio.id3",

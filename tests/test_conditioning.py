@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.conditioning import make_plan, seed_audio
-from rag_audio.conditioning.planning import aligned, is_drums
+from rag_audio.conditioning.parts import aligned, is_drums
 from rag_audio.domain import (
     Audio,
     Channel,
