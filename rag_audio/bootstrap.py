@@ -326,10 +326,11 @@ class Workspace(AbstractContextManager["Workspace"]):
         *,
         territory: str | None = None,
         model: str | None = None,
+        subtype: str | None = None,
         on_stage: OnStage | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Generate from an older plan into ``out``; raises as :meth:`renew`."""
-        request = replace(request_of(plan, territory), model=model)
+        request = replace(request_of(plan, territory), model=model, subtype=subtype)
         return self.pipeline.generate(request, Path(out), on_stage, older=plan)
 
     def inpaint(

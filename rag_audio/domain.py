@@ -229,6 +229,7 @@ class GenerationRequest:
         time_signature, bars, instrumentation, mood: see :class:`rag_audio.controls.Controls`.
         midi_instruments: General MIDI names that play the scores in place of their own.
         enforce: what is measured on ``candidates`` takes a variation, and put right.
+        subtype: encoding of the file, see :func:`rag_audio.formats.format_of`.
         mix, layers, arrange: see :class:`rag_audio.controls.Mixing`; stems that are named there
             are references.
     """
@@ -265,6 +266,7 @@ class GenerationRequest:
     mix: Mix = Mix.WAVEFORM
     layers: tuple[tuple[Layer, str], ...] = ()
     arrange: tuple[tuple[str, int, int], ...] = ()
+    subtype: str | None = None
 
     def __post_init__(self) -> None:
         _ = self.enforcement, self.controls, self.mixing

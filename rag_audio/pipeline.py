@@ -197,7 +197,7 @@ class Pipeline:
             RequestRefused, OutputRefused, Cancelled: nothing was written.
         """
         say = on_stage or (lambda stage, done, total: None)
-        audio.check_writable(out)
+        audio.check_writable(out, request.subtype)
         _ = self.parts.signer  # keys that do not fit are told of before any work is done
         say("retrieve", 0, 1)
         if older is None:
