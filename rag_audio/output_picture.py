@@ -76,11 +76,13 @@ def _likeness(axes: Axes, audio: Audio, record: AttributionRecord, names: Sequen
             at = [start + min(window_s, audio.duration_s - start) / 2 for start, _ in points]
             axes.plot(at, [value for _, value in points], marker="o", ms=4,
                       color=_colour(i), label=name)  # fmt: skip
-    axes.set(xlim=(0, audio.duration_s), ylim=(-0.25, 1.02), xlabel="time [s]",
-             ylabel="likeness")  # fmt: skip
+    lowest = min([0.0, *(value for row in rows for value in row if value is not None)])
+    axes.set(xlim=(0, audio.duration_s), ylim=(lowest - 0.05, 1.02))
+    axes.set(xlabel="time [s]", ylabel="likeness")
     axes.grid(alpha=0.3)
     if axes.lines:
-        axes.legend(fontsize=7, loc="lower right", ncols=min(3, len(names)))
+        axes.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False,
+                    ncols=min(4, len(names)))  # fmt: skip
     else:
         axes.text(0.5, 0.5, "no source", transform=axes.transAxes, ha="center", color="#777")
 

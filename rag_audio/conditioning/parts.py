@@ -75,10 +75,14 @@ def sounding(request: GenerationRequest, usable: list[Candidate]) -> list[Candid
     for candidate in named:
         if candidate not in voices:
             stem = candidate.stem
+            name = stem.title or stem.path
+            if Channel.INIT in candidate.channels:
+                raise InvalidInput(f"{name} is to play, and its weight is 0", hint="--weights")
+            reason = f"license {stem.license!r} does not grant init_audio here and now"
             raise RequestRefused(
-                f"refused: {stem.title or stem.path} may not seed the sound",
+                f"refused: {name} may not seed the sound: {reason}",
                 hint="rag-audio library shows what each license grants",
-                reasons=[f"{stem.license} does not grant init_audio, or its weight is 0"],
+                reasons=[reason],
             )
     return named
 
