@@ -14,6 +14,7 @@ from rag_audio.conditioning.parts import (
     seed_parts,
     sounding,
 )
+from rag_audio.conditioning.strength import auto_strength
 from rag_audio.conditioning.wording import (
     tempo_and_key_words,
     wording_of,
@@ -67,6 +68,9 @@ def make_plan(
     usable = _usable(request, references, rights, notes)
     strength = info.default_strength if request.strength is None else request.strength
     voices = sounding(request, usable)
+    if request.auto_strength and voices:
+        strength, why = auto_strength(voices, rights, info.default_strength)
+        notes.append(why)
     seeds = voices if strength < 1.0 else []
     speakers = [c for c in usable if Channel.PROMPT in c.channels]
     bpm, key = _tempo_and_key(request, seeds or speakers)
