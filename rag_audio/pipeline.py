@@ -38,6 +38,7 @@ from rag_audio.ports import (
     StopAsked,
     Watermarker,
 )
+from rag_audio.profiles import ArtistProfile, make_profile
 from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
@@ -116,6 +117,18 @@ class Pipeline:
             f"no indexed stem is by {name!r}", hint="rag-audio artists lists who there is"
         )
 
+    def artist_profile(self, name: str, territory: str | None = None) -> ArtistProfile:
+        """What is typical of an artist, from the stems that are licensed for style now.
+
+        Raises:
+            RequestRefused: nobody licensed for style has that name.
+        """
+        artist = guardrails.require_artist(name, self.policy(territory))
+        return self._profile(artist, self.rights(territory))
+
+    def _profile(self, artist: str, rights: Rights) -> ArtistProfile:
+        return make_profile(artist, self.parts.catalogue.stems(), rights, self.parts.index)
+
     def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
         """Licensed segments nearest to the query, one per stem, best first.
 
@@ -171,11 +184,18 @@ class Pipeline:
             count_tokens=generator.count_tokens,
             seed=secrets.randbits(31) if request.seed is None else request.seed,
             is_clean=guarding.phrase_filter(policy),
+            typical=self._typical(request),
         )
         guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
         said = tuple(note for finding in findings for note in finding.notes())
         plan = replace(plan, notes=(*guarded, *plan.notes, *said))
         return plan, findings, request
+
+    def _typical(self, request: GenerationRequest) -> Mapping[str, float]:
+        """How typical words are of the artist whose style is asked for."""
+        if request.artist is None:
+            return {}
+        return self._profile(request.artist, self.rights(request.territory)).words
 
     def generate(
         self,
@@ -322,11 +342,15 @@ class Pipeline:
             exclude=excluded,
             uses=frozenset(wanted),
             style=request.artist is not None,
+            centre=None
+            if request.artist is None
+            else self._profile(request.artist, rights).centroid,
         )
         chosen: list[Reference] = []
         for stem in named:
             found = self._search(
-                replace(query, artist=None, style=False, stems=(stem.id,), k=1), rights
+                replace(query, artist=None, style=False, centre=None, stems=(stem.id,), k=1),
+                rights,
             )
             # A stem without a word or sound in common with the prompt is still what was asked for.
             chosen.extend(found or self._first_segment(stem.id))

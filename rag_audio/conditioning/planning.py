@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from rag_audio.conditioning.clearance import USE_OF
@@ -50,6 +50,7 @@ def make_plan(
     count_tokens: Callable[[str], int],
     seed: int,
     is_clean: Callable[[str], bool] = lambda text: True,
+    typical: Mapping[str, float] | None = None,
 ) -> ConditioningPlan:
     """Decide what the model is given.
 
@@ -59,6 +60,7 @@ def make_plan(
     Args:
         count_tokens: the model's own tokenizer.
         is_clean: guardrails, asked about every phrase that would be added.
+        typical: how typical words are of the artist asked for, 0…1; a stem says those first.
 
     Raises:
         RequestRefused: a reference that was asked for by name may not be used at all.
@@ -82,6 +84,7 @@ def make_plan(
         max_tokens=info.max_prompt_tokens,
         count_tokens=count_tokens,
         is_clean=is_clean,
+        typical=typical or {},
     )
     speaking = {span.stem for span in enriched.spans}
     kept = [c for c in usable if c in seeds or c.stem.id in speaking]
