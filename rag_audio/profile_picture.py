@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,10 @@ def profile_png(profile: ArtistProfile, path: str | Path) -> None:
 def _tempos(axes: Axes, profile: ArtistProfile) -> None:
     axes.set(title="tempo", xlabel="bpm", ylabel="stems")
     if profile.tempos:
-        low, high = 10 * np.floor(min(profile.tempos) / 10), 10 * np.ceil(max(profile.tempos) / 10)
-        edges = np.arange(low, max(high, low + 10) + 5, 5)
-        axes.hist(profile.tempos, bins=edges.tolist(), color=_COLOUR, edgecolor="white")
+        counted = Counter(round(tempo) for tempo in profile.tempos)
+        width = max(1.0, (max(counted) - min(counted)) / 40)
+        axes.bar(list(counted), list(counted.values()), width=width, color=_COLOUR)
+        axes.set_xlim(min(counted) - 5 * width, max(counted) + 5 * width)
         middle = float(np.median(profile.tempos))
         axes.axvline(middle, color=_ACCENT, ls="--", label=f"median {middle:g}")
         axes.legend(fontsize=8, frameon=False)
@@ -106,14 +108,12 @@ def _map(axes: Axes, profile: ArtistProfile) -> None:
     axes.scatter(at[:, 0], at[:, 1], s=14, color=_COLOUR, alpha=0.6)
     middle = (profile.centroid - profile.vectors.mean(axis=0)) @ directions[:2].T
     axes.scatter(middle[0], middle[1], marker="x", s=70, color=_ACCENT, label="centroid")
-    owners = np.array(profile.owners)
-    for number in dict.fromkeys(profile.owners[:: max(1, len(owners) // 200)]):
-        if number >= _NAMED:
-            break
-        stem = profile.stems[number]
-        x, y = at[owners == number].mean(axis=0)
-        title = (stem.title or stem.path).replace("$", "＄")
-        axes.annotate(title[:24], (x, y), fontsize=6.5, textcoords="offset points",
-                      xytext=(4, 4))  # fmt: skip
+    titles = [profile.stems[n].title or profile.stems[n].path for n in profile.owners]
+    centre = float(at[:, 0].mean())
+    for title, _ in Counter(titles).most_common(_NAMED):
+        x, y = at[[one == title for one in titles]].mean(axis=0)
+        side, shift = ("right", -5) if x > centre else ("left", 5)
+        axes.annotate(title.replace("$", "＄")[:24], (x, y), fontsize=6.5, ha=side, va="center",
+                      textcoords="offset points", xytext=(shift, 0))  # fmt: skip
     axes.margins(0.18)
     axes.legend(fontsize=8, frameon=False)
