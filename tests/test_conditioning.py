@@ -78,7 +78,7 @@ def tone(segment: Segment, rate: int) -> Audio:
 
 def test_the_users_words_come_first_and_whole_and_every_span_says_whose_it_is() -> None:
     plan = plan_of(reference("a"), reference("b", tags=("b tag", "brass")), bpm=90)
-    assert plan.enriched_prompt.startswith("slow and warm, 90 bpm")
+    assert plan.enriched_prompt.startswith("slow and warm, 90 BPM")
     for span in plan.spans:
         assert plan.enriched_prompt[span.start : span.end] == span.text
     assert sum(span.tokens for span in plan.spans) == words(plan.enriched_prompt)
@@ -87,9 +87,9 @@ def test_the_users_words_come_first_and_whole_and_every_span_says_whose_it_is() 
 
 def test_the_tempo_of_the_request_is_the_users_and_that_of_a_stem_the_stems() -> None:
     asked = {s.text: s.stem for s in plan_of(reference("a"), bpm=90, key=Key(0, False)).spans}
-    assert asked["90 bpm"] is None and asked["C major"] is None
+    assert asked["90 BPM"] is None and asked["C major"] is None
     taken = {s.text: s.stem for s in plan_of(reference("a")).spans}
-    assert taken["92 bpm"] == "a" and taken["A minor"] == "a"
+    assert taken["92 BPM"] == "a" and taken["A minor"] == "a"
 
 
 def test_a_phrase_that_is_not_clean_is_left_out_and_said() -> None:
