@@ -18,11 +18,11 @@ class Wording:
     time_signature: str
 
 
-# Both families' own examples write the tempo in capitals: "128 BPM tech house drum loop" (model card
-# of Stable Audio Open 1.0), "120 BPM house loop" (inference guide of Stability-AI/stable-audio-3).
-# Neither shows a key or a metre; those are put plainly, and how well they are followed is not known
-# but for the embedded checkpoint, whose captions have "A minor" and "3/4", and whose tokenizer
-# tells no capitals from small letters.
+# The own examples of both families write the tempo in capitals: "128 BPM tech house drum loop"
+# (model card of Stable Audio Open 1.0), "120 BPM house loop" (inference guide of
+# Stability-AI/stable-audio-3). Neither shows a key or a metre; those are put plainly, and how well
+# they are followed is not known but for the embedded checkpoint, whose captions have "A minor" and
+# "3/4", and whose tokenizer tells no capitals from small letters.
 WORDINGS = {
     "stable-audio": Wording("{}", "{}", "{} BPM", "{}", "{} time"),
     "stable-audio-3": Wording("{}", "{}", "{} BPM", "{}", "{}"),
