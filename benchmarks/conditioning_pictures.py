@@ -1,4 +1,4 @@
-"""The conditioning benchmark's plots, as small SVG files."""
+"""The conditioning benchmark's plots, as a small PNG."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from benchmarks.conditioning_trials import SOUNDLESS, STRENGTHS
 from benchmarks.figures import Figure
+from benchmarks.guide_pictures import shrink
+from rag_audio.pictures import new_figure, write_png
 
 Cells = dict[tuple[str, float], dict[str, Figure]]
 _PANELS = (
@@ -20,21 +22,17 @@ _COLOURS = {"both": "#1b6ca8", "init only": "#d1741f", "prompt only": "#3a8f4d",
 
 
 def draw(cells: Cells, folder: Path) -> None:
-    """Write ``conditioning.svg``: a panel per measure, strength along, channels as lines."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Drawing
-
+    """Write ``conditioning.png``: a panel per measure, strength along, channels as lines."""
     folder.mkdir(parents=True, exist_ok=True)
-    with rc_context({"svg.hashsalt": "rag-audio", "svg.fonttype": "none", "font.size": 9}):
-        drawing = Drawing(figsize=(11, 5.6), layout="constrained")
-        FigureCanvasSVG(drawing)
-        panels = drawing.subplots(2, 3).ravel()
-        for axes, (what, title) in zip(panels, _PANELS, strict=False):
-            _panel(axes, cells, what, title)
-        panels[-1].axis("off")
-        panels[-1].legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
-        drawing.savefig(folder / "conditioning.svg", metadata={"Date": None})
+    drawing = new_figure((9.6, 5.2))
+    panels = drawing.subplots(2, 3).ravel()
+    for axes, (what, title) in zip(panels, _PANELS, strict=False):
+        _panel(axes, cells, what, title)
+    panels[-1].axis("off")
+    panels[-1].legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
+    picture = folder / "conditioning.png"
+    write_png(drawing, picture)
+    shrink(picture, picture, width=1000)
 
 
 def _panel(axes: Any, cells: Cells, what: str, title: str) -> None:
