@@ -20,6 +20,7 @@ import soundfile
 
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput, UnreadableFile
+from rag_audio.formats import format_of, rate_for
 from rag_audio.id3 import id3_tag
 from rag_audio.loudness import (
     limit_peak,
@@ -56,12 +57,6 @@ _MAX_DURATION_S = 3600.0
 _PCM24 = float(1 << 23)
 _STREAMED = 0x7FFFFF00
 _CLAIM = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_SUBTYPES = {
-    ".wav": ("WAV", "PCM_24"),
-    ".flac": ("FLAC", "PCM_24"),
-    ".mp3": ("MP3", "MPEG_LAYER_III"),
-    ".ogg": ("OGG", "VORBIS"),
-}
 
 
 @dataclass(frozen=True)
@@ -141,20 +136,22 @@ def save(
     24-bit files hold exactly the values that :func:`pcm_sha256` hashes.
 
     Args:
-        path: ``.wav``, ``.flac``, ``.mp3`` or ``.ogg``.
+        path: ``.wav``, ``.flac``, ``.mp3``, ``.ogg`` or ``.opus``.
         bitrate_kbps: constant bit rate of an MP3, 32…320; None: LAME's default.
-        subtype: libsndfile's name: ``PCM_16``, ``PCM_24`` (default), ``FLOAT`` (WAV only)…
+        subtype: see :func:`rag_audio.formats.format_of`. Opus is resampled to 48 kHz where it does
+            not know the rate.
         tags: texts by libsndfile's names for them: ``comment``, ``copyright``, ``title``…
 
     Raises:
         InvalidInput: the ending, subtype, rate or channel count does not fit, or the disk says no.
     """
     target = Path(path)
-    check_writable(target)
+    check_writable(target, subtype)
     if not np.isfinite(audio.samples).all():
         raise InvalidInput(f"cannot write {target.name}: the samples hold NaN or infinity")
-    kind, usual = _SUBTYPES[target.suffix.lower()]
-    options: dict[str, Any] = {"format": kind, "subtype": subtype or usual}
+    kind, encoding = format_of(target, subtype)
+    audio = resample(audio, rate_for(encoding, audio.sample_rate))
+    options: dict[str, Any] = {"format": kind, "subtype": encoding}
     if bitrate_kbps is not None:
         options |= _constant_bitrate(kind, audio.sample_rate, bitrate_kbps)
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
@@ -177,18 +174,14 @@ def save(
         unfinished.unlink(missing_ok=True)
 
 
-def check_writable(path: str | Path) -> None:
+def check_writable(path: str | Path, subtype: str | None = None) -> None:
     """Find out, before any work is done, whether :func:`save` knows this kind of file.
 
     Raises:
         InvalidInput: it does not, or a folder stands there.
     """
     target = Path(path)
-    if target.suffix.lower() not in _SUBTYPES:
-        raise InvalidInput(
-            f"cannot write {target.name}: unknown kind {target.suffix!r}",
-            hint="name it " + ", ".join(_SUBTYPES),
-        )
+    format_of(target, subtype)
     if target.is_dir():
         raise InvalidInput(f"cannot write {target}: it is a folder")
 

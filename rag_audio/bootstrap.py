@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         StemIndex,
         Watermarker,
     )
+    from rag_audio.profiles import ArtistProfile
     from rag_audio.provenance.causal import CausalInfluence, Method
     from rag_audio.provenance.fingerprint_store import SqlFingerprints
     from rag_audio.provenance.trace import TraceResult
@@ -326,10 +327,11 @@ class Workspace(AbstractContextManager["Workspace"]):
         *,
         territory: str | None = None,
         model: str | None = None,
+        subtype: str | None = None,
         on_stage: OnStage | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Generate from an older plan into ``out``; raises as :meth:`renew`."""
-        request = replace(request_of(plan, territory), model=model)
+        request = replace(request_of(plan, territory), model=model, subtype=subtype)
         return self.pipeline.generate(request, Path(out), on_stage, older=plan)
 
     def inpaint(
@@ -387,6 +389,14 @@ class Workspace(AbstractContextManager["Workspace"]):
     ) -> tuple[GenerationResult, ...]:
         editor = Editor(self.pipeline)
         return editor.edit(Path(file), prompt, order, Path(out), on_stage=on_stage, **fields)
+
+    def artist(self, name: str, *, territory: str | None = None) -> ArtistProfile:
+        """What is typical of an artist, from the stems that are licensed for style now.
+
+        Raises:
+            RequestRefused: nobody licensed for style has that name.
+        """
+        return self.pipeline.artist_profile(name, territory)
 
     def trace(self, path: str | Path) -> TraceResult:
         """What went into the audio at ``path``."""

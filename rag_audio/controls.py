@@ -8,6 +8,75 @@ from enum import StrEnum
 from rag_audio.errors import InvalidInput
 
 MAX_CANDIDATES = 16
+MAX_BARS = 1024
+
+
+class Mix(StrEnum):
+    """Where references are mixed into the seed: as sound, or as the autoencoder's latents."""
+
+    WAVEFORM = "waveform"
+    LATENT = "latent"
+
+
+class Layer(StrEnum):
+    """What of a reference goes into the mix: its percussion, or all that has pitch."""
+
+    DRUMS = "drums"
+    HARMONY = "harmony"
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How references are put together; what nobody is named for is all of every reference.
+
+    Where stems are named, they alone seed the sound; other references give words.
+
+    Attributes:
+        layers: (what, stem id or prefix).
+        sections: (stem id or prefix, first bar, last bar), bars of the output from 1.
+    """
+
+    kind: Mix = Mix.WAVEFORM
+    layers: tuple[tuple[Layer, str], ...] = ()
+    sections: tuple[tuple[str, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        for stem, first, last in self.sections:
+            if not 1 <= first <= last <= MAX_BARS:
+                raise InvalidInput(
+                    f"bars {first}-{last} of {stem[:12]} are no section",
+                    hint=f"bars count from 1, the first comes first, at most {MAX_BARS}",
+                )
+        if self.kind is Mix.LATENT and self.sections:
+            raise InvalidInput(
+                "latents are mixed over the whole piece, they cannot be arranged in bars",
+                hint="--mix waveform with --arrange",
+            )
+
+    def __bool__(self) -> bool:
+        """Whether stems are named."""
+        return bool(self.layers or self.sections)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Every stem that is named, once, in order."""
+        named = [stem for _, stem in self.layers] + [stem for stem, _, _ in self.sections]
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def bars(self) -> int | None:
+        """The last bar of the arrangement; None without one."""
+        return max((last for _, _, last in self.sections), default=None)
+
+    def layers_of(self, stem: str) -> tuple[Layer | None, ...]:
+        """What of a stem (by its whole id) is used; None is all of it."""
+        own = dict.fromkeys(layer for layer, named in self.layers if stem.startswith(named))
+        return tuple(own) or (None,)
+
+    def sections_of(self, stem: str) -> tuple[tuple[int, int] | None, ...]:
+        """First and last bars of a stem (by its whole id); None is the whole piece."""
+        own = [(first, last) for named, first, last in self.sections if stem.startswith(named)]
+        return tuple(own) or (None,)
 
 
 class Aim(StrEnum):

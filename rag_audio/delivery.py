@@ -71,7 +71,8 @@ class Delivery:
         part = target.with_name(f".{target.stem}.{number}.part{target.suffix}")
         master = self.parts.masters / f"{number}.wav"
         try:
-            audio.save(marked or take, part, tags=file_tags(number, self.plan.licenses))
+            tags = file_tags(number, self.plan.licenses)
+            audio.save(marked or take, part, subtype=self.request.subtype, tags=tags)
             self.parts.masters.mkdir(parents=True, exist_ok=True, mode=0o700)
             audio.save(take, master, subtype="FLOAT")
             master.chmod(0o600)

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from rag_audio.controls import Aim as Aim
 from rag_audio.controls import Controls as Controls
 from rag_audio.controls import Enforcement as Enforcement
+from rag_audio.controls import Layer as Layer
+from rag_audio.controls import Mix as Mix
+from rag_audio.controls import Mixing as Mixing
 from rag_audio.errors import InvalidInput
 from rag_audio.licensing import WORLD as WORLD
 from rag_audio.licensing import License as License
@@ -218,6 +221,7 @@ class GenerationRequest:
         references: stem ids (or unambiguous prefixes) that must be used.
         k: how many references to retrieve; None is 3, or none beside named ``references``.
         strength: 0 < s ≤ 1; how far the result may leave the references' audio; 1 ignores it.
+        auto_strength: scores and licenses of the references decide, in place of ``strength``.
         channels: how references may reach the model.
         weights: one per reference, in order of rank; normalised.
         audio_rights: ``own`` or ``licensed``: what the user states about ``audio``.
@@ -225,6 +229,9 @@ class GenerationRequest:
         time_signature, bars, instrumentation, mood: see :class:`rag_audio.controls.Controls`.
         midi_instruments: General MIDI names that play the scores in place of their own.
         enforce: what is measured on ``candidates`` takes a variation, and put right.
+        subtype: encoding of the file, see :func:`rag_audio.formats.format_of`.
+        mix, layers, arrange: see :class:`rag_audio.controls.Mixing`; stems that are named there
+            are references.
     """
 
     prompt: str
@@ -255,9 +262,16 @@ class GenerationRequest:
     bars: int | None = None
     instrumentation: tuple[str, ...] = ()
     mood: tuple[str, ...] = ()
+    auto_strength: bool = False
+    mix: Mix = Mix.WAVEFORM
+    layers: tuple[tuple[Layer, str], ...] = ()
+    arrange: tuple[tuple[str, int, int], ...] = ()
+    subtype: str | None = None
 
     def __post_init__(self) -> None:
-        _ = self.enforcement, self.controls
+        _ = self.enforcement, self.controls, self.mixing
+        if self.auto_strength and self.strength is not None:
+            raise InvalidInput("a strength and an automatic one are two", hint="give one of them")
         if self.bars is not None and self.duration_s is not None:
             raise InvalidInput("bars and a duration are two lengths", hint="give one of them")
         if not self.prompt.strip():
@@ -283,6 +297,16 @@ class GenerationRequest:
     def controls(self) -> Controls:
         """Metre, bars, instruments and mood; checked on construction."""
         return Controls(self.time_signature, self.bars, self.instrumentation, self.mood)
+
+    @property
+    def mixing(self) -> Mixing:
+        """How references are put together; checked on construction."""
+        return Mixing(self.mix, self.layers, self.arrange)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every stem that must be used, by id or prefix, once, in order."""
+        return tuple(dict.fromkeys((*self.references, *self.mixing.stems)))
 
     @property
     def enforcement(self) -> Enforcement:
@@ -317,13 +341,15 @@ class SeedPart:
 
     Attributes:
         reference: index into :attr:`ConditioningPlan.references`.
-        weight: share of the mix by energy; all weights sum to 1.
+        weight: share of the mix by energy over the whole piece; all weights sum to 1.
         time_ratio: output duration / input duration of the stretch.
         semitones: transposition.
         gain_db: applied after conforming, before the weight.
         loop_s: length of the loop after stretching; 0 when the part needs no loop.
         rendered: played from its score at the wanted tempo and key, not stretched.
         instruments: General MIDI names in place of the score's, by number of notes; drums stay.
+        layer: what of the reference; None: all of it.
+        start_s, end_s: where in the piece it sounds; None: to the end.
     """
 
     reference: int
@@ -334,6 +360,14 @@ class SeedPart:
     loop_s: float
     rendered: bool = False
     instruments: tuple[str, ...] = ()
+    layer: Layer | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """All of the reference, all the time."""
+        return self.layer is None and self.start_s == 0.0 and self.end_s is None
 
 
 @dataclass(frozen=True)
@@ -399,6 +433,7 @@ class ConditioningPlan:
     enforcement: Enforcement = field(default_factory=Enforcement)
     controls: Controls = field(default_factory=Controls)
     edit: Edit | None = None
+    mix: Mix = Mix.WAVEFORM
 
 
 @dataclass(frozen=True)
@@ -417,12 +452,32 @@ class Influence:
 
 
 @dataclass(frozen=True)
+class Played:
+    """A part of an output's seed that a source played.
+
+    Attributes:
+        layer: what of the source; empty: all of it.
+        start_s, end_s: where in the output. weight: share of the seed's energy.
+    """
+
+    layer: str
+    start_s: float
+    end_s: float
+    weight: float
+
+
+@dataclass(frozen=True)
 class SourceUse:
-    """A source as the ledger holds it: what it was, under which license, and how it was used."""
+    """A source as the ledger holds it: what it was, under which license, and how it was used.
+
+    Attributes:
+        played: its parts in the seed, where the seed was layered or arranged.
+    """
 
     reference: Reference
     license: License
     influence: Influence
+    played: tuple[Played, ...] = ()
 
 
 @dataclass(frozen=True)

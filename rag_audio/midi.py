@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rag_audio.domain import Audio, Key
+from rag_audio.domain import Audio, Key, Layer
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.keys import estimate_key
 from rag_audio.resources import data_dir
@@ -94,6 +94,7 @@ def render(
     tempo_ratio: float = 1.0,
     semitones: int = 0,
     instruments: tuple[str, ...] = (),
+    layer: Layer | None = None,
 ) -> Audio:
     """Play a score, or the ``duration_s`` seconds of it from ``start_s``, in stereo.
 
@@ -107,10 +108,11 @@ def render(
         instruments: General MIDI names that play in place of the score's own, the first for the
             part with most notes, the last for all that are left; percussion stays.
         semitones: -24…24; notes that leave the MIDI range move by octaves.
+        layer: the percussion channel alone, or all but that; None plays all.
 
     Raises:
         UnreadableFile: as :func:`read`.
-        InvalidInput: a value is out of range.
+        InvalidInput: a value is out of range, or the score has no such layer.
         ConfigError: the soundfont is missing or broken.
     """
     if not 1 / 8 <= tempo_ratio <= 8:
@@ -122,6 +124,10 @@ def render(
     if duration_s is not None and not 0 < duration_s <= MAX_DURATION_S:
         raise InvalidInput(f"duration_s must be positive, got {duration_s:g}")
     parts = tuple(_ring(part) for part in _recast(parse(path).parts, instruments))
+    if layer is not None:
+        parts = tuple(part for part in parts if part.drum == (layer is Layer.DRUMS))
+        if not parts:
+            raise InvalidInput(f"there is no {layer.value} in {Path(path).name}")
     end = max(note.end_s for part in parts for note in part.notes)
     if not 0 <= start_s <= end:
         raise InvalidInput(f"{start_s:g} s is not within {Path(path).name}, {end:.2f} s long")

@@ -15,6 +15,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.shaping import mono, resample
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MELS = 128
@@ -30,16 +31,18 @@ def spectrogram_png(audio: Audio, path: str | Path, title: str = "") -> None:
     Raises:
         InvalidInput: the audio is empty or the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if audio.frames == 0:
         raise InvalidInput("audio of no length has no spectrogram")
-    picture = Path(path)
-    decibels, rate = _mel_decibels(audio)
-    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((10, 4))
     axes = figure.add_subplot()
+    draw_spectrogram(figure, axes, audio)
+    axes.set(xlabel="time [s]", title=title)
+    write_png(figure, Path(path))
+
+
+def draw_spectrogram(figure: Figure, axes: Axes, audio: Audio) -> None:
+    """A mel spectrogram of the mono sum with its scale; 0 dB is the loudest bin."""
+    decibels, rate = _mel_decibels(audio)
     image = axes.imshow(
         decibels,
         origin="lower",
@@ -50,9 +53,18 @@ def spectrogram_png(audio: Audio, path: str | Path, title: str = "") -> None:
         extent=(0.0, audio.duration_s, 0.0, float(_MELS)),
     )
     axes.set_yticks(*_mel_ticks(rate))
-    axes.set(xlabel="time [s]", ylabel="frequency [Hz]", title=title)
+    axes.set(ylabel="frequency [Hz]")
     figure.colorbar(image, ax=axes, label="dB re the loudest")
-    _write(figure, picture)
+
+
+def new_figure(size: tuple[float, float]) -> Figure:
+    """An empty figure of inches, drawn without any window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def line_png(
@@ -69,19 +81,20 @@ def line_png(
     Raises:
         InvalidInput: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((10, 4))
     axes = figure.add_subplot()
     axes.plot([x for x, _ in points], [y for _, y in points], marker=".")
     axes.set(xlabel=labels[0], ylabel=labels[1], ylim=(0.0, 1.0), title=title)
     axes.grid(alpha=0.3)
-    _write(figure, Path(path))
+    write_png(figure, Path(path))
 
 
-def _write(figure: Figure, picture: Path) -> None:
+def write_png(figure: Figure, picture: Path) -> None:
+    """Write a figure, atomically; the same figure gives the same bytes.
+
+    Raises:
+        InvalidInput: the file cannot be written.
+    """
     unfinished = picture.with_name(f".{picture.name}.{secrets.token_hex(4)}.tmp")
     try:
         figure.savefig(unfinished, format="png", metadata={"Software": None})

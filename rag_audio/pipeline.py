@@ -18,6 +18,7 @@ from rag_audio.domain import (
     ConditioningPlan,
     GenerationRequest,
     GenerationResult,
+    Layer,
     Reference,
     Rights,
     Segment,
@@ -37,6 +38,7 @@ from rag_audio.ports import (
     StopAsked,
     Watermarker,
 )
+from rag_audio.profiles import ArtistProfile, make_profile
 from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
@@ -115,6 +117,18 @@ class Pipeline:
             f"no indexed stem is by {name!r}", hint="rag-audio artists lists who there is"
         )
 
+    def artist_profile(self, name: str, territory: str | None = None) -> ArtistProfile:
+        """What is typical of an artist, from the stems that are licensed for style now.
+
+        Raises:
+            RequestRefused: nobody licensed for style has that name.
+        """
+        artist = guardrails.require_artist(name, self.policy(territory))
+        return self._profile(artist, self.rights(territory))
+
+    def _profile(self, artist: str, rights: Rights) -> ArtistProfile:
+        return make_profile(artist, self.parts.catalogue.stems(), rights, self.parts.index)
+
     def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
         """Licensed segments nearest to the query, one per stem, best first.
 
@@ -170,11 +184,18 @@ class Pipeline:
             count_tokens=generator.count_tokens,
             seed=secrets.randbits(31) if request.seed is None else request.seed,
             is_clean=guarding.phrase_filter(policy),
+            typical=self._typical(request),
         )
         guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
         said = tuple(note for finding in findings for note in finding.notes())
         plan = replace(plan, notes=(*guarded, *plan.notes, *said))
         return plan, findings, request
+
+    def _typical(self, request: GenerationRequest) -> Mapping[str, float]:
+        """How typical words are of the artist whose style is asked for."""
+        if request.artist is None:
+            return {}
+        return self._profile(request.artist, self.rights(request.territory)).words
 
     def generate(
         self,
@@ -196,7 +217,7 @@ class Pipeline:
             RequestRefused, OutputRefused, Cancelled: nothing was written.
         """
         say = on_stage or (lambda stage, done, total: None)
-        audio.check_writable(out)
+        audio.check_writable(out, request.subtype)
         _ = self.parts.signer  # keys that do not fit are told of before any work is done
         say("retrieve", 0, 1)
         if older is None:
@@ -301,7 +322,8 @@ class Pipeline:
     def find_references(self, request: GenerationRequest, rights: Rights) -> tuple[Reference, ...]:
         """The named references, then the nearest others up to ``k``."""
         wanted = tuple(conditioning.USE_OF[channel] for channel in sorted(request.channels))
-        named = tuple(self.parts.catalogue.stem(prefix) for prefix in request.references)
+        stems = (self.parts.catalogue.stem(prefix) for prefix in request.named)
+        named = tuple({stem.id: stem for stem in stems}.values())
         excluded = tuple(self.parts.catalogue.stem(prefix).id for prefix in request.exclude)
         for stem in named:
             if stem.id in excluded:
@@ -320,11 +342,15 @@ class Pipeline:
             exclude=excluded,
             uses=frozenset(wanted),
             style=request.artist is not None,
+            centre=None
+            if request.artist is None
+            else self._profile(request.artist, rights).centroid,
         )
         chosen: list[Reference] = []
         for stem in named:
             found = self._search(
-                replace(query, artist=None, style=False, stems=(stem.id,), k=1), rights
+                replace(query, artist=None, style=False, centre=None, stems=(stem.id,), k=1),
+                rights,
             )
             # A stem without a word or sound in common with the prompt is still what was asked for.
             chosen.extend(found or self._first_segment(stem.id))
@@ -355,10 +381,11 @@ class Pipeline:
         tempo_ratio: float = 1.0,
         semitones: int = 0,
         instruments: tuple[str, ...] = (),
+        layer: Layer | None = None,
     ) -> Audio:
         """The segment's sound; the file must still be the one that was indexed and licensed.
 
-        The last three say how a score is played; a recording stays as it is.
+        The last four say how a score is played; a recording stays as it is.
         """
         path = Path(self.parts.catalogue.file_of(segment.stem))
         try:
@@ -382,6 +409,7 @@ class Pipeline:
                 tempo_ratio=tempo_ratio,
                 semitones=semitones,
                 instruments=instruments,
+                layer=layer,
             )
         return audio.load(
             path, sample_rate=sample_rate, start_s=segment.start_s, duration_s=segment.duration_s

@@ -20,7 +20,10 @@ from rag_audio.domain import (
     Enforcement,
     InheritedSource,
     Key,
+    Layer,
     License,
+    Mix,
+    Played,
     PromptSpan,
     Reference,
     SeedPart,
@@ -165,6 +168,7 @@ def plan_to_json(plan: ConditioningPlan) -> Document:
                 "loop_s": _number(part.loop_s),
                 **({"rendered": True} if part.rendered else {}),
                 **({"instruments": list(part.instruments)} if part.instruments else {}),
+                **_placed_to_json(part),
             }
             for part in plan.seed_parts
         ],
@@ -195,7 +199,47 @@ def _later_fields(plan: ConditioningPlan) -> Document:
         later["controls"] = controls_json(plan.controls)
     if plan.edit is not None:
         later["edit"] = _edit_to_json(plan.edit)
+    if plan.mix is not Mix.WAVEFORM:
+        later["mix"] = plan.mix.value
     return later
+
+
+def _placed_to_json(part: SeedPart) -> Document:
+    """Layer and section of a part, where it has any."""
+    placed: Document = {}
+    if part.layer is not None:
+        placed["layer"] = part.layer.value
+    if part.start_s or part.end_s is not None:
+        placed |= {"start_s": _number(part.start_s), "end_s": _maybe_number(part.end_s)}
+    return placed
+
+
+def played_to_json(played: Played) -> Document:
+    """A part that a source played, as a JSON object."""
+    return {
+        "layer": played.layer,
+        "start_s": _number(played.start_s),
+        "end_s": _number(played.end_s),
+        "weight": _number(played.weight),
+    }
+
+
+def played_from_json(document: Mapping[str, Any]) -> Played:
+    """The inverse of :func:`played_to_json`.
+
+    Raises:
+        InvalidInput: the document lacks a field or one has the wrong form.
+    """
+    return _read("part that was played", document, _played)
+
+
+def _played(document: Mapping[str, Any]) -> Played:
+    return Played(
+        _text(document["layer"]),
+        _real(document["start_s"]),
+        _real(document["end_s"]),
+        _real(document["weight"]),
+    )
 
 
 def controls_json(controls: Controls) -> Document:
@@ -352,6 +396,9 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
                 loop_s=_real(part["loop_s"]),
                 rendered=_truth(part.get("rendered", False)),
                 instruments=tuple(_text(n) for n in _items(part.get("instruments", []))),
+                layer=_maybe(Layer, part.get("layer")),
+                start_s=_real(part.get("start_s", 0.0)),
+                end_s=_maybe(_real, part.get("end_s")),
             )
             for part in _items(document["seed_parts"])
         ),
@@ -369,6 +416,7 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
         enforcement=_enforcement(document.get("enforcement")),
         controls=_controls(document.get("controls")),
         edit=_maybe(_edit, document.get("edit")),
+        mix=Mix(document.get("mix", Mix.WAVEFORM.value)),
     )
 
 
@@ -398,6 +446,9 @@ def _check_plan(plan: ConditioningPlan) -> None:
             raise InvalidInput(f"the plan seeds from reference {part.reference}, which it lacks")
         if not (part.weight >= 0 and 0 < part.time_ratio < math.inf and part.loop_s >= 0):
             raise InvalidInput(f"the plan's seed part {part} is out of range")
+        end_s = plan.duration_s if part.end_s is None else part.end_s
+        if not 0 <= part.start_s < end_s < math.inf:
+            raise InvalidInput(f"the plan's seed part {part} sounds nowhere")
     for span in plan.spans:
         if plan.enriched_prompt[span.start : span.end] != span.text:
             raise InvalidInput(f"the plan's prompt does not hold {span.text!r} where it says so")

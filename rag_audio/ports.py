@@ -183,13 +183,26 @@ class Painting:
 
 
 @dataclass(frozen=True, eq=False)
+class SeedMix(Audio):
+    """Seed audio that is to be mixed as latents: ``samples`` are the mix as sound would be.
+
+    Attributes:
+        parts: each ``[C, T]`` like the mix. weights: shares of energy, they sum to 1.
+    """
+
+    parts: tuple[Audio, ...] = ()
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class DiffusionInput:
     """One batch for the generator.
 
     Attributes:
         seeds: one per variation; each item's noise depends on its own seed only.
         strength: 0 < s ≤ 1. At 1 ``init_audio`` is not used at all.
-        init_audio: the seed mix, any rate and channel count, at least ``duration_s`` long.
+        init_audio: the seed mix, any rate and channel count, at least ``duration_s`` long; a
+            :class:`SeedMix` is mixed as latents.
         painting: what is to be kept, and where not; None makes everything. Seed audio then seeds
             the regions only.
     """

@@ -39,6 +39,9 @@ __all__ = ["ReferenceQuery", "encode_document", "encode_query", "find_references
 RRF_K = 60
 """The constant of reciprocal rank fusion, as in the paper."""
 
+CENTRE_WEIGHT = 0.25
+"""Of the ranking by what is typical: it orders what the request itself leaves undecided."""
+
 _QUERY_WINDOWS = 8
 """At most so many windows of a query's sound, or of a stem it resembles, are used."""
 
@@ -57,6 +60,7 @@ class ReferenceQuery:
         vectors: ready query vectors ``[D]``, matched like ``audio``.
         like: ids of stems to resemble; they are not returned themselves.
         artist: only this artist's stems.
+        centre: ``[D]``, what is typical of what is looked for; counts a quarter of a query's sound.
         bpm: lowest and highest tempo; with ``octaves`` also half and double that.
         key: only this key; with ``fifths`` also its neighbours on the circle of fifths.
         kind, tags (any of them), min_duration_s (of the stem), stems, exclude: filters.
@@ -71,6 +75,7 @@ class ReferenceQuery:
     vectors: tuple[NDArray[np.float32], ...] = ()
     like: tuple[str, ...] = ()
     artist: str | None = None
+    centre: NDArray[np.float32] | None = None
     bpm: tuple[float, float] | None = None
     octaves: bool = True
     key: Key | None = None
@@ -217,6 +222,8 @@ def _parts(
     if query.vectors:
         parts.append(_Part(1.0, query.vectors))
     parts += [_Part(1.0, vectors) for vectors in liked.values()]
+    if query.centre is not None:
+        parts.append(_Part(CENTRE_WEIGHT, (query.centre,)))
     if not parts:
         centroid = _centroid(index, where, embedder.dimension)
         parts = [_Part(1.0, (centroid,))] if centroid is not None else []

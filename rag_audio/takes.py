@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from rag_audio import audio as sound
 from rag_audio import conditioning, guardrails
 from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform
-from rag_audio.domain import Audio, ConditioningPlan, Segment
+from rag_audio.domain import Audio, ConditioningPlan, Mix, Segment
 from rag_audio.enforcing import enforce
-from rag_audio.errors import LibraryError
+from rag_audio.errors import InvalidInput, LibraryError
 from rag_audio.painting import bar_s, paint_whole
 from rag_audio.ports import (
     Catalogue,
@@ -142,6 +142,13 @@ class Studio:
         if plan.strength >= 1.0 or not plan.seed_parts:
             return None
         info = self.generator.info
+        if plan.mix is Mix.LATENT and (
+            plan.edit is not None or plan.duration_s > info.max_duration_s
+        ):
+            raise InvalidInput(
+                f"latents are mixed in one window of {info.max_duration_s:g} s, and not in edits",
+                hint="--mix waveform, or a shorter piece",
+            )
         return conditioning.seed_audio(
             plan, self.load, info.sample_rate, info.channels, self.render
         )
@@ -194,22 +201,20 @@ class Studio:
 
     def _sources(self, plan: ConditioningPlan) -> tuple[guardrails.Source, ...]:
         """Every reference, as the seed mix has it; as it is where only its words were used."""
-        parts = {part.reference: part for part in plan.seed_parts}
         found = []
         for i, reference in enumerate(plan.references):
             segment = reference.segment
-            if i in parts:
-                conformed = conform(
-                    segment,
-                    parts[i],
-                    self.load,
-                    self.render,
-                    _COMPARE_HZ,
-                    plan.controls.quarters_per_bar,
-                )
-                found.append(guardrails.Source(segment, conformed))
+            parts = [part for part in plan.seed_parts if part.reference == i]
+            if not parts:
+                found.append(guardrails.Source(segment, self._words_only(segment)))
                 continue
-            found.append(guardrails.Source(segment, self._words_only(segment)))
+            # One section sounds like any other; several layers together are the whole.
+            part = max(parts, key=lambda part: abs(part.semitones))
+            if len({part.layer for part in parts}) > 1:
+                part = replace(part, layer=None)
+            beats = plan.controls.quarters_per_bar
+            conformed = conform(segment, part, self.load, self.render, _COMPARE_HZ, beats)
+            found.append(guardrails.Source(segment, conformed))
         return tuple(found)
 
     def _words_only(self, segment: Segment) -> Audio | None:

@@ -227,7 +227,7 @@ def test_controls_are_options_and_stand_in_the_plan(
     )["plan"]  # fmt: skip
     assert plan["duration_s"] == pytest.approx(6.0)
     assert plan["controls"]["mood"] == ["calm"]
-    assert "celesta, calm, 120 bpm" in plan["enriched_prompt"]
+    assert "celesta, calm, 120 BPM" in plan["enriched_prompt"]
     refused = _json(
         capsys, "generate", "soft", "--mood", "like Taylor Swift", "--dry-run",
         "--home", str(home), code=3,

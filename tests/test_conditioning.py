@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.conditioning import make_plan, seed_audio
-from rag_audio.conditioning.planning import aligned, is_drums
+from rag_audio.conditioning.parts import aligned, is_drums
 from rag_audio.domain import (
     Audio,
     Channel,
@@ -77,7 +78,7 @@ def tone(segment: Segment, rate: int) -> Audio:
 
 def test_the_users_words_come_first_and_whole_and_every_span_says_whose_it_is() -> None:
     plan = plan_of(reference("a"), reference("b", tags=("b tag", "brass")), bpm=90)
-    assert plan.enriched_prompt.startswith("slow and warm, 90 bpm")
+    assert plan.enriched_prompt.startswith("slow and warm, 90 BPM")
     for span in plan.spans:
         assert plan.enriched_prompt[span.start : span.end] == span.text
     assert sum(span.tokens for span in plan.spans) == words(plan.enriched_prompt)
@@ -86,9 +87,9 @@ def test_the_users_words_come_first_and_whole_and_every_span_says_whose_it_is() 
 
 def test_the_tempo_of_the_request_is_the_users_and_that_of_a_stem_the_stems() -> None:
     asked = {s.text: s.stem for s in plan_of(reference("a"), bpm=90, key=Key(0, False)).spans}
-    assert asked["90 bpm"] is None and asked["C major"] is None
+    assert asked["90 BPM"] is None and asked["C major"] is None
     taken = {s.text: s.stem for s in plan_of(reference("a")).spans}
-    assert taken["92 bpm"] == "a" and taken["A minor"] == "a"
+    assert taken["92 BPM"] == "a" and taken["A minor"] == "a"
 
 
 def test_a_phrase_that_is_not_clean_is_left_out_and_said() -> None:
@@ -248,3 +249,40 @@ def test_the_same_plan_gives_the_same_seed_audio() -> None:
     first, second = (seed_audio(plan, tone, RATE, 2) for _ in range(2))
     assert first is not None and second is not None
     assert np.array_equal(first.samples, second.samples)
+
+
+def auto(*references: Reference, **fields: object) -> ConditioningPlan:
+    return plan_of(*references, auto_strength=True, **fields)
+
+
+def test_an_automatic_strength_leaves_what_matches_less_and_says_why() -> None:
+    strengths = [auto(reference("a", score=score)).strength for score in (1.0, 0.7, 0.2)]
+    assert strengths == sorted(strengths) and strengths[0] < INFO.default_strength
+    plan = auto(reference("a", score=0.7))
+    assert any(f"strength {plan.strength:g}" in note and "0.70" in note for note in plan.notes)
+    named = auto(reference("a", score=0.0), references=("a",))
+    assert named.strength == strengths[0]
+    heavy = auto(reference("a", score=1.0), reference("b", score=0.2), weights=(9, 1))
+    assert strengths[0] < heavy.strength < strengths[2]
+
+
+def test_an_automatic_strength_minds_the_strictest_license() -> None:
+    found = {}
+    for allowed in (1.0, 0.5, 0.1):
+        licenses = {
+            **LICENSES,
+            "l/strict": replace(LICENSES["l/full"], id="strict", max_similarity=allowed),
+        }
+        plan = make_plan(
+            GenerationRequest("slow", auto_strength=True, duration_s=10.0),
+            (reference("a", score=1.0), reference("s", "strict", score=1.0)),
+            rights=Rights(licenses, None, TODAY), info=INFO, count_tokens=words, seed=1,
+        )  # fmt: skip
+        found[allowed] = plan.strength
+        assert any("strict" in note for note in plan.notes) == (allowed < 1)
+    assert found[1.0] < found[0.5] < found[0.1] < 1.0
+
+
+def test_an_automatic_strength_without_sound_is_none() -> None:
+    assert auto().strength == 1.0
+    assert auto(reference("a"), channels=frozenset({Channel.PROMPT})).strength == 1.0

@@ -22,7 +22,7 @@ FIELDS = {
 def test_fields_are_worded_as_the_family_was_taught() -> None:
     plan = plan_of(**FIELDS)
     assert plan.enriched_prompt == (
-        "slow and warm, celesta, upright bass, calm, 90 bpm, A minor, 3/4"
+        "slow and warm, celesta, upright bass, calm, 90 BPM, A minor, 3/4"
     )
     assert {span.stem for span in plan.spans} == {None}
     request = GenerationRequest("slow", bpm=90.0, time_signature=(3, 4))

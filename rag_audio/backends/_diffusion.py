@@ -26,9 +26,10 @@ from rag_audio.backends._device import (
     working_on,
 )
 from rag_audio.backends._masking import Kept, check_painting, frame_mask
+from rag_audio.backends._mixing import mix_latents
 from rag_audio.domain import Audio
 from rag_audio.errors import BackendError, Cancelled, InvalidInput
-from rag_audio.ports import DiffusionInput, ModelInfo, Progress, StopAsked
+from rag_audio.ports import DiffusionInput, ModelInfo, Progress, SeedMix, StopAsked
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,9 @@ class LatentDiffusion(ABC):
         Raises:
             InvalidInput: too short for the duration, or not finite.
         """
+        if isinstance(audio, SeedMix):
+            parts = [self.reference_latents(part, duration_s) for part in audio.parts]
+            return mix_latents(parts, audio.weights)
         wave = seed_wave(audio, self._codec, self._samples(duration_s))
         with working_on(self._device):
             latents = self._codec.encode(self._padded(wave).to(self._device))

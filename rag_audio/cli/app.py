@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from rag_audio.cli import (
+    artists,
     backup,
     demo,
     editing,
@@ -41,6 +42,7 @@ for commands in (
     rights,
     ledger,
     showing,
+    artists,
     guarding,
     marking,
     keys,

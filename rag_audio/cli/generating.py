@@ -10,25 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from rag_audio.bootstrap import open_workspace
+from rag_audio.cli.batch import run_batch
 from rag_audio.cli.indexing import warn_untrained
-from rag_audio.cli.options import (
-    Home,
-    Json,
-    Territory,
-    parse_aims,
-    parse_channels,
-    parse_instruments,
-    parse_key,
-    parse_method,
-    parse_time_signature,
-    parse_weights,
-    parse_words,
-)
+from rag_audio.cli.options import Home, Json, Territory, parse_method
 from rag_audio.cli.output import out, percent, reference_json, show_json, source_json, stages, table
+from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
+from rag_audio.cli.requests import request_from
 from rag_audio.cli.tracing import measure_outputs, show_influence
-from rag_audio.domain import Channel, ConditioningPlan, GenerationRequest, GenerationResult
+from rag_audio.domain import Channel, GenerationResult
 from rag_audio.errors import InvalidInput
-from rag_audio.plans import controls_json, plan_from_json, plan_to_json
+from rag_audio.output_picture import output_png
+from rag_audio.plans import controls_json, plan_to_json
 from rag_audio.provenance.causal import CausalInfluence, Method
 
 
@@ -43,7 +35,7 @@ def generate(
         str, typer.Argument(help="What the music should be like.", show_default=False)
     ] = "",
     out_file: Annotated[
-        Path | None, typer.Option("--out", help="WAV, FLAC, MP3 or OGG file to write.")
+        Path | None, typer.Option("--out", help="WAV, FLAC, MP3, OGG or Opus file.")
     ] = None,
     artist: Annotated[str | None, typer.Option(help="A licensed artist's style.")] = None,
     reference: Annotated[
@@ -56,7 +48,7 @@ def generate(
     midi: Annotated[Path | None, typer.Option(help="Find references like this score.")] = None,
     references: Annotated[int | None, typer.Option(help="How many to retrieve (3).")] = None,
     strength: Annotated[
-        float | None, typer.Option(help="0…1: how far to leave the references' sound.")
+        str | None, typer.Option(help="0…1: how far to leave the references' sound; or auto.")
     ] = None,
     negative: Annotated[str, typer.Option(help="What it should not be.")] = "",
     bpm: Annotated[float | None, typer.Option(help="Tempo.")] = None,
@@ -86,6 +78,14 @@ def generate(
     save_plan: Annotated[
         Path | None, typer.Option(help="Also write the plan here, as JSON.")
     ] = None,
+    mix: Annotated[
+        str, typer.Option(help="waveform or latent: where references are mixed.")
+    ] = "waveform",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="drums=STEM or harmony=STEM: only that of a stem; may be repeated."),
+    ] = None,
+    arrange: Annotated[str, typer.Option(help="Who plays in which bars: STEM:1-4,STEM:5-8.")] = "",
     enforce: Annotated[
         str, typer.Option(help="tempo,key: make candidates, keep the best, conform what is off.")
     ] = "",
@@ -96,6 +96,16 @@ def generate(
     influence: Annotated[
         str, typer.Option(help="none, fast or exact: measure what each source did; costs runs.")
     ] = "none",
+    subtype: Annotated[
+        str | None, typer.Option(help="16, 24, 32f; opus in an .ogg file. Default: 24, Vorbis.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw waveform, spectrogram and sources into this PNG.")
+    ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(help="CSV or JSONL of requests, a row each; --out is then a folder."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the plan and make nothing.")] = False,
     territory: Territory = None,
     home: Home = None,
@@ -105,56 +115,26 @@ def generate(
     if out_file is None and not dry_run:
         raise InvalidInput("no output file was named", hint="--out FILE, or --dry-run")
     method = parse_method(influence)
+    if batch is not None:
+        run_batch(ctx, batch, out_file)
+        return
     if plan is not None:
-        _refuse_beside_plan(ctx)
+        refuse_beside_plan(ctx)
         _replay(plan, ctx.params, None if dry_run else out_file, method)
         return
-    request = _request(ctx.params)
+    request = request_from(ctx.params)
     with open_workspace(home, territory=territory) as workspace:
         info = workspace.parts.generator(model).info
         warn_untrained(info.name, info.untrained)
         if dry_run:
-            _show_plan(workspace.plan(request), as_json)
+            show_plan(workspace.plan(request), as_json)
             return
         assert out_file is not None  # noqa: S101 - checked above
         with stages() as on_stage:
             results = workspace.generate(request, out_file, on_stage=on_stage)
         measured = measure_outputs(workspace, [r.record.output for r in results], method)
+    _draw(results, picture)
     _finish(results, save_plan, as_json, measured)
-
-
-def _request(given: Mapping[str, Any]) -> GenerationRequest:
-    """The request that the options of ``generate`` stand for."""
-    return GenerationRequest(
-        prompt=given["prompt"],
-        negative_prompt=given["negative"],
-        artist=given["artist"],
-        references=tuple(given["reference"] or ()),
-        exclude=tuple(given["exclude"] or ()),
-        audio=None if given["audio"] is None else str(given["audio"]),
-        midi=None if given["midi"] is None else str(given["midi"]),
-        audio_rights=given["audio_rights"],
-        k=given["references"],
-        strength=given["strength"],
-        bpm=given["bpm"],
-        key=parse_key(given["key"]),
-        duration_s=given["duration"],
-        seed=given["seed"],
-        steps=given["steps"],
-        guidance=given["guidance"],
-        variations=given["variations"],
-        channels=parse_channels(given["channels"]),
-        weights=parse_weights(given["weights"]),
-        territory=given["territory"],
-        model=given["model"],
-        time_signature=parse_time_signature(given["time_signature"]),
-        bars=given["bars"],
-        instrumentation=parse_words(given["instrumentation"]),
-        mood=parse_words(given["mood"]),
-        midi_instruments=parse_instruments(given["midi_instruments"]),
-        enforce=parse_aims(given["enforce"]),
-        candidates=given["candidates"],
-    )
 
 
 def _replay(
@@ -177,43 +157,29 @@ def _replay(
         warn_untrained(info.name, info.untrained)
         if out_file is None:
             _, renewed = workspace.renew(older, territory=territory, model=model)
-            _show_plan(renewed, given["as_json"])
+            show_plan(renewed, given["as_json"])
             return
         with stages() as on_stage:
             results = workspace.replay(
-                older, out_file, territory=territory, model=model, on_stage=on_stage
+                older,
+                out_file,
+                territory=territory,
+                model=model,
+                subtype=given["subtype"],
+                on_stage=on_stage,
             )
         measured = measure_outputs(workspace, [r.record.output for r in results], method)
+    _draw(results, given["picture"])
     save_plan = None if given["save_plan"] is None else Path(given["save_plan"])
     _finish(results, save_plan, given["as_json"], measured)
 
 
-def _refuse_beside_plan(ctx: typer.Context) -> None:
-    """A plan has everything in it; an option that it would silently overrule is refused."""
-    own = {"plan", "out_file", "save_plan", "dry_run", "influence", "prompt"}
-    own |= {"model", "territory", "home", "as_json"}
-    for name in ctx.params:
-        source = ctx.get_parameter_source(name)
-        if name not in own and source is not None and source.name == "COMMANDLINE":
-            raise InvalidInput(
-                f"--{name.replace('_', '-')} cannot be given beside --plan",
-                hint="the plan says all of it; leave one of the two out",
-            )
-
-
-def read_plan(file: Path) -> ConditioningPlan:
-    """The plan in a file: a plan's document, or what ``--dry-run --json`` printed.
-
-    Raises:
-        InvalidInput: it is no plan.
-    """
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{file} cannot be read as JSON: {error}") from error
-    if isinstance(document, dict) and isinstance(document.get("plan"), dict):
-        document = document["plan"]
-    return plan_from_json(document)
+def _draw(results: tuple[GenerationResult, ...], picture: Path | None) -> None:
+    """A picture of each output; with several variations the name gets a number, as theirs do."""
+    for i, result in enumerate(results if picture is not None else ()):
+        assert picture is not None  # noqa: S101 - there is nothing to loop over without
+        name = picture if len(results) == 1 else picture.with_stem(f"{picture.stem}-{i + 1}")
+        output_png(result.audio, result.record, name)
 
 
 def _finish(
@@ -236,44 +202,6 @@ def _finish(
         show_results(results)
         for result, one in zip(results, measured, strict=False):
             show_influence(result.record, one)
-
-
-def _show_plan(plan: ConditioningPlan, as_json: bool) -> None:
-    if as_json:
-        show_json({"plan": plan_to_json(plan), "enriched_prompt": plan.enriched_prompt})
-        return
-    out.print(f"prompt     {plan.prompt}", markup=False)
-    out.print(f"enriched   {plan.enriched_prompt}", markup=False)
-    tempo = "free" if plan.bpm is None else f"{plan.bpm:g} bpm"
-    out.print(
-        f"model      {plan.model}, {plan.duration_s:g} s, {tempo}, {plan.key or 'any key'}, "
-        f"strength {plan.strength:g}, {plan.steps} steps, guidance {plan.guidance:g}, "
-        f"seed {plan.seed}",
-        markup=False,
-    )
-    if plan.enforcement:
-        aims = " and ".join(sorted(aim.value for aim in plan.enforcement.aims))
-        out.print(f"enforced   {aims}, best of {plan.enforcement.candidates}", markup=False)
-    for note in plan.notes:
-        out.print(f"note       {note}", markup=False)
-    parts = {part.reference: part for part in plan.seed_parts}
-    rows = []
-    for i, reference in enumerate(plan.references):
-        part = parts.get(i)
-        rows.append(
-            (
-                i + 1,
-                reference.stem.title or reference.stem.path,
-                reference.stem.artist,
-                reference.stem.license,
-                "–" if part is None else percent(part.weight),
-                "" if part is None else f"×{part.time_ratio:.3f}",
-                "" if part is None else f"{part.semitones:+d}",
-                ", ".join(s.text.strip(" ,") for s in plan.spans if s.stem == reference.stem.id),
-            )
-        )
-    if rows:
-        table(("#", "title", "artist", "license", "mix", "time", "pitch", "words"), rows)
 
 
 def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:

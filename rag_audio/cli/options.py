@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rag_audio.domain import Aim, Channel, Key, StemKind
+from rag_audio.domain import Aim, Channel, Key, Layer, Mix, StemKind
 from rag_audio.errors import InvalidInput
 from rag_audio.midi import programs_of
 from rag_audio.provenance.causal import Method
@@ -74,6 +76,71 @@ def parse_aims(text: str) -> frozenset[Aim]:
         if name not in known:
             raise InvalidInput(f"{name!r} cannot be enforced", hint="--enforce tempo,key")
     return frozenset(known[name] for name in names)
+
+
+def parse_strength(text: str | float | None) -> float | None:
+    """``0.4`` → a number; ``auto`` or nothing → None.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if text is None or text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"{text!r} is no strength", hint="a number of more than 0 and at most 1, or auto"
+        ) from error
+
+
+def parse_mix(text: str) -> Mix:
+    """``waveform`` or ``latent``.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    try:
+        return Mix(text)
+    except ValueError as error:
+        raise InvalidInput(f"{text!r} is no way to mix", hint="waveform or latent") from error
+
+
+def parse_layers(texts: Sequence[str]) -> tuple[tuple[Layer, str], ...]:
+    """``drums=STEM`` → layers and stems.
+
+    Raises:
+        InvalidInput: the layer is unknown, or no stem is named.
+    """
+    known = {layer.value: layer for layer in Layer}
+    found = []
+    for text in texts:
+        name, _, stem = text.partition("=")
+        if name.strip() not in known or not stem.strip():
+            raise InvalidInput(
+                f"{text!r} is no layer", hint="--layer drums=STEM --layer harmony=STEM"
+            )
+        found.append((known[name.strip()], stem.strip()))
+    return tuple(found)
+
+
+_SECTION = re.compile(r"\s*([^\s:,]+)\s*:\s*(\d+)\s*(?:[-–]\s*(\d+))?\s*")
+
+
+def parse_arrangement(text: str) -> tuple[tuple[str, int, int], ...]:
+    """``STEM:1-4,STEM:5-8`` → stems with first and last bar; ``STEM:5`` is one bar.
+
+    Raises:
+        InvalidInput: a section is written otherwise.
+    """
+    sections = []
+    for part in text.split(",") if text.strip() else ():
+        found = _SECTION.fullmatch(part)
+        if found is None:
+            raise InvalidInput(f"{part!r} is no section", hint='--arrange "STEM:1-4,STEM:5-8"')
+        stem, first, last = found.groups()
+        sections.append((stem, int(first), int(last or first)))
+    return tuple(sections)
 
 
 def parse_words(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""``library``, ``artists``, ``doctor``: look around."""
+"""``library``, the list of ``artists``, ``doctor``: look around."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from rag_audio.licensing import fold_name
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("library")(library)
-    app.command("artists")(artists)
     app.command("doctor")(doctor)
 
 

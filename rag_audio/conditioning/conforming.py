@@ -5,20 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_audio import audio as sound
-from rag_audio.conditioning.planning import aligned
-from rag_audio.domain import Audio, SeedPart, Segment, StemKind
+from rag_audio.conditioning.parts import aligned, is_drums
+from rag_audio.domain import Audio, Layer, SeedPart, Segment, Stem, StemKind
+from rag_audio.errors import LibraryError
+from rag_audio.layers import extract, holds_nothing
 from rag_audio.tempo import beat_offset_s
 
 LoadSegment = Callable[[Segment, int], Audio]
 """Reads or renders a segment at a sample rate."""
 
-RenderScore = Callable[[Segment, int, float, int, tuple[str, ...]], Audio]
-"""Plays a segment of a score: (segment, Hz, tempo ratio, semitones, instruments)."""
+
+class RenderScore(Protocol):
+    """Plays a segment of a score, or a layer of it, at another tempo and key."""
+
+    def __call__(
+        self,
+        segment: Segment,
+        sample_rate: int,
+        tempo_ratio: float,
+        semitones: int,
+        instruments: tuple[str, ...],
+        layer: Layer | None = None,
+        /,
+    ) -> Audio: ...
+
 
 CROSSFADE_S = 0.05
 _HOP_S, _RISE_S, _SEARCH_S = 0.001, 0.006, 0.03
@@ -43,6 +59,9 @@ def conform(
 
     Returns:
         ``[C, T]``; T may be a beat longer than ``part.loop_s``, and a beat shorter than planned.
+
+    Raises:
+        LibraryError: the part is a layer that the reference does not hold.
     """
     start = aligned(segment, beats_per_bar)
     stem = start.stem
@@ -50,11 +69,28 @@ def conform(
     room_s = max(0.0, stem.duration_s - start.start_s - start.duration_s)
     wanted = replace(start, duration_s=start.duration_s + min(beat_s, room_s))
     if part.rendered and render is not None:
-        return render(wanted, sample_rate, 1.0 / part.time_ratio, part.semitones, part.instruments)
+        play = (1.0 / part.time_ratio, part.semitones, part.instruments)
+        if part.layer is None:
+            return render(wanted, sample_rate, *play)
+        return render(wanted, sample_rate, *play, part.layer)
     made = load(wanted, sample_rate)
     if stem.kind is StemKind.AUDIO and stem.downbeat_s is None and stem.bpm is not None:
         made = from_first_beat(made, stem.bpm)
+    if part.layer is not None:
+        made = _layer(made, part.layer, stem)
     return sound.stretch(made, part.time_ratio, part.semitones)
+
+
+def _layer(audio: Audio, layer: Layer, stem: Stem) -> Audio:
+    if layer is Layer.DRUMS and is_drums(stem):
+        return audio
+    found = extract(audio, layer)
+    if holds_nothing(found, audio):
+        raise LibraryError(
+            f"there is no {layer.value} to be heard in {stem.path}",
+            hint="name another stem for it: rag-audio search",
+        )
+    return found
 
 
 def from_first_beat(audio: Audio, bpm: float) -> Audio:

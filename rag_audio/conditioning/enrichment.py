@@ -5,7 +5,7 @@ Every added phrase remembers which reference gave it, so that its share of the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rag_audio.domain import PromptSpan, Stem
@@ -49,6 +49,7 @@ def enrich(
     max_tokens: int,
     count_tokens: Callable[[str], int],
     is_clean: Callable[[str], bool],
+    typical: Mapping[str, float] | None = None,
 ) -> Enriched:
     """Add phrases as long as the model's own tokenizer says they fit.
 
@@ -56,6 +57,7 @@ def enrich(
         fields: what the user set beside the prompt, tempo and key; before the stems' words.
         stems: in order of rank; each gives at most three phrases that are not there yet.
         is_clean: guardrails; a phrase that is not clean is left out.
+        typical: weights of words; of a stem's words those that weigh more come first.
 
     Raises:
         InvalidInput: the user's own words do not fit the model's window.
@@ -69,7 +71,7 @@ def enrich(
         )
     spans = [PromptSpan(0, len(text), text, tokens, None)]
     notes: list[str] = []
-    for phrase, left in _candidates(fields, stems):
+    for phrase, left in _candidates(fields, stems, typical or {}):
         if left[0] <= 0 or _is_in(phrase.text, text):
             continue
         if not is_clean(phrase.text):
@@ -89,14 +91,14 @@ def enrich(
 
 
 def _candidates(
-    fields: Iterable[Phrase], stems: Iterable[Stem]
+    fields: Iterable[Phrase], stems: Iterable[Stem], typical: Mapping[str, float]
 ) -> Iterator[tuple[Phrase, list[int]]]:
     """Each phrase with a counter of how many more its giver may add."""
     for phrase in fields:
         yield phrase, [1]
     for stem in stems:
         left = [PHRASES_PER_REFERENCE]
-        for phrase in stem_phrases(stem):
+        for phrase in sorted(stem_phrases(stem), key=lambda one: -typical.get(one.text, 0.0)):
             yield phrase, left
 
 

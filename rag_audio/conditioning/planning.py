@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from rag_audio.conditioning.clearance import USE_OF
 from rag_audio.conditioning.enrichment import Phrase, enrich
+from rag_audio.conditioning.parts import (
+    MIN_CONFIDENCE,
+    Candidate,
+    is_drums,
+    seed_parts,
+    sounding,
+)
+from rag_audio.conditioning.strength import auto_strength
 from rag_audio.conditioning.wording import (
     tempo_and_key_words,
     wording_of,
@@ -22,36 +29,16 @@ from rag_audio.domain import (
     GenerationRequest,
     Key,
     License,
+    Mix,
     Reference,
     Rights,
     SeedPart,
-    Segment,
     Stem,
-    StemKind,
 )
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.ports import ModelInfo
 
 DEFAULT_DURATION_S = 10.0
-SEED_LUFS = -20.0
-"""Loudness that each part is brought to before it is weighted."""
-
-_MIN_CONFIDENCE = 0.2
-_MAX_GAIN_DB = 20.0
-_DRUM_WORDS = ("drum", "percussion", "breakbeat", "kit")
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A reference, the channels its license opens, and its weight before normalising."""
-
-    reference: Reference
-    channels: frozenset[Channel]
-    weight: float
-
-    @property
-    def stem(self) -> Stem:
-        return self.reference.stem
 
 
 def make_plan(
@@ -63,6 +50,7 @@ def make_plan(
     count_tokens: Callable[[str], int],
     seed: int,
     is_clean: Callable[[str], bool] = lambda text: True,
+    typical: Mapping[str, float] | None = None,
 ) -> ConditioningPlan:
     """Decide what the model is given.
 
@@ -72,6 +60,7 @@ def make_plan(
     Args:
         count_tokens: the model's own tokenizer.
         is_clean: guardrails, asked about every phrase that would be added.
+        typical: how typical words are of the artist asked for, 0…1; a stem says those first.
 
     Raises:
         RequestRefused: a reference that was asked for by name may not be used at all.
@@ -80,7 +69,10 @@ def make_plan(
     notes: list[str] = []
     usable = _usable(request, references, rights, notes)
     strength = info.default_strength if request.strength is None else request.strength
-    voices = [c for c in usable if Channel.INIT in c.channels and c.weight > 0]
+    voices = sounding(request, usable)
+    if request.auto_strength and voices:
+        strength, why = auto_strength(voices, rights, info.default_strength)
+        notes.append(why)
     seeds = voices if strength < 1.0 else []
     speakers = [c for c in usable if Channel.PROMPT in c.channels]
     bpm, key = _tempo_and_key(request, seeds or speakers)
@@ -92,10 +84,11 @@ def make_plan(
         max_tokens=info.max_prompt_tokens,
         count_tokens=count_tokens,
         is_clean=is_clean,
+        typical=typical or {},
     )
     speaking = {span.stem for span in enriched.spans}
     kept = [c for c in usable if c in seeds or c.stem.id in speaking]
-    parts = _seed_parts(kept, seeds, bpm, key, duration_s, request)
+    parts = seed_parts(kept, seeds, bpm, key, duration_s, request)
     notes += enriched.notes
     notes += _remarks(request, kept, parts)
     return ConditioningPlan(
@@ -119,40 +112,22 @@ def make_plan(
         notes=tuple(notes),
         enforcement=_enforcement(request, bpm, key),
         controls=request.controls,
+        mix=request.mix if parts else Mix.WAVEFORM,
     )
-
-
-def aligned(segment: Segment, beats_per_bar: float = 4.0) -> Segment:
-    """The segment from its first bar line on, where tempo and downbeat are known."""
-    stem = segment.stem
-    downbeat = 0.0 if stem.kind is StemKind.MIDI else stem.downbeat_s
-    if stem.bpm is None or downbeat is None:
-        return segment
-    bar = beats_per_bar * 60.0 / stem.bpm
-    bars = math.ceil((segment.start_s - downbeat) / bar - 1e-6)
-    lead = downbeat + bars * bar - segment.start_s
-    if not 0 < lead < segment.duration_s / 2:
-        return segment
-    return Segment(stem, segment.start_s + lead, segment.duration_s - lead)
-
-
-def is_drums(stem: Stem) -> bool:
-    """Whether the stem is percussion only, which is never transposed."""
-    words = [text.lower() for text in (stem.instruments or stem.tags)]
-    drums = [any(drum in word for drum in _DRUM_WORDS) for word in words]
-    return all(drums) and bool(drums) if stem.instruments else any(drums)
 
 
 def _duration(request: GenerationRequest, info: ModelInfo, bpm: float | None) -> float:
     """What is longer than the model's window is made of several."""
     duration_s = request.duration_s or min(info.max_duration_s, DEFAULT_DURATION_S)
-    if request.bars is not None:
+    # Sections say how long the piece is where nobody else does.
+    bars = request.bars if request.duration_s is not None else request.bars or request.mixing.bars
+    if bars is not None:
         if bpm is None:
             raise InvalidInput(
-                f"{request.bars} bars have no length: no reference that is used has a tempo",
+                f"{bars} bars have no length: no reference that is used has a tempo",
                 hint="say it: --bpm 92",
             )
-        duration_s = request.controls.duration_s(bpm) or duration_s
+        duration_s = replace(request.controls, bars=bars).duration_s(bpm) or duration_s
     return duration_s
 
 
@@ -161,7 +136,7 @@ def _usable(
     references: tuple[Reference, ...],
     rights: Rights,
     notes: list[str],
-) -> list[_Candidate]:
+) -> list[Candidate]:
     if request.weights is not None and len(request.weights) != len(references):
         raise InvalidInput(
             f"{len(request.weights)} weights for {len(references)} references",
@@ -177,7 +152,7 @@ def _usable(
         reasons = [why for why in refusals.values() if why is not None]
         name = reference.stem.title or reference.stem.path
         if not open_channels:
-            if any(reference.stem.id.startswith(prefix) for prefix in request.references):
+            if any(reference.stem.id.startswith(prefix) for prefix in request.named):
                 raise RequestRefused(
                     f"refused: {name} may not be a reference: {reasons[0]}", reasons=reasons
                 )
@@ -185,26 +160,27 @@ def _usable(
             continue
         notes += [f"{name}: {why}" for why in reasons]
         weight = reference.score if request.weights is None else request.weights[i]
-        # A named reference that shares nothing with the prompt has no score, and is wanted.
-        if request.weights is None and weight <= 0:
+        # A named reference that shares nothing with the prompt has no score, and is wanted; in
+        # layers and sections all play alike.
+        if request.weights is None and (weight <= 0 or request.mixing):
             weight = 1.0
-        usable.append(_Candidate(reference, open_channels, weight))
+        usable.append(Candidate(reference, open_channels, weight))
     return usable
 
 
 def _tempo_and_key(
-    request: GenerationRequest, candidates: list[_Candidate]
+    request: GenerationRequest, candidates: list[Candidate]
 ) -> tuple[float | None, Key | None]:
     """The request's, else those of the first reference that has them."""
     bpm, key = request.bpm, request.key
     for candidate in candidates:
         stem = candidate.stem
-        if bpm is None and stem.bpm is not None and stem.bpm_confidence >= _MIN_CONFIDENCE:
+        if bpm is None and stem.bpm is not None and stem.bpm_confidence >= MIN_CONFIDENCE:
             bpm = stem.bpm
         if (
             key is None
             and stem.key is not None
-            and stem.key_confidence >= _MIN_CONFIDENCE
+            and stem.key_confidence >= MIN_CONFIDENCE
             and not is_drums(stem)
         ):
             key = stem.key
@@ -224,7 +200,7 @@ def _enforcement(request: GenerationRequest, bpm: float | None, key: Key | None)
 
 def _fields(
     request: GenerationRequest,
-    speakers: list[_Candidate],
+    speakers: list[Candidate],
     bpm: float | None,
     key: Key | None,
     family: str,
@@ -245,79 +221,13 @@ def _fields(
     return phrases + [Phrase(text, None) for text in words_after(wording, request.controls)]
 
 
-def _seed_parts(
-    kept: list[_Candidate],
-    seeds: list[_Candidate],
-    bpm: float | None,
-    key: Key | None,
-    duration_s: float,
-    request: GenerationRequest,
-) -> tuple[SeedPart, ...]:
-    total = sum(candidate.weight for candidate in seeds)
-    parts = []
-    for i, candidate in enumerate(kept):
-        if candidate not in seeds:
-            continue
-        stem = candidate.stem
-        ratio = _time_ratio(stem, bpm)
-        lufs = stem.loudness_lufs
-        gain = 0.0 if lufs is None or not math.isfinite(lufs) else SEED_LUFS - lufs
-        parts.append(
-            SeedPart(
-                reference=i,
-                weight=candidate.weight / total,
-                time_ratio=ratio,
-                semitones=_semitones(stem, key),
-                gain_db=max(-_MAX_GAIN_DB, min(_MAX_GAIN_DB, gain)),
-                loop_s=_loop(
-                    candidate.reference.segment,
-                    ratio,
-                    duration_s,
-                    request.controls.quarters_per_bar,
-                ),
-                rendered=stem.kind is StemKind.MIDI,
-                instruments=request.midi_instruments if stem.kind is StemKind.MIDI else (),
-            )
-        )
-    return tuple(parts)
-
-
-def _time_ratio(stem: Stem, bpm: float | None) -> float:
-    """Output / input duration: the nearest of same, half and double time, so 0.71…1.41."""
-    if bpm is None or stem.bpm is None or stem.bpm_confidence < _MIN_CONFIDENCE:
-        return 1.0
-    ratio = stem.bpm / bpm
-    return ratio / 2.0 ** round(math.log2(ratio))
-
-
-def _semitones(stem: Stem, key: Key | None) -> int:
-    if key is None or stem.key is None or is_drums(stem) or stem.key_confidence < _MIN_CONFIDENCE:
-        return 0
-    return stem.key.semitones_to(key)
-
-
-def _loop(segment: Segment, ratio: float, duration_s: float, beats_per_bar: float) -> float:
-    """Length of the loop after stretching: whole bars, else whole beats; 0 where none is needed."""
-    there = aligned(segment, beats_per_bar).duration_s * ratio
-    if there >= duration_s:
-        return 0.0
-    bpm = segment.stem.bpm
-    if bpm is None:
-        return there
-    beat = 60.0 / bpm * ratio
-    for unit in (beats_per_bar * beat, beat):
-        if there >= unit:
-            return math.floor(there / unit + 1e-6) * unit
-    return there
-
-
-def _licenses(kept: list[_Candidate], rights: Rights) -> tuple[License, ...]:
+def _licenses(kept: list[Candidate], rights: Rights) -> tuple[License, ...]:
     found = {c.stem.license_key: rights.license_of(c.stem) for c in kept}
     return tuple(license for license in found.values() if license is not None)
 
 
 def _remarks(
-    request: GenerationRequest, kept: list[_Candidate], parts: tuple[SeedPart, ...]
+    request: GenerationRequest, kept: list[Candidate], parts: tuple[SeedPart, ...]
 ) -> list[str]:
     if not kept:
         return ["no licensed reference was found: plain text-to-audio"]

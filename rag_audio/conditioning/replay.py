@@ -16,6 +16,7 @@ from rag_audio.domain import (
     Channel,
     ConditioningPlan,
     GenerationRequest,
+    Mix,
     PromptSpan,
     Reference,
     Rights,
@@ -57,6 +58,7 @@ def request_of(plan: ConditioningPlan, territory: str | None) -> GenerationReque
         mood=plan.controls.mood,
         enforce=plan.enforcement.aims,
         candidates=plan.enforcement.candidates,
+        mix=plan.mix,
     )
 
 
@@ -162,8 +164,10 @@ def _check_seed_parts(plan: ConditioningPlan) -> None:
     total = sum(part.weight for part in parts)
     if abs(total - 1.0) > _WEIGHT_SLACK:
         raise InvalidInput(f"the weights of the plan's seed parts sum to {total:g}, not to 1")
-    if len({part.reference for part in parts}) != len(parts):
+    if len({(p.reference, p.layer, p.start_s, p.end_s) for p in parts}) != len(parts):
         raise InvalidInput("a reference seeds the plan twice")
+    if plan.mix is Mix.LATENT and any(p.start_s or p.end_s is not None for p in parts):
+        raise InvalidInput("the plan mixes latents, and arranges them in sections")
     for part in parts:
         segment = plan.references[part.reference].segment
         if not (
@@ -171,6 +175,8 @@ def _check_seed_parts(plan: ConditioningPlan) -> None:
             and abs(part.semitones) <= 12
             and abs(part.gain_db) <= 60
             and (not part.rendered or segment.stem.kind is StemKind.MIDI)
+            and part.start_s < plan.duration_s
+            and (part.end_s is None or part.end_s <= plan.duration_s + _SLACK_S)
             and part.loop_s <= segment.duration_s * part.time_ratio + _SLACK_S
         ):
             raise InvalidInput(f"the plan's seed part {part} is out of range")

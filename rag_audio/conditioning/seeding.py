@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rag_audio import audio as sound
 from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform, loop
-from rag_audio.domain import Audio, ConditioningPlan, SeedPart
+from rag_audio.domain import Audio, ConditioningPlan, Mix, SeedPart
 from rag_audio.errors import LibraryError
+from rag_audio.ports import SeedMix
 
 __all__ = ["LoadSegment", "RenderScore", "seed_audio"]
 
 SEED_RMS = 10 ** (-18 / 20)
 SEED_PEAK_DBTP = -0.3
 _SILENCE = 1e-6
+_ATTACK_S, _RING_S = 0.005, 0.5
 
 
 def seed_audio(
@@ -29,38 +32,90 @@ def seed_audio(
 
     Parts are brought to equal loudness (BS.1770) and mixed with the square root of their weights,
     so that a weight is a share of energy as it is heard. Never padded with silence: at low strength
-    it would be heard.
+    it would be heard. A part that begins later begins on its bar line, and one that ends earlier
+    rings on for a beat under what follows.
 
     Args:
         render: plays the parts that the plan wants rendered from their score.
 
     Returns:
         ``[channels, round(duration · sample_rate)]``, -18 dBFS RMS, or less where its true peak
-        would pass -0.3 dBTP; None when the plan has no seed part.
+        would pass -0.3 dBTP; for a plan that mixes latents with its parts; None when the plan has
+        no seed part.
 
     Raises:
-        LibraryError: a segment is silent.
+        LibraryError: a segment is silent, or has no such layer.
     """
     if not plan.seed_parts:
         return None
     frames = round(plan.duration_s * sample_rate)
     mix = np.zeros((channels, frames), dtype=np.float64)
+    played = np.zeros(frames, dtype=bool)
+    parts = []
     for part in plan.seed_parts:
+        first, last = _frames_of(part, sample_rate, frames)
         segment = plan.references[part.reference].segment
         beats = plan.controls.quarters_per_bar
         heard = conform(segment, part, load, render, sample_rate, beats)
-        made = sound.to_channels(heard, channels)
-        made = loop(made, part, _conformed_bpm(plan, part), frames)
-        level = _level(made)
+        made, tail = _laid_out(sound.to_channels(heard, channels), part, plan, first, last, frames)
+        level = _level(Audio(made.samples[:, : last - first], sample_rate))
         if level < _SILENCE:
             stem = segment.stem
             raise LibraryError(
                 f"{stem.path} is silent where it was to be used",
                 hint=f"leave it out: --exclude {stem.id[:12]}",
             )
-        mix += np.sqrt(part.weight) / level * made.samples
-    mix *= SEED_RMS / np.sqrt(np.mean(mix**2))
-    return sound.limit_peak(Audio(mix.astype(np.float32), sample_rate), SEED_PEAK_DBTP)
+        # A weight is a share of the whole piece's energy: what plays for half of it is louder then.
+        gain = np.sqrt(part.weight * (frames / (last - first))) / level
+        mix[:, first : last + tail] += gain * made.samples
+        played[first:last] = True
+        parts.append(made.samples / level)
+    gain = SEED_RMS / np.sqrt(np.mean(mix[:, played] ** 2))
+    mix *= gain
+    seed = sound.limit_peak(Audio(mix.astype(np.float32), sample_rate), SEED_PEAK_DBTP)
+    if plan.mix is Mix.WAVEFORM or len(parts) < 2:
+        return seed
+    return _apart(seed, [gain * part for part in parts], [p.weight for p in plan.seed_parts])
+
+
+def _apart(seed: Audio, parts: list[NDArray[np.float64]], weights: list[float]) -> SeedMix:
+    """The mix with its parts beside it, all turned down together where one has no headroom."""
+    made = [Audio(part.astype(np.float32), seed.sample_rate) for part in parts]
+    over_db = max(0.0, *(sound.true_peak_dbtp(part) - SEED_PEAK_DBTP for part in made))
+    down = np.float32(10 ** (-over_db / 20))
+    parts_now = tuple(Audio(part.samples * down, seed.sample_rate) for part in made)
+    return SeedMix(seed.samples, seed.sample_rate, parts_now, tuple(weights))
+
+
+def _frames_of(part: SeedPart, sample_rate: int, frames: int) -> tuple[int, int]:
+    """First and last frame of the part's section."""
+    last = frames if part.end_s is None else min(frames, round(part.end_s * sample_rate))
+    return round(part.start_s * sample_rate), last
+
+
+def _laid_out(
+    heard: Audio, part: SeedPart, plan: ConditioningPlan, first: int, last: int, frames: int
+) -> tuple[Audio, int]:
+    """The part as long as its section, with what rings on after it, and how long that is."""
+    rate = heard.sample_rate
+    beat_s = _RING_S if plan.bpm is None else 60.0 / plan.bpm
+    tail = min(round(beat_s * rate), frames - last)
+    if part.loop_s == 0:
+        tail = max(0, min(tail, heard.frames - (last - first)))
+    made = loop(heard, part, _conformed_bpm(plan, part), last - first + tail)
+    if first == 0 and tail == 0:
+        return made, 0
+    samples = made.samples.copy()
+    if first > 0:
+        attack = min(round(_ATTACK_S * rate), samples.shape[1])
+        samples[:, :attack] *= np.linspace(0, 1, attack, dtype=np.float32)
+    if tail:
+        falling = np.cos(np.linspace(0, np.pi / 2, tail, dtype=np.float32)) ** 2
+        samples[:, -tail:] *= falling
+    elif last < frames:
+        end = min(round(_ATTACK_S * rate), samples.shape[1])
+        samples[:, samples.shape[1] - end :] *= np.linspace(1, 0, end, dtype=np.float32)
+    return Audio(samples, rate), tail
 
 
 def _conformed_bpm(plan: ConditioningPlan, part: SeedPart) -> float | None:

@@ -1,4 +1,4 @@
-"""Controls in the words that a family of checkpoints was taught: one template per family."""
+"""Controls in the words that a family of checkpoints is asked in: one template per family."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ class Wording:
     time_signature: str
 
 
+# The own examples of both families write the tempo in capitals: "128 BPM tech house drum loop"
+# (model card of Stable Audio Open 1.0), "120 BPM house loop" (inference guide of
+# Stability-AI/stable-audio-3). Neither shows a key or a metre; those are put plainly, and how well
+# they are followed is not known but for the embedded checkpoint, whose captions have "A minor" and
+# "3/4", and whose tokenizer tells no capitals from small letters.
 WORDINGS = {
-    # The published prompts of Stable Audio Open write the tempo in capitals.
     "stable-audio": Wording("{}", "{}", "{} BPM", "{}", "{} time"),
-    # The captions of the embedded checkpoint, which is of this family.
-    "stable-audio-3": Wording("{}", "{}", "{} bpm", "{}", "{}"),
+    "stable-audio-3": Wording("{}", "{}", "{} BPM", "{}", "{}"),
 }
 
 

@@ -20,6 +20,7 @@ from rag_audio.domain import (
     GenerationRequest,
     Influence,
     Key,
+    Played,
     SourceUse,
 )
 from rag_audio.plans import plan_to_json
@@ -86,6 +87,7 @@ def make_record(
                 reference,
                 licenses[reference.stem.license_key],
                 Influence(used[i], None, output.similar[i]),
+                _played(plan, i),
             )
             for i, reference in enumerate(plan.references)
         ),
@@ -102,6 +104,22 @@ def make_record(
         watermark=mark,
         versions=_versions(made.device),
         checks=output.checks,
+    )
+
+
+def _played(plan: ConditioningPlan, reference: int) -> tuple[Played, ...]:
+    """What a reference played in a seed that was layered or arranged."""
+    if all(part.is_whole for part in plan.seed_parts):
+        return ()
+    return tuple(
+        Played(
+            "" if part.layer is None else part.layer.value,
+            part.start_s,
+            plan.duration_s if part.end_s is None else part.end_s,
+            part.weight,
+        )
+        for part in plan.seed_parts
+        if part.reference == reference
     )
 
 

@@ -15,6 +15,8 @@ from rag_audio.errors import LedgerError, RagAudioError
 from rag_audio.plans import (
     license_from_json,
     license_to_json,
+    played_from_json,
+    played_to_json,
     reference_from_json,
     reference_to_json,
 )
@@ -189,6 +191,7 @@ def _source_to_json(source: SourceUse) -> dict[str, Any]:
         "used": _shares_to_json(source.influence.used),
         "causal": plain(source.influence.causal),
         "similar": plain(source.influence.similar),
+        **({"played": [plain(played_to_json(p)) for p in source.played]} if source.played else {}),
     }
 
 
@@ -196,6 +199,7 @@ def _source_from_json(document: Mapping[str, Any]) -> SourceUse:
     try:
         reference = reference_from_json(document["reference"])
         granted = license_from_json(document["license"])
+        played = tuple(played_from_json(part) for part in document.get("played", ()))
     except RagAudioError as error:
         raise LedgerError(f"a source of the record cannot be read: {error.message}") from error
     influence = Influence(
@@ -203,7 +207,7 @@ def _source_from_json(document: Mapping[str, Any]) -> SourceUse:
         causal=_maybe_float(document["causal"]),
         similar=_maybe_float(document["similar"]),
     )
-    return SourceUse(reference, granted, influence)
+    return SourceUse(reference, granted, influence, played)
 
 
 def _shares_to_json(shares: Mapping[Channel, float]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ _PUBLIC = frozenset(
             "exclude",
             "format",
         ),
-        *("influence", "midi_instruments"),
+        *("arrange", "influence", "layers", "midi_instruments", "mix", "subtype"),
         *("key", "licenses", "model", "references", "seed", "seed_parts", "stem", "territory"),
     }
 )

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from rag_audio.backends._diffusion import init_latents_snr_db
+from rag_audio.backends._mixing import mix_latents
 from rag_audio.backends.generators import load_generator
 from rag_audio.domain import Audio
 from rag_audio.errors import Cancelled, InvalidInput
-from rag_audio.ports import DiffusionInput, Painting
+from rag_audio.ports import DiffusionInput, Painting, SeedMix
 from tests.checkpoints import FAMILIES, build, tune
 
 REQUEST = DiffusionInput("warm piano with soft drums", "", 0.9, 4, 1.0, (11,))
@@ -352,3 +353,20 @@ def test_the_model_says_what_it_is(generator: Any) -> None:
     assert info.default_steps >= 1
     assert 0 < info.default_strength <= 1
     assert info.max_prompt_tokens > 8
+
+
+def test_parts_that_are_mixed_as_latents_start_as_loud_as_a_mix_of_sound(generator: Any) -> None:
+    parts = (tune(1.5), tune(1.5, seed=7))
+    mixed = Audio(np.float32(0.5) * (parts[0].samples + parts[1].samples), parts[0].sample_rate)
+    seed = SeedMix(mixed.samples, mixed.sample_rate, parts, (0.7, 0.3))
+    latents = generator.reference_latents(seed, REQUEST.duration_s)
+    own = [generator.reference_latents(part, REQUEST.duration_s) for part in parts]
+    assert latents.shape == own[0].shape
+    torch.testing.assert_close(latents, mix_latents(own, (0.7, 0.3)))
+    mean = torch.cat(own).mean(dim=(0, 2), keepdim=True)
+    wanted = sum(w * (z - mean).square().mean() for w, z in zip((0.7, 0.3), own, strict=True))
+    assert float((latents - mean).square().mean()) == pytest.approx(float(wanted), rel=1e-3)
+    request = with_reference(0.4, init_audio=seed)
+    (audio,) = generator.generate(request)
+    (plain,) = generator.generate(replace(request, init_audio=mixed))
+    assert difference(audio, plain) > 1e-4

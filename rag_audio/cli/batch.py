@@ -1,0 +1,287 @@
+"""``generate --batch``: many requests from a CSV or JSONL file, one row each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import typer
+
+from rag_audio.bootstrap import Workspace, open_workspace
+from rag_audio.cli.indexing import warn_untrained
+from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.cli.requests import request_from
+from rag_audio.errors import Cancelled, InvalidInput, RagAudioError
+
+REPORT = "report.jsonl"
+
+_NUMBERS = {
+    "bpm": float,
+    "duration": float,
+    "guidance": float,
+    "references": int,
+    "bars": int,
+    "seed": int,
+    "steps": int,
+    "variations": int,
+    "candidates": int,
+}
+_LISTS = {"reference", "exclude", "layer"}
+_WORDS = {"prompt", "negative", "artist", "audio", "midi", "strength", "key", "time_signature"}
+_WORDS |= {"instrumentation", "mood", "model", "channels", "weights", "audio_rights", "mix"}
+_WORDS |= {"arrange", "enforce", "midi_instruments", "territory", "subtype"}
+COLUMNS = frozenset({*_NUMBERS, *_LISTS, *_WORDS, "out"})
+"""The options of ``generate`` that a row may set, with _ in place of -, and the file's name."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request of a batch, or why it is none.
+
+    Attributes:
+        number: from 1. fields: its columns that hold something.
+    """
+
+    number: int
+    fields: Mapping[str, Any]
+    fault: str = ""
+
+
+def run_batch(ctx: typer.Context, file: Path, folder: Path | None) -> None:
+    """Make every row that is not made yet; a row that fails does not stop the others.
+
+    What the command line says holds for every row that does not say otherwise. ``report.jsonl`` in
+    the folder gets a line for each row as soon as it is done; a row whose line is there, unchanged,
+    with its files, is skipped. The exit code is that of the first row that failed.
+
+    Raises:
+        InvalidInput: the file cannot be read, or the folder is none.
+    """
+    given = dict(ctx.params)
+    _refuse_single(given)
+    if folder is None:
+        raise InvalidInput("a batch has no folder to go to", hint="--out FOLDER")
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder} is not a folder", hint="--out FOLDER")
+    rows = list(read_rows(file))
+    folder.mkdir(parents=True, exist_ok=True)
+    done = _done(folder)
+    results: list[dict[str, Any]] = []
+    names: set[str] = set()
+    with open_workspace(given["home"], territory=given["territory"]) as workspace:
+        info = workspace.parts.generator(given["model"]).info
+        warn_untrained(info.name, info.untrained)
+        for row in rows:
+            asked = _digest(given, row)
+            if asked in done and all((folder / name).is_file() for name in done[asked]["files"]):
+                names.update(done[asked]["files"])
+                results.append({**done[asked], "row": row.number, "status": "skipped"})
+                continue
+            line = {
+                "row": row.number,
+                "asked": asked,
+                **_make(workspace, row, given, folder, names),
+            }
+            _append(folder / REPORT, line)
+            results.append(line)
+            _say(line, len(rows))
+    _finish(results, folder, given["as_json"])
+
+
+def read_rows(file: Path) -> Iterator[Row]:
+    """The rows of a CSV file with a header, or of a file with a JSON object in each line.
+
+    Raises:
+        InvalidInput: it cannot be read, holds nothing, or the header has an unknown column.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{file} cannot be read: {error}") from error
+    if not text.strip():
+        raise InvalidInput(f"{file} holds no row", hint="CSV with a header, or JSON lines")
+    if file.suffix.lower() == ".csv":
+        yield from _csv_rows(file, text)
+        return
+    lines = [line for line in text.splitlines() if line.strip()]
+    for number, line in enumerate(lines, start=1):
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            yield Row(number, {}, f"not JSON: {error}")
+            continue
+        if not isinstance(fields, dict):
+            yield Row(number, {}, "not a JSON object")
+            continue
+        yield Row(number, _named(fields), _unknown(fields))
+
+
+def _csv_rows(file: Path, text: str) -> Iterator[Row]:
+    reader = csv.DictReader(text.splitlines())
+    fault = _unknown(dict.fromkeys(reader.fieldnames or (), "x"))
+    if fault:
+        raise InvalidInput(f"{file}: {fault}", hint="columns: " + ", ".join(sorted(COLUMNS)))
+    for number, fields in enumerate(reader, start=1):
+        extra = fields.pop(None, None)
+        yield Row(number, _named(fields), "" if extra is None else "more cells than columns")
+
+
+def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    named = {str(name).strip().replace("-", "_"): value for name, value in fields.items()}
+    return {name: value for name, value in named.items() if value not in (None, "", [])}
+
+
+def _unknown(fields: Mapping[str, Any]) -> str:
+    strange = sorted(set(_named(fields)) - COLUMNS)
+    return f"unknown column {strange[0]!r}" if strange else ""
+
+
+def _make(
+    workspace: Workspace, row: Row, given: Mapping[str, Any], folder: Path, names: set[str]
+) -> dict[str, Any]:
+    """Make one row's output; what goes wrong is told in the result."""
+    started = time.monotonic()
+    try:
+        if row.fault:
+            raise InvalidInput(row.fault)
+        name = _name(row, names)
+        request = request_from({**given, **_typed(row.fields)})
+        results = workspace.generate(request, folder / name)
+    except Cancelled:
+        raise
+    except RagAudioError as error:
+        told = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+        return {"status": "failed", "files": [], "error": told, "exit_code": error.exit_code}
+    files = [str(Path(path).relative_to(folder)) for result in results for path in result.files]
+    names.update(files)
+    return {
+        "status": "made",
+        "files": files,
+        "outputs": [result.record.output for result in results],
+        "seeds": [str(result.record.seed) for result in results],
+        "pcm_sha256": [result.record.pcm_sha256 for result in results],
+        "notes": list(results[0].plan.notes),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+
+
+def _name(row: Row, names: set[str]) -> str:
+    name = str(row.fields.get("out", f"{row.number:04d}.wav"))
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise InvalidInput(f"{name!r} is not a name within the folder")
+    if name in names or name == REPORT:
+        raise InvalidInput(f"{name!r} is the name of another file of the batch")
+    names.add(name)
+    return name
+
+
+def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns as the command line would have them."""
+    made: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name == "out":
+            continue
+        if name in _NUMBERS:
+            made[name] = _number(name, value)
+        elif name in _LISTS:
+            items = value if isinstance(value, list) else str(value).split(";")
+            made[name] = [str(item).strip() for item in items]
+        elif isinstance(value, list):
+            made[name] = ",".join(str(item) for item in value)
+        else:
+            made[name] = str(value)
+    return made
+
+
+def _number(name: str, value: Any) -> float | int:
+    kind = _NUMBERS[name]
+    try:
+        number = float(value)
+        if kind is int and not number.is_integer():
+            raise ValueError
+        return int(str(value)) if kind is int and isinstance(value, str) else kind(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInput(f"{name}: {value!r} is not a number") from error
+
+
+def _refuse_single(given: Mapping[str, Any]) -> None:
+    for name in ("prompt", "plan", "save_plan", "picture", "dry_run"):
+        if given[name]:
+            raise InvalidInput(
+                f"{name.replace('_', '-')} is for one request, not for a batch",
+                hint="every row has its own prompt",
+            )
+    if given["influence"] != "none":
+        raise InvalidInput(
+            "influence is not measured in a batch", hint="rag-audio influence OUTPUT, afterwards"
+        )
+
+
+def _digest(given: Mapping[str, Any], row: Row) -> str:
+    """Of all that a row asks for."""
+    asked = {name: str(given[name]) for name in sorted(COLUMNS - {"out", "prompt"})}
+    fields = {name: row.fields[name] for name in sorted(row.fields)}
+    text = json.dumps([row.number, asked, fields, row.fault], ensure_ascii=False, default=str)
+    return sha256(text.encode()).hexdigest()
+
+
+def _done(folder: Path) -> dict[str, dict[str, Any]]:
+    """Rows that were made before, by what they asked for."""
+    found: dict[str, dict[str, Any]] = {}
+    report = folder / REPORT
+    for line in report.read_text(encoding="utf-8").splitlines() if report.is_file() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:  # a line that broke off: the row is made again
+            continue
+        if row.get("status") == "made":
+            found[row["asked"]] = row
+    return found
+
+
+def _append(report: Path, line: Mapping[str, Any]) -> None:
+    with report.open("a+b") as file:
+        if file.tell() and not _ends_well(report):
+            file.write(b"\n")
+        file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_well(report: Path) -> bool:
+    with report.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def _say(line: Mapping[str, Any], count: int) -> None:
+    said = ", ".join(line["files"][:1]) if line["status"] == "made" else line["error"]["message"]
+    err.print(f"row {line['row']} of {count}: {line['status']}: {said}", markup=False)
+
+
+def _finish(results: list[dict[str, Any]], folder: Path, as_json: bool) -> None:
+    count = {
+        status: sum(line["status"] == status for line in results)
+        for status in ("made", "skipped", "failed")
+    }
+    report = folder / REPORT
+    if as_json:
+        show_json({"rows": len(results), **count, "report": str(report), "results": results})
+    else:
+        failed = [line for line in results if line["status"] == "failed"]
+        if failed:
+            table(("row", "why it was not made"),
+                  [(line["row"], line["error"]["message"]) for line in failed])  # fmt: skip
+        said = ", ".join(f"{number} {status}" for status, number in count.items() if number)
+        out.print(f"{len(results)} rows: {said}; {report}", markup=False)
+    codes = [line["exit_code"] for line in results if line["status"] == "failed"]
+    if codes:
+        raise typer.Exit(codes[0])

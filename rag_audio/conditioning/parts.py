@@ -1,0 +1,261 @@
+"""Which reference plays what in the seed, when, how fast, how high and for which share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rag_audio.domain import (
+    Channel,
+    GenerationRequest,
+    Key,
+    Layer,
+    Reference,
+    SeedPart,
+    Segment,
+    Stem,
+    StemKind,
+)
+from rag_audio.errors import InvalidInput, RequestRefused
+
+SEED_LUFS = -20.0
+"""Loudness that each part is brought to before it is weighted."""
+
+MIN_CONFIDENCE = 0.2
+"""A tempo or key that was measured less surely is not conformed to."""
+
+_MAX_GAIN_DB = 20.0
+_DRUM_WORDS = ("drum", "percussion", "breakbeat", "kit")
+_SLACK_S = 1e-6
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A reference, the channels its license opens, and its weight before normalising."""
+
+    reference: Reference
+    channels: frozenset[Channel]
+    weight: float
+
+    @property
+    def stem(self) -> Stem:
+        return self.reference.stem
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A part before its weight is known: which candidate, what of it, from when to when."""
+
+    candidate: Candidate
+    layer: Layer | None
+    start_s: float
+    end_s: float | None
+
+    def seconds(self, duration_s: float) -> float:
+        return (duration_s if self.end_s is None else self.end_s) - self.start_s
+
+
+def sounding(request: GenerationRequest, usable: list[Candidate]) -> list[Candidate]:
+    """The candidates that seed the sound: all that may, or those that layers and sections name.
+
+    Raises:
+        RequestRefused: one that is named may not seed the sound.
+        InvalidInput: the init channel is closed, and a stem is named for it.
+    """
+    mixing = request.mixing
+    voices = [c for c in usable if Channel.INIT in c.channels and c.weight > 0]
+    if not mixing:
+        return voices
+    if Channel.INIT not in request.channels or request.strength == 1.0:
+        raise InvalidInput(
+            "layers and sections are sound, and the references' sound is not used",
+            hint="--channels prompt,init, and a strength below 1",
+        )
+    named = [c for c in usable if any(c.stem.id.startswith(name) for name in mixing.stems)]
+    for candidate in named:
+        if candidate not in voices:
+            stem = candidate.stem
+            name = stem.title or stem.path
+            if Channel.INIT in candidate.channels:
+                raise InvalidInput(f"{name} is to play, and its weight is 0", hint="--weights")
+            reason = f"license {stem.license!r} does not grant init_audio here and now"
+            raise RequestRefused(
+                f"refused: {name} may not seed the sound: {reason}",
+                hint="rag-audio library shows what each license grants",
+                reasons=[reason],
+            )
+    return named
+
+
+def seed_parts(
+    kept: list[Candidate],
+    seeds: list[Candidate],
+    bpm: float | None,
+    key: Key | None,
+    duration_s: float,
+    request: GenerationRequest,
+) -> tuple[SeedPart, ...]:
+    """The parts of the mix. Each moment's parts have their weights; a part's share is that by time.
+
+    Raises:
+        InvalidInput: a section has no tempo to count bars in, lies behind the end, leaves bars
+            empty, or a layer is not in its stem.
+    """
+    placed = [one for c in kept if c in seeds for one in _places(c, bpm, duration_s, request)]
+    _require_cover(placed, bpm, duration_s, request)
+    total = sum(one.candidate.weight * one.seconds(duration_s) for one in placed)
+    return tuple(
+        _part(one, kept.index(one.candidate), total, bpm, key, duration_s, request)
+        for one in placed
+    )
+
+
+def _places(
+    candidate: Candidate, bpm: float | None, duration_s: float, request: GenerationRequest
+) -> list[_Placed]:
+    mixing, stem = request.mixing, candidate.stem
+    layers = mixing.layers_of(stem.id)
+    for layer in layers:
+        _require_layer(stem, layer)
+    spans = [_span(bars, stem, bpm, duration_s, request) for bars in mixing.sections_of(stem.id)]
+    return [_Placed(candidate, layer, *span) for span in spans for layer in layers]
+
+
+def _require_layer(stem: Stem, layer: Layer | None) -> None:
+    name = stem.title or stem.path
+    if layer is Layer.HARMONY and is_drums(stem):
+        raise InvalidInput(f"{name} is drums only, there is no harmony in it")
+    tuned = stem.kind is StemKind.MIDI and stem.instruments
+    if layer is Layer.DRUMS and tuned and not any(_is_drum(text) for text in stem.instruments):
+        raise InvalidInput(f"{name} has no drums", hint="its instruments: rag-audio search")
+
+
+def _span(
+    bars: tuple[int, int] | None,
+    stem: Stem,
+    bpm: float | None,
+    duration_s: float,
+    request: GenerationRequest,
+) -> tuple[float, float | None]:
+    if bars is None:
+        return 0.0, None
+    bar = _bar_s(bpm, request)
+    start = (bars[0] - 1) * bar
+    if start >= duration_s - _SLACK_S:
+        raise InvalidInput(
+            f"bar {bars[0]} of {stem.title or stem.path} lies behind the end of {duration_s:g} s",
+            hint="--bars or --duration says how long the piece is; left out, the sections do",
+        )
+    return start, min(bars[1] * bar, duration_s)
+
+
+def _bar_s(bpm: float | None, request: GenerationRequest) -> float:
+    if bpm is None:
+        raise InvalidInput(
+            "bars have no length: no reference that is used has a tempo", hint="say it: --bpm 92"
+        )
+    return request.controls.quarters_per_bar * 60.0 / bpm
+
+
+def _require_cover(
+    placed: list[_Placed], bpm: float | None, duration_s: float, request: GenerationRequest
+) -> None:
+    """Silence in a seed is heard in the result: at every moment something must play."""
+    if not request.mixing.sections or any(one.end_s is None for one in placed):
+        return
+    reached = 0.0
+    for one in sorted(placed, key=lambda one: one.start_s):
+        if one.start_s > reached + _SLACK_S:
+            break
+        reached = max(reached, one.end_s or 0.0)
+    if reached < duration_s - _SLACK_S:
+        bar = math.floor(reached / _bar_s(bpm, request) + _SLACK_S) + 1
+        raise InvalidInput(
+            f"nobody plays in bar {bar} of the arrangement",
+            hint="sections must leave no bar empty",
+        )
+
+
+def _part(
+    one: _Placed,
+    reference: int,
+    total: float,
+    bpm: float | None,
+    key: Key | None,
+    duration_s: float,
+    request: GenerationRequest,
+) -> SeedPart:
+    candidate, stem = one.candidate, one.candidate.stem
+    ratio = _time_ratio(stem, bpm)
+    lufs = stem.loudness_lufs
+    gain = 0.0 if lufs is None or not math.isfinite(lufs) else SEED_LUFS - lufs
+    score = stem.kind is StemKind.MIDI
+    seconds = one.seconds(duration_s)
+    return SeedPart(
+        reference=reference,
+        weight=candidate.weight * seconds / total,
+        time_ratio=ratio,
+        semitones=0 if one.layer is Layer.DRUMS else _semitones(stem, key),
+        gain_db=max(-_MAX_GAIN_DB, min(_MAX_GAIN_DB, gain)),
+        loop_s=_loop(
+            candidate.reference.segment, ratio, seconds, request.controls.quarters_per_bar
+        ),
+        rendered=score,
+        instruments=request.midi_instruments if score else (),
+        layer=one.layer,
+        start_s=one.start_s,
+        end_s=one.end_s,
+    )
+
+
+def aligned(segment: Segment, beats_per_bar: float = 4.0) -> Segment:
+    """The segment from its first bar line on, where tempo and downbeat are known."""
+    stem = segment.stem
+    downbeat = 0.0 if stem.kind is StemKind.MIDI else stem.downbeat_s
+    if stem.bpm is None or downbeat is None:
+        return segment
+    bar = beats_per_bar * 60.0 / stem.bpm
+    bars = math.ceil((segment.start_s - downbeat) / bar - 1e-6)
+    lead = downbeat + bars * bar - segment.start_s
+    if not 0 < lead < segment.duration_s / 2:
+        return segment
+    return Segment(stem, segment.start_s + lead, segment.duration_s - lead)
+
+
+def is_drums(stem: Stem) -> bool:
+    """Whether the stem is percussion only, which is never transposed."""
+    drums = [_is_drum(text) for text in (stem.instruments or stem.tags)]
+    return all(drums) and bool(drums) if stem.instruments else any(drums)
+
+
+def _is_drum(text: str) -> bool:
+    return any(drum in text.lower() for drum in _DRUM_WORDS)
+
+
+def _time_ratio(stem: Stem, bpm: float | None) -> float:
+    """Output / input duration: the nearest of same, half and double time, so 0.71…1.41."""
+    if bpm is None or stem.bpm is None or stem.bpm_confidence < MIN_CONFIDENCE:
+        return 1.0
+    ratio = stem.bpm / bpm
+    return ratio / 2.0 ** round(math.log2(ratio))
+
+
+def _semitones(stem: Stem, key: Key | None) -> int:
+    if key is None or stem.key is None or is_drums(stem) or stem.key_confidence < MIN_CONFIDENCE:
+        return 0
+    return stem.key.semitones_to(key)
+
+
+def _loop(segment: Segment, ratio: float, duration_s: float, beats_per_bar: float) -> float:
+    """Length of the loop after stretching: whole bars, else whole beats; 0 where none is needed."""
+    there = aligned(segment, beats_per_bar).duration_s * ratio
+    if there >= duration_s:
+        return 0.0
+    bpm = segment.stem.bpm
+    if bpm is None:
+        return there
+    beat = 60.0 / bpm * ratio
+    for unit in (beats_per_bar * beat, beat):
+        if there >= unit:
+            return math.floor(there / unit + 1e-6) * unit
+    return there

@@ -1,0 +1,56 @@
+"""How far to leave the references' sound, where the user lets the product choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rag_audio.conditioning.parts import Candidate
+from rag_audio.domain import License, Rights
+
+LIKENESS = ((0.1, 0.93), (0.2, 0.88), (0.4, 0.80), (0.6, 0.60), (0.8, 0.20), (0.95, 0.0))
+"""(strength, similarity that nine of ten outputs stay below), as the output gate measures it."""
+
+_NEAR, _FAR = 0.75, 0.5
+
+
+def auto_strength(seeds: Sequence[Candidate], rights: Rights, usual: float) -> tuple[float, str]:
+    """A strength from how well the references match and how near a copy their licenses allow.
+
+    References that are just what was asked for (score 1) are kept near, at three quarters of the
+    model's usual strength; the less they match, the further the result leaves them, up to half way
+    from the usual strength to 1. Then it is raised to where an output rarely comes nearer to a
+    reference than the strictest license among them allows; the output gate still measures.
+
+    Args:
+        seeds: what seeds the sound, none left out. usual: the model's default strength.
+
+    Returns:
+        The strength, in steps of 0.01, and why, in one line.
+    """
+    total = sum(one.weight for one in seeds)
+    # What was named and shares no word with the prompt has no score, and is wanted all the same.
+    match = sum(one.weight / total * (one.reference.score or 1.0) for one in seeds)
+    match = min(1.0, max(0.0, match))
+    near, far = _NEAR * usual, usual + _FAR * (1.0 - usual)
+    strength = near + (far - near) * (1.0 - match)
+    why = f"the references match by {match:.2f}"
+    strictest = min(_licenses(seeds, rights), key=lambda granted: granted.max_similarity)
+    least = _least(strictest.max_similarity)
+    if least > strength:
+        why += f", and {strictest.id} allows a similarity of {strictest.max_similarity:.2f} at most"
+        strength = least
+    strength = round(strength, 2)
+    return strength, f"strength {strength:g} chosen: {why}"
+
+
+def _licenses(seeds: Sequence[Candidate], rights: Rights) -> list[License]:
+    found = [rights.license_of(one.stem) for one in seeds]
+    return [granted for granted in found if granted is not None]
+
+
+def _least(allowed: float) -> float:
+    """The lowest strength at which outputs usually stay below a similarity."""
+    strengths, likeness = zip(*reversed(LIKENESS), strict=True)
+    return float(np.interp(allowed, likeness, strengths)) if allowed < likeness[-1] else 0.0
