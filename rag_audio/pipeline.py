@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rag_audio import audio, conditioning, guarding, guardrails, midi, retrieval
-from rag_audio.delivery import Delivery
+from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
     ConditioningPlan,
@@ -183,6 +183,7 @@ class Pipeline:
         on_stage: OnStage | None = None,
         stop_asked: StopAsked | None = None,
         older: ConditioningPlan | None = None,
+        take_over: TakeOver | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
 
@@ -191,6 +192,7 @@ class Pipeline:
                 gets ``-1``, ``-2``, … Nothing stands there before the ledger holds the record.
             older: a plan to make in place of a new one, held against today's rights; ``request``
                 is then the one of :func:`rag_audio.conditioning.request_of`.
+            take_over: is given the outputs in the transaction that logs them all.
 
         Raises:
             RequestRefused, OutputRefused, Cancelled: nothing was written.
@@ -208,15 +210,16 @@ class Pipeline:
         studio = self.studio(request, generator)
         plan = self.gate.still_clear(plan, request, findings)
         takes = studio.make(plan, partial(say, "generate"), stop_asked)
-        results = []
-        for i, take in enumerate(takes):
-            say("write", i, len(takes))
-            self.gate.still_clear(take.plan, request, findings)
-            target = out if len(takes) == 1 else out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
-            delivery = Delivery(self.parts, request, take.plan, generator.info)
-            results.append(delivery.give_out(take.audio, take.seed, target, take.checks()))
+        with packing() as parcels:
+            for i, take in enumerate(takes):
+                say("write", i, len(takes))
+                self.gate.still_clear(take.plan, request, findings)
+                delivery = Delivery(self.parts, request, take.plan, generator.info)
+                target = name_of(out, i, len(takes))
+                parcels.append(delivery.pack(take.audio, take.seed, target, take.checks()))
+        results = hand_over(self.parts, parcels, take_over)
         say("write", len(takes), len(takes))
-        return tuple(results)
+        return results
 
     def studio(self, request: GenerationRequest, generator: Generator) -> Studio:
         """Where takes of a request are made and inspected."""

@@ -9,7 +9,7 @@ keep honest programs honest, and the hashes find out about the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,17 @@ class SqlLedger:
         """
         return self.append_many([record])[0]
 
-    def append_many(self, records: Sequence[AttributionRecord]) -> list[LedgerEntry]:
-        """Append all in one transaction, or none; raises as :meth:`append` does."""
+    def append_many(
+        self,
+        records: Sequence[AttributionRecord],
+        within: Callable[[Connection], None] | None = None,
+    ) -> list[LedgerEntry]:
+        """Append all in one transaction, or none; raises as :meth:`append` does.
+
+        Args:
+            within: called in that transaction, after the entries were written; what it raises
+                undoes all of it and passes through.
+        """
         drafts = []
         for record in records:
             sealed = seal(record)
@@ -127,6 +136,8 @@ class SqlLedger:
             with writing(self._engine, _LOCK) as db:
                 _check_given(db, outputs)
                 first = append_drafts(db, drafts)
+                if within is not None:
+                    within(db)
         except BackendUnavailable as error:
             if isinstance(error.__cause__, IntegrityError):
                 self._explain(outputs, error)
