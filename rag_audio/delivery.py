@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from rag_audio.domain import (
     GenerationRequest,
     GenerationResult,
 )
+from rag_audio.errors import BackendUnavailable
 from rag_audio.likeness import likeness
 from rag_audio.ports import Embedder, Ledger, Mark, ModelInfo, StemIndex, Watermarker
 from rag_audio.provenance.fingerprint import Fingerprint, make_fingerprint
@@ -49,12 +50,9 @@ class DeliveryParts(Protocol):
     def device(self) -> str: ...
 
 
-class TakeOver(Protocol):
-    """Whoever is given finished outputs in the very transaction that logs them."""
-
-    def __call__(self, db: Connection, results: Sequence[GenerationResult]) -> None:
-        """Write down that the outputs are there; what it raises undoes the log's entries too."""
-        ...
+TakeOver = Callable[[Sequence[GenerationResult]], "Callable[[Connection], None]"]
+"""Is given the finished outputs, and returns what is to be done in the transaction that logs them;
+what that raises undoes the log's entries too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,39 +152,39 @@ def hand_over(
     """Log all outputs of a request in one transaction, and give their files their names.
 
     Args:
-        take_over: is called in that transaction. The files then have their names before it, in a
-            folder where nobody looks for them until ``take_over`` has said that they are there.
+        take_over: somebody who keeps the outputs in a folder where nobody looks for them until
+            they are logged: the files have their names before that.
 
     Raises:
-        LedgerError: nothing was logged or given out; so it is with what ``take_over`` raises.
+        BackendUnavailable: with ``take_over`` the files stay, since nobody knows whether a commit
+            that broke off took place; without it they are removed.
+        RagAudioError: nothing was logged or given out.
     """
-    results: list[GenerationResult] = []
+    done = () if take_over is None else tuple(_put_in_place(parcel) for parcel in parcels)
+    note = None if take_over is None else take_over(done)
 
     def within(db: Connection) -> None:
         # With the entries: a fingerprint without one would name an output that never was.
         for parcel in parcels:
             parts.fingerprints.put_in(db, parcel.record.output, parcel.fingerprint)
-        if take_over is not None:
-            take_over(db, results)
-
-    def put_all_in_place() -> None:
-        for parcel in parcels:
-            files = put_in_place(parcel.part, parcel.target, parcel.signature)
-            results.append(GenerationResult(parcel.sound, files, parcel.plan, parcel.record))
+        if note is not None:
+            note(db)
 
     try:
-        if take_over is not None:
-            put_all_in_place()
         parts.ledger.append_many([parcel.record for parcel in parcels], within)
-    except BaseException:
-        for parcel in parcels:
-            _remove(parcel.part, parcel.master)
-            if take_over is not None:
-                _remove(parcel.target)
+    except BaseException as error:
+        if take_over is None or not isinstance(error, BackendUnavailable):
+            for parcel in parcels:
+                _remove(parcel.part, parcel.master)
+                if take_over is not None:
+                    _remove(parcel.target)
         raise
-    if take_over is None:
-        put_all_in_place()
-    return tuple(results)
+    return done or tuple(_put_in_place(parcel) for parcel in parcels)
+
+
+def _put_in_place(parcel: Parcel) -> GenerationResult:
+    files = put_in_place(parcel.part, parcel.target, parcel.signature)
+    return GenerationResult(parcel.sound, files, parcel.plan, parcel.record)
 
 
 @contextmanager

@@ -145,6 +145,20 @@ class Pipeline:
         plan, findings, _ = self.plan_words(request)
         return plan, findings
 
+    def check_words(self, prompt: str, negative: str, territory: str | None) -> None:
+        """Let texts through that :meth:`generate` would not refuse for their words.
+
+        Raises:
+            RequestRefused: guardrails do not allow them.
+        """
+        policy = self.policy(territory)
+        for text, rules, where in (
+            (prompt, policy, "prompt"),
+            (negative, policy.describing(), "negative"),
+        ):
+            if text.strip():
+                guarding.guard_text(text, rules, self.parts.ledger, where)
+
     def plan_words(
         self, request: GenerationRequest, *, audio_is_known: bool = False
     ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...], GenerationRequest]:
@@ -290,6 +304,10 @@ class Pipeline:
     def hear(self, reference: Reference, sample_rate: int = 44100) -> Audio:
         """The sound of a reference's segment, as the library has it."""
         return self._load_segment(reference.segment, sample_rate)
+
+    def render(self, segment: Segment, sample_rate: int = 44100) -> Audio:
+        """The sound of a segment, as the library has it."""
+        return self._load_segment(segment, sample_rate)
 
     def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
         """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""

@@ -416,6 +416,10 @@ class Ledger(Protocol):
         """That the log of ``new`` entries begins with that of ``old`` (RFC 6962, 2.1.2), hex."""
         ...
 
+    def document(self, seq: int) -> bytes | None:
+        """The document of an entry, as it was hashed; None: there is no such entry."""
+        ...
+
     def documents(self) -> Iterator[bytes]:
         """The documents of all entries, in order."""
         ...

@@ -19,6 +19,7 @@ from rag_audio.cli import (
     ledger,
     marking,
     rights,
+    serving,
     showing,
     tracing,
 )
@@ -45,6 +46,7 @@ for commands in (
     marking,
     keys,
     backup,
+    serving,
     demo,
 ):
     commands.register(app)

@@ -24,11 +24,12 @@ from rag_audio.cli.options import (
     parse_weights,
     parse_words,
 )
-from rag_audio.cli.output import out, percent, reference_json, show_json, source_json, stages, table
+from rag_audio.cli.output import out, percent, show_json, stages, table
 from rag_audio.cli.tracing import measure_outputs, show_influence
+from rag_audio.documents import results_json
 from rag_audio.domain import Channel, ConditioningPlan, GenerationRequest, GenerationResult
 from rag_audio.errors import InvalidInput
-from rag_audio.plans import controls_json, plan_from_json, plan_to_json
+from rag_audio.plans import plan_from_json, plan_to_json
 from rag_audio.provenance.causal import CausalInfluence, Method
 
 
@@ -274,38 +275,6 @@ def _show_plan(plan: ConditioningPlan, as_json: bool) -> None:
         )
     if rows:
         table(("#", "title", "artist", "license", "mix", "time", "pitch", "words"), rows)
-
-
-def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
-    """The document of ``generate --json``; the first output, and all of them in ``outputs``."""
-    first = results[0]
-    plan, record = first.plan, first.record
-    return {
-        "files": [name for result in results for name in result.files],
-        "output": record.output,
-        "outputs": [result.record.output for result in results],
-        "prompt": plan.prompt,
-        "enriched_prompt": plan.enriched_prompt,
-        "negative_prompt": plan.negative_prompt,
-        "seed": record.seed,
-        "strength": plan.strength,
-        "steps": plan.steps,
-        "guidance": plan.guidance,
-        "model": record.model,
-        "model_id": record.model_id,
-        "untrained": record.untrained,
-        "pcm_sha256": record.pcm_sha256,
-        "references": [source_json(source) for source in record.sources]
-        or [reference_json(reference) for reference in plan.references],
-        "model_share": {c.value: record.model_share.get(c, 1.0) for c in Channel},
-        "bpm": plan.bpm,
-        "key": None if plan.key is None else str(plan.key),
-        "duration_s": plan.duration_s,
-        "controls": controls_json(plan.controls),
-        "watermark": dict(record.watermark),
-        "notes": list(plan.notes),
-        "enforced": record.checks.get("enforced"),
-    }
 
 
 def show_results(results: tuple[GenerationResult, ...]) -> None:

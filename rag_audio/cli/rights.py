@@ -15,7 +15,8 @@ import typer
 
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import err, out, show_json, source_json, table
+from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.documents import entry_json
 from rag_audio.domain import Stem
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.licensing import Revocation, RevocationOf, fold_name
@@ -48,7 +49,7 @@ def outputs(
             stem = workspace.parts.catalogue.stem(stem).id
         entries = _outputs(workspace, stem=stem, artist=artist, license=license, holder=holder)
     if as_json:
-        show_json({"outputs": [_entry_json(entry) for entry in entries]})
+        show_json({"outputs": [entry_json(entry) for entry in entries]})
         return
     _show_outputs(entries)
 
@@ -79,7 +80,7 @@ def revoke(
         {"stem": one.id, "title": one.title, "artist": one.artist, "path": one.path}
         for one in stems
     ]
-    document["outputs"] = [_entry_json(entry) for entry in entries]
+    document["outputs"] = [entry_json(entry) for entry in entries]
     if as_json:
         show_json(document)
         return
@@ -246,18 +247,6 @@ def _show_outputs(entries: list[LedgerEntry]) -> None:
             for entry in entries
         ],
     )
-
-
-def _entry_json(entry: LedgerEntry) -> dict[str, Any]:
-    record = entry.record
-    return {
-        "seq": entry.seq,
-        "output": record.output,
-        "created": record.created.isoformat(),
-        "files": dict(record.files),
-        "model": record.model,
-        "sources": [source_json(source) for source in record.sources],
-    }
 
 
 def _revocation_json(asked: Revocation) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from rag_audio.database import reading, writing
 from rag_audio.errors import Cancelled, RagAudioError
 from rag_audio.jobs.nouns import Claimed, Event, Job, JobState, Limits, QueueFull
-from rag_audio.jobs.tables import deliveries, events, jobs, now
+from rag_audio.jobs.tables import deliveries, events, idempotency, jobs, now
 from rag_audio.migrations import migrate
 
 LEASE_S = 30.0
@@ -85,8 +85,12 @@ class SqlJobs:
         libraries: Sequence[str] | None = None,
         plan: Mapping[str, Any] | None = None,
         webhook: str | None = None,
+        key: str | None = None,
     ) -> Job:
         """Put a job into the queue; it is on the disk when this returns.
+
+        Args:
+            key: the owner's idempotency key, which stands for this job from the same moment on.
 
         Raises:
             QueueFull: too many wait, of all owners or of this one.
@@ -118,6 +122,9 @@ class SqlJobs:
                 "webhook": webhook,
             }
             db.execute(insert(jobs).values(created_at=now(db), **row))
+            if key is not None:
+                mine = (idempotency.c.owner == owner, idempotency.c.key == key)
+                db.execute(update(idempotency).where(*mine).values(job=id_))
             _tell(db, id_, "state", {"state": JobState.QUEUED.value})
             return self._found(db, id_)
 
@@ -127,7 +134,7 @@ class SqlJobs:
             row = db.execute(select(jobs).where(jobs.c.id == id_)).first()
             return None if row is None else _with_position(db, _job(row))
 
-    def list(
+    def newest(
         self,
         owner: str | None = None,
         *,
@@ -324,7 +331,9 @@ class SqlJobs:
                     "message": f"its worker died {row.attempts} times",
                     "hint": "look into the worker's log; ask again with less",
                 }
-            db.execute(update(jobs).where(jobs.c.id == row.id).values(**_closed(db, state, problem)))
+            db.execute(
+                update(jobs).where(jobs.c.id == row.id).values(**_closed(db, state, problem))
+            )
             _end(db, row.id, state, problem or {}, row.webhook)
 
     def _update(self, held: Claimed, values: Mapping[str, Any], tell: bool = True) -> bool:

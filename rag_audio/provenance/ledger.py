@@ -288,6 +288,14 @@ class SqlLedger:
             old = _check_size(old, new)
             return tuple(step.hex() for step in merkle.consistency_path(node_in(db), old, new))
 
+    def document(self, seq: int) -> bytes | None:
+        """The document of an entry, as it was hashed; None: there is no such entry."""
+        if not 1 <= seq <= 2**63 - 1:
+            return None
+        with reading(self._engine) as db:
+            found = db.execute(select(entries.c.document).where(entries.c.seq == seq)).scalar()
+        return None if found is None else bytes(found)
+
     def documents(self) -> Iterator[bytes]:
         """The documents of all entries, in order; what was there when the first is asked for."""
         last, size = 0, self.size()
