@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 
 from rag_audio.api.problems import Problem, problem_json, respond
 
@@ -33,6 +34,7 @@ HEADERS = {
 }
 JSON_BYTES = 1 << 20
 _ID = re.compile("[A-Za-z0-9-]{1,64}")
+_FAULT = "a fault of this program"
 _UPLOADS = ("/v1/uploads", "/v1/trace")
 
 log = structlog.get_logger("rag_audio.api")
@@ -58,14 +60,14 @@ class Guard:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        began, status = time.monotonic(), 500
+        began, status, began_answer = time.monotonic(), 500, False
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request=request_id)
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, began_answer
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, began_answer = message["status"], True
                 out = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     out.setdefault(name, value)
@@ -74,18 +76,34 @@ class Guard:
                 out["X-Request-ID"] = request_id
             await send(message)
 
-        refused = self._refusal(scope, headers)
         try:
-            if refused is not None:
-                await respond(problem_json(refused), refused.headers)(scope, receive, answer)
-            else:
-                limit = self._upload_bytes if _is_upload(scope) else JSON_BYTES
-                await self._app(scope, _Limited(receive, limit), answer)
+            await self._answer(scope, receive, answer, headers)
+        except ClientDisconnect:
+            status = 499
+        except Exception:
+            log.exception("request failed by a fault of this program")
+            if began_answer:
+                raise
+            await _refuse(scope, receive, answer, Problem(500, "internal", _FAULT))
         finally:
             spent_ms = round(1000 * (time.monotonic() - began), 1)
             log.info(
                 "request", method=scope["method"], path=scope["path"], status=status, ms=spent_ms
             )
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: Send, headers: Headers) -> None:
+        refused = self._refusal(scope, headers)
+        limited = _Limited(receive, self._upload_bytes if _is_upload(scope) else JSON_BYTES)
+        given: Receive = limited
+        if refused is None and not _is_upload(scope):
+            try:
+                given = _replayed(await limited.whole(), receive)
+            except Problem as error:
+                refused = error
+        if refused is not None:
+            await _refuse(scope, receive, answer, refused)
+        else:
+            await self._app(scope, given, answer)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         if not self._is_ours(headers.get("host", "")):
@@ -124,11 +142,38 @@ def _too_large(limit: int) -> Problem:
     return Problem(413, "content-too-large", f"a body may have {limit} bytes here")
 
 
+async def _refuse(scope: Scope, receive: Receive, answer: Send, problem: Problem) -> None:
+    await respond(problem_json(problem), problem.headers)(scope, receive, answer)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Gives a body that was read, and then whatever else comes."""
+    waiting = [body]
+
+    async def again() -> Message:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+        return await receive()
+
+    return again
+
+
 class _Limited:
     """Counts what is received: ``Content-Length`` may be missing or a lie."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive, self._limit, self._seen = receive, limit, 0
+
+    async def whole(self) -> bytes:
+        """The whole body."""
+        pieces = []
+        while True:
+            message = await self()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            pieces.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                return b"".join(pieces)
 
     async def __call__(self) -> Any:
         message = await self._receive()

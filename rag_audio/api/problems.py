@@ -135,11 +135,6 @@ def install(app: FastAPI) -> None:
         found = Problem(error.status_code, slug, str(error.detail))
         return respond(problem_json(found), dict(error.headers or {}))
 
-    @app.exception_handler(Exception)
-    def _bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("request failed by a fault of this program", exc_info=error)
-        return respond(problem_json(Problem(500, "internal", "a fault of this program")), {})
-
 
 def respond(document: Mapping[str, Any], headers: Mapping[str, str]) -> JSONResponse:
     """A problem as a response."""
