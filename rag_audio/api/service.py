@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from rag_audio.api.webhooks import Calls
+from rag_audio.backends.index_socket import IndexHost
 from rag_audio.bootstrap import Workspace
-from rag_audio.errors import InvalidInput, RagAudioError
+from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.jobs import Limits, SqlJobs
 from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.idempotency import SqlIdempotency
@@ -19,6 +22,8 @@ from rag_audio.service.scoped import scoped
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.sharing import share
 from rag_audio.service.worker import Worker
+
+TIDY_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Service:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker] = []
+        self._host: IndexHost | None = None
 
     def start(self) -> None:
         """Load everything, and begin to work.
@@ -97,13 +103,32 @@ class Service:
             RagAudioError: a part cannot be made.
         """
         share(self.workspace)
+        parts = self.workspace.parts
+        if self.workspace.settings.qdrant_url is None:
+            self._host = IndexHost(parts.index, parts.home / "index")
+            self._host.start()
+        allowed = self.settings.names("webhook_hosts")
+        calls = Calls(parts.database, self.jobs, parts.home, allowed, self._stop)
+        self._run(calls.work, "webhooks")
+        self._run(self._tidy, "tidying")
         runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
         for i in range(self.workers):
             worker = Worker(runner, self.jobs, self._stop)
-            thread = threading.Thread(target=worker.work, name=f"worker-{i}", daemon=True)
             self._workers.append(worker)
-            self._threads.append(thread)
-            thread.start()
+            self._run(worker.work, f"worker-{i}")
+
+    def _run(self, work: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _tidy(self) -> None:
+        """Remove uploads that nobody needs any more, now and then."""
+        while not self._stop.is_set():
+            with suppress(BackendError):
+                for old in self.uploads.remove_older(self.settings.upload_hours * 3600.0):
+                    self.folders.of_upload(old.id, old.suffix).unlink(missing_ok=True)
+            self._stop.wait(TIDY_S)
 
     def stop(self) -> None:
         """Give running jobs back to the queue, and the parts of the home back."""
@@ -111,6 +136,8 @@ class Service:
         self.wake()
         for thread in self._threads:
             thread.join(30.0)
+        if self._host is not None:
+            self._host.stop()
         self.workspace.close()
 
     @property

@@ -91,7 +91,7 @@ def signature(secret: str, seconds: int, body: bytes) -> str:
     return f"t={seconds},v1={digest}"
 
 
-class Caller:
+class Calls:
     """Makes the calls that are due, from a thread of its own, at least once each.
 
     Args:
