@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rag_audio.jobs.nouns import Claimed, Event, Job, JobState, Limits, QueueFull
-from rag_audio.jobs.store import LeaseLost, SqlJobs
+from rag_audio.jobs.nouns import Claimed, Event, Job, JobState, LeaseLost, Limits, QueueFull
+from rag_audio.jobs.store import SqlJobs
 
 __all__ = ["Claimed", "Event", "Job", "JobState", "LeaseLost", "Limits", "QueueFull", "SqlJobs"]

@@ -102,3 +102,7 @@ class QueueFull(RagAudioError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message, hint=f"try again in {retry_after_s} s")
         self.retry_after_s = retry_after_s
+
+
+class LeaseLost(RagAudioError):
+    """Another worker has the job, or it has ended: what this one made is thrown away."""

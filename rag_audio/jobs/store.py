@@ -15,14 +15,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
     Connection,
     Engine,
-    Row,
-    Select,
     and_,
     func,
     insert,
@@ -30,12 +27,23 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.sql.elements import ColumnElement
 
 from rag_audio.database import reading, writing
-from rag_audio.errors import Cancelled, RagAudioError
+from rag_audio.errors import Cancelled
 from rag_audio.jobs.nouns import Claimed, Event, Job, JobState, Limits, QueueFull
-from rag_audio.jobs.tables import deliveries, events, idempotency, jobs, now
+from rag_audio.jobs.rows import (
+    closed,
+    held_by,
+    is_waiting,
+    job_of,
+    lost,
+    next_of,
+    tell,
+    tell_end,
+    to_json,
+    with_position,
+)
+from rag_audio.jobs.tables import events, idempotency, jobs, now
 from rag_audio.migrations import migrate
 
 LEASE_S = 30.0
@@ -46,10 +54,6 @@ ATTEMPTS = 3
 _LOCK = "jobs"
 _OPEN = (JobState.QUEUED.value, JobState.RUNNING.value)
 _FINAL = tuple(state.value for state in JobState if state.is_final)
-
-
-class LeaseLost(RagAudioError):
-    """Another worker has the job, or it has ended: what this one made is thrown away."""
 
 
 class SqlJobs:
@@ -110,10 +114,10 @@ class SqlJobs:
                 "turn": turn,
                 "kind": kind,
                 "owner": owner,
-                "libraries": _json(None if libraries is None else list(libraries)),
+                "libraries": to_json(None if libraries is None else list(libraries)),
                 "state": JobState.QUEUED.value,
-                "request": _json(request),
-                "plan": None if plan is None else _json(plan),
+                "request": to_json(request),
+                "plan": None if plan is None else to_json(plan),
                 "attempts": 0,
                 "cancel_asked": 0,
                 "stage": "",
@@ -125,14 +129,14 @@ class SqlJobs:
             if key is not None:
                 mine = (idempotency.c.owner == owner, idempotency.c.key == key)
                 db.execute(update(idempotency).where(*mine).values(job=id_))
-            _tell(db, id_, "state", {"state": JobState.QUEUED.value})
+            tell(db, id_, "state", {"state": JobState.QUEUED.value})
             return self._found(db, id_)
 
     def find(self, id_: str) -> Job | None:
         """A job with its place in the queue."""
         with reading(self._engine) as db:
             row = db.execute(select(jobs).where(jobs.c.id == id_)).first()
-            return None if row is None else _with_position(db, _job(row))
+            return None if row is None else with_position(db, job_of(row))
 
     def newest(
         self,
@@ -154,7 +158,7 @@ class SqlJobs:
         if before is not None:
             wanted = wanted.where(jobs.c.seq < before)
         with reading(self._engine) as db:
-            return [_with_position(db, _job(row)) for row in db.execute(wanted)]
+            return [with_position(db, job_of(row)) for row in db.execute(wanted)]
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
@@ -171,7 +175,7 @@ class SqlJobs:
             .limit(limit)
         )
         with reading(self._engine) as db:
-            return [_job(row) for row in db.execute(wanted)]
+            return [job_of(row) for row in db.execute(wanted)]
 
     def events(self, id_: str, after: int = 0) -> list[Event]:
         """What happened to a job after event ``after``, oldest first."""
@@ -186,12 +190,12 @@ class SqlJobs:
         Jobs whose worker was not heard of are begun anew, and given up after so many attempts.
         """
         with reading(self._engine) as db:
-            if db.execute(select(jobs.c.id).where(_waiting(db)).limit(1)).first() is None:
+            if db.execute(select(jobs.c.id).where(is_waiting(db)).limit(1)).first() is None:
                 return None
         token = uuid.uuid4().hex
         with writing(self._engine) as db:
             self._reap(db)
-            next_one = _next(db)
+            next_one = next_of(db)
             if kinds is not None:
                 next_one = next_one.where(jobs.c.kind.in_(kinds))
             id_ = db.execute(next_one.with_for_update(skip_locked=True)).scalar()
@@ -215,8 +219,8 @@ class SqlJobs:
                 .returning(*jobs.c)
             ).one()
             attempt = {"state": JobState.RUNNING.value, "attempt": row.attempts}
-            _tell(db, row.id, "state", attempt)
-            return Claimed(_job(row), token)
+            tell(db, row.id, "state", attempt)
+            return Claimed(job_of(row), token)
 
     def renew(self, held: Claimed) -> bool:
         """Keep the lease; whether the job is to be canceled.
@@ -235,7 +239,7 @@ class SqlJobs:
 
     def put_plan(self, held: Claimed, plan: Mapping[str, Any]) -> None:
         """Keep the plan that is given to the model; raises as :meth:`renew`."""
-        self._update(held, {"plan": _json(plan)}, tell=False)
+        self._update(held, {"plan": to_json(plan)}, quiet=True)
 
     def finish_in(self, db: Connection, held: Claimed, result: Mapping[str, Any]) -> None:
         """End a job well, in a transaction of the caller's.
@@ -245,10 +249,10 @@ class SqlJobs:
         """
         ended = db.execute(
             update(jobs)
-            .where(*_held(held), jobs.c.cancel_asked == 0)
+            .where(*held_by(held), jobs.c.cancel_asked == 0)
             .values(
                 state=JobState.SUCCEEDED.value,
-                result=_json(result),
+                result=to_json(result),
                 lease_token=None,
                 lease_until=None,
                 finished_at=now(db),
@@ -256,9 +260,9 @@ class SqlJobs:
             .returning(jobs.c.webhook)
         ).first()
         if ended is None:
-            asked = db.execute(select(jobs.c.cancel_asked).where(*_held(held))).scalar()
-            raise Cancelled("the job was canceled") if asked else _lost(held)
-        _end(db, held.job.id, JobState.SUCCEEDED, {}, ended.webhook)
+            asked = db.execute(select(jobs.c.cancel_asked).where(*held_by(held))).scalar()
+            raise Cancelled("the job was canceled") if asked else lost(held)
+        tell_end(db, held.job.id, JobState.SUCCEEDED, {}, ended.webhook)
 
     def fail(self, held: Claimed, problem: Mapping[str, Any]) -> None:
         """End a job badly, for ever; raises as :meth:`renew`."""
@@ -273,7 +277,7 @@ class SqlJobs:
         with writing(self._engine) as db:
             row = db.execute(
                 update(jobs)
-                .where(*_held(held))
+                .where(*held_by(held))
                 .values(
                     state=JobState.QUEUED.value,
                     lease_token=None,
@@ -283,8 +287,8 @@ class SqlJobs:
                 .returning(jobs.c.id)
             ).first()
             if row is None:
-                raise _lost(held)
-            _tell(db, held.job.id, "state", {"state": JobState.QUEUED.value})
+                raise lost(held)
+            tell(db, held.job.id, "state", {"state": JobState.QUEUED.value})
 
     def cancel(self, id_: str) -> Job | None:
         """Cancel a job: at once where it waits, soon where it runs; one that ended stays as it is.
@@ -299,12 +303,12 @@ class SqlJobs:
                 .returning(jobs.c.webhook)
             ).first()
             if row is not None:
-                _end(db, id_, JobState.CANCELED, {}, row.webhook)
+                tell_end(db, id_, JobState.CANCELED, {}, row.webhook)
             else:
                 running = jobs.c.state == JobState.RUNNING.value
                 db.execute(update(jobs).where(jobs.c.id == id_, running).values(cancel_asked=1))
             found = db.execute(select(jobs).where(jobs.c.id == id_)).first()
-            return None if found is None else _job(found)
+            return None if found is None else job_of(found)
 
     def _require_room(self, db: Connection, owner: str) -> None:
         waiting = select(func.count()).where(jobs.c.state == JobState.QUEUED.value)
@@ -331,136 +335,34 @@ class SqlJobs:
                     "message": f"its worker died {row.attempts} times",
                     "hint": "look into the worker's log; ask again with less",
                 }
-            db.execute(
-                update(jobs).where(jobs.c.id == row.id).values(**_closed(db, state, problem))
-            )
-            _end(db, row.id, state, problem or {}, row.webhook)
+            db.execute(update(jobs).where(jobs.c.id == row.id).values(**closed(db, state, problem)))
+            tell_end(db, row.id, state, problem or {}, row.webhook)
 
-    def _update(self, held: Claimed, values: Mapping[str, Any], tell: bool = True) -> bool:
+    def _update(self, held: Claimed, values: Mapping[str, Any], quiet: bool = False) -> bool:
         with writing(self._engine) as db:
             row = db.execute(
                 update(jobs)
-                .where(*_held(held))
+                .where(*held_by(held))
                 .values(lease_until=now(db) + self.lease_s, **values)
                 .returning(jobs.c.cancel_asked)
             ).first()
             if row is None:
-                raise _lost(held)
-            if values and tell:
-                _tell(db, held.job.id, "progress", values)
+                raise lost(held)
+            if values and not quiet:
+                tell(db, held.job.id, "progress", values)
             return bool(row.cancel_asked)
 
     def _close(self, held: Claimed, state: JobState, problem: Mapping[str, Any] | None) -> None:
         with writing(self._engine) as db:
             row = db.execute(
                 update(jobs)
-                .where(*_held(held))
-                .values(**_closed(db, state, problem))
+                .where(*held_by(held))
+                .values(**closed(db, state, problem))
                 .returning(jobs.c.webhook)
             ).first()
             if row is None:
-                raise _lost(held)
-            _end(db, held.job.id, state, problem or {}, row.webhook)
+                raise lost(held)
+            tell_end(db, held.job.id, state, problem or {}, row.webhook)
 
     def _found(self, db: Connection, id_: str) -> Job:
-        return _with_position(db, _job(db.execute(select(jobs).where(jobs.c.id == id_)).one()))
-
-
-def _next(db: Connection) -> Select[Any]:
-    return select(jobs.c.id).where(_waiting(db)).order_by(jobs.c.turn, jobs.c.seq).limit(1)
-
-
-def _waiting(db: Connection) -> ColumnElement[bool]:
-    gone = and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until < now(db))
-    return or_(jobs.c.state == JobState.QUEUED.value, gone)
-
-
-def _held(held: Claimed) -> tuple[ColumnElement[bool], ...]:
-    return (
-        jobs.c.id == held.job.id,
-        jobs.c.lease_token == held.token,
-        jobs.c.state == JobState.RUNNING.value,
-    )
-
-
-def _lost(held: Claimed) -> LeaseLost:
-    return LeaseLost(f"the lease of job {held.job.id} was lost", hint="another worker has it")
-
-
-def _closed(db: Connection, state: JobState, problem: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {
-        "state": state.value,
-        "problem": None if problem is None else _json(problem),
-        "lease_token": None,
-        "lease_until": None,
-        "finished_at": now(db),
-    }
-
-
-def _end(
-    db: Connection, id_: str, state: JobState, said: Mapping[str, Any], webhook: str | None
-) -> None:
-    """Tell that a job ended, and whom to call about it."""
-    _tell(db, id_, "state", {"state": state.value, **({"problem": dict(said)} if said else {})})
-    if webhook is not None:
-        db.execute(
-            insert(deliveries).values(
-                id=uuid.uuid4().hex,
-                job=id_,
-                url=webhook,
-                state="due",
-                attempts=0,
-                next_at=now(db),
-                said="",
-            )
-        )
-
-
-def _tell(db: Connection, id_: str, kind: str, document: Mapping[str, Any]) -> None:
-    """Append to a job's events; its row is locked by the caller, so the numbers have no gap."""
-    last = db.execute(select(func.max(events.c.id)).where(events.c.job == id_)).scalar() or 0
-    db.execute(
-        insert(events).values(job=id_, id=last + 1, at=now(db), kind=kind, document=_json(document))
-    )
-
-
-def _with_position(db: Connection, job: Job) -> Job:
-    if job.state is not JobState.QUEUED:
-        return job
-    turn = select(jobs.c.turn).where(jobs.c.id == job.id).scalar_subquery()
-    before = or_(jobs.c.turn < turn, and_(jobs.c.turn == turn, jobs.c.seq < job.seq))
-    ahead = select(func.count()).where(jobs.c.state == JobState.QUEUED.value, before)
-    return replace(job, position=int(db.execute(ahead).scalar_one()))
-
-
-def _job(row: Row[Any]) -> Job:
-    libraries = json.loads(row.libraries)
-    return Job(
-        id=row.id,
-        seq=row.seq,
-        kind=row.kind,
-        owner=row.owner,
-        libraries=None if libraries is None else tuple(libraries),
-        state=JobState(row.state),
-        request=json.loads(row.request),
-        plan=_maybe(row.plan),
-        result=_maybe(row.result),
-        problem=_maybe(row.problem),
-        attempts=row.attempts,
-        cancel_asked=bool(row.cancel_asked),
-        stage=row.stage,
-        done=row.done,
-        total=row.total,
-        eta_s=row.eta_s,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-    )
-
-
-def _maybe(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        return with_position(db, job_of(db.execute(select(jobs).where(jobs.c.id == id_)).one()))

@@ -97,9 +97,7 @@ def test_a_worker_that_stalled_can_neither_finish_nor_renew(engine: Engine, jobs
     assert SqlLedger(engine).verify() == []
 
 
-def test_a_job_whose_workers_die_again_and_again_is_given_up(
-    engine: Engine, jobs: SqlJobs
-) -> None:
+def test_a_job_whose_workers_die_again_and_again_is_given_up(engine: Engine, jobs: SqlJobs) -> None:
     job = jobs.accept("generation", ASKED)
     for attempt in range(jobs.attempts):
         held = jobs.claim()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,16 +11,20 @@ from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse
 
-from rag_audio.api.auth import Generates, TheService, Traces
+from rag_audio.api.audit import audit
+from rag_audio.api.auth import Administers, Generates, TheService, Traces
 from rag_audio.api.media import in_format, sound_response
 from rag_audio.api.problems import Problem, not_found
 from rag_audio.api.routes.generations import JobPath, mine
+from rag_audio.api.schemas import RevocationAsked
 from rag_audio.api.service import Caller
 from rag_audio.documents import entry_json, finite
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job
+from rag_audio.licensing import Revocation
 from rag_audio.ports import LedgerEntry
 from rag_audio.provenance.records import record_to_json
+from rag_audio.service.revoking import outputs_of, revoke_source, stems_of, target_of
 
 router = APIRouter(prefix="/v1")
 
@@ -158,3 +163,26 @@ def _entry(entry: LedgerEntry) -> dict[str, Any]:
         {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "erased": entry.erased, "record": document}
     )
     return cleaned
+
+
+@router.post("/revocations", tags=["ledger"])
+def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> dict[str, Any]:
+    """Stop using a source at once; with ``preview`` (the default) only say what that affects."""
+    workspace = service.workspace
+    named = {asked.of: asked.target}
+    of, target = target_of(workspace, named.get("stem"), named.get("artist"), named.get("license"))
+    wanted = Revocation(of, target, asked.reason.strip(), caller.name, datetime.now(UTC))
+    document: dict[str, Any] = {"of": of.value, "target": target, "done": not asked.preview}
+    if not asked.preview:
+        audit("revoked", key=caller.owner, of=of.value)
+        document |= revoke_source(workspace, wanted)
+    stems = stems_of(workspace, wanted)
+    entries = outputs_of(workspace, **{of.value: target})
+    return {
+        **document,
+        "stems": [
+            {"stem": one.id, "title": one.title, "artist": one.artist, "path": one.path}
+            for one in stems
+        ],
+        "outputs": [finite(entry_json(entry)) for entry in entries],
+    }
