@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rag_audio.conditioning import request_of
 from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest, GenerationResult, Reference
 from rag_audio.editing import Editor, Order, extension, inpainting, variation
-from rag_audio.errors import ConfigError
+from rag_audio.errors import BackendUnavailable, ConfigError
 from rag_audio.pipeline import OnStage, Pipeline
 from rag_audio.resources import data_dir
 from rag_audio.retrieval import ReferenceQuery
@@ -98,7 +98,15 @@ class HomeParts:
             )
         from rag_audio.backends.qdrant_edge import EdgeIndex
 
-        return EdgeIndex(self.home / "index", space=space, dimension=dimension)
+        folder = self.home / "index"
+        try:
+            return EdgeIndex(folder, space=space, dimension=dimension)
+        except BackendUnavailable:
+            from rag_audio.backends.index_socket import SocketIndex, is_served
+
+            if not is_served(folder):
+                raise
+            return SocketIndex(folder, space=space, dimension=dimension)
 
     def remove_index(self) -> None:
         """Start the embedded index anew; a server's collections are left alone.

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rag_audio import audio
 from rag_audio.credits import credit_lines, file_tags
-from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest, GenerationResult
+from rag_audio.domain import (
+    AttributionRecord,
+    Audio,
+    ConditioningPlan,
+    GenerationRequest,
+    GenerationResult,
+)
+from rag_audio.errors import BackendUnavailable
 from rag_audio.likeness import likeness
 from rag_audio.ports import Embedder, Ledger, Mark, ModelInfo, StemIndex, Watermarker
-from rag_audio.provenance.fingerprint import make_fingerprint
+from rag_audio.provenance.fingerprint import Fingerprint, make_fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.recording import FinishedOutput, MadeWith, make_record, signed
-from rag_audio.signing import ClaimedOutput, Signer, put_in_place, sidecar_of
+from rag_audio.signing import ClaimedOutput, Signature, Signer, put_in_place, sidecar_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 class DeliveryParts(Protocol):
@@ -36,6 +48,30 @@ class DeliveryParts(Protocol):
     def masters(self) -> Path: ...
     @property
     def device(self) -> str: ...
+
+
+TakeOver = Callable[[Sequence[GenerationResult]], "Callable[[Connection], None]"]
+"""Is given the finished outputs, and returns what is to be done in the transaction that logs them;
+what that raises undoes the log's entries too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parcel:
+    """A finished output that the ledger does not know yet: everything of it is on the disk.
+
+    Attributes:
+        part: the file under its temporary name, in the folder of ``target``.
+        master: the unmarked sound.
+    """
+
+    target: Path
+    part: Path
+    master: Path
+    sound: Audio
+    plan: ConditioningPlan
+    record: AttributionRecord
+    signature: Signature
+    fingerprint: Fingerprint
 
 
 class Delivery:
@@ -65,6 +101,17 @@ class Delivery:
         Args:
             checks: what the output gate measured, for the record.
         """
+        (result,) = hand_over(self.parts, [self.pack(take, seed, target, checks)])
+        return result
+
+    def pack(
+        self, take: Audio, seed: int, target: Path, checks: Mapping[str, Any] | None = None
+    ) -> Parcel:
+        """Mark, sign and write under a temporary name; :func:`hand_over` does the rest.
+
+        Args:
+            checks: what the output gate measured, for the record.
+        """
         number = self.parts.ledger.next_output_id()
         marked = self.parts.watermarker.embed(take, Mark(number))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,19 +134,78 @@ class Delivery:
             record = signed(
                 make_record(self.request, self.plan, output, self._made), target, signature
             )
-            self.parts.ledger.append(record)
-            # After the entry: a fingerprint without one would name an output that never was. An
-            # entry whose fingerprint is missing is of a file that nobody got.
-            self.parts.fingerprints.put(number, fingerprint)
         except BaseException:
-            part.unlink(missing_ok=True)
-            sidecar_of(part).unlink(missing_ok=True)
-            master.unlink(missing_ok=True)
+            _remove(part, master)
             raise
-        files = put_in_place(part, target, signature)
-        return GenerationResult(marked or take, files, self.plan, record)
+        return Parcel(
+            target, part, master, marked or take, self.plan, record, signature, fingerprint
+        )
 
     def _claim(self, number: int, take: Audio, marked: Audio | None) -> ClaimedOutput:
         name = None if marked is None else self.parts.watermarker.name
         lines = credit_lines(self.plan.licenses)
         return ClaimedOutput(number, self.plan, self._made.info, name, take.duration_s, lines)
+
+
+def hand_over(
+    parts: DeliveryParts, parcels: Sequence[Parcel], take_over: TakeOver | None = None
+) -> tuple[GenerationResult, ...]:
+    """Log all outputs of a request in one transaction, and give their files their names.
+
+    Args:
+        take_over: somebody who keeps the outputs in a folder where nobody looks for them until
+            they are logged: the files have their names before that.
+
+    Raises:
+        BackendUnavailable: with ``take_over`` the files stay, since nobody knows whether a commit
+            that broke off took place; without it they are removed.
+        RagAudioError: nothing was logged or given out.
+    """
+    done = () if take_over is None else tuple(_put_in_place(parcel) for parcel in parcels)
+    note = None if take_over is None else take_over(done)
+
+    def within(db: Connection) -> None:
+        # With the entries: a fingerprint without one would name an output that never was.
+        for parcel in parcels:
+            parts.fingerprints.put_in(db, parcel.record.output, parcel.fingerprint)
+        if note is not None:
+            note(db)
+
+    try:
+        parts.ledger.append_many([parcel.record for parcel in parcels], within)
+    except BaseException as error:
+        if take_over is None or not isinstance(error, BackendUnavailable):
+            for parcel in parcels:
+                _remove(parcel.part, parcel.master)
+                if take_over is not None:
+                    _remove(parcel.target)
+        raise
+    return done or tuple(_put_in_place(parcel) for parcel in parcels)
+
+
+def _put_in_place(parcel: Parcel) -> GenerationResult:
+    files = put_in_place(parcel.part, parcel.target, parcel.signature)
+    return GenerationResult(parcel.sound, files, parcel.plan, parcel.record)
+
+
+@contextmanager
+def packing() -> Iterator[list[Parcel]]:
+    """Collects the parcels of a request; when the block raises, their files are removed."""
+    parcels: list[Parcel] = []
+    try:
+        yield parcels
+    except BaseException:
+        for parcel in parcels:
+            _remove(parcel.part, parcel.master)
+        raise
+
+
+def name_of(out: Path, i: int, count: int) -> Path:
+    """The file of take ``i`` (from 0) of ``count``: ``out``, or ``out`` with a number."""
+    return out if count == 1 else out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
+
+
+def _remove(*files: Path) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+        sidecar_of(file).unlink(missing_ok=True)

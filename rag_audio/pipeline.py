@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rag_audio import audio, conditioning, guarding, guardrails, midi, retrieval
-from rag_audio.delivery import Delivery
+from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
     ConditioningPlan,
@@ -159,6 +159,20 @@ class Pipeline:
         plan, findings, _ = self.plan_words(request)
         return plan, findings
 
+    def check_words(self, prompt: str, negative: str, territory: str | None) -> None:
+        """Let texts through that :meth:`generate` would not refuse for their words.
+
+        Raises:
+            RequestRefused: guardrails do not allow them.
+        """
+        policy = self.policy(territory)
+        for text, rules, where in (
+            (prompt, policy, "prompt"),
+            (negative, policy.describing(), "negative"),
+        ):
+            if text.strip():
+                guarding.guard_text(text, rules, self.parts.ledger, where)
+
     def plan_words(
         self, request: GenerationRequest, *, audio_is_known: bool = False
     ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...], GenerationRequest]:
@@ -204,6 +218,7 @@ class Pipeline:
         on_stage: OnStage | None = None,
         stop_asked: StopAsked | None = None,
         older: ConditioningPlan | None = None,
+        take_over: TakeOver | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
 
@@ -212,6 +227,7 @@ class Pipeline:
                 gets ``-1``, ``-2``, … Nothing stands there before the ledger holds the record.
             older: a plan to make in place of a new one, held against today's rights; ``request``
                 is then the one of :func:`rag_audio.conditioning.request_of`.
+            take_over: is given the outputs in the transaction that logs them all.
 
         Raises:
             RequestRefused, OutputRefused, Cancelled: nothing was written.
@@ -229,15 +245,16 @@ class Pipeline:
         studio = self.studio(request, generator)
         plan = self.gate.still_clear(plan, request, findings)
         takes = studio.make(plan, partial(say, "generate"), stop_asked)
-        results = []
-        for i, take in enumerate(takes):
-            say("write", i, len(takes))
-            self.gate.still_clear(take.plan, request, findings)
-            target = out if len(takes) == 1 else out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
-            delivery = Delivery(self.parts, request, take.plan, generator.info)
-            results.append(delivery.give_out(take.audio, take.seed, target, take.checks()))
+        with packing() as parcels:
+            for i, take in enumerate(takes):
+                say("write", i, len(takes))
+                self.gate.still_clear(take.plan, request, findings)
+                delivery = Delivery(self.parts, request, take.plan, generator.info)
+                target = name_of(out, i, len(takes))
+                parcels.append(delivery.pack(take.audio, take.seed, target, take.checks()))
+        results = hand_over(self.parts, parcels, take_over)
         say("write", len(takes), len(takes))
-        return tuple(results)
+        return results
 
     def studio(self, request: GenerationRequest, generator: Generator) -> Studio:
         """Where takes of a request are made and inspected."""
@@ -308,6 +325,10 @@ class Pipeline:
     def hear(self, reference: Reference, sample_rate: int = 44100) -> Audio:
         """The sound of a reference's segment, as the library has it."""
         return self._load_segment(reference.segment, sample_rate)
+
+    def render(self, segment: Segment, sample_rate: int = 44100) -> Audio:
+        """The sound of a segment, as the library has it."""
+        return self._load_segment(segment, sample_rate)
 
     def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
         """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""

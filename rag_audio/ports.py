@@ -26,6 +26,7 @@ from rag_audio.licensing import Revocation
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from sqlalchemy import Connection
 
     Vectors = NDArray[np.float32]
     """``[N, D]``, rows of unit length."""
@@ -372,8 +373,16 @@ class Ledger(Protocol):
         """Durable when it returns."""
         ...
 
-    def append_many(self, records: Sequence[AttributionRecord]) -> list[LedgerEntry]:
-        """Append all in one transaction, or none."""
+    def append_many(
+        self,
+        records: Sequence[AttributionRecord],
+        within: Callable[[Connection], None] | None = None,
+    ) -> list[LedgerEntry]:
+        """Append all in one transaction, or none.
+
+        Args:
+            within: called in that transaction; what it raises undoes it.
+        """
         ...
 
     def append_event(self, kind: str, document: Mapping[str, Any]) -> LedgerEvent:
@@ -418,6 +427,10 @@ class Ledger(Protocol):
 
     def consistency(self, old: int, new: int | None = None) -> tuple[str, ...]:
         """That the log of ``new`` entries begins with that of ``old`` (RFC 6962, 2.1.2), hex."""
+        ...
+
+    def document(self, seq: int) -> bytes | None:
+        """The document of an entry, as it was hashed; None: there is no such entry."""
         ...
 
     def documents(self) -> Iterator[bytes]:

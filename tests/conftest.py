@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import rag_audio
 from tests.postgres import NoPostgres, cluster, new_schema
+from tests.small_library import write_library
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +29,13 @@ def _postgres_server() -> Iterator[str]:
 def postgres_url(_postgres_server: str) -> str:
     """An empty schema of a PostgreSQL of our own; skipped where there is no PostgreSQL."""
     return new_schema(_postgres_server)
+
+
+@pytest.fixture(scope="session")
+def indexed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a small library in it, indexed once; copy it before writing to it."""
+    base = tmp_path_factory.mktemp("served")
+    library = write_library(base / "library")
+    with rag_audio.open(base / "home") as workspace:
+        workspace.index(library)
+    return base / "home"

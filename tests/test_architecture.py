@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.revocations",
         "rag_audio.compiled",
         "rag_audio.plans",
+        "rag_audio.documents",
         "rag_audio.keywords",
         "rag_audio.loudness",
         "rag_audio.shaping",
@@ -62,6 +63,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.watermark",
         "rag_audio.provenance",
         "rag_audio.backends",
+        "rag_audio.jobs",
     ),
     ("rag_audio.takes", "rag_audio.guarding", "rag_audio.gate", "rag_audio.dump"),
     ("rag_audio.delivery", "rag_audio.measuring", "rag_audio.profile_picture"),
@@ -69,7 +71,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.editing",),
     ("rag_audio.bootstrap",),
     ("rag_audio.backup",),
-    ("rag_audio.cli", "rag_audio.api"),
+    ("rag_audio.service",),
+    ("rag_audio.api",),
+    ("rag_audio.cli",),
 )
 # One line may import along itself: readers and writers of sound build on each other.
 MAY_IMPORT_ALONG = {4}

@@ -187,10 +187,10 @@ def test_nothing_is_given_out_when_the_ledger_fails(
     before = len(workspace.parts.ledger.outputs())
     masters = sorted(workspace.parts.masters.iterdir()) if workspace.parts.masters.exists() else []
 
-    def fail(record: object) -> None:
+    def fail(*given: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(workspace.parts.ledger, "append", fail)
+    monkeypatch.setattr(workspace.parts.ledger, "append_many", fail)
     with pytest.raises(OSError, match="disk full"):
         workspace.generate("warm", tmp_path / "take.wav", **FAST)
     assert not list(tmp_path.iterdir())

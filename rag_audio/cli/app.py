@@ -20,6 +20,7 @@ from rag_audio.cli import (
     ledger,
     marking,
     rights,
+    serving,
     showing,
     tracing,
 )
@@ -47,6 +48,7 @@ for commands in (
     marking,
     keys,
     backup,
+    serving,
     demo,
 ):
     commands.register(app)

@@ -13,10 +13,11 @@ from rich.progress import track
 
 from rag_audio import analysis, audio, midi
 from rag_audio.bootstrap import Workspace, open_workspace
-from rag_audio.cli.generating import results_json, show_results
+from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import show_references, warn_untrained
 from rag_audio.cli.options import Json
-from rag_audio.cli.output import err, out, reference_json, show_json, stages, table
+from rag_audio.cli.output import err, out, show_json, stages, table
+from rag_audio.documents import reference_json, results_json
 from rag_audio.domain import Audio, GenerationRequest, Key
 from rag_audio.errors import IndexMismatch, RagAudioError, RequestRefused
 from rag_audio.likeness import likeness

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from rag_audio.bootstrap import Workspace, open_workspace
-from rag_audio.cli.generating import results_json, show_results
+from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.options import Home, Json, Territory, parse_key
 from rag_audio.cli.output import out, show_json, stages
+from rag_audio.documents import results_json
 from rag_audio.domain import GenerationResult
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import parse_regions

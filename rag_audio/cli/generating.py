@@ -13,14 +13,15 @@ from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.batch import run_batch
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.options import Home, Json, Territory, parse_method
-from rag_audio.cli.output import out, percent, reference_json, show_json, source_json, stages, table
+from rag_audio.cli.output import out, percent, show_json, stages, table
 from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
 from rag_audio.cli.requests import request_from
 from rag_audio.cli.tracing import measure_outputs, show_influence
+from rag_audio.documents import results_json
 from rag_audio.domain import Channel, GenerationResult
 from rag_audio.errors import InvalidInput
 from rag_audio.output_picture import output_png
-from rag_audio.plans import controls_json, plan_to_json
+from rag_audio.plans import plan_to_json
 from rag_audio.provenance.causal import CausalInfluence, Method
 
 
@@ -202,38 +203,6 @@ def _finish(
         show_results(results)
         for result, one in zip(results, measured, strict=False):
             show_influence(result.record, one)
-
-
-def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
-    """The document of ``generate --json``; the first output, and all of them in ``outputs``."""
-    first = results[0]
-    plan, record = first.plan, first.record
-    return {
-        "files": [name for result in results for name in result.files],
-        "output": record.output,
-        "outputs": [result.record.output for result in results],
-        "prompt": plan.prompt,
-        "enriched_prompt": plan.enriched_prompt,
-        "negative_prompt": plan.negative_prompt,
-        "seed": record.seed,
-        "strength": plan.strength,
-        "steps": plan.steps,
-        "guidance": plan.guidance,
-        "model": record.model,
-        "model_id": record.model_id,
-        "untrained": record.untrained,
-        "pcm_sha256": record.pcm_sha256,
-        "references": [source_json(source) for source in record.sources]
-        or [reference_json(reference) for reference in plan.references],
-        "model_share": {c.value: record.model_share.get(c, 1.0) for c in Channel},
-        "bpm": plan.bpm,
-        "key": None if plan.key is None else str(plan.key),
-        "duration_s": plan.duration_s,
-        "controls": controls_json(plan.controls),
-        "watermark": dict(record.watermark),
-        "notes": list(plan.notes),
-        "enforced": record.checks.get("enforced"),
-    }
 
 
 def show_results(results: tuple[GenerationResult, ...]) -> None:

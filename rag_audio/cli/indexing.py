@@ -9,7 +9,8 @@ import typer
 
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_kind, parse_range
-from rag_audio.cli.output import err, reference_json, show_json, table
+from rag_audio.cli.output import err, show_json, table
+from rag_audio.documents import reference_json
 from rag_audio.domain import Reference
 
 

@@ -1,7 +1,8 @@
-"""``keys``: what keys a home has, and signing under a certificate chain of one's own."""
+"""``keys``: what keys a home has, signing under a chain of one's own, keys of the HTTP API."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,9 @@ from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.errors import InvalidInput
 
-keys_app = typer.Typer(help="What keys there are, and signing under a chain of one's own.")
+keys_app = typer.Typer(
+    help="Keys of the home, signing under a chain of one's own, keys of the HTTP API."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +23,9 @@ def register(app: typer.Typer) -> None:
     keys_app.callback(invoke_without_command=True)(show)
     keys_app.command("import-chain")(import_chain)
     keys_app.command("export-root")(export_root)
+    keys_app.command("api")(api_list)
+    keys_app.command("api-make")(api_make)
+    keys_app.command("api-revoke")(api_revoke)
     app.add_typer(keys_app, name="keys")
 
 
@@ -100,6 +106,100 @@ def export_root(
         show_json({"file": str(target), "certificates": count})
     else:
         out.print(f"{target}: {count} certificate{'s' if count > 1 else ''}", markup=False)
+
+
+def api_list(home: Home = None, as_json: Json = False) -> None:
+    """List the keys of the HTTP API; their secrets are not kept."""
+    from rag_audio.jobs.access import SqlAccess
+
+    with open_workspace(home) as workspace:
+        found = SqlAccess(workspace.parts.database).keys()
+    if as_json:
+        show_json({"keys": [key.to_json() for key in found]})
+        return
+    if not found:
+        err.print("no key is defined: only this machine is served, and nothing is asked for")
+        return
+    table(
+        ("id", "name", "scopes", "libraries", "until", "revoked"),
+        [
+            (
+                key.id,
+                key.name,
+                ", ".join(sorted(key.scopes)),
+                "all" if key.libraries is None else ", ".join(key.libraries),
+                _moment(key.expires_at),
+                _moment(key.revoked_at),
+            )
+            for key in found
+        ],
+    )
+
+
+def api_make(
+    name: Annotated[str, typer.Argument(help="For people: whose key it is.")],
+    scope: Annotated[
+        str, typer.Option(help="Of generate, search, trace, admin; comma separated.")
+    ] = "generate,search,trace",
+    library: Annotated[
+        list[str] | None, typer.Option(help="Only this library (its id); may be repeated.")
+    ] = None,
+    days: Annotated[float | None, typer.Option(help="Expires after so many days.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key for the HTTP API, and show it this once. From then on everybody needs one."""
+    from rag_audio.jobs.access import SqlAccess
+
+    scopes = _scopes(scope)
+    with open_workspace(home) as workspace:
+        if library:
+            known = {one.id for one in workspace.parts.catalogue.libraries()}
+            for id_ in library:
+                if id_ not in known:
+                    there = ", ".join(sorted(known)) or "none is indexed"
+                    raise InvalidInput(f"there is no library {id_!r}", hint=there)
+        access = SqlAccess(workspace.parts.database)
+        seconds = None if days is None else days * 86_400.0
+        made, text = access.make(name, scopes, library or None, seconds)
+    if as_json:
+        show_json({**made.to_json(), "key": text})
+        return
+    out.print(text, markup=False)
+    err.print(f"key {made.id} of {made.name}; it is shown only this once", markup=False)
+
+
+def api_revoke(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As keys api lists it.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """End a key of the HTTP API, and the sessions that were opened with it, at once."""
+    from rag_audio.jobs.access import SqlAccess
+
+    with open_workspace(home) as workspace:
+        ended = SqlAccess(workspace.parts.database).revoke(id_)
+    if as_json:
+        show_json(ended.to_json())
+    else:
+        out.print(f"key {ended.id} of {ended.name} is revoked", markup=False)
+
+
+def _scopes(text: str) -> list[Any]:
+    from rag_audio.jobs.access import Scope
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = {scope.value: scope for scope in Scope}
+    for name in names:
+        if name not in known:
+            raise InvalidInput(f"{name!r} is no scope", hint=", ".join(known))
+    return [known[name] for name in names]
+
+
+def _moment(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes")
 
 
 def _signer(settings: Any) -> dict[str, Any]:

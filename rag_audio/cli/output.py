@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rag_audio.domain import Channel, Reference, SourceUse
-from rag_audio.errors import RagAudioError, RequestRefused
+from rag_audio.documents import error_json, finite
+from rag_audio.errors import RagAudioError
 from rag_audio.pipeline import OnStage
 
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -24,34 +23,13 @@ out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty()
 
 def show_json(document: Any) -> None:
     """One JSON document on stdout; numbers that JSON lacks (nan, inf) become null."""
-    sys.stdout.write(json.dumps(_finite(document), ensure_ascii=False, indent=2) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    sys.stdout.write(json.dumps(finite(document), ensure_ascii=False, indent=2) + "\n")
 
 
 def show_error(error: RagAudioError, as_json: bool) -> None:
     """One line and a hint on stderr, or the error document on stdout."""
     if as_json:
-        document: dict[str, Any] = {
-            "type": type(error).__name__,
-            "message": error.message,
-            "hint": error.hint,
-        }
-        if isinstance(error, RequestRefused):
-            document["reasons"] = list(error.reasons)
-            document["matches"] = [
-                {"span": [m.start, m.end], "text": m.text, "rule": m.rule, "name": m.name}
-                for m in error.matches
-            ]
-        show_json({"error": document})
+        show_json({"error": error_json(error)})
         return
     err.print(f"rag-audio: {error.message}", style="bold red", markup=False)
     if error.hint:
@@ -97,38 +75,6 @@ def stages() -> Iterator[OnStage]:
             progress.update(tasks[stage], completed=done, total=total)
 
         yield on_stage
-
-
-def reference_json(reference: Reference) -> dict[str, Any]:
-    """One row of ``search --json``."""
-    stem = reference.stem
-    return {
-        "stem": stem.id,
-        "title": stem.title,
-        "artist": stem.artist,
-        "kind": stem.kind.value,
-        "score": reference.score,
-        "start_s": reference.segment.start_s,
-        "duration_s": reference.segment.duration_s,
-        "bpm": stem.bpm,
-        "key": None if stem.key is None else str(stem.key),
-        "tags": list(stem.tags),
-        "license": stem.license,
-        "library": stem.library,
-        "path": stem.path,
-    }
-
-
-def source_json(source: SourceUse) -> dict[str, Any]:
-    """A reference of ``generate --json``: as in ``search``, with its influence."""
-    return {
-        **reference_json(source.reference),
-        "holder": source.license.holder,
-        "credit": source.license.credit,
-        "used": {channel.value: source.influence.used.get(channel, 0.0) for channel in Channel},
-        "causal": source.influence.causal,
-        "similar": source.influence.similar,
-    }
 
 
 def percent(share: float | None) -> str:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import typer
 
-from rag_audio import __version__, guardrails
+from rag_audio import __version__
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import err, out, show_json, table
-from rag_audio.domain import License, Rights, Stem, Use
+from rag_audio.documents import artists_json, license_rows
 from rag_audio.errors import InvalidInput, RagAudioError
-from rag_audio.licensing import fold_name
 
 
 def register(app: typer.Typer) -> None:
@@ -25,68 +21,13 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-@dataclass(frozen=True)
-class _LicenseRow:
-    """A license with what is left of it today.
-
-    Attributes:
-        stems: how many are under it. revoked: how many of those are revoked, by stem or artist.
-        artists: whose revocation that was. why: the first reason why something is not granted.
-    """
-
-    license: License
-    stems: int
-    granted: list[str]
-    revoked: int
-    artists: list[str]
-    why: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "library": self.license.library,
-            "license": self.license.id,
-            "holder": self.license.holder,
-            "spdx": self.license.spdx,
-            "stems": self.stems,
-            "granted": self.granted,
-            "revoked_stems": self.revoked,
-            "revoked_artists": self.artists,
-            "refusal": self.why,
-            "credit": self.license.credit,
-        }
-
-
-def _license_row(license: License, stems: list[Stem], rights: Rights) -> _LicenseRow:
-    withdrawn = license.key in rights.revoked_licenses
-    gone = [s for s in stems if s.id in rights.revoked or _artist_revoked(s, rights)]
-    artists = sorted({s.artist for s in gone if _artist_revoked(s, rights)})
-    refusals = {use: license.refusal(use, rights.territory, rights.on) for use in Use}
-    nothing_left = withdrawn or (bool(stems) and len(gone) == len(stems))
-    granted = [] if nothing_left else [use.value for use, why in refusals.items() if not why]
-    why = next((refusals[use] or "" for use in Use if use in license.uses and refusals[use]), "")
-    if withdrawn:
-        why = "it was revoked"
-    elif gone:
-        whose = f" ({', '.join(artists)})" if artists else ""
-        said = f"{len(gone)} of {len(stems)} stems were revoked{whose}"
-        why = f"{said}; {why}" if why else said
-    return _LicenseRow(license, len(stems), granted, len(gone), artists, why)
-
-
-def _artist_revoked(stem: Stem, rights: Rights) -> bool:
-    return fold_name(stem.artist) in rights.revoked_artists
-
-
 def library(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
     """Show the indexed libraries, their licenses and what each grants today."""
     with open_workspace(home, territory=territory) as workspace:
         libraries = workspace.parts.catalogue.libraries()
         rights = workspace.pipeline.rights()
         stems = workspace.parts.catalogue.stems()
-    rows = [
-        _license_row(license, [s for s in stems if s.license_key == key], rights)
-        for key, license in sorted(rights.licenses.items())
-    ]
+    rows = license_rows(stems, rights)
     if as_json:
         show_json(
             {
@@ -113,11 +54,7 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
     with open_workspace(home, territory=territory) as workspace:
         stems = workspace.parts.catalogue.stems()
         policy = workspace.pipeline.policy()
-    by_artist: dict[str, list[Stem]] = {}
-    for stem in stems:
-        if stem.artist:
-            by_artist.setdefault(stem.artist, []).append(stem)
-    rows = [_artist_json(name, own, policy) for name, own in sorted(by_artist.items())]
+    rows = artists_json(stems, policy.licensed)
     if as_json:
         show_json({"artists": rows})
         return
@@ -138,18 +75,6 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
             for row in rows
         ],
     )
-
-
-def _artist_json(name: str, stems: list[Stem], policy: guardrails.Policy) -> dict[str, Any]:
-    tags = Counter(tag for stem in stems for tag in stem.tags)
-    return {
-        "artist": name,
-        "stems": len(stems),
-        "style": name in policy.licensed,
-        "bpm": sorted({round(stem.bpm) for stem in stems if stem.bpm is not None}),
-        "keys": sorted({str(stem.key) for stem in stems if stem.key is not None}),
-        "tags": [tag for tag, _ in tags.most_common(6)],
-    }
 
 
 def _span(values: list[int]) -> str:

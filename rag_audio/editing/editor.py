@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio import analysis, audio
-from rag_audio.delivery import Delivery
+from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
     Channel,
@@ -50,12 +50,14 @@ class Editor:
         *,
         on_stage: OnStage | None = None,
         stop_asked: StopAsked | None = None,
+        take_over: TakeOver | None = None,
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
 
         Args:
             prompt: what the new part should be like; empty: the words of the output it is.
+            take_over: is given the outputs in the transaction that logs them all.
             fields: further fields of :class:`GenerationRequest`. References are used only where
                 some are asked for (``k``, ``references`` or ``artist``).
 
@@ -75,21 +77,20 @@ class Editor:
         plan = replace(plan, notes=(*notes, *plan.notes))
         say("retrieve", 1, 1)
         studio = self.pipeline.studio(request, generator)
-        results = []
-        for i in range(plan.variations):
-            plan = self._still_clear(plan, request, source)
-            told = partial(_told, say, i, plan.variations)
-            take = self._make(plan, plan.seed + i, source, order, studio, told, stop_asked)
-            found = studio.inspect(take, plan)
-            say("write", i, plan.variations)
-            plan = self._still_clear(plan, request, source)
-            target = out
-            if plan.variations > 1:
-                target = out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
-            delivery = Delivery(self.parts, request, plan, generator.info)
-            results.append(delivery.give_out(take, plan.seed + i, target, found.to_json()))
+        with packing() as parcels:
+            for i in range(plan.variations):
+                plan = self._still_clear(plan, request, source)
+                told = partial(_told, say, i, plan.variations)
+                take = self._make(plan, plan.seed + i, source, order, studio, told, stop_asked)
+                found = studio.inspect(take, plan)
+                say("write", i, plan.variations)
+                plan = self._still_clear(plan, request, source)
+                delivery = Delivery(self.parts, request, plan, generator.info)
+                target = name_of(out, i, plan.variations)
+                parcels.append(delivery.pack(take, plan.seed + i, target, found.to_json()))
+        results = hand_over(self.parts, parcels, take_over)
         say("write", plan.variations, plan.variations)
-        return tuple(results)
+        return results
 
     def _open(self, file: Path, territory: str | None, stated: str | None) -> Source:
         gate = self.pipeline.gate

@@ -13,13 +13,15 @@ from sqlalchemy import Connection, Engine, inspect, text
 from rag_audio.database import reading, writing
 from rag_audio.errors import ConfigError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision, so that a database that has it need not load alembic; a test holds it
 against the files."""
 TABLES = (
     *("libraries", "licenses", "files", "revocations", "fingerprints", "fingerprint_postings"),
     *("ledger_entries", "ledger_nodes", "ledger_tree", "ledger_counter", "ledger_private"),
     *("ledger_checkpoints", "ledger_sources", "ledger_hashes", "alembic_version"),
+    *("jobs", "job_events", "idempotency_keys", "uploads", "api_keys", "api_sessions"),
+    "webhook_deliveries",
 )
 """Every table that is ours at :data:`HEAD`."""
 _FIRST = "0001"

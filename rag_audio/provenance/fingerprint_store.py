@@ -17,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     Column,
+    Connection,
     Engine,
     Float,
     Integer,
@@ -74,21 +75,25 @@ class SqlFingerprints:
 
     def put(self, output: int, fingerprint: Fingerprint) -> None:
         """Keep an output's fingerprint, in place of an earlier one of that number."""
+        with writing(self._engine, "fingerprints") as db:
+            self.put_in(db, output, fingerprint)
+
+    def put_in(self, db: Connection, output: int, fingerprint: Fingerprint) -> None:
+        """As :meth:`put`, in a write transaction of the caller's."""
         packed = np.stack([fingerprint.hashes, fingerprint.times_ms]).astype("<i4").tobytes()
         rows = [{"hash": int(h), "output": output} for h in np.unique(fingerprint.hashes)]
-        with writing(self._engine, "fingerprints") as db:
-            db.execute(delete(prints).where(prints.c.output == output))
-            db.execute(
-                insert(prints).values(
-                    output=output,
-                    duration_s=fingerprint.duration_s,
-                    sha256=fingerprint.sha256,
-                    landmarks=zlib.compress(packed),
-                )
+        db.execute(delete(prints).where(prints.c.output == output))
+        db.execute(
+            insert(prints).values(
+                output=output,
+                duration_s=fingerprint.duration_s,
+                sha256=fingerprint.sha256,
+                landmarks=zlib.compress(packed),
             )
-            db.execute(delete(postings).where(postings.c.output == output))
-            for start in range(0, len(rows), _INSERT_ROWS):
-                db.execute(insert(postings), rows[start : start + _INSERT_ROWS])
+        )
+        db.execute(delete(postings).where(postings.c.output == output))
+        for start in range(0, len(rows), _INSERT_ROWS):
+            db.execute(insert(postings), rows[start : start + _INSERT_ROWS])
 
     def get(self, output: int) -> Fingerprint | None:
         """The fingerprint of an output, if one is kept.

@@ -9,7 +9,7 @@ keep honest programs honest, and the hashes find out about the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,17 @@ class SqlLedger:
         """
         return self.append_many([record])[0]
 
-    def append_many(self, records: Sequence[AttributionRecord]) -> list[LedgerEntry]:
-        """Append all in one transaction, or none; raises as :meth:`append` does."""
+    def append_many(
+        self,
+        records: Sequence[AttributionRecord],
+        within: Callable[[Connection], None] | None = None,
+    ) -> list[LedgerEntry]:
+        """Append all in one transaction, or none; raises as :meth:`append` does.
+
+        Args:
+            within: called in that transaction, after the entries were written; what it raises
+                undoes all of it and passes through.
+        """
         drafts = []
         for record in records:
             sealed = seal(record)
@@ -127,6 +136,8 @@ class SqlLedger:
             with writing(self._engine, _LOCK) as db:
                 _check_given(db, outputs)
                 first = append_drafts(db, drafts)
+                if within is not None:
+                    within(db)
         except BackendUnavailable as error:
             if isinstance(error.__cause__, IntegrityError):
                 self._explain(outputs, error)
@@ -276,6 +287,14 @@ class SqlLedger:
             new = _check_size(new, frontier_in(db).size)
             old = _check_size(old, new)
             return tuple(step.hex() for step in merkle.consistency_path(node_in(db), old, new))
+
+    def document(self, seq: int) -> bytes | None:
+        """The document of an entry, as it was hashed; None: there is no such entry."""
+        if not 1 <= seq <= 2**63 - 1:
+            return None
+        with reading(self._engine) as db:
+            found = db.execute(select(entries.c.document).where(entries.c.seq == seq)).scalar()
+        return None if found is None else bytes(found)
 
     def documents(self) -> Iterator[bytes]:
         """The documents of all entries, in order; what was there when the first is asked for."""

@@ -22,6 +22,7 @@ from qdrant_client import QdrantClient
 
 from rag_audio.backends import qdrant_server
 from rag_audio.backends._payload import payload_of, segment_of
+from rag_audio.backends.index_socket import IndexHost, SocketIndex
 from rag_audio.backends.qdrant_edge import EdgeIndex
 from rag_audio.backends.qdrant_server import ServerIndex
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
@@ -42,6 +43,7 @@ LIVE_URL = os.environ.get("RAG_AUDIO_TEST_QDRANT_URL")
 BACKENDS = [
     "edge",
     "memory",
+    "socket",
     pytest.param(
         "live", marks=pytest.mark.skipif(not LIVE_URL, reason="RAG_AUDIO_TEST_QDRANT_URL unset")
     ),
@@ -55,6 +57,16 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StemIndex]
     if request.param == "edge":
         made = EdgeIndex(tmp_path / "index", space=SPACE, dimension=D)
         yield made
+    elif request.param == "socket":
+        held = EdgeIndex(tmp_path / "index", space=SPACE, dimension=D)
+        host = IndexHost(held, tmp_path / "index")
+        host.start()
+        made = SocketIndex(tmp_path / "index", space=SPACE, dimension=D)
+        yield made
+        made.close()
+        host.stop()
+        held.close()
+        return
     elif request.param == "memory":
         made = ServerIndex(space=SPACE, dimension=D, client=QdrantClient(":memory:"))
         yield made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -73,10 +74,10 @@ def _deliver(parts: Parts, target: Path, made: ConditioningPlan | None = None) -
 def test_an_entry_that_is_not_written_leaves_no_fingerprint(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(record: AttributionRecord) -> None:
+    def fail(records: Sequence[AttributionRecord], within: object) -> None:
         raise BackendUnavailable("the disk is full")
 
-    monkeypatch.setattr(parts.ledger, "append", fail)
+    monkeypatch.setattr(parts.ledger, "append_many", fail)
     with pytest.raises(BackendUnavailable):
         _deliver(parts, tmp_path / "take.wav")
     assert parts.fingerprints.count() == 0

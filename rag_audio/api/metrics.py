@@ -1,0 +1,113 @@
+"""Prometheus metrics. What workers in other processes did is read from the finished jobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+from rag_audio.api.service import Service
+from rag_audio.jobs import Job, JobState
+
+_SECONDS = (0.05, 0.1, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900)
+_FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10)
+_QUALITY = ("lufs", "true_peak_dbtp", "silence", "clipping", "centroid_hz", "flatness")
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        on: dict[str, Any] = {"registry": self.registry}
+        self._jobs = Gauge("rag_audio_jobs", "Jobs by state.", ["state"], **on)
+        self._ended = Counter(
+            "rag_audio_jobs_ended", "Jobs that ended since this process began.", ["state"], **on
+        )
+        self._stage = Histogram(
+            "rag_audio_stage_seconds", "Time of each stage.", ["stage"], buckets=_SECONDS, **on
+        )
+        self._waited = Histogram(
+            "rag_audio_queue_seconds", "Time in the queue.", buckets=_SECONDS, **on
+        )
+        self._quality = {
+            name: Histogram(
+                f"rag_audio_output_{name}",
+                "Measured of every output.",
+                buckets=buckets,
+                **on,
+            )
+            for name, buckets in (
+                ("lufs", (-60, -40, -30, -24, -20, -16, -14, -12, -9, -6)),
+                ("true_peak_dbtp", (-30, -12, -6, -3, -2, -1, -0.5, 0, 1)),
+                ("silence", (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.95)),
+                ("clipping", (0.0001, 0.001, 0.01, 0.1)),
+                ("centroid_hz", (100, 300, 600, 1000, 2000, 4000, 8000)),
+                ("flatness", (0.0001, 0.001, 0.01, 0.05, 0.1, 0.3, 0.6)),
+            )
+        }
+        self._memory = Gauge("rag_audio_memory_bytes", "Resident memory of this process.", **on)
+        self._guard = Counter("rag_audio_guardrail_decisions", "By decision.", ["decision"], **on)
+        self._requests = Histogram(
+            "rag_audio_request_seconds",
+            "Time until a response began.",
+            ["route", "method", "status"],
+            buckets=_FAST,
+            **on,
+        )
+        self._since = time.time()
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        self._requests.labels(route, method, str(status)).observe(seconds)
+
+    def guarded(self, decision: str) -> None:
+        """The guardrails decided."""
+        self._guard.labels(decision).inc()
+
+    def text(self, service: Service) -> bytes:
+        """All of them in Prometheus' text format."""
+        with self._lock:
+            for state, count in service.jobs.counts().items():
+                self._jobs.labels(state.value).set(count)
+            # Two seconds of overlap: the database's clock and the order of commits are not ours.
+            for job in service.jobs.finished_after(self._since - 2.0):
+                if job.id not in self._seen:
+                    self._seen.add(job.id)
+                    self._observe(job)
+            self._memory.set(_resident_bytes())
+        return generate_latest(self.registry)
+
+    def _observe(self, job: Job) -> None:
+        self._since = max(self._since, job.finished_at or 0.0)
+        self._ended.labels(job.state.value).inc()
+        if job.started_at is not None:
+            self._waited.observe(max(0.0, job.started_at - job.created_at))
+        if job.state is not JobState.SUCCEEDED or job.result is None:
+            return
+        for stage, seconds in job.result.get("stages_s", {}).items():
+            self._stage.labels(stage).observe(seconds)
+        for output in job.result.get("outputs", ()):
+            for name in _QUALITY:
+                value = output.get("quality", {}).get(name)
+                if value is not None:
+                    self._quality[name].observe(value)
+
+
+def _resident_bytes() -> float:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return pages * 4096.0

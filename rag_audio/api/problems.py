@@ -1,0 +1,143 @@
+"""Errors as RFC 9457 problems: the one place where families of errors become statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from rag_audio.documents import error_json, finite
+from rag_audio.errors import (
+    BackendError,
+    InvalidInput,
+    LibraryError,
+    OutputRefused,
+    RagAudioError,
+    RequestRefused,
+)
+from rag_audio.jobs import QueueFull
+from rag_audio.jobs.idempotency import KeyInFlight, KeyReused
+
+CONTENT_TYPE = "application/problem+json"
+_LONG = 200
+log = structlog.get_logger("rag_audio.api")
+
+
+class Problem(RagAudioError):
+    """An error that only HTTP knows.
+
+    Args:
+        slug: names the kind in ``type``.
+        headers: that go with it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        message: str,
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.status, self.slug, self.headers = status, slug, dict(headers or {})
+
+
+def not_found() -> Problem:
+    """What is not there, and what is somebody else's: the same words for both."""
+    return Problem(404, "not-found", "there is nothing here under this id")
+
+
+def busy(message: str, retry_after_s: int) -> Problem:
+    """Come again later."""
+    headers = {"Retry-After": str(retry_after_s)}
+    return Problem(429, "too-many-requests", message, f"try again in {retry_after_s} s", headers)
+
+
+_STATUSES: tuple[tuple[type[RagAudioError], int, str], ...] = (
+    (KeyReused, 422, "idempotency-key-reused"),
+    (KeyInFlight, 409, "idempotency-key-in-flight"),
+    (QueueFull, 429, "queue-full"),
+    (RequestRefused, 403, "request-refused"),
+    (OutputRefused, 403, "output-refused"),
+    (InvalidInput, 422, "invalid-input"),
+    (LibraryError, 422, "unreadable"),
+    (BackendError, 503, "backend-unavailable"),
+)
+
+
+def status_of(error: RagAudioError) -> tuple[int, str]:
+    """The status of an error and the slug of its type."""
+    if isinstance(error, Problem):
+        return error.status, error.slug
+    for family, status, slug in _STATUSES:
+        if isinstance(error, family):
+            return status, slug
+    return 500, "internal"
+
+
+def problem_json(error: RagAudioError) -> dict[str, Any]:
+    """The document of a problem."""
+    status, slug = status_of(error)
+    return {
+        "type": f"/problems/{slug}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.message,
+        **{name: value for name, value in error_json(error).items() if name not in _SAID},
+        "error": type(error).__name__,
+    }
+
+
+_SAID = ("type", "message")
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of an app leave it as a problem."""
+
+    @app.exception_handler(RagAudioError)
+    def _ours(request: Request, error: RagAudioError) -> JSONResponse:
+        headers = dict(error.headers) if isinstance(error, Problem) else {}
+        status, _ = status_of(error)
+        if isinstance(error, QueueFull):
+            headers["Retry-After"] = str(error.retry_after_s)
+        elif isinstance(error, KeyInFlight):
+            headers["Retry-After"] = "1"
+        elif status == 503:
+            headers["Retry-After"] = "5"
+        if status >= 500:
+            log.error("request failed", error=error.message, kind=type(error).__name__)
+        return respond(problem_json(error), headers)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {
+                "where": "/".join(str(part) for part in one["loc"]),
+                "message": str(one["msg"]).removeprefix("Value error, "),
+            }
+            for one in error.errors()
+        ]
+        first = errors[0] if errors else {"where": "", "message": "it cannot be read"}
+        said = f"{first['where']}: {first['message']}"
+        document = problem_json(Problem(422, "invalid-input", said[:_LONG]))
+        return respond({**document, "errors": errors}, {})
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
+        slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        found = Problem(error.status_code, slug, str(error.detail))
+        return respond(problem_json(found), dict(error.headers or {}))
+
+
+def respond(document: Mapping[str, Any], headers: Mapping[str, str]) -> JSONResponse:
+    """A problem as a response."""
+    return JSONResponse(
+        finite(dict(document)), document["status"], headers=headers, media_type=CONTENT_TYPE
+    )

@@ -1,0 +1,268 @@
+"""Generations: ask for them, follow them, fetch them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from rag_audio.api.audit import audit
+from rag_audio.api.auth import Generates, TheService
+from rag_audio.api.events import stream
+from rag_audio.api.problems import Problem, not_found
+from rag_audio.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
+from rag_audio.api.service import Caller, Service
+from rag_audio.api.shapes import job_json
+from rag_audio.api.webhooks import require_callable
+from rag_audio.errors import InvalidInput
+from rag_audio.jobs import Job, JobState
+from rag_audio.plans import plan_to_json
+from rag_audio.service.asking import edit_order, generation_request
+
+router = APIRouter(prefix="/v1", tags=["generations"])
+
+JobPath = Annotated[str, Path(pattern=f"^{JOB_ID}$", examples=["0" * 32])]
+Idempotency = Annotated[str | None, Header(max_length=200, pattern="^[!-~]+$")]
+Prefer = Annotated[str | None, Header(max_length=200, examples=["wait=10"])]
+MOST_WAIT_S = 60.0
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])")
+_LOOK_S = 0.1
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "It ended within the time that `Prefer: wait=n` gave it."},
+    202: {"description": "Accepted: it is on the disk. `Location` says where to look."},
+}
+
+
+@router.post("/generations", status_code=202, responses=ACCEPTED)
+async def generate(
+    request: Request,
+    asked: GenerationAsked,
+    caller: Generates,
+    service: TheService,
+    idempotency_key: Idempotency = None,
+    prefer: Prefer = None,
+) -> JSONResponse:
+    """Make music. The plan is made at once, so that what is refused is refused here."""
+
+    def accept(key: str | None) -> Job:
+        _require_duration(asked.duration_s, service)
+        wanted = _document(asked, caller, service, "generation")
+        made = generation_request(wanted, lambda id_: service.folders.find_upload(id_))
+        plan = service.pipeline(caller).plan(made)
+        _require_duration(plan.duration_s, service)
+        return _queue(service, caller, "generation", wanted, plan_to_json(plan), key)
+
+    return await _accepted(request, caller, service, idempotency_key, prefer, accept)
+
+
+@router.post("/edits", status_code=202, responses=ACCEPTED)
+async def edit(
+    request: Request,
+    asked: EditAsked,
+    caller: Generates,
+    service: TheService,
+    idempotency_key: Idempotency = None,
+    prefer: Prefer = None,
+) -> JSONResponse:
+    """Make part of a take anew, go on from it, or vary it. The job is a generation like any."""
+
+    def accept(key: str | None) -> Job:
+        _require_duration(max(asked.left_s, asked.right_s) or None, service)
+        wanted = _document(asked, caller, service, "edit")
+        edit_order(wanted)
+        if asked.generation is not None:
+            parent = mine(service, caller, asked.generation)
+            if len((parent.result or {}).get("outputs", ())) < asked.take:
+                raise InvalidInput(
+                    f"generation {asked.generation} has no take {asked.take}",
+                    hint="only what succeeded can be edited",
+                )
+        service.pipeline(caller).check_words(asked.prompt, asked.negative_prompt, asked.territory)
+        return _queue(service, caller, "edit", wanted, None, key)
+
+    return await _accepted(request, caller, service, idempotency_key, prefer, accept)
+
+
+@router.post("/plans", tags=["generations"])
+def plan(asked: GenerationAsked, caller: Generates, service: TheService) -> dict[str, Any]:
+    """What would be given to the model; nothing is made."""
+    wanted = _document(asked, caller, service, "generation")
+    made = generation_request(wanted, lambda id_: service.folders.find_upload(id_))
+    return {"plan": plan_to_json(service.pipeline(caller).plan(made))}
+
+
+@router.get("/generations")
+def newest(
+    caller: Generates,
+    service: TheService,
+    state: JobState | None = None,
+    kind: Annotated[str | None, Query(pattern="^(generation|edit)$")] = None,
+    before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> dict[str, Any]:
+    """One's own jobs, newest first; an admin sees those of all. ``before``: ``next`` of a page."""
+    found = service.jobs.newest(caller.sees, kind=kind, state=state, before=before, limit=limit)
+    more = found[-1].seq if len(found) == limit else None
+    return {"generations": [job_json(job) for job in found], "next": more}
+
+
+@router.get("/generations/{id}")
+def one(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
+    """How a job stands, and what it made."""
+    return job_json(mine(service, caller, id))
+
+
+@router.post("/generations/{id}/cancel", status_code=202)
+def cancel(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
+    """End a job; one that has ended stays as it is. What was not finished by now never will be."""
+    mine(service, caller, id)
+    job = service.jobs.cancel(id)
+    audit("job canceled", key=caller.owner, job=id)
+    if job is None:
+        raise not_found()
+    return job_json(job)
+
+
+@router.get("/generations/{id}/plan")
+def plan_of(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
+    """What was, or will be, given to the model."""
+    job = mine(service, caller, id)
+    made = (job.result or {}).get("plan") or job.plan
+    if made is None:
+        raise Problem(404, "not-found", "the plan is not made yet")
+    return {"plan": made}
+
+
+@router.get("/generations/{id}/events", response_class=StreamingResponse)
+async def events(
+    id: JobPath,
+    request: Request,
+    caller: Generates,
+    service: TheService,
+    last_event_id: Annotated[str | None, Header(pattern="^[0-9]{1,9}$")] = None,
+) -> Response:
+    """Server-sent events: ``state`` and ``progress``, numbered; ``position`` in between.
+
+    ``Last-Event-ID`` goes on where one was cut off. After the last one: 204.
+    """
+    job = await run_in_threadpool(mine, service, caller, id)
+    last = int(last_event_id or 0)
+    if job.state.is_final and not await run_in_threadpool(service.jobs.events, id, last):
+        return Response(status_code=204)
+    return StreamingResponse(
+        stream(service, id, last, request.is_disconnected),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def mine(service: Service, caller: Caller, id_: str) -> Job:
+    """A job of the caller's; somebody else's is as little there as one that never was."""
+    job = service.jobs.find(id_)
+    if job is None or (caller.sees is not None and job.owner != caller.owner):
+        raise not_found()
+    return job
+
+
+def _require_duration(seconds: float | None, service: Service) -> None:
+    longest = service.settings.max_duration_s
+    if seconds is not None and seconds > longest:
+        raise InvalidInput(
+            f"{seconds:g} s is longer than this service makes", hint=f"at most {longest:g} s"
+        )
+
+
+def _document(asked: MusicFields, caller: Caller, service: Service, kind: str) -> dict[str, Any]:
+    """The request as its row will hold it; every upload in it is the caller's own."""
+    wanted = asked.model_dump(mode="json", exclude_none=True)
+    for name in ("audio", "midi", "upload"):
+        if wanted.get(name) is not None:
+            service.upload_of(caller, wanted[name])
+    if kind == "generation" and wanted.get("artist"):
+        wanted["artist"] = service.pipeline(caller).artist_named(wanted["artist"])
+    if wanted.get("webhook"):
+        require_callable(wanted["webhook"], service.settings.names("webhook_hosts"))
+    if wanted.get("seed") is None:
+        wanted["seed"] = secrets.randbits(31)
+    return wanted
+
+
+def _queue(
+    service: Service,
+    caller: Caller,
+    kind: str,
+    wanted: dict[str, Any],
+    plan: dict[str, Any] | None,
+    key: str | None,
+) -> Job:
+    webhook = wanted.pop("webhook", None)
+    job = service.jobs.accept(
+        kind,
+        wanted,
+        owner=caller.owner,
+        libraries=caller.libraries,
+        plan=plan,
+        webhook=webhook,
+        key=key,
+    )
+    audit("job accepted", key=caller.owner, job=job.id, kind=kind)
+    service.wake()
+    return job
+
+
+async def _accepted(
+    request: Request,
+    caller: Caller,
+    service: Service,
+    key: str | None,
+    prefer: str | None,
+    accept: Callable[[str | None], Job],
+) -> JSONResponse:
+    """Accept a job once, whatever the key says, and wait for its end as long as is preferred."""
+    body = request.url.path.encode() + b"\n" + await request.body()
+    job = await run_in_threadpool(_once, service, caller, key, body, accept)
+    wait = _WAIT.search(prefer or "")
+    headers = {"Location": f"/v1/generations/{job.id}"}
+    if wait is not None:
+        seconds = min(float(wait[1]), MOST_WAIT_S)
+        headers["Preference-Applied"] = f"wait={seconds:g}"
+        until = time.monotonic() + seconds
+        while not job.state.is_final and time.monotonic() < until and not service.is_stopping:
+            await asyncio.sleep(_LOOK_S)
+            job = await run_in_threadpool(_again, service, job)
+    return JSONResponse(job_json(job), 200 if job.state.is_final else 202, headers)
+
+
+def _again(service: Service, job: Job) -> Job:
+    return service.jobs.find(job.id) or job
+
+
+def _once(
+    service: Service,
+    caller: Caller,
+    key: str | None,
+    body: bytes,
+    accept: Callable[[str | None], Job],
+) -> Job:
+    if service.is_stopping:
+        raise Problem(503, "stopping", "this server is stopping", headers={"Retry-After": "5"})
+    if key is None:
+        return accept(None)
+    known = service.idempotency.begin(caller.owner, key, body)
+    if known is not None:
+        job = service.jobs.find(known)
+        if job is None:
+            raise not_found()
+        return job
+    try:
+        return accept(key)
+    except BaseException:
+        service.idempotency.refused(caller.owner, key)
+        raise

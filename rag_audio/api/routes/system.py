@@ -1,0 +1,128 @@
+"""Health, readiness, metrics, status, and the page's session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from rag_audio import __version__
+from rag_audio.api.audit import audit
+from rag_audio.api.auth import COOKIE, AnyCaller, TheService
+from rag_audio.api.problems import Problem, busy
+from rag_audio.api.schemas import SessionAsked
+from rag_audio.api.service import Caller
+
+router = APIRouter()
+
+
+@router.get("/healthz", tags=["system"])
+def healthz() -> dict[str, str]:
+    """The process answers. Asks for no key."""
+    return {"status": "ok", "version": __version__}
+
+
+@router.get("/readyz", tags=["system"])
+def readyz(service: TheService) -> JSONResponse:
+    """Database, index and model can be used; 503 where one cannot. Asks for no key."""
+    well, state = service.is_ready()
+    shown = (
+        state if well else {name: "ok" if said == "ok" else "away" for name, said in state.items()}
+    )
+    return JSONResponse({"ready": well, "parts": shown}, 200 if well else 503)
+
+
+@router.get("/metrics", response_class=PlainTextResponse, tags=["system"])
+def metrics(request: Request, service: TheService) -> Response:
+    """Prometheus' text format. Asks for no key."""
+    text = request.app.state.metrics.text(service)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/v1/status", tags=["system"])
+def status(caller: AnyCaller, service: TheService) -> dict[str, Any]:
+    """What this service is: model, embedder, queue, limits, and who asks."""
+    workspace = service.workspace
+    info = workspace.parts.generator(None).info
+    embedder = workspace.parts.embedder
+    counts = service.jobs.counts()
+    return {
+        "version": __version__,
+        "model": {
+            "name": info.name,
+            "untrained": info.untrained,
+            "sample_rate": info.sample_rate,
+            "channels": info.channels,
+            "max_duration_s": info.max_duration_s,
+            "default_steps": info.default_steps,
+            "default_guidance": info.default_guidance,
+            "default_strength": info.default_strength,
+        },
+        "embedder": {"name": embedder.name, "untrained": embedder.untrained},
+        "segments": workspace.parts.index.count(),
+        "territory": workspace.settings.territory,
+        "contact": workspace.settings.contact,
+        "queue": {state.value: count for state, count in counts.items()},
+        "limits": {
+            "max_duration_s": service.settings.max_duration_s,
+            "max_body_mb": service.settings.max_body_mb,
+            "max_upload_s": service.settings.max_upload_s,
+            "queue": service.settings.queue,
+        },
+        "caller": _caller_json(caller),
+    }
+
+
+@router.get("/v1/session", tags=["system"])
+def session(caller: AnyCaller) -> dict[str, Any]:
+    """Who asks."""
+    return _caller_json(caller)
+
+
+@router.post("/v1/session", tags=["system"], status_code=201)
+def sign_in(
+    request: Request, response: Response, asked: SessionAsked, service: TheService
+) -> dict[str, Any]:
+    """Sign the page in: a cookie in place of the key. Asks for the key itself."""
+    client = request.client.host if request.client else "?"
+    wait_s = request.app.state.sign_ins.wait_s(client)
+    if wait_s > 0:
+        raise busy("too many sign-ins", max(1, round(wait_s + 0.5)))
+    key = service.access.check(asked.key)
+    if key is None:
+        audit("sign-in refused", client=client)
+        raise Problem(401, "unauthorized", "this key is unknown, expired or revoked")
+    hours = service.settings.session_hours
+    secret = service.access.open_session(key, hours * 3600.0)
+    audit("signed in", key=key.id)
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=round(hours * 3600.0),
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return {"key": key.id, "name": key.name, "scopes": sorted(s.value for s in key.scopes)}
+
+
+@router.delete("/v1/session", tags=["system"], status_code=204)
+def sign_out(request: Request, service: TheService) -> Response:
+    """Sign the page out."""
+    secret = request.cookies.get(COOKIE)
+    if secret:
+        service.access.close_session(secret)
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    return response
+
+
+def _caller_json(caller: Caller) -> dict[str, Any]:
+    return {
+        "key": caller.owner or None,
+        "name": caller.name,
+        "scopes": sorted(scope.value for scope in caller.scopes),
+        "libraries": None if caller.libraries is None else list(caller.libraries),
+    }

@@ -1,0 +1,112 @@
+"""Trace, guard, uploads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse
+
+from rag_audio import guardrails
+from rag_audio.api.audit import audit
+from rag_audio.api.auth import AnyCaller, Generates, TheService
+from rag_audio.api.problems import busy, not_found
+from rag_audio.api.receiving import receive
+from rag_audio.api.schemas import JOB_ID, GuardAsked
+from rag_audio.api.service import Caller, Service
+from rag_audio.documents import finite
+from rag_audio.errors import InvalidInput
+from rag_audio.jobs.access import Scope
+from rag_audio.provenance.findings import TraceResult
+from rag_audio.provenance.report_html import report_html
+
+router = APIRouter(prefix="/v1")
+
+BINARY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The file itself: WAV, FLAC, OGG, MP3, AIFF or standard MIDI.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+TRACE_BODY: dict[str, Any] = {"requestBody": {**BINARY["requestBody"], "required": False}}
+UploadQuery = Annotated[str | None, Query(pattern=f"^{JOB_ID}$")]
+REPORT_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+
+
+@router.post("/uploads", status_code=201, tags=["uploads"], openapi_extra=BINARY)
+async def upload(request: Request, caller: AnyCaller, service: TheService) -> dict[str, Any]:
+    """Bring a sound or a score: its ``id`` can be used in searches, generations and edits."""
+    made, _ = await receive(request, service, caller)
+    audit("upload", key=caller.owner, upload=made.id, sha256=made.sha256, size=made.size)
+    return {
+        "id": made.id,
+        "kind": made.kind,
+        "duration_s": made.duration_s,
+        "size": made.size,
+        "sha256": made.sha256,
+    }
+
+
+@router.post("/trace", tags=["trace"], openapi_extra=TRACE_BODY, response_model=None)
+async def trace(
+    request: Request,
+    caller: AnyCaller,
+    service: TheService,
+    upload: UploadQuery = None,
+    report: Annotated[Literal["json", "html"], Query()] = "json",
+) -> dict[str, Any] | Response:
+    """What went into a sound: the body, or an upload named by ``upload``.
+
+    Without the scope ``trace`` the answer is whether this system made it, and whom to ask.
+    """
+    if upload is not None:
+        found = await run_in_threadpool(service.uploads.find, upload, caller.owner)
+        if found is None:
+            raise not_found()
+        path = service.folders.of_upload(found.id, found.suffix)
+    else:
+        found, path = await receive(request, service, caller)
+    if found.kind != "audio":
+        raise InvalidInput("a score cannot be traced", hint="upload a sound")
+    audit("trace", key=caller.owner, upload=found.id, sha256=found.sha256)
+    whole = await run_in_threadpool(_trace, service, path)
+    if not caller.may(Scope.TRACE):
+        return whole.to_public(service.workspace.settings.contact)
+    result = await run_in_threadpool(_within, whole, caller, service)
+    shown = len(result.sources)
+    if report == "html":
+        page = await run_in_threadpool(report_html, result, "the upload", datetime.now(UTC))
+        return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_CSP})
+    document = finite(result.to_json())
+    return {**document, "upload": found.id, "hidden_sources": len(whole.sources) - shown}
+
+
+@router.post("/guard", tags=["guard"])
+def guard(asked: GuardAsked, caller: Generates, service: TheService) -> dict[str, Any]:
+    """What the guardrails would decide; nothing is made."""
+    policy = service.pipeline(caller).policy(asked.territory)
+    decisions = [guardrails.judge(text, policy, "guard") for text in asked.prompts]
+    return {"decisions": [decision.to_json() for decision in decisions]}
+
+
+def _trace(service: Service, path: Path) -> TraceResult:
+    if not service.traces.acquire(timeout=service.settings.trace_wait_s):
+        raise busy("others are being traced", 5)
+    try:
+        return service.workspace.pipeline.trace(path)
+    finally:
+        service.traces.release()
+
+
+def _within(result: TraceResult, caller: Caller, service: Service) -> TraceResult:
+    """The result without the sources of libraries that the caller's key is not bound to."""
+    if caller.libraries is None:
+        return result
+    own = {stem.id for stem in service.pipeline(caller).parts.catalogue.stems()}
+    shown = tuple(source for source in result.sources if source.stem in own)
+    return replace(result, sources=shown, record=None)

@@ -1,0 +1,184 @@
+"""What the routes work with: one per process, made when the server starts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from rag_audio.api.webhooks import Calls
+from rag_audio.backends.index_socket import IndexHost
+from rag_audio.bootstrap import Workspace
+from rag_audio.errors import BackendError, InvalidInput, RagAudioError
+from rag_audio.jobs import Limits, SqlJobs
+from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
+from rag_audio.jobs.idempotency import SqlIdempotency
+from rag_audio.jobs.uploads import SqlUploads
+from rag_audio.pipeline import Pipeline
+from rag_audio.service.files import Folders
+from rag_audio.service.runner import Runner
+from rag_audio.service.scoped import scoped
+from rag_audio.service.settings import ServeSettings
+from rag_audio.service.sharing import share
+from rag_audio.service.worker import Worker
+
+TIDY_S = 600.0
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        owner: id of the key; empty where no key is defined.
+        libraries: that it may use; None: all.
+    """
+
+    owner: str
+    name: str
+    scopes: frozenset[Scope]
+    libraries: tuple[str, ...] | None
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def is_admin(self) -> bool:
+        return Scope.ADMIN in self.scopes
+
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs: those of an owner; None: of all."""
+        return None if self.is_admin else self.owner
+
+
+EVERYBODY = Caller("", "anybody", frozenset(Scope), None)
+"""Where no key is defined."""
+
+
+def caller_of(key: ApiKey) -> Caller:
+    """The holder of a key."""
+    return Caller(key.id, key.name, key.scopes, key.libraries)
+
+
+@dataclass
+class Service:
+    """A workspace, the queue, and who may use them.
+
+    Args:
+        bound: names by which the server was bound, for the check of ``Host``.
+    """
+
+    workspace: Workspace
+    settings: ServeSettings
+    bound: Sequence[str] = ()
+    workers: int = 1
+    jobs: SqlJobs = field(init=False)
+    access: SqlAccess = field(init=False)
+    idempotency: SqlIdempotency = field(init=False)
+    uploads: SqlUploads = field(init=False)
+    folders: Folders = field(init=False)
+    traces: threading.BoundedSemaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts, settings = self.workspace.parts, self.settings
+        database = parts.database
+        limits = Limits(settings.queue, settings.queue_per_key)
+        self.jobs = SqlJobs(database, limits, settings.lease_s, settings.attempts)
+        self.access = SqlAccess(database)
+        self.idempotency = SqlIdempotency(database)
+        self.uploads = SqlUploads(database)
+        self.folders = Folders(parts.home)
+        self.traces = threading.BoundedSemaphore(settings.traces)
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._workers: list[Worker] = []
+        self._host: IndexHost | None = None
+
+    def start(self) -> None:
+        """Load everything, and begin to work.
+
+        Raises:
+            RagAudioError: a part cannot be made.
+        """
+        share(self.workspace)
+        parts = self.workspace.parts
+        if self.workspace.settings.qdrant_url is None:
+            self._host = IndexHost(parts.index, parts.home / "index")
+            self._host.start()
+        allowed = self.settings.names("webhook_hosts")
+        calls = Calls(parts.database, self.jobs, parts.home, allowed, self._stop)
+        self._run(calls.work, "webhooks")
+        self._run(self._tidy, "tidying")
+        runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
+        for i in range(self.workers):
+            worker = Worker(runner, self.jobs, self._stop)
+            self._workers.append(worker)
+            self._run(worker.work, f"worker-{i}")
+
+    def _run(self, work: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _tidy(self) -> None:
+        """Remove uploads that nobody needs any more, now and then."""
+        while not self._stop.is_set():
+            with suppress(BackendError):
+                for old in self.uploads.remove_older(self.settings.upload_hours * 3600.0):
+                    self.folders.of_upload(old.id, old.suffix).unlink(missing_ok=True)
+            self._stop.wait(TIDY_S)
+
+    def stop(self) -> None:
+        """Give running jobs back to the queue, and the parts of the home back."""
+        self._stop.set()
+        self.wake()
+        for thread in self._threads:
+            thread.join(30.0)
+        if self._host is not None:
+            self._host.stop()
+        self.workspace.close()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def wake(self) -> None:
+        """A job was accepted."""
+        for worker in self._workers:
+            worker.wake()
+
+    def pipeline(self, caller: Caller) -> Pipeline:
+        """The main path as a caller may walk it."""
+        if caller.libraries is None:
+            return self.workspace.pipeline
+        return Pipeline(scoped(self.workspace.parts, caller.libraries))
+
+    def upload_of(self, caller: Caller, id_: str) -> str:
+        """The path of a caller's upload.
+
+        Raises:
+            InvalidInput: there is none under this id, or it is somebody else's.
+        """
+        found = self.uploads.find(id_, caller.owner)
+        if found is None:
+            raise InvalidInput(f"there is no upload {id_}", hint="POST /v1/uploads makes one")
+        return str(self.folders.of_upload(found.id, found.suffix))
+
+    def is_ready(self) -> tuple[bool, dict[str, str]]:
+        """Whether requests can be served, and the state of each part."""
+        parts = self.workspace.parts
+        state: dict[str, str] = {}
+        for name, look in (
+            ("database", lambda: self.jobs.counts()),
+            ("index", lambda: parts.index.count()),
+            ("model", lambda: parts.generator(None).info),
+        ):
+            try:
+                look()
+                state[name] = "ok"
+            except RagAudioError as error:
+                state[name] = error.message
+        well = all(value == "ok" for value in state.values()) and not self.is_stopping
+        return well, state

@@ -1,0 +1,299 @@
+"""The embedded index as other processes of this machine reach it: through the one that holds it.
+
+:class:`IndexHost` runs where the index is open and listens on a socket in the index's folder, which
+only the home's owner can reach; :class:`SocketIndex` is what everybody else has.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag_audio.backends import _index_wire as wire
+from rag_audio.domain import SegmentFilter
+from rag_audio.errors import (
+    BackendError,
+    BackendUnavailable,
+    IndexMismatch,
+    InvalidInput,
+    RagAudioError,
+)
+from rag_audio.ports import Hit, IndexedSegment, SparseVector, StemIndex
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TIMEOUT_S = 60.0
+_PAGE = 256
+_AT_ONCE = 128
+
+
+class SocketIndex:
+    """A :class:`rag_audio.ports.StemIndex` that another process holds.
+
+    Args:
+        path: the index's folder. space, dimension: of the vectors that are asked with.
+
+    Raises:
+        BackendUnavailable: nobody listens there.
+        IndexMismatch: it holds vectors of another space.
+    """
+
+    def __init__(self, path: Path, *, space: str, dimension: int) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        said = self._ask({"op": "hello"})
+        self.name, self.space = str(said["name"]), str(said["space"])
+        if self.space != space:
+            self.close()
+            raise IndexMismatch(
+                f"the index at {path} is of embedding space {self.space}, and {space} is asked for",
+                hint="use the embedder that the serving process uses",
+            )
+        self._dimension = dimension
+
+    def upsert(self, points: Sequence[IndexedSegment]) -> None:
+        """Insert or replace by id; on the disk when it returns."""
+        for start in range(0, len(points), _AT_ONCE):
+            some = [wire.point_to_json(point) for point in points[start : start + _AT_ONCE]]
+            self._ask({"op": "upsert", "points": some})
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points; unknown ids are ignored."""
+        self._ask({"op": "delete", "ids": list(ids)})
+
+    def search_dense(
+        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
+    ) -> list[Hit]:
+        """Nearest by cosine, best first, ties by id."""
+        asked = {"op": "search_dense", "vector": wire.vector_to_text(vector)}
+        return self._hits(asked, where, limit)
+
+    def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
+        """Best by BM25, best first, ties by id; only hits that share a term."""
+        asked = {"op": "search_sparse", "vector": wire.sparse_to_json(vector)}
+        return self._hits(asked, where, limit)
+
+    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
+        """All points (of one library), in order of id."""
+        after: str | None = None
+        while True:
+            said = self._ask({"op": "scroll", "library": library, "after": after})
+            for point in said["points"]:
+                after = point["id"]
+                yield wire.point_from_json(point)
+            if not said["more"]:
+                return
+
+    def find_stem(self, stem: str) -> list[IndexedSegment]:
+        """All points of a stem, in order of start."""
+        said = self._ask({"op": "find_stem", "stem": stem})
+        return [wire.point_from_json(point) for point in said["points"]]
+
+    def count(self) -> int:
+        """Points in the index."""
+        return int(self._ask({"op": "count"})["count"])
+
+    def close(self) -> None:
+        """Hang up; again does nothing. The index stays with whoever holds it."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
+    def _hits(self, asked: wire.Message, where: SegmentFilter, limit: int) -> list[Hit]:
+        said = self._ask({**asked, "where": wire.filter_to_json(where), "limit": limit})
+        return [wire.hit_from_json(hit) for hit in said["hits"]]
+
+    def _ask(self, asked: wire.Message) -> wire.Message:
+        """One question and its answer; the process that holds the index may have been restarted."""
+        with self._lock:
+            for try_again in (self._socket is not None, False):
+                try:
+                    if self._socket is None:
+                        self._socket = _connect(self._path)
+                    wire.send(self._socket, asked)
+                    said = wire.receive(self._socket)
+                    if said is not None:
+                        break
+                except OSError as error:
+                    said = None
+                    if not try_again:
+                        self._drop()
+                        raise self._away(str(error)) from error
+                self._drop()
+            else:
+                raise self._away("it hung up")
+        if "error" in said:
+            family = _FAMILIES.get(said["error"], BackendError)
+            raise family(str(said["message"]), str(said["hint"]))
+        return said
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _away(self, why: str) -> BackendUnavailable:
+        return BackendUnavailable(
+            f"the process that holds the index at {self._path} does not answer: {why}",
+            hint="is rag-audio serve still running?",
+        )
+
+
+class IndexHost:
+    """Lets other processes of this machine use an index that this one has open.
+
+    Args:
+        index: is asked from several threads. folder: where the socket goes.
+    """
+
+    def __init__(self, index: StemIndex, folder: Path) -> None:
+        self._index, self._folder = index, folder
+        self._listener: socket.socket | None = None
+
+    def start(self) -> None:
+        """Listen, in threads of its own.
+
+        Raises:
+            BackendUnavailable: the socket cannot be made.
+        """
+        self._remove()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # Made without rights for others from the first moment on.
+            before = os.umask(0o177)
+            try:
+                with wire.address(self._folder) as place:
+                    listener.bind(place)
+            finally:
+                os.umask(before)
+            listener.listen(16)
+        except OSError as error:
+            listener.close()
+            raise BackendUnavailable(
+                f"other processes cannot be let to the index at {self._folder}: {error}"
+            ) from error
+        self._listener = listener
+        threading.Thread(target=self._accept, name="index-host", daemon=True).start()
+
+    def stop(self) -> None:
+        """Hang up; again does nothing."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._remove()
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
+    def _remove(self) -> None:
+        (self._folder / wire.SOCKET).unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        listener = self._listener
+        while listener is not None and self._listener is not None:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while self._listener is not None:
+                asked = wire.receive(connection)
+                if asked is None:
+                    return
+                wire.send(connection, self._said(asked))
+
+    def _said(self, asked: wire.Message) -> wire.Message:
+        try:
+            return _OPERATIONS[asked["op"]](self._index, asked)
+        except RagAudioError as error:
+            kind = type(error).__name__
+            return {"error": kind, "message": error.message, "hint": error.hint}
+        except (KeyError, TypeError, ValueError) as error:
+            return {"error": "BackendError", "message": f"not understood: {error}", "hint": ""}
+
+
+def is_served(folder: Path) -> bool:
+    """Whether somebody lets others to the index in a folder."""
+    try:
+        _connect(folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def _connect(folder: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.settimeout(TIMEOUT_S)
+    try:
+        with wire.address(folder) as place:
+            made.connect(place)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _search_dense(index: StemIndex, asked: wire.Message) -> wire.Message:
+    vector = wire.vector_from_text(asked["vector"])
+    where = wire.filter_from_json(asked["where"])
+    found = index.search_dense(vector, where, int(asked["limit"]))
+    return {"hits": [wire.hit_to_json(hit) for hit in found]}
+
+
+def _search_sparse(index: StemIndex, asked: wire.Message) -> wire.Message:
+    where = wire.filter_from_json(asked["where"])
+    vector = wire.sparse_from_json(asked["vector"])
+    found = index.search_sparse(vector, where, int(asked["limit"]))
+    return {"hits": [wire.hit_to_json(hit) for hit in found]}
+
+
+def _scroll(index: StemIndex, asked: wire.Message) -> wire.Message:
+    after = asked["after"]
+    page: list[wire.Message] = []
+    for point in index.scroll(asked["library"]):
+        if after is not None and point.id <= after:
+            continue
+        if len(page) == _PAGE:
+            return {"points": page, "more": True}
+        page.append(wire.point_to_json(point))
+    return {"points": page, "more": False}
+
+
+def _find_stem(index: StemIndex, asked: wire.Message) -> wire.Message:
+    return {"points": [wire.point_to_json(point) for point in index.find_stem(asked["stem"])]}
+
+
+def _upsert(index: StemIndex, asked: wire.Message) -> wire.Message:
+    index.upsert([wire.point_from_json(point) for point in asked["points"]])
+    return {}
+
+
+def _delete(index: StemIndex, asked: wire.Message) -> wire.Message:
+    index.delete([str(id_) for id_ in asked["ids"]])
+    return {}
+
+
+_OPERATIONS: dict[str, Callable[[StemIndex, Any], wire.Message]] = {
+    "hello": lambda index, _: {"name": index.name, "space": index.space},
+    "count": lambda index, _: {"count": index.count()},
+    "upsert": _upsert,
+    "delete": _delete,
+    "search_dense": _search_dense,
+    "search_sparse": _search_sparse,
+    "scroll": _scroll,
+    "find_stem": _find_stem,
+}
+_FAMILIES: dict[str, type[RagAudioError]] = {
+    family.__name__: family for family in (BackendUnavailable, IndexMismatch, InvalidInput)
+}

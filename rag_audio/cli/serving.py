@@ -1,0 +1,59 @@
+"""``serve`` and ``worker``: the API with its page, and processes that work for it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from rag_audio.bootstrap import open_workspace
+from rag_audio.cli.options import Home
+from rag_audio.cli.output import err
+from rag_audio.errors import MissingExtra
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("serve")(serve)
+    app.command("worker")(worker)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    workers: Annotated[
+        int, typer.Option(min=0, max=8, help="Jobs run at once in this process; 0: none.")
+    ] = 1,
+    home: Home = None,
+) -> None:
+    """Serve the HTTP API, with the page on /."""
+    try:
+        from rag_audio.api.serving import serve as run
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "fastapi", "serve") from error
+    from rag_audio.service.settings import read_serve_settings
+
+    settings = read_serve_settings()
+    with open_workspace(home) as workspace:
+        err.print(f"http://{host}:{port}/   stop with Ctrl+C", markup=False)
+        run(workspace, settings, host, port, workers)
+
+
+def worker(home: Home = None) -> None:
+    """Run jobs that a server accepted, beside it or on another machine."""
+    from rag_audio.jobs import SqlJobs
+    from rag_audio.service.runner import Runner
+    from rag_audio.service.settings import read_serve_settings
+    from rag_audio.service.worker import Worker
+
+    settings = read_serve_settings()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with open_workspace(home) as workspace:
+        jobs = SqlJobs(workspace.parts.database, None, settings.lease_s, settings.attempts)
+        runner = Runner(workspace, jobs, stop.is_set, settings.job_s)
+        err.print("working   stop with Ctrl+C", markup=False)
+        Worker(runner, jobs, stop).work()

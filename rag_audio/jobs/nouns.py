@@ -1,0 +1,108 @@
+"""What a job is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from rag_audio.errors import RagAudioError
+
+
+class JobState(StrEnum):
+    """Where a job is; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as the database has it; times are seconds since 1970, UTC, by the database's clock.
+
+    Attributes:
+        kind: ``generation`` or ``edit``.
+        owner: id of the API key that asked; empty: nobody needed one.
+        libraries: what the owner may use; None: all of them.
+        plan: what will be, or was, given to the model; None: not made yet.
+        result: of a job that succeeded. problem: of one that failed.
+        stage, done, total: how far it is. eta_s: seconds left in this stage, as far as is known.
+        position: jobs that will be begun before it; None where it does not wait.
+    """
+
+    id: str
+    seq: int
+    kind: str
+    owner: str
+    libraries: tuple[str, ...] | None
+    state: JobState
+    request: Mapping[str, Any]
+    plan: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+    problem: Mapping[str, Any] | None
+    attempts: int
+    cancel_asked: bool
+    stage: str
+    done: int
+    total: int
+    eta_s: float | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    position: int | None = None
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A job that a worker holds, and the token that proves it."""
+
+    job: Job
+    token: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a job; ``id`` counts from 1 within the job."""
+
+    id: int
+    at: float
+    kind: str
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much may wait.
+
+    Attributes:
+        queued: jobs of all owners. per_owner: of one.
+    """
+
+    queued: int = 200
+    per_owner: int = 50
+
+
+class QueueFull(RagAudioError):
+    """Too much is waiting; nothing was accepted.
+
+    Args:
+        retry_after_s: when it may be worth another try.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message, hint=f"try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class LeaseLost(RagAudioError):
+    """Another worker has the job, or it has ended: what this one made is thrown away."""

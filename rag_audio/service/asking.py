@@ -1,0 +1,69 @@
+"""What a job asks for, as its row holds it, and as the main path takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rag_audio.domain import Aim, Channel, GenerationRequest, Key
+from rag_audio.editing import Order, extension, inpainting, variation
+from rag_audio.errors import InvalidInput
+
+FileOf = Callable[[str], Path]
+"""The file of an upload, by its id."""
+
+FORMATS = ("wav", "flac", "mp3", "ogg")
+
+
+def generation_request(asked: Mapping[str, Any], file_of: FileOf) -> GenerationRequest:
+    """The request of a generation.
+
+    Raises:
+        InvalidInput: a value cannot be used.
+    """
+    return GenerationRequest(prompt=asked["prompt"], **request_fields(asked, file_of))
+
+
+def request_fields(asked: Mapping[str, Any], file_of: FileOf) -> dict[str, Any]:
+    """All fields of a :class:`GenerationRequest` but the prompt; what is not asked for is absent.
+
+    Raises:
+        InvalidInput: a value cannot be used.
+    """
+    readers: dict[str, Callable[[Any], Any]] = {
+        "key": Key.parse,
+        "audio": lambda id_: str(file_of(id_)),
+        "midi": lambda id_: str(file_of(id_)),
+        "channels": lambda names: frozenset(Channel(name) for name in names),
+        "enforce": lambda names: frozenset(Aim(name) for name in names),
+    }
+    plain = (
+        *("negative_prompt", "artist", "audio_rights", "k", "strength", "bpm", "duration_s"),
+        *("seed", "steps", "guidance", "variations", "territory", "candidates", "bars"),
+    )
+    tuples = (
+        *("references", "exclude", "weights", "time_signature"),
+        *("instrumentation", "mood", "midi_instruments"),
+    )
+    readers |= {name: (lambda value: value) for name in plain}
+    readers |= dict.fromkeys(tuples, tuple)
+    given = {name: asked[name] for name in readers if asked.get(name) is not None}
+    return {name: readers[name](value) for name, value in given.items()}
+
+
+def edit_order(asked: Mapping[str, Any]) -> Order:
+    """What is to be done in an edit.
+
+    Raises:
+        InvalidInput: the regions or lengths cannot be used.
+    """
+    kind = asked["kind"]
+    if kind == "inpaint":
+        regions = tuple((float(start), float(end)) for start, end in asked.get("regions") or ())
+        if not regions:
+            raise InvalidInput("no region was named", hint="regions: [[4.0, 8.0]]")
+        return inpainting(regions)
+    if kind == "extend":
+        return extension(asked.get("left_s") or 0.0, asked.get("right_s") or 0.0)
+    return variation()

@@ -1,0 +1,271 @@
+"""One claimed job, from its row to its outputs in the ledger."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from rag_audio.bootstrap import Workspace
+from rag_audio.documents import error_json, finite, results_json
+from rag_audio.domain import GenerationResult
+from rag_audio.editing import Editor
+from rag_audio.errors import BackendUnavailable, Cancelled, RagAudioError
+from rag_audio.jobs import Claimed, JobState, LeaseLost, SqlJobs
+from rag_audio.pipeline import Pipeline
+from rag_audio.plans import plan_to_json
+from rag_audio.service.asking import edit_order, generation_request, request_fields
+from rag_audio.service.files import Folders
+from rag_audio.service.quality import quality
+from rag_audio.service.scoped import scoped
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+PROGRESS_S = 0.5
+"""Progress within a stage is written down no more often than this."""
+
+log = structlog.get_logger("rag_audio.worker")
+
+
+@dataclass
+class _Clock:
+    """How long each stage took, and how long this one still will."""
+
+    stage: str = ""
+    began: float = field(default_factory=time.monotonic)
+    written: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
+
+    def enter(self, stage: str) -> None:
+        moment = time.monotonic()
+        if self.stage:
+            self.spent[self.stage] = self.spent.get(self.stage, 0.0) + moment - self.began
+        self.stage, self.began, self.written = stage, moment, 0.0
+
+    def eta_s(self, done: int, total: int) -> float | None:
+        if done <= 0 or done > total:
+            return None
+        return round((time.monotonic() - self.began) / done * (total - done), 2)
+
+
+class Runner:
+    """Runs jobs on a workspace, one after the other.
+
+    Args:
+        stopping: whether the process is to end: the job is given back to the queue then.
+        job_s: a job that runs longer is ended.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        jobs: SqlJobs,
+        stopping: Callable[[], bool] = lambda: False,
+        job_s: float = 3600.0,
+    ) -> None:
+        self._workspace, self._jobs, self._stopping = workspace, jobs, stopping
+        self._job_s = job_s
+        self.folders = Folders(workspace.parts.home)
+
+    def run(self, held: Claimed) -> None:
+        """Bring a job to its end, whatever it is; only errors of ours that are bugs pass."""
+        lease = _Lease(self._jobs, held, self._job_s)
+        told = log.bind(job=held.job.id, attempt=held.job.attempts)
+        told.info("job begun", kind=held.job.kind)
+        try:
+            with lease:
+                self._make(held, lease)
+            told.info("job succeeded")
+        except LeaseLost:
+            told.warning("lease lost; what was made is thrown away")
+        except Cancelled:
+            self._canceled(held, lease, told)
+        except BackendUnavailable as error:
+            # Nobody knows whether a commit that broke off took place; the row will say.
+            told.warning("a backend is away; the job is tried again", error=error.message)
+            self._settle(held)
+            return
+        except RagAudioError as error:
+            told.info("job failed", error=error.message)
+            self._end(partial(self._jobs.fail, held, finite(error_json(error))))
+        except Exception:  # noqa: BLE001 - a job's fault is not the worker's end
+            told.exception("job failed by a fault of this program")
+            said = {"type": "InternalError", "message": "a fault of this program"}
+            said["hint"] = "see the worker's log"
+            self._end(partial(self._jobs.fail, held, said))
+        self._settle(held)
+
+    def _make(self, held: Claimed, lease: _Lease) -> tuple[GenerationResult, ...]:
+        job, asked = held.job, held.job.request
+        pipeline = Pipeline(scoped(self._workspace.parts, job.libraries))
+        folder = self.folders.of_attempt(job.id, held.token)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        out = folder / f"take.{asked.get('format') or 'wav'}"
+        clock = _Clock()
+
+        def on_stage(stage: str, done: int, total: int) -> None:
+            moment = time.monotonic()
+            new = stage != clock.stage
+            if new:
+                clock.enter(stage)
+            if new or done == total or moment - clock.written >= PROGRESS_S:
+                clock.written = moment
+                lease.say(stage, done, total, clock.eta_s(done, total))
+
+        def stop_asked() -> bool:
+            return lease.is_over or self._stopping()
+
+        def take_over(results: Sequence[GenerationResult]) -> Callable[[Connection], None]:
+            clock.enter("done")
+            document = _result(held, results, clock.spent)
+            return lambda db: self._jobs.finish_in(db, held, document)
+
+        if job.kind == "edit":
+            file = self._source(asked)
+            fields = request_fields(asked, self.folders.find_upload)
+            return Editor(pipeline).edit(
+                file,
+                asked.get("prompt") or "",
+                edit_order(asked),
+                out,
+                on_stage=on_stage,
+                stop_asked=stop_asked,
+                take_over=take_over,
+                **fields,
+            )
+        request = generation_request(asked, self.folders.find_upload)
+        return pipeline.generate(request, out, on_stage, stop_asked, take_over=take_over)
+
+    def _source(self, asked: Any) -> Any:
+        """The file that an edit begins with: an upload, or a take of an earlier job."""
+        if asked.get("upload"):
+            return self.folders.find_upload(asked["upload"])
+        parent = self._jobs.find(asked["generation"])
+        folder = None if parent is None else self.folders.of_result(parent)
+        if parent is None or parent.result is None or folder is None:
+            raise LeaseLost("the edited generation is gone")
+        return folder / parent.result["outputs"][asked.get("take", 1) - 1]["file"]
+
+    def _canceled(self, held: Claimed, lease: _Lease, told: Any) -> None:
+        if lease.is_lost:
+            told.warning("lease lost; what was made is thrown away")
+        elif lease.is_late:
+            limit = f"it ran longer than {self._job_s:g} s"
+            said = {"type": "TimeLimit", "message": limit, "hint": "ask for less"}
+            self._end(partial(self._jobs.fail, held, said))
+        elif lease.cancel_asked:
+            told.info("job canceled")
+            self._end(partial(self._jobs.canceled, held))
+        else:
+            told.info("job given back: this worker ends")
+            self._end(partial(self._jobs.give_back, held))
+
+    def _end(self, write: Callable[[], None]) -> None:
+        """Write a job's end down; where that fails, the lease runs out and somebody else will."""
+        try:
+            write()
+        except (LeaseLost, BackendUnavailable) as error:
+            log.warning("a job's end could not be written down", error=error.message)
+
+    def _settle(self, held: Claimed) -> None:
+        """Remove what this attempt left, unless it is what the job's row names."""
+        folder = self.folders.of_attempt(held.job.id, held.token)
+        for _ in range(60):
+            try:
+                job = self._jobs.find(held.job.id)
+            except BackendUnavailable:
+                if self._stopping():
+                    return
+                time.sleep(1.0)
+                continue
+            kept = job is not None and (job.result or {}).get("attempt") == held.token
+            if not kept:
+                shutil.rmtree(folder, ignore_errors=True)
+            if job is not None and job.state is JobState.CANCELED:
+                self.folders.remove_attempts(job)
+            return
+
+
+class _Lease:
+    """Keeps a job's lease from a thread of its own, and hears when the job is to end."""
+
+    def __init__(self, jobs: SqlJobs, held: Claimed, job_s: float) -> None:
+        self._jobs, self._held, self._job_s = jobs, held, job_s
+        self._done = threading.Event()
+        self._began = self._heard = time.monotonic()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.cancel_asked = self.is_lost = False
+
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() - self._began > self._job_s
+
+    @property
+    def is_over(self) -> bool:
+        return self.cancel_asked or self.is_lost or self.is_late
+
+    def __enter__(self) -> _Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def say(self, stage: str, done: int, total: int, eta_s: float | None) -> None:
+        """Note how far the job is; a database that is away for a moment does not matter."""
+        self._ask(lambda: self._jobs.progress(self._held, stage, done, total, eta_s))
+
+    def _beat(self) -> None:
+        while not self._done.wait(self._jobs.lease_s / 4):
+            if self.is_late:
+                return
+            self._ask(lambda: self._jobs.renew(self._held))
+
+    def _ask(self, call: Callable[[], bool]) -> None:
+        try:
+            self.cancel_asked = call() or self.cancel_asked
+            self._heard = time.monotonic()
+        except LeaseLost:
+            self.is_lost = not self._done.is_set() or self.is_lost
+        except BackendUnavailable as error:
+            log.warning("the lease could not be renewed", error=error.message)
+
+
+def _result(
+    held: Claimed, results: Sequence[GenerationResult], stages: dict[str, float]
+) -> dict[str, Any]:
+    shared = results_json(tuple(results))
+    outputs = [
+        {
+            "output": result.record.output,
+            "seed": str(result.record.seed),
+            "file": Path(result.files[0]).name,
+            "files": dict(result.record.files),
+            "pcm_sha256": result.record.pcm_sha256,
+            "duration_s": result.audio.duration_s,
+            "sample_rate": result.audio.sample_rate,
+            "channels": result.audio.channels,
+            "quality": quality(result.audio),
+        }
+        for result in results
+    ]
+    document = {
+        **shared,
+        "seed": str(shared["seed"]),
+        "files": [one["file"] for one in outputs],
+        "outputs": outputs,
+        "attempt": held.token,
+        "plan": plan_to_json(results[0].plan),
+        "stages_s": {name: round(spent, 4) for name, spent in stages.items()},
+    }
+    cleaned: dict[str, Any] = finite(document)
+    return cleaned

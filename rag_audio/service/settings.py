@@ -1,0 +1,66 @@
+"""Settings of the service: environment variables ``RAG_AUDIO_SERVE_*``."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rag_audio.errors import ConfigError
+
+
+class ServeSettings(BaseSettings):
+    """What a service allows; the variable of ``queue`` is ``RAG_AUDIO_SERVE_QUEUE``, and so on.
+
+    Attributes:
+        queue, queue_per_key: jobs that may wait, of all keys and of one.
+        requests_per_minute: of one key, or of one address where there are no keys.
+        max_body_mb: of a request with JSON: 1 MiB always; of an upload this.
+        max_duration_s: longest output that may be asked for.
+        max_upload_s: longest sound that may be uploaded.
+        decode_s, decode_mb: time and memory of the process that decodes an upload.
+        job_s: a job that runs longer is ended.
+        traces: at once; more wait up to ``trace_wait_s``, then they are told to come again.
+        upload_hours: after which uploads are deleted.
+        session_hours: how long the page stays signed in.
+        hosts: further names in ``Host`` that are ours, comma separated.
+        webhook_hosts: ``host:port`` that may be called although they are private.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RAG_AUDIO_SERVE_", frozen=True, extra="forbid")
+
+    queue: int = Field(default=200, ge=1)
+    queue_per_key: int = Field(default=50, ge=1)
+    requests_per_minute: int = Field(default=600, ge=1)
+    max_body_mb: int = Field(default=100, ge=1)
+    max_duration_s: float = Field(default=190.0, gt=0)
+    max_upload_s: float = Field(default=900.0, gt=0)
+    decode_s: float = Field(default=30.0, gt=0)
+    decode_mb: int = Field(default=2048, ge=256)
+    job_s: float = Field(default=3600.0, gt=0)
+    lease_s: float = Field(default=30.0, ge=1)
+    attempts: int = Field(default=3, ge=1)
+    traces: int = Field(default=2, ge=1)
+    trace_wait_s: float = Field(default=20.0, ge=0)
+    upload_hours: float = Field(default=24.0, gt=0)
+    session_hours: float = Field(default=12.0, gt=0)
+    hosts: str = ""
+    webhook_hosts: str = ""
+
+    def names(self, field: str) -> frozenset[str]:
+        """The parts of a comma separated setting."""
+        parts = str(getattr(self, field)).split(",")
+        return frozenset(part.strip().lower() for part in parts if part.strip())
+
+
+def read_serve_settings() -> ServeSettings:
+    """Settings from the environment.
+
+    Raises:
+        ConfigError: a value is wrong; the message names the variable.
+    """
+    try:
+        return ServeSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(f"RAG_AUDIO_SERVE_{name}: {first['msg']}") from error
