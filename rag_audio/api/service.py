@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from rag_audio.api.indexing import Indexing
 from rag_audio.api.webhooks import Calls
 from rag_audio.backends.index_socket import IndexHost
 from rag_audio.bootstrap import Workspace
@@ -79,6 +80,7 @@ class Service:
     idempotency: SqlIdempotency = field(init=False)
     uploads: SqlUploads = field(init=False)
     folders: Folders = field(init=False)
+    indexing: Indexing = field(init=False)
     traces: threading.BoundedSemaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ class Service:
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.folders = Folders(parts.home)
+        self.indexing = Indexing(self.workspace, settings.libraries)
         self.traces = threading.BoundedSemaphore(settings.traces)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -109,15 +112,16 @@ class Service:
             self._host.start()
         allowed = self.settings.names("webhook_hosts")
         calls = Calls(parts.database, self.jobs, parts.home, allowed, self._stop)
-        self._run(calls.work, "webhooks")
-        self._run(self._tidy, "tidying")
+        self.run(calls.work, "webhooks")
+        self.run(self._tidy, "tidying")
         runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
         for i in range(self.workers):
             worker = Worker(runner, self.jobs, self._stop)
             self._workers.append(worker)
-            self._run(worker.work, f"worker-{i}")
+            self.run(worker.work, f"worker-{i}")
 
-    def _run(self, work: Callable[[], None], name: str) -> None:
+    def run(self, work: Callable[[], None], name: str) -> None:
+        """Do something in a thread that is waited for when the service ends."""
         thread = threading.Thread(target=work, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -130,10 +134,14 @@ class Service:
                     self.folders.of_upload(old.id, old.suffix).unlink(missing_ok=True)
             self._stop.wait(TIDY_S)
 
-    def stop(self) -> None:
-        """Give running jobs back to the queue, and the parts of the home back."""
+    def begin_stop(self) -> None:
+        """Accept nothing more, end streams, and give running jobs back to the queue."""
         self._stop.set()
         self.wake()
+
+    def stop(self) -> None:
+        """End, and give the parts of the home back."""
+        self.begin_stop()
         for thread in self._threads:
             thread.join(30.0)
         if self._host is not None:

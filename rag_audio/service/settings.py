@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -23,6 +25,7 @@ class ServeSettings(BaseSettings):
         upload_hours: after which uploads are deleted.
         session_hours: how long the page stays signed in.
         hosts: further names in ``Host`` that are ours, comma separated.
+        libraries: folder whose subfolders an admin may index over HTTP.
         webhook_hosts: ``host:port`` that may be called although they are private.
     """
 
@@ -45,6 +48,7 @@ class ServeSettings(BaseSettings):
     session_hours: float = Field(default=12.0, gt=0)
     hosts: str = ""
     webhook_hosts: str = ""
+    libraries: Path | None = None
 
     def names(self, field: str) -> frozenset[str]:
         """The parts of a comma separated setting."""

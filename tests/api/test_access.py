@@ -20,6 +20,7 @@ SCOPE = {
     "/v1/guard": "generate", "/v1/search": "search", "/v1/stems": "search",
     "/v1/artists": "search", "/v1/libraries": "search", "/v1/map": "search",
     "/v1/outputs": "trace", "/v1/ledger": "trace", "/v1/revocations": "admin",
+    "/v1/indexing": "admin",
 }  # fmt: skip
 ANY_SCOPE = {"/v1/uploads", "/v1/trace", "/v1/status", "/v1/session"}
 

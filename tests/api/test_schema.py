@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -15,6 +15,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.api.conftest import Serve, Served
+
+EXAMPLES = 15
+"""Per route."""
 
 CHECKS = (
     not_a_server_error,
@@ -30,28 +33,29 @@ def idle(serve: Serve) -> Served:
     return serve(workers=0, queue=100_000, queue_per_key=100_000)
 
 
-@pytest.fixture
-def schema(idle: Served) -> Any:
-    return schemathesis.openapi.from_asgi("/openapi.json", idle.client.app)
+def test_nothing_breaks_it(idle: Served) -> None:
+    schema = schemathesis.openapi.from_asgi("/openapi.json", idle.client.app)
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) > 25
+    for operation in operations:
 
+        @given(case=operation.as_strategy())
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=(Phase.explicit, Phase.generate),
+            suppress_health_check=list(HealthCheck),
+        )
+        def check(case: Any) -> None:
+            headers = {"Host": "127.0.0.1"}
+            if case.path.endswith("/events"):
+                headers["Last-Event-ID"] = "999999"
+            answer = case.call(timeout=30, headers=headers)
+            case.validate_response(answer, checks=CHECKS)
 
-loaded = schemathesis.pytest.from_fixture("schema")
-
-
-@loaded.parametrize()
-@settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=list(HealthCheck),
-)
-def test_nothing_breaks_it(case: Any) -> None:
-    if case.path.endswith("/events"):
-        case.headers["Last-Event-ID"] = "999999"
-    answer = case.call(timeout=30, headers={"Host": "127.0.0.1"})
-    case.validate_response(answer, checks=CHECKS)
+        check()
 
 
 def test_every_body_has_an_example(idle: Served) -> None:

@@ -12,10 +12,11 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse
 
 from rag_audio import audio, midi
-from rag_audio.api.auth import Searches, TheService
+from rag_audio.api.audit import audit
+from rag_audio.api.auth import Administers, Searches, TheService
 from rag_audio.api.media import preview, sound_response
 from rag_audio.api.problems import Problem, not_found
-from rag_audio.api.schemas import SearchAsked
+from rag_audio.api.schemas import IndexingAsked, SearchAsked
 from rag_audio.api.service import Caller, Service
 from rag_audio.documents import artists_json, license_rows, reference_json
 from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use
@@ -241,3 +242,16 @@ def _plane(sums: dict[str, Any]) -> list[dict[str, Any]]:
         {"stem": id_, "x": round(float(x), 4), "y": round(float(y), 4)}
         for id_, (x, y) in zip(ids, at, strict=True)
     ]
+
+
+@router.get("/indexing")
+def indexing(caller: Administers, service: TheService) -> dict[str, Any]:
+    """What is being indexed, or was last, and which folders may be."""
+    return {**service.indexing.state(), "folders": service.indexing.folders()}
+
+
+@router.post("/indexing", status_code=202)
+def index(asked: IndexingAsked, caller: Administers, service: TheService) -> dict[str, Any]:
+    """Index a library anew (by its id), or a folder of the libraries' folder (by its name)."""
+    audit("indexing", key=caller.owner)
+    return service.indexing.begin(asked.name, lambda work: service.run(work, "indexing"))
