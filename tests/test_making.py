@@ -75,6 +75,8 @@ def test_the_same_request_and_its_plan_from_a_file_give_the_same_samples(
     for source in kept.record.sources:
         assert bool(source.played) == (kind in ("arranged", "layered"))
         assert sum(p.weight for p in source.played) <= 1
+    traced = workspace.trace(tmp_path / "1.wav").to_json()["sources"]
+    assert all(("played" in source) == (kind in ("arranged", "layered")) for source in traced)
 
 
 def test_latents_and_sound_mix_to_different_music(workspace: Workspace, tmp_path: Path) -> None:
