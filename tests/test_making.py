@@ -68,6 +68,11 @@ def test_the_same_request_and_its_plan_from_a_file_give_the_same_samples(
     (second,) = workspace.generate("warm keys", tmp_path / "2.wav", **fields)
     assert first.record.pcm_sha256 == second.record.pcm_sha256
     file = json.dumps(plan_to_json(first.plan))
+    if kind == "arranged":
+        broken = json.loads(file)
+        broken["seed_parts"][1]["start_s"] += 1.0
+        with pytest.raises(InvalidInput, match="nobody plays"):
+            workspace.renew(plan_from_json(broken))
     (replayed,) = workspace.replay(plan_from_json(json.loads(file)), tmp_path / "3.wav")
     assert replayed.record.pcm_sha256 == first.record.pcm_sha256
     kept = workspace.parts.ledger.find(first.record.output)
