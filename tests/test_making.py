@@ -21,6 +21,7 @@ from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.formats import format_of, rate_for
 from rag_audio.plans import plan_from_json, plan_to_json
 from rag_audio.profile_picture import profile_png
+from rag_audio.profiles import typical_words
 from rag_audio.signing import sidecar_of
 from tests.small_library import write_library
 from tests.test_conditioning import INFO, RIGHTS, make_plan, reference, words
@@ -225,7 +226,7 @@ def test_a_profile_counts_what_is_licensed_for_style_now(
     profile = workspace.artist("copper lantern trio")
     assert [stem.path for stem in profile.stems] == ["full_a.wav", "full_b.wav"]
     assert profile.keys["A major"] == 1 and 92.0 in profile.tempos
-    assert profile.words["electric piano"] == 1.0
+    assert typical_words(profile.stems)["electric piano"] == 1.0
     assert profile.centroid is not None and 0 <= profile.spread < 1
     assert profile.centroid @ profile.centroid == pytest.approx(1, abs=1e-5)
     assert min(profile.typicality()) > 0
