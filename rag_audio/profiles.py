@@ -29,7 +29,8 @@ class ArtistProfile:
 
     Attributes:
         stems: those whose license grants ``style``; nothing else counts.
-        vectors: ``[N, D]`` unit vectors of their segments, see :data:`MOST_HEARD`. owners: the stem of each, by index.
+        vectors: ``[N, D]`` unit vectors of their segments, see :data:`MOST_HEARD`.
+        owners: the stem of each, by index.
         centroid: ``[D]``, their mean direction, every stem weighing the same; None without any.
         spread: mean of 1 − cosine to the centroid over stems: 0 is one sound, 1 is no direction.
         tempos: of each stem that has one. keys, tags, instruments: how many stems have them.
