@@ -47,7 +47,7 @@ def main() -> None:
     if not given.report:
         _make(given, trials)
     spent = (time.process_time() - started) / 60
-    rows = list(trials.rows.values())
+    rows = [row for row in trials.rows.values() if row["case"] < given.cases]
     cells = summarise(rows)
     _head(rows, given, say)
     _grid(cells, rows, say)

@@ -23,7 +23,7 @@ from rag_audio.resources import data_dir
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "guide.md"
 DRAWN = ("--picture", "--plot")
-WIDTH, COLOURS = 760, 48
+WIDTH, COLOURS = 760, 96
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -44,7 +44,10 @@ def shrink(picture: Path, to: Path, width: int = WIDTH, colours: int = COLOURS) 
         image = opened.convert("RGB")
     if image.width > width:
         image = image.resize((width, round(image.height * width / image.width)))
-    image.quantize(colours, dither=Image.Dither.NONE).save(to, optimize=True)
+    few = image.quantize(
+        colours, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE
+    )
+    few.save(to, optimize=True)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ from rag_audio.ports import (
     StopAsked,
     Watermarker,
 )
-from rag_audio.profiles import ArtistProfile, make_profile
+from rag_audio.profiles import ArtistProfile, licensed_stems, make_profile, typical_words
 from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
@@ -209,7 +209,9 @@ class Pipeline:
         """How typical words are of the artist whose style is asked for."""
         if request.artist is None:
             return {}
-        return self._profile(request.artist, self.rights(request.territory)).words
+        rights = self.rights(request.territory)
+        stems = self.parts.catalogue.stems()
+        return typical_words(licensed_stems(request.artist, stems, rights))
 
     def generate(
         self,

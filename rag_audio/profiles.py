@@ -7,7 +7,7 @@ is in no profile any more.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from rag_audio.domain import Rights, Stem, Use
 from rag_audio.ports import StemIndex
+
+MOST_HEARD = 1000
+"""The sound of a larger catalogue is told by so many of its stems, evenly spread."""
 
 _QUARTILES = (25.0, 50.0, 75.0)
 
@@ -26,7 +29,8 @@ class ArtistProfile:
 
     Attributes:
         stems: those whose license grants ``style``; nothing else counts.
-        vectors: ``[N, D]`` unit vectors of their segments. owners: the stem of each, by index.
+        vectors: ``[N, D]`` unit vectors of their segments, see :data:`MOST_HEARD`.
+        owners: the stem of each, by index.
         centroid: ``[D]``, their mean direction, every stem weighing the same; None without any.
         spread: mean of 1 − cosine to the centroid over stems: 0 is one sound, 1 is no direction.
         tempos: of each stem that has one. keys, tags, instruments: how many stems have them.
@@ -42,14 +46,6 @@ class ArtistProfile:
     keys: Mapping[str, int]
     tags: Mapping[str, int]
     instruments: Mapping[str, int]
-
-    @property
-    def words(self) -> Mapping[str, float]:
-        """Share of the stems, 0…1, that each tag or instrument is said of, in lower case."""
-        count: Counter[str] = Counter()
-        for stem in self.stems:
-            count.update({_plain(text) for text in (*stem.tags, *stem.instruments)})
-        return {word: number / len(self.stems) for word, number in count.items()}
 
     def to_json(self) -> dict[str, Any]:
         """For ``artists show --json``: all but the vectors."""
@@ -74,32 +70,49 @@ class ArtistProfile:
         }
 
     def typicality(self) -> list[float]:
-        """Of each stem: cosine of its mean direction to the centroid; 0 for one not indexed."""
+        """Of each stem: cosine of its mean direction to the centroid; 0 for one not heard."""
         if self.centroid is None:
             return [0.0] * len(self.stems)
         means = _stem_means(self.vectors, self.owners, len(self.stems))
         return [float(mean @ self.centroid) for mean in means]
 
 
+def licensed_stems(artist: str, stems: Iterable[Stem], rights: Rights) -> tuple[Stem, ...]:
+    """The artist's stems that may be used for style here and now.
+
+    Args:
+        artist: as the library writes it.
+    """
+    return tuple(
+        stem for stem in stems
+        if stem.artist == artist
+        and stem.artist_declared
+        and rights.refusal(stem, Use.STYLE) is None
+    )  # fmt: skip
+
+
+def typical_words(stems: Sequence[Stem]) -> Mapping[str, float]:
+    """Share of the stems, 0…1, that each tag or instrument is said of, as enrichment says it."""
+    count: Counter[str] = Counter()
+    for stem in stems:
+        count.update({_plain(text) for text in (*stem.tags, *stem.instruments)})
+    return {word: number / len(stems) for word, number in count.items()}
+
+
 def make_profile(
-    artist: str, stems: Sequence[Stem], rights: Rights, index: StemIndex
+    artist: str, stems: Iterable[Stem], rights: Rights, index: StemIndex
 ) -> ArtistProfile:
     """The profile from what may be used for style here and now.
 
     Args:
         artist: as the library writes it. stems: of the catalogue, any artist's.
     """
-    own = tuple(
-        stem for stem in stems
-        if stem.artist == artist
-        and stem.artist_declared
-        and rights.refusal(stem, Use.STYLE) is None
-    )  # fmt: skip
+    own = licensed_stems(artist, stems, rights)
     vectors: list[NDArray[np.float32]] = []
     owners: list[int] = []
-    for number, stem in enumerate(own):
-        for point in index.find_stem(stem.id):
-            if point.segment.stem.library == stem.library:
+    for number in range(0, len(own), max(1, -(-len(own) // MOST_HEARD))):
+        for point in index.find_stem(own[number].id):
+            if point.segment.stem.library == own[number].library:
                 vectors.append(point.dense)
                 owners.append(number)
     stacked = np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)

@@ -29,6 +29,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.claims",
         "rag_audio.revocations",
         "rag_audio.compiled",
+        "rag_audio.json_forms",
+        "rag_audio.source_documents",
         "rag_audio.plans",
         "rag_audio.documents",
         "rag_audio.keywords",

@@ -260,7 +260,7 @@ def test_an_automatic_strength_leaves_what_matches_less_and_says_why() -> None:
     assert strengths == sorted(strengths) and strengths[0] < INFO.default_strength
     plan = auto(reference("a", score=0.7))
     assert any(f"strength {plan.strength:g}" in note and "0.70" in note for note in plan.notes)
-    named = auto(reference("a", score=0.0), references=("a",))
+    named = auto(reference("a", score=0.2), references=("a",))
     assert named.strength == strengths[0]
     heavy = auto(reference("a", score=1.0), reference("b", score=0.2), weights=(9, 1))
     assert strengths[0] < heavy.strength < strengths[2]

@@ -21,6 +21,7 @@ from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.formats import format_of, rate_for
 from rag_audio.plans import plan_from_json, plan_to_json
 from rag_audio.profile_picture import profile_png
+from rag_audio.profiles import typical_words
 from rag_audio.signing import sidecar_of
 from tests.small_library import write_library
 from tests.test_conditioning import INFO, RIGHTS, make_plan, reference, words
@@ -68,6 +69,11 @@ def test_the_same_request_and_its_plan_from_a_file_give_the_same_samples(
     (second,) = workspace.generate("warm keys", tmp_path / "2.wav", **fields)
     assert first.record.pcm_sha256 == second.record.pcm_sha256
     file = json.dumps(plan_to_json(first.plan))
+    if kind == "arranged":
+        broken = json.loads(file)
+        broken["seed_parts"][1]["start_s"] += 1.0
+        with pytest.raises(InvalidInput, match="nobody plays"):
+            workspace.renew(plan_from_json(broken))
     (replayed,) = workspace.replay(plan_from_json(json.loads(file)), tmp_path / "3.wav")
     assert replayed.record.pcm_sha256 == first.record.pcm_sha256
     kept = workspace.parts.ledger.find(first.record.output)
@@ -75,6 +81,8 @@ def test_the_same_request_and_its_plan_from_a_file_give_the_same_samples(
     for source in kept.record.sources:
         assert bool(source.played) == (kind in ("arranged", "layered"))
         assert sum(p.weight for p in source.played) <= 1
+    traced = workspace.trace(tmp_path / "1.wav").to_json()["sources"]
+    assert all(("played" in source) == (kind in ("arranged", "layered")) for source in traced)
 
 
 def test_latents_and_sound_mix_to_different_music(workspace: Workspace, tmp_path: Path) -> None:
@@ -218,7 +226,7 @@ def test_a_profile_counts_what_is_licensed_for_style_now(
     profile = workspace.artist("copper lantern trio")
     assert [stem.path for stem in profile.stems] == ["full_a.wav", "full_b.wav"]
     assert profile.keys["A major"] == 1 and 92.0 in profile.tempos
-    assert profile.words["electric piano"] == 1.0
+    assert typical_words(profile.stems)["electric piano"] == 1.0
     assert profile.centroid is not None and 0 <= profile.spread < 1
     assert profile.centroid @ profile.centroid == pytest.approx(1, abs=1e-5)
     assert min(profile.typicality()) > 0

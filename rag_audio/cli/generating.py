@@ -116,6 +116,8 @@ def generate(
     if out_file is None and not dry_run:
         raise InvalidInput("no output file was named", hint="--out FILE, or --dry-run")
     method = parse_method(influence)
+    if picture is not None and not picture.parent.is_dir():
+        raise InvalidInput(f"cannot draw {picture}: there is no folder {picture.parent}")
     if batch is not None:
         run_batch(ctx, batch, out_file)
         return

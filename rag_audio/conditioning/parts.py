@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rag_audio.domain import (
@@ -161,19 +162,25 @@ def _require_cover(
     placed: list[_Placed], bpm: float | None, duration_s: float, request: GenerationRequest
 ) -> None:
     """Silence in a seed is heard in the result: at every moment something must play."""
-    if not request.mixing.sections or any(one.end_s is None for one in placed):
-        return
-    reached = 0.0
-    for one in sorted(placed, key=lambda one: one.start_s):
-        if one.start_s > reached + _SLACK_S:
-            break
-        reached = max(reached, one.end_s or 0.0)
-    if reached < duration_s - _SLACK_S:
+    reached = first_silence_s((one.start_s, one.end_s) for one in placed)
+    if placed and reached is not None and reached < duration_s - _SLACK_S:
         bar = math.floor(reached / _bar_s(bpm, request) + _SLACK_S) + 1
         raise InvalidInput(
             f"nobody plays in bar {bar} of the arrangement",
             hint="sections must leave no bar empty",
         )
+
+
+def first_silence_s(spans: Iterable[tuple[float, float | None]]) -> float | None:
+    """From when on nobody plays; None where somebody plays to the end."""
+    reached = 0.0
+    for start_s, end_s in sorted(spans, key=lambda span: span[0]):
+        if start_s > reached + _SLACK_S:
+            break
+        if end_s is None:
+            return None
+        reached = max(reached, end_s)
+    return reached
 
 
 def _part(

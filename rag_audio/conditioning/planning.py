@@ -71,7 +71,7 @@ def make_plan(
     strength = info.default_strength if request.strength is None else request.strength
     voices = sounding(request, usable)
     if request.auto_strength and voices:
-        strength, why = auto_strength(voices, rights, info.default_strength)
+        strength, why = auto_strength(voices, request.named, rights, info.default_strength)
         notes.append(why)
     seeds = voices if strength < 1.0 else []
     speakers = [c for c in usable if Channel.PROMPT in c.channels]

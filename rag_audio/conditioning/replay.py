@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from rag_audio.conditioning.clearance import clear_plan
+from rag_audio.conditioning.parts import first_silence_s
 from rag_audio.domain import (
     Channel,
     ConditioningPlan,
@@ -180,3 +181,6 @@ def _check_seed_parts(plan: ConditioningPlan) -> None:
             and part.loop_s <= segment.duration_s * part.time_ratio + _SLACK_S
         ):
             raise InvalidInput(f"the plan's seed part {part} is out of range")
+    end_s = first_silence_s((p.start_s, p.end_s) for p in parts)
+    if end_s is not None and end_s < plan.duration_s - _SLACK_S:
+        raise InvalidInput(f"nobody plays in the plan's seed at {end_s:g} s")

@@ -69,11 +69,12 @@ def seed_audio(
         gain = np.sqrt(part.weight * (frames / (last - first))) / level
         mix[:, first : last + tail] += gain * made.samples
         played[first:last] = True
-        parts.append(made.samples / level)
+        if plan.mix is Mix.LATENT:
+            parts.append(made.samples / level)
     gain = SEED_RMS / np.sqrt(np.mean(mix[:, played] ** 2))
     mix *= gain
     seed = sound.limit_peak(Audio(mix.astype(np.float32), sample_rate), SEED_PEAK_DBTP)
-    if plan.mix is Mix.WAVEFORM or len(parts) < 2:
+    if len(parts) < 2:
         return seed
     return _apart(seed, [gain * part for part in parts], [p.weight for p in plan.seed_parts])
 

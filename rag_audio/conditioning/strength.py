@@ -15,7 +15,9 @@ LIKENESS = ((0.1, 0.93), (0.2, 0.88), (0.4, 0.80), (0.6, 0.60), (0.8, 0.20), (0.
 _NEAR, _FAR = 0.75, 0.5
 
 
-def auto_strength(seeds: Sequence[Candidate], rights: Rights, usual: float) -> tuple[float, str]:
+def auto_strength(
+    seeds: Sequence[Candidate], named: Sequence[str], rights: Rights, usual: float
+) -> tuple[float, str]:
     """A strength from how well the references match and how near a copy their licenses allow.
 
     References that are just what was asked for (score 1) are kept near, at three quarters of the
@@ -24,15 +26,15 @@ def auto_strength(seeds: Sequence[Candidate], rights: Rights, usual: float) -> t
     reference than the strictest license among them allows; the output gate still measures.
 
     Args:
-        seeds: what seeds the sound, none left out. usual: the model's default strength.
+        seeds: what seeds the sound, none left out. named: prefixes of ids of stems that were asked
+            for by name: they match, whatever they have in common with the prompt.
+        usual: the model's default strength.
 
     Returns:
         The strength, in steps of 0.01, and why, in one line.
     """
     total = sum(one.weight for one in seeds)
-    # What was named and shares no word with the prompt has no score, and is wanted all the same.
-    match = sum(one.weight / total * (one.reference.score or 1.0) for one in seeds)
-    match = min(1.0, max(0.0, match))
+    match = sum(one.weight / total * _match(one, named) for one in seeds)
     near, far = _NEAR * usual, usual + _FAR * (1.0 - usual)
     strength = near + (far - near) * (1.0 - match)
     why = f"the references match by {match:.2f}"
@@ -43,6 +45,12 @@ def auto_strength(seeds: Sequence[Candidate], rights: Rights, usual: float) -> t
         strength = least
     strength = round(strength, 2)
     return strength, f"strength {strength:g} chosen: {why}"
+
+
+def _match(one: Candidate, named: Sequence[str]) -> float:
+    if any(one.stem.id.startswith(prefix) for prefix in named):
+        return 1.0
+    return min(1.0, max(0.0, one.reference.score))
 
 
 def _licenses(seeds: Sequence[Candidate], rights: Rights) -> list[License]:

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rag_audio.domain import AttributionRecord, Channel, License, Rights, SourceUse, Use
+from rag_audio.domain import (
+    AttributionRecord,
+    Channel,
+    License,
+    Played,
+    Rights,
+    SourceUse,
+    Use,
+)
+from rag_audio.plans import played_to_json
 
 _USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
 
@@ -33,6 +42,7 @@ class TracedSource:
         now: what has become of it.
         causal: share measured by counterfactual, from the record or a later ledger entry.
         revoked: stem, artist or license has been revoked since.
+        played: its layers and sections, where the output's seed had any.
     """
 
     stem: str
@@ -46,6 +56,7 @@ class TracedSource:
     revoked: bool
     license_then: License
     now: LicenseNow
+    played: tuple[Played, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As in the ``sources`` of ``trace --json``."""
@@ -60,6 +71,7 @@ class TracedSource:
             "causal": self.causal,
             "similar": self.similar,
             "revoked": self.revoked,
+            **({"played": [played_to_json(part) for part in self.played]} if self.played else {}),
             "license_then": {
                 "spdx": then.spdx,
                 "uses": sorted(use.value for use in then.uses),
@@ -187,6 +199,7 @@ def traced_source(
         revoked=revoked,
         license_then=source.license,
         now=LicenseNow(not reasons, reasons[0] if reasons else ""),
+        played=source.played,
     )
 
 
