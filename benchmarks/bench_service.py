@@ -92,6 +92,8 @@ class Postgres:
             with suppress(ProcessLookupError):
                 os.kill(one, signal.SIGKILL)
         time.sleep(0.5)
+        # Where nobody reaps the dead, the server takes the old process for a living one.
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
