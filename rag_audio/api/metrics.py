@@ -69,7 +69,7 @@ class Metrics:
             **on,
         )
         self._since = time.time()
-        self._seen: set[str] = set()
+        self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -84,8 +84,9 @@ class Metrics:
             # Two seconds of overlap: the database's clock and the order of commits are not ours.
             for job in service.jobs.finished_after(self._since - 2.0):
                 if job.id not in self._seen:
-                    self._seen.add(job.id)
+                    self._seen[job.id] = job.finished_at or 0.0
                     self._observe(job)
+            self._seen = {i: at for i, at in self._seen.items() if at > self._since - 4.0}
             self._memory.set(_resident_bytes())
         return generate_latest(self.registry)
 

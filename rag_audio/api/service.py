@@ -15,8 +15,9 @@ from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.jobs import Limits, SqlJobs
 from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.idempotency import SqlIdempotency
-from rag_audio.jobs.uploads import SqlUploads
+from rag_audio.jobs.uploads import SqlUploads, Upload
 from rag_audio.pipeline import Pipeline
+from rag_audio.service.decoding import Decoders
 from rag_audio.service.files import Folders
 from rag_audio.service.runner import Runner
 from rag_audio.service.scoped import scoped
@@ -80,6 +81,7 @@ class Service:
     idempotency: SqlIdempotency = field(init=False)
     uploads: SqlUploads = field(init=False)
     folders: Folders = field(init=False)
+    decoders: Decoders = field(init=False)
     indexing: Indexing = field(init=False)
     traces: threading.BoundedSemaphore = field(init=False)
 
@@ -92,6 +94,7 @@ class Service:
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.folders = Folders(parts.home)
+        self.decoders = Decoders(settings)
         self.indexing = Indexing(self.workspace, settings.libraries)
         self.traces = threading.BoundedSemaphore(settings.traces)
         self._stop = threading.Event()
@@ -146,6 +149,7 @@ class Service:
             thread.join(30.0)
         if self._host is not None:
             self._host.stop()
+        self.decoders.close()
         self.workspace.close()
 
     @property
@@ -163,8 +167,8 @@ class Service:
             return self.workspace.pipeline
         return Pipeline(scoped(self.workspace.parts, caller.libraries))
 
-    def upload_of(self, caller: Caller, id_: str) -> str:
-        """The path of a caller's upload.
+    def upload_of(self, caller: Caller, id_: str) -> Upload:
+        """A caller's upload.
 
         Raises:
             InvalidInput: there is none under this id, or it is somebody else's.
@@ -172,7 +176,7 @@ class Service:
         found = self.uploads.find(id_, caller.owner)
         if found is None:
             raise InvalidInput(f"there is no upload {id_}", hint="POST /v1/uploads makes one")
-        return str(self.folders.of_upload(found.id, found.suffix))
+        return found
 
     def is_ready(self) -> tuple[bool, dict[str, str]]:
         """Whether requests can be served, and the state of each part."""

@@ -13,7 +13,9 @@ import pytest
 import soundfile
 
 from rag_audio.api.webhooks import address_of
-from rag_audio.errors import InvalidInput
+from rag_audio.errors import InvalidInput, UnreadableFile
+from rag_audio.service.decoding import Decoders
+from rag_audio.service.settings import ServeSettings
 from tests.api.conftest import FAST, Serve, Served
 
 ID_ROUTES = (
@@ -221,22 +223,21 @@ def test_a_duration_bomb_is_refused(open_app: Served) -> None:
     assert not any(open_app.service.folders.uploads.glob(".*"))
 
 
-def test_what_takes_too_long_to_decode_is_given_up(
-    open_app: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from rag_audio.service import decoding
-
-    seen: list[float] = []
-    real = decoding.subprocess.run
-
-    def run(*args: Any, **more: Any) -> Any:
-        seen.append(more["timeout"])
-        return real(["sleep", "30"], timeout=0.2, capture_output=True)
-
-    monkeypatch.setattr(decoding.subprocess, "run", run)
-    answer = open_app.client.post("/v1/uploads", content=wav())
-    assert answer.status_code == 422 and "longer than" in answer.json()["detail"]
-    assert seen == [8.0]
+def test_what_takes_too_long_or_too_much_to_decode_is_given_up(tmp_path: Path) -> None:
+    file = tmp_path / "pipe.wav"
+    soundfile.write(file, np.zeros((500_000, 8), np.float32), 48_000)
+    slow = Decoders(ServeSettings(decode_s=0.001), 1)
+    with pytest.raises(UnreadableFile, match="longer than"):
+        slow.decode(file)
+    slow.close()
+    narrow = Decoders(ServeSettings(decode_mb=256), 1)
+    real = narrow._settings
+    narrow._settings = real.model_copy(update={"decode_mb": 1})
+    with pytest.raises(UnreadableFile):
+        narrow.decode(file)
+    narrow._settings = real.model_copy(update={"decode_mb": 2048})
+    assert narrow.decode(file).duration_s == pytest.approx(10.42, abs=0.01)
+    narrow.close()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 import numpy as np
@@ -123,7 +122,7 @@ def hear(
     if why is not None:
         raise Problem(403, "request-refused", f"this stem may not be heard: {why}")
     file = preview(pipeline, found, service.folders.previews)
-    return sound_response(FilePath(file), f"{id[:12]}.mp3")
+    return sound_response(file, f"{id[:12]}.mp3")
 
 
 @router.get("/artists")
@@ -210,8 +209,9 @@ def _stem(copies: Sequence[Stem]) -> Stem:
 def _sound(upload: str | None, caller: Caller, service: Service) -> Audio | None:
     if upload is None:
         return None
-    path = FilePath(service.upload_of(caller, upload))
-    if path.suffix == ".mid":
+    found = service.upload_of(caller, upload)
+    path = service.folders.of_upload(found.id, found.suffix)
+    if found.kind == "midi":
         return midi.render(path, soundfont=service.workspace.parts.soundfont)
     return audio.load(path)
 
