@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rag_audio.conditioning.conforming import quiet_lead
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import Canvas, Grid, check_regions
 from rag_audio.painting.regions import Region
+from rag_audio.painting.splicing import Samples
 from rag_audio.provenance.influence import signal_share
+from rag_audio.shaping import loop_to
 
 INPAINT, EXTEND, VARY = "inpaint", "extend", "vary"
 EXTEND_STRENGTH = 0.65
 """How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
 LOOP_S = 6.0
+LOOP_FADE_S = 0.05
+QUIET_S = 1.0
+"""How far before the loop its joins may lie, to be where it is quietest."""
 _MOST_S = 3600.0
 
 
@@ -96,27 +101,45 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
     rate = source.sample_rate
     left, right = round(order.left_s * rate), round(order.right_s * rate)
     piece = np.pad(source.samples, ((0, 0), (left, right)))
-    loop = _loop_frames(source, bar_s)
     if seed is None:
-        before = _repeated_before(source.samples[:, :loop], left)
-        after = _repeated(source.samples[:, -loop:], right)
-        seed = Audio(np.concatenate([before, source.samples, after], axis=1), rate)
+        seed = Audio(_continued(source, bar_s, left, right), rate)
     offset_s = (left / rate) % bar_s if bar_s > 0 else 0.0
     regions = tuple((round(a * rate) / rate, round(b * rate) / rate) for a, b in made)
     return Canvas(Audio(piece, rate), regions, True, seed, Grid(bar_s, offset_s))
+
+
+def _continued(source: Audio, bar_s: float, left: int, right: int) -> Samples:
+    """``[C, left + T + right]``: the sound, its last bars again after it, its first before it."""
+    period = _loop_frames(source, bar_s)
+    after = _played_on(source.samples, period, right, source.sample_rate)
+    before = _played_on(source.samples[:, ::-1], period, left, source.sample_rate)[:, ::-1]
+    # Where both sides are led into their loops early, the middle is of the side that is nearer.
+    half = source.frames // 2
+    return np.concatenate([before[:, : left + half], after[:, half:]], axis=1)
+
+
+def _played_on(samples: Samples, period: int, more: int, rate: int) -> Samples:
+    """``[C, T + more]``: the sound, and its last ``period`` frames again and again.
+
+    Joins are crossfaded where it is quietest within what stands before those frames; the first
+    join may so lie before the sound's end. What follows an end that nothing follows is its mirror.
+    """
+    frames = samples.shape[1]
+    if more == 0:
+        return samples
+    fade = min(round(LOOP_FADE_S * rate), period // 2)
+    room = min(frames - period, round(QUIET_S * rate))
+    start = frames - period - room
+    tail = Audio(np.pad(samples[:, start:], ((0, 0), (0, fade)), "symmetric"), rate)
+    lead = quiet_lead(tail, period, fade)
+    rest = Audio(np.ascontiguousarray(tail.samples[:, lead:]), rate)
+    looped = loop_to(rest, frames + more - start - lead, fade, period).samples
+    return np.concatenate([samples[:, : start + lead], looped], axis=1)
 
 
 def _loop_frames(source: Audio, bar_s: float) -> int:
     """Whole bars of at most six seconds, where there is one."""
     longest = min(LOOP_S, source.duration_s)
     bars = int(longest / bar_s + 1e-6) if bar_s > 0 else 0
-    return max(1, round((bars * bar_s if bars else longest) * source.sample_rate))
-
-
-def _repeated(loop: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    return np.tile(loop, (1, -(-frames // loop.shape[1])))[:, :frames]
-
-
-def _repeated_before(loop: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    many = np.tile(loop, (1, -(-frames // loop.shape[1])))
-    return many[:, many.shape[1] - frames :]
+    frames = round((bars * bar_s if bars else longest) * source.sample_rate)
+    return max(1, min(source.frames, frames))

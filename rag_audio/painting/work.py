@@ -15,10 +15,28 @@ from rag_audio.domain import Audio
 from rag_audio.loudness import loudness_lufs
 from rag_audio.painting.passes import Grid, Pass, plan_passes
 from rag_audio.painting.regions import Region
-from rag_audio.painting.splicing import CROSSFADE_S, Samples, balanced, is_silent, levelled, splice
+from rag_audio.painting.splicing import (
+    CROSSFADE_S,
+    LevelSpan,
+    Samples,
+    balanced,
+    gain_curve,
+    gain_to,
+    is_silent,
+    is_steady,
+    limited,
+    splice,
+)
 from rag_audio.ports import DiffusionInput, Generator, Painting, Progress, StopAsked
 from rag_audio.shaping import resample, to_channels
 
+NEAR_S, MOST_NEAR_S = 1.0, 3.0
+"""How much on either side of a seam is levelled: a bar, within these seconds."""
+RAMP_S = 2.0
+CLOSE_S = 0.4
+MOST_EDGE_DB, MOST_STEADY_DB = 6.0, 15.0
+LIMITER_S = 0.005
+PEAK = 10 ** (-1.5 / 20)
 _SEED_STEP = 7919
 
 
@@ -60,7 +78,8 @@ def paint(
 
     The first window is made with the batch's seed, further ones with seeds derived from it. Each
     is brought to the loudness of what stands beside its region (a window to either side), of
-    what it replaces, or of the first window, whichever there is, in this order.
+    what it replaces, or of the first window, whichever there is, in this order. From there its
+    level is led, over two seconds, to that of the bar beyond each seam.
 
     Args:
         batch: one seed; duration, seed audio and painting are set here, window by window.
@@ -186,25 +205,63 @@ class _Painter:
     def _levelled(
         self, made: Audio, start: int, spans: Sequence[tuple[int, int]], one: Pass
     ) -> Audio:
+        """The window at the level of the piece: as a whole, and at each seam."""
+        target = self._target(spans, one)
         used = np.concatenate([made.samples[:, a - start : b - start] for a, b in spans], axis=1)
-        old = np.concatenate([self.canvas.audio.samples[:, a:b] for a, b in spans], axis=1)
+        main_db = gain_to(loudness_lufs(Audio(used, self.rate)), target)
+        levels = [self._span_levels(made, start, span, main_db) for span in spans]
+        factors = gain_curve(made.frames, levels, round(RAMP_S * self.rate))
+        louder = (made.samples * factors).astype(np.float32)
+        around = slice(start, start + made.frames)
+        kept = self.piece[:, around][:, ~self.waiting[around]]
+        ceiling = max(PEAK, float(np.abs(kept).max(initial=0.0)))
+        louder = limited(louder, ceiling, round(LIMITER_S * self.rate))
+        if math.isinf(self.first_lufs):
+            parts = [louder[:, a - start : b - start] for a, b in spans]
+            self.first_lufs = loudness_lufs(Audio(np.concatenate(parts, axis=1), self.rate))
+        return Audio(louder, self.rate)
+
+    def _target(self, spans: Sequence[tuple[int, int]], one: Pass) -> float:
+        """Loudness that the spans should have as a whole; -inf: what they have."""
         region = next(r for r in self.canvas.regions if r[0] <= one.used[0][0] + 1e-6 < r[1])
         target = self.targets[region]
+        old = np.concatenate([self.canvas.audio.samples[:, a:b] for a, b in spans], axis=1)
         if math.isinf(target) and not self.canvas.blank and not is_silent(old):
             target = loudness_lufs(Audio(old, self.rate))
-        if math.isinf(target):
-            target = self.first_lufs
-        kept = self.piece[:, start : start + made.frames][
-            :, ~self.waiting[start : start + made.frames]
-        ]
-        peak = float(np.abs(kept).max(initial=0.0))
-        heard = loudness_lufs(Audio(used, self.rate))
-        loud = levelled(Audio(used, self.rate), target, peak)
-        if math.isinf(self.first_lufs):
-            self.first_lufs = loudness_lufs(loud)
-        # The same gain for all of the window: its context is crossfaded with.
-        gain = loudness_lufs(loud) - heard if math.isfinite(heard) else 0.0
-        return Audio((made.samples * 10 ** (gain / 20)).astype(np.float32), self.rate)
+        return self.first_lufs if math.isinf(target) else target
+
+    def _span_levels(
+        self, made: Audio, start: int, span: tuple[int, int], main_db: float
+    ) -> LevelSpan:
+        """The gains of one span: at a seam its first moments get the level of what stands there."""
+        a, b = span
+        near = round(min(max(self.canvas.grid.bar_s, NEAR_S), MOST_NEAR_S) * self.rate)
+        before = self.piece[:, max(0, a - near) : a][:, ~self.waiting[max(0, a - near) : a]]
+        after = self.piece[:, b : b + near][:, ~self.waiting[b : b + near]]
+        inside = made.samples[:, a - start : b - start]
+        left_db = self._edge_db(before[:, ::-1], inside[:, :near], main_db)
+        right_db = self._edge_db(after, inside[:, ::-1][:, :near], main_db)
+        return LevelSpan(a - start, b - start, main_db, left_db, right_db)
+
+    def _edge_db(self, there: Samples, here: Samples, main_db: float) -> float:
+        """The gain at a seam, not far from that of the whole: music has its own dynamics.
+
+        Beside sound that is steady it is measured close to the seam, and may be further away.
+
+        Args:
+            there, here: what stands beyond the seam and what was made, the nearest first.
+        """
+        most_db = MOST_EDGE_DB
+        if is_steady(there, self.rate):
+            close = round(CLOSE_S * self.rate)
+            there, here, most_db = there[:, :close], here[:, :close], MOST_STEADY_DB
+        if is_silent(there) or is_silent(here):
+            return main_db
+        levels = [loudness_lufs(Audio(sound, self.rate)) for sound in (here, there)]
+        if not all(map(math.isfinite, levels)):
+            return main_db
+        wanted = gain_to(*levels)
+        return max(main_db - most_db, min(main_db + most_db, wanted))
 
     def _level_beside(self, region: Region) -> float:
         """Loudness of what stands within a window of a region and stays; -inf: nothing."""
