@@ -20,6 +20,7 @@ EXTEND_STRENGTH = 0.65
 """How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
 LOOP_S = 6.0
 LOOP_FADE_S = 0.05
+_SHORTEST_FADE = 16
 QUIET_S = 1.0
 """How far before the loop its joins may lie, to be where it is quietest."""
 _MOST_S = 3600.0
@@ -96,8 +97,8 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
     """
     made = order.made(source.duration_s)
     if order.kind != EXTEND:
-        own = source if order.kind == VARY else None
-        return Canvas(source, made, seed=own or seed, grid=Grid(bar_s))
+        own = source if order.kind == VARY else _patched(source, made, bar_s)
+        return Canvas(source, made, seed=seed or own, grid=Grid(bar_s))
     rate = source.sample_rate
     left, right = round(order.left_s * rate), round(order.right_s * rate)
     piece = np.pad(source.samples, ((0, 0), (left, right)))
@@ -106,6 +107,42 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
     offset_s = (left / rate) % bar_s if bar_s > 0 else 0.0
     regions = tuple((round(a * rate) / rate, round(b * rate) / rate) for a, b in made)
     return Canvas(Audio(piece, rate), regions, True, seed, Grid(bar_s, offset_s))
+
+
+def _patched(source: Audio, regions: tuple[Region, ...], bar_s: float) -> Audio:
+    """The sound, each region filled by what stands beside it, played on from both sides.
+
+    What stands between two regions is of the one that is nearer: joins may lie within it.
+    """
+    rate = source.sample_rate
+    made = source.samples.copy()
+    edges = [0, *(round(edge * rate) for region in regions for edge in region), source.frames]
+    for i in range(1, len(edges) - 1, 2):
+        start, end = edges[i], edges[i + 1]
+        before, after = source.samples[:, edges[i - 1] : start], source.samples[:, end : edges[i + 2]]
+        first, last = start - before.shape[1] // 2, end + (after.shape[1] + 1) // 2
+        bridge = _bridge(before, after, end - start, bar_s, rate)
+        offset = start - before.shape[1]
+        made[:, first:last] = bridge[:, first - offset : last - offset]
+    return Audio(made, rate)
+
+
+def _bridge(before: Samples, after: Samples, gap: int, bar_s: float, rate: int) -> Samples:
+    """``[C, before + gap + after]``: two sounds, and from one to the other with equal power."""
+    left = np.pad(before, ((0, 0), (0, gap)))
+    right = np.pad(after, ((0, 0), (gap, 0)))
+    if before.size:
+        left = _played_on(before, _loop_frames(Audio(before, rate), bar_s), gap, rate)
+    if after.size:
+        period = _loop_frames(Audio(after, rate), bar_s)
+        right = _played_on(after[:, ::-1], period, gap, rate)[:, ::-1]
+    angle = (np.arange(gap) + 0.5) / gap * (np.pi / 2)
+    fading = np.cos(angle) if after.size else np.ones(gap)
+    rising = np.sin(angle) if before.size else np.ones(gap)
+    start = before.shape[1]
+    between = left[:, start:] * fading + right[:, :gap] * rising
+    parts = [left[:, :start], between.astype(np.float32), right[:, gap:]]
+    return np.concatenate(parts, axis=1)
 
 
 def _continued(source: Audio, bar_s: float, left: int, right: int) -> Samples:
@@ -138,8 +175,22 @@ def _played_on(samples: Samples, period: int, more: int, rate: int) -> Samples:
 
 
 def _loop_frames(source: Audio, bar_s: float) -> int:
-    """Whole bars of at most six seconds, where there is one."""
+    """Whole bars of at most six seconds, where there is one; else where the sound is most alike."""
     longest = min(LOOP_S, source.duration_s)
     bars = int(longest / bar_s + 1e-6) if bar_s > 0 else 0
-    frames = round((bars * bar_s if bars else longest) * source.sample_rate)
-    return max(1, min(source.frames, frames))
+    if bars:
+        return max(1, min(source.frames, round(bars * bar_s * source.sample_rate)))
+    return _most_alike(source, round(longest * source.sample_rate))
+
+
+def _most_alike(source: Audio, longest: int) -> int:
+    """The period after which the end of a sound repeats best: half to all of ``longest``."""
+    heard = source.samples.mean(axis=0, dtype=np.float64)[-longest:]
+    fade = min(2 * round(LOOP_FADE_S * source.sample_rate), longest // 4)
+    if fade < _SHORTEST_FADE:
+        return max(1, longest)
+    end = heard[-fade:]
+    there = np.correlate(heard[: longest // 2 + fade], end, "valid")
+    power = np.convolve(np.square(heard[: longest // 2 + fade]), np.ones(fade), "valid")
+    alike = there / np.sqrt(np.maximum(power, 1e-9))
+    return longest - fade - int(alike.argmax())

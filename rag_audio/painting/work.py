@@ -13,30 +13,15 @@ import numpy as np
 
 from rag_audio.domain import Audio
 from rag_audio.loudness import loudness_lufs
+from rag_audio.painting.levelling import Edge, level_window, near_frames
 from rag_audio.painting.passes import Grid, Pass, plan_passes
 from rag_audio.painting.regions import Region
-from rag_audio.painting.splicing import (
-    CROSSFADE_S,
-    LevelSpan,
-    Samples,
-    balanced,
-    gain_curve,
-    gain_to,
-    is_silent,
-    is_steady,
-    limited,
-    splice,
-)
+from rag_audio.painting.splicing import CROSSFADE_S, Samples, balanced, is_silent, splice
 from rag_audio.ports import DiffusionInput, Generator, Painting, Progress, StopAsked
 from rag_audio.shaping import resample, to_channels
 
-NEAR_S, MOST_NEAR_S = 1.0, 3.0
-"""How much on either side of a seam is levelled: a bar, within these seconds."""
-RAMP_S = 2.0
-CLOSE_S = 0.4
-MOST_EDGE_DB, MOST_STEADY_DB = 6.0, 15.0
-LIMITER_S = 0.005
-PEAK = 10 ** (-1.5 / 20)
+MARGIN_S = 0.1
+"""How much more than a region the model makes, on each side."""
 _SEED_STEP = 7919
 
 
@@ -172,7 +157,7 @@ class _Painter:
                 _mirror(window, *hole)
         seed = self._seed(start, end)
         whole = holes == [(0, end - start)]
-        regions = tuple((a / self.rate, b / self.rate) for a, b in holes)
+        regions = _widened(holes, end - start, round(MARGIN_S * self.rate), self.rate)
         batch = replace(
             self.batch,
             seeds=((self.batch.seeds[0] + _SEED_STEP * number) % 2**63,),
@@ -207,19 +192,24 @@ class _Painter:
     ) -> Audio:
         """The window at the level of the piece: as a whole, and at each seam."""
         target = self._target(spans, one)
-        used = np.concatenate([made.samples[:, a - start : b - start] for a, b in spans], axis=1)
-        main_db = gain_to(loudness_lufs(Audio(used, self.rate)), target)
-        levels = [self._span_levels(made, start, span, main_db) for span in spans]
-        factors = gain_curve(made.frames, levels, round(RAMP_S * self.rate))
-        louder = (made.samples * factors).astype(np.float32)
+        near = near_frames(self.canvas.grid.bar_s, self.rate)
+        edges = [self._edges(span, start, near) for span in spans]
         around = slice(start, start + made.frames)
         kept = self.piece[:, around][:, ~self.waiting[around]]
-        ceiling = max(PEAK, float(np.abs(kept).max(initial=0.0)))
-        louder = limited(louder, ceiling, round(LIMITER_S * self.rate))
+        peak = float(np.abs(kept).max(initial=0.0))
+        louder = level_window(made, edges, target, near, peak)
         if math.isinf(self.first_lufs):
-            parts = [louder[:, a - start : b - start] for a, b in spans]
+            parts = [louder.samples[:, a - start : b - start] for a, b in spans]
             self.first_lufs = loudness_lufs(Audio(np.concatenate(parts, axis=1), self.rate))
-        return Audio(louder, self.rate)
+        return louder
+
+    def _edges(self, span: tuple[int, int], start: int, near: int) -> tuple[Edge, Edge]:
+        """The ends of a span of a window, and what stands beyond them."""
+        a, b = span
+        first = max(0, a - near)
+        before = self.piece[:, first:a][:, ~self.waiting[first:a]]
+        after = self.piece[:, b : b + near][:, ~self.waiting[b : b + near]]
+        return Edge(a - start, 1, before[:, ::-1]), Edge(b - start, -1, after)
 
     def _target(self, spans: Sequence[tuple[int, int]], one: Pass) -> float:
         """Loudness that the spans should have as a whole; -inf: what they have."""
@@ -229,39 +219,6 @@ class _Painter:
         if math.isinf(target) and not self.canvas.blank and not is_silent(old):
             target = loudness_lufs(Audio(old, self.rate))
         return self.first_lufs if math.isinf(target) else target
-
-    def _span_levels(
-        self, made: Audio, start: int, span: tuple[int, int], main_db: float
-    ) -> LevelSpan:
-        """The gains of one span: at a seam its first moments get the level of what stands there."""
-        a, b = span
-        near = round(min(max(self.canvas.grid.bar_s, NEAR_S), MOST_NEAR_S) * self.rate)
-        before = self.piece[:, max(0, a - near) : a][:, ~self.waiting[max(0, a - near) : a]]
-        after = self.piece[:, b : b + near][:, ~self.waiting[b : b + near]]
-        inside = made.samples[:, a - start : b - start]
-        left_db = self._edge_db(before[:, ::-1], inside[:, :near], main_db)
-        right_db = self._edge_db(after, inside[:, ::-1][:, :near], main_db)
-        return LevelSpan(a - start, b - start, main_db, left_db, right_db)
-
-    def _edge_db(self, there: Samples, here: Samples, main_db: float) -> float:
-        """The gain at a seam, not far from that of the whole: music has its own dynamics.
-
-        Beside sound that is steady it is measured close to the seam, and may be further away.
-
-        Args:
-            there, here: what stands beyond the seam and what was made, the nearest first.
-        """
-        most_db = MOST_EDGE_DB
-        if is_steady(there, self.rate):
-            close = round(CLOSE_S * self.rate)
-            there, here, most_db = there[:, :close], here[:, :close], MOST_STEADY_DB
-        if is_silent(there) or is_silent(here):
-            return main_db
-        levels = [loudness_lufs(Audio(sound, self.rate)) for sound in (here, there)]
-        if not all(map(math.isfinite, levels)):
-            return main_db
-        wanted = gain_to(*levels)
-        return max(main_db - most_db, min(main_db + most_db, wanted))
 
     def _level_beside(self, region: Region) -> float:
         """Loudness of what stands within a window of a region and stays; -inf: nothing."""
@@ -279,6 +236,24 @@ def _runs(flags: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[tuple[int, 
     """(start, end) of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _widened(
+    holes: Sequence[tuple[int, int]], frames: int, margin: int, rate: int
+) -> tuple[Region, ...]:
+    """What the model is to make, in seconds: a little more than is used on either side.
+
+    So the crossfades lie within what it makes, and not where its latents change to the kept ones.
+    Holes that come to meet are one.
+    """
+    found: list[tuple[int, int]] = []
+    for a, b in holes:
+        first, last = max(0, a - margin), min(frames, b + margin)
+        if found and first <= found[-1][1]:
+            found[-1] = (found[-1][0], last)
+        else:
+            found.append((first, last))
+    return tuple((a / rate, b / rate) for a, b in found)
 
 
 def _mirror(window: Samples, start: int, end: int) -> None:
