@@ -43,7 +43,11 @@ def sustained_clips(count: int, duration_s: float = 10.0) -> Iterator[tuple[str,
         played = midi.render(
             data_dir("demo") / f"{name}.mid", sample_rate=rate, start_s=4.0, duration_s=duration_s
         )
-        yield f"{name.split('/')[1]}, {rate} Hz, {channels} ch", to_channels(played, channels), words
+        yield (
+            f"{name.split('/')[1]}, {rate} Hz, {channels} ch",
+            to_channels(played, channels),
+            words,
+        )
 
 
 def song(name: str, bpm: float, bars: int = 8, sample_rate: int = 44_100) -> Audio:

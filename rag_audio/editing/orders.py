@@ -18,6 +18,8 @@ from rag_audio.shaping import loop_to
 INPAINT, EXTEND, VARY = "inpaint", "extend", "vary"
 EXTEND_STRENGTH = 0.65
 """How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
+INPAINT_STRENGTH = 0.7
+"""How far a new region leaves what stands beside it, played on into it; same benchmark."""
 LOOP_S = 6.0
 LOOP_FADE_S = 0.05
 _SHORTEST_FADE = 16
@@ -58,7 +60,7 @@ class Order:
         """Share of the output that is the edited sound; of new parts the share that it seeds."""
         whole = self.left_s + duration_s + self.right_s
         made = sum(end - start for start, end in self.made(duration_s))
-        seeded = 0.0 if self.kind == INPAINT else signal_share(strength)
+        seeded = 0.0 if made >= whole and self.kind == INPAINT else signal_share(strength)
         return (whole - made + made * seeded) / whole
 
 
@@ -93,7 +95,7 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
     Args:
         bar_s: length of a bar; 0: unknown. The source is taken to begin on a bar line.
         seed: the seed mix of references, as long as the output; None: ``vary`` is seeded by the
-            sound itself, an extension by its bars nearest to the new part, played again.
+            sound itself, a new part by the bars nearest to it, played on.
     """
     made = order.made(source.duration_s)
     if order.kind != EXTEND:
@@ -109,17 +111,21 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
     return Canvas(Audio(piece, rate), regions, True, seed, Grid(bar_s, offset_s))
 
 
-def _patched(source: Audio, regions: tuple[Region, ...], bar_s: float) -> Audio:
+def _patched(source: Audio, regions: tuple[Region, ...], bar_s: float) -> Audio | None:
     """The sound, each region filled by what stands beside it, played on from both sides.
 
-    What stands between two regions is of the one that is nearer: joins may lie within it.
+    None where nothing stands. What stands between two regions is of the one that is nearer: joins may lie within it.
     """
     rate = source.sample_rate
     made = source.samples.copy()
     edges = [0, *(round(edge * rate) for region in regions for edge in region), source.frames]
     for i in range(1, len(edges) - 1, 2):
         start, end = edges[i], edges[i + 1]
-        before, after = source.samples[:, edges[i - 1] : start], source.samples[:, end : edges[i + 2]]
+        before, after = (
+            source.samples[:, a:b] for a, b in ((edges[i - 1], start), (end, edges[i + 2]))
+        )
+        if not before.size and not after.size:
+            return None
         first, last = start - before.shape[1] // 2, end + (after.shape[1] + 1) // 2
         bridge = _bridge(before, after, end - start, bar_s, rate)
         offset = start - before.shape[1]

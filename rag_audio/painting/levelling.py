@@ -1,4 +1,4 @@
-"""The level of made sound: that of the piece as a whole, and at each seam that of what stands there.
+"""The level of made sound: as a whole that of the piece, at each seam that of what stands there.
 
 Samples are float32 ``[C, T]``. A window gets one gain in its middle, led over two seconds to the
 gains of its edges. Beside rhythmic sound an edge is levelled by the bar, and little: music has its
@@ -27,7 +27,7 @@ NEAR_S, MOST_NEAR_S = 1.0, 3.0
 """How much on either side of a seam is levelled: a bar, within these seconds."""
 RAMP_S = 2.0
 FOLLOW_S, FOLLOW_WINDOW_S, FOLLOW_DB = 0.5, 0.05, 15.0
-HIGH_HZ, BURST_S = 4000.0, 0.01
+HIGH_HZ, BURST_S, BELOW = 2000.0, 0.01, 0.8
 LIMITER_S = 0.005
 PEAK = 10 ** (-1.5 / 20)
 _BLOCK_S, _STEADY_BLOCKS, _STEADY_DB = 0.1, 5, 6.0
@@ -104,9 +104,10 @@ def hold(samples: Samples, edge: Edge, rate: int) -> None:
     """Hold the sound near an edge at the level of steady sound beyond it, in place.
 
     The level of 50 ms is brought to that by at most ±15 dB: wholly in the crossfade, less and less
-    over half a second inside. The band above 4 kHz, where an attack is heard, is after that turned
-    down in 10 ms. So neither a note that dies away before the edge nor an attack upon it makes a
-    hole or a bump in what is held. Beside other sound everything stays as it is.
+    over half a second inside. The band above 2 kHz, where an attack is heard, is after that turned
+    down, in 10 ms, to a little below what is beyond. So neither a note that dies away before the
+    edge nor an attack upon it makes a hole or a bump in what is held. Beside other sound everything
+    stays as it is.
     """
     if not is_steady(edge.beyond, rate):
         return
@@ -122,7 +123,7 @@ def hold(samples: Samples, edge: Edge, rate: int) -> None:
     part *= np.clip(wanted, 1 / most, most) ** weight
     if rate > 2.5 * HIGH_HZ:
         bright = _high_band(part, rate)
-        there = _rms(_high_band(edge.beyond.astype(np.float64), rate))
+        there = BELOW * _rms(_high_band(edge.beyond.astype(np.float64), rate))
         wanted = there / _running_rms(bright, round(BURST_S * rate))
         part += bright * (np.minimum(1.0, wanted) ** weight - 1.0)
     samples[:, where] = part
@@ -156,7 +157,7 @@ def is_steady(samples: Samples, rate: int) -> bool:
     return bool(levels.min() > 1e-10 and levels.max() < levels.min() * 10 ** (_STEADY_DB / 10))
 
 
-def _rms(samples: NDArray[np.floating]) -> float:
+def _rms(samples: Samples | Factors) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
 
 
@@ -168,7 +169,7 @@ def _running_rms(samples: Factors, window: int) -> Factors:
 
 
 def _high_band(samples: Factors, rate: int) -> Factors:
-    """What lies above 4 kHz, without delay."""
+    """What lies above 2 kHz, without delay."""
     sections = butter(4, HIGH_HZ, "highpass", fs=rate, output="sos")
     return np.asarray(sosfiltfilt(sections, samples, axis=1))
 

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from rag_audio.painting.splicing import LevelSpan, gain_curve, is_steady, limited, splice
+from rag_audio.domain import Audio
+from rag_audio.painting.levelling import Edge, is_steady, led, level_window, limited
+from rag_audio.painting.splicing import splice
 
 
 def test_a_gain_is_led_from_the_edges_to_the_middle_and_goes_on_outside() -> None:
-    curve = 20 * np.log10(gain_curve(1000, [LevelSpan(200, 800, 0.0, -6.0, 3.0)], 100))
+    curve = 20 * np.log10(led(1000, [(200, -6.0), (300, 0.0), (700, 0.0), (800, 3.0)]))
     np.testing.assert_allclose(curve[:201], -6.0)
     np.testing.assert_allclose(curve[300:701], 0.0, atol=1e-9)
     np.testing.assert_allclose(curve[800:], 3.0)
     assert curve[250] == -3.0
-    short = 20 * np.log10(gain_curve(100, [LevelSpan(40, 60, 0.0, -6.0, 6.0)], 100))
-    np.testing.assert_allclose(short[50], 0.0, atol=1e-9)
+
+
+def test_beside_steady_sound_neither_a_hole_nor_a_burst_is_left_at_a_seam() -> None:
+    rate = 24_000
+    t = np.arange(4 * rate) / rate
+    tone = 0.1 * np.sin(2 * np.pi * 220 * t)
+    made = tone * np.where(t > 3.0, 0.05, 1.0) + 0.0
+    made[rate : rate + 400] += 0.5 * np.random.default_rng(0).standard_normal(400)
+    made_audio = Audio(made[None].astype(np.float32), rate)
+    beyond = tone[None, :rate].astype(np.float32)
+    edges = (Edge(rate, 1, beyond), Edge(round(3.8 * rate), -1, beyond))
+    held = level_window(made_audio, [edges], -np.inf, rate, 0.1).samples[0]
+    assert np.abs(held[rate : rate + 400]).max() < 0.35 * np.abs(made[rate : rate + 400]).max()
+    end = held[round(3.7 * rate) : round(3.8 * rate)]
+    assert np.sqrt(np.mean(end**2)) > 3 * np.sqrt(np.mean(made[round(3.7 * rate) :] ** 2))
 
 
 def test_the_limiter_holds_the_ceiling_and_leaves_the_rest() -> None:
