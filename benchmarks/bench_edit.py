@@ -94,7 +94,8 @@ def nulls(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
         )
         number = result.record.output
         master = workspace.pipeline.master(number)
-        assert master is not None
+        if master is None:
+            raise SystemExit(f"the master of output {number} is not kept")
         null = null_dbfs(source, master, regions)
         marked = workspace.parts.watermarker.embed(master, Mark(number)) or master
         steps = np.abs(audio.load(out).samples - marked.samples.clip(-1, 1)).max() * 2**23
@@ -113,7 +114,9 @@ def null_dbfs(a: Audio, b: Audio, regions: list[tuple[float, float]]) -> float:
         return float("inf")
     keep = np.ones(a.frames, dtype=bool)
     for start, end in regions:
-        first, last = ((time_s * a.sample_rate) for time_s in (start - CROSSFADE_S, end + CROSSFADE_S))
+        first, last = (
+            (time_s * a.sample_rate) for time_s in (start - CROSSFADE_S, end + CROSSFADE_S)
+        )
         keep[int(first) : int(last) + 1] = False
     gap = np.abs(a.samples[:, keep] - b.samples[:, keep]).max(initial=0.0)
     return -np.inf if gap == 0 else float(20 * np.log10(gap))

@@ -15,6 +15,7 @@ from rag_audio.shaping import mono, resample
 
 Say = Callable[..., None]
 PROMPTS = ("warm electric piano melody", "solo violin melody, expressive", "flute melody, calm")
+STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0)
 NEAR_CENTS = 50
 HZ = 22_050
 HOP = 256
@@ -27,34 +28,36 @@ def melodies(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
         f"{count} tunes of 8 s, half hummed and half whistled, made anew by `vary --strength S` "
         "with two references for the words. Pitch by pYIN, octaves folded, over the frames where "
         f"the tune sounds: share within {NEAR_CENTS} cents, median distance, and the correlation "
-        "of the contours (octave of the whole chosen). Timbre: distance of the spectral centroid "
-        "from the tune's, in octaves. Strength 1 hears nothing of the tune: that is chance. 0 is "
-        "the tune itself, through the pitch tracker. Means [95 %].\n"
+        "of the contours, each frame in its best octave. Timbre: how far the mean mel spectrum went "
+        "from the tune's towards that of the same words and seed without the tune. Strength 1 "
+        "hears nothing of the tune: that is chance. 0 is the tune itself, through the pitch "
+        "tracker. Means [95 %].\n"
     )
     say("| strength | n | within 50 cents, % | median, cents | correlation "
-        "| notes' chroma strongest, % | centroid moved, octaves |")  # fmt: skip
+        "| its pitch class strongest, % | timbre moved, % |")  # fmt: skip
     say("|---:|---:|---:|---:|---:|---:|---:|")
-    for strength in (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0):
+    tunes = [melody(number) for number in range(count)]
+    plain = [_varied(workspace, folder, tune, i, 1.0) for i, (tune, _) in enumerate(tunes)]
+    for strength in STRENGTHS:
         found = []
-        for number in range(count):
-            tune, contour = melody(number)
-            made = tune
-            if strength:
-                made = _varied(workspace, folder, tune, number, strength)
-            found.append((*compare(made, contour), _chroma_hits(made, contour),
-                          _centroid(made) - _centroid(tune)))  # fmt: skip
-        near, cents, alike, hits, moved = zip(*found, strict=True)
-        say(
-            row(
-                f"{strength:g}", count, spread([100 * v for v in near], 0), spread(cents, 0),
-                spread(alike), spread([100 * v for v in hits], 0), spread(np.abs(moved)),
-            )  # fmt: skip
+        for i, (tune, contour) in enumerate(tunes):
+            made = {0.0: tune, 1.0: plain[i]}.get(strength)
+            if made is None:
+                made = _varied(workspace, folder, tune, i, strength)
+            moved = _moved(made, tune, plain[i])
+            found.append((*compare(made, contour), _chroma_hits(made, contour), moved))
+        near, cents, alike, hits, moved_all = zip(*found, strict=True)
+        cells = (
+            spread([100 * v for v in near], 0),
+            spread(cents, 0),
+            spread(alike),
+            spread([100 * v for v in hits], 0),
+            spread([100 * v for v in moved_all], 0),
         )
+        say(row(f"{strength:g}", count, *cells))
 
 
-def _varied(
-    workspace: Workspace, folder: Path, tune: Audio, number: int, strength: float
-) -> Audio:
+def _varied(workspace: Workspace, folder: Path, tune: Audio, number: int, strength: float) -> Audio:
     path = folder / f"tune-{number}.wav"
     audio.save(tune, path, subtype="FLOAT")
     (made,) = workspace.vary(
@@ -93,17 +96,27 @@ def pitch(sound: Audio, frames: int) -> Contour:
 
 
 def _chroma_hits(made: Audio, contour: Contour) -> float:
-    """Share of the tune's frames whose pitch class is the strongest in the sound: for chords too."""
+    """Share of the tune's frames whose pitch class is the strongest of the sound, chords or not."""
     classes = analysis.chroma(made)
-    at = np.minimum(np.arange(contour.size) * classes.shape[1] // contour.size,
-                    classes.shape[1] - 1)  # fmt: skip
+    frames = classes.shape[1]
+    at = np.minimum(np.arange(contour.size) * frames // contour.size, frames - 1)
     voiced = contour > 0
     wanted = np.round(12 * np.log2(contour[voiced] / 440) + 69).astype(int) % 12
     return float((classes[:, at[voiced]].argmax(axis=0) == wanted).mean())
 
 
-def _centroid(sound: Audio) -> float:
-    """log2 of the spectral centroid in Hz."""
-    wave = resample(mono(sound), HZ).samples[0].astype(np.float64)
-    power = np.abs(np.fft.rfft(wave)) ** 2
-    return float(np.log2((np.fft.rfftfreq(wave.size, 1 / HZ) * power).sum() / power.sum()))
+def _moved(made: Audio, tune: Audio, plain: Audio) -> float:
+    """How far the colour went from the tune's (0) towards that of the same words alone (1)."""
+    one, two, three = _colour(made), _colour(tune), _colour(plain)
+    way = three - two
+    return float((one - two) @ way / max(way @ way, 1e-12))
+
+
+def _colour(sound: Audio) -> Contour:
+    """Mean level of 40 mel bands in dB, less their mean: what is left of loudness."""
+    import librosa
+
+    wave = resample(mono(sound), HZ).samples[0]
+    bands = librosa.feature.melspectrogram(y=wave, sr=HZ, n_mels=40).mean(axis=1)
+    level = 10 * np.log10(np.maximum(bands, bands.max() * 1e-6))
+    return np.asarray(level - level.mean(), dtype=np.float64)

@@ -13,6 +13,7 @@ from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform
 from rag_audio.domain import Audio, ConditioningPlan, Segment
 from rag_audio.enforcing import enforce
 from rag_audio.errors import LibraryError
+from rag_audio.keeping import SoundCache
 from rag_audio.painting import bar_s, paint_whole
 from rag_audio.ports import (
     Catalogue,
@@ -69,6 +70,7 @@ class Studio:
     Args:
         limits: ``max_similarity`` of every license that is known, by key.
         load: the sound of a segment. render: that of a score, at another tempo and key.
+        kept: seed audio of before; None keeps nothing.
     """
 
     def __init__(
@@ -78,9 +80,10 @@ class Studio:
         load: LoadSegment,
         generator: Generator,
         render: RenderScore | None = None,
+        kept: SoundCache | None = None,
     ) -> None:
         self.parts, self.limits, self.load, self.generator = parts, limits, load, generator
-        self.render = render
+        self.render, self.kept = render, kept
 
     def make(
         self, plan: ConditioningPlan, progress: Progress | None, stop_asked: StopAsked | None
@@ -142,9 +145,17 @@ class Studio:
         if plan.strength >= 1.0 or not plan.seed_parts:
             return None
         info = self.generator.info
-        return conditioning.seed_audio(
-            plan, self.load, info.sample_rate, info.channels, self.render
-        )
+
+        def make() -> Audio:
+            made = conditioning.seed_audio(
+                plan, self.load, info.sample_rate, info.channels, self.render
+            )
+            assert made is not None  # noqa: S101 - the plan has seed parts
+            return made
+
+        if self.kept is None:
+            return make()
+        return self.kept.of((_seed_key(plan), info.sample_rate, info.channels), make)
 
     def _generate(
         self,
@@ -220,6 +231,15 @@ class Studio:
             if self.limits.get(segment.stem.license_key, 1.0) < 1.0:
                 raise
             return None
+
+
+def _seed_key(plan: ConditioningPlan) -> str:
+    """All of a plan but what its seed audio cannot depend on."""
+    seeding = replace(
+        plan, prompt="", enriched_prompt="", spans=(), negative_prompt="", licenses=(),
+        strength=1.0, seed=0, steps=1, guidance=1.0, variations=1, model="", notes=(), edit=None,
+    )  # fmt: skip
+    return repr(seeding)
 
 
 def _hear(load: LoadSegment, segment: Segment) -> Audio:

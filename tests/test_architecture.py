@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.compiled",
         "rag_audio.plans",
         "rag_audio.keywords",
+        "rag_audio.keeping",
         "rag_audio.loudness",
         "rag_audio.shaping",
         "rag_audio.pictures",

@@ -114,7 +114,7 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
 def _patched(source: Audio, regions: tuple[Region, ...], bar_s: float) -> Audio | None:
     """The sound, each region filled by what stands beside it, played on from both sides.
 
-    None where nothing stands. What lies between two regions is of the nearer one: joins may be in it.
+    None where nothing stands. What lies between two regions is of the nearer: joins may be there.
     """
     rate = source.sample_rate
     made = source.samples.copy()
