@@ -27,6 +27,7 @@ from rag_audio.domain import (
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.foreign import ForeignFinding
 from rag_audio.gate import RightsGate
+from rag_audio.keeping import SoundCache
 from rag_audio.measuring import measure_output
 from rag_audio.ports import (
     Catalogue,
@@ -93,6 +94,8 @@ class Pipeline:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self._kept = SoundCache(lambda: tuple(parts.catalogue.revocations()))
+        self._told: dict[int, int] = {}
         self.gate = RightsGate(parts, self._load_segment, lambda: _today())
 
     def rights(self, territory: str | None = None) -> Rights:
@@ -260,8 +263,13 @@ class Pipeline:
 
     def studio(self, request: GenerationRequest, generator: Generator) -> Studio:
         """Where takes of a request are made and inspected."""
+        generation = self._kept.renew()
+        if self._told.setdefault(id(generator), generation) != generation:
+            generator.forget()
+            self._told[id(generator)] = generation
         limits = self._similarity_limits(request.territory)
-        return Studio(self.parts, limits, self._load_segment, generator, self._load_segment)
+        load = self._load_segment
+        return Studio(self.parts, limits, load, generator, load, self._kept)
 
     def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
         """An older plan, by the stems, licenses and guardrails of now.
@@ -422,8 +430,20 @@ class Pipeline:
             raise LibraryError(
                 f"{path} changed since it was indexed", hint="run rag-audio index on its library"
             )
-        if segment.stem.kind is StemKind.MIDI:
-            return midi.render(
+        where = (segment.stem.id, segment.start_s, segment.duration_s)
+        if segment.stem.kind is StemKind.AUDIO:
+            return self._kept.of(
+                (*where, sample_rate),
+                lambda: audio.load(
+                    path,
+                    sample_rate=sample_rate,
+                    start_s=segment.start_s,
+                    duration_s=segment.duration_s,
+                ),
+            )
+        return self._kept.of(
+            (*where, sample_rate, tempo_ratio, semitones, instruments, layer, self.parts.soundfont),
+            lambda: midi.render(
                 path,
                 soundfont=self.parts.soundfont,
                 sample_rate=sample_rate,
@@ -433,9 +453,7 @@ class Pipeline:
                 semitones=semitones,
                 instruments=instruments,
                 layer=layer,
-            )
-        return audio.load(
-            path, sample_rate=sample_rate, start_s=segment.start_s, duration_s=segment.duration_s
+            ),
         )
 
     def _similarity_limits(self, territory: str | None) -> dict[str, float]:

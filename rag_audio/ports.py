@@ -244,6 +244,10 @@ class Generator(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Give up whatever is kept of sound that was encoded before."""
+        ...
+
 
 @dataclass(frozen=True)
 class Mark:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform
 from rag_audio.domain import Audio, ConditioningPlan, Mix, Segment
 from rag_audio.enforcing import enforce
 from rag_audio.errors import InvalidInput, LibraryError
+from rag_audio.keeping import SoundCache
 from rag_audio.painting import bar_s, paint_whole
 from rag_audio.ports import (
     Catalogue,
@@ -20,6 +21,7 @@ from rag_audio.ports import (
     Embedder,
     Generator,
     Progress,
+    SeedMix,
     StemIndex,
     StopAsked,
 )
@@ -69,6 +71,7 @@ class Studio:
     Args:
         limits: ``max_similarity`` of every license that is known, by key.
         load: the sound of a segment. render: that of a score, at another tempo and key.
+        kept: seed audio of before; None keeps nothing.
     """
 
     def __init__(
@@ -78,9 +81,10 @@ class Studio:
         load: LoadSegment,
         generator: Generator,
         render: RenderScore | None = None,
+        kept: SoundCache | None = None,
     ) -> None:
         self.parts, self.limits, self.load, self.generator = parts, limits, load, generator
-        self.render = render
+        self.render, self.kept = render, kept
 
     def make(
         self, plan: ConditioningPlan, progress: Progress | None, stop_asked: StopAsked | None
@@ -149,9 +153,17 @@ class Studio:
                 f"latents are mixed in one window of {info.max_duration_s:g} s, and not in edits",
                 hint="--mix waveform, or a shorter piece",
             )
-        return conditioning.seed_audio(
-            plan, self.load, info.sample_rate, info.channels, self.render
-        )
+
+        def make() -> Audio | SeedMix:
+            made = conditioning.seed_audio(
+                plan, self.load, info.sample_rate, info.channels, self.render
+            )
+            assert made is not None  # noqa: S101 - the plan has seed parts
+            return made
+
+        if self.kept is None or plan.mix is Mix.LATENT:
+            return make()
+        return self.kept.of((_seed_key(plan), info.sample_rate, info.channels), _audio(make))
 
     def _generate(
         self,
@@ -225,6 +237,24 @@ class Studio:
             if self.limits.get(segment.stem.license_key, 1.0) < 1.0:
                 raise
             return None
+
+
+def _audio(make: Callable[[], Audio | SeedMix]) -> Callable[[], Audio]:
+    def made() -> Audio:
+        sound = make()
+        assert isinstance(sound, Audio)  # noqa: S101 - only latents come as a mix
+        return sound
+
+    return made
+
+
+def _seed_key(plan: ConditioningPlan) -> str:
+    """All of a plan but what its seed audio cannot depend on."""
+    seeding = replace(
+        plan, prompt="", enriched_prompt="", spans=(), negative_prompt="", licenses=(),
+        strength=1.0, seed=0, steps=1, guidance=1.0, variations=1, model="", notes=(), edit=None,
+    )  # fmt: skip
+    return repr(seeding)
 
 
 def _hear(load: LoadSegment, segment: Segment) -> Audio:

@@ -75,6 +75,9 @@ class FakeGenerator:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
+    def forget(self) -> None:
+        """It keeps nothing."""
+
     def generate(
         self,
         batch: DiffusionInput,

@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.plans",
         "rag_audio.documents",
         "rag_audio.keywords",
+        "rag_audio.keeping",
         "rag_audio.loudness",
         "rag_audio.shaping",
         "rag_audio.layers",

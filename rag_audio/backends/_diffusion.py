@@ -27,9 +27,12 @@ from rag_audio.backends._device import (
 )
 from rag_audio.backends._masking import Kept, check_painting, frame_mask
 from rag_audio.backends._mixing import mix_latents
+from rag_audio.backends._recent import Recent, content_of
 from rag_audio.domain import Audio
 from rag_audio.errors import BackendError, Cancelled, InvalidInput
 from rag_audio.ports import DiffusionInput, ModelInfo, Progress, SeedMix, StopAsked
+
+_KEPT_LATENTS, _KEPT_TEXTS = 8, 32
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,8 @@ class LatentDiffusion(ABC):
         if low_memory:
             self._pipe.enable_attention_slicing()
         self.info = self._describe(checkpoint)
+        self._latents: Recent[torch.Tensor] = Recent(_KEPT_LATENTS)
+        self._texts: Recent[Any] = Recent(_KEPT_TEXTS)
         # Components and offload hooks hold state while they run: one batch at a time.
         self._busy = threading.Lock()
 
@@ -219,11 +224,26 @@ class LatentDiffusion(ABC):
         if isinstance(audio, SeedMix):
             parts = [self.reference_latents(part, duration_s) for part in audio.parts]
             return mix_latents(parts, audio.weights)
-        wave = seed_wave(audio, self._codec, self._samples(duration_s))
-        with working_on(self._device):
-            latents = self._codec.encode(self._padded(wave).to(self._device))
-        self._free()
-        return latents
+        samples = self._samples(duration_s)
+
+        def encode() -> torch.Tensor:
+            wave = seed_wave(audio, self._codec, samples)
+            with working_on(self._device):
+                latents = self._codec.encode(self._padded(wave).to(self._device))
+            self._free()
+            return latents
+
+        return self._latents.get((content_of(audio), samples), encode)
+
+    def forget(self) -> None:
+        """Give up the latents that are kept of what was encoded before."""
+        with self._busy:
+            self._latents.clear()
+
+    def _encoded(self, *told: Any) -> Any:
+        """``encode_prompt`` of the stock pipeline; the same words are encoded once."""
+        key = tuple(tuple(one) if isinstance(one, list) else one for one in told)
+        return self._texts.get(key, lambda: self._pipe.encode_prompt(*told))
 
     def start_latents(
         self, noise: torch.Tensor, reference: torch.Tensor, strength: float

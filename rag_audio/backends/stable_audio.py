@@ -78,7 +78,7 @@ class StableAudioGenerator(LatentDiffusion):
 
         guided = batch.guidance > 1.0
         negative = batch.negative_prompt if guided and batch.negative_prompt.strip() else None
-        text = self._pipe.encode_prompt(batch.prompt, self._device, guided, negative)
+        text = self._encoded(batch.prompt, self._device, guided, negative)
         start, end = self._pipe.encode_duration(
             0.0, batch.duration_s, self._device, negative is not None, 1
         )

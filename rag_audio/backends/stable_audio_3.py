@@ -90,7 +90,7 @@ class StableAudio3Generator(LatentDiffusion):
         tokens, masks = zip(
             *(
                 self._pipe.prepare_cross_attention(
-                    *self._pipe.encode_prompt([text], self._device, count), duration
+                    *self._encoded([text], self._device, count), duration
                 )
                 for text in texts
             ),

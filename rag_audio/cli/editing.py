@@ -54,7 +54,8 @@ def inpaint(
         list[str], typer.Option(help="Seconds to make anew, such as 4.0-8.0; may be repeated.")
     ],
     strength: Annotated[
-        float | None, typer.Option(help="0…1: how far to leave the references' sound.")
+        float | None,
+        typer.Option(help="0…1: how far to leave the sound beside it (0.7), or the references'."),
     ] = None,
     artist: Artist = None,
     reference: Named = None,

@@ -22,7 +22,15 @@ from rag_audio.domain import (
     Reference,
     Rights,
 )
-from rag_audio.editing.orders import EXTEND, EXTEND_STRENGTH, VARY, Order, canvas_of
+from rag_audio.editing.orders import (
+    EXTEND,
+    EXTEND_STRENGTH,
+    INPAINT,
+    INPAINT_STRENGTH,
+    VARY,
+    Order,
+    canvas_of,
+)
 from rag_audio.editing.source import Source, open_source, require_rights, sources_in
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import bar_s, paint
@@ -130,8 +138,9 @@ class Editor:
     ) -> tuple[GenerationRequest, ConditioningPlan]:
         plan, _, request = self.pipeline.plan_words(request, audio_is_known=True)
         strength = plan.strength
-        if not plan.seed_parts and order.kind != "inpaint":
-            usual = EXTEND_STRENGTH if order.kind == EXTEND else generator.info.default_strength
+        if not plan.seed_parts:
+            own = {EXTEND: EXTEND_STRENGTH, INPAINT: INPAINT_STRENGTH}
+            usual = own.get(order.kind, generator.info.default_strength)
             strength = usual if request.strength is None else request.strength
         rights = self.pipeline.rights(request.territory)
         plan = replace(plan, strength=strength)

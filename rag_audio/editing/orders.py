@@ -5,18 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rag_audio.conditioning.conforming import quiet_lead
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import Canvas, Grid, check_regions
 from rag_audio.painting.regions import Region
+from rag_audio.painting.splicing import Samples
 from rag_audio.provenance.influence import signal_share
+from rag_audio.shaping import loop_to
 
 INPAINT, EXTEND, VARY = "inpaint", "extend", "vary"
 EXTEND_STRENGTH = 0.65
 """How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
+INPAINT_STRENGTH = 0.7
+"""How far a new region leaves what stands beside it, played on into it; same benchmark."""
 LOOP_S = 6.0
+LOOP_FADE_S = 0.05
+_SHORTEST_FADE = 16
+QUIET_S = 1.0
+"""How far before the loop its joins may lie, to be where it is quietest."""
 _MOST_S = 3600.0
 
 
@@ -52,7 +60,7 @@ class Order:
         """Share of the output that is the edited sound; of new parts the share that it seeds."""
         whole = self.left_s + duration_s + self.right_s
         made = sum(end - start for start, end in self.made(duration_s))
-        seeded = 0.0 if self.kind == INPAINT else signal_share(strength)
+        seeded = 0.0 if made >= whole and self.kind == INPAINT else signal_share(strength)
         return (whole - made + made * seeded) / whole
 
 
@@ -87,36 +95,108 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
     Args:
         bar_s: length of a bar; 0: unknown. The source is taken to begin on a bar line.
         seed: the seed mix of references, as long as the output; None: ``vary`` is seeded by the
-            sound itself, an extension by its bars nearest to the new part, played again.
+            sound itself, a new part by the bars nearest to it, played on.
     """
     made = order.made(source.duration_s)
     if order.kind != EXTEND:
-        own = source if order.kind == VARY else None
-        return Canvas(source, made, seed=own or seed, grid=Grid(bar_s))
+        own = source if order.kind == VARY else _patched(source, made, bar_s)
+        return Canvas(source, made, seed=seed or own, grid=Grid(bar_s))
     rate = source.sample_rate
     left, right = round(order.left_s * rate), round(order.right_s * rate)
     piece = np.pad(source.samples, ((0, 0), (left, right)))
-    loop = _loop_frames(source, bar_s)
     if seed is None:
-        before = _repeated_before(source.samples[:, :loop], left)
-        after = _repeated(source.samples[:, -loop:], right)
-        seed = Audio(np.concatenate([before, source.samples, after], axis=1), rate)
+        seed = Audio(_continued(source, bar_s, left, right), rate)
     offset_s = (left / rate) % bar_s if bar_s > 0 else 0.0
     regions = tuple((round(a * rate) / rate, round(b * rate) / rate) for a, b in made)
     return Canvas(Audio(piece, rate), regions, True, seed, Grid(bar_s, offset_s))
 
 
+def _patched(source: Audio, regions: tuple[Region, ...], bar_s: float) -> Audio | None:
+    """The sound, each region filled by what stands beside it, played on from both sides.
+
+    None where nothing stands. What lies between two regions is of the nearer: joins may be there.
+    """
+    rate = source.sample_rate
+    made = source.samples.copy()
+    edges = [0, *(round(edge * rate) for region in regions for edge in region), source.frames]
+    for i in range(1, len(edges) - 1, 2):
+        start, end = edges[i], edges[i + 1]
+        before, after = (
+            source.samples[:, a:b] for a, b in ((edges[i - 1], start), (end, edges[i + 2]))
+        )
+        if not before.size and not after.size:
+            return None
+        first, last = start - before.shape[1] // 2, end + (after.shape[1] + 1) // 2
+        bridge = _bridge(before, after, end - start, bar_s, rate)
+        offset = start - before.shape[1]
+        made[:, first:last] = bridge[:, first - offset : last - offset]
+    return Audio(made, rate)
+
+
+def _bridge(before: Samples, after: Samples, gap: int, bar_s: float, rate: int) -> Samples:
+    """``[C, before + gap + after]``: two sounds, and from one to the other with equal power."""
+    left = np.pad(before, ((0, 0), (0, gap)))
+    right = np.pad(after, ((0, 0), (gap, 0)))
+    if before.size:
+        left = _played_on(before, _loop_frames(Audio(before, rate), bar_s), gap, rate)
+    if after.size:
+        period = _loop_frames(Audio(after, rate), bar_s)
+        right = _played_on(after[:, ::-1], period, gap, rate)[:, ::-1]
+    angle = (np.arange(gap) + 0.5) / gap * (np.pi / 2)
+    fading = np.cos(angle) if after.size else np.ones(gap)
+    rising = np.sin(angle) if before.size else np.ones(gap)
+    start = before.shape[1]
+    between = left[:, start:] * fading + right[:, :gap] * rising
+    parts = [left[:, :start], between.astype(np.float32), right[:, gap:]]
+    return np.concatenate(parts, axis=1)
+
+
+def _continued(source: Audio, bar_s: float, left: int, right: int) -> Samples:
+    """``[C, left + T + right]``: the sound, its last bars again after it, its first before it."""
+    period = _loop_frames(source, bar_s)
+    after = _played_on(source.samples, period, right, source.sample_rate)
+    before = _played_on(source.samples[:, ::-1], period, left, source.sample_rate)[:, ::-1]
+    # Where both sides are led into their loops early, the middle is of the side that is nearer.
+    half = source.frames // 2
+    return np.concatenate([before[:, : left + half], after[:, half:]], axis=1)
+
+
+def _played_on(samples: Samples, period: int, more: int, rate: int) -> Samples:
+    """``[C, T + more]``: the sound, and its last ``period`` frames again and again.
+
+    Joins are crossfaded where it is quietest within what stands before those frames; the first
+    join may so lie before the sound's end. What follows an end that nothing follows is its mirror.
+    """
+    frames = samples.shape[1]
+    if more == 0:
+        return samples
+    fade = min(round(LOOP_FADE_S * rate), period // 2)
+    room = min(frames - period, round(QUIET_S * rate))
+    start = frames - period - room
+    tail = Audio(np.pad(samples[:, start:], ((0, 0), (0, fade)), "symmetric"), rate)
+    lead = quiet_lead(tail, period, fade)
+    rest = Audio(np.ascontiguousarray(tail.samples[:, lead:]), rate)
+    looped = loop_to(rest, frames + more - start - lead, fade, period).samples
+    return np.concatenate([samples[:, : start + lead], looped], axis=1)
+
+
 def _loop_frames(source: Audio, bar_s: float) -> int:
-    """Whole bars of at most six seconds, where there is one."""
+    """Whole bars of at most six seconds, where there is one; else where the sound is most alike."""
     longest = min(LOOP_S, source.duration_s)
     bars = int(longest / bar_s + 1e-6) if bar_s > 0 else 0
-    return max(1, round((bars * bar_s if bars else longest) * source.sample_rate))
+    if bars:
+        return max(1, min(source.frames, round(bars * bar_s * source.sample_rate)))
+    return _most_alike(source, round(longest * source.sample_rate))
 
 
-def _repeated(loop: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    return np.tile(loop, (1, -(-frames // loop.shape[1])))[:, :frames]
-
-
-def _repeated_before(loop: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    many = np.tile(loop, (1, -(-frames // loop.shape[1])))
-    return many[:, many.shape[1] - frames :]
+def _most_alike(source: Audio, longest: int) -> int:
+    """The period after which the end of a sound repeats best: half to all of ``longest``."""
+    heard = source.samples.mean(axis=0, dtype=np.float64)[-longest:]
+    fade = min(2 * round(LOOP_FADE_S * source.sample_rate), longest // 4)
+    if fade < _SHORTEST_FADE:
+        return max(1, longest)
+    end = heard[-fade:]
+    there = np.correlate(heard[: longest // 2 + fade], end, "valid")
+    power = np.convolve(np.square(heard[: longest // 2 + fade]), np.ones(fade), "valid")
+    alike = there / np.sqrt(np.maximum(power, 1e-9))
+    return longest - fade - int(alike.argmax())

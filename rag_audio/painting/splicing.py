@@ -1,4 +1,4 @@
-"""Put made sound into its place: crossfades that keep the power, and its level.
+"""Put made sound into its place, with crossfades that keep the power.
 
 Samples are float32 ``[C, T]``.
 """
@@ -10,14 +10,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio.domain import Audio
-from rag_audio.loudness import limit_peak, loudness_lufs
-
 Samples = NDArray[np.float32]
 
 CROSSFADE_S = 0.05
-MOST_GAIN_DB = 12.0
-_PEAK_DBTP = -1.0
 _SILENT = 1e-5
 
 
@@ -41,22 +36,6 @@ def splice(piece: Samples, made: Samples, start: int, end: int, fade: int) -> No
         where = slice(end, end + after)
         piece[:, where] = _crossfaded(made[:, where], piece[:, where])
     piece[:, start:end] = made[:, start:end]
-
-
-def levelled(part: Audio, target_lufs: float, ceiling: float) -> Audio:
-    """The part at a loudness, by one gain of at most ±12 dB; silence stays as it is.
-
-    Args:
-        ceiling: sample peak of what stands around it; a true peak past -1 dBTP is turned down to
-            that, or to this where this is higher.
-    """
-    heard = loudness_lufs(part)
-    if not (math.isfinite(heard) and math.isfinite(target_lufs)):
-        return part
-    gain_db = max(-MOST_GAIN_DB, min(MOST_GAIN_DB, target_lufs - heard))
-    louder = Audio((part.samples * 10 ** (gain_db / 20)).astype(np.float32), part.sample_rate)
-    most = _PEAK_DBTP if ceiling <= 0 else max(_PEAK_DBTP, 20 * math.log10(ceiling))
-    return limit_peak(louder, most)
 
 
 def balanced(part: Samples, context: Samples) -> Samples:

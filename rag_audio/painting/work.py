@@ -13,12 +13,15 @@ import numpy as np
 
 from rag_audio.domain import Audio
 from rag_audio.loudness import loudness_lufs
+from rag_audio.painting.levelling import Edge, level_window, near_frames
 from rag_audio.painting.passes import Grid, Pass, plan_passes
 from rag_audio.painting.regions import Region
-from rag_audio.painting.splicing import CROSSFADE_S, Samples, balanced, is_silent, levelled, splice
+from rag_audio.painting.splicing import CROSSFADE_S, Samples, balanced, is_silent, splice
 from rag_audio.ports import DiffusionInput, Generator, Painting, Progress, StopAsked
 from rag_audio.shaping import resample, to_channels
 
+MARGIN_S = 0.1
+"""How much more than a region the model makes, on each side."""
 _SEED_STEP = 7919
 
 
@@ -60,7 +63,8 @@ def paint(
 
     The first window is made with the batch's seed, further ones with seeds derived from it. Each
     is brought to the loudness of what stands beside its region (a window to either side), of
-    what it replaces, or of the first window, whichever there is, in this order.
+    what it replaces, or of the first window, whichever there is, in this order. From there its
+    level is led, over two seconds, to that of the bar beyond each seam.
 
     Args:
         batch: one seed; duration, seed audio and painting are set here, window by window.
@@ -153,7 +157,7 @@ class _Painter:
                 _mirror(window, *hole)
         seed = self._seed(start, end)
         whole = holes == [(0, end - start)]
-        regions = tuple((a / self.rate, b / self.rate) for a, b in holes)
+        regions = _widened(holes, end - start, round(MARGIN_S * self.rate), self.rate)
         batch = replace(
             self.batch,
             seeds=((self.batch.seeds[0] + _SEED_STEP * number) % 2**63,),
@@ -186,25 +190,35 @@ class _Painter:
     def _levelled(
         self, made: Audio, start: int, spans: Sequence[tuple[int, int]], one: Pass
     ) -> Audio:
-        used = np.concatenate([made.samples[:, a - start : b - start] for a, b in spans], axis=1)
-        old = np.concatenate([self.canvas.audio.samples[:, a:b] for a, b in spans], axis=1)
+        """The window at the level of the piece: as a whole, and at each seam."""
+        target = self._target(spans, one)
+        near = near_frames(self.canvas.grid.bar_s, self.rate)
+        edges = [self._edges(span, start, near) for span in spans]
+        around = slice(start, start + made.frames)
+        kept = self.piece[:, around][:, ~self.waiting[around]]
+        peak = float(np.abs(kept).max(initial=0.0))
+        louder = level_window(made, edges, target, near, peak)
+        if math.isinf(self.first_lufs):
+            parts = [louder.samples[:, a - start : b - start] for a, b in spans]
+            self.first_lufs = loudness_lufs(Audio(np.concatenate(parts, axis=1), self.rate))
+        return louder
+
+    def _edges(self, span: tuple[int, int], start: int, near: int) -> tuple[Edge, Edge]:
+        """The ends of a span of a window, and what stands beyond them."""
+        a, b = span
+        first = max(0, a - near)
+        before = self.piece[:, first:a][:, ~self.waiting[first:a]]
+        after = self.piece[:, b : b + near][:, ~self.waiting[b : b + near]]
+        return Edge(a - start, 1, before[:, ::-1]), Edge(b - start, -1, after)
+
+    def _target(self, spans: Sequence[tuple[int, int]], one: Pass) -> float:
+        """Loudness that the spans should have as a whole; -inf: what they have."""
         region = next(r for r in self.canvas.regions if r[0] <= one.used[0][0] + 1e-6 < r[1])
         target = self.targets[region]
+        old = np.concatenate([self.canvas.audio.samples[:, a:b] for a, b in spans], axis=1)
         if math.isinf(target) and not self.canvas.blank and not is_silent(old):
             target = loudness_lufs(Audio(old, self.rate))
-        if math.isinf(target):
-            target = self.first_lufs
-        kept = self.piece[:, start : start + made.frames][
-            :, ~self.waiting[start : start + made.frames]
-        ]
-        peak = float(np.abs(kept).max(initial=0.0))
-        heard = loudness_lufs(Audio(used, self.rate))
-        loud = levelled(Audio(used, self.rate), target, peak)
-        if math.isinf(self.first_lufs):
-            self.first_lufs = loudness_lufs(loud)
-        # The same gain for all of the window: its context is crossfaded with.
-        gain = loudness_lufs(loud) - heard if math.isfinite(heard) else 0.0
-        return Audio((made.samples * 10 ** (gain / 20)).astype(np.float32), self.rate)
+        return self.first_lufs if math.isinf(target) else target
 
     def _level_beside(self, region: Region) -> float:
         """Loudness of what stands within a window of a region and stays; -inf: nothing."""
@@ -222,6 +236,24 @@ def _runs(flags: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[tuple[int, 
     """(start, end) of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _widened(
+    holes: Sequence[tuple[int, int]], frames: int, margin: int, rate: int
+) -> tuple[Region, ...]:
+    """What the model is to make, in seconds: a little more than is used on either side.
+
+    So the crossfades lie within what it makes, and not where its latents change to the kept ones.
+    Holes that come to meet are one.
+    """
+    found: list[tuple[int, int]] = []
+    for a, b in holes:
+        first, last = max(0, a - margin), min(frames, b + margin)
+        if found and first <= found[-1][1]:
+            found[-1] = (found[-1][0], last)
+        else:
+            found.append((first, last))
+    return tuple((a / rate, b / rate) for a, b in found)
 
 
 def _mirror(window: Samples, start: int, end: int) -> None:

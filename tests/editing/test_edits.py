@@ -110,7 +110,7 @@ def test_shares_of_what_is_kept_are_those_that_its_sources_had(
     made: Made, workspace: Workspace, tmp_path: Path
 ) -> None:
     (result,) = workspace.inpaint(
-        made.file, "bells", tmp_path / "x.wav", regions=[(0.0, 5.0)], **FAST
+        made.file, "bells", tmp_path / "x.wav", regions=[(0.0, 5.0)], strength=1.0, **FAST
     )
     before = {s.reference.stem.id: s.influence.used for s in made.result.record.sources}
     assert result.plan.edit is not None and result.plan.edit.kept == pytest.approx(0.5)
@@ -194,8 +194,9 @@ def test_a_stem_without_init_audio_is_not_edited_and_a_licensed_one_is_a_source(
             audio_rights="own", **FAST,
         )  # fmt: skip
     (result,) = workspace.inpaint(
-        made.library / "full_a.wav", "bells", tmp_path / "x.wav", regions=[(3.0, 6.0)], **FAST
-    )
+        made.library / "full_a.wav", "bells", tmp_path / "x.wav",
+        regions=[(3.0, 6.0)], strength=1.0, **FAST,
+    )  # fmt: skip
     (source,) = result.record.sources
     assert source.reference.stem.title == "Amber Stairs"
     assert source.influence.used[Channel.INIT] == pytest.approx(0.75)
