@@ -1,13 +1,17 @@
-# make demo · make test · make check · make bench: each sets up .venv by itself.
+# make demo · make serve · make test · make check · make bench: each sets up .venv by itself.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= demo-out
 
-.PHONY: demo test check bench format clean
+.PHONY: demo serve test check bench format clean
 
 demo: $(VENV)/.core
 	$(BIN)/rag-audio demo --out $(OUT)
+
+# The page on what make demo left.
+serve: $(VENV)/.serve
+	$(BIN)/rag-audio serve --home $(OUT)/home
 
 # Two workers of one thread each: threads that wait for each other cost more than they give. Under
 # loadgroup xdist 3.8 waits for ever once it has replaced a crashed worker (its issue 1323).
@@ -42,9 +46,13 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
+$(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[serve]'
+	touch $@ $(VENV)/.core
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev,laion,postgres,serve]'
-	touch $@ $(VENV)/.core
+	touch $@ $(VENV)/.core $(VENV)/.serve
 
 clean:
 	rm -rf $(VENV) demo-out dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache
