@@ -46,7 +46,8 @@ async def receive(request: Request, service: Service, caller: Caller) -> tuple[U
                 await run_in_threadpool(file.write, piece)
         if size == 0:
             raise InvalidInput("the body is empty", hint="send the file's bytes")
-        decoded = await run_in_threadpool(service.decoders.decode, draft)
+        async with service.decodings:
+            decoded = await run_in_threadpool(service.decoders.decode, draft)
         target = service.folders.of_upload(id_, decoded.suffix)
         draft.replace(target)
     finally:

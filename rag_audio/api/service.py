@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,6 +27,8 @@ from rag_audio.service.sharing import share
 from rag_audio.service.worker import Worker
 
 TIDY_S = 600.0
+DECODERS = 2
+"""Uploads that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class Service:
     folders: Folders = field(init=False)
     decoders: Decoders = field(init=False)
     indexing: Indexing = field(init=False)
-    traces: threading.BoundedSemaphore = field(init=False)
+    traces: asyncio.Semaphore = field(init=False)
+    decodings: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         parts, settings = self.workspace.parts, self.settings
@@ -94,9 +98,11 @@ class Service:
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.folders = Folders(parts.home)
-        self.decoders = Decoders(settings)
+        self.decoders = Decoders(settings, DECODERS)
         self.indexing = Indexing(self.workspace, settings.libraries)
-        self.traces = threading.BoundedSemaphore(settings.traces)
+        # Whoever waits for these waits in the event loop, and takes no thread from the others.
+        self.traces = asyncio.Semaphore(settings.traces)
+        self.decodings = asyncio.Semaphore(DECODERS)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker] = []

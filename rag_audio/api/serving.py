@@ -7,10 +7,10 @@ import socket
 from types import FrameType
 
 from rag_audio.api.app import make_app
-from rag_audio.api.logs import log_as_json
 from rag_audio.api.service import Service
 from rag_audio.bootstrap import Workspace
 from rag_audio.errors import BackendUnavailable, ConfigError
+from rag_audio.service.logs import log_as_json
 from rag_audio.service.settings import ServeSettings
 
 GRACE_S = 10

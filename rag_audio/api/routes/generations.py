@@ -240,9 +240,10 @@ async def _accepted(
     if wait is not None:
         seconds = min(float(wait[1]), MOST_WAIT_S)
         headers["Preference-Applied"] = f"wait={seconds:g}"
-        until = time.monotonic() + seconds
+        until, look_s = time.monotonic() + seconds, _LOOK_S
         while not job.state.is_final and time.monotonic() < until and not service.is_stopping:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(look_s)
+            look_s = min(0.5, 1.3 * look_s)
             job = await run_in_threadpool(_again, service, job)
     return JSONResponse(job_json(job), 200 if job.state.is_final else 202, headers)
 
