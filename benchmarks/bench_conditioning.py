@@ -189,6 +189,16 @@ def _promises(rows: Sequence[Row], say: Say) -> None:
                 columns.append("" if mode == "real renders" else str(share_of(hits, ceiling)))
             say(f"| {mode} | {ear} | {' | '.join(columns)} |")
     say()
+    for name, what, aim in (("Tempo", "tempo", 0.9), ("Key", "notes", 0.8)):
+        both = [
+            (bool(row[what]), bool(real[row["case"]][what])) for row in rows
+            if row["kind"] == "promise" and row["mode"] == MODES[-1] and row[what] is not None
+        ]  # fmt: skip
+        share = share_of([a for a, _ in both], [b for _, b in both])
+        verdict = "reached" if share.value >= aim else "missed"
+        say(f"{name}, with a reference and enforced, by the own ear: {share} of the ceiling; "
+            f"aim ≥ {aim:g}: {verdict}.")  # fmt: skip
+    say()
 
 
 def _conforming(say: Say) -> None:
@@ -220,8 +230,8 @@ def _command(given: argparse.Namespace) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--cases", type=int, default=120, help="held-out pieces")
-    parser.add_argument("--enforced", type=int, default=120, help="of them for the second table")
+    parser.add_argument("--cases", type=int, default=100, help="held-out pieces")
+    parser.add_argument("--enforced", type=int, default=100, help="of them for the second table")
     parser.add_argument("--takes", type=int, default=3, help="seeds of a cell")
     parser.add_argument("--work", type=Path, default=Path("conditioning-out"), help="kept here")
     parser.add_argument("--report", action="store_true", help="only report what is there")
