@@ -28,8 +28,8 @@ def melodies(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
         f"{count} tunes of 8 s, half hummed and half whistled, made anew by `vary --strength S` "
         "with two references for the words. Pitch by pYIN, octaves folded, over the frames where "
         f"the tune sounds: share within {NEAR_CENTS} cents, median distance, and the correlation "
-        "of the contours, each frame in its best octave. Timbre: how far the mean mel spectrum went "
-        "from the tune's towards that of the same words and seed without the tune. Strength 1 "
+        "of the contours, each frame in its best octave. Timbre: how far the mean mel spectrum "
+        "went from the tune's towards that of the same words and seed without the tune. Strength 1 "
         "hears nothing of the tune: that is chance. 0 is the tune itself, through the pitch "
         "tracker. Means [95 %].\n"
     )

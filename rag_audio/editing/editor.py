@@ -87,6 +87,7 @@ class Editor:
         for i in range(plan.variations):
             plan = self._still_clear(plan, request, source)
             told = partial(_told, say, i, plan.variations)
+            told(0, plan.steps)
             take = self._make(plan, plan.seed + i, source, order, studio, told, stop_asked)
             found = studio.inspect(take, plan)
             say("write", i, plan.variations)
