@@ -90,7 +90,7 @@ def extend(
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
     side: Annotated[str, typer.Option(help="left, right or both.")] = "right",
     strength: Annotated[
-        float | None, typer.Option(help="0…1: how far to leave the sound it goes on from (0.65).")
+        float | None, typer.Option(help="0…1: how far to leave the sound it goes on from (0.5).")
     ] = None,
     artist: Artist = None,
     reference: Named = None,

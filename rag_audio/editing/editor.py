@@ -143,7 +143,9 @@ class Editor:
             usual = own.get(order.kind, generator.info.default_strength)
             strength = usual if request.strength is None else request.strength
         rights = self.pipeline.rights(request.territory)
-        plan = replace(plan, strength=strength)
+        # What a generation without references says of itself is not so of an edit.
+        notes = tuple(note for note in plan.notes if not note.startswith("no licensed reference"))
+        plan = replace(plan, strength=strength, notes=notes)
         plan = _with_inherited(plan, source, order, rights, request.audio_rights)
         return request, plan
 

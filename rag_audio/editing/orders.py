@@ -16,7 +16,7 @@ from rag_audio.provenance.influence import signal_share
 from rag_audio.shaping import loop_to
 
 INPAINT, EXTEND, VARY = "inpaint", "extend", "vary"
-EXTEND_STRENGTH = 0.65
+EXTEND_STRENGTH = 0.5
 """How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
 INPAINT_STRENGTH = 0.7
 """How far a new region leaves what stands beside it, played on into it; same benchmark."""
