@@ -189,9 +189,14 @@ def _run(given: dict[str, Any], do: _Do) -> None:
                 "ancestors": list(edit.ancestors),
                 "regions": [list(region) for region in edit.regions],
                 "kept": edit.kept,
+                "source": {"sha256": edit.source_sha256, "rights": edit.source_rights},
             }
         )
         return
     show_results(results)
     if edit.parent is not None:
         out.print(f"edited from output {edit.parent}", markup=False)
+    else:
+        stated = "" if edit.source_rights is None else f", stated to be {edit.source_rights}"
+        out.print(f"edited from {given['file']}{stated}", markup=False)
+    out.print(f"{edit.kept:.0%} of the sound is that file's", markup=False)
