@@ -41,6 +41,7 @@ from rag_audio.takes import Studio
 
 _CLEAR_TEMPO = 0.3
 _MEASURED_S = 30.0
+_MP3_HZ = 48_000
 
 
 class Editor:
@@ -76,6 +77,7 @@ class Editor:
         _ = self.parts.signer
         say("retrieve", 0, 1)
         source = self._open(file, fields.get("territory"), fields.get("audio_rights"))
+        _check_fits(source.audio, out)
         order.made(source.audio.duration_s)
         request, notes = self._request(source, prompt, order, fields)
         generator = self.parts.generator(request.model)
@@ -177,6 +179,15 @@ class Editor:
             strength=plan.strength,
         )
         return paint(canvas, batch, studio.generator, progress, stop_asked).audio
+
+
+def _check_fits(heard: Audio, out: Path) -> None:
+    """An edit has the file's rate and channels: MP3 holds two, and 48 kHz at most."""
+    if out.suffix.lower() == ".mp3" and (heard.channels > 2 or heard.sample_rate > _MP3_HZ):
+        raise InvalidInput(
+            f"{out.name} cannot hold {heard.channels} channels at {heard.sample_rate} Hz",
+            hint="an edit keeps those of its file: name it .wav or .flac",
+        )
 
 
 def _told(say: OnStage, number: int, count: int, done: int, total: int) -> None:
