@@ -59,11 +59,11 @@ def main() -> None:
             if "seams" in arguments.only:
                 seams(generator, 5 if quick else 20, say)
             if "extend" in arguments.only:
-                extensions(generator, 1 if quick else 12, say)
+                extensions(generator, 1 if quick else 6, say)
             if "memory" in arguments.only:
                 memory(say)
             if "melody" in arguments.only:
-                melodies(workspace, folder, 2 if quick else 12, say)
+                melodies(workspace, folder, 2 if quick else 8, say)
     say(f"\nMade in {(time.perf_counter() - started) / 60:.0f} minutes.")
     if arguments.write is not None:
         _write(arguments.write, lines, arguments)

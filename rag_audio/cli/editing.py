@@ -91,7 +91,7 @@ def extend(
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
     side: Annotated[str, typer.Option(help="left, right or both.")] = "right",
     strength: Annotated[
-        float | None, typer.Option(help="0…1: how far to leave the sound it goes on from (0.65).")
+        float | None, typer.Option(help="0…1: how far to leave the sound it goes on from (0.5).")
     ] = None,
     artist: Artist = None,
     reference: Named = None,
@@ -190,9 +190,14 @@ def _run(given: dict[str, Any], do: _Do) -> None:
                 "ancestors": list(edit.ancestors),
                 "regions": [list(region) for region in edit.regions],
                 "kept": edit.kept,
+                "source": {"sha256": edit.source_sha256, "rights": edit.source_rights},
             }
         )
         return
     show_results(results)
     if edit.parent is not None:
         out.print(f"edited from output {edit.parent}", markup=False)
+    else:
+        stated = "" if edit.source_rights is None else f", stated to be {edit.source_rights}"
+        out.print(f"edited from {given['file']}{stated}", markup=False)
+    out.print(f"{edit.kept:.0%} of the sound is that file's", markup=False)

@@ -41,6 +41,7 @@ from rag_audio.takes import Studio
 
 _CLEAR_TEMPO = 0.3
 _MEASURED_S = 30.0
+_MP3_HZ = 48_000
 
 
 class Editor:
@@ -78,6 +79,7 @@ class Editor:
         _ = self.parts.signer
         say("retrieve", 0, 1)
         source = self._open(file, fields.get("territory"), fields.get("audio_rights"))
+        _check_fits(source.audio, out)
         order.made(source.audio.duration_s)
         request, notes = self._request(source, prompt, order, fields)
         generator = self.parts.generator(request.model)
@@ -89,6 +91,7 @@ class Editor:
             for i in range(plan.variations):
                 plan = self._still_clear(plan, request, source)
                 told = partial(_told, say, i, plan.variations)
+                told(0, plan.steps)
                 take = self._make(plan, plan.seed + i, source, order, studio, told, stop_asked)
                 found = studio.inspect(take, plan)
                 say("write", i, plan.variations)
@@ -143,7 +146,9 @@ class Editor:
             usual = own.get(order.kind, generator.info.default_strength)
             strength = usual if request.strength is None else request.strength
         rights = self.pipeline.rights(request.territory)
-        plan = replace(plan, strength=strength)
+        # What a generation without references says of itself is not so of an edit.
+        notes = tuple(note for note in plan.notes if not note.startswith("no licensed reference"))
+        plan = replace(plan, strength=strength, notes=notes)
         plan = _with_inherited(plan, source, order, rights, request.audio_rights)
         return request, plan
 
@@ -175,6 +180,15 @@ class Editor:
             strength=plan.strength,
         )
         return paint(canvas, batch, studio.generator, progress, stop_asked).audio
+
+
+def _check_fits(heard: Audio, out: Path) -> None:
+    """An edit has the file's rate and channels: MP3 holds two, and 48 kHz at most."""
+    if out.suffix.lower() == ".mp3" and (heard.channels > 2 or heard.sample_rate > _MP3_HZ):
+        raise InvalidInput(
+            f"{out.name} cannot hold {heard.channels} channels at {heard.sample_rate} Hz",
+            hint="an edit keeps those of its file: name it .wav or .flac",
+        )
 
 
 def _told(say: OnStage, number: int, count: int, done: int, total: int) -> None:

@@ -11,12 +11,12 @@ from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import Canvas, Grid, check_regions
 from rag_audio.painting.regions import Region
-from rag_audio.painting.splicing import Samples
+from rag_audio.painting.splicing import Samples, is_silent
 from rag_audio.provenance.influence import signal_share
 from rag_audio.shaping import loop_to
 
 INPAINT, EXTEND, VARY = "inpaint", "extend", "vary"
-EXTEND_STRENGTH = 0.65
+EXTEND_STRENGTH = 0.5
 """How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
 INPAINT_STRENGTH = 0.7
 """How far a new region leaves what stands beside it, played on into it; same benchmark."""
@@ -100,7 +100,7 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
     made = order.made(source.duration_s)
     if order.kind != EXTEND:
         own = source if order.kind == VARY else _patched(source, made, bar_s)
-        return Canvas(source, made, seed=seed or own, grid=Grid(bar_s))
+        return Canvas(source, made, seed=seed or _heard(own, made), grid=Grid(bar_s))
     rate = source.sample_rate
     left, right = round(order.left_s * rate), round(order.right_s * rate)
     piece = np.pad(source.samples, ((0, 0), (left, right)))
@@ -108,7 +108,17 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
         seed = Audio(_continued(source, bar_s, left, right), rate)
     offset_s = (left / rate) % bar_s if bar_s > 0 else 0.0
     regions = tuple((round(a * rate) / rate, round(b * rate) / rate) for a, b in made)
+    seed = _heard(seed, regions)
     return Canvas(Audio(piece, rate), regions, True, seed, Grid(bar_s, offset_s))
+
+
+def _heard(seed: Audio | None, regions: tuple[Region, ...]) -> Audio | None:
+    """The seed, where there is something to hear in the regions: silence would seed silence."""
+    if seed is None:
+        return None
+    rate = seed.sample_rate
+    parts = [seed.samples[:, round(a * rate) : round(b * rate)] for a, b in regions]
+    return None if all(is_silent(part) for part in parts) else seed
 
 
 def _patched(source: Audio, regions: tuple[Region, ...], bar_s: float) -> Audio | None:

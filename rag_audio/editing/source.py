@@ -20,6 +20,7 @@ from rag_audio.ports import Ledger, LedgerEntry
 SAME_SOUND = 0.7
 """Correlation with the master above which a file is that output, as it stands or a part of it."""
 _SLACK_S = 0.1
+_SCORES = (".mid", ".midi")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +62,15 @@ def open_source(
 
     Raises:
         UnreadableFile: it is no sound file.
-        InvalidInput: it is an output of ours whose master is not kept here, or was changed so much
-            that it cannot be found in the master.
+        InvalidInput: it is a score, or an output of ours whose master is not kept here, or was
+            changed so much that it cannot be found in the master.
         RequestRefused: it is a stem that was revoked.
     """
+    if path.suffix.lower() in _SCORES:
+        raise InvalidInput(
+            f"{path} is a score, and edits change sound",
+            hint="rag-audio generate --midi finds references like it",
+        )
     heard = sound.load(path)
     finding = inspector.inspect(path)
     if finding.output is None:

@@ -314,3 +314,28 @@ def test_a_piece_longer_than_the_window_is_out_painted(
     assert level[1] == pytest.approx(level[0], abs=1.5)
     with pytest.raises(InvalidInput, match="influence is measured up to"):
         workspace.influence(results[0].record.output)
+
+
+def test_what_cannot_be_edited_or_written_is_said_before_anything_is_made(
+    made: Made, workspace: Workspace, tmp_path: Path
+) -> None:
+    own = {"audio_rights": "own", **FAST}
+    (tmp_path / "tune.mid").write_bytes(b"MThd")
+    with pytest.raises(InvalidInput, match="is a score"):
+        workspace.vary(tmp_path / "tune.mid", tmp_path / "x.wav", prompt="bells", **own)
+    audio.save(pad_sound(2.0, 44_100, 8), tmp_path / "eight.wav")
+    with pytest.raises(InvalidInput, match="cannot hold 8 channels"):
+        workspace.extend(tmp_path / "eight.wav", "bells", tmp_path / "x.mp3", right_s=1.0, **own)
+    assert not list(tmp_path.glob("*x.*"))
+
+
+def test_silence_around_a_region_does_not_make_it_silent(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    audio.save(Audio(np.zeros((1, 96_000), np.float32), 24_000), tmp_path / "silent.wav")
+    (result,) = workspace.inpaint(
+        tmp_path / "silent.wav", "bells", tmp_path / "x.wav",
+        regions=[(1.0, 3.0)], audio_rights="own", **FAST,
+    )  # fmt: skip
+    region = result.audio.samples[:, 30_000:66_000]
+    assert np.abs(region).max() > 1e-3
