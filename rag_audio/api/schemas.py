@@ -65,6 +65,21 @@ _WARM: JsonValue = {
 }
 
 
+class LayerAsked(Asked):
+    """What of a stem goes into the mix."""
+
+    layer: Literal["drums", "harmony"]
+    stem: StemId
+
+
+class SectionAsked(Asked):
+    """A stem and the bars that it plays in, from 1."""
+
+    stem: StemId
+    first_bar: int = Field(ge=1, le=512)
+    last_bar: int = Field(ge=1, le=512)
+
+
 class GenerationAsked(MusicFields):
     """Music that follows a prompt and the best licensed references."""
 
@@ -85,6 +100,12 @@ class GenerationAsked(MusicFields):
     instrumentation: list[Name] = Field([], max_length=16)
     mood: list[Name] = Field([], max_length=16)
     midi_instruments: list[Name] = Field([], max_length=16)
+    auto_strength: bool = Field(
+        False, description="Scores and licenses of the references decide, in place of strength."
+    )
+    mix: Literal["waveform", "latent"] | None = Field(None, description="How references blend.")
+    layers: list[LayerAsked] = Field([], max_length=16)
+    arrange: list[SectionAsked] = Field([], max_length=64)
 
 
 class EditAsked(MusicFields):

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rag_audio.domain import Aim, Channel, GenerationRequest, Key
+from rag_audio.controls import Layer
+from rag_audio.domain import Aim, Channel, GenerationRequest, Key, Mix
 from rag_audio.editing import Order, extension, inpainting, variation
 from rag_audio.errors import InvalidInput
 
@@ -37,10 +38,16 @@ def request_fields(asked: Mapping[str, Any], file_of: FileOf) -> dict[str, Any]:
         "midi": lambda id_: str(file_of(id_)),
         "channels": lambda names: frozenset(Channel(name) for name in names),
         "enforce": lambda names: frozenset(Aim(name) for name in names),
+        "mix": Mix,
+        "layers": lambda layers: tuple((Layer(one["layer"]), one["stem"]) for one in layers),
+        "arrange": lambda sections: tuple(
+            (one["stem"], one["first_bar"], one["last_bar"]) for one in sections
+        ),
     }
     plain = (
         *("negative_prompt", "artist", "audio_rights", "k", "strength", "bpm", "duration_s"),
         *("seed", "steps", "guidance", "variations", "territory", "candidates", "bars"),
+        "auto_strength",
     )
     tuples = (
         *("references", "exclude", "weights", "time_signature"),

@@ -214,3 +214,24 @@ def test_to_wait_is_not_to_wait_for_ever(idle: Served) -> None:
     assert answer.status_code == 202
     assert answer.headers["preference-applied"] == "wait=1"
     assert 0.9 < time.monotonic() - began < 5
+
+
+def test_layers_and_sections_are_asked_for_as_on_the_command_line(served: Served) -> None:
+    stems = served.client.get("/v1/stems").json()
+    first, second = [one["stem"] for one in (stems.get("stems") or stems["items"])[:2]]
+    asked = {
+        **{name: value for name, value in FAST.items() if name != "duration_s"},
+        "bpm": 240,
+        "layers": [{"layer": "harmony", "stem": first}],
+        "arrange": [
+            {"stem": first, "first_bar": 1, "last_bar": 1},
+            {"stem": second, "first_bar": 2, "last_bar": 2},
+        ],
+    }
+    plan = served.client.post("/v1/plans", json=asked)
+    assert plan.status_code == 200, plan.text
+    parts = plan.json()["plan"]["seed_parts"]
+    assert len(parts) == 2
+    asked["arrange"] = [{"stem": first, "first_bar": 3, "last_bar": 2}]
+    wrong = served.client.post("/v1/plans", json=asked)
+    assert wrong.status_code == 422
