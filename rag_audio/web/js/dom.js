@@ -4,7 +4,9 @@ const SVG = "http://www.w3.org/2000/svg";
 
 function fill(element, properties, children) {
   for (const [name, value] of Object.entries(properties ?? {})) {
-    if (value === null || value === undefined || value === false) continue;
+    if (value === null || value === undefined) continue;
+    if (name.startsWith("aria-")) { element.setAttribute(name, String(value)); continue; }
+    if (value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "style") {
       for (const [key, one] of Object.entries(value)) element.style.setProperty(key, one);

@@ -83,7 +83,7 @@ export function drawSpectrogram(canvas, buffer) {
 
 /** Marks for a ruler: [seconds, is it written out]. */
 export function marks(duration, width) {
-  const steps = [0.1, 0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120];
+  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120];
   const step = steps.find((one) => (width * one) / duration >= 48) ?? 300;
   const found = [];
   for (let at = 0; at <= duration + 1e-9; at += step) found.push(Math.round(at * 1000) / 1000);

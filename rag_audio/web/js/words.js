@@ -1,6 +1,6 @@
 // The enriched prompt as a difference, and badges that every tab shows alike.
 
-import { h } from "./dom.js";
+import { h, toast } from "./dom.js";
 
 /** The user's words, and what each reference adds to them. */
 export function enriched(plan) {
@@ -41,6 +41,37 @@ export function listen(stem) {
   if (!stem.preview) return h("span", { class: "muted" }, "may not be heard");
   return h("audio", { controls: true, preload: "none", src: stem.preview, "aria-label": `Listen to ${stem.title || stem.path}` });
 }
+
+let heard = null;
+
+/** A button that plays a stem's preview; one is heard at a time. For tables with many rows. */
+export function listenButton(stem) {
+  const name = stem.title || stem.path;
+  if (!stem.preview) return h("span", { class: "muted", title: stem.refusal ?? "" }, "not licensed");
+  const toggle = h("button", { type: "button", "aria-label": `Play ${name}`, onclick: () => {
+    const mine = heard?.toggle === toggle;
+    heard?.stop();
+    if (!mine) start();
+  } }, "Play");
+  function start() {
+    const sound = new Audio(stem.preview);
+    const stop = () => {
+      sound.pause();
+      toggle.textContent = "Play";
+      toggle.setAttribute("aria-label", `Play ${name}`);
+      heard = null;
+    };
+    heard = { toggle, stop };
+    toggle.textContent = "Stop";
+    toggle.setAttribute("aria-label", `Stop ${name}`);
+    sound.onended = stop;
+    sound.play().catch(() => { if (heard?.toggle === toggle) { stop(); toast(`${name} cannot be played here`); } });
+  }
+  return toggle;
+}
+
+/** End the preview that is heard, if any. */
+export const hush = () => heard?.stop();
 
 export const STATES = { queued: "queued", running: "running", succeeded: "done", failed: "failed", canceled: "cancelled" };
 

@@ -44,7 +44,7 @@ export function show(place) {
       h("td", {}, stateBadge(job.state)),
       h("td", {}, job.outputs.length || "–"),
       h("td", {}, job.request.artist ?? "–"),
-      h("td", {}, job.request.generation ? h("a", { href: `#/result/${job.request.generation}` }, "an earlier result") : (job.references ?? []).map((one) => one.title).join(", ") || "–")))),
+      h("td", {}, job.request.generation ? h("a", { href: `#/result/${job.request.generation}` }, "an earlier result") : [...new Set((job.references ?? []).map((one) => one.title || one.path))].join(", ") || "–")))),
     next && button("Show more", () => load(next, rows)));
   }
 

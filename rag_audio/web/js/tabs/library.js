@@ -7,7 +7,7 @@ import { useAsReference } from "../draft.js";
 import { indexing } from "../indexing.js";
 import { map } from "../map.js";
 import { problemNotice } from "../problems.js";
-import { licenseBadge, listen } from "../words.js";
+import { hush, licenseBadge, listenButton } from "../words.js";
 
 const FACETS = [["artist", "Artist"], ["license", "License"], ["tag", "Tag"], ["key", "Key"], ["kind", "Kind"]];
 const PAGE = 50;
@@ -84,23 +84,10 @@ export function show(place, { query: asked }) {
       h("td", {}, h("b", {}, name), h("div", { class: "muted" }, [stem.artist, stem.kind === "midi" ? "MIDI" : "audio"].filter(Boolean).join(" · "))),
       h("td", {}, stem.bpm ? Math.round(stem.bpm) : "–"), h("td", {}, stem.key ?? "–"), h("td", {}, clock(stem.duration_s)),
       h("td", {}, licenseBadge(stem), stem.valid_until && h("div", { class: "muted" }, `until ${stem.valid_until}`)),
-      h("td", { class: "listen" }, player(stem)),
+      h("td", {}, listenButton(stem)),
       h("td", { class: "actions" }, h("div", { class: "row" },
         button("Similar", () => similar(stem), { "aria-label": `Similar to ${name}` }),
-        button("Use as reference", () => toast(useAsReference({ stem: stem.stem, title: name }) ? `${name} is in the tray of Create` : "It is in the tray already"), { disabled: !stem.granted.length, "aria-label": `Use ${name} as reference` }))));
-  }
-
-  /** A button that becomes a player: fifty players at once are a burden. */
-  function player(stem) {
-    if (!stem.preview) return h("span", { class: "muted", title: stem.refusal ?? "" }, "not licensed");
-    const start = button("Play", () => {
-      for (const other of document.querySelectorAll("td.listen audio")) other.pause();
-      const sound = listen(stem);
-      start.replaceWith(sound);
-      sound.play().catch(() => toast("It cannot be played here"));
-      sound.focus();
-    }, { "aria-label": `Listen to ${stem.title || stem.path}` });
-    return start;
+        button("Use as reference", () => toast(useAsReference({ stem: stem.stem, title: name }) ? `${name} is in the tray of Create` : "It is in the tray already"), { disabled: !stem.granted.length, "aria-label": `Use as reference: ${name}` }))));
   }
 
   async function similar(stem) {
@@ -138,13 +125,13 @@ export function show(place, { query: asked }) {
       const found = await get("/v1/libraries");
       if (over) return;
       put(licenses, h("ul", {}, found.licenses.filter((one) => one.stems > 0 || one.refusal).map((one) => h("li", { class: "item" },
-        h("div", {}, h("span", { class: "title" }, one.license), h("div", { class: "meta" }, h("span", {}, one.holder), h("span", {}, `${one.stems} stems`))),
-        licenseBadge({ ...one, revoked: one.refusal === "it was revoked" }),
+        h("div", { class: "wide" }, h("span", { class: "title" }, one.license), h("div", { class: "meta" }, h("span", {}, one.holder), h("span", {}, `${one.stems} stems`))),
+        h("div", { class: "wide" }, licenseBadge({ ...one, revoked: one.refusal === "it was revoked" })),
         one.refusal && h("span", { class: "muted wide" }, one.refusal)))));
     } catch (problem) {
       put(licenses, problemNotice(problem));
     }
   }
 
-  return () => { over = true; clearTimeout(timer); };
+  return () => { over = true; clearTimeout(timer); hush(); };
 }

@@ -9,7 +9,7 @@ import { edits } from "../edits.js";
 import { lineage } from "../lineage.js";
 import { problemNotice, marked } from "../problems.js";
 import { stage } from "../stage.js";
-import { enriched, licenseBadge, listen, stateBadge } from "../words.js";
+import { enriched, hush, licenseBadge, listenButton, stateBadge } from "../words.js";
 
 const STAGES = { retrieve: "choosing references", generate: "generating", write: "checking, marking and signing" };
 
@@ -175,10 +175,10 @@ function finished(place, job) {
             h("td", {}, one.holder), h("td", {}, stems[i] ? licenseBadge(stems[i]) : one.license),
             h("td", {}, percent(one.used?.prompt)), h("td", {}, percent(one.used?.init)),
             h("td", {}, one.similar === null ? "–" : one.similar.toFixed(2)),
-            h("td", {}, stems[i]?.preview ? listen(stems[i]) : h("span", { class: "muted" }, "–")))),
+            h("td", {}, stems[i] ? listenButton(stems[i]) : h("span", { class: "muted" }, "–")))),
           h("tr", {}, h("td", { colspan: 3 }, "The model and your words"), h("td", {}, percent(job.model_share?.prompt)), h("td", {}, percent(job.model_share?.init)), h("td", { colspan: 2 })),
         ]));
   }
 
-  return () => parts.close();
+  return () => { hush(); parts.close(); };
 }

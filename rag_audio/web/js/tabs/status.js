@@ -58,7 +58,7 @@ export function show(place) {
     const axis = { stroke: ink("--muted"), grid: { stroke: ink("--line") }, ticks: { show: false }, font: "12px system-ui" };
     chart = new uPlot({
       width: Math.max(1, plot.clientWidth), height: 160, cursor: { show: false }, legend: { show: false },
-      scales: { y: { range: (_, low, high) => [0, Math.max(4, high)] } }, axes: [axis, { ...axis, size: 32, incrs: [1, 2, 5, 10, 50] }],
+      scales: { x: { range: () => [Date.now() / 1000 - EVERY_S * KEPT, Date.now() / 1000] }, y: { range: (_, low, high) => [0, Math.max(4, high)] } }, axes: [axis, { ...axis, size: 32, incrs: [1, 2, 5, 10, 50] }],
       series: [{}, { stroke: ink("--muted"), width: 1.5, dash: [4, 4], points: { show: false } }, { stroke: ink("--accent"), width: 2, points: { show: false } }],
     }, seen, plot);
     plot.after(h("p", { class: "hint" }, "Dashed: waiting. Solid: running."));
@@ -70,10 +70,9 @@ export function show(place) {
 }
 
 function health(ready) {
-  const states = Object.entries(ready).filter(([, value]) => typeof value === "object" ? false : true);
-  const nested = Object.values(ready).find((value) => value && typeof value === "object" && !Array.isArray(value)) ?? Object.fromEntries(states);
+  const parts = Object.entries(ready.parts ?? { service: ready.detail ?? "does not answer" });
   return h("section", { class: "panel stack", "aria-label": "Health" }, h("h2", {}, "Health"),
-    h("dl", {}, Object.entries(nested).map(([name, value]) => [h("dt", {}, name), h("dd", {}, h("span", { class: `badge ${["ok", "ready", "true"].includes(String(value)) ? "good" : "bad"}` }, String(value)))])));
+    h("dl", {}, parts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, h("span", { class: `badge ${value === "ok" ? "good" : "bad"}` }, String(value)))])));
 }
 
 function about(status) {
