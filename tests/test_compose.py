@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -19,8 +20,14 @@ FILE = Path(__file__).parent.parent / "docker-compose.yml"
 
 
 @pytest.fixture
-def qdrant() -> dict[str, Any]:
-    service: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["services"]["qdrant"]
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return document
+
+
+@pytest.fixture
+def qdrant(compose: dict[str, Any]) -> dict[str, Any]:
+    service: dict[str, Any] = compose["services"]["qdrant"]
     return service
 
 
@@ -87,12 +94,55 @@ def _check(qdrant: dict[str, Any], port: int) -> int:
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose not installed")
-def test_docker_compose_accepts_it_with_a_key_and_refuses_it_without() -> None:
-    plain = {name: value for name, value in os.environ.items() if name != "QDRANT_API_KEY"}
+def test_docker_compose_accepts_it_with_secrets_and_refuses_it_without() -> None:
+    secrets = {"QDRANT_API_KEY": "k" * 32, "POSTGRES_PASSWORD": "p" * 32}
+    plain = {name: value for name, value in os.environ.items() if name not in secrets}
     command = ["docker-compose", "-f", str(FILE), "config"]
-    without = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
-    assert without.returncode != 0
-    assert "QDRANT_API_KEY" in without.stderr
-    keyed = {**plain, "QDRANT_API_KEY": "k" * 32}
-    with_key = subprocess.run(command, capture_output=True, text=True, check=False, env=keyed)
-    assert with_key.returncode == 0, with_key.stderr
+    for name in secrets:
+        others = {other: value for other, value in secrets.items() if other != name}
+        without = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=plain | others
+        )
+        assert without.returncode != 0
+        assert name in without.stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain | secrets)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_service_is_whole_private_and_without_rights(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert set(services) == {"app", "worker", "qdrant", "postgres", "prometheus"}
+    for name, service in services.items():
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), (name, port)
+        tag = service["image"].rpartition(":")[2]
+        assert tag != "latest" and tag[-1].isdigit(), name
+    for name in ("app", "worker"):
+        service = services[name]
+        assert service["cap_drop"] == ["ALL"] and service["read_only"] is True
+        assert service["environment"]["RAG_AUDIO_DATABASE_URL"].startswith("postgresql://")
+        assert service["volumes"] == ["home:/home/rag"]
+    assert services["app"]["command"][0] == "serve"
+    assert services["worker"]["command"] == ["worker"]
+    scraped = yaml.safe_load((FILE.parent / "prometheus.yml").read_text())["scrape_configs"]
+    (target,) = scraped[0]["static_configs"][0]["targets"]
+    assert target.partition(":")[0] == "app"
+    assert "app" in services["app"]["environment"]["RAG_AUDIO_SERVE_HOSTS"]
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_the_image_runs_as_nobody_in_particular_and_says_whether_it_is_well(target: str) -> None:
+    text = (FILE.parent / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    stages = {
+        stage.split()[2]: [line.split(None, 1) for line in stage.splitlines() if line.strip()]
+        for stage in re.split(r"^FROM \S+ ", "\n" + text, flags=re.MULTILINE)[1:]
+        for stage in [f"FROM x {stage.replace('AS ', '', 1)}"]
+    }
+    lines = stages[target]
+    words = [line[0] for line in lines]
+    users = [line[1] for line in lines if line[0] == "USER"]
+    assert users == ["rag"]
+    assert words.index("USER") < words.index("ENTRYPOINT")
+    assert "HEALTHCHECK" in words and "/readyz" in text
+    assert "RUN" not in words[words.index("USER") :]
+    assert list(stages)[-1] == "cpu"

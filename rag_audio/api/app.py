@@ -63,5 +63,10 @@ def make_app(service: Service) -> FastAPI:
         app.include_router(routes.router)
     app.mount("/", StaticFiles(directory=WEB, html=True), name="page")
     hosts = (*service.bound, *service.settings.names("hosts"))
-    app.add_middleware(Guard, hosts=hosts, upload_bytes=service.settings.max_body_mb << 20)
+    app.add_middleware(
+        Guard,
+        hosts=hosts,
+        upload_bytes=service.settings.max_body_mb << 20,
+        observe=app.state.metrics.request,
+    )
     return app

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from rag_audio.api.audit import audit
 from rag_audio.api.limits import RateLimiter
@@ -21,7 +22,11 @@ def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
-def caller(request: Request) -> Caller:
+def caller(
+    request: Request,
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
+    _cookie: Annotated[str | None, Depends(APIKeyCookie(name=COOKIE, auto_error=False))],
+) -> Caller:
     """Who asks, by ``Authorization: Bearer``, ``X-API-Key`` or the page's cookie.
 
     Raises:

@@ -7,7 +7,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -40,15 +40,23 @@ _UPLOADS = ("/v1/uploads", "/v1/trace")
 log = structlog.get_logger("rag_audio.api")
 
 
+Observe = Callable[[str, str, int, float], None]
+"""Called with the route, the method, the status, and the seconds until the response ended."""
+
+
 class Guard:
     """An ASGI middleware.
 
     Args:
+        observe: is told of every request.
         hosts: names that ``Host`` may have, besides addresses and localhost.
         upload_bytes: longest body of an upload; any other body may have 1 MiB.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], upload_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str], upload_bytes: int, observe: Observe
+    ) -> None:
+        self._observe = observe
         self._app = app
         self._hosts = {host.lower() for host in hosts} | {"localhost", socket.gethostname().lower()}
         self._upload_bytes = upload_bytes
@@ -86,6 +94,8 @@ class Guard:
                 raise
             await _refuse(scope, receive, answer, Problem(500, "internal", _FAULT))
         finally:
+            route = str(getattr(scope.get("route"), "path", "other"))
+            self._observe(route, scope["method"], status, time.monotonic() - began)
             spent_ms = round(1000 * (time.monotonic() - began), 1)
             log.info(
                 "request", method=scope["method"], path=scope["path"], status=status, ms=spent_ms

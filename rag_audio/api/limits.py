@@ -10,7 +10,7 @@ _FORGET_AT = 10_000
 
 
 class RateLimiter:
-    """Lets ``per_minute`` requests of each name through, and a tenth of it at once (at least 20).
+    """Lets ``per_minute`` requests of each name through, and a quarter of it at once (at least 20).
 
     Args:
         clock: seconds, rising.
@@ -18,7 +18,7 @@ class RateLimiter:
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = per_minute / 60.0
-        self._most = float(min(per_minute, max(20, per_minute // 10)))
+        self._most = float(min(per_minute, max(20, per_minute // 4)))
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from rag_audio.api.service import Service
+from rag_audio.guardrails import events
 from rag_audio.jobs import Job, JobState
 
 _SECONDS = (0.05, 0.1, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900)
@@ -56,25 +60,21 @@ class Metrics:
             )
         }
         self._memory = Gauge("rag_audio_memory_bytes", "Resident memory of this process.", **on)
-        self._guard = Counter("rag_audio_guardrail_decisions", "By decision.", ["decision"], **on)
+        self.registry.register(_GuardDecisions())
         self._requests = Histogram(
             "rag_audio_request_seconds",
-            "Time until a response began.",
+            "Time until a response ended.",
             ["route", "method", "status"],
             buckets=_FAST,
             **on,
         )
         self._since = time.time()
-        self._seen: set[str] = set()
+        self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered."""
         self._requests.labels(route, method, str(status)).observe(seconds)
-
-    def guarded(self, decision: str) -> None:
-        """The guardrails decided."""
-        self._guard.labels(decision).inc()
 
     def text(self, service: Service) -> bytes:
         """All of them in Prometheus' text format."""
@@ -84,8 +84,9 @@ class Metrics:
             # Two seconds of overlap: the database's clock and the order of commits are not ours.
             for job in service.jobs.finished_after(self._since - 2.0):
                 if job.id not in self._seen:
-                    self._seen.add(job.id)
+                    self._seen[job.id] = job.finished_at or 0.0
                     self._observe(job)
+            self._seen = {i: at for i, at in self._seen.items() if at > self._since - 4.0}
             self._memory.set(_resident_bytes())
         return generate_latest(self.registry)
 
@@ -103,6 +104,19 @@ class Metrics:
                 value = output.get("quality", {}).get(name)
                 if value is not None:
                     self._quality[name].observe(value)
+
+
+class _GuardDecisions(Collector):
+    """What the guardrails of this process decided, as they count it themselves."""
+
+    def collect(self) -> Iterator[Metric]:
+        found = CounterMetricFamily(
+            "rag_audio_guardrail_decisions", "By decision and rule.", labels=["decision", "rule"]
+        )
+        for name, count in events.counts().items():
+            decision, _, rule = name.partition("/")
+            found.add_metric([decision, rule], count)
+        yield found
 
 
 def _resident_bytes() -> float:

@@ -13,10 +13,6 @@ from rag_audio.api.problems import Problem, busy
 from rag_audio.api.service import Caller, Service
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs.uploads import Upload
-from rag_audio.service.decoding import decode
-
-MOST_UPLOADS = 500
-"""Of one owner at a time; they go after a day."""
 
 
 async def receive(request: Request, service: Service, caller: Caller) -> tuple[Upload, Path]:
@@ -34,8 +30,9 @@ async def receive(request: Request, service: Service, caller: Caller) -> tuple[U
             "the body is to be the file itself",
             "curl --data-binary @FILE -H 'Content-Type: application/octet-stream'",
         )
-    if service.uploads.count_of(caller.owner) >= MOST_UPLOADS:
-        raise busy("too many uploads are kept", 3600)
+    kept = await run_in_threadpool(service.uploads.bytes_of, caller.owner)
+    if kept >= service.settings.upload_mb << 20:
+        raise busy(f"{kept >> 20} MiB of yours are kept already", 3600)
     id_ = uuid.uuid4().hex
     folder = service.folders.uploads
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -49,7 +46,8 @@ async def receive(request: Request, service: Service, caller: Caller) -> tuple[U
                 await run_in_threadpool(file.write, piece)
         if size == 0:
             raise InvalidInput("the body is empty", hint="send the file's bytes")
-        decoded = await run_in_threadpool(decode, draft, service.settings)
+        async with service.decodings:
+            decoded = await run_in_threadpool(service.decoders.decode, draft)
         target = service.folders.of_upload(id_, decoded.suffix)
         draft.replace(target)
     finally:

@@ -152,6 +152,14 @@ class GuardAsked(Asked):
     territory: Territory | None = None
 
 
+class IndexingAsked(Asked):
+    """What to index."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "night-shift"}]})
+
+    name: Name = Field(description="A library's id, or the name of a folder; never a path.")
+
+
 class SessionAsked(Asked):
     """Sign in with a key."""
 

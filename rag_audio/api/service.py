@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from rag_audio.api.indexing import Indexing
 from rag_audio.api.webhooks import Calls
 from rag_audio.backends.index_socket import IndexHost
 from rag_audio.bootstrap import Workspace
@@ -14,8 +16,9 @@ from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.jobs import Limits, SqlJobs
 from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.idempotency import SqlIdempotency
-from rag_audio.jobs.uploads import SqlUploads
+from rag_audio.jobs.uploads import SqlUploads, Upload
 from rag_audio.pipeline import Pipeline
+from rag_audio.service.decoding import Decoders
 from rag_audio.service.files import Folders
 from rag_audio.service.runner import Runner
 from rag_audio.service.scoped import scoped
@@ -24,6 +27,8 @@ from rag_audio.service.sharing import share
 from rag_audio.service.worker import Worker
 
 TIDY_S = 600.0
+DECODERS = 2
+"""Uploads that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,10 @@ class Service:
     idempotency: SqlIdempotency = field(init=False)
     uploads: SqlUploads = field(init=False)
     folders: Folders = field(init=False)
-    traces: threading.BoundedSemaphore = field(init=False)
+    decoders: Decoders = field(init=False)
+    indexing: Indexing = field(init=False)
+    traces: asyncio.Semaphore = field(init=False)
+    decodings: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         parts, settings = self.workspace.parts, self.settings
@@ -90,7 +98,11 @@ class Service:
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.folders = Folders(parts.home)
-        self.traces = threading.BoundedSemaphore(settings.traces)
+        self.decoders = Decoders(settings, DECODERS)
+        self.indexing = Indexing(self.workspace, settings.libraries)
+        # Whoever waits for these waits in the event loop, and takes no thread from the others.
+        self.traces = asyncio.Semaphore(settings.traces)
+        self.decodings = asyncio.Semaphore(DECODERS)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker] = []
@@ -109,15 +121,16 @@ class Service:
             self._host.start()
         allowed = self.settings.names("webhook_hosts")
         calls = Calls(parts.database, self.jobs, parts.home, allowed, self._stop)
-        self._run(calls.work, "webhooks")
-        self._run(self._tidy, "tidying")
+        self.run(calls.work, "webhooks")
+        self.run(self._tidy, "tidying")
         runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
         for i in range(self.workers):
             worker = Worker(runner, self.jobs, self._stop)
             self._workers.append(worker)
-            self._run(worker.work, f"worker-{i}")
+            self.run(worker.work, f"worker-{i}")
 
-    def _run(self, work: Callable[[], None], name: str) -> None:
+    def run(self, work: Callable[[], None], name: str) -> None:
+        """Do something in a thread that is waited for when the service ends."""
         thread = threading.Thread(target=work, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -130,14 +143,19 @@ class Service:
                     self.folders.of_upload(old.id, old.suffix).unlink(missing_ok=True)
             self._stop.wait(TIDY_S)
 
-    def stop(self) -> None:
-        """Give running jobs back to the queue, and the parts of the home back."""
+    def begin_stop(self) -> None:
+        """Accept nothing more, end streams, and give running jobs back to the queue."""
         self._stop.set()
         self.wake()
+
+    def stop(self) -> None:
+        """End, and give the parts of the home back."""
+        self.begin_stop()
         for thread in self._threads:
             thread.join(30.0)
         if self._host is not None:
             self._host.stop()
+        self.decoders.close()
         self.workspace.close()
 
     @property
@@ -155,8 +173,8 @@ class Service:
             return self.workspace.pipeline
         return Pipeline(scoped(self.workspace.parts, caller.libraries))
 
-    def upload_of(self, caller: Caller, id_: str) -> str:
-        """The path of a caller's upload.
+    def upload_of(self, caller: Caller, id_: str) -> Upload:
+        """A caller's upload.
 
         Raises:
             InvalidInput: there is none under this id, or it is somebody else's.
@@ -164,7 +182,7 @@ class Service:
         found = self.uploads.find(id_, caller.owner)
         if found is None:
             raise InvalidInput(f"there is no upload {id_}", hint="POST /v1/uploads makes one")
-        return str(self.folders.of_upload(found.id, found.suffix))
+        return found
 
     def is_ready(self) -> tuple[bool, dict[str, str]]:
         """Whether requests can be served, and the state of each part."""

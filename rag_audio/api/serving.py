@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from types import FrameType
 
 from rag_audio.api.app import make_app
-from rag_audio.api.logs import log_as_json
 from rag_audio.api.service import Service
 from rag_audio.bootstrap import Workspace
 from rag_audio.errors import BackendUnavailable, ConfigError
+from rag_audio.service.logs import log_as_json
 from rag_audio.service.settings import ServeSettings
 
 GRACE_S = 10
@@ -45,7 +46,13 @@ def serve(
         h11_max_incomplete_event_size=64 << 10,
         proxy_headers=False,
     )
-    uvicorn.Server(config).run([listener])
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            service.begin_stop()
+            super().handle_exit(sig, frame)
+
+    Server(config).run([listener])
 
 
 def is_loopback(host: str) -> bool:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rag_audio.backends._payload import stem_of, text_of
 from rag_audio.domain import Key, Segment, SegmentFilter, StemKind
 from rag_audio.errors import BackendError
-from rag_audio.plans import stem_from_json, stem_to_json
 from rag_audio.ports import Hit, IndexedSegment, SparseVector
 
 if TYPE_CHECKING:
@@ -165,12 +165,15 @@ def hit_from_json(said: Message) -> Hit:
 
 
 def _segment_to_json(segment: Segment) -> Message:
-    stem = stem_to_json(segment.stem)
-    return {"stem": stem, "start_s": segment.start_s, "duration_s": segment.duration_s}
+    return {
+        "stem": text_of(segment.stem),
+        "start_s": segment.start_s,
+        "duration_s": segment.duration_s,
+    }
 
 
 def _segment_from_json(said: Message) -> Segment:
-    return Segment(stem_from_json(said["stem"]), said["start_s"], said["duration_s"])
+    return Segment(stem_of(said["stem"]), said["start_s"], said["duration_s"])
 
 
 def _exactly(source: socket.socket, size: int) -> bytes | None:

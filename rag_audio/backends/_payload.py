@@ -10,11 +10,12 @@ import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from rag_audio.domain import Key, Segment, SegmentFilter
+from rag_audio.domain import Key, Segment, SegmentFilter, Stem
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.plans import stem_from_json, stem_to_json
 from rag_audio.ports import Hit, IndexedSegment, SparseVector
@@ -36,6 +37,9 @@ FORMAT = 1
 
 KEYWORD_FIELDS = ("library", "license", "artist", "key", "kind", "tags", "stem_id")
 FLOAT_FIELDS = ("bpm", "duration_s")
+
+STEMS_KEPT = 8192
+"""Stems that a process keeps as they were read, a few kB each."""
 
 Payload = dict[str, Any]
 
@@ -112,7 +116,7 @@ def payload_of(segment: Segment) -> Payload:
         "kind": stem.kind.value,
         "duration_s": stem.duration_s,
         "segment": [segment.start_s, segment.duration_s],
-        "stem": json.dumps(stem_to_json(stem), ensure_ascii=True, separators=(",", ":")),
+        "stem": text_of(stem),
     }
     if stem.artist:
         payload["artist"] = _folded(stem.artist)
@@ -135,12 +139,23 @@ def segment_of(payload: Mapping[str, Any] | None) -> Segment:
         if payload is None:
             raise KeyError("payload")
         start_s, duration_s = payload["segment"]
-        stem = stem_from_json(json.loads(payload["stem"]))
-        return Segment(stem, float(start_s), float(duration_s))
+        return Segment(stem_of(payload["stem"]), float(start_s), float(duration_s))
     except (KeyError, TypeError, ValueError, InvalidInput) as error:
         raise BackendError(
             f"a point of the index cannot be read: {error}", hint="index the library again"
         ) from error
+
+
+@lru_cache(maxsize=STEMS_KEPT)
+def stem_of(text: str) -> Stem:
+    """The stem in a payload; the same few stand in every answer, so they are read once."""
+    return stem_from_json(json.loads(text))
+
+
+@lru_cache(maxsize=STEMS_KEPT)
+def text_of(stem: Stem) -> str:
+    """A stem as a payload holds it."""
+    return json.dumps(stem_to_json(stem), ensure_ascii=True, separators=(",", ":"))
 
 
 def checked_vector(vector: NDArray[np.float32], dimension: int) -> list[float]:

@@ -44,6 +44,7 @@ def serve(
 def worker(home: Home = None) -> None:
     """Run jobs that a server accepted, beside it or on another machine."""
     from rag_audio.jobs import SqlJobs
+    from rag_audio.service.logs import log_as_json
     from rag_audio.service.runner import Runner
     from rag_audio.service.settings import read_serve_settings
     from rag_audio.service.worker import Worker
@@ -56,4 +57,5 @@ def worker(home: Home = None) -> None:
         jobs = SqlJobs(workspace.parts.database, None, settings.lease_s, settings.attempts)
         runner = Runner(workspace, jobs, stop.is_set, settings.job_s)
         err.print("working   stop with Ctrl+C", markup=False)
+        log_as_json()
         Worker(runner, jobs, stop).work()

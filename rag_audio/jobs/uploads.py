@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, func, insert, select
 
 from rag_audio.database import reading, writing
 from rag_audio.jobs.tables import now, uploads
@@ -54,10 +54,11 @@ class SqlUploads:
             row = db.execute(wanted).first()
         return None if row is None else Upload(**row._mapping)
 
-    def count_of(self, owner: str) -> int:
-        """How many an owner has."""
+    def bytes_of(self, owner: str) -> int:
+        """How much an owner has."""
+        size = select(func.coalesce(func.sum(uploads.c.size), 0)).where(uploads.c.owner == owner)
         with reading(self._engine) as db:
-            return len(db.execute(select(uploads.c.id).where(uploads.c.owner == owner)).all())
+            return int(db.execute(size).scalar_one())
 
     def remove_older(self, seconds: float) -> list[Upload]:
         """Forget uploads of before; their files are the caller's to remove."""

@@ -1,6 +1,7 @@
-"""The process that decodes one upload: ``KIND FILE SECONDS MEGABYTES LONGEST_S``.
+"""The process that decodes uploads: a JSON object per line in, one out.
 
-It limits itself before it opens the file, loads as little as it can, and prints one JSON object.
+It has the decoders loaded, and forks for every file: the child limits its memory, time and files
+before it opens the file, and whatever a decoder does there ends the child alone.
 """
 
 from __future__ import annotations
@@ -8,30 +9,31 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
+import signal
 import sys
+import time
 from typing import Any
 
 _BLOCK = 1 << 16
+_MOST_SAID = 4096
 
 
 def main() -> None:
-    """Decode, and say what it was or why not."""
-    kind, file, seconds, megabytes, longest = sys.argv[1:]
-    loaded = _load(kind)
-    _limit(float(seconds), int(megabytes))
-    try:
-        said = (_midi if kind == "midi" else _audio)(loaded, file, float(longest))
-    except MemoryError:
-        said = {"refused": "decoding it takes too much memory"}
-    except Exception as error:  # noqa: BLE001 - whatever a decoder raises, the file is to blame
-        said = {"refused": f"this cannot be decoded: {_line(error)}"}
-    sys.stdout.write(json.dumps(said))
-    sys.stdout.flush()
-    os._exit(0)
+    """Decode one file after the other, until the other side hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loaded: dict[str, Any] = {}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        kind = asked["kind"]
+        if kind not in loaded:
+            loaded[kind] = _load(kind)
+        sys.stdout.write(json.dumps(_in_child(loaded[kind], asked)) + "\n")
+        sys.stdout.flush()
 
 
 def _load(kind: str) -> Any:
-    """The decoder's library, before the limits come into force."""
+    """A decoder's library, before any limit."""
     if kind == "midi":
         import pretty_midi
 
@@ -41,11 +43,66 @@ def _load(kind: str) -> Any:
     return soundfile
 
 
+def _in_child(library: Any, asked: dict[str, Any]) -> dict[str, Any]:
+    """What the child says of a file, or how it died."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            os.write(writing, json.dumps(_decode(library, asked)).encode()[:_MOST_SAID])
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        said = _read(reading, float(asked["seconds"]))
+    finally:
+        os.close(reading)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    if said is None:
+        return {"refused": f"decoding it took longer than {asked['seconds']:g} s"}
+    if not said:
+        how = os.waitstatus_to_exitcode(status)
+        if how == -signal.SIGXCPU:
+            return {"refused": f"decoding it took longer than {asked['seconds']:g} s"}
+        return {"refused": f"this cannot be decoded: its decoder ended with {how}"}
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+def _read(source: int, seconds: float) -> bytes | None:
+    """All that comes until the other end closes; None: it took too long."""
+    until = time.monotonic() + seconds
+    pieces: list[bytes] = []
+    while True:
+        left = until - time.monotonic()
+        if left <= 0 or not select.select([source], [], [], left)[0]:
+            return None
+        piece = os.read(source, _MOST_SAID)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+
+
+def _decode(library: Any, asked: dict[str, Any]) -> dict[str, Any]:
+    _limit(float(asked["seconds"]), int(asked["megabytes"]))
+    decode = _midi if asked["kind"] == "midi" else _audio
+    try:
+        return decode(library, str(asked["file"]), float(asked["longest_s"]))
+    except MemoryError:
+        return {"refused": "decoding it takes too much memory"}
+    except Exception as error:  # noqa: BLE001 - whatever a decoder raises, the file is to blame
+        return {"refused": f"this cannot be decoded: {_line(error)}"}
+
+
 def _limit(seconds: float, megabytes: int) -> None:
     whole = max(1, round(seconds))
-    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    resource.setrlimit(resource.RLIMIT_CPU, (whole + int(used), whole + int(used) + 1))
     resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,9 +22,11 @@ class ServeSettings(BaseSettings):
         decode_s, decode_mb: time and memory of the process that decodes an upload.
         job_s: a job that runs longer is ended.
         traces: at once; more wait up to ``trace_wait_s``, then they are told to come again.
-        upload_hours: after which uploads are deleted.
+        upload_mb: of one key that are kept at a time. upload_hours: after which they go.
         session_hours: how long the page stays signed in.
         hosts: further names in ``Host`` that are ours, comma separated.
+        libraries: folder whose subfolders an admin may index over HTTP.
+        tls: a proxy in front speaks TLS: the page's cookie then travels in nothing else.
         webhook_hosts: ``host:port`` that may be called although they are private.
     """
 
@@ -41,10 +45,13 @@ class ServeSettings(BaseSettings):
     attempts: int = Field(default=3, ge=1)
     traces: int = Field(default=2, ge=1)
     trace_wait_s: float = Field(default=20.0, ge=0)
+    upload_mb: int = Field(default=4000, ge=1)
     upload_hours: float = Field(default=24.0, gt=0)
     session_hours: float = Field(default=12.0, gt=0)
     hosts: str = ""
+    tls: bool = False
     webhook_hosts: str = ""
+    libraries: Path | None = None
 
     def names(self, field: str) -> frozenset[str]:
         """The parts of a comma separated setting."""

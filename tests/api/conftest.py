@@ -56,6 +56,7 @@ def serve(indexed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with ExitStack() as running:
 
         def start(workers: int = 1, **settings: Any) -> Served:
+            settings.setdefault("requests_per_minute", 100_000)
             home = tmp_path_factory.mktemp("app") / "home"
             shutil.copytree(indexed_home, home)
             workspace: Workspace = open_workspace(home, **settings.pop("workspace", {}))

@@ -132,10 +132,10 @@ def test_an_output_that_cannot_be_signed_is_not_given_out(parts: Parts, tmp_path
 def test_an_output_that_cannot_be_logged_leaves_no_sidecar(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(record: object) -> None:
+    def full(records: object, within: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(parts.ledger, "append", full)
+    monkeypatch.setattr(parts.ledger, "append_many", full)
     with pytest.raises(OSError, match="disk full"):
         _deliver(parts, tmp_path / "out" / "take.ogg")
     assert list((tmp_path / "out").iterdir()) == []

@@ -19,7 +19,7 @@ from rag_audio.jobs import Job, JobState
 from rag_audio.service.runner import Runner
 from rag_audio.service.settings import ServeSettings
 
-LONG = {"prompt": "warm electric piano", "duration_s": 8.0, "steps": 120, "seed": 5}
+LONG = {"prompt": "warm electric piano", "duration_s": 4.0, "steps": 100, "seed": 5}
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -74,16 +74,23 @@ async def edit(
     """Make part of a take anew, go on from it, or vary it. The job is a generation like any."""
 
     def accept(key: str | None) -> Job:
-        _require_duration(max(asked.left_s, asked.right_s) or None, service)
         wanted = _document(asked, caller, service, "edit")
         edit_order(wanted)
         if asked.generation is not None:
             parent = mine(service, caller, asked.generation)
-            if len((parent.result or {}).get("outputs", ())) < asked.take:
+            outputs = (parent.result or {}).get("outputs", ())
+            if len(outputs) < asked.take:
                 raise InvalidInput(
                     f"generation {asked.generation} has no take {asked.take}",
                     hint="only what succeeded can be edited",
                 )
+            length_s = float(outputs[asked.take - 1]["duration_s"])
+        else:
+            upload = service.upload_of(caller, asked.upload or "")
+            if upload.kind != "audio":
+                raise InvalidInput("a score cannot be edited", hint="upload a sound")
+            length_s = upload.duration_s
+        _require_duration(length_s + asked.left_s + asked.right_s, service)
         service.pipeline(caller).check_words(asked.prompt, asked.negative_prompt, asked.territory)
         return _queue(service, caller, "edit", wanted, None, key)
 
@@ -157,7 +164,7 @@ async def events(
     if job.state.is_final and not await run_in_threadpool(service.jobs.events, id, last):
         return Response(status_code=204)
     return StreamingResponse(
-        stream(service, id, last, request.is_disconnected),
+        stream(service, job, last, request.is_disconnected),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -233,9 +240,10 @@ async def _accepted(
     if wait is not None:
         seconds = min(float(wait[1]), MOST_WAIT_S)
         headers["Preference-Applied"] = f"wait={seconds:g}"
-        until = time.monotonic() + seconds
+        until, look_s = time.monotonic() + seconds, _LOOK_S
         while not job.state.is_final and time.monotonic() < until and not service.is_stopping:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(look_s)
+            look_s = min(0.5, 1.3 * look_s)
             job = await run_in_threadpool(_again, service, job)
     return JSONResponse(job_json(job), 200 if job.state.is_final else 202, headers)
 

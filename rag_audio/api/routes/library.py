@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,10 +11,11 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse
 
 from rag_audio import audio, midi
-from rag_audio.api.auth import Searches, TheService
+from rag_audio.api.audit import audit
+from rag_audio.api.auth import Administers, Searches, TheService
 from rag_audio.api.media import preview, sound_response
 from rag_audio.api.problems import Problem, not_found
-from rag_audio.api.schemas import SearchAsked
+from rag_audio.api.schemas import IndexingAsked, SearchAsked
 from rag_audio.api.service import Caller, Service
 from rag_audio.documents import artists_json, license_rows, reference_json
 from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use
@@ -122,7 +122,7 @@ def hear(
     if why is not None:
         raise Problem(403, "request-refused", f"this stem may not be heard: {why}")
     file = preview(pipeline, found, service.folders.previews)
-    return sound_response(FilePath(file), f"{id[:12]}.mp3")
+    return sound_response(file, f"{id[:12]}.mp3")
 
 
 @router.get("/artists")
@@ -209,8 +209,9 @@ def _stem(copies: Sequence[Stem]) -> Stem:
 def _sound(upload: str | None, caller: Caller, service: Service) -> Audio | None:
     if upload is None:
         return None
-    path = FilePath(service.upload_of(caller, upload))
-    if path.suffix == ".mid":
+    found = service.upload_of(caller, upload)
+    path = service.folders.of_upload(found.id, found.suffix)
+    if found.kind == "midi":
         return midi.render(path, soundfont=service.workspace.parts.soundfont)
     return audio.load(path)
 
@@ -241,3 +242,16 @@ def _plane(sums: dict[str, Any]) -> list[dict[str, Any]]:
         {"stem": id_, "x": round(float(x), 4), "y": round(float(y), 4)}
         for id_, (x, y) in zip(ids, at, strict=True)
     ]
+
+
+@router.get("/indexing")
+def indexing(caller: Administers, service: TheService) -> dict[str, Any]:
+    """What is being indexed, or was last, and which folders may be."""
+    return {**service.indexing.state(), "folders": service.indexing.folders()}
+
+
+@router.post("/indexing", status_code=202)
+def index(asked: IndexingAsked, caller: Administers, service: TheService) -> dict[str, Any]:
+    """Index a library anew (by its id), or a folder of the libraries' folder (by its name)."""
+    audit("indexing", key=caller.owner)
+    return service.indexing.begin(asked.name, lambda work: service.run(work, "indexing"))

@@ -49,7 +49,7 @@ def content(
     if folder is None:
         raise not_found()
     file = folder / Path(str(output["file"])).name
-    if not file.is_file():
+    if file.is_symlink() or not file.is_file():
         raise Problem(410, "gone", "the sound of this take is no longer kept")
     if format is not None:
         file = in_format(file, format)

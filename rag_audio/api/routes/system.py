@@ -103,7 +103,7 @@ def sign_in(
         path="/",
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=service.settings.tls or request.url.scheme == "https",
     )
     return {"key": key.id, "name": key.name, "scopes": sorted(s.value for s in key.scopes)}
 

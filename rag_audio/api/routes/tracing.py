@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +75,7 @@ async def trace(
     if found.kind != "audio":
         raise InvalidInput("a score cannot be traced", hint="upload a sound")
     audit("trace", key=caller.owner, upload=found.id, sha256=found.sha256)
-    whole = await run_in_threadpool(_trace, service, path)
+    whole = await _trace(service, path)
     if not caller.may(Scope.TRACE):
         return whole.to_public(service.workspace.settings.contact)
     result = await run_in_threadpool(_within, whole, caller, service)
@@ -94,11 +95,14 @@ def guard(asked: GuardAsked, caller: Generates, service: TheService) -> dict[str
     return {"decisions": [decision.to_json() for decision in decisions]}
 
 
-def _trace(service: Service, path: Path) -> TraceResult:
-    if not service.traces.acquire(timeout=service.settings.trace_wait_s):
-        raise busy("others are being traced", 5)
+async def _trace(service: Service, path: Path) -> TraceResult:
     try:
-        return service.workspace.pipeline.trace(path)
+        async with asyncio.timeout(service.settings.trace_wait_s):
+            await service.traces.acquire()
+    except TimeoutError:
+        raise busy("others are being traced", 5) from None
+    try:
+        return await run_in_threadpool(service.workspace.pipeline.trace, path)
     finally:
         service.traces.release()
 
