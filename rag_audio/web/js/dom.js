@@ -114,7 +114,7 @@ export function toast(text) {
 }
 
 export function percent(share) {
-  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(1)} %`;
+  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(1)}\u00a0%`;
 }
 
 export function number(value, digits = 2, unit = "") {

@@ -31,7 +31,7 @@ export class TakesPlayer extends EventTarget {
 
   get currentTime() {
     if (this.paused) return this.at;
-    let at = this.at + (this.context.currentTime - this.since);
+    let at = this.at + Math.max(0, this.context.currentTime - this.since);
     if (this.loop) {
       const [start, end] = this.loop;
       if (at >= end) at = start + ((at - end) % (end - start));

@@ -6,7 +6,17 @@ import { button, field, h, put, select, slider, toast } from "./dom.js";
 import { draft, keep, useAsReference } from "./draft.js";
 import { wav } from "./files.js";
 import { problemNotice } from "./problems.js";
-import { facts, licenseBadge, listen } from "./words.js";
+import { facts, licenseBadge, listen, listenButton } from "./words.js";
+
+let regions = null;
+
+/** Whether this service lets one say which part of a reference is used. */
+function takesRegions() {
+  regions ??= get("/openapi.json")
+    .then((api) => JSON.stringify(api.components.schemas.GenerationAsked.properties.references).includes("anyOf"))
+    .catch(() => false);
+  return regions;
+}
 
 /** An area that takes files by drop or by choice. */
 export function dropZone(text, accept, take, big = false) {
@@ -45,12 +55,12 @@ export function tray(changed) {
   function stemItem(one, weighed) {
     const about = h("div", {}, h("span", { class: "title" }, one.title ?? one.stem.slice(0, 12)));
     const more = h("div", { class: "wide stack tight" });
-    get(`/v1/stems/${one.stem}`).then((stem) => {
+    get(`/v1/stems/${one.stem}`).then(async (stem) => {
       one.title = stem.title || stem.path;
       put(about, h("span", { class: "title" }, one.title), h("div", { class: "meta" }, facts(stem), licenseBadge(stem)));
       more.prepend(listen(stem));
       if (stem.revoked) more.prepend(h("div", { class: "notice bad" }, "The license of this stem was revoked: it cannot be used. Take it out."));
-      more.append(region(one, stem.duration_s));
+      if (await takesRegions()) more.append(region(one, stem.duration_s));
     }).catch((problem) => more.prepend(problemNotice(problem)));
     if (weighed) {
       const weight = slider("Weight", { min: 0, max: 4, step: 0.1, value: one.weight });
@@ -118,8 +128,7 @@ export function tray(changed) {
       changed();
     }, { "aria-label": `Add ${stem.title || stem.path}`, disabled: stem.revoked || !stem.granted.length });
     return h("li", { class: "item" },
-      h("div", {}, h("span", { class: "title" }, stem.title || stem.path), h("div", { class: "meta" }, facts(stem), licenseBadge(stem))), add,
-      h("div", { class: "wide" }, listen(stem)));
+      h("div", {}, h("span", { class: "title" }, stem.title || stem.path), h("div", { class: "meta" }, facts(stem), licenseBadge(stem))), h("div", { class: "row" }, listenButton(stem), add));
   }
 
   const words = h("input", { type: "search", placeholder: "brushed drums", maxlength: 200, "aria-label": "Search for references" });

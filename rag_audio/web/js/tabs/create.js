@@ -137,7 +137,7 @@ export function show(place) {
       h("section", { class: "panel stack", "aria-label": "What to make" },
         field("Prompt", prompt),
         artistPlace,
-        h("div", { class: "row" }, go, button("Clear", () => { reset(); prompt.value = ""; draw(); look(); }, { class: "plain" }), h("span", { class: "muted" }, "Ctrl + Enter")),
+        h("div", { class: "row" }, go, button("Clear", () => { reset(); prompt.value = ""; draw(); look(); }, { class: "plain" }), h("span", { class: "muted keys-hint" }, "Ctrl + Enter")),
         answer),
       h("section", { class: "panel stack", "aria-label": "Settings" },
         presets(),
