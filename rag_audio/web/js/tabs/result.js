@@ -113,7 +113,7 @@ function link(href, text, kind = "") {
 
 function title(job) {
   const kind = { inpaint: "Part made again: ", extend: "Extended: ", vary: "Varied: " }[job.request.kind] ?? "";
-  return kind + (job.prompt || "the same words");
+  return kind + (job.prompt || job.enriched_prompt || "the same words");
 }
 
 /** The page of a job that succeeded; returns what ends it. */
