@@ -62,6 +62,7 @@ export function follow(id, on, ended) {
   function stop() {
     over = true;
     clearTimeout(timer);
+    window.removeEventListener("offline", check);
     source?.close();
   }
   function heard(kind) {
@@ -99,6 +100,8 @@ export function follow(id, on, ended) {
     for (const kind of ["state", "progress", "position"]) source.addEventListener(kind, heard(kind));
     source.onerror = lost;
   }
+  // A stream that is cut off may stay silent for long; this machine knows sooner.
+  window.addEventListener("offline", check);
   open();
   return stop;
 }

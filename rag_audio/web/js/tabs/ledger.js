@@ -24,11 +24,12 @@ export function show(place) {
   get("/v1/artists").then(({ artists }) => put(names, artists.map((one) => h("option", { value: one.artist })))).catch(() => {});
 
   async function load(before = null, rows = []) {
+    const asked = by.value ? words.value.trim() : "";
     try {
-      const page = await get(`/v1/outputs${query({ [by.value || "none"]: by.value ? words.value.trim() : "", before, limit: PAGE })}`);
+      const page = await get(`/v1/outputs${query({ [by.value || "artist"]: asked, before, limit: PAGE })}`);
       if (over) return;
       const all = [...rows, ...page.outputs];
-      count.textContent = `${page.total} ${page.total === 1 ? "output" : "outputs"}`;
+      count.textContent = `${page.total} ${page.total === 1 ? "output" : "outputs"}${asked ? ` of ${asked}` : ""}`;
       put(list, all.length ? outputs(all) : state("No output", by.value ? "This source went into none." : "What is generated is written down here, for ever."),
         page.next && button("Show more", () => load(page.next, all)));
     } catch (problem) {
