@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,7 @@ def main() -> None:
         with ExitStack() as running:
             if arguments.database == "postgresql":
                 folder = Path(tempfile.mkdtemp(prefix="pg-"))
+                running.callback(shutil.rmtree, folder, ignore_errors=True)
                 postgres = Postgres(folder)
                 postgres.start()
                 running.callback(postgres.stop)

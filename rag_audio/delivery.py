@@ -160,8 +160,8 @@ def hand_over(
             that broke off took place; without it they are removed.
         RagAudioError: nothing was logged or given out.
     """
-    done = () if take_over is None else tuple(_put_in_place(parcel) for parcel in parcels)
-    note = None if take_over is None else take_over(done)
+    done: tuple[GenerationResult, ...] = ()
+    note: Callable[[Connection], None] | None = None
 
     def within(db: Connection) -> None:
         # With the entries: a fingerprint without one would name an output that never was.
@@ -171,6 +171,9 @@ def hand_over(
             note(db)
 
     try:
+        if take_over is not None:
+            done = tuple(_put_in_place(parcel) for parcel in parcels)
+            note = take_over(done)
         parts.ledger.append_many([parcel.record for parcel in parcels], within)
     except BaseException as error:
         if take_over is None or not isinstance(error, BackendUnavailable):

@@ -332,8 +332,8 @@ class SqlJobs:
             if state is JobState.FAILED:
                 problem = {
                     "type": "WorkerLost",
-                    "message": f"its worker died {row.attempts} times",
-                    "hint": "look into the worker's log; ask again with less",
+                    "message": f"it was begun {row.attempts} times and never came to an end",
+                    "hint": "its worker died, or a backend was away; the workers' logs say which",
                 }
             db.execute(update(jobs).where(jobs.c.id == row.id).values(**closed(db, state, problem)))
             tell_end(db, row.id, state, problem or {}, row.webhook)

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from rag_audio.cli.app import run as cli
+from rag_audio.resources import data_dir
 from tests.api.conftest import FAST, Serve, Served
 from tests.small_library import write_library
 
@@ -72,7 +73,7 @@ def test_an_uploaded_sound_finds_its_like_and_a_score_can_be_uploaded(served: Se
     asked = {"upload": upload["id"], "limit": 2}
     found = served.client.post("/v1/search", json=asked).json()["references"]
     assert found[0]["stem"] == stem["stem"]
-    score = next(Path("data/demo").rglob("*.mid")).read_bytes()
+    score = next(data_dir("demo").rglob("*.mid")).read_bytes()
     midi = served.client.post("/v1/uploads", content=score).json()
     assert midi["kind"] == "midi"
     assert served.client.post(f"/v1/trace?upload={midi['id']}").status_code == 422
