@@ -73,9 +73,7 @@ def test_models_that_are_missing_or_untrained(idle: Site, open_page: Open) -> No
     assert_accessible(page, LOOKS)
 
 
-def test_nothing_is_found_and_nothing_is_there(
-    idle: Site, tmp_path: Path, open_page: Open
-) -> None:
+def test_nothing_is_found_and_nothing_is_there(idle: Site, tmp_path: Path, open_page: Open) -> None:
     page = open_page(idle, f"#/result/{'0' * 32}")
     page.get_by_role("heading", name="Nothing here").wait_for()
     with serving(tmp_path / "home", workers=0) as empty:
