@@ -1,0 +1,157 @@
+// Small helpers to build the page. Text always becomes a text node: nothing here parses HTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, properties, children) {
+  for (const [name, value] of Object.entries(properties ?? {})) {
+    if (value === null || value === undefined) continue;
+    if (name.startsWith("aria-")) { element.setAttribute(name, String(value)); continue; }
+    if (value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") {
+      for (const [key, one] of Object.entries(value)) element.style.setProperty(key, one);
+    } else if (name === "value" || name === "checked" || name === "disabled" || name === "open") {
+      element[name] = value;
+    } else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  append(element, children);
+  return element;
+}
+
+function append(element, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : String(child));
+  }
+}
+
+/** An element: `h("p", {class: "note"}, "text", child)`. */
+export function h(tag, properties, ...children) {
+  return fill(document.createElement(tag), properties, children);
+}
+
+/** An SVG element. */
+export function svg(tag, properties, ...children) {
+  return fill(document.createElementNS(SVG, tag), properties, children);
+}
+
+/** Replace what an element holds. */
+export function put(element, ...children) {
+  element.replaceChildren();
+  append(element, children);
+  return element;
+}
+
+let ids = 0;
+/** An id that no other element has. */
+export function fresh(prefix = "f") {
+  ids += 1;
+  return `${prefix}-${ids}`;
+}
+
+/** A label above its control; `hint` is read with it. */
+export function field(label, control, hint) {
+  control.id ||= fresh();
+  const parts = [h("label", { for: control.id }, label), control];
+  if (hint) {
+    const id = fresh("hint");
+    control.setAttribute("aria-describedby", id);
+    parts.push(h("span", { class: "hint", id }, hint));
+  }
+  return h("div", { class: "field" }, parts);
+}
+
+export function button(text, onclick, properties) {
+  return h("button", { type: "button", onclick, ...properties }, text);
+}
+
+export function select(options, value, onchange) {
+  return h(
+    "select",
+    { onchange },
+    options.map(([key, text]) => h("option", { value: key, selected: key === value }, text)),
+  );
+}
+
+/** A slider with a number field beside it; the returned element has `value` and fires `change`. */
+export function slider(label, { min, max, step, value, unit = "", placeholder = "", hint = "" }) {
+  const id = fresh();
+  const shown = value ?? "";
+  const number = h("input", { type: "number", id, min, max, step, value: shown, placeholder });
+  const range = h("input", {
+    type: "range", min, max, step, value: shown === "" ? placeholder || min : shown,
+    "aria-label": `${label}, slider`,
+  });
+  const box = h(
+    "div",
+    { class: "field slider" },
+    h("label", { for: id }, label, unit && h("span", { class: "unit" }, ` ${unit}`)),
+    h("div", { class: "pair" }, range, number),
+    hint && h("span", { class: "hint" }, hint),
+  );
+  const changed = () => box.dispatchEvent(new CustomEvent("moved", { bubbles: true }));
+  range.addEventListener("input", () => { number.value = range.value; changed(); });
+  number.addEventListener("input", () => {
+    range.value = number.value === "" ? placeholder || min : number.value;
+    changed();
+  });
+  Object.defineProperty(box, "value", {
+    get: () => (number.value === "" ? null : Number(number.value)),
+    set: (given) => {
+      number.value = given ?? "";
+      range.value = given ?? (placeholder || min);
+    },
+  });
+  return box;
+}
+
+/** Say something for a moment, to eyes and to screen readers. */
+export function toast(text) {
+  const place = document.getElementById("toast");
+  place.textContent = text;
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => { place.textContent = ""; }, 5000);
+}
+
+export function percent(share) {
+  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(1)}\u00a0%`;
+}
+
+export function number(value, digits = 2, unit = "") {
+  return Number.isFinite(value) ? `${value.toFixed(digits)}${unit}` : "–";
+}
+
+export function clock(seconds) {
+  const whole = Math.max(0, seconds || 0);
+  const minutes = Math.floor(whole / 60);
+  return `${minutes}:${(whole - 60 * minutes).toFixed(1).padStart(4, "0")}`;
+}
+
+export function when(text) {
+  return text ? new Date(text).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "–";
+}
+
+/** A notice about a state of things: what it is, and the way out. */
+export function state(title, text, ...actions) {
+  return h(
+    "div",
+    { class: "state" },
+    h("h2", {}, title),
+    text && h("p", {}, text),
+    actions.some(Boolean) && h("div", { class: "row" }, actions),
+  );
+}
+
+/** A table that a narrow screen can scroll by keyboard too. */
+export function table(label, head, rows) {
+  return h(
+    "div",
+    { class: "scroller", tabindex: 0, role: "region", "aria-label": label },
+    h(
+      "table",
+      {},
+      h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, rows),
+    ),
+  );
+}

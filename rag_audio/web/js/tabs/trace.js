@@ -1,0 +1,97 @@
+// Trace: what went into a sound, and how sure that is.
+
+import { app } from "../app.js";
+import { call, send } from "../api.js";
+import { button, h, percent, put, table, when } from "../dom.js";
+import { save } from "../files.js";
+import { problemNotice } from "../problems.js";
+import { dropZone } from "../tray.js";
+
+const BY = { manifest: "its content credentials", watermark: "its watermark", fingerprint: "its fingerprint", hash: "its samples, which are in the ledger" };
+
+export function show(place) {
+  const answer = h("div", { class: "stack", "aria-live": "polite" });
+  let aborted = null;
+  put(place, h("div", { class: "stack" },
+    h("div", { class: "page-head" }, h("h1", {}, "Trace"), h("span", { class: "muted" }, "Was this made here, and of what?")),
+    dropZone("Drop any audio: a master, a clip, an MP3 of it", "audio/*,.wav,.flac,.mp3,.ogg,.aiff", trace, true),
+    answer));
+
+  async function trace(file) {
+    aborted?.abort();
+    aborted = new AbortController();
+    put(answer, h("div", { class: "panel stack tight" }, h("p", {}, `Reading ${file.name}: credentials, watermark, fingerprint…`), h("progress", { "aria-label": "Tracing" })));
+    try {
+      put(answer, verdict(await send("/v1/trace", file, { signal: aborted.signal }), file));
+    } catch (problem) {
+      if (problem.name !== "AbortError") put(answer, problemNotice(problem));
+    }
+  }
+
+  return () => aborted?.abort();
+}
+
+function verdict(found, file) {
+  if (!found.found) {
+    return h("section", { class: "panel stack", "aria-label": "Verdict" },
+      h("p", { class: "verdict" }, "Not found"),
+      h("p", {}, `Nothing in ${file.name} says that this system made it.`),
+      found.explanation && h("p", { class: "muted" }, found.explanation),
+      contact(found));
+  }
+  const sources = found.sources ?? [];
+  const revoked = sources.filter((one) => one.revoked || one.license_now?.granted === false);
+  const confidence = Number.isFinite(found.confidence) ? `${(100 * found.confidence).toFixed(0)} % sure` : "";
+  return [
+    h("section", { class: "panel stack", "aria-label": "Verdict" },
+      h("p", { class: "verdict" }, found.output ? `Made here: output ${found.output}` : "Made here"),
+      h("p", {}, [found.by && `Known by ${BY[found.by] ?? found.by}`, confidence, found.created && `made ${when(found.created)}`, found.model && `with ${found.model}`].filter(Boolean).join(", "), "."),
+      found.transplanted && h("div", { class: "notice bad" }, "The content credentials belong to another sound: somebody moved them here. Trust the watermark and the fingerprint only."),
+      found.explanation && h("p", { class: "muted" }, found.explanation),
+      revoked.length > 0 && h("div", { class: "notice bad" }, `Revoked or expired since: ${revoked.map((one) => one.title).join(", ")}.`),
+      contact(found)),
+    sources.length > 0 && h("section", { class: "panel stack", "aria-label": "Sources" },
+      h("h2", {}, "Sources"),
+      table("Sources", ["Source", "Holder", "License", "Today", "Words", "Sound", "Likeness"], sources.map((one) => h("tr", {},
+        h("td", {}, h("b", {}, one.title || one.stem.slice(0, 12)), h("div", { class: "muted" }, one.artist)),
+        h("td", {}, one.holder), h("td", {}, one.license),
+        h("td", {}, one.revoked ? h("span", { class: "badge bad" }, "revoked") : one.license_now?.granted ? h("span", { class: "badge good" }, "granted") : h("span", { class: "badge warn", title: one.license_now?.reason ?? "" }, one.license_now?.reason || "unknown")),
+        h("td", {}, percent(one.used?.prompt)), h("td", {}, percent(one.used?.init)), h("td", {}, one.similar == null ? "–" : one.similar.toFixed(2))))),
+      found.hidden_sources > 0 && h("p", { class: "muted" }, `${found.hidden_sources} more belong to libraries that this key does not see.`)),
+    found.proof && proof(found),
+    app.may("trace") && found.upload && report(found, file),
+  ];
+}
+
+function contact(found) {
+  return found.contact && h("p", {}, `Questions: ${found.contact}`);
+}
+
+function proof(found) {
+  const said = found.proof;
+  return h("section", { class: "panel stack", "aria-label": "Proof" },
+    h("h2", {}, "Proof"),
+    h("p", {}, `Entry ${said.seq} of ${said.size} in the ledger; ${said.path.length} hashes lead from it to the signed root.`),
+    found.evidence?.length > 0 && h("ul", {}, found.evidence.map((one) => h("li", {}, `${one.says} (${(100 * one.confidence).toFixed(0)} %)`))),
+    h("details", {}, h("summary", {}, "Hashes"), h("dl", { class: "mono" },
+      h("dt", {}, "entry"), h("dd", {}, said.leaf_hash), h("dt", {}, "root"), h("dd", {}, said.root),
+      said.path.map((hash, i) => [h("dt", {}, `path ${i + 1}`), h("dd", {}, hash)]))),
+    h("div", { class: "row" },
+      button("Save the proof", () => save(new Blob([JSON.stringify(said, null, 2)], { type: "application/json" }), `rag-audio-proof-${said.seq}.json`)),
+      h("a", { class: "button", href: `/v1/ledger/entries/${said.seq}`, download: `rag-audio-entry-${said.seq}.json` }, "The entry"),
+      h("a", { class: "button", href: "/v1/ledger/checkpoint", download: "rag-audio-checkpoint.txt" }, "The signed checkpoint")));
+}
+
+function report(found, file) {
+  const said = h("div", {});
+  const name = `${file.name.replace(/\.[^.]*$/, "")}.trace.html`;
+  const make = button("Save the report", async () => {
+    make.disabled = true;
+    try {
+      const answer = await call(`/v1/trace?upload=${found.upload}&report=html`, { method: "POST", raw: true });
+      save(await answer.blob(), name);
+    } catch (problem) { put(said, problemNotice(problem)); }
+    make.disabled = false;
+  }, { class: "main" });
+  return h("section", { class: "panel stack", "aria-label": "Report" }, h("h2", {}, "Report"), h("p", { class: "muted" }, "One file with all of the above, for whoever asked."), h("div", {}, make), said);
+}

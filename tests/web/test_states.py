@@ -1,0 +1,110 @@
+"""What the page says when things are not as they should be, and the way out of each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rag_audio.jobs.access import Scope
+from tests.web.conftest import assert_accessible
+from tests.web.site import Site, serving
+
+Open = Callable[..., Any]
+LOOKS = [(1280, "dark"), (390, "light")]
+ASKED = {"prompt": "warm electric piano", "duration_s": 2, "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def idle(web_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An app whose jobs nobody takes: the tests say what becomes of them."""
+    home = tmp_path_factory.mktemp("idle") / "home"
+    shutil.copytree(web_home, home)
+    with serving(home, workers=0) as running:
+        yield running
+
+
+def test_waiting_running_away_and_failed(idle: Site, open_page: Open) -> None:
+    first, second = idle.ask(**ASKED), idle.ask(**ASKED)
+    page = open_page(idle, f"#/result/{second['id']}")
+    page.get_by_text("Queued: 1 job before this one").wait_for()
+    assert_accessible(page, LOOKS)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("heading", name="Cancelled").wait_for()
+    assert page.get_by_role("button", name="Change the request").is_visible()
+
+    jobs = idle.service.jobs
+    held = jobs.claim()
+    assert held is not None and held.job.id == first["id"]
+    page.goto(f"{idle.url}/#/result/{first['id']}")
+    page.get_by_text("Running: starting").wait_for()
+    jobs.progress(held, "generate", 3, 16, 4.2)
+    page.get_by_text("step 3 of 16, about 5 s left").wait_for()
+    page.context.set_offline(True)
+    page.get_by_text("Reconnecting").wait_for()
+    page.context.set_offline(False)
+    page.get_by_text("Reconnecting").wait_for(state="hidden")
+    problem = {"type": "OutputRefused", "message": "it is too near to a source", "hint": "add 0.2"}
+    jobs.fail(held, problem)
+    page.get_by_role("heading", name="It failed").wait_for()
+    page.get_by_text("Add 0.2").wait_for()
+    assert_accessible(page, LOOKS)
+    page.get_by_role("button", name="Change the request").click()
+    assert page.get_by_label("Prompt").input_value() == ASKED["prompt"]
+
+
+def test_models_that_are_missing_or_untrained(idle: Site, open_page: Open) -> None:
+    page = open_page(idle)
+    page.get_by_label("Prompt").wait_for()
+    status = page.request.get(f"{idle.url}/v1/status").json()
+    status["model"]["untrained"] = True
+    page.route("**/v1/status", lambda route: route.fulfill(json=status))
+    page.reload()
+    page.get_by_text("The model is untrained").wait_for()
+    away = {"status": 503, "detail": "the checkpoint is gone", "hint": "see rag-audio doctor"}
+    page.unroute("**/v1/status")
+    page.route("**/v1/status", lambda route: route.fulfill(status=503, body=json.dumps(away)))
+    page.reload()
+    page.get_by_text("No model: the checkpoint is gone. see rag-audio doctor").wait_for()
+    assert_accessible(page, LOOKS)
+
+
+def test_nothing_is_found_and_nothing_is_there(idle: Site, tmp_path: Path, open_page: Open) -> None:
+    page = open_page(idle, f"#/result/{'0' * 32}")
+    page.get_by_role("heading", name="Nothing here").wait_for()
+    with serving(tmp_path / "home", workers=0) as empty:
+        page = open_page(empty)
+        page.get_by_text("The library is empty: run rag-audio index").wait_for()
+        page.get_by_label("Prompt").fill("warm piano")
+        page.get_by_text("No licensed reference matches").wait_for()
+        for tab, says in (
+            ("Result", "Nothing made yet"),
+            ("Library", "The library is empty"),
+            ("History", "Nothing made yet"),
+            ("Ledger", "No output"),
+        ):
+            page.get_by_role("link", name=tab).click()
+            page.get_by_role("heading", name=says).wait_for()
+            assert_accessible(page, [(390, "dark")])
+        page.goto("about:blank")
+
+
+def test_keys_sign_in_and_open_what_they_may(idle: Site, open_page: Open) -> None:
+    """Comes last: from here on the app asks for keys."""
+    _, key = idle.service.access.make("desk", [Scope.GENERATE, Scope.SEARCH])
+    page = open_page(idle)
+    page.get_by_label("API key").fill("wrong")
+    page.get_by_label("API key").press("Enter")
+    page.get_by_text("unknown, expired or revoked").wait_for()
+    assert_accessible(page, LOOKS)
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Prompt").wait_for()
+    page.get_by_role("link", name="Ledger").click()
+    page.get_by_role("heading", name="Not with this key").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("API key").wait_for()
