@@ -149,6 +149,10 @@ def _show(file: Path, found: TraceResult) -> None:
     if found.ancestors:
         numbers = ", ".join(str(number) for number in found.ancestors)
         out.print(f"edited from output {numbers}", markup=False)
+    elif found.edited is not None:
+        stated = found.edited["source_rights"] or "nothing, its license is known"
+        digest = str(found.edited["source_sha256"])[:12]
+        out.print(f"edited from a file (sha256 {digest}…), stated: {stated}", markup=False)
     if found.sources:
         table(
             ("source", "artist", "holder", "license", "now", "in the words", "in the sound",

@@ -140,6 +140,19 @@ class TraceResult:
     causal: Mapping[str, Any] | None = field(default=None, repr=False)
     ancestors: tuple[int, ...] = ()
 
+    @property
+    def edited(self) -> dict[str, Any] | None:
+        """What was done, to which file, and what was stated of its rights; None: it is no edit."""
+        edit = None if self.record is None else self.record.plan.get("edit")
+        if edit is None:
+            return None
+        return {
+            "kind": edit.get("kind"),
+            "source_sha256": edit.get("source_sha256"),
+            "source_rights": edit.get("source_rights"),
+            "kept": edit.get("kept"),
+        }
+
     def to_json(self) -> dict[str, Any]:
         """The result as one JSON document."""
         return {
@@ -150,6 +163,7 @@ class TraceResult:
             "explanation": self.explanation,
             "output": self.output,
             "ancestors": list(self.ancestors),
+            "edited": self.edited,
             "created": self.created,
             "model": self.model,
             "sources": [source.to_json() for source in self.sources],

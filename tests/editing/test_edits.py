@@ -140,6 +140,9 @@ def test_a_foreign_file_needs_a_statement_and_keeps_rate_channels_and_length(
         assert (after.sample_rate, after.channels, after.frames) == (rate, channels, sound.frames)
         edit = result.plan.edit
         assert edit is not None and (edit.parent, edit.source_rights) == (None, "own")
+        traced = workspace.trace(tmp_path / "x.wav").to_json()["edited"]
+        assert (traced["kind"], traced["source_rights"]) == ("inpaint", "own")
+        assert traced["source_sha256"] == edit.source_sha256
         (tmp_path / "x.wav").unlink()
 
 
