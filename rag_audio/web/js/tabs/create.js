@@ -7,7 +7,7 @@ import { body, draft, keep, reset } from "../draft.js";
 import { expert } from "../expert.js";
 import { problemNotice, refusal } from "../problems.js";
 import { tray } from "../tray.js";
-import { enriched, facts } from "../words.js";
+import { enriched, facts, hush } from "../words.js";
 
 const NOTES = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const KEYS = ["minor", "major"].flatMap((mode) => NOTES.map((note) => `${note} ${mode}`));
@@ -180,5 +180,5 @@ export function show(place) {
   draw();
   look();
   get("/v1/artists").then((found) => { artists = found.artists; if (!over) { drawArtists(); } }).catch(() => {});
-  return () => { over = true; clearTimeout(timer); aborted?.abort(); };
+  return () => { over = true; clearTimeout(timer); aborted?.abort(); hush(); };
 }
