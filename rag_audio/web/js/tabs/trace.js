@@ -33,7 +33,15 @@ export function show(place) {
   return () => aborted?.abort();
 }
 
+/** The whole answer, or, without the scope `trace`, whether it was made here and whom to ask. */
 function verdict(found, file) {
+  if (found.statement) {
+    return h("section", { class: "panel stack", "aria-label": "Verdict" },
+      h("p", { class: "muted" }, file.name),
+      h("p", { class: "verdict" }, found.made_with_ai_by_this_system ? "Made here" : "Not found"),
+      h("p", {}, found.statement),
+      h("p", {}, found.contact ? `Questions about its sources: ${found.contact}` : "Its sources are shown to keys with the scope “trace”: ask whoever runs this service."));
+  }
   if (!found.found) {
     return h("section", { class: "panel stack", "aria-label": "Verdict" },
       h("p", { class: "verdict" }, "Not found"),
