@@ -91,7 +91,7 @@ export function show(place) {
           h("div", {}, h("span", { class: "title" }, `${i + 1}. ${one.stem.title || one.stem.path}`), h("div", { class: "meta" }, facts(one.stem))),
           h("span", { class: "badge" }, part ? `${Math.round(100 * part.weight)} % of the seed` : "words only"));
       })),
-      plan.notes.map((note) => h("p", { class: "muted" }, note)),
+      plan.notes.filter((note) => found.length > 0 || !note.startsWith("no licensed reference")).map((note) => h("p", { class: "muted" }, note)),
       h("p", { class: "meta" }, [
         plan.bpm && `${Math.round(plan.bpm)} bpm`, plan.key, `${plan.duration_s.toFixed(1)} s`, `strength ${plan.strength}`, `${plan.steps} steps`,
       ].filter(Boolean).map((text) => h("span", {}, text))),
