@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from rag_audio.jobs.access import Scope
 from tests.web.conftest import SCRIPT, assert_accessible
 from tests.web.site import Site
 
 Open = Callable[..., Any]
+
+# One worker has the browser and the apps.
+pytestmark = pytest.mark.xdist_group("web")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,20 @@ def test_from_words_to_music_and_on(site: Site, open_page: Open) -> None:
     assert "warm electric piano" in lineage.inner_text()
 
 
+def test_takes_are_played_at_the_loudness_of_the_quietest(site: Site, open_page: Open) -> None:
+    page = open_page(site, "#/status")
+    gains = page.evaluate(
+        """async () => {
+          const { TakesPlayer } = await import("/js/player.js");
+          const player = new TakesPlayer();
+          const buffer = new AudioBuffer({ length: 100, sampleRate: 8000 });
+          player.load([-14, -20, null].map((lufs) => ({ buffer, lufs })));
+          return player.gains;
+        }"""
+    )
+    assert gains == pytest.approx([10 ** (-6 / 20), 1, 1])
+
+
 def test_a_refusal_shows_the_nearest_that_is_allowed(site: Site, open_page: Open) -> None:
     page = open_page(site)
     page.get_by_label("Prompt").fill("slow strings in the style of Paper Moth Quartet")
@@ -123,6 +141,9 @@ def test_the_library_shows_titles_as_text(site: Site, open_page: Open) -> None:
     page.get_by_role("button", name="Similar to <img").click()
     page.get_by_role("heading", name="Like <img").wait_for()
     page.get_by_role("button", name="Back to all").click()
+    index = page.get_by_role("region", name="Index a library")
+    index.get_by_role("button", name="Index").click()
+    index.get_by_text("as before").wait_for(timeout=60_000)
     page.get_by_role("button", name="Use as reference: <img").click()
     page.get_by_role("link", name="Create").click()
     page.get_by_role("region", name="References").get_by_text(SCRIPT).wait_for()
@@ -171,7 +192,7 @@ def test_history_ledger_and_status(site: Site, made: dict[str, Any], open_page: 
 def test_what_is_revoked_is_said_wherever_it_shows(
     site: Site, made: dict[str, Any], open_page: Open
 ) -> None:
-    """Comes last: it takes the library's only artist away."""
+    """Comes late: it takes the library's only artist away."""
     page = open_page(site, "#/library")
     page.get_by_role("button", name="Use as reference: <img").click()
     page.get_by_role("link", name="Ledger").click()
@@ -187,3 +208,23 @@ def test_what_is_revoked_is_said_wherever_it_shows(
     page.get_by_text("was revoked after this was made").wait_for()
     page.locator(".lane").first.wait_for()
     assert_accessible(page, [(1280, "dark"), (390, "light")])
+
+
+def test_without_the_scope_a_trace_says_whether_and_whom_to_ask(
+    site: Site, made: dict[str, Any], open_page: Open
+) -> None:
+    """Comes last: from here on the app asks for keys."""
+    page = open_page(site)
+    sound = page.request.get(f"{site.url}{made['outputs'][0]['content']}").body()
+    _, key = site.service.access.make("guest", [Scope.SEARCH])
+    page.goto(f"{site.url}/#/trace")
+    page.reload()
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator("[type=file]").set_input_files(
+        {"name": "found.wav", "mimeType": "audio/wav", "buffer": sound}
+    )
+    page.get_by_text("Made here", exact=True).wait_for()
+    page.get_by_text("ask whoever runs this service").wait_for()
+    assert page.get_by_role("region", name="Sources").count() == 0
+    assert_accessible(page, [(390, "dark")])

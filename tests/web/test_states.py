@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from rag_audio.jobs.access import Scope
 from tests.web.conftest import assert_accessible
 from tests.web.site import Site, serving
 
 Open = Callable[..., Any]
+
+pytestmark = pytest.mark.xdist_group("web")
 LOOKS = [(1280, "dark"), (390, "light")]
 ASKED = {"prompt": "warm electric piano", "duration_s": 2, "steps": 2}
 
@@ -35,7 +40,8 @@ def test_waiting_running_away_and_failed(idle: Site, open_page: Open) -> None:
     assert_accessible(page, LOOKS)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("heading", name="Cancelled").wait_for()
-    assert page.get_by_role("button", name="Change the request").is_visible()
+    page.get_by_role("button", name="Ask again").click()
+    page.get_by_text("Queued: 1 job before this one").wait_for()
 
     jobs = idle.service.jobs
     held = jobs.claim()
@@ -106,5 +112,13 @@ def test_keys_sign_in_and_open_what_they_may(idle: Site, open_page: Open) -> Non
     page.get_by_label("Prompt").wait_for()
     page.get_by_role("link", name="Ledger").click()
     page.get_by_role("heading", name="Not with this key").wait_for()
+    page.get_by_role("link", name="Trace").click()
+    page.get_by_role("heading", name="Trace").wait_for()
+    noise = io.BytesIO()
+    soundfile.write(noise, np.random.default_rng(3).normal(0, 0.1, 66_150), 22_050, format="WAV")
+    page.locator("[type=file]").set_input_files(
+        {"name": "noise.wav", "mimeType": "audio/wav", "buffer": noise.getvalue()}
+    )
+    page.get_by_text("No sign was found").wait_for()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("API key").wait_for()

@@ -142,16 +142,23 @@ export function state(title, text, ...actions) {
   );
 }
 
-/** A table that a narrow screen can scroll by keyboard too. */
+/** A table; a narrow screen shows its rows as cards, so the roles are said aloud and cells labelled. */
 export function table(label, head, rows) {
+  const body = h("tbody", { role: "rowgroup" }, rows);
+  for (const row of body.rows) {
+    row.setAttribute("role", "row");
+    let column = 0;
+    for (const cell of row.cells) {
+      cell.setAttribute("role", "cell");
+      if (head[column] && cell.colSpan === 1) cell.dataset.label = head[column];
+      column += cell.colSpan;
+    }
+  }
   return h(
     "div",
     { class: "scroller", tabindex: 0, role: "region", "aria-label": label },
-    h(
-      "table",
-      {},
-      h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows),
-    ),
+    h("table", { role: "table", "aria-label": label },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head.map((name) => h("th", { role: "columnheader", scope: "col" }, name || h("span", { class: "sr" }, "Actions"))))),
+      body),
   );
 }

@@ -7,7 +7,7 @@ import { body, draft, keep, reset } from "../draft.js";
 import { expert } from "../expert.js";
 import { problemNotice, refusal } from "../problems.js";
 import { tray } from "../tray.js";
-import { enriched, facts } from "../words.js";
+import { enriched, facts, hush } from "../words.js";
 
 const NOTES = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const KEYS = ["minor", "major"].flatMap((mode) => NOTES.map((note) => `${note} ${mode}`));
@@ -91,7 +91,7 @@ export function show(place) {
           h("div", {}, h("span", { class: "title" }, `${i + 1}. ${one.stem.title || one.stem.path}`), h("div", { class: "meta" }, facts(one.stem))),
           h("span", { class: "badge" }, part ? `${Math.round(100 * part.weight)} % of the seed` : "words only"));
       })),
-      plan.notes.map((note) => h("p", { class: "muted" }, note)),
+      plan.notes.filter((note) => found.length > 0 || !note.startsWith("no licensed reference")).map((note) => h("p", { class: "muted" }, note)),
       h("p", { class: "meta" }, [
         plan.bpm && `${Math.round(plan.bpm)} bpm`, plan.key, `${plan.duration_s.toFixed(1)} s`, `strength ${plan.strength}`, `${plan.steps} steps`,
       ].filter(Boolean).map((text) => h("span", {}, text))),
@@ -180,5 +180,5 @@ export function show(place) {
   draw();
   look();
   get("/v1/artists").then((found) => { artists = found.artists; if (!over) { drawArtists(); } }).catch(() => {});
-  return () => { over = true; clearTimeout(timer); aborted?.abort(); };
+  return () => { over = true; clearTimeout(timer); aborted?.abort(); hush(); };
 }

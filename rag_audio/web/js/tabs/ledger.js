@@ -55,8 +55,8 @@ function outputs(rows) {
       } catch (problem) { put(cell, problemNotice(problem)); }
     }, { "aria-expanded": "false", "aria-label": `Details of output ${one.output}` });
     return [h("tr", {},
-      h("td", {}, one.output), h("td", {}, when(one.created)), h("td", {}, one.model),
-      h("td", {}, [...new Set(one.sources.map((source) => `${source.title || source.path} (${source.artist})`))].join(", ") || "none"),
+      h("td", {}, h("b", {}, one.output)), h("td", {}, when(one.created)), h("td", {}, one.model),
+      h("td", { class: "wide" }, [...new Set(one.sources.map((source) => `${source.title || source.path} (${source.artist})`))].join(", ") || "none"),
       h("td", { class: "actions" }, open)), more];
   }));
 }

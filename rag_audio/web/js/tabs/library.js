@@ -10,7 +10,7 @@ import { problemNotice } from "../problems.js";
 import { hush, licenseBadge, listenButton } from "../words.js";
 
 const FACETS = [["artist", "Artist"], ["license", "License"], ["tag", "Tag"], ["key", "Key"], ["kind", "Kind"]];
-const PAGE = 50;
+const PAGE = matchMedia("(max-width: 640px)").matches ? 20 : 50;
 
 export function show(place, { query: asked }) {
   const wanted = { q: asked.get("q") ?? "", artist: asked.get("artist") ?? "" };

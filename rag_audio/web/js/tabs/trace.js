@@ -11,15 +11,17 @@ const BY = { manifest: "its content credentials", watermark: "its watermark", fi
 
 export function show(place) {
   const answer = h("div", { class: "stack", "aria-live": "polite" });
+  const zone = dropZone("Drop any audio: a master, a clip, an MP3 of it", "audio/*,.wav,.flac,.mp3,.ogg,.aiff", trace, true);
   let aborted = null;
   put(place, h("div", { class: "stack" },
     h("div", { class: "page-head" }, h("h1", {}, "Trace"), h("span", { class: "muted" }, "Was this made here, and of what?")),
-    dropZone("Drop any audio: a master, a clip, an MP3 of it", "audio/*,.wav,.flac,.mp3,.ogg,.aiff", trace, true),
+    zone,
     answer));
 
   async function trace(file) {
     aborted?.abort();
     aborted = new AbortController();
+    zone.classList.remove("big");
     put(answer, h("div", { class: "panel stack tight" }, h("p", {}, `Reading ${file.name}: credentials, watermark, fingerprint…`), h("progress", { "aria-label": "Tracing" })));
     try {
       put(answer, verdict(await send("/v1/trace", file, { signal: aborted.signal }), file));
@@ -31,7 +33,15 @@ export function show(place) {
   return () => aborted?.abort();
 }
 
+/** The whole answer, or, without the scope `trace`, whether it was made here and whom to ask. */
 function verdict(found, file) {
+  if (found.statement) {
+    return h("section", { class: "panel stack", "aria-label": "Verdict" },
+      h("p", { class: "muted" }, file.name),
+      h("p", { class: "verdict" }, found.made_with_ai_by_this_system ? "Made here" : "Not found"),
+      h("p", {}, found.statement),
+      h("p", {}, found.contact ? `Questions about its sources: ${found.contact}` : "Its sources are shown to keys with the scope “trace”: ask whoever runs this service."));
+  }
   if (!found.found) {
     return h("section", { class: "panel stack", "aria-label": "Verdict" },
       h("p", { class: "verdict" }, "Not found"),
@@ -44,10 +54,11 @@ function verdict(found, file) {
   const confidence = Number.isFinite(found.confidence) ? `${(100 * found.confidence).toFixed(0)} % sure` : "";
   return [
     h("section", { class: "panel stack", "aria-label": "Verdict" },
+      h("p", { class: "muted" }, file.name),
       h("p", { class: "verdict" }, found.output ? `Made here: output ${found.output}` : "Made here"),
       h("p", {}, [found.by && `Known by ${BY[found.by] ?? found.by}`, confidence, found.created && `made ${when(found.created)}`, found.model && `with ${found.model}`].filter(Boolean).join(", "), "."),
       found.transplanted && h("div", { class: "notice bad" }, "The content credentials belong to another sound: somebody moved them here. Trust the watermark and the fingerprint only."),
-      found.explanation && h("p", { class: "muted" }, found.explanation),
+      found.explanation && !found.evidence?.some((one) => one.says === found.explanation) && h("p", { class: "muted" }, found.explanation),
       revoked.length > 0 && h("div", { class: "notice bad" }, `Revoked or expired since: ${revoked.map((one) => one.title).join(", ")}.`),
       contact(found)),
     sources.length > 0 && h("section", { class: "panel stack", "aria-label": "Sources" },
