@@ -76,7 +76,7 @@ def nulls(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
         "Two regions in each of eight bars of a demo song. Difference outside of them and of their "
         f"crossfades of {1000 * CROSSFADE_S:.0f} ms, largest sample, before marking (of the master "
         "that is kept); and of the delivered file from that master with the watermarker's own "
-        "mark, inside and out, in steps of the 16 or 24 bit file.\n"
+        "mark, inside and out, in steps of the 24 bit file.\n"
     )
     say("| file | rate, channels | null before marking, dBFS | delivered − marked master, LSB |")
     say("|---|---|---:|---:|")

@@ -27,7 +27,8 @@ NEAR_S, MOST_NEAR_S = 1.0, 3.0
 """How much on either side of a seam is levelled: a bar, within these seconds."""
 RAMP_S = 2.0
 FOLLOW_S, FOLLOW_WINDOW_S, FOLLOW_DB = 0.5, 0.05, 15.0
-HIGH_HZ, BURST_S, BELOW = 2000.0, 0.01, 0.8
+HIGH_HZ, BURST_S = 2000.0, 0.01
+BELOW, HIGH_BELOW = 0.9, 0.8
 LIMITER_S = 0.005
 PEAK = 10 ** (-1.5 / 20)
 _BLOCK_S, _STEADY_BLOCKS, _STEADY_DB = 0.1, 5, 6.0
@@ -103,11 +104,11 @@ def led(frames: int, nodes: Iterable[tuple[int, float]]) -> Factors:
 def hold(samples: Samples, edge: Edge, rate: int) -> None:
     """Hold the sound near an edge at the level of steady sound beyond it, in place.
 
-    The level of 50 ms is brought to that by at most ±15 dB: wholly in the crossfade, less and less
-    over half a second inside. The band above 2 kHz, where an attack is heard, is after that turned
-    down, in 10 ms, to a little below what is beyond. So neither a note that dies away before the
-    edge nor an attack upon it makes a hole or a bump in what is held. Beside other sound everything
-    stays as it is.
+    The level of 50 ms is brought to 0.9 of that by at most ±15 dB: wholly in the crossfade, less
+    and less over half a second inside. The band above 2 kHz, where an attack is heard, is after
+    that turned down, in 10 ms, to 0.8 of what is beyond. So neither a note that dies away before
+    the edge nor an attack upon it makes a hole or a bump in what is held. Beside other sound
+    everything stays as it is.
     """
     if not is_steady(edge.beyond, rate):
         return
@@ -119,11 +120,11 @@ def hold(samples: Samples, edge: Edge, rate: int) -> None:
     depth = (np.arange(first, first + part.shape[1]) - edge.at) * edge.inward / reach
     weight = 0.5 + 0.5 * np.cos(np.pi * np.clip(depth, 0.0, 1.0))
     most = 10 ** (FOLLOW_DB / 20)
-    wanted = _rms(edge.beyond) / _running_rms(part, round(FOLLOW_WINDOW_S * rate))
+    wanted = BELOW * _rms(edge.beyond) / _running_rms(part, round(FOLLOW_WINDOW_S * rate))
     part *= np.clip(wanted, 1 / most, most) ** weight
     if rate > 2.5 * HIGH_HZ:
         bright = _high_band(part, rate)
-        there = BELOW * _rms(_high_band(edge.beyond.astype(np.float64), rate))
+        there = HIGH_BELOW * _rms(_high_band(edge.beyond.astype(np.float64), rate))
         wanted = there / _running_rms(bright, round(BURST_S * rate))
         part += bright * (np.minimum(1.0, wanted) ** weight - 1.0)
     samples[:, where] = part
