@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,6 +10,29 @@ from rag_audio.errors import InvalidInput
 
 MAX_CANDIDATES = 16
 MAX_BARS = 1024
+
+
+_WINDOW = re.compile(r"(?P<stem>[^@\s]+)@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)?")
+
+
+def named_window(reference: str) -> tuple[str, tuple[float, float | None] | None]:
+    """``ID``, or ``ID@4-12`` or ``ID@4-``: a stem and which part of it is meant, in seconds.
+
+    Returns:
+        The id, and start and end of the part (None: to its end), or None for the best part.
+
+    Raises:
+        InvalidInput: what follows the @ is no part.
+    """
+    if "@" not in reference:
+        return reference, None
+    found = _WINDOW.fullmatch(reference)
+    end = None if found is None or found["end"] is None else float(found["end"])
+    if found is None or (end is not None and end <= float(found["start"])):
+        raise InvalidInput(
+            f"{reference!r} names no part of a stem", hint="STEM@4-12: from second 4 to 12"
+        )
+    return found["stem"], (float(found["start"]), end)
 
 
 class Mix(StrEnum):

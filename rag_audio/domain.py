@@ -18,6 +18,7 @@ from rag_audio.controls import Enforcement as Enforcement
 from rag_audio.controls import Layer as Layer
 from rag_audio.controls import Mix as Mix
 from rag_audio.controls import Mixing as Mixing
+from rag_audio.controls import named_window
 from rag_audio.errors import InvalidInput
 from rag_audio.licensing import WORLD as WORLD
 from rag_audio.licensing import License as License
@@ -218,7 +219,8 @@ class GenerationRequest:
     """Everything the user asked for. None means: let the product choose, and record what it chose.
 
     Attributes:
-        references: stem ids (or unambiguous prefixes) that must be used.
+        references: stem ids (or unambiguous prefixes) that must be used; ``ID@4-12`` is the part
+            from second 4 to 12.
         k: how many references to retrieve; None is 3, or none beside named ``references``.
         strength: 0 < s ≤ 1; how far the result may leave the references' audio; 1 ignores it.
         auto_strength: scores and licenses of the references decide, in place of ``strength``.
@@ -269,7 +271,7 @@ class GenerationRequest:
     subtype: str | None = None
 
     def __post_init__(self) -> None:
-        _ = self.enforcement, self.controls, self.mixing
+        _ = self.enforcement, self.controls, self.mixing, self.named
         if self.auto_strength and self.strength is not None:
             raise InvalidInput("a strength and an automatic one are two", hint="give one of them")
         if self.bars is not None and self.duration_s is not None:
@@ -306,7 +308,8 @@ class GenerationRequest:
     @property
     def named(self) -> tuple[str, ...]:
         """Every stem that must be used, by id or prefix, once, in order."""
-        return tuple(dict.fromkeys((*self.references, *self.mixing.stems)))
+        stems = (named_window(reference)[0] for reference in self.references)
+        return tuple(dict.fromkeys((*stems, *self.mixing.stems)))
 
     @property
     def enforcement(self) -> Enforcement:

@@ -99,11 +99,12 @@ class ForeignFinding:
         return bool(self.stems) or self.output is not None
 
     def notes(self) -> list[str]:
-        """What a plan should say about it."""
-        said = [f"{self.path} was recognised as {one.name}, by its {one.how}" for one in self.stems]
+        """What a plan should say about it; the file's name alone, since others read plans."""
+        name = Path(self.path).name
+        said = [f"{name} was recognised as {one.name}, by its {one.how}" for one in self.stems]
         if self.output is not None:
-            said.append(f"{self.path} was recognised as output {self.output}")
-        return said + [f"{self.path} was not compared with {why}" for why in self.unchecked]
+            said.append(f"{name} was recognised as output {self.output}")
+        return said + [f"{name} was not compared with {why}" for why in self.unchecked]
 
 
 class ForeignParts(Protocol):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rag_audio import audio, conditioning, guarding, guardrails, midi, retrieval
+from rag_audio.controls import named_window
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
@@ -51,6 +52,7 @@ OnStage = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages: retrieve, generate, write."""
 
 DEFAULT_REFERENCES = 3
+_SHORTEST_WINDOW_S = 1.0
 NO_LICENSE_SIMILARITY = 0.5
 
 
@@ -377,8 +379,12 @@ class Pipeline:
             if request.artist is None
             else self._profile(request.artist, rights).centroid,
         )
+        windows = self._named_windows(request)
         chosen: list[Reference] = []
         for stem in named:
+            if stem.id in windows:
+                chosen.append(Reference(windows[stem.id], 1.0, 1))
+                continue
             found = self._search(
                 replace(query, artist=None, style=False, centre=None, stems=(stem.id,), k=1),
                 rights,
@@ -390,6 +396,24 @@ class Pipeline:
             others = (*excluded, *(stem.id for stem in named))
             chosen.extend(self._search(replace(query, exclude=others, k=k - len(chosen)), rights))
         return tuple(replace(found, rank=i + 1) for i, found in enumerate(chosen))
+
+    def _named_windows(self, request: GenerationRequest) -> dict[str, Segment]:
+        """The parts of stems that the request names."""
+        windows: dict[str, Segment] = {}
+        for reference in request.references:
+            prefix, window = named_window(reference)
+            if window is None:
+                continue
+            stem = self.parts.catalogue.stem(prefix)
+            start_s, end_s = window[0], min(window[1] or stem.duration_s, stem.duration_s)
+            if end_s - start_s < _SHORTEST_WINDOW_S:
+                raise InvalidInput(
+                    f"{reference} is less than {_SHORTEST_WINDOW_S:g} s of {stem.path}, which has "
+                    f"{stem.duration_s:.1f} s",
+                    hint="name a longer part of it",
+                )
+            windows[stem.id] = Segment(stem, start_s, end_s - start_s)
+        return windows
 
     def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:
         return retrieval.find_references(

@@ -8,6 +8,7 @@ import pytest
 
 from rag_audio.conditioning import make_plan
 from rag_audio.conditioning.replay import request_of
+from rag_audio.controls import named_window
 from rag_audio.domain import Controls, GenerationRequest, Key
 from rag_audio.errors import InvalidInput
 from rag_audio.plans import plan_from_json, plan_to_json
@@ -72,3 +73,25 @@ def test_what_finds_no_room_in_the_prompt_is_said() -> None:
 def test_wrong_controls_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
         GenerationRequest("slow", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("abc123", ("abc123", None)),
+        ("abc123@4-12", ("abc123", (4.0, 12.0))),
+        ("abc123@0.5-", ("abc123", (0.5, None))),
+    ],
+)
+def test_a_reference_may_name_a_part_of_a_stem(
+    text: str, found: tuple[str, tuple[float, float | None] | None]
+) -> None:
+    assert named_window(text) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["abc@", "abc@4", "abc@12-4", "abc@4-4", "@1-2", "a@x-y", "a@-1-2"]
+)
+def test_what_names_no_part_of_a_stem_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="names no part"):
+        named_window(text)

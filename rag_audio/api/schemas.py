@@ -31,12 +31,22 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+class RegionAsked(Asked):
+    """A part of a stem; without a duration to its end."""
+
+    stem: StemId
+    start_s: float = Field(ge=0, le=36_000)
+    duration_s: float | None = Field(None, ge=1, le=36_000)
+
+
 class MusicFields(Asked):
     """What generations and edits have in common."""
 
     negative_prompt: Words = ""
     artist: Name | None = Field(None, description="A licensed artist's style.")
-    references: list[StemId] = Field([], max_length=16, description="Stems that must be used.")
+    references: list[StemId | RegionAsked] = Field(
+        [], max_length=16, description="Stems, or parts of them, that must be used."
+    )
     exclude: list[StemId] = Field([], max_length=64)
     k: int | None = Field(None, ge=0, le=16, description="How many references to retrieve.")
     strength: float | None = Field(None, gt=0, le=1)

@@ -40,7 +40,8 @@ def generate(
     ] = None,
     artist: Annotated[str | None, typer.Option(help="A licensed artist's style.")] = None,
     reference: Annotated[
-        list[str] | None, typer.Option(help="Stem that must be used; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Stem that must be used, or STEM@4-12 for a part of it; repeatable."),
     ] = None,
     audio: Annotated[
         Path | None,

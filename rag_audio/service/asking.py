@@ -38,6 +38,7 @@ def request_fields(asked: Mapping[str, Any], file_of: FileOf) -> dict[str, Any]:
         "midi": lambda id_: str(file_of(id_)),
         "channels": lambda names: frozenset(Channel(name) for name in names),
         "enforce": lambda names: frozenset(Aim(name) for name in names),
+        "references": lambda named: tuple(map(_reference, named)),
         "mix": Mix,
         "layers": lambda layers: tuple((Layer(one["layer"]), one["stem"]) for one in layers),
         "arrange": lambda sections: tuple(
@@ -50,13 +51,22 @@ def request_fields(asked: Mapping[str, Any], file_of: FileOf) -> dict[str, Any]:
         "auto_strength",
     )
     tuples = (
-        *("references", "exclude", "weights", "time_signature"),
+        *("exclude", "weights", "time_signature"),
         *("instrumentation", "mood", "midi_instruments"),
     )
     readers |= {name: (lambda value: value) for name in plain}
     readers |= dict.fromkeys(tuples, tuple)
     given = {name: asked[name] for name in readers if asked.get(name) is not None}
     return {name: readers[name](value) for name, value in given.items()}
+
+
+def _reference(asked: str | Mapping[str, Any]) -> str:
+    """A stem, or a part of it, as :func:`rag_audio.controls.named_window` reads it."""
+    if isinstance(asked, str):
+        return asked
+    start_s, duration_s = asked["start_s"], asked.get("duration_s")
+    end = "" if duration_s is None else f"{start_s + duration_s:f}"
+    return f"{asked['stem']}@{start_s:f}-{end}"
 
 
 def edit_order(asked: Mapping[str, Any]) -> Order:

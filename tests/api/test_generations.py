@@ -235,3 +235,15 @@ def test_layers_and_sections_are_asked_for_as_on_the_command_line(served: Served
     asked["arrange"] = [{"stem": first, "first_bar": 3, "last_bar": 2}]
     wrong = served.client.post("/v1/plans", json=asked)
     assert wrong.status_code == 422
+
+
+def test_a_part_of_a_stem_can_be_the_reference(served: Served) -> None:
+    stems = served.client.get("/v1/stems").json()
+    stem = (stems.get("stems") or stems["items"])[0]["stem"]
+    asked = {**FAST, "references": [{"stem": stem, "start_s": 1.0, "duration_s": 2.0}]}
+    answer = served.client.post("/v1/plans", json=asked)
+    assert answer.status_code == 200, answer.text
+    window = answer.json()["plan"]["references"][0]
+    assert (window["start_s"], window["duration_s"]) == (1.0, 2.0)
+    asked["references"] = [{"stem": stem, "start_s": 3000.0}]
+    assert served.client.post("/v1/plans", json=asked).status_code == 422
