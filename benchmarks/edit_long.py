@@ -72,9 +72,9 @@ def extensions(generator: Generator, count: int, say: Say) -> None:
     say("\n### Extension to 3 minutes\n")
     say(
         f"Tempo and loudness of every whole window of {WINDOW_S:g} s that is new, against those of "
-        "the eight bars that were extended. Where the model's music has no clear pulse in a window, "
-        "no tempo is measured or another multiple (2:3, 3:4, …) of the song's: those are counted, "
-        "and drift is that of the others.\n"
+        "the eight bars that were extended. Where the model's music has no clear pulse in a "
+        "window, no tempo is measured or another multiple (2:3, 3:4, …) of the song's: those are "
+        "counted, and drift is that of the others.\n"
     )
     say("| song | bpm | tempo drift, worst window | windows without it "
         "| loudness drift, worst window, LU | last window, LU |")  # fmt: skip
