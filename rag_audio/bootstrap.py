@@ -18,6 +18,7 @@ from rag_audio.conditioning import request_of
 from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest, GenerationResult, Reference
 from rag_audio.editing import Editor, Order, extension, inpainting, variation
 from rag_audio.errors import BackendUnavailable, ConfigError
+from rag_audio.keeping import SoundCache
 from rag_audio.pipeline import OnStage, Pipeline
 from rag_audio.resources import data_dir
 from rag_audio.retrieval import ReferenceQuery
@@ -137,6 +138,11 @@ class HomeParts:
         from rag_audio.catalogue import SqlCatalogue
 
         return SqlCatalogue(self.database)
+
+    @cached_property
+    def kept(self) -> SoundCache:
+        """Sound made from stems, shared by all that works on this home in this process."""
+        return SoundCache(lambda: tuple(self.catalogue.revocations()))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from rag_audio.domain import Audio
 
@@ -12,6 +14,13 @@ MOST_BYTES = 128 * 2**20
 
 State = Callable[[], Hashable]
 """What is revoked now; another answer than before empties what is kept."""
+
+
+class Forgets(Protocol):
+    """Who keeps something of its own that was made from stems, such as latents."""
+
+    def forget(self) -> None:
+        """Give it up."""
 
 
 class SoundCache:
@@ -30,6 +39,7 @@ class SoundCache:
         self._kept: OrderedDict[Hashable, Audio] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        self._holders: WeakKeyDictionary[Forgets, int] = WeakKeyDictionary()
         self.generation = 0
         """How often everything was forgotten because of a revocation."""
 
@@ -58,6 +68,13 @@ class SoundCache:
                 self._kept.clear()
                 self._bytes = 0
             return self.generation
+
+    def keep_in_step(self, holder: Forgets) -> None:
+        """Have a holder forget what it made, if a revocation came or went since it was here."""
+        generation = self.renew()
+        if self._holders.setdefault(holder, generation) != generation:
+            holder.forget()
+            self._holders[holder] = generation
 
     def _put(self, key: Hashable, made: Audio) -> None:
         if made.samples.nbytes > self._most // 4:

@@ -75,6 +75,8 @@ class Parts(Protocol):
     @property
     def watermarker(self) -> Watermarker: ...
     @property
+    def kept(self) -> SoundCache: ...
+    @property
     def soundfont(self) -> Path: ...
     @property
     def masters(self) -> Path: ...
@@ -96,8 +98,6 @@ class Pipeline:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._kept = SoundCache(lambda: tuple(parts.catalogue.revocations()))
-        self._told: dict[int, int] = {}
         self.gate = RightsGate(parts, self._load_segment, lambda: _today())
 
     def rights(self, territory: str | None = None) -> Rights:
@@ -265,13 +265,10 @@ class Pipeline:
 
     def studio(self, request: GenerationRequest, generator: Generator) -> Studio:
         """Where takes of a request are made and inspected."""
-        generation = self._kept.renew()
-        if self._told.setdefault(id(generator), generation) != generation:
-            generator.forget()
-            self._told[id(generator)] = generation
+        self.parts.kept.keep_in_step(generator)
         limits = self._similarity_limits(request.territory)
         load = self._load_segment
-        return Studio(self.parts, limits, load, generator, load, self._kept)
+        return Studio(self.parts, limits, load, generator, load, self.parts.kept)
 
     def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
         """An older plan, by the stems, licenses and guardrails of now.
@@ -456,7 +453,7 @@ class Pipeline:
             )
         where = (segment.stem.id, segment.start_s, segment.duration_s)
         if segment.stem.kind is StemKind.AUDIO:
-            return self._kept.of(
+            return self.parts.kept.of(
                 (*where, sample_rate),
                 lambda: audio.load(
                     path,
@@ -465,7 +462,7 @@ class Pipeline:
                     duration_s=segment.duration_s,
                 ),
             )
-        return self._kept.of(
+        return self.parts.kept.of(
             (*where, sample_rate, tempo_ratio, semitones, instruments, layer, self.parts.soundfont),
             lambda: midi.render(
                 path,

@@ -13,6 +13,7 @@ from rag_audio import audio
 from rag_audio.domain import Audio
 from rag_audio.keeping import SoundCache
 from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.pipeline import Pipeline
 from tests.small_library import write_library
 
 FAST = {"steps": 2, "seed": 4, "duration_s": 3.0, "k": 2, "strength": 0.5}
@@ -40,6 +41,32 @@ def test_a_sound_is_made_once_until_something_is_revoked() -> None:
     assert kept.generation == 1
     with pytest.raises(ValueError, match="read-only"):
         kept.of("a", make).samples[0, 0] = 1.0
+
+
+def test_a_holder_forgets_once_for_each_change_of_revocations() -> None:
+    class Holder:
+        forgot = 0
+
+        def forget(self) -> None:
+            self.forgot += 1
+
+    revoked: list[str] = []
+    kept, holder = SoundCache(lambda: tuple(revoked)), Holder()
+    for _ in range(2):
+        kept.keep_in_step(holder)
+    assert holder.forgot == 0
+    revoked.append("stem")
+    for _ in range(2):
+        kept.keep_in_step(holder)
+    assert holder.forgot == 1
+    revoked.clear()
+    kept.keep_in_step(holder)
+    assert holder.forgot == 2
+
+
+def test_every_pipeline_of_a_home_keeps_in_one_place(tmp_path: Path) -> None:
+    with rag_audio.open(tmp_path / "home") as home:
+        assert Pipeline(home.parts).parts.kept is home.pipeline.parts.kept
 
 
 def test_the_least_used_are_given_up_first_and_what_is_large_is_not_kept() -> None:
