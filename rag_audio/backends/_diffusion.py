@@ -261,7 +261,7 @@ class LatentDiffusion(Family):
         rows = [len(one) for one in scaled]
         times = joined_times(lanes, rows, step)
         output = self._predict(torch.cat(scaled), times, joined_inputs(lanes)).float()
-        for lane, part in zip(lanes, output.split(rows), strict=True):
+        for lane, part in zip(lanes, torch.split(output, rows), strict=True):
             guided = lane.guide(part)
             if lane.kept is not None:
                 known = self._output_for(lane.kept.latents, lane.latents, lane.sigma(step))
