@@ -218,7 +218,7 @@ class Service:
         for name, look in (
             ("database", lambda: self.jobs.counts()),
             ("index", lambda: parts.index.count()),
-            ("model", self._require_model),
+            ("model", self.require_model),
         ):
             try:
                 look()
@@ -228,7 +228,12 @@ class Service:
         well = all(value == "ok" for value in state.values()) and not self.is_stopping
         return well, state
 
-    def _require_model(self) -> ModelInfo:
+    def require_model(self) -> ModelInfo:
+        """The configured model.
+
+        Raises:
+            BackendError: it cannot be loaded; without one nothing can be made.
+        """
         found = self.model()
         if isinstance(found, BackendError):
             raise found

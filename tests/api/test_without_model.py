@@ -47,8 +47,10 @@ def test_it_is_not_ready_and_names_the_model_without_saying_where_it_was(
 
 def test_nothing_is_accepted_that_needs_a_model_and_the_rest_works(without: Served) -> None:
     client = without.client
-    for path in ("/v1/generations", "/v1/plans"):
-        answer = client.post(path, json=FAST)
+    edit = {"kind": "extend", "right_s": 1.0, "generation": "0" * 32, "prompt": "warm"}
+    asked = (("/v1/generations", FAST), ("/v1/plans", FAST), ("/v1/edits", edit))
+    for path, body in asked:
+        answer = client.post(path, json=body)
         assert answer.status_code == 503, answer.text
         assert answer.json()["hint"] and answer.headers["Retry-After"]
     assert client.get("/v1/generations").json()["generations"] == []

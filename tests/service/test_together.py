@@ -29,7 +29,7 @@ from rag_audio.service.worker import Worker
 from tests.rights_world import FakeGenerator
 
 SHORT = {"prompt": "warm electric piano", "duration_s": 1.0, "steps": 4, "seed": 5}
-LONG = {**SHORT, "duration_s": 4.0, "steps": 60}
+LONG = {**SHORT, "duration_s": 4.0, "steps": 80}
 TOLERANCE = 1e-3
 """Of full scale, as the port states."""
 ROOT = Path(__file__).parent.parent.parent
@@ -37,10 +37,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture
 def service(indexed_home: Path, tmp_path: Path) -> Iterator[Service]:
-    """A service that does no work itself; a lease ends after a second."""
+    """A service that does no work itself; a lease ends after two seconds."""
     home = tmp_path / "home"
     shutil.copytree(indexed_home, home)
-    made = Service(open_workspace(home), ServeSettings(lease_s=1.0, batch=4), (), 0)
+    made = Service(open_workspace(home), ServeSettings(lease_s=2.0, batch=4), (), 0)
     made.start()
     yield made
     made.stop()
@@ -163,7 +163,7 @@ def test_a_killed_worker_loses_all_its_jobs_once_and_they_are_begun_alone(
         ],
         env={
             **os.environ,
-            "RAG_AUDIO_SERVE_LEASE_S": "1",
+            "RAG_AUDIO_SERVE_LEASE_S": "2",
             "RAG_AUDIO_SERVE_BATCH": "2",
             "PYTHONPATH": str(ROOT),
         },
@@ -175,7 +175,7 @@ def test_a_killed_worker_loses_all_its_jobs_once_and_they_are_begun_alone(
         claimed = service.jobs.claim()
         assert claimed is not None and claimed.job.id == ended.id
         service.jobs.give_back(claimed)
-        until_s = time.monotonic() + 1.5
+        until_s = time.monotonic() + 2.5
         while time.monotonic() < until_s:
             taken = service.jobs.claim(["nothing"])
             assert taken is None
@@ -184,7 +184,7 @@ def test_a_killed_worker_loses_all_its_jobs_once_and_they_are_begun_alone(
     finally:
         process.kill()
         process.wait()
-    time.sleep(1.1)
+    time.sleep(2.1)
     assert run_all(service) == [1, 1, 1]
     for job in accepted:
         assert result_of(service, job)["pass_of"] == 1
@@ -194,11 +194,11 @@ def test_a_killed_worker_loses_all_its_jobs_once_and_they_are_begun_alone(
     assert ledger.verify() == []
 
 
-def until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(is_so: Callable[[], bool], seconds: float = 150.0) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 class Model(FakeGenerator):
