@@ -94,7 +94,7 @@ def test_a_home_without_a_model(
         page.get_by_role("link", name="Status").click()
         page.get_by_text("none: no model at").wait_for()
         page.get_by_role("link", name="Library").click()
-        page.get_by_role("heading", name="Library").wait_for()
+        page.get_by_role("heading", name="Library", exact=True).first.wait_for()
         page.goto("about:blank")
 
 
