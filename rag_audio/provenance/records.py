@@ -258,14 +258,15 @@ def _maybe_float(value: Any) -> float | None:
 
 def plain(value: Any) -> Any:
     """The value in JSON's own types, within the numbers that canonical JSON can hold."""
-    if value is None or type(value) is str:
+    kind = type(value)
+    if value is None or kind is str or kind is bool:
         return value
-    if isinstance(value, (dict, Mapping)):
-        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (int, float)):
+        return value if math.isfinite(value) and abs(value) <= _SAFE_INTEGER else str(value)
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, (dict, Mapping)):
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, (set, frozenset)):
         return sorted(plain(item) for item in value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return value
-    return value if math.isfinite(value) and abs(value) <= _SAFE_INTEGER else str(value)
+    return value
