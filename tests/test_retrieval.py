@@ -225,6 +225,22 @@ def test_parts_of_a_query_mix(index: EdgeIndex) -> None:
     assert "Groove" not in titles(found)
 
 
+def test_of_what_words_leave_open_the_least_changed_comes_first(index: EdgeIndex) -> None:
+    drums = {"text": "drums", "k": 3, "variety": 0.0, "stems": (BREAK.id, GROOVE.id, HINT.id)}
+    assert titles(find(index, **drums, wanted_bpm=185.0))[0] == "Groove"
+    assert titles(find(index, **drums, wanted_bpm=91.0))[0] == "Break 92"
+    # A word that was asked for counts more than a tempo or key.
+    near = find(index, text="piano", wanted_bpm=120.0, wanted_key=Key(0, False), variety=0.0)
+    assert titles(near)[0] == "Harbour"
+    assert all(0 < reference.score <= 1 for reference in near)
+
+
+def test_effort_brings_nothing_that_nothing_else_found(index: EdgeIndex) -> None:
+    query = {"text": "drums", "stems": (BREAK.id, LOW.id), "k": 5}
+    plain, wanted = find(index, **query), find(index, **query, wanted_bpm=120.0)
+    assert set(titles(plain)) == set(titles(wanted))
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
