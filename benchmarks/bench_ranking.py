@@ -248,7 +248,7 @@ def main() -> None:
             print()
             if given.outputs:
                 hear(workspace, asks, found, given.outputs)
-        with rag_audio.open(work / "demo-home") as workspace:
+        with rag_audio.open(Path(name) / "demo-home") as workspace:
             workspace.index(material.demo_folder())
             asks = material.demo_asks(_licensed(workspace))
             print(f"\nDemo library: {len(asks)} requests.\n")

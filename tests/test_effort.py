@@ -28,9 +28,7 @@ SOUND = replace(stem(), bpm=90.0, key=A_MINOR)
         (90.0 * 2 ** (1 / 12), Key(11, True), 3.0),
     ],
 )
-def test_effort_is_counted_in_semitones(
-    bpm: float | None, key: Key | None, effort: float
-) -> None:
+def test_effort_is_counted_in_semitones(bpm: float | None, key: Key | None, effort: float) -> None:
     assert effort_of(SOUND, bpm, key) == pytest.approx(effort)
 
 

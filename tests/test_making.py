@@ -16,7 +16,7 @@ from rag_audio import audio as sound
 from rag_audio.bootstrap import Workspace
 from rag_audio.cli.app import run
 from rag_audio.cli.batch import REPORT, read_rows
-from rag_audio.domain import GenerationRequest, Layer, Mix
+from rag_audio.domain import GenerationRequest, Key, Layer, Mix
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.formats import format_of, rate_for
 from rag_audio.plans import plan_from_json, plan_to_json
