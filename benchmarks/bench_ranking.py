@@ -43,7 +43,7 @@ VARIANTS = {
     **{f"effort {weight:g}": (0.0, weight) for weight in (0.1, 0.25, 0.5, 1.0)},
     "typical 0.25, effort 0.5": (0.25, 0.5),
 }
-"""Weights of nearness to what is typical and of effort; effort 0.5 is what the product does."""
+"""Weights of nearness to what is typical and of effort; effort 0.25 is what the product does."""
 HEARD = ("words alone", "typical 0.25", "typical 1", "effort 0.5")
 """Of these, outputs are made."""
 

@@ -57,7 +57,7 @@ class Weights:
     """
 
     vectors: float = 1.0
-    effort: float = 0.5
+    effort: float = 0.25
 
 
 @dataclass(frozen=True, eq=False)
