@@ -30,6 +30,7 @@ from benchmarks.ranking_material import Ask, Truth
 from rag_audio import audio
 from rag_audio.bootstrap import Workspace
 from rag_audio.domain import Audio, GenerationRequest, Reference, Stem, Use
+from rag_audio.profiles import licensed_stems, wanted_tempo_and_key
 from rag_audio.retrieval import ReferenceQuery, Weights, find_references
 from rag_audio.takes import Studio
 from training.measures import describe_sound
@@ -150,6 +151,39 @@ def report(asks: Sequence[Ask], found: Found, truth: Callable[[Stem], Truth]) ->
         print(f"| {name} | {' | '.join(cells)} | {same / sum(map(len, lists)):.2f} |", flush=True)
 
 
+def left_open(workspace: Workspace, asks: Sequence[Ask], truth: Callable[[Stem], Truth]) -> None:
+    """The table of requests without tempo and key: how far the others are from the first."""
+    rights, embedder = workspace.pipeline.rights(), Once(workspace.parts.embedder)
+    stems = workspace.parts.catalogue.stems()
+    print("| wanted | genre | family | over 15 % from the first | semitones from it |")
+    print("|---|---|---|---|---|")
+    for name in ("any tempo and key", "the artist's usual ones"):
+        rows: list[list[Judged]] = []
+        apart: list[list[Judged]] = []
+        for ask in asks:
+            own = licensed_stems(ask.wanted.artist, stems, rights) if name[0] == "t" else ()
+            bpm, key = wanted_tempo_and_key(GenerationRequest(ask.words), own)
+            query = ReferenceQuery(
+                text=ask.words, artist=ask.wanted.artist, style=True, wanted_bpm=bpm,
+                wanted_key=key, k=K,
+            )  # fmt: skip
+            found = [
+                truth(r.stem)
+                for r in find_references(
+                    query, rights=rights, embedder=embedder, index=workspace.parts.index
+                )
+            ]
+            rows.append([judge(one, ask.wanted) for one in found])
+            apart.append([judge(one, found[0]) for one in found[1:]])
+        cells = [
+            over_groups([[getattr(j, w) for j in g] for g in rows]) for w in ("genre", "family")
+        ]
+        cells += [
+            over_groups([[getattr(j, w) for j in g] for g in apart]) for w in ("far", "semitones")
+        ]
+        print(f"| {name} | {' | '.join(map(str, cells))} |", flush=True)
+
+
 class Listener:
     """Makes outputs of references, and hears whose pieces they are nearer to."""
 
@@ -242,6 +276,8 @@ def main() -> None:
                   f"artists, {len(asks)} requests, {workspace.parts.index.space}.\n")  # fmt: skip
             found = search(workspace, asks)
             report(asks, found, lambda stem: material.truth_of(stem, work / "library"))
+            print("\nThe same requests without tempo and key.\n")
+            left_open(workspace, asks, lambda stem: material.truth_of(stem, work / "library"))
             print("\nThe same requests without an artist: all stems of all artists.\n")
             anybody = search(workspace, asks, styled=False)
             report(asks, anybody, lambda stem: material.truth_of(stem, work / "library"))
