@@ -26,6 +26,9 @@ from rag_audio.licensing import Rights as Rights
 from rag_audio.licensing import Share as Share
 from rag_audio.licensing import Splits as Splits
 from rag_audio.licensing import Use as Use
+from rag_audio.tunes import AudioAs as AudioAs
+from rag_audio.tunes import Melody as Melody
+from rag_audio.tunes import Note as Note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -234,6 +237,8 @@ class GenerationRequest:
         subtype: encoding of the file, see :func:`rag_audio.formats.format_of`.
         mix, layers, arrange: see :class:`rag_audio.controls.Mixing`; stems that are named there
             are references.
+        audio_as: what ``audio`` is for; None: its melody where it is evidently one voice and
+            nothing that is known, else the search.
     """
 
     prompt: str
@@ -269,6 +274,7 @@ class GenerationRequest:
     layers: tuple[tuple[Layer, str], ...] = ()
     arrange: tuple[tuple[str, int, int], ...] = ()
     subtype: str | None = None
+    audio_as: AudioAs | None = None
 
     def __post_init__(self) -> None:
         _ = self.enforcement, self.controls, self.mixing, self.named
@@ -288,6 +294,8 @@ class GenerationRequest:
         _check_range("seed", self.seed, 0, 2**63 - 1)
         if self.audio_rights not in (None, "own", "licensed"):
             raise InvalidInput(f"audio rights must be own or licensed, got {self.audio_rights!r}")
+        if self.audio_as is not None and self.audio is None:
+            raise InvalidInput("there is no sound to use", hint="--audio FILE with --audio-as")
         if not self.channels:
             raise InvalidInput("no channel is open", hint="--channels prompt,init")
         if self.weights is not None and (
@@ -344,7 +352,7 @@ class SeedPart:
 
     Attributes:
         reference: index into :attr:`ConditioningPlan.references`.
-        weight: share of the mix by energy over the whole piece; all weights sum to 1.
+        weight: share of the references' mix by energy over the whole piece; all weights sum to 1.
         time_ratio: output duration / input duration of the stretch.
         semitones: transposition.
         gain_db: applied after conforming, before the weight.
@@ -413,7 +421,11 @@ class Edit:
 
 @dataclass(frozen=True)
 class ConditioningPlan:
-    """What will be given to the model. Pure data: it can be printed, logged and replayed."""
+    """What will be given to the model. Pure data: it can be printed, logged and replayed.
+
+    Attributes:
+        melody: plays in the seed beside the references' parts, or alone.
+    """
 
     prompt: str
     enriched_prompt: str
@@ -437,6 +449,17 @@ class ConditioningPlan:
     controls: Controls = field(default_factory=Controls)
     edit: Edit | None = None
     mix: Mix = Mix.WAVEFORM
+    melody: Melody | None = None
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether it starts from sound: of references, or of a melody."""
+        return bool(self.seed_parts) or self.melody is not None
+
+    @property
+    def references_weight(self) -> float:
+        """The references' share of the seed's energy; a melody has the rest."""
+        return 1.0 if self.melody is None else 1.0 - self.melody.weight
 
 
 @dataclass(frozen=True)

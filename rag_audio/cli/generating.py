@@ -45,7 +45,11 @@ def generate(
     ] = None,
     audio: Annotated[
         Path | None,
-        typer.Option(help="Find references that sound like this; see --audio-rights."),
+        typer.Option(help="Hummed: follow its melody; else find references like it."),
+    ] = None,
+    audio_as: Annotated[
+        str | None,
+        typer.Option(help="melody or search: what --audio is for; left out, its sound decides."),
     ] = None,
     midi: Annotated[Path | None, typer.Option(help="Find references like this score.")] = None,
     references: Annotated[int | None, typer.Option(help="How many to retrieve (3).")] = None,
