@@ -15,7 +15,7 @@ from rag_audio.ports import Embedder
 from rag_audio.shaping import mono, resample
 from tests.hums import Hummed, make_notes, perform
 
-HZ, HOP = 22_050, 512
+HZ, HOP = 22_050, 1024
 NEAR_CENTS = 50
 _EXAMPLES = 4
 Curve = NDArray[np.float64]
@@ -115,7 +115,9 @@ class Judge:
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._instrument = cache(lambda name: self._mean([_played(name, i) for i in range(4)]))
+        self._instrument = cache(
+            lambda name: self._mean([_played(name, i) for i in range(_EXAMPLES)])
+        )
         self._voice = cache(lambda kind: self._mean([_sung(kind, i) for i in range(_EXAMPLES)]))
 
     def nearer(self, made: Audio, instrument: str, kind: str) -> tuple[bool, bool]:

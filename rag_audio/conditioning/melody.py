@@ -30,7 +30,7 @@ PlayNotes = Callable[[Sequence[Note], str, float, int], Audio]
 BESIDE_OTHERS = 0.6
 """The melody's share of the seed's energy where references play too."""
 
-FURTHEST = 0.6
+FURTHEST = 0.7
 """The usual strength goes no further with a melody; see docs/editing.md for what is measured."""
 
 DEFAULT_INSTRUMENT = "Acoustic Grand Piano"
