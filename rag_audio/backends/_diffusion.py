@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from rag_audio.backends._batches import check_batch, uses_reference
 from rag_audio.backends._checkpoints import Checkpoint, fingerprint, load_part
 from rag_audio.backends._codec import LOW_MEMORY_TILE_FRAMES, TILE_FRAMES, Codec, seed_wave
 from rag_audio.backends._device import (
@@ -25,113 +23,19 @@ from rag_audio.backends._device import (
     pick_dtype,
     working_on,
 )
+from rag_audio.backends._family import Conditioning, Family
 from rag_audio.backends._masking import Kept, check_painting, frame_mask
 from rag_audio.backends._mixing import mix_latents
+from rag_audio.backends._noise import draw_noise, make_generators
 from rag_audio.backends._recent import Recent, content_of
 from rag_audio.domain import Audio
-from rag_audio.errors import BackendError, Cancelled, InvalidInput
+from rag_audio.errors import BackendError, Cancelled
 from rag_audio.ports import DiffusionInput, ModelInfo, Progress, SeedMix, StopAsked
 
 _KEPT_LATENTS, _KEPT_TEXTS = 8, 32
 
 
-@dataclass(frozen=True)
-class Defaults:
-    """What a family does when neither the request nor ``rag_audio.json`` says."""
-
-    steps: int
-    guidance: float
-    strength: float
-    max_duration_s: float
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What the transformer is told at each step, negative half first when guided.
-
-    Attributes:
-        inputs: keyword arguments of the transformer.
-        guidance: scale of classifier-free guidance; at most 1 means none.
-    """
-
-    inputs: dict[str, Any]
-    guidance: float
-
-    @property
-    def guided(self) -> bool:
-        """Whether the transformer runs on both halves."""
-        return self.guidance > 1.0
-
-
-def make_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One generator per item: no item depends on another. On the CPU, so that devices agree."""
-    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-
-
-def draw_noise(generators: Sequence[torch.Generator], channels: int, frames: int) -> torch.Tensor:
-    """Unit normal noise ``[N, channels, frames]``, float32 on the CPU."""
-    shape = (1, channels, frames)
-    return torch.cat([torch.randn(shape, generator=g, dtype=torch.float32) for g in generators])
-
-
-def init_latents_snr_db(start: torch.Tensor, noise: torch.Tensor, reference: torch.Tensor) -> float:
-    """Measured signal-to-noise ratio of starting latents, relative to the RMS of the reference.
-
-    20·log₁₀(RMS(start − noise) / RMS(reference) / RMS(noise)), which is 20·log₁₀((1 − s)/s) at
-    strength s.
-
-    Args:
-        start: what sampling starts from. noise: the same with the reference at zero.
-        reference: latents of the seed audio; all three of one shape, none zero.
-    """
-
-    def rms(x: torch.Tensor) -> float:
-        return float(x.double().square().mean().sqrt())
-
-    return 20.0 * math.log10(rms(start - noise) / rms(reference) / rms(noise))
-
-
-def uses_reference(batch: DiffusionInput) -> bool:
-    """Whether seed audio takes part; without any, or at strength 1, this is text-to-audio."""
-    return batch.init_audio is not None and batch.strength < 1.0
-
-
-def check_batch(batch: DiffusionInput, info: ModelInfo, count_tokens: Any) -> None:
-    """Refuse what the model cannot do as asked.
-
-    Raises:
-        InvalidInput: quoting the value.
-    """
-    if not batch.seeds:
-        raise InvalidInput("seeds must hold one number per variation, got none")
-    if any(not 0 <= seed < 2**63 for seed in batch.seeds):
-        raise InvalidInput(f"seeds must be 0…2^63-1, got {batch.seeds}")
-    if not 0 < batch.strength <= 1:
-        raise InvalidInput(f"strength must be more than 0 and at most 1, got {batch.strength:g}")
-    if batch.steps < 1:
-        raise InvalidInput(f"steps must be at least 1, got {batch.steps}")
-    if not 0 < batch.duration_s <= info.max_duration_s + 1e-6:
-        raise InvalidInput(
-            f"duration must be more than 0 s and at most {info.max_duration_s:g} s with "
-            f"{info.name}, got {batch.duration_s:g} s"
-        )
-    if not 0 <= batch.guidance < math.inf:
-        raise InvalidInput(f"guidance must be 0 or more, got {batch.guidance:g}")
-    if batch.negative_prompt.strip() and batch.guidance <= 1:
-        raise InvalidInput(
-            f"a negative prompt has no effect at guidance {batch.guidance:g}",
-            hint="raise the guidance above 1, for example to 3",
-        )
-    for what, text in (("prompt", batch.prompt), ("negative prompt", batch.negative_prompt)):
-        tokens = count_tokens(text)
-        if tokens > info.max_prompt_tokens:
-            raise InvalidInput(
-                f"the {what} has {tokens} tokens, {info.name} reads {info.max_prompt_tokens}",
-                hint="shorten it: the rest would be lost",
-            )
-
-
-class LatentDiffusion(ABC):
+class LatentDiffusion(Family):
     """The sampling loop over a diffusers pipeline's own components.
 
     The transformer runs in ``dtype``; solver state, conditioning and autoencoder are float32.
@@ -351,69 +255,6 @@ class LatentDiffusion(ABC):
             untrained=bool(settings.get("untrained", False)),
             trained_mask=self._has_mask() and bool(settings.get("inpainting", True)),
         )
-
-    @property
-    @abstractmethod
-    def _latent_dim(self) -> int: ...
-
-    @abstractmethod
-    def _make_pipeline(self, parts: dict[str, Any]) -> Any:
-        """The stock pipeline around the parts: its prompt and duration encoding are used."""
-
-    @abstractmethod
-    def _defaults(self) -> Defaults: ...
-
-    @abstractmethod
-    def _window(self) -> int:
-        """Tokens that the text encoder reads, special ones included."""
-
-    @abstractmethod
-    def _frames(self, samples: int) -> int:
-        """Latent frames that sampling works on for an output of so many samples."""
-
-    @abstractmethod
-    def _padded(self, wave: torch.Tensor) -> torch.Tensor:
-        """The seed ``[1, C, T]``, made as long as sampling's frames."""
-
-    @abstractmethod
-    def _condition(self, batch: DiffusionInput, count: int) -> Conditioning: ...
-
-    @abstractmethod
-    def _schedule(self, steps: int, strength: float) -> Any:
-        """A fresh scheduler whose timesteps are set."""
-
-    @abstractmethod
-    def _start(
-        self,
-        scheduler: Any,
-        noise: torch.Tensor,
-        reference: torch.Tensor | None,
-        strength: float,
-    ) -> torch.Tensor: ...
-
-    def _has_mask(self) -> bool:
-        """Whether the transformer has an input for in-painting."""
-        return False
-
-    @abstractmethod
-    def _noised(self, latents: torch.Tensor, noise: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Latents at a noise level, in the model's form."""
-
-    @abstractmethod
-    def _output_for(self, latents: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        """The output by which the model would say that ``x`` at ``sigma`` is ``latents``."""
-
-    @abstractmethod
-    def _seed_solver(self, scheduler: Any, x: torch.Tensor, seeds: tuple[int, ...]) -> None: ...
-
-    @abstractmethod
-    def _predict(
-        self, scheduler: Any, x: torch.Tensor, t: torch.Tensor, inputs: dict[str, Any]
-    ) -> torch.Tensor: ...
-
-    @abstractmethod
-    def _finish(self, wave: torch.Tensor) -> torch.Tensor:
-        """The family's last touch on decoded sound ``[1, C, T]``."""
 
 
 def _check_stop(stop: StopAsked) -> None:

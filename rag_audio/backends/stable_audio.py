@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from rag_audio.backends._checkpoints import Checkpoint
-from rag_audio.backends._diffusion import Conditioning, Defaults, LatentDiffusion
+from rag_audio.backends._diffusion import LatentDiffusion
+from rag_audio.backends._family import Conditioning, Defaults
 from rag_audio.ports import DiffusionInput
 
 _MAX_TOKENS = 512

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rag_audio.backends._checkpoints import find_checkpoint, fingerprint
 from rag_audio.backends._codec import Codec, seed_wave
-from rag_audio.backends._diffusion import draw_noise, make_generators
+from rag_audio.backends._noise import draw_noise, make_generators
 from rag_audio.backends.generators import load_generator
 from rag_audio.backends.stable_audio import start_sigma
 from rag_audio.backends.stable_audio_3 import flow_sigmas

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from rag_audio.backends._diffusion import init_latents_snr_db
 from rag_audio.backends._mixing import mix_latents
+from rag_audio.backends._noise import init_latents_snr_db
 from rag_audio.backends.generators import load_generator
 from rag_audio.domain import Audio
 from rag_audio.errors import Cancelled, InvalidInput

@@ -1,0 +1,60 @@
+"""The nouns of rag-audio: frozen dataclasses, validated on construction, with no heavy import.
+
+Arrays are written ``[C, T]``: C channels, T samples. Times are seconds, tempos beats per minute.
+Everything is imported from here; the modules below only keep what belongs together.
+"""
+
+from __future__ import annotations
+
+from rag_audio.controls import Aim, Controls, Enforcement, Layer, Mix, Mixing
+from rag_audio.domain.key import Key
+from rag_audio.domain.plan import ConditioningPlan, Edit, InheritedSource, PromptSpan, SeedPart
+from rag_audio.domain.record import (
+    AttributionRecord,
+    GenerationResult,
+    Influence,
+    Played,
+    SourceUse,
+)
+from rag_audio.domain.request import Channel, GenerationRequest
+from rag_audio.domain.sound import Audio
+from rag_audio.domain.stems import Reference, Segment, SegmentFilter, Stem, StemKind
+from rag_audio.licensing import WORLD, License, Rights, Share, Splits, Use
+from rag_audio.tunes import AudioAs, Melody, Note
+
+__all__ = [
+    "WORLD",
+    "Aim",
+    "AttributionRecord",
+    "Audio",
+    "AudioAs",
+    "Channel",
+    "ConditioningPlan",
+    "Controls",
+    "Edit",
+    "Enforcement",
+    "GenerationRequest",
+    "GenerationResult",
+    "Influence",
+    "InheritedSource",
+    "Key",
+    "Layer",
+    "License",
+    "Melody",
+    "Mix",
+    "Mixing",
+    "Note",
+    "Played",
+    "PromptSpan",
+    "Reference",
+    "Rights",
+    "SeedPart",
+    "Segment",
+    "SegmentFilter",
+    "Share",
+    "SourceUse",
+    "Splits",
+    "Stem",
+    "StemKind",
+    "Use",
+]

@@ -1,0 +1,140 @@
+"""What will be given to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rag_audio.controls import Controls, Enforcement, Layer, Mix
+from rag_audio.domain.key import Key
+from rag_audio.domain.request import Channel
+from rag_audio.domain.stems import Reference
+from rag_audio.licensing import License
+from rag_audio.tunes import Melody
+
+
+@dataclass(frozen=True)
+class PromptSpan:
+    """``enriched_prompt[start:end]``, the words one reference (or, stem None, the user) gave."""
+
+    start: int
+    end: int
+    text: str
+    tokens: int
+    stem: str | None
+
+
+@dataclass(frozen=True)
+class SeedPart:
+    """One reference's part in the seed audio.
+
+    Attributes:
+        reference: index into :attr:`ConditioningPlan.references`.
+        weight: share of the references' mix by energy over the whole piece; all weights sum to 1.
+        time_ratio: output duration / input duration of the stretch.
+        semitones: transposition.
+        gain_db: applied after conforming, before the weight.
+        loop_s: length of the loop after stretching; 0 when the part needs no loop.
+        rendered: played from its score at the wanted tempo and key, not stretched.
+        instruments: General MIDI names in place of the score's, by number of notes; drums stay.
+        layer: what of the reference; None: all of it.
+        start_s, end_s: where in the piece it sounds; None: to the end.
+    """
+
+    reference: int
+    weight: float
+    time_ratio: float
+    semitones: int
+    gain_db: float
+    loop_s: float
+    rendered: bool = False
+    instruments: tuple[str, ...] = ()
+    layer: Layer | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """All of the reference, all the time."""
+        return self.layer is None and self.start_s == 0.0 and self.end_s is None
+
+
+@dataclass(frozen=True)
+class InheritedSource:
+    """A source of the sound that an edit began with.
+
+    Attributes:
+        reference: index into :attr:`ConditioningPlan.references`.
+        used: its share of each channel there, before the edit.
+    """
+
+    reference: int
+    used: Mapping[Channel, float]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """How a plan's output comes from another sound.
+
+    Attributes:
+        kind: ``inpaint``, ``extend`` or ``vary``.
+        parent: number of the output of ours that was edited; None: a file from elsewhere.
+        ancestors: the parent, its parent, and so on.
+        source_sha256: of the edited file's bytes.
+        source_rights: ``own`` or ``licensed``: what the user stated about the file, if anything.
+        regions: (start, end) of what was made, in seconds of the output.
+        kept: share of the output, 0…1, that is the edited sound: by time; of ``vary`` the share
+            of the starting latents' energy.
+    """
+
+    kind: str
+    parent: int | None
+    ancestors: tuple[int, ...]
+    source_sha256: str
+    source_rights: str | None
+    regions: tuple[tuple[float, float], ...]
+    kept: float
+    inherited: tuple[InheritedSource, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConditioningPlan:
+    """What will be given to the model. Pure data: it can be printed, logged and replayed.
+
+    Attributes:
+        melody: plays in the seed beside the references' parts, or alone.
+    """
+
+    prompt: str
+    enriched_prompt: str
+    spans: tuple[PromptSpan, ...]
+    negative_prompt: str
+    references: tuple[Reference, ...]
+    licenses: tuple[License, ...]
+    seed_parts: tuple[SeedPart, ...]
+    channels: frozenset[Channel]
+    strength: float
+    bpm: float | None
+    key: Key | None
+    duration_s: float
+    seed: int
+    steps: int
+    guidance: float
+    variations: int
+    model: str
+    notes: tuple[str, ...] = ()
+    enforcement: Enforcement = field(default_factory=Enforcement)
+    controls: Controls = field(default_factory=Controls)
+    edit: Edit | None = None
+    mix: Mix = Mix.WAVEFORM
+    melody: Melody | None = None
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether it starts from sound: of references, or of a melody."""
+        return bool(self.seed_parts) or self.melody is not None
+
+    @property
+    def references_weight(self) -> float:
+        """The references' share of the seed's energy; a melody has the rest."""
+        return 1.0 if self.melody is None else 1.0 - self.melody.weight

@@ -1,0 +1,106 @@
+"""What was made, from what, and how much each source influenced it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rag_audio.domain.plan import ConditioningPlan
+from rag_audio.domain.request import Channel
+from rag_audio.domain.sound import Audio
+from rag_audio.domain.stems import Reference
+from rag_audio.licensing import License
+
+
+@dataclass(frozen=True)
+class Influence:
+    """One source's three numbers, never blended.
+
+    Attributes:
+        used: exact share of each conditioning channel, from the plan.
+        causal: measured by counterfactual; None when not measured or below the noise floor.
+        similar: cosine in the embedding space between source segment and output.
+    """
+
+    used: Mapping[Channel, float]
+    causal: float | None = None
+    similar: float | None = None
+
+
+@dataclass(frozen=True)
+class Played:
+    """A part of an output's seed that a source played.
+
+    Attributes:
+        layer: what of the source; empty: all of it.
+        start_s, end_s: where in the output. weight: share of the seed's energy.
+    """
+
+    layer: str
+    start_s: float
+    end_s: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class SourceUse:
+    """A source as the ledger holds it: what it was, under which license, and how it was used.
+
+    Attributes:
+        played: its parts in the seed, where the seed was layered or arranged.
+    """
+
+    reference: Reference
+    license: License
+    influence: Influence
+    played: tuple[Played, ...] = ()
+
+
+@dataclass(frozen=True)
+class AttributionRecord:
+    """What the ledger holds for one output.
+
+    Attributes:
+        output: the number the watermark carries.
+        created: UTC.
+        request, plan: JSON documents, complete enough to replay.
+        model_share: what the model and the user's own words contribute to each channel.
+        pcm_sha256: of the samples before marking.
+        files: name → sha256 of each file as delivered.
+        watermark: what was embedded, or why nothing was.
+        versions: library versions that produced the samples.
+        checks: what the output gate measured, and the fingerprint's hash.
+        signature: signer's certificate and manifest of the content credentials, or why none.
+    """
+
+    output: int
+    created: datetime
+    request: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    sources: tuple[SourceUse, ...]
+    model_share: Mapping[Channel, float]
+    model: str
+    model_id: str
+    embedder_id: str
+    index_id: str
+    untrained: bool
+    seed: int
+    pcm_sha256: str
+    marked_pcm_sha256: str
+    files: Mapping[str, str]
+    watermark: Mapping[str, Any]
+    versions: Mapping[str, str]
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    signature: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationResult:
+    """One finished output."""
+
+    audio: Audio
+    files: tuple[str, ...]
+    plan: ConditioningPlan
+    record: AttributionRecord

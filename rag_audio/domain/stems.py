@@ -1,0 +1,105 @@
+"""What a library holds and a search finds: stems, their segments, references."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rag_audio.domain.key import Key
+
+
+class StemKind(StrEnum):
+    AUDIO = "audio"
+    MIDI = "midi"
+
+
+@dataclass(frozen=True)
+class Stem:
+    """One library item.
+
+    Attributes:
+        id: sha256 of the file's bytes, hex.
+        library: id of its library.
+        path: POSIX path below the library's root.
+        artist: as declared in ``stems.csv``, else from file tags, else empty.
+        artist_declared: True only when ``stems.csv`` names the artist; file tags grant no rights.
+        license: id of its license in its library.
+        downbeat_s: time of the first bar line, where declared.
+        instruments: General MIDI program names (MIDI) or empty.
+        *_confidence: 0…1; 1 means declared.
+    """
+
+    id: str
+    library: str
+    path: str
+    kind: StemKind
+    license: str
+    duration_s: float
+    artist: str = ""
+    artist_declared: bool = False
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    bpm: float | None = None
+    bpm_confidence: float = 0.0
+    key: Key | None = None
+    key_confidence: float = 0.0
+    downbeat_s: float | None = None
+    isrc: str = ""
+    iswc: str = ""
+    loudness_lufs: float | None = None
+    instruments: tuple[str, ...] = ()
+
+    @property
+    def license_key(self) -> str:
+        """The key of its :class:`License`."""
+        return f"{self.library}/{self.license}"
+
+    @property
+    def caption(self) -> str:
+        """What is known about it in words: the text that keyword search reads."""
+        parts = [self.title, self.artist, ", ".join(self.tags), ", ".join(self.instruments)]
+        if self.key is not None:
+            parts.append(str(self.key))
+        if self.bpm is not None:
+            parts.append(f"{self.bpm:.0f} bpm")
+        return ". ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A window of a stem: the unit that is embedded and retrieved."""
+
+    stem: Stem
+    start_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A retrieved segment; rank counts from 1, a higher score is nearer."""
+
+    segment: Segment
+    score: float
+    rank: int
+
+    @property
+    def stem(self) -> Stem:
+        return self.segment.stem
+
+
+@dataclass(frozen=True)
+class SegmentFilter:
+    """Which segments a search may return: every field that is set must hold, lists are any-of.
+
+    ``license_keys`` is never optional: rights are a filter, not an afterthought.
+    """
+
+    license_keys: frozenset[str]
+    artists: tuple[str, ...] = ()
+    bpm_ranges: tuple[tuple[float, float], ...] = ()
+    keys: tuple[Key, ...] = ()
+    kind: StemKind | None = None
+    tags: tuple[str, ...] = ()
+    min_duration_s: float | None = None
+    stems: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = field(default=())

@@ -1,0 +1,107 @@
+"""What holds libraries, licenses and rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from rag_audio.domain import License, Rights, Stem
+from rag_audio.licensing import Revocation
+
+
+@dataclass(frozen=True)
+class LibraryInfo:
+    """A library in the catalogue."""
+
+    id: str
+    name: str
+    root: str
+    stems: int
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What the indexer remembers of a file: unchanged size and time mean unchanged bytes.
+
+    ``declared`` is a hash of the row's metadata and license, so that an edited row re-indexes.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    declared: str
+    space: str
+    stem: Stem
+
+
+class Catalogue(Protocol):
+    """Libraries, licenses and stems: rights live here and are read at each search and plan."""
+
+    def claim(self, library: str) -> AbstractContextManager[None]:
+        """Hold a library for writing; released at the end of the block or with the process.
+
+        Raises:
+            BackendUnavailable: somebody else holds it; the message names the holder.
+        """
+        ...
+
+    def put_library(self, library: str, name: str, root: str) -> None:
+        """Insert a library or update its name and root.
+
+        Raises:
+            LibraryError: another folder that still exists has this id.
+        """
+        ...
+
+    def libraries(self) -> list[LibraryInfo]: ...
+
+    def put_licenses(self, library: str, licenses: Iterable[License]) -> None:
+        """Replace all licenses of a library, in one transaction."""
+        ...
+
+    def put_files(self, library: str, files: Iterable[FileState]) -> None:
+        """Insert or replace by path, in one transaction."""
+        ...
+
+    def files(self, library: str) -> Mapping[str, FileState]:
+        """All files of a library by path."""
+        ...
+
+    def remove_files(self, library: str, paths: Iterable[str]) -> None: ...
+
+    def stems(self, artist: str | None = None) -> list[Stem]: ...
+
+    def stem(self, id_prefix: str) -> Stem:
+        """The stem whose id starts so.
+
+        Raises:
+            InvalidInput: none or several do.
+        """
+        ...
+
+    def file_of(self, stem: Stem) -> str:
+        """Absolute path of a stem's file."""
+        ...
+
+    def copies(self, id_: str) -> list[Stem]:
+        """The stems of all libraries with exactly these bytes."""
+        ...
+
+    def rights(self, territory: str | None, on: date) -> Rights:
+        """Licenses and revocations as they stand now; ``on`` is a moment (UTC) or a whole day."""
+        ...
+
+    def revoke(self, revocation: Revocation) -> bool:
+        """Put a revocation in force; False when it was already."""
+        ...
+
+    def end_revocation(self, revocation: Revocation) -> bool:
+        """Take a revocation back; False when there was none."""
+        ...
+
+    def revocations(self) -> list[Revocation]:
+        """Those in force, oldest first."""
+        ...
