@@ -18,8 +18,10 @@ LONGEST_S = 120.0
 CLEAR = 0.6
 """So much of what is heard must have one clear pitch."""
 
-_EVIDENT, _EVIDENT_NOTES = 0.8, 3
-_PERIODIC = 0.25
+_EVIDENT, _EVIDENT_NOTES = 0.85, 3
+# Aperiodicity: of what can be a note, of a clear pitch, and of one voice alone. Two voices at once
+# are periodic by halves; a voice with breath in a small room stays below the last.
+_PERIODIC, _CLEARLY, _ALONE = 0.25, 0.15, 0.07
 _QUIET_DB, _SILENT_DBFS = -30.0, -60.0
 _SHORTEST_S, _LEAST_S = 0.07, 0.3
 _DIP_DB, _DIP_MARGIN_S = 6.0, 0.06
@@ -39,6 +41,7 @@ class Tune:
         duration_s: of the sound.
         tuning_cents: how far the voice lies above concert pitch, -50…50; the notes have it removed.
         clearness: share of what is heard that has one clear pitch, 0…1.
+        purity: share that is one voice and hardly anything else, 0…1.
         silent: nothing is heard.
     """
 
@@ -46,6 +49,7 @@ class Tune:
     duration_s: float
     tuning_cents: float
     clearness: float
+    purity: float
     silent: bool = False
 
     @property
@@ -67,7 +71,7 @@ class Tune:
     @property
     def is_evident(self) -> bool:
         """Whether it is a tune and nothing else, so that nobody need say so."""
-        sung = self.clearness >= _EVIDENT and len(self.notes) >= _EVIDENT_NOTES
+        sung = self.purity >= _EVIDENT and len(self.notes) >= _EVIDENT_NOTES
         return sung and self.is_clear
 
     def key(self) -> tuple[Key | None, float]:
@@ -92,8 +96,9 @@ def transcribe(audio: Audio) -> Tune:
     heard = track.level_db > max(loudest + _QUIET_DB, _SILENT_DBFS)
     voiced = heard & (track.aperiodicity < _PERIODIC)
     if not voiced.any():
-        return Tune((), audio.duration_s, 0.0, 0.0, silent=not heard.any())
-    clearness = float(voiced.sum() / heard.sum())
+        return Tune((), audio.duration_s, 0.0, 0.0, 0.0, silent=not heard.any())
+    rough = track.aperiodicity[heard]
+    clearness, purity = (float(np.mean(rough < most)) for most in (_CLEARLY, _ALONE))
     tuning = _tuning(track.semitones[voiced])
     states = _explain(track.semitones - tuning, voiced)
     notes = [
@@ -101,7 +106,7 @@ def transcribe(audio: Audio) -> Tune:
         for first, last in _runs(states, track)
         if (last - first) * HOP_S >= _SHORTEST_S
     ]
-    return Tune(tuple(notes), audio.duration_s, 100.0 * tuning, clearness)
+    return Tune(tuple(notes), audio.duration_s, 100.0 * tuning, clearness, purity)
 
 
 def require_length(audio: Audio, name: str) -> None:
