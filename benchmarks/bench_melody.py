@@ -46,6 +46,13 @@ ASKED = (
 )
 STRENGTHS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
 VARIED = (0.4, 0.7)
+COLUMNS = (
+    "Pitch by pYIN, octaves folded: of the time that the tune sounds, the share within 50 cents of "
+    "it, and of another tune (chance). Intervals and directions from note to note, octaves aside in "
+    "the first. Strongest: the tune's pitch class is the strongest of the chroma, whatever else "
+    "plays. Sound: nearer to the mean of four other tunes by the asked instrument than by such a "
+    "voice, by clap-mini and by 40 mel bands."
+)
 DRUMS = "last-tram-drums"
 PLAYED = ("Ocarina", "Voice Oohs", "Whistle", "Recorder")
 
@@ -158,6 +165,7 @@ class Bench:
     def table(self, title: str, tunes: Sequence[Hummed], ways: Sequence[Way], say: Say) -> None:
         """A row for each way, and one for a way held against other tunes."""
         say(f"\n### {title}\n")
+        say(f"{COLUMNS}\n")
         say(
             "| | n | pitch class kept, % | another tune's, % | intervals, % | direction, % "
             "| strongest, % | asked sound, by embedding | by colour |"

@@ -31,7 +31,7 @@ BESIDE_OTHERS = 0.6
 """The melody's share of the seed's energy where references play too."""
 
 FURTHEST = 0.7
-"""The usual strength goes no further with a melody; see docs/editing.md for what is measured."""
+"""The usual strength goes no further with a melody; see docs/controls.md."""
 
 DEFAULT_INSTRUMENT = "Acoustic Grand Piano"
 
