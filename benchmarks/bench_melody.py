@@ -47,11 +47,11 @@ ASKED = (
 STRENGTHS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
 VARIED = (0.4, 0.7)
 COLUMNS = (
-    "Pitch by pYIN, octaves folded: of the time that the tune sounds, the share within 50 cents of "
-    "it, and of another tune (chance). Intervals and directions from note to note, octaves aside in "
-    "the first. Strongest: the tune's pitch class is the strongest of the chroma, whatever else "
-    "plays. Sound: nearer to the mean of four other tunes by the asked instrument than by such a "
-    "voice, by clap-mini and by 40 mel bands."
+    "Pitch by pYIN, octaves folded: of the time that the tune sounds, the share within 50 "
+    "cents of it, and of another tune (chance). Intervals and directions from note to note, "
+    "octaves aside in the first. Strongest: the tune's pitch class is the strongest of the "
+    "chroma, whatever else plays. Sound: nearer to the mean of four other tunes by the asked "
+    "instrument than by such a voice, by clap-mini and by 40 mel bands."
 )
 DRUMS = "last-tram-drums"
 PLAYED = ("Ocarina", "Voice Oohs", "Whistle", "Recorder")
