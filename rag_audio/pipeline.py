@@ -23,6 +23,7 @@ from rag_audio.domain import (
     Reference,
     Rights,
     Segment,
+    Stem,
     StemKind,
 )
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
@@ -40,7 +41,13 @@ from rag_audio.ports import (
     StopAsked,
     Watermarker,
 )
-from rag_audio.profiles import ArtistProfile, licensed_stems, make_profile, typical_words
+from rag_audio.profiles import (
+    ArtistProfile,
+    licensed_stems,
+    make_profile,
+    typical_words,
+    wanted_tempo_and_key,
+)
 from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
@@ -207,7 +214,7 @@ class Pipeline:
             count_tokens=generator.count_tokens,
             seed=secrets.randbits(31) if request.seed is None else request.seed,
             is_clean=guarding.phrase_filter(policy),
-            typical=self._typical(request),
+            typical=typical_words(self._styled(request, self.rights(request.territory))),
             brought=melody,
         )
         guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
@@ -215,13 +222,11 @@ class Pipeline:
         plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
         return plan, findings, request
 
-    def _typical(self, request: GenerationRequest) -> Mapping[str, float]:
-        """How typical words are of the artist whose style is asked for."""
+    def _styled(self, request: GenerationRequest, rights: Rights) -> tuple[Stem, ...]:
+        """The stems of the artist whose style is asked for; none where nobody's is."""
         if request.artist is None:
-            return {}
-        rights = self.rights(request.territory)
-        stems = self.parts.catalogue.stems()
-        return typical_words(licensed_stems(request.artist, stems, rights))
+            return ()
+        return licensed_stems(request.artist, self.parts.catalogue.stems(), rights)
 
     def generate(
         self,
@@ -370,6 +375,7 @@ class Pipeline:
                     hint="rag-audio search shows what this library licenses",
                     reasons=[str(reason) for reason in refusals],
                 )
+        wanted_bpm, wanted_key = wanted_tempo_and_key(request, self._styled(request, rights))
         query = ReferenceQuery(
             text=request.prompt,
             audio=self.query_audio(request.audio, request.midi),
@@ -377,9 +383,8 @@ class Pipeline:
             exclude=excluded,
             uses=frozenset(wanted),
             style=request.artist is not None,
-            centre=None
-            if request.artist is None
-            else self._profile(request.artist, rights).centroid,
+            wanted_bpm=wanted_bpm,
+            wanted_key=wanted_key,
         )
         windows = self._named_windows(request)
         chosen: list[Reference] = []
@@ -388,7 +393,7 @@ class Pipeline:
                 chosen.append(Reference(windows[stem.id], 1.0, 1))
                 continue
             found = self._search(
-                replace(query, artist=None, style=False, centre=None, stems=(stem.id,), k=1),
+                replace(query, artist=None, style=False, stems=(stem.id,), k=1),
                 rights,
             )
             # A stem without a word or sound in common with the prompt is still what was asked for.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio.domain import Rights, Stem, Use
+from rag_audio.domain import GenerationRequest, Key, Rights, Stem, Use
 from rag_audio.ports import StemIndex
 
 MOST_HEARD = 1000
@@ -97,6 +97,26 @@ def typical_words(stems: Sequence[Stem]) -> Mapping[str, float]:
     for stem in stems:
         count.update({_plain(text) for text in (*stem.tags, *stem.instruments)})
     return {word: number / len(stems) for word, number in count.items()}
+
+
+def wanted_tempo_and_key(
+    request: GenerationRequest, own: Sequence[Stem]
+) -> tuple[float | None, Key | None]:
+    """What references should be near to: as the request says, else as is usual of the artist.
+
+    Args:
+        own: of the artist whose style is asked for; empty where nobody's is.
+
+    Returns:
+        The tempo in bpm, of the artist the median; the key, of the artist the most frequent.
+    """
+    tempos = [stem.bpm for stem in own if stem.bpm]
+    keys = Counter(stem.key for stem in own if stem.key is not None)
+    usual_key = min(keys, key=lambda key: (-keys[key], key), default=None)
+    return (
+        request.bpm or (float(np.median(tempos)) if tempos else None),
+        request.key or usual_key,
+    )
 
 
 def make_profile(

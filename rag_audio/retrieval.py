@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,7 @@ from rag_audio.domain import (
     StemKind,
     Use,
 )
+from rag_audio.effort import effort_of
 from rag_audio.errors import InvalidInput
 from rag_audio.keywords import encode_document, encode_query
 from rag_audio.ports import Embedder, Hit, StemIndex
@@ -39,14 +40,24 @@ __all__ = ["ReferenceQuery", "encode_document", "encode_query", "find_references
 RRF_K = 60
 """The constant of reciprocal rank fusion, as in the paper."""
 
-CENTRE_WEIGHT = 0.25
-"""Of the ranking by what is typical: it orders what the request itself leaves undecided."""
-
 _QUERY_WINDOWS = 8
 """At most so many windows of a query's sound, or of a stem it resembles, are used."""
 
 _CATALOGUE_SAMPLE = 4096
 """So many segments give the centroid by which a query of filters alone is ordered."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much rankings count beside 1 for the keywords'; see ``benchmarks/bench_ranking.py``.
+
+    Attributes:
+        vectors: of nearness to the ready query vectors.
+        effort: of how little a stem must be changed to have the wanted tempo and key.
+    """
+
+    vectors: float = 1.0
+    effort: float = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +71,8 @@ class ReferenceQuery:
         vectors: ready query vectors ``[D]``, matched like ``audio``.
         like: ids of stems to resemble; they are not returned themselves.
         artist: only this artist's stems.
-        centre: ``[D]``, what is typical of what is looked for; counts a quarter of a query's sound.
+        wanted_bpm, wanted_key: what references will be brought to; the less it takes, the better.
+        weights: how much these count.
         bpm: lowest and highest tempo; with ``octaves`` also half and double that.
         key: only this key; with ``fifths`` also its neighbours on the circle of fifths.
         kind, tags (any of them), min_duration_s (of the stem), stems, exclude: filters.
@@ -75,7 +87,9 @@ class ReferenceQuery:
     vectors: tuple[NDArray[np.float32], ...] = ()
     like: tuple[str, ...] = ()
     artist: str | None = None
-    centre: NDArray[np.float32] | None = None
+    wanted_bpm: float | None = None
+    wanted_key: Key | None = None
+    weights: Weights = Weights()
     bpm: tuple[float, float] | None = None
     octaves: bool = True
     key: Key | None = None
@@ -144,6 +158,8 @@ def find_references(
         _Ranking(part.weight, part.vectors, _stems(part.search(index, where), allowed, want))
         for part in _parts(query, liked, embedder, index, where)
     ]
+    if query.weights.effort > 0 and (query.wanted_bpm, query.wanted_key) != (None, None):
+        rankings.append(_by_effort(rankings, query))
     return _choose(_fuse(rankings), query)
 
 
@@ -220,10 +236,8 @@ def _parts(
         windows = _windows(query.audio, embedder.window_s)
         parts.append(_Part(1.0, tuple(embedder.embed_audio(windows))))
     if query.vectors:
-        parts.append(_Part(1.0, query.vectors))
+        parts.append(_Part(query.weights.vectors, query.vectors))
     parts += [_Part(1.0, vectors) for vectors in liked.values()]
-    if query.centre is not None:
-        parts.append(_Part(CENTRE_WEIGHT, (query.centre,)))
     if not parts:
         centroid = _centroid(index, where, embedder.dimension)
         parts = [_Part(1.0, (centroid,))] if centroid is not None else []
@@ -310,6 +324,23 @@ def _stems(
         if len(stems) >= want or len(found) < limit:
             return stems
         limit *= 4
+
+
+def _by_effort(rankings: Sequence[_Ranking], query: ReferenceQuery) -> _Ranking:
+    """What the others found, in the order of how little must be done to it."""
+    found: dict[str, dict[str, Hit]] = {}
+    for ranking in rankings:
+        for stem, hits in ranking.stems.items():
+            found.setdefault(stem, {}).update((hit.id, hit) for hit in hits)
+    stems = {
+        stem: [
+            replace(hit, score=-effort_of(hit.segment.stem, query.wanted_bpm, query.wanted_key))
+            for hit in hits.values()
+        ]
+        for stem, hits in found.items()
+    }
+    ordered = sorted(stems.items(), key=lambda item: (-item[1][0].score, item[0]))
+    return _Ranking(query.weights.effort, (), dict(ordered))
 
 
 def _fuse(rankings: Sequence[_Ranking]) -> dict[str, _Candidate]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ import soundfile
 from indexer.build import index_library
 from rag_audio.bootstrap import Workspace
 from rag_audio.domain import Audio, Stem, Use
+from rag_audio.errors import RagAudioError
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.ports import (
     Detection,
@@ -22,6 +23,7 @@ from rag_audio.ports import (
     FileState,
     IndexedSegment,
     Mark,
+    Member,
     ModelInfo,
     Progress,
     StopAsked,
@@ -93,6 +95,12 @@ class FakeGenerator:
             made.append(Audio(noise.astype(np.float32), self.info.sample_rate))
         self.after_run()
         return tuple(made)
+
+    def generate_together(
+        self, members: Sequence[Member]
+    ) -> list[tuple[Audio, ...] | RagAudioError]:
+        """One after the other."""
+        return [self.generate(one.batch, one.progress, one.stop_asked) for one in members]
 
 
 class FakeWatermarker:

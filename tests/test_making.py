@@ -16,12 +16,12 @@ from rag_audio import audio as sound
 from rag_audio.bootstrap import Workspace
 from rag_audio.cli.app import run
 from rag_audio.cli.batch import REPORT, read_rows
-from rag_audio.domain import GenerationRequest, Layer, Mix
+from rag_audio.domain import GenerationRequest, Key, Layer, Mix
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.formats import format_of, rate_for
 from rag_audio.plans import plan_from_json, plan_to_json
 from rag_audio.profile_picture import profile_png
-from rag_audio.profiles import typical_words
+from rag_audio.profiles import typical_words, wanted_tempo_and_key
 from rag_audio.signing import sidecar_of
 from tests.small_library import write_library
 from tests.test_conditioning import INFO, RIGHTS, make_plan, reference, words
@@ -242,6 +242,21 @@ def test_a_profile_counts_what_is_licensed_for_style_now(
         assert [stem.path for stem in workspace.artist(ARTIST).stems] == ["full_a.wav"]
     finally:
         run(["revoke", "--stem", gone, "--undo", "--home", str(workspace.parts.home)])
+
+
+def test_what_a_request_leaves_open_is_wanted_as_is_usual_of_the_artist() -> None:
+    own = [
+        reference(name, bpm=bpm, key=key).stem
+        for name, bpm, key in (
+            ("a", 80.0, Key(9, True)), ("b", 90.0, Key(9, True)), ("c", 120.0, Key(0, False)),
+            ("d", None, None),
+        )
+    ]  # fmt: skip
+    assert wanted_tempo_and_key(GenerationRequest("x"), own) == (90.0, Key(9, True))
+    asked = GenerationRequest("x", bpm=100.0, key=Key(2, False))
+    assert wanted_tempo_and_key(asked, own) == (100.0, Key(2, False))
+    assert wanted_tempo_and_key(GenerationRequest("x"), own[3:]) == (None, None)
+    assert wanted_tempo_and_key(GenerationRequest("x"), ()) == (None, None)
 
 
 def test_what_is_typical_of_an_artist_is_said_first() -> None:

@@ -225,6 +225,31 @@ def test_parts_of_a_query_mix(index: EdgeIndex) -> None:
     assert "Groove" not in titles(found)
 
 
+def test_of_what_words_leave_open_the_least_changed_comes_first(tmp_path: Path) -> None:
+    alike = EdgeIndex(tmp_path / "index", space="bands", dimension=D)
+    slow, fast = (
+        stem(f"Take {n}", "drums", bpm=float(n), key=Key(n % 12, True)) for n in (92, 124)
+    )
+    other = stem("Other", "bass", bpm=124.0, key=Key(4, True))
+    alike.upsert([*points(slow, 50), *points(fast, 50), *points(other, 100)])
+    query = {"text": "drums", "variety": 0.0}
+    by_tempo = {n: titles(find(alike, **query, wanted_bpm=n)) for n in (60.0, 90.0, 126.0, 180.0)}
+    by_key = {n: titles(find(alike, **query, wanted_key=Key(n, True))) for n in (8, 4)}
+    scores = [found.score for found in find(alike, **query, wanted_bpm=124.0)]
+    alike.close()
+    assert [by_tempo[n][0] for n in (60.0, 126.0)] == ["Take 124", "Take 124"]
+    assert [by_tempo[n][0] for n in (90.0, 180.0)] == ["Take 92", "Take 92"]
+    assert [by_key[n][0] for n in (8, 4)] == ["Take 92", "Take 124"]
+    assert all(found[-1] == "Other" for found in by_tempo.values())
+    assert scores == sorted(scores, reverse=True) and all(0 < score <= 1 for score in scores)
+
+
+def test_effort_brings_nothing_that_nothing_else_found(index: EdgeIndex) -> None:
+    query = {"text": "drums", "stems": (BREAK.id, LOW.id), "k": 5}
+    plain, wanted = find(index, **query), find(index, **query, wanted_bpm=120.0)
+    assert set(titles(plain)) == set(titles(wanted))
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+import structlog
 
 from rag_audio.api.indexing import Indexing
 from rag_audio.api.webhooks import Calls
@@ -18,17 +21,24 @@ from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.idempotency import SqlIdempotency
 from rag_audio.jobs.uploads import SqlUploads, Upload
 from rag_audio.pipeline import Pipeline
+from rag_audio.ports import ModelInfo
 from rag_audio.service.decoding import Decoders
 from rag_audio.service.files import Folders
 from rag_audio.service.runner import Runner
 from rag_audio.service.scoped import scoped
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.sharing import share
+from rag_audio.service.together import takes_of_device
 from rag_audio.service.worker import Worker
 
 TIDY_S = 600.0
+MODEL_AGAIN_S = 30.0
+"""A model that could not be loaded is tried again after so long."""
 DECODERS = 2
 """Uploads that are decoded at once."""
+
+
+log = structlog.get_logger("rag_audio.api")
 
 
 @dataclass(frozen=True)
@@ -104,17 +114,20 @@ class Service:
         self.traces = asyncio.Semaphore(settings.traces)
         self.decodings = asyncio.Semaphore(DECODERS)
         self._stop = threading.Event()
+        self._loading, self._model_again = threading.Lock(), 0.0
+        self._model: ModelInfo | BackendError = BackendError("the model was not loaded yet")
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker] = []
         self._host: IndexHost | None = None
 
     def start(self) -> None:
-        """Load everything, and begin to work.
+        """Load everything, and begin to work; without a model, all but what needs one is served.
 
         Raises:
-            RagAudioError: a part cannot be made.
+            RagAudioError: another part cannot be made.
         """
-        share(self.workspace)
+        share(self.workspace, generator=False)
+        self.model()
         parts = self.workspace.parts
         if self.workspace.settings.qdrant_url is None:
             self._host = IndexHost(parts.index, parts.home / "index")
@@ -124,8 +137,9 @@ class Service:
         self.run(calls.work, "webhooks")
         self.run(self._tidy, "tidying")
         runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
+        takes = takes_of_device(self.settings.batch, parts.device)
         for i in range(self.workers):
-            worker = Worker(runner, self.jobs, self._stop)
+            worker = Worker(runner, self.jobs, self._stop, takes)
             self._workers.append(worker)
             self.run(worker.work, f"worker-{i}")
 
@@ -184,6 +198,19 @@ class Service:
             raise InvalidInput(f"there is no upload {id_}", hint="POST /v1/uploads makes one")
         return found
 
+    def model(self) -> ModelInfo | BackendError:
+        """The configured model, or why it cannot be loaded; asked again once in a while."""
+        with self._loading:
+            moment = time.monotonic()
+            if isinstance(self._model, ModelInfo) or moment < self._model_again:
+                return self._model
+            try:
+                self._model = self.workspace.parts.generator(None).info
+            except BackendError as error:
+                log.error("the model cannot be loaded", error=error.message, hint=error.hint)
+                self._model, self._model_again = error, moment + MODEL_AGAIN_S
+            return self._model
+
     def is_ready(self) -> tuple[bool, dict[str, str]]:
         """Whether requests can be served, and the state of each part."""
         parts = self.workspace.parts
@@ -191,7 +218,7 @@ class Service:
         for name, look in (
             ("database", lambda: self.jobs.counts()),
             ("index", lambda: parts.index.count()),
-            ("model", lambda: parts.generator(None).info),
+            ("model", self.require_model),
         ):
             try:
                 look()
@@ -200,3 +227,14 @@ class Service:
                 state[name] = error.message
         well = all(value == "ok" for value in state.values()) and not self.is_stopping
         return well, state
+
+    def require_model(self) -> ModelInfo:
+        """The configured model.
+
+        Raises:
+            BackendError: it cannot be loaded; without one nothing can be made.
+        """
+        found = self.model()
+        if isinstance(found, BackendError):
+            raise found
+        return found

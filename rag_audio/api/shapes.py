@@ -11,7 +11,7 @@ from rag_audio.jobs import Job, JobState
 _RESULT = (
     *("enriched_prompt", "strength", "steps", "guidance", "model", "untrained", "references"),
     *("model_share", "bpm", "key", "duration_s", "controls", "watermark", "notes", "enforced"),
-    *("stages_s",),
+    *("stages_s", "pass_of"),
 )
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,15 +27,19 @@ from rag_audio.backends._device import (
     working_on,
 )
 from rag_audio.backends._family import Conditioning, Family
+from rag_audio.backends._lanes import Lane, groups_of_shape, joined_inputs, joined_times
 from rag_audio.backends._masking import Kept, check_painting, frame_mask
 from rag_audio.backends._mixing import mix_latents
 from rag_audio.backends._noise import draw_noise, make_generators
 from rag_audio.backends._recent import Recent, content_of
 from rag_audio.domain import Audio
-from rag_audio.errors import BackendError, Cancelled
-from rag_audio.ports import DiffusionInput, ModelInfo, Progress, SeedMix, StopAsked
+from rag_audio.errors import BackendError, Cancelled, RagAudioError
+from rag_audio.ports import DiffusionInput, Member, ModelInfo, Progress, SeedMix, StopAsked
 
 _KEPT_LATENTS, _KEPT_TEXTS = 8, 32
+_STOPPED = "stopped; nothing was generated"
+
+T = TypeVar("T")
 
 
 class LatentDiffusion(Family):
@@ -101,23 +108,59 @@ class LatentDiffusion(Family):
             Cancelled: ``stop_asked`` said so; within one step.
             BackendError: the device has too little memory, or the result is not finite.
         """
-        check_batch(batch, self.info, self.count_tokens)
-        check_painting(batch)
+        self._check(batch)
         stop = stop_asked or (lambda: False)
         groups = [(seed,) for seed in batch.seeds] if self._low_memory else [batch.seeds]
         audio: list[Audio] = []
+        with self._at_work(stop):
+            for index, seeds in enumerate(groups):
+                told = _shifted(progress, index * batch.steps, len(groups) * batch.steps)
+                latents = self._sample(batch, seeds, told, stop)
+                audio += [self._sound(item, batch.duration_s, stop) for item in latents]
+        return tuple(audio)
+
+    def generate_together(
+        self, members: Sequence[Member]
+    ) -> list[tuple[Audio, ...] | RagAudioError]:
+        """One outcome per member; see :class:`rag_audio.ports.Generator`.
+
+        Low memory takes one after the other.
+
+        Raises:
+            BackendError: the device has too little memory for all of them at once.
+        """
+        if self._low_memory or len(members) == 1:
+            return [
+                _outcome(partial(self.generate, one.batch, one.progress, one.stop_asked))
+                for one in members
+            ]
+        stops = [one.stop_asked or (lambda: False) for one in members]
+        with self._at_work(lambda: all(stop() for stop in stops)):
+            lanes = [
+                _outcome(partial(self._checked_lane, one, stop))
+                for one, stop in zip(members, stops, strict=True)
+            ]
+            self._run([lane for lane in lanes if isinstance(lane, Lane)])
+            return [
+                _outcome(partial(self._sounds, lane, one.batch)) if isinstance(lane, Lane) else lane
+                for lane, one in zip(lanes, members, strict=True)
+            ]
+
+    def _check(self, batch: DiffusionInput) -> None:
+        check_batch(batch, self.info, self.count_tokens)
+        check_painting(batch)
+
+    @contextmanager
+    def _at_work(self, stop: StopAsked) -> Iterator[None]:
+        """Hold the components, as soon as nobody else does."""
         while not self._busy.acquire(timeout=0.05):
             _check_stop(stop)
         try:
             with working_on(self._device):
-                for index, seeds in enumerate(groups):
-                    told = _shifted(progress, index * batch.steps, len(groups) * batch.steps)
-                    latents = self._sample(batch, seeds, told, stop)
-                    audio += [self._sound(item, batch.duration_s, stop) for item in latents]
+                yield
         finally:
             self._free()
             self._busy.release()
-        return tuple(audio)
 
     def reference_latents(self, audio: Audio, duration_s: float) -> torch.Tensor:
         """What the seed audio becomes: ``[1, D, F]``, float32, F the frames sampling works on.
@@ -163,6 +206,22 @@ class LatentDiffusion(Family):
         stop: StopAsked,
     ) -> torch.Tensor:
         """Denoise one group of items: ``[N, D, F]``, float32."""
+        lane = self._lane(batch, seeds, progress, stop)
+        self._run([lane])
+        return _finished(lane)
+
+    def _checked_lane(self, member: Member, stop: StopAsked) -> Lane:
+        self._check(member.batch)
+        return self._lane(member.batch, member.batch.seeds, member.progress, stop)
+
+    def _lane(
+        self,
+        batch: DiffusionInput,
+        seeds: tuple[int, ...],
+        progress: Progress | None,
+        stop: StopAsked,
+    ) -> Lane:
+        """A group of items of one request, before its first step."""
         _check_stop(stop)
         reference, strength = None, 1.0
         if uses_reference(batch) and batch.init_audio is not None:
@@ -178,19 +237,40 @@ class LatentDiffusion(Family):
         scheduler = self._schedule(batch.steps, strength)
         x = self._start(scheduler, noise, reference, strength)
         self._seed_solver(scheduler, x, seeds)
-        for done, t in enumerate(scheduler.timesteps, 1):
-            _check_stop(stop)
-            sigma = float(scheduler.sigmas[done - 1])
-            if kept is not None:
-                x = kept.put(self._noised(kept.latents, noise, sigma), x)
-            output = self._denoise(scheduler, x, t, conditioning)
-            if kept is not None:
-                output = kept.put(self._output_for(kept.latents, x, sigma), output)
-            x = scheduler.step(output, t, x, generator=generators).prev_sample
-            if progress is not None:
-                progress(done, batch.steps)
-        _check_stop(stop)
-        return x if kept is None else kept.put(kept.latents, x)
+        return Lane(
+            batch.steps, scheduler, generators, x, noise, conditioning, kept, progress, stop
+        )
+
+    def _run(self, lanes: Sequence[Lane]) -> None:
+        """Sample all lanes to their ends; who is stopped leaves the others alone."""
+        for step in range(max((lane.steps for lane in lanes), default=0)):
+            for lane in lanes:
+                if lane.outcome is None and step < lane.steps and lane.stop():
+                    lane.outcome = Cancelled(_STOPPED)
+            going = [lane for lane in lanes if lane.outcome is None and step < lane.steps]
+            for group in groups_of_shape(going):
+                self._step(group, step)
+
+    def _step(self, lanes: Sequence[Lane], step: int) -> None:
+        """One step of lanes of one shape, in one call of the transformer."""
+        for lane in lanes:
+            if lane.kept is not None:
+                known = self._noised(lane.kept.latents, lane.noise, lane.sigma(step))
+                lane.latents = lane.kept.put(known, lane.latents)
+        scaled = [self._scaled(lane.scheduler, lane.doubled(), lane.time(step)) for lane in lanes]
+        rows = [len(one) for one in scaled]
+        times = joined_times(lanes, rows, step)
+        output = self._predict(torch.cat(scaled), times, joined_inputs(lanes)).float()
+        for lane, part in zip(lanes, torch.split(output, rows), strict=True):
+            guided = lane.guide(part)
+            if lane.kept is not None:
+                known = self._output_for(lane.kept.latents, lane.latents, lane.sigma(step))
+                guided = lane.kept.put(known, guided)
+            lane.advance(guided, step)
+
+    def _sounds(self, lane: Lane, batch: DiffusionInput) -> tuple[Audio, ...]:
+        latents = _finished(lane)
+        return tuple(self._sound(item, batch.duration_s, lane.stop) for item in latents)
 
     def _kept(self, batch: DiffusionInput) -> Kept | None:
         """What the batch's painting keeps, in latents."""
@@ -205,17 +285,6 @@ class LatentDiffusion(Family):
         """The conditioning with the trained mask, the same for both halves of guidance."""
         local = kept.local_condition(count * (2 if told.guided else 1)).to(self._dtype)
         return Conditioning({**told.inputs, "local_add_cond": local}, told.guidance)
-
-    def _denoise(
-        self, scheduler: Any, x: torch.Tensor, t: torch.Tensor, conditioning: Conditioning
-    ) -> torch.Tensor:
-        """The transformer's output, guided: u + g·(c − u), in float32."""
-        doubled = torch.cat([x, x]) if conditioning.guided else x
-        output = self._predict(scheduler, doubled, t, conditioning.inputs).float()
-        if conditioning.guided:
-            negative, positive = output.chunk(2)
-            output = negative + conditioning.guidance * (positive - negative)
-        return output
 
     def _sound(self, latents: torch.Tensor, duration_s: float, stop: StopAsked) -> Audio:
         """Decode one item ``[D, F]``: item by item, so that memory and result do not depend on
@@ -259,7 +328,23 @@ class LatentDiffusion(Family):
 
 def _check_stop(stop: StopAsked) -> None:
     if stop():
-        raise Cancelled("stopped; nothing was generated")
+        raise Cancelled(_STOPPED)
+
+
+def _finished(lane: Lane) -> torch.Tensor:
+    """The latents of a lane at its end, ``[N, D, F]``; raises what ended it before."""
+    if lane.outcome is not None:
+        raise lane.outcome
+    _check_stop(lane.stop)
+    return lane.latents if lane.kept is None else lane.kept.put(lane.kept.latents, lane.latents)
+
+
+def _outcome(make: Callable[[], T]) -> T | RagAudioError:
+    """What is made, or why it is not."""
+    try:
+        return make()
+    except RagAudioError as error:
+        return error
 
 
 def _shifted(progress: Progress | None, offset: int, total: int) -> Progress | None:

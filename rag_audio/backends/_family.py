@@ -99,10 +99,15 @@ class Family(ABC):
     @abstractmethod
     def _seed_solver(self, scheduler: Any, x: torch.Tensor, seeds: tuple[int, ...]) -> None: ...
 
+    def _scaled(self, scheduler: Any, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Latents at time ``t`` (a scalar) as the transformer wants them."""
+        return x
+
     @abstractmethod
     def _predict(
-        self, scheduler: Any, x: torch.Tensor, t: torch.Tensor, inputs: dict[str, Any]
-    ) -> torch.Tensor: ...
+        self, x: torch.Tensor, times: torch.Tensor, inputs: dict[str, Any]
+    ) -> torch.Tensor:
+        """The transformer's output; ``times`` is ``[1]`` for all rows, or one per row."""
 
     @abstractmethod
     def _finish(self, wave: torch.Tensor) -> torch.Tensor:

@@ -152,12 +152,14 @@ class StableAudioGenerator(LatentDiffusion):
             )
         )
 
+    def _scaled(self, scheduler: Any, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(scheduler.scale_model_input(x, t))
+
     def _predict(
-        self, scheduler: Any, x: torch.Tensor, t: torch.Tensor, inputs: dict[str, Any]
+        self, x: torch.Tensor, times: torch.Tensor, inputs: dict[str, Any]
     ) -> torch.Tensor:
-        scaled = scheduler.scale_model_input(x, t).to(self._dtype)
-        output = self._pipe.transformer(scaled, t.unsqueeze(0), return_dict=False, **inputs)[0]
-        return torch.as_tensor(output)
+        told = x.to(self._dtype)
+        return torch.as_tensor(self._pipe.transformer(told, times, return_dict=False, **inputs)[0])
 
     def _finish(self, wave: torch.Tensor) -> torch.Tensor:
         return wave

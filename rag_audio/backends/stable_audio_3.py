@@ -149,12 +149,12 @@ class StableAudio3Generator(LatentDiffusion):
         return
 
     def _predict(
-        self, scheduler: Any, x: torch.Tensor, t: torch.Tensor, inputs: dict[str, Any]
+        self, x: torch.Tensor, times: torch.Tensor, inputs: dict[str, Any]
     ) -> torch.Tensor:
-        output = self._pipe.transformer(
-            x.to(self._dtype), t.expand(x.shape[0]), return_dict=False, **inputs
-        )[0]
-        return torch.as_tensor(output)
+        told, rows = x.to(self._dtype), x.shape[0]
+        return torch.as_tensor(
+            self._pipe.transformer(told, times.expand(rows), return_dict=False, **inputs)[0]
+        )
 
     def _finish(self, wave: torch.Tensor) -> torch.Tensor:
         return wave.clamp(-1.0, 1.0)

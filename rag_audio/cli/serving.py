@@ -47,6 +47,7 @@ def worker(home: Home = None) -> None:
     from rag_audio.service.logs import log_as_json
     from rag_audio.service.runner import Runner
     from rag_audio.service.settings import read_serve_settings
+    from rag_audio.service.together import takes_of_device
     from rag_audio.service.worker import Worker
 
     settings = read_serve_settings()
@@ -58,4 +59,5 @@ def worker(home: Home = None) -> None:
         runner = Runner(workspace, jobs, stop.is_set, settings.job_s)
         err.print("working   stop with Ctrl+C", markup=False)
         log_as_json()
-        Worker(runner, jobs, stop).work()
+        takes = takes_of_device(settings.batch, workspace.parts.device)
+        Worker(runner, jobs, stop, takes).work()

@@ -8,16 +8,72 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select
+from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from rag_audio.jobs.nouns import Claimed, Job, JobState, LeaseLost
 from rag_audio.jobs.tables import deliveries, events, jobs, now
 
+_NEAR = 200
+"""Of so many jobs at most a worker looks which go together."""
+
 
 def next_of(db: Connection) -> Select[Any]:
     """The job whose turn it is."""
     return select(jobs.c.id).where(is_waiting(db)).order_by(jobs.c.turn, jobs.c.seq).limit(1)
+
+
+def near_to(first: Job, rounds: int) -> Select[Any]:
+    """Jobs of its kind that were never begun and stand less than ``rounds`` turns behind it."""
+    turn = select(jobs.c.turn).where(jobs.c.id == first.id).scalar_subquery()
+    return (
+        select(jobs)
+        .where(
+            jobs.c.state == JobState.QUEUED.value,
+            jobs.c.kind == first.kind,
+            jobs.c.attempts == 0,
+            jobs.c.turn < turn + rounds,
+        )
+        .order_by(jobs.c.turn, jobs.c.seq)
+        .limit(_NEAR)
+    )
+
+
+def next_turn(db: Connection, owner: str) -> int:
+    """The turn of a new job: one after the owner's last, and after the one that is served.
+
+    What is served is never past what waits longest: a batch takes jobs before their turn.
+    """
+    waits = jobs.c.state == JobState.QUEUED.value
+    begun = db.execute(select(func.max(jobs.c.turn)).where(~waits)).scalar() or 0
+    oldest = db.execute(select(func.min(jobs.c.turn)).where(waits)).scalar()
+    served = begun if oldest is None else min(begun, oldest)
+    had = or_(waits, jobs.c.started_at.is_not(None))
+    own = db.execute(select(func.max(jobs.c.turn)).where(jobs.c.owner == owner, had)).scalar()
+    return max(served, own or 0) + 1
+
+
+def begin(db: Connection, id_: str, lease_s: float) -> Claimed:
+    """Give a job, whose row the caller has locked, to a worker: a new token, one more attempt."""
+    token, moment = uuid.uuid4().hex, now(db)
+    row = db.execute(
+        update(jobs)
+        .where(jobs.c.id == id_)
+        .values(
+            state=JobState.RUNNING.value,
+            lease_token=token,
+            lease_until=moment + lease_s,
+            attempts=jobs.c.attempts + 1,
+            started_at=func.coalesce(jobs.c.started_at, moment),
+            stage="",
+            done=0,
+            total=0,
+            eta_s=None,
+        )
+        .returning(*jobs.c)
+    ).one()
+    tell(db, row.id, "state", {"state": JobState.RUNNING.value, "attempt": row.attempts})
+    return Claimed(job_of(row), token)
 
 
 def is_waiting(db: Connection) -> ColumnElement[bool]:

@@ -8,13 +8,17 @@ the token, in the transaction that writes the ledger's entries.
 The order is that of start-time fair queueing (Goyal, Vin, Cheng: "Start-time fair queueing", 1997),
 with every job of the same length: a job's turn is one after the owner's last one, and never before
 the turn that is being served. An owner with a thousand jobs delays others by one.
+
+A worker may take further jobs along with the one whose turn it is (:meth:`SqlJobs.claim_with`).
+They keep their turns: their owner has had them, and whoever comes anew is placed by the turn of
+those that wait.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -32,12 +36,15 @@ from rag_audio.database import reading, writing
 from rag_audio.errors import Cancelled
 from rag_audio.jobs.nouns import Claimed, Event, Job, JobState, Limits, QueueFull
 from rag_audio.jobs.rows import (
+    begin,
     closed,
     held_by,
     is_waiting,
     job_of,
     lost,
+    near_to,
     next_of,
+    next_turn,
     tell,
     tell_end,
     to_json,
@@ -51,8 +58,10 @@ LEASE_S = 30.0
 ATTEMPTS = 3
 """How often a job is begun before it is given up."""
 
+Pick = Callable[[Sequence[Job]], Sequence[Job]]
+"""Chooses, of jobs that wait, those that a worker takes along."""
+
 _LOCK = "jobs"
-_OPEN = (JobState.QUEUED.value, JobState.RUNNING.value)
 _FINAL = tuple(state.value for state in JobState if state.is_final)
 
 
@@ -103,11 +112,7 @@ class SqlJobs:
         with writing(self._engine, _LOCK) as db:
             self._require_room(db, owner)
             last = db.execute(select(func.max(jobs.c.seq))).scalar() or 0
-            served = select(func.max(jobs.c.turn)).where(jobs.c.state != JobState.QUEUED.value)
-            own = select(func.max(jobs.c.turn)).where(
-                jobs.c.owner == owner, jobs.c.state.in_(_OPEN)
-            )
-            turn = max(db.execute(served).scalar() or 0, db.execute(own).scalar() or 0) + 1
+            turn = next_turn(db, owner)
             row = {
                 "id": id_,
                 "seq": last + 1,
@@ -192,7 +197,6 @@ class SqlJobs:
         with reading(self._engine) as db:
             if db.execute(select(jobs.c.id).where(is_waiting(db)).limit(1)).first() is None:
                 return None
-        token = uuid.uuid4().hex
         with writing(self._engine) as db:
             self._reap(db)
             next_one = next_of(db)
@@ -201,26 +205,30 @@ class SqlJobs:
             id_ = db.execute(next_one.with_for_update(skip_locked=True)).scalar()
             if id_ is None:
                 return None
-            moment = now(db)
-            row = db.execute(
-                update(jobs)
-                .where(jobs.c.id == id_)
-                .values(
-                    state=JobState.RUNNING.value,
-                    lease_token=token,
-                    lease_until=moment + self.lease_s,
-                    attempts=jobs.c.attempts + 1,
-                    started_at=func.coalesce(jobs.c.started_at, moment),
-                    stage="",
-                    done=0,
-                    total=0,
-                    eta_s=None,
-                )
-                .returning(*jobs.c)
-            ).one()
-            attempt = {"state": JobState.RUNNING.value, "attempt": row.attempts}
-            tell(db, row.id, "state", attempt)
-            return Claimed(job_of(row), token)
+            return begin(db, id_, self.lease_s)
+
+    def claim_with(self, first: Claimed, pick: Pick, rounds: int) -> tuple[Claimed, ...]:
+        """Jobs that go with one that was just claimed, each under a token and lease of its own.
+
+        They are of its kind, were never begun, and stand less than ``rounds`` turns behind it: no
+        job is overtaken by one that is further behind, and so by fewer than ``rounds`` of an
+        owner. A job that lost a worker is begun alone, lest it take others with it.
+
+        Args:
+            pick: chooses among those that wait, which it gets in order.
+        """
+        if first.job.attempts > 1:
+            return ()
+        with writing(self._engine) as db:
+            near = db.execute(near_to(first.job, rounds)).all()
+            wanted = [job.id for job in pick([job_of(row) for row in near])]
+            if not wanted:
+                return ()
+            free = select(jobs.c.id).where(
+                jobs.c.id.in_(wanted), jobs.c.state == JobState.QUEUED.value
+            )
+            locked = free.order_by(jobs.c.turn, jobs.c.seq).with_for_update(skip_locked=True)
+            return tuple(begin(db, id_, self.lease_s) for id_ in db.execute(locked).scalars().all())
 
     def renew(self, held: Claimed) -> bool:
         """Keep the lease; whether the job is to be canceled.

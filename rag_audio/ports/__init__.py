@@ -14,6 +14,7 @@ from rag_audio.ports.embedder import Embedder
 from rag_audio.ports.generator import (
     DiffusionInput,
     Generator,
+    Member,
     ModelInfo,
     Painting,
     Progress,
@@ -51,6 +52,7 @@ __all__ = [
     "LedgerEvent",
     "LibraryInfo",
     "Mark",
+    "Member",
     "ModelInfo",
     "Painting",
     "Progress",

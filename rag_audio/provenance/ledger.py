@@ -9,19 +9,15 @@ keep honest programs honest, and the hashes find out about the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     Connection,
     Engine,
-    Row,
-    Select,
     bindparam,
     insert,
-    literal,
-    or_,
     select,
     update,
 )
@@ -29,53 +25,39 @@ from sqlalchemy.exc import IntegrityError
 
 from rag_audio.database import reading, writing
 from rag_audio.domain import AttributionRecord
-from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput, LedgerError
+from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
 from rag_audio.migrations import migrate
-from rag_audio.ports import Fault, InclusionProof, LedgerEntry, LedgerEvent
-from rag_audio.provenance import merkle
+from rag_audio.ports import Fault, LedgerEntry, LedgerEvent
 from rag_audio.provenance.audit import checkpoint_faults, faults
 from rag_audio.provenance.checkpoints import Checkpoint, load_key, load_or_create_key
 from rag_audio.provenance.erasing import erase_texts, scrub
-from rag_audio.provenance.records import parse
+from rag_audio.provenance.log import MAX_OUTPUT, LogReader, event_of, output_row
 from rag_audio.provenance.sealing import (
     EVENTS,
     OUTPUT,
     event_document,
     seal,
-    unseal,
 )
 from rag_audio.provenance.statements import Prepared
 from rag_audio.provenance.tables import (
     checkpoints,
     counter,
     counter_checksum,
-    entries,
-    fold,
-    hashes,
-    is_event,
-    is_output,
-    private,
-    sources,
 )
 from rag_audio.provenance.tree import (
     Draft,
     append_drafts,
     frontier_in,
-    node_in,
 )
 
-MAX_OUTPUT = 2**40 - 1
-"""The watermark carries 40 bits."""
-
 _LOCK = "ledger"
-_AT_ONCE = 500
 _LAST_OUTPUT = Prepared(select(counter.c.last_output))
 _NEXT_OUTPUT = Prepared(
     update(counter).values(last_output=bindparam("number"), checksum=bindparam("sum"))
 )
 
 
-class SqlLedger:
+class SqlLedger(LogReader):
     """A :class:`rag_audio.ports.Ledger`; any number of processes may append at once.
 
     Args:
@@ -90,7 +72,7 @@ class SqlLedger:
     """
 
     def __init__(self, engine: Engine, key_file: Path | None = None) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._key_file = key_file
         migrate(engine)
 
@@ -101,7 +83,7 @@ class SqlLedger:
             LedgerError: all numbers have been given.
         """
         with writing(self._engine, _LOCK) as db:
-            number = int(_LAST_OUTPUT.run(db).scalar_one()) + 1
+            number = _last_output(db) + 1
             if number > MAX_OUTPUT:
                 raise LedgerError(f"all {MAX_OUTPUT} output numbers have been given")
             _NEXT_OUTPUT.run(db, {"number": number, "sum": counter_checksum(number)})
@@ -168,146 +150,10 @@ class SqlLedger:
             raise LedgerError(f"the output of an event must be its number, got {output!r}")
         draft = Draft(kind, output, event_document(kind, output, document))
         with writing(self._engine, _LOCK) as db:
-            if output is not None and db.execute(_output(output)).first() is None:
+            if output is not None and db.execute(output_row(output)).first() is None:
                 raise LedgerError(f"the ledger has no output {output}", hint="rag-audio outputs")
             seq = append_drafts(db, [draft])
-        return _event(seq, draft.leaf.hex(), draft.document)
-
-    def events(self, kind: str | None = None, output: int | None = None) -> list[LedgerEvent]:
-        """Events of a kind, about an output; oldest first; nothing given: all."""
-        wanted = select(entries).where(is_event).order_by(entries.c.seq)
-        if kind is not None:
-            wanted = wanted.where(entries.c.kind == kind)
-        if output is not None:
-            wanted = wanted.where(entries.c.output == output)
-        with reading(self._engine) as db:
-            rows = db.execute(wanted).all()
-        return [_event(row.seq, row.leaf_hash, bytes(row.document)) for row in rows]
-
-    def find(self, output: int) -> LedgerEntry | None:
-        """The entry of an output, if there is one."""
-        if not 1 <= output <= MAX_OUTPUT:
-            return None
-        with reading(self._engine) as db:
-            row = db.execute(_output(output)).first()
-        return None if row is None else _entry(row)
-
-    def outputs(
-        self,
-        stem: str | None = None,
-        artist: str | None = None,
-        license: str | None = None,
-        holder: str | None = None,
-    ) -> list[LedgerEntry]:
-        """Outputs with a source that meets all conditions, oldest first; none given: all outputs.
-
-        Args:
-            stem: its id, or the beginning of it.
-            artist, holder: names; case does not matter.
-            license: its id, or ``library/id``.
-        """
-        conditions = []
-        if stem is not None:
-            if not stem:
-                raise InvalidInput("the stem's id is empty")
-            conditions.append(sources.c.stem.startswith(stem, autoescape=True))
-        if artist is not None:
-            conditions.append(sources.c.artist == fold(artist))
-        if license is not None:
-            full = sources.c.library.concat(literal("/")).concat(sources.c.license)
-            conditions.append(or_(sources.c.license == license, full == license))
-        if holder is not None:
-            conditions.append(sources.c.holder == fold(holder))
-        wanted = _outputs().order_by(entries.c.seq)
-        if conditions:
-            wanted = wanted.where(entries.c.seq.in_(select(sources.c.seq).where(*conditions)))
-        with reading(self._engine) as db:
-            rows = db.execute(wanted).all()
-        return [_entry(row) for row in rows]
-
-    def find_pcm(self, sha256: str) -> LedgerEntry | None:
-        """The entry whose samples (before or after marking) or file have this hash.
-
-        Two outputs of one request and seed have the same samples before marking; the first is
-        returned then. A delivered file or marked samples go before unmarked ones.
-        """
-        wanted = (
-            _outputs()
-            .join(hashes, hashes.c.seq == entries.c.seq)
-            .where(hashes.c.sha256 == sha256.lower())
-            .order_by(hashes.c.what == "pcm", entries.c.seq)
-            .limit(1)
-        )
-        with reading(self._engine) as db:
-            row = db.execute(wanted).first()
-        return None if row is None else _entry(row)
-
-    def size(self) -> int:
-        """Entries in the log, events included."""
-        with reading(self._engine) as db:
-            return frontier_in(db).size
-
-    def root(self, size: int | None = None) -> str:
-        """RFC 6962 tree head over the first ``size`` entries, hex; None: over all.
-
-        Raises:
-            InvalidInput: the log has not so many entries.
-            LedgerTampered: a stored node is missing; so may the proofs.
-        """
-        with reading(self._engine) as db:
-            frontier = frontier_in(db)
-            if size is None or size == frontier.size:
-                return frontier.root().hex()
-            _check_size(size, frontier.size)
-            return merkle.root_at(node_in(db), size).hex()
-
-    def inclusion(self, seq: int, size: int | None = None) -> InclusionProof:
-        """That entry ``seq`` is in the log of ``size`` entries (None: all there are).
-
-        Raises:
-            InvalidInput: it is not.
-        """
-        with reading(self._engine) as db:
-            now = frontier_in(db).size
-            size = _check_size(size, now)
-            if not 1 <= seq <= size:
-                raise InvalidInput(f"the log of {size} entries has no entry {seq}")
-            node = node_in(db)
-            path = merkle.inclusion_path(node, seq - 1, size)
-            leaf, root = node(0, seq - 1), merkle.root_at(node, size)
-        return InclusionProof(seq, leaf.hex(), size, root.hex(), tuple(h.hex() for h in path))
-
-    def consistency(self, old: int, new: int | None = None) -> tuple[str, ...]:
-        """That the log of ``new`` entries begins with that of ``old`` (RFC 6962, 2.1.2), hex.
-
-        Raises:
-            InvalidInput: the log never had these sizes in this order.
-        """
-        with reading(self._engine) as db:
-            new = _check_size(new, frontier_in(db).size)
-            old = _check_size(old, new)
-            return tuple(step.hex() for step in merkle.consistency_path(node_in(db), old, new))
-
-    def document(self, seq: int) -> bytes | None:
-        """The document of an entry, as it was hashed; None: there is no such entry."""
-        if not 1 <= seq <= 2**63 - 1:
-            return None
-        with reading(self._engine) as db:
-            found = db.execute(select(entries.c.document).where(entries.c.seq == seq)).scalar()
-        return None if found is None else bytes(found)
-
-    def documents(self) -> Iterator[bytes]:
-        """The documents of all entries, in order; what was there when the first is asked for."""
-        last, size = 0, self.size()
-        while last < size:
-            with reading(self._engine) as db:
-                rows = db.execute(
-                    select(entries.c.seq, entries.c.document)
-                    .where(entries.c.seq.between(last + 1, min(size, last + _AT_ONCE)))
-                    .order_by(entries.c.seq)
-                ).all()
-            yield from (bytes(row.document) for row in rows)
-            last += _AT_ONCE
+        return event_of(seq, draft.leaf.hex(), draft.document)
 
     def checkpoint(self) -> str:
         """Sign the log's present state, keep the note in the database, and return it.
@@ -348,7 +194,7 @@ class SqlLedger:
         with writing(self._engine, _LOCK) as db:
             row = erase_texts(db, output)
         scrub(self._engine)
-        return _event(row.seq, row.leaf_hash, bytes(row.document))
+        return event_of(row.seq, row.leaf_hash, bytes(row.document))
 
     def verify(self, against: Sequence[str] = (), key: str | None = None) -> list[Fault]:
         """Recompute every hash, column and side table; empty when all is well.
@@ -377,41 +223,15 @@ class SqlLedger:
                 raise LedgerError(f"output {output} has an entry already: {entry.seq}") from error
 
 
+def _last_output(db: Connection) -> int:
+    ((last,),) = _LAST_OUTPUT.run(db)
+    return int(last)
+
+
 def _check_given(db: Connection, outputs: Sequence[int]) -> None:
-    last = _LAST_OUTPUT.run(db).scalar_one()
+    last = _last_output(db)
     for output in outputs:
         if not 1 <= output <= last:
             raise LedgerError(
                 f"output {output} was never given", hint="ask the ledger for the next output id"
             )
-
-
-def _outputs() -> Select[Any]:
-    return (
-        select(entries.c.seq, entries.c.leaf_hash, entries.c.document, private.c.texts)
-        .outerjoin(private, private.c.seq == entries.c.seq)
-        .where(is_output)
-    )
-
-
-def _output(output: int) -> Select[Any]:
-    return _outputs().where(entries.c.output == output)
-
-
-def _entry(row: Row[Any]) -> LedgerEntry:
-    texts = None if row.texts is None else bytes(row.texts)
-    record, erased = unseal(parse(bytes(row.document)), texts)
-    return LedgerEntry(row.seq, row.leaf_hash, record, erased)
-
-
-def _event(seq: int, leaf_hash: str, document: bytes) -> LedgerEvent:
-    said = parse(document)
-    return LedgerEvent(seq, leaf_hash, said["kind"], said["created"], said["output"], said["event"])
-
-
-def _check_size(size: int | None, now: int) -> int:
-    if size is None:
-        return now
-    if not 0 <= size <= now:
-        raise InvalidInput(f"the log has {now} entries, not {size}")
-    return size

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import rfc8785
@@ -23,9 +24,7 @@ from rag_audio.plans import (
 
 _FORMAT = 1
 _SAFE_INTEGER = 2**53 - 1
-_WRITER = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")
-)
+_quoted = json.encoder.encode_basestring  # in C, where Python has it so
 
 
 def record_to_json(record: AttributionRecord) -> dict[str, Any]:
@@ -58,8 +57,13 @@ def record_to_json(record: AttributionRecord) -> dict[str, Any]:
     }
 
 
-def record_from_json(document: Mapping[str, Any]) -> AttributionRecord:
+def record_from_json(
+    document: Mapping[str, Any], sources: tuple[SourceUse, ...] | None = None
+) -> AttributionRecord:
     """The inverse of :func:`record_to_json`.
+
+    Args:
+        sources: those of the document, where they are known; None: they are read from it.
 
     Raises:
         LedgerError: the document is not a record.
@@ -67,7 +71,7 @@ def record_from_json(document: Mapping[str, Any]) -> AttributionRecord:
     try:
         if document["format"] != _FORMAT:
             raise LedgerError(f"a record of format {document['format']!r} cannot be read")
-        return _record(document)
+        return _record(document, sources)
     except KeyError as error:
         raise LedgerError(f"the record lacks {error.args[0]!r}") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -95,16 +99,16 @@ def decode_record(document: bytes) -> AttributionRecord:
 def canonical(document: Mapping[str, Any]) -> bytes:
     """RFC 8785 canonical JSON of a document.
 
-    Python's own writer, which is much faster, spells most documents just so; those with
-    numbers or names that it would spell otherwise go to the library.
+    Most documents are spelled here, which is much faster; those with numbers or names that Python
+    would spell otherwise go to the library.
 
     Raises:
         LedgerError: it holds something that JSON has no word for.
     """
     try:
-        return _WRITER.encode(_spelled_alike(document)).encode()
-    except _SpelledOtherwise:
-        pass
+        return _SPELLING[type(document)](document).encode()
+    except (_SpelledOtherwise, KeyError, TypeError, AttributeError):
+        pass  # a number, name or type that is not spelled here
     except UnicodeEncodeError as error:
         raise LedgerError(f"the record cannot be written as JSON: {error}") from error
     try:
@@ -114,35 +118,61 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 
 class _SpelledOtherwise(Exception):
-    """``json`` would not write the value as RFC 8785 wants it."""
+    """A value that is left to the library to spell."""
 
 
-def _spelled_alike(value: Any) -> Any:
-    """The value, such that ``json`` writes it as RFC 8785 wants it.
+# What follows writes values as RFC 8785 wants them, where that is how Python spells them too.
+# Python's escapes are those of ECMAScript.
 
-    ASCII names sort alike as code points and as UTF-16. Python and ECMAScript write the same
-    shortest digits, without an exponent, for fractions from 1e-4 up to 1e16; whole floats have no
-    point in ECMAScript, like integers.
+
+@lru_cache(maxsize=1024)
+def _spelled(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Names in their order, each with its spelling: objects of few shapes make up the records.
+
+    ASCII names sort alike as code points, as Python does it, and as UTF-16.
     """
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return value
-    if kind is dict:
-        for name in value:
-            if type(name) is not str or not name.isascii():
-                raise _SpelledOtherwise
-        return {name: _spelled_alike(item) for name, item in value.items()}
-    if kind is list:
-        return [_spelled_alike(item) for item in value]
-    if kind is float and math.isfinite(value):
-        if value.is_integer():
-            if abs(value) <= _SAFE_INTEGER:
-                return int(value)
-        elif 1e-4 <= abs(value) < 1e16:
-            return value
-    elif kind is int and abs(value) <= _SAFE_INTEGER:
-        return value
+    if not all(map(str.isascii, names)):
+        raise _SpelledOtherwise
+    return tuple((name, f"{_quoted(name)}:") for name in sorted(names))
+
+
+def _object(value: dict[str, Any]) -> str:
+    inner = [
+        spelling + _SPELLING[type(item := value[name])](item)
+        for name, spelling in _spelled(tuple(value))
+    ]
+    return "{" + ",".join(inner) + "}"
+
+
+def _list(value: list[Any]) -> str:
+    return "[" + ",".join([_SPELLING[type(item)](item) for item in value]) + "]"
+
+
+def _fraction(value: float) -> str:
+    """Both write the same shortest digits, without an exponent, from 1e-4 up to 1e16; whole floats
+    have no point in ECMAScript, like integers."""
+    if value.is_integer():
+        return _integer(int(value))
+    if 1e-4 <= abs(value) < 1e16:
+        return repr(value)
     raise _SpelledOtherwise
+
+
+def _integer(value: int) -> str:
+    if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
+        return str(value)
+    raise _SpelledOtherwise
+
+
+_SPELLING: dict[type, Callable[[Any], str]] = {
+    str: _quoted,
+    dict: _object,
+    list: _list,
+    float: _fraction,
+    int: _integer,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): {None: "null"}.__getitem__,
+}
 
 
 def parse(document: bytes) -> dict[str, Any]:
@@ -160,13 +190,17 @@ def parse(document: bytes) -> dict[str, Any]:
     return loaded
 
 
-def _record(document: Mapping[str, Any]) -> AttributionRecord:
+def _record(
+    document: Mapping[str, Any], sources: tuple[SourceUse, ...] | None
+) -> AttributionRecord:
+    if sources is None:
+        sources = tuple(_source_from_json(source) for source in document["sources"])
     return AttributionRecord(
         output=int(document["output"]),
         created=datetime.fromisoformat(document["created"]),
         request=document["request"],
         plan=document["plan"],
-        sources=tuple(_source_from_json(source) for source in document["sources"]),
+        sources=sources,
         model_share=_shares_from_json(document["model_share"]),
         model=document["model"],
         model_id=document["model_id"],
@@ -224,14 +258,15 @@ def _maybe_float(value: Any) -> float | None:
 
 def plain(value: Any) -> Any:
     """The value in JSON's own types, within the numbers that canonical JSON can hold."""
-    if value is None or type(value) is str:
+    kind = type(value)
+    if value is None or kind is str or kind is bool:
         return value
-    if isinstance(value, (dict, Mapping)):
-        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (int, float)):
+        return value if math.isfinite(value) and abs(value) <= _SAFE_INTEGER else str(value)
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, (dict, Mapping)):
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, (set, frozenset)):
         return sorted(plain(item) for item in value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return value
-    return value if math.isfinite(value) and abs(value) <= _SAFE_INTEGER else str(value)
+    return value

@@ -21,6 +21,7 @@ from typing import Any
 
 from rag_audio.domain import AttributionRecord
 from rag_audio.errors import LedgerError
+from rag_audio.provenance.readback import as_read
 from rag_audio.provenance.records import (
     canonical,
     parse,
@@ -95,7 +96,7 @@ def seal(record: AttributionRecord) -> Sealed:
         raise LedgerError(f"the record cannot be written as JSON: {error}") from error
     sealed = {**document, "format": FORMAT, "kind": OUTPUT, "commitments": commitments}
     written = canonical(sealed)
-    return Sealed(record_from_json(whole), written, salt, canonical(texts) if texts else None)
+    return Sealed(as_read(record, whole), written, salt, canonical(texts) if texts else None)
 
 
 def unseal(document: Mapping[str, Any], texts: bytes | None) -> tuple[AttributionRecord, bool]:
@@ -190,7 +191,7 @@ def _without_texts(value: Any, at: str, texts: dict[str, str], name: str = "") -
     if isinstance(value, str):
         texts[at] = value
         return None
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {
             key: _without_texts(item, f"{at}/{_escaped(key)}", texts, key)
             for key, item in value.items()

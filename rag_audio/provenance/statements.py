@@ -1,7 +1,8 @@
 """Statements of the hot path, whose SQL text is made once.
 
-SQLAlchemy looks a statement up in its cache by walking it, which takes longer than SQLite takes to
-run it; an append runs half a dozen of them. The text that it would have made is kept here.
+SQLAlchemy looks a statement up in its cache by walking it, and wraps what comes back, which takes
+longer than SQLite takes to run it; an append runs half a dozen of them. The text that it would
+have made is kept here, and runs on the driver's own cursor.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
+
+from rag_audio.database import drive
 
 Row = Mapping[str, Any]
 
@@ -27,41 +29,23 @@ class Prepared:
         self._statement = statement
         self._texts: dict[str, tuple[str, Sequence[str] | None]] = {}
 
-    def run(self, db: Connection, *rows: Row) -> CursorResult[Any]:
-        """Execute it, once per row of parameters."""
-        text, given = self._for(db, rows)
-        if not given or given == [()]:
-            return db.exec_driver_sql(text)
-        return db.exec_driver_sql(text, given[0] if len(given) == 1 else given)
-
-    def write(self, db: Connection, *rows: Row) -> None:
-        """As :meth:`run`, for what returns nothing: by the driver's own cursor.
+    def run(self, db: Connection, *rows: Row) -> list[tuple[Any, ...]]:
+        """Execute it, once per row of parameters; what it returns, where it returns anything.
 
         Raises:
             DBAPIError: as SQLAlchemy would raise it.
         """
-        text, given = self._for(db, rows)
-        driver = db.dialect.loaded_dbapi
-        cursor = db.connection.cursor()
-        try:
-            if len(given) == 1:
-                cursor.execute(text, given[0])
-            else:
-                cursor.executemany(text, given)
-        except driver.Error as error:
-            raise DBAPIError.instance(text, given, error, driver.Error) from error
-        finally:
-            cursor.close()
+        text, order = self._for(db.dialect)
+        if order is None:
+            return drive(db, text, rows)
+        return drive(db, text, [tuple([row[name] for name in order]) for row in rows])
 
-    def _for(self, db: Connection, rows: Sequence[Row]) -> tuple[str, list[Any]]:
-        """The SQL text for the database, and the rows as its driver takes them."""
-        name = f"{db.dialect.name}+{db.dialect.driver}"
+    def _for(self, dialect: Dialect) -> tuple[str, Sequence[str] | None]:
+        """The SQL text for a database; the order of its parameters where they have no names."""
+        name = dialect.name + dialect.driver
         if name not in self._texts:
-            compiled = self._statement.compile(dialect=db.dialect)
+            compiled = self._statement.compile(dialect=dialect)
             if not isinstance(compiled, SQLCompiler):
                 raise TypeError(f"{self._statement!r} has no SQL text")
             self._texts[name] = (str(compiled), compiled.positiontup)
-        text, order = self._texts[name]
-        if order is None:
-            return text, [dict(row) for row in rows]
-        return text, [tuple(row[name] for name in order) for row in rows]
+        return self._texts[name]

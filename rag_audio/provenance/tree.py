@@ -86,8 +86,8 @@ def append_drafts(db: Connection, drafts: Sequence[Draft]) -> int:
                 rows[private].append({"seq": seq, "salt": sealed.salt, "texts": sealed.texts})
     for table, some in rows.items():
         if some:
-            _INSERTS[table].write(db, *some)
-    _STATE_UPDATE.write(
+            _INSERTS[table].run(db, *some)
+    _STATE_UPDATE.run(
         db,
         {
             "new_size": frontier.size,
@@ -104,11 +104,12 @@ def frontier_in(db: Connection) -> Frontier:
     Raises:
         LedgerTampered: its row is missing or damaged.
     """
-    row = _STATE.run(db).first()
-    if row is None:
+    rows = _STATE.run(db)
+    if not rows:
         raise _damaged("the state of the log is missing")
+    size, peaks = rows[0]
     try:
-        return Frontier.unpack(row.size, bytes(row.peaks))
+        return Frontier.unpack(size, bytes(peaks))
     except (ValueError, TypeError, AttributeError) as error:
         raise _damaged(f"the state of the log is damaged: {error}") from error
 

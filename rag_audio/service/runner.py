@@ -25,12 +25,16 @@ from rag_audio.service.asking import edit_order, generation_request, request_fie
 from rag_audio.service.files import Folders
 from rag_audio.service.quality import quality
 from rag_audio.service.scoped import scoped
+from rag_audio.service.sharing import share
+from rag_audio.service.together import Seat, SharedPass, seated
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 PROGRESS_S = 0.5
 """Progress within a stage is written down no more often than this."""
+SHARE_AGAIN_S = 30.0
+"""After a part was away, jobs run alone for so long."""
 
 log = structlog.get_logger("rag_audio.worker")
 
@@ -57,7 +61,7 @@ class _Clock:
 
 
 class Runner:
-    """Runs jobs on a workspace, one after the other.
+    """Runs jobs on a workspace, alone or several at once.
 
     Args:
         stopping: whether the process is to end: the job is given back to the queue then.
@@ -73,16 +77,61 @@ class Runner:
     ) -> None:
         self._workspace, self._jobs, self._stopping = workspace, jobs, stopping
         self._job_s = job_s
+        self._shares, self._share_again = False, 0.0
         self.folders = Folders(workspace.parts.home)
 
-    def run(self, held: Claimed) -> None:
-        """Bring a job to its end, whatever it is; only errors of ours that are bugs pass."""
+    def can_share(self) -> bool:
+        """Load what jobs share that run at once; False: a part is away, each job will say which.
+
+        To be asked before jobs are claimed: a large model takes longer to load than a lease lasts.
+        """
+        if not self._shares and time.monotonic() >= self._share_again:
+            try:
+                share(self._workspace)
+                self._shares = True
+            except RagAudioError as error:
+                self._share_again = time.monotonic() + SHARE_AGAIN_S
+                log.warning("jobs cannot share passes of the model", error=error.message)
+        return self._shares
+
+    def run_together(self, held: Sequence[Claimed]) -> None:
+        """Bring jobs to their ends, each for itself save that they meet at the model.
+
+        Several only where :meth:`can_share` said so.
+        """
+        if len(held) == 1:
+            self.run(held[0])
+            return
+        shared = SharedPass(self._workspace.parts.generator(None))
+        log.info("jobs share a pass", jobs=[one.job.id for one in held])
+        threads = [
+            threading.Thread(target=self.run, args=(one, shared.seat()), name=f"job-{one.job.id}")
+            for one in held
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def run(self, held: Claimed, seat: Seat | None = None) -> None:
+        """Bring a job to its end, whatever it is; only errors of ours that are bugs pass.
+
+        Args:
+            seat: in place of the model, where other jobs are run with it.
+        """
+        try:
+            self._run(held, seat)
+        finally:
+            if seat is not None:
+                seat.leave()
+
+    def _run(self, held: Claimed, seat: Seat | None) -> None:
         lease = _Lease(self._jobs, held, self._job_s)
         told = log.bind(job=held.job.id, attempt=held.job.attempts)
         told.info("job begun", kind=held.job.kind)
         try:
             with lease:
-                self._make(held, lease)
+                self._make(held, lease, seat)
             told.info("job succeeded")
         except LeaseLost:
             told.warning("lease lost; what was made is thrown away")
@@ -103,9 +152,11 @@ class Runner:
             self._end(partial(self._jobs.fail, held, said))
         self._settle(held)
 
-    def _make(self, held: Claimed, lease: _Lease) -> tuple[GenerationResult, ...]:
+    def _make(
+        self, held: Claimed, lease: _Lease, seat: Seat | None
+    ) -> tuple[GenerationResult, ...]:
         job, asked = held.job, held.job.request
-        pipeline = Pipeline(scoped(self._workspace.parts, job.libraries))
+        pipeline = Pipeline(seated(scoped(self._workspace.parts, job.libraries), seat))
         folder = self.folders.of_attempt(job.id, held.token)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         out = folder / f"take.{asked.get('format') or 'wav'}"
@@ -125,7 +176,7 @@ class Runner:
 
         def take_over(results: Sequence[GenerationResult]) -> Callable[[Connection], None]:
             clock.enter("done")
-            document = _result(held, results, clock.spent)
+            document = _result(held, results, clock.spent, 1 if seat is None else seat.pass_of)
             return lambda db: self._jobs.finish_in(db, held, document)
 
         if job.kind == "edit":
@@ -241,7 +292,10 @@ class _Lease:
 
 
 def _result(
-    held: Claimed, results: Sequence[GenerationResult], stages: dict[str, float]
+    held: Claimed,
+    results: Sequence[GenerationResult],
+    stages: dict[str, float],
+    pass_of: int,
 ) -> dict[str, Any]:
     shared = results_json(tuple(results))
     outputs = [
@@ -265,6 +319,7 @@ def _result(
         "outputs": outputs,
         "attempt": held.token,
         "plan": plan_to_json(results[0].plan),
+        "pass_of": pass_of,
         "stages_s": {name: round(spent, 4) for name, spent in stages.items()},
     }
     cleaned: dict[str, Any] = finite(document)

@@ -21,6 +21,8 @@ class ServeSettings(BaseSettings):
         max_upload_s: longest sound that may be uploaded.
         decode_s, decode_mb: time and memory of the process that decodes an upload.
         job_s: a job that runs longer is ended.
+        batch: takes of waiting jobs of one length that share a pass of the model; unset: one on
+            a CPU, 8 on a GPU.
         traces: at once; more wait up to ``trace_wait_s``, then they are told to come again.
         upload_mb: of one key that are kept at a time. upload_hours: after which they go.
         session_hours: how long the page stays signed in.
@@ -41,6 +43,7 @@ class ServeSettings(BaseSettings):
     decode_s: float = Field(default=30.0, gt=0)
     decode_mb: int = Field(default=2048, ge=256)
     job_s: float = Field(default=3600.0, gt=0)
+    batch: int | None = Field(default=None, ge=1, le=64)
     lease_s: float = Field(default=30.0, ge=1)
     attempts: int = Field(default=3, ge=1)
     traces: int = Field(default=2, ge=1)

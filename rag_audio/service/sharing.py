@@ -24,8 +24,10 @@ def share(workspace: Workspace, *, generator: bool = True) -> None:
         RagAudioError: a part cannot be made.
     """
     parts = workspace.parts
-    made = cast(Embedder, _OneAtATime(parts.embedder))
-    parts.__dict__["embedder"] = made
+    made = parts.embedder
+    if not isinstance(made, _OneAtATime):
+        made = cast(Embedder, _OneAtATime(made))
+        parts.__dict__["embedder"] = made
     _ = (parts.index, parts.catalogue, parts.ledger, parts.fingerprints, parts.watermarker)
     _ = (parts.signer, parts.soundfont, parts.protected_names, parts.guard_actions, parts.device)
     if generator:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import structlog
 
 from rag_audio.errors import BackendError
-from rag_audio.jobs import SqlJobs
+from rag_audio.jobs import Claimed, SqlJobs
 from rag_audio.service.runner import Runner
+from rag_audio.service.together import companions
 
 IDLE_S = 0.5
 """How long a worker waits before it looks for a job again."""
@@ -17,14 +19,17 @@ log = structlog.get_logger("rag_audio.worker")
 
 
 class Worker:
-    """Runs jobs one after the other in the thread that calls :meth:`work`.
+    """Runs jobs one after the other, those that share a pass of the model at once.
 
     Args:
-        stop: set it to end: a running job goes back to the queue.
+        stop: set it to end: running jobs go back to the queue.
+        takes: that share a pass at most; 1 runs every job alone.
     """
 
-    def __init__(self, runner: Runner, jobs: SqlJobs, stop: threading.Event) -> None:
-        self._runner, self._jobs, self._stop = runner, jobs, stop
+    def __init__(
+        self, runner: Runner, jobs: SqlJobs, stop: threading.Event, takes: int = 1
+    ) -> None:
+        self._runner, self._jobs, self._stop, self._takes = runner, jobs, stop, takes
         self._wanted = threading.Event()
         self.busy = False
 
@@ -32,20 +37,39 @@ class Worker:
         """Work until told to stop; a database that is away is waited for."""
         while not self._stop.is_set():
             try:
-                held = self._jobs.claim()
+                held = self.claim()
             except BackendError as error:
                 log.warning("no job can be claimed", error=error.message)
                 self._stop.wait(1.0)
                 continue
-            if held is None:
+            if not held:
                 self._wanted.wait(IDLE_S)
                 self._wanted.clear()
                 continue
             self.busy = True
             try:
-                self._runner.run(held)
+                self._runner.run_together(held)
             finally:
                 self.busy = False
+
+    def claim(self) -> tuple[Claimed, ...]:
+        """The next job, and those that go with it; empty: nothing waits.
+
+        Raises:
+            BackendError: the database is away.
+        """
+        shares = self._takes > 1 and self._runner.can_share()
+        first = self._jobs.claim()
+        if first is None:
+            return ()
+        if not shares:
+            return (first,)
+        pick = partial(companions, first.job, takes=self._takes)
+        try:
+            return (first, *self._jobs.claim_with(first, pick, rounds=self._takes))
+        except BackendError as error:
+            log.warning("no job can be taken along", error=error.message)
+            return (first,)
 
     def wake(self) -> None:
         """A job was accepted in this process: do not wait for the next look."""

@@ -10,7 +10,8 @@ import pytest
 
 from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import InvalidInput, LedgerError
-from rag_audio.provenance.ledger import MAX_OUTPUT, SqlLedger
+from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.log import MAX_OUTPUT
 from rag_audio.provenance.records import encode_record
 from tests.provenance.builders import digest, record, source
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from rag_audio.database import connect, sqlite_url, writing
 from rag_audio.errors import Cancelled
-from rag_audio.jobs import Claimed, JobState, LeaseLost, Limits, QueueFull, SqlJobs
+from rag_audio.jobs import Claimed, Job, JobState, LeaseLost, Limits, QueueFull, SqlJobs
 from rag_audio.jobs.idempotency import KeyInFlight, KeyReused, SqlIdempotency
 from rag_audio.provenance.ledger import SqlLedger
 from tests.provenance.builders import record
@@ -273,3 +274,110 @@ def test_of_many_requests_with_one_key_one_is_the_first(engine: Engine) -> None:
 def test_the_clock_is_the_databases(engine: Engine, jobs: SqlJobs) -> None:
     job = jobs.accept("generation", ASKED)
     assert abs(job.created_at - time.time()) < 5.0
+
+
+def test_jobs_taken_along_have_tokens_and_ends_of_their_own(engine: Engine, jobs: SqlJobs) -> None:
+    accepted = [jobs.accept("generation", ASKED) for _ in range(4)]
+    first = jobs.claim()
+    assert first is not None
+    others = jobs.claim_with(first, lambda waiting: waiting[:2], rounds=8)
+    assert [held.job.id for held in others] == [job.id for job in accepted[1:3]]
+    assert len({first.token, *(held.token for held in others)}) == 3
+    assert all(held.job.attempts == 1 for held in others)
+    told = [event.document["state"] for event in jobs.events(accepted[1].id)]
+    assert told == ["queued", "running"]
+    finish(engine, jobs, others[0])
+    jobs.fail(others[1], {"message": "bad"})
+    jobs.give_back(first)
+    assert states(jobs) == {"succeeded": 1, "failed": 1, "queued": 2}
+    assert len(SqlLedger(engine).outputs()) == 1
+
+
+def test_what_lost_a_worker_or_is_of_another_kind_is_not_taken_along(
+    engine: Engine, jobs: SqlJobs
+) -> None:
+    lost = jobs.accept("generation", ASKED)
+    assert jobs.claim() is not None
+    expire(engine)
+    head = jobs.claim()
+    assert head is not None and head.job.id == lost.id
+    jobs.accept("edit", ASKED)
+    jobs.accept("generation", ASKED)
+    assert jobs.claim_with(head, lambda waiting: waiting, rounds=8) == ()
+    jobs.give_back(head)
+    second = jobs.accept("edit", ASKED)
+    held = jobs.claim(["edit"])
+    assert held is not None
+    along = jobs.claim_with(held, lambda waiting: waiting, rounds=8)
+    assert [one.job.id for one in along] == [second.id]
+
+
+def test_whoever_waits_is_overtaken_by_fewer_than_the_rounds(jobs: SqlJobs) -> None:
+    for _ in range(10):
+        jobs.accept("generation", {"prompt": "fast"}, owner="greedy")
+    modest = jobs.accept("generation", {"prompt": "other"}, owner="modest")
+    first = jobs.claim()
+    assert first is not None
+
+    def fast(waiting: Sequence[Job]) -> list[Job]:
+        return [job for job in waiting if job.request["prompt"] == "fast"]
+
+    along = jobs.claim_with(first, fast, rounds=4)
+    assert [held.job.owner for held in along] == ["greedy"] * 3
+    newcomer = jobs.accept("generation", ASKED, owner="newcomer")
+    # The batch did not put the newcomer behind rounds that its owner had ahead of time, ...
+    assert newcomer.position == 1
+    served = jobs.claim()
+    assert served is not None and served.job.id == modest.id
+    # ... and the owner does not get these rounds again.
+    assert jobs.accept("generation", ASKED, owner="greedy").position == 7
+    after = jobs.claim()
+    assert after is not None and after.job.id == newcomer.id
+
+
+def test_who_had_rounds_ahead_waits_for_others_though_all_is_finished(
+    engine: Engine, jobs: SqlJobs
+) -> None:
+    for _ in range(4):
+        jobs.accept("generation", ASKED, owner="greedy")
+    for _ in range(3):
+        jobs.accept("generation", {"prompt": "other"}, owner="modest")
+    first = jobs.claim()
+    assert first is not None
+    mine = jobs.claim_with(
+        first, lambda all_: [job for job in all_ if job.owner == "greedy"], rounds=4
+    )
+    for held in (first, *mine):
+        finish(engine, jobs, held)
+    assert jobs.accept("generation", ASKED, owner="greedy").position == 3
+
+
+def test_what_was_canceled_before_its_turn_moves_nobody_back(jobs: SqlJobs) -> None:
+    for _ in range(3):
+        jobs.accept("generation", ASKED, owner="patient")
+    for job in [jobs.accept("generation", ASKED, owner="fickle") for _ in range(9)]:
+        jobs.cancel(job.id)
+    assert jobs.accept("generation", ASKED, owner="newcomer").position == 2
+
+
+def test_many_workers_that_take_jobs_along_never_get_the_same(
+    engine: Engine, jobs: SqlJobs
+) -> None:
+    wanted = {jobs.accept("generation", ASKED).id for _ in range(30)}
+    got: list[str] = []
+
+    def work() -> None:
+        while (first := jobs.claim()) is not None:
+            for held in (first, *jobs.claim_with(first, lambda waiting: waiting[:3], rounds=4)):
+                finish(engine, jobs, held)
+                got.append(held.job.id)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    work()
+    assert sorted(got) == sorted(wanted)
+    assert states(jobs) == {"succeeded": 30}
+    assert SqlLedger(engine).verify() == []

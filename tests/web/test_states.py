@@ -79,6 +79,25 @@ def test_models_that_are_missing_or_untrained(idle: Site, open_page: Open) -> No
     assert_accessible(page, LOOKS)
 
 
+def test_a_home_without_a_model(
+    web_home: Path, tmp_path: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(web_home, home)
+    monkeypatch.setenv("RAG_AUDIO_MODEL", str(tmp_path / "gone"))
+    with serving(home) as without:
+        page = open_page(without)
+        page.get_by_text("No model can be loaded").wait_for()
+        page.get_by_text("give a folder with model_index.json").wait_for()
+        assert page.get_by_role("button", name="Generate", exact=True).is_disabled()
+        assert_accessible(page, LOOKS)
+        page.get_by_role("link", name="Status").click()
+        page.get_by_text("none: no model at").wait_for()
+        page.get_by_role("link", name="Library").click()
+        page.get_by_role("heading", name="Library", exact=True).first.wait_for()
+        page.goto("about:blank")
+
+
 def test_nothing_is_found_and_nothing_is_there(idle: Site, tmp_path: Path, open_page: Open) -> None:
     page = open_page(idle, f"#/result/{'0' * 32}")
     page.get_by_role("heading", name="Nothing here").wait_for()

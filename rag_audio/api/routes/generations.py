@@ -52,6 +52,7 @@ async def generate(
     """Make music. The plan is made at once, so that what is refused is refused here."""
 
     def accept(key: str | None) -> Job:
+        service.require_model()
         _require_duration(asked.duration_s, service)
         wanted = _document(asked, caller, service, "generation")
         made = generation_request(wanted, lambda id_: service.folders.find_upload(id_))
@@ -74,6 +75,7 @@ async def edit(
     """Make part of a take anew, go on from it, or vary it. The job is a generation like any."""
 
     def accept(key: str | None) -> Job:
+        service.require_model()
         wanted = _document(asked, caller, service, "edit")
         edit_order(wanted)
         if asked.generation is not None:

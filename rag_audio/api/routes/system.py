@@ -13,6 +13,9 @@ from rag_audio.api.auth import COOKIE, AnyCaller, TheService
 from rag_audio.api.problems import Problem, busy
 from rag_audio.api.schemas import SessionAsked
 from rag_audio.api.service import Caller
+from rag_audio.documents import error_json
+from rag_audio.errors import BackendError
+from rag_audio.ports import ModelInfo
 
 router = APIRouter()
 
@@ -42,23 +45,16 @@ def metrics(request: Request, service: TheService) -> Response:
 
 @router.get("/v1/status", tags=["system"])
 def status(caller: AnyCaller, service: TheService) -> dict[str, Any]:
-    """What this service is: model, embedder, queue, limits, and who asks."""
+    """What this service is: model, embedder, queue, limits, and who asks.
+
+    Where no model can be loaded, `model` is null and `model_problem` says why, and what to do.
+    """
     workspace = service.workspace
-    info = workspace.parts.generator(None).info
     embedder = workspace.parts.embedder
     counts = service.jobs.counts()
     return {
         "version": __version__,
-        "model": {
-            "name": info.name,
-            "untrained": info.untrained,
-            "sample_rate": info.sample_rate,
-            "channels": info.channels,
-            "max_duration_s": info.max_duration_s,
-            "default_steps": info.default_steps,
-            "default_guidance": info.default_guidance,
-            "default_strength": info.default_strength,
-        },
+        **_model_json(service.model()),
         "embedder": {"name": embedder.name, "untrained": embedder.untrained},
         "segments": workspace.parts.index.count(),
         "territory": workspace.settings.territory,
@@ -117,6 +113,16 @@ def sign_out(request: Request, service: TheService) -> Response:
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return response
+
+
+def _model_json(found: ModelInfo | BackendError) -> dict[str, Any]:
+    if isinstance(found, BackendError):
+        return {"model": None, "model_problem": error_json(found)}
+    shown = (
+        *("name", "untrained", "sample_rate", "channels", "max_duration_s"),
+        *("default_steps", "default_guidance", "default_strength"),
+    )
+    return {"model": {name: getattr(found, name) for name in shown}, "model_problem": None}
 
 
 def _caller_json(caller: Caller) -> dict[str, Any]:

@@ -81,10 +81,15 @@ function drawBanner() {
   const status = app.status;
   const said = [];
   if (status?.problem) said.push(`No model: ${status.problem.detail ?? status.problem.message}. ${status.problem.hint ?? ""}`);
-  else if (status && !status.model) said.push(`No model can be loaded. ${status.model_problem?.hint ?? "See rag-audio doctor."}`);
+  else if (status && !status.model) said.push(noModel(status.model_problem));
   else if (status?.model.untrained) said.push("The model is untrained: what it makes is noise. Train or load weights before you judge it.");
   if (status && !status.problem && status.segments === 0) said.push("The library is empty: run rag-audio index FOLDER, then reload.");
   put(document.getElementById("banner"), said.map((text) => h("div", {}, text)));
+}
+
+function noModel(problem) {
+  const why = problem?.message ? ` (${problem.message})` : "";
+  return `No model can be loaded${why}, so nothing can be made. Search, Trace, History and the Ledger work. What helps: ${problem?.hint ?? "rag-audio doctor"}. Then reload.`;
 }
 
 export async function refreshStatus() {

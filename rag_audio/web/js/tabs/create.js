@@ -98,7 +98,8 @@ export function show(place) {
     ];
   }
 
-  const go = h("button", { type: "button", class: "main", onclick: ask }, "Generate");
+  const noModel = app.status && !app.status.problem && !app.status.model;
+  const go = h("button", { type: "button", class: "main", onclick: ask, disabled: noModel, title: noModel ? "No model can be loaded" : null }, "Generate");
   async function ask() {
     if (!draft.prompt.trim()) { prompt.focus(); return put(answer, h("div", { class: "notice bad", role: "alert" }, "The prompt is empty: say what the music should be like.")); }
     go.disabled = true;

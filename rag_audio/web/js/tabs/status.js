@@ -78,7 +78,7 @@ function health(ready) {
 function about(status) {
   const rows = [
     ["Version", status.version],
-    ["Model", status.model && `${status.model.name}${status.model.untrained ? " (untrained)" : ""}`],
+    ["Model", !status.model ? `none: ${status.model_problem?.message ?? "it cannot be loaded"}` : `${status.model.name}${status.model.untrained ? " (untrained)" : ""}`],
     ["Sound", status.model && `${status.model.sample_rate} Hz, ${status.model.channels === 1 ? "mono" : "stereo"}, up to ${status.model.max_duration_s} s at once`],
     ["Embedder", status.embedder && `${status.embedder.name}${status.embedder.untrained ? " (untrained)" : ""}`],
     ["Segments indexed", String(status.segments)],
