@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import rag_audio
 from tests.postgres import NoPostgres, cluster, new_schema
 from tests.small_library import write_library
+
+# A busy machine is no failure: time is measured in benchmarks/.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
