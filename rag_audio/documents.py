@@ -20,7 +20,7 @@ from rag_audio.domain import (
 )
 from rag_audio.errors import RagAudioError, RequestRefused
 from rag_audio.licensing import fold_name
-from rag_audio.plans import controls_json
+from rag_audio.plans import controls_json, melody_json
 from rag_audio.ports import LedgerEntry
 
 
@@ -109,6 +109,7 @@ def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
         "key": None if plan.key is None else str(plan.key),
         "duration_s": plan.duration_s,
         "controls": controls_json(plan.controls),
+        "melody": None if plan.melody is None else melody_json(plan.melody),
         "watermark": dict(record.watermark),
         "notes": list(plan.notes),
         "enforced": record.checks.get("enforced"),

@@ -11,6 +11,8 @@ from typing import Protocol
 from rag_audio import conditioning, foreign, guardrails, midi
 from rag_audio.domain import (
     Audio,
+    AudioAs,
+    Channel,
     ConditioningPlan,
     GenerationRequest,
     Reference,
@@ -122,7 +124,8 @@ class RightsGate:
             return ()
         inspector = self.inspector(request.territory)
         findings = tuple(inspector.inspect(path) for path in files)
-        self._require_foreign(findings, request)
+        as_melody = request.audio_as is AudioAs.MELODY
+        self._require_foreign(findings, request, as_melody=as_melody)
         return findings
 
     def inspector(self, territory: str | None) -> foreign.Inspector:
@@ -146,21 +149,27 @@ class RightsGate:
         Raises:
             RequestRefused: something in it may not be used any more.
         """
-        self._require_foreign(findings, request)
+        self._require_foreign(findings, request, as_melody=plan.melody is not None)
         if request.artist is not None:
             guardrails.require_artist(request.artist, self.policy(request.territory))
         return conditioning.clear_plan(plan, self.rights(request.territory))
 
     def _require_foreign(
-        self, findings: tuple[ForeignFinding, ...], request: GenerationRequest
+        self,
+        findings: tuple[ForeignFinding, ...],
+        request: GenerationRequest,
+        *,
+        as_melody: bool,
     ) -> None:
+        """A sound that is followed as a melody seeds the latents, whatever channels are open."""
         for finding in findings:
+            is_sound = finding.path == request.audio
             foreign.require_rights(
                 finding,
                 self.rights(request.territory),
-                request.channels,
+                {Channel.INIT} if is_sound and as_melody else request.channels,
                 stated=request.audio_rights,
-                needs_statement=finding.path == request.audio,
+                needs_statement=is_sound,
             )
 
     def _rendered(self, path: Path) -> Audio:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rag_audio.domain import Audio, Key, Layer
+from rag_audio.domain import Audio, Key, Layer, Note
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.keys import estimate_key
 from rag_audio.resources import data_dir
@@ -29,6 +30,7 @@ _TAIL_S = 1.0
 _LEAD_IN_S = 10.0
 _CEILING = 0.97
 _OPENING_BEATS = 4
+_VELOCITY = 100
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,7 @@ def render(
         InvalidInput: a value is out of range, or the score has no such layer.
         ConfigError: the soundfont is missing or broken.
     """
-    if not 1 / 8 <= tempo_ratio <= 8:
-        raise InvalidInput(f"tempo_ratio must be 1/8…8, got {tempo_ratio:g}")
-    if abs(semitones) > 24:
-        raise InvalidInput(f"semitones must be -24…24, got {semitones}")
-    if not 8000 <= sample_rate <= 192_000:
-        raise InvalidInput(f"sample_rate must be 8000…192000 Hz, got {sample_rate}")
-    if duration_s is not None and not 0 < duration_s <= MAX_DURATION_S:
-        raise InvalidInput(f"duration_s must be positive, got {duration_s:g}")
+    _check_playing(sample_rate, duration_s, tempo_ratio, semitones)
     parts = tuple(_ring(part) for part in _recast(parse(path).parts, instruments))
     if layer is not None:
         parts = tuple(part for part in parts if part.drum == (layer is Layer.DRUMS))
@@ -134,9 +129,60 @@ def render(
     length = (end - start_s) / tempo_ratio + _TAIL_S
     if duration_s is not None:
         length = duration_s / tempo_ratio
+    synthesizer = _synthesizer(soundfont, sample_rate)
+    return _rendered(parts, start_s, length, tempo_ratio, semitones, synthesizer, sample_rate)
+
+
+def play_notes(
+    notes: Iterable[Note],
+    instrument: str,
+    *,
+    duration_s: float,
+    soundfont: Path | None = None,
+    sample_rate: int = 44_100,
+) -> Audio:
+    """Notes by one instrument, in stereo, ``duration_s`` long.
+
+    Args:
+        instrument: a General MIDI name. soundfont: as for :func:`render`.
+
+    Raises:
+        InvalidInput: there is no such instrument, or a value is out of range.
+        ConfigError: the soundfont is missing or broken.
+    """
+    _check_playing(sample_rate, duration_s, 1.0, 0)
+    (program,) = programs_of((instrument,))
+    played = tuple(ScoreNote(n.start_s, n.end_s, n.pitch, _VELOCITY) for n in notes)
+    part = ScorePart(program, False, played)
+    synthesizer = _synthesizer(soundfont, sample_rate)
+    return _rendered((part,), 0.0, duration_s, 1.0, 0, synthesizer, sample_rate)
+
+
+def _check_playing(
+    sample_rate: int, duration_s: float | None, tempo_ratio: float, semitones: int
+) -> None:
+    if not 1 / 8 <= tempo_ratio <= 8:
+        raise InvalidInput(f"tempo_ratio must be 1/8…8, got {tempo_ratio:g}")
+    if abs(semitones) > 24:
+        raise InvalidInput(f"semitones must be -24…24, got {semitones}")
+    if not 8000 <= sample_rate <= 192_000:
+        raise InvalidInput(f"sample_rate must be 8000…192000 Hz, got {sample_rate}")
+    if duration_s is not None and not 0 < duration_s <= MAX_DURATION_S:
+        raise InvalidInput(f"duration_s must be positive, got {duration_s:g}")
+
+
+def _rendered(
+    parts: tuple[ScorePart, ...],
+    start_s: float,
+    length: float,
+    tempo_ratio: float,
+    semitones: int,
+    synthesizer: Any,
+    sample_rate: int,
+) -> Audio:
+    """``length`` seconds of the parts from ``start_s`` of the score's own time on."""
     frames = max(1, round(length * sample_rate))
     window = start_s, start_s + length * tempo_ratio
-    synthesizer = _synthesizer(soundfont, sample_rate)
     samples, first = _play(parts, window, tempo_ratio, semitones, synthesizer, sample_rate)
     made = np.zeros((2, frames), np.float32)
     heard = samples[:, first : first + frames]

@@ -11,7 +11,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
-from rag_audio import audio, conditioning, guarding, guardrails, midi, retrieval
+from rag_audio import audio, conditioning, following, guarding, guardrails, midi, retrieval
 from rag_audio.controls import named_window
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
@@ -198,9 +198,13 @@ class Pipeline:
         """
         policy = self.policy(request.territory)
         request, guarded = guarding.guard_request(request, policy, self.parts.ledger)
-        brought = replace(request, audio=None) if audio_is_known else request
+        brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
         findings = self.gate.inspect(brought)
-        references = self.find_references(request, self.rights(request.territory))
+        rights = self.rights(request.territory)
+        melody, heard = following.melody_of(brought, findings, rights)
+        # Who hums wants to sound like something else: the words find that, not the hum.
+        sought = request if melody is None else replace(request, audio=None, audio_as=None)
+        references = self.find_references(sought, rights)
         generator = self.parts.generator(request.model)
         plan = conditioning.make_plan(
             request,
@@ -211,10 +215,11 @@ class Pipeline:
             seed=secrets.randbits(31) if request.seed is None else request.seed,
             is_clean=guarding.phrase_filter(policy),
             typical=typical_words(self._styled(request, self.rights(request.territory))),
+            brought=melody,
         )
         guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
         said = tuple(note for finding in findings for note in finding.notes())
-        plan = replace(plan, notes=(*guarded, *plan.notes, *said))
+        plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
         return plan, findings, request
 
     def _styled(self, request: GenerationRequest, rights: Rights) -> tuple[Stem, ...]:

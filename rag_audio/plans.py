@@ -20,6 +20,7 @@ from rag_audio.domain import (
     InheritedSource,
     Key,
     Layer,
+    Melody,
     Mix,
     PromptSpan,
     SeedPart,
@@ -49,11 +50,13 @@ from rag_audio.source_documents import (
     stem_from_json,
     stem_to_json,
 )
+from rag_audio.tunes import notes_from_text, notes_to_text
 
 __all__ = [
     "controls_json",
     "license_from_json",
     "license_to_json",
+    "melody_json",
     "plan_from_json",
     "plan_to_json",
     "played_from_json",
@@ -129,7 +132,34 @@ def _later_fields(plan: ConditioningPlan) -> Document:
         later["edit"] = _edit_to_json(plan.edit)
     if plan.mix is not Mix.WAVEFORM:
         later["mix"] = plan.mix.value
+    if plan.melody is not None:
+        later["melody"] = melody_json(plan.melody)
     return later
+
+
+def melody_json(melody: Melody) -> Document:
+    """A melody as a JSON object; its notes are one text, which a ledger sets aside."""
+    return {
+        "notes": notes_to_text(melody.notes),
+        "period_s": number(melody.period_s),
+        "instrument": melody.instrument,
+        "weight": number(melody.weight),
+        "source_sha256": melody.source_sha256,
+        "source_rights": melody.source_rights,
+        "sources": list(melody.sources),
+    }
+
+
+def _melody(document: Mapping[str, Any]) -> Melody:
+    return Melody(
+        notes=notes_from_text(as_text(document["notes"])),
+        period_s=as_real(document["period_s"]),
+        instrument=as_text(document["instrument"]),
+        weight=as_real(document["weight"]),
+        source_sha256=as_text(document["source_sha256"]),
+        source_rights=maybe(as_text, document["source_rights"]),
+        sources=tuple(as_integer(index) for index in as_items(document["sources"])),
+    )
 
 
 def _placed_to_json(part: SeedPart) -> Document:
@@ -254,6 +284,7 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
         controls=_controls(document.get("controls")),
         edit=maybe(_edit, document.get("edit")),
         mix=Mix(document.get("mix", Mix.WAVEFORM.value)),
+        melody=maybe(_melody, document.get("melody")),
     )
 
 
@@ -286,6 +317,9 @@ def _check_plan(plan: ConditioningPlan) -> None:
         end_s = plan.duration_s if part.end_s is None else part.end_s
         if not 0 <= part.start_s < end_s < math.inf:
             raise InvalidInput(f"the plan's seed part {part} sounds nowhere")
+    for source in () if plan.melody is None else plan.melody.sources:
+        if not 0 <= source < len(plan.references):
+            raise InvalidInput(f"the plan's melody is owed to reference {source}, which it lacks")
     for span in plan.spans:
         if plan.enriched_prompt[span.start : span.end] != span.text:
             raise InvalidInput(f"the plan's prompt does not hold {span.text!r} where it says so")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from rag_audio import audio as sound
-from rag_audio import conditioning, guardrails
+from rag_audio import conditioning, guardrails, midi
 from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform
-from rag_audio.domain import Audio, ConditioningPlan, Mix, Segment
+from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
 from rag_audio.enforcing import enforce
 from rag_audio.errors import InvalidInput, LibraryError
 from rag_audio.keeping import SoundCache
@@ -40,6 +41,8 @@ class StudioParts(Protocol):
     def index(self) -> StemIndex: ...
     @property
     def catalogue(self) -> Catalogue: ...
+    @property
+    def soundfont(self) -> Path: ...
     @property
     def retries(self) -> int: ...
 
@@ -143,7 +146,7 @@ class Studio:
 
     def seed_audio(self, plan: ConditioningPlan) -> Audio | None:
         """The seed mix of a plan; None where it has none."""
-        if plan.strength >= 1.0 or not plan.seed_parts:
+        if plan.strength >= 1.0 or not plan.is_seeded:
             return None
         info = self.generator.info
         if plan.mix is Mix.LATENT and (
@@ -156,14 +159,25 @@ class Studio:
 
         def make() -> Audio | SeedMix:
             made = conditioning.seed_audio(
-                plan, self.load, info.sample_rate, info.channels, self.render
+                plan, self.load, info.sample_rate, info.channels, self.render, self._play
             )
-            assert made is not None  # noqa: S101 - the plan has seed parts
+            assert made is not None  # noqa: S101 - the plan is seeded
             return made
 
         if self.kept is None or plan.mix is Mix.LATENT:
             return make()
         return self.kept.of((_seed_key(plan), info.sample_rate, info.channels), _audio(make))
+
+    def _play(
+        self, notes: Sequence[Note], instrument: str, duration_s: float, sample_rate: int
+    ) -> Audio:
+        return midi.play_notes(
+            notes,
+            instrument,
+            duration_s=duration_s,
+            soundfont=self.parts.soundfont,
+            sample_rate=sample_rate,
+        )
 
     def _generate(
         self,

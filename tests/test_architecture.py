@@ -16,7 +16,7 @@ PACKAGES = ("rag_audio", "indexer", "training")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.errors",),
     ("rag_audio.codes",),
-    ("rag_audio.licensing", "rag_audio.controls"),
+    ("rag_audio.licensing", "rag_audio.controls", "rag_audio.tunes"),
     ("rag_audio.domain",),
     (
         "rag_audio.ports",
@@ -53,6 +53,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.analysis",
         "rag_audio.scores",
         "rag_audio.midi",
+        "rag_audio.pitch",
+        "rag_audio.melody",
+        "rag_audio.instruments",
     ),
     (
         "rag_audio.guardrails",
@@ -70,7 +73,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.backends",
         "rag_audio.jobs",
     ),
-    ("rag_audio.takes", "rag_audio.guarding", "rag_audio.gate", "rag_audio.dump"),
+    (
+        "rag_audio.takes",
+        "rag_audio.guarding",
+        "rag_audio.gate",
+        "rag_audio.following",
+        "rag_audio.dump",
+    ),
     ("rag_audio.delivery", "rag_audio.measuring", "rag_audio.profile_picture"),
     ("rag_audio.pipeline",),
     ("rag_audio.editing",),

@@ -96,7 +96,11 @@ class GenerationAsked(MusicFields):
     model_config = ConfigDict(json_schema_extra={"examples": [_WARM]})
 
     prompt: Annotated[Words, Field(min_length=1)]
-    audio: UploadId | None = Field(None, description="An upload that references should be near.")
+    audio: UploadId | None = Field(None, description="An upload to follow or to be near.")
+    audio_as: Literal["melody", "search"] | None = Field(
+        None,
+        description="Follow its melody, or find references near it; left out, its sound decides.",
+    )
     midi: UploadId | None = Field(None, description="An uploaded score to be near.")
     duration_s: Positive | None = Field(None, ge=0.5, le=3600)
     weights: list[Annotated[float, Field(ge=0, le=1000)]] | None = Field(

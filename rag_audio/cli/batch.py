@@ -36,7 +36,7 @@ _NUMBERS = {
 _LISTS = {"reference", "exclude", "layer"}
 _WORDS = {"prompt", "negative", "artist", "audio", "midi", "strength", "key", "time_signature"}
 _WORDS |= {"instrumentation", "mood", "model", "channels", "weights", "audio_rights", "mix"}
-_WORDS |= {"arrange", "enforce", "midi_instruments", "territory", "subtype"}
+_WORDS |= {"audio_as", "arrange", "enforce", "midi_instruments", "territory", "subtype"}
 COLUMNS = frozenset({*_NUMBERS, *_LISTS, *_WORDS, "out"})
 """The options of ``generate`` that a row may set, with _ in place of -, and the file's name."""
 

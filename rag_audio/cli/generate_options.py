@@ -16,7 +16,11 @@ NamedReferences = Annotated[
 ]
 SoundLike = Annotated[
     Path | None,
-    typer.Option(help="Find references that sound like this; see --audio-rights."),
+    typer.Option(help="Hummed: follow its melody; else find references like it."),
+]
+SoundAs = Annotated[
+    str | None,
+    typer.Option(help="melody or search: what --audio is for; left out, its sound decides."),
 ]
 ScoreLike = Annotated[Path | None, typer.Option(help="Find references like this score.")]
 Count = Annotated[int | None, typer.Option(help="How many to retrieve (3).")]

@@ -41,6 +41,7 @@ def generate(
     artist: option.Artist = None,
     reference: option.NamedReferences = None,
     audio: option.SoundLike = None,
+    audio_as: option.SoundAs = None,
     midi: option.ScoreLike = None,
     references: option.Count = None,
     strength: option.Strength = None,

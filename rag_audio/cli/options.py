@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rag_audio.domain import Aim, Channel, Key, Layer, Mix, StemKind
+from rag_audio.domain import Aim, AudioAs, Channel, Key, Layer, Mix, StemKind
 from rag_audio.errors import InvalidInput
 from rag_audio.midi import programs_of
 from rag_audio.provenance.causal import Method
@@ -104,6 +104,18 @@ def parse_mix(text: str) -> Mix:
         return Mix(text)
     except ValueError as error:
         raise InvalidInput(f"{text!r} is no way to mix", hint="waveform or latent") from error
+
+
+def parse_audio_as(text: str | None) -> AudioAs | None:
+    """``melody`` or ``search``; None stays None.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    try:
+        return None if text is None else AudioAs(text)
+    except ValueError as error:
+        raise InvalidInput(f"{text!r} is no use of a sound", hint="melody or search") from error
 
 
 def parse_layers(texts: Sequence[str]) -> tuple[tuple[Layer, str], ...]:

@@ -60,6 +60,14 @@ def show_plan(plan: ConditioningPlan, as_json: bool) -> None:
         out.print(f"enforced   {aims}, best of {plan.enforcement.candidates}", markup=False)
     if plan.mix is Mix.LATENT:
         out.print("mixed      as latents", markup=False)
+    if plan.melody is not None:
+        stated = plan.melody.source_rights
+        whose = "" if stated is None else f", stated to be {stated}"
+        out.print(
+            f"melody     {len(plan.melody.notes)} notes by {plan.melody.instrument}, "
+            f"{percent(plan.melody.weight)} of the seed{whose}",
+            markup=False,
+        )
     for note in plan.notes:
         out.print(f"note       {note}", markup=False)
     rows = []
@@ -88,4 +96,9 @@ def _heard(part: SeedPart | None, plan: ConditioningPlan) -> tuple[str, ...]:
     if part.start_s or part.end_s is not None:
         end = plan.duration_s if part.end_s is None else part.end_s
         what += f", {part.start_s:.1f}–{end:.1f} s"
-    return percent(part.weight), what, f"×{part.time_ratio:.3f}", f"{part.semitones:+d}"
+    return (
+        percent(part.weight * plan.references_weight),
+        what,
+        f"×{part.time_ratio:.3f}",
+        f"{part.semitones:+d}",
+    )

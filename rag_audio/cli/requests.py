@@ -8,6 +8,7 @@ from typing import Any
 from rag_audio.cli.options import (
     parse_aims,
     parse_arrangement,
+    parse_audio_as,
     parse_channels,
     parse_instruments,
     parse_key,
@@ -36,6 +37,7 @@ def request_from(given: Mapping[str, Any]) -> GenerationRequest:
         audio=None if given["audio"] is None else str(given["audio"]),
         midi=None if given["midi"] is None else str(given["midi"]),
         audio_rights=given["audio_rights"],
+        audio_as=parse_audio_as(given["audio_as"]),
         k=given["references"],
         strength=parse_strength(given["strength"]),
         auto_strength=given["strength"] == "auto",

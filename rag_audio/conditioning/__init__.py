@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from rag_audio.conditioning.clearance import USE_OF, clear_plan
+from rag_audio.conditioning.melody import BroughtMelody
 from rag_audio.conditioning.planning import make_plan
 from rag_audio.conditioning.replay import renew_plan, request_of
 from rag_audio.conditioning.seeding import seed_audio
 
-__all__ = ["USE_OF", "clear_plan", "make_plan", "renew_plan", "request_of", "seed_audio"]
+__all__ = [
+    "USE_OF",
+    "BroughtMelody",
+    "clear_plan",
+    "make_plan",
+    "renew_plan",
+    "request_of",
+    "seed_audio",
+]

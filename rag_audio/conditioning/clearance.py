@@ -16,7 +16,7 @@ def clear_plan(plan: ConditioningPlan, rights: Rights) -> ConditioningPlan:
 
     Each reference is asked for what the plan does with it: words for ``prompt``, sound for
     ``init_audio``, and for both channels of the plan when it does neither. A source of an edited
-    sound is asked for the channels by which it reached that.
+    sound is asked for the channels by which it reached that, one of a melody for ``init_audio``.
 
     Raises:
         RequestRefused: a reference may not be used so (any more); all of them are named.
@@ -50,6 +50,8 @@ def _channels(plan: ConditioningPlan, reference: int) -> list[Channel]:
     if any(span.stem == stem for span in plan.spans):
         used.append(Channel.PROMPT)
     if any(part.reference == reference for part in plan.seed_parts):
+        used.append(Channel.INIT)
+    if plan.melody is not None and reference in plan.melody.sources:
         used.append(Channel.INIT)
     for source in () if plan.edit is None else plan.edit.inherited:
         if source.reference == reference:

@@ -56,8 +56,12 @@ class _Placed:
         return (duration_s if self.end_s is None else self.end_s) - self.start_s
 
 
-def sounding(request: GenerationRequest, usable: list[Candidate]) -> list[Candidate]:
+def sounding(
+    request: GenerationRequest, usable: list[Candidate], *, to_a_melody: bool = False
+) -> list[Candidate]:
     """The candidates that seed the sound: all that may, or those that layers and sections name.
+
+    Beside a melody play those alone that the request names: what was found gives words.
 
     Raises:
         RequestRefused: one that is named may not seed the sound.
@@ -65,6 +69,8 @@ def sounding(request: GenerationRequest, usable: list[Candidate]) -> list[Candid
     """
     mixing = request.mixing
     voices = [c for c in usable if Channel.INIT in c.channels and c.weight > 0]
+    if not mixing and to_a_melody:
+        return [c for c in voices if any(c.stem.id.startswith(name) for name in request.named)]
     if not mixing:
         return voices
     if Channel.INIT not in request.channels or request.strength == 1.0:

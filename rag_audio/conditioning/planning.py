@@ -7,6 +7,13 @@ from dataclasses import replace
 
 from rag_audio.conditioning.clearance import USE_OF
 from rag_audio.conditioning.enrichment import Phrase, enrich
+from rag_audio.conditioning.melody import (
+    FURTHEST,
+    BroughtMelody,
+    cast,
+    key_of,
+    require_room,
+)
 from rag_audio.conditioning.parts import (
     MIN_CONFIDENCE,
     Candidate,
@@ -29,16 +36,19 @@ from rag_audio.domain import (
     GenerationRequest,
     Key,
     License,
+    Melody,
     Mix,
     Reference,
     Rights,
     SeedPart,
+    Segment,
     Stem,
 )
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.ports import ModelInfo
 
 DEFAULT_DURATION_S = 10.0
+_SHORTEST_S = 0.5
 
 
 def make_plan(
@@ -51,6 +61,7 @@ def make_plan(
     seed: int,
     is_clean: Callable[[str], bool] = lambda text: True,
     typical: Mapping[str, float] | None = None,
+    brought: BroughtMelody | None = None,
 ) -> ConditioningPlan:
     """Decide what the model is given.
 
@@ -61,6 +72,8 @@ def make_plan(
         count_tokens: the model's own tokenizer.
         is_clean: guardrails, asked about every phrase that would be added.
         typical: how typical words are of the artist asked for, 0…1; a stem says those first.
+        brought: a melody to follow. Tempo and key are then those of the request and of what plays,
+            and the melody's key.
 
     Raises:
         RequestRefused: a reference that was asked for by name may not be used at all.
@@ -68,18 +81,22 @@ def make_plan(
     """
     notes: list[str] = []
     usable = _usable(request, references, rights, notes)
-    strength = info.default_strength if request.strength is None else request.strength
-    voices = sounding(request, usable)
+    if brought is not None:
+        require_room(request)
+    strength = _strength(request, info, brought)
+    voices = sounding(request, usable, to_a_melody=brought is not None)
     if request.auto_strength and voices:
         strength, why = auto_strength(voices, request.named, rights, info.default_strength)
         notes.append(why)
     seeds = voices if strength < 1.0 else []
     speakers = [c for c in usable if Channel.PROMPT in c.channels]
-    bpm, key = _tempo_and_key(request, seeds or speakers)
-    duration_s = _duration(request, info, bpm)
+    hummed = None if brought is None else key_of(brought)
+    givers = seeds if brought is not None else seeds or speakers
+    bpm, key = _tempo_and_key(request, givers, hummed)
+    duration_s = _duration(request, info, bpm, brought)
     enriched = enrich(
         request.prompt,
-        _fields(request, speakers, bpm, key, info.family),
+        _fields(request, speakers, bpm, key, info.family, hummed),
         [c.stem for c in speakers],
         max_tokens=info.max_prompt_tokens,
         count_tokens=count_tokens,
@@ -90,7 +107,13 @@ def make_plan(
     kept = [c for c in usable if c in seeds or c.stem.id in speaking]
     parts = seed_parts(kept, seeds, bpm, key, duration_s, request)
     notes += enriched.notes
-    notes += _remarks(request, kept, parts)
+    melody = None
+    if brought is not None:
+        speakers = [c for c in kept if c.stem.id in speaking]
+        kept, sources = _with_sources(kept, brought)
+        melody, note = cast(brought, request, [c.stem for c in speakers], sources, alone=not parts)
+        notes.append(note)
+    notes += _remarks(request, kept, parts, melody)
     return ConditioningPlan(
         prompt=request.prompt.strip(),
         enriched_prompt=enriched.text,
@@ -100,7 +123,7 @@ def make_plan(
         licenses=_licenses(kept, rights),
         seed_parts=parts,
         channels=request.channels,
-        strength=strength if parts else 1.0,
+        strength=strength if parts or melody is not None else 1.0,
         bpm=bpm,
         key=key,
         duration_s=duration_s,
@@ -113,12 +136,43 @@ def make_plan(
         enforcement=_enforcement(request, bpm, key),
         controls=request.controls,
         mix=request.mix if parts else Mix.WAVEFORM,
+        melody=melody,
     )
 
 
-def _duration(request: GenerationRequest, info: ModelInfo, bpm: float | None) -> float:
+def _strength(request: GenerationRequest, info: ModelInfo, brought: BroughtMelody | None) -> float:
+    """The request's, else the model's usual one; a melody is left no further than it is kept."""
+    if request.strength is not None:
+        return request.strength
+    usual = info.default_strength
+    return usual if brought is None else min(usual, FURTHEST)
+
+
+def _with_sources(
+    kept: list[Candidate], brought: BroughtMelody
+) -> tuple[list[Candidate], tuple[int, ...]]:
+    """The candidates with what was recognised in a melody's file, and where that stands."""
+    found, sources = list(kept), []
+    for stem in brought.stems:
+        at = next((i for i, one in enumerate(found) if one.stem.id == stem.id), len(found))
+        if at == len(found):
+            whole = Reference(Segment(stem, 0.0, stem.duration_s), 1.0, at + 1)
+            found.append(Candidate(whole, frozenset(), 0.0))
+        sources.append(at)
+    return found, tuple(dict.fromkeys(sources))
+
+
+def _duration(
+    request: GenerationRequest,
+    info: ModelInfo,
+    bpm: float | None,
+    brought: BroughtMelody | None,
+) -> float:
     """What is longer than the model's window is made of several."""
-    duration_s = request.duration_s or min(info.max_duration_s, DEFAULT_DURATION_S)
+    usual = min(info.max_duration_s, DEFAULT_DURATION_S)
+    if brought is not None:
+        usual = max(_SHORTEST_S, brought.tune.length_s)
+    duration_s = request.duration_s or usual
     # Sections say how long the piece is where nobody else does.
     bars = request.bars if request.duration_s is not None else request.bars or request.mixing.bars
     if bars is not None:
@@ -169,10 +223,10 @@ def _usable(
 
 
 def _tempo_and_key(
-    request: GenerationRequest, candidates: list[Candidate]
+    request: GenerationRequest, candidates: list[Candidate], hummed: Key | None = None
 ) -> tuple[float | None, Key | None]:
-    """The request's, else those of the first reference that has them."""
-    bpm, key = request.bpm, request.key
+    """The request's, else a melody's key, else those of the first reference that has them."""
+    bpm, key = request.bpm, request.key or hummed
     for candidate in candidates:
         stem = candidate.stem
         if bpm is None and stem.bpm is not None and stem.bpm_confidence >= MIN_CONFIDENCE:
@@ -204,6 +258,7 @@ def _fields(
     bpm: float | None,
     key: Key | None,
     family: str,
+    hummed: Key | None,
 ) -> list[Phrase]:
     """Controls in words, each owed to whom it comes from: the user or a stem."""
     wording = wording_of(family)
@@ -215,8 +270,9 @@ def _fields(
     tempo_stem = None if request.bpm is not None else giver(lambda s: s.bpm == bpm)
     if request.bpm is not None or tempo_stem is not None:
         phrases += [Phrase(text, tempo_stem) for text in tempo_and_key_words(wording, bpm=bpm)]
-    key_stem = None if request.key is not None else giver(lambda s: s.key == key)
-    if request.key is not None or key_stem is not None:
+    own_key = request.key is not None or (hummed is not None and hummed == key)
+    key_stem = None if own_key else giver(lambda s: s.key == key)
+    if own_key or key_stem is not None:
         phrases += [Phrase(text, key_stem) for text in tempo_and_key_words(wording, key=key)]
     return phrases + [Phrase(text, None) for text in words_after(wording, request.controls)]
 
@@ -227,8 +283,13 @@ def _licenses(kept: list[Candidate], rights: Rights) -> tuple[License, ...]:
 
 
 def _remarks(
-    request: GenerationRequest, kept: list[Candidate], parts: tuple[SeedPart, ...]
+    request: GenerationRequest,
+    kept: list[Candidate],
+    parts: tuple[SeedPart, ...],
+    melody: Melody | None,
 ) -> list[str]:
+    if melody is not None:
+        return []
     if not kept:
         return ["no licensed reference was found: plain text-to-audio"]
     if not parts and Channel.INIT in request.channels and request.strength != 1.0:

@@ -26,6 +26,7 @@ from rag_audio.domain import (
     StemKind,
 )
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.midi import programs_of
 from rag_audio.ports import ModelInfo
 
 _SLACK_S = 0.05
@@ -104,6 +105,7 @@ def renew_plan(
     if sum(span.tokens for span in renewed.spans) > info.max_prompt_tokens:
         raise InvalidInput(f"the plan's prompt is longer than {info.max_prompt_tokens} tokens")
     _check_seed_parts(renewed)
+    _check_melody(renewed)
     return clear_plan(renewed, rights)
 
 
@@ -154,6 +156,22 @@ def _counted(
         counted.append(replace(span, tokens=max(0, total - before)))
         before = total
     return tuple(counted)
+
+
+def _check_melody(plan: ConditioningPlan) -> None:
+    melody = plan.melody
+    if melody is None:
+        return
+    if Channel.INIT not in plan.channels or plan.mix is Mix.LATENT:
+        raise InvalidInput("the plan has a melody, and its sound has no way in")
+    programs_of((melody.instrument,))
+    if (melody.weight < 1.0) != bool(plan.seed_parts):
+        raise InvalidInput(
+            f"the plan's melody has a weight of {melody.weight:g}, "
+            f"beside {len(plan.seed_parts)} parts of references"
+        )
+    if not melody.sources and melody.source_rights is None:
+        raise InvalidInput("the plan's melody comes from a file that nobody vouches for")
 
 
 def _check_seed_parts(plan: ConditioningPlan) -> None:

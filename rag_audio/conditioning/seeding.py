@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from rag_audio import audio as sound
 from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform, loop
-from rag_audio.domain import Audio, ConditioningPlan, Mix, SeedPart
-from rag_audio.errors import LibraryError
+from rag_audio.conditioning.melody import PlayNotes, melody_audio
+from rag_audio.domain import Audio, ConditioningPlan, Melody, Mix, SeedPart
+from rag_audio.errors import ConfigError, InvalidInput, LibraryError
 from rag_audio.ports import SeedMix
 
 __all__ = ["LoadSegment", "RenderScore", "seed_audio"]
@@ -27,26 +28,28 @@ def seed_audio(
     sample_rate: int,
     channels: int,
     render: RenderScore | None = None,
+    play: PlayNotes | None = None,
 ) -> Audio | None:
     """The mix that seeds the latents: each part conformed, looped, levelled, then weighted.
 
     Parts are brought to equal loudness (BS.1770) and mixed with the square root of their weights,
     so that a weight is a share of energy as it is heard. Never padded with silence: at low strength
     it would be heard. A part that begins later begins on its bar line, and one that ends earlier
-    rings on for a beat under what follows.
+    rings on for a beat under what follows. A melody plays from beginning to end, rests and all.
 
     Args:
         render: plays the parts that the plan wants rendered from their score.
+        play: plays the plan's melody.
 
     Returns:
         ``[channels, round(duration · sample_rate)]``, -18 dBFS RMS, or less where its true peak
         would pass -0.3 dBTP; for a plan that mixes latents with its parts; None when the plan has
-        no seed part.
+        neither seed parts nor a melody.
 
     Raises:
         LibraryError: a segment is silent, or has no such layer.
     """
-    if not plan.seed_parts:
+    if not plan.is_seeded:
         return None
     frames = round(plan.duration_s * sample_rate)
     mix = np.zeros((channels, frames), dtype=np.float64)
@@ -66,17 +69,39 @@ def seed_audio(
                 hint=f"leave it out: --exclude {stem.id[:12]}",
             )
         # A weight is a share of the whole piece's energy: what plays for half of it is louder then.
-        gain = np.sqrt(part.weight * (frames / (last - first))) / level
+        share = plan.references_weight * part.weight
+        gain = np.sqrt(share * (frames / (last - first))) / level
         mix[:, first : last + tail] += gain * made.samples
         played[first:last] = True
         if plan.mix is Mix.LATENT:
             parts.append(made.samples / level)
+    if plan.melody is not None:
+        mix += _melody(plan, plan.melody, play, sample_rate, channels)
+        played[:] = True
     gain = SEED_RMS / np.sqrt(np.mean(mix[:, played] ** 2))
     mix *= gain
     seed = sound.limit_peak(Audio(mix.astype(np.float32), sample_rate), SEED_PEAK_DBTP)
     if len(parts) < 2:
         return seed
     return _apart(seed, [gain * part for part in parts], [p.weight for p in plan.seed_parts])
+
+
+def _melody(
+    plan: ConditioningPlan,
+    melody: Melody,
+    play: PlayNotes | None,
+    sample_rate: int,
+    channels: int,
+) -> NDArray[np.float64]:
+    """The melody's part of the mix ``[channels, T]``, as loud as its weight says."""
+    if play is None:
+        raise ConfigError("the plan has a melody, and there is nothing to play it with")
+    made = melody_audio(melody, play, plan.duration_s, sample_rate, channels)
+    level = _level(made)
+    if level < _SILENCE:
+        raise InvalidInput(f"no note of the melody sounds within {plan.duration_s:g} s")
+    scaled = np.sqrt(melody.weight) / level * made.samples
+    return np.asarray(scaled, dtype=np.float64)
 
 
 def _apart(seed: Audio, parts: list[NDArray[np.float64]], weights: list[float]) -> SeedMix:

@@ -20,12 +20,14 @@ from rag_audio.domain.request import Channel, GenerationRequest
 from rag_audio.domain.sound import Audio
 from rag_audio.domain.stems import Reference, Segment, SegmentFilter, Stem, StemKind
 from rag_audio.licensing import WORLD, License, Rights, Share, Splits, Use
+from rag_audio.tunes import AudioAs, Melody, Note
 
 __all__ = [
     "WORLD",
     "Aim",
     "AttributionRecord",
     "Audio",
+    "AudioAs",
     "Channel",
     "ConditioningPlan",
     "Controls",
@@ -38,8 +40,10 @@ __all__ = [
     "Key",
     "Layer",
     "License",
+    "Melody",
     "Mix",
     "Mixing",
+    "Note",
     "Played",
     "PromptSpan",
     "Reference",

@@ -10,6 +10,7 @@ from rag_audio.domain.key import Key
 from rag_audio.domain.request import Channel
 from rag_audio.domain.stems import Reference
 from rag_audio.licensing import License
+from rag_audio.tunes import Melody
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class SeedPart:
 
     Attributes:
         reference: index into :attr:`ConditioningPlan.references`.
-        weight: share of the mix by energy over the whole piece; all weights sum to 1.
+        weight: share of the references' mix by energy over the whole piece; all weights sum to 1.
         time_ratio: output duration / input duration of the stretch.
         semitones: transposition.
         gain_db: applied after conforming, before the weight.
@@ -98,7 +99,11 @@ class Edit:
 
 @dataclass(frozen=True)
 class ConditioningPlan:
-    """What will be given to the model. Pure data: it can be printed, logged and replayed."""
+    """What will be given to the model. Pure data: it can be printed, logged and replayed.
+
+    Attributes:
+        melody: plays in the seed beside the references' parts, or alone.
+    """
 
     prompt: str
     enriched_prompt: str
@@ -122,3 +127,14 @@ class ConditioningPlan:
     controls: Controls = field(default_factory=Controls)
     edit: Edit | None = None
     mix: Mix = Mix.WAVEFORM
+    melody: Melody | None = None
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether it starts from sound: of references, or of a melody."""
+        return bool(self.seed_parts) or self.melody is not None
+
+    @property
+    def references_weight(self) -> float:
+        """The references' share of the seed's energy; a melody has the rest."""
+        return 1.0 if self.melody is None else 1.0 - self.melody.weight

@@ -8,6 +8,7 @@ from enum import StrEnum
 from rag_audio.controls import Aim, Controls, Enforcement, Layer, Mix, Mixing, named_window
 from rag_audio.domain.key import Key
 from rag_audio.errors import InvalidInput
+from rag_audio.tunes import AudioAs
 
 
 class Channel(StrEnum):
@@ -37,6 +38,8 @@ class GenerationRequest:
         subtype: encoding of the file, see :func:`rag_audio.formats.format_of`.
         mix, layers, arrange: see :class:`rag_audio.controls.Mixing`; stems that are named there
             are references.
+        audio_as: what ``audio`` is for; None: its melody where it is evidently one voice and
+            nothing that is known, else the search.
     """
 
     prompt: str
@@ -72,6 +75,7 @@ class GenerationRequest:
     layers: tuple[tuple[Layer, str], ...] = ()
     arrange: tuple[tuple[str, int, int], ...] = ()
     subtype: str | None = None
+    audio_as: AudioAs | None = None
 
     def __post_init__(self) -> None:
         _ = self.enforcement, self.controls, self.mixing, self.named
@@ -93,6 +97,8 @@ class GenerationRequest:
             raise InvalidInput("the artist's name is empty", hint="rag-audio artists lists them")
         if self.audio_rights not in (None, "own", "licensed"):
             raise InvalidInput(f"audio rights must be own or licensed, got {self.audio_rights!r}")
+        if self.audio_as is not None and self.audio is None:
+            raise InvalidInput("there is no sound to use", hint="--audio FILE with --audio-as")
         if not self.channels:
             raise InvalidInput("no channel is open", hint="--channels prompt,init")
         if self.weights is not None and (

@@ -11,6 +11,7 @@ from rag_audio import analysis, audio
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
+    AudioAs,
     Channel,
     ConditioningPlan,
     Edit,
@@ -134,6 +135,7 @@ class Editor:
             given["channels"] = frozenset({Channel.PROMPT})
         duration_s = order.left_s + source.audio.duration_s + order.right_s
         given |= {"prompt": words, "audio": str(source.path), "duration_s": duration_s}
+        given["audio_as"] = AudioAs.SEARCH
         return GenerationRequest(**given), tuple(notes)
 
     def _plan(

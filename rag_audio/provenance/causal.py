@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rag_audio.audio import mono, resample
 from rag_audio.compiled import librosa_ready
-from rag_audio.domain import Audio, Channel, ConditioningPlan
+from rag_audio.domain import Audio, Channel, ConditioningPlan, Melody
 from rag_audio.errors import InvalidInput
 from rag_audio.ports import DiffusionInput, Embedder, Generator, Progress, StopAsked
 from rag_audio.provenance import shapley
@@ -167,7 +167,8 @@ def reduced(
     """The plan as it had been with the references in ``coalition`` only, in ``channels``.
 
     Words: the user's own, and those of the stems in it. Sound: their parts of the mix, with the
-    same ratio to each other; without any the run starts from noise alone.
+    same ratio to each other, and a melody that is owed to nobody else; without any the run starts
+    from noise alone.
     """
     inside = {i for i in range(len(plan.references)) if coalition >> i & 1}
     made = plan
@@ -181,8 +182,18 @@ def reduced(
         parts = tuple(p for p in plan.seed_parts if p.reference in inside and p.weight > 0)
         total = sum(part.weight for part in parts)
         parts = tuple(replace(part, weight=part.weight / total) for part in parts)
-        made = replace(made, seed_parts=parts, strength=plan.strength if parts else 1.0)
+        melody = _melody_of(plan, inside, alone=not parts)
+        strength = plan.strength if parts or melody is not None else 1.0
+        made = replace(made, seed_parts=parts, melody=melody, strength=strength)
     return made
+
+
+def _melody_of(plan: ConditioningPlan, inside: set[int], *, alone: bool) -> Melody | None:
+    """The melody as it had been: away with any of its sources, the whole mix where it is alone."""
+    melody = plan.melody
+    if melody is None or not inside.issuperset(melody.sources):
+        return None
+    return replace(melody, weight=1.0) if alone else melody
 
 
 class Laboratory:
@@ -221,7 +232,7 @@ class Laboratory:
     def _hear(self, plan: ConditioningPlan) -> tuple[NDArray[Any], NDArray[Any]]:
         """Vectors ``[seeds, segments, D]`` and mel magnitudes ``[seeds, segments, cells]``."""
         mix = tuple((part.reference, round(part.weight, 9)) for part in plan.seed_parts)
-        key = (plan.enriched_prompt, mix, plan.strength)
+        key = (plan.enriched_prompt, mix, plan.melody, plan.strength)
         if key not in self._heard:
             takes = self._run(plan)
             clips = [self._clip(take, *s) for take in takes for s in self.segments_s]

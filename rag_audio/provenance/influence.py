@@ -18,8 +18,10 @@ def used_shares(plan: ConditioningPlan) -> tuple[dict[int, Shares], Shares]:
     The prompt channel counts tokens: a reference owns the tokens of the spans it added. The init
     channel counts energy: a reference owns its weight in the seed mix, times the part of the
     starting latents' energy that is signal (:func:`signal_share`). The model owns what is left:
-    the user's own words, and the noise; of an edit also the edited file, as far as no source of it
-    is known. A channel that is closed belongs to the model wholly.
+    the user's own words, and the noise; of an edit also the edited file, and of a melody that the
+    user brought its share of the seed, as far as no source of them is known. What was recognised in
+    the melody's file shares the melody's weight. A channel that is closed belongs to the model
+    wholly.
 
     Returns:
         The shares by index into ``plan.references``, and the model's remainder; in each channel
@@ -72,9 +74,12 @@ def _add_prompt(plan: ConditioningPlan, shares: dict[int, Shares]) -> None:
 
 
 def _add_init(plan: ConditioningPlan, shares: dict[int, Shares]) -> None:
-    total = sum(part.weight for part in plan.seed_parts)
-    if total <= 0:
-        return
     kept = signal_share(plan.strength)
-    for part in plan.seed_parts:
-        shares[part.reference][Channel.INIT] += kept * part.weight / total
+    melody = plan.melody
+    if melody is not None:
+        for source in melody.sources:
+            shares[source][Channel.INIT] += kept * melody.weight / len(melody.sources)
+    total = sum(part.weight for part in plan.seed_parts)
+    for part in plan.seed_parts if total > 0 else ():
+        share = plan.references_weight * part.weight / total
+        shares[part.reference][Channel.INIT] += kept * share

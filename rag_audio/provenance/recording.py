@@ -108,15 +108,20 @@ def make_record(
 
 
 def _played(plan: ConditioningPlan, reference: int) -> tuple[Played, ...]:
-    """What a reference played in a seed that was layered or arranged."""
-    if all(part.is_whole for part in plan.seed_parts):
+    """What a reference played in a seed that was layered or arranged, or follows a melody."""
+    melody = plan.melody
+    if melody is None and all(part.is_whole for part in plan.seed_parts):
         return ()
-    return tuple(
+    tune: tuple[Played, ...] = ()
+    if melody is not None and reference in melody.sources:
+        share = melody.weight / len(melody.sources)
+        tune = (Played("melody", 0.0, plan.duration_s, share),)
+    return tune + tuple(
         Played(
             "" if part.layer is None else part.layer.value,
             part.start_s,
             plan.duration_s if part.end_s is None else part.end_s,
-            part.weight,
+            plan.references_weight * part.weight,
         )
         for part in plan.seed_parts
         if part.reference == reference

@@ -55,6 +55,7 @@ _PUBLIC = frozenset(
             "format",
         ),
         *("arrange", "influence", "layers", "midi_instruments", "mix", "subtype"),
+        *("audio_as", "instrument", "source_rights", "source_sha256"),
         *("key", "licenses", "model", "references", "seed", "seed_parts", "stem", "territory"),
     }
 )

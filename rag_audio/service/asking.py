@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.controls import Layer
-from rag_audio.domain import Aim, Channel, GenerationRequest, Key, Mix
+from rag_audio.domain import Aim, AudioAs, Channel, GenerationRequest, Key, Mix
 from rag_audio.editing import Order, extension, inpainting, variation
 from rag_audio.errors import InvalidInput
 
@@ -36,6 +36,7 @@ def request_fields(asked: Mapping[str, Any], file_of: FileOf) -> dict[str, Any]:
         "key": Key.parse,
         "audio": lambda id_: str(file_of(id_)),
         "midi": lambda id_: str(file_of(id_)),
+        "audio_as": AudioAs,
         "channels": lambda names: frozenset(Channel(name) for name in names),
         "enforce": lambda names: frozenset(Aim(name) for name in names),
         "references": lambda named: tuple(map(_reference, named)),

@@ -15,6 +15,7 @@ import soundfile
 from rag_audio.cli.app import run as cli
 from rag_audio.resources import data_dir
 from tests.api.conftest import FAST, Serve, Served
+from tests.hums import make_notes, perform
 from tests.small_library import write_library
 
 
@@ -90,6 +91,21 @@ def test_a_sound_of_unknown_rights_is_refused_until_somebody_vouches(served: Ser
     made = served.generation(audio=id_, audio_rights="own")
     record = served.client.get(made["outputs"][0]["record"]).json()["record"]
     assert record["request"]["audio"] == f"{id_}.wav"
+
+
+def test_a_hummed_upload_is_followed_and_the_record_says_so(served: Served) -> None:
+    file = io.BytesIO()
+    voice = perform(make_notes(3, 4.0), "hum", duration_s=4.0).audio
+    soundfile.write(file, voice.samples.T, voice.sample_rate, format="WAV")
+    id_ = served.client.post("/v1/uploads", content=file.getvalue()).json()["id"]
+    asked = {"audio": id_, "audio_rights": "own", "audio_as": "melody"}
+    made = served.generation(**asked)
+    record = served.client.get(made["outputs"][0]["record"]).json()["record"]
+    assert record["request"]["audio_as"] == "melody"
+    assert record["plan"]["melody"]["instrument"] == "Electric Piano 1"
+    assert record["plan"]["melody"]["source_rights"] == "own"
+    wrong = served.client.post("/v1/generations", json={**FAST, **asked, "audio_as": "sing"})
+    assert wrong.status_code == 422
 
 
 def test_metrics_tell_of_jobs_stages_quality_guardrails_and_requests(served: Served) -> None:

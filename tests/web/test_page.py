@@ -119,11 +119,13 @@ def test_references_are_searched_brought_and_hummed(
         {"name": "mine.wav", "mimeType": "audio/wav", "buffer": sound}
     )
     tray.get_by_text("mine.wav").first.wait_for()
+    assert tray.get_by_label("Used for").input_value() == ""
     tray.get_by_role("button", name="Hum into the microphone").click()
     page.wait_for_timeout(700)
     tray.get_by_role("button", name="Stop and use it").click()
     tray.get_by_text("what you hummed", exact=True).wait_for()
     assert tray.get_by_text("mine.wav").count() == 0  # one sound at a time
+    assert tray.get_by_label("Used for").input_value() == "melody"
     assert_accessible(page)
 
 

@@ -32,7 +32,7 @@ export function reset(request) {
       return { stem: window.stem, start_s: window.start_s, duration_s: window.duration_s, weight: request.weights?.[i] ?? 1 };
     });
     for (const kind of ["audio", "midi"]) {
-      if (request[kind]) draft.tray.push({ upload: request[kind], kind, title: "an earlier upload", rights: request.audio_rights ?? "" });
+      if (request[kind]) draft.tray.push({ upload: request[kind], kind, title: "an earlier upload", rights: request.audio_rights ?? "", as: kind === "audio" ? request.audio_as ?? "" : "" });
     }
   }
   keep();
@@ -76,6 +76,7 @@ export function body() {
   for (const one of draft.tray.filter((item) => item.upload)) {
     asked[one.kind] = one.upload;
     if (one.rights) asked.audio_rights = one.rights;
+    if (one.kind === "audio" && one.as) asked.audio_as = one.as;
   }
   const text = JSON.stringify(asked);
   const seed = draft.locked && /^\d+$/.test(draft.seed) ? draft.seed : null;

@@ -8,6 +8,8 @@ import { wav } from "./files.js";
 import { problemNotice } from "./problems.js";
 import { facts, licenseBadge, listen, listenButton } from "./words.js";
 
+const USES = [["", "its melody, if it is one voice"], ["melody", "its melody"], ["search", "finding references like it"]];
+
 let regions = null;
 
 /** Whether this service lets one say which part of a reference is used. */
@@ -87,23 +89,24 @@ export function tray(changed) {
 
   function uploadItem(one) {
     const rights = select([["", "say whose it is…"], ["own", "it is mine"], ["licensed", "it is licensed to me"]], one.rights ?? "", () => { one.rights = rights.value; keep(); changed(); });
+    const use = one.kind === "audio" && select(USES, one.as ?? "", () => { one.as = use.value; keep(); changed(); });
     return h("li", { class: "item" },
       h("div", {}, h("span", { class: "title" }, one.title), h("div", { class: "meta" }, h("span", {}, one.kind === "midi" ? "your MIDI" : "your sound"))),
       button("Remove", () => remove(one), { class: "plain", "aria-label": `Remove ${one.title}` }),
-      h("div", { class: "wide" }, field("Rights", rights)));
+      h("div", { class: "wide row" }, field("Rights", rights), use && field("Used for", use)));
   }
 
-  async function bring(file, title = file.name) {
+  async function bring(file, title = file.name, as = "") {
     put(said, h("p", { class: "muted" }, `Reading ${title}…`));
     try {
       const upload = await send("/v1/uploads", file);
       draft.tray = draft.tray.filter((one) => one.kind !== upload.kind);
-      draft.tray.push({ upload: upload.id, kind: upload.kind, title, rights: "" });
+      draft.tray.push({ upload: upload.id, kind: upload.kind, title, rights: "", as });
       keep();
       put(said);
       draw();
       changed();
-      find({ upload: upload.id });
+      if (as !== "melody") find({ upload: upload.id });
     } catch (problem) {
       put(said, problemNotice(problem));
     }
@@ -137,7 +140,7 @@ export function tray(changed) {
   draw();
   return h("section", { class: "panel stack", "aria-label": "References" },
     h("h2", {}, "References"), chosen, search, found,
-    dropZone("Drop audio or MIDI, or choose a file", "audio/*,.mid,.midi,.wav,.flac,.ogg,.mp3,.aiff", bring),
+    dropZone("Drop audio or MIDI, or choose a file", "audio/*,.mid,.midi,.wav,.flac,.ogg,.mp3,.aiff", (file) => bring(file)),
     h("div", { class: "row" }, microphone(bring, said)), said);
 }
 
@@ -171,7 +174,7 @@ function microphone(bring, said) {
       toggle.setAttribute("aria-pressed", "false");
       try {
         const buffer = await decode(await new Blob(pieces).arrayBuffer());
-        await bring(wav(buffer), "what you hummed");
+        await bring(wav(buffer), "what you hummed", "melody");
       } catch {
         put(said, h("div", { class: "notice warn" }, "Nothing was recorded; hold on a little longer."));
       }

@@ -1,0 +1,73 @@
+"""Whether the sound that a request brings is followed as a melody, and what tune that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rag_audio import audio
+from rag_audio.conditioning import USE_OF, BroughtMelody
+from rag_audio.conditioning.melody import has_room, require_room
+from rag_audio.domain import AudioAs, Channel, GenerationRequest, Mix, Rights, Stem
+from rag_audio.foreign import ForeignFinding
+from rag_audio.melody import LONGEST_S, require_clear, require_length, transcribe
+
+Followed = tuple[BroughtMelody | None, tuple[str, ...]]
+"""A melody or none, and notes that say why."""
+
+
+def melody_of(
+    request: GenerationRequest, findings: Sequence[ForeignFinding], rights: Rights
+) -> Followed:
+    """The melody to follow in the request's sound; None where it is for the search.
+
+    Asked for nothing, a sound is followed that is one clear voice and nothing that we know, where
+    the request leaves it a way into the seed. The notes say which way it went.
+
+    Args:
+        findings: what is known of the request's files, let in already.
+
+    Raises:
+        InvalidInput: its melody is asked for, and there is none that can be followed, or no way
+            for it into the sound.
+    """
+    if request.audio is None or request.audio_as is AudioAs.SEARCH:
+        return None, ()
+    path = Path(request.audio)
+    (finding,) = (one for one in findings if one.path == request.audio)
+    asked = request.audio_as is AudioAs.MELODY
+    if asked:
+        require_room(request)
+    elif finding.is_known or request.mix is Mix.LATENT or not has_room(request):
+        return None, ()
+    heard = audio.load(path)
+    if asked:
+        require_length(heard, path.name)
+    elif heard.duration_s > LONGEST_S:
+        return None, ()
+    tune = transcribe(heard)
+    if asked:
+        require_clear(tune, path.name)
+    elif not tune.is_evident:
+        return None, (f"{path.name} is not one voice alone: references like it were sought",)
+    stated = None if finding.is_known and not _unsourced(finding) else request.audio_rights
+    brought = BroughtMelody(tune, finding.sha256, stated, _stems(finding, rights))
+    if asked:
+        return brought, ()
+    why = "is one voice: its melody is followed; --audio-as search looks for sound like it"
+    return brought, (f"{path.name} {why}",)
+
+
+def _unsourced(finding: ForeignFinding) -> bool:
+    """An output without sources: what the user states decides."""
+    return not finding.stems and not finding.sources
+
+
+def _stems(finding: ForeignFinding, rights: Rights) -> tuple[Stem, ...]:
+    """What was recognised, each as a library has it that licenses its sound."""
+    use = USE_OF[Channel.INIT]
+    found = [
+        next(copy for copy in one.copies if rights.refusal(copy, use) is None)
+        for one in finding.stems
+    ]
+    return tuple(dict.fromkeys((*found, *finding.sources)))
