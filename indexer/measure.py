@@ -21,6 +21,9 @@ from rag_audio.errors import RagAudioError, UnreadableFile
 Render = Callable[[Path], Audio]
 """Makes the sound of a MIDI file."""
 
+MIN_DURATION_S = 0.01
+"""What is shorter has no tempo, no key and, at a low rate, not a single sample."""
+
 _CHUNK = 1 << 20
 
 
@@ -123,6 +126,7 @@ def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
     from rag_audio import analysis, audio
 
     sound = audio.load(job.file, max_duration_s=job.max_duration_s)
+    _check_length(sound.duration_s)
     found = analysis.analyse(sound)
     if found.silent:
         return Refused("it is silent")
@@ -146,7 +150,9 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
     info = midi.read(job.file)
     if info.duration_s > job.max_duration_s:
         raise UnreadableFile(f"it is {info.duration_s:.0f} s long, over {job.max_duration_s:g} s")
+    _check_length(info.duration_s)
     sound = render(job.file)
+    _check_length(sound.duration_s)
     loudness = audio.loudness_lufs(sound)
     if not sound.frames or not sound.samples.any():
         return Refused("it is silent")
@@ -162,6 +168,13 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
         sound=_for_embedder(sound, job) if wants_sound else None,
         instruments=_instruments(info.instruments, info.drums),
     )
+
+
+def _check_length(duration_s: float) -> None:
+    if 0 < duration_s < MIN_DURATION_S:
+        raise UnreadableFile(
+            f"it lasts {duration_s * 1000:.3g} ms; a stem needs {MIN_DURATION_S * 1000:g} ms"
+        )
 
 
 def _instruments(names: tuple[str, ...], drums: bool) -> tuple[str, ...]:

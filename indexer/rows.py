@@ -153,6 +153,8 @@ def _check_header(header: list[str], read: RowsRead) -> None:
         if column not in header:
             near = difflib.get_close_matches(column, header, 1)
             hint = f"is {near[0]!r} meant to be it?" if near else f"columns: {','.join(COLUMNS)}"
+            if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+                hint = "the columns are to be separated by commas, not by semicolons or tabs"
             raise LibraryError(f"{STEMS_CSV}, row 1: there is no column {column!r}", hint=hint)
     for column in sorted(set(header)):
         if header.count(column) > 1 and column:

@@ -30,6 +30,7 @@ from rag_audio.loudness import (
 )
 from rag_audio.pictures import spectrogram_png
 from rag_audio.shaping import MAX_CHANNELS, loop_to, mono, resample, stretch, to_channels
+from rag_audio.sinks import Sink
 
 __all__ = [
     "MAX_CHANNELS",
@@ -157,14 +158,19 @@ def save(
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with unfinished.open("wb") as raw:
-            _write(audio, raw, options, {} if kind == "MP3" else tags or {})
+            disk = Sink(raw)
+            _write(audio, disk, options, {} if kind == "MP3" else tags or {})
+            if disk.fault is not None:
+                raise disk.fault
             raw.flush()
             os.fsync(raw.fileno())
         if kind == "MP3" and tags:
             _prepend(id3_tag(tags), unfinished)
         unfinished.replace(target)
     except OSError as error:
-        raise InvalidInput(f"cannot write {target}: {error.strerror or error}") from error
+        raise InvalidInput(
+            f"cannot write {target}: {error.strerror or error}", hint="choose another place"
+        ) from error
     except (soundfile.LibsndfileError, ValueError) as error:
         raise InvalidInput(
             f"cannot write {target.name} as {options['subtype']} with {audio.channels} channels at "
@@ -178,10 +184,15 @@ def check_writable(path: str | Path, subtype: str | None = None) -> None:
     """Find out, before any work is done, whether :func:`save` knows this kind of file.
 
     Raises:
-        InvalidInput: it does not, or a folder stands there.
+        InvalidInput: it does not, a folder stands there, or its own folder cannot be one.
     """
     target = Path(path)
     format_of(target, subtype)
+    nearest = next(folder for folder in target.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise InvalidInput(f"cannot write {target}: {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK):
+        raise InvalidInput(f"cannot write {target}: the folder {nearest} is read-only")
     if target.is_dir():
         raise InvalidInput(f"cannot write {target}: it is a folder")
 

@@ -214,7 +214,7 @@ class SqlCatalogue:
         if not prefix or len(prefix) > 64 or not set(prefix) <= set(string.hexdigits):
             raise InvalidInput(
                 f"{id_prefix!r} is not a stem id",
-                hint="an id is up to 64 hexadecimal digits; `rag-audio library` lists them",
+                hint="an id is up to 64 hexadecimal digits; `rag-audio search --json` shows them",
             )
         query = select(_files.c.stem_id, _files.c.stem).where(_files.c.stem_id.startswith(prefix))
         with reading(self._engine) as connection:

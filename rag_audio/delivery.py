@@ -17,7 +17,7 @@ from rag_audio.domain import (
     GenerationRequest,
     GenerationResult,
 )
-from rag_audio.errors import BackendUnavailable
+from rag_audio.errors import BackendUnavailable, InvalidInput
 from rag_audio.likeness import likeness
 from rag_audio.ports import Embedder, Ledger, Mark, ModelInfo, StemIndex, Watermarker
 from rag_audio.provenance.fingerprint import Fingerprint, make_fingerprint
@@ -114,7 +114,12 @@ class Delivery:
         """
         number = self.parts.ledger.next_output_id()
         marked = self.parts.watermarker.embed(take, Mark(number))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(
+                f"cannot make the folder {target.parent}: {error.strerror or error}"
+            ) from error
         part = target.with_name(f".{target.stem}.{number}.part{target.suffix}")
         master = self.parts.masters / f"{number}.wav"
         try:

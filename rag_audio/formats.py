@@ -47,7 +47,7 @@ def format_of(path: str | Path, subtype: str | None = None) -> tuple[str, str]:
     kind = KINDS.get(file.suffix.lower())
     if kind is None:
         raise InvalidInput(
-            f"cannot write {file.name}: unknown kind {file.suffix!r}",
+            f"cannot write {file.name or path}: unknown kind {file.suffix!r}",
             hint="name it " + ", ".join(KINDS),
         )
     if subtype is None:

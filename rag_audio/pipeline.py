@@ -419,7 +419,12 @@ class Pipeline:
                     f"{stem.duration_s:.1f} s",
                     hint="name a longer part of it",
                 )
-            windows[stem.id] = Segment(stem, start_s, end_s - start_s)
+            segment = Segment(stem, start_s, end_s - start_s)
+            if windows.setdefault(stem.id, segment) != segment:
+                raise InvalidInput(
+                    f"two parts of {stem.path} are named as references",
+                    hint="name one part of a stem; --arrange says who plays when",
+                )
         return windows
 
     def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from rag_audio.errors import ConfigError
+from rag_audio.codes import country
+from rag_audio.errors import ConfigError, InvalidInput
 
 
 def default_home() -> Path:
@@ -80,10 +81,12 @@ class Settings(BaseSettings):
     def _territory_is_a_code(cls, value: str | None) -> str | None:
         if value is None or value == "":
             return None
-        code = value.strip().upper()
-        if len(code) != 2 or not code.isalpha():
-            raise ValueError(f"{value!r} is not an ISO 3166-1 alpha-2 code such as DE")
-        return code
+        try:
+            return country(value)
+        except InvalidInput as error:
+            raise ValueError(
+                f"{value!r} is not an ISO 3166-1 alpha-2 code such as DE; {error.hint}"
+            ) from error
 
     @field_validator(
         "signing_chain", "signing_key", "trust_anchors", "policy", "security_log", mode="before"

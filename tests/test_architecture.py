@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.keeping",
         "rag_audio.loudness",
         "rag_audio.shaping",
+        "rag_audio.sinks",
         "rag_audio.layers",
         "rag_audio.pictures",
         "rag_audio.output_picture",

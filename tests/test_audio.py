@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -379,3 +380,19 @@ def test_silence_has_a_spectrogram_and_nothing_has_none(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").stat().st_size > 1000
     with pytest.raises(InvalidInput):
         sound.spectrogram_png(Audio(np.zeros((1, 0), np.float32), 8000), tmp_path / "b.png")
+
+
+def test_a_disk_that_takes_no_more_is_told_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, (1, 96_000)).astype(np.float32)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        for name in ("a.wav", "a.flac", "a.ogg", "a.mp3"):
+            with pytest.raises(InvalidInput, match=f"cannot write .*{name}: File too large"):
+                sound.save(Audio(np.tile(noise, 8), 48_000), tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in capfd.readouterr().err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import rag_audio
 from rag_audio.cli.app import run
 from tests.small_library import write_library
 
@@ -157,6 +159,8 @@ def test_doctor_finds_nothing_wrong(home: Path, capsys: pytest.CaptureFixture[st
         (["generate", "x", "--model", "missing-dir", "--dry-run"], 4, "BackendUnavailable"),
         (["generate", "like Zorblat Quux", "--dry-run"], 3, "RequestRefused"),
         (["generate", "x", "--artist", "Late Ferry", "--dry-run"], 3, "RequestRefused"),
+        (["generate", "x", "--territory", "ZZ", "--dry-run"], 2, "ConfigError"),
+        (["vary", "a.wav", "x", "--out", "./a.wav"], 2, "InvalidInput"),
         (["trace", "missing.wav"], 2, "UnreadableFile"),
         (["ledger", "show", "99"], 2, "InvalidInput"),
         (["guard"], 2, "InvalidInput"),
@@ -233,3 +237,20 @@ def test_controls_are_options_and_stand_in_the_plan(
         "--home", str(home), code=3,
     )  # fmt: skip
     assert refused["error"]["type"] == "RequestRefused"
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"rag-audio {rag_audio.__version__}\n"
+
+
+def test_what_the_system_refuses_is_one_line(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full, monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", full)
+        code = run(["library", "--home", str(home)])
+        with suppress(OSError):
+            full.close()  # what could not be written is still in its buffer
+    assert code == 2
+    assert capsys.readouterr().err.startswith("rag-audio: No space left on device")

@@ -271,3 +271,47 @@ def test_what_is_typical_of_an_artist_is_said_first() -> None:
         said[len(typical)] = plan.enriched_prompt
     assert "typical" not in said[0]
     assert "typical, odd, rare" in said[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--out", "{}/a.wav", "--picture", "{}/a.wav"], "must end in .png"),
+        (["--out", "{}/a.wav", "--picture", "{}/none/a.png"], "there is no folder"),
+        (["--out", "{}/a.wav", "--save-plan", "{}/a.wav"], "must end in .json"),
+        (["--out", "{}/a.wav", "--save-plan", "{}/none/p.json"], "there is no folder"),
+        (["--out", "{}/file/a.wav"], "is not a folder"),
+        (["--out", "."], "cannot write .:"),
+        (["--out", "{}/a.wav", "--artist", " "], "artist's name is empty"),
+        (["--dry-run", "--picture", "{}/a.png"], "a dry run makes nothing"),
+        (["--out", "{}/a.wav", "--reference", "{stem}@1-3", "--reference", "{stem}@4-6"],
+         "two parts of"),
+    ],
+)  # fmt: skip
+def test_what_could_not_be_written_afterwards_is_refused_before_any_work(
+    workspace: Workspace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    (tmp_path / "file").touch()
+    stem, home = ids(workspace)[0][:12], workspace.settings.home
+    before = workspace.parts.ledger.size()
+    workspace.close()
+    given = [option.replace("{}", str(tmp_path)).replace("{stem}", stem) for option in options]
+    assert run(["generate", "warm keys", "--home", str(home), "--json", *given]) == 2
+    assert said in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with rag_audio.open(home) as again:
+        assert again.parts.ledger.size() == before
+
+
+def test_a_dry_run_writes_its_plan_and_the_plan_is_made(home: Path, tmp_path: Path) -> None:
+    plan, out = tmp_path / "plan.json", tmp_path / "a.wav"
+    common = ["generate", "--home", str(home)]
+    asked = ["warm keys", "--duration", "1", "--steps", "2", "--seed", "5"]
+    assert run([*common, *asked, "--dry-run", "--save-plan", str(plan)]) == 0
+    assert run([*common, "--plan", str(plan), "--out", str(out)]) == 0
+    assert plan_from_json(json.loads(plan.read_text())).seed == 5
+    assert soundfile.info(out).duration == 1.0

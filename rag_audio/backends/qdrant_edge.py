@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _BATCH = 512
 _PAGE = 256
+_NEW_MB, _WRITE_MB = 96, 32
+"""Room that a new shard takes at most, and that a growing one maps at once."""
 _FLUSH_AFTER = 4096
 """Changes between two full flushes: what a restart after a crash replays at most."""
 
@@ -105,6 +107,7 @@ class EdgeIndex:
             )
             for point in points
         ]
+        _check_room(self._path, _WRITE_MB)
         with self._translated("be written") as shard:
             for start in range(0, len(rows), _BATCH):
                 batch = rows[start : start + _BATCH]
@@ -254,6 +257,7 @@ class EdgeIndex:
         shard_path = self._path / "shard"
         try:
             if not shard_path.exists():
+                _check_room(self._path, _NEW_MB)
                 new = self._path / "shard.new"
                 if new.exists():
                     shutil.rmtree(new)
@@ -284,6 +288,21 @@ class EdgeIndex:
             raise BackendError(
                 f"the index at {self._path} cannot {done}: {_one_line(error)}"
             ) from error
+
+
+def _check_room(path: Path, needed_mb: int) -> None:
+    """The shard's files are mapped into memory: a full disk would kill the process, not raise.
+
+    Raises:
+        BackendUnavailable: there is less room than that.
+    """
+    free_mb = shutil.disk_usage(path).free / 1e6
+    if free_mb < needed_mb:
+        raise BackendUnavailable(
+            f"the disk is nearly full: {free_mb:.0f} MB are free at {path}, the index needs "
+            f"{needed_mb} MB",
+            hint="make room and run it again: what is written stays",
+        )
 
 
 def _config(dimension: int) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from rag_audio import __version__
 from rag_audio.cli import (
     artists,
     backup,
@@ -35,6 +37,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rag-audio {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
 for commands in (
     indexing,
     generating,
@@ -92,3 +111,9 @@ def run(arguments: Sequence[str]) -> int:
         # The reader went away (| head): nothing more to say, and nothing went wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # Whatever a command wrote to is full, read-only or gone.
+        where = f" ({error.filename})" if error.filename else ""
+        failed = InvalidInput(f"{error.strerror or error}{where}", hint="rag-audio doctor")
+        show_error(failed, as_json)
+        return failed.exit_code

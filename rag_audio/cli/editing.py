@@ -154,6 +154,10 @@ def vary(
     )
 
 
+def _same_file(one: str, other: str) -> bool:
+    return Path(one).resolve() == Path(other).resolve()
+
+
 _Do = Callable[[Workspace, OnStage, dict[str, Any]], tuple[GenerationResult, ...]]
 
 
@@ -174,6 +178,11 @@ def _run(given: dict[str, Any], do: _Do) -> None:
         "audio_rights": given["audio_rights"],
         "territory": given["territory"],
     }
+    if _same_file(given["file"], given["out_file"]):
+        raise InvalidInput(
+            f"the output would take the place of {given['file']}, which it is made from",
+            hint="give --out another name",
+        )
     with open_workspace(given["home"], territory=given["territory"]) as workspace:
         info = workspace.parts.generator(given["model"]).info
         warn_untrained(info.name, info.untrained)

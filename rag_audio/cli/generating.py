@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,10 +82,9 @@ def generate(
     """Make music that follows the prompt and the best licensed references."""
     if out_file is None and not dry_run:
         raise InvalidInput("no output file was named", hint="--out FILE, or --dry-run")
-    method = parse_method(influence)
-    if picture is not None and not picture.parent.is_dir():
-        raise InvalidInput(f"cannot draw {picture}: there is no folder {picture.parent}")
-    wanted = _Wanted(None if dry_run else out_file, method, picture, save_plan, as_json)
+    target = None if dry_run else out_file
+    wanted = _Wanted(target, parse_method(influence), picture, save_plan, as_json)
+    wanted.check()
     if batch is not None:
         run_batch(ctx, batch, out_file)
     elif plan is not None:
@@ -109,6 +109,32 @@ class _Wanted:
     save_plan: Path | None
     as_json: bool
 
+    def check(self) -> None:
+        """Refuse what could not be written afterwards, or would take the music's place.
+
+        Raises:
+            InvalidInput: a name or a folder is wrong, or there is nothing to draw or measure.
+        """
+        if self.out_file is None and (self.picture or self.method):
+            raise InvalidInput(
+                "a dry run makes nothing that could be drawn or measured",
+                hint="leave --picture and --influence out, or --dry-run",
+            )
+        for what, file, ending in (
+            ("--picture", self.picture, ".png"),
+            ("--save-plan", self.save_plan, ".json"),
+        ):
+            if file is None:
+                continue
+            if file.suffix.lower() != ending:
+                raise InvalidInput(f"{what} {file}: the name must end in {ending}")
+            if file.is_dir() or not file.parent.is_dir():
+                raise InvalidInput(f"{what} {file}: {_why_not(file)}")
+
+
+def _why_not(file: Path) -> str:
+    return "it is a folder" if file.is_dir() else f"there is no folder {file.parent}"
+
 
 def _make(given: Mapping[str, Any], wanted: _Wanted) -> None:
     """Make what the options ask for.
@@ -119,7 +145,7 @@ def _make(given: Mapping[str, Any], wanted: _Wanted) -> None:
     request = request_from(given)
     with _workspace(given) as workspace:
         if wanted.out_file is None:
-            show_plan(workspace.plan(request), wanted.as_json)
+            _show(workspace.plan(request), wanted)
             return
         with stages() as on_stage:
             results = workspace.generate(request, wanted.out_file, on_stage=on_stage)
@@ -142,7 +168,7 @@ def _replay(older: ConditioningPlan, given: Mapping[str, Any], wanted: _Wanted) 
     with _workspace(given) as workspace:
         if wanted.out_file is None:
             _, renewed = workspace.renew(older, territory=territory, model=model)
-            show_plan(renewed, wanted.as_json)
+            _show(renewed, wanted)
             return
         with stages() as on_stage:
             results = workspace.replay(
@@ -179,8 +205,7 @@ def _finish(
     if wanted.picture is not None:
         _draw(results, wanted.picture)
     if wanted.save_plan is not None:
-        text = json.dumps(plan_to_json(results[0].plan), indent=2, ensure_ascii=False)
-        wanted.save_plan.write_text(text, encoding="utf-8")
+        _save(results[0].plan, wanted.save_plan)
     if wanted.as_json:
         document = results_json(results)
         for reference, source in zip(
@@ -192,6 +217,25 @@ def _finish(
         show_results(results)
         for result, one in zip(results, measured, strict=False):
             show_influence(result.record, one)
+
+
+def _show(plan: ConditioningPlan, wanted: _Wanted) -> None:
+    """A dry run's end: the plan, also into its file."""
+    if wanted.save_plan is not None:
+        _save(plan, wanted.save_plan)
+    show_plan(plan, wanted.as_json)
+
+
+def _save(plan: ConditioningPlan, file: Path) -> None:
+    """Write a plan, whole or not at all."""
+    text = json.dumps(plan_to_json(plan), indent=2, ensure_ascii=False)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _draw(results: tuple[GenerationResult, ...], picture: Path) -> None:

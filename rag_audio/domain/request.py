@@ -93,6 +93,8 @@ class GenerationRequest:
         _check_range("references", self.k, 0, 64)
         _check_range("variations", self.variations, 1, 16)
         _check_range("seed", self.seed, 0, 2**63 - 1)
+        if self.artist is not None and not self.artist.strip():
+            raise InvalidInput("the artist's name is empty", hint="rag-audio artists lists them")
         if self.audio_rights not in (None, "own", "licensed"):
             raise InvalidInput(f"audio rights must be own or licensed, got {self.audio_rights!r}")
         if self.audio_as is not None and self.audio is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -563,3 +564,17 @@ def test_server_that_refuses_the_key_is_asked_once(answering: Callable) -> None:
 def test_server_url_that_is_none_is_a_setting_to_mend(url: str) -> None:
     with pytest.raises(ConfigError, match="Qdrant URL"):
         ServerIndex(space=SPACE, dimension=D, url=url)
+
+
+def test_a_full_disk_is_told_before_it_kills_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shard maps its files: writing into a page that has no room would be a bus error."""
+    space = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda path: space._replace(free=3_000_000))
+        with pytest.raises(BackendUnavailable, match="the disk is nearly full: 3 MB are free"):
+            EdgeIndex(tmp_path / "index", space=SPACE, dimension=D)
+    index = EdgeIndex(tmp_path / "index", space=SPACE, dimension=D)
+    assert index.count() == 0
+    index.close()

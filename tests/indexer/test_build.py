@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -380,6 +381,23 @@ def test_whatever_lies_there_is_reported_and_the_rest_is_indexed(bench: Bench) -
     assert "40 s" in reasons["long.wav"]
     assert not any(str(root) in reason or "\n" in reason for reason in reasons.values())
     assert bench.run(limits=Limits(2_000_000, 30)).skipped == 2
+
+
+def test_a_stem_without_length_is_reported_and_the_rest_is_indexed(bench: Bench) -> None:
+    tone(bench.root / "good.wav")
+    soundfile.write(bench.root / "one sample.wav", np.full(1, 0.5), RATE)
+    fast = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=1)])
+    fast += [
+        mido.Message("note_on", note=60, velocity=80),
+        mido.Message("note_off", note=60, time=480),
+    ]
+    mido.MidiFile(tracks=[fast]).save(bench.root / "fast.mid")
+    bench.tables(ALL)
+    report = bench.run()
+    assert report.indexed == 1
+    reasons = bench.reasons(report)
+    assert set(reasons) == {"one sample.wav", "fast.mid"}
+    assert reasons["fast.mid"] == "it lasts 0.001 ms; a stem needs 10 ms"
 
 
 def flac_bytes() -> bytes:

@@ -214,6 +214,15 @@ def test_a_stems_csv_that_cannot_be_read_is_an_error(
         read_library(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["path;license\na.wav;full\n", "path\tlicense\na.wav\tfull\n"])
+def test_columns_that_no_comma_separates_are_told_so(tmp_path: Path, text: str) -> None:
+    write_tables(tmp_path, "")
+    (tmp_path / "stems.csv").write_text(text)
+    with pytest.raises(LibraryError) as caught:
+        read_library(tmp_path)
+    assert "separated by commas" in caught.value.hint
+
+
 def test_a_spreadsheet_s_byte_order_mark_and_accents_do_not_matter(tmp_path: Path) -> None:
     write_tables(tmp_path, "")
     (tmp_path / "stems.csv").write_bytes("\ufeffpath,license\r\ncafe\u0301.wav,full\r\n".encode())
