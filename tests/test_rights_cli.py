@@ -17,6 +17,8 @@ from rag_audio.cli.app import run
 from rag_audio.errors import BackendUnavailable
 from tests.rights_world import TARGET_ARTIST, World
 
+MADE = {1, 2}
+"""Outputs of the target that are there before any test."""
 QUICK = ["--seed", "1", "--duration", "4"]
 
 
@@ -66,7 +68,7 @@ def test_outputs_answers_for_each_kind_of_source(
 ) -> None:
     name, value = option
     found = _json(capsys, "outputs", name, value.replace("STEM", world.target.id[:12]))
-    assert len(_output_ids(found)) == 2
+    assert set(_output_ids(found)) >= MADE
     assert _output_ids(_json(capsys, "outputs", "--artist", "Nobody")) == []
 
 
@@ -80,7 +82,7 @@ def test_revoke_stops_it_lists_its_outputs_and_purges_its_embeddings(
     said = _json(capsys, "revoke", *asked, "--reason", "withdrawn", "--by", "rights desk")
     assert said["new"] is True
     assert said["revoked"]["reason"] == "withdrawn"
-    assert len(_output_ids(said)) == 2
+    assert set(_output_ids(said)) >= MADE
     assert world.target.id in {stem["stem"] for stem in said["stems"]}
     assert said["purged"]["segments"] > 0
     assert world.parts.index.find_stem(world.target.id) == []
