@@ -168,6 +168,7 @@ def test_doctor_finds_nothing_wrong(home: Path, capsys: pytest.CaptureFixture[st
         (["search", "x", "--audio", "missing.wav"], 2, "UnreadableFile"),
         (["generate", "x"], 2, "InvalidInput"),
         (["generate", "  ", "--dry-run"], 2, "InvalidInput"),
+        (["generate", "x", "--dry-run", "--candidates", "3"], 2, "InvalidInput"),
         (["generate", "x", "--out", "a.xyz"], 2, "InvalidInput"),
         (["generate", "x", "--strength", "2", "--dry-run"], 2, "InvalidInput"),
         (["generate", "x", "--strength", "nan", "--dry-run"], 2, "InvalidInput"),
