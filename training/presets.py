@@ -86,7 +86,7 @@ class Preset:
     default_steps: int = 16
     default_guidance: float = 2.0
     default_strength: float = 0.4
-    text_weight: float = 0.3
+    text_weight: float = 0.6
     vocabulary: int = 2048
     threads: int = 1
     autocast: bool = True
@@ -99,7 +99,7 @@ CPU = Preset(
     seed=20261122,
     sample_rate=24000,
     channels=1,
-    corpus=Corpus(clips=10_000, held_out=600, second=300, seconds=12.0, workers=2),
+    corpus=Corpus(clips=30_000, held_out=600, second=300, seconds=12.0, workers=2),
     codec={
         "n_fft": 1536,
         "hop_length": 384,
@@ -112,7 +112,7 @@ CPU = Preset(
     codec_stage=Stage(steps=20_000, minutes=45.0, batch=12, lr=1e-3, ema=0.999),
     crop_latents=8,
     adversarial=False,
-    clap_stage=Stage(steps=20_000, minutes=43.0, batch=48, lr=1e-3, warmup=100),
+    clap_stage=Stage(steps=40_000, minutes=43.0, batch=64, lr=1e-3, warmup=200),
     clap_negatives=1,
     dit={"embed_dim": 192, "depth": 6, "num_heads": 3, "ff_mult": 3.0, "num_memory_tokens": 8},
     text={"layers": 2, "intermediate": 512},
