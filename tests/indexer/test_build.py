@@ -623,6 +623,7 @@ def test_the_report_is_a_json_document(bench: Bench) -> None:
         "pruned",
         "segments",
         "rejected",
+        "misdeclared",
         "seconds",
     }
     assert [set(item) for item in document["rejected"]] == [{"path", "reason"}] * 2
