@@ -91,6 +91,7 @@ def index_library(
         segments=run.holdings.segments,
         rejected=tuple(sorted(set(run.rejected))),
         seconds=round(time.monotonic() - began, 3),
+        misdeclared=run.misdeclared,
     )
 
 
@@ -129,12 +130,13 @@ class _Run:
         self._present: set[str] = set()
         self.rejected: list[Rejection] = []
         self.counts = dict.fromkeys(FileOutcome, 0)
-        self.pruned = 0
+        self.pruned = self.misdeclared = 0
 
     def go(self, on: date, limits: Limits, render: Render, *, prune: bool, workers: int) -> None:
         """Do all of it; the attributes then say what was done."""
         found = survey(self._spec, on, self._rows.keys(), limits)
         self.rejected += [*found.refused, *found.faults]
+        self.misdeclared = found.misdeclared
         self._present = set(found.accepted)
         self._drop_what_left(found, prune=prune)
         self.holdings.sweep({stem for stem in self._paths_of if not self._is_revoked(stem)})

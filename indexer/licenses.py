@@ -189,6 +189,15 @@ def match(spec: LibrarySpec, path: str, on: date) -> Declared | Rejection:
     )
 
 
+def is_misdeclared(spec: LibrarySpec, path: str) -> bool:
+    """Whether the row that decides about ``path`` is faulty, or names no license that can be read.
+
+    A license that ended or grants no use is as its holder wants it.
+    """
+    rows = spec.rows_of(path)
+    return bool(rows) and (rows[-1].fault is not None or rows[-1].license not in spec.licenses)
+
+
 def _last(values: Iterable[_Value | None]) -> _Value | None:
     found: _Value | None = None
     for value in values:

@@ -32,6 +32,8 @@ class IndexReport:
         pruned: files that are gone from the library and were removed from the index.
         segments: segments of this library in the index after the run.
         rejected: what was not indexed, in order of path.
+        misdeclared: files among them whose license or row in ``stems.csv`` cannot be used as it is
+            written; a license that ended, or grants nothing, is not such a fault.
         seconds: wall time.
     """
 
@@ -42,6 +44,12 @@ class IndexReport:
     segments: int
     rejected: tuple[Rejection, ...]
     seconds: float
+    misdeclared: int = 0
+
+    @property
+    def is_unlicensed(self) -> bool:
+        """Whether nothing at all could be indexed, and faulty declarations have a part in it."""
+        return self.misdeclared > 0 and not (self.indexed or self.skipped or self.updated)
 
     def to_json(self) -> JsonObject:
         """The document that ``rag-audio index --json`` prints."""

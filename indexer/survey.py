@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import PurePosixPath
 
 from indexer.globs import normalized
-from indexer.licenses import Declared, LibrarySpec, match
+from indexer.licenses import Declared, LibrarySpec, is_misdeclared, match
 from indexer.report import Rejection
 from indexer.rows import STEMS_CSV
 from indexer.scan import Candidate, looks_like_music, scan
@@ -34,11 +34,13 @@ class Survey:
     Attributes:
         refused: files and folders that will not be indexed, with the reason.
         faults: what is wrong with the two tables.
+        misdeclared: how many files were refused for that.
     """
 
     accepted: dict[str, tuple[Candidate, Declared]] = field(default_factory=dict)
     refused: list[Rejection] = field(default_factory=list)
     faults: list[Rejection] = field(default_factory=list)
+    misdeclared: int = 0
 
     def vanished(self, paths: Collection[str]) -> list[str]:
         """Those of ``paths`` that are neither accepted nor refused: gone from the library.
@@ -70,6 +72,7 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
         used.update(row.number for row in spec.rows_of(path))
         declared = match(spec, path, on)
         if isinstance(declared, Rejection):
+            result.misdeclared += is_misdeclared(spec, path)
             named = bool(spec.rows_of(path))
             if named or path in known or looks_like_music(spec.root, path):
                 result.refused.append(declared)

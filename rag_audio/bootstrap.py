@@ -128,9 +128,11 @@ class HomeParts:
     @cached_property
     def database(self) -> Engine:
         from rag_audio.database import connect, sqlite_url
+        from rag_audio.migrations import refuse_foreign
 
         secret = self.settings.database_url
         url = secret.get_secret_value() if secret else sqlite_url(self.home / "ledger.db")
+        refuse_foreign(url)
         return connect(url)
 
     @cached_property

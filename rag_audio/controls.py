@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from rag_audio.errors import InvalidInput
 
-MAX_CANDIDATES = 16
+DEFAULT_CANDIDATES, MAX_CANDIDATES = 4, 16
 MAX_BARS = 1024
 
 
@@ -120,7 +120,7 @@ class Enforcement:
     """
 
     aims: frozenset[Aim] = frozenset()
-    candidates: int = 4
+    candidates: int = DEFAULT_CANDIDATES
 
     def __post_init__(self) -> None:
         if not 1 <= self.candidates <= MAX_CANDIDATES:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rag_audio import audio
@@ -166,6 +169,13 @@ def hand_over(
             that broke off took place; without it they are removed.
         RagAudioError: nothing was logged or given out.
     """
+    with _uninterrupted():
+        return _hand_over(parts, parcels, take_over)
+
+
+def _hand_over(
+    parts: DeliveryParts, parcels: Sequence[Parcel], take_over: TakeOver | None
+) -> tuple[GenerationResult, ...]:
     done: tuple[GenerationResult, ...] = ()
     note: Callable[[Connection], None] | None = None
 
@@ -189,6 +199,23 @@ def hand_over(
                     _remove(parcel.target)
         raise
     return done or tuple(_put_in_place(parcel) for parcel in parcels)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: what is logged gets its file, and the reverse."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[FrameType | None] = []
+    signal.signal(signal.SIGINT, lambda _number, frame: came.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        before(signal.SIGINT, came[0])
 
 
 def _put_in_place(parcel: Parcel) -> GenerationResult:

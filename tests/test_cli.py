@@ -42,6 +42,23 @@ def test_index_reports_what_it_did(
     assert again["segments"] == first["segments"]
 
 
+def test_a_library_of_faulty_licenses_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library, home = write_library(tmp_path / "library"), str(tmp_path / "home")
+    tables, row = library / "stems.csv", "full_a.wav,full,,,,,,\n"
+    good = tables.read_text().splitlines()[0] + "\n" + row
+    tables.write_text(good.replace(",full,", ",fuII,"))
+    report = _json(capsys, "index", str(library), "--home", home, code=2)
+    assert (report["indexed"], report["segments"], report["misdeclared"]) == (0, 0, 1)
+    assert run(["index", str(library), "--home", home]) == 2
+    said = capsys.readouterr()
+    assert "not in library.toml" in said.out
+    assert [line for line in said.err.splitlines() if "nothing was indexed" in line]
+    tables.write_text(good + "full_b.wav,fuII,,,,,,\n")
+    assert _json(capsys, "index", str(library), "--home", home)["indexed"] == 1
+
+
 def test_generate_then_trace(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +168,7 @@ def test_doctor_finds_nothing_wrong(home: Path, capsys: pytest.CaptureFixture[st
         (["search", "x", "--audio", "missing.wav"], 2, "UnreadableFile"),
         (["generate", "x"], 2, "InvalidInput"),
         (["generate", "  ", "--dry-run"], 2, "InvalidInput"),
+        (["generate", "x", "--dry-run", "--candidates", "3"], 2, "InvalidInput"),
         (["generate", "x", "--out", "a.xyz"], 2, "InvalidInput"),
         (["generate", "x", "--strength", "2", "--dry-run"], 2, "InvalidInput"),
         (["generate", "x", "--strength", "nan", "--dry-run"], 2, "InvalidInput"),

@@ -190,6 +190,32 @@ def test_rows_of_json_may_have_lists_and_each_may_be_wrong(tmp_path: Path) -> No
         list(read_rows(csv))
 
 
+def test_a_row_with_a_value_of_another_type_fails_and_names_the_column(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {
+        '"prompt": 5': "prompt: 5 is not text",
+        '"prompt": "a", "seed": true': "seed: true is not a whole number",
+        '"prompt": "a", "seed": 1.5': "seed: 1.5 is not a whole number",
+        '"prompt": "a", "bpm": [92]': "bpm: [92] is not a number",
+        '"prompt": "a", "strength": false': "strength: false is not text",
+        '"prompt": "a", "layer": {"drums": 1}': 'layer: {"drums": 1} is not text',
+        '"prompt": "a", "exclude": [7]': "exclude: 7 is not text",
+        '"prompt": "a", "mood": ["calm", null]': "mood: null is not text",
+        '"prompt": "a", "key": ["A minor"]': 'key: ["A minor"] is not text',
+        '"prompt": "a", "out": 5': "out: 5 is not text",
+    }
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(f"{{{row}}}\n" for row in wrong))
+    assert batch(home, file, tmp_path / "out") == 2
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [(one["row"], one["error"]["message"]) for one in results] == list(
+        enumerate(wrong.values(), start=1)
+    )
+    file.write_text('{"prompt": "a", "strength": 0.4, "weights": [2, 1.5], "mood": ["calm"]}\n')
+    assert batch(home, file, tmp_path / "out", "--references", "2") == 0
+
+
 def test_a_batch_is_told_what_it_cannot_have(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("prompt\nwarm\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import permutations
 from pathlib import Path
@@ -13,12 +15,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
+import rag_audio
 from rag_audio import catalogue, revocations
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.database import connect, reading, sqlite_url, writing
+from rag_audio.errors import ConfigError
 from rag_audio.jobs import tables
 from rag_audio.licensing import Revocation, RevocationOf
-from rag_audio.migrations import HEAD
+from rag_audio.migrations import HEAD, refuse_foreign
 from rag_audio.provenance import fingerprint_store
 from rag_audio.provenance.fingerprint import Fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
@@ -120,3 +124,38 @@ def test_a_home_with_some_of_the_tables_gets_the_others(engine: Engine) -> None:
     SqlFingerprints(engine).put(1, PRINT)
     assert differences(engine) == []
     assert SqlCatalogue(engine).revocations() == [REVOKED]
+
+
+@pytest.mark.parametrize("tables", [("notes",), ("jobs", "notes"), ("NOTES", "files")])
+def test_a_database_of_another_program_is_not_adopted(
+    tmp_path: Path, tables: tuple[str, ...]
+) -> None:
+    file = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(file)) as db:
+        for name in tables:
+            db.execute(f"CREATE TABLE {name} (text TEXT)")
+    before = file.read_bytes()
+    with rag_audio.open(tmp_path) as audio, pytest.raises(ConfigError, match="another program"):
+        _ = audio.parts.ledger
+    assert file.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["ledger.db"]
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_an_empty_database_is_taken(tmp_path: Path, made: bool) -> None:
+    file = tmp_path / "ledger.db"
+    if made:
+        with closing(sqlite3.connect(file)) as db:
+            db.execute("VACUUM")
+    else:
+        file.touch()
+    for _ in range(2):
+        with rag_audio.open(tmp_path) as audio:
+            assert audio.parts.ledger.size() == 0
+
+
+def test_a_home_of_before_with_only_our_tables_is_no_foreign_one(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "ledger.db")
+    for metadata in BY_HAND:
+        metadata.create_all(connect(url))
+    refuse_foreign(url)

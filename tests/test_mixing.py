@@ -134,6 +134,21 @@ def test_an_arrangement_that_cannot_be_played_is_refused(
         arranged(sections, **fields)
 
 
+def test_an_arrangement_that_is_longer_than_the_piece_says_where_it_is_cut() -> None:
+    def cuts(duration_s: float | None) -> list[str]:
+        plan = plan_of(
+            reference("a", bpm=96.0), reference("b", bpm=96.0),
+            references=("a", "b"), arrange=(("a", 1, 2), ("b", 3, 4)), bpm=96.0,
+            duration_s=duration_s,
+        )  # fmt: skip
+        return [note for note in plan.notes if "cut" in note]
+
+    (note,) = cuts(6.0)
+    assert "4 bars, 10.0 s at 96 BPM" in note
+    assert "ends after 6.0 s, in bar 3" in note
+    assert cuts(10.0) == cuts(None) == []
+
+
 def test_a_layer_is_that_of_the_sound_only() -> None:
     clicks, chord = clicks_and_tone()
     both = Audio(clicks.samples + chord.samples, RATE)

@@ -143,7 +143,45 @@ def test_an_index_that_somebody_holds_does_not_stop_a_revocation(
     assert world.targets.isdisjoint(shown)
 
 
-def test_what_is_not_indexed_can_be_revoked_in_advance(
+@pytest.mark.parametrize(
+    ("option", "name", "hint"),
+    [
+        ("--artist", "Hiden Ferry", f"did you mean {TARGET_ARTIST!r}?"),
+        ("--artist", "Somebody Else", "rag-audio artists"),
+        ("--license", "small/nonesuch", "rag-audio library"),
+        ("--license", "nonesuch", "rag-audio library"),
+        ("--stem", "ffffff", ""),
+    ],
+)
+@pytest.mark.parametrize("undo", [[], ["--undo"]])
+def test_a_name_that_nothing_has_is_not_revoked(
+    world: World, capsys: pytest.CaptureFixture[str], option: str, name: str, hint: str,
+    undo: list[str],
+) -> None:  # fmt: skip
+    size = world.parts.ledger.size()
+    error = _json(capsys, "revoke", option, name, *undo, code=2)["error"]
+    assert error["type"] == "InvalidInput"
+    assert repr(name) in error["message"]
+    assert hint in error["hint"]
+    assert world.parts.catalogue.revocations() == []
+    assert world.parts.ledger.size() == size
+
+
+def test_who_left_the_library_can_be_revoked_for_what_outputs_used(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = dict(world.parts.catalogue.files("small"))
+    world.parts.catalogue.remove_files("small", list(files))
+    try:
+        said = _json(capsys, "revoke", "--artist", TARGET_ARTIST)
+        undone = _json(capsys, "revoke", "--artist", TARGET_ARTIST.upper(), "--undo")
+    finally:
+        world.parts.catalogue.put_files("small", list(files.values()))
+    assert (said["new"], said["stems"], undone["undone"]) == (True, [], True)
+    assert set(_output_ids(said)) >= MADE
+
+
+def test_a_stem_can_be_revoked_in_advance_by_its_whole_id(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = _json(capsys, "revoke", "--stem", "ab" * 32)

@@ -1,5 +1,5 @@
 """``python -m rag_audio.cli``: the command line without its script."""
 
-from rag_audio.cli.app import main
+from rag_audio.cli import main
 
 main()

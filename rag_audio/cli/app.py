@@ -26,8 +26,8 @@ from rag_audio.cli import (
     showing,
     tracing,
 )
-from rag_audio.cli.output import err, show_error
-from rag_audio.errors import InvalidInput, RagAudioError
+from rag_audio.cli.output import show_error
+from rag_audio.errors import Cancelled, InvalidInput, RagAudioError
 
 app = typer.Typer(
     name="rag-audio",
@@ -76,11 +76,6 @@ for commands in (
 _ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its code; see :mod:`rag_audio.errors` for the codes."""
-    raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code is returned, errors are shown and never raised."""
     # The diffusion and embedding libraries print advice and bars of their own; stderr is ours.
@@ -94,6 +89,8 @@ def run(arguments: Sequence[str]) -> int:
         code = typer.main.get_command(app).main(
             args=list(arguments), prog_name="rag-audio", standalone_mode=False
         )
+        if code == Cancelled.exit_code:
+            raise KeyboardInterrupt  # the option parser took it for an exit code
         return code if isinstance(code, int) else 0
     except RagAudioError as error:
         show_error(error, as_json)
@@ -105,8 +102,8 @@ def run(arguments: Sequence[str]) -> int:
             show_error(InvalidInput(message, hint="rag-audio --help"), as_json)
         return InvalidInput.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        err.print("stopped; nothing half-written was left")
-        return 130
+        show_error(Cancelled("stopped; nothing half-written was left"), as_json)
+        return Cancelled.exit_code
     except BrokenPipeError:
         # The reader went away (| head): nothing more to say, and nothing went wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

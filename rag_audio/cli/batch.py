@@ -37,6 +37,10 @@ _LISTS = {"reference", "exclude", "layer"}
 _WORDS = {"prompt", "negative", "artist", "audio", "midi", "strength", "key", "time_signature"}
 _WORDS |= {"instrumentation", "mood", "model", "channels", "weights", "audio_rights", "mix"}
 _WORDS |= {"audio_as", "arrange", "enforce", "midi_instruments", "territory", "subtype"}
+_COMMAS = {"channels", "weights", "instrumentation", "mood", "enforce", "midi_instruments"}
+_COMMAS |= {"arrange"}
+_FIGURES = {"strength", "weights", "subtype"}
+"""Words that may also be written as numbers."""
 COLUMNS = frozenset({*_NUMBERS, *_LISTS, *_WORDS, "out"})
 """The options of ``generate`` that a row may set, with _ in place of -, and the file's name."""
 
@@ -173,7 +177,7 @@ def _make(
 
 
 def _name(row: Row, names: set[str]) -> str:
-    name = str(row.fields.get("out", f"{row.number:04d}.wav"))
+    name = _text("out", row.fields.get("out", f"{row.number:04d}.wav"))
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise InvalidInput(f"{name!r} is not a name within the folder")
@@ -184,7 +188,11 @@ def _name(row: Row, names: set[str]) -> str:
 
 
 def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns as the command line would have them."""
+    """The columns as the command line would have them.
+
+    Raises:
+        InvalidInput: a column holds something of another type; it is named.
+    """
     made: dict[str, Any] = {}
     for name, value in fields.items():
         if name == "out":
@@ -192,24 +200,41 @@ def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
         if name in _NUMBERS:
             made[name] = _number(name, value)
         elif name in _LISTS:
-            items = value if isinstance(value, list) else str(value).split(";")
-            made[name] = [str(item).strip() for item in items]
-        elif isinstance(value, list):
-            made[name] = ",".join(str(item) for item in value)
+            items = value if isinstance(value, list) else _text(name, value).split(";")
+            made[name] = [_text(name, item).strip() for item in items]
+        elif name in _COMMAS and isinstance(value, list):
+            made[name] = ",".join(_text(name, item) for item in value)
         else:
-            made[name] = str(value)
+            made[name] = _text(name, value)
     return made
 
 
 def _number(name: str, value: Any) -> float | int:
     kind = _NUMBERS[name]
     try:
+        if isinstance(value, bool):
+            raise TypeError
         number = float(value)
         if kind is int and not number.is_integer():
             raise ValueError
         return int(str(value)) if kind is int and isinstance(value, str) else kind(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidInput(f"{name}: {value!r} is not a number") from error
+        wanted = "a whole number" if kind is int else "a number"
+        raise InvalidInput(f"{name}: {_shown(value)} is not {wanted}") from error
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if name in _FIGURES and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise InvalidInput(f"{name}: {_shown(value)} is not text")
+
+
+def _shown(value: Any) -> str:
+    """A value as its row has it, shortened."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _refuse_single(given: Mapping[str, Any]) -> None:

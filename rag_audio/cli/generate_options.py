@@ -60,7 +60,7 @@ Arrange = Annotated[str, typer.Option(help="Who plays in which bars: STEM:1-4,ST
 Enforce = Annotated[
     str, typer.Option(help="tempo,key: make candidates, keep the best, conform what is off.")
 ]
-Candidates = Annotated[int, typer.Option(help="How many takes --enforce chooses from.")]
+Candidates = Annotated[int | None, typer.Option(help="How many takes --enforce chooses from (4).")]
 MidiInstruments = Annotated[
     str, typer.Option(help="General MIDI names that play the scores, such as Vibraphone.")
 ]

@@ -68,7 +68,7 @@ def generate(
     layer: option.LayersOf = None,
     arrange: option.Arrange = "",
     enforce: option.Enforce = "",
-    candidates: option.Candidates = 4,
+    candidates: option.Candidates = None,
     midi_instruments: option.MidiInstruments = "",
     influence: option.Influence = "none",
     subtype: option.Subtype = None,

@@ -12,6 +12,7 @@ from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_kind, 
 from rag_audio.cli.output import err, show_json, table
 from rag_audio.documents import reference_json
 from rag_audio.domain import Reference
+from rag_audio.errors import InvalidInput
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +41,10 @@ def index(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Index a licensed library: every file under a valid license, embedded and searchable."""
+    """Index a licensed library: every file under a valid license, embedded and searchable.
+
+    The exit code is 2 where nothing could be indexed because licenses are faulty.
+    """
     from indexer.progress import RichProgress, summary_table
 
     with open_workspace(home) as workspace:
@@ -50,21 +54,17 @@ def index(
         warn_untrained(embedder.name, embedder.untrained)
         with RichProgress() as progress:
             report = workspace.index(library, prune=prune, workers=workers, progress=progress)
-        if not as_json:
+        if as_json:
+            show_json({**report.to_json(), "untrained": embedder.untrained})
+        else:
             summary_table(report)
-            return
-        show_json(
-            {
-                "indexed": report.indexed,
-                "skipped": report.skipped,
-                "updated": report.updated,
-                "pruned": report.pruned,
-                "segments": report.segments,
-                "rejected": [{"path": r.path, "reason": r.reason} for r in report.rejected],
-                "seconds": report.seconds,
-                "untrained": embedder.untrained,
-            }
+    if report.is_unlicensed:
+        err.print(
+            f"rag-audio: nothing was indexed: the licenses of {report.misdeclared} files are "
+            "faulty; the report says how",
+            style="bold red",
         )
+        raise typer.Exit(InvalidInput.exit_code)
 
 
 def search(

@@ -19,7 +19,9 @@ from rag_audio.cli.options import (
     parse_weights,
     parse_words,
 )
+from rag_audio.controls import DEFAULT_CANDIDATES
 from rag_audio.domain import GenerationRequest
+from rag_audio.errors import InvalidInput
 
 
 def request_from(given: Mapping[str, Any]) -> GenerationRequest:
@@ -28,6 +30,12 @@ def request_from(given: Mapping[str, Any]) -> GenerationRequest:
     Raises:
         InvalidInput: a value cannot be read or is out of range.
     """
+    aims = parse_aims(given["enforce"])
+    if given["candidates"] is not None and not aims:
+        raise InvalidInput(
+            "candidates are what is chosen from to enforce something, and nothing is enforced",
+            hint="--enforce tempo,key with --candidates, or --variations N to keep N takes",
+        )
     return GenerationRequest(
         prompt=given["prompt"],
         negative_prompt=given["negative"],
@@ -57,8 +65,8 @@ def request_from(given: Mapping[str, Any]) -> GenerationRequest:
         instrumentation=parse_words(given["instrumentation"]),
         mood=parse_words(given["mood"]),
         midi_instruments=parse_instruments(given["midi_instruments"]),
-        enforce=parse_aims(given["enforce"]),
-        candidates=given["candidates"],
+        enforce=aims,
+        candidates=DEFAULT_CANDIDATES if given["candidates"] is None else given["candidates"],
         mix=parse_mix(given["mix"]),
         layers=parse_layers(given["layer"] or ()),
         arrange=parse_arrangement(given["arrange"]),

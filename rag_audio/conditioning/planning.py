@@ -49,6 +49,7 @@ from rag_audio.ports import ModelInfo
 
 DEFAULT_DURATION_S = 10.0
 _SHORTEST_S = 0.5
+_EPSILON_S = 1e-6
 
 
 def make_plan(
@@ -113,7 +114,7 @@ def make_plan(
         kept, sources = _with_sources(kept, brought)
         melody, note = cast(brought, request, [c.stem for c in speakers], sources, alone=not parts)
         notes.append(note)
-    notes += _remarks(request, kept, parts, melody)
+    notes += [*_cut_bars(request, bpm, duration_s), *_remarks(request, kept, parts, melody)]
     return ConditioningPlan(
         prompt=request.prompt.strip(),
         enriched_prompt=enriched.text,
@@ -183,6 +184,21 @@ def _duration(
             )
         duration_s = replace(request.controls, bars=bars).duration_s(bpm) or duration_s
     return duration_s
+
+
+def _cut_bars(request: GenerationRequest, bpm: float | None, duration_s: float) -> list[str]:
+    """A note where the arrangement goes on after the piece has ended."""
+    last = request.mixing.bars
+    if last is None or bpm is None:
+        return []
+    arranged_s = replace(request.controls, bars=last).duration_s(bpm)
+    if arranged_s is None or arranged_s <= duration_s + _EPSILON_S:
+        return []
+    fits = duration_s * last / arranged_s
+    return [
+        f"the arrangement has {last} bars, {arranged_s:.1f} s at {bpm:g} BPM; the piece ends after "
+        f"{duration_s:.1f} s, in bar {min(last, int(fits + _EPSILON_S) + 1)}: the rest is cut"
+    ]
 
 
 def _usable(

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rag_audio.controls import Aim, Controls, Enforcement, Layer, Mix, Mixing, named_window
+from rag_audio.controls import (
+    DEFAULT_CANDIDATES,
+    Aim,
+    Controls,
+    Enforcement,
+    Layer,
+    Mix,
+    Mixing,
+    named_window,
+)
 from rag_audio.domain.key import Key
 from rag_audio.errors import InvalidInput
 from rag_audio.tunes import AudioAs
@@ -64,7 +73,7 @@ class GenerationRequest:
     territory: str | None = None
     model: str | None = None
     enforce: frozenset[Aim] = frozenset()
-    candidates: int = 4
+    candidates: int = DEFAULT_CANDIDATES
     midi_instruments: tuple[str, ...] = ()
     time_signature: tuple[int, int] | None = None
     bars: int | None = None

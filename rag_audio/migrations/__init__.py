@@ -6,11 +6,14 @@ changed here, whoever of the ledger, the catalogue and the fingerprints opens th
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError
 
-from rag_audio.database import reading, writing
+from rag_audio.database import BUSY_TIMEOUT_S, IN_MEMORY, reading, writing
 from rag_audio.errors import ConfigError
 
 HEAD = "0004"
@@ -26,6 +29,49 @@ TABLES = (
 """Every table that is ours at :data:`HEAD`."""
 _FIRST = "0001"
 _VERSION_TABLE = "alembic_version"
+
+
+def refuse_foreign(url: str) -> None:
+    """Let a SQLite file through that is not there, is empty, or is ours; it is only read.
+
+    A server's database is left alone: others may keep their tables beside ours there.
+
+    Raises:
+        ConfigError: the file holds somebody else's tables.
+    """
+    file = _file_of(url)
+    if file is None or not file.is_file():
+        return
+    names = _tables_in(file)
+    # Homes from before alembic had some of our tables; those of others have others as well.
+    if _VERSION_TABLE in names or names <= set(TABLES):
+        return
+    strange = sorted(names - set(TABLES))
+    raise ConfigError(
+        f"{file} is a database of another program: it holds the table {strange[0]!r}",
+        hint="move it away, or choose another folder with --home or RAG_AUDIO_HOME",
+    )
+
+
+def _file_of(url: str) -> Path | None:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:  # who connects to it says so
+        return None
+    if parsed.get_backend_name() != "sqlite" or parsed.database in IN_MEMORY:
+        return None
+    return Path(str(parsed.database))
+
+
+def _tables_in(file: Path) -> set[str]:
+    """Names of the tables of a SQLite file; none where it cannot be read, which opening it says."""
+    address = f"{file.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S)) as db:
+            rows = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return {str(name) for (name,) in rows if not name.startswith("sqlite_")}
+    except sqlite3.DatabaseError:
+        return set()
 
 
 def migrate(engine: Engine) -> None:

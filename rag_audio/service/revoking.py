@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from rag_audio.bootstrap import Workspace
@@ -74,32 +75,65 @@ def _log(workspace: Workspace, asked: Revocation, *, undo: bool) -> int:
 def target_of(
     workspace: Workspace, stem: str | None, artist: str | None, license: str | None
 ) -> tuple[RevocationOf, str]:
-    """What is meant, in full; what is not indexed must be named in full."""
-    catalogue = workspace.parts.catalogue
+    """What is meant, in full: something that was indexed, that outputs used, or that is revoked.
+
+    The whole id of a stem cannot be mistaken for another, so it may be of a file that comes later.
+
+    Raises:
+        InvalidInput: nothing is known by that name.
+    """
     if stem is not None:
         whole = stem.strip().lower()
         if len(whole) == 64 and set(whole) <= set("0123456789abcdef"):
             return RevocationOf.STEM, whole
-        return RevocationOf.STEM, catalogue.stem(stem).id
+        return RevocationOf.STEM, workspace.parts.catalogue.stem(stem).id
     if artist is not None:
-        if not fold_name(artist):
-            raise InvalidInput(f"{artist!r} is not a name")
-        written = sorted({one.artist for one in catalogue.stems()})
-        same = [name for name in written if fold_name(name) == fold_name(artist)]
-        return RevocationOf.ARTIST, same[0] if same else " ".join(artist.split())
-    named = (license or "").strip()
-    known = {one.license_key for one in catalogue.stems()}
+        return RevocationOf.ARTIST, _artist_of(workspace, artist)
+    return RevocationOf.LICENSE, _license_of(workspace, (license or "").strip())
+
+
+def _artist_of(workspace: Workspace, name: str) -> str:
+    """An artist as the library writes the name, else as a revocation or who asks does."""
+    folded = fold_name(name)
+    if not folded:
+        raise InvalidInput(f"{name!r} is not a name")
+    written = sorted({one.artist for one in workspace.parts.catalogue.stems() if one.artist})
+    written += _revoked(workspace, RevocationOf.ARTIST)
+    for known in written:
+        if fold_name(known) == folded:
+            return known
+    asked = " ".join(name.split())
+    if outputs_of(workspace, artist=asked):
+        return asked
+    near = get_close_matches(asked.casefold(), [one.casefold() for one in written], 1)
+    meant = [one for one in written if one.casefold() in near]
+    raise InvalidInput(
+        f"no stem and no output is by {asked!r}",
+        hint=f"did you mean {meant[0]!r}?" if meant else "rag-audio artists lists who there is",
+    )
+
+
+def _license_of(workspace: Workspace, named: str) -> str:
+    """The key (library/id) of a license, from it or from its id."""
+    known = {one.license_key for one in workspace.parts.catalogue.stems()}
     known |= set(workspace.pipeline.rights().licenses)
+    known |= set(_revoked(workspace, RevocationOf.LICENSE))
     keys = sorted(key for key in known if named in (key, key.partition("/")[2]))
     if len(keys) > 1:
         raise InvalidInput(
             f"{len(keys)} libraries have a license {named!r}", hint=f"name one: {', '.join(keys)}"
         )
-    if not keys and "/" not in named:
-        raise InvalidInput(
-            f"no library has a license {named!r}", hint="rag-audio library lists the licenses"
-        )
-    return RevocationOf.LICENSE, keys[0] if keys else named
+    if keys:
+        return keys[0]
+    if "/" in named and outputs_of(workspace, license=named):
+        return named
+    raise InvalidInput(
+        f"no library has a license {named!r}", hint="rag-audio library lists the licenses"
+    )
+
+
+def _revoked(workspace: Workspace, of: RevocationOf) -> list[str]:
+    return [one.target for one in workspace.parts.catalogue.revocations() if one.of is of]
 
 
 def stems_of(workspace: Workspace, asked: Revocation) -> list[Stem]:

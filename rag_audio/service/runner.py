@@ -163,6 +163,9 @@ class Runner:
         clock = _Clock()
 
         def on_stage(stage: str, done: int, total: int) -> None:
+            if stage == "retrieve" and stop_asked():
+                # Nothing is made yet; from here on the model and the delivery ask for themselves.
+                raise Cancelled("stopped; nothing was generated")
             moment = time.monotonic()
             new = stage != clock.stage
             if new:

@@ -623,6 +623,7 @@ def test_the_report_is_a_json_document(bench: Bench) -> None:
         "pruned",
         "segments",
         "rejected",
+        "misdeclared",
         "seconds",
     }
     assert [set(item) for item in document["rejected"]] == [{"path", "reason"}] * 2
@@ -637,3 +638,25 @@ def test_a_missing_library_is_an_error(bench: Bench) -> None:
             catalogue=bench.catalogue,
             render=hum,
         )
+
+
+@pytest.mark.parametrize(
+    ("rows", "misdeclared", "unlicensed"),
+    [
+        ("a.wav,unreadable,,,,,,,\nb.wav,nonesuch,,,,,,,", 2, True),
+        ("a.wav,,,,,,,,\nb.wav,full,The Band,,-4,,,,", 2, True),
+        ("a.wav,full,,,,,,,\nb.wav,unreadable,,,,,,,", 1, False),
+        ("a.wav,expired,,,,,,,\nb.wav,nothing,,,,,,,", 0, False),
+        ("c.wav,full,,,,,,,", 0, False),
+    ],
+)
+def test_a_run_knows_whether_faulty_licenses_left_it_nothing(
+    bench: Bench, rows: str, misdeclared: int, unlicensed: bool
+) -> None:
+    tone(bench.root / "a.wav", 200)
+    tone(bench.root / "b.wav", 300)
+    odd = '\n[licenses.unreadable]\nholder = "Somebody"\nspdx = "LicenseRef-1"\nuses = ["sing"]\n'
+    bench.tables(rows, LICENSES + odd)
+    for _ in range(2):
+        report = bench.run()
+        assert (report.misdeclared, report.is_unlicensed) == (misdeclared, unlicensed)

@@ -107,7 +107,14 @@ def test_a_stalled_worker_and_a_killed_one_lose_their_jobs_and_nothing_else(
     assert len(list((service.folders.outputs / first.id).iterdir())) == 1
 
 
-def test_a_worker_that_is_told_to_stop_gives_its_job_back(service: Service) -> None:
+def test_a_worker_that_is_told_to_stop_gives_its_job_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+    load = service.workspace.parts.generator
+    monkeypatch.setattr(
+        service.workspace.parts, "generator", lambda model: asked.append(model) or load(model)
+    )
     job = service.jobs.accept("generation", LONG)
     held = service.jobs.claim()
     assert held is not None
@@ -115,6 +122,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(service: Service) -> N
     found = service.jobs.find(job.id)
     assert found is not None
     assert (found.state, found.attempts) == (JobState.QUEUED, 0)
+    assert asked == [], "it must not load a model, which may take minutes, only to be stopped"
     assert service.workspace.parts.ledger.outputs() == []
     assert not any(service.folders.outputs.glob("*/*/*"))
 
