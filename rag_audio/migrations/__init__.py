@@ -27,6 +27,8 @@ TABLES = (
     "webhook_deliveries",
 )
 """Every table that is ours at :data:`HEAD`."""
+_BEFORE_ALEMBIC = {*TABLES, "ledger_head"}
+"""Those that a home may hold which alembic has never seen: the first version had one more."""
 _FIRST = "0001"
 _VERSION_TABLE = "alembic_version"
 
@@ -44,9 +46,9 @@ def refuse_foreign(url: str) -> None:
         return
     names = _tables_in(file)
     # Homes from before alembic had some of our tables; those of others have others as well.
-    if _VERSION_TABLE in names or names <= set(TABLES):
+    if _VERSION_TABLE in names or names <= _BEFORE_ALEMBIC:
         return
-    strange = sorted(names - set(TABLES))
+    strange = sorted(names - _BEFORE_ALEMBIC)
     raise ConfigError(
         f"{file} is a database of another program: it holds the table {strange[0]!r}",
         hint="move it away, or choose another folder with --home or RAG_AUDIO_HOME",
