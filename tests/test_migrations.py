@@ -159,3 +159,5 @@ def test_a_home_of_before_with_only_our_tables_is_no_foreign_one(tmp_path: Path)
     for metadata in BY_HAND:
         metadata.create_all(connect(url))
     refuse_foreign(url)
+    with rag_audio.open(tmp_path) as audio:
+        assert audio.parts.ledger.size() == 0
