@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from rag_audio.conditioning.clearance import USE_OF
@@ -84,11 +84,9 @@ def make_plan(
     usable = _usable(request, references, rights, notes)
     if brought is not None:
         require_room(request)
-    strength = _strength(request, info, brought)
     voices = sounding(request, usable, to_a_melody=brought is not None)
-    if request.auto_strength and voices:
-        strength, why = auto_strength(voices, request.named, rights, info.default_strength)
-        notes.append(why)
+    strength, why = _strength(request, info, brought, voices, rights)
+    notes += why
     seeds = voices if strength < 1.0 else []
     speakers = [c for c in usable if Channel.PROMPT in c.channels]
     hummed = None if brought is None else key_of(brought)
@@ -110,9 +108,9 @@ def make_plan(
     notes += enriched.notes
     melody = None
     if brought is not None:
-        speakers = [c for c in kept if c.stem.id in speaking]
+        said = [c.stem for c in kept if c.stem.id in speaking]
         kept, sources = _with_sources(kept, brought)
-        melody, note = cast(brought, request, [c.stem for c in speakers], sources, alone=not parts)
+        melody, note = cast(brought, request, said, sources, alone=not parts)
         notes.append(note)
     notes += [*_cut_bars(request, bpm, duration_s), *_remarks(request, kept, parts, melody)]
     return ConditioningPlan(
@@ -141,12 +139,24 @@ def make_plan(
     )
 
 
-def _strength(request: GenerationRequest, info: ModelInfo, brought: BroughtMelody | None) -> float:
-    """The request's, else the model's usual one; a melody is left no further than it is kept."""
+def _strength(
+    request: GenerationRequest,
+    info: ModelInfo,
+    brought: BroughtMelody | None,
+    voices: Sequence[Candidate],
+    rights: Rights,
+) -> tuple[float, tuple[str, ...]]:
+    """The request's, else chosen by what plays, else the model's usual one; and why, if chosen.
+
+    A melody is left no further by the usual one than it is kept.
+    """
+    if request.auto_strength and voices:
+        strength, why = auto_strength(voices, request.named, rights, info.default_strength)
+        return strength, (why,)
     if request.strength is not None:
-        return request.strength
+        return request.strength, ()
     usual = info.default_strength
-    return usual if brought is None else min(usual, FURTHEST)
+    return usual if brought is None else min(usual, FURTHEST), ()
 
 
 def _with_sources(
