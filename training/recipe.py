@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Recipe:
         """Fit the latents and train the decoder."""
         self._latent_map()
         train_codec(
-            self.preset, self._train.audio, self.out / "codec", self._latent_map(),
+            self.preset, self._of_generator.audio, self.out / "codec", self._latent_map(),
             resume=self.resume,
         )  # fmt: skip
 
@@ -95,7 +96,8 @@ class Recipe:
             latent_dim = int(codec.config.latent_dim)
             system = load_system(self.preset, self.out / "dit", latent_dim, tokenizer)
             out = self.models / "stable-audio-mini"
-            export_generator(self.preset, codec, system, tokenizer, out, story)
+            made_of = replace(story, clips=len(self._of_generator.rows))
+            export_generator(self.preset, codec, system, tokenizer, out, made_of)
             done += 1
         if not done:
             raise ConfigError(f"nothing trained in {str(self.out)!r}", hint="run clap or dit first")
@@ -111,6 +113,13 @@ class Recipe:
     @cached_property
     def _train(self) -> data.Split:
         return data.load_split(self.out / "corpus", "train")
+
+    @cached_property
+    def _of_generator(self) -> data.Split:
+        """What codec and transformer learn from."""
+        count = self.preset.corpus.of_generator
+        whole = self._train
+        return data.Split(whole.audio[:count], whole.rows[:count], whole.folder)
 
     def _tokenizer(self, *, gemma: bool) -> Any:
         """Trained once and kept: merges that tie are not learned in the same order twice."""
@@ -168,11 +177,12 @@ class Recipe:
         codec = make_codec(self.preset)
         if not path.is_file():
             codec.load_state_dict(self._latent_map(), strict=False)
-            torch.save(encode_all(codec, self._train.audio, self.preset.device).cpu(), path)
+            torch.save(encode_all(codec, self._of_generator.audio, self.preset.device).cpu(), path)
         latents = torch.load(path, weights_only=True)
         rate = self.preset.sample_rate / codec.downsampling_ratio
         tokenizer = self._tokenizer(gemma=True)
-        return prepare(latents, self._train.captions, tokenizer, self.preset.text_tokens, rate)
+        captions = self._of_generator.captions
+        return prepare(latents, captions, tokenizer, self.preset.text_tokens, rate)
 
     def _story(self) -> Story:
         stages = {
