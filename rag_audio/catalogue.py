@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import string
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -32,12 +31,12 @@ from sqlalchemy import (
     select,
 )
 
-from rag_audio import revocations
+from rag_audio import names, revocations
 from rag_audio.claims import claim
 from rag_audio.database import reading, writing
 from rag_audio.domain import License, Rights, Stem
 from rag_audio.errors import InvalidInput, LibraryError
-from rag_audio.licensing import Revocation, RevocationOf, fold_name
+from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.migrations import migrate
 from rag_audio.plans import license_from_json, license_to_json, stem_from_json, stem_to_json
 from rag_audio.ports import FileState, LibraryInfo
@@ -190,11 +189,11 @@ class SqlCatalogue:
         """The stems of all libraries, one per library and content, by library and path.
 
         Args:
-            artist: only this artist's; case and width of letters do not matter.
+            artist: only this artist's (:func:`rag_audio.names.same`).
         """
         query = select(_files.c.stem)
         if artist is not None:
-            query = query.where(_files.c.artist == _folded(artist))
+            query = query.where(_files.c.artist == names.exact(artist))
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
         stems.sort(key=lambda stem: (stem.library, stem.path))
@@ -290,7 +289,7 @@ class SqlCatalogue:
             Whether it was not in force already; the first one then stays as it is.
         """
         with writing(self._engine, lock="revocations") as connection:
-            return revocations.insert(connection, revocation)
+            return revocations.insert(connection, revocation, _artists(connection))
 
     def end_revocation(self, revocation: Revocation) -> bool:
         """Take back what was revoked before; ``by`` and ``at`` say who takes it back, and when.
@@ -308,21 +307,24 @@ class SqlCatalogue:
 
 
 def _targets(revoked: Iterable[Revocation], of: RevocationOf) -> frozenset[str]:
-    return frozenset(one.folded for one in revoked if one.of is of)
+    return frozenset(one.key for one in revoked if one.of is of)
 
 
 def _stems_of_artists(connection: Connection, artists: frozenset[str]) -> set[str]:
     """Ids of the stems of revoked artists, so that the filter of a search can name them."""
     if not artists:
         return set()
-    names = connection.execute(select(_files.c.artist).distinct()).scalars()
-    theirs = [name for name in names if fold_name(name) in artists]
+    theirs = [name for name in _artists(connection) if names.is_revoked(name, artists)]
     found: set[str] = set()
     for start in range(0, len(theirs), _ROWS_AT_ONCE):
         some = theirs[start : start + _ROWS_AT_ONCE]
         query = select(_files.c.stem_id).where(_files.c.artist.in_(some))
         found.update(connection.execute(query).scalars())
     return found
+
+
+def _artists(connection: Connection) -> list[str]:
+    return list(connection.execute(select(_files.c.artist).distinct()).scalars())
 
 
 def _row_of(library: str, state: FileState) -> dict[str, Any]:
@@ -336,7 +338,7 @@ def _row_of(library: str, state: FileState) -> dict[str, Any]:
         "declared": state.declared,
         "space": state.space,
         "stem_id": state.stem.id,
-        "artist": _folded(state.stem.artist),
+        "artist": names.exact(state.stem.artist),
         "stem": json.dumps(stem_to_json(state.stem), ensure_ascii=False),
     }
 
@@ -355,10 +357,6 @@ def _delete_paths(connection: Connection, library: str, paths: list[str]) -> Non
         connection.execute(
             delete(_files).where(_files.c.library == library, _files.c.path.in_(some))
         )
-
-
-def _folded(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _is_library(root: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rag_audio import names
 from rag_audio.domain import (
     Channel,
     GenerationResult,
@@ -19,7 +20,6 @@ from rag_audio.domain import (
     Use,
 )
 from rag_audio.errors import RagAudioError, RequestRefused
-from rag_audio.licensing import fold_name
 from rag_audio.plans import controls_json, melody_json
 from rag_audio.ports import LedgerEntry
 
@@ -138,7 +138,7 @@ def artists_json(stems: Iterable[Stem], licensed: Collection[str]) -> list[dict[
     by_artist: dict[str, list[Stem]] = {}
     for stem in stems:
         if stem.artist:
-            by_artist.setdefault(stem.artist, []).append(stem)
+            by_artist.setdefault(names.exact(stem.artist), []).append(stem)
     return [_artist_json(name, own, licensed) for name, own in sorted(by_artist.items())]
 
 
@@ -203,7 +203,7 @@ def _license_row(license: License, stems: list[Stem], rights: Rights) -> License
 
 
 def _artist_revoked(stem: Stem, rights: Rights) -> bool:
-    return fold_name(stem.artist) in rights.revoked_artists
+    return names.is_revoked(stem.artist, rights.revoked_artists)
 
 
 def license_rows(stems: Sequence[Stem], rights: Rights) -> list[LicenseRow]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections import Counter
 
 from rag_audio.domain import Key
 from rag_audio.errors import InvalidInput
+from rag_audio.names import unaccented
 from rag_audio.ports import SparseVector
 
 K1 = 1.2
@@ -44,7 +44,7 @@ def tokenize(text: str) -> list[str]:
     Plurals are folded as in Harman, "How Effective Is Suffixing?" (1991), with one rule more for
     words like *basses*. Words that carry no meaning alone ("a", "with") are left out.
     """
-    plain = _APOSTROPHE.sub("", _without_accents(text))
+    plain = _APOSTROPHE.sub("", unaccented(text.replace("♭", "b").replace("♯", "#")))
     tokens: list[str] = []
     position = 0
     for found in _KEY.finditer(plain):
@@ -67,13 +67,6 @@ def encode_document(text: str) -> SparseVector:
 def encode_query(text: str) -> SparseVector:
     """One for each different term of a query; empty when ``text`` holds no word."""
     return _sparse(dict.fromkeys(tokenize(text), 1.0))
-
-
-def _without_accents(text: str) -> str:
-    """Compatibility-decomposed, case-folded, without combining marks (Latin, Greek, Cyrillic)."""
-    decomposed = unicodedata.normalize("NFKD", text.replace("♭", "b").replace("♯", "#"))
-    marks_gone = "".join(c for c in decomposed if not "\u0300" <= c <= "\u036f")
-    return unicodedata.normalize("NFKC", marks_gone).casefold()
 
 
 def _words(text: str) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -12,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from rag_audio import names
 from rag_audio.codes import COUNTRIES, WORLD
 from rag_audio.errors import InvalidInput
 
@@ -25,7 +24,6 @@ __all__ = [
     "Share",
     "Splits",
     "Use",
-    "fold_name",
 ]
 
 SPLIT_TOLERANCE = 1e-6
@@ -193,6 +191,8 @@ class Revocation:
         target: id of a stem, name of an artist, or key of a license.
         by: who said so.
         at: when, UTC.
+        key: how the target is compared, where it is in force: of an artist its
+            :func:`rag_audio.names.revocation_key`, else the target itself.
     """
 
     of: RevocationOf
@@ -200,11 +200,7 @@ class Revocation:
     reason: str
     by: str
     at: datetime
-
-    @property
-    def folded(self) -> str:
-        """The target as it is compared."""
-        return fold_name(self.target) if self.of is RevocationOf.ARTIST else self.target
+    key: str = field(default="", compare=False)
 
 
 class Licensed(Protocol):
@@ -228,7 +224,7 @@ class Rights:
         licenses: by key.
         on: a moment (UTC), or a whole day.
         revoked: ids of stems.
-        revoked_artists: names as :func:`fold_name` gives them.
+        revoked_artists: as :func:`rag_audio.names.revocation_key` gives them.
         revoked_licenses: keys of licenses.
     """
 
@@ -268,17 +264,10 @@ class Rights:
     def _revocation(self, stem: Licensed) -> str | None:
         if stem.license_key in self.revoked_licenses:
             return f"license {stem.license} was revoked"
-        if self.revoked_artists and fold_name(stem.artist) in self.revoked_artists:
+        if names.is_revoked(stem.artist, self.revoked_artists):
             return f"artist {stem.artist} was revoked"
         # Last: the ids hold those of revoked artists as well.
         return "the stem was revoked" if stem.id in self.revoked else None
-
-
-def fold_name(name: str) -> str:
-    """A name without case, accents and punctuation: how a revoked artist is recognised."""
-    decomposed = unicodedata.normalize("NFKD", name)
-    plain = "".join(sign for sign in decomposed if not unicodedata.combining(sign)).casefold()
-    return " ".join(re.sub(r"[^\w]+|_", " ", plain).split())
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -11,7 +11,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
-from rag_audio import audio, conditioning, following, guarding, guardrails, midi, retrieval
+from rag_audio import audio, conditioning, following, guarding, guardrails, midi, names, retrieval
 from rag_audio.controls import named_window
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
@@ -119,15 +119,15 @@ class Pipeline:
         """An artist of the library, as the library writes the name.
 
         Raises:
-            InvalidInput: no indexed stem has such an artist.
+            InvalidInput: no indexed stem has such an artist, or several are written so.
         """
         known = {stem.artist for stem in self.parts.catalogue.stems() if stem.artist}
-        for artist in sorted(known):
-            if guardrails.fold(artist) == guardrails.fold(name):
-                return artist
-        raise InvalidInput(
-            f"no indexed stem is by {name!r}", hint="rag-audio artists lists who there is"
-        )
+        found = names.resolve(name, known)
+        if found is None:
+            raise InvalidInput(
+                f"no indexed stem is by {name!r}", hint="rag-audio artists lists who there is"
+            )
+        return found
 
     def artist_profile(self, name: str, territory: str | None = None) -> ArtistProfile:
         """What is typical of an artist, from the stems that are licensed for style now.

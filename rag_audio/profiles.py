@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_audio import names
 from rag_audio.domain import GenerationRequest, Key, Rights, Stem, Use
 from rag_audio.ports import StemIndex
 
@@ -85,7 +86,7 @@ def licensed_stems(artist: str, stems: Iterable[Stem], rights: Rights) -> tuple[
     """
     return tuple(
         stem for stem in stems
-        if stem.artist == artist
+        if names.same(stem.artist, artist)
         and stem.artist_declared
         and rights.refusal(stem, Use.STYLE) is None
     )  # fmt: skip

@@ -220,7 +220,7 @@ def test_an_artist_alone_gives_the_catalogue_of_that_artist(index: EdgeIndex) ->
 
 def test_parts_of_a_query_mix(index: EdgeIndex) -> None:
     vector = BandEmbedder().embed_audio([tone(200)])[0]
-    found = find(index, text="piano", like=(HARBOUR.id,), vectors=(vector,), artist="vera quill")
+    found = find(index, text="piano", like=(HARBOUR.id,), vectors=(vector,), artist="Vera Quill")
     assert titles(found)[0] == "Suite"
     assert "Groove" not in titles(found)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from rag_audio import names
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.plans import stem_from_json, stem_to_json
@@ -32,8 +33,11 @@ SPARSE = "bm25"
 EXACT_BELOW = 20_000
 """Fewer points than this are searched exactly; from here on HNSW may be used."""
 
-FORMAT = 1
-"""Version of the payload; another one means: index again."""
+FORMAT = 2
+"""Version of the payload; a later one means: index again."""
+
+FORMAT_BEFORE = 1
+"""It held artists in another form; it is brought up to date when the index is opened."""
 
 KEYWORD_FIELDS = ("library", "license", "artist", "key", "kind", "tags", "stem_id")
 FLOAT_FIELDS = ("bpm", "duration_s")
@@ -74,11 +78,12 @@ Condition = AnyOf | NoneOf | InRanges
 def conditions(where: SegmentFilter) -> tuple[Condition, ...]:
     """``where`` as conditions that must all hold.
 
-    Artists and tags are compared without regard to case. ``min_duration_s`` is about the stem.
+    Tags are compared without regard to case, artists as :func:`rag_audio.names.same` does.
+    ``min_duration_s`` is about the stem.
     """
     all_of: list[Condition] = [AnyOf("license", _exact_all(where.license_keys))]
     if where.artists:
-        all_of.append(AnyOf("artist", _folded_all(where.artists)))
+        all_of.append(AnyOf("artist", _exact_all([names.exact(one) for one in where.artists])))
     if where.bpm_ranges:
         all_of.append(InRanges("bpm", where.bpm_ranges))
     if where.keys:
@@ -94,6 +99,11 @@ def conditions(where: SegmentFilter) -> tuple[Condition, ...]:
     if where.exclude:
         all_of.append(NoneOf("stem_id", _exact_all(where.exclude)))
     return tuple(all_of)
+
+
+def outdated(found: tuple[Any, ...], space: str, dimension: int) -> bool:
+    """Whether (format, space, dimension) are of the format before, and otherwise what is wanted."""
+    return found == (FORMAT_BEFORE, space, dimension)
 
 
 def in_library(library: str) -> AnyOf:
@@ -119,7 +129,7 @@ def payload_of(segment: Segment) -> Payload:
         "stem": text_of(stem),
     }
     if stem.artist:
-        payload["artist"] = _folded(stem.artist)
+        payload["artist"] = _exact(names.exact(stem.artist))
     if stem.tags:
         payload["tags"] = list(_folded_all(stem.tags))
     if stem.bpm is not None:

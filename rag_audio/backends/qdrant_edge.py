@@ -34,6 +34,7 @@ from rag_audio.backends._payload import (
     in_library,
     indexed_segment,
     of_stem,
+    outdated,
     payload_of,
 )
 from rag_audio.domain import SegmentFilter
@@ -75,6 +76,7 @@ class EdgeIndex:
         self._dimension = dimension
         self._shard: Any = None
         self._changes = 0
+        self._outdated = False
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -83,6 +85,8 @@ class EdgeIndex:
         try:
             self._claim()
             self._shard = self._open()
+            if self._outdated:
+                self._bring_up_to_date()
         except BaseException:
             self._lock.release()
             raise
@@ -225,14 +229,8 @@ class EdgeIndex:
     def _claim(self) -> None:
         """Write down the space of a new index; compare it for an old one."""
         described = self._path / "index.json"
-        wanted = {"format": FORMAT, "space": self.space, "dimension": self._dimension}
         if not described.exists():
-            temporary = described.with_suffix(".new")
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(wanted, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(described)
+            self._describe()
             return
         try:
             found = json.loads(described.read_text(encoding="utf-8"))
@@ -241,13 +239,35 @@ class EdgeIndex:
             raise BackendUnavailable(
                 f"{described} cannot be read: {error}", hint=self._remake()
             ) from error
-        if made_for != (FORMAT, self.space, self._dimension):
+        self._outdated = outdated(made_for, self.space, self._dimension)
+        if not self._outdated and made_for != (FORMAT, self.space, self._dimension):
             raise IndexMismatch(
                 f"the index at {self._path} was made for embedding space {made_for[1]} with "
                 f"{made_for[2]} dimensions (format {made_for[0]}), and {self.space} with "
                 f"{self._dimension} (format {FORMAT}) is asked for",
                 hint=f"use the embedder that made it, or {self._remake()}",
             )
+
+    def _describe(self) -> None:
+        """Write down what the index holds."""
+        described = self._path / "index.json"
+        temporary = described.with_suffix(".new")
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump({"format": FORMAT, "space": self.space, "dimension": self._dimension}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(described)
+
+    def _bring_up_to_date(self) -> None:
+        """Write every point's payload anew, a page at a time; begun again after a crash."""
+        page: list[IndexedSegment] = []
+        for point in self.scroll():
+            page.append(point)
+            if len(page) == _BATCH:
+                self.upsert(page)
+                page = []
+        self.upsert(page)
+        self._describe()
 
     def _remake(self) -> str:
         return "rag-audio index --rebuild LIBRARY, then index your other libraries again"

@@ -38,6 +38,7 @@ from rag_audio.backends._payload import (
     in_library,
     indexed_segment,
     of_stem,
+    outdated,
     payload_of,
 )
 from rag_audio.domain import SegmentFilter
@@ -229,6 +230,9 @@ class ServerIndex:
         found = (made_for.get("format"), made_for.get("space"), made_for.get("dimension"))
         if found == (FORMAT, self.space, self._dimension):
             return
+        if outdated(found, self.space, self._dimension):
+            self._bring_up_to_date()
+            return
         whose = (
             f"was made for embedding space {found[1]} with {found[2]} dimensions "
             f"(format {found[0]})"
@@ -240,6 +244,19 @@ class ServerIndex:
             f"{self._dimension} (format {FORMAT}) is asked for",
             hint="use the embedder that made it, or delete the collection and run rag-audio index "
             "on your libraries again (Qdrant older than 1.16 cannot record the space)",
+        )
+
+    def _bring_up_to_date(self) -> None:
+        """Write every point's payload anew, a page at a time; begun again after a crash."""
+        page: list[IndexedSegment] = []
+        for point in self.scroll():
+            page.append(point)
+            if len(page) == _BATCH:
+                self.upsert(page)
+                page = []
+        self.upsert(page)
+        self._call(
+            lambda: self._client.update_collection(self._collection, metadata={"format": FORMAT})
         )
 
     def _create(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from rag_audio import names
 from rag_audio.errors import Match, RequestRefused
 from rag_audio.guardrails import scripts, transform
 from rag_audio.guardrails.events import note
@@ -11,12 +12,14 @@ from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.innocent import innocent_words
 from rag_audio.guardrails.names import Reading
-from rag_audio.guardrails.normalise import Text, Word, fold, read, variants
+from rag_audio.guardrails.normalise import Text, Word, read, variants
 from rag_audio.guardrails.phrases import find_leads
 from rag_audio.guardrails.policy import Action, Decision, Policy
 from rag_audio.guardrails.songs import described_spans, song_spans
 from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import is_ordinary, word_set
+from rag_audio.guardrails.written import Reading as NamesWritten
+from rag_audio.guardrails.written import read_names
 
 _WORKS = word_set(
     "song songs record album albums track tracks anthem ballad hit hits vocals voice riff "
@@ -87,10 +90,11 @@ def require_artist(artist: str, policy: Policy) -> str:
 
     Raises:
         RequestRefused: nobody licensed for style has that name.
+        InvalidInput: several artists are written so.
     """
-    for name in sorted(policy.licensed):
-        if fold(name) == fold(artist):
-            return name
+    name = names.resolve(artist, policy.licensed | policy.protected)
+    if name in policy.licensed:
+        return name
     match = Match(0, len(artist), artist, "named-artist", artist)
     refused = Decision(artist, Action.REFUSE, artist, (match,))
     note(refused, "artist")
@@ -108,9 +112,14 @@ def _licensed_hint(policy: Policy) -> str:
 def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     """All that speaks against a text, one match for the same words, in order."""
     text = read(prompt)
-    found: list[Match] = list(_matches(text, policy))
+    written = read_names(text, policy.licensed, policy.protected)
+    found: list[Match] = list(_matches(text, policy, written))
     for other in variants(text):
-        found.extend(_matches(other, policy, text))
+        found.extend(_matches(other, policy, written, text))
+    # A licensed name that stands there as it is written is nobody else's in disguise.
+    found = [match for match in found if not _is_licensed(match, text, written)]
+    found += [_written_match(text, one.start, one.end, one.name) for one in written.asked]
+    found += [_written_match(text, start, end) for start, end in written.strange]
     found.sort(key=lambda m: (m.start, -m.end, m.rule))
     kept: list[Match] = []
     for match in found:
@@ -119,7 +128,25 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     return tuple(kept)
 
 
-def _matches(text: Text, policy: Policy, base: Text | None = None) -> Iterator[Match]:
+def _is_licensed(match: Match, text: Text, written: NamesWritten) -> bool:
+    """Whether a match lies in a licensed name, or reads letters into one that is made of signs."""
+    for start, end in written.licensed:
+        if start <= match.start and match.end <= end:
+            return True
+        signs = not any(sign.isalnum() for sign in text.raw[start:end])
+        if signs and match.start < end and start < match.end:
+            return True
+    return False
+
+
+def _written_match(text: Text, start: int, end: int, name: str = "") -> Match:
+    words = text.raw[start:end]
+    return Match(start, end, words, "style-phrase", name or words)
+
+
+def _matches(
+    text: Text, policy: Policy, written: NamesWritten, base: Text | None = None
+) -> Iterator[Match]:
     """Args: base: the plain reading, where ``text`` is another; only what differs is looked at."""
     if not text.words:
         return
@@ -133,7 +160,7 @@ def _matches(text: Text, policy: Policy, base: Text | None = None) -> Iterator[M
         )
         if not only:
             return
-    licensed = _licensed_words(text, policy) | innocent_words(text)
+    licensed = _licensed_words(text, policy, written) | innocent_words(text)
     hits = [hit for hit in _hits(text, policy, only) if not _covered(hit, licensed)]
     hits = [hit for hit in hits if not policy.is_licensed(hit.form.artist.name)]
     for hit in hits:
@@ -177,12 +204,18 @@ def _hits(text: Text, policy: Policy, only: frozenset[int] | None) -> list[Hit]:
     return found
 
 
-def _licensed_words(text: Text, policy: Policy) -> set[int]:
+def _licensed_words(text: Text, policy: Policy, written: NamesWritten) -> set[int]:
+    """Words of licensed names, by their letters; not those that the library writes as another's."""
     index = policy.licensed_index()
-    if index is None:
-        return set()
-    hits = index.exact(text)
-    return {i for hit in hits for i in range(hit.first, hit.last + 1)}
+    found: set[int] = set()
+    for hit in index.exact(text) if index is not None else ():
+        words = text.words[hit.first : hit.last + 1]
+        start, end = text.raw_span(words[0].start, words[-1].end)
+        theirs = any(one.start < end and start < one.end for one in written.barred)
+        single = len(hit.form.letters) == 1 and (start, end) not in written.licensed
+        if not theirs and not single:
+            found.update(range(hit.first, hit.last + 1))
+    return found
 
 
 def _covered(hit: Hit, licensed: set[int]) -> bool:

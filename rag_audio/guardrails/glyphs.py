@@ -67,6 +67,7 @@ _DEVANAGARI = dict(
         strict=True,
     )
 )
+_KANA = re.compile("[\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f]")
 _OTHER_ALPHABETS = re.compile("[\u0370-\u052f\u0530-\u058f\u13a0-\u13ff\uab70-\uabbf]")
 
 
@@ -75,6 +76,8 @@ def fold_char(char: str) -> str:
     """The plain small letters one character stands for; empty for invisible and combining ones."""
     if char.isascii():
         return char.lower()
+    if _KANA.match(char):  # a voicing mark is no accent: it makes another letter
+        return unicodedata.normalize("NFKC", char)
     if char in _LATIN_EXTRAS:
         return _LATIN_EXTRAS[char]
     category = unicodedata.category(char)

@@ -17,6 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rag_audio import names
 from rag_audio.errors import ConfigError
 from rag_audio.guardrails.normalise import fold
 from rag_audio.resources import data_dir
@@ -96,7 +97,8 @@ class Roster:
 
     def find(self, name: str) -> Artist | None:
         """The artist of that name or alias."""
-        return self.by_fold.get(fold(name))
+        folded = fold(name)
+        return self.by_fold.get(folded) if folded else None
 
     def with_artists(self, more: Iterable[Artist]) -> Roster:
         """A roster with further artists; those that are there already are replaced."""
@@ -169,7 +171,7 @@ def artist_of(name: str) -> Artist:
 
 def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
     name = (row.get("name") or "").strip()
-    if not fold(name):
+    if not names.fold(name):
         raise ConfigError(f"{path}, line {line}: the name is empty", hint="remove the line")
     common = (row.get("common") or "").strip().lower()
     if common not in tuple(Reading):

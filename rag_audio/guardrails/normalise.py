@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -31,6 +32,7 @@ _LEET = {
     "@": "a", "$": "s", "€": "e", "£": "l", "¥": "y", "+": "t", "(": "c", "2": "z",
 }  # fmt: skip
 _LEET_ONE = "1!|¡"
+_VOICING = frozenset("\u3099\u309a")
 _RUN = re.compile(r"[\w\u00ad\u200b-\u200f\u2060-\u2064\ufeff\u0300-\u036f]+")
 
 
@@ -137,6 +139,11 @@ def read(raw: str) -> Text:
     masked = _unmasked(raw) if is_other_alphabet(raw) else {}
     for i, char in enumerate(raw):
         plain = masked[i] if i in masked else fold_char(char)
+        if plain in _VOICING and pieces:  # written apart from its kana, as half-width letters do
+            joined = unicodedata.normalize("NFC", pieces[-1] + plain)
+            if len(joined) == len(pieces[-1]):
+                pieces[-1] = joined
+                continue
         pieces.append(plain)
         origin.extend([i] * len(plain))
     return Text(raw, "".join(pieces), origin)

@@ -51,16 +51,21 @@ class Lead:
 
 _WORD_START = r"(?<![^\W_])"
 _NAME_FOLLOWS = r"(?:(?<=[\s'\-])|(?![^\W_]))[\s\"'“(:\-]*"
-_NAME_PRECEDES = r"(?<=[^\W_])['\")]?[\s\-]{1,2}"
-_HYPHEN = r"(?<=[^\W_])['\")]?\s?-\s?"
+_LETTER_ENDS = r"(?<=[^\W_])"
+_NAME_PRECEDES = _LETTER_ENDS + r"['\")]?[\s\-]{1,2}"
+_HYPHEN = _LETTER_ENDS + r"['\")]?\s?-\s?"
 _PHRASE_ENDS = r"(?![^\W_])(?!\s*(?:of|du|de|des|von|to|by|la|like)\b)"
 _ORDER = {Strength.STRONG: 0, Strength.BY: 1, Strength.WEAK: 2}
 
 
-def find_leads(text: Text) -> Iterator[Lead]:
-    """Every style phrase, the strongest where several end at one place."""
+def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
+    """Every style phrase, the strongest where several end at one place.
+
+    Args:
+        any_sign: a name that stands before a phrase may end with any sign, not only a letter.
+    """
     found: dict[tuple[int, bool], Lead] = {}
-    for before, language, strength, pattern, keys in _patterns():
+    for before, language, strength, pattern, keys in _patterns(any_sign):
         if not any(key in text.plain for key in keys):
             continue
         for match in pattern.finditer(text.plain):
@@ -73,7 +78,9 @@ def find_leads(text: Text) -> Iterator[Lead]:
 
 
 @cache
-def _patterns() -> tuple[tuple[bool, str, Strength, re.Pattern[str], tuple[str, ...]], ...]:
+def _patterns(
+    any_sign: bool,
+) -> tuple[tuple[bool, str, Strength, re.Pattern[str], tuple[str, ...]], ...]:
     made = []
     path = data_dir("policy") / "phrases.csv"
     with path.open(encoding="utf-8", newline="") as file:
@@ -85,6 +92,7 @@ def _patterns() -> tuple[tuple[bool, str, Strength, re.Pattern[str], tuple[str, 
             else:
                 # "-like" only with its hyphen: "sounds like" is a phrase of the other kind.
                 starts = _HYPHEN if row["phrase"] == "(like)" else _NAME_PRECEDES
+                starts = starts.replace(_LETTER_ENDS, r"(?<=\S)") if any_sign else starts
                 ends = _PHRASE_ENDS
             pattern = re.compile(starts + body + ends)
             made.append(

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from rag_audio import names
 from rag_audio.domain import Rights, Stem, Use
 from rag_audio.errors import ConfigError, Match
 from rag_audio.guardrails.index import NameIndex
@@ -72,7 +73,8 @@ class Policy:
     """Whose style may be asked for.
 
     Attributes:
-        licensed: names (as written) of artists whose style is licensed here and today.
+        licensed: names (:func:`rag_audio.names.exact`) of artists whose style is licensed here
+            and today.
         protected: further names that are refused: the library's artists that are not licensed.
         roster: known artists with their aliases, songs and facts.
         actions: what is done when a rule speaks; a rule that is not named refuses.
@@ -102,8 +104,16 @@ class Policy:
         return (*own, index_of(self.protected)) if self.protected else own
 
     def is_licensed(self, name: str) -> bool:
-        """Whether the artist of that (canonical) name is licensed."""
-        return fold(name) in _licensed_folds(self.licensed)
+        """Whether the artist of that (canonical) name is licensed.
+
+        A name that is written so decides; else one that folds to the same, where it is one alone.
+        """
+        found = names.lookup(name, self.licensed | self.protected)
+        return (
+            len(found.names) == 1
+            and found.by is not names.Matched.LOOSE
+            and found.names[0] in self.licensed
+        )
 
     def licensed_index(self) -> NameIndex | None:
         return _index_of_licensed(self.licensed) if self.licensed else None
@@ -149,39 +159,39 @@ def make_policy(
     for stem in stems:
         if not stem.artist:
             continue
-        named.add(stem.artist)
+        artist = names.exact(stem.artist)
+        named.add(artist)
         if stem.artist_declared and rights.refusal(stem, Use.STYLE) is None:
-            licensed.add(stem.artist)
-            tags[stem.artist].update(stem.tags)
-    allowed = {fold(name) for name in licensed}
+            licensed.add(artist)
+            tags[artist].update(stem.tags)
+    allowed = {names.fold(name) for name in licensed}
     roster = protected if isinstance(protected, Roster) else None
     more = () if isinstance(protected, Roster) else protected
-    barred = {name for name in (*named, *more) if fold(name) and fold(name) not in allowed}
+    listed = {names.exact(name) for name in more if names.fold(name) not in allowed}
+    barred = (named - licensed) | listed
     styles = {name: tuple(tag for tag, _ in tags[name].most_common(8)) for name in licensed}
     return Policy(frozenset(licensed), frozenset(barred), roster, actions or {}, styles)
 
 
 @lru_cache(maxsize=16)
-def index_of(names: frozenset[str]) -> NameIndex:
+def index_of(wanted: frozenset[str]) -> NameIndex:
     """The index of a set of bare names, with the famous songs of those who have some."""
-    artists = [artist_of(name) for name in sorted(names)]
-    folded = {fold(artist.name) for artist in artists}
+    artists = [artist_of(name) for name in sorted(wanted)]
+    folded = {fold(artist.name) for artist in artists} - {""}
     songs = [song for song in shipped_roster().songs if fold(song.artist) in folded]
     return NameIndex(artists, songs)
 
 
 @lru_cache(maxsize=64)
-def _index_of_licensed(names: frozenset[str]) -> NameIndex:
-    forms = [form for name in sorted(names) for form in _aliases(name)]
+def _index_of_licensed(wanted: frozenset[str]) -> NameIndex:
+    forms = [form for name in sorted(wanted) for form in _aliases(name)]
     return NameIndex([Artist(form, reading=Reading.NAME) for form in forms])
 
 
-@lru_cache(maxsize=64)
-def _licensed_folds(names: frozenset[str]) -> frozenset[str]:
-    return frozenset(fold(name) for name in names)
-
-
 def _aliases(name: str) -> list[str]:
-    known = shipped_roster().by_fold.get(fold(name))
+    known = shipped_roster().find(name)
     forms = [form for form, _ in known.forms()] if known else []
+    # Who only looks like somebody known has no part in their other names.
+    if names.fold(name) not in {names.fold(form) for form in forms}:
+        forms = []
     return list(dict.fromkeys([name, *forms]))

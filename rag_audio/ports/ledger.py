@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rag_audio.domain import AttributionRecord
 
@@ -129,6 +129,10 @@ class Ledger(Protocol):
         holder: str | None = None,
     ) -> list[LedgerEntry]:
         """Outputs that used such a source, oldest first; no argument: all outputs."""
+        ...
+
+    def source_names(self, of: Literal["artist", "holder"]) -> list[str]:
+        """The artists or holders of all sources of all outputs, each once, in order."""
         ...
 
     def find_pcm(self, sha256: str) -> LedgerEntry | None:

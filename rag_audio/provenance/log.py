@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Engine, Row, Select, literal, or_, select
 
+from rag_audio import names
 from rag_audio.database import reading
 from rag_audio.errors import InvalidInput
 from rag_audio.ports import InclusionProof, LedgerEntry, LedgerEvent
@@ -15,7 +16,6 @@ from rag_audio.provenance.records import parse
 from rag_audio.provenance.sealing import unseal
 from rag_audio.provenance.tables import (
     entries,
-    fold,
     hashes,
     is_event,
     is_output,
@@ -73,7 +73,7 @@ class LogReader:
 
         Args:
             stem: its id, or the beginning of it.
-            artist, holder: names; case does not matter.
+            artist, holder: names (:func:`rag_audio.names.same`).
             license: its id, or ``library/id``.
         """
         conditions = []
@@ -82,18 +82,24 @@ class LogReader:
                 raise InvalidInput("the stem's id is empty")
             conditions.append(sources.c.stem.startswith(stem, autoescape=True))
         if artist is not None:
-            conditions.append(sources.c.artist == fold(artist))
+            conditions.append(sources.c.artist == names.exact(artist))
         if license is not None:
             full = sources.c.library.concat(literal("/")).concat(sources.c.license)
             conditions.append(or_(sources.c.license == license, full == license))
         if holder is not None:
-            conditions.append(sources.c.holder == fold(holder))
+            conditions.append(sources.c.holder == names.exact(holder))
         wanted = _outputs().order_by(entries.c.seq)
         if conditions:
             wanted = wanted.where(entries.c.seq.in_(select(sources.c.seq).where(*conditions)))
         with reading(self._engine) as db:
             rows = db.execute(wanted).all()
         return [_entry(row) for row in rows]
+
+    def source_names(self, of: Literal["artist", "holder"]) -> list[str]:
+        """The artists or holders of all sources of all outputs, each once, in order."""
+        column = sources.c[of]
+        with reading(self._engine) as db:
+            return sorted(db.execute(select(column).where(column != "").distinct()).scalars())
 
     def find_pcm(self, sha256: str) -> LedgerEntry | None:
         """The entry whose samples (before or after marking) or file have this hash.

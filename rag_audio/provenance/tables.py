@@ -7,7 +7,6 @@ the last output number; everything else follows from the entries and can be reco
 
 from __future__ import annotations
 
-import unicodedata
 from hashlib import sha256
 from typing import Any
 
@@ -22,6 +21,7 @@ from sqlalchemy import (
     literal_column,
 )
 
+from rag_audio import names
 from rag_audio.domain import AttributionRecord
 
 metadata = MetaData()
@@ -102,11 +102,6 @@ def counter_checksum(last_output: int) -> str:
     return sha256(b"rag-audio ledger counter %d" % last_output).hexdigest()
 
 
-def fold(name: str) -> str:
-    """A name as it is compared: compatibility forms and case do not matter."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()
-
-
 def source_rows(seq: int, record: AttributionRecord) -> list[dict[str, Any]]:
     """The rows of :data:`sources` that a record implies, in order of position."""
     return [
@@ -114,10 +109,10 @@ def source_rows(seq: int, record: AttributionRecord) -> list[dict[str, Any]]:
             "seq": seq,
             "position": position,
             "stem": source.reference.stem.id,
-            "artist": fold(source.reference.stem.artist),
+            "artist": names.exact(source.reference.stem.artist),
             "library": source.license.library,
             "license": source.license.id,
-            "holder": fold(source.license.holder),
+            "holder": names.exact(source.license.holder),
         }
         for position, source in enumerate(record.sources)
     ]

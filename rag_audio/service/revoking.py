@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
+from rag_audio import names
 from rag_audio.bootstrap import Workspace
 from rag_audio.domain import Stem
 from rag_audio.errors import BackendError, InvalidInput
-from rag_audio.licensing import Revocation, RevocationOf, fold_name
+from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.ports import LedgerEntry
 
 
@@ -93,24 +93,32 @@ def target_of(
 
 
 def _artist_of(workspace: Workspace, name: str) -> str:
-    """An artist as the library writes the name, else as a revocation or who asks does."""
-    folded = fold_name(name)
-    if not folded:
-        raise InvalidInput(f"{name!r} is not a name")
-    written = sorted({one.artist for one in workspace.parts.catalogue.stems() if one.artist})
-    written += _revoked(workspace, RevocationOf.ARTIST)
-    for known in written:
-        if fold_name(known) == folded:
-            return known
-    asked = " ".join(name.split())
-    if outputs_of(workspace, artist=asked):
-        return asked
-    near = get_close_matches(asked.casefold(), [one.casefold() for one in written], 1)
-    meant = [one for one in written if one.casefold() in near]
+    """An artist as the library, a revocation or an output writes the name; nobody is guessed.
+
+    Raises:
+        InvalidInput: several are meant, nobody is, or the name is written with other stops, spaces
+            or hyphens than the one that is known.
+    """
+    known = _artists(workspace)
+    found = names.lookup(name, known)
+    if len(found.names) > 1:
+        raise names.several(name, found.names)
+    if found.names and found.by is not names.Matched.LOOSE:
+        return found.names[0]
+    near = found.names[0] if found.names else names.suggestion(name, known)
     raise InvalidInput(
-        f"no stem and no output is by {asked!r}",
-        hint=f"did you mean {meant[0]!r}?" if meant else "rag-audio artists lists who there is",
+        f"no stem and no output is by {names.exact(name)!r}",
+        hint=f"did you mean {near!r}? Then write it so"
+        if near
+        else "rag-audio artists lists who there is",
     )
+
+
+def _artists(workspace: Workspace) -> set[str]:
+    """Every artist that is known: of stems, revocations and outputs."""
+    written = {one.artist for one in workspace.parts.catalogue.stems() if one.artist}
+    written |= set(_revoked(workspace, RevocationOf.ARTIST))
+    return written | set(workspace.parts.ledger.source_names("artist"))
 
 
 def _license_of(workspace: Workspace, named: str) -> str:
@@ -143,7 +151,8 @@ def stems_of(workspace: Workspace, asked: Revocation) -> list[Stem]:
         return [stem for stem in stems if stem.id == asked.target]
     if asked.of is RevocationOf.LICENSE:
         return [stem for stem in stems if stem.license_key == asked.target]
-    return [stem for stem in stems if fold_name(stem.artist) == asked.folded]
+    keys = frozenset({asked.key or names.revocation_key(asked.target, (s.artist for s in stems))})
+    return [stem for stem in stems if names.is_revoked(stem.artist, keys)]
 
 
 def outputs_of(
@@ -153,18 +162,17 @@ def outputs_of(
     license: str | None = None,
     holder: str | None = None,
 ) -> list[LedgerEntry]:
-    """Outputs that used such a source, under any spelling of the artist that is known."""
+    """Outputs that used such a source; artist and holder are looked up among those of outputs.
+
+    Raises:
+        InvalidInput: several artists or holders are written so.
+    """
     ledger = workspace.parts.ledger
-    if artist is None:
-        return ledger.outputs(stem=stem, license=license, holder=holder)
-    names = {one.artist for one in workspace.parts.catalogue.stems()}
-    names = {name for name in names if fold_name(name) == fold_name(artist)} | {artist}
-    found = [
-        entry
-        for name in sorted(names)
-        for entry in ledger.outputs(stem=stem, artist=name, license=license, holder=holder)
-    ]
-    return [entry for _, entry in sorted({entry.seq: entry for entry in found}.items())]
+    if artist is not None:
+        artist = names.resolve(artist, _artists(workspace)) or artist
+    if holder is not None:
+        holder = names.resolve(holder, ledger.source_names("holder"), "holder") or holder
+    return ledger.outputs(stem=stem, artist=artist, license=license, holder=holder)
 
 
 def _revocation_json(asked: Revocation) -> dict[str, Any]:

@@ -88,11 +88,14 @@ def test_outputs_are_found_by_what_they_used(ledger: Ledger) -> None:
     )
     assert ledger.outputs(stem=digest("kit")) == [first, third]
     assert ledger.outputs(stem=digest("choir")[:12]) == [second, third]
-    assert ledger.outputs(artist="élan CHOIR") == [second, third]
+    assert ledger.outputs(artist="E\u0301lan  Choir") == [second, third]
+    assert ledger.outputs(artist="élan choir") == [], "another name: callers look up who is meant"
+    assert ledger.source_names("artist") == ["Night Shift House Band", "Élan Choir"]
+    assert "Choir Trust" in ledger.source_names("holder")
     assert ledger.outputs(license="choir-2") == [second, third]
     assert ledger.outputs(license="lib/choir-2") == [second, third]
-    assert ledger.outputs(holder="choir trust") == [second, third]
-    assert ledger.outputs(stem=digest("kit"), holder="choir trust") == []
+    assert ledger.outputs(holder="Choir Trust") == [second, third]
+    assert ledger.outputs(stem=digest("kit"), holder="Choir Trust") == []
     assert ledger.outputs(stem="%") == []
     assert ledger.outputs() == [first, second, third]
 

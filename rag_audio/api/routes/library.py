@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse
 
-from rag_audio import audio, midi
+from rag_audio import audio, midi, names
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Administers, Searches, TheService
 from rag_audio.api.media import preview, sound_response
@@ -79,11 +79,13 @@ def stems(
     """The stems of the library with their license's state, and how many have each value."""
     pipeline = service.pipeline(caller)
     wanted_key = None if key is None else Key.parse(key)
+    stems = pipeline.parts.catalogue.stems()
+    artists = () if artist is None else names.lookup(artist, {one.artist for one in stems}).names
     found = [
         stem
-        for stem in pipeline.parts.catalogue.stems()
-        if (q is None or q.casefold() in stem.caption.casefold())
-        and (artist is None or artist.casefold() == stem.artist.casefold())
+        for stem in stems
+        if (q is None or names.fold(q) in names.fold(stem.caption))
+        and (artist is None or any(names.same(stem.artist, one) for one in artists))
         and (license is None or license in (stem.license, stem.license_key))
         and (tag is None or tag.casefold() in {one.casefold() for one in stem.tags})
         and (wanted_key is None or stem.key == wanted_key)

@@ -1,0 +1,174 @@
+"""A home of commit 17e3f1b, its backup and what it delivered: they open, verify and trace."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rag_audio.bootstrap import Workspace, open_workspace
+from rag_audio.cli.app import run as command
+from rag_audio.errors import RequestRefused
+from rag_audio.plans import plan_from_json
+from rag_audio.signing import CredentialState
+
+HERE = Path(__file__).parent / "v17e3f1b"
+FACTS: dict[str, Any] = json.loads((HERE / "facts.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The delivered files, and the backup as the version wrote it."""
+    folder = tmp_path_factory.mktemp("golden")
+    with tarfile.open(HERE / "delivered.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    with lzma.open(HERE / "backup.tar.xz") as packed, (folder / "backup.tar").open("wb") as out:
+        shutil.copyfileobj(packed, out, 2**20)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(golden: Path) -> Path:
+    """The home, restored by this version."""
+    home = golden / "home"
+    assert command(["restore", str(golden / "backup.tar"), "--home", str(home)]) == 0
+    return home
+
+
+@pytest.fixture
+def workspace(home: Path) -> Iterator[Workspace]:
+    with open_workspace(home) as opened:
+        yield opened
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[str, Any]:
+    capsys.readouterr()
+    assert command([*words, "--json"]) == code, capsys.readouterr()
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_the_ledger_verifies_with_the_same_root(
+    home: Path, golden: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = golden / "delivered/published/checkpoint"
+    found = run(capsys, "ledger", "verify", "--home", str(home), "--against", str(checkpoint))
+    assert found["faults"] == [] and found["ok"]
+    assert {name: found[name] for name in ("entries", "root", "key", "erased")} == {
+        name: FACTS["verify"][name] for name in ("entries", "root", "key", "erased")
+    }
+
+
+def test_an_export_of_then_verifies_and_one_of_now_has_the_same_bytes(
+    home: Path, golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = golden / "delivered/ledger.jsonl"
+    key = str(FACTS["verify"]["key"])
+    assert run(capsys, "ledger", "verify", "--export", str(old), "--key", key)["ok"]
+    again = tmp_path / "ledger.jsonl"
+    run(capsys, "ledger", "export", str(again), "--home", str(home))
+    entries = [line for line in old.read_text().splitlines() if '"seq"' in line]
+    assert entries and set(entries) <= set(again.read_text().splitlines())
+
+
+def test_a_proof_is_the_same(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = str(FACTS["mp3"]["output"])
+    found = run(capsys, "ledger", "proof", output, "--home", str(home), "--size",
+                str(FACTS["proof"]["size"]))  # fmt: skip
+    stays = {name: value for name, value in FACTS["proof"].items() if name != "checkpoint"}
+    assert {name: found[name] for name in stays} == stays
+
+
+@pytest.mark.parametrize("name", sorted(FACTS["trace"]))
+def test_a_delivered_file_is_traced_to_the_same_sources(
+    home: Path, golden: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    was = FACTS["trace"][name]
+    found = run(capsys, "trace", str(golden / "delivered" / name), "--home", str(home))
+    for same in ("found", "by", "output", "created", "model", "transplanted"):
+        assert found[same] == was[same], same
+    keys = ("stem", "title", "artist", "holder", "license", "used", "causal", "similar")
+    assert [{key: one[key] for key in keys} for one in found["sources"]] == [
+        {key: one[key] for key in keys} for one in was["sources"]
+    ]
+    assert found["proof"]["leaf_hash"] == was["proof"]["leaf_hash"]
+
+
+def test_a_cropped_copy_is_traced_by_its_mark(
+    home: Path, golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import soundfile
+
+    samples, rate = soundfile.read(golden / "delivered/zoe.mp3", always_2d=True)
+    cropped = tmp_path / "cropped.wav"
+    soundfile.write(cropped, samples[rate // 2 : 5 * rate], rate)
+    found = run(capsys, "trace", str(cropped), "--home", str(home))
+    assert (found["found"], found["by"], found["output"]) == (True, "watermark", 1)
+
+
+def test_the_signature_of_a_file_still_holds(home: Path, golden: Path) -> None:
+    with open_workspace(home) as opened:
+        for name in ("zoe.mp3", "slash.wav", "signs.flac"):
+            credentials = opened.parts.credentials_of(golden / "delivered" / name)
+            assert credentials is not None and credentials.state is CredentialState.TRUSTED, name
+
+
+@pytest.mark.parametrize("artist", sorted(FACTS["outputs"]))
+def test_the_outputs_of_an_artist_are_the_same(
+    home: Path, artist: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(capsys, "outputs", "--artist", artist, "--home", str(home))
+    was = [
+        one["output"]
+        for one in FACTS["outputs"][artist]["outputs"]
+        if artist in {source["artist"] for source in one["sources"]}  # ラウド was taken for ラウト
+    ]
+    assert [one["output"] for one in found["outputs"]] == was
+    assert was
+
+
+def test_the_index_is_searched_by_the_names_it_held_in_another_form(workspace: Workspace) -> None:
+    for artist in ("Velda Quarn", "!!!", "$$$", "M.O.X.", "Ka/Vo"):
+        found = workspace.search(artist=artist)
+        assert {one.stem.artist for one in found} == {artist}
+    assert {one.stem.artist for one in workspace.search(artist="VELDA quarn")} == {"Velda Quarn"}
+
+
+def test_who_was_revoked_then_is_and_nobody_else(workspace: Workspace) -> None:
+    stems = {stem.artist: stem for stem in workspace.parts.catalogue.stems()}
+    rights = workspace.pipeline.rights("DE")
+    revoked = {artist for artist, stem in stems.items() if rights.is_revoked(stem)}
+    assert revoked == {"ラウト", "Straße Nord"}, "ラウド was taken for ラウト, and is not any more"
+
+
+def test_the_libraries_of_then_are_indexed_again_and_a_plan_is_renewed(
+    home: Path, golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "home"
+    shutil.copytree(home, own)
+    found = run(capsys, "index", str(golden / "delivered/second"), "--home", str(own))
+    assert (found["indexed"], found["updated"], found["skipped"]) == (0, 0, 1)
+    found = run(capsys, "index", str(golden / "delivered/golden"), "--home", str(own))
+    # Whose revocation was taken back, and who was revoked in place of another.
+    assert found["indexed"] + found["updated"] == 2
+    assert {one["path"] for one in found["rejected"]} == {"d-lout.mid", "i-street.mid"}
+    text = (golden / "delivered/plan.json").read_text(encoding="utf-8")
+    plan = plan_from_json(json.loads(text))
+    with open_workspace(own) as workspace:
+        for artist in ("Zoë Ñandú", "ラウド"):
+            assert {one.stem.artist for one in workspace.search(artist=artist)} == {artist}
+        _, renewed = workspace.renew(plan)
+    assert renewed.enriched_prompt == plan.enriched_prompt
+    assert [one.stem.id for one in renewed.references] == [one.stem.id for one in plan.references]
+
+
+def test_style_is_refused_to_those_who_were_taken_for_others(workspace: Workspace) -> None:
+    for artist in ("ラウド", "$$$", "M.O.X."):
+        with pytest.raises(RequestRefused):
+            workspace.plan("drums", artist=artist, duration_s=2.0)
