@@ -9,6 +9,7 @@ own. It counts where it is the object of a style phrase; elsewhere ``!!!`` may o
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
@@ -147,8 +148,18 @@ def _occurrences(raw: str, placed: names.Placed, wanted: frozenset[str]) -> Iter
                     end = at + len(folded)
                     if _has_borders(text, at, end):
                         start, stop = placed.origin[at][0], placed.origin[end - 1][1]
+                        whole = _with_marks(raw, start)
+                        if whole < start and names.same(raw[whole:stop], name):
+                            start = whole
                         exactly = names.same(raw[start:stop], name)
                         yield Written(start, stop, name, exactly)
+
+
+def _with_marks(raw: str, start: int) -> int:
+    """Where a name begins that begins with marks or unseen signs, which join what stands before."""
+    while start > 0 and unicodedata.category(raw[start - 1]) in ("Mn", "Mc", "Me", "Cf"):
+        start -= 1
+    return start
 
 
 def _has_borders(text: str, start: int, end: int) -> bool:
