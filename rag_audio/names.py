@@ -140,14 +140,29 @@ def unaccented(text: str) -> str:
 
 
 def lookup(asked: str, known: Iterable[str]) -> Lookup:
-    """The known names that ``asked`` may mean; see the head of the module."""
-    candidates = sorted({exact(name): name for name in sorted(known, reverse=True)}.values())
-    for by, form in ((Matched.EXACT, exact), (Matched.FOLD, fold), (Matched.LOOSE, loose)):
-        wanted = form(asked)
-        found = tuple(name for name in candidates if wanted and form(name) == wanted)
+    """The known names that ``asked`` may mean; see the head of the module.
+
+    Args:
+        known: the same ``frozenset`` again is indexed once.
+    """
+    index = _index(known if isinstance(known, frozenset) else frozenset(known))
+    for by, form in _FORMS.items():
+        found = index[by].get(form(asked), ())
         if found:
             return Lookup(found, by)
     return Lookup((), Matched.NOTHING)
+
+
+@lru_cache(maxsize=16)
+def _index(known: frozenset[str]) -> dict[Matched, dict[str, tuple[str, ...]]]:
+    """The names by each form of theirs that is not empty."""
+    written = {exact(name): name for name in sorted(known, reverse=True)}
+    found: dict[Matched, dict[str, tuple[str, ...]]] = {by: {} for by in _FORMS}
+    for name in sorted(written.values()):
+        for by, form in _FORMS.items():
+            if key := form(name):
+                found[by][key] = (*found[by].get(key, ()), name)
+    return found
 
 
 def resolve(asked: str, known: Iterable[str], what: str = "artist") -> str | None:
@@ -216,6 +231,9 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
             start = i
     if text:
         yield start, len(text)
+
+
+_FORMS = {Matched.EXACT: exact, Matched.FOLD: fold, Matched.LOOSE: loose}
 
 
 @lru_cache(maxsize=16384)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import unicodedata
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,21 +15,21 @@ import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, MetaData, inspect, text
+from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 import rag_audio
 from rag_audio import catalogue, revocations
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.database import connect, reading, sqlite_url, writing
-from rag_audio.errors import ConfigError
+from rag_audio.errors import BackendError, ConfigError
 from rag_audio.jobs import tables
 from rag_audio.licensing import Revocation, RevocationOf
-from rag_audio.migrations import HEAD, refuse_foreign
+from rag_audio.migrations import HEAD, migrate, refuse_foreign
 from rag_audio.provenance import fingerprint_store
 from rag_audio.provenance.fingerprint import Fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
-from tests.provenance.builders import record
+from tests.provenance.builders import record, source
 
 OPENERS: tuple[Callable[[Engine], object], ...] = (SqlCatalogue, SqlFingerprints, SqlLedger)
 BY_HAND = (catalogue.metadata, revocations.metadata, fingerprint_store.metadata)
@@ -161,3 +163,88 @@ def test_a_home_of_before_with_only_our_tables_is_no_foreign_one(tmp_path: Path)
     refuse_foreign(url)
     with rag_audio.open(tmp_path) as audio:
         assert audio.parts.ledger.size() == 0
+
+
+def test_names_that_were_folded_are_stored_as_they_are_written(engine: Engine) -> None:
+    """The rows as version 0004 had them: every name folded in a way of its own."""
+    ledger = SqlLedger(engine)
+    sources = [source("one", "ラウド"), source("two", "Zoë Ñandú", holder="ÜNITED Holder")]
+    entry = ledger.append(record(ledger.next_output_id(), *sources))
+    with writing(engine) as db:
+        library = {"id": "lab", "name": "Lab", "root": "/nowhere"}
+        db.execute(text("INSERT INTO libraries VALUES (:id, :name, :root)"), library)
+        for i, (artist, folded) in enumerate(
+            [("ラウド", "ラウド"), ("ラウト", "ラウト"), ("M.O.X.", "m.o.x."), ("MOX", "mox")]
+        ):
+            db.execute(
+                text(
+                    "INSERT INTO files (library, path, size, mtime_ns, declared, space, stem_id, "
+                    "artist, stem) VALUES ('lab', :path, 1, 1, '', '', :id, :artist, :stem)"
+                ),
+                {
+                    "path": f"{i}.wav",
+                    "id": f"{i}" * 64,
+                    "artist": folded,
+                    "stem": json.dumps({"artist": artist}),
+                },
+            )
+        for target, folded in (("ラウト", "ラウト"), ("MOX", "mox"), ("!!!", "")):
+            db.execute(
+                text(
+                    "INSERT INTO revocations (kind, folded, target, reason, revoked_by, revoked_at)"
+                    " VALUES ('artist', :folded, :target, 'why', 'desk', '2026-05-01T00:00:00')"
+                ),
+                {"folded": folded, "target": target},
+            )
+        _fold_sources(db)
+        db.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    migrate(engine)
+    with reading(engine) as db:
+        files = db.execute(text("SELECT artist FROM files ORDER BY path")).scalars().all()
+        rows = db.execute(
+            text("SELECT artist, holder FROM ledger_sources ORDER BY seq, position")
+        ).all()
+        keys = db.execute(text("SELECT folded, target FROM revocations ORDER BY id")).all()
+    assert files == ["ラウド", "ラウト", "M.O.X.", "MOX"]
+    assert [tuple(row) for row in rows] == [
+        ("ラウド", "Night Shift Recordings"),
+        ("Zoë Ñandú", "ÜNITED Holder"),
+    ]
+    # What only lacked its stops stays revoked; what lacked the voicing mark was somebody else.
+    assert [tuple(key) for key in keys] == [
+        ("~ラウト", "ラウト"), ("~mox", "MOX"), ("~!!!", "!!!"), ("~m.o.x.", "M.O.X."),
+    ]  # fmt: skip
+    assert SqlLedger(engine).verify() == []
+    assert SqlLedger(engine).outputs(artist="Zoë Ñandú") == [entry]
+    with pytest.raises(BackendError), writing(engine) as db:
+        db.execute(text("UPDATE ledger_sources SET artist = 'x'"))
+
+
+def test_a_row_that_did_not_follow_from_its_entry_is_still_found(engine: Engine) -> None:
+    ledger = SqlLedger(engine)
+    ledger.append(record(ledger.next_output_id(), source("one", "Amber Lights")))
+    with writing(engine) as db:
+        _fold_sources(db, artist="somebody else")
+        db.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    migrate(engine)
+    assert SqlLedger(engine).verify() != []
+
+
+def _fold_sources(db: Connection, artist: str | None = None) -> None:
+    """Write names as version 0004 did, past the trigger that forbids it."""
+    on = " ON ledger_sources" if db.dialect.name == "postgresql" else ""
+    db.execute(text(f"DROP TRIGGER ledger_sources_no_update{on}"))
+    for row in db.execute(text("SELECT seq, position, artist, holder FROM ledger_sources")).all():
+        old = {
+            "artist": artist or unicodedata.normalize("NFKC", row.artist).casefold().strip(),
+            "holder": unicodedata.normalize("NFKC", row.holder).casefold().strip(),
+            "seq": row.seq,
+            "position": row.position,
+        }
+        db.execute(
+            text(
+                "UPDATE ledger_sources SET artist = :artist, holder = :holder "
+                "WHERE seq = :seq AND position = :position"
+            ),
+            old,
+        )

@@ -92,7 +92,7 @@ def require_artist(artist: str, policy: Policy) -> str:
         RequestRefused: nobody licensed for style has that name.
         InvalidInput: several artists are written so.
     """
-    name = names.resolve(artist, policy.licensed | policy.protected)
+    name = names.resolve(artist, policy.known)
     if name in policy.licensed:
         return name
     match = Match(0, len(artist), artist, "named-artist", artist)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from rag_audio import names
@@ -87,6 +87,11 @@ class Policy:
     actions: Mapping[str, Action] = field(default_factory=dict, hash=False)
     styles: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """All names of artists that are looked up."""
+        return self.licensed | self.protected
+
     def action_for(self, rule: str) -> Action:
         return self.actions.get(rule, Action.REFUSE)
 
@@ -108,7 +113,7 @@ class Policy:
 
         A name that is written so decides; else one that folds to the same, where it is one alone.
         """
-        found = names.lookup(name, self.licensed | self.protected)
+        found = names.lookup(name, self.known)
         return (
             len(found.names) == 1
             and found.by is not names.Matched.LOOSE

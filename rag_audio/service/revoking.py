@@ -19,13 +19,16 @@ def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
     removed, index = _purge(workspace, stems_of(workspace, asked))
     event = _log(workspace, asked, undo=False) if new else None
     state = "is revoked" if new else "was revoked before"
+    alike = _alike(workspace, asked)
+    others = f"; not revoked: {', '.join(map(repr, alike))}, another name" if alike else ""
     return {
         "revoked": _revocation_json(asked),
         "new": new,
         "undone": False,
         "purged": {"segments": removed, "index": index},
         "ledger": event,
-        "message": f"{asked.of.value} {asked.target} {state}; {index}",
+        "alike": alike,
+        "message": f"{asked.of.value} {asked.target} {state}; {index}{others}",
     }
 
 
@@ -47,6 +50,21 @@ def end_revocation(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
         "message": f"{asked.of.value} {asked.target} is no longer revoked; "
         "rag-audio index on its library embeds it again",
     }
+
+
+def _alike(workspace: Workspace, asked: Revocation) -> list[str]:
+    """Artists whose name only looks like the revoked one, and who are not revoked."""
+    if asked.of is not RevocationOf.ARTIST:
+        return []
+    rights = workspace.pipeline.rights()
+    written = {stem.artist for stem in workspace.parts.catalogue.stems() if stem.artist}
+    return sorted(
+        name
+        for name in written
+        if names.loose(name) == names.loose(asked.target)
+        and names.loose(name)
+        and not names.is_revoked(name, rights.revoked_artists)
+    )
 
 
 def _purge(workspace: Workspace, stems: Iterable[Stem]) -> tuple[int, str]:

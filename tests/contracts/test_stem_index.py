@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -481,6 +483,36 @@ def test_server_shares_points_between_clients_of_one_collection() -> None:
     client = QdrantClient(":memory:")
     ServerIndex(space=SPACE, dimension=D, client=client).upsert([point(stem("a"))])
     assert ServerIndex(space=SPACE, dimension=D, client=client).count() == 1
+
+
+def test_an_index_that_held_artists_in_another_form_is_brought_up_to_date(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = QdrantClient(":memory:")
+    artists = ("ラウド", "Vera Quill", "!!!", "")
+    points = [point(stem(f"{i}", artist=artist)) for i, artist in enumerate(artists)]
+    monkeypatch.setattr(qdrant_server, "FORMAT", 1)
+    monkeypatch.setattr(qdrant_server, "payload_of", _payload_of_format_1)
+    ServerIndex(space=SPACE, dimension=D, client=client).upsert(points)
+    monkeypatch.undo()
+    index = ServerIndex(space=SPACE, dimension=D, client=client)
+    assert client.get_collection("rag-audio").config.metadata == {
+        "format": 2, "space": SPACE, "dimension": D,
+    }  # fmt: skip
+    assert index.count() == len(points)
+    for artist in artists[:3]:
+        where = SegmentFilter(frozenset({points[0].segment.stem.license_key}), artists=(artist,))
+        found = index.search_dense(points[0].dense, where, 10)
+        assert {hit.segment.stem.artist for hit in found} == {artist}
+    again = ServerIndex(space=SPACE, dimension=D, client=client)
+    assert [one.segment for one in again.scroll()] == [one.segment for one in index.scroll()]
+
+
+def _payload_of_format_1(segment: Segment) -> dict[str, Any]:
+    payload = payload_of(segment)
+    if "artist" in payload:
+        payload["artist"] = unicodedata.normalize("NFKC", payload["artist"]).casefold().strip()
+    return payload
 
 
 @pytest.fixture
