@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from rag_audio import names
 from rag_audio.credits import credit_lines
 from rag_audio.domain import Channel, License, Share, SourceUse
 from rag_audio.errors import InvalidInput
@@ -125,7 +126,8 @@ def usage_report(entries: Iterable[LedgerEntry], start: datetime, end: datetime)
                 for share in _parties(source.license, kind):
                     rows.append(_row(entry, source, kind, share))
                     usage = holders.setdefault(
-                        (share.holder, share.ipi), HolderUsage(share.holder, share.ipi)
+                        (names.exact(share.holder), share.ipi),
+                        HolderUsage(share.holder, share.ipi),
                     )
                     _add(usage, entry, source, kind, share)
     return UsageReport(
