@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rag_audio import names
-from rag_audio.guardrails.normalise import Text
+from rag_audio.guardrails.normalise import Text, fold
 from rag_audio.guardrails.phrases import Lead, Strength, find_leads
+from rag_audio.guardrails.vocabulary import is_ordinary
 
 _PREFIX = 3
 _OPENS = " \t\n\"'“”„«»‘’([{<:-"
@@ -210,8 +211,8 @@ class _Spots:
         """Whether a name is the object of a style phrase."""
         letters = _LETTERS.findall(one.name)
         alone = len(letters) <= 1 and one.name.isascii()
-        if alone and letters and not one.exactly:
-            return False
+        if not one.exactly and (alone and letters or _is_everyday(one.name)):
+            return False  # "like rain": the other readings look at what stands around it
         place = bisect_left(self._origins, one.end)
         rest = self._folded.text[place:]
         if _SUFFIX.match(rest) or any(self._touches(one.end, end) for end in self._after):
@@ -270,6 +271,11 @@ class _Spots:
         if start > at:
             return False
         return start == at or _BETWEEN.fullmatch(self._raw, start, at) is not None
+
+
+def _is_everyday(name: str) -> bool:
+    words = fold(name).split()
+    return bool(words) and all(is_ordinary(word) for word in words)
 
 
 def _phrase_start(text: Text, lead: Lead) -> int:
