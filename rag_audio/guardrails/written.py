@@ -211,7 +211,7 @@ class _Spots:
         """Whether a name is the object of a style phrase."""
         letters = _LETTERS.findall(one.name)
         alone = len(letters) <= 1 and one.name.isascii()
-        if not one.exactly and (alone and letters or _is_everyday(one.name)):
+        if not one.exactly and ((alone and letters) or _is_everyday(one.name)):
             return False  # "like rain": the other readings look at what stands around it
         place = bisect_left(self._origins, one.end)
         rest = self._folded.text[place:]
