@@ -368,12 +368,12 @@ class Pipeline:
         for stem in named:
             if stem.id in excluded:
                 raise InvalidInput(f"stem {stem.id[:12]} is both a reference and excluded")
-            refusals = [rights.refusal(stem, use) for use in wanted]
-            if all(refusals):
+            why = rights.why_not_any(stem, wanted)
+            if why is not None:
                 raise RequestRefused(
-                    f"refused: {stem.path} may not be a reference: {refusals[0]}",
-                    hint="rag-audio search shows what this library licenses",
-                    reasons=[str(reason) for reason in refusals],
+                    f"refused: {stem.path} may not be a reference: {why.reason}",
+                    hint=why.cure,
+                    reasons=[str(rights.refusal(stem, use)) for use in wanted],
                 )
         wanted_bpm, wanted_key = wanted_tempo_and_key(request, self._styled(request, rights))
         query = ReferenceQuery(

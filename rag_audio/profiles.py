@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio.domain import GenerationRequest, Key, Rights, Stem, Use
+from rag_audio.domain import GenerationRequest, Key, Rights, Stem
 from rag_audio.ports import StemIndex
 
 MOST_HEARD = 1000
@@ -85,9 +85,7 @@ def licensed_stems(artist: str, stems: Iterable[Stem], rights: Rights) -> tuple[
     """
     return tuple(
         stem for stem in stems
-        if stem.artist == artist
-        and stem.artist_declared
-        and rights.refusal(stem, Use.STYLE) is None
+        if stem.artist == artist and rights.why_no_style(stem) is None
     )  # fmt: skip
 
 

@@ -118,9 +118,10 @@ def hear(
     """Half a minute of a stem, where its license lets its sound be used."""
     pipeline = service.pipeline(caller)
     found = _stem(pipeline.parts.catalogue.copies(id))
-    why = pipeline.rights(territory).refusal(found, Use.INIT_AUDIO)
+    why = pipeline.rights(territory).why_not(found, Use.INIT_AUDIO)
     if why is not None:
-        raise Problem(403, "request-refused", f"this stem may not be heard: {why}")
+        said = f"this stem may not be heard: {why.reason}"
+        raise Problem(403, "request-refused", said, why.cure)
     file = preview(pipeline, found, service.folders.previews)
     return sound_response(file, f"{id[:12]}.mp3")
 
