@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
-from rag_audio import conditioning, foreign, guardrails, midi
+from rag_audio import conditioning, foreign, guardrails, midi, sourcing
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -153,9 +153,30 @@ class RightsGate:
             RequestRefused: something in it may not be used any more.
         """
         self._require_foreign(findings, request, as_melody=plan.melody is not None)
-        if request.artist is not None:
-            guardrails.require_artist(request.artist, self.policy(request.territory))
+        self.require_style(plan, request)
         return conditioning.clear_plan(plan, self.rights(request.territory))
+
+    def require_style(self, plan: ConditioningPlan, request: GenerationRequest) -> None:
+        """Let a plan pass whose artist may be asked for, and is a source of it.
+
+        Raises:
+            RequestRefused: the artist may not be asked for, or nothing by the artist would be used.
+        """
+        if request.artist is None:
+            return
+        guardrails.require_artist(request.artist, self.policy(request.territory))
+        self.require_source(plan, request)
+
+    def require_source(self, plan: ConditioningPlan, request: GenerationRequest) -> None:
+        """As :func:`rag_audio.sourcing.require_source`, by the rights of this moment."""
+        if request.artist is not None:
+            sourcing.require_source(
+                plan,
+                request,
+                stems=self._parts.catalogue.stems,
+                rights=self.rights(request.territory),
+                index=self._parts.index,
+            )
 
     def _require_foreign(
         self,

@@ -11,7 +11,16 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
-from rag_audio import audio, conditioning, following, guarding, guardrails, midi, retrieval
+from rag_audio import (
+    audio,
+    conditioning,
+    following,
+    guarding,
+    guardrails,
+    midi,
+    retrieval,
+    sourcing,
+)
 from rag_audio.controls import named_window
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
@@ -156,6 +165,11 @@ class Pipeline:
             index=self.parts.index,
         )
 
+    def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
+        """Why a search that found nothing could find nothing, see :mod:`.sourcing`."""
+        stems = self.parts.catalogue.stems()
+        return sourcing.why_nothing(stems, self.rights(territory), self.parts.index, artist)
+
     def plan(self, request: GenerationRequest) -> ConditioningPlan:
         """What :meth:`generate` would give to the model.
 
@@ -217,6 +231,7 @@ class Pipeline:
             typical=typical_words(self._styled(request, self.rights(request.territory))),
             brought=melody,
         )
+        self.gate.require_source(plan, request)
         guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
         said = tuple(note for finding in findings for note in finding.notes())
         plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
@@ -297,13 +312,15 @@ class Pipeline:
                     matches=decision.matches,
                 )
         generator = self.parts.generator(request.model)
-        return conditioning.renew_plan(
+        renewed = conditioning.renew_plan(
             older,
             copies=self.parts.catalogue.copies,
             rights=self.rights(request.territory),
             info=generator.info,
             count_tokens=generator.count_tokens,
         )
+        self.gate.require_style(renewed, request)
+        return renewed
 
     def trace(self, path: Path) -> trace.TraceResult:
         """What went into the audio at ``path``."""

@@ -110,8 +110,7 @@ def revoked(what: str, option: str) -> Refusal:
         what: of what it is said: "artist Late Ferry", "the stem". option: that takes it back.
     """
     cure = (
-        "if that is to end: rag-audio revoke --undo "
-        f"{option}, then rag-audio index on its library"
+        f"if that is to end: rag-audio revoke --undo {option}, then rag-audio index on its library"
     )
     return Refusal(Obstacle.REVOKED, f"{what} was revoked", cure)
 

@@ -74,6 +74,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.backends",
         "rag_audio.jobs",
     ),
+    ("rag_audio.sourcing",),
     (
         "rag_audio.takes",
         "rag_audio.guarding",

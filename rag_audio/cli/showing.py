@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import typer
 
@@ -47,6 +47,13 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
         ("license", "holder", "stems", "grants today", "else"),
         [(x.license.id, x.license.holder, x.stems, ", ".join(x.granted), x.why) for x in rows],
     )
+    _say_cures(x.cure for x in rows)
+
+
+def _say_cures(cures: Iterable[str]) -> None:
+    """What would help, each once, below a table."""
+    for cure in dict.fromkeys(filter(None, cures)):
+        out.print(f"hint: {cure}", markup=False)
 
 
 def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
@@ -54,7 +61,7 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
     with open_workspace(home, territory=territory) as workspace:
         stems = workspace.parts.catalogue.stems()
         policy = workspace.pipeline.policy()
-    rows = artists_json(stems, policy.licensed)
+    rows = artists_json(stems, policy.licensed, policy.why_not)
     if as_json:
         show_json({"artists": rows})
         return
@@ -62,7 +69,7 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
         err.print("no artist is named in an indexed library")
         return
     table(
-        ("artist", "stems", "style licensed", "tempo", "keys", "tags"),
+        ("artist", "stems", "style licensed", "tempo", "keys", "tags", "why not"),
         [
             (
                 row["artist"],
@@ -71,10 +78,12 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
                 _span(row["bpm"]),
                 ", ".join(row["keys"]),
                 ", ".join(row["tags"]),
+                row["refusal"],
             )
             for row in rows
         ],
     )
+    _say_cures(row["cure"] for row in rows)
 
 
 def _span(values: list[int]) -> str:

@@ -137,6 +137,7 @@ def make_plan(
         controls=request.controls,
         mix=request.mix if parts else Mix.WAVEFORM,
         melody=melody,
+        artist=request.artist,
     )
 
 
