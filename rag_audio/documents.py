@@ -114,7 +114,24 @@ def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
         "watermark": dict(record.watermark),
         "notes": list(plan.notes),
         "enforced": record.checks.get("enforced"),
+        "enforced_met": enforced_met(results),
+        "unmet": unmet_json(results),
     }
+
+
+def enforced_met(results: Iterable[GenerationResult]) -> bool | None:
+    """Whether every output keeps to all that was enforced; None: nothing was enforced."""
+    judged = [result.enforced_met for result in results if result.enforced_met is not None]
+    return all(judged) if judged else None
+
+
+def unmet_json(results: Iterable[GenerationResult]) -> list[dict[str, Any]]:
+    """What was enforced and is not met, of each output."""
+    return [
+        {"output": result.record.output, "file": next(iter(result.files), None), **promise}
+        for result in results
+        for promise in result.unmet
+    ]
 
 
 def entry_json(entry: LedgerEntry) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def read_plan(file: Path) -> ConditioningPlan:
 def refuse_beside_plan(ctx: typer.Context) -> None:
     """A plan has everything in it; an option that it would silently overrule is refused."""
     own = {"plan", "out_file", "save_plan", "dry_run", "influence", "prompt", "subtype", "picture"}
-    own |= {"model", "territory", "home", "as_json"}
+    own |= {"model", "territory", "home", "as_json", "best_effort"}
     for name in ctx.params:
         source = ctx.get_parameter_source(name)
         if name not in own and source is not None and source.name == "COMMANDLINE":
