@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.secret_files",
         "rag_audio.resources",
         "rag_audio.settings",
+        "rag_audio.settings_file",
         "rag_audio.database",
         "rag_audio.migrations",
         "rag_audio.claims",

@@ -13,6 +13,7 @@ from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.documents import artists_json, license_rows
 from rag_audio.errors import InvalidInput, RagAudioError
+from rag_audio.settings import shown
 
 
 def register(app: typer.Typer) -> None:
@@ -96,6 +97,7 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
     """Check that everything an installation needs is there; exit code 1 when something is not."""
     checks: list[tuple[str, bool, str]] = []
     with open_workspace(home) as workspace:
+        settings = shown(workspace.settings)
         for name, look in _CHECKS:
             try:
                 checks.append((name, True, look(workspace)))
@@ -104,9 +106,17 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
     well = all(ok for _, ok, _ in checks)
     if as_json:
         show_json(
-            {"ok": well, "checks": [{"name": n, "ok": ok, "what": what} for n, ok, what in checks]}
+            {
+                "ok": well,
+                "checks": [{"name": n, "ok": ok, "what": what} for n, ok, what in checks],
+                "settings": settings,
+            }
         )
     else:
+        table(
+            ("setting", "value", "from"),
+            [(name, one["value"] or "unset", one["from"]) for name, one in settings.items()],
+        )
         table(("part", "state", "what"), [(n, "ok" if ok else "BAD", w) for n, ok, w in checks])
         out.print("all is well" if well else "something is missing: see above")
     if not well:
