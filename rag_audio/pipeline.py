@@ -185,13 +185,20 @@ class Pipeline:
         plan, findings, _ = self.plan_words(request)
         return plan, findings
 
-    def check_words(self, prompt: str, negative: str, territory: str | None) -> None:
+    def check_words(
+        self, prompt: str, negative: str, territory: str | None, artist: str | None = None
+    ) -> None:
         """Let texts through that :meth:`generate` would not refuse for their words.
+
+        Args:
+            artist: who is asked for besides.
 
         Raises:
             RequestRefused: guardrails do not allow them.
         """
         policy = self.policy(territory)
+        if artist is not None:
+            guardrails.require_artist(artist, policy)
         for text, rules, where in (
             (prompt, policy, "prompt"),
             (negative, policy.describing(), "negative"),
