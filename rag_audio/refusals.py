@@ -65,7 +65,7 @@ def not_covered(
         cure = f"say where the output will be used: --territory such as {example}, {_STATE_IT}"
         return Refusal(Obstacle.TERRITORY_UNSTATED, reason, cure)
     code = territory.strip().upper()
-    reason = f"license {license} covers {where}, and {code} was asked for"
+    reason = f"license {license} covers {where}, and the output is for {code}"
     cure = f"it holds in {where}; --territory says where the output will be used"
     return Refusal(Obstacle.TERRITORY, reason, cure)
 

@@ -99,10 +99,10 @@ DEFECTS: dict[str, tuple[Callable[[World], None], str | None, str, str]] = {
         "license target covers DE and FR only, and no territory was stated", "settings.toml"),
     "another territory": (
         _licensed(territories=frozenset({"FR"})), "DE",
-        "license target covers FR only, and DE was asked for", "--territory"),
+        "license target covers FR only, and the output is for DE", "--territory"),
     "excluded": (
         _licensed(excluded=frozenset({"US"})), "US",
-        "license target covers WORLD without US, and US was asked for", "--territory"),
+        "license target covers WORLD without US, and the output is for US", "--territory"),
     "not begun": (
         _licensed(valid_from=TODAY + timedelta(days=9)), None,
         f"license target is valid from {TODAY + timedelta(days=9)} only", "ask again"),

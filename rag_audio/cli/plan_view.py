@@ -55,6 +55,8 @@ def show_plan(plan: ConditioningPlan, as_json: bool) -> None:
         f"seed {plan.seed}",
         markup=False,
     )
+    if plan.artist is not None:
+        out.print(f"artist     {plan.artist}", markup=False)
     if plan.enforcement:
         aims = " and ".join(sorted(aim.value for aim in plan.enforcement.aims))
         out.print(f"enforced   {aims}, best of {plan.enforcement.candidates}", markup=False)

@@ -48,7 +48,7 @@ def test_a_territory_that_nobody_stated_is_the_reason_and_stating_it_the_cure(
         asked = {**FAST, **more, "territory": "DE"}
         assert keyed.client.post("/v1/plans", json=asked, headers=own).status_code == 200
         told = refused(keyed, own, **more, territory="FR")
-        assert "covers DE only, and FR was asked for" in told["detail"]
+        assert "covers DE only, and the output is for FR" in told["detail"]
     artists = keyed.client.get("/v1/artists", headers=own).json()["artists"]
     said = {one["artist"]: (one["style"], one["refusal"], one["cure"]) for one in artists}
     assert not said[GERMAN][0]
