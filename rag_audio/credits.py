@@ -24,14 +24,19 @@ def made_with(output: int) -> str:
     return f"Made with AI by rag-audio, output {output}"
 
 
-def file_tags(output: int, licenses: Iterable[License]) -> dict[str, str]:
+def file_tags(
+    output: int, licenses: Iterable[License], marks: Iterable[str] = ()
+) -> dict[str, str]:
     """Tags for :func:`rag_audio.audio.save`: ``comment`` has all lines, ``copyright`` the credits.
+
+    Args:
+        marks: what else must be known of the file, such as an enforced tempo that it has not.
 
     A text that is longer than players bear (4,000 characters) ends at a whole line with "…"; the
     ledger and the manifest hold all of it.
     """
     lines = credit_lines(licenses)
-    tags = {"comment": _joined([made_with(output), *lines])}
+    tags = {"comment": _joined([made_with(output), *marks, *lines])}
     if lines:
         tags["copyright"] = _joined(lines)
     return tags

@@ -19,7 +19,9 @@ from rag_audio.domain import (
     ConditioningPlan,
     GenerationRequest,
     GenerationResult,
+    unmet_promises,
 )
+from rag_audio.enforcing import unmet_line
 from rag_audio.errors import BackendUnavailable, InvalidInput
 from rag_audio.likeness import likeness
 from rag_audio.ports import Embedder, Ledger, Mark, ModelInfo, StemIndex, Watermarker
@@ -126,7 +128,8 @@ class Delivery:
         part = target.with_name(f".{target.stem}.{number}.part{target.suffix}")
         master = self.parts.masters / f"{number}.wav"
         try:
-            tags = file_tags(number, self.plan.licenses)
+            marks = map(unmet_line, unmet_promises(checks or {}))
+            tags = file_tags(number, self.plan.licenses, marks)
             audio.save(marked or take, part, subtype=self.request.subtype, tags=tags)
             self.parts.masters.mkdir(parents=True, exist_ok=True, mode=0o700)
             audio.save(take, master, subtype="FLOAT")

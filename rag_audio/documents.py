@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from rag_audio.domain import (
 from rag_audio.errors import RagAudioError, RequestRefused
 from rag_audio.plans import controls_json, melody_json
 from rag_audio.ports import LedgerEntry
+from rag_audio.refusals import Refusal, revoked
 
 
 def finite(value: Any) -> Any:
@@ -113,7 +114,24 @@ def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
         "watermark": dict(record.watermark),
         "notes": list(plan.notes),
         "enforced": record.checks.get("enforced"),
+        "enforced_met": enforced_met(results),
+        "unmet": unmet_json(results),
     }
+
+
+def enforced_met(results: Iterable[GenerationResult]) -> bool | None:
+    """Whether every output keeps to all that was enforced; None: nothing was enforced."""
+    judged = [result.enforced_met for result in results if result.enforced_met is not None]
+    return all(judged) if judged else None
+
+
+def unmet_json(results: Iterable[GenerationResult]) -> list[dict[str, Any]]:
+    """What was enforced and is not met, of each output."""
+    return [
+        {"output": result.record.output, "file": next(iter(result.files), None), **promise}
+        for result in results
+        for promise in result.unmet
+    ]
 
 
 def entry_json(entry: LedgerEntry) -> dict[str, Any]:
@@ -129,25 +147,34 @@ def entry_json(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def artists_json(stems: Iterable[Stem], licensed: Collection[str]) -> list[dict[str, Any]]:
+def artists_json(
+    stems: Iterable[Stem], licensed: Collection[str], why_not: Callable[[str], Refusal | None]
+) -> list[dict[str, Any]]:
     """The artists of a library, with what is known of their stems.
 
     Args:
-        licensed: names whose style may be asked for.
+        licensed: names whose style may be asked for. why_not: what stands against the others.
     """
     by_artist: dict[str, list[Stem]] = {}
     for stem in stems:
         if stem.artist:
             by_artist.setdefault(names.exact(stem.artist), []).append(stem)
-    return [_artist_json(name, own, licensed) for name, own in sorted(by_artist.items())]
+    return [
+        _artist_json(name, own, None if name in licensed else why_not(name), name in licensed)
+        for name, own in sorted(by_artist.items())
+    ]
 
 
-def _artist_json(name: str, stems: list[Stem], licensed: Collection[str]) -> dict[str, Any]:
+def _artist_json(
+    name: str, stems: list[Stem], why: Refusal | None, is_licensed: bool
+) -> dict[str, Any]:
     tags = Counter(tag for stem in stems for tag in stem.tags)
     return {
         "artist": name,
         "stems": len(stems),
-        "style": name in licensed,
+        "style": is_licensed,
+        "refusal": "" if why is None else why.reason,
+        "cure": "" if why is None else why.cure,
         "bpm": sorted({round(stem.bpm) for stem in stems if stem.bpm is not None}),
         "keys": sorted({str(stem.key) for stem in stems if stem.key is not None}),
         "tags": [tag for tag, _ in tags.most_common(6)],
@@ -161,6 +188,7 @@ class LicenseRow:
     Attributes:
         stems: how many are under it. revoked: how many of those are revoked, by stem or artist.
         artists: whose revocation that was. why: the first reason why something is not granted.
+        cure: what would help against it.
     """
 
     license: License
@@ -169,6 +197,7 @@ class LicenseRow:
     revoked: int
     artists: list[str]
     why: str
+    cure: str
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -181,6 +210,7 @@ class LicenseRow:
             "revoked_stems": self.revoked,
             "revoked_artists": self.artists,
             "refusal": self.why,
+            "cure": self.cure,
             "credit": self.license.credit,
         }
 
@@ -189,17 +219,19 @@ def _license_row(license: License, stems: list[Stem], rights: Rights) -> License
     withdrawn = license.key in rights.revoked_licenses
     gone = [s for s in stems if s.id in rights.revoked or _artist_revoked(s, rights)]
     artists = sorted({s.artist for s in gone if _artist_revoked(s, rights)})
-    refusals = {use: license.refusal(use, rights.territory, rights.on) for use in Use}
+    refusals = {use: license.why_not(use, rights.territory, rights.on) for use in Use}
     nothing_left = withdrawn or (bool(stems) and len(gone) == len(stems))
     granted = [] if nothing_left else [use.value for use, why in refusals.items() if not why]
-    why = next((refusals[use] or "" for use in Use if use in license.uses and refusals[use]), "")
+    against = next((why for use, why in refusals.items() if use in license.uses and why), None)
+    why, cure = ("", "") if against is None else (against.reason, against.cure)
     if withdrawn:
         why = "it was revoked"
+        cure = revoked(f"license {license.id}", f"--license {license.key}").cure
     elif gone:
         whose = f" ({', '.join(artists)})" if artists else ""
         said = f"{len(gone)} of {len(stems)} stems were revoked{whose}"
         why = f"{said}; {why}" if why else said
-    return LicenseRow(license, len(stems), granted, len(gone), artists, why)
+    return LicenseRow(license, len(stems), granted, len(gone), artists, why, cure)
 
 
 def _artist_revoked(stem: Stem, rights: Rights) -> bool:

@@ -1,14 +1,15 @@
 """Tempo and key as promises: measure every candidate, choose the best, put right what is off.
 
-A tempo counts as met at half and double time too: which of them a listener counts is no property
-of the sound. A key counts as met by the key alone; its relative has the same notes and cannot be
-brought nearer by transposing, so it is chosen after the key itself and never transposed.
+A tempo counts as met within one percent, at half and double time too: which of them a listener
+counts is no property of the sound. A key counts as met by the key alone; its relative has the same
+notes and cannot be brought nearer by transposing, so it is chosen after the key itself and never
+transposed. What was not heard is not met.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,28 @@ class Heard:
         }
 
 
+@dataclass(frozen=True)
+class Promise:
+    """One aim, and whether the finished sound keeps to it.
+
+    Attributes:
+        wanted: bpm, or the name of a key. heard: the same as measured; None: not heard.
+    """
+
+    aim: Aim
+    wanted: float | str
+    heard: float | str | None
+    met: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "aim": self.aim.value,
+            "wanted": self.wanted,
+            "heard": self.heard,
+            "met": self.met,
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class Enforced:
     """The chosen candidate, conformed where it was off, and all that was measured.
@@ -62,6 +85,7 @@ class Enforced:
         candidates: in the order of their making.
         time_ratio, semitones: what was done to the chosen one; 1 and 0: nothing.
         after: measured once more on the finished sound.
+        promises: of each aim, by ``after``.
     """
 
     audio: Audio
@@ -71,10 +95,18 @@ class Enforced:
     semitones: int
     after: Heard
     notes: tuple[str, ...]
+    promises: tuple[Promise, ...]
+
+    @property
+    def met(self) -> bool:
+        """Whether every aim is met."""
+        return all(promise.met for promise in self.promises)
 
     def to_json(self) -> dict[str, Any]:
         """What the ledger keeps of it."""
         return {
+            "met": self.met,
+            "promises": [promise.to_json() for promise in self.promises],
             "candidates": [one.to_json() for one in self.candidates],
             "chosen": str(self.seed),
             "time_ratio": self.time_ratio,
@@ -111,7 +143,34 @@ def enforce(takes: Sequence[tuple[int, Audio]], plan: ConditioningPlan) -> Enfor
     said = f"best of {len(takes)} candidates: {_words(found, plan)}"
     if made is not audio:
         said += f"; conformed ×{done[0]:.3f} in time, {done[1]:+d} semitones: {_words(after, plan)}"
-    return Enforced(made, seed, tuple(heard), *done, after, (said, *notes))
+    promises = _promises(after, plan)
+    notes += [unmet_line(promise.to_json()) for promise in promises if not promise.met]
+    return Enforced(made, seed, tuple(heard), *done, after, (said, *notes), promises)
+
+
+def unmet_line(promise: Mapping[str, Any]) -> str:
+    """``tempo not met: 92 bpm was enforced, 88.1 bpm is heard``.
+
+    Args:
+        promise: one of :func:`rag_audio.domain.unmet_promises`.
+    """
+    wanted, heard = promise["wanted"], promise["heard"]
+    if promise["aim"] == Aim.TEMPO.value:
+        wanted = f"{wanted:g} bpm"
+        heard = "no pulse" if heard is None else f"{heard:.1f} bpm"
+    return f"{promise['aim']} not met: {wanted} was enforced, {heard or 'no clear key'} is heard"
+
+
+def _promises(after: Heard, plan: ConditioningPlan) -> tuple[Promise, ...]:
+    found = []
+    if Aim.TEMPO in plan.enforcement.aims and plan.bpm is not None:
+        met = after.bpm is not None and abs(after.bpm / plan.bpm - 1) <= TEMPO_TOLERANCE
+        heard = None if after.bpm is None else round(after.bpm, 3)
+        found.append(Promise(Aim.TEMPO, plan.bpm, heard, met))
+    if Aim.KEY in plan.enforcement.aims and plan.key is not None:
+        named = None if after.key is None else str(after.key)
+        found.append(Promise(Aim.KEY, str(plan.key), named, after.key == plan.key))
+    return tuple(found)
 
 
 def tempo_near(bpm: float, wanted: float) -> float:

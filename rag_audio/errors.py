@@ -18,6 +18,9 @@ The tree::
     │   └── LedgerTampered        1
     └── Cancelled                 130 the caller asked to stop
 
+No error is an enforced tempo or key that was not met: the file is delivered and marked, and the
+command ends with :data:`UNMET_EXIT`.
+
 Third-party errors are translated once, where the third party is called, with the cause chained.
 """
 
@@ -26,6 +29,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+UNMET_EXIT = 5
+"""Exit code of a command that delivered something which does not keep to what was enforced."""
 
 
 class RagAudioError(Exception):

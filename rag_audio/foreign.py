@@ -8,7 +8,7 @@ recognised is treated by its own rights; the user's statement does not overrule 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
@@ -31,6 +31,7 @@ from rag_audio.domain import (
 )
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, UnreadableFile
 from rag_audio.ports import Catalogue, Embedder, Hit, Ledger, StemIndex, Watermarker
+from rag_audio.refusals import NO_CHANNEL, Refusal, most_curable
 from rag_audio.score_similarity import shared_notes
 
 COPY_THRESHOLD = 0.35
@@ -44,6 +45,7 @@ _RATE = 16_000
 _WINDOWS = 8
 _HITS_PER_WINDOW = 6
 _MAX_SCORES = 20
+_NOT_OVERRULED = "what you state about a file does not overrule the rights of what is in it"
 
 DoNotTrain = Callable[[Path], str | None]
 """What a file's own manifest forbids, in words; None when it forbids nothing or there is none."""
@@ -297,16 +299,19 @@ def require_rights(
         InvalidInput: nothing is known of it, and the user states nothing.
     """
     uses = [Use.PROMPT if channel is Channel.PROMPT else Use.INIT_AUDIO for channel in channels]
-    reasons = []
+    reasons: list[str] = []
+    cures: list[str] = []
     for one in finding.stems:
         why = _refusal(one.copies, rights, uses)
         if why is not None:
-            reasons.append(f"it holds {one.name} (by its {one.how}): {why}")
+            reasons.append(f"it holds {one.name} (by its {one.how}): {why.reason}")
+            cures.append(why.cure)
     for stem in finding.sources:
         why = _refusal((stem,), rights, uses)
         if why is not None:
             title = stem.title or stem.path
-            reasons.append(f"it is output {finding.output}, made from {title}: {why}")
+            reasons.append(f"it is output {finding.output}, made from {title}: {why.reason}")
+            cures.append(why.cure)
     if finding.output is not None and not finding.sources and not finding.stems:
         # An output without sources, or one of another home with our key: the statement decides.
         needs_statement = True
@@ -318,7 +323,7 @@ def require_rights(
     if reasons:
         raise RequestRefused(
             f"refused: {finding.path} may not be used: {reasons[0]}",
-            hint="what you state about a file does not overrule the rights of what is in it",
+            hint="; ".join((_NOT_OVERRULED, *cures[:1])),
             reasons=reasons,
         )
     known = bool(finding.stems or finding.sources)
@@ -329,11 +334,11 @@ def require_rights(
         )
 
 
-def _refusal(copies: Iterable[Stem], rights: Rights, uses: Iterable[Use]) -> str | None:
+def _refusal(copies: Iterable[Stem], rights: Rights, uses: Sequence[Use]) -> Refusal | None:
     """Why none of ``uses`` is granted for any of the copies; None when one is."""
-    uses = list(uses)
-    reasons = [rights.refusal(copy, use) for copy in copies for use in uses]
-    return None if None in reasons else (reasons[0] if reasons else "no channel is open")
+    found = [rights.why_not_any(copy, uses) for copy in copies]
+    known = [why for why in found if why is not None]
+    return (most_curable(known) or NO_CHANNEL) if len(known) == len(found) else None
 
 
 def _sha256(path: Path) -> str:

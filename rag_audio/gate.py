@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
-from rag_audio import conditioning, foreign, guardrails, midi
+from rag_audio import conditioning, foreign, guardrails, midi, sourcing
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -23,6 +23,7 @@ from rag_audio.errors import RequestRefused
 from rag_audio.foreign import ForeignFinding, LoadSegment
 from rag_audio.ports import Catalogue, Embedder, Ledger, StemIndex, Watermarker
 from rag_audio.provenance.credentials import forbids_training
+from rag_audio.refusals import most_curable
 
 
 class GateParts(Protocol):
@@ -83,12 +84,14 @@ class RightsGate:
         rights = self.rights(territory)
         copies = self._parts.catalogue.copies(stem.id) or [stem]
         uses = conditioning.USE_OF.values()
-        reasons = [rights.refusal(copy, use) for copy in copies for use in uses]
-        if None not in reasons:
+        found = [rights.why_not_any(copy, uses) for copy in copies]
+        known = [why for why in found if why is not None]
+        best = most_curable(known)
+        if best is not None and len(known) == len(found):
             raise RequestRefused(
-                f"refused: {stem.path} may not be {what}: {reasons[0]}",
-                hint="rag-audio search shows what this library licenses",
-                reasons=list(dict.fromkeys(str(reason) for reason in reasons)),
+                f"refused: {stem.path} may not be {what}: {best.reason}",
+                hint=best.cure,
+                reasons=list(dict.fromkeys(why.reason for why in known)),
             )
 
     def require_references(
@@ -103,12 +106,12 @@ class RightsGate:
         uses = [conditioning.USE_OF[channel] for channel in sorted(request.channels)]
         for reference in references:
             stem = reference.stem
-            reasons = [rights.refusal(stem, use) for use in uses]
-            if None not in reasons:
+            why = rights.why_not_any(stem, uses)
+            if why is not None:
                 raise RequestRefused(
-                    f"refused: {stem.title or stem.path} may not be a reference: {reasons[0]}",
-                    hint="ask again: another reference will be found",
-                    reasons=[str(reason) for reason in reasons],
+                    f"refused: {stem.title or stem.path} may not be a reference: {why.reason}",
+                    hint=f"ask again: another reference will be found; or else {why.cure}",
+                    reasons=[str(rights.refusal(stem, use)) for use in uses],
                 )
         return rights
 
@@ -150,9 +153,30 @@ class RightsGate:
             RequestRefused: something in it may not be used any more.
         """
         self._require_foreign(findings, request, as_melody=plan.melody is not None)
-        if request.artist is not None:
-            guardrails.require_artist(request.artist, self.policy(request.territory))
+        self.require_style(plan, request)
         return conditioning.clear_plan(plan, self.rights(request.territory))
+
+    def require_style(self, plan: ConditioningPlan, request: GenerationRequest) -> None:
+        """Let a plan pass whose artist may be asked for, and is a source of it.
+
+        Raises:
+            RequestRefused: the artist may not be asked for, or nothing by the artist would be used.
+        """
+        if request.artist is None:
+            return
+        guardrails.require_artist(request.artist, self.policy(request.territory))
+        self.require_source(plan, request)
+
+    def require_source(self, plan: ConditioningPlan, request: GenerationRequest) -> None:
+        """As :func:`rag_audio.sourcing.require_source`, by the rights of this moment."""
+        if request.artist is not None:
+            sourcing.require_source(
+                plan,
+                request,
+                stems=self._parts.catalogue.stems,
+                rights=self.rights(request.territory),
+                index=self._parts.index,
+            )
 
     def _require_foreign(
         self,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from rag_audio import names
+from rag_audio import names, refusals
 from rag_audio.codes import COUNTRIES, WORLD
 from rag_audio.errors import InvalidInput
+from rag_audio.refusals import Obstacle, Refusal
 
 __all__ = [
     "WORLD",
@@ -150,16 +151,20 @@ class License:
         An unset territory means anywhere: only WORLD licenses without exclusions count. A day
         (a ``date`` that is no ``datetime``) must be covered whole.
         """
+        found = self.why_not(use, territory, on)
+        return None if found is None else found.reason
+
+    def why_not(self, use: Use, territory: str | None, on: date) -> Refusal | None:
+        """As :meth:`refusal`, with what would help; what nothing helps against comes first."""
+        if use not in self.uses:
+            return refusals.without_use(self.id, use.value, self.uses, self.holder)
+        if self.ended(on):
+            return refusals.expired(self.id, self.valid_until)
         starts = self.starts
         if starts is not None and _first_moment(on, self.timezone) < starts:
-            return f"license {self.id} is valid from {self.valid_from} only"
-        if self.ended(on):
-            return f"license {self.id} expired on {self.valid_until}"
+            return refusals.not_begun(self.id, self.valid_from)
         if not self.covers(territory):
-            where = territory or "an unstated territory"
-            return f"license {self.id} does not cover {where}"
-        if use not in self.uses:
-            return f"license {self.id} does not grant {use.value}"
+            return refusals.not_covered(self.id, territory, self.territories, self.excluded)
         return None
 
     def covers(self, territory: str | None) -> bool:
@@ -211,6 +216,8 @@ class Licensed(Protocol):
     @property
     def artist(self) -> str: ...
     @property
+    def artist_declared(self) -> bool: ...
+    @property
     def license(self) -> str: ...
     @property
     def license_key(self) -> str: ...
@@ -244,13 +251,35 @@ class Rights:
 
     def refusal(self, stem: Licensed, use: Use) -> str | None:
         """Why ``stem`` may not be used so; None when it may. No license means no."""
-        revoked = self._revocation(stem)
-        if revoked is not None:
-            return revoked
+        found = self.why_not(stem, use)
+        return None if found is None else found.reason
+
+    def why_not(self, stem: Licensed, use: Use) -> Refusal | None:
+        """As :meth:`refusal`, with what would help."""
+        withdrawn = self._revocation(stem)
+        if withdrawn is not None:
+            return withdrawn
         granted = self.license_of(stem)
         if granted is None:
-            return f"no license named {stem.license!r}"
-        return granted.refusal(use, self.territory, self.on)
+            return refusals.no_license(stem.license)
+        return granted.why_not(use, self.territory, self.on)
+
+    def why_not_any(self, stem: Licensed, uses: Iterable[Use]) -> Refusal | None:
+        """None where one of ``uses`` is granted, else the reason that can be helped best."""
+        found = [self.why_not(stem, use) for use in uses]
+        known = [one for one in found if one is not None]
+        if len(known) < len(found):
+            return None
+        return refusals.most_curable(known) or refusals.NO_CHANNEL
+
+    def why_no_style(self, stem: Licensed) -> Refusal | None:
+        """Why the stem's artist may not be asked for by it; None when the artist may be.
+
+        Only ``stems.csv`` makes an artist one; the tags of a file grant nothing.
+        """
+        found = self.why_not(stem, Use.STYLE)
+        lasting = found is not None and found.obstacle > Obstacle.TAGS_ONLY
+        return found if stem.artist_declared or lasting else refusals.tags_only(stem.artist)
 
     def keys_granting(self, *uses: Use) -> frozenset[str]:
         """Keys of the licenses that grant at least one of ``uses``."""
@@ -261,13 +290,15 @@ class Rights:
             and any(granted.refusal(use, self.territory, self.on) is None for use in uses)
         )
 
-    def _revocation(self, stem: Licensed) -> str | None:
+    def _revocation(self, stem: Licensed) -> Refusal | None:
         if stem.license_key in self.revoked_licenses:
-            return f"license {stem.license} was revoked"
+            return refusals.revoked(f"license {stem.license}", f"--license {stem.license_key}")
         if names.is_revoked(stem.artist, self.revoked_artists):
-            return f"artist {stem.artist} was revoked"
+            return refusals.revoked(f"artist {stem.artist}", f"--artist {stem.artist!r}")
         # Last: the ids hold those of revoked artists as well.
-        return "the stem was revoked" if stem.id in self.revoked else None
+        if stem.id in self.revoked:
+            return refusals.revoked("the stem", f"--stem {stem.id[:12]}")
+        return None
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -96,12 +96,12 @@ def _require_rights(plan: ConditioningPlan, rights: Rights) -> None:
         for channel in plan.channels:
             if channel.value == "init" and i not in seeding:
                 continue
-            reason = rights.refusal(reference.stem, USE_OF[channel])
-            if reason is not None:
+            why = rights.why_not(reference.stem, USE_OF[channel])
+            if why is not None:
                 raise RequestRefused(
-                    f"refused: measuring would use {reference.stem.path} again: {reason}",
-                    hint="what was measured before is in: rag-audio trace FILE",
-                    reasons=[reason],
+                    f"refused: measuring would use {reference.stem.path} again: {why.reason}",
+                    hint=f"what was measured before is in: rag-audio trace FILE; {why.cure}",
+                    reasons=[why.reason],
                 )
 
 

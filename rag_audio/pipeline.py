@@ -11,7 +11,17 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
-from rag_audio import audio, conditioning, following, guarding, guardrails, midi, names, retrieval
+from rag_audio import (
+    audio,
+    conditioning,
+    following,
+    guarding,
+    guardrails,
+    midi,
+    names,
+    retrieval,
+    sourcing,
+)
 from rag_audio.controls import named_window
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
@@ -156,6 +166,11 @@ class Pipeline:
             index=self.parts.index,
         )
 
+    def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
+        """Why a search that found nothing could find nothing, see :mod:`.sourcing`."""
+        stems = self.parts.catalogue.stems()
+        return sourcing.why_nothing(stems, self.rights(territory), self.parts.index, artist)
+
     def plan(self, request: GenerationRequest) -> ConditioningPlan:
         """What :meth:`generate` would give to the model.
 
@@ -171,13 +186,20 @@ class Pipeline:
         plan, findings, _ = self.plan_words(request)
         return plan, findings
 
-    def check_words(self, prompt: str, negative: str, territory: str | None) -> None:
+    def check_words(
+        self, prompt: str, negative: str, territory: str | None, artist: str | None = None
+    ) -> None:
         """Let texts through that :meth:`generate` would not refuse for their words.
+
+        Args:
+            artist: who is asked for besides.
 
         Raises:
             RequestRefused: guardrails do not allow them.
         """
         policy = self.policy(territory)
+        if artist is not None:
+            guardrails.require_artist(artist, policy)
         for text, rules, where in (
             (prompt, policy, "prompt"),
             (negative, policy.describing(), "negative"),
@@ -217,6 +239,7 @@ class Pipeline:
             typical=typical_words(self._styled(request, self.rights(request.territory))),
             brought=melody,
         )
+        self.gate.require_source(plan, request)
         guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
         said = tuple(note for finding in findings for note in finding.notes())
         plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
@@ -297,13 +320,15 @@ class Pipeline:
                     matches=decision.matches,
                 )
         generator = self.parts.generator(request.model)
-        return conditioning.renew_plan(
+        renewed = conditioning.renew_plan(
             older,
             copies=self.parts.catalogue.copies,
             rights=self.rights(request.territory),
             info=generator.info,
             count_tokens=generator.count_tokens,
         )
+        self.gate.require_style(renewed, request)
+        return renewed
 
     def trace(self, path: Path) -> trace.TraceResult:
         """What went into the audio at ``path``."""
@@ -368,12 +393,12 @@ class Pipeline:
         for stem in named:
             if stem.id in excluded:
                 raise InvalidInput(f"stem {stem.id[:12]} is both a reference and excluded")
-            refusals = [rights.refusal(stem, use) for use in wanted]
-            if all(refusals):
+            why = rights.why_not_any(stem, wanted)
+            if why is not None:
                 raise RequestRefused(
-                    f"refused: {stem.path} may not be a reference: {refusals[0]}",
-                    hint="rag-audio search shows what this library licenses",
-                    reasons=[str(reason) for reason in refusals],
+                    f"refused: {stem.path} may not be a reference: {why.reason}",
+                    hint=why.cure,
+                    reasons=[str(rights.refusal(stem, use)) for use in wanted],
                 )
         wanted_bpm, wanted_key = wanted_tempo_and_key(request, self._styled(request, rights))
         query = ReferenceQuery(

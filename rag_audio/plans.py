@@ -134,6 +134,8 @@ def _later_fields(plan: ConditioningPlan) -> Document:
         later["mix"] = plan.mix.value
     if plan.melody is not None:
         later["melody"] = melody_json(plan.melody)
+    if plan.artist is not None:
+        later["artist"] = plan.artist
     return later
 
 
@@ -285,6 +287,7 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
         edit=maybe(_edit, document.get("edit")),
         mix=Mix(document.get("mix", Mix.WAVEFORM.value)),
         melody=maybe(_melody, document.get("melody")),
+        artist=maybe(as_text, document.get("artist")),
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_audio import names
-from rag_audio.domain import GenerationRequest, Key, Rights, Stem, Use
+from rag_audio.domain import GenerationRequest, Key, Rights, Stem
 from rag_audio.ports import StemIndex
 
 MOST_HEARD = 1000
@@ -86,9 +86,7 @@ def licensed_stems(artist: str, stems: Iterable[Stem], rights: Rights) -> tuple[
     """
     return tuple(
         stem for stem in stems
-        if names.same(stem.artist, artist)
-        and stem.artist_declared
-        and rights.refusal(stem, Use.STYLE) is None
+        if names.same(stem.artist, artist) and rights.why_no_style(stem) is None
     )  # fmt: skip
 
 

@@ -304,7 +304,7 @@ def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> Se
 
 def _may_be_used(stem: Stem, rights: Rights, query: ReferenceQuery, where: SegmentFilter) -> bool:
     """The filter once more, on what came back: an index is not a place to trust with rights."""
-    if query.style and not (stem.artist_declared and rights.refusal(stem, Use.STYLE) is None):
+    if query.style and rights.why_no_style(stem) is not None:
         return False
     return stem.id not in where.exclude and any(
         rights.refusal(stem, use) is None for use in query.uses

@@ -1,4 +1,4 @@
-"""Settings: environment variables ``RAG_AUDIO_*``, read once, validated, frozen."""
+"""Settings: ``RAG_AUDIO_*`` and the home's ``settings.toml``, read once, validated, frozen."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from rag_audio.codes import country
 from rag_audio.errors import ConfigError, InvalidInput
+from rag_audio.settings_file import NAME, read_home_file
+
+DEFAULT = "default"
+"""Where a value comes from that nobody set."""
 
 
 def default_home() -> Path:
@@ -27,6 +31,8 @@ def default_home() -> Path:
 
 class Settings(BaseSettings):
     """What can be configured; the variable of ``home`` is ``RAG_AUDIO_HOME``, and so on.
+
+    All but ``home`` can be set in ``settings.toml`` of the home too, under their names here.
 
     Attributes:
         home: holds the index, ``ledger.db``, keys and private masters; made on first use.
@@ -75,6 +81,14 @@ class Settings(BaseSettings):
     timestamp_url: str | None = None
     trust_anchors: Path | None = None
     training_mining: str = "notAllowed"
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def origin_of(self, name: str) -> str:
+        """Where a value comes from: ``--territory``, ``RAG_AUDIO_TERRITORY``, a file, or default.
+
+        Of settings that :func:`read_settings` gave.
+        """
+        return self._origins.get(name, DEFAULT)
 
     @field_validator("territory")
     @classmethod
@@ -109,16 +123,55 @@ class Settings(BaseSettings):
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """Settings from the environment; ``overrides`` that are not None win.
+    """Settings from ``overrides`` that are not None, the environment, and the home's file.
+
+    The earlier of the three wins. A variable that is set and empty counts as set.
 
     Raises:
-        ConfigError: a value is wrong; the message names the variable.
+        ConfigError: a value is wrong; the message names where it stands.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    environment = EnvSettingsSource(Settings)()
+    home = given.get("home", environment.get("home", default_home()))
+    file = Path(home).expanduser().absolute() / NAME
+    own = settings_in(file.parent)
     try:
-        return Settings(**given)
+        settings = Settings(**{**own, **environment, **given})
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
-        source = f"--{field}" if field in given else f"RAG_AUDIO_{field.upper()}"
+        source = _origin(field, given, environment, file)
+        if source == str(file):
+            value = "" if field in _names("SecretStr") else f" = {own.get(field)!r}"
+            source += f": {field}{value}"
         raise ConfigError(f"{source}: {first['msg'].removeprefix('Value error, ')}") from error
+    for name in {**own, **environment, **given}:
+        settings._origins[name] = _origin(name, given, environment, file)
+    return settings
+
+
+def settings_in(home: Path) -> dict[str, Any]:
+    """What the ``settings.toml`` of a home sets, not validated yet; raises as above."""
+    return read_home_file(home, _names() - {"home"}, _names("SecretStr"), _names("Path"))
+
+
+def _origin(name: str, given: Any, environment: Any, file: Path) -> str:
+    if name in given:
+        return f"--{name}"
+    return f"RAG_AUDIO_{name.upper()}" if name in environment else str(file)
+
+
+def _names(kind: str = "") -> frozenset[str]:
+    """Of all settings, or of those whose type names ``kind``."""
+    fields = Settings.model_fields.items()
+    return frozenset(name for name, field in fields if kind in str(field.annotation))
+
+
+def shown(settings: Settings) -> dict[str, dict[str, str | None]]:
+    """What is set, with where it comes from, and the territory in any case; secrets are hidden."""
+    found = {}
+    for name in sorted(_names()):
+        origin, value = settings.origin_of(name), getattr(settings, name)
+        if origin != DEFAULT or name == "territory":
+            found[name] = {"value": None if value is None else str(value), "from": origin}
+    return found

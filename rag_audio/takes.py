@@ -267,6 +267,7 @@ def _seed_key(plan: ConditioningPlan) -> str:
     seeding = replace(
         plan, prompt="", enriched_prompt="", spans=(), negative_prompt="", licenses=(),
         strength=1.0, seed=0, steps=1, guidance=1.0, variations=1, model="", notes=(), edit=None,
+        artist=None,
     )  # fmt: skip
     return repr(seeding)
 

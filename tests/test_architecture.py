@@ -16,6 +16,7 @@ PACKAGES = ("rag_audio", "indexer", "training")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.errors",),
     ("rag_audio.codes", "rag_audio.names"),
+    ("rag_audio.refusals",),
     ("rag_audio.licensing", "rag_audio.controls", "rag_audio.tunes"),
     ("rag_audio.domain",),
     (
@@ -24,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.secret_files",
         "rag_audio.resources",
         "rag_audio.settings",
+        "rag_audio.settings_file",
         "rag_audio.database",
         "rag_audio.migrations",
         "rag_audio.claims",
@@ -73,6 +75,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.backends",
         "rag_audio.jobs",
     ),
+    ("rag_audio.sourcing",),
     (
         "rag_audio.takes",
         "rag_audio.guarding",
@@ -90,7 +93,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.cli",),
 )
 # One line may import along itself: readers and writers of sound build on each other.
-MAY_IMPORT_ALONG = {4}
+MAY_IMPORT_ALONG = {n for n, line in enumerate(LAYERS) if "rag_audio.ports" in line}
 
 
 def _modules() -> dict[str, Path]:

@@ -231,7 +231,7 @@ def test_an_enforced_tempo_is_in_the_document(
         capsys,
         "generate", "warm", "--bpm", "96", "--enforce", "tempo", "--candidates", "2", "--steps",
         "2", "--duration", "6", "--seed", "3", "--out", str(tmp_path / "a.wav"),
-        "--home", str(home),
+        "--home", str(home), "--best-effort",
     )  # fmt: skip
     assert len(made["enforced"]["candidates"]) == 2
     assert made["enforced"]["chosen"] == str(made["seed"])

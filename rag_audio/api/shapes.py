@@ -11,7 +11,7 @@ from rag_audio.jobs import Job, JobState
 _RESULT = (
     *("enriched_prompt", "strength", "steps", "guidance", "model", "untrained", "references"),
     *("model_share", "bpm", "key", "duration_s", "controls", "watermark", "notes", "enforced"),
-    *("stages_s", "pass_of"),
+    *("enforced_met", "unmet", "stages_s", "pass_of"),
 )
 
 
@@ -58,6 +58,8 @@ def output_json(here: str, i: int, output: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "take": i + 1,
         **{name: output[name] for name in shown},
+        "enforced_met": output.get("enforced_met"),
+        "unmet": output.get("unmet", []),
         "content": f"{here}/content?take={i + 1}",
         "record": f"{here}/record?take={i + 1}",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,9 @@ from rag_audio import backup as archive
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json
 from rag_audio.database import connect
-from rag_audio.settings import Settings, read_settings
+from rag_audio.errors import ConfigError
+from rag_audio.settings import Settings, read_settings, settings_in
+from rag_audio.settings_file import NAME
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +48,27 @@ def restore(
     """
     settings = read_settings(home=home)
     with _database(settings) as database:
-        _show(archive.restore(file, settings.home, database), as_json)
+        made = archive.restore(file, settings.home, database)
+    _show(replace(made, warnings=(*made.warnings, *_of_settings(settings.home))), as_json)
+
+
+def _of_settings(home: Path) -> Iterator[str]:
+    """A line about the settings that came with a home: they may be of another machine."""
+    file = home / NAME
+    if not file.is_file():
+        return
+    try:
+        names = [name for name in Settings.model_fields if name in settings_in(home)]
+    except ConfigError as error:
+        yield error.message
+        return
+    if names:
+        yield f"{file} came with the home and sets {', '.join(names)}: see that it holds here"
+    if "database_url" in names:
+        yield (
+            "where RAG_AUDIO_DATABASE_URL is not set, this home works on the database that "
+            f"{file} names, as the archived one did"
+        )
 
 
 @contextmanager

@@ -18,7 +18,9 @@ from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.cli.requests import request_from
-from rag_audio.errors import Cancelled, InvalidInput, RagAudioError
+from rag_audio.documents import enforced_met, unmet_json
+from rag_audio.enforcing import unmet_line
+from rag_audio.errors import UNMET_EXIT, Cancelled, InvalidInput, RagAudioError
 
 REPORT = "report.jsonl"
 
@@ -63,7 +65,8 @@ def run_batch(ctx: typer.Context, file: Path, folder: Path | None) -> None:
 
     What the command line says holds for every row that does not say otherwise. ``report.jsonl`` in
     the folder gets a line for each row as soon as it is done; a row whose line is there, unchanged,
-    with its files, is skipped. The exit code is that of the first row that failed.
+    with its files, is skipped. The exit code is that of the first row that failed; where none did,
+    it is 5 when a row, made now or before, does not keep to what it enforces.
 
     Raises:
         InvalidInput: the file cannot be read, or the folder is none.
@@ -96,7 +99,7 @@ def run_batch(ctx: typer.Context, file: Path, folder: Path | None) -> None:
             _append(folder / REPORT, line)
             results.append(line)
             _say(line, len(rows))
-    _finish(results, folder, given["as_json"])
+    _finish(results, folder, given["as_json"], given["best_effort"])
 
 
 def read_rows(file: Path) -> Iterator[Row]:
@@ -172,6 +175,8 @@ def _make(
         "seeds": [str(result.record.seed) for result in results],
         "pcm_sha256": [result.record.pcm_sha256 for result in results],
         "notes": list(results[0].plan.notes),
+        "enforced_met": enforced_met(results),
+        "unmet": unmet_json(results),
         "seconds": round(time.monotonic() - started, 2),
     }
 
@@ -289,17 +294,27 @@ def _ends_well(report: Path) -> bool:
 
 def _say(line: Mapping[str, Any], count: int) -> None:
     said = ", ".join(line["files"][:1]) if line["status"] == "made" else line["error"]["message"]
+    said += "".join(f"; {unmet_line(promise)}" for promise in line.get("unmet", ()))
     err.print(f"row {line['row']} of {count}: {line['status']}: {said}", markup=False)
 
 
-def _finish(results: list[dict[str, Any]], folder: Path, as_json: bool) -> None:
+def _finish(results: list[dict[str, Any]], folder: Path, as_json: bool, best_effort: bool) -> None:
     count = {
         status: sum(line["status"] == status for line in results)
         for status in ("made", "skipped", "failed")
     }
     report = folder / REPORT
+    unmet = [line["row"] for line in results if line.get("enforced_met") is False]
     if as_json:
-        show_json({"rows": len(results), **count, "report": str(report), "results": results})
+        show_json(
+            {
+                "rows": len(results),
+                **count,
+                "unmet": unmet,
+                "report": str(report),
+                "results": results,
+            }
+        )
     else:
         failed = [line for line in results if line["status"] == "failed"]
         if failed:
@@ -307,6 +322,11 @@ def _finish(results: list[dict[str, Any]], folder: Path, as_json: bool) -> None:
                   [(line["row"], line["error"]["message"]) for line in failed])  # fmt: skip
         said = ", ".join(f"{number} {status}" for status, number in count.items() if number)
         out.print(f"{len(results)} rows: {said}; {report}", markup=False)
+        if unmet:
+            rows = ", ".join(map(str, unmet))
+            out.print(f"what was enforced is not met in rows {rows}", markup=False)
     codes = [line["exit_code"] for line in results if line["status"] == "failed"]
     if codes:
         raise typer.Exit(codes[0])
+    if unmet and not best_effort:
+        raise typer.Exit(UNMET_EXIT)

@@ -61,6 +61,9 @@ Enforce = Annotated[
     str, typer.Option(help="tempo,key: make candidates, keep the best, conform what is off.")
 ]
 Candidates = Annotated[int | None, typer.Option(help="How many takes --enforce chooses from (4).")]
+BestEffort = Annotated[
+    bool, typer.Option(help="Exit with 0 although what --enforce asks for was not met.")
+]
 MidiInstruments = Annotated[
     str, typer.Option(help="General MIDI names that play the scores, such as Vibraphone.")
 ]

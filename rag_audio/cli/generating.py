@@ -17,13 +17,14 @@ from rag_audio.cli import generate_options as option
 from rag_audio.cli.batch import run_batch
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.options import Home, Json, Territory, parse_method
-from rag_audio.cli.output import out, percent, show_json, stages, table
+from rag_audio.cli.output import err, out, percent, show_json, stages, table
 from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
 from rag_audio.cli.requests import request_from
 from rag_audio.cli.tracing import measure_outputs, show_influence
-from rag_audio.documents import results_json
+from rag_audio.documents import enforced_met, results_json
 from rag_audio.domain import Channel, ConditioningPlan, GenerationResult
-from rag_audio.errors import InvalidInput
+from rag_audio.enforcing import unmet_line
+from rag_audio.errors import UNMET_EXIT, InvalidInput
 from rag_audio.output_picture import output_png
 from rag_audio.plans import plan_to_json
 from rag_audio.provenance.causal import CausalInfluence, Method
@@ -69,6 +70,7 @@ def generate(
     arrange: option.Arrange = "",
     enforce: option.Enforce = "",
     candidates: option.Candidates = None,
+    best_effort: option.BestEffort = False,
     midi_instruments: option.MidiInstruments = "",
     influence: option.Influence = "none",
     subtype: option.Subtype = None,
@@ -83,7 +85,7 @@ def generate(
     if out_file is None and not dry_run:
         raise InvalidInput("no output file was named", hint="--out FILE, or --dry-run")
     target = None if dry_run else out_file
-    wanted = _Wanted(target, parse_method(influence), picture, save_plan, as_json)
+    wanted = _Wanted(target, parse_method(influence), picture, save_plan, as_json, best_effort)
     wanted.check()
     if batch is not None:
         run_batch(ctx, batch, out_file)
@@ -91,6 +93,11 @@ def generate(
         refuse_beside_plan(ctx)
         _replay(read_plan(plan), ctx.params, wanted)
     else:
+        if best_effort and not enforce:
+            raise InvalidInput(
+                "--best-effort is about what is enforced, and nothing is",
+                hint="--enforce tempo,key with --best-effort",
+            )
         _make(ctx.params, wanted)
 
 
@@ -101,6 +108,7 @@ class _Wanted:
     Attributes:
         out_file: None: only the plan is shown.
         method: how causal influence is measured; None: it is not.
+        best_effort: what was enforced and is not met is no failure.
     """
 
     out_file: Path | None
@@ -108,6 +116,7 @@ class _Wanted:
     picture: Path | None
     save_plan: Path | None
     as_json: bool
+    best_effort: bool = False
 
     def check(self) -> None:
         """Refuse what could not be written afterwards, or would take the music's place.
@@ -217,6 +226,22 @@ def _finish(
         show_results(results)
         for result, one in zip(results, measured, strict=False):
             show_influence(result.record, one)
+    if enforced_met(results) is False:
+        say_unmet([str(result.files[0]) for result in results if result.unmet], wanted.best_effort)
+
+
+def say_unmet(files: Sequence[str], best_effort: bool) -> None:
+    """Say on stderr which files do not keep to what was enforced, and end so.
+
+    Raises:
+        typer.Exit: code 5, unless the best is good enough.
+    """
+    said = f"what was enforced is not met by {', '.join(files)}; delivered, and marked so"
+    err.print(f"rag-audio: {said}", style="bold", markup=False)
+    if not best_effort:
+        hint = "more --candidates or another --seed may meet it; --best-effort exits with 0"
+        err.print(f"  {hint}", markup=False)
+        raise typer.Exit(UNMET_EXIT)
 
 
 def _show(plan: ConditioningPlan, wanted: _Wanted) -> None:
@@ -252,6 +277,9 @@ def show_results(results: tuple[GenerationResult, ...]) -> None:
         out.print(f"output {record.output}   {result.files[0]}   seed {record.seed}", markup=False)
     for note in results[0].plan.notes:
         out.print(f"note: {note}", markup=False)
+    for result in results[1:]:
+        for promise in result.unmet:
+            out.print(f"note: output {result.record.output}: {unmet_line(promise)}", markup=False)
     record = results[0].record
     table(
         ("source", "artist", "holder", "license", "in the words", "in the sound", "similar"),

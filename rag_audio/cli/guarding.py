@@ -59,7 +59,12 @@ def guard(
     table(
         ("decision", "prompt", "instead", "reason"),
         [
-            (d.action.value, d.prompt, d.prompt_out if d.prompt_out != d.prompt else "", d.reason)
+            (
+                d.action.value,
+                d.prompt,
+                d.prompt_out if d.prompt_out != d.prompt else "",
+                f"{d.reason}; {d.cure}" if d.cure else d.reason,
+            )
             for d in decisions
         ],
     )

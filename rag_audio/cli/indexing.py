@@ -103,15 +103,19 @@ def search(
         embedder = workspace.parts.embedder
         warn_untrained(embedder.name, embedder.untrained)
         found = workspace.search(text, audio=audio, midi=midi, like=like or (), **filters)
+        notes = [] if found else workspace.pipeline.why_nothing(filters["artist"])
         if as_json:
             show_json(
                 {
                     "references": [reference_json(reference) for reference in found],
                     "untrained": embedder.untrained,
+                    "notes": notes,
                 }
             )
             return
         show_references(found)
+        for note in notes:
+            err.print(note, markup=False)
 
 
 def _ids(workspace: Workspace, prefixes: list[str] | None) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def read_plan(file: Path) -> ConditioningPlan:
 def refuse_beside_plan(ctx: typer.Context) -> None:
     """A plan has everything in it; an option that it would silently overrule is refused."""
     own = {"plan", "out_file", "save_plan", "dry_run", "influence", "prompt", "subtype", "picture"}
-    own |= {"model", "territory", "home", "as_json"}
+    own |= {"model", "territory", "home", "as_json", "best_effort"}
     for name in ctx.params:
         source = ctx.get_parameter_source(name)
         if name not in own and source is not None and source.name == "COMMANDLINE":
@@ -55,6 +55,8 @@ def show_plan(plan: ConditioningPlan, as_json: bool) -> None:
         f"seed {plan.seed}",
         markup=False,
     )
+    if plan.artist is not None:
+        out.print(f"artist     {plan.artist}", markup=False)
     if plan.enforcement:
         aims = " and ".join(sorted(aim.value for aim in plan.enforcement.aims))
         out.print(f"enforced   {aims}, best of {plan.enforcement.candidates}", markup=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import typer
 
@@ -13,6 +13,7 @@ from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.documents import artists_json, license_rows
 from rag_audio.errors import InvalidInput, RagAudioError
+from rag_audio.settings import shown
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +48,13 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
         ("license", "holder", "stems", "grants today", "else"),
         [(x.license.id, x.license.holder, x.stems, ", ".join(x.granted), x.why) for x in rows],
     )
+    _say_cures(x.cure for x in rows)
+
+
+def _say_cures(cures: Iterable[str]) -> None:
+    """What would help, each once, below a table."""
+    for cure in dict.fromkeys(filter(None, cures)):
+        out.print(f"hint: {cure}", markup=False)
 
 
 def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
@@ -54,7 +62,7 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
     with open_workspace(home, territory=territory) as workspace:
         stems = workspace.parts.catalogue.stems()
         policy = workspace.pipeline.policy()
-    rows = artists_json(stems, policy.licensed)
+    rows = artists_json(stems, policy.licensed, policy.why_not)
     if as_json:
         show_json({"artists": rows})
         return
@@ -62,7 +70,7 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
         err.print("no artist is named in an indexed library")
         return
     table(
-        ("artist", "stems", "style licensed", "tempo", "keys", "tags"),
+        ("artist", "stems", "style licensed", "tempo", "keys", "tags", "why not"),
         [
             (
                 row["artist"],
@@ -71,10 +79,12 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
                 _span(row["bpm"]),
                 ", ".join(row["keys"]),
                 ", ".join(row["tags"]),
+                row["refusal"],
             )
             for row in rows
         ],
     )
+    _say_cures(row["cure"] for row in rows)
 
 
 def _span(values: list[int]) -> str:
@@ -87,6 +97,7 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
     """Check that everything an installation needs is there; exit code 1 when something is not."""
     checks: list[tuple[str, bool, str]] = []
     with open_workspace(home) as workspace:
+        settings = shown(workspace.settings)
         for name, look in _CHECKS:
             try:
                 checks.append((name, True, look(workspace)))
@@ -95,9 +106,17 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
     well = all(ok for _, ok, _ in checks)
     if as_json:
         show_json(
-            {"ok": well, "checks": [{"name": n, "ok": ok, "what": what} for n, ok, what in checks]}
+            {
+                "ok": well,
+                "checks": [{"name": n, "ok": ok, "what": what} for n, ok, what in checks],
+                "settings": settings,
+            }
         )
     else:
+        table(
+            ("setting", "value", "from"),
+            [(name, one["value"] or "unset", one["from"]) for name, one in settings.items()],
+        )
         table(("part", "state", "what"), [(n, "ok" if ok else "BAD", w) for n, ok, w in checks])
         out.print("all is well" if well else "something is missing: see above")
     if not well:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from rag_audio.domain import Channel, ConditioningPlan, License, Rights, Use
 from rag_audio.errors import RequestRefused
+from rag_audio.refusals import Refusal, most_curable
 
 USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
 """The use that a license must grant for a channel."""
@@ -22,22 +23,22 @@ def clear_plan(plan: ConditioningPlan, rights: Rights) -> ConditioningPlan:
         RequestRefused: a reference may not be used so (any more); all of them are named.
     """
     reasons: list[str] = []
+    against: list[Refusal] = []
     licenses: dict[str, License] = {}
     for i, reference in enumerate(plan.references):
         stem = reference.stem
         uses = [USE_OF[channel] for channel in _channels(plan, i)]
-        reasons += [
-            f"{stem.title or stem.path}: {why}"
-            for use in uses
-            if (why := rights.refusal(stem, use))
-        ]
+        found = [why for use in uses if (why := rights.why_not(stem, use)) is not None]
+        reasons += [f"{stem.title or stem.path}: {why.reason}" for why in found]
+        against += found
         granted = rights.license_of(stem)
         if granted is not None:
             licenses[granted.key] = granted
-    if reasons:
+    best = most_curable(against)
+    if best is not None:
         raise RequestRefused(
-            f"refused: {reasons[0]}",
-            hint="make a new plan: it will use what is licensed now",
+            f"refused: {reasons[against.index(best)]}",
+            hint=f"a new plan will use what is licensed now; or else {best.cure}",
             reasons=list(dict.fromkeys(reasons)),
         )
     return replace(plan, licenses=tuple(licenses.values()))

@@ -18,6 +18,7 @@ from rag_audio.domain import (
     StemKind,
 )
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.refusals import Refusal
 
 SEED_LUFS = -20.0
 """Loudness that each part is brought to before it is weighted."""
@@ -32,11 +33,16 @@ _SLACK_S = 1e-6
 
 @dataclass(frozen=True)
 class Candidate:
-    """A reference, the channels its license opens, and its weight before normalising."""
+    """A reference, the channels its license opens, and its weight before normalising.
+
+    Attributes:
+        unsounding: why its sound may not be used, where that was asked for and is so.
+    """
 
     reference: Reference
     channels: frozenset[Channel]
     weight: float
+    unsounding: Refusal | None = None
 
     @property
     def stem(self) -> Stem:
@@ -85,11 +91,12 @@ def sounding(
             name = stem.title or stem.path
             if Channel.INIT in candidate.channels:
                 raise InvalidInput(f"{name} is to play, and its weight is 0", hint="--weights")
-            reason = f"license {stem.license!r} does not grant init_audio here and now"
+            why = candidate.unsounding
+            assert why is not None  # noqa: S101 - the channel was asked for, and is not open
             raise RequestRefused(
-                f"refused: {name} may not seed the sound: {reason}",
-                hint="rag-audio library shows what each license grants",
-                reasons=[reason],
+                f"refused: {name} may not seed the sound: {why.reason}",
+                hint=why.cure,
+                reasons=[why.reason],
             )
     return named
 

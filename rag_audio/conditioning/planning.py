@@ -46,6 +46,7 @@ from rag_audio.domain import (
 )
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.ports import ModelInfo
+from rag_audio.refusals import most_curable
 
 DEFAULT_DURATION_S = 10.0
 _SHORTEST_S = 0.5
@@ -136,6 +137,7 @@ def make_plan(
         controls=request.controls,
         mix=request.mix if parts else Mix.WAVEFORM,
         melody=melody,
+        artist=request.artist,
     )
 
 
@@ -224,19 +226,24 @@ def _usable(
         )
     usable = []
     for i, reference in enumerate(references):
-        refusals = {
-            channel: rights.refusal(reference.stem, USE_OF[channel])
+        found = {
+            channel: rights.why_not(reference.stem, USE_OF[channel])
             for channel in sorted(request.channels)
         }
-        open_channels = frozenset(c for c, why in refusals.items() if why is None)
-        reasons = [why for why in refusals.values() if why is not None]
+        refusals = {channel: why for channel, why in found.items() if why is not None}
+        open_channels = frozenset(found) - frozenset(refusals)
+        reasons = [why.reason for why in refusals.values()]
         name = reference.stem.title or reference.stem.path
         if not open_channels:
+            best = most_curable(refusals.values())
+            assert best is not None  # noqa: S101 - every channel has one
             if any(reference.stem.id.startswith(prefix) for prefix in request.named):
                 raise RequestRefused(
-                    f"refused: {name} may not be a reference: {reasons[0]}", reasons=reasons
+                    f"refused: {name} may not be a reference: {best.reason}",
+                    hint=best.cure,
+                    reasons=reasons,
                 )
-            notes.append(f"not used: {name}: {reasons[0]}")
+            notes.append(f"not used: {name}: {best.reason}")
             continue
         notes += [f"{name}: {why}" for why in reasons]
         weight = reference.score if request.weights is None else request.weights[i]
@@ -244,7 +251,7 @@ def _usable(
         # layers and sections all play alike.
         if request.weights is None and (weight <= 0 or request.mixing):
             weight = 1.0
-        usable.append(Candidate(reference, open_channels, weight))
+        usable.append(Candidate(reference, open_channels, weight, refusals.get(Channel.INIT)))
     return usable
 
 

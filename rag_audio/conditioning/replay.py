@@ -42,6 +42,7 @@ def request_of(plan: ConditioningPlan, territory: str | None) -> GenerationReque
     return GenerationRequest(
         prompt=plan.prompt,
         negative_prompt=plan.negative_prompt,
+        artist=plan.artist,
         references=tuple(dict.fromkeys(reference.stem.id for reference in plan.references)),
         k=0,
         strength=plan.strength,

@@ -15,6 +15,7 @@ from rag_audio.domain.record import (
     Influence,
     Played,
     SourceUse,
+    unmet_promises,
 )
 from rag_audio.domain.request import Channel, GenerationRequest
 from rag_audio.domain.sound import Audio
@@ -57,4 +58,5 @@ __all__ = [
     "Stem",
     "StemKind",
     "Use",
+    "unmet_promises",
 ]

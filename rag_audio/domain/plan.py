@@ -103,6 +103,7 @@ class ConditioningPlan:
 
     Attributes:
         melody: plays in the seed beside the references' parts, or alone.
+        artist: whose style was asked for, as the library wrote the name.
     """
 
     prompt: str
@@ -128,6 +129,7 @@ class ConditioningPlan:
     edit: Edit | None = None
     mix: Mix = Mix.WAVEFORM
     melody: Melody | None = None
+    artist: str | None = None
 
     @property
     def is_seeded(self) -> bool:

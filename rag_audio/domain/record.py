@@ -104,3 +104,23 @@ class GenerationResult:
     files: tuple[str, ...]
     plan: ConditioningPlan
     record: AttributionRecord
+
+    @property
+    def unmet(self) -> tuple[Mapping[str, Any], ...]:
+        """What was enforced and is not met, see :func:`unmet_promises`."""
+        return unmet_promises(self.record.checks)
+
+    @property
+    def enforced_met(self) -> bool | None:
+        """Whether all that was enforced is met; None: nothing was enforced."""
+        return None if "enforced" not in self.record.checks else not self.unmet
+
+
+def unmet_promises(checks: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """What was enforced and is not met: ``aim`` (tempo, key), ``wanted``, ``heard`` or None.
+
+    Args:
+        checks: of an :class:`AttributionRecord`. Those from before this was judged have none.
+    """
+    enforced = checks.get("enforced") or {}
+    return tuple(one for one in enforced.get("promises", ()) if not one["met"])

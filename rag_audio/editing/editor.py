@@ -122,6 +122,11 @@ class Editor:
             raise InvalidInput(
                 "nobody said what the new part should be like", hint="give a prompt after the file"
             )
+        if fields.get("enforce"):
+            raise InvalidInput(
+                "tempo and key are not enforced in an edit: it keeps what stands beside it",
+                hint="leave enforce out; rag-audio generate --enforce makes a piece anew",
+            )
         notes: list[str] = []
         given = dict(fields)
         if given.get("bpm") is None:

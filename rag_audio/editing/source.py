@@ -123,18 +123,18 @@ def require_rights(source: Source, rights: Rights, stated: str | None) -> None:
             source.finding, rights, (Channel.INIT,), stated=stated, needs_statement=True
         )
         return
-    reasons = [
-        f"{use.reference.stem.title or use.reference.stem.path}: {why}"
+    found = [
+        (f"{use.reference.stem.title or use.reference.stem.path}: {why.reason}", why.cure)
         for use in source.parent.record.sources
         for channel in _channels(use.influence.used)
-        if (why := rights.refusal(use.reference.stem, USE_OF[channel])) is not None
+        if (why := rights.why_not(use.reference.stem, USE_OF[channel])) is not None
     ]
-    if reasons:
-        number = source.parent.record.output
+    if found:
+        number, (reason, cure) = source.parent.record.output, found[0]
         raise RequestRefused(
-            f"refused: {source.path} is output {number}, made from {reasons[0]}",
-            hint="an edit uses the sources of what it edits again",
-            reasons=reasons,
+            f"refused: {source.path} is output {number}, made from {reason}",
+            hint=f"an edit uses the sources of what it edits again; {cure}",
+            reasons=[reason for reason, _ in found],
         )
     known = {use.reference.stem.id for use in source.parent.record.sources}
     others = tuple(

@@ -20,6 +20,7 @@ from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import is_ordinary, word_set
 from rag_audio.guardrails.written import Reading as NamesWritten
 from rag_audio.guardrails.written import read_names
+from rag_audio.refusals import Refusal, most_curable
 
 _WORKS = word_set(
     "song songs record album albums track tracks anthem ballad hit hits vocals voice riff "
@@ -41,21 +42,20 @@ def check(prompt: str, policy: Policy) -> Decision:
     if not matches:
         return Decision(prompt, Action.ALLOW, prompt)
     actions = {policy.action_for(match.rule) for match in matches}
-    reason = f"not a licensed artist: {', '.join(dict.fromkeys(m.name for m in matches))}"
+    reason, cure = _reason(matches, policy)
     if Action.REFUSE in actions:
-        return Decision(prompt, Action.REFUSE, prompt, matches, reason)
+        return Decision(prompt, Action.REFUSE, prompt, matches, reason, cure=cure)
     if actions == {Action.ALLOW}:
         return Decision(prompt, Action.ALLOW, prompt, matches, f"allowed by the policy: {reason}")
     done = transform.rewrite(prompt, matches, policy)
     if done is None:
-        return Decision(
-            prompt, Action.REFUSE, prompt, matches, f"{reason}; nothing is known to put instead"
-        )
+        said = f"{reason}; nothing is known to put instead"
+        return Decision(prompt, Action.REFUSE, prompt, matches, said, cure=cure)
     # What was put in is checked like what was there.
     if any(policy.action_for(m.rule) is not Action.ALLOW for m in _find(done.prompt, policy)):
-        return Decision(prompt, Action.REFUSE, prompt, matches, reason)
+        return Decision(prompt, Action.REFUSE, prompt, matches, reason, cure=cure)
     said = f"{reason}; {done.what}"
-    return Decision(prompt, Action.TRANSFORM, done.prompt, matches, said, done.artist)
+    return Decision(prompt, Action.TRANSFORM, done.prompt, matches, said, done.artist, cure)
 
 
 def judge(prompt: str, policy: Policy, where: str = "prompt") -> Decision:
@@ -79,7 +79,7 @@ def require(prompt: str, policy: Policy, where: str = "prompt") -> Decision:
     if decision.action is Action.REFUSE:
         raise RequestRefused(
             f"refused: {decision.reason}",
-            hint=_licensed_hint(policy),
+            hint=decision.cure or _licensed_hint(policy),
             matches=decision.matches,
         )
     return decision
@@ -89,18 +89,46 @@ def require_artist(artist: str, policy: Policy) -> str:
     """The licensed artist as the library writes the name.
 
     Raises:
-        RequestRefused: nobody licensed for style has that name.
+        RequestRefused: nobody licensed for style has that name; the message says what stands
+            against the artist of that name, the hint what would help.
         InvalidInput: several artists are written so.
     """
-    name = names.resolve(artist, policy.known)
-    if name in policy.licensed:
-        return name
+    written = names.resolve(artist, policy.known)
+    if written in policy.licensed:
+        return written
     match = Match(0, len(artist), artist, "named-artist", artist)
     refused = Decision(artist, Action.REFUSE, artist, (match,))
     note(refused, "artist")
+    why = None if written is None else policy.why_not(written)
+    if written is None or why is None:
+        raise RequestRefused(
+            f"refused: {artist} is not licensed for style: no indexed stem is by that name",
+            hint=_licensed_hint(policy),
+            matches=[match],
+        )
     raise RequestRefused(
-        f"refused: {artist} is not licensed for style", hint=_licensed_hint(policy), matches=[match]
+        f"refused: {written} may not be asked for: {why.reason}",
+        hint=why.cure,
+        reasons=[why.reason],
+        matches=[match],
     )
+
+
+def _reason(matches: tuple[Match, ...], policy: Policy) -> tuple[str, str]:
+    """Why those who are named may not be asked for, and what would help with the library's own."""
+    strangers: list[str] = []
+    known: dict[str, Refusal] = {}
+    for name in dict.fromkeys(match.name for match in matches):
+        found = names.lookup(name, policy.unlicensed).names
+        whys = {written: why for written in found if (why := policy.why_not(written)) is not None}
+        known |= whys
+        if not whys:
+            strangers.append(name)
+    said = [f"{name} may not be asked for: {why.reason}" for name, why in known.items()]
+    if strangers:
+        said.insert(0, f"not a licensed artist: {', '.join(strangers)}")
+    best = None if strangers else most_curable(known.values())
+    return "; ".join(said), "" if best is None else best.cure
 
 
 def _licensed_hint(policy: Policy) -> str:

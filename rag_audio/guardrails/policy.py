@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any
 
 from rag_audio import names
-from rag_audio.domain import Rights, Stem, Use
+from rag_audio.domain import Rights, Stem
 from rag_audio.errors import ConfigError, Match
 from rag_audio.guardrails.index import NameIndex
 from rag_audio.guardrails.names import Artist, Reading, Roster, artist_of, shipped_roster
 from rag_audio.guardrails.normalise import fold
+from rag_audio.refusals import Refusal, most_curable
 
 RULES = ("named-artist", "style-phrase", "song", "described-artist")
 """What can speak about a prompt:
@@ -45,6 +46,7 @@ class Decision:
     Attributes:
         prompt_out: what may be used; the prompt itself unless the action is transform.
         artist: the licensed artist whose style it now asks for, where one was put in.
+        cure: what would let the library's artists be asked for who are named; empty where none is.
     """
 
     prompt: str
@@ -53,6 +55,7 @@ class Decision:
     matches: tuple[Match, ...] = ()
     reason: str = ""
     artist: str | None = None
+    cure: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,7 +68,12 @@ class Decision:
             ],
             "reason": self.reason,
             "artist": self.artist,
+            "cure": self.cure,
         }
+
+
+def _nobody_knows(artist: str) -> Refusal | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ class Policy:
         roster: known artists with their aliases, songs and facts.
         actions: what is done when a rule speaks; a rule that is not named refuses.
         styles: for each licensed artist the words of its stems' tags, most frequent first.
+        unlicensed: the library's artists whose style is not licensed, as written.
+        why_not: why one of those may not be asked for; worked out when it is asked.
     """
 
     licensed: frozenset[str]
@@ -86,6 +96,8 @@ class Policy:
     roster: Roster | None = None
     actions: Mapping[str, Action] = field(default_factory=dict, hash=False)
     styles: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    unlicensed: frozenset[str] = frozenset()
+    why_not: Callable[[str], Refusal | None] = field(default=_nobody_knows, compare=False)
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -159,23 +171,38 @@ def make_policy(
     Other artists of the library, and ``protected`` ones, are refused.
     """
     licensed: set[str] = set()
-    named: set[str] = set()
+    refused: dict[str, list[Stem]] = defaultdict(list)
     tags: dict[str, Counter[str]] = defaultdict(Counter)
     for stem in stems:
         if not stem.artist:
             continue
         artist = names.exact(stem.artist)
-        named.add(artist)
-        if stem.artist_declared and rights.refusal(stem, Use.STYLE) is None:
+        if rights.why_no_style(stem) is None:
             licensed.add(artist)
             tags[artist].update(stem.tags)
+        else:
+            refused[artist].append(stem)
+
+    def why_not(artist: str) -> Refusal | None:
+        found = (rights.why_no_style(stem) for stem in refused.get(artist, ()))
+        return most_curable(one for one in found if one is not None)
+
     allowed = {names.fold(name) for name in licensed}
     roster = protected if isinstance(protected, Roster) else None
     more = () if isinstance(protected, Roster) else protected
     listed = {names.exact(name) for name in more if names.fold(name) not in allowed}
-    barred = (named - licensed) | listed
+    unlicensed = set(refused) - licensed
+    barred = unlicensed | listed
     styles = {name: tuple(tag for tag, _ in tags[name].most_common(8)) for name in licensed}
-    return Policy(frozenset(licensed), frozenset(barred), roster, actions or {}, styles)
+    return Policy(
+        frozenset(licensed),
+        frozenset(barred),
+        roster,
+        actions or {},
+        styles,
+        frozenset(unlicensed),
+        why_not,
+    )
 
 
 @lru_cache(maxsize=16)

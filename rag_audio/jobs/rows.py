@@ -108,10 +108,20 @@ def closed(db: Connection, state: JobState, problem: Mapping[str, Any] | None) -
 
 
 def tell_end(
-    db: Connection, id_: str, state: JobState, said: Mapping[str, Any], webhook: str | None
+    db: Connection,
+    id_: str,
+    state: JobState,
+    said: Mapping[str, Any],
+    webhook: str | None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Tell that a job ended, and whom to call about it."""
-    tell(db, id_, "state", {"state": state.value, **({"problem": dict(said)} if said else {})})
+    """Tell that a job ended, and whom to call about it.
+
+    Args:
+        said: the problem, if there was one. more: what else the event says.
+    """
+    problem = {"problem": dict(said)} if said else {}
+    tell(db, id_, "state", {"state": state.value, **problem, **(more or {})})
     if webhook is not None:
         db.execute(
             insert(deliveries).values(

@@ -270,7 +270,9 @@ class SqlJobs:
         if ended is None:
             asked = db.execute(select(jobs.c.cancel_asked).where(*held_by(held))).scalar()
             raise Cancelled("the job was canceled") if asked else lost(held)
-        tell_end(db, held.job.id, JobState.SUCCEEDED, {}, ended.webhook)
+        met = result.get("enforced_met")
+        more = {} if met is None else {"enforced_met": met}
+        tell_end(db, held.job.id, JobState.SUCCEEDED, {}, ended.webhook, more)
 
     def fail(self, held: Claimed, problem: Mapping[str, Any]) -> None:
         """End a job badly, for ever; raises as :meth:`renew`."""

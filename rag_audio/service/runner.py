@@ -312,6 +312,8 @@ def _result(
             "sample_rate": result.audio.sample_rate,
             "channels": result.audio.channels,
             "quality": quality(result.audio),
+            "enforced_met": result.enforced_met,
+            "unmet": list(result.unmet),
         }
         for result in results
     ]
@@ -320,6 +322,11 @@ def _result(
         "seed": str(shared["seed"]),
         "files": [one["file"] for one in outputs],
         "outputs": outputs,
+        "unmet": [
+            {"take": i + 1, "output": result.record.output, **promise}
+            for i, result in enumerate(results)
+            for promise in result.unmet
+        ],
         "attempt": held.token,
         "plan": plan_to_json(results[0].plan),
         "pass_of": pass_of,

@@ -93,7 +93,8 @@ async def edit(
                 raise InvalidInput("a score cannot be edited", hint="upload a sound")
             length_s = upload.duration_s
         _require_duration(length_s + asked.left_s + asked.right_s, service)
-        service.pipeline(caller).check_words(asked.prompt, asked.negative_prompt, asked.territory)
+        pipeline = service.pipeline(caller)
+        pipeline.check_words(asked.prompt, asked.negative_prompt, asked.territory, asked.artist)
         return _queue(service, caller, "edit", wanted, None, key)
 
     return await _accepted(request, caller, service, idempotency_key, prefer, accept)

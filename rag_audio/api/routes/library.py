@@ -57,6 +57,7 @@ def search(asked: SearchAsked, caller: Searches, service: TheService) -> dict[st
             for one in found
         ],
         "untrained": embedder.untrained,
+        "notes": [] if found else pipeline.why_nothing(query.artist, asked.territory),
     }
 
 
@@ -120,9 +121,10 @@ def hear(
     """Half a minute of a stem, where its license lets its sound be used."""
     pipeline = service.pipeline(caller)
     found = _stem(pipeline.parts.catalogue.copies(id))
-    why = pipeline.rights(territory).refusal(found, Use.INIT_AUDIO)
+    why = pipeline.rights(territory).why_not(found, Use.INIT_AUDIO)
     if why is not None:
-        raise Problem(403, "request-refused", f"this stem may not be heard: {why}")
+        said = f"this stem may not be heard: {why.reason}"
+        raise Problem(403, "request-refused", said, why.cure)
     file = preview(pipeline, found, service.folders.previews)
     return sound_response(file, f"{id[:12]}.mp3")
 
@@ -133,8 +135,9 @@ def artists(
 ) -> dict[str, Any]:
     """The artists, and whose style may be asked for."""
     pipeline = service.pipeline(caller)
-    licensed = pipeline.policy(territory).licensed
-    return {"artists": artists_json(pipeline.parts.catalogue.stems(), licensed)}
+    policy = pipeline.policy(territory)
+    stems = pipeline.parts.catalogue.stems()
+    return {"artists": artists_json(stems, policy.licensed, policy.why_not)}
 
 
 @router.get("/libraries")
@@ -188,13 +191,15 @@ def stem_json(stem: Stem, rights: Rights) -> dict[str, Any]:
 
 def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
     granted = rights.license_of(stem)
-    refusals = {use.value: rights.refusal(stem, use) for use in Use}
-    heard = refusals[Use.INIT_AUDIO.value] is None
+    refusals = {use.value: rights.why_not(stem, use) for use in Use}
+    why = refusals[Use.INIT_AUDIO.value]
+    heard = why is None
     return {
         "holder": "" if granted is None else granted.holder,
         "credit": "" if granted is None else granted.credit,
         "granted": [use for use, why in refusals.items() if why is None],
-        "refusal": None if heard else refusals[Use.INIT_AUDIO.value],
+        "refusal": None if why is None else why.reason,
+        "cure": None if why is None else why.cure,
         "revoked": rights.is_revoked(stem),
         "valid_until": None if granted is None or not granted.valid_until
         else str(granted.valid_until),

@@ -30,6 +30,12 @@ export function licenseBadge(stem) {
   return h("span", { class: `badge ${limited ? "warn" : "good"}`, title: `${stem.license}: ${stem.holder ?? ""}` }, `${granted.join(", ")}`);
 }
 
+/** A tempo or key that was enforced and is not met, as a sentence. */
+export function unmet({ aim, wanted, heard }) {
+  const said = (value) => (aim === "tempo" ? `${Number(value.toFixed(1))} bpm` : value);
+  return `The ${aim} is not met: ${said(wanted)} was enforced, ${heard === null ? `no clear ${aim === "tempo" ? "pulse" : "key"}` : said(heard)} is heard.`;
+}
+
 export function facts(stem) {
   return [
     stem.artist, stem.kind === "midi" ? "MIDI" : "audio", stem.bpm && `${Math.round(stem.bpm)} bpm`, stem.key,

@@ -9,7 +9,7 @@ import { edits } from "../edits.js";
 import { lineage } from "../lineage.js";
 import { problemNotice, marked } from "../problems.js";
 import { stage } from "../stage.js";
-import { enriched, hush, licenseBadge, listenButton, stateBadge } from "../words.js";
+import { enriched, hush, licenseBadge, listenButton, stateBadge, unmet } from "../words.js";
 
 const STAGES = { retrieve: "choosing references", generate: "generating", write: "checking, marking and signing" };
 
@@ -144,6 +144,7 @@ function finished(place, job) {
           figure("Length", clock(output.duration_s)), figure("Seed", output.seed),
           figure("Output", `no. ${output.output}`)),
         (quality.silence > 0.5 || quality.clipping > 0.001) && h("div", { class: "notice warn" }, quality.silence > 0.5 ? "Much of this take is silent." : "This take clips."),
+        output.unmet?.length > 0 && h("div", { class: "notice warn" }, output.unmet.map((one) => h("p", {}, unmet(one)))),
         button("Use this request again", () => { reset({ ...job.request, seed: output.seed, variations: 1 }); location.hash = "#/create"; })),
       h("section", { class: "panel stack", "aria-label": "Downloads" }, h("h2", {}, "Downloads"), downloads(job, take)),
       h("section", { class: "panel stack", "aria-label": "Enriched prompt" }, h("h2", {}, "The words it was given"), words,
