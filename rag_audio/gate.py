@@ -4,6 +4,7 @@ delivery. What was allowed a minute ago may have ended or been revoked since."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
@@ -164,8 +165,8 @@ class RightsGate:
         """
         if request.artist is None:
             return
-        guardrails.require_artist(request.artist, self.policy(request.territory))
-        self.require_source(plan, request)
+        artist = guardrails.require_artist(request.artist, self.policy(request.territory))
+        self.require_source(plan, replace(request, artist=artist))
 
     def require_source(self, plan: ConditioningPlan, request: GenerationRequest) -> None:
         """As :func:`rag_audio.sourcing.require_source`, by the rights of this moment."""
