@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rag_audio.conditioning import request_of
+from rag_audio.disclosure import EVERYTHING, Disclosure
 from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest, GenerationResult, Reference
 from rag_audio.editing import Editor, Order, extension, inpainting, variation
 from rag_audio.errors import BackendUnavailable, ConfigError
@@ -196,6 +197,11 @@ class HomeParts:
         if chosen is not None and not chosen.is_file():
             raise ConfigError(f"the soundfont {chosen} does not exist", hint="RAG_AUDIO_SOUNDFONT")
         return chosen or data_dir("soundfont") / "rag-audio.sf2"
+
+    @property
+    def disclosure(self) -> Disclosure:
+        """Whoever works on the home itself is told everything."""
+        return EVERYTHING
 
     @property
     def masters(self) -> Path:
