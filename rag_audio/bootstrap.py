@@ -187,7 +187,9 @@ class HomeParts:
         from rag_audio.provenance.signing_keys import anchors
 
         named = (self.settings.trust_anchors, self.settings.signing_chain)
-        given = [self.signer.anchors] if "signer" in self.__dict__ else []
+        # Who signs nothing has no root of its own to add.
+        own = self.signer.anchors if "signer" in self.__dict__ else ""
+        given = [own] if own else []
         known = anchors(self.home / "keys", [path for path in named if path is not None], given)
         return read_credentials(path, known)
 

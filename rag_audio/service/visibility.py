@@ -132,6 +132,9 @@ class Visibility:
         if "checks" in whole:
             document["checks"] = self._checks(whole["checks"])
         known = [told.knows(one.license.library) for one in sources]
+        if not self._asking.is_admin:
+            # Behind the colon is the address of the index's server.
+            document["index_id"] = entry.record.index_id.partition(":")[0]
         if not all(known):
             shown = [one for one, may in zip(whole["sources"], known, strict=True) if may]
             document |= {"sources": shown, "plan": {}}

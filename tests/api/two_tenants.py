@@ -149,11 +149,11 @@ class TwoTenants:
             TestClient(make_app(self.service), raise_server_exceptions=False)
         )
         scopes = [Scope.GENERATE, Scope.SEARCH, Scope.TRACE]
-        self.admin = self._tenant("admin", [Scope.ADMIN], None, {})
+        self.admin = self.tenant("admin", [Scope.ADMIN], None, {})
         self.one, self.other = (
-            self._tenant(name, scopes, (own["library"],), own) for name, own in words.items()
+            self.tenant(name, scopes, (own["library"],), own) for name, own in words.items()
         )
-        self.stranger = self._tenant("stranger", scopes, None, {})
+        self.stranger = self.tenant("stranger", scopes, None, {})
         for tenant in (self.one, self.other):
             self._live(tenant)
 
@@ -194,7 +194,7 @@ class TwoTenants:
         rows = [
             f"{folder}/{file},{words['license']},{words['artist']},{words['title']} {i},90,,"
             f"{words['tag']};warm"
-            for i, file in enumerate(("a.wav", f"{words['file']}.wav", "c.mid"))
+            for i, file in enumerate(("a.wav", f"{words['file']}.wav", "c.mid", "both.wav"))
         ]
         (root / "stems.csv").write_text(
             "\n".join(["path,license,artist,title,bpm,key,tags", *rows])
@@ -202,6 +202,8 @@ class TwoTenants:
         for i, file in enumerate(("a.wav", f"{words['file']}.wav")):
             sound = chords(90, 150.0 + 90 * seed + 40 * i, 6.0, seed=10 * seed + i)
             soundfile.write(root / folder / file, sound, RATE)
+        # The same bytes lie in both libraries, under other names and licenses.
+        soundfile.write(root / folder / "both.wav", chords(90, 400.0, 5.0, seed=99), RATE)
         write_score(root / folder / "c.mid", seed=seed)
         parts = self.workspace.parts
         with pytest.MonkeyPatch.context() as patch:
@@ -220,13 +222,14 @@ class TwoTenants:
         (made,) = self.workspace.pipeline.generate(request, self.base / "by hand.wav")
         return made.record.output
 
-    def _tenant(
+    def tenant(
         self,
         name: str,
         scopes: Sequence[Scope],
         libraries: tuple[str, ...] | None,
         words: dict[str, str],
     ) -> Tenant:
+        """The holder of a new key."""
         key, text = self.service.access.make(name, list(scopes), libraries)
         return Tenant(name, {"Authorization": f"Bearer {text}"}, words, libraries, key.id)
 
@@ -265,6 +268,10 @@ class TwoTenants:
         assert tenant.jobs["edit"]["state"] == "succeeded", tenant.jobs["edit"]["problem"]
         refused = {"prompt": f"{word} in the style of Protected Person"}
         self.ask(tenant, "POST", "/v1/generations", json=refused)
+
+    def score(self, seed: int) -> bytes:
+        """A score of the melody with a seed; that of each library has one of its own."""
+        return write_score(self.base / f"{seed}.mid", seed=seed).read_bytes()
 
     def copy_seed(self, tenant: Tenant) -> int:
         """The seed for which the model plays a stem of a tenant's."""
