@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from rag_audio.bootstrap import HomeParts
 from rag_audio.errors import BackendError
 from rag_audio.resources import data_dir
 
+LOOK_S = 5.0
+"""Which libraries there are is looked up no more often than this."""
 _FOLDER = "a folder of the server"
 _UPLOAD = re.compile(r"uploads/\.?([0-9a-f]{32})(?:\.[0-9a-z]{1,8})?")
 _ATTEMPT = re.compile(r"outputs/[0-9a-f]{32}/[0-9a-f]{32}/")
@@ -40,6 +43,7 @@ class Places:
         self._folders += [Path(name).parent for name in named if name and Path(name).is_absolute()]
         self._folders.append(Path(tempfile.gettempdir()))
         self._libraries: tuple[Path, ...] = ()
+        self._looked: float | None = None
 
     def file(self, path: Path | str) -> str:
         """What a file is called."""
@@ -67,9 +71,11 @@ class Places:
 
     def _roots(self) -> list[Path]:
         """Folders of this machine, the innermost first, each also as the system resolves it."""
-        # The message may be that the database is away: those of before are left out then.
-        with suppress(BackendError):
-            self._libraries = tuple(Path(one.root) for one in self._parts.catalogue.libraries())
+        if self._looked is None or time.monotonic() - self._looked > LOOK_S:
+            # The message may be that the database is away: those of before are left out then.
+            with suppress(BackendError):
+                self._libraries = tuple(Path(one.root) for one in self._parts.catalogue.libraries())
+                self._looked = time.monotonic()
         folders = {*self._folders, *self._libraries}
         folders |= {folder.resolve() for folder in folders}
         return sorted(folders, key=lambda folder: -len(str(folder)))

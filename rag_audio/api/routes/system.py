@@ -126,7 +126,7 @@ def _segments(service: Service, caller: Caller) -> int:
     index = service.workspace.parts.index
     if caller.libraries is None:
         return index.count()
-    return sum(1 for library in caller.libraries for _ in index.scroll(library))
+    return sum(index.count(library) for library in set(caller.libraries))
 
 
 def _model_json(found: ModelInfo | BackendError) -> dict[str, Any]:
