@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rag_audio.conditioning import request_of
+from rag_audio.disclosure import EVERYTHING, Disclosure
 from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest, GenerationResult, Reference
 from rag_audio.editing import Editor, Order, extension, inpainting, variation
 from rag_audio.errors import BackendUnavailable, ConfigError
@@ -186,7 +187,9 @@ class HomeParts:
         from rag_audio.provenance.signing_keys import anchors
 
         named = (self.settings.trust_anchors, self.settings.signing_chain)
-        given = [self.signer.anchors] if "signer" in self.__dict__ else []
+        # Who signs nothing has no root of its own to add.
+        own = self.signer.anchors if "signer" in self.__dict__ else ""
+        given = [own] if own else []
         known = anchors(self.home / "keys", [path for path in named if path is not None], given)
         return read_credentials(path, known)
 
@@ -196,6 +199,11 @@ class HomeParts:
         if chosen is not None and not chosen.is_file():
             raise ConfigError(f"the soundfont {chosen} does not exist", hint="RAG_AUDIO_SOUNDFONT")
         return chosen or data_dir("soundfont") / "rag-audio.sf2"
+
+    @property
+    def disclosure(self) -> Disclosure:
+        """Whoever works on the home itself is told everything."""
+        return EVERYTHING
 
     @property
     def masters(self) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -202,9 +202,12 @@ class SqlCatalogue:
             first.setdefault((stem.library, stem.id), stem)
         return list(first.values())
 
-    def stem(self, id_prefix: str) -> Stem:
+    def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
         """The stem whose id starts so; where its bytes lie at several places, the first of them
         by library and path.
+
+        Args:
+            libraries: ids of those that are looked through; None: all.
 
         Raises:
             InvalidInput: none or several do, or the text is not the start of an id.
@@ -216,6 +219,8 @@ class SqlCatalogue:
                 hint="an id is up to 64 hexadecimal digits; `rag-audio search --json` shows them",
             )
         query = select(_files.c.stem_id, _files.c.stem).where(_files.c.stem_id.startswith(prefix))
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
         with reading(self._engine) as connection:
             found = connection.execute(query).all()
         ids = sorted({row.stem_id for row in found})

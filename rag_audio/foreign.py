@@ -19,6 +19,14 @@ import numpy as np
 from rag_audio import audio as sound
 from rag_audio import scores
 from rag_audio.analysis import copy_distance
+from rag_audio.disclosure import (
+    EVERYTHING,
+    NO_REASON,
+    OTHER_OUTPUT,
+    OTHER_SOURCE,
+    Disclosure,
+    renamed,
+)
 from rag_audio.domain import (
     Audio,
     Channel,
@@ -100,12 +108,16 @@ class ForeignFinding:
         """Whether its rights are known to us, so that no statement of the user is needed."""
         return bool(self.stems) or self.output is not None
 
-    def notes(self) -> list[str]:
-        """What a plan should say about it; the file's name alone, since others read plans."""
+    def notes(self, disclosure: Disclosure = EVERYTHING) -> list[str]:
+        """What a plan should say about it; the file's name alone, since others read plans.
+
+        Args:
+            disclosure: to whom it is said.
+        """
         name = Path(self.path).name
         said = [f"{name} was recognised as {one.name}, by its {one.how}" for one in self.stems]
         if self.output is not None:
-            said.append(f"{name} was recognised as output {self.output}")
+            said.append(f"{name} was recognised as {disclosure.output(self.output)}")
         return said + [f"{name} was not compared with {why}" for why in self.unchecked]
 
 
@@ -137,6 +149,7 @@ class Inspector:
         load: reads or renders a segment of a stem.
         render: makes the sound of a score.
         do_not_train: reads a file's manifest.
+        disclosure: to whoever brings the files.
     """
 
     def __init__(
@@ -147,12 +160,14 @@ class Inspector:
         load: LoadSegment,
         render: Callable[[Path], Audio],
         do_not_train: DoNotTrain = no_manifest,
+        disclosure: Disclosure = EVERYTHING,
     ) -> None:
         self._parts = parts
         self._rights = rights
         self._load = load
         self._render = render
         self._do_not_train = do_not_train
+        self._disclosure = disclosure
         self._loaded: dict[Segment, Audio] = {}
 
     def inspect(self, path: Path) -> ForeignFinding:
@@ -172,13 +187,14 @@ class Inspector:
         try:
             digest = _sha256(path)
         except OSError as error:
-            raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+            name = self._disclosure.file(path)
+            raise UnreadableFile(f"{name} cannot be read: {error.strerror}") from error
         finding = ForeignFinding(str(path), digest, do_not_train=self._do_not_train(path))
         copies = tuple(self._parts.catalogue.copies(digest))
         if copies:
             return replace(finding, stems=(Recognised(copies, "bytes", 0.0),))
         if digest in self._rights.revoked:
-            raise RequestRefused(f"refused: {path} is a stem that was revoked")
+            raise RequestRefused(self._revoked(path))
         resolved = path.resolve()
         size = resolved.stat().st_size
         for library in self._parts.catalogue.libraries():
@@ -186,6 +202,13 @@ class Inspector:
             if resolved.is_relative_to(root) or _holds(root, size, digest):
                 return replace(finding, library=library.name)
         return finding
+
+    def _revoked(self, path: Path) -> str:
+        """Whose stem it was is not known any more, so only who sees all libraries is told."""
+        name = self._disclosure.file(path)
+        if self._disclosure.libraries is None:
+            return f"refused: {name} is a stem that was revoked"
+        return f"refused: {name} holds {OTHER_SOURCE}: {NO_REASON}"
 
     def _by_sound(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
         heard = sound.load(path)
@@ -267,10 +290,12 @@ class Inspector:
         for stem in near:
             if stem.kind is not StemKind.MIDI:
                 continue
+            file = Path(self._parts.catalogue.file_of(stem))
             try:
-                other = scores.parse(self._parts.catalogue.file_of(stem))
+                other = scores.parse(file)
             except UnreadableFile as error:
-                unchecked.append(f"{stem.path}: {error.message}")
+                said = renamed(error, file, file.name).message
+                unchecked.append(f"{stem.path}: {said}")
                 continue
             shared = shared_notes(score, other)
             if shared >= NOTES_THRESHOLD:
@@ -286,6 +311,7 @@ def require_rights(
     *,
     stated: str | None,
     needs_statement: bool,
+    disclosure: Disclosure = EVERYTHING,
 ) -> None:
     """Let a foreign file in that may be used, by what is known of it or by what the user states.
 
@@ -293,6 +319,7 @@ def require_rights(
         channels: by which it could reach the output; a recognised source must be licensed for one.
         stated: ``own``, ``licensed`` or None.
         needs_statement: whether its sound could be used.
+        disclosure: to whoever brings the file.
 
     Raises:
         RequestRefused: it holds something that may not be used.
@@ -309,9 +336,10 @@ def require_rights(
     for stem in finding.sources:
         why = _refusal((stem,), rights, uses)
         if why is not None:
-            title = stem.title or stem.path
-            reasons.append(f"it is output {finding.output}, made from {title}: {why.reason}")
-            cures.append(why.cure)
+            made = OTHER_OUTPUT if finding.output is None else disclosure.output(finding.output)
+            told = f"{disclosure.stem(stem)}: {disclosure.reason(stem, why)}"
+            reasons.append(f"it is {made}, made from {told}")
+            cures.append(disclosure.cure(stem, why))
     if finding.output is not None and not finding.sources and not finding.stems:
         # An output without sources, or one of another home with our key: the statement decides.
         needs_statement = True
@@ -320,16 +348,17 @@ def require_rights(
     # Our own outputs may carry it too: it is addressed to others, and their sources decide.
     if finding.do_not_train is not None and not finding.sources:
         reasons.append(f"its manifest says: {finding.do_not_train}")
+    name = disclosure.file(finding.path)
     if reasons:
         raise RequestRefused(
-            f"refused: {finding.path} may not be used: {reasons[0]}",
-            hint="; ".join((_NOT_OVERRULED, *cures[:1])),
-            reasons=reasons,
+            f"refused: {name} may not be used: {reasons[0]}",
+            hint="; ".join((_NOT_OVERRULED, *filter(None, cures[:1]))),
+            reasons=tuple(dict.fromkeys(reasons)),
         )
     known = bool(finding.stems or finding.sources)
     if needs_statement and not known and stated is None:
         raise InvalidInput(
-            f"nobody said by what right {finding.path} is used",
+            f"nobody said by what right {name} is used",
             hint="--audio-rights own, or --audio-rights licensed",
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rag_audio import conditioning, foreign, guardrails, midi, sourcing
+from rag_audio.disclosure import Disclosure
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -48,6 +49,8 @@ class GateParts(Protocol):
     def protected_names(self) -> guardrails.Roster: ...
     @property
     def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
+    @property
+    def disclosure(self) -> Disclosure: ...
 
 
 class RightsGate:
@@ -140,6 +143,7 @@ class RightsGate:
             load=self._load,
             render=self._rendered,
             do_not_train=_do_not_train,
+            disclosure=self._parts.disclosure,
         )
 
     def still_clear(
@@ -195,6 +199,7 @@ class RightsGate:
                 {Channel.INIT} if is_sound and as_melody else request.channels,
                 stated=request.audio_rights,
                 needs_statement=is_sound,
+                disclosure=self._parts.disclosure,
             )
 
     def _rendered(self, path: Path) -> Audio:

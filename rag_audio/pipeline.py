@@ -24,6 +24,7 @@ from rag_audio import (
 )
 from rag_audio.controls import named_window
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
+from rag_audio.disclosure import Disclosure, renamed
 from rag_audio.domain import (
     Audio,
     ConditioningPlan,
@@ -107,6 +108,8 @@ class Parts(Protocol):
     def device(self) -> str: ...
     @property
     def retries(self) -> int: ...
+    @property
+    def disclosure(self) -> Disclosure: ...
     def generator(self, model: str | None) -> Generator: ...
 
 
@@ -241,7 +244,8 @@ class Pipeline:
         )
         self.gate.require_source(plan, request)
         guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
-        said = tuple(note for finding in findings for note in finding.notes())
+        told = self.parts.disclosure
+        said = tuple(note for finding in findings for note in finding.notes(told))
         plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
         return plan, findings, request
 
@@ -301,7 +305,8 @@ class Pipeline:
         self.parts.kept.keep_in_step(generator)
         limits = self._similarity_limits(request.territory)
         load = self._load_segment
-        return Studio(self.parts, limits, load, generator, load, self.parts.kept)
+        told = self.parts.disclosure
+        return Studio(self.parts, limits, load, generator, load, self.parts.kept, told)
 
     def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
         """An older plan, by the stems, licenses and guardrails of now.
@@ -422,7 +427,7 @@ class Pipeline:
                 rights,
             )
             # A stem without a word or sound in common with the prompt is still what was asked for.
-            chosen.extend(found or self._first_segment(stem.id))
+            chosen.extend(found or self._first_segment(stem))
         k = request.k if request.k is not None else (0 if named else DEFAULT_REFERENCES)
         if k > len(chosen):
             others = (*excluded, *(stem.id for stem in named))
@@ -457,11 +462,13 @@ class Pipeline:
             query, rights=rights, embedder=self.parts.embedder, index=self.parts.index
         )
 
-    def _first_segment(self, stem: str) -> tuple[Reference, ...]:
-        points = self.parts.index.find_stem(stem)
+    def _first_segment(self, stem: Stem) -> tuple[Reference, ...]:
+        """The first segment of a stem, as the library has it that was found, not another one."""
+        points = self.parts.index.find_stem(stem.id)
+        points = [point for point in points if point.segment.stem.library == stem.library]
         if not points:
             raise LibraryError(
-                f"stem {stem[:12]} is in the catalogue and not in the index",
+                f"stem {stem.id[:12]} is in the catalogue and not in the index",
                 hint="run rag-audio index on its library again",
             )
         return (Reference(points[0].segment, 0.0, 1),)
@@ -480,17 +487,35 @@ class Pipeline:
         The last four say how a score is played; a recording stays as it is.
         """
         path = Path(self.parts.catalogue.file_of(segment.stem))
+        name = self.parts.disclosure.file_of(segment.stem, path)
         try:
             with path.open("rb") as file:
                 digest = file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise LibraryError(
-                f"{path} cannot be read: {error.strerror}", hint="index the library again"
+                f"{name} cannot be read: {error.strerror}", hint="index the library again"
             ) from error
         if digest != segment.stem.id:
             raise LibraryError(
-                f"{path} changed since it was indexed", hint="run rag-audio index on its library"
+                f"{name} changed since it was indexed", hint="run rag-audio index on its library"
             )
+        try:
+            return self._heard(
+                path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
+            )
+        except LibraryError as error:
+            raise renamed(error, path, name) from error
+
+    def _heard(
+        self,
+        path: Path,
+        segment: Segment,
+        sample_rate: int,
+        tempo_ratio: float,
+        semitones: int,
+        instruments: tuple[str, ...],
+        layer: Layer | None,
+    ) -> Audio:
         where = (segment.stem.id, segment.start_s, segment.duration_s)
         if segment.stem.kind is StemKind.AUDIO:
             return self.parts.kept.of(

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from rag_audio import audio as sound
 from rag_audio import conditioning, guardrails, midi
 from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform
+from rag_audio.disclosure import EVERYTHING, OTHER_SOURCE, Disclosure
 from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
 from rag_audio.enforcing import enforce
 from rag_audio.errors import InvalidInput, LibraryError
@@ -75,6 +76,7 @@ class Studio:
         limits: ``max_similarity`` of every license that is known, by key.
         load: the sound of a segment. render: that of a score, at another tempo and key.
         kept: seed audio of before; None keeps nothing.
+        disclosure: to whoever reads the plan's notes and what is refused.
     """
 
     def __init__(
@@ -85,9 +87,10 @@ class Studio:
         generator: Generator,
         render: RenderScore | None = None,
         kept: SoundCache | None = None,
+        disclosure: Disclosure = EVERYTHING,
     ) -> None:
         self.parts, self.limits, self.load, self.generator = parts, limits, load, generator
-        self.render, self.kept = render, kept
+        self.render, self.kept, self.disclosure = render, kept, disclosure
 
     def make(
         self, plan: ConditioningPlan, progress: Progress | None, stop_asked: StopAsked | None
@@ -111,12 +114,12 @@ class Studio:
                     takes[seed] = replace(made, inspection=replace(found, tries=tries))
                     continue
                 if tries == self.parts.retries or plan.strength >= 1.0:
-                    guardrails.require_distance(found)
+                    guardrails.require_distance(found, self.disclosure)
                 again.append((seed, found.too_near[0]))
             if not again:
                 break
             waiting = tuple(seed for seed, _ in again)
-            plan = _further(plan, again[0][1])
+            plan = _further(plan, again[0][1], self.disclosure)
         return tuple(takes[seed] for seed in sorted(takes))
 
     def _candidates(
@@ -210,7 +213,7 @@ class Studio:
         """
         guardrails.check_output(audio)
         found = self._inspect(audio, self._sources(plan))
-        guardrails.require_distance(found)
+        guardrails.require_distance(found, self.disclosure)
         return found
 
     def _inspect(
@@ -276,11 +279,16 @@ def _hear(load: LoadSegment, segment: Segment) -> Audio:
     return load(segment, _COMPARE_HZ)
 
 
-def _further(plan: ConditioningPlan, near: guardrails.Nearness) -> ConditioningPlan:
+def _further(
+    plan: ConditioningPlan, near: guardrails.Nearness, disclosure: Disclosure
+) -> ConditioningPlan:
     strength = min(1.0, plan.strength + STRENGTH_STEP)
+    of, limit = OTHER_SOURCE, "is allowed"
+    if disclosure.knows(near.library):
+        of = f"{near.path} ({near.similarity:.2f})"
+        limit = f"its license allows ({near.allowed:.2f})"
     note = (
         f"made again at strength {strength:.2f} instead of {plan.strength:.2f}: the output came "
-        f"nearer to {near.path} ({near.similarity:.2f}) than its license allows "
-        f"({near.allowed:.2f})"
+        f"nearer to {of} than {limit}"
     )
     return replace(plan, strength=strength, notes=(*plan.notes, note))

@@ -73,8 +73,8 @@ class FakeIndex:
         found = [p for p in self._points.values() if p.segment.stem.id == stem]
         return sorted(found, key=lambda point: point.segment.start_s)
 
-    def count(self) -> int:
-        return len(self._points)
+    def count(self, library: str | None = None) -> int:
+        return sum(1 for _ in self.scroll(library))
 
     def close(self) -> None:
         self._write()

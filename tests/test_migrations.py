@@ -23,8 +23,9 @@ from rag_audio.catalogue import SqlCatalogue
 from rag_audio.database import connect, reading, sqlite_url, writing
 from rag_audio.errors import BackendError, ConfigError
 from rag_audio.jobs import tables
+from rag_audio.jobs.owners import SqlOwners
 from rag_audio.licensing import Revocation, RevocationOf
-from rag_audio.migrations import HEAD, migrate, refuse_foreign
+from rag_audio.migrations import HEAD, make_schema, migrate, refuse_foreign
 from rag_audio.provenance import fingerprint_store
 from rag_audio.provenance.fingerprint import Fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
@@ -248,3 +249,29 @@ def _fold_sources(db: Connection, artist: str | None = None) -> None:
             ),
             old,
         )
+
+
+def test_outputs_of_before_are_owned_by_whom_their_jobs_were_for(engine: Engine) -> None:
+    with writing(engine) as db:
+        make_schema(db, "0004")
+        for seq, (owner, result) in enumerate(
+            (
+                ("ann", '{"outputs": [{"output": 3}, {"output": 4}]}'),
+                ("ben", '{"outputs": [{"output": 5}]}'),
+                ("", '{"outputs": [{"output": 6}]}'),
+                ("ann", None),
+            )
+        ):
+            db.execute(
+                text(
+                    "INSERT INTO jobs (id, seq, turn, kind, owner, libraries, state, request, "
+                    "result, attempts, cancel_asked, stage, done, total, created_at) VALUES "
+                    "(:id, :seq, 1, 'generation', :owner, 'null', 'succeeded', '{}', :result, "
+                    "1, 0, '', 0, 0, 1)"
+                ),
+                {"id": f"job{seq}", "seq": seq, "owner": owner, "result": result},
+            )
+    owners = SqlOwners(engine)
+    assert version(engine) == HEAD
+    assert owners.outputs_of("ann") == [3, 4]
+    assert [owners.of(output) for output in (2, 5, 6)] == [None, "ben", ""]

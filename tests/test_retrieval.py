@@ -298,8 +298,8 @@ def test_rights_are_checked_again_on_what_the_index_returns(index: EdgeIndex) ->
         def find_stem(self, name: str) -> list[IndexedSegment]:
             return index.find_stem(name)
 
-        def count(self) -> int:
-            return index.count()
+        def count(self, library: str | None = None) -> int:
+            return index.count(library)
 
     def _any_license(where: SegmentFilter) -> SegmentFilter:
         every = frozenset(s.license_key for s in [*ALLOWED, *UNLICENSED])

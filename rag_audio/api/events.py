@@ -46,7 +46,10 @@ async def stream(
         looks += 1
         for event in found:
             after, spoke = event.id, time.monotonic()
-            yield _event(event.kind, {**event.document, "at": moment(event.at)}, event.id)
+            told = dict(event.document)
+            if told.get("problem"):
+                told["problem"] = service.places.error(told["problem"])
+            yield _event(event.kind, {**told, "at": moment(event.at)}, event.id)
             state = JobState(event.document.get("state", state))
         if state.is_final:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -23,6 +23,9 @@ from rag_audio.errors import (
 )
 from rag_audio.jobs import QueueFull
 from rag_audio.jobs.idempotency import KeyInFlight, KeyReused
+
+if TYPE_CHECKING:
+    from rag_audio.api.service import Service
 
 CONTENT_TYPE = "application/problem+json"
 _LONG = 200
@@ -113,7 +116,8 @@ def install(app: FastAPI) -> None:
             headers["Retry-After"] = "5"
         if status >= 500:
             log.error("request failed", error=error.message, kind=type(error).__name__)
-        return respond(problem_json(error), headers)
+        service: Service = request.app.state.service
+        return respond(service.places.error(problem_json(error)), headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

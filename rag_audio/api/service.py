@@ -19,16 +19,19 @@ from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.jobs import Limits, SqlJobs
 from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.idempotency import SqlIdempotency
+from rag_audio.jobs.owners import SqlOwners
 from rag_audio.jobs.uploads import SqlUploads, Upload
 from rag_audio.pipeline import Pipeline
 from rag_audio.ports import ModelInfo
 from rag_audio.service.decoding import Decoders
 from rag_audio.service.files import Folders
+from rag_audio.service.places import Places
 from rag_audio.service.runner import Runner
 from rag_audio.service.scoped import scoped
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.sharing import share
 from rag_audio.service.together import takes_of_device
+from rag_audio.service.visibility import Visibility
 from rag_audio.service.worker import Worker
 
 TIDY_S = 600.0
@@ -93,6 +96,8 @@ class Service:
     access: SqlAccess = field(init=False)
     idempotency: SqlIdempotency = field(init=False)
     uploads: SqlUploads = field(init=False)
+    owners: SqlOwners = field(init=False)
+    places: Places = field(init=False)
     folders: Folders = field(init=False)
     decoders: Decoders = field(init=False)
     indexing: Indexing = field(init=False)
@@ -107,6 +112,8 @@ class Service:
         self.access = SqlAccess(database)
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
+        self.owners = SqlOwners(database)
+        self.places = Places(parts, [settings.libraries] if settings.libraries else [])
         self.folders = Folders(parts.home)
         self.decoders = Decoders(settings, DECODERS)
         self.indexing = Indexing(self.workspace, settings.libraries)
@@ -133,7 +140,9 @@ class Service:
             self._host = IndexHost(parts.index, parts.home / "index")
             self._host.start()
         allowed = self.settings.names("webhook_hosts")
-        calls = Calls(parts.database, self.jobs, parts.home, allowed, self._stop)
+        calls = Calls(
+            parts.database, self.jobs, parts.home, allowed, self._stop, places=self.places
+        )
         self.run(calls.work, "webhooks")
         self.run(self._tidy, "tidying")
         runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
@@ -183,9 +192,12 @@ class Service:
 
     def pipeline(self, caller: Caller) -> Pipeline:
         """The main path as a caller may walk it."""
-        if caller.libraries is None:
-            return self.workspace.pipeline
-        return Pipeline(scoped(self.workspace.parts, caller.libraries))
+        told = self.visibility(caller).disclosure
+        return Pipeline(scoped(self.workspace.parts, caller.libraries, told))
+
+    def visibility(self, caller: Caller) -> Visibility:
+        """What a caller may see."""
+        return Visibility(caller, self.workspace.parts, self.owners, self.places)
 
     def upload_of(self, caller: Caller, id_: str) -> Upload:
         """A caller's upload.

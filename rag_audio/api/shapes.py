@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rag_audio.jobs import Job, JobState
+from rag_audio.service.places import Places
 
 _RESULT = (
     *("enriched_prompt", "strength", "steps", "guidance", "model", "untrained", "references"),
@@ -15,8 +16,14 @@ _RESULT = (
 )
 
 
-def job_json(job: Job) -> dict[str, Any]:
-    """A job with links to all that belongs to it."""
+def job_json(job: Job, places: Places) -> dict[str, Any]:
+    """A job, as its owner may see it, with links to all that belongs to it.
+
+    What it names was chosen for its owner when it ran.
+
+    Args:
+        places: names files: an older version wrote paths into problems and notes.
+    """
     here = f"/v1/generations/{job.id}"
     result = job.result or {}
     document: dict[str, Any] = {
@@ -35,11 +42,12 @@ def job_json(job: Job) -> dict[str, Any]:
         "position": job.position,
         "prompt": job.request.get("prompt", ""),
         "request": {name: value for name, value in job.request.items() if name != "webhook"},
-        "problem": job.problem,
+        "problem": None if job.problem is None else places.error(job.problem),
         "outputs": [
             output_json(here, i, output) for i, output in enumerate(result.get("outputs", ()))
         ],
         **{name: result.get(name) for name in _RESULT},
+        "notes": places.document(result.get("notes")),
         "links": {
             "self": here,
             "events": f"{here}/events",

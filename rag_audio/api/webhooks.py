@@ -29,6 +29,7 @@ from rag_audio.database import reading, writing
 from rag_audio.errors import BackendUnavailable, InvalidInput
 from rag_audio.jobs import SqlJobs
 from rag_audio.jobs.tables import deliveries, now
+from rag_audio.service.places import Places
 
 WAITS_S = (0, 10, 60, 300, 1800, 7200)
 """Before each attempt; after the last one a call is given up."""
@@ -96,6 +97,7 @@ class Calls:
 
     Args:
         stop: set it to end.
+        places: names files.
     """
 
     def __init__(
@@ -106,9 +108,12 @@ class Calls:
         allowed: frozenset[str],
         stop: threading.Event,
         waits_s: tuple[float, ...] = WAITS_S,
+        *,
+        places: Places,
     ) -> None:
         self._engine, self._jobs, self._home = engine, jobs, home
         self._allowed, self._stop, self._waits_s = allowed, stop, waits_s
+        self._places = places
 
     def work(self) -> None:
         """Call until told to stop."""
@@ -151,7 +156,8 @@ class Calls:
         job = self._jobs.find(row.job)
         if job is None:
             return ""
-        body = json.dumps({"event": "generation.ended", "generation": job_json(job)}).encode()
+        shown = job_json(job, self._places)
+        body = json.dumps({"event": "generation.ended", "generation": shown}).encode()
         seconds = int(time.time())
         parsed = urlsplit(row.url)
         try:

@@ -97,9 +97,9 @@ class SocketIndex:
         said = self._ask({"op": "find_stem", "stem": stem})
         return [wire.point_from_json(point) for point in said["points"]]
 
-    def count(self) -> int:
-        """Points in the index."""
-        return int(self._ask({"op": "count"})["count"])
+    def count(self, library: str | None = None) -> int:
+        """Points in the index (of one library)."""
+        return int(self._ask({"op": "count", "library": library})["count"])
 
     def close(self) -> None:
         """Hang up; again does nothing. The index stays with whoever holds it."""
@@ -286,7 +286,7 @@ def _delete(index: StemIndex, asked: wire.Message) -> wire.Message:
 
 _OPERATIONS: dict[str, Callable[[StemIndex, Any], wire.Message]] = {
     "hello": lambda index, _: {"name": index.name, "space": index.space},
-    "count": lambda index, _: {"count": index.count()},
+    "count": lambda index, asked: {"count": index.count(asked.get("library"))},
     "upsert": _upsert,
     "delete": _delete,
     "search_dense": _search_dense,

@@ -148,10 +148,11 @@ class EdgeIndex:
         """All points of a stem, in order of start."""
         return sorted(self._scroll(of_stem(stem)), key=lambda p: (p.segment.start_s, p.id))
 
-    def count(self) -> int:
-        """Points in the index."""
+    def count(self, library: str | None = None) -> int:
+        """Points in the index (of one library)."""
+        where = None if library is None else _filter((in_library(library),))
         with self._translated("be read") as shard:
-            return int(shard.count(edge.CountRequest(exact=True)))
+            return int(shard.count(edge.CountRequest(exact=True, filter=where)))
 
     def close(self) -> None:
         """Build what search needs at this size, flush, and free the lock; again does nothing."""

@@ -164,9 +164,11 @@ class ServerIndex:
         """All points of a stem, in order of start."""
         return sorted(self._scroll(of_stem(stem)), key=lambda p: (p.segment.start_s, p.id))
 
-    def count(self) -> int:
-        """Points in the collection."""
-        return int(self._call(lambda: self._client.count(self._collection, exact=True)).count)
+    def count(self, library: str | None = None) -> int:
+        """Points in the collection (of one library)."""
+        where = None if library is None else _filter((in_library(library),))
+        counted = partial(self._client.count, self._collection, count_filter=where, exact=True)
+        return int(self._call(counted).count)
 
     def close(self) -> None:
         """Close the connection."""

@@ -105,11 +105,11 @@ class Editor:
         return results
 
     def _open(self, file: Path, territory: str | None, stated: str | None) -> Source:
-        gate = self.pipeline.gate
+        gate, told = self.pipeline.gate, self.parts.disclosure
         source = open_source(
-            file, gate.inspector(territory), self.parts.ledger, self.pipeline.master
+            file, gate.inspector(territory), self.parts.ledger, self.pipeline.master, told
         )
-        require_rights(source, gate.rights(territory), stated)
+        require_rights(source, gate.rights(territory), stated, told)
         return source
 
     def _request(
@@ -157,13 +157,14 @@ class Editor:
         notes = tuple(note for note in plan.notes if not note.startswith("no licensed reference"))
         plan = replace(plan, strength=strength, notes=notes)
         plan = _with_inherited(plan, source, order, rights, request.audio_rights)
-        return request, plan
+        said = source.finding.notes(self.parts.disclosure)
+        return request, replace(plan, notes=(*plan.notes, *said))
 
     def _still_clear(
         self, plan: ConditioningPlan, request: GenerationRequest, source: Source
     ) -> ConditioningPlan:
-        gate = self.pipeline.gate
-        require_rights(source, gate.rights(request.territory), request.audio_rights)
+        gate, rights = self.pipeline.gate, self.pipeline.rights(request.territory)
+        require_rights(source, rights, request.audio_rights, self.parts.disclosure)
         return gate.still_clear(plan, request, ())
 
     def _make(
@@ -244,5 +245,4 @@ def _with_inherited(
         references=tuple(references),
         licenses=tuple(licenses.values()),
         edit=edit,
-        notes=(*plan.notes, *source.finding.notes()),
     )

@@ -12,6 +12,7 @@ from scipy.signal import correlate
 from rag_audio import audio as sound
 from rag_audio import foreign
 from rag_audio.conditioning import USE_OF
+from rag_audio.disclosure import Disclosure
 from rag_audio.domain import Audio, Channel, Reference, Rights, Segment
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.foreign import ForeignFinding
@@ -57,29 +58,41 @@ def open_source(
     inspector: foreign.Inspector,
     ledger: Ledger,
     master: Callable[[int], Audio | None],
+    disclosure: Disclosure,
 ) -> Source:
     """Read and recognise a file.
+
+    Args:
+        disclosure: to whoever edits it.
 
     Raises:
         UnreadableFile: it is no sound file.
         InvalidInput: it is a score, or an output of ours whose master is not kept here, or was
             changed so much that it cannot be found in the master.
-        RequestRefused: it is a stem that was revoked.
+        RequestRefused: it is a stem that was revoked, or an output that somebody else made.
     """
+    name = disclosure.file(path)
     if path.suffix.lower() in _SCORES:
         raise InvalidInput(
-            f"{path} is a score, and edits change sound",
+            f"{name} is a score, and edits change sound",
             hint="rag-audio generate --midi finds references like it",
         )
     heard = sound.load(path)
     finding = inspector.inspect(path)
     if finding.output is None:
         return Source(path, heard, finding, None)
+    made = disclosure.output(finding.output)
+    if not disclosure.sees_output(finding.output):
+        # Its unmarked sound and its words are its owner's, and an edit would begin with both.
+        raise RequestRefused(
+            f"refused: {name} is {made} that is not yours to edit",
+            hint="whoever made it, or an administrator, can edit it",
+        )
     entry = ledger.find(finding.output)
     kept = None if entry is None else master(finding.output)
     if entry is None or kept is None:
         raise InvalidInput(
-            f"{path} is output {finding.output}, and its unmarked master is not in this home",
+            f"{name} is {made}, and its unmarked master is not in this home",
             hint="edit it where it was made: a second mark over the first would hide both",
         )
     return Source(path, in_master(kept, heard, path.name), finding, entry)
@@ -110,8 +123,13 @@ def in_master(master: Audio, heard: Audio, name: str) -> Audio:
     return Audio(np.ascontiguousarray(part), heard.sample_rate)
 
 
-def require_rights(source: Source, rights: Rights, stated: str | None) -> None:
+def require_rights(
+    source: Source, rights: Rights, stated: str | None, disclosure: Disclosure
+) -> None:
     """Let a sound be edited that may be used: its sound becomes part of the output.
+
+    Args:
+        disclosure: to whoever edits it.
 
     Raises:
         RequestRefused: a stem in it may not seed sound, or a source of the output that it is may
@@ -120,21 +138,30 @@ def require_rights(source: Source, rights: Rights, stated: str | None) -> None:
     """
     if source.parent is None:
         foreign.require_rights(
-            source.finding, rights, (Channel.INIT,), stated=stated, needs_statement=True
+            source.finding,
+            rights,
+            (Channel.INIT,),
+            stated=stated,
+            needs_statement=True,
+            disclosure=disclosure,
         )
         return
     found = [
-        (f"{use.reference.stem.title or use.reference.stem.path}: {why.reason}", why.cure)
+        (
+            f"{disclosure.stem(use.reference.stem)}: {disclosure.reason(use.reference.stem, why)}",
+            disclosure.cure(use.reference.stem, why),
+        )
         for use in source.parent.record.sources
         for channel in _channels(use.influence.used)
         if (why := rights.why_not(use.reference.stem, USE_OF[channel])) is not None
     ]
     if found:
-        number, (reason, cure) = source.parent.record.output, found[0]
+        made, (reason, cure) = disclosure.output(source.parent.record.output), found[0]
+        hint = "an edit uses the sources of what it edits again"
         raise RequestRefused(
-            f"refused: {source.path} is output {number}, made from {reason}",
-            hint=f"an edit uses the sources of what it edits again; {cure}",
-            reasons=[reason for reason, _ in found],
+            f"refused: {disclosure.file(source.path)} is {made}, made from {reason}",
+            hint=f"{hint}; {cure}" if cure else hint,
+            reasons=tuple(dict.fromkeys(reason for reason, _ in found)),
         )
     known = {use.reference.stem.id for use in source.parent.record.sources}
     others = tuple(
@@ -143,7 +170,14 @@ def require_rights(source: Source, rights: Rights, stated: str | None) -> None:
     finding = replace(source.finding, stems=others, sources=(), output=None)
     # Our own output carries a reservation addressed to others.
     finding = replace(finding, do_not_train=None, library="")
-    foreign.require_rights(finding, rights, (Channel.INIT,), stated=stated, needs_statement=False)
+    foreign.require_rights(
+        finding,
+        rights,
+        (Channel.INIT,),
+        stated=stated,
+        needs_statement=False,
+        disclosure=disclosure,
+    )
 
 
 def sources_in(source: Source, rights: Rights) -> Iterator[tuple[Reference, dict[Channel, float]]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rag_audio.disclosure import EVERYTHING, OTHER_SOURCE, Disclosure
 from rag_audio.domain import Audio, Segment, SegmentFilter
 from rag_audio.errors import LibraryError, OutputRefused
 from rag_audio.ports import Embedder, Hit, StemIndex
@@ -19,6 +20,7 @@ TIMELINE_S = 2.5
 _WINDOW_S = 5.0
 _MOST_WINDOWS = 12
 _SILENT = 1e-4
+_FURTHER = "raise --strength or choose another seed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,7 @@ class Nearness:
         similarity: ``1 - copy_distance`` of the nearest 5 s or the whole, 1 is a copy; None: its
             sound could not be had.
         allowed: what its license allows.
+        library: whose stem it is.
     """
 
     stem: str
@@ -67,6 +70,7 @@ class Nearness:
     cosine: float | None
     similarity: float | None
     allowed: float
+    library: str = ""
 
     @property
     def too_near(self) -> bool:
@@ -138,14 +142,19 @@ def check_output(audio: Audio, sources: Iterable[WatchedSource] = ()) -> None:
             raise _refused(source.name, similarity, source.max_similarity)
 
 
-def require_distance(inspection: Inspection) -> None:
+def require_distance(inspection: Inspection, disclosure: Disclosure = EVERYTHING) -> None:
     """Let an output pass that comes too near to nothing.
+
+    Args:
+        disclosure: to whoever is told: a stem of another library has neither name nor numbers.
 
     Raises:
         OutputRefused: naming the nearest stem and the numbers.
     """
     for near in inspection.too_near:
         assert near.similarity is not None  # noqa: S101 - too_near says so
+        if not disclosure.knows(near.library):
+            raise OutputRefused(f"the output is too near to {OTHER_SOURCE}", hint=_FURTHER)
         raise _refused(near.path, near.similarity, near.allowed)
 
 
@@ -203,7 +212,7 @@ def _refused(name: str, similarity: float, allowed: float) -> OutputRefused:
     return OutputRefused(
         f"the output is too near to {name}: similarity {similarity:.2f}, "
         f"its license allows {allowed:.2f}",
-        hint="raise --strength or choose another seed",
+        hint=_FURTHER,
     )
 
 
@@ -227,7 +236,7 @@ def _nearness(
     stem = segment.stem
     cosine = None if hit is None else float(hit.score)
     allowed = limits.get(stem.license_key, 1.0)
-    return Nearness(stem.id, stem.path, used, cosine, None, allowed)
+    return Nearness(stem.id, stem.path, used, cosine, None, allowed, stem.library)
 
 
 def _to_compare(audio: Audio) -> list[Audio]:

@@ -108,6 +108,13 @@ class SqlAccess:
             rows = db.execute(select(api_keys).order_by(api_keys.c.created_at)).all()
         return [_key(row) for row in rows]
 
+    def find(self, id_: str) -> ApiKey | None:
+        """The key of this id, as long as it is valid."""
+        with reading(self._engine) as db:
+            wanted = select(api_keys).where(api_keys.c.id == id_, _valid(now(db)))
+            row = db.execute(wanted).first()
+        return None if row is None else _key(row)
+
     def any_key(self) -> bool:
         """Whether a key was ever made: from then on everybody needs one."""
         with reading(self._engine) as db:

@@ -35,6 +35,7 @@ from sqlalchemy import (
 from rag_audio.database import reading, writing
 from rag_audio.errors import Cancelled
 from rag_audio.jobs.nouns import Claimed, Event, Job, JobState, Limits, QueueFull
+from rag_audio.jobs.owners import own
 from rag_audio.jobs.rows import (
     begin,
     closed,
@@ -165,10 +166,13 @@ class SqlJobs:
         with reading(self._engine) as db:
             return [with_position(db, job_of(row)) for row in db.execute(wanted)]
 
-    def counts(self) -> dict[JobState, int]:
-        """How many jobs are in each state."""
+    def counts(self, owner: str | None = None) -> dict[JobState, int]:
+        """How many jobs of an owner (None: of all) are in each state."""
+        wanted = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        if owner is not None:
+            wanted = wanted.where(jobs.c.owner == owner)
         with reading(self._engine) as db:
-            rows = db.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state)).all()
+            rows = db.execute(wanted).all()
         return {state: 0 for state in JobState} | {JobState(s): int(n) for s, n in rows}
 
     def finished_after(self, moment: float, limit: int = 500) -> list[Job]:
@@ -250,7 +254,7 @@ class SqlJobs:
         self._update(held, {"plan": to_json(plan)}, quiet=True)
 
     def finish_in(self, db: Connection, held: Claimed, result: Mapping[str, Any]) -> None:
-        """End a job well, in a transaction of the caller's.
+        """End a job well, in a transaction of the caller's; its outputs are its owner's from then.
 
         Raises:
             LeaseLost: it is no longer held. Cancelled: it is to be canceled.
@@ -270,6 +274,7 @@ class SqlJobs:
         if ended is None:
             asked = db.execute(select(jobs.c.cancel_asked).where(*held_by(held))).scalar()
             raise Cancelled("the job was canceled") if asked else lost(held)
+        own(db, held.job.owner, [made["output"] for made in result.get("outputs", ())])
         met = result.get("enforced_met")
         more = {} if met is None else {"enforced_met": met}
         tell_end(db, held.job.id, JobState.SUCCEEDED, {}, ended.webhook, more)

@@ -99,6 +99,14 @@ api_sessions = Table(
     Column("key", Text, ForeignKey("api_keys.id"), nullable=False),
     Column("expires_at", Double, nullable=False),
 )
+owners = Table(
+    "output_owners",
+    metadata,
+    Column("output", BigInteger, primary_key=True, autoincrement=False),
+    Column("owner", Text, nullable=False),
+    Index("output_owners_by_owner", "owner", "output"),
+)
+"""Whose each output of a job is; what the command line made has no row."""
 deliveries = Table(
     "webhook_deliveries",
     metadata,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
@@ -74,8 +74,11 @@ class Catalogue(Protocol):
 
     def stems(self, artist: str | None = None) -> list[Stem]: ...
 
-    def stem(self, id_prefix: str) -> Stem:
+    def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
         """The stem whose id starts so.
+
+        Args:
+            libraries: ids of those that are looked through; None: all.
 
         Raises:
             InvalidInput: none or several do.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -127,12 +127,19 @@ class Ledger(Protocol):
         artist: str | None = None,
         license: str | None = None,
         holder: str | None = None,
+        among: Collection[int] | None = None,
     ) -> list[LedgerEntry]:
-        """Outputs that used such a source, oldest first; no argument: all outputs."""
+        """Outputs that used such a source, oldest first; no argument: all outputs.
+
+        Args:
+            among: numbers of the outputs that are looked through; None: all.
+        """
         ...
 
-    def source_names(self, of: Literal["artist", "holder"]) -> list[str]:
-        """The artists or holders of all sources of all outputs, each once, in order."""
+    def source_names(
+        self, of: Literal["artist", "holder"], among: Collection[int] | None = None
+    ) -> list[str]:
+        """The artists or holders of all sources of outputs (of all, or of these), each once."""
         ...
 
     def find_pcm(self, sha256: str) -> LedgerEntry | None:

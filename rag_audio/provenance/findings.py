@@ -86,12 +86,22 @@ class TracedSource:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One witness: what it is, which output it names, how sure it is, and what it says in words."""
+    """One witness: what it is, which output it names, how sure it is, and what it says in words.
+
+    Attributes:
+        rivals: further outputs that its words name.
+    """
 
     by: str
     output: int | None
     confidence: float
     says: str
+    rivals: tuple[int, ...] = ()
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """Every output that it names."""
+        return self.rivals if self.output is None else (self.output, *self.rivals)
 
     def to_json(self) -> dict[str, Any]:
         """As in the ``evidence`` of ``trace --json``."""
@@ -139,6 +149,13 @@ class TraceResult:
     record: AttributionRecord | None = field(default=None, repr=False)
     causal: Mapping[str, Any] | None = field(default=None, repr=False)
     ancestors: tuple[int, ...] = ()
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """Every output that the result names, in its fields or its words."""
+        own = () if self.output is None else (self.output,)
+        heard = (number for one in self.evidence for number in one.named)
+        return tuple(dict.fromkeys((*own, *self.ancestors, *heard)))
 
     @property
     def edited(self) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 from sqlalchemy import Engine, Row, Select, literal, or_, select
@@ -68,6 +68,7 @@ class LogReader:
         artist: str | None = None,
         license: str | None = None,
         holder: str | None = None,
+        among: Collection[int] | None = None,
     ) -> list[LedgerEntry]:
         """Outputs with a source that meets all conditions, oldest first; none given: all outputs.
 
@@ -75,6 +76,7 @@ class LogReader:
             stem: its id, or the beginning of it.
             artist, holder: names (:func:`rag_audio.names.same`).
             license: its id, or ``library/id``.
+            among: numbers of the outputs that are looked through; None: all.
         """
         conditions = []
         if stem is not None:
@@ -91,15 +93,39 @@ class LogReader:
         wanted = _outputs().order_by(entries.c.seq)
         if conditions:
             wanted = wanted.where(entries.c.seq.in_(select(sources.c.seq).where(*conditions)))
+        numbers = None if among is None else sorted(among)
         with reading(self._engine) as db:
-            rows = db.execute(wanted).all()
-        return [_entry(row) for row in rows]
+            if numbers is None:
+                rows = list(db.execute(wanted).all())
+            else:
+                rows = [
+                    row
+                    for start in range(0, len(numbers), _AT_ONCE)
+                    for row in db.execute(
+                        wanted.where(entries.c.output.in_(numbers[start : start + _AT_ONCE]))
+                    )
+                ]
+        return [_entry(row) for row in sorted(rows, key=lambda row: row.seq)]
 
-    def source_names(self, of: Literal["artist", "holder"]) -> list[str]:
-        """The artists or holders of all sources of all outputs, each once, in order."""
+    def source_names(
+        self, of: Literal["artist", "holder"], among: Collection[int] | None = None
+    ) -> list[str]:
+        """The artists or holders of all sources of outputs, each once, in order.
+
+        Args:
+            among: numbers of the outputs that are looked through; None: all.
+        """
         column = sources.c[of]
+        wanted = select(column).where(column != "").distinct()
         with reading(self._engine) as db:
-            return sorted(db.execute(select(column).where(column != "").distinct()).scalars())
+            if among is None:
+                return sorted(db.execute(wanted).scalars())
+            numbers, found = sorted(among), set[str]()
+            for start in range(0, len(numbers), _AT_ONCE):
+                some = entries.c.output.in_(numbers[start : start + _AT_ONCE])
+                theirs = sources.c.seq.in_(select(entries.c.seq).where(is_output, some))
+                found.update(db.execute(wanted.where(theirs)).scalars())
+            return sorted(found)
 
     def find_pcm(self, sha256: str) -> LedgerEntry | None:
         """The entry whose samples (before or after marking) or file have this hash.

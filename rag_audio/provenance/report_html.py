@@ -75,7 +75,8 @@ def _verdict(result: TraceResult, name: str, made: datetime) -> str:
     elif result.transplanted:
         head, kind = "The mark or manifest in it belongs to another recording.", "verdict bad"
     else:
-        head = f"This audio is output {result.output}, made with AI."
+        which = "an output of this system" if result.output is None else f"output {result.output}"
+        head = f"This audio is {which}, made with AI."
         kind = "verdict"
     facts = [f"found by its {result.by}", f"confidence {result.confidence:.2f}"]
     if result.created:

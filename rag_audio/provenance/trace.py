@@ -280,7 +280,8 @@ class _Search:
             confidence = min(1.0, (fit.share - _SAME_SHARE) / (_COPY_SHARE - _SAME_SHARE))
             if rivals:
                 confidence *= 0.5
-            self.evidence.append(Evidence("fingerprint", fit.output, confidence, said))
+            others = tuple(rival.output for rival in rivals)
+            self.evidence.append(Evidence("fingerprint", fit.output, confidence, said, others))
             return self.known(entry, "fingerprint", confidence, said)
         self.evidence.append(
             Evidence("fingerprint", None, 0.0, "The sound is not that of any output.")

@@ -19,14 +19,18 @@ from rag_audio.domain import GenerationResult
 from rag_audio.editing import Editor
 from rag_audio.errors import BackendUnavailable, Cancelled, RagAudioError
 from rag_audio.jobs import Claimed, JobState, LeaseLost, SqlJobs
+from rag_audio.jobs.access import SqlAccess
+from rag_audio.jobs.owners import SqlOwners
 from rag_audio.pipeline import Pipeline
 from rag_audio.plans import plan_to_json
 from rag_audio.service.asking import edit_order, generation_request, request_fields
 from rag_audio.service.files import Folders
+from rag_audio.service.places import Places
 from rag_audio.service.quality import quality
 from rag_audio.service.scoped import scoped
 from rag_audio.service.sharing import share
 from rag_audio.service.together import Seat, SharedPass, seated
+from rag_audio.service.visibility import Visibility, owner_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -79,6 +83,9 @@ class Runner:
         self._job_s = job_s
         self._shares, self._share_again = False, 0.0
         self.folders = Folders(workspace.parts.home)
+        database = workspace.parts.database
+        self._access, self._owners = SqlAccess(database), SqlOwners(database)
+        self._places = Places(workspace.parts)
 
     def can_share(self) -> bool:
         """Load what jobs share that run at once; False: a part is away, each job will say which.
@@ -144,7 +151,8 @@ class Runner:
             return
         except RagAudioError as error:
             told.info("job failed", error=error.message)
-            self._end(partial(self._jobs.fail, held, finite(error_json(error))))
+            said = self._places.error(error_json(error))
+            self._end(partial(self._jobs.fail, held, finite(said)))
         except Exception:  # noqa: BLE001 - a job's fault is not the worker's end
             told.exception("job failed by a fault of this program")
             said = {"type": "InternalError", "message": "a fault of this program"}
@@ -156,7 +164,9 @@ class Runner:
         self, held: Claimed, lease: _Lease, seat: Seat | None
     ) -> tuple[GenerationResult, ...]:
         job, asked = held.job, held.job.request
-        pipeline = Pipeline(seated(scoped(self._workspace.parts, job.libraries), seat))
+        parts, owner = self._workspace.parts, owner_of(job, self._access)
+        told = Visibility(owner, parts, self._owners, self._places).disclosure
+        pipeline = Pipeline(seated(scoped(parts, job.libraries, told), seat))
         folder = self.folders.of_attempt(job.id, held.token)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         out = folder / f"take.{asked.get('format') or 'wav'}"

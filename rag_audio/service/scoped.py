@@ -1,4 +1,4 @@
-"""A home as somebody sees it who may use some of its libraries only."""
+"""A home as somebody sees it who may use some of its libraries only, or is told less of it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,30 @@ from datetime import date
 from typing import Any, cast
 
 from rag_audio.bootstrap import HomeParts
+from rag_audio.disclosure import Disclosure
 from rag_audio.domain import Rights, Stem
-from rag_audio.errors import InvalidInput
 from rag_audio.pipeline import Parts
 from rag_audio.ports import Catalogue, LibraryInfo
 
 
-def scoped(parts: HomeParts, libraries: Sequence[str] | None) -> Parts:
-    """The parts with the catalogue of ``libraries``; None: of all there are."""
-    if libraries is None:
-        return parts
-    return cast(Parts, _ScopedParts(parts, _ScopedCatalogue(parts.catalogue, libraries)))
+def scoped(parts: HomeParts, libraries: Sequence[str] | None, disclosure: Disclosure) -> Parts:
+    """The parts with the catalogue of ``libraries``; None: of all there are.
+
+    Args:
+        disclosure: what may be told of them.
+    """
+    seen = parts.catalogue
+    if libraries is not None:
+        seen = cast(Catalogue, _ScopedCatalogue(seen, libraries))
+    return cast(Parts, _ScopedParts(parts, seen, disclosure))
 
 
 class _ScopedParts:
-    """Everything as the home has it, save the catalogue."""
+    """Everything as the home has it, save the catalogue and what may be told."""
 
-    def __init__(self, parts: HomeParts, catalogue: _ScopedCatalogue) -> None:
+    def __init__(self, parts: HomeParts, catalogue: Catalogue, disclosure: Disclosure) -> None:
         self._parts = parts
-        self.catalogue = catalogue
+        self.catalogue, self.disclosure = catalogue, disclosure
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parts, name)
@@ -35,14 +40,13 @@ class _ScopedParts:
 class _ScopedCatalogue:
     """Other libraries' stems cannot be found, and their licenses grant nothing.
 
-    The licenses themselves stay: an output may not come too near to a stem of anybody's.
+    The licenses themselves stay: an output may not come too near to a stem of anybody's. So do
+    the ids of what was revoked. It is only read from: what is missing here writes, or tells of
+    libraries that are not seen.
     """
 
     def __init__(self, catalogue: Catalogue, libraries: Sequence[str]) -> None:
         self._catalogue, self._libraries = catalogue, frozenset(libraries)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._catalogue, name)
 
     def libraries(self) -> list[LibraryInfo]:
         return [one for one in self._catalogue.libraries() if one.id in self._libraries]
@@ -51,16 +55,11 @@ class _ScopedCatalogue:
         return [one for one in self._catalogue.stems(artist) if one.library in self._libraries]
 
     def stem(self, id_prefix: str) -> Stem:
-        found = self._catalogue.stem(id_prefix)
-        if found.library in self._libraries:
-            return found
-        own = [one for one in self._catalogue.copies(found.id) if one.library in self._libraries]
-        if not own:
-            raise InvalidInput(
-                f"no stem's id starts with {id_prefix!r}",
-                hint="`rag-audio library` lists the stems that are indexed",
-            )
-        return own[0]
+        return self._catalogue.stem(id_prefix, self._libraries)
+
+    def file_of(self, stem: Stem) -> str:
+        """Of any library: an output is held against stems that are not seen."""
+        return self._catalogue.file_of(stem)
 
     def copies(self, id_: str) -> list[Stem]:
         return [one for one in self._catalogue.copies(id_) if one.library in self._libraries]

@@ -106,9 +106,15 @@ def test_a_trace_without_scope_says_only_whether_and_whom_to_ask(serve: Serve) -
     assert set(answer) == {"made_with_ai_by_this_system", "statement", "contact"}
     assert answer["made_with_ai_by_this_system"] is True
     assert answer["contact"] == "rights@example.org"
-    whole = app.client.post("/v1/trace", content=sound, headers=app.key("trace")).json()
+    whole = app.client.post("/v1/trace", content=sound, headers=app.key("admin")).json()
     assert whole["output"] == made["outputs"][0]["output"] and whole["sources"]
+    assert whole["contact"] is None
+    other = app.client.post("/v1/trace", content=sound, headers=app.key("trace")).json()
+    assert other["found"] and other["sources"] == whole["sources"]
+    assert [other[name] for name in ("output", "created", "proof")] == [None, None, None]
+    assert other["contact"] == "rights@example.org"
     report = app.client.post("/v1/trace?report=html", content=sound, headers=app.key("trace"))
+    assert "an output of this system" in report.text
     assert "<script" not in report.text
     assert "sandbox" in report.headers["content-security-policy"]
 

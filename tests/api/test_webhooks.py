@@ -59,7 +59,7 @@ def test_the_end_of_a_job_is_told_signed_and_until_it_is_heard(
     # The next attempts would come after 10 s and a minute: made due here.
     again = Calls(
         app.service.workspace.parts.database, app.service.jobs, home, frozenset({place}),
-        threading.Event(), (0, 0, 0, 0),
+        threading.Event(), (0, 0, 0, 0), places=app.service.places,
     )  # fmt: skip
     from sqlalchemy import text
 

@@ -28,7 +28,7 @@ def test_status_says_that_there_is_no_model_why_and_what_helps(
     assert status["model"] is None
     problem = status["model_problem"]
     assert problem["type"] == "BackendUnavailable"
-    assert str(place) in problem["message"]
+    assert place.name in problem["message"] and str(place) not in problem["message"]
     assert "model_index.json" in problem["hint"]
     assert status["segments"] > 0 and status["embedder"]["name"]
 

@@ -187,6 +187,7 @@ def test_scroll_goes_in_order_of_id_over_pages_and_libraries(index: StemIndex) -
     assert every == sorted(p.id for p in first + second)
     assert [p.id for p in index.scroll("other")] == sorted(p.id for p in second)
     assert list(index.scroll("absent")) == []
+    assert [index.count("other"), index.count("absent")] == [len(second), 0]
     assert index.count() == 320
 
 

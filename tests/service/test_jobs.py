@@ -15,6 +15,7 @@ from rag_audio.database import connect, sqlite_url, writing
 from rag_audio.errors import Cancelled
 from rag_audio.jobs import Claimed, Job, JobState, LeaseLost, Limits, QueueFull, SqlJobs
 from rag_audio.jobs.idempotency import KeyInFlight, KeyReused, SqlIdempotency
+from rag_audio.jobs.owners import SqlOwners
 from rag_audio.provenance.ledger import SqlLedger
 from tests.provenance.builders import record
 
@@ -381,3 +382,28 @@ def test_many_workers_that_take_jobs_along_never_get_the_same(
     assert sorted(got) == sorted(wanted)
     assert states(jobs) == {"succeeded": 30}
     assert SqlLedger(engine).verify() == []
+
+
+def test_an_output_is_its_owners_from_the_moment_that_it_is_logged(
+    engine: Engine, jobs: SqlJobs
+) -> None:
+    owners = SqlOwners(engine)
+    for owner in ("ann", "ben", "ann"):
+        jobs.accept("generation", ASKED, owner=owner)
+    held = [claimed for claimed in (jobs.claim(), jobs.claim()) if claimed is not None]
+    for claimed in held:
+        finish(engine, jobs, claimed)
+    expired = jobs.claim()
+    assert expired is not None
+    expire(engine)
+    jobs.claim()
+    with pytest.raises(LeaseLost):
+        finish(engine, jobs, expired)
+    assert {owners.of(number) for number in (1, 2)} == {"ann", "ben"}
+    assert [owners.of(number) for number in (3, 4)] == [None, None]
+    assert owners.outputs_of("ann") + owners.outputs_of("ben") in ([1, 2], [2, 1])
+    assert owners.outputs_of("") == []
+    assert {jobs.counts(owner)[JobState.SUCCEEDED] for owner in ("ann", "ben")} == {1}
+    assert jobs.counts("nobody")[JobState.SUCCEEDED] == 0
+    listed = SqlLedger(engine).outputs(among=owners.outputs_of("ben"))
+    assert [owners.of(entry.record.output) for entry in listed] == ["ben"]

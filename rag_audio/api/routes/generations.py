@@ -25,6 +25,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job, JobState
 from rag_audio.plans import plan_to_json
 from rag_audio.service.asking import edit_order, generation_request
+from rag_audio.service.visibility import may_see
 
 router = APIRouter(prefix="/v1", tags=["generations"])
 
@@ -120,13 +121,13 @@ def newest(
     """One's own jobs, newest first; an admin sees those of all. ``before``: ``next`` of a page."""
     found = service.jobs.newest(caller.sees, kind=kind, state=state, before=before, limit=limit)
     more = found[-1].seq if len(found) == limit else None
-    return {"generations": [job_json(job) for job in found], "next": more}
+    return {"generations": [job_json(job, service.places) for job in found], "next": more}
 
 
 @router.get("/generations/{id}")
 def one(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
     """How a job stands, and what it made."""
-    return job_json(mine(service, caller, id))
+    return job_json(mine(service, caller, id), service.places)
 
 
 @router.post("/generations/{id}/cancel", status_code=202)
@@ -137,7 +138,7 @@ def cancel(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any
     audit("job canceled", key=caller.owner, job=id)
     if job is None:
         raise not_found()
-    return job_json(job)
+    return job_json(job, service.places)
 
 
 @router.get("/generations/{id}/plan")
@@ -147,7 +148,7 @@ def plan_of(id: JobPath, caller: Generates, service: TheService) -> dict[str, An
     made = (job.result or {}).get("plan") or job.plan
     if made is None:
         raise Problem(404, "not-found", "the plan is not made yet")
-    return {"plan": made}
+    return {"plan": {**made, "notes": service.places.document(made.get("notes", []))}}
 
 
 @router.get("/generations/{id}/events", response_class=StreamingResponse)
@@ -176,7 +177,7 @@ async def events(
 def mine(service: Service, caller: Caller, id_: str) -> Job:
     """A job of the caller's; somebody else's is as little there as one that never was."""
     job = service.jobs.find(id_)
-    if job is None or (caller.sees is not None and job.owner != caller.owner):
+    if job is None or not may_see(caller, job.owner):
         raise not_found()
     return job
 
@@ -248,7 +249,8 @@ async def _accepted(
             await asyncio.sleep(look_s)
             look_s = min(0.5, 1.3 * look_s)
             job = await run_in_threadpool(_again, service, job)
-    return JSONResponse(job_json(job), 200 if job.state.is_final else 202, headers)
+    shown = job_json(job, service.places)
+    return JSONResponse(shown, 200 if job.state.is_final else 202, headers)
 
 
 def _again(service: Service, job: Job) -> Job:

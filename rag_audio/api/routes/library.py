@@ -161,11 +161,11 @@ def libraries(
 def map_(caller: Searches, service: TheService) -> dict[str, Any]:
     """The stems on a plane: the first two principal components of their embeddings, ±1."""
     pipeline = service.pipeline(caller)
-    own = {stem.id for stem in pipeline.parts.catalogue.stems()}
+    own = {(stem.library, stem.id) for stem in pipeline.parts.catalogue.stems()}
     sums: dict[str, Any] = {}
     for point in pipeline.parts.index.scroll():
         id_ = point.segment.stem.id
-        if id_ in own:
+        if (point.segment.stem.library, id_) in own:
             sums[id_] = sums.get(id_, 0.0) + point.dense
     return {"points": _plane(sums)}
 
@@ -254,11 +254,14 @@ def _plane(sums: dict[str, Any]) -> list[dict[str, Any]]:
 @router.get("/indexing")
 def indexing(caller: Administers, service: TheService) -> dict[str, Any]:
     """What is being indexed, or was last, and which folders may be."""
-    return {**service.indexing.state(), "folders": service.indexing.folders()}
+    state = service.places.document(service.indexing.state())
+    return {**state, "folders": service.indexing.folders()}
 
 
 @router.post("/indexing", status_code=202)
 def index(asked: IndexingAsked, caller: Administers, service: TheService) -> dict[str, Any]:
     """Index a library anew (by its id), or a folder of the libraries' folder (by its name)."""
     audit("indexing", key=caller.owner)
-    return service.indexing.begin(asked.name, lambda work: service.run(work, "indexing"))
+    state = service.indexing.begin(asked.name, lambda work: service.run(work, "indexing"))
+    shown: dict[str, Any] = service.places.document(state)
+    return shown

@@ -11,19 +11,18 @@ from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse
 
+from rag_audio import names
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Administers, Generates, TheService, Traces
 from rag_audio.api.media import in_format, sound_response
 from rag_audio.api.problems import Problem, not_found
 from rag_audio.api.routes.generations import JobPath, mine
 from rag_audio.api.schemas import RevocationAsked
-from rag_audio.api.service import Caller
+from rag_audio.api.service import Caller, Service
 from rag_audio.documents import entry_json, finite
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job
 from rag_audio.licensing import Revocation
-from rag_audio.ports import LedgerEntry
-from rag_audio.provenance.records import record_to_json
 from rag_audio.service.revoking import outputs_of, revoke_source, stems_of, target_of
 
 router = APIRouter(prefix="/v1")
@@ -63,7 +62,7 @@ def record(id: JobPath, caller: Generates, service: TheService, take: Take = 1) 
     entry = service.workspace.parts.ledger.find(int(_take(job, take)["output"]))
     if entry is None:
         raise not_found()
-    return _entry(entry)
+    return service.visibility(caller).record(entry)
 
 
 @router.get("/outputs", tags=["ledger"])
@@ -77,10 +76,17 @@ def outputs(
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> dict[str, Any]:
-    """Outputs that a source went into, newest first; without a filter all of them."""
+    """One's own outputs that a source went into, newest first; without a filter all of them.
+
+    An admin sees those of all.
+    """
+    own = service.visibility(caller).own_outputs()
     ledger = service.workspace.parts.ledger
-    found = ledger.outputs(stem=stem, artist=artist, license=license, holder=holder)
-    found = [entry for entry in found if _sees(caller, entry)]
+    if artist is not None:
+        artist = names.resolve(artist, ledger.source_names("artist", own)) or artist
+    if holder is not None:
+        holder = names.resolve(holder, ledger.source_names("holder", own), "holder") or holder
+    found = ledger.outputs(stem=stem, artist=artist, license=license, holder=holder, among=own)
     page = [entry for entry in reversed(found) if before is None or entry.seq < before]
     return {
         "total": len(found),
@@ -93,28 +99,31 @@ def outputs(
 def output(
     output: Annotated[int, InPath(ge=1, le=2**40 - 1)], caller: Traces, service: TheService
 ) -> dict[str, Any]:
-    """The record of one output."""
-    entry = service.workspace.parts.ledger.find(output)
-    if entry is None or not _sees(caller, entry):
+    """The record of one output of one's own; an admin sees those of all."""
+    seen = service.visibility(caller)
+    # What is not seen is not even looked up, so that it takes no longer than what is not there.
+    found = service.workspace.parts.ledger.find(output) if seen.sees_output(output) else None
+    if found is None:
         raise not_found()
-    return _entry(entry)
+    return seen.record(found)
 
 
 @router.get("/ledger/checkpoint", response_class=PlainTextResponse, tags=["ledger"])
 def checkpoint(caller: Traces, service: TheService) -> str:
-    """The log's present state as a signed note (C2SP tlog-checkpoint)."""
+    """The log's present state as a signed note (C2SP tlog-checkpoint): its size and root."""
     return service.workspace.parts.ledger.checkpoint()
 
 
 @router.get("/ledger/entries/{seq}", tags=["ledger"])
 def entry(seq: SeqPath, caller: Traces, service: TheService) -> Response:
-    """An entry of the log, byte by byte as it was hashed; personal texts are not in it."""
-    if caller.libraries is not None:
+    """An entry about one's own output, byte by byte as it was hashed; personal texts are not in it.
+
+    A key that is bound to libraries reads none: the bytes tell which stems of the others an output
+    was held against. An admin reads all.
+    """
+    if caller.libraries is not None and not caller.is_admin:
         raise Problem(403, "forbidden", "a key that is bound to libraries does not read the log")
-    document = service.workspace.parts.ledger.document(seq)
-    if document is None:
-        raise not_found()
-    return Response(document, media_type="application/json")
+    return Response(_document(service, caller, seq), media_type="application/json")
 
 
 @router.get("/ledger/proof", tags=["ledger"])
@@ -125,11 +134,13 @@ def proof(
     old: SizeQuery = None,
     size: SizeQuery = None,
 ) -> dict[str, Any]:
-    """That entry ``seq`` is in the log, or that the log of ``old`` entries is its beginning."""
+    """That entry ``seq``, about one's own output, is in the log; or that the log of ``old``
+    entries is the beginning of that of ``size``, which tells nothing but hashes."""
     ledger = service.workspace.parts.ledger
     if (seq is None) == (old is None):
         raise InvalidInput("name an entry or an older size", hint="?seq=12 or ?old=100")
     if seq is not None:
+        _document(service, caller, seq)
         return ledger.inclusion(seq, size).to_json()
     new = ledger.size() if size is None else size
     return {"old": old, "size": new, "path": list(ledger.consistency(old or 0, new))}
@@ -144,25 +155,12 @@ def _take(job: Job, take: int) -> Mapping[str, Any]:
     return found
 
 
-def _sees(caller: Caller, entry: LedgerEntry) -> bool:
-    """A key that is bound to libraries sees what is made from these alone."""
-    if caller.libraries is None:
-        return True
-    own = set(caller.libraries)
-    return all(source.license.library in own for source in entry.record.sources)
-
-
-def _entry(entry: LedgerEntry) -> dict[str, Any]:
-    document = record_to_json(entry.record)
-    request = dict(document.get("request") or {})
-    for name in ("audio", "midi"):
-        if request.get(name):
-            request[name] = Path(str(request[name])).name
-    document["request"] = request
-    cleaned: dict[str, Any] = finite(
-        {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "erased": entry.erased, "record": document}
-    )
-    return cleaned
+def _document(service: Service, caller: Caller, seq: int) -> bytes:
+    """The bytes of an entry; one that is not the caller's is as little there as one that is not."""
+    document = service.workspace.parts.ledger.document(seq)
+    if document is None or not service.visibility(caller).sees_entry(document):
+        raise not_found()
+    return document
 
 
 @router.post("/revocations", tags=["ledger"])

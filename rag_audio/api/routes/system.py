@@ -12,7 +12,7 @@ from rag_audio.api.audit import audit
 from rag_audio.api.auth import COOKIE, AnyCaller, TheService
 from rag_audio.api.problems import Problem, busy
 from rag_audio.api.schemas import SessionAsked
-from rag_audio.api.service import Caller
+from rag_audio.api.service import Caller, Service
 from rag_audio.documents import error_json
 from rag_audio.errors import BackendError
 from rag_audio.ports import ModelInfo
@@ -47,16 +47,22 @@ def metrics(request: Request, service: TheService) -> Response:
 def status(caller: AnyCaller, service: TheService) -> dict[str, Any]:
     """What this service is: model, embedder, queue, limits, and who asks.
 
+    The segments are those of the caller's libraries, the jobs those that the caller sees.
+
     Where no model can be loaded, `model` is null and `model_problem` says why, and what to do.
     """
     workspace = service.workspace
     embedder = workspace.parts.embedder
-    counts = service.jobs.counts()
+    counts = service.jobs.counts(caller.sees)
+    model: dict[str, Any] = service.places.document(_model_json(service.model()))
     return {
         "version": __version__,
-        **_model_json(service.model()),
-        "embedder": {"name": embedder.name, "untrained": embedder.untrained},
-        "segments": workspace.parts.index.count(),
+        **model,
+        "embedder": {
+            "name": service.places.told(embedder.name),
+            "untrained": embedder.untrained,
+        },
+        "segments": _segments(service, caller),
         "territory": workspace.settings.territory,
         "contact": workspace.settings.contact,
         "queue": {state.value: count for state, count in counts.items()},
@@ -113,6 +119,14 @@ def sign_out(request: Request, service: TheService) -> Response:
     response = Response(status_code=204)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return response
+
+
+def _segments(service: Service, caller: Caller) -> int:
+    """How much is indexed of what the caller may use."""
+    index = service.workspace.parts.index
+    if caller.libraries is None:
+        return index.count()
+    return sum(index.count(library) for library in set(caller.libraries))
 
 
 def _model_json(found: ModelInfo | BackendError) -> dict[str, Any]:

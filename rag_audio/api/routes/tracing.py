@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import structlog
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
@@ -15,17 +15,18 @@ from fastapi.responses import HTMLResponse
 from rag_audio import guardrails
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import AnyCaller, Generates, TheService
-from rag_audio.api.problems import busy, not_found
+from rag_audio.api.problems import Problem, busy, not_found
 from rag_audio.api.receiving import receive
 from rag_audio.api.schemas import JOB_ID, GuardAsked
 from rag_audio.api.service import Caller, Service
 from rag_audio.documents import finite
-from rag_audio.errors import InvalidInput
+from rag_audio.errors import InvalidInput, LedgerTampered
 from rag_audio.jobs.access import Scope
 from rag_audio.provenance.findings import TraceResult
 from rag_audio.provenance.report_html import report_html
 
 router = APIRouter(prefix="/v1")
+log = structlog.get_logger("rag_audio.api")
 
 BINARY: dict[str, Any] = {
     "requestBody": {
@@ -63,7 +64,9 @@ async def trace(
 ) -> dict[str, Any] | Response:
     """What went into a sound: the body, or an upload named by ``upload``.
 
-    Without the scope ``trace`` the answer is whether this system made it, and whom to ask.
+    Without the scope ``trace`` the answer is whether this system made it, and whom to ask. With
+    it, sources of libraries that the key may not use are counted and not named, and of an output
+    that somebody else made neither number, time nor proof is told.
     """
     if upload is not None:
         found = await run_in_threadpool(service.uploads.find, upload, caller.owner)
@@ -75,16 +78,18 @@ async def trace(
     if found.kind != "audio":
         raise InvalidInput("a score cannot be traced", hint="upload a sound")
     audit("trace", key=caller.owner, upload=found.id, sha256=found.sha256)
-    whole = await _trace(service, path)
+    whole = await _trace(service, path, caller)
     if not caller.may(Scope.TRACE):
         return whole.to_public(service.workspace.settings.contact)
-    result = await run_in_threadpool(_within, whole, caller, service)
+    result = await run_in_threadpool(service.visibility(caller).trace, whole)
     shown = len(result.sources)
     if report == "html":
         page = await run_in_threadpool(report_html, result, "the upload", datetime.now(UTC))
         return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_CSP})
     document = finite(result.to_json())
-    return {**document, "upload": found.id, "hidden_sources": len(whole.sources) - shown}
+    contact = service.workspace.settings.contact if result.output != whole.output else None
+    hidden = len(whole.sources) - shown
+    return {**document, "upload": found.id, "hidden_sources": hidden, "contact": contact}
 
 
 @router.post("/guard", tags=["guard"])
@@ -95,7 +100,7 @@ def guard(asked: GuardAsked, caller: Generates, service: TheService) -> dict[str
     return {"decisions": [decision.to_json() for decision in decisions]}
 
 
-async def _trace(service: Service, path: Path) -> TraceResult:
+async def _trace(service: Service, path: Path, caller: Caller) -> TraceResult:
     try:
         async with asyncio.timeout(service.settings.trace_wait_s):
             await service.traces.acquire()
@@ -103,14 +108,12 @@ async def _trace(service: Service, path: Path) -> TraceResult:
         raise busy("others are being traced", 5) from None
     try:
         return await run_in_threadpool(service.workspace.pipeline.trace, path)
+    except LedgerTampered as error:
+        if caller.is_admin:
+            raise
+        log.error("a trace found the ledger tampered with", error=error.message)
+        raise Problem(
+            500, "internal", "the ledger does not match its hashes", "tell whoever runs this"
+        ) from error
     finally:
         service.traces.release()
-
-
-def _within(result: TraceResult, caller: Caller, service: Service) -> TraceResult:
-    """The result without the sources of libraries that the caller's key is not bound to."""
-    if caller.libraries is None:
-        return result
-    own = {stem.id for stem in service.pipeline(caller).parts.catalogue.stems()}
-    shown = tuple(source for source in result.sources if source.stem in own)
-    return replace(result, sources=shown, record=None)

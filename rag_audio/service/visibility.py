@@ -1,0 +1,195 @@
+"""Who may see what: the one rule of all routes, jobs and messages.
+
+An output, and all that is known of it (its job, plan, record, sound, log entry and proof), is seen
+by the key whose job made it and by administrators. A source is seen by whoever may use its library.
+Whatever is not seen is left out of an answer, or has a name that tells nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from rag_audio.bootstrap import HomeParts
+from rag_audio.disclosure import OTHER_OUTPUT, Disclosure
+from rag_audio.documents import finite
+from rag_audio.jobs import Job
+from rag_audio.jobs.access import Scope, SqlAccess
+from rag_audio.jobs.owners import SqlOwners
+from rag_audio.ports import LedgerEntry
+from rag_audio.provenance.findings import Evidence, TraceResult
+from rag_audio.provenance.records import record_to_json
+from rag_audio.service.places import Places
+
+_UNSEEN = "It names an output that this key does not see, or that is not known here."
+
+
+class Asking(Protocol):
+    """Whoever is answered."""
+
+    @property
+    def owner(self) -> str: ...
+    @property
+    def is_admin(self) -> bool: ...
+    @property
+    def libraries(self) -> tuple[str, ...] | None: ...
+
+
+@dataclass(frozen=True)
+class JobOwner:
+    """Whoever a job is done for."""
+
+    owner: str
+    is_admin: bool
+    libraries: tuple[str, ...] | None
+
+
+def may_see(asking: Asking, owner: str | None) -> bool:
+    """Whether somebody may see what an owner made: the owner and administrators may, nobody else.
+
+    Args:
+        owner: id of the key whose job made it; None: it was made without the service.
+    """
+    return asking.is_admin or (owner is not None and owner == asking.owner)
+
+
+class Visibility:
+    """What one caller, or one job's owner, may see.
+
+    Args:
+        owners: says whose outputs are.
+        places: names files.
+    """
+
+    def __init__(self, asking: Asking, parts: HomeParts, owners: SqlOwners, places: Places) -> None:
+        self._asking, self._parts, self._owners = asking, parts, owners
+        self.places = places
+        own = None if asking.is_admin or asking.libraries is None else frozenset(asking.libraries)
+        self.disclosure = Disclosure(own, cache(self.sees_output), places.file)
+
+    def sees_output(self, output: int) -> bool:
+        """Whether an output is the caller's own, or the caller an administrator."""
+        return self._asking.is_admin or may_see(self._asking, self._owners.of(output))
+
+    def sees_entry(self, document: bytes) -> bool:
+        """Whether an entry of the log is about an output that is seen; others are for admins."""
+        output = json.loads(document).get("output")
+        if output is None:
+            return self._asking.is_admin
+        return self.sees_output(int(output))
+
+    def own_outputs(self) -> list[int] | None:
+        """Numbers of the outputs that are seen; None: all."""
+        return None if self._asking.is_admin else self._owners.outputs_of(self._asking.owner)
+
+    def trace(self, found: TraceResult) -> TraceResult:
+        """A trace without the sources of other libraries, and without the number, words, time and
+        proof of an output that is not seen."""
+        told = self.disclosure
+        shown = tuple(one for one in found.sources if told.knows(one.license_then.library))
+        if len(shown) < len(found.sources):
+            found = replace(found, sources=shown, record=None, causal=None)
+        elif found.record is not None:
+            checks = self._checks(found.record.checks)
+            found = replace(found, record=replace(found.record, checks=checks))
+        if all(told.sees_output(one) for one in found.named):
+            return found
+        seen = found.output is not None and told.sees_output(found.output)
+        found = replace(
+            found,
+            explanation=_said(found, seen),
+            evidence=tuple(_witness(one, told) for one in found.evidence),
+            ancestors=tuple(one for one in found.ancestors if told.sees_output(one)),
+        )
+        if seen:
+            return found
+        return replace(
+            found,
+            output=None,
+            created=None,
+            model=None,
+            model_share=None,
+            proof=None,
+            record=None,
+            causal=None,
+            ancestors=(),
+        )
+
+    def record(self, entry: LedgerEntry) -> dict[str, Any]:
+        """The document of an output that is seen; files that its request named have no folder."""
+        whole = record_to_json(entry.record)
+        told, sources = self.disclosure, entry.record.sources
+        request, plan = dict(whole["request"] or {}), dict(whole["plan"] or {})
+        for name in ("audio", "midi"):
+            if request.get(name):
+                request[name] = Path(str(request[name])).name
+        plan |= {"notes": self.places.document(plan["notes"])} if plan.get("notes") else {}
+        document = {**whole, "request": request, "plan": plan}
+        if "checks" in whole:
+            document["checks"] = self._checks(whole["checks"])
+        known = [told.knows(one.license.library) for one in sources]
+        if not self._asking.is_admin:
+            # Behind the colon is the address of the index's server.
+            document["index_id"] = entry.record.index_id.partition(":")[0]
+        if not all(known):
+            shown = [one for one, may in zip(whole["sources"], known, strict=True) if may]
+            document |= {"sources": shown, "plan": {}}
+        cleaned: dict[str, Any] = finite(
+            {
+                "seq": entry.seq,
+                "leaf_hash": entry.leaf_hash,
+                "erased": entry.erased,
+                "record": document,
+            }
+        )
+        return cleaned
+
+    def _checks(self, checks: Mapping[str, Any]) -> dict[str, Any]:
+        """What was measured of an output, without the stems of other libraries it was held
+        against; the whole library was, whoever asked for it."""
+        if self.disclosure.libraries is None or "compared" not in checks:
+            return dict(checks)
+        compared = [self._nearness(one) for one in checks["compared"]]
+        shown = [one for one in compared if one is not None]
+        near = [one["distance"] for one in shown if one.get("distance") is not None]
+        control = checks.get("control")
+        return {
+            **checks,
+            "compared": shown,
+            "copy_distance": min(near, default=None),
+            "control": None if control is None else self._nearness(control),
+        }
+
+    def _nearness(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
+        """A row of a comparison with a stem, as a library of the caller's has it; None: none."""
+        copies = self._parts.catalogue.copies(str(row["stem"]))
+        own = [one for one in copies if self.disclosure.knows(one.library)]
+        return {**row, "path": own[0].path} if own else None
+
+
+def owner_of(job: Job, access: SqlAccess) -> JobOwner:
+    """Whom a job is done for; without an owner it was asked for where nobody needed a key."""
+    key = access.find(job.owner) if job.owner else None
+    is_admin = not job.owner or (key is not None and Scope.ADMIN in key.scopes)
+    return JobOwner(job.owner, is_admin, job.libraries)
+
+
+def _witness(one: Evidence, told: Disclosure) -> Evidence:
+    if all(told.sees_output(number) for number in one.named):
+        return one
+    seen = one.output is not None and told.sees_output(one.output)
+    return Evidence(one.by, one.output if seen else None, one.confidence, _UNSEEN)
+
+
+def _said(found: TraceResult, seen: bool) -> str:
+    """The explanation of a trace that would name outputs which are not seen."""
+    if not found.found:
+        return _UNSEEN
+    said = f"output {found.output}" if seen else OTHER_OUTPUT
+    if not found.transplanted:
+        return f"This audio is {said}."
+    return f"A mark or manifest in it belongs to another recording. It leads to {said}."

@@ -1,0 +1,170 @@
+"""The one rule of who sees what, and what it leaves of a trace, a record and a catalogue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag_audio.bootstrap import HomeParts
+from rag_audio.catalogue import SqlCatalogue
+from rag_audio.database import connect, sqlite_url
+from rag_audio.disclosure import EVERYTHING
+from rag_audio.domain import Channel, License, Stem, StemKind, Use
+from rag_audio.errors import InvalidInput
+from rag_audio.jobs.owners import SqlOwners
+from rag_audio.ports import FileState
+from rag_audio.provenance.findings import Evidence, LicenseNow, TracedSource, TraceResult
+from rag_audio.provenance.report_html import report_html
+from rag_audio.service.places import Places
+from rag_audio.service.scoped import scoped
+from rag_audio.service.visibility import JobOwner, Visibility, may_see
+
+NUMBERS = range(70_001, 70_006)
+LIBRARIES = ("mine", "ours", "theirs")
+numbers = st.sampled_from(NUMBERS)
+
+
+class Owned:
+    """Says whose outputs are."""
+
+    def __init__(self, mine: frozenset[int]) -> None:
+        self._mine = mine
+
+    def of(self, output: int) -> str:
+        return "me" if output in self._mine else "you"
+
+
+def seeing(mine: frozenset[int], libraries: tuple[str, ...] | None) -> Visibility:
+    parts = cast(HomeParts, SimpleNamespace())
+    places = cast(Places, SimpleNamespace(file=str))
+    return Visibility(JobOwner("me", False, libraries), parts, cast(SqlOwners, Owned(mine)), places)
+
+
+def source(library: str) -> TracedSource:
+    granted = License(
+        f"{library}license", library, f"{library}holder", "X", frozenset(Use),
+        credit=f"{library}credit",
+    )  # fmt: skip
+    return TracedSource(
+        stem=f"{library}stem", title=f"{library}title", artist=f"{library}artist",
+        holder=granted.holder, license=granted.id, used={Channel.PROMPT: 0.5}, causal=None,
+        similar=0.5, revoked=False, license_then=granted, now=LicenseNow(True),
+    )  # fmt: skip
+
+
+@st.composite
+def witnesses(draw: st.DrawFn) -> Evidence:
+    output = draw(st.none() | numbers)
+    rivals = tuple(draw(st.lists(numbers, max_size=2)))
+    says = f"It is {output}, or {rivals}."
+    by = draw(st.sampled_from(["hash", "manifest", "watermark", "fingerprint"]))
+    return Evidence(by, output, 0.9, says, rivals)
+
+
+@st.composite
+def results(draw: st.DrawFn) -> TraceResult:
+    evidence = tuple(draw(st.lists(witnesses(), max_size=3)))
+    output = draw(st.none() | numbers)
+    ancestors = tuple(draw(st.lists(numbers, max_size=2)))
+    return TraceResult(
+        found=output is not None and draw(st.booleans()),
+        by=draw(st.sampled_from(["hash", "watermark"])),
+        confidence=0.9,
+        explanation=" ".join([f"Output {output} of {ancestors}.", *(e.says for e in evidence)]),
+        output=output,
+        created="2026-05-01T12:34:56" if output else None,
+        model="m",
+        transplanted=draw(st.booleans()),
+        sources=tuple(source(name) for name in draw(st.sets(st.sampled_from(LIBRARIES)))),
+        model_share={Channel.PROMPT: 0.5},
+        proof=None if output is None else {"seq": 1, "leaf_hash": "h", "size": 1, "root": "r",
+                                           "path": []},
+        evidence=evidence,
+        ancestors=ancestors,
+    )  # fmt: skip
+
+
+@given(results(), st.frozensets(numbers), st.none() | st.just(("mine", "ours")))
+def test_a_trace_tells_of_ones_own_outputs_and_libraries_alone(
+    found: TraceResult, mine: frozenset[int], libraries: tuple[str, ...] | None
+) -> None:
+    told = seeing(mine, libraries).trace(found)
+    texts = (
+        json.dumps(told.to_json()),
+        report_html(told, "the upload", datetime(2026, 5, 2, tzinfo=UTC)),
+    )
+    for text in texts:
+        for number in set(NUMBERS) - mine:
+            assert str(number) not in text
+        if libraries is not None:
+            for word in ("stem", "title", "artist", "holder", "license", "credit"):
+                assert f"theirs{word}" not in text
+        if found.output is not None and found.output not in mine:
+            assert "2026-05-01" not in text and "leaf_hash" not in text.replace('"proof": null', "")
+    assert (told.found, told.by, told.transplanted) == (found.found, found.by, found.transplanted)
+    shown = {one.stem for one in told.sources}
+    assert shown == {s.stem for s in found.sources if libraries is None or s.stem != "theirsstem"}
+    if set(found.named) <= mine:
+        assert replace(told, sources=found.sources) == found
+
+
+@given(st.text(max_size=4), st.none() | st.text(max_size=4), st.booleans())
+def test_owners_and_admins_see_and_nobody_else(
+    caller: str, owner: str | None, is_admin: bool
+) -> None:
+    seen = may_see(JobOwner(caller, is_admin, None), owner)
+    assert seen == (is_admin or (owner is not None and owner == caller))
+
+
+def stem(number: int, library: str) -> Stem:
+    return Stem(
+        id=f"{number:064x}", kind=StemKind.AUDIO, library=library, path=f"{library}{number}.wav",
+        artist="", title="", tags=(), bpm=None, key=None, license="l", duration_s=1.0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlCatalogue]:
+    """Ids that begin alike: of a thousand numbers, every third is another library's."""
+    engine = connect(sqlite_url(tmp_path_factory.mktemp("scoped") / "ledger.db"))
+    made = SqlCatalogue(engine)
+    for i, library in enumerate(("mine", "theirs")):
+        made.put_library(library, library, f"/nowhere/{library}")
+        stems = [stem(n << 236, library) for n in range(1, 90) if n % 3 == i or n % 10 == 0]
+        made.put_files(library, [FileState(s.path, 1, 1, "", "", s) for s in stems])
+    yield made
+    engine.dispose()
+
+
+@given(prefix=st.text("0123456789abcdef", min_size=1, max_size=6), other=st.booleans())
+def test_beginnings_of_ids_mean_what_they_would_without_the_other_library(
+    catalogue: SqlCatalogue, prefix: str, other: bool
+) -> None:
+    library = "theirs" if other else "mine"
+    own = [one for one in catalogue.stems() if one.library == library]
+    alike = sorted({one.id for one in own if one.id.startswith(prefix)})
+    parts = scoped(cast(HomeParts, SimpleNamespace(catalogue=catalogue)), (library,), EVERYTHING)
+    if len(alike) == 1:
+        assert parts.catalogue.stem(prefix).library == library
+        return
+    with pytest.raises(InvalidInput) as refused:
+        parts.catalogue.stem(prefix)
+    how_many = f"{len(alike)} stems' ids" if alike else "no stem's id"
+    assert refused.value.message.startswith(how_many)
+    foreign = {one.id[:8] for one in catalogue.stems()} - {one.id[:8] for one in own}
+    assert not any(id_ in refused.value.message for id_ in foreign)
+
+
+def test_a_scoped_catalogue_has_only_what_was_looked_at(catalogue: SqlCatalogue) -> None:
+    parts = scoped(cast(HomeParts, SimpleNamespace(catalogue=catalogue)), ("mine",), EVERYTHING)
+    for name in ("files", "revocations", "revoke", "put_files", "claim"):
+        with pytest.raises(AttributeError):
+            getattr(parts.catalogue, name)
