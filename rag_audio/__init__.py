@@ -25,7 +25,8 @@ def open(home: str | Path | None = None, **settings: Any) -> Workspace:
 
     Args:
         home: folder of the index, the ledger and the keys; None is ``RAG_AUDIO_HOME``.
-        settings: fields of :class:`rag_audio.settings.Settings` that win over the environment.
+        settings: fields of :class:`rag_audio.settings.Settings`; they win over the environment,
+            which wins over ``settings.toml`` in the home.
     """
     from rag_audio.bootstrap import open_workspace
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from rag_audio.codes import COUNTRIES, WORLD
 
@@ -48,8 +49,9 @@ def most_curable(refusals: Iterable[Refusal]) -> Refusal | None:
     return min(refusals, key=lambda one: one.obstacle, default=None)
 
 
+@lru_cache(maxsize=1024)  # asked of every stem of a library, again and again
 def not_covered(
-    license: str, territory: str | None, covered: Collection[str], excluded: Collection[str]
+    license: str, territory: str | None, covered: frozenset[str], excluded: frozenset[str]
 ) -> Refusal:
     """A license does not hold in a territory, or not in every one where none was stated.
 

@@ -324,7 +324,7 @@ def _finish(results: list[dict[str, Any]], folder: Path, as_json: bool, best_eff
         out.print(f"{len(results)} rows: {said}; {report}", markup=False)
         if unmet:
             rows = ", ".join(map(str, unmet))
-            out.print(f"what was enforced is not met in rows {rows}", markup=False)
+            out.print(f"what was enforced is not met in row {rows}", markup=False)
     codes = [line["exit_code"] for line in results if line["status"] == "failed"]
     if codes:
         raise typer.Exit(codes[0])

@@ -17,14 +17,14 @@ from rag_audio.cli import generate_options as option
 from rag_audio.cli.batch import run_batch
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.options import Home, Json, Territory, parse_method
-from rag_audio.cli.output import err, out, percent, show_json, stages, table
+from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table
 from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
 from rag_audio.cli.requests import request_from
 from rag_audio.cli.tracing import measure_outputs, show_influence
 from rag_audio.documents import enforced_met, results_json
 from rag_audio.domain import Channel, ConditioningPlan, GenerationResult
 from rag_audio.enforcing import unmet_line
-from rag_audio.errors import UNMET_EXIT, InvalidInput
+from rag_audio.errors import InvalidInput
 from rag_audio.output_picture import output_png
 from rag_audio.plans import plan_to_json
 from rag_audio.provenance.causal import CausalInfluence, Method
@@ -228,20 +228,6 @@ def _finish(
             show_influence(result.record, one)
     if enforced_met(results) is False:
         say_unmet([str(result.files[0]) for result in results if result.unmet], wanted.best_effort)
-
-
-def say_unmet(files: Sequence[str], best_effort: bool) -> None:
-    """Say on stderr which files do not keep to what was enforced, and end so.
-
-    Raises:
-        typer.Exit: code 5, unless the best is good enough.
-    """
-    said = f"what was enforced is not met by {', '.join(files)}; delivered, and marked so"
-    err.print(f"rag-audio: {said}", style="bold", markup=False)
-    if not best_effort:
-        hint = "more --candidates or another --seed may meet it; --best-effort exits with 0"
-        err.print(f"  {hint}", markup=False)
-        raise typer.Exit(UNMET_EXIT)
 
 
 def _show(plan: ConditioningPlan, wanted: _Wanted) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from rag_audio.documents import error_json, finite
-from rag_audio.errors import RagAudioError
+from rag_audio.errors import UNMET_EXIT, RagAudioError
 from rag_audio.pipeline import OnStage
 
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -46,6 +47,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str =
     for row in rows:
         made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     out.print(made)
+
+
+def say_unmet(files: Sequence[str], best_effort: bool) -> None:
+    """Say on stderr which files do not keep to what was enforced, and end so.
+
+    Raises:
+        typer.Exit: code 5, unless the best is good enough.
+    """
+    said = f"what was enforced is not met by {', '.join(files)}; delivered, and marked so"
+    err.print(f"rag-audio: {said}", style="bold", markup=False)
+    if not best_effort:
+        hint = "more --candidates or another --seed may meet it; --best-effort exits with 0"
+        err.print(f"  {hint}", markup=False)
+        raise typer.Exit(UNMET_EXIT)
 
 
 @contextmanager
