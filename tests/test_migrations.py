@@ -232,7 +232,7 @@ def test_a_row_that_did_not_follow_from_its_entry_is_still_found(engine: Engine)
 def _bring_names_up_to_date(db: Connection) -> None:
     """Run revision 0005 on a database whose later tables are there already."""
     migrations._upgrade(db, "0004", "0005")
-    db.execute(text(f"UPDATE alembic_version SET version_num = '{HEAD}'"))
+    db.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": HEAD})
 
 
 def _fold_sources(db: Connection, artist: str | None = None) -> None:
