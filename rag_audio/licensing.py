@@ -13,6 +13,7 @@ from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rag_audio.codes import COUNTRIES, WORLD
+from rag_audio.conflicts import Conflict, Outcome
 from rag_audio.errors import InvalidInput
 
 __all__ = [
@@ -230,6 +231,8 @@ class Rights:
         revoked: ids of stems.
         revoked_artists: names as :func:`fold_name` gives them.
         revoked_licenses: keys of licenses.
+        conflicts: by stem id, the stems whose bytes several licenses or artists claim. All
+            licenses that hold must grant a use then, whichever copy is asked about.
     """
 
     licenses: Mapping[str, License]
@@ -238,12 +241,31 @@ class Rights:
     revoked: frozenset[str] = frozenset()
     revoked_artists: frozenset[str] = frozenset()
     revoked_licenses: frozenset[str] = frozenset()
+    conflicts: Mapping[str, Conflict] = field(default_factory=dict)
+
+    def keys_of(self, stem: Licensed) -> tuple[str, ...]:
+        """Keys of the licenses that hold for the stem's bytes, its own first where it does."""
+        conflict = self.conflicts.get(stem.id)
+        if conflict is None:
+            return (stem.license_key,)
+        own = stem.license_key
+        return tuple(sorted(conflict.outcome.licenses, key=lambda key: (key != own, key)))
+
+    def licenses_of(self, stem: Licensed) -> tuple[License, ...]:
+        """The licenses that hold and are known, in the order of :meth:`keys_of`."""
+        keys = self.keys_of(stem)
+        return tuple(self.licenses[key] for key in keys if key in self.licenses)
 
     def license_of(self, stem: Licensed) -> License | None:
-        return self.licenses.get(stem.license_key)
+        """The first of :meth:`licenses_of`."""
+        return next(iter(self.licenses_of(stem)), None)
+
+    def holds_for(self, stem: Licensed) -> bool:
+        """Whether the license of this very copy holds: no decision sets it aside."""
+        return stem.license_key in self.keys_of(stem)
 
     def is_revoked(self, stem: Licensed) -> bool:
-        """Whether the stem, its artist or its license was revoked."""
+        """Whether the stem, an artist of it or a license that holds for it was revoked."""
         return self._revocation(stem) is not None
 
     def refusal(self, stem: Licensed, use: Use) -> str | None:
@@ -251,7 +273,10 @@ class Rights:
         revoked = self._revocation(stem)
         if revoked is not None:
             return revoked
-        granted = self.license_of(stem)
+        conflict = self.conflicts.get(stem.id)
+        if conflict is not None:
+            return self._refusal_of(conflict.outcome, use)
+        granted = self.licenses.get(stem.license_key)
         if granted is None:
             return f"no license named {stem.license!r}"
         return granted.refusal(use, self.territory, self.on)
@@ -265,13 +290,61 @@ class Rights:
             and any(granted.refusal(use, self.territory, self.on) is None for use in uses)
         )
 
+    def barred(self, *uses: Use) -> frozenset[str]:
+        """Ids of stems in conflict that may be put to none of ``uses``.
+
+        For the filter of a search; stems that one license alone refuses are left out by
+        :meth:`keys_granting`.
+        """
+        known: dict[Outcome, bool] = {}
+        found = set()
+        for id_, conflict in self.conflicts.items():
+            outcome = conflict.outcome
+            if outcome not in known:
+                known[outcome] = self._withdrawn(outcome) is not None or all(
+                    self._refusal_of(outcome, use) is not None for use in uses
+                )
+            if known[outcome]:
+                found.add(id_)
+        return frozenset(found)
+
+    def _refusal_of(self, outcome: Outcome, use: Use) -> str | None:
+        also = "" if outcome.is_decided else "; the same bytes are claimed under several licenses"
+        for key in outcome.licenses:
+            if key in outcome.unclaimed:
+                return f"library.toml says that license {key} holds, under which no file has it"
+            granted = self.licenses.get(key)
+            if granted is None:
+                return f"no license named {key!r}{also}"
+            why = granted.refusal(use, self.territory, self.on)
+            if why is not None:
+                return why + also
+        if use is Use.STYLE and outcome.differ_in_artist:
+            names = " and ".join(name or "nobody" for name in outcome.artists)
+            return f"stems.csv names {names} for the same bytes"
+        return None
+
     def _revocation(self, stem: Licensed) -> str | None:
-        if stem.license_key in self.revoked_licenses:
+        conflict = self.conflicts.get(stem.id)
+        if conflict is not None:
+            withdrawn = self._withdrawn(conflict.outcome)
+            if withdrawn is not None:
+                return withdrawn
+        elif stem.license_key in self.revoked_licenses:
             return f"license {stem.license} was revoked"
-        if self.revoked_artists and fold_name(stem.artist) in self.revoked_artists:
+        elif self.revoked_artists and fold_name(stem.artist) in self.revoked_artists:
             return f"artist {stem.artist} was revoked"
         # Last: the ids hold those of revoked artists as well.
         return "the stem was revoked" if stem.id in self.revoked else None
+
+    def _withdrawn(self, outcome: Outcome) -> str | None:
+        for key in outcome.licenses:
+            if key in self.revoked_licenses:
+                return f"license {key.partition('/')[2]} was revoked"
+        for artist in outcome.artists if self.revoked_artists else ():
+            if fold_name(artist) in self.revoked_artists:
+                return f"artist {artist} was revoked"
+        return None
 
 
 def fold_name(name: str) -> str:

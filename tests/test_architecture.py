@@ -15,7 +15,7 @@ PACKAGES = ("rag_audio", "indexer", "training")
 # Lowest first. A module may import what stands on a lower line, and what shares its own name.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.errors",),
-    ("rag_audio.codes",),
+    ("rag_audio.codes", "rag_audio.conflicts"),
     ("rag_audio.licensing", "rag_audio.controls", "rag_audio.tunes"),
     ("rag_audio.domain",),
     (
@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.migrations",
         "rag_audio.claims",
         "rag_audio.revocations",
+        "rag_audio.contested",
         "rag_audio.compiled",
         "rag_audio.json_forms",
         "rag_audio.source_documents",
