@@ -217,7 +217,7 @@ class SqlCatalogue:
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
             conflicts = contested.read(connection)
-        stems.sort(key=lambda stem: _standing(stem, conflicts))
+        stems.sort(key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
         first: dict[tuple[str, str], Stem] = {}
         for stem in stems:
             first.setdefault((stem.library, stem.id), stem)
@@ -254,7 +254,7 @@ class SqlCatalogue:
                 hint="write more digits of the id",
             )
         stems = (_stem_of(row.stem) for row in found)
-        return min(stems, key=lambda stem: _standing(stem, conflicts))
+        return min(stems, key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
 
     def file_of(self, stem: Stem) -> str:
         """Absolute path of a stem's file: the stem's own, else one with the same bytes.
@@ -290,7 +290,7 @@ class SqlCatalogue:
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
             conflicts = contested.read(connection, id_)
-        return sorted(stems, key=lambda stem: _standing(stem, conflicts))
+        return sorted(stems, key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
 
     def rights(self, territory: str | None, on: date) -> Rights:
         """All licenses and revocations as they stand now, for one territory and moment or day."""
@@ -362,19 +362,6 @@ def _stems_of_artists(
     return found
 
 
-def _standing(stem: Stem, conflicts: Mapping[str, Conflict]) -> tuple[object, ...]:
-    """Orders the copies of a stem, and stems by library and path.
-
-    Where licenses differ, the paths have no say in which copy comes first.
-    """
-    conflict = conflicts.get(stem.id)
-    if conflict is None:
-        return (False, stem.library, "", "", stem.path)
-    aside = stem.license_key not in conflict.outcome.licenses
-    artist = stem.artist if stem.artist_declared else ""
-    return (aside, stem.library, stem.license, artist, stem.path)
-
-
 def _row_of(library: str, state: FileState) -> dict[str, Any]:
     if state.stem.library != library:
         raise LibraryError(f"{state.path!r} is a stem of {state.stem.library!r}, not {library!r}")
@@ -394,9 +381,7 @@ def _row_of(library: str, state: FileState) -> dict[str, Any]:
 
 def _state_of(row: Row[Any]) -> FileState:
     stem = _stem_of(row.stem)
-    return FileState(
-        row.path, row.size, row.mtime_ns, row.declared, row.space, stem, row.decision
-    )
+    return FileState(row.path, row.size, row.mtime_ns, row.declared, row.space, stem, row.decision)
 
 
 def _stem_of(text: str) -> Stem:

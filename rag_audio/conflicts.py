@@ -79,7 +79,9 @@ class Conflict:
     @cached_property
     def outcome(self) -> Outcome:
         """What holds; it depends on what is claimed, not on where the files lie."""
-        return _outcome(frozenset((c.library, c.license, c.artist, c.decision) for c in self.claims))
+        return _outcome(
+            frozenset((c.library, c.license, c.artist, c.decision) for c in self.claims)
+        )
 
     @property
     def keys(self) -> frozenset[str]:
@@ -129,9 +131,7 @@ def _outcome(said: frozenset[_Said]) -> Outcome:
     while True:
         left = {key for key in claimed if decided.get(library_of(key), key) == key}
         refuted = {
-            library
-            for library, key in decided.items()
-            if key in claimed and key not in left
+            library for library, key in decided.items() if key in claimed and key not in left
         }
         if not refuted:
             break

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from rag_audio.conflicts import Claim, Conflict, are_contested
+from rag_audio.domain import Stem
 from rag_audio.ports import WithheldFile
 
 _ROWS_AT_ONCE = 500
@@ -61,6 +62,19 @@ _conflicts = Table(
     *_claim_columns(),
     Index("conflicts_by_stem", "stem_id"),
 )
+
+
+def standing(stem: Stem, conflict: Conflict | None) -> tuple[object, ...]:
+    """Orders the copies of one stem, and stems by library and path.
+
+    In a conflict the copies whose license holds come first, and paths have no say before licenses
+    and artists.
+    """
+    if conflict is None:
+        return (False, stem.library, "", "", stem.path)
+    aside = stem.license_key not in conflict.outcome.licenses
+    artist = stem.artist if stem.artist_declared else ""
+    return (aside, stem.library, stem.license, artist, stem.path)
 
 
 def define(metadata: MetaData) -> None:
@@ -110,9 +124,7 @@ def withheld(connection: Connection, library: str) -> dict[str, WithheldFile]:
     }
 
 
-def put_withheld(
-    connection: Connection, library: str, files: Iterable[WithheldFile]
-) -> set[str]:
+def put_withheld(connection: Connection, library: str, files: Iterable[WithheldFile]) -> set[str]:
     """Replace them; the ids of the stems whose claims changed."""
     old, new = withheld(connection, library), {one.path: one for one in files}
     changed = [path for path in {*old, *new} if old.get(path) != new.get(path)]

@@ -260,6 +260,22 @@ class Rights:
         """The first of :meth:`licenses_of`."""
         return next(iter(self.licenses_of(stem)), None)
 
+    def claims_on(self, stem: Licensed) -> tuple[tuple[str, str], ...]:
+        """Who holds the stem's bytes where its own license and artist do not say it all.
+
+        Returns:
+            Key of the license and declared artist of every claim that holds, sorted; empty where
+            only the stem's own does.
+        """
+        conflict = self.conflicts.get(stem.id)
+        if conflict is None:
+            return ()
+        said = {(claim.key, claim.artist) for claim in conflict.holding}
+        named = {key for key, artist in said if artist}
+        said = {(key, artist) for key, artist in said if artist or key not in named}
+        own = (stem.license_key, stem.artist)
+        return () if said in ({own}, {(own[0], "")}) else tuple(sorted(said))
+
     def holds_for(self, stem: Licensed) -> bool:
         """Whether the license of this very copy holds: no decision sets it aside."""
         return stem.license_key in self.keys_of(stem)
@@ -275,11 +291,18 @@ class Rights:
             return revoked
         conflict = self.conflicts.get(stem.id)
         if conflict is not None:
-            return self._refusal_of(conflict.outcome, use)
+            return self._unanimous(conflict.outcome, use)
         granted = self.licenses.get(stem.license_key)
         if granted is None:
             return f"no license named {stem.license!r}"
         return granted.refusal(use, self.territory, self.on)
+
+    def conflict_refusal(self, conflict: Conflict, use: Use) -> str | None:
+        """As :meth:`refusal`, of a stem in conflict."""
+        withdrawn = self._withdrawn(conflict.outcome)
+        if withdrawn is None and conflict.stem in self.revoked:
+            return "the stem was revoked"
+        return withdrawn or self._unanimous(conflict.outcome, use)
 
     def keys_granting(self, *uses: Use) -> frozenset[str]:
         """Keys of the licenses that grant at least one of ``uses``."""
@@ -302,13 +325,14 @@ class Rights:
             outcome = conflict.outcome
             if outcome not in known:
                 known[outcome] = self._withdrawn(outcome) is not None or all(
-                    self._refusal_of(outcome, use) is not None for use in uses
+                    self._unanimous(outcome, use) for use in uses
                 )
             if known[outcome]:
                 found.add(id_)
         return frozenset(found)
 
-    def _refusal_of(self, outcome: Outcome, use: Use) -> str | None:
+    def _unanimous(self, outcome: Outcome, use: Use) -> str | None:
+        """Why not all licenses that hold grant a use; None when they do."""
         also = "" if outcome.is_decided else "; the same bytes are claimed under several licenses"
         for key in outcome.licenses:
             if key in outcome.unclaimed:

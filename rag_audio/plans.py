@@ -17,6 +17,7 @@ from rag_audio.domain import (
     Controls,
     Edit,
     Enforcement,
+    HeldBy,
     InheritedSource,
     Key,
     Layer,
@@ -134,6 +135,8 @@ def _later_fields(plan: ConditioningPlan) -> Document:
         later["mix"] = plan.mix.value
     if plan.melody is not None:
         later["melody"] = melody_json(plan.melody)
+    if plan.held_by:
+        later["held_by"] = [vars(claim).copy() for claim in plan.held_by]
     return later
 
 
@@ -285,6 +288,10 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
         edit=maybe(_edit, document.get("edit")),
         mix=Mix(document.get("mix", Mix.WAVEFORM.value)),
         melody=maybe(_melody, document.get("melody")),
+        held_by=tuple(
+            HeldBy(as_text(one["stem"]), as_text(one["license"]), as_text(one["artist"]))
+            for one in as_items(document.get("held_by", []))
+        ),
     )
 
 

@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.source_documents",
         "rag_audio.plans",
         "rag_audio.documents",
+        "rag_audio.conflict_documents",
         "rag_audio.effort",
         "rag_audio.keywords",
         "rag_audio.keeping",

@@ -153,6 +153,8 @@ def make_policy(
         if stem.artist_declared and rights.refusal(stem, Use.STYLE) is None:
             licensed.add(stem.artist)
             tags[stem.artist].update(stem.tags)
+    claimed = (claim.artist for one in rights.conflicts.values() for claim in one.claims)
+    named.update(name for name in claimed if name)
     allowed = {fold(name) for name in licensed}
     roster = protected if isinstance(protected, Roster) else None
     more = () if isinstance(protected, Roster) else protected

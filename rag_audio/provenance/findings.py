@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rag_audio.documents import claim_json
 from rag_audio.domain import (
     AttributionRecord,
     Channel,
     License,
+    OtherClaim,
     Played,
     Rights,
     SourceUse,
@@ -43,6 +45,7 @@ class TracedSource:
         causal: share measured by counterfactual, from the record or a later ledger entry.
         revoked: stem, artist or license has been revoked since.
         played: its layers and sections, where the output's seed had any.
+        also: who else claimed the same bytes then, undecided.
     """
 
     stem: str
@@ -57,6 +60,18 @@ class TracedSource:
     license_then: License
     now: LicenseNow
     played: tuple[Played, ...] = ()
+    also: tuple[OtherClaim, ...] = ()
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """All who granted a license for it then, each name once."""
+        others = (claim.license.holder for claim in self.also)
+        return tuple(dict.fromkeys((self.holder, *others)))
+
+    @property
+    def licenses(self) -> tuple[str, ...]:
+        """Ids of the licenses that held for it then, each once."""
+        return tuple(dict.fromkeys((self.license, *(claim.license.id for claim in self.also))))
 
     def to_json(self) -> dict[str, Any]:
         """As in the ``sources`` of ``trace --json``."""
@@ -72,6 +87,7 @@ class TracedSource:
             "similar": self.similar,
             "revoked": self.revoked,
             **({"played": [played_to_json(part) for part in self.played]} if self.played else {}),
+            **({"also": [claim_json(claim) for claim in self.also]} if self.also else {}),
             "license_then": {
                 "spdx": then.spdx,
                 "uses": sorted(use.value for use in then.uses),
@@ -214,6 +230,7 @@ def traced_source(
         license_then=source.license,
         now=LicenseNow(not reasons, reasons[0] if reasons else ""),
         played=source.played,
+        also=source.also,
     )
 
 

@@ -108,18 +108,23 @@ def fold(name: str) -> str:
 
 
 def source_rows(seq: int, record: AttributionRecord) -> list[dict[str, Any]]:
-    """The rows of :data:`sources` that a record implies, in order of position."""
+    """The rows of :data:`sources` that a record implies, in order of position.
+
+    One for each source, then one for each further claim on a source's bytes.
+    """
+    claims = [(one, one.license, one.reference.stem.artist) for one in record.sources]
+    claims += [(one, also.license, also.artist) for one in record.sources for also in one.also]
     return [
         {
             "seq": seq,
             "position": position,
             "stem": source.reference.stem.id,
-            "artist": fold(source.reference.stem.artist),
-            "library": source.license.library,
-            "license": source.license.id,
-            "holder": fold(source.license.holder),
+            "artist": fold(artist),
+            "library": license.library,
+            "license": license.id,
+            "holder": fold(license.holder),
         }
-        for position, source in enumerate(record.sources)
+        for position, (source, license, artist) in enumerate(claims)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Any
 
 import sqlalchemy as sa
@@ -76,7 +77,7 @@ def _find(db: sa.Connection) -> None:
     rows = [
         row
         for own in found.values()
-        if len({(one["library"], one["license"], one["artist"]) for one in own}) > 1
+        if len({(one["library"], one["license"], _name(one["artist"])) for one in own}) > 1
         for row in own
     ]
     if rows:
@@ -84,3 +85,7 @@ def _find(db: sa.Connection) -> None:
         names = ("library", "path", "stem_id", "license", "artist", "decision")
         marks = ", ".join(f":{name}" for name in names)
         db.execute(sa.text(f"INSERT INTO conflicts ({', '.join(names)}) VALUES ({marks})"), rows)  # noqa: S608
+
+
+def _name(artist: str) -> str:
+    return unicodedata.normalize("NFC", artist).casefold()
