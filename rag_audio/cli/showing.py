@@ -11,6 +11,7 @@ from rag_audio import __version__
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.conflict_documents import CONFLICT_COLUMNS, conflict_row, conflicts_json
 from rag_audio.documents import artists_json, license_rows
 from rag_audio.errors import InvalidInput, RagAudioError
 
@@ -28,6 +29,7 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
         rights = workspace.pipeline.rights()
         stems = workspace.parts.catalogue.stems()
     rows = license_rows(stems, rights)
+    conflicts = conflicts_json(rights.conflicts.values(), rights)
     if as_json:
         show_json(
             {
@@ -36,6 +38,7 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
                     for x in libraries
                 ],
                 "licenses": [row.to_json() for row in rows],
+                "conflicts": conflicts,
             }
         )
         return
@@ -47,6 +50,9 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
         ("license", "holder", "stems", "grants today", "else"),
         [(x.license.id, x.license.holder, x.stems, ", ".join(x.granted), x.why) for x in rows],
     )
+    if conflicts:
+        out.print("\nthe same bytes under several licenses or artists:")
+        table(CONFLICT_COLUMNS, [conflict_row(one) for one in conflicts])
 
 
 def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:

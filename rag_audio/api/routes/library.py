@@ -17,6 +17,7 @@ from rag_audio.api.media import preview, sound_response
 from rag_audio.api.problems import Problem, not_found
 from rag_audio.api.schemas import IndexingAsked, SearchAsked
 from rag_audio.api.service import Caller, Service
+from rag_audio.conflict_documents import conflict_json, conflicts_json
 from rag_audio.documents import artists_json, license_rows, reference_json
 from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use
 from rag_audio.retrieval import ReferenceQuery
@@ -143,12 +144,14 @@ def libraries(
     pipeline = service.pipeline(caller)
     catalogue = pipeline.parts.catalogue
     own = {one.id for one in catalogue.libraries()}
-    rows = license_rows(catalogue.stems(), pipeline.rights(territory))
+    rights = pipeline.rights(territory)
+    rows = license_rows(catalogue.stems(), rights)
     return {
         "libraries": [
             {"id": one.id, "name": one.name, "stems": one.stems} for one in catalogue.libraries()
         ],
         "licenses": [row.to_json() for row in rows if row.license.library in own],
+        "conflicts": conflicts_json(rights.conflicts.values(), rights),
     }
 
 
@@ -197,7 +200,13 @@ def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
         "valid_until": None if granted is None or not granted.valid_until
         else str(granted.valid_until),
         "preview": f"/v1/stems/{stem.id}/preview" if heard else None,
+        **_conflict_of(stem, rights),
     }  # fmt: skip
+
+
+def _conflict_of(stem: Stem, rights: Rights) -> dict[str, Any]:
+    conflict = rights.conflicts.get(stem.id)
+    return {} if conflict is None else {"conflict": conflict_json(conflict, rights)}
 
 
 def _stem(copies: Sequence[Stem]) -> Stem:

@@ -24,7 +24,13 @@ from rag_audio.jobs import Job
 from rag_audio.licensing import Revocation
 from rag_audio.ports import LedgerEntry
 from rag_audio.provenance.records import record_to_json
-from rag_audio.service.revoking import outputs_of, revoke_source, stems_of, target_of
+from rag_audio.service.revoking import (
+    copies_left,
+    outputs_of,
+    revoke_source,
+    stems_of,
+    target_of,
+)
 
 router = APIRouter(prefix="/v1")
 
@@ -149,7 +155,8 @@ def _sees(caller: Caller, entry: LedgerEntry) -> bool:
     if caller.libraries is None:
         return True
     own = set(caller.libraries)
-    return all(source.license.library in own for source in entry.record.sources)
+    sources = entry.record.sources
+    return all(license.library in own for source in sources for license in source.licenses)
 
 
 def _entry(entry: LedgerEntry) -> dict[str, Any]:
@@ -177,6 +184,7 @@ def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> 
         audit("revoked", key=caller.owner, of=of.value)
         document |= revoke_source(workspace, wanted)
     stems = stems_of(workspace, wanted)
+    copies = copies_left(workspace, wanted)
     entries = outputs_of(workspace, **{of.value: target})
     return {
         **document,
@@ -184,5 +192,6 @@ def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> 
             {"stem": one.id, "title": one.title, "artist": one.artist, "path": one.path}
             for one in stems
         ],
+        **({"copies": copies} if copies else {}),
         "outputs": [finite(entry_json(entry)) for entry in entries],
     }

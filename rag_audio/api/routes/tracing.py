@@ -111,6 +111,13 @@ def _within(result: TraceResult, caller: Caller, service: Service) -> TraceResul
     """The result without the sources of libraries that the caller's key is not bound to."""
     if caller.libraries is None:
         return result
-    own = {stem.id for stem in service.pipeline(caller).parts.catalogue.stems()}
-    shown = tuple(source for source in result.sources if source.stem in own)
+    pipeline = service.pipeline(caller)
+    own = {stem.id: stem for stem in pipeline.parts.catalogue.stems()}
+    rights = pipeline.rights()
+    known = (
+        source.within(caller.libraries, own[source.stem], rights)
+        for source in result.sources
+        if source.stem in own
+    )
+    shown = tuple(source for source in known if source is not None)
     return replace(result, sources=shown, record=None)
