@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -21,8 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from indexer.report import IndexReport
-from rag_audio.conflict_documents import CONFLICT_COLUMNS, conflict_row
-from rag_audio.ports import JsonObject
+from rag_audio.conflict_documents import conflict_lines
 
 _SHOWN = 40
 
@@ -110,7 +108,9 @@ def summary_table(report: IndexReport, console: Console | None = None) -> None:
     counts.add_row(*(str(count) for count in row.values()))
     out.print(counts)
     if report.conflicts:
-        out.print(_conflicts_table(report.conflicts))
+        out.print("the same bytes under several licenses or artists:")
+        for conflict in report.conflicts[:_SHOWN]:
+            out.print(Text("\n".join(conflict_lines(conflict))), soft_wrap=True)
         if len(report.conflicts) > _SHOWN:
             out.print(f"… and {len(report.conflicts) - _SHOWN} more; --json lists them all")
     if not report.rejected:
@@ -123,12 +123,3 @@ def summary_table(report: IndexReport, console: Console | None = None) -> None:
     out.print(table)
     if len(report.rejected) > _SHOWN:
         out.print(f"… and {len(report.rejected) - _SHOWN} more; --json lists them all")
-
-
-def _conflicts_table(conflicts: Sequence[JsonObject]) -> Table:
-    table = Table(title="the same bytes under several licenses or artists", title_justify="left")
-    for column in CONFLICT_COLUMNS:
-        table.add_column(column, overflow="fold")
-    for document in conflicts[:_SHOWN]:
-        table.add_row(*map(Text, conflict_row(document)))
-    return table

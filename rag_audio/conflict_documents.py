@@ -46,21 +46,17 @@ def conflicts_json(
     return [conflict_json(one, rights) for one in own]
 
 
-def conflict_row(document: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Cells of a table: files, who claims them, what holds now, how to decide."""
-    claims = document["claims"]
-    granted = ", ".join(document["granted"]) or "nothing"
+def conflict_lines(document: dict[str, Any]) -> list[str]:
+    """A conflict as lines of text: a line per file, what holds now, and how to decide."""
+    lines = [
+        f"{one['library']}: {one['path']}   {_claimant(one)}{'' if one['holds'] else ', set aside'}"
+        for one in document["claims"]
+    ]
     held = " and ".join(document["licenses"])
-    now = f"{held}: {granted}" if document["decided"] else f"strictest of {held}: {granted}"
-    return (
-        "\n".join(f"{one['library']}: {one['path']}" for one in claims),
-        "\n".join(_claimant(one) for one in claims),
-        "; ".join([now, *document["faults"]]),
-        document["decide"] or "decided",
-    )
-
-
-CONFLICT_COLUMNS = ("files with the same bytes", "claimed by", "holds now", "to decide")
+    why = held if document["decided"] else f"the strictest of {held}"
+    lines.append(f"  now: {', '.join(document['granted']) or 'nothing'} ({why})")
+    lines += [f"  fault: {fault}" for fault in document["faults"]]
+    return lines + ([f"  to decide: {document['decide']}"] if document["decide"] else [])
 
 
 def _claim_json(claim: Claim, rights: Rights, *, holds: bool) -> dict[str, Any]:

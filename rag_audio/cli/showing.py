@@ -11,7 +11,7 @@ from rag_audio import __version__
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import err, out, show_json, table
-from rag_audio.conflict_documents import CONFLICT_COLUMNS, conflict_row, conflicts_json
+from rag_audio.conflict_documents import conflict_lines, conflicts_json
 from rag_audio.documents import artists_json, license_rows
 from rag_audio.errors import InvalidInput, RagAudioError
 
@@ -51,8 +51,9 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
         [(x.license.id, x.license.holder, x.stems, ", ".join(x.granted), x.why) for x in rows],
     )
     if conflicts:
-        out.print("\nthe same bytes under several licenses or artists:")
-        table(CONFLICT_COLUMNS, [conflict_row(one) for one in conflicts])
+        out.print("the same bytes under several licenses or artists:")
+    for conflict in conflicts:
+        out.print("\n".join(conflict_lines(conflict)), markup=False, soft_wrap=True)
 
 
 def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:

@@ -102,7 +102,7 @@ def _artist_of(workspace: Workspace, name: str) -> str:
     folded = fold_name(name)
     if not folded:
         raise InvalidInput(f"{name!r} is not a name")
-    written = sorted({one.artist for one in workspace.parts.catalogue.stems() if one.artist})
+    written = sorted(_artists(workspace))
     written += _revoked(workspace, RevocationOf.ARTIST)
     for known in written:
         if fold_name(known) == folded:
@@ -116,6 +116,14 @@ def _artist_of(workspace: Workspace, name: str) -> str:
         f"no stem and no output is by {asked!r}",
         hint=f"did you mean {meant[0]!r}?" if meant else "rag-audio artists lists who there is",
     )
+
+
+def _artists(workspace: Workspace) -> set[str]:
+    """Names of the stems' artists, with those whom only a further copy of the same bytes names."""
+    names = {one.artist for one in workspace.parts.catalogue.stems()}
+    conflicts = workspace.pipeline.rights().conflicts.values()
+    names.update(claim.artist for one in conflicts for claim in one.claims)
+    return names - {""}
 
 
 def _license_of(workspace: Workspace, named: str) -> str:
@@ -252,8 +260,9 @@ def outputs_of(
     ledger = workspace.parts.ledger
     if artist is None:
         return ledger.outputs(stem=stem, license=license, holder=holder)
-    names = {one.artist for one in workspace.parts.catalogue.stems()}
-    names = {name for name in names if fold_name(name) == fold_name(artist)} | {artist}
+    names = {name for name in _artists(workspace) if fold_name(name) == fold_name(artist)} | {
+        artist
+    }
     found = [
         entry
         for name in sorted(names)
