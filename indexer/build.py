@@ -150,8 +150,8 @@ class _Run:
         claims = withheld_files(self._spec, found, self._rows, known, prune=prune)
         # What claimed bytes before goes on doing so until its file has been indexed.
         self._catalogue.put_withheld(self._spec.id, {**known, **claims}.values())
-        self._decide()
         self._drop_what_left(found, prune=prune)
+        self._decide()
         self.holdings.sweep({stem for stem in self._paths_of if not self._is_revoked(stem)})
         jobs = list(self._jobs(found, limits))
         self.counts[FileOutcome.SKIPPED] = len(found.accepted) - len(jobs)

@@ -217,11 +217,13 @@ class SqlCatalogue:
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
             conflicts = contested.read(connection)
-        stems.sort(key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
+        disputed = [stem for stem in stems if stem.id in conflicts]
+        disputed.sort(key=lambda stem: contested.standing(stem, conflicts[stem.id]))
+        stems.sort(key=_place)
         first: dict[tuple[str, str], Stem] = {}
-        for stem in stems:
+        for stem in (*disputed, *stems):
             first.setdefault((stem.library, stem.id), stem)
-        return sorted(first.values(), key=lambda stem: (stem.library, stem.path))
+        return sorted(first.values(), key=_place) if disputed else list(first.values())
 
     def stem(self, id_prefix: str) -> Stem:
         """The stem whose id starts so; where its bytes lie at several places, the first of
@@ -360,6 +362,10 @@ def _stems_of_artists(
             if conflict is None or tuple(place) in {(c.library, c.path) for c in conflict.holding}:
                 found.add(id_)
     return found
+
+
+def _place(stem: Stem) -> tuple[str, str]:
+    return stem.library, stem.path
 
 
 def _row_of(library: str, state: FileState) -> dict[str, Any]:

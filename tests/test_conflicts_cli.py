@@ -286,7 +286,7 @@ def test_revoking_one_copy_says_that_the_other_is_not_usable_either(
     with pytest.raises(RequestRefused, match="revoked"):
         world.plan()
     assert run(["revoke", "--license", target]) == 0
-    assert f"small:{other}" in capsys.readouterr().out
+    assert f"small: {other}" in capsys.readouterr().out
     world.report()
     assert world.parts.index.find_stem(world.target.id) == [], "indexing does not bring it back"
     undone = said(capsys, "revoke", "--license", target, "--undo")
@@ -304,6 +304,17 @@ def test_a_copy_that_a_decision_keeps_stays_usable_when_the_other_is_revoked(
     assert document["purged"]["segments"] == 0
     assert world.uses() >= {Use.PROMPT, Use.INIT_AUDIO}
     world.report()
+    assert world.parts.index.find_stem(world.target.id) != []
+
+
+def test_a_renamed_folder_keeps_its_decision_when_a_copy_was_revoked(world: Contested) -> None:
+    world.decide('"*/copy.wav" = "target"')
+    world.revoke(RevocationOf.LICENSE, "small/narrow")
+    world.place("0/copy.wav")
+    world.decide('"*/copy.wav" = "target"')
+    report = world.report(prune=True)
+    assert not [one for one in report.rejected if "revoked" in one.reason]
+    assert world.uses() >= {Use.PROMPT, Use.INIT_AUDIO}
     assert world.parts.index.find_stem(world.target.id) != []
 
 

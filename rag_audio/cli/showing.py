@@ -15,6 +15,9 @@ from rag_audio.conflict_documents import conflict_lines, conflicts_json
 from rag_audio.documents import artists_json, license_rows
 from rag_audio.errors import InvalidInput, RagAudioError
 
+_SHOWN = 40
+"""So many conflicts of licenses are printed."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -52,8 +55,10 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
     )
     if conflicts:
         out.print("the same bytes under several licenses or artists:")
-    for conflict in conflicts:
+    for conflict in conflicts[:_SHOWN]:
         out.print("\n".join(conflict_lines(conflict)), markup=False, soft_wrap=True)
+    if len(conflicts) > _SHOWN:
+        out.print(f"… and {len(conflicts) - _SHOWN} more; --json lists them all")
 
 
 def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:

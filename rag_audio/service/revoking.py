@@ -212,7 +212,8 @@ def copies_left(
 def _told(
     asked: Revocation, conflict: Conflict, others: list[Claim], document: dict[str, Any]
 ) -> str:
-    places = ", ".join(f"{one.library}:{one.path} ({one.license})" for one in others)
+    told = ", ".join(f"{one.library}: {one.path} ({one.license})" for one in others)
+    places = f"also in {told}" if told else "in no other file"
     held = " and ".join(conflict.outcome.licenses)
     if document["granted"]:
         return f"{places}: usable under {held}: {', '.join(document['granted'])}"
@@ -222,7 +223,7 @@ def _told(
     if conflict.outcome.is_decided:
         return f"{places}: not usable, by decision {held} holds: {why}"
     return (
-        f"{places or 'no other file'}: not usable, the same bytes: {why}; "
+        f"{places}: not usable, the same bytes: {why}; "
         f"a decision for another license would change that: {document['decide']}"
     )
 
