@@ -362,6 +362,31 @@ def test_a_copy_whose_license_ended_binds_and_pruning_it_frees_the_other(
     (world.library.parent / "away.wav").rename(world.library / world.copy)
 
 
+@pytest.mark.parametrize(
+    ("license", "licenses"),
+    [
+        ("narow", NARROW),
+        ("narrow", NARROW.replace("uses", "use")),
+        ("narrow", NARROW.replace('["prompt"]', "[]")),
+        ("narrow", ""),
+    ],
+)
+def test_a_license_that_cannot_be_used_does_not_free_the_other_copy(
+    world: Contested, license: str, licenses: str
+) -> None:
+    report = world.decide(licenses=licenses, rows=f"{world.copy},{license},{TARGET_ARTIST},,,,")
+    assert world.copy in {one.path for one in report.rejected}
+    assert world.uses() == set()
+    world.decide(f'"{world.copy}" = "target"', licenses=licenses,
+                 rows=f"{world.copy},{license},{TARGET_ARTIST},,,,")  # fmt: skip
+    assert Use.INIT_AUDIO in world.uses()
+
+
+def test_a_copy_that_nobody_licenses_claims_nothing(world: Contested) -> None:
+    world.decide(rows=f"{world.copy},,,,,,")
+    assert world.uses() == {Use.PROMPT, Use.INIT_AUDIO, Use.STYLE}
+
+
 def test_a_copy_too_near_is_judged_by_the_smallest_limit(world: Contested) -> None:
     limits = world.workspace.pipeline._similarity_limits(None)
     assert limits[world.target.id] == 0.5

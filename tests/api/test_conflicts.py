@@ -24,7 +24,7 @@ def _claimed_by_another(app: Served) -> Stem:
     return stem
 
 
-def test_the_strictest_binds_keys_of_both_libraries_and_shows_to_them_alone(serve: Serve) -> None:
+def test_a_bound_key_is_neither_held_nor_told_by_another_library_s_claim(serve: Serve) -> None:
     app = serve()
     scopes = ("generate", "search", "trace")
     stem = _claimed_by_another(app)
