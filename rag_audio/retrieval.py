@@ -260,7 +260,7 @@ def _vectors_of(
     points = index.find_stem(stem)
     if not points:
         raise InvalidInput(f"stem {stem!r} is not in the index", hint="see rag-audio library")
-    # The same bytes may lie in several libraries; one that licenses them is enough.
+    # Points of other libraries may have no say here; a copy that has one answers for its bytes.
     copies = {point.segment.stem for point in points}
     if all(rights.refusal(copy, use) is not None for copy in copies for use in uses):
         return ()

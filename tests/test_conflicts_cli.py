@@ -144,6 +144,7 @@ def test_the_strictest_license_holds_wherever_the_copy_lies(world: Contested, co
     assert world.uses() == {Use.PROMPT}
     plan = world.plan()
     assert plan.seed_parts == ()
+    assert any("claimed under small/narrow and small/target" in note for note in plan.notes)
     assert {license.id for license in plan.licenses} == {"target", "narrow"}
     with pytest.raises(RequestRefused, match=r"narrow does not grant init_audio"):
         world.workspace.plan("slow", references=(world.target.id,), channels=[Channel.INIT])

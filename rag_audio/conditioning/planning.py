@@ -34,6 +34,7 @@ from rag_audio.domain import (
     ConditioningPlan,
     Enforcement,
     GenerationRequest,
+    HeldBy,
     Key,
     Melody,
     Mix,
@@ -113,6 +114,7 @@ def make_plan(
         notes.append(note)
     notes += [*_cut_bars(request, bpm, duration_s), *_remarks(request, kept, parts, melody)]
     licenses, held_by = claims_on([c.stem for c in kept], rights)
+    notes += _undecided(kept, held_by)
     return ConditioningPlan(
         prompt=request.prompt.strip(),
         enriched_prompt=enriched.text,
@@ -302,6 +304,17 @@ def _fields(
     if own_key or key_stem is not None:
         phrases += [Phrase(text, key_stem) for text in tempo_and_key_words(wording, key=key)]
     return phrases + [Phrase(text, None) for text in words_after(wording, request.controls)]
+
+
+def _undecided(kept: list[Candidate], held_by: tuple[HeldBy, ...]) -> list[str]:
+    """A note for each reference that several licenses claim."""
+    notes = []
+    for stem in (candidate.stem for candidate in kept):
+        keys = sorted({claim.license for claim in held_by if claim.stem == stem.id})
+        if len(keys) > 1:
+            name = stem.title or stem.path
+            notes.append(f"{name}: its bytes are claimed under {' and '.join(keys)}, undecided")
+    return notes
 
 
 def _remarks(

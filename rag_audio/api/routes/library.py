@@ -80,12 +80,13 @@ def stems(
     """The stems of the library with their license's state, and how many have each value."""
     pipeline = service.pipeline(caller)
     wanted_key = None if key is None else Key.parse(key)
+    rights = pipeline.rights(territory)
     found = [
         stem
         for stem in pipeline.parts.catalogue.stems()
         if (q is None or q.casefold() in stem.caption.casefold())
         and (artist is None or artist.casefold() == stem.artist.casefold())
-        and (license is None or license in (stem.license, stem.license_key))
+        and (license is None or license in _license_names(stem, rights))
         and (tag is None or tag.casefold() in {one.casefold() for one in stem.tags})
         and (wanted_key is None or stem.key == wanted_key)
         and (kind is None or stem.kind is kind)
@@ -94,7 +95,6 @@ def stems(
     ]
     found.sort(key=lambda stem: stem.id)
     page = [stem for stem in found if after is None or stem.id > after]
-    rights = pipeline.rights(territory)
     return {
         "total": len(found),
         "stems": [stem_json(stem, rights) for stem in page[:limit]],
@@ -202,6 +202,13 @@ def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
         "preview": f"/v1/stems/{stem.id}/preview" if heard else None,
         **_conflict_of(stem, rights),
     }  # fmt: skip
+
+
+def _license_names(stem: Stem, rights: Rights) -> set[str]:
+    """Ids and keys of the licenses that claim a stem."""
+    conflict = rights.conflicts.get(stem.id)
+    keys = {stem.license_key} if conflict is None else conflict.keys
+    return {*keys, *(key.partition("/")[2] for key in keys)}
 
 
 def _conflict_of(stem: Stem, rights: Rights) -> dict[str, Any]:
