@@ -329,7 +329,7 @@ def test_revoking_a_stem_names_its_copies(
 
 
 def test_two_artists_for_the_same_bytes(
-    world: Contested, capsys: pytest.CaptureFixture[str]
+    world: Contested, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     world.artist = "Paper Moth Quartet"
     world.decide('"**/*.wav" = "target"', rows=f"{world.copy},target,{world.artist},,,,")
@@ -337,6 +337,11 @@ def test_two_artists_for_the_same_bytes(
     policy = world.workspace.pipeline.policy()
     assert world.artist not in policy.licensed
     assert world.artist in policy.protected
+    entry = made_output(world, tmp_path / "out.wav")
+    assert entry.record.sources[0].holders == ("Target Holder",)
+    for artist in (TARGET_ARTIST, world.artist):
+        found = said(capsys, "outputs", "--artist", artist)["outputs"]
+        assert entry.record.output in [one["output"] for one in found]
     document = said(capsys, "revoke", "--artist", world.artist)
     assert world.target.id in {stem["stem"] for stem in document["stems"]}
     assert world.uses() == set()
