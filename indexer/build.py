@@ -6,7 +6,9 @@ points in the index. It holds at every moment that
 * a row is written only after its points are durable in the index;
 * points are removed before the row that explains them, or are swept by the next run;
 * what a stem's points say depends on the files alone: its metadata is that of the first of its
-  paths, its vectors are those of its own bytes.
+  paths, save that where their licenses differ, a decision and then the license's name come before
+  the path; its vectors are those of its own bytes;
+* bytes are claimed by the license of every file that has them, also of one that may not be indexed.
 
 So a run that was killed anywhere leaves nothing that the next one does not bring to the same end.
 """
@@ -14,13 +16,15 @@ So a run that was killed anywhere leaves nothing that the next one does not brin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 
+from indexer.claims import claims_of, local_conflict, withheld_files
+from indexer.decisions import decision_on, idle_decisions
 from indexer.decoders import Decoders
 from indexer.holdings import Holdings
 from indexer.licenses import Declared, LibrarySpec, read_library
@@ -31,9 +35,11 @@ from indexer.report import IndexReport, Rejection
 from indexer.scan import Candidate
 from indexer.stems import make_stem
 from indexer.survey import Limits, Survey, survey
+from rag_audio import contested
+from rag_audio.conflict_documents import conflicts_json
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.errors import BackendError
-from rag_audio.ports import Catalogue, Embedder, FileState, StemIndex
+from rag_audio.ports import Catalogue, Embedder, FileState, StemIndex, WithheldFile
 
 __all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
 
@@ -81,8 +87,8 @@ def index_library(
         catalogue.put_library(spec.id, spec.name, str(spec.root))
         catalogue.put_licenses(spec.id, spec.licenses.values())
         moment = on or datetime.now(UTC)
-        run = _Run(spec, embedder, index, catalogue, progress, catalogue.rights(None, moment))
-        run.go(moment, limits or Limits(), render, prune=prune, workers=workers)
+        run = _Run(spec, embedder, index, catalogue, progress, moment)
+        run.go(limits or Limits(), render, prune=prune, workers=workers)
     return IndexReport(
         indexed=run.counts[FileOutcome.INDEXED],
         skipped=run.counts[FileOutcome.SKIPPED],
@@ -92,6 +98,7 @@ def index_library(
         rejected=tuple(sorted(set(run.rejected))),
         seconds=round(time.monotonic() - began, 3),
         misdeclared=run.misdeclared,
+        conflicts=tuple(conflicts_json(run.rights.conflicts.values(), run.rights, spec.id)),
     )
 
 
@@ -114,9 +121,10 @@ class _Run:
         index: StemIndex,
         catalogue: Catalogue,
         progress: IndexProgress | None,
-        rights: Rights,
+        on: date,
     ) -> None:
-        self._rights = rights
+        self._on = on
+        self.rights: Rights = catalogue.rights(None, on)
         self._spec = spec
         self._embedder = embedder
         self._catalogue = catalogue
@@ -132,13 +140,18 @@ class _Run:
         self.counts = dict.fromkeys(FileOutcome, 0)
         self.pruned = self.misdeclared = 0
 
-    def go(self, on: date, limits: Limits, render: Render, *, prune: bool, workers: int) -> None:
+    def go(self, limits: Limits, render: Render, *, prune: bool, workers: int) -> None:
         """Do all of it; the attributes then say what was done."""
-        found = survey(self._spec, on, self._rows.keys(), limits)
+        known = self._catalogue.withheld(self._spec.id)
+        found = survey(self._spec, self._on, self._rows.keys() | known.keys(), limits)
         self.rejected += [*found.refused, *found.faults]
         self.misdeclared = found.misdeclared
         self._present = set(found.accepted)
+        claims = withheld_files(self._spec, found, self._rows, known, prune=prune)
+        # What claimed bytes before goes on doing so until its file has been indexed.
+        self._catalogue.put_withheld(self._spec.id, {**known, **claims}.values())
         self._drop_what_left(found, prune=prune)
+        self._decide()
         self.holdings.sweep({stem for stem in self._paths_of if not self._is_revoked(stem)})
         jobs = list(self._jobs(found, limits))
         self.counts[FileOutcome.SKIPPED] = len(found.accepted) - len(jobs)
@@ -148,8 +161,30 @@ class _Run:
             for path, outcome in decoders.outcomes(jobs):
                 self._take(*found.accepted[path], outcome)
         self._write_batch()
+        self._catalogue.put_withheld(self._spec.id, claims.values())
         for stem in list(self._paths_of):
             self.holdings.relabel(self._stem(stem))
+        self._settle(claims)
+
+    def _decide(self) -> None:
+        """Write what the library says now about files that are indexed already."""
+        said = {path: decision_on(self._spec.decisions, path) for path in self._rows}
+        changed = [
+            replace(row, decision=said[path])
+            for path, row in self._rows.items()
+            if row.decision != said[path]
+        ]
+        for start in range(0, len(changed), BATCH_FILES):
+            self._catalogue.put_files(self._spec.id, changed[start : start + BATCH_FILES])
+        self._rows.update((row.path, row) for row in changed)
+        self.rights = self._catalogue.rights(None, self._on)
+
+    def _settle(self, withheld: Mapping[str, WithheldFile]) -> None:
+        """Look at the rights again: a copy that was just indexed may change those of another."""
+        self.rights = self._catalogue.rights(None, self._on)
+        self.holdings.sweep({stem for stem in self._paths_of if not self._is_revoked(stem)})
+        claims = claims_of(self._spec.id, self._rows, withheld)
+        self.rejected += idle_decisions(self._spec.decisions, claims, self.rights.conflicts)
 
     def _drop_what_left(self, found: Survey, *, prune: bool) -> None:
         vanished = found.vanished(self._rows.keys())
@@ -163,7 +198,7 @@ class _Run:
             same = False
             held = row is not None and self.holdings.has(row.stem)
             if row is not None:
-                revoked = self._rights.is_revoked(row.stem)
+                revoked = self.rights.is_revoked(row.stem)
                 same = (row.declared, row.space) == (declared.digest, self._embedder.space)
                 same = same and (held or revoked)
                 if same and (row.size, row.mtime_ns) == (candidate.size, candidate.mtime_ns):
@@ -201,7 +236,8 @@ class _Run:
         else:
             stem = make_stem(self._spec.id, path, declared, outcome)
             result = FileOutcome.UPDATED
-        if self._rights.is_revoked(stem):
+        decision = decision_on(self._spec.decisions, path)
+        if decision in ("", stem.license_key) and self.rights.is_revoked(stem):
             # The row stays, so that the stem is still known by name; it gets no embedding.
             self.holdings.remove([stem.id])
             self.rejected.append(Rejection(path, REVOKED))
@@ -218,6 +254,7 @@ class _Run:
             declared.digest,
             self._embedder.space,
             stem,
+            decision,
         )
         self._batch.states.append((state, result))
         if self._batch.windows >= BATCH_WINDOWS or len(self._batch.states) >= BATCH_FILES:
@@ -265,12 +302,17 @@ class _Run:
         self.holdings.put(new)
 
     def _is_revoked(self, stem: str) -> bool:
-        return any(self._rights.is_revoked(self._rows[path].stem) for path in self._paths_of[stem])
+        return any(self.rights.is_revoked(self._rows[path].stem) for path in self._paths_of[stem])
 
     def _stem(self, stem: str) -> Stem:
-        """The stem as its first path tells it; paths that are gone count only if all are gone."""
+        """The stem as its first path tells it; paths that are gone count only if all are gone.
+
+        Where licenses differ, the paths have no say in which copy is the first.
+        """
         paths = self._paths_of[stem]
-        return self._rows[min(paths & self._present or paths)].stem
+        conflict = local_conflict(stem, [self._rows[path] for path in paths])
+        copies = (self._rows[path].stem for path in paths & self._present or paths)
+        return min(copies, key=lambda copy: contested.standing(copy, conflict))
 
     def _forget(self, paths: Iterable[str]) -> None:
         gone = [path for path in paths if path in self._rows]

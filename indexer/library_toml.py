@@ -26,6 +26,7 @@ MINIMAL = (
 )
 """A library.toml in one line of words (each assignment stands on a line of its own)."""
 
+_TABLES = ("library", "licenses", "conflicts")
 _LICENSE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SPDX = re.compile(r"[A-Za-z0-9.+() -]+")
 _KEYS = (
@@ -88,7 +89,7 @@ def identity(document: Mapping[str, Any]) -> tuple[str, str]:
 
 def unknown_keys(document: Mapping[str, Any]) -> list[Rejection]:
     """What stands in the document outside of the licenses and is not read."""
-    unknown = [f"[{key}]" for key in document if key not in ("library", "licenses")]
+    unknown = [f"[{key}]" for key in document if key not in _TABLES]
     unknown += [f"{key!r} in [library]" for key in document["library"] if key not in ("name", "id")]
     return [Rejection(LIBRARY_TOML, f"{key} is not known and was ignored") for key in unknown]
 

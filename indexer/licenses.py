@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from indexer.decisions import Decision, read_decisions
 from indexer.globs import compiled, is_literal, normalized
 from indexer.library_toml import (
     LIBRARY_TOML,
@@ -86,6 +87,7 @@ class LibrarySpec:
         unusable: why the others cannot be used, by id.
         rows: of ``stems.csv``, in order.
         problems: what was wrong with either table.
+        decisions: which license holds where the same bytes lie under several.
     """
 
     id: str
@@ -95,6 +97,7 @@ class LibrarySpec:
     unusable: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[StemRow, ...] = ()
     problems: tuple[Rejection, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     def rows_of(self, path: str) -> list[StemRow]:
         """The rows that match a path, in order of the file."""
@@ -153,9 +156,10 @@ def read_library(root: Path) -> LibrarySpec:
         Rejection(LIBRARY_TOML, f"license {id_!r} is not used: {why}")
         for id_, why in unusable.items()
     ]
-    problems += unknown_keys(document) + read.problems
+    decisions, faults = read_decisions(document, library, licenses)
+    problems += unknown_keys(document) + faults + read.problems
     return LibrarySpec(
-        library, name, resolved, licenses, unusable, tuple(read.rows), tuple(problems)
+        library, name, resolved, licenses, unusable, tuple(read.rows), tuple(problems), decisions
     )
 
 
@@ -187,6 +191,18 @@ def match(spec: LibrarySpec, path: str, on: date) -> Declared | Rejection:
         iswc=_last(row.iswc for row in same) or "",
         downbeat_s=downbeats[-1] if downbeats else None,
     )
+
+
+def withholding(spec: LibrarySpec, path: str) -> tuple[str, str] | None:
+    """License and artist that the deciding row names for a file that :func:`match` refuses.
+
+    The file is not indexed; its bytes are claimed all the same. None where no license is named.
+    """
+    rows = spec.rows_of(path)
+    if not rows or not rows[-1].license:
+        return None
+    same = [row for row in rows if row.license == rows[-1].license and row.fault is None]
+    return rows[-1].license, _last(row.artist for row in same) or ""
 
 
 def is_misdeclared(spec: LibrarySpec, path: str) -> bool:

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from indexer.report import IndexReport
+from rag_audio.conflict_documents import conflict_lines
 
 _SHOWN = 40
 
@@ -106,6 +107,12 @@ def summary_table(report: IndexReport, console: Console | None = None) -> None:
         counts.add_column(name, justify="right")
     counts.add_row(*(str(count) for count in row.values()))
     out.print(counts)
+    if report.conflicts:
+        out.print("the same bytes under several licenses or artists:")
+        for conflict in report.conflicts[:_SHOWN]:
+            out.print(Text("\n".join(conflict_lines(conflict))), soft_wrap=True)
+        if len(report.conflicts) > _SHOWN:
+            out.print(f"… and {len(report.conflicts) - _SHOWN} more; --json lists them all")
     if not report.rejected:
         return
     table = Table(title="not indexed", title_justify="left")

@@ -35,6 +35,8 @@ class IndexReport:
         misdeclared: files among them whose license or row in ``stems.csv`` cannot be used as it is
             written; a license that ended, or grants nothing, is not such a fault.
         seconds: wall time.
+        conflicts: the stems of this library whose bytes several licenses or artists claim, as
+            :func:`rag_audio.conflict_documents.conflict_json` writes them.
     """
 
     indexed: int
@@ -45,6 +47,7 @@ class IndexReport:
     rejected: tuple[Rejection, ...]
     seconds: float
     misdeclared: int = 0
+    conflicts: tuple[JsonObject, ...] = ()
 
     @property
     def is_unlicensed(self) -> bool:

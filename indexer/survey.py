@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import PurePosixPath
 
 from indexer.globs import normalized
-from indexer.licenses import Declared, LibrarySpec, is_misdeclared, match
+from indexer.licenses import Declared, LibrarySpec, is_misdeclared, match, withholding
 from indexer.report import Rejection
 from indexer.rows import STEMS_CSV
 from indexer.scan import Candidate, looks_like_music, scan
@@ -35,12 +35,15 @@ class Survey:
         refused: files and folders that will not be indexed, with the reason.
         faults: what is wrong with the two tables.
         misdeclared: how many files were refused for that.
+        withheld: refused files whose row names a license all the same: with the id of that
+            license and the artist.
     """
 
     accepted: dict[str, tuple[Candidate, Declared]] = field(default_factory=dict)
     refused: list[Rejection] = field(default_factory=list)
     faults: list[Rejection] = field(default_factory=list)
     misdeclared: int = 0
+    withheld: dict[str, tuple[Candidate, str, str]] = field(default_factory=dict)
 
     def vanished(self, paths: Collection[str]) -> list[str]:
         """Those of ``paths`` that are neither accepted nor refused: gone from the library.
@@ -73,6 +76,9 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
         declared = match(spec, path, on)
         if isinstance(declared, Rejection):
             result.misdeclared += is_misdeclared(spec, path)
+            claim = withholding(spec, path)
+            if claim is not None and 0 < candidate.size <= limits.max_bytes:
+                result.withheld[path] = (candidate, *claim)
             named = bool(spec.rows_of(path))
             if named or path in known or looks_like_music(spec.root, path):
                 result.refused.append(declared)

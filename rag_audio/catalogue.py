@@ -31,15 +31,16 @@ from sqlalchemy import (
     select,
 )
 
-from rag_audio import names, revocations
+from rag_audio import contested, names, revocations
 from rag_audio.claims import claim
+from rag_audio.conflicts import Conflict
 from rag_audio.database import reading, writing
 from rag_audio.domain import License, Rights, Stem
 from rag_audio.errors import InvalidInput, LibraryError
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.migrations import migrate
 from rag_audio.plans import license_from_json, license_to_json, stem_from_json, stem_to_json
-from rag_audio.ports import FileState, LibraryInfo
+from rag_audio.ports import FileState, LibraryInfo, WithheldFile
 
 metadata = MetaData()
 
@@ -71,10 +72,15 @@ _files = Table(
     Column("stem_id", Text, nullable=False),
     Column("artist", Text, nullable=False),
     Column("stem", Text, nullable=False),
+    Column("decision", Text, nullable=False, server_default=""),
     Index("files_by_stem", "stem_id"),
     Index("files_by_artist", "artist"),
 )
 
+contested.define(metadata)
+
+_FILES_LOCK = "files"
+"""Conflicts are found from the files of all libraries, so their writers take turns."""
 _ROWS_AT_ONCE = 500
 _SHOWN_IDS = 4
 
@@ -167,9 +173,11 @@ class SqlCatalogue:
         rows = {state.path: _row_of(library, state) for state in files}
         if not rows:
             return
-        with writing(self._engine) as connection:
-            _delete_paths(connection, library, list(rows))
+        with writing(self._engine, _FILES_LOCK) as connection:
+            touched = _delete_paths(connection, library, list(rows))
             connection.execute(insert(_files), list(rows.values()))
+            touched.update(row["stem_id"] for row in rows.values())
+            contested.update(connection, _files, touched)
 
     def files(self, library: str) -> Mapping[str, FileState]:
         """All files of a library by path, in order of path."""
@@ -182,8 +190,19 @@ class SqlCatalogue:
         """Forget files, in one transaction; unknown paths are ignored."""
         gone = list(paths)
         if gone:
-            with writing(self._engine) as connection:
-                _delete_paths(connection, library, gone)
+            with writing(self._engine, _FILES_LOCK) as connection:
+                contested.update(connection, _files, _delete_paths(connection, library, gone))
+
+    def withheld(self, library: str) -> Mapping[str, WithheldFile]:
+        """The files of a library whose license grants nothing, by path."""
+        with reading(self._engine) as connection:
+            return contested.withheld(connection, library)
+
+    def put_withheld(self, library: str, files: Iterable[WithheldFile]) -> None:
+        """Replace them all, in one transaction."""
+        with writing(self._engine, _FILES_LOCK) as connection:
+            touched = contested.put_withheld(connection, library, files)
+            contested.update(connection, _files, touched)
 
     def stems(self, artist: str | None = None) -> list[Stem]:
         """The stems of all libraries, one per library and content, by library and path.
@@ -196,15 +215,18 @@ class SqlCatalogue:
             query = query.where(_files.c.artist == names.exact(artist))
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-        stems.sort(key=lambda stem: (stem.library, stem.path))
+            conflicts = contested.read(connection)
+        disputed = [stem for stem in stems if stem.id in conflicts]
+        disputed.sort(key=lambda stem: contested.standing(stem, conflicts[stem.id]))
+        stems.sort(key=_place)
         first: dict[tuple[str, str], Stem] = {}
-        for stem in stems:
+        for stem in (*disputed, *stems):
             first.setdefault((stem.library, stem.id), stem)
-        return list(first.values())
+        return sorted(first.values(), key=_place) if disputed else list(first.values())
 
     def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
-        """The stem whose id starts so; where its bytes lie at several places, the first of them
-        by library and path.
+        """The stem whose id starts so; where its bytes lie at several places, the first of
+        :meth:`copies`.
 
         Args:
             libraries: ids of those that are looked through; None: all.
@@ -223,6 +245,7 @@ class SqlCatalogue:
             query = query.where(_files.c.library.in_(sorted(libraries)))
         with reading(self._engine) as connection:
             found = connection.execute(query).all()
+            conflicts = contested.read(connection)
         ids = sorted({row.stem_id for row in found})
         if not ids:
             raise InvalidInput(
@@ -237,7 +260,7 @@ class SqlCatalogue:
                 hint="write more digits of the id",
             )
         stems = (_stem_of(row.stem) for row in found)
-        return min(stems, key=lambda stem: (stem.library, stem.path))
+        return min(stems, key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
 
     def file_of(self, stem: Stem) -> str:
         """Absolute path of a stem's file: the stem's own, else one with the same bytes.
@@ -264,11 +287,16 @@ class SqlCatalogue:
         return str(next((place for place in places if place.is_file()), places[0]))
 
     def copies(self, id_: str) -> list[Stem]:
-        """The stems of all libraries with exactly these bytes, by library and path."""
+        """The stems of all libraries with exactly these bytes, by library and path.
+
+        Those whose license holds come first where others are set aside; then licenses and artists
+        that differ order them before their paths do.
+        """
         query = select(_files.c.stem).where(_files.c.stem_id == id_)
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-        return sorted(stems, key=lambda stem: (stem.library, stem.path))
+            conflicts = contested.read(connection, id_)
+        return sorted(stems, key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
 
     def rights(self, territory: str | None, on: date) -> Rights:
         """All licenses and revocations as they stand now, for one territory and moment or day."""
@@ -277,7 +305,9 @@ class SqlCatalogue:
             licenses = [license_from_json(json.loads(text)) for text in texts]
             revoked = revocations.in_force(connection)
             artists = _targets(revoked, RevocationOf.ARTIST)
-            stems = _targets(revoked, RevocationOf.STEM) | _stems_of_artists(connection, artists)
+            conflicts = contested.read(connection)
+            stems = _targets(revoked, RevocationOf.STEM)
+            stems |= _stems_of_artists(connection, artists, conflicts)
         return Rights(
             {granted.key: granted for granted in licenses},
             territory,
@@ -285,6 +315,7 @@ class SqlCatalogue:
             stems,
             artists,
             _targets(revoked, RevocationOf.LICENSE),
+            conflicts,
         )
 
     def revoke(self, revocation: Revocation) -> bool:
@@ -315,21 +346,33 @@ def _targets(revoked: Iterable[Revocation], of: RevocationOf) -> frozenset[str]:
     return frozenset(one.key for one in revoked if one.of is of)
 
 
-def _stems_of_artists(connection: Connection, artists: frozenset[str]) -> set[str]:
-    """Ids of the stems of revoked artists, so that the filter of a search can name them."""
+def _stems_of_artists(
+    connection: Connection, artists: frozenset[str], conflicts: Mapping[str, Conflict]
+) -> set[str]:
+    """Ids of the stems of revoked artists, so that the filter of a search can name them.
+
+    A copy that a decision sets aside is nobody's.
+    """
     if not artists:
         return set()
     theirs = [name for name in _artists(connection) if names.is_revoked(name, artists)]
     found: set[str] = set()
     for start in range(0, len(theirs), _ROWS_AT_ONCE):
         some = theirs[start : start + _ROWS_AT_ONCE]
-        query = select(_files.c.stem_id).where(_files.c.artist.in_(some))
-        found.update(connection.execute(query).scalars())
+        query = select(_files.c.stem_id, _files.c.library, _files.c.path)
+        for id_, *place in connection.execute(query.where(_files.c.artist.in_(some))):
+            conflict = conflicts.get(id_)
+            if conflict is None or tuple(place) in {(c.library, c.path) for c in conflict.holding}:
+                found.add(id_)
     return found
 
 
 def _artists(connection: Connection) -> list[str]:
     return list(connection.execute(select(_files.c.artist).distinct()).scalars())
+
+
+def _place(stem: Stem) -> tuple[str, str]:
+    return stem.library, stem.path
 
 
 def _row_of(library: str, state: FileState) -> dict[str, Any]:
@@ -345,23 +388,28 @@ def _row_of(library: str, state: FileState) -> dict[str, Any]:
         "stem_id": state.stem.id,
         "artist": names.exact(state.stem.artist),
         "stem": json.dumps(stem_to_json(state.stem), ensure_ascii=False),
+        "decision": state.decision,
     }
 
 
 def _state_of(row: Row[Any]) -> FileState:
-    return FileState(row.path, row.size, row.mtime_ns, row.declared, row.space, _stem_of(row.stem))
+    stem = _stem_of(row.stem)
+    return FileState(row.path, row.size, row.mtime_ns, row.declared, row.space, stem, row.decision)
 
 
 def _stem_of(text: str) -> Stem:
     return stem_from_json(json.loads(text))
 
 
-def _delete_paths(connection: Connection, library: str, paths: list[str]) -> None:
+def _delete_paths(connection: Connection, library: str, paths: list[str]) -> set[str]:
+    """Delete the rows of files; the ids of the stems that they were."""
+    stems: set[str] = set()
     for start in range(0, len(paths), _ROWS_AT_ONCE):
         some = paths[start : start + _ROWS_AT_ONCE]
-        connection.execute(
-            delete(_files).where(_files.c.library == library, _files.c.path.in_(some))
-        )
+        these = (_files.c.library == library, _files.c.path.in_(some))
+        stems.update(connection.execute(select(_files.c.stem_id).where(*these)).scalars())
+        connection.execute(delete(_files).where(*these))
+    return stems
 
 
 def _is_library(root: str) -> bool:

@@ -13,6 +13,7 @@ from rag_audio.domain import (
     Channel,
     GenerationResult,
     License,
+    OtherClaim,
     Reference,
     Rights,
     SourceUse,
@@ -81,6 +82,19 @@ def source_json(source: SourceUse) -> dict[str, Any]:
         "used": {channel.value: source.influence.used.get(channel, 0.0) for channel in Channel},
         "causal": source.influence.causal,
         "similar": source.influence.similar,
+        **({"also": [claim_json(claim) for claim in source.also]} if source.also else {}),
+    }
+
+
+def claim_json(claim: OtherClaim) -> dict[str, Any]:
+    """A further license that claimed a source's bytes while nobody had decided."""
+    license = claim.license
+    return {
+        "library": license.library,
+        "license": license.id,
+        "holder": license.holder,
+        "artist": claim.artist,
+        "credit": license.credit,
     }
 
 
@@ -187,6 +201,7 @@ class LicenseRow:
 
     Attributes:
         stems: how many are under it. revoked: how many of those are revoked, by stem or artist.
+        contested: how many of those other licenses or artists claim too.
         artists: whose revocation that was. why: the first reason why something is not granted.
         cure: what would help against it.
     """
@@ -198,6 +213,7 @@ class LicenseRow:
     artists: list[str]
     why: str
     cure: str
+    contested: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -212,6 +228,7 @@ class LicenseRow:
             "refusal": self.why,
             "cure": self.cure,
             "credit": self.license.credit,
+            "contested_stems": self.contested,
         }
 
 
@@ -231,7 +248,8 @@ def _license_row(license: License, stems: list[Stem], rights: Rights) -> License
         whose = f" ({', '.join(artists)})" if artists else ""
         said = f"{len(gone)} of {len(stems)} stems were revoked{whose}"
         why = f"{said}; {why}" if why else said
-    return LicenseRow(license, len(stems), granted, len(gone), artists, why, cure)
+    contested = sum(stem.id in rights.conflicts for stem in stems)
+    return LicenseRow(license, len(stems), granted, len(gone), artists, why, cure, contested)
 
 
 def _artist_revoked(stem: Stem, rights: Rights) -> bool:
@@ -240,7 +258,12 @@ def _artist_revoked(stem: Stem, rights: Rights) -> bool:
 
 def license_rows(stems: Sequence[Stem], rights: Rights) -> list[LicenseRow]:
     """Every license that is known, with what is left of it."""
+    under: dict[str, dict[str, Stem]] = {}
+    for stem in stems:
+        conflict = rights.conflicts.get(stem.id)
+        for key in (stem.license_key,) if conflict is None else conflict.keys:
+            under.setdefault(key, {}).setdefault(stem.id, stem)
     return [
-        _license_row(license, [s for s in stems if s.license_key == key], rights)
+        _license_row(license, list(under.get(key, {}).values()), rights)
         for key, license in sorted(rights.licenses.items())
     ]

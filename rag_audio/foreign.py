@@ -262,6 +262,7 @@ class Inspector:
     ) -> list[Hit]:
         """Of everything in the index, licensed or not."""
         keys = {stem.license_key for stem in self._parts.catalogue.stems()}
+        keys.update(key for one in self._rights.conflicts.values() for key in one.keys)
         where = SegmentFilter(license_keys=frozenset(keys))
         return self._parts.index.search_dense(vector, where, limit) if keys else []
 

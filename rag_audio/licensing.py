@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rag_audio import names, refusals
 from rag_audio.codes import COUNTRIES, WORLD
+from rag_audio.conflicts import Conflict, Outcome
 from rag_audio.errors import InvalidInput
 from rag_audio.refusals import Obstacle, Refusal
 
@@ -233,6 +234,8 @@ class Rights:
         revoked: ids of stems.
         revoked_artists: as :func:`rag_audio.names.revocation_key` gives them.
         revoked_licenses: keys of licenses.
+        conflicts: by stem id, the stems whose bytes several licenses or artists claim. All
+            licenses that hold must grant a use then, whichever copy is asked about.
     """
 
     licenses: Mapping[str, License]
@@ -241,12 +244,47 @@ class Rights:
     revoked: frozenset[str] = frozenset()
     revoked_artists: frozenset[str] = frozenset()
     revoked_licenses: frozenset[str] = frozenset()
+    conflicts: Mapping[str, Conflict] = field(default_factory=dict)
+
+    def keys_of(self, stem: Licensed) -> tuple[str, ...]:
+        """Keys of the licenses that hold for the stem's bytes, its own first where it does."""
+        conflict = self.conflicts.get(stem.id)
+        if conflict is None:
+            return (stem.license_key,)
+        own = stem.license_key
+        return tuple(sorted(conflict.outcome.licenses, key=lambda key: (key != own, key)))
+
+    def licenses_of(self, stem: Licensed) -> tuple[License, ...]:
+        """The licenses that hold and are known, in the order of :meth:`keys_of`."""
+        keys = self.keys_of(stem)
+        return tuple(self.licenses[key] for key in keys if key in self.licenses)
 
     def license_of(self, stem: Licensed) -> License | None:
-        return self.licenses.get(stem.license_key)
+        """The first of :meth:`licenses_of`."""
+        return next(iter(self.licenses_of(stem)), None)
+
+    def claims_on(self, stem: Licensed) -> tuple[tuple[str, str], ...]:
+        """Who holds the stem's bytes where its own license and artist do not say it all.
+
+        Returns:
+            Key of the license and declared artist of every claim that holds, sorted; empty where
+            only the stem's own does.
+        """
+        conflict = self.conflicts.get(stem.id)
+        if conflict is None:
+            return ()
+        said = {(claim.key, claim.artist) for claim in conflict.holding}
+        named = {key for key, artist in said if artist}
+        said = {(key, artist) for key, artist in said if artist or key not in named}
+        own = (stem.license_key, stem.artist)
+        return () if said in ({own}, {(own[0], "")}) else tuple(sorted(said))
+
+    def holds_for(self, stem: Licensed) -> bool:
+        """Whether the license of this very copy holds: no decision sets it aside."""
+        return stem.license_key in self.keys_of(stem)
 
     def is_revoked(self, stem: Licensed) -> bool:
-        """Whether the stem, its artist or its license was revoked."""
+        """Whether the stem, an artist of it or a license that holds for it was revoked."""
         return self._revocation(stem) is not None
 
     def refusal(self, stem: Licensed, use: Use) -> str | None:
@@ -259,7 +297,10 @@ class Rights:
         withdrawn = self._revocation(stem)
         if withdrawn is not None:
             return withdrawn
-        granted = self.license_of(stem)
+        conflict = self.conflicts.get(stem.id)
+        if conflict is not None:
+            return self._unanimous(conflict.outcome, use)
+        granted = self.licenses.get(stem.license_key)
         if granted is None:
             return refusals.no_license(stem.license)
         return granted.why_not(use, self.territory, self.on)
@@ -281,6 +322,13 @@ class Rights:
         lasting = found is not None and found.obstacle > Obstacle.TAGS_ONLY
         return found if stem.artist_declared or lasting else refusals.tags_only(stem.artist)
 
+    def why_conflict(self, conflict: Conflict, use: Use) -> Refusal | None:
+        """As :meth:`why_not`, of a stem in conflict."""
+        withdrawn = self._withdrawn(conflict.outcome)
+        if withdrawn is None and conflict.stem in self.revoked:
+            withdrawn = refusals.revoked("the stem", f"--stem {conflict.stem[:12]}")
+        return withdrawn or self._unanimous(conflict.outcome, use)
+
     def keys_granting(self, *uses: Use) -> frozenset[str]:
         """Keys of the licenses that grant at least one of ``uses``."""
         return frozenset(
@@ -290,14 +338,63 @@ class Rights:
             and any(granted.refusal(use, self.territory, self.on) is None for use in uses)
         )
 
+    def barred(self, *uses: Use) -> frozenset[str]:
+        """Ids of stems in conflict that may be put to none of ``uses``.
+
+        For the filter of a search; stems that one license alone refuses are left out by
+        :meth:`keys_granting`.
+        """
+        known: dict[Outcome, bool] = {}
+        found = set()
+        for id_, conflict in self.conflicts.items():
+            outcome = conflict.outcome
+            if outcome not in known:
+                known[outcome] = self._withdrawn(outcome) is not None or all(
+                    self._unanimous(outcome, use) is not None for use in uses
+                )
+            if known[outcome]:
+                found.add(id_)
+        return frozenset(found)
+
+    def _unanimous(self, outcome: Outcome, use: Use) -> Refusal | None:
+        """Why not all licenses that hold grant a use; None when they do."""
+        for key in outcome.licenses:
+            if key in outcome.unclaimed:
+                return refusals.unclaimed(key)
+            granted = self.licenses.get(key)
+            why = (
+                refusals.no_license(key)
+                if granted is None
+                else granted.why_not(use, self.territory, self.on)
+            )
+            if why is not None:
+                return why if outcome.is_decided else refusals.contested(why)
+        if use is Use.STYLE and outcome.differ_in_artist:
+            return refusals.artists_differ(outcome.artists)
+        return None
+
     def _revocation(self, stem: Licensed) -> Refusal | None:
-        if stem.license_key in self.revoked_licenses:
+        conflict = self.conflicts.get(stem.id)
+        if conflict is not None:
+            withdrawn = self._withdrawn(conflict.outcome)
+            if withdrawn is not None:
+                return withdrawn
+        elif stem.license_key in self.revoked_licenses:
             return refusals.revoked(f"license {stem.license}", f"--license {stem.license_key}")
-        if names.is_revoked(stem.artist, self.revoked_artists):
+        elif names.is_revoked(stem.artist, self.revoked_artists):
             return refusals.revoked(f"artist {stem.artist}", f"--artist {stem.artist!r}")
         # Last: the ids hold those of revoked artists as well.
         if stem.id in self.revoked:
             return refusals.revoked("the stem", f"--stem {stem.id[:12]}")
+        return None
+
+    def _withdrawn(self, outcome: Outcome) -> Refusal | None:
+        for key in outcome.licenses:
+            if key in self.revoked_licenses:
+                return refusals.revoked(f"license {key.partition('/')[2]}", f"--license {key}")
+        for artist in outcome.artists:
+            if names.is_revoked(artist, self.revoked_artists):
+                return refusals.revoked(f"artist {artist}", f"--artist {artist!r}")
         return None
 
 

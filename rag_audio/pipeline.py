@@ -427,7 +427,7 @@ class Pipeline:
                 rights,
             )
             # A stem without a word or sound in common with the prompt is still what was asked for.
-            chosen.extend(found or self._first_segment(stem))
+            chosen.extend(found or self._first_segment(stem, rights))
         k = request.k if request.k is not None else (0 if named else DEFAULT_REFERENCES)
         if k > len(chosen):
             others = (*excluded, *(stem.id for stem in named))
@@ -462,10 +462,13 @@ class Pipeline:
             query, rights=rights, embedder=self.parts.embedder, index=self.parts.index
         )
 
-    def _first_segment(self, stem: Stem) -> tuple[Reference, ...]:
+    def _first_segment(self, stem: Stem, rights: Rights) -> tuple[Reference, ...]:
         """The first segment of a stem, as the library has it that was found, not another one."""
-        points = self.parts.index.find_stem(stem.id)
-        points = [point for point in points if point.segment.stem.library == stem.library]
+        points = [
+            point
+            for point in self.parts.index.find_stem(stem.id)
+            if point.segment.stem.library == stem.library and rights.holds_for(point.segment.stem)
+        ]
         if not points:
             raise LibraryError(
                 f"stem {stem.id[:12]} is in the catalogue and not in the index",
@@ -545,12 +548,16 @@ class Pipeline:
     def _similarity_limits(self, territory: str | None) -> dict[str, float]:
         """How near a copy may be, by license: of all there are, also of those that grant nothing.
 
-        A stem whose license is no longer in the catalogue may not be resembled at all closely.
+        A stem whose license is no longer in the catalogue may not be resembled at all closely. A
+        stem that several licenses claim has a limit by its id: the smallest of theirs.
         """
-        licenses = self.rights(territory).licenses
-        found = {key: granted.max_similarity for key, granted in licenses.items()}
+        rights = self.rights(territory)
+        found = {key: granted.max_similarity for key, granted in rights.licenses.items()}
         for stem in self.parts.catalogue.stems():
             found.setdefault(stem.license_key, NO_LICENSE_SIMILARITY)
+        for id_, conflict in rights.conflicts.items():
+            keys = conflict.outcome.licenses
+            found[id_] = min(found.get(key, NO_LICENSE_SIMILARITY) for key in keys)
         return found
 
 

@@ -17,6 +17,7 @@ from rag_audio.domain import (
     Controls,
     Edit,
     Enforcement,
+    HeldBy,
     InheritedSource,
     Key,
     Layer,
@@ -136,6 +137,8 @@ def _later_fields(plan: ConditioningPlan) -> Document:
         later["melody"] = melody_json(plan.melody)
     if plan.artist is not None:
         later["artist"] = plan.artist
+    if plan.held_by:
+        later["held_by"] = [vars(claim).copy() for claim in plan.held_by]
     return later
 
 
@@ -288,6 +291,10 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
         mix=Mix(document.get("mix", Mix.WAVEFORM.value)),
         melody=maybe(_melody, document.get("melody")),
         artist=maybe(as_text, document.get("artist")),
+        held_by=tuple(
+            HeldBy(as_text(one["stem"]), as_text(one["license"]), as_text(one["artist"]))
+            for one in as_items(document.get("held_by", []))
+        ),
     )
 
 

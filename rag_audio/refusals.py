@@ -117,6 +117,27 @@ def revoked(what: str, option: str) -> Refusal:
     return Refusal(Obstacle.REVOKED, f"{what} was revoked", cure)
 
 
+def unclaimed(key: str) -> Refusal:
+    """A person decided for a license under which no file has the bytes."""
+    reason = f"library.toml says that license {key} holds, under which no file has it"
+    cure = "correct [conflicts] in library.toml, then run rag-audio index"
+    return Refusal(Obstacle.NO_LICENSE, reason, cure)
+
+
+def contested(why: Refusal) -> Refusal:
+    """One of several licenses that claim the same bytes refuses a use, and nobody has decided."""
+    reason = f"{why.reason}; the same bytes are claimed under several licenses"
+    cure = f"{why.cure}; or a decision under [conflicts] in library.toml"
+    return Refusal(why.obstacle, reason, cure)
+
+
+def artists_differ(artists: Iterable[str]) -> Refusal:
+    """``stems.csv`` names several artists for the same bytes."""
+    said = " and ".join(name or "nobody" for name in artists)
+    cure = "name one artist for these files in stems.csv, then run rag-audio index"
+    return Refusal(Obstacle.USE, f"stems.csv names {said} for the same bytes", cure)
+
+
 def tags_only(artist: str) -> Refusal:
     """An artist who stands in the tags of files, which grant nothing."""
     reason = f"{artist} is named in tags of files only, which grant nothing"

@@ -260,7 +260,7 @@ def _vectors_of(
     points = index.find_stem(stem)
     if not points:
         raise InvalidInput(f"stem {stem!r} is not in the index", hint="see rag-audio library")
-    # The same bytes may lie in several libraries; one that licenses them is enough.
+    # Points of other libraries may have no say here; a copy that has one answers for its bytes.
     copies = {point.segment.stem for point in points}
     if all(rights.refusal(copy, use) is not None for copy in copies for use in uses):
         return ()
@@ -289,6 +289,8 @@ def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> Se
         low, high = query.bpm
         factors = (1.0, 0.5, 2.0) if query.octaves else (1.0,)
         ranges = tuple((low * factor, high * factor) for factor in factors)
+    # No field of a point tells what other licenses claim its bytes.
+    barred = rights.barred(*query.uses) | (rights.barred(Use.STYLE) if query.style else frozenset())
     return SegmentFilter(
         license_keys=usable,
         artists=(query.artist,) if query.artist else (),
@@ -298,12 +300,14 @@ def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> Se
         tags=query.tags,
         min_duration_s=query.min_duration_s,
         stems=query.stems,
-        exclude=tuple(sorted({*query.exclude, *query.like, *rights.revoked})),
+        exclude=tuple(sorted({*query.exclude, *query.like, *rights.revoked, *barred})),
     )
 
 
 def _may_be_used(stem: Stem, rights: Rights, query: ReferenceQuery, where: SegmentFilter) -> bool:
     """The filter once more, on what came back: an index is not a place to trust with rights."""
+    if not rights.holds_for(stem):
+        return False  # another copy of the same bytes is the one that is licensed
     if query.style and rights.why_no_style(stem) is not None:
         return False
     return stem.id not in where.exclude and any(

@@ -251,7 +251,7 @@ class Studio:
         try:
             return _hear(self.load, segment)
         except LibraryError:
-            if self.limits.get(segment.stem.license_key, 1.0) < 1.0:
+            if guardrails.allowed_similarity(segment.stem, self.limits) < 1.0:
                 raise
             return None
 
@@ -268,7 +268,7 @@ def _audio(make: Callable[[], Audio | SeedMix]) -> Callable[[], Audio]:
 def _seed_key(plan: ConditioningPlan) -> str:
     """All of a plan but what its seed audio cannot depend on."""
     seeding = replace(
-        plan, prompt="", enriched_prompt="", spans=(), negative_prompt="", licenses=(),
+        plan, prompt="", enriched_prompt="", spans=(), negative_prompt="", licenses=(), held_by=(),
         strength=1.0, seed=0, steps=1, guidance=1.0, variations=1, model="", notes=(), edit=None,
         artist=None,
     )  # fmt: skip

@@ -16,7 +16,7 @@ PACKAGES = ("rag_audio", "indexer", "training")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.errors",),
     ("rag_audio.codes", "rag_audio.names"),
-    ("rag_audio.refusals",),
+    ("rag_audio.conflicts", "rag_audio.refusals"),
     ("rag_audio.licensing", "rag_audio.controls", "rag_audio.tunes"),
     ("rag_audio.domain",),
     (
@@ -30,12 +30,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.migrations",
         "rag_audio.claims",
         "rag_audio.revocations",
+        "rag_audio.contested",
         "rag_audio.compiled",
         "rag_audio.json_forms",
         "rag_audio.source_documents",
         "rag_audio.plans",
         "rag_audio.documents",
         "rag_audio.disclosure",
+        "rag_audio.conflict_documents",
         "rag_audio.effort",
         "rag_audio.keywords",
         "rag_audio.keeping",

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio.domain import Channel, Influence, Share, Splits
+from rag_audio.domain import Channel, Influence, OtherClaim, Share, Splits
 from rag_audio.errors import InvalidInput
 from rag_audio.ports import LedgerEntry
 from rag_audio.reporting import UsageReport, period, usage_report
-from tests.provenance.builders import record, source
+from tests.provenance.builders import LICENSE, record, source
 
 START, END = period(date(2026, 11, 1), date(2026, 11, 30))
 SPLITS = Splits(
@@ -72,6 +72,43 @@ def test_nothing_is_lost_or_counted_twice(uses: list[tuple[float, float, int]]) 
         for at, channel in enumerate((Channel.PROMPT, Channel.INIT)):
             total = sum(usage.shares[kind][channel] for usage in found.holders)
             assert total == pytest.approx(sum(use[at] for use in uses))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.lists(st.integers(1, 3), max_size=3)), max_size=6),
+)
+def test_what_nobody_decided_is_in_no_party_s_share_and_counted_once(
+    uses: list[tuple[float, list[int]]],
+) -> None:
+    """Each use with the number of parties that each further claim gives the recording to."""
+    entries = []
+    for number, (prompt, claims) in enumerate(uses, start=1):
+        also = tuple(
+            OtherClaim(
+                replace(
+                    LICENSE,
+                    id=f"claim-{i}",
+                    splits=Splits(master=tuple(Share(f"P{n}", 1 / n_of) for n in range(n_of))),
+                )
+            )
+            for i, n_of in enumerate(claims)
+        )
+        one = source("break", splits=Splits(master=(Share("Own", 1.0),)))
+        used = Influence({Channel.PROMPT: prompt, Channel.INIT: 0.0})
+        entries.append(entry(number, replace(one, influence=used, also=also)))
+    found = report(*entries)
+    total = sum(prompt for prompt, _ in uses)
+    undecided = sum(prompt for prompt, claims in uses if claims)
+    for kind, left in (("master", undecided), ("composition", 0.0)):
+        shares = sum(usage.shares[kind][Channel.PROMPT] for usage in found.holders)
+        groups = sum(group.shares[kind][Channel.PROMPT] for group in found.undecided)
+        assert groups == pytest.approx(left)
+        assert shares + groups == pytest.approx(total)
+    for usage in found.holders:
+        assert usage.undecided["master"][Channel.PROMPT] <= undecided + 1e-9
+    for row in found.rows:
+        assert row["undecided"] == (row["right"] == "master" and bool(uses[row["output"] - 1][1]))
 
 
 def test_a_period_holds_its_days_whole_and_nothing_else() -> None:

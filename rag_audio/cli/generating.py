@@ -273,8 +273,8 @@ def show_results(results: tuple[GenerationResult, ...]) -> None:
             (
                 source.reference.stem.title or source.reference.stem.path,
                 source.reference.stem.artist,
-                source.license.holder,
-                source.license.id,
+                " / ".join(source.holders),
+                " / ".join(license.id for license in source.licenses),
                 percent(source.influence.used.get(Channel.PROMPT)),
                 percent(source.influence.used.get(Channel.INIT)),
                 "–" if source.influence.similar is None else f"{source.influence.similar:.2f}",

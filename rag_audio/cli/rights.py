@@ -21,6 +21,7 @@ from rag_audio.licensing import Revocation
 from rag_audio.ports import LedgerEntry
 from rag_audio.reporting import UsageReport, period, usage_report
 from rag_audio.service.revoking import (
+    copies_left,
     end_revocation,
     outputs_of,
     revoke_source,
@@ -80,16 +81,21 @@ def revoke(
         asked = Revocation(of, target, reason.strip(), by or _login(), datetime.now(UTC))
         document = end_revocation(workspace, asked) if undo else revoke_source(workspace, asked)
         stems = stems_of(workspace, asked)
+        copies = copies_left(workspace, asked, undone=undo)
         entries = outputs_of(workspace, **{of.value: target})
     document["stems"] = [
         {"stem": one.id, "title": one.title, "artist": one.artist, "path": one.path}
         for one in stems
     ]
+    if copies:
+        document["copies"] = copies
     document["outputs"] = [entry_json(entry) for entry in entries]
     if as_json:
         show_json(document)
         return
     out.print(document["message"], markup=False)
+    for copy in copies:
+        out.print(f"stem {copy['stem'][:12]}: {copy['says']}", markup=False)
     if not stems:
         err.print(f"note: no indexed stem has this {of.value}; it counts for what comes later")
     _show_outputs(entries)

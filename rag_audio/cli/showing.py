@@ -11,9 +11,13 @@ from rag_audio import __version__
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.conflict_documents import conflict_lines, conflicts_json
 from rag_audio.documents import artists_json, license_rows
 from rag_audio.errors import InvalidInput, RagAudioError
 from rag_audio.settings import shown
+
+_SHOWN = 40
+"""So many conflicts of licenses are printed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +33,7 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
         rights = workspace.pipeline.rights()
         stems = workspace.parts.catalogue.stems()
     rows = license_rows(stems, rights)
+    conflicts = conflicts_json(rights.conflicts.values(), rights)
     if as_json:
         show_json(
             {
@@ -37,6 +42,7 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
                     for x in libraries
                 ],
                 "licenses": [row.to_json() for row in rows],
+                "conflicts": conflicts,
             }
         )
         return
@@ -49,6 +55,12 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
         [(x.license.id, x.license.holder, x.stems, ", ".join(x.granted), x.why) for x in rows],
     )
     _say_cures(x.cure for x in rows)
+    if conflicts:
+        out.print("the same bytes under several licenses or artists:")
+    for conflict in conflicts[:_SHOWN]:
+        out.print("\n".join(conflict_lines(conflict)), markup=False, soft_wrap=True)
+    if len(conflicts) > _SHOWN:
+        out.print(f"… and {len(conflicts) - _SHOWN} more; --json lists them all")
 
 
 def _say_cures(cures: Iterable[str]) -> None:

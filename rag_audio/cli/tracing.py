@@ -161,8 +161,8 @@ def _show(file: Path, found: TraceResult) -> None:
                 (
                     source.title or source.stem[:12],
                     source.artist,
-                    source.holder,
-                    source.license,
+                    " / ".join(source.holders),
+                    " / ".join(source.licenses),
                     "granted" if source.now.granted else source.now.reason,
                     percent(source.used.get(Channel.PROMPT)),
                     percent(source.used.get(Channel.INIT)),

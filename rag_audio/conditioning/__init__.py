@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rag_audio.conditioning.clearance import USE_OF, clear_plan
+from rag_audio.conditioning.clearance import USE_OF, claims_on, clear_plan
 from rag_audio.conditioning.melody import BroughtMelody
 from rag_audio.conditioning.planning import make_plan
 from rag_audio.conditioning.replay import renew_plan, request_of
@@ -11,6 +11,7 @@ from rag_audio.conditioning.seeding import seed_audio
 __all__ = [
     "USE_OF",
     "BroughtMelody",
+    "claims_on",
     "clear_plan",
     "make_plan",
     "renew_plan",

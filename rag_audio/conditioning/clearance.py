@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from rag_audio.domain import Channel, ConditioningPlan, License, Rights, Use
+from rag_audio.domain import Channel, ConditioningPlan, HeldBy, License, Rights, Stem, Use
 from rag_audio.errors import RequestRefused
 from rag_audio.refusals import Refusal, most_curable
 
@@ -24,16 +25,12 @@ def clear_plan(plan: ConditioningPlan, rights: Rights) -> ConditioningPlan:
     """
     reasons: list[str] = []
     against: list[Refusal] = []
-    licenses: dict[str, License] = {}
     for i, reference in enumerate(plan.references):
         stem = reference.stem
         uses = [USE_OF[channel] for channel in _channels(plan, i)]
         found = [why for use in uses if (why := rights.why_not(stem, use)) is not None]
         reasons += [f"{stem.title or stem.path}: {why.reason}" for why in found]
         against += found
-        granted = rights.license_of(stem)
-        if granted is not None:
-            licenses[granted.key] = granted
     best = most_curable(against)
     if best is not None:
         raise RequestRefused(
@@ -41,7 +38,20 @@ def clear_plan(plan: ConditioningPlan, rights: Rights) -> ConditioningPlan:
             hint=f"a new plan will use what is licensed now; or else {best.cure}",
             reasons=list(dict.fromkeys(reasons)),
         )
-    return replace(plan, licenses=tuple(licenses.values()))
+    licenses, held_by = claims_on([reference.stem for reference in plan.references], rights)
+    return replace(plan, licenses=licenses, held_by=held_by)
+
+
+def claims_on(
+    stems: Iterable[Stem], rights: Rights
+) -> tuple[tuple[License, ...], tuple[HeldBy, ...]]:
+    """The licenses of stems, each once, and who holds those whose bytes several claim."""
+    licenses: dict[str, License] = {}
+    held_by: dict[HeldBy, None] = {}
+    for stem in stems:
+        licenses |= {granted.key: granted for granted in rights.licenses_of(stem)}
+        held_by |= {HeldBy(stem.id, *claim): None for claim in rights.claims_on(stem)}
+    return tuple(licenses.values()), tuple(held_by)
 
 
 def _channels(plan: ConditioningPlan, reference: int) -> list[Channel]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from rag_audio.conditioning.clearance import USE_OF
+from rag_audio.conditioning.clearance import USE_OF, claims_on
 from rag_audio.conditioning.enrichment import Phrase, enrich
 from rag_audio.conditioning.melody import (
     FURTHEST,
@@ -34,8 +34,8 @@ from rag_audio.domain import (
     ConditioningPlan,
     Enforcement,
     GenerationRequest,
+    HeldBy,
     Key,
-    License,
     Melody,
     Mix,
     Reference,
@@ -114,13 +114,16 @@ def make_plan(
         melody, note = cast(brought, request, said, sources, alone=not parts)
         notes.append(note)
     notes += [*_cut_bars(request, bpm, duration_s), *_remarks(request, kept, parts, melody)]
+    licenses, held_by = claims_on([c.stem for c in kept], rights)
+    notes += _undecided(kept, held_by)
     return ConditioningPlan(
         prompt=request.prompt.strip(),
         enriched_prompt=enriched.text,
         spans=enriched.spans,
         negative_prompt=request.negative_prompt.strip(),
         references=tuple(c.reference for c in kept),
-        licenses=_licenses(kept, rights),
+        licenses=licenses,
+        held_by=held_by,
         seed_parts=parts,
         channels=request.channels,
         strength=strength if parts or melody is not None else 1.0,
@@ -310,9 +313,15 @@ def _fields(
     return phrases + [Phrase(text, None) for text in words_after(wording, request.controls)]
 
 
-def _licenses(kept: list[Candidate], rights: Rights) -> tuple[License, ...]:
-    found = {c.stem.license_key: rights.license_of(c.stem) for c in kept}
-    return tuple(license for license in found.values() if license is not None)
+def _undecided(kept: list[Candidate], held_by: tuple[HeldBy, ...]) -> list[str]:
+    """A note for each reference that several licenses claim."""
+    notes = []
+    for stem in (candidate.stem for candidate in kept):
+        keys = sorted({claim.license for claim in held_by if claim.stem == stem.id})
+        if len(keys) > 1:
+            name = stem.title or stem.path
+            notes.append(f"{name}: its bytes are claimed under {' and '.join(keys)}, undecided")
+    return notes
 
 
 def _remarks(

@@ -119,6 +119,7 @@ def _renewed(
 ) -> Reference:
     told = reference.stem
     known = list(copies(told.id)) if len(told.id) == 64 else []
+    known = [one for one in known if rights.holds_for(one)] or known
     if not known:
         raise RequestRefused(
             f"refused: the plan's reference {told.id[:12]!r} is in no indexed library",

@@ -55,8 +55,7 @@ def _match(one: Candidate, named: Sequence[str]) -> float:
 
 
 def _licenses(seeds: Sequence[Candidate], rights: Rights) -> list[License]:
-    found = [rights.license_of(one.stem) for one in seeds]
-    return [granted for granted in found if granted is not None]
+    return [granted for one in seeds for granted in rights.licenses_of(one.stem)]
 
 
 def _least(allowed: float) -> float:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from rag_audio.controls import Aim, Controls, Enforcement, Layer, Mix, Mixing
 from rag_audio.domain.key import Key
-from rag_audio.domain.plan import ConditioningPlan, Edit, InheritedSource, PromptSpan, SeedPart
+from rag_audio.domain.plan import (
+    ConditioningPlan,
+    Edit,
+    HeldBy,
+    InheritedSource,
+    PromptSpan,
+    SeedPart,
+)
 from rag_audio.domain.record import (
     AttributionRecord,
     GenerationResult,
     Influence,
+    OtherClaim,
     Played,
     SourceUse,
     unmet_promises,
@@ -36,6 +44,7 @@ __all__ = [
     "Enforcement",
     "GenerationRequest",
     "GenerationResult",
+    "HeldBy",
     "Influence",
     "InheritedSource",
     "Key",
@@ -45,6 +54,7 @@ __all__ = [
     "Mix",
     "Mixing",
     "Note",
+    "OtherClaim",
     "Played",
     "PromptSpan",
     "Reference",

@@ -60,6 +60,20 @@ class SeedPart:
 
 
 @dataclass(frozen=True)
+class HeldBy:
+    """A claim on a reference's bytes that holds beside, or in place of, its own license.
+
+    Attributes:
+        stem: id. license: key of one of :attr:`ConditioningPlan.licenses`.
+        artist: as that license's library declares them, or empty.
+    """
+
+    stem: str
+    license: str
+    artist: str
+
+
+@dataclass(frozen=True)
 class InheritedSource:
     """A source of the sound that an edit began with.
 
@@ -104,6 +118,7 @@ class ConditioningPlan:
     Attributes:
         melody: plays in the seed beside the references' parts, or alone.
         artist: whose style was asked for, as the library wrote the name.
+        held_by: of references whose bytes several licenses claim; empty for all others.
     """
 
     prompt: str
@@ -130,6 +145,20 @@ class ConditioningPlan:
     mix: Mix = Mix.WAVEFORM
     melody: Melody | None = None
     artist: str | None = None
+    held_by: tuple[HeldBy, ...] = ()
+
+    def claims_on(self, reference: Reference) -> tuple[tuple[License, str], ...]:
+        """The licenses that hold for a reference, each with the artist it names, its own first.
+
+        Raises:
+            KeyError: the plan lacks the license.
+        """
+        known = {license.key: license for license in self.licenses}
+        stem = reference.stem
+        own = (stem.license_key, stem.artist)
+        held = [(one.license, one.artist) for one in self.held_by if one.stem == stem.id] or [own]
+        held.sort(key=lambda claim: (claim != own, claim[0] != own[0], claim))
+        return tuple((known[key], artist) for key, artist in held)
 
     @property
     def is_seeded(self) -> bool:

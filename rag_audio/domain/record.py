@@ -45,17 +45,38 @@ class Played:
 
 
 @dataclass(frozen=True)
+class OtherClaim:
+    """A further license that claimed a source's bytes, and the artist it names, or nobody."""
+
+    license: License
+    artist: str = ""
+
+
+@dataclass(frozen=True)
 class SourceUse:
     """A source as the ledger holds it: what it was, under which license, and how it was used.
 
     Attributes:
         played: its parts in the seed, where the seed was layered or arranged.
+        also: who else claimed the same bytes when nobody had decided which license holds.
     """
 
     reference: Reference
     license: License
     influence: Influence
     played: tuple[Played, ...] = ()
+    also: tuple[OtherClaim, ...] = ()
+
+    @property
+    def licenses(self) -> tuple[License, ...]:
+        """All licenses that held for it, each once; more than one where nobody had decided."""
+        found = {one.key: one for one in (self.license, *(claim.license for claim in self.also))}
+        return tuple(found.values())
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Who granted those licenses, each name once."""
+        return tuple(dict.fromkeys(license.holder for license in self.licenses))
 
 
 @dataclass(frozen=True)

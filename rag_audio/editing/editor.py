@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio import analysis, audio
+from rag_audio.conditioning import claims_on
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
@@ -19,7 +20,6 @@ from rag_audio.domain import (
     GenerationResult,
     InheritedSource,
     Key,
-    License,
     Reference,
     Rights,
 )
@@ -218,17 +218,14 @@ def _with_inherited(
 ) -> ConditioningPlan:
     """The plan of an edit: with what went into the edited sound among its references."""
     references: list[Reference] = list(plan.references)
-    licenses: dict[str, License] = {license.key: license for license in plan.licenses}
     inherited = []
     for reference, used in sources_in(source, rights):
         same = [i for i, one in enumerate(references) if one.segment == reference.segment]
         if not same:
             same = [len(references)]
             references.append(replace(reference, rank=len(references) + 1))
-        granted = rights.license_of(reference.stem)
-        if granted is not None:
-            licenses[granted.key] = granted
         inherited.append(InheritedSource(same[0], used))
+    licenses, held_by = claims_on([reference.stem for reference in references], rights)
     duration_s = source.audio.duration_s
     edit = Edit(
         kind=order.kind,
@@ -243,6 +240,7 @@ def _with_inherited(
     return replace(
         plan,
         references=tuple(references),
-        licenses=tuple(licenses.values()),
+        licenses=licenses,
+        held_by=held_by,
         edit=edit,
     )

@@ -9,6 +9,7 @@ from rag_audio.guardrails.output import (
     Nearness,
     Source,
     WatchedSource,
+    allowed_similarity,
     check_output,
     inspect_output,
     require_distance,
@@ -17,7 +18,8 @@ from rag_audio.guardrails.policy import Action, Decision, Policy, make_policy, p
 
 __all__ = [
     "Action", "Artist", "Decision", "Inspection", "Nearness", "Policy", "Roster", "Source",
-    "WatchedSource", "check", "check_output", "counts", "fold", "inspect_output", "judge",
+    "WatchedSource", "allowed_similarity", "check", "check_output", "counts", "fold",
+    "inspect_output", "judge",
     "load_roster", "log_to", "make_policy", "parse_actions", "read_artists",
     "read_names", "require", "require_artist", "require_distance",
 ]  # fmt: skip

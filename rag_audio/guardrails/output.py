@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rag_audio.disclosure import EVERYTHING, OTHER_SOURCE, Disclosure
-from rag_audio.domain import Audio, Segment, SegmentFilter
+from rag_audio.domain import Audio, Segment, SegmentFilter, Stem
 from rag_audio.errors import LibraryError, OutputRefused
 from rag_audio.ports import Embedder, Hit, StemIndex
 
@@ -174,7 +174,7 @@ def inspect_output(
 
     Args:
         limits: ``max_similarity`` by license key, of all licenses there are: also what may not be
-            used may not be copied.
+            used may not be copied; and by the id of a stem that several licenses claim.
         sources: in order of rank.
         hear: the sound of a segment; a stem that cannot be heard is recorded so.
 
@@ -221,7 +221,7 @@ def _nearest(vectors: Any, index: StemIndex, limits: Mapping[str, float]) -> dic
     best: dict[str, Hit] = {}
     if not limits:
         return best
-    everything = SegmentFilter(license_keys=frozenset(limits))
+    everything = SegmentFilter(license_keys=frozenset(key for key in limits if "/" in key))
     for vector in vectors:
         for hit in index.search_dense(vector, everything, 4 * DEEP):
             stem = hit.segment.stem.id
@@ -235,8 +235,13 @@ def _nearness(
 ) -> Nearness:
     stem = segment.stem
     cosine = None if hit is None else float(hit.score)
-    allowed = limits.get(stem.license_key, 1.0)
+    allowed = allowed_similarity(stem, limits)
     return Nearness(stem.id, stem.path, used, cosine, None, allowed, stem.library)
+
+
+def allowed_similarity(stem: Stem, limits: Mapping[str, float]) -> float:
+    """How near a copy of a stem may be, 0…1, by limits as :func:`inspect_output` takes them."""
+    return limits.get(stem.id, limits.get(stem.license_key, 1.0))
 
 
 def _to_compare(audio: Audio) -> list[Audio]:

@@ -10,7 +10,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from rag_audio import names
-from rag_audio.domain import Rights, Stem
+from rag_audio.conflicts import Conflict
+from rag_audio.domain import Rights, Stem, Use
 from rag_audio.errors import ConfigError, Match
 from rag_audio.guardrails.index import NameIndex
 from rag_audio.guardrails.names import Artist, Reading, Roster, artist_of, shipped_roster
@@ -182,16 +183,22 @@ def make_policy(
             tags[artist].update(stem.tags)
         else:
             refused[artist].append(stem)
+    claimed: dict[str, list[Conflict]] = defaultdict(list)
+    for conflict in rights.conflicts.values():
+        for claim in conflict.claims:
+            if claim.artist:
+                claimed[names.exact(claim.artist)].append(conflict)
 
     def why_not(artist: str) -> Refusal | None:
-        found = (rights.why_no_style(stem) for stem in refused.get(artist, ()))
+        found = [rights.why_no_style(stem) for stem in refused.get(artist, ())]
+        found += [rights.why_conflict(one, Use.STYLE) for one in claimed.get(artist, ())]
         return most_curable(one for one in found if one is not None)
 
     allowed = {names.fold(name) for name in licensed}
     roster = protected if isinstance(protected, Roster) else None
     more = () if isinstance(protected, Roster) else protected
     listed = {names.exact(name) for name in more if names.fold(name) not in allowed}
-    unlicensed = set(refused) - licensed
+    unlicensed = {*refused, *claimed} - licensed
     barred = unlicensed | listed
     styles = {name: tuple(tag for tag, _ in tags[name].most_common(8)) for name in licensed}
     return Policy(

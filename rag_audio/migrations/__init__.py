@@ -24,7 +24,7 @@ TABLES = (
     *("ledger_entries", "ledger_nodes", "ledger_tree", "ledger_counter", "ledger_private"),
     *("ledger_checkpoints", "ledger_sources", "ledger_hashes", "alembic_version"),
     *("jobs", "job_events", "idempotency_keys", "uploads", "api_keys", "api_sessions"),
-    *("webhook_deliveries", "output_owners"),
+    *("webhook_deliveries", "conflicts", "withheld_files", "output_owners"),
 )
 """Every table that is ours at :data:`HEAD`."""
 _BEFORE_ALEMBIC = {*TABLES, "ledger_head"}

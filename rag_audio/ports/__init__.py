@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag_audio.ports.catalogue import Catalogue, FileState, LibraryInfo
+from rag_audio.ports.catalogue import Catalogue, FileState, LibraryInfo, WithheldFile
 from rag_audio.ports.embedder import Embedder
 from rag_audio.ports.generator import (
     DiffusionInput,
@@ -61,4 +61,5 @@ __all__ = [
     "StemIndex",
     "StopAsked",
     "Watermarker",
+    "WithheldFile",
 ]

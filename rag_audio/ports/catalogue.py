@@ -27,6 +27,8 @@ class FileState:
     """What the indexer remembers of a file: unchanged size and time mean unchanged bytes.
 
     ``declared`` is a hash of the row's metadata and license, so that an edited row re-indexes.
+    ``decision`` is the key of the license that ``library.toml`` lets hold for the file's bytes,
+    where the same bytes lie under several licenses; empty where it says nothing.
     """
 
     path: str
@@ -35,6 +37,24 @@ class FileState:
     declared: str
     space: str
     stem: Stem
+    decision: str = ""
+
+
+@dataclass(frozen=True)
+class WithheldFile:
+    """A file that was not indexed because its license grants nothing now: it ended, was taken
+    away or cannot be read. Its bytes are claimed by that license all the same.
+
+    ``stem`` is the sha256 of its bytes, ``license`` an id, ``artist`` as ``stems.csv`` has it.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    stem: str
+    license: str
+    artist: str = ""
+    decision: str = ""
 
 
 class Catalogue(Protocol):
@@ -71,6 +91,14 @@ class Catalogue(Protocol):
         ...
 
     def remove_files(self, library: str, paths: Iterable[str]) -> None: ...
+
+    def withheld(self, library: str) -> Mapping[str, WithheldFile]:
+        """The files of a library whose license grants nothing, by path."""
+        ...
+
+    def put_withheld(self, library: str, files: Iterable[WithheldFile]) -> None:
+        """Replace them all, in one transaction."""
+        ...
 
     def stems(self, artist: str | None = None) -> list[Stem]: ...
 

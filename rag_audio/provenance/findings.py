@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rag_audio.documents import claim_json
 from rag_audio.domain import (
     AttributionRecord,
     Channel,
     License,
+    OtherClaim,
     Played,
     Rights,
     SourceUse,
+    Stem,
     Use,
 )
 from rag_audio.plans import played_to_json
@@ -43,6 +46,7 @@ class TracedSource:
         causal: share measured by counterfactual, from the record or a later ledger entry.
         revoked: stem, artist or license has been revoked since.
         played: its layers and sections, where the output's seed had any.
+        also: who else claimed the same bytes then, undecided.
     """
 
     stem: str
@@ -57,6 +61,45 @@ class TracedSource:
     license_then: License
     now: LicenseNow
     played: tuple[Played, ...] = ()
+    also: tuple[OtherClaim, ...] = ()
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """All who granted a license for it then, each name once."""
+        others = (claim.license.holder for claim in self.also)
+        return tuple(dict.fromkeys((self.holder, *others)))
+
+    @property
+    def licenses(self) -> tuple[str, ...]:
+        """Ids of the licenses that held for it then, each once."""
+        return tuple(dict.fromkeys((self.license, *(claim.license.id for claim in self.also))))
+
+    def within(self, libraries: Collection[str], copy: Stem, rights: Rights) -> TracedSource | None:
+        """The source as told to somebody who may see some libraries only.
+
+        Args:
+            copy: the source as one of these libraries has it. rights: theirs alone.
+
+        Returns:
+            None where none of these libraries was its licensor.
+        """
+        whole = ((self.license_then, self.artist), *((c.license, c.artist) for c in self.also))
+        own = [claim for claim in whole if claim[0].library in libraries]
+        if not own:
+            return None
+        license, artist = own[0]
+        revoked, now = _state(copy, self.used, rights)
+        return replace(
+            self,
+            title=copy.title,
+            artist=artist,
+            holder=license.holder,
+            license=license.id,
+            license_then=license,
+            revoked=revoked,
+            now=now,
+            also=tuple(OtherClaim(*claim) for claim in own[1:]),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As in the ``sources`` of ``trace --json``."""
@@ -72,6 +115,7 @@ class TracedSource:
             "similar": self.similar,
             "revoked": self.revoked,
             **({"played": [played_to_json(part) for part in self.played]} if self.played else {}),
+            **({"also": [claim_json(claim) for claim in self.also]} if self.also else {}),
             "license_then": {
                 "spdx": then.spdx,
                 "uses": sorted(use.value for use in then.uses),
@@ -209,14 +253,7 @@ def traced_source(
         causal: what a later measurement says of it: an item of its ``sources``.
     """
     stem, influence = source.reference.stem, source.influence
-    reasons = [
-        reason
-        for channel, share in influence.used.items()
-        if share > 0 and (reason := rights.refusal(stem, _USE_OF[channel])) is not None
-    ]
-    revoked = rights.is_revoked(stem)
-    if revoked and not reasons:
-        reasons = ["the stem was revoked"]
+    revoked, now = _state(stem, influence.used, rights)
     measured = influence.causal if causal is None else causal.get("share")
     return TracedSource(
         stem=stem.id,
@@ -229,9 +266,23 @@ def traced_source(
         similar=influence.similar,
         revoked=revoked,
         license_then=source.license,
-        now=LicenseNow(not reasons, reasons[0] if reasons else ""),
+        now=now,
         played=source.played,
+        also=source.also,
     )
+
+
+def _state(stem: Stem, used: Mapping[Channel, float], rights: Rights) -> tuple[bool, LicenseNow]:
+    """Whether a source is revoked, and whether it might be used again as it was."""
+    reasons = [
+        reason
+        for channel, share in used.items()
+        if share > 0 and (reason := rights.refusal(stem, _USE_OF[channel])) is not None
+    ]
+    revoked = rights.is_revoked(stem)
+    if revoked and not reasons:
+        reasons = ["the stem was revoked"]
+    return revoked, LicenseNow(not reasons, reasons[0] if reasons else "")
 
 
 def shares_json(shares: Mapping[Channel, float]) -> dict[str, float]:

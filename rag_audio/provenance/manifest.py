@@ -7,6 +7,7 @@ file to strangers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -140,8 +141,6 @@ def _training(text: str) -> dict[str, Any]:
 def _attribution(claim: ClaimedOutput) -> dict[str, Any]:
     plan, info = claim.plan, claim.info
     used, rest = used_shares(plan)
-    licenses = {license.key: license for license in plan.licenses}
-    granted = [licenses[reference.stem.license_key] for reference in plan.references]
     return {
         "label": ATTRIBUTION,
         "data": {
@@ -153,10 +152,8 @@ def _attribution(claim: ClaimedOutput) -> dict[str, Any]:
                 "untrained": info.untrained,
             },
             "sources": [
-                _source(reference, license, used[index])
-                for index, (reference, license) in enumerate(
-                    zip(plan.references, granted, strict=True)
-                )
+                _source(reference, plan.claims_on(reference), used[index])
+                for index, reference in enumerate(plan.references)
             ],
             "model_share": _shares(rest),
             "credits": [_text(line) for line in claim.credits],
@@ -164,8 +161,11 @@ def _attribution(claim: ClaimedOutput) -> dict[str, Any]:
     }
 
 
-def _source(reference: Reference, license: License, used: Shares) -> dict[str, Any]:
-    stem = reference.stem
+def _source(
+    reference: Reference, claims: Sequence[tuple[License, str]], used: Shares
+) -> dict[str, Any]:
+    """A source with its license; where several claim its bytes undecided, with all of them."""
+    stem, ((license, _), *others) = reference.stem, claims
     return {
         "stem": stem.id,
         "title": _text(stem.title),
@@ -176,6 +176,17 @@ def _source(reference: Reference, license: License, used: Shares) -> dict[str, A
         "spdx": _text(license.spdx),
         "credit": _text(license.credit),
         "used": _shares(used),
+        **({"also": [_also(*claim) for claim in others]} if others else {}),
+    }
+
+
+def _also(license: License, artist: str) -> dict[str, Any]:
+    return {
+        "artist": _text(artist),
+        "holder": _text(license.holder),
+        "license": _text(license.id),
+        "spdx": _text(license.spdx),
+        "credit": _text(license.credit),
     }
 
 

@@ -45,6 +45,7 @@ def _comes_back_equal(source: SourceUse) -> bool:
         and all(type(channel) is Channel for channel in influence.used)
         and type(reference.rank) is int
         and not source.played
+        and not source.also
         and _is_plain_stem(reference.stem)
         and _is_plain_license(source.license)
     )

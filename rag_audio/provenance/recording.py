@@ -20,6 +20,7 @@ from rag_audio.domain import (
     GenerationRequest,
     Influence,
     Key,
+    OtherClaim,
     Played,
     SourceUse,
 )
@@ -69,7 +70,6 @@ def make_record(
 ) -> AttributionRecord:
     """Everything that is known about one output, hashes included."""
     used, model_share = used_shares(plan)
-    licenses = {license.key: license for license in plan.licenses}
     mark: dict[str, Any] = {"name": made.watermarker}
     if output.marked is None:
         mark["none"] = "too little to carry a mark"
@@ -85,11 +85,13 @@ def make_record(
         sources=tuple(
             SourceUse(
                 reference,
-                licenses[reference.stem.license_key],
+                first,
                 Influence(used[i], None, output.similar[i]),
                 _played(plan, i),
+                tuple(OtherClaim(*claim) for claim in others),
             )
             for i, reference in enumerate(plan.references)
+            for (first, _), *others in [plan.claims_on(reference)]
         ),
         model_share=model_share,
         model=made.info.name,

@@ -11,7 +11,7 @@ from typing import Any
 
 import rfc8785
 
-from rag_audio.domain import AttributionRecord, Channel, Influence, SourceUse
+from rag_audio.domain import AttributionRecord, Channel, Influence, OtherClaim, SourceUse
 from rag_audio.errors import LedgerError, RagAudioError
 from rag_audio.plans import (
     license_from_json,
@@ -226,7 +226,12 @@ def _source_to_json(source: SourceUse) -> dict[str, Any]:
         "causal": plain(source.influence.causal),
         "similar": plain(source.influence.similar),
         **({"played": [plain(played_to_json(p)) for p in source.played]} if source.played else {}),
+        **({"also": [_claim_to_json(claim) for claim in source.also]} if source.also else {}),
     }
+
+
+def _claim_to_json(claim: OtherClaim) -> dict[str, Any]:
+    return {"license": license_to_json(claim.license), "artist": claim.artist}
 
 
 def _source_from_json(document: Mapping[str, Any]) -> SourceUse:
@@ -234,6 +239,10 @@ def _source_from_json(document: Mapping[str, Any]) -> SourceUse:
         reference = reference_from_json(document["reference"])
         granted = license_from_json(document["license"])
         played = tuple(played_from_json(part) for part in document.get("played", ()))
+        also = tuple(
+            OtherClaim(license_from_json(claim["license"]), str(claim["artist"]))
+            for claim in document.get("also", ())
+        )
     except RagAudioError as error:
         raise LedgerError(f"a source of the record cannot be read: {error.message}") from error
     influence = Influence(
@@ -241,7 +250,7 @@ def _source_from_json(document: Mapping[str, Any]) -> SourceUse:
         causal=_maybe_float(document["causal"]),
         similar=_maybe_float(document["similar"]),
     )
-    return SourceUse(reference, granted, influence, played)
+    return SourceUse(reference, granted, influence, played, also)
 
 
 def _shares_to_json(shares: Mapping[Channel, float]) -> dict[str, Any]:

@@ -92,6 +92,12 @@ def _verdict(result: TraceResult, name: str, made: datetime) -> str:
     )
 
 
+def _also(source: TracedSource, field: str) -> str:
+    """A line for each further license that claimed the source's bytes, which nobody decided."""
+    lines = (escape(f"and {getattr(claim.license, field)} (undecided)") for claim in source.also)
+    return "".join(f"<br>{line}" for line in lines)
+
+
 def _sources(result: TraceResult) -> str:
     rows = []
     for i, source in enumerate(result.sources):
@@ -103,9 +109,9 @@ def _sources(result: TraceResult) -> str:
         rows.append(
             f"<tr><td>{_dot(i)}{escape(_name(source))}<br>"
             f'<span class="soft">{escape(source.artist)}</span></td>'
-            f"<td>{escape(source.holder)}</td>"
+            f"<td>{escape(source.holder)}{_also(source, 'holder')}</td>"
             f"<td>{escape(source.license)} ({escape(then.spdx)}){escape(until)}<br>"
-            f'<span class="soft">{escape(then.credit)}</span></td>'
+            f'<span class="soft">{escape(then.credit)}</span>{_also(source, "id")}</td>'
             f'<td class="{kind}">{escape(state)}</td>'
             + "".join(
                 f'<td class="number">{value}</td>'

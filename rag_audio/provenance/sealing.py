@@ -54,7 +54,7 @@ _PUBLIC = frozenset(
             "exclude",
             "format",
         ),
-        *("arrange", "influence", "layers", "midi_instruments", "mix", "subtype"),
+        *("arrange", "held_by", "influence", "layers", "midi_instruments", "mix", "subtype"),
         *("audio_as", "instrument", "source_rights", "source_sha256"),
         *("key", "licenses", "model", "references", "seed", "seed_parts", "stem", "territory"),
     }

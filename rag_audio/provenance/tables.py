@@ -103,18 +103,23 @@ def counter_checksum(last_output: int) -> str:
 
 
 def source_rows(seq: int, record: AttributionRecord) -> list[dict[str, Any]]:
-    """The rows of :data:`sources` that a record implies, in order of position."""
+    """The rows of :data:`sources` that a record implies, in order of position.
+
+    One for each source, then one for each further claim on a source's bytes.
+    """
+    claims = [(one, one.license, one.reference.stem.artist) for one in record.sources]
+    claims += [(one, also.license, also.artist) for one in record.sources for also in one.also]
     return [
         {
             "seq": seq,
             "position": position,
             "stem": source.reference.stem.id,
-            "artist": names.exact(source.reference.stem.artist),
-            "library": source.license.library,
-            "license": source.license.id,
-            "holder": names.exact(source.license.holder),
+            "artist": names.exact(artist),
+            "library": license.library,
+            "license": license.id,
+            "holder": names.exact(license.holder),
         }
-        for position, source in enumerate(record.sources)
+        for position, (source, license, artist) in enumerate(claims)
     ]
 
 

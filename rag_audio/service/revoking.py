@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from rag_audio import names
 from rag_audio.bootstrap import Workspace
-from rag_audio.domain import Stem
+from rag_audio.conflict_documents import conflict_json
+from rag_audio.conflicts import Claim, Conflict
+from rag_audio.domain import Rights, Stem
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.ports import LedgerEntry
@@ -16,7 +19,9 @@ from rag_audio.ports import LedgerEntry
 def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
     """Revoke a source at once: in the table, in the index, and in the ledger's log."""
     new = workspace.parts.catalogue.revoke(asked)
-    removed, index = _purge(workspace, stems_of(workspace, asked))
+    rights = workspace.pipeline.rights()
+    gone = [stem for stem in stems_of(workspace, asked) if rights.is_revoked(stem)]
+    removed, index = _purge(workspace, gone)
     event = _log(workspace, asked, undo=False) if new else None
     state = "is revoked" if new else "was revoked before"
     alike = _alike(workspace, asked)
@@ -57,10 +62,9 @@ def _alike(workspace: Workspace, asked: Revocation) -> list[str]:
     if asked.of is not RevocationOf.ARTIST:
         return []
     rights = workspace.pipeline.rights()
-    written = {stem.artist for stem in workspace.parts.catalogue.stems() if stem.artist}
     return sorted(
         name
-        for name in written
+        for name in _artists_of_stems(workspace)
         if names.loose(name) == names.loose(asked.target)
         and names.loose(name)
         and not names.is_revoked(name, rights.revoked_artists)
@@ -134,9 +138,26 @@ def _artist_of(workspace: Workspace, name: str) -> str:
 
 def _artists(workspace: Workspace) -> set[str]:
     """Every artist that is known: of stems, revocations and outputs."""
-    written = {one.artist for one in workspace.parts.catalogue.stems() if one.artist}
-    written |= set(_revoked(workspace, RevocationOf.ARTIST))
-    return written | set(workspace.parts.ledger.source_names("artist"))
+    return {
+        *_artists_of_stems(workspace),
+        *_revoked(workspace, RevocationOf.ARTIST),
+        *workspace.parts.ledger.source_names("artist"),
+    }
+
+
+def _artists_of_stems(workspace: Workspace) -> set[str]:
+    """Names of the stems' artists, with those whom only a further copy of the same bytes names."""
+    written = {one.artist for one in workspace.parts.catalogue.stems()}
+    conflicts = workspace.pipeline.rights().conflicts.values()
+    written.update(claim.artist for one in conflicts for claim in one.claims)
+    return written - {""}
+
+
+def _keys(workspace: Workspace, asked: Revocation) -> frozenset[str]:
+    """How the artist of a revocation is compared; none where it is of something else."""
+    if asked.of is not RevocationOf.ARTIST:
+        return frozenset()
+    return frozenset({names.revocation_key(asked.target, _artists_of_stems(workspace))})
 
 
 def _license_of(workspace: Workspace, named: str) -> str:
@@ -163,14 +184,107 @@ def _revoked(workspace: Workspace, of: RevocationOf) -> list[str]:
 
 
 def stems_of(workspace: Workspace, asked: Revocation) -> list[Stem]:
-    """The indexed stems that a revocation is about."""
+    """The indexed stems that a revocation is about, by any of the files that have their bytes."""
     stems = workspace.parts.catalogue.stems()
     if asked.of is RevocationOf.STEM:
         return [stem for stem in stems if stem.id == asked.target]
+    keys = _keys(workspace, asked)
+    claimed = {
+        id_
+        for id_, conflict in workspace.pipeline.rights().conflicts.items()
+        if any(_is_about(asked, claim, keys) for claim in conflict.claims)
+    }
     if asked.of is RevocationOf.LICENSE:
-        return [stem for stem in stems if stem.license_key == asked.target]
-    keys = frozenset({asked.key or names.revocation_key(asked.target, (s.artist for s in stems))})
-    return [stem for stem in stems if names.is_revoked(stem.artist, keys)]
+        return [s for s in stems if s.license_key == asked.target or s.id in claimed]
+    return [s for s in stems if names.is_revoked(s.artist, keys) or s.id in claimed]
+
+
+def copies_left(
+    workspace: Workspace, asked: Revocation, *, undone: bool = False
+) -> list[dict[str, Any]]:
+    """What becomes of the other files with the bytes of stems that a revocation is about.
+
+    Returns:
+        For each stem that other files hold too, or other licenses claim: ``stem``, ``copies`` (the
+        others: library, path, license, holder), whether it is ``usable`` and what is ``granted``
+        once the revocation is in force (with ``undone``: taken back), and ``says``, one line.
+    """
+    rights = workspace.pipeline.rights()
+    if not undone:
+        rights = _with(workspace, rights, asked)
+    keys = _keys(workspace, asked)
+    holders = {key: license.holder for key, license in rights.licenses.items()}
+    found = []
+    for id_ in dict.fromkeys(stem.id for stem in stems_of(workspace, asked)):
+        conflict = rights.conflicts.get(id_) or _agreeing(workspace, id_, asked)
+        if conflict is None:
+            continue
+        others = [one for one in conflict.claims if not _is_about(asked, one, keys)]
+        if asked.of is RevocationOf.STEM:
+            others = list(conflict.claims)
+        document = conflict_json(conflict, rights)
+        copies = [
+            {
+                "library": one.library,
+                "path": one.path,
+                "license": one.license,
+                "holder": holders.get(one.key, ""),
+            }
+            for one in others
+        ]
+        granted: list[str] = document["granted"]
+        found.append(
+            {
+                "stem": id_,
+                "copies": copies,
+                "usable": bool(granted),
+                "granted": granted,
+                "says": _told(asked, conflict, others, document),
+            }
+        )
+    return found
+
+
+def _told(
+    asked: Revocation, conflict: Conflict, others: list[Claim], document: dict[str, Any]
+) -> str:
+    told = ", ".join(f"{one.library}: {one.path} ({one.license})" for one in others)
+    places = f"also in {told}" if told else "in no other file"
+    held = " and ".join(conflict.outcome.licenses)
+    if document["granted"]:
+        return f"{places}: usable under {held}: {', '.join(document['granted'])}"
+    if asked.of is RevocationOf.STEM:
+        return f"{places}: not usable, they are the same bytes"
+    why = next(iter(document["refusals"].values()), "nothing is granted")
+    if conflict.outcome.is_decided:
+        return f"{places}: not usable, by decision {held} holds: {why}"
+    return (
+        f"{places}: not usable, the same bytes: {why}; "
+        f"a decision for another license would change that: {document['decide']}"
+    )
+
+
+def _is_about(asked: Revocation, claim: Claim, keys: frozenset[str]) -> bool:
+    """Args: keys: of the artist that is revoked; see :func:`_keys`."""
+    if asked.of is RevocationOf.LICENSE:
+        return claim.key == asked.target
+    return asked.of is RevocationOf.ARTIST and names.is_revoked(claim.artist, keys)
+
+
+def _agreeing(workspace: Workspace, id_: str, asked: Revocation) -> Conflict | None:
+    """Several files that say the same of a stem which is revoked by its id."""
+    copies = workspace.parts.catalogue.copies(id_) if asked.of is RevocationOf.STEM else []
+    claims = tuple(Claim(one.library, one.path, one.license) for one in copies)
+    return Conflict(id_, claims) if len(claims) > 1 else None
+
+
+def _with(workspace: Workspace, rights: Rights, asked: Revocation) -> Rights:
+    """The rights once a revocation is in force."""
+    if asked.of is RevocationOf.LICENSE:
+        return replace(rights, revoked_licenses=rights.revoked_licenses | {asked.target})
+    if asked.of is RevocationOf.ARTIST:
+        return replace(rights, revoked_artists=rights.revoked_artists | _keys(workspace, asked))
+    return replace(rights, revoked=rights.revoked | {asked.target})
 
 
 def outputs_of(

@@ -42,7 +42,8 @@ class _ScopedCatalogue:
 
     The licenses themselves stay: an output may not come too near to a stem of anybody's. So do
     the ids of what was revoked. It is only read from: what is missing here writes, or tells of
-    libraries that are not seen.
+    libraries that are not seen. Claims of other libraries on the same bytes neither bind nor show:
+    whoever is refused for them would learn that another library holds the very same file.
     """
 
     def __init__(self, catalogue: Catalogue, libraries: Sequence[str]) -> None:
@@ -70,4 +71,6 @@ class _ScopedCatalogue:
             key: one if one.library in self._libraries else replace(one, uses=frozenset())
             for key, one in found.licenses.items()
         }
-        return replace(found, licenses=licenses)
+        own = {id_: one.within(self._libraries) for id_, one in found.conflicts.items()}
+        conflicts = {id_: one for id_, one in own.items() if one is not None}
+        return replace(found, licenses=licenses, conflicts=conflicts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,9 +22,10 @@ from rag_audio.jobs import Job
 from rag_audio.jobs.access import Scope, SqlAccess
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.ports import LedgerEntry
-from rag_audio.provenance.findings import Evidence, TraceResult
+from rag_audio.provenance.findings import Evidence, TracedSource, TraceResult
 from rag_audio.provenance.records import record_to_json
 from rag_audio.service.places import Places
+from rag_audio.service.scoped import scoped
 
 _UNSEEN = "It names an output that this key does not see, or that is not known here."
 
@@ -90,8 +92,9 @@ class Visibility:
         """A trace without the sources of other libraries, and without the number, words, time and
         proof of an output that is not seen."""
         told = self.disclosure
-        shown = tuple(one for one in found.sources if told.knows(one.license_then.library))
-        if len(shown) < len(found.sources):
+        known = (self._source(one) for one in found.sources)
+        shown = tuple(one for one in known if one is not None)
+        if shown != found.sources:
             found = replace(found, sources=shown, record=None, causal=None)
         elif found.record is not None:
             checks = self._checks(found.record.checks)
@@ -119,6 +122,21 @@ class Visibility:
             ancestors=(),
         )
 
+    def _source(self, found: TracedSource) -> TracedSource | None:
+        """A source as the caller's own libraries have it; None where it is none of theirs."""
+        libraries = self.disclosure.libraries
+        if libraries is None:
+            return found
+        parts = scoped(self._parts, sorted(libraries), self.disclosure)
+        copies = parts.catalogue.copies(found.stem)
+        if copies:
+            rights = parts.catalogue.rights(parts.territory, datetime.now(UTC))
+            return found.within(libraries, copies[0], rights)
+        if found.license_then.library not in libraries:
+            return None
+        also = tuple(one for one in found.also if one.license.library in libraries)
+        return replace(found, also=also)
+
     def record(self, entry: LedgerEntry) -> dict[str, Any]:
         """The document of an output that is seen; files that its request named have no folder."""
         whole = record_to_json(entry.record)
@@ -135,9 +153,10 @@ class Visibility:
         if not self._asking.is_admin:
             # Behind the colon is the address of the index's server.
             document["index_id"] = entry.record.index_id.partition(":")[0]
-        if not all(known):
+        every = (license for one in sources for license in one.licenses)
+        if not all(told.knows(license.library) for license in every):
             shown = [one for one, may in zip(whole["sources"], known, strict=True) if may]
-            document |= {"sources": shown, "plan": {}}
+            document |= {"sources": [self._claims(one) for one in shown], "plan": {}}
         cleaned: dict[str, Any] = finite(
             {
                 "seq": entry.seq,
@@ -147,6 +166,15 @@ class Visibility:
             }
         )
         return cleaned
+
+    def _claims(self, source: Mapping[str, Any]) -> dict[str, Any]:
+        """A source of a record without what other libraries claimed of its bytes."""
+        also = [one for one in source.get("also", ()) if self._knows_claim(one)]
+        rest = {name: value for name, value in source.items() if name != "also"}
+        return {**rest, "also": also} if also else rest
+
+    def _knows_claim(self, claim: Mapping[str, Any]) -> bool:
+        return self.disclosure.knows(str(claim["license"]["library"]))
 
     def _checks(self, checks: Mapping[str, Any]) -> dict[str, Any]:
         """What was measured of an output, without the stems of other libraries it was held

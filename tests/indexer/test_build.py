@@ -174,7 +174,7 @@ def test_the_same_bytes_at_two_paths_are_one_stem_with_the_first_path_s_metadata
     bench: Bench,
 ) -> None:
     tone(bench.root / "b.wav")
-    bench.tables("b.wav,full,,From B\na.wav,words,,From A")
+    bench.tables("b.wav,full,,From B\na.wav,full,,From A")
     bench.run()
     assert titles(bench.index) == ["From B"]
     tone(bench.root / "a.wav")
@@ -624,6 +624,7 @@ def test_the_report_is_a_json_document(bench: Bench) -> None:
         "segments",
         "rejected",
         "misdeclared",
+        "conflicts",
         "seconds",
     }
     assert [set(item) for item in document["rejected"]] == [{"path", "reason"}] * 2

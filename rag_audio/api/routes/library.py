@@ -17,6 +17,7 @@ from rag_audio.api.media import preview, sound_response
 from rag_audio.api.problems import Problem, not_found
 from rag_audio.api.schemas import IndexingAsked, SearchAsked
 from rag_audio.api.service import Caller, Service
+from rag_audio.conflict_documents import conflict_json, conflicts_json
 from rag_audio.documents import artists_json, license_rows, reference_json
 from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use
 from rag_audio.retrieval import ReferenceQuery
@@ -81,13 +82,14 @@ def stems(
     pipeline = service.pipeline(caller)
     wanted_key = None if key is None else Key.parse(key)
     stems = pipeline.parts.catalogue.stems()
+    rights = pipeline.rights(territory)
     artists = () if artist is None else names.lookup(artist, {one.artist for one in stems}).names
     found = [
         stem
         for stem in stems
         if (q is None or names.fold(q) in names.fold(stem.caption))
         and (artist is None or any(names.same(stem.artist, one) for one in artists))
-        and (license is None or license in (stem.license, stem.license_key))
+        and (license is None or license in _license_names(stem, rights))
         and (tag is None or tag.casefold() in {one.casefold() for one in stem.tags})
         and (wanted_key is None or stem.key == wanted_key)
         and (kind is None or stem.kind is kind)
@@ -96,7 +98,6 @@ def stems(
     ]
     found.sort(key=lambda stem: stem.id)
     page = [stem for stem in found if after is None or stem.id > after]
-    rights = pipeline.rights(territory)
     return {
         "total": len(found),
         "stems": [stem_json(stem, rights) for stem in page[:limit]],
@@ -148,12 +149,14 @@ def libraries(
     pipeline = service.pipeline(caller)
     catalogue = pipeline.parts.catalogue
     own = {one.id for one in catalogue.libraries()}
-    rows = license_rows(catalogue.stems(), pipeline.rights(territory))
+    rights = pipeline.rights(territory)
+    rows = license_rows(catalogue.stems(), rights)
     return {
         "libraries": [
             {"id": one.id, "name": one.name, "stems": one.stems} for one in catalogue.libraries()
         ],
         "licenses": [row.to_json() for row in rows if row.license.library in own],
+        "conflicts": conflicts_json(rights.conflicts.values(), rights),
     }
 
 
@@ -204,7 +207,20 @@ def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
         "valid_until": None if granted is None or not granted.valid_until
         else str(granted.valid_until),
         "preview": f"/v1/stems/{stem.id}/preview" if heard else None,
+        **_conflict_of(stem, rights),
     }  # fmt: skip
+
+
+def _license_names(stem: Stem, rights: Rights) -> set[str]:
+    """Ids and keys of the licenses that claim a stem."""
+    conflict = rights.conflicts.get(stem.id)
+    keys = {stem.license_key} if conflict is None else conflict.keys
+    return {*keys, *(key.partition("/")[2] for key in keys)}
+
+
+def _conflict_of(stem: Stem, rights: Rights) -> dict[str, Any]:
+    conflict = rights.conflicts.get(stem.id)
+    return {} if conflict is None else {"conflict": conflict_json(conflict, rights)}
 
 
 def _stem(copies: Sequence[Stem]) -> Stem:

@@ -9,7 +9,7 @@ import { edits } from "../edits.js";
 import { lineage } from "../lineage.js";
 import { problemNotice, marked } from "../problems.js";
 import { stage } from "../stage.js";
-import { enriched, hush, licenseBadge, listenButton, stateBadge, unmet } from "../words.js";
+import { enriched, everyOne, hush, licenseBadge, listenButton, stateBadge, unmet } from "../words.js";
 
 const STAGES = { retrieve: "choosing references", generate: "generating", write: "checking, marking and signing" };
 
@@ -159,7 +159,7 @@ function finished(place, job) {
       try {
         const { record } = await get(`/v1/generations/${job.id}/record?take=${take + 1}`);
         parts.lanes(take, record);
-        list = record.sources.map((one) => ({ ...one.reference.stem, stem: one.reference.stem.id, used: one.used, causal: one.causal, similar: one.similar, holder: one.license.holder, license: one.license.id }));
+        list = record.sources.map((one) => ({ ...one.reference.stem, stem: one.reference.stem.id, used: one.used, causal: one.causal, similar: one.similar, holder: one.license.holder, license: one.license.id, also: one.also?.map(({ license }) => ({ holder: license.holder, license: license.id })) }));
       } catch { /* the job itself has them as well */ }
     }
     const stems = await Promise.all(list.map((one) => get(`/v1/stems/${one.stem}`).catch(() => null)));
@@ -173,7 +173,7 @@ function finished(place, job) {
         : table("Sources and their influence", ["Source", "Holder", "License", "Words", "Sound", "Likeness", "Listen"], [
           list.map((one, i) => h("tr", {},
             h("td", {}, h("b", {}, one.title || one.path || one.stem.slice(0, 12)), h("div", { class: "muted" }, one.artist)),
-            h("td", {}, one.holder), h("td", {}, stems[i] ? licenseBadge(stems[i]) : one.license),
+            h("td", {}, everyOne(one, "holder")), h("td", {}, stems[i] ? licenseBadge(stems[i]) : everyOne(one, "license")),
             h("td", {}, percent(one.used?.prompt)), h("td", {}, percent(one.used?.init)),
             h("td", {}, one.similar === null ? "–" : one.similar.toFixed(2)),
             h("td", {}, stems[i] ? listenButton(stems[i]) : h("span", { class: "muted" }, "–")))),

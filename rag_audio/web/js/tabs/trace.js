@@ -6,6 +6,7 @@ import { button, h, percent, put, table, when } from "../dom.js";
 import { save } from "../files.js";
 import { problemNotice } from "../problems.js";
 import { dropZone } from "../tray.js";
+import { everyOne } from "../words.js";
 
 const BY = { manifest: "its content credentials", watermark: "its watermark", fingerprint: "its fingerprint", hash: "its samples, which are in the ledger" };
 
@@ -65,7 +66,7 @@ function verdict(found, file) {
       h("h2", {}, "Sources"),
       table("Sources", ["Source", "Holder", "License", "Today", "Words", "Sound", "Likeness"], sources.map((one) => h("tr", {},
         h("td", {}, h("b", {}, one.title || one.stem.slice(0, 12)), h("div", { class: "muted" }, one.artist)),
-        h("td", {}, one.holder), h("td", {}, one.license),
+        h("td", {}, everyOne(one, "holder")), h("td", {}, everyOne(one, "license")),
         h("td", {}, one.revoked ? h("span", { class: "badge bad" }, "revoked") : one.license_now?.granted ? h("span", { class: "badge good" }, "granted") : h("span", { class: "badge warn", title: one.license_now?.reason ?? "" }, one.license_now?.reason || "unknown")),
         h("td", {}, percent(one.used?.prompt)), h("td", {}, percent(one.used?.init)), h("td", {}, one.similar == null ? "–" : one.similar.toFixed(2))))),
       found.hidden_sources > 0 && h("p", { class: "muted" }, `${found.hidden_sources} more belong to libraries that this key does not see.`)),
