@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
 from rag_audio.bootstrap import Workspace
-from rag_audio.conflict_documents import conflict_json
-from rag_audio.conflicts import Claim, Conflict
-from rag_audio.domain import Rights, Stem
+from rag_audio.domain import Stem
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.licensing import Revocation, RevocationOf, fold_name
 from rag_audio.ports import LedgerEntry
+from rag_audio.service.copies import is_about
 
 
 def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
@@ -157,97 +155,11 @@ def stems_of(workspace: Workspace, asked: Revocation) -> list[Stem]:
     claimed = {
         id_
         for id_, conflict in workspace.pipeline.rights().conflicts.items()
-        if any(_is_about(asked, claim) for claim in conflict.claims)
+        if any(is_about(asked, claim) for claim in conflict.claims)
     }
     if asked.of is RevocationOf.LICENSE:
         return [s for s in stems if s.license_key == asked.target or s.id in claimed]
     return [s for s in stems if fold_name(s.artist) == asked.folded or s.id in claimed]
-
-
-def copies_left(
-    workspace: Workspace, asked: Revocation, *, undone: bool = False
-) -> list[dict[str, Any]]:
-    """What becomes of the other files with the bytes of stems that a revocation is about.
-
-    Returns:
-        For each stem that other files hold too, or other licenses claim: ``stem``, ``copies`` (the
-        others: library, path, license, holder), whether it is ``usable`` and what is ``granted``
-        once the revocation is in force (with ``undone``: taken back), and ``says``, one line.
-    """
-    rights = workspace.pipeline.rights()
-    if not undone:
-        rights = _with(rights, asked)
-    holders = {key: license.holder for key, license in rights.licenses.items()}
-    found = []
-    for id_ in dict.fromkeys(stem.id for stem in stems_of(workspace, asked)):
-        conflict = rights.conflicts.get(id_) or _agreeing(workspace, id_, asked)
-        if conflict is None:
-            continue
-        others = [one for one in conflict.claims if not _is_about(asked, one)]
-        if asked.of is RevocationOf.STEM:
-            others = list(conflict.claims)
-        document = conflict_json(conflict, rights)
-        copies = [
-            {
-                "library": one.library,
-                "path": one.path,
-                "license": one.license,
-                "holder": holders.get(one.key, ""),
-            }
-            for one in others
-        ]
-        granted: list[str] = document["granted"]
-        found.append(
-            {
-                "stem": id_,
-                "copies": copies,
-                "usable": bool(granted),
-                "granted": granted,
-                "says": _told(asked, conflict, others, document),
-            }
-        )
-    return found
-
-
-def _told(
-    asked: Revocation, conflict: Conflict, others: list[Claim], document: dict[str, Any]
-) -> str:
-    told = ", ".join(f"{one.library}: {one.path} ({one.license})" for one in others)
-    places = f"also in {told}" if told else "in no other file"
-    held = " and ".join(conflict.outcome.licenses)
-    if document["granted"]:
-        return f"{places}: usable under {held}: {', '.join(document['granted'])}"
-    if asked.of is RevocationOf.STEM:
-        return f"{places}: not usable, they are the same bytes"
-    why = next(iter(document["refusals"].values()), "nothing is granted")
-    if conflict.outcome.is_decided:
-        return f"{places}: not usable, by decision {held} holds: {why}"
-    return (
-        f"{places}: not usable, the same bytes: {why}; "
-        f"a decision for another license would change that: {document['decide']}"
-    )
-
-
-def _is_about(asked: Revocation, claim: Claim) -> bool:
-    if asked.of is RevocationOf.LICENSE:
-        return claim.key == asked.target
-    return asked.of is RevocationOf.ARTIST and fold_name(claim.artist) == asked.folded
-
-
-def _agreeing(workspace: Workspace, id_: str, asked: Revocation) -> Conflict | None:
-    """Several files that say the same of a stem which is revoked by its id."""
-    copies = workspace.parts.catalogue.copies(id_) if asked.of is RevocationOf.STEM else []
-    claims = tuple(Claim(one.library, one.path, one.license) for one in copies)
-    return Conflict(id_, claims) if len(claims) > 1 else None
-
-
-def _with(rights: Rights, asked: Revocation) -> Rights:
-    """The rights once a revocation is in force."""
-    if asked.of is RevocationOf.LICENSE:
-        return replace(rights, revoked_licenses=rights.revoked_licenses | {asked.target})
-    if asked.of is RevocationOf.ARTIST:
-        return replace(rights, revoked_artists=rights.revoked_artists | {asked.folded})
-    return replace(rights, revoked=rights.revoked | {asked.target})
 
 
 def outputs_of(
