@@ -20,8 +20,8 @@ from rag_audio.errors import InvalidInput
 from rag_audio.licensing import Revocation
 from rag_audio.ports import LedgerEntry
 from rag_audio.reporting import UsageReport, period, usage_report
+from rag_audio.service.copies import copies_left
 from rag_audio.service.revoking import (
-    copies_left,
     end_revocation,
     outputs_of,
     revoke_source,
@@ -81,7 +81,7 @@ def revoke(
         asked = Revocation(of, target, reason.strip(), by or _login(), datetime.now(UTC))
         document = end_revocation(workspace, asked) if undo else revoke_source(workspace, asked)
         stems = stems_of(workspace, asked)
-        copies = copies_left(workspace, asked, undone=undo)
+        copies = copies_left(workspace, asked, stems, undone=undo)
         entries = outputs_of(workspace, **{of.value: target})
     document["stems"] = [
         {"stem": one.id, "title": one.title, "artist": one.artist, "path": one.path}

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from rag_audio import names
 from rag_audio.bootstrap import Workspace
-from rag_audio.conflict_documents import conflict_json
-from rag_audio.conflicts import Claim, Conflict
-from rag_audio.domain import Rights, Stem
+from rag_audio.domain import Stem
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.ports import LedgerEntry
+from rag_audio.service.copies import artists_of_stems, is_about, keys_of
 
 
 def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def _alike(workspace: Workspace, asked: Revocation) -> list[str]:
     rights = workspace.pipeline.rights()
     return sorted(
         name
-        for name in _artists_of_stems(workspace)
+        for name in artists_of_stems(workspace)
         if names.loose(name) == names.loose(asked.target)
         and names.loose(name)
         and not names.is_revoked(name, rights.revoked_artists)
@@ -139,25 +137,10 @@ def _artist_of(workspace: Workspace, name: str) -> str:
 def _artists(workspace: Workspace) -> set[str]:
     """Every artist that is known: of stems, revocations and outputs."""
     return {
-        *_artists_of_stems(workspace),
+        *artists_of_stems(workspace),
         *_revoked(workspace, RevocationOf.ARTIST),
         *workspace.parts.ledger.source_names("artist"),
     }
-
-
-def _artists_of_stems(workspace: Workspace) -> set[str]:
-    """Names of the stems' artists, with those whom only a further copy of the same bytes names."""
-    written = {one.artist for one in workspace.parts.catalogue.stems()}
-    conflicts = workspace.pipeline.rights().conflicts.values()
-    written.update(claim.artist for one in conflicts for claim in one.claims)
-    return written - {""}
-
-
-def _keys(workspace: Workspace, asked: Revocation) -> frozenset[str]:
-    """How the artist of a revocation is compared; none where it is of something else."""
-    if asked.of is not RevocationOf.ARTIST:
-        return frozenset()
-    return frozenset({names.revocation_key(asked.target, _artists_of_stems(workspace))})
 
 
 def _license_of(workspace: Workspace, named: str) -> str:
@@ -188,103 +171,15 @@ def stems_of(workspace: Workspace, asked: Revocation) -> list[Stem]:
     stems = workspace.parts.catalogue.stems()
     if asked.of is RevocationOf.STEM:
         return [stem for stem in stems if stem.id == asked.target]
-    keys = _keys(workspace, asked)
+    keys = keys_of(workspace, asked)
     claimed = {
         id_
         for id_, conflict in workspace.pipeline.rights().conflicts.items()
-        if any(_is_about(asked, claim, keys) for claim in conflict.claims)
+        if any(is_about(asked, claim, keys) for claim in conflict.claims)
     }
     if asked.of is RevocationOf.LICENSE:
         return [s for s in stems if s.license_key == asked.target or s.id in claimed]
     return [s for s in stems if names.is_revoked(s.artist, keys) or s.id in claimed]
-
-
-def copies_left(
-    workspace: Workspace, asked: Revocation, *, undone: bool = False
-) -> list[dict[str, Any]]:
-    """What becomes of the other files with the bytes of stems that a revocation is about.
-
-    Returns:
-        For each stem that other files hold too, or other licenses claim: ``stem``, ``copies`` (the
-        others: library, path, license, holder), whether it is ``usable`` and what is ``granted``
-        once the revocation is in force (with ``undone``: taken back), and ``says``, one line.
-    """
-    rights = workspace.pipeline.rights()
-    if not undone:
-        rights = _with(workspace, rights, asked)
-    keys = _keys(workspace, asked)
-    holders = {key: license.holder for key, license in rights.licenses.items()}
-    found = []
-    for id_ in dict.fromkeys(stem.id for stem in stems_of(workspace, asked)):
-        conflict = rights.conflicts.get(id_) or _agreeing(workspace, id_, asked)
-        if conflict is None:
-            continue
-        others = [one for one in conflict.claims if not _is_about(asked, one, keys)]
-        if asked.of is RevocationOf.STEM:
-            others = list(conflict.claims)
-        document = conflict_json(conflict, rights)
-        copies = [
-            {
-                "library": one.library,
-                "path": one.path,
-                "license": one.license,
-                "holder": holders.get(one.key, ""),
-            }
-            for one in others
-        ]
-        granted: list[str] = document["granted"]
-        found.append(
-            {
-                "stem": id_,
-                "copies": copies,
-                "usable": bool(granted),
-                "granted": granted,
-                "says": _told(asked, conflict, others, document),
-            }
-        )
-    return found
-
-
-def _told(
-    asked: Revocation, conflict: Conflict, others: list[Claim], document: dict[str, Any]
-) -> str:
-    told = ", ".join(f"{one.library}: {one.path} ({one.license})" for one in others)
-    places = f"also in {told}" if told else "in no other file"
-    held = " and ".join(conflict.outcome.licenses)
-    if document["granted"]:
-        return f"{places}: usable under {held}: {', '.join(document['granted'])}"
-    if asked.of is RevocationOf.STEM:
-        return f"{places}: not usable, they are the same bytes"
-    why = next(iter(document["refusals"].values()), "nothing is granted")
-    if conflict.outcome.is_decided:
-        return f"{places}: not usable, by decision {held} holds: {why}"
-    return (
-        f"{places}: not usable, the same bytes: {why}; "
-        f"a decision for another license would change that: {document['decide']}"
-    )
-
-
-def _is_about(asked: Revocation, claim: Claim, keys: frozenset[str]) -> bool:
-    """Args: keys: of the artist that is revoked; see :func:`_keys`."""
-    if asked.of is RevocationOf.LICENSE:
-        return claim.key == asked.target
-    return asked.of is RevocationOf.ARTIST and names.is_revoked(claim.artist, keys)
-
-
-def _agreeing(workspace: Workspace, id_: str, asked: Revocation) -> Conflict | None:
-    """Several files that say the same of a stem which is revoked by its id."""
-    copies = workspace.parts.catalogue.copies(id_) if asked.of is RevocationOf.STEM else []
-    claims = tuple(Claim(one.library, one.path, one.license) for one in copies)
-    return Conflict(id_, claims) if len(claims) > 1 else None
-
-
-def _with(workspace: Workspace, rights: Rights, asked: Revocation) -> Rights:
-    """The rights once a revocation is in force."""
-    if asked.of is RevocationOf.LICENSE:
-        return replace(rights, revoked_licenses=rights.revoked_licenses | {asked.target})
-    if asked.of is RevocationOf.ARTIST:
-        return replace(rights, revoked_artists=rights.revoked_artists | _keys(workspace, asked))
-    return replace(rights, revoked=rights.revoked | {asked.target})
 
 
 def outputs_of(

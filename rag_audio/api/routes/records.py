@@ -23,13 +23,8 @@ from rag_audio.documents import entry_json, finite
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job
 from rag_audio.licensing import Revocation
-from rag_audio.service.revoking import (
-    copies_left,
-    outputs_of,
-    revoke_source,
-    stems_of,
-    target_of,
-)
+from rag_audio.service.copies import copies_left
+from rag_audio.service.revoking import outputs_of, revoke_source, stems_of, target_of
 
 router = APIRouter(prefix="/v1")
 
@@ -181,7 +176,7 @@ def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> 
         audit("revoked", key=caller.owner, of=of.value)
         document |= revoke_source(workspace, wanted)
     stems = stems_of(workspace, wanted)
-    copies = copies_left(workspace, wanted)
+    copies = copies_left(workspace, wanted, stems)
     entries = outputs_of(workspace, **{of.value: target})
     return {
         **document,
