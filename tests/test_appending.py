@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rag_audio.appending import LineLog
 
+LETTERS = st.characters(exclude_characters="\n\r", exclude_categories=["Cs"])
 ROOT = Path(__file__).parent.parent
 
 
@@ -27,10 +28,10 @@ def lines_of(path: Path) -> list[str]:
 
 @settings(max_examples=60)
 @given(
-    st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"])), min_size=1),
+    st.lists(st.text(LETTERS), min_size=1),
     st.integers(1, 60),
     st.integers(1, 4),
-)  # fmt: skip
+)
 def test_the_newest_lines_stand_there_whole(lines: list[str], max_bytes: int, files: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log"

@@ -8,13 +8,14 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 
+from rag_audio.api.bodies import Body, Pace, too_large
 from rag_audio.api.problems import Problem, problem_json, respond
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ HEADERS = {
 JSON_BYTES = 1 << 20
 _ID = re.compile("[A-Za-z0-9-]{1,64}")
 _FAULT = "a fault of this program"
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_MOST_HEADERS = 100
 _UPLOADS = ("/v1/uploads", "/v1/trace")
 
 log = structlog.get_logger("rag_audio.api")
@@ -51,11 +54,13 @@ class Guard:
         observe: is told of every request.
         hosts: names that ``Host`` may have, besides addresses and localhost.
         upload_bytes: longest body of an upload; any other body may have 1 MiB.
+        pace: that a body has to come at.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Iterable[str], upload_bytes: int, observe: Observe
+        self, app: ASGIApp, hosts: Iterable[str], upload_bytes: int, pace: Pace, observe: Observe
     ) -> None:
+        self._pace = pace
         self._observe = observe
         self._app = app
         self._hosts = {host.lower() for host in hosts} | {"localhost", socket.gethostname().lower()}
@@ -95,7 +100,8 @@ class Guard:
             await _refuse(scope, receive, answer, Problem(500, "internal", _FAULT))
         finally:
             route = str(getattr(scope.get("route"), "path", "other"))
-            self._observe(route, scope["method"], status, time.monotonic() - began)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._observe(route, method, status, time.monotonic() - began)
             spent_ms = round(1000 * (time.monotonic() - began), 1)
             log.info(
                 "request", method=scope["method"], path=scope["path"], status=status, ms=spent_ms
@@ -103,7 +109,8 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: Send, headers: Headers) -> None:
         refused = self._refusal(scope, headers)
-        limited = _Limited(receive, self._upload_bytes if _is_upload(scope) else JSON_BYTES)
+        limit = self._upload_bytes if _is_upload(scope) else JSON_BYTES
+        limited = Body(receive, limit, self._pace)
         given: Receive = limited
         if refused is None and not _is_upload(scope):
             try:
@@ -116,6 +123,9 @@ class Guard:
             await self._app(scope, given, answer)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+        if len(scope["headers"]) > _MOST_HEADERS:
+            said = f"a request may have {_MOST_HEADERS} headers"
+            return Problem(431, "too-many-headers", said)
         if not self._is_ours(headers.get("host", "")):
             return Problem(421, "misdirected-request", "this server has another name than Host")
         origin = headers.get("origin")
@@ -128,7 +138,7 @@ class Guard:
         limit = self._upload_bytes if _is_upload(scope) else JSON_BYTES
         length = headers.get("content-length")
         if length is not None and (not length.isdecimal() or int(length) > limit):
-            return _too_large(limit)
+            return too_large(limit)
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -148,10 +158,6 @@ def _is_upload(scope: Scope) -> bool:
     return scope["method"] == "POST" and scope["path"] in _UPLOADS
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem(413, "content-too-large", f"a body may have {limit} bytes here")
-
-
 async def _refuse(scope: Scope, receive: Receive, answer: Send, problem: Problem) -> None:
     await respond(problem_json(problem), problem.headers)(scope, receive, answer)
 
@@ -166,29 +172,3 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return again
-
-
-class _Limited:
-    """Counts what is received: ``Content-Length`` may be missing or a lie."""
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self._limit, self._seen = receive, limit, 0
-
-    async def whole(self) -> bytes:
-        """The whole body."""
-        pieces = []
-        while True:
-            message = await self()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            pieces.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                return b"".join(pieces)
-
-    async def __call__(self) -> Any:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._seen += len(message.get("body", b""))
-            if self._seen > self._limit:
-                raise _too_large(self._limit)
-        return message

@@ -53,7 +53,7 @@ class ServeSettings(BaseSettings):
     connections: int = Field(default=512, ge=1)
     connections_per_address: int = Field(default=256, ge=1)
     header_s: float = Field(default=10.0, gt=0)
-    idle_s: float = Field(default=30.0, gt=0)
+    idle_s: int = Field(default=30, ge=1)
     body_s: float = Field(default=1800.0, gt=0)
     body_stall_s: float = Field(default=20.0, gt=0)
     body_rate: int = Field(default=1024, ge=0)

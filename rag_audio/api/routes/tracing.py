@@ -16,12 +16,13 @@ from rag_audio import guardrails
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import AnyCaller, Generates, TheService
 from rag_audio.api.problems import busy, not_found
-from rag_audio.api.receiving import receive
+from rag_audio.api.receiving import receive, received
 from rag_audio.api.schemas import JOB_ID, GuardAsked
 from rag_audio.api.service import Caller, Service
 from rag_audio.documents import finite
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs.access import Scope
+from rag_audio.jobs.uploads import Upload
 from rag_audio.provenance.findings import TraceResult
 from rag_audio.provenance.report_html import report_html
 
@@ -42,7 +43,7 @@ REPORT_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sand
 @router.post("/uploads", status_code=201, tags=["uploads"], openapi_extra=BINARY)
 async def upload(request: Request, caller: AnyCaller, service: TheService) -> dict[str, Any]:
     """Bring a sound or a score: its ``id`` can be used in searches, generations and edits."""
-    made, _ = await receive(request, service, caller)
+    made = await receive(request, service, caller)
     audit("upload", key=caller.owner, upload=made.id, sha256=made.sha256, size=made.size)
     return {
         "id": made.id,
@@ -61,17 +62,32 @@ async def trace(
     upload: UploadQuery = None,
     report: Annotated[Literal["json", "html"], Query()] = "json",
 ) -> dict[str, Any] | Response:
-    """What went into a sound: the body, or an upload named by ``upload``.
+    """What went into a sound: the body, or an upload named by ``upload``. A body is not kept.
 
     Without the scope ``trace`` the answer is whether this system made it, and whom to ask.
     """
-    if upload is not None:
-        found = await run_in_threadpool(service.uploads.find, upload, caller.owner)
-        if found is None:
-            raise not_found()
-        path = service.folders.of_upload(found.id, found.suffix)
-    else:
-        found, path = await receive(request, service, caller)
+    if upload is None:
+        async with received(request, service, caller) as body:
+            return await _traced(body.upload, body.path, None, caller, service, report)
+    found = await run_in_threadpool(service.uploads.find, upload, caller.owner)
+    if found is None:
+        raise not_found()
+    path = service.folders.of_upload(found.id, found.suffix)
+    return await _traced(found, path, found.id, caller, service, report)
+
+
+@router.post("/guard", tags=["guard"])
+def guard(asked: GuardAsked, caller: Generates, service: TheService) -> dict[str, Any]:
+    """What the guardrails would decide; nothing is made."""
+    policy = service.pipeline(caller).policy(asked.territory)
+    decisions = [guardrails.judge(text, policy, "guard") for text in asked.prompts]
+    return {"decisions": [decision.to_json() for decision in decisions]}
+
+
+async def _traced(
+    found: Upload, path: Path, kept: str | None, caller: Caller, service: Service, report: str
+) -> dict[str, Any] | Response:
+    """What the caller may know of a sound; ``kept`` is its id, where it can be used again."""
     if found.kind != "audio":
         raise InvalidInput("a score cannot be traced", hint="upload a sound")
     audit("trace", key=caller.owner, upload=found.id, sha256=found.sha256)
@@ -84,15 +100,7 @@ async def trace(
         page = await run_in_threadpool(report_html, result, "the upload", datetime.now(UTC))
         return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_CSP})
     document = finite(result.to_json())
-    return {**document, "upload": found.id, "hidden_sources": len(whole.sources) - shown}
-
-
-@router.post("/guard", tags=["guard"])
-def guard(asked: GuardAsked, caller: Generates, service: TheService) -> dict[str, Any]:
-    """What the guardrails would decide; nothing is made."""
-    policy = service.pipeline(caller).policy(asked.territory)
-    decisions = [guardrails.judge(text, policy, "guard") for text in asked.prompts]
-    return {"decisions": [decision.to_json() for decision in decisions]}
+    return {**document, "upload": kept, "hidden_sources": len(whole.sources) - shown}
 
 
 async def _trace(service: Service, path: Path) -> TraceResult:
