@@ -13,6 +13,7 @@ import pytest
 from rag_audio.errors import BackendError
 from rag_audio.jobs.uploads import Quota, Upload, UploadsFull
 from rag_audio.pipeline import Pipeline
+from rag_audio.service.tidying import Tidying
 from tests.api.conftest import FAST, Serve, Served
 from tests.api.test_security import wav
 
@@ -99,15 +100,17 @@ def test_what_a_crash_left_goes_and_nothing_else(serve: Serve, tmp_path: Path) -
 
 
 def test_an_upload_stays_as_long_as_a_job_needs_it(serve: Serve) -> None:
-    app = serve(workers=0, upload_hours=1e-9)
+    app = serve(workers=0)
+    service = app.service
+    strict = Tidying(service.folders, service.uploads, service.jobs, kept_s=0.0)
     id_ = app.client.post("/v1/uploads", content=wav()).json()["id"]
     asked = {**FAST, "audio": id_, "audio_rights": "own"}
     job = app.client.post("/v1/generations", json=asked)
     assert job.status_code == 202, job.text
-    app.service.tidying.tidy()
+    strict.tidy()
     assert f"{id_}.wav" in files_of(app)
     app.client.post(job.json()["links"]["cancel"])
-    app.service.tidying.tidy()
+    strict.tidy()
     assert files_of(app) == set()
 
 
