@@ -8,6 +8,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -34,6 +35,8 @@ HEADERS = {
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
 }
 JSON_BYTES = 1 << 20
+JSON_S = 60.0
+"""A body that is no upload is whole within this: it is read before anybody looks at the key."""
 _ID = re.compile("[A-Za-z0-9-]{1,64}")
 _FAULT = "a fault of this program"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -109,8 +112,10 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: Send, headers: Headers) -> None:
         refused = self._refusal(scope, headers)
-        limit = self._upload_bytes if _is_upload(scope) else JSON_BYTES
-        limited = Body(receive, limit, self._pace)
+        limit, pace = self._upload_bytes, self._pace
+        if not _is_upload(scope):
+            limit, pace = JSON_BYTES, replace(pace, whole_s=min(pace.whole_s, JSON_S))
+        limited = Body(receive, limit, pace)
         given: Receive = limited
         if refused is None and not _is_upload(scope):
             try:
