@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from rag_audio.api.audit import WINDOW_S, AuditLog
+from rag_audio.api.audit import AuditLog
 from rag_audio.api.indexing import Indexing
 from rag_audio.api.limits import Slots
+from rag_audio.api.upkeep import Upkeep
 from rag_audio.api.webhooks import Calls
 from rag_audio.appending import LineLog
 from rag_audio.backends.index_socket import IndexHost
@@ -34,9 +35,6 @@ from rag_audio.service.tidying import Tidying
 from rag_audio.service.together import takes_of_device
 from rag_audio.service.worker import Worker
 
-TIDY_S = 600.0
-OUTPUTS_S = 6 * 3600.0
-"""The folders of all jobs are looked through this often."""
 MODEL_AGAIN_S = 30.0
 """A model that could not be loaded is tried again after so long."""
 DECODERS = 2
@@ -136,6 +134,7 @@ class Service:
         self.traces = asyncio.Semaphore(settings.traces)
         self.decodings = asyncio.Semaphore(DECODERS)
         self._stop = threading.Event()
+        self._upkeep = Upkeep(self.tidying, self.audit, self._stop)
         self._loading, self._model_again = threading.Lock(), 0.0
         self._model: ModelInfo | BackendError = BackendError("the model was not loaded yet")
         self._threads: list[threading.Thread] = []
@@ -157,8 +156,8 @@ class Service:
         allowed = self.settings.names("webhook_hosts")
         calls = Calls(parts.database, self.jobs, parts.home, allowed, self._stop)
         self.run(calls.work, "webhooks")
-        self.run(self._tidy, "tidying")
-        self.run(self._audit, "auditing")
+        self.run(self._upkeep.tidy, "tidying")
+        self.run(self._upkeep.count, "auditing")
         runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
         takes = takes_of_device(self.settings.batch, parts.device)
         for i in range(self.workers):
@@ -171,30 +170,6 @@ class Service:
         thread = threading.Thread(target=work, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
-
-    def _tidy(self) -> None:
-        """Remove what nobody needs any more, at once and then now and then."""
-        outputs_at = 0.0
-        while not self._stop.is_set():
-            try:
-                self.tidying.tidy()
-                if time.monotonic() >= outputs_at:
-                    self.tidying.tidy_outputs()
-                    outputs_at = time.monotonic() + OUTPUTS_S
-            except (RagAudioError, OSError) as error:
-                log.warning("tidying failed; it is tried again", error=str(error))
-            self._stop.wait(TIDY_S)
-
-    def _audit(self) -> None:
-        """Write down what was counted, after every window; the end does so too."""
-        while not self._stop.wait(WINDOW_S / 4):
-            self._flush(at_once=False)
-
-    def _flush(self, at_once: bool) -> None:
-        try:
-            self.audit.flush(at_once)
-        except BackendError as error:
-            log.error("the audit log cannot be written", error=error.message)
 
     def begin_stop(self) -> None:
         """Accept nothing more, end streams, and give running jobs back to the queue."""
@@ -209,7 +184,7 @@ class Service:
         if self._host is not None:
             self._host.stop()
         self.decoders.close()
-        self._flush(at_once=True)
+        self._upkeep.flush(at_once=True)
         self.workspace.close()
 
     @property

@@ -115,6 +115,7 @@ class SqlUploads:
 def _require_room(db: Connection, owner: str, size: int, quota: Quota) -> None:
     total = select(func.coalesce(func.sum(uploads.c.size), 0), func.count())
     kept, count = db.execute(total.where(uploads.c.owner == owner)).one()
+    kept = int(kept)  # PostgreSQL sums into a decimal.
     if kept + size > quota.bytes:
         raise UploadsFull(
             f"{kept >> 20} MiB of yours are kept, and {quota.bytes >> 20} may be", is_yours=True
