@@ -22,7 +22,7 @@ from tests.api.test_access import routes
 from tests.api.test_security import wav
 
 pytest.importorskip("psycopg")
-SECRETS = ("quentinuser", "hiddenpassword", "ledgerbase", "127.0.0.1", "psycopg", "SELECT", "5999")
+SECRETS = ("quentinuser", "hiddenpassword", "ledgerbase", "127.0.0.1", "psycopg", "SELECT ")
 
 
 @pytest.fixture(scope="module")
