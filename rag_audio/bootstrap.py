@@ -223,7 +223,8 @@ class HomeParts:
         from rag_audio.guardrails import load_roster, log_to
 
         if self.settings.security_log is not None:
-            log_to(self.settings.security_log)
+            max_bytes = round(self.settings.security_log_mb * 2**20)
+            log_to(self.settings.security_log, max_bytes, self.settings.security_log_files)
         own = self.settings.home / "policy.csv"
         return load_roster(self.settings.policy or (own if own.is_file() else None))
 

@@ -26,6 +26,8 @@ from rag_audio.errors import BackendUnavailable, ConfigError, RagAudioError
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another one before it gives up."""
 
+AWAY = "the database cannot be reached"
+"""What callers over the network read of an error of the database's."""
 _WRITE = "rag_audio_write"
 IN_MEMORY = (None, "", ":memory:")
 """Database names of a SQLite that lives in this process only."""
@@ -104,7 +106,8 @@ def database_errors(
         yield
     except SQLAlchemyError as cause:
         name = where if isinstance(where, str) else where.url.render_as_string(hide_password=True)
-        raise error(f"database {name}: {_first_line(cause)}", hint=_hint(cause)) from cause
+        said = f"database {name}: {_first_line(cause)}"
+        raise error(said, hint=_hint(cause), public=AWAY) from cause
 
 
 def drive(db: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -20,7 +20,14 @@ from rag_audio.domain import (
     Stem,
     Use,
 )
-from rag_audio.errors import RagAudioError, RequestRefused
+from rag_audio.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    LedgerError,
+    RagAudioError,
+    RequestRefused,
+)
 from rag_audio.plans import controls_json, melody_json
 from rag_audio.ports import LedgerEntry
 from rag_audio.refusals import Refusal, revoked
@@ -35,6 +42,33 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
+
+
+_PUBLIC: tuple[tuple[type[RagAudioError], str], ...] = (
+    (BackendUnavailable, "a part of this service cannot be reached"),
+    (BackendError, "a part of this service failed"),
+    (LedgerError, "the ledger cannot be read or written"),
+    (ConfigError, "this service is not set up for that"),
+)
+
+
+def is_operators(error: RagAudioError) -> bool:
+    """Whether an error is a fault of the service: its message is for who runs it."""
+    return any(isinstance(error, family) for family, _ in _PUBLIC)
+
+
+def public_json(error: RagAudioError, hint: str) -> dict[str, Any]:
+    """As :func:`error_json`, for who asks over the network.
+
+    Of a fault of the service no address, user, path or text of a driver's is in it.
+
+    Args:
+        hint: in place of the error's own, where that is a fault: where the rest can be read.
+    """
+    if not is_operators(error):
+        return error_json(error)
+    words = next(said for family, said in _PUBLIC if isinstance(error, family))
+    return {"type": type(error).__name__, "message": error.public or words, "hint": hint}
 
 
 def error_json(error: RagAudioError) -> dict[str, Any]:

@@ -40,14 +40,17 @@ class RagAudioError(Exception):
     Args:
         message: what happened, quoting the offending value.
         hint: what would help; empty when the message says it all.
+        public: of a fault of the service, what those may read who ask over the network; empty:
+            words of its family. Addresses, users, paths and drivers' texts are the operator's.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", public: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.public = public
 
 
 class InvalidInput(RagAudioError):

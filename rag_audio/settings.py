@@ -46,6 +46,7 @@ class Settings(BaseSettings):
         policy: CSV of further protected artists; unset: ``policy.csv`` in the home, if it is there.
         guard_actions: what is done when a guardrail speaks, such as ``named-artist=transform``.
         security_log: file that guardrail decisions are appended to, a JSON line each.
+        security_log_mb, security_log_files: MiB of one such file, and how many are kept.
         retries: how often an output that came too near to a stem is made again, less like it.
         contact: whom ``trace --public`` names: an address or a page.
         signing: ``off`` gives outputs out without content credentials.
@@ -73,6 +74,8 @@ class Settings(BaseSettings):
     policy: Path | None = None
     guard_actions: str = ""
     security_log: Path | None = None
+    security_log_mb: float = Field(default=100.0, gt=0)
+    security_log_files: int = Field(default=10, ge=1, le=1000)
     retries: int = Field(default=1, ge=0, le=5)
     contact: str | None = None
     signing: Literal["on", "off"] = "on"

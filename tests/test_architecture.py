@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.ports",
         "rag_audio.signing",
         "rag_audio.secret_files",
+        "rag_audio.appending",
         "rag_audio.resources",
         "rag_audio.settings",
         "rag_audio.settings_file",

@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from rag_audio import __version__
 from rag_audio.api import problems
 from rag_audio.api.audit import audit_to
+from rag_audio.api.bodies import Pace
 from rag_audio.api.guard import Guard
 from rag_audio.api.limits import RateLimiter
 from rag_audio.api.metrics import Metrics
@@ -20,7 +21,6 @@ from rag_audio.api.routes import generations, library, records, system, tracing
 from rag_audio.api.service import Service
 
 WEB = Path(__file__).parent.parent / "web"
-SIGN_INS_PER_MINUTE = 30
 _ABOUT = (
     "Music generation whose sources can be named. Errors are RFC 9457 problems. "
     "Keys go into `Authorization: Bearer KEY`; where none is defined, none is asked for."
@@ -55,9 +55,10 @@ def make_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.state.limiter = RateLimiter(service.settings.requests_per_minute)
-    app.state.sign_ins = RateLimiter(SIGN_INS_PER_MINUTE)
+    failures = service.settings.failures_per_minute
+    app.state.failures = RateLimiter(failures, at_once=failures)
     app.state.metrics = Metrics()
-    audit_to(service.workspace.parts.home / "audit.log")
+    audit_to(service.audit)
     problems.install(app)
     for routes in (generations, records, library, tracing, system):
         app.include_router(routes.router)
@@ -67,6 +68,7 @@ def make_app(service: Service) -> FastAPI:
         Guard,
         hosts=hosts,
         upload_bytes=service.settings.max_body_mb << 20,
+        pace=Pace.of(service.settings),
         observe=app.state.metrics.request,
     )
     return app

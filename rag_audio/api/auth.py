@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
-from rag_audio.api.audit import audit
-from rag_audio.api.limits import RateLimiter
+from rag_audio.api.audit import audit_often
+from rag_audio.api.limits import RateLimiter, network_of
 from rag_audio.api.problems import Problem, busy
 from rag_audio.api.service import EVERYBODY, Caller, Service, caller_of
 from rag_audio.jobs.access import Scope
@@ -29,12 +30,15 @@ def caller(
 ) -> Caller:
     """Who asks, by ``Authorization: Bearer``, ``X-API-Key`` or the page's cookie.
 
+    A key is looked at before any limit: whoever sends wrong ones from an address that others share
+    shuts nobody out. What is limited is the answers to wrong keys, and the requests of each key.
+
     Raises:
         Problem: 401 where a key is needed and none that is valid was given; 429 too often.
     """
-    service = service_of(request)
-    found = _known(request, service)
+    found = _known(request, service_of(request))
     if found is None:
+        require_turn(request, client_of(request), "client")
         raise Problem(
             401,
             "unauthorized",
@@ -42,13 +46,52 @@ def caller(
             "Authorization: Bearer KEY; rag-audio keys api-make makes one",
             {"WWW-Authenticate": "Bearer"},
         )
-    limiter = cast(RateLimiter, request.app.state.limiter)
-    who = found.owner or f"at {request.client.host if request.client else '?'}"
-    wait_s = limiter.wait_s(who)
-    if wait_s > 0:
-        raise busy("too many requests", max(1, round(wait_s + 0.5)))
+    if found.owner:
+        require_turn(request, found.owner, "key")
+    else:
+        require_turn(request, client_of(request), "client")
     request.state.owner = found.owner
     return found
+
+
+def client_of(request: Request) -> str:
+    """The network that a request comes from, as limits count it."""
+    return network_of(request.client.host if request.client else None)
+
+
+def require_turn(request: Request, name: str, by: str) -> None:
+    """Count a request of a key, or of a client without one.
+
+    Raises:
+        Problem: 429, there were too many.
+    """
+    limiter = cast(RateLimiter, request.app.state.limiter)
+    wait_s = limiter.wait_s(f"{by} {name}")
+    if wait_s > 0:
+        audit_often("rate limited", by, name)
+        raise busy("too many requests", ceil(wait_s))
+
+
+def failed(request: Request, what: str) -> None:
+    """A wrong key was sent: write it down, a few times and then as a count.
+
+    Raises:
+        Problem: 429, the client sent too many.
+    """
+    client = client_of(request)
+    audit_often(what, "client", client)
+    wait_s = cast(RateLimiter, request.app.state.failures).wait_s(client)
+    if wait_s > 0:
+        raise busy("too many wrong keys", ceil(wait_s))
+
+
+def anyone(request: Request) -> None:
+    """Asks for no key, and counts the client's requests.
+
+    Raises:
+        Problem: 429, there were too many.
+    """
+    require_turn(request, client_of(request), "client")
 
 
 def _known(request: Request, service: Service) -> Caller | None:
@@ -57,7 +100,7 @@ def _known(request: Request, service: Service) -> Caller | None:
     if given:
         key = service.access.check(given.strip())
         if key is None:
-            audit("key refused", client=request.client.host if request.client else "")
+            failed(request, "key refused")
             return None
         return caller_of(key)
     cookie = request.cookies.get(COOKIE)
@@ -73,7 +116,7 @@ def needs(scope: Scope) -> Callable[[Caller], Caller]:
 
     def check(found: Annotated[Caller, Depends(caller)]) -> Caller:
         if not found.may(scope):
-            audit("scope refused", key=found.owner, scope=scope.value)
+            audit_often("scope refused", "key", found.owner, scope=scope.value)
             raise Problem(
                 403, "forbidden", f"this key has no scope {scope.value}", "ask for another key"
             )
@@ -82,6 +125,7 @@ def needs(scope: Scope) -> Callable[[Caller], Caller]:
     return check
 
 
+Anyone = Depends(anyone)
 AnyCaller = Annotated[Caller, Depends(caller)]
 Generates = Annotated[Caller, Depends(needs(Scope.GENERATE))]
 Searches = Annotated[Caller, Depends(needs(Scope.SEARCH))]

@@ -8,13 +8,15 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 
+from rag_audio.api.bodies import Body, Pace, too_large
 from rag_audio.api.problems import Problem, problem_json, respond
 
 if TYPE_CHECKING:
@@ -33,8 +35,12 @@ HEADERS = {
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
 }
 JSON_BYTES = 1 << 20
+JSON_S = 60.0
+"""A body that is no upload is whole within this: it is read before anybody looks at the key."""
 _ID = re.compile("[A-Za-z0-9-]{1,64}")
 _FAULT = "a fault of this program"
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_MOST_HEADERS = 100
 _UPLOADS = ("/v1/uploads", "/v1/trace")
 
 log = structlog.get_logger("rag_audio.api")
@@ -51,11 +57,13 @@ class Guard:
         observe: is told of every request.
         hosts: names that ``Host`` may have, besides addresses and localhost.
         upload_bytes: longest body of an upload; any other body may have 1 MiB.
+        pace: that a body has to come at.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Iterable[str], upload_bytes: int, observe: Observe
+        self, app: ASGIApp, hosts: Iterable[str], upload_bytes: int, pace: Pace, observe: Observe
     ) -> None:
+        self._pace = pace
         self._observe = observe
         self._app = app
         self._hosts = {host.lower() for host in hosts} | {"localhost", socket.gethostname().lower()}
@@ -95,7 +103,8 @@ class Guard:
             await _refuse(scope, receive, answer, Problem(500, "internal", _FAULT))
         finally:
             route = str(getattr(scope.get("route"), "path", "other"))
-            self._observe(route, scope["method"], status, time.monotonic() - began)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._observe(route, method, status, time.monotonic() - began)
             spent_ms = round(1000 * (time.monotonic() - began), 1)
             log.info(
                 "request", method=scope["method"], path=scope["path"], status=status, ms=spent_ms
@@ -103,7 +112,10 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: Send, headers: Headers) -> None:
         refused = self._refusal(scope, headers)
-        limited = _Limited(receive, self._upload_bytes if _is_upload(scope) else JSON_BYTES)
+        limit, pace = self._upload_bytes, self._pace
+        if not _is_upload(scope):
+            limit, pace = JSON_BYTES, replace(pace, whole_s=min(pace.whole_s, JSON_S))
+        limited = Body(receive, limit, pace)
         given: Receive = limited
         if refused is None and not _is_upload(scope):
             try:
@@ -116,6 +128,9 @@ class Guard:
             await self._app(scope, given, answer)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+        if len(scope["headers"]) > _MOST_HEADERS:
+            said = f"a request may have {_MOST_HEADERS} headers"
+            return Problem(431, "too-many-headers", said)
         if not self._is_ours(headers.get("host", "")):
             return Problem(421, "misdirected-request", "this server has another name than Host")
         origin = headers.get("origin")
@@ -128,7 +143,7 @@ class Guard:
         limit = self._upload_bytes if _is_upload(scope) else JSON_BYTES
         length = headers.get("content-length")
         if length is not None and (not length.isdecimal() or int(length) > limit):
-            return _too_large(limit)
+            return too_large(limit)
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -148,10 +163,6 @@ def _is_upload(scope: Scope) -> bool:
     return scope["method"] == "POST" and scope["path"] in _UPLOADS
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem(413, "content-too-large", f"a body may have {limit} bytes here")
-
-
 async def _refuse(scope: Scope, receive: Receive, answer: Send, problem: Problem) -> None:
     await respond(problem_json(problem), problem.headers)(scope, receive, answer)
 
@@ -166,29 +177,3 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return again
-
-
-class _Limited:
-    """Counts what is received: ``Content-Length`` may be missing or a lie."""
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self._limit, self._seen = receive, limit, 0
-
-    async def whole(self) -> bytes:
-        """The whole body."""
-        pieces = []
-        while True:
-            message = await self()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            pieces.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                return b"".join(pieces)
-
-    async def __call__(self) -> Any:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._seen += len(message.get("body", b""))
-            if self._seen > self._limit:
-                raise _too_large(self._limit)
-        return message

@@ -16,6 +16,7 @@ import structlog
 
 from rag_audio.api.problems import Problem, not_found
 from rag_audio.bootstrap import Workspace
+from rag_audio.documents import public_json
 from rag_audio.errors import RagAudioError
 
 log = structlog.get_logger("rag_audio.indexing")
@@ -87,9 +88,11 @@ class Indexing:
         try:
             report = self._workspace.index(root, progress=self)
         except (RagAudioError, tomllib.TOMLDecodeError) as error:
-            said = error.message if isinstance(error, RagAudioError) else str(error)
-            log.warning("indexing failed", error=said)
-            self._put(state="failed", problem=said)
+            message = error.message if isinstance(error, RagAudioError) else str(error)
+            log.warning("indexing failed", error=message)
+            if isinstance(error, RagAudioError):
+                message = public_json(error, "")["message"]
+            self._put(state="failed", problem=message)
             return
         rejected = [{"path": r.path, "reason": r.reason} for r in report.rejected]
         self._put(

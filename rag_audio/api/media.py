@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from fastapi.responses import FileResponse
@@ -32,8 +34,10 @@ def sound_response(file: Path, name: str) -> FileResponse:
 
 
 def in_format(file: Path, format: str) -> Path:
-    """The file in another format, made on first use beside it. The mark survives, a manifest of
-    content credentials does not: only the file as it was made carries one.
+    """The file in another format, made on first use beside it, and kept while it is used.
+
+    The mark survives, a manifest of content credentials does not: only the file as it was made
+    carries one.
 
     Raises:
         RagAudioError: it cannot be read or written.
@@ -43,6 +47,7 @@ def in_format(file: Path, format: str) -> Path:
     other = file.with_name(f"{file.stem}.as.{format}")
     if not other.is_file():
         _save(audio.load(file, max_duration_s=None), other)
+    _used(other)
     return other
 
 
@@ -58,7 +63,14 @@ def preview(pipeline: Pipeline, stem: Stem, folder: Path) -> Path:
         segment = Segment(stem, 0.0, min(PREVIEW_S, stem.duration_s))
         sound = pipeline.render(segment, 44_100)
         _save(audio.to_channels(sound, min(2, sound.channels)), target)
+    _used(target)
     return target
+
+
+def _used(file: Path) -> None:
+    """Tidying removes what was not used for long; it may just have done so."""
+    with suppress(FileNotFoundError):
+        os.utime(file)
 
 
 def _save(sound: Audio, target: Path) -> None:

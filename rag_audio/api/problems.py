@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from rag_audio.documents import error_json, finite
+from rag_audio.documents import error_json, finite, public_json
 from rag_audio.errors import (
     BackendError,
     InvalidInput,
@@ -23,6 +23,7 @@ from rag_audio.errors import (
 )
 from rag_audio.jobs import QueueFull
 from rag_audio.jobs.idempotency import KeyInFlight, KeyReused
+from rag_audio.jobs.uploads import UploadsFull
 
 if TYPE_CHECKING:
     from rag_audio.api.service import Service
@@ -67,6 +68,7 @@ _STATUSES: tuple[tuple[type[RagAudioError], int, str], ...] = (
     (KeyReused, 422, "idempotency-key-reused"),
     (KeyInFlight, 409, "idempotency-key-in-flight"),
     (QueueFull, 429, "queue-full"),
+    (UploadsFull, 429, "uploads-full"),
     (RequestRefused, 403, "request-refused"),
     (OutputRefused, 403, "output-refused"),
     (InvalidInput, 422, "invalid-input"),
@@ -79,6 +81,8 @@ def status_of(error: RagAudioError) -> tuple[int, str]:
     """The status of an error and the slug of its type."""
     if isinstance(error, Problem):
         return error.status, error.slug
+    if isinstance(error, UploadsFull) and not error.is_yours:
+        return 507, "insufficient-storage"
     for family, status, slug in _STATUSES:
         if isinstance(error, family):
             return status, slug
@@ -86,14 +90,21 @@ def status_of(error: RagAudioError) -> tuple[int, str]:
 
 
 def problem_json(error: RagAudioError) -> dict[str, Any]:
-    """The document of a problem."""
+    """The document of a problem. A fault of the service is told in words of its family, with the
+    id of the request, under which the log has the whole message.
+    """
     status, slug = status_of(error)
+    said = error_json(error)
+    if status >= 500:
+        request = structlog.contextvars.get_contextvars().get("request", "")
+        said = public_json(error, f"the server's log says more; request {request}")
+        said["request"] = request
     return {
         "type": f"/problems/{slug}",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": error.message,
-        **{name: value for name, value in error_json(error).items() if name not in _SAID},
+        "detail": said["message"],
+        **{name: value for name, value in said.items() if name not in _SAID},
         "error": type(error).__name__,
     }
 
@@ -112,10 +123,14 @@ def install(app: FastAPI) -> None:
             headers["Retry-After"] = str(error.retry_after_s)
         elif isinstance(error, KeyInFlight):
             headers["Retry-After"] = "1"
+        elif isinstance(error, UploadsFull):
+            headers["Retry-After"] = "3600"
         elif status == 503:
             headers["Retry-After"] = "5"
         if status >= 500:
-            log.error("request failed", error=error.message, kind=type(error).__name__)
+            log.error(
+                "request failed", error=error.message, hint=error.hint, kind=type(error).__name__
+            )
         service: Service = request.app.state.service
         return respond(service.places.error(problem_json(error)), headers)
 

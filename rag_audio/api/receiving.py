@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
+import structlog
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
@@ -14,13 +21,50 @@ from rag_audio.api.service import Caller, Service
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs.uploads import Upload
 
+LOOK_BYTES = 8 << 20
+"""The room on the disk is looked at every so many bytes."""
 
-async def receive(request: Request, service: Service, caller: Caller) -> tuple[Upload, Path]:
-    """The body of a request as an upload: written, decoded, noted.
+log = structlog.get_logger("rag_audio.api")
+
+
+@dataclass(frozen=True)
+class Received:
+    """A body that was decoded, as a file that goes when its request is answered."""
+
+    upload: Upload
+    path: Path
+
+
+async def receive(request: Request, service: Service, caller: Caller) -> Upload:
+    """The body of a request as an upload: written, decoded, kept.
 
     Raises:
         UnreadableFile: it is no sound and no score, or too much of it.
         InvalidInput: there is no body.
+        UploadsFull: the owner, or all, have as much as may be kept.
+        Problem: it is multipart, comes too slowly, too many come at once, or the disk is full.
+    """
+    expected = int(request.headers.get("content-length") or 0)
+    quota = service.upload_quota
+    await run_in_threadpool(service.uploads.require_room, caller.owner, expected, quota)
+    async with received(request, service, caller) as found:
+        upload = found.upload
+        target = service.folders.of_upload(upload.id, upload.suffix)
+        # The row first: a file without one is swept away, a row without its file is not found.
+        await run_in_threadpool(service.uploads.put, upload, quota)
+        found.path.replace(target)
+    return upload
+
+
+@asynccontextmanager
+async def received(request: Request, service: Service, caller: Caller) -> AsyncIterator[Received]:
+    """The body of a request as a file, for as long as the block lasts.
+
+    However it ends, by an answer, an error, a client that went or one that stalled, nothing is
+    left; and if the process is killed, whoever tidies next finds the file without a lock.
+
+    Raises:
+        UnreadableFile, InvalidInput, Problem: as :func:`receive`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("multipart/"):
@@ -30,36 +74,67 @@ async def receive(request: Request, service: Service, caller: Caller) -> tuple[U
             "the body is to be the file itself",
             "curl --data-binary @FILE -H 'Content-Type: application/octet-stream'",
         )
-    kept = await run_in_threadpool(service.uploads.bytes_of, caller.owner)
-    if kept >= service.settings.upload_mb << 20:
-        raise busy(f"{kept >> 20} MiB of yours are kept already", 3600)
-    id_ = uuid.uuid4().hex
     folder = service.folders.uploads
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = folder / f".{id_}.part"
-    digest, size = sha256(), 0
+    id_ = uuid.uuid4().hex
+    draft = service.folders.of_draft(id_, "")
+    with service.receiving.hold(caller.owner) as held:
+        if not held:
+            raise busy("too many bodies come in at once", 5)
+        try:
+            with draft.open("xb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                digest, size = await _write(request, service, file)
+                async with service.decodings:
+                    decoded = await run_in_threadpool(service.decoders.decode, draft)
+                draft = draft.replace(service.folders.of_draft(id_, decoded.suffix))
+                yield Received(
+                    Upload(
+                        id_,
+                        caller.owner,
+                        decoded.kind,
+                        decoded.suffix,
+                        digest,
+                        size,
+                        decoded.duration_s,
+                    ),
+                    draft,
+                )
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+async def _write(request: Request, service: Service, file: BinaryIO) -> tuple[str, int]:
+    """Write a body to a file; its SHA-256 and its size."""
+    digest, size, looked = sha256(), 0, -LOOK_BYTES
+    async for piece in request.stream():
+        if size - looked >= LOOK_BYTES:
+            looked = size
+            await run_in_threadpool(_require_disk, service)
+        digest.update(piece)
+        size += len(piece)
+        try:
+            await run_in_threadpool(file.write, piece)
+        except OSError as error:
+            raise _full(error.strerror or "") from error
+    if size == 0:
+        raise InvalidInput("the body is empty", hint="send the file's bytes")
     try:
-        with draft.open("xb") as file:
-            async for piece in request.stream():
-                digest.update(piece)
-                size += len(piece)
-                await run_in_threadpool(file.write, piece)
-        if size == 0:
-            raise InvalidInput("the body is empty", hint="send the file's bytes")
-        async with service.decodings:
-            decoded = await run_in_threadpool(service.decoders.decode, draft)
-        target = service.folders.of_upload(id_, decoded.suffix)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
-    upload = Upload(
-        id_,
-        caller.owner,
-        decoded.kind,
-        decoded.suffix,
-        digest.hexdigest(),
-        size,
-        decoded.duration_s,
-    )
-    await run_in_threadpool(service.uploads.put, upload)
-    return upload, target
+        await run_in_threadpool(file.flush)
+    except OSError as error:
+        raise _full(error.strerror or "") from error
+    return digest.hexdigest(), size
+
+
+def _require_disk(service: Service) -> None:
+    folder = service.folders.uploads
+    if shutil.disk_usage(folder).free < service.settings.free_mb << 20:
+        raise _full(f"less than {service.settings.free_mb} MiB are free")
+
+
+def _full(why: str) -> Problem:
+    log.error("no upload can be written", error=why)
+    return Problem(
+        507, "insufficient-storage", "there is no room for uploads", "try again later",
+        {"Retry-After": "600"},
+    )  # fmt: skip

@@ -6,13 +6,16 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
+from rag_audio.api.audit import AuditLog
 from rag_audio.api.indexing import Indexing
+from rag_audio.api.limits import Slots
+from rag_audio.api.upkeep import Upkeep
 from rag_audio.api.webhooks import Calls
+from rag_audio.appending import LineLog
 from rag_audio.backends.index_socket import IndexHost
 from rag_audio.bootstrap import Workspace
 from rag_audio.errors import BackendError, InvalidInput, RagAudioError
@@ -20,7 +23,7 @@ from rag_audio.jobs import Limits, SqlJobs
 from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.idempotency import SqlIdempotency
 from rag_audio.jobs.owners import SqlOwners
-from rag_audio.jobs.uploads import SqlUploads, Upload
+from rag_audio.jobs.uploads import Quota, SqlUploads, Upload
 from rag_audio.pipeline import Pipeline
 from rag_audio.ports import ModelInfo
 from rag_audio.service.decoding import Decoders
@@ -30,11 +33,11 @@ from rag_audio.service.runner import Runner
 from rag_audio.service.scoped import scoped
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.sharing import share
+from rag_audio.service.tidying import Tidying
 from rag_audio.service.together import takes_of_device
 from rag_audio.service.visibility import Visibility
 from rag_audio.service.worker import Worker
 
-TIDY_S = 600.0
 MODEL_AGAIN_S = 30.0
 """A model that could not be loaded is tried again after so long."""
 DECODERS = 2
@@ -101,6 +104,12 @@ class Service:
     folders: Folders = field(init=False)
     decoders: Decoders = field(init=False)
     indexing: Indexing = field(init=False)
+    tidying: Tidying = field(init=False)
+    upload_quota: Quota = field(init=False)
+    audit: AuditLog = field(init=False)
+    receiving: Slots = field(init=False)
+    streams: Slots = field(init=False)
+    waits: Slots = field(init=False)
     traces: asyncio.Semaphore = field(init=False)
     decodings: asyncio.Semaphore = field(init=False)
 
@@ -115,12 +124,24 @@ class Service:
         self.owners = SqlOwners(database)
         self.places = Places(parts, [settings.libraries] if settings.libraries else [])
         self.folders = Folders(parts.home)
+        kept_s = settings.upload_hours * 3600.0
+        self.tidying = Tidying(self.folders, self.uploads, self.jobs, kept_s)
+        self.upload_quota = Quota(
+            settings.upload_mb << 20, settings.uploads_per_key, settings.uploads_total_mb << 20
+        )
+        audit_bytes = round(settings.audit_mb * 2**20)
+        file = LineLog(parts.home / "audit.log", audit_bytes, settings.audit_files)
+        self.audit = AuditLog(file)
+        self.receiving = Slots(settings.uploads_at_once, settings.receiving)
+        self.streams = Slots(settings.streams_per_key)
+        self.waits = Slots(settings.streams_per_key)
         self.decoders = Decoders(settings, DECODERS)
         self.indexing = Indexing(self.workspace, settings.libraries)
         # Whoever waits for these waits in the event loop, and takes no thread from the others.
         self.traces = asyncio.Semaphore(settings.traces)
         self.decodings = asyncio.Semaphore(DECODERS)
         self._stop = threading.Event()
+        self._upkeep = Upkeep(self.tidying, self.audit, self._stop)
         self._loading, self._model_again = threading.Lock(), 0.0
         self._model: ModelInfo | BackendError = BackendError("the model was not loaded yet")
         self._threads: list[threading.Thread] = []
@@ -144,7 +165,8 @@ class Service:
             parts.database, self.jobs, parts.home, allowed, self._stop, places=self.places
         )
         self.run(calls.work, "webhooks")
-        self.run(self._tidy, "tidying")
+        self.run(self._upkeep.tidy, "tidying")
+        self.run(self._upkeep.count, "auditing")
         runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
         takes = takes_of_device(self.settings.batch, parts.device)
         for i in range(self.workers):
@@ -157,14 +179,6 @@ class Service:
         thread = threading.Thread(target=work, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
-
-    def _tidy(self) -> None:
-        """Remove uploads that nobody needs any more, now and then."""
-        while not self._stop.is_set():
-            with suppress(BackendError):
-                for old in self.uploads.remove_older(self.settings.upload_hours * 3600.0):
-                    self.folders.of_upload(old.id, old.suffix).unlink(missing_ok=True)
-            self._stop.wait(TIDY_S)
 
     def begin_stop(self) -> None:
         """Accept nothing more, end streams, and give running jobs back to the queue."""
@@ -179,6 +193,7 @@ class Service:
         if self._host is not None:
             self._host.stop()
         self.decoders.close()
+        self._upkeep.flush(at_once=True)
         self.workspace.close()
 
     @property

@@ -5,13 +5,18 @@ from __future__ import annotations
 import ipaddress
 import socket
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rag_audio.api.app import make_app
+from rag_audio.api.connections import MOST_HEAD_BYTES, ConnectionLimits, protocol_with
 from rag_audio.api.service import Service
 from rag_audio.bootstrap import Workspace
 from rag_audio.errors import BackendUnavailable, ConfigError
 from rag_audio.service.logs import log_as_json
 from rag_audio.service.settings import ServeSettings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 GRACE_S = 10
 """Requests that are being answered get this long when the server ends."""
@@ -36,16 +41,7 @@ def serve(
         )
     listener = _listen(host, port)
     log_as_json()
-    config = uvicorn.Config(
-        make_app(service),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 << 10,
-        proxy_headers=False,
-    )
+    config = configuration(service)
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -53,6 +49,24 @@ def serve(
             super().handle_exit(sig, frame)
 
     Server(config).run([listener])
+
+
+def configuration(service: Service) -> uvicorn.Config:
+    """How uvicorn serves a service: its app, behind connections with limits and deadlines."""
+    import uvicorn
+
+    return uvicorn.Config(
+        make_app(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        http=protocol_with(ConnectionLimits.of(service.settings)),
+        ws="none",
+        timeout_keep_alive=service.settings.idle_s,
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        proxy_headers=False,
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 DEFAULT_COLLECTION = "rag-audio"
 
+AWAY = "the index cannot be reached"
+"""What callers over the network read of an error of the server's."""
 _BATCH = 256
 _PAGE = 256
 _RETRY_AFTER_S = (0.2, 0.6, 1.8)
@@ -313,11 +315,13 @@ class ServerIndex:
             return BackendUnavailable(
                 f"{self._where} refuses the API key",
                 hint="set RAG_AUDIO_QDRANT_API_KEY to the server's QDRANT__SERVICE__API_KEY",
+                public=AWAY,
             )
         if _may_pass(error):
             return BackendUnavailable(
                 f"{self._where} cannot be reached: {_one_line(error)}",
                 hint="check RAG_AUDIO_QDRANT_URL and that the server runs",
+                public=AWAY,
             )
         return BackendError(f"{self._where} refused a call: {_one_line(error)}")
 

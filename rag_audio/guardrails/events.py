@@ -1,7 +1,8 @@
 """Every decision is a security event, and counted; a refused text is never written down.
 
 Events go to the standard logger ``rag_audio.security`` as one JSON line each: a deployment
-attaches its handler there, or names a file in ``RAG_AUDIO_SECURITY_LOG``.
+attaches its handler there, or names a file in ``RAG_AUDIO_SECURITY_LOG``, which is rotated by size
+and readable by its owner alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from rag_audio.appending import LineLog
 from rag_audio.errors import ConfigError
 from rag_audio.guardrails.policy import Decision
 
@@ -50,22 +52,40 @@ def counts() -> dict[str, int]:
     return {f"{action}/{rule}": count for (action, rule), count in sorted(_counts.items())}
 
 
-def log_to(path: Path) -> None:
-    """Append events to a file, a line each.
+def log_to(path: Path, max_bytes: int = 100 << 20, files: int = 10) -> None:
+    """Append events to a file, a line each; several processes may name the same one.
+
+    Args:
+        max_bytes, files: see :class:`rag_audio.appending.LineLog`.
 
     Raises:
         ConfigError: it cannot be written.
     """
     logger = logging.getLogger(LOGGER)
-    if any(getattr(h, "baseFilename", None) == str(path.absolute()) for h in logger.handlers):
+    path = path.absolute()
+    if any(isinstance(h, _ToFile) and h.file.path == path for h in logger.handlers):
         return
+    file = LineLog(path, max_bytes, files)
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        file.check()
     except OSError as error:
         raise ConfigError(
             f"the security log {path} cannot be written: {error.strerror}",
             hint="RAG_AUDIO_SECURITY_LOG names a file in a folder that exists",
         ) from error
+    handler = _ToFile(file)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+class _ToFile(logging.Handler):
+    def __init__(self, file: LineLog) -> None:
+        super().__init__()
+        self.file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.file.append(self.format(record))
+        except OSError:
+            self.handleError(record)

@@ -150,12 +150,20 @@ class SqlAccess:
             raise InvalidInput(f"there is no key {id_!r}", hint="rag-audio keys api")
         return _key(row)
 
-    def open_session(self, key: ApiKey, seconds: float) -> str:
-        """A session's secret, for a cookie."""
+    def open_session(self, key: ApiKey, seconds: float, most: int = 20) -> str:
+        """A session's secret, for a cookie.
+
+        Args:
+            most: sessions of a key; those that would end first end now.
+        """
         secret = secrets.token_urlsafe(32)
         with writing(self._engine) as db:
             moment = now(db)
             db.execute(delete(api_sessions).where(api_sessions.c.expires_at < moment))
+            own = select(api_sessions.c.hash).where(api_sessions.c.key == key.id)
+            newest = own.order_by(api_sessions.c.expires_at.desc())
+            extra = db.execute(newest.offset(max(0, most - 1))).scalars().all()
+            db.execute(delete(api_sessions).where(api_sessions.c.hash.in_(extra)))
             row = {"hash": _hash(secret), "key": key.id}
             db.execute(insert(api_sessions).values(**row, expires_at=moment + seconds))
         return secret

@@ -101,7 +101,8 @@ class Decoders:
         try:
             decoder = self._free.get(timeout=2 * self._settings.decode_s)
         except queue.Empty:
-            raise BackendUnavailable("too many uploads are being decoded") from None
+            said = "too many uploads are being decoded"
+            raise BackendUnavailable(said, public=said) from None
         try:
             if decoder is None or not decoder.is_alive:
                 decoder = _Decoder()

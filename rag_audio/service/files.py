@@ -47,6 +47,10 @@ class Folders:
         """The file of an upload."""
         return self.uploads / f"{_checked(id_)}{suffix}"
 
+    def of_draft(self, id_: str, suffix: str) -> Path:
+        """An upload's file while it comes in; whoever writes it holds a lock on it."""
+        return self.uploads / f".{_checked(id_)}.part{suffix}"
+
     def find_upload(self, id_: str) -> Path:
         """The file of an upload, whatever its kind.
 

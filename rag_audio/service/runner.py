@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from rag_audio.bootstrap import Workspace
-from rag_audio.documents import error_json, finite, results_json
+from rag_audio.documents import finite, is_operators, public_json, results_json
 from rag_audio.domain import GenerationResult
 from rag_audio.editing import Editor
 from rag_audio.errors import BackendUnavailable, Cancelled, RagAudioError
@@ -150,8 +150,12 @@ class Runner:
             self._settle(held)
             return
         except RagAudioError as error:
-            told.info("job failed", error=error.message)
-            said = self._places.error(error_json(error))
+            if is_operators(error):
+                told.error("job failed", error=error.message, hint=error.hint)
+            else:
+                told.info("job failed", error=error.message)
+            public = public_json(error, f"the worker's log says more; job {held.job.id}")
+            said = self._places.error(public)
             self._end(partial(self._jobs.fail, held, finite(said)))
         except Exception:  # noqa: BLE001 - a job's fault is not the worker's end
             told.exception("job failed by a fault of this program")

@@ -16,6 +16,13 @@ class ServeSettings(BaseSettings):
     Attributes:
         queue, queue_per_key: jobs that may wait, of all keys and of one.
         requests_per_minute: of one key, or of one address where there are no keys.
+        failures_per_minute: answers to wrong keys that an address gets; then 429.
+        connections, connections_per_address: open at once, of all and of one address.
+        header_s: a request's head is whole within this. idle_s: a connection without a request.
+        body_s: a body is whole within this. body_stall_s: longest pause in it.
+        body_rate: bytes a second that it makes at least, after its first ``body_stall_s``.
+        write_s: longest time that a reader takes nothing of an answer.
+        streams_per_key: event streams at once, and as many requests that wait for their job.
         max_body_mb: of a request with JSON: 1 MiB always; of an upload this.
         max_duration_s: longest output that may be asked for.
         max_upload_s: longest sound that may be uploaded.
@@ -24,7 +31,12 @@ class ServeSettings(BaseSettings):
         batch: takes of waiting jobs of one length that share a pass of the model; unset: one on
             a CPU, 8 on a GPU.
         traces: at once; more wait up to ``trace_wait_s``, then they are told to come again.
-        upload_mb: of one key that are kept at a time. upload_hours: after which they go.
+        upload_mb, uploads_per_key: that are kept at a time of one key. upload_hours: after which
+            they go, and other formats and previews that nobody asked for again.
+        uploads_total_mb: that are kept of all keys. free_mb: left free on the disk by uploads.
+        uploads_at_once, receiving: bodies that come in at a time, of one key and of all.
+        sessions_per_key: of the page; the oldest ends.
+        audit_mb, audit_files: MiB of one file of ``audit.log``, and how many are kept.
         session_hours: how long the page stays signed in.
         hosts: further names in ``Host`` that are ours, comma separated.
         libraries: folder whose subfolders an admin may index over HTTP.
@@ -37,6 +49,16 @@ class ServeSettings(BaseSettings):
     queue: int = Field(default=200, ge=1)
     queue_per_key: int = Field(default=50, ge=1)
     requests_per_minute: int = Field(default=600, ge=1)
+    failures_per_minute: int = Field(default=10, ge=1)
+    connections: int = Field(default=512, ge=1)
+    connections_per_address: int = Field(default=256, ge=1)
+    header_s: float = Field(default=10.0, gt=0)
+    idle_s: int = Field(default=30, ge=1)
+    body_s: float = Field(default=1800.0, gt=0)
+    body_stall_s: float = Field(default=20.0, gt=0)
+    body_rate: int = Field(default=1024, ge=0)
+    write_s: float = Field(default=60.0, gt=0)
+    streams_per_key: int = Field(default=20, ge=1)
     max_body_mb: int = Field(default=100, ge=1)
     max_duration_s: float = Field(default=190.0, gt=0)
     max_upload_s: float = Field(default=900.0, gt=0)
@@ -49,8 +71,16 @@ class ServeSettings(BaseSettings):
     traces: int = Field(default=2, ge=1)
     trace_wait_s: float = Field(default=20.0, ge=0)
     upload_mb: int = Field(default=4000, ge=1)
+    uploads_per_key: int = Field(default=1000, ge=1)
+    uploads_total_mb: int = Field(default=40_000, ge=1)
+    uploads_at_once: int = Field(default=6, ge=1)
+    receiving: int = Field(default=24, ge=1)
+    free_mb: int = Field(default=500, ge=0)
     upload_hours: float = Field(default=24.0, gt=0)
     session_hours: float = Field(default=12.0, gt=0)
+    sessions_per_key: int = Field(default=20, ge=1)
+    audit_mb: float = Field(default=20.0, gt=0)
+    audit_files: int = Field(default=10, ge=1, le=1000)
     hosts: str = ""
     tls: bool = False
     webhook_hosts: str = ""

@@ -57,6 +57,8 @@ def serve(indexed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
         def start(workers: int = 1, **settings: Any) -> Served:
             settings.setdefault("requests_per_minute", 100_000)
+            settings.setdefault("failures_per_minute", 100_000)
+            settings.setdefault("free_mb", 0)
             home = tmp_path_factory.mktemp("app") / "home"
             shutil.copytree(indexed_home, home)
             workspace: Workspace = open_workspace(home, **settings.pop("workspace", {}))

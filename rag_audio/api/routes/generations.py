@@ -6,17 +6,17 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Generates, TheService
 from rag_audio.api.events import stream
-from rag_audio.api.problems import Problem, not_found
+from rag_audio.api.problems import Problem, busy, not_found
 from rag_audio.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
 from rag_audio.api.service import Caller, Service
 from rag_audio.api.shapes import job_json
@@ -151,7 +151,19 @@ def plan_of(id: JobPath, caller: Generates, service: TheService) -> dict[str, An
     return {"plan": {**made, "notes": service.places.document(made.get("notes", []))}}
 
 
-@router.get("/generations/{id}/events", response_class=StreamingResponse)
+async def _one_stream(caller: Generates, service: TheService) -> AsyncIterator[None]:
+    """Count a stream until it ends."""
+    with service.streams.hold(caller.owner) as held:
+        if not held:
+            raise busy("too many event streams are open", 10)
+        yield
+
+
+@router.get(
+    "/generations/{id}/events",
+    response_class=StreamingResponse,
+    dependencies=[Depends(_one_stream)],
+)
 async def events(
     id: JobPath,
     request: Request,
@@ -244,13 +256,21 @@ async def _accepted(
     if wait is not None:
         seconds = min(float(wait[1]), MOST_WAIT_S)
         headers["Preference-Applied"] = f"wait={seconds:g}"
-        until, look_s = time.monotonic() + seconds, _LOOK_S
-        while not job.state.is_final and time.monotonic() < until and not service.is_stopping:
-            await asyncio.sleep(look_s)
-            look_s = min(0.5, 1.3 * look_s)
-            job = await run_in_threadpool(_again, service, job)
+        # Whoever waits for too many at once is told at once how they stand.
+        with service.waits.hold(caller.owner) as may_wait:
+            job = await _ended(service, job, seconds if may_wait else 0.0)
     shown = job_json(job, service.places)
     return JSONResponse(shown, 200 if job.state.is_final else 202, headers)
+
+
+async def _ended(service: Service, job: Job, seconds: float) -> Job:
+    """The job once it has ended, or as it stands after so long."""
+    until, look_s = time.monotonic() + seconds, _LOOK_S
+    while not job.state.is_final and time.monotonic() < until and not service.is_stopping:
+        await asyncio.sleep(look_s)
+        look_s = min(0.5, 1.3 * look_s)
+        job = await run_in_threadpool(_again, service, job)
+    return job
 
 
 def _again(service: Service, job: Job) -> Job:

@@ -9,11 +9,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from rag_audio import __version__
 from rag_audio.api.audit import audit
-from rag_audio.api.auth import COOKIE, AnyCaller, TheService
-from rag_audio.api.problems import Problem, busy
+from rag_audio.api.auth import COOKIE, AnyCaller, Anyone, TheService, failed, require_turn
+from rag_audio.api.problems import Problem
 from rag_audio.api.schemas import SessionAsked
 from rag_audio.api.service import Caller, Service
-from rag_audio.documents import error_json
+from rag_audio.documents import error_json, public_json
 from rag_audio.errors import BackendError
 from rag_audio.ports import ModelInfo
 
@@ -26,7 +26,7 @@ def healthz() -> dict[str, str]:
     return {"status": "ok", "version": __version__}
 
 
-@router.get("/readyz", tags=["system"])
+@router.get("/readyz", tags=["system"], dependencies=[Anyone])
 def readyz(service: TheService) -> JSONResponse:
     """Database, index and model can be used; 503 where one cannot. Asks for no key."""
     well, state = service.is_ready()
@@ -36,7 +36,7 @@ def readyz(service: TheService) -> JSONResponse:
     return JSONResponse({"ready": well, "parts": shown}, 200 if well else 503)
 
 
-@router.get("/metrics", response_class=PlainTextResponse, tags=["system"])
+@router.get("/metrics", response_class=PlainTextResponse, tags=["system"], dependencies=[Anyone])
 def metrics(request: Request, service: TheService) -> Response:
     """Prometheus' text format. Asks for no key."""
     text = request.app.state.metrics.text(service)
@@ -49,12 +49,13 @@ def status(caller: AnyCaller, service: TheService) -> dict[str, Any]:
 
     The segments are those of the caller's libraries, the jobs those that the caller sees.
 
-    Where no model can be loaded, `model` is null and `model_problem` says why, and what to do.
+    Where no model can be loaded, `model` is null and `model_problem` says why, and what to do, to
+    an admin; to others that it cannot.
     """
     workspace = service.workspace
     embedder = workspace.parts.embedder
     counts = service.jobs.counts(caller.sees)
-    model: dict[str, Any] = service.places.document(_model_json(service.model()))
+    model: dict[str, Any] = service.places.document(_model_json(service.model(), caller))
     return {
         "version": __version__,
         **model,
@@ -87,16 +88,13 @@ def sign_in(
     request: Request, response: Response, asked: SessionAsked, service: TheService
 ) -> dict[str, Any]:
     """Sign the page in: a cookie in place of the key. Asks for the key itself."""
-    client = request.client.host if request.client else "?"
-    wait_s = request.app.state.sign_ins.wait_s(client)
-    if wait_s > 0:
-        raise busy("too many sign-ins", max(1, round(wait_s + 0.5)))
     key = service.access.check(asked.key)
     if key is None:
-        audit("sign-in refused", client=client)
+        failed(request, "sign-in refused")
         raise Problem(401, "unauthorized", "this key is unknown, expired or revoked")
+    require_turn(request, key.id, "key")
     hours = service.settings.session_hours
-    secret = service.access.open_session(key, hours * 3600.0)
+    secret = service.access.open_session(key, hours * 3600.0, service.settings.sessions_per_key)
     audit("signed in", key=key.id)
     response.set_cookie(
         COOKIE,
@@ -129,9 +127,10 @@ def _segments(service: Service, caller: Caller) -> int:
     return sum(index.count(library) for library in set(caller.libraries))
 
 
-def _model_json(found: ModelInfo | BackendError) -> dict[str, Any]:
+def _model_json(found: ModelInfo | BackendError, caller: Caller) -> dict[str, Any]:
     if isinstance(found, BackendError):
-        return {"model": None, "model_problem": error_json(found)}
+        said = public_json(found, "ask whoever runs this service")
+        return {"model": None, "model_problem": error_json(found) if caller.is_admin else said}
     shown = (
         *("name", "untrained", "sample_rate", "channels", "max_duration_s"),
         *("default_steps", "default_guidance", "default_strength"),

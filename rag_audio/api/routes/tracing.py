@@ -16,12 +16,13 @@ from rag_audio import guardrails
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import AnyCaller, Generates, TheService
 from rag_audio.api.problems import Problem, busy, not_found
-from rag_audio.api.receiving import receive
+from rag_audio.api.receiving import receive, received
 from rag_audio.api.schemas import JOB_ID, GuardAsked
 from rag_audio.api.service import Caller, Service
 from rag_audio.documents import finite
 from rag_audio.errors import InvalidInput, LedgerTampered
 from rag_audio.jobs.access import Scope
+from rag_audio.jobs.uploads import Upload
 from rag_audio.provenance.findings import TraceResult
 from rag_audio.provenance.report_html import report_html
 
@@ -43,7 +44,7 @@ REPORT_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sand
 @router.post("/uploads", status_code=201, tags=["uploads"], openapi_extra=BINARY)
 async def upload(request: Request, caller: AnyCaller, service: TheService) -> dict[str, Any]:
     """Bring a sound or a score: its ``id`` can be used in searches, generations and edits."""
-    made, _ = await receive(request, service, caller)
+    made = await receive(request, service, caller)
     audit("upload", key=caller.owner, upload=made.id, sha256=made.sha256, size=made.size)
     return {
         "id": made.id,
@@ -62,19 +63,34 @@ async def trace(
     upload: UploadQuery = None,
     report: Annotated[Literal["json", "html"], Query()] = "json",
 ) -> dict[str, Any] | Response:
-    """What went into a sound: the body, or an upload named by ``upload``.
+    """What went into a sound: the body, or an upload named by ``upload``. A body is not kept.
 
     Without the scope ``trace`` the answer is whether this system made it, and whom to ask. With
     it, sources of libraries that the key may not use are counted and not named, and of an output
     that somebody else made neither number, time nor proof is told.
     """
-    if upload is not None:
-        found = await run_in_threadpool(service.uploads.find, upload, caller.owner)
-        if found is None:
-            raise not_found()
-        path = service.folders.of_upload(found.id, found.suffix)
-    else:
-        found, path = await receive(request, service, caller)
+    if upload is None:
+        async with received(request, service, caller) as body:
+            return await _traced(body.upload, body.path, None, caller, service, report)
+    found = await run_in_threadpool(service.uploads.find, upload, caller.owner)
+    if found is None:
+        raise not_found()
+    path = service.folders.of_upload(found.id, found.suffix)
+    return await _traced(found, path, found.id, caller, service, report)
+
+
+@router.post("/guard", tags=["guard"])
+def guard(asked: GuardAsked, caller: Generates, service: TheService) -> dict[str, Any]:
+    """What the guardrails would decide; nothing is made."""
+    policy = service.pipeline(caller).policy(asked.territory)
+    decisions = [guardrails.judge(text, policy, "guard") for text in asked.prompts]
+    return {"decisions": [decision.to_json() for decision in decisions]}
+
+
+async def _traced(
+    found: Upload, path: Path, kept: str | None, caller: Caller, service: Service, report: str
+) -> dict[str, Any] | Response:
+    """What the caller may know of a sound; ``kept`` is its id, where it can be used again."""
     if found.kind != "audio":
         raise InvalidInput("a score cannot be traced", hint="upload a sound")
     audit("trace", key=caller.owner, upload=found.id, sha256=found.sha256)
@@ -89,15 +105,7 @@ async def trace(
     document = finite(result.to_json())
     contact = service.workspace.settings.contact if result.output != whole.output else None
     hidden = len(whole.sources) - shown
-    return {**document, "upload": found.id, "hidden_sources": hidden, "contact": contact}
-
-
-@router.post("/guard", tags=["guard"])
-def guard(asked: GuardAsked, caller: Generates, service: TheService) -> dict[str, Any]:
-    """What the guardrails would decide; nothing is made."""
-    policy = service.pipeline(caller).policy(asked.territory)
-    decisions = [guardrails.judge(text, policy, "guard") for text in asked.prompts]
-    return {"decisions": [decision.to_json() for decision in decisions]}
+    return {**document, "upload": kept, "hidden_sources": hidden, "contact": contact}
 
 
 async def _trace(service: Service, path: Path, caller: Caller) -> TraceResult:

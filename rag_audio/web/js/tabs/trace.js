@@ -1,7 +1,7 @@
 // Trace: what went into a sound, and how sure that is.
 
 import { app } from "../app.js";
-import { call, send } from "../api.js";
+import { send } from "../api.js";
 import { button, h, percent, put, table, when } from "../dom.js";
 import { save } from "../files.js";
 import { problemNotice } from "../problems.js";
@@ -71,7 +71,7 @@ function verdict(found, file) {
         h("td", {}, percent(one.used?.prompt)), h("td", {}, percent(one.used?.init)), h("td", {}, one.similar == null ? "–" : one.similar.toFixed(2))))),
       found.hidden_sources > 0 && h("p", { class: "muted" }, `${found.hidden_sources} more belong to libraries that this key does not see.`)),
     found.proof && proof(found),
-    app.may("trace") && found.upload && report(found, file),
+    app.may("trace") && report(file),
   ];
 }
 
@@ -94,13 +94,13 @@ function proof(found) {
       h("a", { class: "button", href: "/v1/ledger/checkpoint", download: "rag-audio-checkpoint.txt" }, "The signed checkpoint")));
 }
 
-function report(found, file) {
+function report(file) {
   const said = h("div", {});
   const name = `${file.name.replace(/\.[^.]*$/, "")}.trace.html`;
   const make = button("Save the report", async () => {
     make.disabled = true;
     try {
-      const answer = await call(`/v1/trace?upload=${found.upload}&report=html`, { method: "POST", raw: true });
+      const answer = await send("/v1/trace?report=html", file, { raw: true });
       save(await answer.blob(), name);
     } catch (problem) { put(said, problemNotice(problem)); }
     make.disabled = false;
