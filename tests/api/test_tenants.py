@@ -360,6 +360,20 @@ def test_a_file_of_the_library_is_named_by_its_place_in_there(world: TwoTenants)
     assert not any(path in notes for path in world.server_paths)
 
 
+def test_the_same_bytes_in_two_libraries_are_to_each_its_own(
+    world: TwoTenants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = world.workspace.parts.index
+    for name in ("search_dense", "search_sparse"):  # nothing in common with the words
+        monkeypatch.setattr(index, name, lambda *_: [])
+    for tenant in (world.one, world.other):
+        asked = {"prompt": "x", "references": [tenant.stems["both.wav"]], **SHORT}
+        answer = world.ask(tenant, "POST", "/v1/plans", json=asked)
+        assert answer.status_code == 200, answer.text
+        (reference,) = answer.json()["plan"]["references"]
+        assert tenant.words["title"] in json.dumps(reference)
+
+
 @contextmanager
 def changed(file: Path, more: bytes | None) -> Iterator[None]:
     """A file with something behind its end, or (None) with something else in it."""

@@ -133,7 +133,7 @@ def stem(number: int, library: str) -> Stem:
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlCatalogue]:
-    """Ids that begin alike: of a thousand numbers, every third is another library's."""
+    """Ids that begin alike, in two libraries; some stems lie in both."""
     engine = connect(sqlite_url(tmp_path_factory.mktemp("scoped") / "ledger.db"))
     made = SqlCatalogue(engine)
     for i, library in enumerate(("mine", "theirs")):
