@@ -14,7 +14,9 @@ import pytest
 
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.app import run as command
+from rag_audio.domain import Use
 from rag_audio.errors import RequestRefused
+from rag_audio.jobs.owners import SqlOwners
 from rag_audio.plans import plan_from_json
 from rag_audio.signing import CredentialState
 
@@ -172,3 +174,21 @@ def test_style_is_refused_to_those_who_were_taken_for_others(workspace: Workspac
     for artist in ("ラウド", "$$$", "M.O.X."):
         with pytest.raises(RequestRefused):
             workspace.plan("drums", artist=artist, duration_s=2.0)
+
+
+def test_outputs_of_then_belong_to_the_keys_whose_jobs_made_them(workspace: Workspace) -> None:
+    owners = SqlOwners(workspace.parts.database)
+    for key, job in zip(FACTS["served"]["keys"], FACTS["served"]["jobs"], strict=True):
+        made = [one["output"] for one in job["outputs"]]
+        assert made and owners.outputs_of(key["id"]) == made
+    assert owners.of(FACTS["mp3"]["output"]) is None, "made on the command line"
+
+
+def test_the_same_bytes_under_two_licenses_are_held_by_the_strictest(workspace: Workspace) -> None:
+    rights = workspace.pipeline.rights()
+    ((id_, conflict),) = rights.conflicts.items()
+    assert {claim.path for claim in conflict.claims} == {"b-quarn.mid", "copies/j-twin.mid"}
+    for copy in workspace.parts.catalogue.copies(id_):
+        assert rights.refusal(copy, Use.PROMPT) is None
+        assert rights.refusal(copy, Use.INIT_AUDIO) is not None
+        assert rights.refusal(copy, Use.STYLE) is not None
