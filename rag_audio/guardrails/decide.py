@@ -254,6 +254,8 @@ def _covered(hit: Hit, licensed: set[int]) -> bool:
 
 def _means_artist(text: Text, hit: Hit) -> bool:
     """Whether a name that is a word too is a name here, outside of style phrases."""
+    if len(hit.form.letters) == 1:
+        return False  # "A song": how it is written and what follows decide, see read_names
     words = text.words
     role = hit.first > 0 and words[hit.first - 1].text in _ROLES
     if role and words[hit.first].capital and text.capitals_mean and hit.exact:
