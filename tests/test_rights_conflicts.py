@@ -325,7 +325,8 @@ def test_two_artists_for_the_same_bytes_are_nobody_s_style() -> None:
     assert "Paper Moth" in document["refusals"]["style"]
     assert "stems.csv" in document["decide"]
     assert not document["decided"]
-    assert rights_of(WIDE, replace(WIDE, artist="hidden ferry"))[1].conflicts == {}
+    assert rights_of(WIDE, replace(WIDE, artist=" Hidden  Ferry"))[1].conflicts == {}
+    assert rights_of(WIDE, replace(WIDE, artist="hidden ferry"))[1].conflicts != {}, "another name"
 
 
 def test_a_file_that_may_not_be_indexed_claims_its_bytes_all_the_same() -> None:

@@ -9,7 +9,7 @@ from rag_audio.domain import License, Stem, Use
 from rag_audio.ports import FileState
 from tests.api.conftest import FAST, Serve, Served
 
-SECRETS = ("Other Holder", "narrow", "other", "several licenses")
+SECRETS = ("Other Holder", "narrow", '"other"', "other/", "several licenses")
 
 
 def _claimed_by_another(app: Served) -> Stem:

@@ -57,7 +57,7 @@ def test_licensed_files_are_indexed_and_the_others_are_named(bench: Bench) -> No
     assert "not in library.toml" in reasons["odd.wav"]
     assert "no row" in reasons["free.wav"]
     assert "matches no file" in reasons["lost.wav"]
-    (good,) = bench.catalogue.stems("the BAND")
+    (good,) = bench.catalogue.stems("The  Band")
     assert (good.bpm, good.bpm_confidence, str(good.key), good.key_confidence) == (
         92.0,
         1.0,

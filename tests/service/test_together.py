@@ -150,7 +150,9 @@ def test_a_worker_that_is_told_to_stop_gives_all_its_jobs_back(service: Service)
 def test_a_killed_worker_loses_all_its_jobs_once_and_they_are_begun_alone(
     service: Service,
 ) -> None:
-    accepted = [service.jobs.accept("generation", {**LONG, "seed": seed}) for seed in range(2)]
+    # Long enough that none has ended when more than a lease has passed.
+    longer = {**LONG, "steps": 240}
+    accepted = [service.jobs.accept("generation", {**longer, "seed": seed}) for seed in range(2)]
     ended = service.jobs.accept("generation", {**SHORT, "seed": 9})
     process = subprocess.Popen(
         [

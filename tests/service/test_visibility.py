@@ -43,7 +43,8 @@ class Owned:
 
 
 def seeing(mine: frozenset[int], libraries: tuple[str, ...] | None) -> Visibility:
-    parts = cast(HomeParts, SimpleNamespace())
+    gone = SimpleNamespace(copies=lambda id_: [])
+    parts = cast(HomeParts, SimpleNamespace(catalogue=gone))
     places = cast(Places, SimpleNamespace(file=str))
     return Visibility(JobOwner("me", False, libraries), parts, cast(SqlOwners, Owned(mine)), places)
 
