@@ -194,7 +194,12 @@ def test_a_licensed_name_may_be_asked_for_whatever_it_is_made_of(name: str) -> N
 
 def test_everyday_words_name_an_artist_only_as_the_artist_is_written() -> None:
     policy = Policy(frozenset(), frozenset({"Rain", "A"}))
-    allowed = ("a song like rain on the roof", "in the style of a slow waltz", "keys in A minor", "A song")
+    allowed = (
+        "a song like rain on the roof",
+        "in the style of a slow waltz",
+        "keys in A minor",
+        "A song",
+    )
     refused = ("a song like Rain, slow", "a waltz in the style of A", "A type beat, 90 bpm")
     for prompts, action in ((allowed, Action.ALLOW), (refused, Action.REFUSE)):
         for prompt in prompts:
