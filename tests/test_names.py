@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -204,3 +205,23 @@ def test_everyday_words_name_an_artist_only_as_the_artist_is_written() -> None:
     for prompts, action in ((allowed, Action.ALLOW), (refused, Action.REFUSE)):
         for prompt in prompts:
             assert guardrails.check(prompt, policy).action is action, prompt
+
+
+def test_no_other_module_folds_names_in_a_way_of_its_own() -> None:
+    """Guardrails read prompts through disguises, and paths are composed; neither compares names."""
+    root = Path(__file__).parent.parent
+    known = {
+        "rag_audio/names.py",
+        *(f"rag_audio/guardrails/{name}.py" for name in ("glyphs", "normalise", "scripts")),
+        "rag_audio/guardrails/written.py",
+        "rag_audio/backends/_payload.py",  # tags
+        "rag_audio/migrations/versions/v0005_names.py",  # what was stored before
+        "indexer/globs.py",  # paths
+    }
+    modules = (path for package in ("rag_audio", "indexer") for path in (root / package).rglob("*"))
+    folding = {
+        path.relative_to(root).as_posix()
+        for path in modules
+        if path.suffix == ".py" and "unicodedata" in path.read_text(encoding="utf-8")
+    }
+    assert folding == known
