@@ -125,6 +125,8 @@ class _Run:
     ) -> None:
         self._on = on
         self.rights: Rights = catalogue.rights(None, on)
+        # What is embedded: a claim of another library, and what becomes of it, is not this one's.
+        self._own: Rights = catalogue.rights(None, on, [spec.id])
         self._spec = spec
         self._embedder = embedder
         self._catalogue = catalogue
@@ -177,11 +179,15 @@ class _Run:
         for start in range(0, len(changed), BATCH_FILES):
             self._catalogue.put_files(self._spec.id, changed[start : start + BATCH_FILES])
         self._rows.update((row.path, row) for row in changed)
+        self._read_rights()
+
+    def _read_rights(self) -> None:
         self.rights = self._catalogue.rights(None, self._on)
+        self._own = self._catalogue.rights(None, self._on, [self._spec.id])
 
     def _settle(self, withheld: Mapping[str, WithheldFile]) -> None:
         """Look at the rights again: a copy that was just indexed may change those of another."""
-        self.rights = self._catalogue.rights(None, self._on)
+        self._read_rights()
         self.holdings.sweep({stem for stem in self._paths_of if not self._is_revoked(stem)})
         claims = claims_of(self._spec.id, self._rows, withheld)
         self.rejected += idle_decisions(self._spec.decisions, claims, self.rights.conflicts)
@@ -198,7 +204,7 @@ class _Run:
             same = False
             held = row is not None and self.holdings.has(row.stem)
             if row is not None:
-                revoked = self.rights.is_revoked(row.stem)
+                revoked = self._own.is_revoked(row.stem)
                 same = (row.declared, row.space) == (declared.digest, self._embedder.space)
                 same = same and (held or revoked)
                 if same and (row.size, row.mtime_ns) == (candidate.size, candidate.mtime_ns):
@@ -237,7 +243,7 @@ class _Run:
             stem = make_stem(self._spec.id, path, declared, outcome)
             result = FileOutcome.UPDATED
         decision = decision_on(self._spec.decisions, path)
-        if decision in ("", stem.license_key) and self.rights.is_revoked(stem):
+        if decision in ("", stem.license_key) and self._own.is_revoked(stem):
             # The row stays, so that the stem is still known by name; it gets no embedding.
             self.holdings.remove([stem.id])
             self.rejected.append(Rejection(path, REVOKED))
@@ -302,7 +308,7 @@ class _Run:
         self.holdings.put(new)
 
     def _is_revoked(self, stem: str) -> bool:
-        return any(self.rights.is_revoked(self._rows[path].stem) for path in self._paths_of[stem])
+        return any(self._own.is_revoked(self._rows[path].stem) for path in self._paths_of[stem])
 
     def _stem(self, stem: str) -> Stem:
         """The stem as its first path tells it; paths that are gone count only if all are gone.

@@ -298,16 +298,25 @@ class SqlCatalogue:
             conflicts = contested.read(connection, id_)
         return sorted(stems, key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
 
-    def rights(self, territory: str | None, on: date) -> Rights:
-        """All licenses and revocations as they stand now, for one territory and moment or day."""
+    def rights(
+        self, territory: str | None, on: date, libraries: Collection[str] | None = None
+    ) -> Rights:
+        """All licenses and revocations as they stand now, for one territory and moment or day.
+
+        Args:
+            libraries: whose claims on bytes, and whose artists, count; None: all.
+        """
         with reading(self._engine) as connection:
             texts = connection.execute(select(_licenses.c.license)).scalars()
             licenses = [license_from_json(json.loads(text)) for text in texts]
             revoked = revocations.in_force(connection)
             artists = _targets(revoked, RevocationOf.ARTIST)
             conflicts = contested.read(connection)
+            if libraries is not None:
+                seen = {id_: one.within(libraries) for id_, one in conflicts.items()}
+                conflicts = {id_: one for id_, one in seen.items() if one is not None}
             stems = _targets(revoked, RevocationOf.STEM)
-            stems |= _stems_of_artists(connection, artists, conflicts)
+            stems |= _stems_of_artists(connection, artists, conflicts, libraries)
         return Rights(
             {granted.key: granted for granted in licenses},
             territory,
@@ -347,7 +356,10 @@ def _targets(revoked: Iterable[Revocation], of: RevocationOf) -> frozenset[str]:
 
 
 def _stems_of_artists(
-    connection: Connection, artists: frozenset[str], conflicts: Mapping[str, Conflict]
+    connection: Connection,
+    artists: frozenset[str],
+    conflicts: Mapping[str, Conflict],
+    libraries: Collection[str] | None,
 ) -> set[str]:
     """Ids of the stems of revoked artists, so that the filter of a search can name them.
 
@@ -360,6 +372,8 @@ def _stems_of_artists(
     for start in range(0, len(theirs), _ROWS_AT_ONCE):
         some = theirs[start : start + _ROWS_AT_ONCE]
         query = select(_files.c.stem_id, _files.c.library, _files.c.path)
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
         for id_, *place in connection.execute(query.where(_files.c.artist.in_(some))):
             conflict = conflicts.get(id_)
             if conflict is None or tuple(place) in {(c.library, c.path) for c in conflict.holding}:

@@ -149,6 +149,7 @@ class Inspector:
         load: reads or renders a segment of a stem.
         render: makes the sound of a score.
         do_not_train: reads a file's manifest.
+        by_content: the number of the output that a sound is by its content, where its mark is gone.
         disclosure: to whoever brings the files.
     """
 
@@ -160,6 +161,7 @@ class Inspector:
         load: LoadSegment,
         render: Callable[[Path], Audio],
         do_not_train: DoNotTrain = no_manifest,
+        by_content: Callable[[Audio], int | None] = lambda heard: None,
         disclosure: Disclosure = EVERYTHING,
     ) -> None:
         self._parts = parts
@@ -167,6 +169,7 @@ class Inspector:
         self._load = load
         self._render = render
         self._do_not_train = do_not_train
+        self._by_content = by_content
         self._disclosure = disclosure
         self._loaded: dict[Segment, Audio] = {}
 
@@ -229,13 +232,15 @@ class Inspector:
         )
 
     def _by_ledger(self, heard: Audio, finding: ForeignFinding) -> ForeignFinding:
-        """An output of ours: the very file, or the mark in its sound."""
+        """An output of ours: the very file, the mark in its sound, or the sound itself."""
         entry, output = self._parts.ledger.find_pcm(finding.sha256), None
         if entry is None:
             mark = self._parts.watermarker.detect(heard).mark
-            if mark is None or mark.by_hand:
+            marked = None if mark is None or mark.by_hand else mark.payload
+            output = self._by_content(heard) if marked is None else marked
+            if output is None:
                 return finding
-            entry, output = self._parts.ledger.find(mark.payload), mark.payload
+            entry = self._parts.ledger.find(output)
         if entry is None:
             return replace(finding, output=output)
         stems = tuple(source.reference.stem for source in entry.record.sources)

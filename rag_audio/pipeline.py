@@ -11,6 +11,8 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from rag_audio import (
     audio,
     conditioning,
@@ -65,6 +67,8 @@ from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.retrieval import ReferenceQuery
 from rag_audio.signing import Credentials, Signer
 from rag_audio.takes import Studio
+
+log = structlog.get_logger("rag_audio.pipeline")
 
 OnStage = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages: retrieve, generate, write."""
@@ -490,6 +494,32 @@ class Pipeline:
         The last four say how a score is played; a recording stays as it is.
         """
         path = Path(self.parts.catalogue.file_of(segment.stem))
+        if not self.parts.disclosure.knows(segment.stem.library):
+            return self._load_hidden(path, segment, sample_rate)
+        return self._load_known(
+            path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
+        )
+
+    def _load_hidden(self, path: Path, segment: Segment, sample_rate: int) -> Audio:
+        """A segment that an output is held against and its maker may not know of."""
+        try:
+            return self._load_known(path, segment, sample_rate)
+        except LibraryError as error:
+            log.error("a stem that outputs are held against cannot be read", file=str(path))
+            raise LibraryError(
+                "the output cannot be checked now", hint="tell whoever runs this"
+            ) from error
+
+    def _load_known(
+        self,
+        path: Path,
+        segment: Segment,
+        sample_rate: int,
+        tempo_ratio: float = 1.0,
+        semitones: int = 0,
+        instruments: tuple[str, ...] = (),
+        layer: Layer | None = None,
+    ) -> Audio:
         name = self.parts.disclosure.file_of(segment.stem, path)
         try:
             with path.open("rb") as file:

@@ -24,7 +24,15 @@ from rag_audio.jobs import Job, JobState
 
 _SECONDS = (0.05, 0.1, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900)
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10)
-_QUALITY = ("lufs", "true_peak_dbtp", "silence", "clipping", "centroid_hz", "flatness")
+_QUALITY: dict[str, tuple[float, ...]] = {
+    "lufs": (-60, -40, -30, -24, -20, -16, -14, -12, -9, -6),
+    "true_peak_dbtp": (-30, -12, -6, -3, -2, -1, -0.5, 0, 1),
+    "silence": (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.95),
+    "clipping": (0.0001, 0.001, 0.01, 0.1),
+    "centroid_hz": (100, 300, 600, 1000, 2000, 4000, 8000),
+    "flatness": (0.0001, 0.001, 0.01, 0.05, 0.1, 0.3, 0.6),
+}
+"""Upper ends of the buckets of each measurement."""
 
 
 class Metrics:
@@ -50,14 +58,7 @@ class Metrics:
                 buckets=buckets,
                 **on,
             )
-            for name, buckets in (
-                ("lufs", (-60, -40, -30, -24, -20, -16, -14, -12, -9, -6)),
-                ("true_peak_dbtp", (-30, -12, -6, -3, -2, -1, -0.5, 0, 1)),
-                ("silence", (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.95)),
-                ("clipping", (0.0001, 0.001, 0.01, 0.1)),
-                ("centroid_hz", (100, 300, 600, 1000, 2000, 4000, 8000)),
-                ("flatness", (0.0001, 0.001, 0.01, 0.05, 0.1, 0.3, 0.6)),
-            )
+            for name, buckets in _QUALITY.items()
         }
         self._memory = Gauge("rag_audio_memory_bytes", "Resident memory of this process.", **on)
         self.registry.register(_GuardDecisions())
@@ -103,7 +104,12 @@ class Metrics:
             for name in _QUALITY:
                 value = output.get("quality", {}).get(name)
                 if value is not None:
-                    self._quality[name].observe(value)
+                    self._quality[name].observe(_coarse(value, _QUALITY[name]))
+
+
+def _coarse(value: float, ends: tuple[float, ...]) -> float:
+    """The upper end of a value's bucket: a sum of exact values would tell those of each output."""
+    return next((end for end in ends if value <= end), 2 * abs(ends[-1]) + 1.0)
 
 
 class _GuardDecisions(Collector):

@@ -121,8 +121,14 @@ class Catalogue(Protocol):
         """The stems of all libraries with exactly these bytes."""
         ...
 
-    def rights(self, territory: str | None, on: date) -> Rights:
-        """Licenses and revocations as they stand now; ``on`` is a moment (UTC) or a whole day."""
+    def rights(
+        self, territory: str | None, on: date, libraries: Collection[str] | None = None
+    ) -> Rights:
+        """Licenses and revocations as they stand now; ``on`` is a moment (UTC) or a whole day.
+
+        Args:
+            libraries: whose claims on bytes, and whose artists, count; None: all.
+        """
         ...
 
     def revoke(self, revocation: Revocation) -> bool:

@@ -266,10 +266,7 @@ class _Search:
         """The output that the sound is, as it stands or at another tempo or pitch."""
         if self.fingerprints is None or peaks.times_s.size == 0 or not self.fingerprints.count():
             return None
-        matches = self.fingerprints.find(windows(peaks))
-        if not any(accepted(fit) for fit in matches):
-            matches = at_other_speeds(self.fingerprints, peaks)
-        fits = [fit for fit in matches if accepted(fit)]
+        fits = fits_of(self.fingerprints, peaks)
         for fit in fits:
             entry = self.ledger.find(fit.output)
             if entry is None:
@@ -298,6 +295,23 @@ class _Search:
         return TraceResult(
             False, None, mark.confidence, said, mark.output, evidence=tuple(self.evidence)
         )
+
+
+def fits_of(fingerprints: Fingerprints, peaks: Peaks) -> list[Match]:
+    """Outputs that a sound is by its content, as it stands or at another tempo or pitch, best
+    first; only matches that are good enough to name an output."""
+    if peaks.times_s.size == 0 or not fingerprints.count():
+        return []
+    matches = fingerprints.find(windows(peaks))
+    if not any(accepted(fit) for fit in matches):
+        matches = at_other_speeds(fingerprints, peaks)
+    return [fit for fit in matches if accepted(fit)]
+
+
+def output_of(fingerprints: Fingerprints, heard: Audio) -> int | None:
+    """Number of the output that a sound is by its content, whatever became of its mark."""
+    fits = fits_of(fingerprints, find_peaks(heard))
+    return fits[0].output if fits else None
 
 
 def at_other_speeds(fingerprints: Fingerprints, peaks: Peaks) -> list[Match]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from rag_audio import names
@@ -17,9 +18,7 @@ from rag_audio.service.copies import artists_of_stems, is_about, keys_of
 def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
     """Revoke a source at once: in the table, in the index, and in the ledger's log."""
     new = workspace.parts.catalogue.revoke(asked)
-    rights = workspace.pipeline.rights()
-    gone = [stem for stem in stems_of(workspace, asked) if rights.is_revoked(stem)]
-    removed, index = _purge(workspace, gone)
+    removed, index = _purge(workspace, stems_of(workspace, asked))
     event = _log(workspace, asked, undo=False) if new else None
     state = "is revoked" if new else "was revoked before"
     alike = _alike(workspace, asked)
@@ -70,13 +69,26 @@ def _alike(workspace: Workspace, asked: Revocation) -> list[str]:
 
 
 def _purge(workspace: Workspace, stems: Iterable[Stem]) -> tuple[int, str]:
-    """Delete the embeddings of stems; where the index is held by somebody, say what that means."""
+    """Delete the embeddings of stems that are revoked as their own library has them; where the
+    index is held by somebody, say what that means.
+
+    What a library holds of the same bytes under a license of its own stays, for those who may use
+    that library alone.
+    """
     ids = {stem.id for stem in stems}
     if not ids:
         return 0, "nothing of it is in the index"
     try:
         index = workspace.parts.index
-        points = [point.id for id_ in sorted(ids) for point in index.find_stem(id_)]
+        found = [point for id_ in sorted(ids) for point in index.find_stem(id_)]
+        libraries = {point.segment.stem.library for point in found}
+        now, catalogue = datetime.now(UTC), workspace.parts.catalogue
+        rights = {library: catalogue.rights(None, now, [library]) for library in libraries}
+        points = [
+            point.id
+            for point in found
+            if rights[point.segment.stem.library].is_revoked(point.segment.stem)
+        ]
         index.delete(points)
     except BackendError as error:
         return 0, (

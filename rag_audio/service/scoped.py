@@ -66,11 +66,9 @@ class _ScopedCatalogue:
         return [one for one in self._catalogue.copies(id_) if one.library in self._libraries]
 
     def rights(self, territory: str | None, on: date) -> Rights:
-        found = self._catalogue.rights(territory, on)
+        found = self._catalogue.rights(territory, on, self._libraries)
         licenses = {
             key: one if one.library in self._libraries else replace(one, uses=frozenset())
             for key, one in found.licenses.items()
         }
-        own = {id_: one.within(self._libraries) for id_, one in found.conflicts.items()}
-        conflicts = {id_: one for id_, one in own.items() if one is not None}
-        return replace(found, licenses=licenses, conflicts=conflicts)
+        return replace(found, licenses=licenses)

@@ -177,19 +177,18 @@ class Visibility:
         return self.disclosure.knows(str(claim["license"]["library"]))
 
     def _checks(self, checks: Mapping[str, Any]) -> dict[str, Any]:
-        """What was measured of an output, without the stems of other libraries it was held
-        against; the whole library was, whoever asked for it."""
+        """What was measured of an output, without the stems that it was held against and not made
+        from: which of the whole library were the nearest would tell of other libraries."""
         if self.disclosure.libraries is None or "compared" not in checks:
             return dict(checks)
-        compared = [self._nearness(one) for one in checks["compared"]]
+        compared = [self._nearness(one) for one in checks["compared"] if one["used"]]
         shown = [one for one in compared if one is not None]
         near = [one["distance"] for one in shown if one.get("distance") is not None]
-        control = checks.get("control")
         return {
             **checks,
             "compared": shown,
             "copy_distance": min(near, default=None),
-            "control": None if control is None else self._nearness(control),
+            "control": None,
         }
 
     def _nearness(self, row: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +78,12 @@ class Turn:
         words = [*self.their.words.values(), *self.own.words.values(), "warm", "nobody"]
         return self.one_of(*words)
 
+    def spoken(self) -> str:
+        """As :meth:`word`, in a text that is kept with what was asked: spelled otherwise, so that
+        a later answer with one's own words is no leak."""
+        word = self.word()
+        return f"{word[:3]} {word[3:]}"
+
     def sound(self) -> bytes:
         """A file of somebody's: an output as it was or changed, a stem, a score, or nothing."""
         known = [*self.their.sounds.values(), *self.own.sounds.values()]
@@ -107,14 +116,14 @@ class Turn:
             "midi": self.upload,
             "layers": lambda: [{"layer": "drums", "stem": self.prefix()}],
             "audio_as": lambda: self.one_of("melody", "search"),
-            "mood": lambda: [self.word()],
+            "mood": lambda: [self.spoken()],
         }
         chosen = self.data.draw(st.sets(st.sampled_from(sorted(options)), max_size=2))
         more = {name: options[name]() for name in sorted(chosen)}
         fields = self.fields()
         if more.keys() & {"audio", "midi"}:
             fields.setdefault("audio_rights", "own")
-        return {"prompt": self.one_of("slow piano", self.word()), **fields, **more}
+        return {"prompt": self.one_of("slow piano", self.spoken()), **fields, **more}
 
     def edit(self) -> dict[str, Any]:
         """An edit's body."""
@@ -320,6 +329,54 @@ def test_what_went_into_anothers_output_is_refused_without_a_name(world: TwoTena
         assert answer.status_code == 403
         told = "it is an output of this system, made from a source of another library"
         assert answer.json()["reasons"] == [f"{told}: it may not be used"]
+
+
+def without_mark(sound: bytes) -> bytes:
+    """The sound with noise over it, as WAV: the mark is gone, the piece is still the piece."""
+    samples, rate = soundfile.read(io.BytesIO(sound), always_2d=True)
+    noise = np.random.default_rng(3).standard_normal(samples.shape)
+    loud = samples + 0.3 * np.sqrt(np.mean(samples**2)) * noise
+    out = io.BytesIO()
+    soundfile.write(out, loud / np.abs(loud).max(), rate, format="WAV")
+    return out.getvalue()
+
+
+def test_anothers_output_is_recognised_when_its_mark_is_gone(world: TwoTenants) -> None:
+    asked = {"prompt": "warm", "k": 1, **SHORT, "duration_s": 5.0}
+    made = world.job(world.one, "/v1/generations", **asked)
+    whole = world.ask(world.one, "GET", made["outputs"][0]["content"]).content
+    upload = world.upload(world.other, without_mark(whole))
+    traced = world.ask(world.other, "POST", f"/v1/trace?upload={upload}").json()
+    assert (traced["found"], traced["by"]) == (True, "fingerprint")
+    made = world.job(world.other, "/v1/edits", kind="vary", upload=upload, audio_rights="own")
+    assert (made["state"], made["problem"]["type"]) == ("failed", "RequestRefused")
+    asked = {"prompt": "piano", "audio": upload, "audio_rights": "own", **SHORT}
+    answer = world.ask(world.other, "POST", "/v1/plans", json=asked)
+    assert answer.status_code == 403, answer.text
+
+
+def test_what_an_output_was_held_against_tells_nothing_of_other_libraries(
+    world: TwoTenants,
+) -> None:
+    for output in world.other.outputs:
+        checks = world.ask(world.other, "GET", f"/v1/outputs/{output}").json()["record"]["checks"]
+        assert checks.get("control") is None
+        assert all(one["used"] for one in checks["compared"])
+
+
+def test_metrics_tell_no_measurement_of_one_output(world: TwoTenants) -> None:
+    def sums() -> dict[str, float]:
+        text = world.ask(world.other, "GET", "/metrics").text
+        rows = (line.split(" ") for line in text.splitlines() if "_sum" in line)
+        return {name: float(value) for name, value in rows if name.startswith("rag_audio_output_")}
+
+    before = sums()
+    made = world.job(world.one, "/v1/generations", prompt="flute", seed=77, **SHORT)
+    quality = made["outputs"][0]["quality"]
+    after = sums()
+    for name in ("centroid_hz", "flatness"):
+        told = after[f"rag_audio_output_{name}_sum"] - before[f"rag_audio_output_{name}_sum"]
+        assert told != pytest.approx(quality[name], rel=1e-6)
 
 
 def test_a_copy_of_anothers_stem_is_refused_without_its_name_and_limit(world: TwoTenants) -> None:

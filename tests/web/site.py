@@ -14,10 +14,14 @@ from typing import Any
 
 import httpx
 import uvicorn
+from sqlalchemy import delete
 
 from rag_audio.api.app import make_app
 from rag_audio.api.service import Service
 from rag_audio.bootstrap import open_workspace
+from rag_audio.database import writing
+from rag_audio.jobs.access import Scope
+from rag_audio.jobs.tables import api_keys, api_sessions
 from rag_audio.service.settings import ServeSettings
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
@@ -53,6 +57,17 @@ class Site:
                 return found
             time.sleep(0.2)
         raise AssertionError(f"job {job} did not end")
+
+    @contextmanager
+    def keyed(self, name: str, *scopes: Scope) -> Iterator[str]:
+        """A key's text; the app asks for keys during the block, and for none after it."""
+        _, text = self.service.access.make(name, scopes)
+        try:
+            yield text
+        finally:
+            with writing(self.service.workspace.parts.database) as database:
+                for table in (api_sessions, api_keys):
+                    database.execute(delete(table))
 
 
 def browser_path() -> str | None:

@@ -215,18 +215,18 @@ def test_what_is_revoked_is_said_wherever_it_shows(
 def test_without_the_scope_a_trace_says_whether_and_whom_to_ask(
     site: Site, made: dict[str, Any], open_page: Open
 ) -> None:
-    """Comes last: from here on the app asks for keys."""
     page = open_page(site)
     sound = page.request.get(f"{site.url}{made['outputs'][0]['content']}").body()
-    _, key = site.service.access.make("guest", [Scope.SEARCH])
-    page.goto(f"{site.url}/#/trace")
-    page.reload()
-    page.get_by_label("API key").fill(key)
-    page.get_by_role("button", name="Sign in").click()
-    page.locator("[type=file]").set_input_files(
-        {"name": "found.wav", "mimeType": "audio/wav", "buffer": sound}
-    )
-    page.get_by_text("Made here", exact=True).wait_for()
-    page.get_by_text("ask whoever runs this service").wait_for()
-    assert page.get_by_role("region", name="Sources").count() == 0
-    assert_accessible(page, [(390, "dark")])
+    with site.keyed("guest", Scope.SEARCH) as key:
+        page.goto(f"{site.url}/#/trace")
+        page.reload()
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        page.locator("[type=file]").set_input_files(
+            {"name": "found.wav", "mimeType": "audio/wav", "buffer": sound}
+        )
+        page.get_by_text("Made here", exact=True).wait_for()
+        page.get_by_text("ask whoever runs this service").wait_for()
+        assert page.get_by_role("region", name="Sources").count() == 0
+        assert_accessible(page, [(390, "dark")])
+        page.goto("about:blank")

@@ -119,25 +119,27 @@ def test_nothing_is_found_and_nothing_is_there(idle: Site, tmp_path: Path, open_
 
 
 def test_keys_sign_in_and_open_what_they_may(idle: Site, open_page: Open) -> None:
-    """Comes last: from here on the app asks for keys."""
-    _, key = idle.service.access.make("desk", [Scope.GENERATE, Scope.SEARCH])
-    page = open_page(idle)
-    page.get_by_label("API key").fill("wrong")
-    page.get_by_label("API key").press("Enter")
-    page.get_by_text("unknown, expired or revoked").wait_for()
-    assert_accessible(page, LOOKS)
-    page.get_by_label("API key").fill(key)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_label("Prompt").wait_for()
-    page.get_by_role("link", name="Ledger").click()
-    page.get_by_role("heading", name="Not with this key").wait_for()
-    page.get_by_role("link", name="Trace").click()
-    page.get_by_role("heading", name="Trace").wait_for()
-    noise = io.BytesIO()
-    soundfile.write(noise, np.random.default_rng(3).normal(0, 0.1, 66_150), 22_050, format="WAV")
-    page.locator("[type=file]").set_input_files(
-        {"name": "noise.wav", "mimeType": "audio/wav", "buffer": noise.getvalue()}
-    )
-    page.get_by_text("No sign was found").wait_for()
-    page.get_by_role("button", name="Sign out").click()
-    page.get_by_label("API key").wait_for()
+    with idle.keyed("desk", Scope.GENERATE, Scope.SEARCH) as key:
+        page = open_page(idle)
+        page.get_by_label("API key").fill("wrong")
+        page.get_by_label("API key").press("Enter")
+        page.get_by_text("unknown, expired or revoked").wait_for()
+        assert_accessible(page, LOOKS)
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_label("Prompt").wait_for()
+        page.get_by_role("link", name="Ledger").click()
+        page.get_by_role("heading", name="Not with this key").wait_for()
+        page.get_by_role("link", name="Trace").click()
+        page.get_by_role("heading", name="Trace").wait_for()
+        noise = io.BytesIO()
+        soundfile.write(
+            noise, np.random.default_rng(3).normal(0, 0.1, 66_150), 22_050, format="WAV"
+        )
+        page.locator("[type=file]").set_input_files(
+            {"name": "noise.wav", "mimeType": "audio/wav", "buffer": noise.getvalue()}
+        )
+        page.get_by_text("No sign was found").wait_for()
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("API key").wait_for()
+        page.goto("about:blank")
