@@ -201,19 +201,35 @@ def suggestion(asked: str, known: Iterable[str]) -> str | None:
 
 
 def revocation_key(name: str, known: Iterable[str]) -> str:
-    """How a revoked name is stored: ``~`` and its fold, or ``=`` and the name itself.
+    """How a revoked name is stored: ``~``, its fold, and a line for each name that is not meant.
 
-    A revocation holds however the name comes to be written later on, and so compares folded names;
-    unless this name and another that folds to the same are known: it then holds for this one alone.
+    A revocation holds however the name comes to be written later on, and so compares folded names.
+    Where the name is known, and others that fold to the same, it does not hold for these others. A
+    name whose fold is empty is stored as it is, after ``=``.
     """
+    if not fold(name):
+        return f"={exact(name)}"
     alike = {exact(other) for other in known if fold(other) == fold(name)}
-    alone = exact(name) in alike and len(alike) > 1
-    return f"={exact(name)}" if alone or not fold(name) else f"~{fold(name)}"
+    others = alike - {exact(name)} if exact(name) in alike else set()
+    return "\n".join((f"~{fold(name)}", *sorted(others)))
 
 
 def is_revoked(name: str, keys: frozenset[str]) -> bool:
     """Whether a name is among revoked ones, by their :func:`revocation_key`."""
-    return bool(keys) and (f"={exact(name)}" in keys or f"~{fold(name)}" in keys)
+    if not keys:
+        return False
+    spared = _spared(keys).get(f"~{fold(name)}", ())
+    return any(exact(name) not in names for names in spared) or f"={exact(name)}" in keys
+
+
+@lru_cache(maxsize=64)
+def _spared(keys: frozenset[str]) -> dict[str, list[frozenset[str]]]:
+    """By fold, the names that each revocation of it does not mean."""
+    found: dict[str, list[frozenset[str]]] = {}
+    for key in sorted(keys):
+        folded, *others = key.split("\n")
+        found.setdefault(folded, []).append(frozenset(others))
+    return found
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:

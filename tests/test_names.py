@@ -200,8 +200,9 @@ def test_everyday_words_name_an_artist_only_as_the_artist_is_written() -> None:
         "in the style of a slow waltz",
         "keys in A minor",
         "A song",
+        "A type beat, 90 bpm",
     )
-    refused = ("a song like Rain, slow", "a waltz in the style of A", "A type beat, 90 bpm")
+    refused = ("a song like Rain, slow", "a waltz in the style of A", "drums in A's style")
     for prompts, action in ((allowed, Action.ALLOW), (refused, Action.REFUSE)):
         for prompt in prompts:
             assert guardrails.check(prompt, policy).action is action, prompt

@@ -19,7 +19,7 @@ from rag_audio.guardrails.songs import described_spans, song_spans
 from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import is_ordinary, word_set
 from rag_audio.guardrails.written import Reading as NamesWritten
-from rag_audio.guardrails.written import read_names
+from rag_audio.guardrails.written import leads_to, read_names
 from rag_audio.refusals import Refusal, most_curable
 
 _WORKS = word_set(
@@ -157,14 +157,20 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
 
 
 def _is_licensed(match: Match, text: Text, written: NamesWritten) -> bool:
-    """Whether a match lies in a licensed name, or reads letters into one that is made of signs."""
+    """Whether a match lies in a licensed name, only leads to it ("the band …"), or reads letters
+    into a name that is made of signs."""
     for start, end in written.licensed:
         if start <= match.start and match.end <= end:
             return True
-        signs = not any(sign.isalnum() for sign in text.raw[start:end])
-        if signs and match.start < end and start < match.end:
+        if match.end <= start and leads_to(text.raw, match.start, start):
             return True
-    return False
+    spans = (*written.licensed, *((one.start, one.end) for one in written.barred))
+    return any(
+        match.start < end
+        and start < match.end
+        and not any(sign.isalnum() for sign in text.raw[start:end])
+        for start, end in spans
+    )
 
 
 def _written_match(text: Text, start: int, end: int, name: str = "") -> Match:
@@ -191,6 +197,8 @@ def _matches(
     licensed = _licensed_words(text, policy, written) | innocent_words(text)
     hits = [hit for hit in _hits(text, policy, only) if not _covered(hit, licensed)]
     hits = [hit for hit in hits if not policy.is_licensed(hit.form.artist.name)]
+    # How a single letter is written and what follows it decide: see read_names.
+    hits = [hit for hit in hits if len(hit.form.letters) > 1]
     for hit in hits:
         if hit.reading is Reading.NAME or _means_artist(text, hit):
             yield _match(text, hit.first, hit.last, "named-artist", hit.form)
@@ -254,8 +262,6 @@ def _covered(hit: Hit, licensed: set[int]) -> bool:
 
 def _means_artist(text: Text, hit: Hit) -> bool:
     """Whether a name that is a word too is a name here, outside of style phrases."""
-    if len(hit.form.letters) == 1:
-        return False  # "A song": how it is written and what follows decide, see read_names
     words = text.words
     role = hit.first > 0 and words[hit.first - 1].text in _ROLES
     if role and words[hit.first].capital and text.capitals_mean and hit.exact:

@@ -50,7 +50,7 @@ def forms_of(artist: Artist) -> Iterator[Form]:
         with_s = squash(fold(text))
         if with_s != letters:  # a possessive that is spelled out: "d e s t i n y s"
             yield Form(with_s, len(words), artist, reading, text)
-        if words[0] in ("the", "die", "los", "les") and len(words) > 1:
+        if words[0] in ("the", "die", "los", "les") and words[1:] not in ([], ["the"]):
             rest = words[1:]
             bare = " ".join(rest)
             plain = len(rest) == 1 and is_ordinary(rest[0])

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from rag_audio import names
 from rag_audio.guardrails.normalise import Text, fold
@@ -22,32 +22,44 @@ from rag_audio.guardrails.phrases import Lead, Strength, find_leads
 from rag_audio.guardrails.vocabulary import is_ordinary
 
 _PREFIX = 3
-_OPENS = " \t\n\"'“”„«»‘’([{<:-"
+_QUOTES = "\\s\"'“”„«»‘’`*_~#"
+_OPENS = " \t\n\"'“”„«»‘’`*_~#([{<:-"
 _BETWEEN = re.compile(
     r"(?:(?:the|a|an|band|group|duo|trio|artist|artists|singer|rapper|producer|composer|collective|act|"
-    r"great|legendary|famous|iconic|late|early|old|young|mighty|one|only|both|die|der|das|le|la|les|el|"
-    r"los|il|lo|o|os)\s+|[\s\"'“”„«»‘’(\[{<:\-])*"
+    r"great|legendary|famous|iconic|late|early|old|young|mighty|one|only|both|certain|called|named|"
+    r"known|as|die|der|das|le|la|les|el|los|il|lo|o|os)\s+"
+    rf"|[{_QUOTES}(\[{{<:\-])*"
 )
+"""What may stand between a style phrase and the name that it is about."""
 _JOINT = re.compile(
     r"\s*(?:,\s*(?:and|or|und|y|et|e)?|&|/|\+|\b(?:and|or|meets|und|oder|et|ou|y|o|e|x|vs\.?|versus|plus|with|"
     r"feat\.?|ft\.?|to|mixed with|crossed with)\b)\s*"
 )
-_CLOSES = re.compile(r"[\s\"'“”„«»‘’)\]}>]*")
+_CLOSES = re.compile(rf"[{_QUOTES})\]}}>]*")
+_PRECEDES = re.compile(rf"(?:['’]s(?![^\W_]))?[{_QUOTES})\]}}>:\-]*")
+"""What may stand between a name and a style phrase that follows it."""
 _ENDS_OBJECT = re.compile(
-    r"[\s\"'“”„«»‘’)\]}>]*(?:$|[.,;:!?…)\]}/&+\n。、]|[-–—]\s|'s\b|(?:and|or|meets|und|oder|et|ou|y|x|vs|versus|"
+    rf"[{_QUOTES})\]}}>]*(?:$|[.,;:!?…)\]}}/&+\n。、]|[-–—](?:\s|$)|'s\b|"
+    r"(?:and|or|meets|und|oder|et|ou|y|x|vs|versus|"
     r"plus|with|on|at|for|from|featuring|using|but|over|in|under|to|while|when|where|who|that|type|"
     r"style|inspired|like|mit|auf|bei|aber|avec|sur|pour|dans|con|en|pero|para|com|em|mas)\b)"
 )
 _SUFFIX = re.compile(
     # Style phrases that follow a name in scripts without spaces, as fold leaves them.
-    r"[\s\"'”」』)]*(?:さん|氏|の|的)?\s*(?:風|ふう|調|っぽい|みたい|のよう|スタイル|的な|系の|の?曲調|の?作風|の?真似|をまね|を真似|に?インスパイア|"
-    r"に影響|への|の?音楽性|の?歌い方|の?声|风格|風格|曲风|曲風|스타일|풍의|처럼|같은|느낌|"
+    r"[\s\"'”」』)]*(?:さん|氏|の|的)?\s*(?:風|ふう|調|系|っぽい|らしい|みたい|のよう|スタイル|的な|の?曲|の?歌|の?音楽|"
+    r"の?作風|の?真似|をまね|を真似|に?インスパイア|に似|に影響|を彷彿|を思わせ|への|の?声|风格|風格|曲风|曲風|一样|一樣|那样|那樣|"
+    r"스타일|풍의|처럼|같은|느낌|"
     r"(?:की|के|का)\s+(?:शैली|तरह|स्टाइल|अंदाज|तर्ज|धुन|आवाज|जैस)|जैस|से\s+(?:प्रेरित|प्रभावित))"
+)
+_LEADS_STRANGE = re.compile(
+    # What leads to a name that cannot be a word of the sentence: signs, other scripts.
+    r"(?:\b(?:by|as|early|late|style|artist|singer of|voice of|songs? of|как|som|jako)|"
+    rf"[像仿似])[{_QUOTES}:]*\Z",
+    re.IGNORECASE,
 )
 _SIGN = re.compile(r"[^\w\s.,;:…'\"“”„«»‘’`´()\[\]{}<>\-‐-―/\\]")
 _SIGNS_ONLY = re.compile(r"[^\w\s]+")
 _STRANGE = re.compile(r"[^\w\s.'’\-]|[^\W\d_a-zA-Z]")
-_BY = re.compile(r"\bby[\s\"'“”]+\Z")
 _LETTERS = re.compile(r"[^\W\d_]")
 
 
@@ -125,6 +137,11 @@ def _inside_longer(one: Written, others: list[Written]) -> bool:
     )
 
 
+def leads_to(raw: str, start: int, name: int) -> bool:
+    """Whether ``raw[start:name]`` only introduces the name that begins there: "the band"."""
+    return _BETWEEN.fullmatch(raw.lower(), start, name) is not None
+
+
 @lru_cache(maxsize=32)
 def _by_prefix(wanted: frozenset[str]) -> dict[str, tuple[tuple[str, str], ...]]:
     """(folded, as written) of each name, by the first letters of the fold, longest first."""
@@ -198,6 +215,7 @@ class _Spots:
         self._raw = text.raw
         self._folded = placed
         self._origins = [start for start, _ in placed.origin]
+        self._spans = sorted({(one.start, one.end) for one in found})
         self._ends = sorted({one.end for one in found})
         leads = list(find_leads(text, any_sign=True))
         self._before = [lead for lead in leads if not lead.after]
@@ -206,19 +224,27 @@ class _Spots:
         for lead in self._before:
             for start in self._objects(text, lead):
                 self._starts.setdefault(start, lead)
+        # Names may follow one another without anything between them.
+        self._adjacent = {
+            end for at, end in self._spans if any(map(partial(self._touches, at=at), self._starts))
+        }
 
     def is_asked(self, one: Written) -> bool:
         """Whether a name is the object of a style phrase."""
         letters = _LETTERS.findall(one.name)
         alone = len(letters) <= 1 and one.name.isascii()
+        possessive = self._raw[one.end : one.end + 2] in ("'s", "’s")
+        if alone and letters and not possessive and not self._raw[: one.start].strip():
+            return False  # "A type beat", at the beginning
         if not one.exactly and ((alone and letters) or _is_everyday(one.name)):
             return False  # "like rain": the other readings look at what stands around it
         place = bisect_left(self._origins, one.end)
         rest = self._folded.text[place:]
-        if _SUFFIX.match(rest) or any(self._touches(one.end, end) for end in self._after):
+        if _SUFFIX.match(rest) or any(self._precedes(one.end, start) for start in self._after):
             return True
-        if not any(self._touches(start, one.start) for start in self._starts) and not (
-            _STRANGE.search(one.name) and _BY.search(self._raw, 0, one.start)
+        begins = {*self._starts, *self._adjacent}
+        if not any(self._touches(start, one.start) for start in begins) and not (
+            _STRANGE.search(one.name) and _LEADS_STRANGE.search(self._raw, 0, one.start)
         ):
             return False
         return not (alone and letters) or _ENDS_OBJECT.match(rest) is not None
@@ -250,7 +276,7 @@ class _Spots:
             yield begin
             # Names that are known end where they end; others with the next joint.
             nexts = [end for end in self._ends if begin < end <= begin + 60]
-            joint = None
+            joint, known = None, max((end for at, end in self._spans if at == begin), default=begin)
             for end in nexts:
                 closed = _CLOSES.match(self._raw, end)
                 joint = _JOINT.match(self._raw, closed.end() if closed else end)
@@ -258,13 +284,17 @@ class _Spots:
                     break
             if joint is None:
                 joint = next(
-                    (j for j in _JOINT.finditer(self._raw, begin, begin + 60) if j.start() > begin),
+                    (j for j in _JOINT.finditer(self._raw, known, begin + 60) if j.start() > begin),
                     None,
                 )
             if joint is None or joint.end() <= start:
                 return
             start = joint.end()
             yield start
+
+    def _precedes(self, end: int, at: int) -> bool:
+        """Whether a name that ends at ``end`` stands right before a phrase at ``at``."""
+        return end <= at and _PRECEDES.fullmatch(self._raw, end, at) is not None
 
     def _touches(self, start: int, at: int) -> bool:
         """Whether nothing but openers, articles and the like stands between two offsets."""
