@@ -198,6 +198,11 @@ class SqlCatalogue:
         with reading(self._engine) as connection:
             return contested.withheld(connection, library)
 
+    def withheld_artists(self) -> list[tuple[str, str, str]]:
+        """(artist, library, license) that ``stems.csv`` gives to files which grant nothing."""
+        with reading(self._engine) as connection:
+            return contested.withheld_artists(connection)
+
     def put_withheld(self, library: str, files: Iterable[WithheldFile]) -> None:
         """Replace them all, in one transaction."""
         with writing(self._engine, _FILES_LOCK) as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rag_audio.conflicts import Claim, Conflict
+from rag_audio.conflicts import Claim, Conflict, library_of
 from rag_audio.domain import Rights, Use
 
 
@@ -29,7 +29,7 @@ def conflict_json(conflict: Conflict, rights: Rights) -> dict[str, Any]:
         "granted": [use.value for use, why in refusals.items() if why is None],
         "refusals": {use.value: why.reason for use, why in refusals.items() if why is not None},
         "faults": list(outcome.faults),
-        "decide": "" if outcome.is_decided else _how_to_decide(conflict),
+        "decide": "" if outcome.is_decided else _how_to_decide(conflict, rights),
     }
 
 
@@ -76,19 +76,25 @@ def _claimant(claim: dict[str, Any]) -> str:
     return f"{claim['license']} ({who})" if who else str(claim["license"])
 
 
-def _how_to_decide(conflict: Conflict) -> str:
-    """What a person writes, in which library's ``library.toml`` or ``stems.csv``."""
+def _how_to_decide(conflict: Conflict, rights: Rights) -> str:
+    """What a person writes, in which library's ``library.toml`` or ``stems.csv``.
+
+    A library sets its own claims aside only, so for a license to hold each library that claims the
+    bytes under another one has a line to write.
+    """
     if len(conflict.outcome.licenses) == 1 and not conflict.outcome.faults:
         return "stems.csv: the same artist for all of these files"
-    by_library: dict[str, list[Claim]] = {}
+    paths: dict[str, str] = {}
     for claim in conflict.claims:
-        by_library.setdefault(claim.library, []).append(claim)
+        paths[claim.library] = min(claim.path, paths.get(claim.library, claim.path))
     said = []
-    for library, claims in sorted(by_library.items()):
-        own = sorted({claim.license for claim in claims})
-        others = sorted(key for key in conflict.keys if key not in {one.key for one in claims})
-        if len(own) > 1 or others:
-            choice = " or ".join(f'"{license}"' for license in [*own, *others])
-            path = min(claim.path for claim in claims)
-            said.append(f'library.toml of {library}: [conflicts] "{path}" = {choice}')
-    return "; ".join(said)
+    for key in sorted(conflict.keys - rights.revoked_licenses):
+        library, license = library_of(key), key.partition("/")[2]
+        lines = [
+            f'library.toml of {name}: [conflicts] "{path}" = '
+            f'"{license if name == library else key}"'
+            for name, path in sorted(paths.items())
+            if any(one.library == name and one.key != key for one in conflict.claims)
+        ]
+        said.append(" and ".join(lines))
+    return "; or ".join(filter(None, said))

@@ -142,6 +142,13 @@ def _outcome(said: frozenset[_Said]) -> Outcome:
         ]
         decided = {name: key for name, key in decided.items() if name not in refuted}
     unclaimed = frozenset(decided.values()) - claimed
+    for library, key in sorted(decided.items()):
+        rest = sorted(one for one in left if library_of(one) != library)
+        if rest and library_of(key) == library:
+            faults.append(
+                f"library {library} says that {key} holds, and {_and(rest)} claims the bytes too, "
+                "which only its own library can set aside"
+            )
     faults += [f"license {key} is to hold and does not claim these bytes" for key in unclaimed]
     artists: dict[str, str] = {}
     for library, license, artist, _ in sorted(said):

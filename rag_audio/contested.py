@@ -124,6 +124,13 @@ def withheld(connection: Connection, library: str) -> dict[str, WithheldFile]:
     }
 
 
+def withheld_artists(connection: Connection) -> list[tuple[str, str, str]]:
+    """(artist, library, license) that ``stems.csv`` gives to files which grant nothing."""
+    columns = (_withheld.c.artist, _withheld.c.library, _withheld.c.license)
+    query = select(*columns).where(_withheld.c.artist != "").distinct()
+    return sorted((row[0], row[1], row[2]) for row in connection.execute(query))
+
+
 def put_withheld(connection: Connection, library: str, files: Iterable[WithheldFile]) -> set[str]:
     """Replace them; the ids of the stems whose claims changed."""
     old, new = withheld(connection, library), {one.path: one for one in files}

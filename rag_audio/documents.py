@@ -283,6 +283,9 @@ def _license_row(license: License, stems: list[Stem], rights: Rights) -> License
         said = f"{len(gone)} of {len(stems)} stems were revoked{whose}"
         why = f"{said}; {why}" if why else said
     contested = sum(stem.id in rights.conflicts for stem in stems)
+    if contested:
+        said = f"{contested} of {len(stems)} stems are claimed by others too, see conflicts"
+        why = f"{why}; {said}" if why else said
     return LicenseRow(license, len(stems), granted, len(gone), artists, why, cure, contested)
 
 

@@ -77,7 +77,8 @@ class RightsGate:
         """Whose style may be asked for, now."""
         stems = self._parts.catalogue.stems()
         names, actions = self._parts.protected_names, self._parts.guard_actions
-        return guardrails.make_policy(stems, self.rights(territory), names, actions)
+        withheld = self._parts.catalogue.withheld_artists()
+        return guardrails.make_policy(stems, self.rights(territory), names, actions, withheld)
 
     def require_stem(self, stem: Stem, territory: str | None, what: str) -> None:
         """Let a stem be used for anything at all.

@@ -329,6 +329,17 @@ class Rights:
             withdrawn = refusals.revoked("the stem", f"--stem {conflict.stem[:12]}")
         return withdrawn or self._unanimous(conflict.outcome, use)
 
+    def why_not_indexed(self, key: str, artist: str) -> Refusal:
+        """Why an artist may not be asked for of whom only files under this license are known, that
+        granted nothing when they were looked at."""
+        granted = self.licenses.get(key)
+        if granted is None:
+            return refusals.no_license(key.partition("/")[2])
+        if key in self.revoked_licenses:
+            return refusals.revoked(f"license {granted.id}", f"--license {key}")
+        why = granted.why_not(Use.STYLE, self.territory, self.on)
+        return why or refusals.not_indexed(artist, granted.library)
+
     def keys_granting(self, *uses: Use) -> frozenset[str]:
         """Keys of the licenses that grant at least one of ``uses``."""
         return frozenset(

@@ -16,6 +16,7 @@ _STATE_IT = "or RAG_AUDIO_TERRITORY, or territory in the home's settings.toml"
 class Obstacle(IntEnum):
     """What stands in the way; the smaller, the more the one who asks can do about it."""
 
+    NOT_INDEXED = 0
     TERRITORY_UNSTATED = 1
     TERRITORY = 2
     NOT_BEGUN = 3
@@ -97,6 +98,12 @@ def expired(license: str, on: object) -> Refusal:
     """A license whose time is over."""
     cure = "a renewed license has another valid_until in library.toml; then run rag-audio index"
     return Refusal(Obstacle.EXPIRED, f"license {license} expired on {on}", cure)
+
+
+def not_indexed(artist: str, library: str) -> Refusal:
+    """An artist whose files have not been looked at since their license came to grant something."""
+    cure = f"run rag-audio index on {library}"
+    return Refusal(Obstacle.NOT_INDEXED, f"no stem of {artist} is indexed", cure)
 
 
 def no_license(license: str) -> Refusal:

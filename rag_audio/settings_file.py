@@ -32,7 +32,7 @@ def read_home_file(
     try:
         with file.open("rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
-            found = tomllib.load(opened)
+            found = tomllib.loads(opened.read().decode("utf-8-sig"))
     except FileNotFoundError:
         return {}
     except OSError as error:

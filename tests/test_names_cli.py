@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rag_audio import names
 from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.app import run
 from rag_audio.errors import RequestRefused
@@ -136,4 +137,52 @@ def test_outputs_are_found_by_a_name_that_is_only_in_the_ledger(
     for option, typed in (("--artist", "ZOE  nandu"), ("--holder", "united holder")):
         found = said(capsys, "outputs", option, typed, *where)["outputs"]
         assert [one["output"] for one in found] == [made["output"]]
-    assert said(capsys, "outputs", "--artist", "Zoe", *where)["outputs"] == []
+    # A typing error must not read as "never used".
+    assert said(capsys, "outputs", "--artist", "!!!", *where) == {"outputs": []}
+    for option, typed, meant in (
+        ("--artist", "Zoe Nando", "Zoë Ñandú"),
+        ("--holder", "United Holdr", "Ünited Hólder"),
+        ("--license", "fulll", "full"),
+    ):
+        found = said(capsys, "outputs", option, typed, *where)
+        assert found["outputs"] == []
+        assert "is known" in found["notes"][0] and meant in found["notes"][0]
+    assert said(capsys, "outputs", "--license", "bare", *where) == {"outputs": []}
+
+
+def test_an_artist_whose_license_ended_is_told_so_after_the_next_index(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = write_named_library(tmp_path / "library")
+    said(capsys, "index", str(library), "--home", str(tmp_path / "home"))
+    toml = (library / "library.toml").read_text(encoding="utf-8")
+    ended = toml.replace("[licenses.bare]", "valid_until = 2020-01-01\n[licenses.bare]")
+    (library / "library.toml").write_text(ended, encoding="utf-8")
+    for folder in (tmp_path / "home", tmp_path / "fresh"):
+        said(capsys, "index", str(library), "--home", str(folder))
+        words = ("generate", "drums", "--artist", "!!!", "--dry-run", "--home", str(folder))
+        error = said(capsys, *words, code=3)["error"]
+        assert error["reasons"] == ["license full expired on 2020-01-01"]
+        (decision,) = said(capsys, "guard", "in the style of !!!", "--home", str(folder))[
+            "decisions"
+        ]
+        assert "expired on 2020-01-01" in decision["reason"]
+
+
+def test_a_third_spelling_of_a_revoked_namesake_is_revoked(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "revoke", "--artist", "mono", "--home", str(home))
+    library = write_named_library(tmp_path / "library")
+    (library / "library.toml").write_text(
+        (library / "library.toml").read_text(encoding="utf-8").replace("Named", "Second"),
+        encoding="utf-8",
+    )
+    table = (library / "stems.csv").read_text(encoding="utf-8")
+    (library / "stems.csv").write_text(table.replace('"mono"', '"Mono"'), encoding="utf-8")
+    said(capsys, "index", str(library), "--home", str(home))
+    with open_workspace(home) as workspace:
+        stems = {stem.artist: stem for stem in workspace.parts.catalogue.stems()}
+        keys = workspace.pipeline.rights().revoked_artists
+        assert names.is_revoked(stems["Mono"].artist, keys)
+        assert not names.is_revoked(stems["MONO"].artist, keys)

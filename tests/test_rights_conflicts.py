@@ -352,8 +352,9 @@ def test_a_conflict_is_told_with_files_holders_what_holds_and_what_to_write() ->
     assert document["granted"] == ["prompt"]
     assert document["licenses"] == ["north/x", "north/y", "west/y"]
     for words in (
-        'library.toml of north: [conflicts] "0.wav" = "x" or "y" or "west/y"',
-        'library.toml of west: [conflicts] "2.wav" = "y" or "north/x" or "north/y"',
+        'library.toml of north: [conflicts] "0.wav" = "x" and '
+        'library.toml of west: [conflicts] "2.wav" = "north/x"; or ',
+        '; or library.toml of north: [conflicts] "0.wav" = "west/y"',
     ):
         assert words in document["decide"]  # fmt: skip
     assert "  now: prompt (the strictest of north/x and north/y and west/y)" in conflict_lines(

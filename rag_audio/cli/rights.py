@@ -27,6 +27,7 @@ from rag_audio.service.revoking import (
     revoke_source,
     stems_of,
     target_of,
+    unknown_source,
 )
 
 StemOption = Annotated[str | None, typer.Option(help="Stem id or its beginning.")]
@@ -54,10 +55,14 @@ def outputs(
         if stem is not None and len(stem) < 64:
             stem = workspace.parts.catalogue.stem(stem).id
         entries = outputs_of(workspace, stem=stem, artist=artist, license=license, holder=holder)
+        unknown = "" if entries else unknown_source(workspace, artist, license, holder)
     if as_json:
-        show_json({"outputs": [entry_json(entry) for entry in entries]})
-        return
-    _show_outputs(entries)
+        notes = {"notes": [unknown]} if unknown else {}
+        show_json({"outputs": [entry_json(entry) for entry in entries], **notes})
+    elif unknown:
+        err.print(f"note: {unknown}", markup=False)
+    else:
+        _show_outputs(entries)
 
 
 def revoke(

@@ -158,7 +158,13 @@ def _ledger(workspace: Workspace) -> str:
     faults = workspace.parts.ledger.verify()
     if faults:
         raise InvalidInput(f"{len(faults)} faults", hint="rag-audio ledger verify")
-    return f"{len(workspace.parts.ledger.outputs())} entries, all hashes right"
+    return f"{workspace.parts.ledger.size()} entries, all hashes right"
+
+
+def _guardrails(workspace: Workspace) -> str:
+    names, actions = workspace.parts.protected_names, workspace.parts.guard_actions
+    told = ", ".join(f"{rule} {action}" for rule, action in sorted(actions.items()))
+    return f"{len(names.artists)} protected names; {told or 'every rule refuses'}"
 
 
 _CHECKS: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
@@ -170,5 +176,6 @@ _CHECKS: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
     ("index", lambda w: f"{w.parts.index.name}, {w.parts.index.count()} segments"),
     ("soundfont", _soundfont),
     ("ledger", _ledger),
+    ("guardrails", _guardrails),
     ("watermark key", lambda w: f"{w.parts.watermarker.name}"),
 )

@@ -166,6 +166,7 @@ def make_policy(
     rights: Rights,
     protected: Iterable[str] | Roster,
     actions: Mapping[str, Action] | None = None,
+    withheld: Iterable[tuple[str, str, str]] = (),
 ) -> Policy:
     """Licensed: artists that ``stems.csv`` names under a license with ``style``, valid now.
 
@@ -189,16 +190,21 @@ def make_policy(
             if claim.artist:
                 claimed[names.exact(claim.artist)].append(conflict)
 
+    ended: dict[str, list[str]] = defaultdict(list)
+    for artist, library, license in withheld:
+        ended[names.exact(artist)].append(f"{library}/{license}")
+
     def why_not(artist: str) -> Refusal | None:
         found = [rights.why_no_style(stem) for stem in refused.get(artist, ())]
         found += [rights.why_conflict(one, Use.STYLE) for one in claimed.get(artist, ())]
+        found += [rights.why_not_indexed(key, artist) for key in ended.get(artist, ())]
         return most_curable(one for one in found if one is not None)
 
     allowed = {names.fold(name) for name in licensed}
     roster = protected if isinstance(protected, Roster) else None
     more = () if isinstance(protected, Roster) else protected
     listed = {names.exact(name) for name in more if names.fold(name) not in allowed}
-    unlicensed = {*refused, *claimed} - licensed
+    unlicensed = {*refused, *claimed, *ended} - licensed
     barred = unlicensed | listed
     styles = {name: tuple(tag for tag, _ in tags[name].most_common(8)) for name in licensed}
     return Policy(

@@ -96,6 +96,10 @@ class Catalogue(Protocol):
         """The files of a library whose license grants nothing, by path."""
         ...
 
+    def withheld_artists(self) -> list[tuple[str, str, str]]:
+        """(artist, library, license) that ``stems.csv`` gives to files which grant nothing."""
+        ...
+
     def put_withheld(self, library: str, files: Iterable[WithheldFile]) -> None:
         """Replace them all, in one transaction."""
         ...

@@ -137,12 +137,9 @@ def _artist_of(workspace: Workspace, name: str) -> str:
         raise names.several(name, found.names)
     if found.names and found.by is not names.Matched.LOOSE:
         return found.names[0]
-    near = found.names[0] if found.names else names.suggestion(name, known)
     raise InvalidInput(
         f"no stem and no output is by {names.exact(name)!r}",
-        hint=f"did you mean {near!r}? Then write it so"
-        if near
-        else "rag-audio artists lists who there is",
+        hint=_suggested(name, known) or "rag-audio artists lists who there is",
     )
 
 
@@ -167,7 +164,7 @@ def _license_of(workspace: Workspace, named: str) -> str:
         )
     if keys:
         return keys[0]
-    if "/" in named and outputs_of(workspace, license=named):
+    if "/" in named and workspace.parts.ledger.outputs(license=named):
         return named
     raise InvalidInput(
         f"no library has a license {named!r}", hint="rag-audio library lists the licenses"
@@ -201,17 +198,58 @@ def outputs_of(
     license: str | None = None,
     holder: str | None = None,
 ) -> list[LedgerEntry]:
-    """Outputs that used such a source; artist and holder are looked up among those of outputs.
+    """Outputs that used such a source; artist and holder are looked up among those that are known.
 
     Raises:
         InvalidInput: several artists or holders are written so.
     """
-    ledger = workspace.parts.ledger
     if artist is not None:
         artist = names.resolve(artist, _artists(workspace)) or artist
     if holder is not None:
-        holder = names.resolve(holder, ledger.source_names("holder"), "holder") or holder
+        holder = names.resolve(holder, _holders(workspace), "holder") or holder
+    ledger = workspace.parts.ledger
     return ledger.outputs(stem=stem, artist=artist, license=license, holder=holder)
+
+
+def unknown_source(
+    workspace: Workspace,
+    artist: str | None = None,
+    license: str | None = None,
+    holder: str | None = None,
+) -> str:
+    """That nothing is known by a name, in a line, so that a typing error does not read as "never
+    used"; empty where it is known."""
+    for what, name, known in (
+        ("artist", artist, _artists),
+        ("holder", holder, _holders),
+        ("license", license, _licenses),
+    ):
+        if name is not None and not names.lookup(name, written := known(workspace)).names:
+            near = _suggested(name, written)
+            return f"no {what} {names.exact(name)!r} is known" + (f": {near}" if near else "")
+    return ""
+
+
+def _holders(workspace: Workspace) -> set[str]:
+    """Every holder that is known: of licenses and of outputs."""
+    granting = {one.holder for one in workspace.pipeline.rights().licenses.values()}
+    return granting | set(workspace.parts.ledger.source_names("holder"))
+
+
+def _licenses(workspace: Workspace) -> set[str]:
+    """Keys and ids of every license that is known: of libraries, stems, revocations, outputs."""
+    keys = {one.license_key for one in workspace.parts.catalogue.stems()}
+    keys |= {*workspace.pipeline.rights().licenses, *_revoked(workspace, RevocationOf.LICENSE)}
+    outputs = workspace.parts.ledger.outputs()
+    keys |= {one.key for entry in outputs for use in entry.record.sources for one in use.licenses}
+    return keys | {key.partition("/")[2] for key in keys}
+
+
+def _suggested(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    loose = names.lookup(name, known).names
+    near = loose[0] if loose else names.suggestion(name, known)
+    return f"did you mean {near!r}? Then write it so" if near else ""
 
 
 def _revocation_json(asked: Revocation) -> dict[str, Any]:

@@ -62,6 +62,9 @@ class _ScopedCatalogue:
         """Of any library: an output is held against stems that are not seen."""
         return self._catalogue.file_of(stem)
 
+    def withheld_artists(self) -> list[tuple[str, str, str]]:
+        return [one for one in self._catalogue.withheld_artists() if one[1] in self._libraries]
+
     def copies(self, id_: str) -> list[Stem]:
         return [one for one in self._catalogue.copies(id_) if one.library in self._libraries]
 
