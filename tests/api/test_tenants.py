@@ -387,6 +387,18 @@ def test_a_copy_of_anothers_stem_is_refused_without_its_name_and_limit(world: Tw
     assert f"{world.one.words['path']}/a.wav" in own["message"] and "0.61" in own["message"]
 
 
+def test_a_missing_file_of_anothers_library_is_not_told(world: TwoTenants) -> None:
+    file = next((world.base / world.one.words["library"]).rglob("a.wav"))
+    asked = {"prompt": "x", "seed": world.copy_seed(world.one), "k": 0, "duration_s": 3, "steps": 2}
+    away = file.rename(file.with_suffix(".away"))
+    try:
+        theirs = world.job(world.other, "/v1/generations", **asked)
+    finally:
+        away.rename(file)
+    assert theirs["problem"]["message"] == "the output cannot be checked now"
+    assert "library" not in theirs["problem"]["hint"]
+
+
 def test_a_trace_names_ones_own_sources_in_anothers_output(world: TwoTenants) -> None:
     sound = world.one.sounds["with changed"]
     theirs = world.ask(world.other, "POST", "/v1/trace", content=sound).json()
