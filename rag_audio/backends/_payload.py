@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -104,6 +104,22 @@ def conditions(where: SegmentFilter) -> tuple[Condition, ...]:
 def outdated(found: tuple[Any, ...], space: str, dimension: int) -> bool:
     """Whether (format, space, dimension) are of the format before, and otherwise what is wanted."""
     return found == (FORMAT_BEFORE, space, dimension)
+
+
+def write_anew(
+    points: Iterable[IndexedSegment], upsert: Callable[[list[IndexedSegment]], None], size: int
+) -> None:
+    """Upsert points again, so many at a time: their payloads are then of the present format.
+
+    Whatever ends it, it can be begun again.
+    """
+    page: list[IndexedSegment] = []
+    for point in points:
+        page.append(point)
+        if len(page) == size:
+            upsert(page)
+            page = []
+    upsert(page)
 
 
 def in_library(library: str) -> AnyOf:

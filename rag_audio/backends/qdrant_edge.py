@@ -36,6 +36,7 @@ from rag_audio.backends._payload import (
     of_stem,
     outdated,
     payload_of,
+    write_anew,
 )
 from rag_audio.domain import SegmentFilter
 from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch, RagAudioError
@@ -86,7 +87,8 @@ class EdgeIndex:
             self._claim()
             self._shard = self._open()
             if self._outdated:
-                self._bring_up_to_date()
+                write_anew(self.scroll(), self.upsert, _BATCH)
+                self._describe()
         except BaseException:
             self._lock.release()
             raise
@@ -258,17 +260,6 @@ class EdgeIndex:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(described)
-
-    def _bring_up_to_date(self) -> None:
-        """Write every point's payload anew, a page at a time; begun again after a crash."""
-        page: list[IndexedSegment] = []
-        for point in self.scroll():
-            page.append(point)
-            if len(page) == _BATCH:
-                self.upsert(page)
-                page = []
-        self.upsert(page)
-        self._describe()
 
     def _remake(self) -> str:
         return "rag-audio index --rebuild LIBRARY, then index your other libraries again"

@@ -40,6 +40,7 @@ from rag_audio.backends._payload import (
     of_stem,
     outdated,
     payload_of,
+    write_anew,
 )
 from rag_audio.domain import SegmentFilter
 from rag_audio.errors import BackendError, BackendUnavailable, ConfigError, IndexMismatch
@@ -251,14 +252,7 @@ class ServerIndex:
         )
 
     def _bring_up_to_date(self) -> None:
-        """Write every point's payload anew, a page at a time; begun again after a crash."""
-        page: list[IndexedSegment] = []
-        for point in self.scroll():
-            page.append(point)
-            if len(page) == _BATCH:
-                self.upsert(page)
-                page = []
-        self.upsert(page)
+        write_anew(self.scroll(), self.upsert, _BATCH)
         self._call(
             lambda: self._client.update_collection(self._collection, metadata={"format": FORMAT})
         )
