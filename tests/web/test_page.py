@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rag_audio.jobs.access import Scope
 from tests.web.conftest import SCRIPT, assert_accessible
-from tests.web.site import Site
+from tests.web.site import Site, serving
 
 Open = Callable[..., Any]
 
@@ -191,11 +193,19 @@ def test_history_ledger_and_status(site: Site, made: dict[str, Any], open_page: 
     assert_accessible(page)
 
 
-def test_what_is_revoked_is_said_wherever_it_shows(
-    site: Site, made: dict[str, Any], open_page: Open
-) -> None:
-    """Comes late: it takes the library's only artist away."""
-    page = open_page(site, "#/library")
+@pytest.fixture
+def own_site(web_home: Path, tmp_path: Path) -> Iterator[Site]:
+    """An app for one test, which may change what it serves."""
+    home = tmp_path / "home"
+    shutil.copytree(web_home, home)
+    with serving(home) as running:
+        yield running
+
+
+def test_what_is_revoked_is_said_wherever_it_shows(own_site: Site, open_page: Open) -> None:
+    job = own_site.ask(prompt="warm electric piano", duration_s=1, steps=2, seed=5)
+    made = own_site.ended(job["id"])
+    page = open_page(own_site, "#/library")
     page.get_by_role("button", name="Use as reference: <img").click()
     page.get_by_role("link", name="Ledger").click()
     page.get_by_role("combobox", name="Which").fill("Copper Lantern Trio")
@@ -206,10 +216,11 @@ def test_what_is_revoked_is_said_wherever_it_shows(
     page.get_by_text("revoked", exact=True).first.wait_for()
     page.get_by_role("link", name="Create").click()
     page.get_by_text("The license of this stem was revoked").wait_for()
-    page.goto(f"{site.url}/#/result/{made['id']}")
+    page.goto(f"{own_site.url}/#/result/{made['id']}")
     page.get_by_text("was revoked after this was made").wait_for()
     page.locator(".lane").first.wait_for()
     assert_accessible(page, [(1280, "dark"), (390, "light")])
+    page.goto("about:blank")
 
 
 def test_without_the_scope_a_trace_says_whether_and_whom_to_ask(
