@@ -243,7 +243,7 @@ class _Run:
             stem = make_stem(self._spec.id, path, declared, outcome)
             result = FileOutcome.UPDATED
         decision = decision_on(self._spec.decisions, path)
-        if decision in ("", stem.license_key) and self._own.is_revoked(stem):
+        if decision in ("", stem.license_key) and self._own.is_revoked_as_told(stem):
             # The row stays, so that the stem is still known by name; it gets no embedding.
             self.holdings.remove([stem.id])
             self.rejected.append(Rejection(path, REVOKED))

@@ -320,8 +320,8 @@ class SqlCatalogue:
             if libraries is not None:
                 seen = {id_: one.within(libraries) for id_, one in conflicts.items()}
                 conflicts = {id_: one for id_, one in seen.items() if one is not None}
-            stems = _targets(revoked, RevocationOf.STEM)
-            stems |= _stems_of_artists(connection, artists, conflicts, libraries)
+            alone = _targets(revoked, RevocationOf.STEM)
+            stems = alone | _stems_of_artists(connection, artists, conflicts, libraries)
         return Rights(
             {granted.key: granted for granted in licenses},
             territory,
@@ -330,6 +330,7 @@ class SqlCatalogue:
             artists,
             _targets(revoked, RevocationOf.LICENSE),
             conflicts,
+            alone,
         )
 
     def revoke(self, revocation: Revocation) -> bool:

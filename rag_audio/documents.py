@@ -196,14 +196,18 @@ def entry_json(entry: LedgerEntry) -> dict[str, Any]:
 
 
 def artists_json(
-    stems: Iterable[Stem], licensed: Collection[str], why_not: Callable[[str], Refusal | None]
+    stems: Iterable[Stem],
+    licensed: Collection[str],
+    why_not: Callable[[str], Refusal | None],
+    unlicensed: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """The artists of a library, with what is known of their stems.
 
     Args:
         licensed: names whose style may be asked for. why_not: what stands against the others.
+        unlicensed: names that ``stems.csv`` has, also of files that are not indexed.
     """
-    by_artist: dict[str, list[Stem]] = {}
+    by_artist: dict[str, list[Stem]] = {name: [] for name in unlicensed}
     for stem in stems:
         if stem.artist:
             by_artist.setdefault(names.exact(stem.artist), []).append(stem)

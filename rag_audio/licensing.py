@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -231,7 +231,8 @@ class Rights:
     Attributes:
         licenses: by key.
         on: a moment (UTC), or a whole day.
-        revoked: ids of stems.
+        revoked: ids of stems, those of revoked artists among them.
+        revoked_stems: ids of stems that were revoked by themselves.
         revoked_artists: as :func:`rag_audio.names.revocation_key` gives them.
         revoked_licenses: keys of licenses.
         conflicts: by stem id, the stems whose bytes several licenses or artists claim. All
@@ -245,6 +246,7 @@ class Rights:
     revoked_artists: frozenset[str] = frozenset()
     revoked_licenses: frozenset[str] = frozenset()
     conflicts: Mapping[str, Conflict] = field(default_factory=dict)
+    revoked_stems: frozenset[str] = frozenset()
 
     def keys_of(self, stem: Licensed) -> tuple[str, ...]:
         """Keys of the licenses that hold for the stem's bytes, its own first where it does."""
@@ -286,6 +288,12 @@ class Rights:
     def is_revoked(self, stem: Licensed) -> bool:
         """Whether the stem, an artist of it or a license that holds for it was revoked."""
         return self._revocation(stem) is not None
+
+    def is_revoked_as_told(self, stem: Licensed) -> bool:
+        """As :meth:`is_revoked`, of a stem as a library tells it anew: who its artist was said to
+        be before does not count."""
+        told = replace(self, revoked=self.revoked_stems)
+        return told.is_revoked(stem)
 
     def refusal(self, stem: Licensed, use: Use) -> str | None:
         """Why ``stem`` may not be used so; None when it may. No license means no."""

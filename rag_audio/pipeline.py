@@ -140,11 +140,16 @@ class Pipeline:
         """
         known = {stem.artist for stem in self.parts.catalogue.stems() if stem.artist}
         found = names.resolve(name, known)
-        if found is None:
-            raise InvalidInput(
-                f"no indexed stem is by {name!r}", hint="rag-audio artists lists who there is"
-            )
-        return found
+        if found is not None:
+            return found
+        policy = self.policy()
+        barred = names.resolve(name, policy.unlicensed)
+        why = None if barred is None else policy.why_not(barred)
+        said = "" if why is None else f": {why.reason}"
+        raise InvalidInput(
+            f"no indexed stem is by {barred or name!r}{said}",
+            hint="rag-audio artists lists who there is" if why is None else why.cure,
+        )
 
     def artist_profile(self, name: str, territory: str | None = None) -> ArtistProfile:
         """What is typical of an artist, from the stems that are licensed for style now.

@@ -226,3 +226,23 @@ def test_no_other_module_folds_names_in_a_way_of_its_own() -> None:
         if path.suffix == ".py" and "unicodedata" in path.read_text(encoding="utf-8")
     }
     assert folding == known
+
+
+@pytest.mark.parametrize("name", ["!!!", "†††", "+/-", "ラウド", "Velda Quarn"])
+def test_what_introduces_a_name_is_no_part_of_it(name: str) -> None:
+    phrases = (
+        "in the style of a band called {}",
+        "in the style of someone called {}",
+        "in the style of the artist known as {}",
+        "drums in {}'s style",
+        "in the style of — {}",
+        "in the style of *{}*",
+    )
+    licensed, barred = (
+        Policy(frozenset({name}), frozenset()),
+        Policy(frozenset(), frozenset({name})),
+    )
+    for phrase in phrases:
+        prompt = phrase.format(name)
+        assert guardrails.check(prompt, licensed).action is Action.ALLOW, prompt
+        assert guardrails.check(prompt, barred).action is Action.REFUSE, prompt

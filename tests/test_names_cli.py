@@ -167,6 +167,11 @@ def test_an_artist_whose_license_ended_is_told_so_after_the_next_index(
             "decisions"
         ]
         assert "expired on 2020-01-01" in decision["reason"]
+        rows = said(capsys, "artists", "--home", str(folder))["artists"]
+        told = {one["artist"]: one["refusal"] for one in rows}
+        assert told["!!!"] == "license full expired on 2020-01-01"
+        words = ("search", "--artist", "!!!", "--home", str(folder))
+        assert "expired on 2020-01-01" in said(capsys, *words, code=2)["error"]["message"]
 
 
 def test_a_third_spelling_of_a_revoked_namesake_is_revoked(
@@ -186,3 +191,20 @@ def test_a_third_spelling_of_a_revoked_namesake_is_revoked(
         keys = workspace.pipeline.rights().revoked_artists
         assert names.is_revoked(stems["Mono"].artist, keys)
         assert not names.is_revoked(stems["MONO"].artist, keys)
+
+
+def test_an_artist_who_is_corrected_in_stems_csv_is_embedded_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library, own = write_named_library(tmp_path / "library"), str(tmp_path / "own")
+    table = library / "stems.csv"
+    right = table.read_text(encoding="utf-8")
+    said(capsys, "index", str(library), "--home", own)
+    said(capsys, "revoke", "--artist", "!!!", "--home", own)
+    table.write_text(right.replace('"A"', '"!!!"'), encoding="utf-8")
+    wrong = said(capsys, "index", str(library), "--home", own)
+    assert {one["path"] for one in wrong["rejected"]} == {"00.mid", "02.mid"}
+    table.write_text(right, encoding="utf-8")
+    mended = said(capsys, "index", str(library), "--home", own)
+    assert {one["path"] for one in mended["rejected"]} == {"00.mid"}
+    assert said(capsys, "search", "--artist", "A", "--home", own)["references"]

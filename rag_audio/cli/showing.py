@@ -74,7 +74,7 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
     with open_workspace(home, territory=territory) as workspace:
         stems = workspace.parts.catalogue.stems()
         policy = workspace.pipeline.policy()
-    rows = artists_json(stems, policy.licensed, policy.why_not)
+    rows = artists_json(stems, policy.licensed, policy.why_not, policy.unlicensed)
     if as_json:
         show_json({"artists": rows})
         return

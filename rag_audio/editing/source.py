@@ -95,7 +95,7 @@ def open_source(
             f"{name} is {made}, and its unmarked master is not in this home",
             hint="edit it where it was made: a second mark over the first would hide both",
         )
-    return Source(path, in_master(kept, heard, path.name), finding, entry)
+    return Source(path, in_master(kept, heard, name), finding, entry)
 
 
 def in_master(master: Audio, heard: Audio, name: str) -> Audio:

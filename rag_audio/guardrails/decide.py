@@ -162,7 +162,8 @@ def _is_licensed(match: Match, text: Text, written: NamesWritten) -> bool:
     for start, end in written.licensed:
         if start <= match.start and match.end <= end:
             return True
-        if match.end <= start and leads_to(text.raw, match.start, start):
+        introduces = match.start < start and leads_to(text.raw, match.start, start)
+        if introduces and (match.end <= start or match.end == end):
             return True
     spans = (*written.licensed, *((one.start, one.end) for one in written.barred))
     return any(

@@ -27,8 +27,8 @@ _OPENS = " \t\n\"'“”„«»‘’`*_~#([{<:-"
 _BETWEEN = re.compile(
     r"(?:(?:the|a|an|band|group|duo|trio|artist|artists|singer|rapper|producer|composer|collective|act|"
     r"great|legendary|famous|iconic|late|early|old|young|mighty|one|only|both|certain|called|named|"
-    r"known|as|die|der|das|le|la|les|el|los|il|lo|o|os)\s+"
-    rf"|[{_QUOTES}(\[{{<:\-])*"
+    r"known|as|someone|somebody|musician|classic|late-period|period|die|der|das|le|la|les|el|los|il|lo|o|os)\s+"
+    rf"|[{_QUOTES}(\[{{<:\-–—]|\.\.+\s)*"
 )
 """What may stand between a style phrase and the name that it is about."""
 _JOINT = re.compile(
@@ -53,9 +53,13 @@ _SUFFIX = re.compile(
 )
 _LEADS_STRANGE = re.compile(
     # What leads to a name that cannot be a word of the sentence: signs, other scripts.
-    r"(?:\b(?:by|as|early|late|style|artist|singer of|voice of|songs? of|как|som|jako)|"
+    r"(?:\b(?:by|as|early|late|style|feat\.?|ft\.?|same vibe as|tribute to|tribute band to|"
+    r"artist|singer of|voice of|songs? of|как|som|jako)|"
     rf"[像仿似])[{_QUOTES}:]*\Z",
     re.IGNORECASE,
+)
+_FOLLOWS_STRANGE = re.compile(
+    rf"[{_QUOTES}]*(?:['’]s\s+)?(?:songs?|remix|covers?|band|vibes?|sound)\b"
 )
 _SIGN = re.compile(r"[^\w\s.,;:…'\"“”„«»‘’`´()\[\]{}<>\-‐-―/\\]")
 _SIGNS_ONLY = re.compile(r"[^\w\s]+")
@@ -244,7 +248,11 @@ class _Spots:
             return True
         begins = {*self._starts, *self._adjacent}
         if not any(self._touches(start, one.start) for start in begins) and not (
-            _STRANGE.search(one.name) and _LEADS_STRANGE.search(self._raw, 0, one.start)
+            _STRANGE.search(one.name)
+            and (
+                _LEADS_STRANGE.search(self._raw, 0, one.start)
+                or _FOLLOWS_STRANGE.match(self._folded.text, place)
+            )
         ):
             return False
         return not (alone and letters) or _ENDS_OBJECT.match(rest) is not None

@@ -138,7 +138,7 @@ def artists(
     pipeline = service.pipeline(caller)
     policy = pipeline.policy(territory)
     stems = pipeline.parts.catalogue.stems()
-    return {"artists": artists_json(stems, policy.licensed, policy.why_not)}
+    return {"artists": artists_json(stems, policy.licensed, policy.why_not, policy.unlicensed)}
 
 
 @router.get("/libraries")
