@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,21 +199,38 @@ def artists_json(
     stems: Iterable[Stem],
     licensed: Collection[str],
     why_not: Callable[[str], Refusal | None],
-    unlicensed: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """The artists of a library, with what is known of their stems.
 
     Args:
         licensed: names whose style may be asked for. why_not: what stands against the others.
-        unlicensed: names that ``stems.csv`` has, also of files that are not indexed.
     """
-    by_artist: dict[str, list[Stem]] = {name: [] for name in unlicensed}
+    by_artist: dict[str, list[Stem]] = {}
     for stem in stems:
         if stem.artist:
             by_artist.setdefault(names.exact(stem.artist), []).append(stem)
     return [
         _artist_json(name, own, None if name in licensed else why_not(name), name in licensed)
         for name, own in sorted(by_artist.items())
+    ]
+
+
+def not_indexed_json(
+    rows: Iterable[Mapping[str, Any]],
+    unlicensed: Iterable[str],
+    why_not: Callable[[str], Refusal | None],
+) -> list[dict[str, Any]]:
+    """Artists whom only files name that are not indexed, such as of a license that ended.
+
+    Args:
+        rows: of :func:`artists_json`. unlicensed: names that ``stems.csv`` has.
+    """
+    shown = {row["artist"] for row in rows}
+    found = ((name, why_not(name)) for name in sorted(set(unlicensed) - shown))
+    return [
+        {"artist": name, "refusal": why.reason, "cure": why.cure}
+        for name, why in found
+        if why is not None
     ]
 
 

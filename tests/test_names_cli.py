@@ -167,7 +167,7 @@ def test_an_artist_whose_license_ended_is_told_so_after_the_next_index(
             "decisions"
         ]
         assert "expired on 2020-01-01" in decision["reason"]
-        rows = said(capsys, "artists", "--home", str(folder))["artists"]
+        rows = said(capsys, "artists", "--home", str(folder))["not_indexed"]
         told = {one["artist"]: one["refusal"] for one in rows}
         assert told["!!!"] == "license full expired on 2020-01-01"
         words = ("search", "--artist", "!!!", "--home", str(folder))

@@ -12,7 +12,7 @@ from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.conflict_documents import conflict_lines, conflicts_json
-from rag_audio.documents import artists_json, license_rows
+from rag_audio.documents import artists_json, license_rows, not_indexed_json
 from rag_audio.errors import InvalidInput, RagAudioError
 from rag_audio.settings import shown
 
@@ -74,11 +74,12 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
     with open_workspace(home, territory=territory) as workspace:
         stems = workspace.parts.catalogue.stems()
         policy = workspace.pipeline.policy()
-    rows = artists_json(stems, policy.licensed, policy.why_not, policy.unlicensed)
+    rows = artists_json(stems, policy.licensed, policy.why_not)
+    ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
     if as_json:
-        show_json({"artists": rows})
+        show_json({"artists": rows, "not_indexed": ended})
         return
-    if not rows:
+    if not rows and not ended:
         err.print("no artist is named in an indexed library")
         return
     table(
@@ -94,9 +95,10 @@ def artists(territory: Territory = None, home: Home = None, as_json: Json = Fals
                 row["refusal"],
             )
             for row in rows
-        ],
+        ]
+        + [(row["artist"], 0, "no", "", "", "", row["refusal"]) for row in ended],
     )
-    _say_cures(row["cure"] for row in rows)
+    _say_cures(row["cure"] for row in (*rows, *ended))
 
 
 def _span(values: list[int]) -> str:

@@ -18,7 +18,7 @@ from rag_audio.api.problems import Problem, not_found
 from rag_audio.api.schemas import IndexingAsked, SearchAsked
 from rag_audio.api.service import Caller, Service
 from rag_audio.conflict_documents import conflict_json, conflicts_json
-from rag_audio.documents import artists_json, license_rows, reference_json
+from rag_audio.documents import artists_json, license_rows, not_indexed_json, reference_json
 from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use
 from rag_audio.retrieval import ReferenceQuery
 
@@ -138,7 +138,9 @@ def artists(
     pipeline = service.pipeline(caller)
     policy = pipeline.policy(territory)
     stems = pipeline.parts.catalogue.stems()
-    return {"artists": artists_json(stems, policy.licensed, policy.why_not, policy.unlicensed)}
+    rows = artists_json(stems, policy.licensed, policy.why_not)
+    ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
+    return {"artists": rows, "not_indexed": ended}
 
 
 @router.get("/libraries")
