@@ -246,3 +246,14 @@ def test_what_introduces_a_name_is_no_part_of_it(name: str) -> None:
         prompt = phrase.format(name)
         assert guardrails.check(prompt, licensed).action is Action.ALLOW, prompt
         assert guardrails.check(prompt, barred).action is Action.REFUSE, prompt
+
+
+@pytest.mark.parametrize(
+    "piece", ["the  ", "the\t ", "a an the ", "called  ", '" * ', "... ", "–  "]
+)
+def test_a_text_of_nothing_but_introductions_is_decided(piece: str) -> None:
+    """A pattern that goes back over what it took would take for ever here."""
+    policy = Policy(frozenset({"???"}), frozenset({"!!!"}))
+    for name, action in (("!!!", Action.REFUSE), ("x !!!", None), ("", Action.ALLOW)):
+        decision = guardrails.check(f"in the style of {piece * 20}{name}", policy)
+        assert action is None or decision.action is action, (name, decision)

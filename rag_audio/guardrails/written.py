@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import accumulate
 
 from rag_audio import names
 from rag_audio.guardrails.normalise import Text, fold
@@ -27,10 +28,13 @@ _OPENS = " \t\n\"'“”„«»‘’`*_~#([{<:-"
 _BETWEEN = re.compile(
     r"(?:(?:the|a|an|band|group|duo|trio|artist|artists|singer|rapper|producer|composer|collective|act|"
     r"great|legendary|famous|iconic|late|early|old|young|mighty|one|only|both|certain|called|named|"
-    r"known|as|someone|somebody|musician|classic|late-period|period|die|der|das|le|la|les|el|los|il|lo|o|os)\s+"
-    rf"|[{_QUOTES}(\[{{<:\-–—]|\.\.+\s)*"
+    r"known|as|someone|somebody|musician|classic|late-period|period|die|der|das|le|la|les|el|los|il|lo|o|os)\s++"
+    rf"|[{_QUOTES}(\[{{<:\-–—]|\.\.++\s)*+"
 )
-"""What may stand between a style phrase and the name that it is about."""
+"""What may stand between a style phrase and the name that it is about. It never goes back over
+what it took: a text of nothing but articles and spaces must not take for ever."""
+_MOST_BETWEEN = 120
+"""So many characters may stand there."""
 _JOINT = re.compile(
     r"\s*(?:,\s*(?:and|or|und|y|et|e)?|&|/|\+|\b(?:and|or|meets|und|oder|et|ou|y|o|e|x|vs\.?|versus|plus|with|"
     r"feat\.?|ft\.?|to|mixed with|crossed with)\b)\s*"
@@ -117,8 +121,8 @@ def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> 
     ]
     exact_good = {(one.start, one.end) for one in good if one.exactly}
     bad = [one for one in theirs if (one.start, one.end) not in exact_good]
-    bad = [one for one in bad if not _inside_longer(one, good)]
-    good = [one for one in good if not _inside_longer(one, bad)]
+    bad = _outside_longer(bad, good)
+    good = _outside_longer(good, bad)
     spots = _Spots(text, placed, [*good, *bad])
     known = [(one.start, one.end) for one in good]
     return Reading(
@@ -133,17 +137,29 @@ def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> 
     )
 
 
-def _inside_longer(one: Written, others: list[Written]) -> bool:
-    """Whether a name is only a part of another that stands there."""
-    return any(
-        o.start <= one.start and one.end <= o.end and (o.start, o.end) != (one.start, one.end)
-        for o in others
-    )
+def _outside_longer(found: list[Written], others: list[Written]) -> list[Written]:
+    """Those that are not only a part of another name that stands there."""
+    spans = sorted({(one.start, one.end) for one in others})
+    starts = [start for start, _ in spans]
+    # The farthest end of all that begin so early, and of those that begin earlier still.
+    reach = list(accumulate((end for _, end in spans), max))
+    kept = []
+    for one in found:
+        before = bisect_left(starts, one.start)
+        until = bisect_right(starts, one.start)
+        inside = before > 0 and reach[before - 1] >= one.end
+        if not inside and not any(end > one.end for _, end in spans[before:until]):
+            kept.append(one)
+    return kept
 
 
 def leads_to(raw: str, start: int, name: int) -> bool:
     """Whether ``raw[start:name]`` only introduces the name that begins there: "the band"."""
-    return _BETWEEN.fullmatch(raw.lower(), start, name) is not None
+    return name - start <= _MOST_BETWEEN and _is_between(raw[start:name])
+
+
+def _is_between(text: str) -> bool:
+    return _BETWEEN.fullmatch(text.lower()) is not None
 
 
 @lru_cache(maxsize=32)
@@ -250,7 +266,7 @@ class _Spots:
         if not any(self._touches(start, one.start) for start in begins) and not (
             _STRANGE.search(one.name)
             and (
-                _LEADS_STRANGE.search(self._raw, 0, one.start)
+                _LEADS_STRANGE.search(self._raw, max(0, one.start - _MOST_BETWEEN), one.start)
                 or _FOLLOWS_STRANGE.match(self._folded.text, place)
             )
         ):
@@ -302,13 +318,14 @@ class _Spots:
 
     def _precedes(self, end: int, at: int) -> bool:
         """Whether a name that ends at ``end`` stands right before a phrase at ``at``."""
-        return end <= at and _PRECEDES.fullmatch(self._raw, end, at) is not None
+        near = 0 <= at - end <= _MOST_BETWEEN
+        return near and _PRECEDES.fullmatch(self._raw, end, at) is not None
 
     def _touches(self, start: int, at: int) -> bool:
         """Whether nothing but openers, articles and the like stands between two offsets."""
-        if start > at:
+        if not 0 <= at - start <= _MOST_BETWEEN:
             return False
-        return start == at or _BETWEEN.fullmatch(self._raw, start, at) is not None
+        return start == at or _is_between(self._raw[start:at])
 
 
 def _is_everyday(name: str) -> bool:

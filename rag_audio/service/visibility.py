@@ -18,10 +18,11 @@ from typing import Any, Protocol
 from rag_audio.bootstrap import HomeParts
 from rag_audio.disclosure import OTHER_OUTPUT, Disclosure
 from rag_audio.documents import finite
+from rag_audio.domain import Rights
 from rag_audio.jobs import Job
 from rag_audio.jobs.access import Scope, SqlAccess
 from rag_audio.jobs.owners import SqlOwners
-from rag_audio.ports import LedgerEntry
+from rag_audio.ports import Catalogue, LedgerEntry
 from rag_audio.provenance.findings import Evidence, TracedSource, TraceResult
 from rag_audio.provenance.records import record_to_json
 from rag_audio.service.places import Places
@@ -92,8 +93,12 @@ class Visibility:
         """A trace without the sources of other libraries, and without the number, words, time and
         proof of an output that is not seen."""
         told = self.disclosure
-        known = (self._source(one) for one in found.sources)
-        shown = tuple(one for one in known if one is not None)
+        shown = found.sources
+        if told.libraries is not None and found.sources:
+            own = scoped(self._parts, sorted(told.libraries), told).catalogue
+            rights = own.rights(self._parts.territory, datetime.now(UTC))
+            known = (self._source(one, own, rights) for one in found.sources)
+            shown = tuple(one for one in known if one is not None)
         if shown != found.sources:
             found = replace(found, sources=shown, record=None, causal=None)
         elif found.record is not None:
@@ -122,19 +127,19 @@ class Visibility:
             ancestors=(),
         )
 
-    def _source(self, found: TracedSource) -> TracedSource | None:
-        """A source as the caller's own libraries have it; None where it is none of theirs."""
-        libraries = self.disclosure.libraries
-        if libraries is None:
-            return found
-        parts = scoped(self._parts, sorted(libraries), self.disclosure)
-        copies = parts.catalogue.copies(found.stem)
-        if copies:
-            rights = parts.catalogue.rights(parts.territory, datetime.now(UTC))
-            return found.within(libraries, copies[0], rights)
-        if found.license_then.library not in libraries:
+    def _source(self, found: TracedSource, seen: Catalogue, rights: Rights) -> TracedSource | None:
+        """A source as the caller's own libraries have it; None where it is none of theirs.
+
+        Args:
+            seen: the catalogue of these libraries. rights: theirs.
+        """
+        told = self.disclosure
+        copies = seen.copies(found.stem)
+        if copies and told.libraries is not None:
+            return found.within(told.libraries, copies[0], rights)
+        if not told.knows(found.license_then.library):
             return None
-        also = tuple(one for one in found.also if one.license.library in libraries)
+        also = tuple(one for one in found.also if told.knows(one.license.library))
         return replace(found, also=also)
 
     def record(self, entry: LedgerEntry) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import cast
 
@@ -17,7 +17,7 @@ from rag_audio.bootstrap import HomeParts
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.database import connect, sqlite_url
 from rag_audio.disclosure import EVERYTHING
-from rag_audio.domain import Channel, License, Stem, StemKind, Use
+from rag_audio.domain import Channel, License, Rights, Stem, StemKind, Use
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.ports import FileState
@@ -43,8 +43,8 @@ class Owned:
 
 
 def seeing(mine: frozenset[int], libraries: tuple[str, ...] | None) -> Visibility:
-    gone = SimpleNamespace(copies=lambda id_: [])
-    parts = cast(HomeParts, SimpleNamespace(catalogue=gone))
+    gone = SimpleNamespace(copies=lambda id_: [], rights=lambda *_: Rights({}, None, date.max))
+    parts = cast(HomeParts, SimpleNamespace(catalogue=gone, territory=None))
     places = cast(Places, SimpleNamespace(file=str))
     return Visibility(JobOwner("me", False, libraries), parts, cast(SqlOwners, Owned(mine)), places)
 
