@@ -72,11 +72,18 @@ def writing(engine: Engine, lock: str | None = None) -> Iterator[Connection]:
         engine.connect().execution_options(**{_WRITE: True}) as connection,
         connection.begin(),
     ):
-        if lock is not None and engine.dialect.name == "postgresql":
-            connection.execute(
-                text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_number(lock)}
-            )
+        if lock is not None:
+            hold(connection, lock)
         yield connection
+
+
+def hold(connection: Connection, lock: str) -> None:
+    """Take an advisory lock until the end of a write transaction; again does nothing.
+
+    On SQLite the transaction holds the one write lock already.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_number(lock)})
 
 
 @contextmanager

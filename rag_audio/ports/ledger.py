@@ -37,7 +37,8 @@ class LedgerEvent:
     """Something that happened later, or without an output: an entry of the log like any other.
 
     Attributes:
-        kind: ``influence``, ``revocation``, ``refusal`` or ``erasure``.
+        kind: ``influence``, ``revocation``, ``refusal``, ``library``, ``restore``, ``key``,
+            ``access`` or ``erasure``.
         created: UTC, ISO 8601.
         output: the output it is about, if any.
         document: what the caller wrote down.
@@ -108,7 +109,7 @@ class Ledger(Protocol):
         ...
 
     def append_event(self, kind: str, document: Mapping[str, Any]) -> LedgerEvent:
-        """Log an ``influence``, ``revocation`` or ``refusal``; durable when it returns.
+        """Log an event of any kind but ``erasure``; durable when it returns.
 
         ``document["output"]``, where it stands, is the number of the output it is about; an
         influence must have it. The document is public and permanent: no personal data in it.

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from rag_audio.database import reading, writing
+from rag_audio.database import hold, reading, writing
 from rag_audio.domain import AttributionRecord
 from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
 from rag_audio.migrations import migrate
@@ -131,7 +131,7 @@ class SqlLedger(LogReader):
         ]
 
     def append_event(self, kind: str, document: Mapping[str, Any]) -> LedgerEvent:
-        """Log an ``influence``, ``revocation`` or ``refusal``.
+        """Log an event: one of :data:`rag_audio.provenance.sealing.EVENTS`.
 
         Args:
             document: public and permanent, so without personal data. ``output``, where it stands,
@@ -141,19 +141,8 @@ class SqlLedger(LogReader):
             LedgerError: the kind is another one, the output has no entry, the document cannot be
                 written as JSON, or a refusal quotes a text. Nothing is written then.
         """
-        if kind not in EVENTS:
-            raise LedgerError(f"{kind!r} is not a kind of event: {', '.join(EVENTS)}")
-        output = document.get("output")
-        if output is None and kind == "influence":
-            raise LedgerError("an influence must say which output it is about")
-        if output is not None and (isinstance(output, bool) or not isinstance(output, int)):
-            raise LedgerError(f"the output of an event must be its number, got {output!r}")
-        draft = Draft(kind, output, event_document(kind, output, document))
         with writing(self._engine, _LOCK) as db:
-            if output is not None and db.execute(output_row(output)).first() is None:
-                raise LedgerError(f"the ledger has no output {output}", hint="rag-audio outputs")
-            seq = append_drafts(db, [draft])
-        return event_of(seq, draft.leaf.hex(), draft.document)
+            return append_event_in(db, kind, document)
 
     def checkpoint(self) -> str:
         """Sign the log's present state, keep the note in the database, and return it.
@@ -221,6 +210,26 @@ class SqlLedger(LogReader):
             entry = self.find(output)
             if entry is not None:
                 raise LedgerError(f"output {output} has an entry already: {entry.seq}") from error
+
+
+def append_event_in(db: Connection, kind: str, document: Mapping[str, Any]) -> LedgerEvent:
+    """As :meth:`SqlLedger.append_event`, in a write transaction of the caller's.
+
+    What the event tells of is then done if and only if it is logged.
+    """
+    if kind not in EVENTS:
+        raise LedgerError(f"{kind!r} is not a kind of event: {', '.join(EVENTS)}")
+    output = document.get("output")
+    if output is None and kind == "influence":
+        raise LedgerError("an influence must say which output it is about")
+    if output is not None and (isinstance(output, bool) or not isinstance(output, int)):
+        raise LedgerError(f"the output of an event must be its number, got {output!r}")
+    draft = Draft(kind, output, event_document(kind, output, document))
+    hold(db, _LOCK)
+    if output is not None and db.execute(output_row(output)).first() is None:
+        raise LedgerError(f"the ledger has no output {output}", hint="rag-audio outputs")
+    seq = append_drafts(db, [draft])
+    return event_of(seq, draft.leaf.hex(), draft.document)
 
 
 def _last_output(db: Connection) -> int:
