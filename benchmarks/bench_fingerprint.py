@@ -25,7 +25,7 @@ from rag_audio.audio import load, save
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.database import connect
 from rag_audio.domain import Audio
-from rag_audio.provenance import trace
+from rag_audio.provenance import content
 from rag_audio.provenance.fingerprint import Fingerprint, find_peaks, make_fingerprint, windows
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.resources import data_dir
@@ -135,8 +135,8 @@ def _false_positives(
                 shares.append(share)
         top = float(np.percentile(shares, 99))
         say(f"| {name} | {named} of {len(shares)} | {max(shares):.2f} | {top:.2f} |")
-    least = trace.ACCEPTED_LANDMARKS
-    say(f"\nThreshold: {trace.ACCEPTED_SHARE:g} of the landmarks, at least {least} of them.")
+    least = content.ACCEPTED_LANDMARKS
+    say(f"\nThreshold: {content.ACCEPTED_SHARE:g} of the landmarks, at least {least} of them.")
 
 
 def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]) -> None:
@@ -170,9 +170,9 @@ def _ask(store: SqlFingerprints, sound: Audio, changed: bool) -> tuple[int | Non
     peaks = find_peaks(sound)
     matches = store.find(windows(peaks))
     share = max((fit.share for fit in matches), default=0.0)
-    fits = [fit for fit in matches if trace.accepted(fit)]
+    fits = [fit for fit in matches if content.accepted(fit)]
     if not fits and changed:
-        fits = trace.at_other_speeds(store, peaks)
+        fits = content.at_other_speeds(store, peaks)
         share = max((fit.share for fit in fits), default=share)
     return (fits[0].output if fits else None), share
 

@@ -24,7 +24,7 @@ from rag_audio.domain import (
 from rag_audio.errors import RequestRefused
 from rag_audio.foreign import ForeignFinding, LoadSegment
 from rag_audio.ports import Catalogue, Embedder, Ledger, StemIndex, Watermarker
-from rag_audio.provenance import trace
+from rag_audio.provenance import content
 from rag_audio.provenance.credentials import forbids_training
 from rag_audio.refusals import most_curable
 
@@ -41,7 +41,7 @@ class GateParts(Protocol):
     @property
     def ledger(self) -> Ledger: ...
     @property
-    def fingerprints(self) -> trace.Fingerprints: ...
+    def fingerprints(self) -> content.Fingerprints: ...
     @property
     def watermarker(self) -> Watermarker: ...
     @property
@@ -147,7 +147,7 @@ class RightsGate:
             load=self._load,
             render=self._rendered,
             do_not_train=_do_not_train,
-            by_content=lambda heard: trace.output_of(self._parts.fingerprints, heard),
+            by_content=lambda heard: content.output_of(self._parts.fingerprints, heard),
             disclosure=self._parts.disclosure,
         )
 

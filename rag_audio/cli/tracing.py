@@ -139,7 +139,8 @@ def _show(file: Path, found: TraceResult) -> None:
         return
     out.print(
         f"output {found.output}, made {found.created} by {found.model}; "
-        f"found by its {found.by} (confidence {found.confidence:.2f})",
+        f"found by its {found.by} (confidence {found.confidence:.2f}"
+        f"{'' if found.checked else ', not checked'})",
         markup=False,
     )
     if found.transplanted:

@@ -19,6 +19,7 @@ from rag_audio.domain import (
     Use,
 )
 from rag_audio.plans import played_to_json
+from rag_audio.provenance.ranges import TimeRange
 
 _USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
 
@@ -176,6 +177,9 @@ class TraceResult:
         record: the ledger's record of ``output``.
         causal: the latest measurement of causal influence, as the ledger holds it.
         ancestors: the outputs that it was edited from, the last one first.
+        checked: the sound was compared with that of ``output``; False: a mark or a manifest names
+            it, and there is too little sound, or nothing kept, to tell whether it was moved here.
+        ranges: from where to where the file is which output, in order; empty where not compared.
     """
 
     found: bool
@@ -193,13 +197,22 @@ class TraceResult:
     record: AttributionRecord | None = field(default=None, repr=False)
     causal: Mapping[str, Any] | None = field(default=None, repr=False)
     ancestors: tuple[int, ...] = ()
+    checked: bool = False
+    ranges: tuple[TimeRange, ...] = ()
 
     @property
     def named(self) -> tuple[int, ...]:
         """Every output that the result names, in its fields or its words."""
         own = () if self.output is None else (self.output,)
-        heard = (number for one in self.evidence for number in one.named)
+        heard = [number for one in self.evidence for number in one.named]
+        heard += [number for one in self.ranges for number in one.named]
         return tuple(dict.fromkeys((*own, *self.ancestors, *heard)))
+
+    @property
+    def is_in_part(self) -> bool:
+        """Whether some of the file is the output, and some is known to be something else."""
+        known = [one for one in self.ranges if one.checked]
+        return len({(one.output, one.transplanted) for one in known}) > 1
 
     @property
     def edited(self) -> dict[str, Any] | None:
@@ -220,6 +233,7 @@ class TraceResult:
             "found": self.found,
             "by": self.by,
             "transplanted": self.transplanted,
+            "checked": self.checked,
             "confidence": self.confidence,
             "explanation": self.explanation,
             "output": self.output,
@@ -231,6 +245,7 @@ class TraceResult:
             "model_share": None if self.model_share is None else shares_json(self.model_share),
             "proof": self.proof,
             "evidence": [witness.to_json() for witness in self.evidence],
+            "ranges": [one.to_json() for one in self.ranges],
         }
 
     def to_public(self, contact: str | None) -> dict[str, Any]:
@@ -241,7 +256,17 @@ class TraceResult:
             if made
             else "No sign was found that this system made this audio."
         )
-        return {"made_with_ai_by_this_system": made, "statement": said, "contact": contact}
+        if made and not self.checked:
+            said = (
+                "This audio carries the mark of audio that this system made with AI. Not checked: "
+                "there is too little of it to tell whether the mark is its own."
+            )
+        return {
+            "made_with_ai_by_this_system": made,
+            "checked": self.checked,
+            "statement": said,
+            "contact": contact,
+        }
 
 
 def traced_source(

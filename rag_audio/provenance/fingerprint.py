@@ -204,12 +204,34 @@ def match(
         hashes, times_ms: ``[N]``, of the output; landmarks that the query lacks may be missing.
         duration_s: of the output.
     """
+    found, share, offset = _agreement(query, hashes, times_ms, duration_s)
+    return Match(output, int(found.size), share, offset, query.tempo, query.semitones)
+
+
+def agreement(
+    query: Query, hashes: Numbers, times_ms: Numbers, duration_s: float
+) -> tuple[Numbers, float]:
+    """Which landmarks of a query agree with an output at the best offset, and their share.
+
+    Args:
+        hashes, times_ms, duration_s: as for :func:`match`.
+
+    Returns:
+        ``[n]`` indices into ``query.times_s``, rising, and ``share`` as in :class:`Match`.
+    """
+    found, share, _ = _agreement(query, hashes, times_ms, duration_s)
+    return found, share
+
+
+def _agreement(
+    query: Query, hashes: Numbers, times_ms: Numbers, duration_s: float
+) -> tuple[Numbers, float, float]:
     mine = np.argsort(query.hashes, kind="stable")
     low = np.searchsorted(query.hashes[mine], hashes, side="left")
     high = np.searchsorted(query.hashes[mine], hashes, side="right")
     counts = high - low
     if counts.sum() == 0:
-        return Match(output, 0, 0.0, 0.0, query.tempo, query.semitones)
+        return np.zeros(0, np.int64), 0.0, 0.0
     starts = np.repeat(low - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
     probes = mine[starts + np.arange(counts.sum())]
     landmarks = query.landmarks[probes]
@@ -229,8 +251,8 @@ def match(
     offset = float(np.median(offsets[best_at : ends[best_at]]))
     place = query.times_s + offset
     inside = int(((place >= 0) & (place <= duration_s)).sum())
-    share = best / max(inside, _FEWEST)
-    return Match(output, best, share, offset, query.tempo, query.semitones)
+    agreeing = np.unique(landmarks[best_at : ends[best_at]])
+    return agreeing, best / max(inside, _FEWEST), offset
 
 
 def _levels(sound: NDArray[np.float32]) -> NDArray[np.float32]:

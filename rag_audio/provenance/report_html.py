@@ -51,7 +51,7 @@ svg .grid { stroke: var(--line); stroke-width: 1; }
 
 def report_html(result: TraceResult, name: str, made: datetime) -> str:
     """The page about the audio file ``name``, as traced at the moment ``made``."""
-    parts = [_verdict(result, name, made)]
+    parts = [_verdict(result, name, made), _ranges(result)]
     if result.sources:
         parts += [_sources(result), _over_time(result), _shares(result)]
     if result.record is not None and result.sources:
@@ -72,11 +72,22 @@ def report_html(result: TraceResult, name: str, made: datetime) -> str:
 def _verdict(result: TraceResult, name: str, made: datetime) -> str:
     if not result.found:
         head, kind = "Nothing is known of this audio.", "verdict bad"
+    elif result.transplanted and result.is_in_part:
+        head = f"Part of this audio is output {result.output}; in the rest its mark was moved here."
+        if result.output is None:
+            head = (
+                "Part of this audio is an output of this system; elsewhere a mark was moved here."
+            )
+        kind = "verdict bad"
     elif result.transplanted:
         head, kind = "The mark or manifest in it belongs to another recording.", "verdict bad"
+    elif not result.checked:
+        which = "an output of this system" if result.output is None else f"output {result.output}"
+        head, kind = f"This audio carries the mark of {which}: not checked.", "verdict bad"
     else:
         which = "an output of this system" if result.output is None else f"output {result.output}"
-        head = f"This audio is {which}, made with AI."
+        part = "Part of this" if result.is_in_part else "This"
+        head = f"{part} audio is {which}, made with AI."
         kind = "verdict"
     facts = [f"found by its {result.by}", f"confidence {result.confidence:.2f}"]
     if result.created:
@@ -89,6 +100,21 @@ def _verdict(result: TraceResult, name: str, made: datetime) -> str:
         f'<p class="soft">Traced {made:%Y-%m-%d %H:%M} UTC</p>\n'
         f'<div class="{kind}"><p><strong>{escape(head)}</strong></p>{line}'
         f"<p>{escape(result.explanation)}</p></div>"
+    )
+
+
+def _ranges(result: TraceResult) -> str:
+    """What the file is from where to where, unless it is one thing."""
+    if len(result.ranges) < 2:
+        return ""
+    rows = "".join(
+        f'<tr><td class="number">{one.start_s:.1f} – {one.end_s:.1f} s</td>'
+        f"<td>{escape(one.in_words)}</td></tr>"
+        for one in result.ranges
+    )
+    return (
+        '<h2>In time</h2>\n<div class="scroll"><table><thead><tr><th>from – to</th>'
+        f"<th>the sound is</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -2,7 +2,7 @@
 
 Witnesses are heard in this order: the hash of the file and of its samples, a signed manifest, the
 watermark, the fingerprint. A manifest and a mark can be moved to another recording; so what they
-say is compared with what the sound itself is.
+say is compared with what the sound itself is, from where to where.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import Protocol
 
 from rag_audio import audio as _audio
 from rag_audio.domain import Audio, Rights
 from rag_audio.errors import LedgerTampered, UnreadableFile
 from rag_audio.ports import Detection, Ledger, LedgerEntry, Watermarker
+from rag_audio.provenance.content import Fingerprints, fits_of
 from rag_audio.provenance.findings import (
     Evidence,
     LicenseNow,
@@ -28,34 +28,27 @@ from rag_audio.provenance.fingerprint import (
     Fingerprint,
     Match,
     Peaks,
-    Query,
     find_peaks,
     match,
     windows,
+)
+from rag_audio.provenance.placing import UNCHANGED, Change, Placer
+from rag_audio.provenance.ranges import (
+    JUDGED_LANDMARKS,
+    SAME_LANDMARKS,
+    SAME_SHARE,
+    SHORTEST_S,
+    Sound,
+    TimeRange,
+    compare,
 )
 from rag_audio.signing import Credentials, CredentialState
 
 __all__ = ["LicenseNow", "TraceResult", "TracedSource", "trace"]
 
-ACCEPTED_SHARE = 0.35
-"""Share of agreeing landmarks that names an output; ``benchmarks/bench_fingerprint.py``."""
-ACCEPTED_LANDMARKS = 25
-_SAME_SHARE = 0.1
-_SAME_DISTANCE = 0.7
-_JUDGED_S, _JUDGED_LANDMARKS = 2.5, 60
+_JUDGED_S = SHORTEST_S
 _COPY_SHARE = 0.6
 _RIVAL = 0.8
-_TEMPOS = (1.0, 0.98, 1.02, 0.96, 1.04, 0.94, 1.06)
-_SEMITONES = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.0, 2.0)
-
-
-class Fingerprints(Protocol):
-    """Where fingerprints of outputs are kept: :class:`.fingerprint_store.SqlFingerprints`."""
-
-    def get(self, output: int) -> Fingerprint | None: ...
-    def find(self, queries: Sequence[Query]) -> list[Match]: ...
-    def count(self) -> int: ...
-
 
 _Named = tuple[Evidence, LedgerEntry]
 ReadManifest = Callable[[Path], Credentials | None]
@@ -97,20 +90,22 @@ def trace(
         UnreadableFile: the file cannot be read as audio.
         LedgerTampered: a fingerprint is not the one that the ledger's record vouches for.
     """
-    search = _Search(ledger, rights, fingerprints, master)
+    search = _Search(ledger, rights, fingerprints, master, watermarker)
     entry = ledger.find_pcm(_file_sha256(path))
+    claim = None if read_manifest is None else read_manifest(path)
     if entry is not None:
-        return search.known(entry, "hash", 1.0, "This very file is in the ledger.")
+        duration_s = _audio.info(path).duration_s
+        return search.by_hash(entry, duration_s, claim, "This very file is in the ledger.")
     heard = load(path)
     entry = ledger.find_pcm(_audio.pcm_sha256(heard))
     if entry is not None:
-        return search.known(entry, "hash", 1.0, "These very samples are in the ledger.")
-    claim = None if read_manifest is None else read_manifest(path)
-    return search.run(heard, claim, watermarker.detect(heard))
+        said = "These very samples are in the ledger."
+        return search.by_hash(entry, heard.duration_s, claim, said)
+    return search.run(heard, claim)
 
 
 class _Search:
-    """One trace past the hashes."""
+    """One trace."""
 
     def __init__(
         self,
@@ -118,15 +113,30 @@ class _Search:
         rights: Rights,
         fingerprints: Fingerprints | None,
         master: Callable[[int], Audio | None],
+        watermarker: Watermarker,
     ) -> None:
-        self.ledger, self.rights, self.master = ledger, rights, master
-        self.fingerprints = fingerprints
+        self.ledger, self.rights = ledger, rights
+        self.fingerprints, self.watermarker = fingerprints, watermarker
+        self.placer = Placer(fingerprints, watermarker, master)
         self.evidence: list[Evidence] = []
 
-    def run(self, heard: Audio, claim: Credentials | None, detection: Detection) -> TraceResult:
+    def by_hash(
+        self, entry: LedgerEntry, duration_s: float, claim: Credentials | None, said: str
+    ) -> TraceResult:
+        """An output whose file or samples are known; its manifest may still be somebody else's."""
+        number = entry.record.output
+        self.evidence.append(Evidence("hash", number, 1.0, said))
+        if claim is not None:
+            self.evidence.append(self._manifest_says(claim))
+        found = self.known(entry, "hash", 1.0, said)
+        whole = (TimeRange(0.0, duration_s, number),)
+        return self._contradicted(replace(found, checked=True, ranges=whole))
+
+    def run(self, heard: Audio, claim: Credentials | None) -> TraceResult:
         """Hear all witnesses; the first that names an output, and is not contradicted, counts."""
         if claim is not None:
             self.evidence.append(self._manifest_says(claim))
+        detection = self.watermarker.detect(heard)
         self.evidence.append(_mark_says(detection))
         named = [
             (witness, entry)
@@ -137,35 +147,84 @@ class _Search:
         ]
         peaks = find_peaks(heard)
         for witness, entry in named:
-            if self._is_same(peaks, heard, entry, detection) is not False:
-                return self._agreed(witness, entry)
-        content = self._by_content(peaks)
+            same, change = self._is_same(peaks, heard, entry, detection)
+            if same is None:
+                return self._unchecked(witness, entry, peaks.duration_s)
+            if same:
+                return self._agreed(witness, entry, peaks, heard, change)
+        content, change = self._by_content(peaks)
         for witness, entry in named:
             if content is not None and content.output == entry.record.output:
-                return self._agreed(witness, entry)
+                return self._agreed(witness, entry, peaks, heard, change)
+        if content is not None:
+            content = self._placed(content, peaks, heard, change)
         if named:
             return self._transplanted(*named[0], content)
         return self._nothing() if content is None else self._contradicted(content)
 
-    def _agreed(self, witness: Evidence, entry: LedgerEntry) -> TraceResult:
-        return self._contradicted(self.known(entry, witness.by, witness.confidence, witness.says))
+    def _agreed(
+        self, witness: Evidence, entry: LedgerEntry, peaks: Peaks, heard: Audio, change: Change
+    ) -> TraceResult:
+        """What a witness says, who names the output that the sound is."""
+        found = self.known(entry, witness.by, witness.confidence, witness.says)
+        placed = self._placed(replace(found, checked=True), peaks, heard, change)
+        return self._contradicted(placed)
+
+    def _unchecked(self, witness: Evidence, entry: LedgerEntry, duration_s: float) -> TraceResult:
+        """What a witness says, where the sound can neither bear it out nor contradict it."""
+        if self._kept(entry) is None:
+            why = "no fingerprint of that output is kept, so the sound cannot be compared with it"
+        else:
+            why = (
+                f"this is too little sound ({duration_s:.1f} s) to tell whether the {witness.by} "
+                "was moved here from another recording"
+            )
+        said = f"{witness.says} Not checked: {why}."
+        return self._contradicted(self.known(entry, witness.by, witness.confidence, said))
 
     def _contradicted(self, found: TraceResult) -> TraceResult:
-        """The result, transplanted where a manifest or a mark names another output."""
+        """The result, transplanted where a manifest or a mark names another output.
+
+        A manifest that does not count is told of, whatever it names.
+        """
         others = [w for w in self.evidence if w.output not in (None, found.output)]
-        if not others:
+        said = [found.explanation]
+        said += [f"But the {w.by} disagrees: {w.says}" for w in others]
+        said += [
+            f"But {w.says[0].lower()}{w.says[1:]}"
+            for w in self.evidence
+            if w.by == "manifest" and w.confidence == 0 and w not in others
+        ]
+        return replace(
+            found, transplanted=found.transplanted or bool(others), explanation=" ".join(said)
+        )
+
+    def _placed(
+        self, found: TraceResult, peaks: Peaks, heard: Audio, change: Change
+    ) -> TraceResult:
+        """The result with what the file is from where to where."""
+        entry = None if found.output is None else self.ledger.find(found.output)
+        kept = None if entry is None else self._kept(entry)
+        if entry is None or kept is None:
             return found
-        said = " ".join(f"But the {w.by} disagrees: {w.says}" for w in others)
-        return replace(found, transplanted=True, explanation=f"{found.explanation} {said}")
+        is_known = self._is_known
+        placed = self.placer.place(entry.record.output, kept, peaks, heard, change, is_known)
+        return replace(
+            found,
+            ranges=placed.ranges,
+            transplanted=found.transplanted or placed.moved,
+            explanation=f"{found.explanation} {placed.says}".strip(),
+        )
+
+    def _is_known(self, output: int) -> bool:
+        return self.ledger.find(output) is not None
 
     def _manifest_says(self, claim: Credentials) -> Evidence:
         """A manifest counts when it is trusted, and the very one that the ledger knows."""
+        said = f"The content credentials, signed by {claim.signer or 'somebody'},"
         if claim.output is None:
-            return Evidence(
-                "manifest", None, 0.0, "The content credentials name no output of ours."
-            )
-        said = f"The content credentials, signed by {claim.signer or 'somebody'}, say output "
-        said += f"{claim.output}"
+            return Evidence("manifest", None, 0.0, f"{said} name no output of ours.")
+        said += f" say output {claim.output}"
         if claim.state is not CredentialState.TRUSTED:
             wrong = "; ".join(claim.errors) or claim.state.value
             return Evidence("manifest", claim.output, 0.0, f"{said}, but do not count: {wrong}.")
@@ -191,6 +250,7 @@ class _Search:
             "sources of that output did not go into this sound.",
             sources=(),
             model_share=None,
+            checked=True,
         )
 
     def known(self, entry: LedgerEntry, by: str, confidence: float, said: str) -> TraceResult:
@@ -199,8 +259,6 @@ class _Search:
         events = self.ledger.events("influence", record.output)
         causal = events[-1].document if events else None
         measured = {item.get("reference"): item for item in (causal or {}).get("sources", [])}
-        if by == "hash":
-            self.evidence.append(Evidence("hash", record.output, 1.0, said))
         return TraceResult(
             found=True,
             by=by,
@@ -223,31 +281,30 @@ class _Search:
 
     def _is_same(
         self, peaks: Peaks, heard: Audio, entry: LedgerEntry, detection: Detection
-    ) -> bool | None:
-        """Whether the sound is that of an output; None when that cannot be told."""
-        kept = self._kept(entry)
-        if kept is None or peaks.duration_s < _JUDGED_S:
-            return None
+    ) -> tuple[bool | None, Change]:
+        """Whether the sound is that of an output, and how it was changed; None: it cannot be told.
+
+        A few landmarks can show that it is; that it is not takes more sound.
+        """
+        kept, output = self._kept(entry), entry.record.output
+        if kept is None:
+            return None, UNCHANGED
         enough = False
         tempo, semitones = detection.tempo, detection.semitones
         # Whichever way round the detector counts.
         undone = {(t, p) for t in (tempo, 1.0 / tempo) for p in (semitones, -semitones)}
-        changes = {(1.0, 0.0)} | undone
-        for change in sorted(changes):
+        for change in (UNCHANGED, *sorted(undone - {UNCHANGED})):
             for query in windows(peaks, *change):
-                enough = enough or query.times_s.size >= _JUDGED_LANDMARKS
-                fit = match(query, entry.record.output, kept.hashes, kept.times_ms, kept.duration_s)
-                if fit.share >= _SAME_SHARE and fit.agreeing >= ACCEPTED_LANDMARKS // 2:
-                    return True
-        if not enough:
-            return None
-        # A second opinion, by another feature, before anything is called transplanted.
-        whole = self.master(entry.record.output)
-        if whole is not None:
-            from rag_audio.similarity import copy_distance
-
-            return copy_distance(whole, heard) < _SAME_DISTANCE
-        return False
+                enough = enough or query.times_s.size >= JUDGED_LANDMARKS
+                fit = match(query, output, kept.hashes, kept.times_ms, kept.duration_s)
+                if fit.share >= SAME_SHARE and fit.agreeing >= SAME_LANDMARKS:
+                    return True, change
+        if peaks.duration_s < _JUDGED_S or not enough:
+            return None, UNCHANGED
+        # The windows are spread over a long sound, and may miss an output in it.
+        if any(sound is Sound.SAME for _, _, sound in compare(peaks, kept)):
+            return True, UNCHANGED
+        return self.placer.is_in_master(output, heard), UNCHANGED
 
     def _kept(self, entry: LedgerEntry) -> Fingerprint | None:
         """An output's fingerprint, if it is the one that the record vouches for."""
@@ -262,10 +319,10 @@ class _Search:
             )
         return kept
 
-    def _by_content(self, peaks: Peaks) -> TraceResult | None:
-        """The output that the sound is, as it stands or at another tempo or pitch."""
+    def _by_content(self, peaks: Peaks) -> tuple[TraceResult | None, Change]:
+        """The output that the sound is, as it stands or changed, and how."""
         if self.fingerprints is None or peaks.times_s.size == 0 or not self.fingerprints.count():
-            return None
+            return None, UNCHANGED
         fits = fits_of(self.fingerprints, peaks)
         for fit in fits:
             entry = self.ledger.find(fit.output)
@@ -274,16 +331,17 @@ class _Search:
             self._kept(entry)
             rivals = [f for f in fits if f is not fit and f.share >= _RIVAL * fit.share]
             said = _fingerprint_says(fit, rivals)
-            confidence = min(1.0, (fit.share - _SAME_SHARE) / (_COPY_SHARE - _SAME_SHARE))
+            confidence = min(1.0, (fit.share - SAME_SHARE) / (_COPY_SHARE - SAME_SHARE))
             if rivals:
                 confidence *= 0.5
             others = tuple(rival.output for rival in rivals)
             self.evidence.append(Evidence("fingerprint", fit.output, confidence, said, others))
-            return self.known(entry, "fingerprint", confidence, said)
+            found = replace(self.known(entry, "fingerprint", confidence, said), checked=True)
+            return found, (fit.tempo, fit.semitones)
         self.evidence.append(
             Evidence("fingerprint", None, 0.0, "The sound is not that of any output.")
         )
-        return None
+        return None, UNCHANGED
 
     def _nothing(self) -> TraceResult:
         """What is said when nobody names an output of this ledger."""
@@ -297,37 +355,6 @@ class _Search:
         )
 
 
-def fits_of(fingerprints: Fingerprints, peaks: Peaks) -> list[Match]:
-    """Outputs that a sound is by its content, as it stands or at another tempo or pitch, best
-    first; only matches that are good enough to name an output."""
-    if peaks.times_s.size == 0 or not fingerprints.count():
-        return []
-    matches = fingerprints.find(windows(peaks))
-    if not any(accepted(fit) for fit in matches):
-        matches = at_other_speeds(fingerprints, peaks)
-    return [fit for fit in matches if accepted(fit)]
-
-
-def output_of(fingerprints: Fingerprints, heard: Audio) -> int | None:
-    """Number of the output that a sound is by its content, whatever became of its mark."""
-    fits = fits_of(fingerprints, find_peaks(heard))
-    return fits[0].output if fits else None
-
-
-def at_other_speeds(fingerprints: Fingerprints, peaks: Peaks) -> list[Match]:
-    """Good matches of a sound whose tempo (±6 %) or pitch (±2 semitones) was changed, best first.
-
-    One piece of the sound is tried at each of 62 combinations.
-    """
-    best: list[Match] = []
-    for semitones in _SEMITONES:
-        for tempo in _TEMPOS:
-            if (tempo, semitones) != (1.0, 0.0):
-                found = fingerprints.find(windows(peaks, tempo, semitones)[:1])
-                best += [fit for fit in found if accepted(fit)]
-    return sorted(best, key=lambda fit: -fit.share)
-
-
 def _mark_says(detection: Detection) -> Evidence:
     mark, confidence = detection.mark, detection.confidence
     if mark is None:
@@ -337,11 +364,6 @@ def _mark_says(detection: Detection) -> Evidence:
         return Evidence("watermark", None, confidence, said)
     said = f"The watermark says output {mark.payload}."
     return Evidence("watermark", mark.payload, confidence, said)
-
-
-def accepted(fit: Match) -> bool:
-    """Whether a match is good enough to name its output."""
-    return fit.share >= ACCEPTED_SHARE and fit.agreeing >= ACCEPTED_LANDMARKS
 
 
 def _fingerprint_says(fit: Match, rivals: Sequence[Match]) -> str:

@@ -24,6 +24,7 @@ from rag_audio.jobs.access import Scope, SqlAccess
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.ports import Catalogue, LedgerEntry
 from rag_audio.provenance.findings import Evidence, TracedSource, TraceResult
+from rag_audio.provenance.ranges import TimeRange
 from rag_audio.provenance.records import record_to_json
 from rag_audio.service.places import Places
 from rag_audio.service.scoped import scoped
@@ -112,6 +113,7 @@ class Visibility:
             explanation=_said(found, seen),
             evidence=tuple(_witness(one, told) for one in found.evidence),
             ancestors=tuple(one for one in found.ancestors if told.sees_output(one)),
+            ranges=tuple(_range(one, told) for one in found.ranges),
         )
         if seen:
             return found
@@ -215,6 +217,13 @@ def _witness(one: Evidence, told: Disclosure) -> Evidence:
         return one
     seen = one.output is not None and told.sees_output(one.output)
     return Evidence(one.by, one.output if seen else None, one.confidence, _UNSEEN)
+
+
+def _range(one: TimeRange, told: Disclosure) -> TimeRange:
+    """A stretch of time without the numbers of outputs that are not seen."""
+    seen = {number for number in one.named if told.sees_output(number)}
+    output = one.output if one.output in seen else None
+    return replace(one, output=output, marked=one.marked if one.marked in seen else None)
 
 
 def _said(found: TraceResult, seen: bool) -> str:

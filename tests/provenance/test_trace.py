@@ -2,21 +2,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rag_audio.audio import load, pcm_sha256, save
 from rag_audio.database import connect
 from rag_audio.domain import Audio, Channel, Rights
 from rag_audio.errors import LedgerTampered, UnreadableFile
 from rag_audio.midi import render
-from rag_audio.ports import Mark
+from rag_audio.ports import Detection, Mark
 from rag_audio.provenance.fingerprint import make_fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.report_html import report_html
 from rag_audio.provenance.trace import TraceResult, trace
 from rag_audio.resources import data_dir
 from rag_audio.shaping import stretch
@@ -342,6 +347,7 @@ def test_a_stranger_learns_only_whether_and_whom_to_ask(ledger: SqlLedger, tmp_p
     told = ask(ledger, give_out(ledger, tmp_path)).to_public("rights@example.org")
     assert told == {
         "made_with_ai_by_this_system": True,
+        "checked": True,
         "statement": "This audio was made with AI by this system.",
         "contact": "rights@example.org",
     }
@@ -360,3 +366,170 @@ def test_outputs_that_sound_alike_are_named_beside_each_other(
     assert found.by == "fingerprint" and found.output in (1, 3)
     assert "Nearly as well fits output" in found.explanation
     assert found.confidence < 0.75 * sure
+
+
+def joined(*parts: Audio) -> Audio:
+    return Audio(np.concatenate([part.samples for part in parts], axis=1), parts[0].sample_rate)
+
+
+MOVED = MARKER.embed(PIECES[1], Mark(1))
+TRUE = MARKER.embed(PIECES[0], Mark(1))
+
+
+def told(found: TraceResult) -> list[tuple[float, float, int | None, bool]]:
+    """The ranges that were judged, to the second that seams may be off."""
+    return [
+        (one.start_s, one.end_s, one.output, one.transplanted)
+        for one in found.ranges
+        if one.checked
+    ]
+
+
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(
+    st.permutations(["true", "moved", "plain"]).map(lambda order: order[:2]),
+    st.floats(6.0, 10.0),
+    st.booleans(),
+)
+def test_what_is_not_the_output_is_told_from_where_to_where(
+    order: list[str], first_s: float, as_mp3: bool
+) -> None:
+    sounds = {"true": TRUE, "moved": MOVED, "plain": PIECES[1]}
+    with TemporaryDirectory() as folder:
+        ledger, prints = SqlLedger(connect("sqlite://")), SqlFingerprints(connect("sqlite://"))
+        give_out(ledger, Path(folder), prints, PIECES[0])
+        path = Path(folder, "both.mp3" if as_mp3 else "both.wav")
+        first, second = (sounds[name] for name in order)
+        assert first is not None and second is not None
+        save(joined(material.crop(first, 0.0, first_s), second), path)
+        found = ask(ledger, path, prints=prints)
+    wanted = [(1 if name == "true" else None, name == "moved") for name in order]
+    if "true" not in order:
+        assert (found.transplanted, found.sources) == ("moved" in order, ())
+        return
+    assert [(output, moved) for _, _, output, moved in told(found)] == wanted
+    assert told(found)[0][1] == pytest.approx(first_s, abs=1.5)
+    assert found.transplanted is ("moved" in order)
+    assert (found.output, found.checked, bool(found.sources)) == (1, True, True)
+    assert "In time: 0.0 to" in found.explanation
+
+
+def test_two_outputs_one_after_the_other_are_both_named(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    first, second = (load(give_out(ledger, tmp_path, prints, piece)) for piece in PIECES)
+    path = tmp_path / "medley.mp3"
+    save(joined(first, second), path)
+    found = ask(ledger, path, prints=prints)
+    assert {output for _, _, output, _ in told(found)} == {1, 2}
+    assert not any(one.transplanted for one in found.ranges)
+
+
+class SaysOne:
+    """A detector that hears the mark of output 1 in everything."""
+
+    name = "says one"
+
+    def detect(self, audio: Audio) -> Detection:
+        return Detection(Mark(1), 0.9)
+
+
+def test_an_output_deep_in_a_long_file_is_found_where_it_is(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    output = load(give_out(ledger, tmp_path, prints, PIECES[0]))
+    path = tmp_path / "show.wav"
+    save(joined(*[PIECES[1]] * 12, output, *[PIECES[1]] * 12), path)
+    found = trace(
+        path, ledger=ledger, watermarker=SaysOne(), rights=RIGHTS, fingerprints=prints
+    )  # fmt: skip
+    assert [(output, moved) for _, _, output, moved in told(found)] == [
+        (None, True), (1, False), (None, True),
+    ]  # fmt: skip
+    (place,) = [one for one in found.ranges if one.output == 1]
+    assert (place.start_s, place.end_s) == (pytest.approx(120, abs=1), pytest.approx(130, abs=1))
+
+
+@pytest.mark.parametrize("seconds", [6.0, 3.0])
+def test_all_of_a_plain_copy_is_the_output(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path, seconds: float
+) -> None:
+    whole = load(give_out(ledger, tmp_path, prints, PIECES[0]))
+    path = tmp_path / "copy.mp3"
+    save(material.crop(whole, 1.0, seconds), path, bitrate_kbps=64)
+    found = ask(ledger, path, prints=prints)
+    assert (found.output, found.checked, found.transplanted) == (1, True, False)
+    assert {one.output for one in found.ranges if one.checked} == {1}
+    assert "In time" not in found.explanation
+
+
+def test_too_little_sound_to_judge_is_said_to_be_unchecked(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    give_out(ledger, tmp_path, prints, PIECES[1])
+    assert TRUE is not None
+    path = tmp_path / "short.wav"
+    save(material.crop(TRUE, 2.0, 1.9), path)
+    found = ask(ledger, path, prints=prints)
+    assert (found.by, found.output, found.checked) == ("watermark", 1, False)
+    assert "Not checked: this is too little sound (1.9 s)" in found.explanation
+    assert found.to_json()["checked"] is False
+    assert "Not checked" in found.to_public(None)["statement"]
+    assert "not checked" in report_html(found, "short.wav", datetime.now(UTC))
+
+
+def test_a_short_piece_of_the_output_itself_is_checked(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    whole = load(give_out(ledger, tmp_path, prints, PIECES[0]))
+    path = tmp_path / "short.wav"
+    save(material.crop(whole, 2.0, 1.9), path)
+    found = ask(ledger, path, prints=prints)
+    assert (found.by, found.output, found.checked) == ("watermark", 1, True)
+
+
+def test_a_mark_without_a_fingerprint_to_hold_it_against_is_unchecked(
+    ledger: SqlLedger, tmp_path: Path
+) -> None:
+    whole = load(give_out(ledger, tmp_path))
+    path = tmp_path / "crop.wav"
+    save(material.crop(whole, 1.0, 6.0), path)
+    found = ask(ledger, path)
+    assert not found.checked
+    assert "no fingerprint of that output is kept" in found.explanation
+
+
+@pytest.mark.parametrize("as_copy", [False, True])
+@pytest.mark.parametrize(
+    ("claim", "said", "transplanted"),
+    [
+        (Credentials(CredentialState.UNTRUSTED, output=2, signer="Mallory"), "say output 2", True),
+        (Credentials(CredentialState.TRUSTED, output=1, label="x", signer="Us"), "", False),
+        (
+            Credentials(CredentialState.INVALID, output=1, signer="Us", errors=("it was changed",)),
+            "it was changed",
+            False,
+        ),
+        (Credentials(CredentialState.UNTRUSTED, signer="Mallory"), "name no output of ours", False),
+    ],
+)
+def test_a_manifest_is_told_of_also_where_the_hash_decides(
+    ledger: SqlLedger,
+    prints: SqlFingerprints,
+    tmp_path: Path,
+    claim: Credentials,
+    said: str,
+    transplanted: bool,
+    as_copy: bool,
+) -> None:
+    path = give_out(ledger, tmp_path, prints, PIECES[0])
+    if as_copy:
+        copy = tmp_path / "copy.flac"
+        save(load(path), copy)
+        path = copy
+    found = ask(ledger, path, prints=prints, manifest=claim)
+    assert (found.by, found.output, found.transplanted) == ("hash", 1, transplanted)
+    assert [one.by for one in found.evidence] == ["hash", "manifest"]
+    assert said in found.explanation
+    assert ("credentials" in found.explanation) is bool(said)
+    assert told(found) == [(0.0, pytest.approx(10.0, abs=0.1), 1, False)]

@@ -22,6 +22,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.ports import FileState
 from rag_audio.provenance.findings import Evidence, LicenseNow, TracedSource, TraceResult
+from rag_audio.provenance.ranges import TimeRange
 from rag_audio.provenance.report_html import report_html
 from rag_audio.service.places import Places
 from rag_audio.service.scoped import scoped
@@ -90,6 +91,12 @@ def results(draw: st.DrawFn) -> TraceResult:
                                            "path": []},
         evidence=evidence,
         ancestors=ancestors,
+        checked=draw(st.booleans()),
+        ranges=tuple(
+            TimeRange(0.0, 1.0, draw(st.none() | numbers), marked=draw(st.none() | numbers),
+                      transplanted=draw(st.booleans()))
+            for _ in range(draw(st.integers(0, 3)))
+        ),
     )  # fmt: skip
 
 

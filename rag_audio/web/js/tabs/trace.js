@@ -58,7 +58,9 @@ function verdict(found, file) {
       h("p", { class: "muted" }, file.name),
       h("p", { class: "verdict" }, found.output ? `Made here: output ${found.output}` : "Made here"),
       h("p", {}, [found.by && `Known by ${BY[found.by] ?? found.by}`, confidence, found.created && `made ${when(found.created)}`, found.model && `with ${found.model}`].filter(Boolean).join(", "), "."),
-      found.transplanted && h("div", { class: "notice bad" }, "The content credentials belong to another sound: somebody moved them here. Trust the watermark and the fingerprint only."),
+      found.transplanted && h("div", { class: "notice bad" }, found.ranges?.some((one) => one.transplanted) ? "Part of this file is something else, and the mark was moved there: see the time ranges." : "A mark or content credentials in this file belong to another sound: somebody moved them here."),
+      found.checked === false && h("div", { class: "notice warn" }, "Not checked: there is too little sound to tell whether the mark is its own."),
+      found.ranges?.length > 1 && timeRanges(found.ranges),
       found.explanation && !found.evidence?.some((one) => one.says === found.explanation) && h("p", { class: "muted" }, found.explanation),
       revoked.length > 0 && h("div", { class: "notice bad" }, `Revoked or expired since: ${revoked.map((one) => one.title).join(", ")}.`),
       contact(found)),
@@ -73,6 +75,13 @@ function verdict(found, file) {
     found.proof && proof(found),
     app.may("trace") && report(file),
   ];
+}
+
+/** What the file is, from where to where. */
+function timeRanges(ranges) {
+  const what = (one) => (one.output ? `output ${one.output}` : one.checked ? "no output that can be named" : "too little to tell") + (one.transplanted ? "; the mark was moved here" : "");
+  return table("In time", ["From", "To", "The sound is"], ranges.map((one) => h("tr", {},
+    h("td", {}, `${one.start_s.toFixed(1)} s`), h("td", {}, `${one.end_s.toFixed(1)} s`), h("td", {}, what(one)))));
 }
 
 function contact(found) {
