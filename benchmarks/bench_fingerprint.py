@@ -26,8 +26,15 @@ from rag_audio.cli.demo import _lay_out_library
 from rag_audio.database import connect
 from rag_audio.domain import Audio
 from rag_audio.provenance import content
-from rag_audio.provenance.fingerprint import Fingerprint, find_peaks, make_fingerprint, windows
+from rag_audio.provenance.fingerprint import (
+    Fingerprint,
+    agreement,
+    find_peaks,
+    make_fingerprint,
+    windows,
+)
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.ranges import Sound, compare
 from rag_audio.resources import data_dir
 from rag_audio.shaping import resample, stretch
 
@@ -72,6 +79,7 @@ def main() -> None:
         )
         _recall(store, kept, Path(folder), arguments, say)
         _false_positives(store, asked, arguments, say)
+        _in_time(kept, Path(folder), say)
         _scale(kept[0], arguments, say)
     if arguments.write is not None:
         _write(arguments.write, lines, arguments.quick)
@@ -137,6 +145,53 @@ def _false_positives(
         say(f"| {name} | {named} of {len(shares)} | {max(shares):.2f} | {top:.2f} |")
     least = content.ACCEPTED_LANDMARKS
     say(f"\nThreshold: {content.ACCEPTED_SHARE:g} of the landmarks, at least {least} of them.")
+
+
+def _in_time(kept: list[Audio], folder: Path, say: Callable[..., None]) -> None:
+    """An output, then one of other references: where the seam is put, and what is told wrongly."""
+    say(
+        "\n| an output, then another | seam off, s: median, most | told wrongly, s of s | unclear, s |"
+    )
+    say("|---|---|---|---|")
+    rng = np.random.default_rng(4)
+    half = len(kept) // 2
+    attacks = {k: v for k, v in _attacks(folder).items() if k not in CHANGED}
+    mixes: dict[str, list[float]] = {"alone": [], "under another at equal level": []}
+    for name, spoil in attacks.items():
+        off, wrong, unclear, total = [], 0.0, 0.0, 0.0
+        for i, sound in enumerate(kept):
+            other = kept[(i + half) % len(kept)]
+            cut = float(rng.uniform(4.0, 8.0))
+            first = sound.samples[:, : round(cut * sound.sample_rate)]
+            both = Audio(np.concatenate([first, other.samples], axis=1), sound.sample_rate)
+            parts = compare(find_peaks(spoil(both)), make_fingerprint(sound))
+            total += both.duration_s
+            ends = [end for _, end, kind in parts if kind is Sound.SAME]
+            off.append(abs((ends or [0.0])[-1] - cut))
+            for start, end, kind in parts:
+                inside = max(0.0, min(end, cut) - start)
+                outside = (end - start) - inside
+                wrong += inside if kind is Sound.OTHER else outside if kind is Sound.SAME else 0.0
+                unclear += end - start if kind is Sound.UNCLEAR else 0.0
+        middle = float(np.median(off))
+        say(
+            f"| {name} | {middle:.1f}, {max(off):.1f} | {wrong:.0f} of {total:.0f} | {unclear:.0f} |"
+        )
+    for i, sound in enumerate(kept):
+        other, print_ = kept[(i + half) % len(kept)], make_fingerprint(sound)
+        level = float(np.sqrt(np.mean(sound.samples**2) / np.mean(other.samples**2)))
+        both = Audio(sound.samples + np.float32(level) * other.samples, sound.sample_rate)
+        for name, heard in (("alone", other), ("under another at equal level", both)):
+            for crop in _crops(heard, CROPS_S[0], 3, rng):
+                (query,) = windows(find_peaks(crop))
+                mixes[name].append(
+                    agreement(query, print_.hashes, print_.times_ms, print_.duration_s)[1]
+                )
+    alone, under = mixes.values()
+    say(
+        f"\nShare of another output's landmarks in 5 s: at most {max(alone):.3f}; of the output's "
+        f"own under another at equal level: median {np.median(under):.2f}, least {min(under):.2f}."
+    )
 
 
 def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]) -> None:

@@ -68,7 +68,7 @@ def test_a_public_trace_tells_nothing_about_sources_and_numbers(
     told = answer(capsys, home, "trace", take(home), "--public")
     assert told["made_with_ai_by_this_system"] is True
     assert told["contact"] == "rights@example.org"
-    assert set(told) == {"made_with_ai_by_this_system", "statement", "contact"}
+    assert set(told) == {"made_with_ai_by_this_system", "checked", "statement", "contact"}
     refused = answer(capsys, home, "trace", take(home), "--public", "--report", "x.html", code=2)
     assert "public" in refused["error"]["message"]
 
