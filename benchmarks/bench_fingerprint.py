@@ -149,9 +149,7 @@ def _false_positives(
 
 def _in_time(kept: list[Audio], folder: Path, say: Callable[..., None]) -> None:
     """An output, then one of other references: where the seam is put, and what is told wrongly."""
-    say(
-        "\n| an output, then another | seam off, s: median, most | told wrongly, s of s | unclear, s |"
-    )
+    say("\n| an output, then another | seam off, s: median, most | told wrongly, s | unclear, s |")
     say("|---|---|---|---|")
     rng = np.random.default_rng(4)
     half = len(kept) // 2
@@ -174,9 +172,8 @@ def _in_time(kept: list[Audio], folder: Path, say: Callable[..., None]) -> None:
                 wrong += inside if kind is Sound.OTHER else outside if kind is Sound.SAME else 0.0
                 unclear += end - start if kind is Sound.UNCLEAR else 0.0
         middle = float(np.median(off))
-        say(
-            f"| {name} | {middle:.1f}, {max(off):.1f} | {wrong:.0f} of {total:.0f} | {unclear:.0f} |"
-        )
+        seams, told = f"{middle:.1f}, {max(off):.1f}", f"{wrong:.0f} of {total:.0f}"
+        say(f"| {name} | {seams} | {told} | {unclear:.0f} |")
     for i, sound in enumerate(kept):
         other, print_ = kept[(i + half) % len(kept)], make_fingerprint(sound)
         level = float(np.sqrt(np.mean(sound.samples**2) / np.mean(other.samples**2)))
