@@ -72,7 +72,8 @@ class Placer:
             change: how the sound was changed since.
             is_known: whether the ledger has an output.
         """
-        parts = compare(peaks, kept, *change)
+        # Without the master there is no second opinion on a stretch that is less clear.
+        parts = compare(peaks, kept, *change, strict=self._master(output) is None)
         if not any(sound is Sound.SAME for _, _, sound in parts):
             return Placed()
         other = [(a, b) for a, b, sound in parts if sound is Sound.OTHER and b - a >= _SEARCHED_S]

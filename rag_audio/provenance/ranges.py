@@ -23,10 +23,12 @@ JUDGED_LANDMARKS = 60
 SAME_SHARE, SAME_LANDMARKS = 0.1, 12
 """Share, and number, of agreeing landmarks from which on a sound is the output's."""
 OTHER_SHARE = 0.04
-"""Below it a sound is another one: unrelated music reaches 0.02, an output in a mix at equal level
-0.07 (``benchmarks/bench_fingerprint.py``)."""
+"""Below it a sound is another one."""
+_SAME_OF_CLEAREST, _OTHER_OF_CLEAREST = 0.3, 0.12
+"""The same, as parts of the share in the clearest window: where an output is heard clearly, another
+of the same seed, which reaches 0.12, is not taken for it (``benchmarks/bench_fingerprint.py``)."""
 _WINDOW_S, _STEP_S, _BIN_S = 5.0, 1.0, 0.5
-_BIN_SHARE, _BIN_LANDMARKS = 0.06, 4
+_BIN_PART, _BIN_LANDMARKS = 0.6, 4
 _GAP_S = 1.5
 
 Counts = NDArray[np.float64]
@@ -92,54 +94,81 @@ def part_of(peaks: Peaks, start_s: float, end_s: float) -> Peaks:
     return Peaks(times, peaks.semitones[low:high], end_s - start_s)
 
 
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """A piece of the sound: its bins, its landmarks, and those that agree with the output."""
+
+    bins: slice
+    query: Query
+    agreeing: NDArray[np.int64]
+    share: float
+
+    def local(self, around: int) -> Counts:
+        """The share of agreeing landmarks around each of its bins; 0 where too few agree."""
+        count = self.bins.stop - self.bins.start
+        times = self.query.times_s / self.query.tempo
+        edges = np.arange(count + 1) * _BIN_S
+        every, those = (
+            np.convolve(np.histogram(some, edges)[0], np.ones(around), "same")[:count]
+            for some in (times, times[self.agreeing])
+        )
+        return np.where(those < _BIN_LANDMARKS, 0.0, those / np.maximum(every, 1.0))
+
+
 def compare(
-    peaks: Peaks, kept: Fingerprint, tempo: float = 1.0, semitones: float = 0.0
+    peaks: Peaks,
+    kept: Fingerprint,
+    tempo: float = 1.0,
+    semitones: float = 0.0,
+    *,
+    strict: bool = False,
 ) -> list[tuple[float, float, Sound]]:
     """(start, end, what it is) of the stretches of a sound, in seconds, held against an output.
 
     Args:
         peaks: of the whole sound.
         kept: of the output. tempo, semitones: how the sound was changed since.
+        strict: nothing is another sound for being much less clear than the clearest window, as an
+            output under speech is.
     """
     bins = max(1, int(np.ceil(peaks.duration_s / _BIN_S)))
-    same = np.zeros(bins, np.bool_)
+    windows = _windows(peaks, kept, tempo, semitones, bins)
+    clearest = max((window.share for window in windows), default=0.0)
+    same_share = max(SAME_SHARE, _SAME_OF_CLEAREST * clearest)
+    other_share = OTHER_SHARE if strict else max(OTHER_SHARE, _OTHER_OF_CLEAREST * clearest)
+    same, judged = np.zeros(bins, np.bool_), np.zeros(bins, np.bool_)
     nearest = np.zeros(bins)
-    judged = np.zeros(bins, np.bool_)
+    for window in windows:
+        here, share = window.bins, window.share
+        judged[here] |= window.query.times_s.size >= JUDGED_LANDMARKS
+        # A window that holds some of the output says nothing as a whole against its other parts.
+        near = window.local(5) if share >= other_share else np.float64(share)
+        nearest[here] = np.maximum(nearest[here], near)
+        if share >= same_share and window.agreeing.size >= SAME_LANDMARKS:
+            same[here] |= window.local(3) >= _BIN_PART * same_share
+    return _stretches(same, judged & (nearest < other_share), peaks.duration_s)
+
+
+def _windows(
+    peaks: Peaks, kept: Fingerprint, tempo: float, semitones: float, bins: int
+) -> list[_Window]:
     length = min(_WINDOW_S, peaks.duration_s)
-    starts = np.arange(0.0, max(0.0, peaks.duration_s - length) + _STEP_S / 2, _STEP_S)
-    for start in starts:
+    found = []
+    for start in np.arange(0.0, max(0.0, peaks.duration_s - length) + _STEP_S / 2, _STEP_S):
         query = make_query(part_of(peaks, start, start + length), tempo, semitones)
         here = slice(int(start / _BIN_S), min(bins, int(np.ceil((start + length) / _BIN_S))))
-        if query.times_s.size == 0:
-            continue
-        agreeing, share = agreement(query, kept.hashes, kept.times_ms, kept.duration_s)
-        judged[here] |= query.times_s.size >= JUDGED_LANDMARKS
-        count = here.stop - here.start
-        # A window that holds some of the output says nothing as a whole against its other parts.
-        near = np.full(count, share) if share < OTHER_SHARE else _local(query, agreeing, count, 5)
-        nearest[here] = np.maximum(nearest[here], near)
-        if share >= SAME_SHARE and agreeing.size >= SAME_LANDMARKS:
-            same[here] |= _local(query, agreeing, count, 3) >= _BIN_SHARE
-    return _stretches(same, nearest, judged, peaks.duration_s)
-
-
-def _local(query: Query, agreeing: NDArray[np.int64], bins: int, around: int) -> Counts:
-    """``[bins]``: the share of agreeing landmarks around each bin of a window; 0 where too few."""
-    times = query.times_s / query.tempo
-    edges = np.arange(bins + 1) * _BIN_S
-    every, those = (
-        np.convolve(np.histogram(some, edges)[0], np.ones(around), "same")[:bins]
-        for some in (times, times[agreeing])
-    )
-    return np.where(those < _BIN_LANDMARKS, 0.0, those / np.maximum(every, 1.0))
+        if query.times_s.size:
+            agreeing, share = agreement(query, kept.hashes, kept.times_ms, kept.duration_s)
+            found.append(_Window(here, query, agreeing, share))
+    return found
 
 
 def _stretches(
-    same: NDArray[np.bool_], nearest: Counts, judged: NDArray[np.bool_], duration_s: float
+    same: NDArray[np.bool_], apart: NDArray[np.bool_], duration_s: float
 ) -> list[tuple[float, float, Sound]]:
     """Equal neighbours put together; short gaps in the output's sound are its own."""
     _close_gaps(same)
-    other = ~same & judged & (nearest < OTHER_SHARE)
+    other = ~same & apart
     kinds = [
         Sound.SAME if a else Sound.OTHER if b else Sound.UNCLEAR
         for a, b in zip(same, other, strict=True)
