@@ -28,7 +28,14 @@ from rag_audio.ports import Embedder, Ledger, Mark, ModelInfo, StemIndex, Waterm
 from rag_audio.provenance.fingerprint import Fingerprint, make_fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.recording import FinishedOutput, MadeWith, make_record, signed
-from rag_audio.signing import ClaimedOutput, Signature, Signer, put_in_place, sidecar_of
+from rag_audio.signing import (
+    ClaimedOutput,
+    OpenedFile,
+    Signature,
+    Signer,
+    put_in_place,
+    sidecar_of,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -84,6 +91,7 @@ class Delivery:
 
     Args:
         info: of the model that made them.
+        opened: the file that they are edits of.
     """
 
     def __init__(
@@ -92,8 +100,9 @@ class Delivery:
         request: GenerationRequest,
         plan: ConditioningPlan,
         info: ModelInfo,
+        opened: OpenedFile | None = None,
     ) -> None:
-        self.parts, self.request, self.plan = parts, request, plan
+        self.parts, self.request, self.plan, self._opened = parts, request, plan, opened
         self._made = MadeWith(
             info, parts.embedder.space, parts.index.name, parts.watermarker.name, parts.device
         )
@@ -155,7 +164,9 @@ class Delivery:
     def _claim(self, number: int, take: Audio, marked: Audio | None) -> ClaimedOutput:
         name = None if marked is None else self.parts.watermarker.name
         lines = credit_lines(self.plan.licenses)
-        return ClaimedOutput(number, self.plan, self._made.info, name, take.duration_s, lines)
+        return ClaimedOutput(
+            number, self.plan, self._made.info, name, take.duration_s, lines, self._opened
+        )
 
 
 def hand_over(

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from rag_audio.domain import ConditioningPlan
+from rag_audio.domain import Channel, ConditioningPlan
 from rag_audio.ports import ModelInfo
 
 SIDECAR = ".c2pa"
+Shares = Mapping[Channel, float]
+
+
+@dataclass(frozen=True)
+class OpenedFile:
+    """The file that an output was edited or converted from.
+
+    Attributes:
+        sha256: of its bytes, hex, as it was recognised: a file that was put in its place since is
+            not it.
+        output: its number, where it is an output of ours.
+    """
+
+    path: Path
+    sha256: str
+    output: int | None = None
 
 
 @dataclass(frozen=True)
@@ -23,6 +39,9 @@ class ClaimedOutput:
         watermark: name of the scheme that carries the number; None: too little to carry a mark.
         duration_s: of the output.
         credits: the lines that are to be printed with it.
+        opened: the file that it was made from, where it is an edit or a copy of one.
+        converted: it is that very output in another format.
+        shares: of each reference, and of the model, as recorded; None: they are the plan's.
     """
 
     output: int
@@ -31,6 +50,9 @@ class ClaimedOutput:
     watermark: str | None
     duration_s: float
     credits: tuple[str, ...] = ()
+    opened: OpenedFile | None = None
+    converted: bool = False
+    shares: tuple[Sequence[Shares], Shares] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +62,8 @@ class Signature:
     Attributes:
         record: what the ledger holds of it: ``name``, ``manifest`` (its label),
             ``manifest_sha256``, ``certificate`` (SHA-256 of the signer's), ``algorithm`` and where
-            it stands (``embedded`` or ``sidecar``); or why there is none.
+            it stands (``embedded`` or ``sidecar``), and ``parent_manifest``, the label of the one
+            in the opened file; or why there is none.
         sidecar: the manifest's own file, for kinds of sound that cannot hold it.
     """
 
@@ -79,6 +102,21 @@ class CredentialState(StrEnum):
 
 
 @dataclass(frozen=True)
+class ParentCredentials:
+    """A file that a manifest says its own was opened from.
+
+    Attributes:
+        title: as the manifest names it.
+        instance: its id; ``urn:rag-audio:sha256:…`` where this project wrote it.
+        label: of the manifest that the file had, which travels in the store; empty: it had none.
+    """
+
+    title: str
+    instance: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
 class Credentials:
     """What the manifest of a file says. Unless the state is trusted, anybody may have written it.
 
@@ -94,6 +132,9 @@ class Credentials:
         errors: what is wrong, one line each; empty when trusted.
         attribution: our whole assertion, see ``docs/credentials.md``.
         training: each entry of a training-and-mining assertion, ``cawg.`` or ``c2pa.``: its use.
+        actions: what was done, in order, such as ``c2pa.opened``.
+        source_type: the IPTC digital source type that the first action with one gives.
+        parents: what was opened.
     """
 
     state: CredentialState
@@ -108,6 +149,14 @@ class Credentials:
     errors: tuple[str, ...] = ()
     attribution: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, str] = field(default_factory=dict)
+    actions: tuple[str, ...] = ()
+    source_type: str = ""
+    parents: tuple[ParentCredentials, ...] = ()
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it says that its file is what was opened, in another format."""
+        return "c2pa.transcoded" in self.actions and "c2pa.edited" not in self.actions
 
 
 def sidecar_of(file: Path) -> Path:

@@ -87,7 +87,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.following",
         "rag_audio.dump",
     ),
-    ("rag_audio.delivery", "rag_audio.measuring", "rag_audio.profile_picture"),
+    (
+        "rag_audio.delivery",
+        "rag_audio.copying",
+        "rag_audio.measuring",
+        "rag_audio.profile_picture",
+    ),
     ("rag_audio.pipeline",),
     ("rag_audio.editing",),
     ("rag_audio.bootstrap",),

@@ -10,8 +10,10 @@ from pathlib import Path
 from fastapi.responses import FileResponse
 
 from rag_audio import audio
-from rag_audio.domain import Audio, Segment, Stem
+from rag_audio.copying import CopyParts, write_copy
+from rag_audio.domain import AttributionRecord, Audio, Segment, Stem
 from rag_audio.pipeline import Pipeline
+from rag_audio.signing import sidecar_of
 
 TYPES = {
     ".wav": "audio/wav",
@@ -22,32 +24,41 @@ TYPES = {
 PREVIEW_S = 30.0
 
 
-def sound_response(file: Path, name: str) -> FileResponse:
-    """A sound file; ``Range`` is answered with the part that is asked for."""
+def sound_response(file: Path, name: str, credentials: str | None = None) -> FileResponse:
+    """A sound file; ``Range`` is answered with the part that is asked for.
+
+    Args:
+        credentials: where its manifest is, if not in it (C2PA specification 2.2, section 15.5.4).
+    """
+    headers = {"Cache-Control": "private, no-cache", "Accept-Ranges": "bytes"}
+    if credentials is not None:
+        headers["Link"] = f'<{credentials}>; rel="c2pa-manifest"'
     return FileResponse(
         file,
         media_type=TYPES[file.suffix],
         filename=name,
         content_disposition_type="inline",
-        headers={"Cache-Control": "private, no-cache", "Accept-Ranges": "bytes"},
+        headers=headers,
     )
 
 
-def in_format(file: Path, format: str) -> Path:
-    """The file in another format, made on first use beside it, and kept while it is used.
+def in_format(parts: CopyParts, record: AttributionRecord, file: Path, format: str) -> Path:
+    """An output in another format, made on first use beside it, and kept while it is used.
 
-    The mark survives, a manifest of content credentials does not: only the file as it was made
-    carries one.
+    See :func:`rag_audio.copying.write_copy`; what an earlier version left unsigned is made anew.
 
     Raises:
-        RagAudioError: it cannot be read or written.
+        RagAudioError: it cannot be read, written or signed.
     """
     if file.suffix == f".{format}":
         return file
-    other = file.with_name(f"{file.stem}.as.{format}")
+    other = file.with_name(f"{file.stem}.copy.{format}")
     if not other.is_file():
-        _save(audio.load(file, max_duration_s=None), other)
+        write_copy(parts, record, file, other)
     _used(other)
+    beside = sidecar_of(other)
+    if beside.is_file():
+        _used(beside)
     return other
 
 

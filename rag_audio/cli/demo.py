@@ -17,6 +17,7 @@ from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import show_references, warn_untrained
 from rag_audio.cli.options import Json
 from rag_audio.cli.output import err, out, show_json, stages, table
+from rag_audio.copying import write_copy
 from rag_audio.documents import reference_json, results_json
 from rag_audio.domain import Audio, GenerationRequest, Key
 from rag_audio.errors import IndexMismatch, RagAudioError, RequestRefused
@@ -195,8 +196,7 @@ def _generate(
 
 
 def _trace(workspace: Workspace, folder: Path, quiet: bool) -> dict[str, Any]:
-    whole = audio.load(folder / "output.wav")
-    audio.save(whole, folder / "output.mp3", bitrate_kbps=128)
+    _copy(workspace, folder / "output.wav", folder / "output.mp3")
     again = audio.load(folder / "output.mp3")
     start, end = (round(second * again.sample_rate) for second in CROP_S)
     cropped = Audio(again.samples[:, start:end].copy(), again.sample_rate)
@@ -220,6 +220,18 @@ def _trace(workspace: Workspace, folder: Path, quiet: bool) -> dict[str, Any]:
             [(s["title"], s["artist"], s["holder"], s["license"]) for s in found["sources"]],
         )
     return documents
+
+
+def _copy(workspace: Workspace, file: Path, target: Path) -> None:
+    """The output as an MP3 with its credit line and content credentials.
+
+    Raises:
+        RagAudioError: the ledger does not know the file, which is a defect.
+    """
+    found = workspace.trace(file)
+    if found.record is None:
+        raise RagAudioError(f"{file.name} is not in the ledger")
+    write_copy(workspace.parts, found.record, file, target, bitrate_kbps=128)
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

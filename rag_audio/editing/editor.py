@@ -97,7 +97,7 @@ class Editor:
                 found = studio.inspect(take, plan)
                 say("write", i, plan.variations)
                 plan = self._still_clear(plan, request, source)
-                delivery = Delivery(self.parts, request, plan, generator.info)
+                delivery = Delivery(self.parts, request, plan, generator.info, source.opened)
                 target = name_of(out, i, plan.variations)
                 parcels.append(delivery.pack(take, plan.seed + i, target, found.to_json()))
         results = hand_over(self.parts, parcels, take_over)

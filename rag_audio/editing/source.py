@@ -17,6 +17,7 @@ from rag_audio.domain import Audio, Channel, Reference, Rights, Segment
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.foreign import ForeignFinding
 from rag_audio.ports import Ledger, LedgerEntry
+from rag_audio.signing import OpenedFile
 
 SAME_SOUND = 0.7
 """Correlation with the master above which a file is that output, as it stands or a part of it."""
@@ -43,6 +44,12 @@ class Source:
     def is_foreign(self) -> bool:
         """Whether nothing is known of it, so that the user's statement counts."""
         return self.parent is None and not self.finding.stems
+
+    @property
+    def opened(self) -> OpenedFile:
+        """The file as its credentials are to name it."""
+        parent = None if self.parent is None else self.parent.record.output
+        return OpenedFile(self.path, self.finding.sha256, parent)
 
     @property
     def ancestors(self) -> tuple[int, ...]:

@@ -19,9 +19,16 @@ from rag_audio.provenance.manifest import (
     CONSTRAINED,
     MEDIA_TYPES,
     NOT_ALLOWED,
+    STRICTNESS,
     TRAINING,
 )
-from rag_audio.signing import SIDECAR, Credentials, CredentialState, sidecar_of
+from rag_audio.signing import (
+    SIDECAR,
+    Credentials,
+    CredentialState,
+    ParentCredentials,
+    sidecar_of,
+)
 
 if TYPE_CHECKING:
     from c2pa import Reader
@@ -37,7 +44,6 @@ __all__ = [
 _MARKER = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
 """How every manifest store begins (C2PA specification 2.2, section 11.1.4)."""
 _TRAINING_LABELS = (TRAINING, "c2pa.training-mining")
-_STRICTNESS = (ALLOWED, CONSTRAINED, NOT_ALLOWED)
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MAX_SIDECAR = 64 << 20
 _MAX_OUTPUT = 2**40 - 1
@@ -168,6 +174,12 @@ def _read_sidecar(path: Path, file: BinaryIO, anchors: str) -> Credentials | Non
         return _ruined(said(error), sidecar=True)
 
 
+def sidecar_beside(path: Path) -> Path | None:
+    """The sidecar of a file, unless it is larger than any manifest; None: there is none."""
+    beside = _sidecar_of(path)
+    return None if beside is None or beside.stat().st_size > _MAX_SIDECAR else beside
+
+
 def _sidecar_of(path: Path) -> Path | None:
     """``take.ogg.c2pa`` as this project writes it, else ``take.c2pa`` as others do."""
     candidates = (sidecar_of(path), path.with_suffix(SIDECAR))
@@ -216,7 +228,33 @@ def _told(reader: Reader, *, sidecar: bool) -> Credentials:
         errors=errors,
         attribution=attribution,
         training=_training(_mapping(manifest) for manifest in manifests.values()),
+        actions=tuple(str(one.get("action") or "") for one in _actions(active)),
+        source_type=next(
+            (
+                str(one["digitalSourceType"])
+                for one in _actions(active)
+                if one.get("digitalSourceType")
+            ),
+            "",
+        ),
+        parents=tuple(_parents(active)),
     )
+
+
+def _actions(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    for label in ("c2pa.actions.v2", "c2pa.actions"):
+        actions = _assertion(manifest, label).get("actions")
+        if isinstance(actions, list):
+            return [_mapping(one) for one in actions]
+    return []
+
+
+def _parents(manifest: Mapping[str, Any]) -> Iterator[ParentCredentials]:
+    ingredients = manifest.get("ingredients")
+    for one in map(_mapping, ingredients if isinstance(ingredients, list) else []):
+        if one.get("relationship") == "parentOf":
+            said = (one.get(name) for name in ("title", "instance_id", "active_manifest"))
+            yield ParentCredentials(*(str(value or "") for value in said))
 
 
 def _sources(attribution: Mapping[str, Any]) -> Iterator[str]:
@@ -234,9 +272,9 @@ def _training(manifests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         for label in _TRAINING_LABELS:
             for name, entry in _mapping(_assertion(manifest, label).get("entries")).items():
                 use = _mapping(entry).get("use")
-                if use in _STRICTNESS:
+                if use in STRICTNESS:
                     known = found.get(str(name), ALLOWED)
-                    found[str(name)] = max(known, str(use), key=_STRICTNESS.index)
+                    found[str(name)] = max(known, str(use), key=STRICTNESS.index)
     return found
 
 

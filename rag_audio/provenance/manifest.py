@@ -7,23 +7,30 @@ file to strangers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from rag_audio import __version__
-from rag_audio.domain import Channel, Reference, StemKind
+from rag_audio.domain import Channel, ConditioningPlan, Reference, StemKind
 from rag_audio.errors import ConfigError
 from rag_audio.licensing import License
-from rag_audio.provenance.influence import Shares, used_shares
-from rag_audio.signing import ClaimedOutput
+from rag_audio.provenance.influence import used_shares
+from rag_audio.signing import ClaimedOutput, Shares
 
 ATTRIBUTION = "org.rag-audio.attribution"
 SOFT_BINDING = "c2pa.soft-binding"
 TRAINING = "cawg.training-mining"
 NOT_ALLOWED, ALLOWED, CONSTRAINED = "notAllowed", "allowed", "constrained"
+STRICTNESS = (ALLOWED, CONSTRAINED, NOT_ALLOWED)
 
-_GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+PARENT = "parent"
+"""Label of the ingredient that was opened."""
+_IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+GENERATED = f"{_IPTC}trainedAlgorithmicMedia"
+"""Made by a model, all of it."""
+COMPOSITE = f"{_IPTC}compositeWithTrainedAlgorithmicMedia"
+"""Sound that was there, with parts that a model made."""
 _TRAINING_USES = (
     "cawg.ai_generative_training",
     "cawg.ai_inference",
@@ -46,23 +53,26 @@ MEDIA_TYPES = {
 }
 
 
-def make_manifest(claim: ClaimedOutput, media_type: str, training: str) -> dict[str, Any]:
+def make_manifest(
+    claim: ClaimedOutput,
+    media_type: str,
+    training: str,
+    *,
+    parents: Sequence[Mapping[str, Any]] = (),
+    reserved: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """The manifest definition that the C2PA library signs.
 
     Args:
         training: as :func:`check_training` takes it.
+        parents: the opened file as an ingredient, unless the library is given it otherwise.
+        reserved: what the opened file's own credentials reserve: ours are not looser.
     """
-    references = claim.plan.references
+    # Those of a copy are in the manifest of what was converted.
+    references = () if claim.converted else claim.plan.references
     labels = [f"source-{index}" for index in range(len(references))]
-    created: dict[str, Any] = {
-        "action": "c2pa.created",
-        "digitalSourceType": _GENERATED,
-        "softwareAgent": {"name": public_name(claim.info.name)},
-    }
-    if labels:
-        created["parameters"] = {"ingredientIds": labels}
-    actions = [created]
-    assertions = [_training(training), _attribution(claim)]
+    actions = _actions(claim, labels)
+    assertions = [_training(training, reserved or {}), _attribution(claim)]
     if claim.watermark is not None:
         actions.append({"action": "c2pa.watermarked.bound"})
         assertions.insert(0, _soft_binding(claim, claim.watermark))
@@ -72,11 +82,42 @@ def make_manifest(claim: ClaimedOutput, media_type: str, training: str) -> dict[
         "title": f"Output {claim.output}",
         "format": media_type,
         "ingredients": [
-            _ingredient(label, reference)
-            for label, reference in zip(labels, references, strict=True)
+            *map(dict, parents),
+            *(
+                _ingredient(label, reference)
+                for label, reference in zip(labels, references, strict=True)
+            ),
         ],
         "assertions": [{**assertion, "created": True} for assertion in assertions],
     }
+
+
+def source_type(plan: ConditioningPlan) -> str:
+    """The IPTC digital source type of a plan's output.
+
+    An edit that keeps any of the edited sound is a composite; ``vary`` keeps the share of it that
+    the latents start with.
+    """
+    return COMPOSITE if plan.edit is not None and plan.edit.kept > 0 else GENERATED
+
+
+def _actions(claim: ClaimedOutput, sources: list[str]) -> list[dict[str, Any]]:
+    """What was done: created, or opened and then edited or converted (specification, 18.13)."""
+    made: dict[str, Any] = {
+        "action": "c2pa.created",
+        "digitalSourceType": source_type(claim.plan),
+        "softwareAgent": {"name": public_name(claim.info.name)},
+    }
+    if sources:
+        made["parameters"] = {"ingredientIds": sources}
+    if claim.opened is None:
+        return [made]
+    made["action"] = "c2pa.transcoded" if claim.converted else "c2pa.edited"
+    if claim.converted:
+        # No model has worked on the copy: it is the output's own source type that it has.
+        made["softwareAgent"] = {"name": "rag-audio", "version": __version__}
+        made["parameters"] = {"ingredientIds": [PARENT]}
+    return [{"action": "c2pa.opened", "parameters": {"ingredientIds": [PARENT]}}, made]
 
 
 def check_training(text: str) -> str:
@@ -130,17 +171,42 @@ def _soft_binding(claim: ClaimedOutput, watermark: str) -> dict[str, Any]:
     }
 
 
-def _training(text: str) -> dict[str, Any]:
+def _training(text: str, reserved: Mapping[str, str]) -> dict[str, Any]:
+    """The assertion; entries of the opened file that are stricter, or that we do not have, hold."""
     use, _, terms = check_training(text).partition(":")
     entry = {"use": use}
     if terms.strip():
         entry["constraint_info"] = terms.strip()
-    return {"label": TRAINING, "data": {"entries": {name: dict(entry) for name in _TRAINING_USES}}}
+    entries = {name: dict(entry) for name in _TRAINING_USES}
+    for name, kept in reserved.items():
+        name = f"cawg.{name.partition('.')[2]}"
+        if STRICTNESS.index(kept) > STRICTNESS.index(entries.get(name, {"use": ALLOWED})["use"]):
+            entries[name] = {"use": kept}
+            if kept == CONSTRAINED:
+                entries[name]["constraint_info"] = "as the credentials of the opened file say"
+    return {"label": TRAINING, "data": {"entries": entries}}
+
+
+def _edit(plan: ConditioningPlan) -> dict[str, Any]:
+    """What was edited, and how much of it is kept; empty: nothing was."""
+    edit = plan.edit
+    if edit is None:
+        return {}
+    parent = {} if edit.parent is None else {"output": edit.parent}
+    return {
+        "edit": {
+            "kind": edit.kind,
+            **parent,
+            "source_sha256": edit.source_sha256,
+            "regions": [[float(start), float(end)] for start, end in edit.regions],
+            "kept": float(edit.kept),
+        }
+    }
 
 
 def _attribution(claim: ClaimedOutput) -> dict[str, Any]:
     plan, info = claim.plan, claim.info
-    used, rest = used_shares(plan)
+    used, rest = claim.shares or used_shares(plan)
     return {
         "label": ATTRIBUTION,
         "data": {
@@ -157,6 +223,7 @@ def _attribution(claim: ClaimedOutput) -> dict[str, Any]:
             ],
             "model_share": _shares(rest),
             "credits": [_text(line) for line in claim.credits],
+            **_edit(plan),
         },
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,7 @@ from rag_audio.errors import ConfigError, OutputRefused
 from rag_audio.provenance import credentials, signing_keys
 from rag_audio.provenance.certificates import SigningIdentity, check, parse_certificates, pem_of
 from rag_audio.provenance.manifest import MEDIA_TYPES, NOT_ALLOWED, check_training, make_manifest
+from rag_audio.provenance.opened import opened
 from rag_audio.signing import ClaimedOutput, Credentials, CredentialState, Signature, sidecar_of
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ class C2paSigner:
         signed = file.with_name(f".{file.name}.{secrets.token_hex(4)}.signed")
         failed: list[Exception] = []
         try:
-            manifest = self._write(file, signed, claim, failed)
+            manifest, parent = self._write(file, signed, claim, failed)
             told = self._read_back(file, signed, manifest)
             sidecar = self._keep(file, signed, manifest)
         except C2paError as error:
@@ -118,33 +120,46 @@ class C2paSigner:
             "algorithm": self.identity.algorithm,
             "where": "embedded" if sidecar is None else "sidecar",
         }
+        if parent:
+            record["parent_manifest"] = parent
         if told.signed_at is not None:
             record["timestamp"] = told.signed_at
         return Signature(record, sidecar)
 
     def _write(
         self, file: Path, signed: Path, claim: ClaimedOutput, failed: list[Exception]
-    ) -> bytes:
-        """Write the signed file to ``signed``; the manifest store is returned."""
+    ) -> tuple[bytes, str]:
+        """Write the signed file to ``signed``; the manifest store is returned, and the label of
+        the manifest that the opened file had."""
         from c2pa import Builder
 
         from rag_audio.provenance._c2pa import make_context
 
         media_type = MEDIA_TYPES[file.suffix.lower()]
-        document = make_manifest(claim, media_type, self._training)
-        with (
-            make_context(self.anchors) as context,
-            Builder(document, context=context) as builder,
-            self._native(failed) as signer,
-            file.open("rb") as source,
-            signed.open("w+b") as target,
-        ):
+        with ExitStack() as held:
+            context = held.enter_context(make_context(self.anchors))
+            parent = None
+            if claim.opened is not None:
+                parent = held.enter_context(opened(claim.opened, self.anchors, context))
+            document = make_manifest(
+                claim,
+                media_type,
+                self._training,
+                parents=() if parent is None else parent.listed,
+                reserved=None if parent is None else parent.training,
+            )
+            builder = held.enter_context(Builder(document, context=context))
+            if parent is not None:
+                parent.add_to(builder)
             if file.suffix.lower() in BESIDE:
                 builder.set_no_embed()
+            signer = held.enter_context(self._native(failed))
+            source = held.enter_context(file.open("rb"))
+            target = held.enter_context(signed.open("w+b"))
             manifest = builder.sign(signer, media_type, source, target)
             target.flush()
             os.fsync(target.fileno())
-            return bytes(manifest)
+            return bytes(manifest), "" if parent is None else parent.label
 
     def _native(self, failed: list[Exception]) -> c2pa.Signer:
         from c2pa import C2paSignerInfo, C2paSigningAlg, Signer

@@ -230,7 +230,9 @@ class _Search:
             return Evidence("manifest", claim.output, 0.0, f"{said}, but do not count: {wrong}.")
         entry = self.ledger.find(claim.output)
         known = {} if entry is None else entry.record.signature
-        if known.get("manifest", claim.label) != claim.label:
+        # A copy in another format has a manifest of its own, and holds the one that is known.
+        labels = {claim.label, *(one.label for one in claim.parents if claim.is_copy)}
+        if known.get("manifest", claim.label) not in labels:
             wrong = "they are not the ones that the ledger knows"
             return Evidence("manifest", claim.output, 0.0, f"{said}, but do not count: {wrong}.")
         return Evidence("manifest", claim.output, 1.0, f"{said}.")

@@ -28,7 +28,7 @@ MARGIN_S = 3600.0
 _DRAFT = re.compile(r"\.[0-9a-f]{32}\.part(\.[a-z0-9]+)?")
 _UPLOAD = re.compile(r"([0-9a-f]{32})\.[a-z0-9]+")
 _JOB = re.compile("[0-9a-f]{32}")
-_OTHER_FORMAT = re.compile(r".+\.as\.[a-z0-9]+")
+_OTHER_FORMAT = re.compile(r".+\.(as|copy)\.[a-z0-9]+(\.c2pa)?")
 _PREVIEW = re.compile(r"[0-9a-f]{64}\.mp3")
 
 log = structlog.get_logger("rag_audio.api")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from rag_audio.signing import CredentialState
 from tests.api.conftest import FAST, Serve, Served
 
 
@@ -79,6 +81,33 @@ def test_takes_come_whole_in_parts_and_in_other_formats(
     samples, rate = soundfile.read(io.BytesIO(mp3.content))
     assert len(samples) / rate == pytest.approx(1.0, abs=0.1)
     assert served.client.get(f"{made['links']['content']}?take=3").status_code == 404
+
+
+@pytest.mark.parametrize("format", ["mp3", "flac", "ogg"])
+def test_takes_in_other_formats_carry_label_credits_and_credentials(
+    served: Served, made: dict[str, Any], tmp_path: Path, format: str
+) -> None:
+    one = made["outputs"][0]
+    answer = served.client.get(f"{one['content']}&format={format}")
+    file = tmp_path / f"take.{format}"
+    file.write_bytes(answer.content)
+    with soundfile.SoundFile(file) as sound:
+        assert f"Made with AI by rag-audio, output {one['output']}" in sound.comment
+    manifest = f"{made['links']['content']}?take=1".replace("content", "credentials")
+    if format == "ogg":
+        link = answer.headers["link"]
+        assert link.endswith('>; rel="c2pa-manifest"')
+        beside = served.client.get(link[1 : link.index(">")])
+        assert beside.headers["content-type"] == "application/c2pa"
+        file.with_name("take.ogg.c2pa").write_bytes(beside.content)
+    else:
+        assert "link" not in answer.headers
+        assert served.client.get(f"{manifest}&format={format}").status_code == 404
+    found = served.service.workspace.parts.credentials_of(file)
+    assert found is not None and found.state is CredentialState.TRUSTED
+    assert (found.output, found.is_copy) == (one["output"], True)
+    traced = served.client.post("/v1/trace", content=answer.content).json()
+    assert (traced["output"], traced["transplanted"]) == (one["output"], False)
 
 
 def test_the_ledger_has_each_take_once(served: Served, made: dict[str, Any]) -> None:

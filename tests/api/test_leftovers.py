@@ -123,7 +123,7 @@ def test_other_formats_go_when_nobody_asks_for_them_and_takes_stay(serve: Serve)
     assert job is not None
     folder = app.service.folders.of_result(job)
     assert folder is not None
-    (other,) = folder.glob("*.as.flac")
+    (other,) = folder.glob("*.copy.flac")
     app.service.tidying.tidy_outputs()
     assert other.exists()
     before = {one.name for one in folder.iterdir()}

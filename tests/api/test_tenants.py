@@ -191,6 +191,7 @@ CASES: dict[tuple[str, str], Callable[[Turn], Ask]] = {
     ("GET", "/v1/generations/{id}/events"): lambda turn: turn.job("/events"),
     ("GET", "/v1/generations/{id}/record"): lambda turn: turn.job("/record"),
     ("GET", "/v1/generations/{id}/content"): lambda turn: turn.job("/content"),
+    ("GET", "/v1/generations/{id}/credentials"): lambda turn: turn.job("/credentials?format=ogg"),
     ("GET", "/v1/outputs"): lambda turn: turn.listed("/v1/outputs", "artist", "license", "holder"),
     ("GET", "/v1/outputs/{output}"): lambda turn: turn.output(),
     ("GET", "/v1/ledger/checkpoint"): lambda turn: Ask("/v1/ledger/checkpoint"),

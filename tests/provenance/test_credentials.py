@@ -528,8 +528,8 @@ def test_an_older_assertion_against_training_counts_as_well(
 ) -> None:
     from rag_audio.provenance import signers
 
-    def older(*given: Any) -> dict[str, Any]:
-        document = make_manifest(*given)
+    def older(*given: Any, **more: Any) -> dict[str, Any]:
+        document = make_manifest(*given, **more)
         for assertion in document["assertions"]:
             if assertion["label"] == "cawg.training-mining":
                 assertion["label"] = "c2pa.training-mining"
@@ -559,8 +559,8 @@ def test_a_manifest_of_somebody_else_may_say_anything(
 ) -> None:
     from rag_audio.provenance import signers
 
-    def lying(*given: Any) -> dict[str, Any]:
-        document = make_manifest(*given)
+    def lying(*given: Any, **more: Any) -> dict[str, Any]:
+        document = make_manifest(*given, **more)
         for assertion in document["assertions"]:
             if assertion["label"] == "org.rag-audio.attribution":
                 assertion["data"] = lie

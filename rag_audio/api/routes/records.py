@@ -25,10 +25,12 @@ from rag_audio.jobs import Job
 from rag_audio.licensing import Revocation
 from rag_audio.service.copies import copies_left
 from rag_audio.service.revoking import outputs_of, revoke_source, stems_of, target_of
+from rag_audio.signing import SIDECAR, sidecar_of
 
 router = APIRouter(prefix="/v1")
 
 Take = Annotated[int, Query(ge=1, le=4)]
+Format = Literal["wav", "flac", "mp3", "ogg"] | None
 SeqPath = Annotated[int, InPath(ge=1, le=2**62)]
 SizeQuery = Annotated[int | None, Query(ge=0, le=2**62)]
 Named = Annotated[str | None, Query(max_length=200)]
@@ -40,20 +42,60 @@ def content(
     caller: Generates,
     service: TheService,
     take: Take = 1,
-    format: Literal["wav", "flac", "mp3", "ogg"] | None = None,
+    format: Format = None,
 ) -> FileResponse:
-    """The sound of a take, as it was made (with content credentials), or in another format."""
+    """The sound of a take, as it was made or in another format, with content credentials.
+
+    An OGG cannot hold them: the header ``Link`` says where they are.
+    """
+    number, file = _sound_of(service, caller, id, take, format)
+    beside = None
+    if sidecar_of(file).is_file():
+        asked = f"take={take}" + ("" if format is None else f"&format={format}")
+        beside = f"/v1/generations/{id}/credentials?{asked}"
+    return sound_response(file, f"rag-audio-{number}{file.suffix}", beside)
+
+
+@router.get("/generations/{id}/credentials", response_class=FileResponse, tags=["generations"])
+def credentials(
+    id: JobPath,
+    caller: Generates,
+    service: TheService,
+    take: Take = 1,
+    format: Format = None,
+) -> FileResponse:
+    """The C2PA manifest of a take whose file cannot hold it; 404 where it is in the file."""
+    number, file = _sound_of(service, caller, id, take, format)
+    beside = sidecar_of(file)
+    if not beside.is_file():
+        raise not_found()
+    return FileResponse(
+        beside,
+        media_type="application/c2pa",
+        filename=f"rag-audio-{number}{file.suffix}{SIDECAR}",
+        headers={"Cache-Control": "private, no-cache"},
+    )
+
+
+def _sound_of(
+    service: Service, caller: Caller, id: str, take: int, format: str | None
+) -> tuple[int, Path]:
+    """The number of a take, and its file in the wanted format."""
     job = mine(service, caller, id)
     output = _take(job, take)
     folder = service.folders.of_result(job)
     if folder is None:
         raise not_found()
-    file = folder / Path(str(output["file"])).name
+    number, file = int(output["output"]), folder / Path(str(output["file"])).name
     if file.is_symlink() or not file.is_file():
         raise Problem(410, "gone", "the sound of this take is no longer kept")
     if format is not None:
-        file = in_format(file, format)
-    return sound_response(file, f"rag-audio-{output['output']}{file.suffix}")
+        parts = service.workspace.parts
+        entry = parts.ledger.find(number)
+        if entry is None:
+            raise not_found()
+        file = in_format(parts, entry.record, file, format)
+    return number, file
 
 
 @router.get("/generations/{id}/record", tags=["generations"])

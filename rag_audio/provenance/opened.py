@@ -1,0 +1,122 @@
+"""The file that an edit or a copy began with, as an ingredient of the new manifest.
+
+Its own manifests travel with it (C2PA specification 2.2, section 10.3: ``c2pa.opened`` and a
+``parentOf`` ingredient). A file without any, or with one that cannot be read, is named by its hash.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from rag_audio.errors import OutputRefused
+from rag_audio.provenance.credentials import read_stream, sidecar_beside
+from rag_audio.provenance.manifest import MEDIA_TYPES, PARENT
+from rag_audio.signing import OpenedFile
+
+if TYPE_CHECKING:
+    from c2pa import Builder, Context
+
+_UNKNOWN_KIND = "audio/x-unknown"
+_MANIFEST_ID = "parent.c2pa"
+_MANIFEST_KIND = "application/c2pa"
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What the new manifest says of the opened file.
+
+    Attributes:
+        ingredient: as the C2PA library takes it.
+        label: of the file's own manifest; empty: it has none that can be read.
+        training: what that manifest reserves, by entry.
+        file: to be read by the library where the manifest is in it. manifest: of a sidecar.
+    """
+
+    ingredient: Mapping[str, Any]
+    label: str = ""
+    training: Mapping[str, str] = field(default_factory=dict)
+    file: BinaryIO | None = None
+    manifest: bytes | None = None
+
+    @property
+    def listed(self) -> tuple[Mapping[str, Any], ...]:
+        """The ingredient, where it stands in the definition of the manifest."""
+        return () if self.file is not None else (self.ingredient,)
+
+    def add_to(self, builder: Builder) -> None:
+        """Give the library what the definition only names.
+
+        Raises:
+            c2pa.C2paError: it cannot be read.
+        """
+        if self.file is not None:
+            self.file.seek(0)
+            builder.add_ingredient(dict(self.ingredient), self.ingredient["format"], self.file)
+        elif self.manifest is not None:
+            builder.add_resource(_MANIFEST_ID, io.BytesIO(self.manifest))
+
+
+@contextmanager
+def opened(one: OpenedFile, anchors: str, context: Context) -> Iterator[Parent]:
+    """The ingredient of a file, which stays open in the block.
+
+    Args:
+        anchors: PEM of the certificates whose signers are trusted.
+
+    Raises:
+        OutputRefused: it is not the file any more that was opened.
+        OSError: it cannot be read.
+    """
+    with one.path.open("rb") as file:
+        if file_digest(file, "sha256").hexdigest() != one.sha256:
+            raise OutputRefused(
+                "the file that was edited is another one now", hint="do it again with that file"
+            )
+        yield _parent(one, file, anchors, context)
+
+
+def _parent(one: OpenedFile, file: BinaryIO, anchors: str, context: Context) -> Parent:
+    from c2pa import C2paError, Reader
+
+    kind = MEDIA_TYPES.get(one.path.suffix.lower(), _UNKNOWN_KIND)
+    plain = {
+        "label": PARENT,
+        "relationship": "parentOf",
+        "title": "edited file" if one.output is None else f"Output {one.output}",
+        "format": kind,
+        "instance_id": f"urn:rag-audio:sha256:{one.sha256}",
+    }
+    try:
+        file.seek(0)
+        told = read_stream(file, MEDIA_TYPES.get(one.path.suffix.lower()), anchors)
+        return Parent(plain, told.label, told.training, file=file)
+    except C2paError:
+        beside = sidecar_beside(one.path)
+    if beside is None:
+        return Parent(plain)
+    manifest = beside.read_bytes()
+    try:
+        file.seek(0)
+        told = read_stream(file, kind, anchors, manifest)
+        file.seek(0)
+        with Reader(kind, file, manifest, context) as reader:
+            label = str(json.loads(reader.json()).get("active_manifest") or "")
+            results = reader.get_validation_results()
+    except (C2paError, ValueError):
+        return Parent(plain)
+    if not label or not results:
+        return Parent(plain)
+    stored = {"format": _MANIFEST_KIND, "identifier": _MANIFEST_ID}
+    whole = {
+        **plain,
+        "active_manifest": label,
+        "validation_results": results,
+        "manifest_data": stored,
+    }
+    return Parent(whole, label, told.training, manifest=manifest)
