@@ -79,7 +79,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.backends",
         "rag_audio.jobs",
     ),
-    ("rag_audio.sourcing",),
+    ("rag_audio.sourcing", "rag_audio.custody"),
     (
         "rag_audio.takes",
         "rag_audio.guarding",

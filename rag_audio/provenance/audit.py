@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping, Table, func, select
 from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
 from rag_audio.ports import Fault
 from rag_audio.provenance.checkpoints import read_checkpoint
+from rag_audio.provenance.key_register import register_faults
 from rag_audio.provenance.merkle import (
     EMPTY_ROOT,
     HASH_BYTES,
@@ -63,6 +64,7 @@ def faults(db: Connection, key: str | None = None) -> Iterator[Fault]:
     given, found = read_given(db)
     yield from (Fault(0, what) for what in found)
     yield from epoch_faults(db, given)
+    yield from register_faults(db)
     erased = _erased(db)
     roots: dict[int, bytes] = {0: EMPTY_ROOT}
     wanted_roots = set(db.execute(select(checkpoints.c.size)).scalars())

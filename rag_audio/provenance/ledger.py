@@ -27,8 +27,9 @@ from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
 from rag_audio.migrations import migrate
 from rag_audio.ports import Fault, LedgerEntry, LedgerEvent
 from rag_audio.provenance.audit import checkpoint_faults, faults
-from rag_audio.provenance.checkpoints import Checkpoint, load_key, load_or_create_key
+from rag_audio.provenance.checkpoints import Checkpoint, load_key
 from rag_audio.provenance.erasing import erase_texts, scrub
+from rag_audio.provenance.key_register import compare_keys, ledger_key
 from rag_audio.provenance.log import LogReader, event_of, output_row
 from rag_audio.provenance.numbering import NUMBERS, check_given, next_number
 from rag_audio.provenance.sealing import (
@@ -149,13 +150,15 @@ class SqlLedger(LogReader):
     def checkpoint(self) -> str:
         """Sign the log's present state, keep the note in the database, and return it.
 
+        The first one logs the key that signs.
+
         Raises:
-            ConfigError: the ledger was opened without a key.
+            ConfigError: the ledger was opened without a key, or with another than it is signed by.
         """
         if self._key_file is None:
             raise ConfigError("the ledger has no key to sign checkpoints with")
-        key = load_or_create_key(self._key_file)
         with writing(self._engine, _LOCK) as db:
+            key = ledger_key(db, self._key_file)
             frontier = frontier_in(db)
             note = key.sign(Checkpoint(key.name, frontier.size, frontier.root()).text)
             row = {"size": frontier.size, "key": str(key.verifier), "note": note}
@@ -190,7 +193,8 @@ class SqlLedger(LogReader):
     def verify(self, against: Sequence[str] = (), key: str | None = None) -> list[Fault]:
         """Recompute every hash, column and side table; empty when all is well.
 
-        Finds what was edited, removed, put in another order or added past the log. A database that
+        Finds what was edited, removed, put in another order or added past the log, and keys beside
+        the ledger's that are missing or not the database's. A database that
         was rewritten as a whole is found only by checkpoints that were kept elsewhere.
 
         Args:
@@ -200,6 +204,9 @@ class SqlLedger(LogReader):
         own = self.verifier_key()
         with reading(self._engine) as db:
             found = list(faults(db, own))
+            if self._key_file is not None:
+                held = compare_keys(db, self._key_file.parent)
+                found.extend(Fault(problem.seq, problem.what) for problem in held)
             for note in against:
                 found.extend(checkpoint_faults(db, note, key or own))
         return found
