@@ -87,6 +87,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.following",
         "rag_audio.dump",
     ),
+    ("rag_audio.earlier_logs",),
+    ("rag_audio.restoring",),
     ("rag_audio.delivery", "rag_audio.measuring", "rag_audio.profile_picture"),
     ("rag_audio.pipeline",),
     ("rag_audio.editing",),

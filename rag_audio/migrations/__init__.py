@@ -105,6 +105,13 @@ def make_schema(db: Connection, revision: str) -> None:
     _upgrade(db, None, revision)
 
 
+def migrate_in(db: Connection) -> None:
+    """Bring a database to :data:`HEAD` in a write transaction of the caller's; raises as above."""
+    revision = revision_of(db)
+    if revision != HEAD:
+        _upgrade(db, revision)
+
+
 def revision_of(db: Connection) -> str | None:
     """The database's revision; None where it has no tables of the ledger."""
     inspector = inspect(db)

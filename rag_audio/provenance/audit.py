@@ -14,6 +14,7 @@ from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
 from rag_audio.ports import Fault
 from rag_audio.provenance.checkpoints import read_checkpoint
 from rag_audio.provenance.key_register import register_faults
+from rag_audio.provenance.log import events_in
 from rag_audio.provenance.merkle import (
     EMPTY_ROOT,
     HASH_BYTES,
@@ -24,7 +25,7 @@ from rag_audio.provenance.merkle import (
     verify_consistency,
 )
 from rag_audio.provenance.notes import VerifierKey
-from rag_audio.provenance.numbering import Given, epoch_faults, read_given
+from rag_audio.provenance.numbering import RESTORE, Given, epoch_faults, read_given
 from rag_audio.provenance.records import canonical, parse
 from rag_audio.provenance.sealing import (
     ERASURE,
@@ -103,8 +104,10 @@ def checkpoint_faults(db: Connection, note: str, key: str | None) -> Iterator[Fa
         )
     old = read_checkpoint(note, VerifierKey.parse(key))
     size = int(db.execute(select(func.count()).select_from(entries)).scalar_one())
+    back = _went_back(db, old.size)
     if size < old.size:
-        yield Fault(size + 1, f"the checkpoint knows {old.size} entries, the ledger has {size}")
+        what = f"the checkpoint knows {old.size} entries, the ledger has {size}"
+        yield Fault(size + 1, what + back)
         return
     node = node_in(db)
     try:
@@ -114,7 +117,22 @@ def checkpoint_faults(db: Connection, note: str, key: str | None) -> Iterator[Fa
         yield Fault(old.size, f"consistency with the checkpoint cannot be shown: {error.message}")
         return
     if not verify_consistency(old.size, size, path, old.root, now):
-        yield Fault(old.size, f"the first {old.size} entries are not those of the checkpoint")
+        what = f"the first {old.size} entries are not those of the checkpoint"
+        yield Fault(old.size, what + back)
+
+
+def _went_back(db: Connection, size: int) -> str:
+    """What a checkpoint of ``size`` entries has to do with a restore of this log."""
+    restores = [event for event in events_in(db, RESTORE) if event.seq <= size]
+    if not restores:
+        return ""
+    first = restores[0]
+    said = first.document
+    return (
+        f": the log was restored at entry {first.seq} from an archive of "
+        f"{said.get('archived') or 'an unknown time'}, and what was logged after entry "
+        f"{said.get('entries')} of the earlier log, which the checkpoint may know, is not in it"
+    )
 
 
 def document_faults(document: bytes) -> Iterator[str]:

@@ -166,12 +166,12 @@ def epoch_faults(db: Connection, given: Given) -> Iterator[Fault]:
     """Epochs that no event of the log began, and such events without an epoch."""
     if given.everything or not given.epochs:
         return  # Told already, and nothing to compare.
-    begun = [
-        (event.seq, event.document.get("numbers_from"))
-        for kind in (RESTORE, NUMBERS)
-        for event in events_in(db, kind)
-    ]
-    begun.sort()
+    events = [event for kind in (RESTORE, NUMBERS) for event in events_in(db, kind)]
+    events.sort(key=lambda event: event.seq)
+    begun = [(event.seq, event.document.get("numbers_from")) for event in events]
+    for event in events:
+        if event.kind == RESTORE and event.document.get("entries") != event.seq - 1:
+            yield Fault(event.seq, f"a restore of another log than the {event.seq - 1} entries")
     first, *later = given.epochs
     if first.first != 1:
         yield Fault(0, f"the counter of outputs begins with {first.first}, not with 1")

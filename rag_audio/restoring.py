@@ -1,0 +1,295 @@
+"""What a restored home needs before it may go on: numbers of its own, and what was said since.
+
+An archive is a state of the past. Revocations and erasures that came later must not be undone by
+going back to it, so they are taken over from a log that went on: the archived home's, or an export.
+And numbers that were given since must not be given again (:mod:`rag_audio.provenance.numbering`).
+All of it is one transaction on the restored database, before anybody can see the home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Text, column, select, table
+
+from rag_audio import revocations
+from rag_audio.database import connect, hold, sqlite_url, writing
+from rag_audio.earlier_logs import Later, LaterEvent, is_home, read_later
+from rag_audio.errors import ConfigError, InvalidInput, LedgerError
+from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.migrations import migrate
+from rag_audio.provenance.checkpoints import load_key
+from rag_audio.provenance.erasing import erase_texts, scrub
+from rag_audio.provenance.key_register import FILES, LEDGER, WATERMARK, compare_keys
+from rag_audio.provenance.ledger import append_event_in
+from rag_audio.provenance.log import output_row
+from rag_audio.provenance.numbering import RESTORE, begin_epoch
+from rag_audio.provenance.records import parse
+from rag_audio.provenance.sealing import ERASURE, has_texts
+from rag_audio.provenance.tree import frontier_in
+
+REVOCATION = "revocation"
+BY = "restore"
+"""Who revoked, in the table of revocations, what was taken over from a later log."""
+_HINT = (
+    "name the archived home, or a ledger export of it, with --later; or go on without with --yes"
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a restore is to go.
+
+    Attributes:
+        later: homes and ledger exports whose logs went on after the archive was made.
+        go_on: is asked, with what would be lost or is wrong, whether to restore all the same;
+            None: nobody can be asked.
+    """
+
+    later: tuple[Path, ...] = ()
+    go_on: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Archived:
+    """What an archive says of itself: when it was made (ISO 8601), and of which home."""
+
+    created: str | None
+    home: Path | None
+
+    @classmethod
+    def read(cls, manifest: dict[str, Any]) -> Archived:
+        """From the manifest; older archives do not say of which home they are."""
+        created, home = manifest.get("created"), manifest.get("home")
+        return cls(
+            created if isinstance(created, str) else None,
+            Path(home) if isinstance(home, str) and home else None,
+        )
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was done to the restored database.
+
+    Attributes:
+        entries: of the archive's log. seq: of the restore among them.
+        numbers_from: the first number that will be given.
+        revocations, erasures: what was taken over, with ``entry``, its place in the later log.
+        sources: the logs that it was taken from.
+    """
+
+    entries: int
+    seq: int
+    numbers_from: int
+    revocations: tuple[dict[str, Any], ...] = ()
+    erasures: tuple[dict[str, Any], ...] = ()
+    sources: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A part of the document of ``restore --json``."""
+        return {
+            "entries": self.entries,
+            "numbers_from": self.numbers_from,
+            "later": list(self.sources),
+            "kept": {"revocations": list(self.revocations), "erasures": list(self.erasures)},
+        }
+
+
+def settle_file(home: Path, archived: Archived, wanted: Wanted) -> Restored | None:
+    """:func:`settle` the ledger in a home's own folder; None where there is nothing to settle.
+
+    A home that has marked nothing and logged nothing yet has no number to repeat.
+    """
+    file = home / "ledger.db"
+    if not file.is_file() and not (home / "keys" / FILES[WATERMARK]).is_file():
+        return None
+    engine = connect(sqlite_url(file))
+    try:
+        migrate(engine)
+        with writing(engine, "ledger") as db:
+            done = settle(db, home / "keys", archived, wanted)
+        if done.erasures:
+            scrub(engine)
+    finally:
+        engine.dispose()
+    return done
+
+
+def settle(db: Connection, keys: Path, archived: Archived, wanted: Wanted) -> Restored:
+    """Begin new numbers in a restored database, log that, and take over what was said later.
+
+    Args:
+        db: in a write transaction, at the newest revision.
+        keys: the restored home's folder of keys.
+
+    Raises:
+        InvalidInput: a log does not go on from the archive's; or nobody knows what came later, or
+            the keys are another home's, and nobody says that this is to be lived with.
+    """
+    hold(db, "revocations")
+    hold(db, "ledger")
+    frontier = frontier_in(db)
+    logs, notes = _later_logs(keys, frontier.size, frontier.root(), archived, wanted)
+    notes += _about_keys(db, keys, wanted)
+    events = _once_each(logs)
+    revoked = [(event, _revocation(event)) for event in events if event.kind == REVOCATION]
+    erased = [event for event in events if event.kind == ERASURE and _can_erase(db, event)]
+    epoch = begin_epoch(db, frozenset[int]().union(*(log.outputs for log in logs)))
+    body = {
+        "archived": archived.created,
+        "entries": frontier.size,
+        "numbers_from": epoch.first,
+        "kept": {"revocations": len(revoked), "erasures": len(erased)},
+    }
+    seq = append_event_in(db, RESTORE, body).seq
+    for event, one in revoked:
+        _revoke_again(db, one, undo=bool(event.document.get("undo")))
+    for event in erased:
+        erase_texts(db, _output_of(event))
+    if any(event.kind == "key" for event in events):
+        notes.append(
+            "a key was changed after the archive was made (rag-audio watermark rotate): copy the "
+            "archived home's keys folder where it is left, or its newest marks are not read here"
+        )
+    return Restored(
+        frontier.size,
+        seq,
+        epoch.first,
+        tuple(_revocation_json(event, one) for event, one in revoked),
+        tuple({"output": _output_of(event), "entry": event.seq} for event in erased),
+        tuple(log.name for log in logs),
+        tuple(notes),
+    )
+
+
+def _later_logs(
+    keys: Path, size: int, root: bytes, archived: Archived, wanted: Wanted
+) -> tuple[list[Later], list[str]]:
+    """The logs that went on, and lines for people."""
+    signer = load_key(keys / FILES[LEDGER])
+    key = None if signer is None else str(signer.verifier)
+    notes = []
+    logs = [read_later(source, size, root, key) for source in wanted.later]
+    if not logs and archived.home is not None and is_home(archived.home):
+        try:
+            logs = [read_later(archived.home, size, root, key)]
+            notes.append(f"the archived home is still there: its log of {logs[0].size} entries "
+                         f"was looked through for what came after the archive")  # fmt: skip
+        except (InvalidInput, ConfigError) as error:
+            notes.append(error.message)
+    for log in logs:
+        if log.damage is not None:
+            notes.append(
+                f"the log of {log.name!r} verifies up to entry {log.size} and was taken over up "
+                f"to there: {log.damage}"
+            )
+    if not logs:
+        after = archived.created or "the archive was made"
+        _ask(
+            f"revocations and erasures made after {after} are not in this archive, and would be "
+            "undone by it",
+            wanted,
+            notes,
+        )
+    return logs, notes
+
+
+def _about_keys(db: Connection, keys: Path, wanted: Wanted) -> list[str]:
+    """What is wrong with the keys in the archive; those of another home are asked about."""
+    notes: list[str] = []
+    for problem in compare_keys(db, keys):
+        if problem.missing:
+            notes.append(f"{problem.what}, and is not in the archive either")
+        else:
+            _ask(problem.what, wanted, notes)
+    return notes
+
+
+def _ask(what: str, wanted: Wanted, notes: list[str]) -> None:
+    """Go on if somebody says so, and note what they were asked.
+
+    Raises:
+        InvalidInput: nobody does.
+    """
+    if wanted.go_on is None or not wanted.go_on(what):
+        why = "".join(f" ({note})" for note in notes)
+        raise InvalidInput(f"nothing is restored: {what}{why}", hint=_HINT)
+    notes.append(what)
+
+
+def _once_each(logs: Iterable[Later]) -> list[LaterEvent]:
+    """The events of all logs, each once, though copies of one log share their beginnings."""
+    seen: dict[bytes, LaterEvent] = {}
+    for log in logs:
+        for event in log.events:
+            seen.setdefault(event.leaf, event)
+    return list(seen.values())
+
+
+def _revocation(event: LaterEvent) -> Revocation:
+    """The revocation that an event of a later log tells of.
+
+    Raises:
+        InvalidInput: it does not tell of one.
+    """
+    said = event.document
+    try:
+        of, at = RevocationOf(str(said.get("of"))), datetime.fromisoformat(event.created)
+    except ValueError as error:
+        raise InvalidInput(f"entry {event.seq} of the later log is no revocation") from error
+    reason = f"entry {event.seq} of the log that the archive is a part of"
+    return Revocation(of, str(said.get("target")), reason, BY, at)
+
+
+def _revoke_again(db: Connection, one: Revocation, undo: bool) -> None:
+    """Put a revocation in force, or end it, and log what changed."""
+    artists = select(column("artist", Text)).select_from(table("files")).distinct()
+    if undo:
+        changed = revocations.end(db, one)
+    else:
+        changed = revocations.insert(db, one, db.execute(artists).scalars().all())
+    if changed:
+        document = {"of": one.of.value, "target": one.target, "undo": undo}
+        append_event_in(db, REVOCATION, document)
+
+
+def _can_erase(db: Connection, event: LaterEvent) -> bool:
+    """Whether the output of an erasure is in the archive, with texts."""
+    row = db.execute(output_row(_output_of(event))).first()
+    return row is not None and has_texts(parse(bytes(row.document)))
+
+
+def _output_of(event: LaterEvent) -> int:
+    if event.output is None:
+        raise LedgerError(f"entry {event.seq} of the later log erases no output")
+    return event.output
+
+
+def _revocation_json(event: LaterEvent, one: Revocation) -> dict[str, Any]:
+    undo = bool(event.document.get("undo"))
+    return {"of": one.of.value, "target": one.target, "undo": undo, "entry": event.seq}
+
+
+def lines_of(done: Restored) -> Sequence[str]:
+    """What was restored and kept, for people."""
+    found = [f"new outputs are numbered from {done.numbers_from:,}"]
+    for one in done.revocations:
+        what = "no longer revoked" if one["undo"] else "revoked"
+        found.append(f"kept: {one['of']} {one['target']} is {what} (entry {one['entry']})")
+    for erased in done.erasures:
+        found.append(
+            f"kept: the personal texts of output {erased['output']} are erased "
+            f"(entry {erased['entry']})"
+        )
+    return found
+
+
+def settle_database(engine: Engine, done: Restored) -> None:
+    """After the commit: what was erased leaves the database's files too."""
+    if done.erasures:
+        scrub(engine)
