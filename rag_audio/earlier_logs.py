@@ -1,7 +1,11 @@
-"""Reading a log that went on after a backup of it was made: of a home, or an export of one."""
+"""Reading a log that went on after a backup of it was made: of a home, an export or an archive."""
 
 from __future__ import annotations
 
+import shutil
+import tarfile
+import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from rag_audio.database import connect, connect_to_read, reading
+from rag_audio.database import connect, connect_to_read, reading, sqlite_url
+from rag_audio.dump import read_dump
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError
 from rag_audio.provenance.audit import document_faults
 from rag_audio.provenance.export import NAME as EXPORT
@@ -21,7 +26,7 @@ from rag_audio.provenance.sealing import OUTPUT, kind_of
 from rag_audio.provenance.tables import entries, tree
 from rag_audio.settings import settings_in
 
-_DATABASE = "ledger.db"
+_DATABASE, _DUMP = "ledger.db", "rag-audio-database.jsonl"
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def read_later(source: Path, size: int, root: bytes, key: str | None) -> Later:
     """What a log elsewhere holds beyond the first ``size`` entries, which must give ``root``.
 
     Args:
-        source: a home, or a ledger export (the file, or the folder with it).
+        source: a home, a ledger export (the file, or the folder with it), or a newer archive.
         key: the verifier key that an export must be signed by; None: its own.
 
     Raises:
@@ -94,7 +99,7 @@ def read_later(source: Path, size: int, root: bytes, key: str | None) -> Later:
         raise InvalidInput(
             f"the log of {str(source)!r} does not go on from the archive's {size} entries{short}"
             + (f" ({damage})" if damage else ""),
-            hint="--later names the home that was archived, or a ledger export of it",
+            hint="--later names the archived home, a ledger export of it or a newer archive",
         )
     return Later(str(source), frontier.size, tuple(events), frozenset(outputs), damage)
 
@@ -105,7 +110,14 @@ def is_home(folder: Path) -> bool:
 
 
 def _entries(source: Path, key: str | None) -> Iterator[tuple[int, bytes]]:
-    if source.is_dir() and not (source / EXPORT).is_file():
+    if source.is_file() and tarfile.is_tarfile(source):
+        with tempfile.TemporaryDirectory(prefix="rag-audio-") as folder:
+            engine = _engine_in(source, Path(folder))
+            try:
+                yield from _entries_of(engine)
+            finally:
+                engine.dispose()
+    elif source.is_dir() and not (source / EXPORT).is_file():
         engine = _engine_of(source)
         try:
             yield from _entries_of(engine)
@@ -122,6 +134,30 @@ def _engine_of(home: Path) -> Engine:
     if not (home / _DATABASE).is_file():
         raise InvalidInput(f"{str(home)!r} is no home: it has no {_DATABASE}")
     return connect_to_read(home / _DATABASE)
+
+
+def _engine_in(archive: Path, folder: Path) -> Engine:
+    """The database in an archive, unpacked; its manifest is not asked, since a log speaks for
+    itself."""
+    found: dict[str, Path] = {}
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = member.name.removeprefix("home/")
+                file = tar.extractfile(member) if name in (_DATABASE, _DUMP) else None
+                if file is not None:
+                    found[name] = folder / name
+                    with found[name].open("wb") as out:
+                        shutil.copyfileobj(file, out)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise InvalidInput(f"{str(archive)!r} is not a complete archive: {error}") from error
+    if _DUMP in found:
+        engine = connect(sqlite_url(folder / "dump.db"))
+        read_dump(engine, found[_DUMP])
+        return engine
+    if _DATABASE not in found:
+        raise InvalidInput(f"{str(archive)!r} holds no ledger")
+    return connect_to_read(found[_DATABASE])
 
 
 def _entries_of(engine: Engine) -> Iterator[tuple[int, bytes]]:

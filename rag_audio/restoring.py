@@ -36,7 +36,8 @@ REVOCATION = "revocation"
 BY = "restore"
 """Who revoked, in the table of revocations, what was taken over from a later log."""
 _HINT = (
-    "name the archived home, or a ledger export of it, with --later; or go on without with --yes"
+    "name the archived home, a ledger export of it or a newer backup with --later; "
+    "or go on without with --yes"
 )
 
 
@@ -45,7 +46,8 @@ class Wanted:
     """How a restore is to go.
 
     Attributes:
-        later: homes and ledger exports whose logs went on after the archive was made.
+        later: homes, ledger exports and newer archives, whose logs went on after the archive was
+            made.
         go_on: is asked, with what would be lost or is wrong, whether to restore all the same;
             None: nobody can be asked.
     """

@@ -45,8 +45,8 @@ def restore(
     later: Annotated[
         list[Path] | None,
         typer.Option(
-            help="The archived home, or a ledger export of it: what was revoked and erased after "
-            "the archive was made is kept. May be given several times."
+            help="The archived home, a ledger export of it or a newer backup: what was revoked and "
+            "erased after the archive was made is kept. May be given several times."
         ),
     ] = None,
     yes: Annotated[
