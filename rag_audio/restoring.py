@@ -8,7 +8,7 @@ All of it is one transaction on the restored database, before anybody can see th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,14 @@ from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.migrations import migrate
 from rag_audio.provenance.checkpoints import load_key
 from rag_audio.provenance.erasing import erase_texts, scrub
-from rag_audio.provenance.key_register import FILES, LEDGER, WATERMARK, compare_keys
+from rag_audio.provenance.key_register import (
+    FILES,
+    LEDGER,
+    WATERMARK,
+    compare_keys,
+    files_of,
+    short,
+)
 from rag_audio.provenance.ledger import append_event_in
 from rag_audio.provenance.log import output_row
 from rag_audio.provenance.numbering import RESTORE, begin_epoch
@@ -153,11 +160,7 @@ def settle(db: Connection, keys: Path, archived: Archived, wanted: Wanted) -> Re
         _revoke_again(db, one, undo=bool(event.document.get("undo")))
     for event in erased:
         erase_texts(db, _output_of(event))
-    if any(event.kind == "key" for event in events):
-        notes.append(
-            "a key was changed after the archive was made (rag-audio watermark rotate): copy the "
-            "archived home's keys folder where it is left, or its newest marks are not read here"
-        )
+    notes += _later_keys(events, keys)
     return Restored(
         frontier.size,
         seq,
@@ -210,6 +213,19 @@ def _about_keys(db: Connection, keys: Path, wanted: Wanted) -> list[str]:
         else:
             _ask(problem.what, wanted, notes)
     return notes
+
+
+def _later_keys(events: Iterable[LaterEvent], keys: Path) -> Iterator[str]:
+    """Watermark keys that came into use after the archive was made, and are not in it."""
+    there = set(files_of(keys, WATERMARK).values())
+    for event in events:
+        said = event.document
+        known = said.get("purpose") != WATERMARK or said.get("fingerprint") in there
+        if event.kind == "key" and not known:
+            yield (
+                f"the watermark key {short(str(said.get('fingerprint')))} came into use after the "
+                "archive was made: what the archived home marked with it is not read here"
+            )
 
 
 def _ask(what: str, wanted: Wanted, notes: list[str]) -> None:

@@ -21,7 +21,7 @@ from rag_audio import audio, backup
 from rag_audio.bootstrap import HomeParts
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.cli.app import run
-from rag_audio.custody import watermark_keys
+from rag_audio.custody import rotate_watermark, watermark_keys
 from rag_audio.database import connect, sqlite_url
 from rag_audio.delivery import Delivery
 from rag_audio.domain import GenerationRequest
@@ -302,6 +302,16 @@ def test_an_old_checkpoint_that_knows_more_says_why(home: Path, tmp_path: Path) 
         assert "the log was restored at entry 6 from an archive of 20" in fault.what
         for _ in range(9):
             make_output(again)
+
+
+def test_a_key_that_came_later_is_told(home: Path, tmp_path: Path) -> None:
+    ledger = ledger_of(home)
+    ledger.checkpoint()
+    again = backup.restore(tmp_path / "b.tar", tmp_path / "again")
+    assert not any("key" in line for line in again.warnings)
+    rotate_watermark(ledger._engine, home / "keys")
+    warned = backup.restore(tmp_path / "b.tar", tmp_path / "third").warnings
+    assert any("came into use after the archive was made" in line for line in warned)
 
 
 def test_keys_that_are_missing_are_told_and_those_of_another_home_refused(

@@ -126,10 +126,10 @@ def _went_back(db: Connection, size: int) -> str:
     restores = [event for event in events_in(db, RESTORE) if event.seq <= size]
     if not restores:
         return ""
-    first = restores[0]
-    said = first.document
+    newest = restores[-1]
+    said = newest.document
     return (
-        f": the log was restored at entry {first.seq} from an archive of "
+        f": the log was restored at entry {newest.seq} from an archive of "
         f"{said.get('archived') or 'an unknown time'}, and what was logged after entry "
         f"{said.get('entries')} of the earlier log, which the checkpoint may know, is not in it"
     )
