@@ -8,22 +8,20 @@ All of it is one transaction on the restored database, before anybody can see th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Text, column, select, table
+from sqlalchemy import Connection, Engine
 
-from rag_audio import revocations
+from rag_audio.carrying_over import NOTHING, CarriedOver, carry_over, find_carried_over, once_each
 from rag_audio.database import connect, hold, sqlite_url, writing
 from rag_audio.earlier_logs import Later, LaterEvent, is_home, read_later
-from rag_audio.errors import ConfigError, InvalidInput, LedgerError
-from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.migrations import migrate
 from rag_audio.provenance.checkpoints import load_key
-from rag_audio.provenance.erasing import erase_texts, scrub
+from rag_audio.provenance.erasing import scrub
 from rag_audio.provenance.key_register import (
     FILES,
     LEDGER,
@@ -33,15 +31,9 @@ from rag_audio.provenance.key_register import (
     short,
 )
 from rag_audio.provenance.ledger import append_event_in
-from rag_audio.provenance.log import output_row
 from rag_audio.provenance.numbering import RESTORE, begin_epoch
-from rag_audio.provenance.records import parse
-from rag_audio.provenance.sealing import ERASURE, has_texts
 from rag_audio.provenance.tree import frontier_in
 
-REVOCATION = "revocation"
-BY = "restore"
-"""Who revoked, in the table of revocations, what was taken over from a later log."""
 _HINT = (
     "name the archived home, a ledger export of it or a newer backup with --later; "
     "or go on without with --yes"
@@ -85,17 +77,15 @@ class Restored:
     """What was done to the restored database.
 
     Attributes:
-        entries: of the archive's log. seq: of the restore among them.
+        entries: of the archive's log.
         numbers_from: the first number that will be given.
-        revocations, erasures: what was taken over, with ``entry``, its place in the later log.
-        sources: the logs that it was taken from.
+        kept: what was carried over from the logs named in ``sources``.
+        warnings: lines for people.
     """
 
     entries: int
-    seq: int
     numbers_from: int
-    revocations: tuple[dict[str, Any], ...] = ()
-    erasures: tuple[dict[str, Any], ...] = ()
+    kept: CarriedOver = NOTHING
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -105,8 +95,21 @@ class Restored:
             "entries": self.entries,
             "numbers_from": self.numbers_from,
             "later": list(self.sources),
-            "kept": {"revocations": list(self.revocations), "erasures": list(self.erasures)},
+            "kept": self.kept.to_json(),
         }
+
+    def lines(self) -> Iterator[str]:
+        """What was restored and kept, for people."""
+        yield f"new outputs are numbered from {self.numbers_from}"
+        kept = self.kept.to_json()
+        for one in kept["revocations"]:
+            what = "no longer revoked" if one["undo"] else "revoked"
+            yield f"kept: {one['of']} {one['target']} is {what} (entry {one['entry']})"
+        for one in kept["erasures"]:
+            yield (
+                f"kept: the personal texts of output {one['output']} are erased "
+                f"(entry {one['entry']})"
+            )
 
 
 def settle_file(home: Path, archived: Archived, wanted: Wanted) -> Restored | None:
@@ -122,11 +125,16 @@ def settle_file(home: Path, archived: Archived, wanted: Wanted) -> Restored | No
         migrate(engine)
         with writing(engine, "ledger") as db:
             done = settle(db, home / "keys", archived, wanted)
-        if done.erasures:
-            scrub(engine)
+        settle_database(engine, done)
     finally:
         engine.dispose()
     return done
+
+
+def settle_database(engine: Engine, done: Restored) -> None:
+    """After the commit: what was erased leaves the database's files too."""
+    if done.kept.erased:
+        scrub(engine)
 
 
 def settle(db: Connection, keys: Path, archived: Archived, wanted: Wanted) -> Restored:
@@ -145,31 +153,20 @@ def settle(db: Connection, keys: Path, archived: Archived, wanted: Wanted) -> Re
     frontier = frontier_in(db)
     logs, notes = _later_logs(keys, frontier.size, frontier.root(), archived, wanted)
     notes += _about_keys(db, keys, wanted)
-    events = _once_each(logs)
-    revoked = [(event, _revocation(event)) for event in events if event.kind == REVOCATION]
-    erased = [event for event in events if event.kind == ERASURE and _can_erase(db, event)]
+    events = once_each(logs)
+    notes += _later_keys(events, keys)
+    kept = find_carried_over(db, events)
     epoch = begin_epoch(db, frozenset[int]().union(*(log.outputs for log in logs)))
     body = {
         "archived": archived.created,
         "entries": frontier.size,
         "numbers_from": epoch.first,
-        "kept": {"revocations": len(revoked), "erasures": len(erased)},
+        "kept": kept.count,
     }
-    seq = append_event_in(db, RESTORE, body).seq
-    for event, one in revoked:
-        _revoke_again(db, one, undo=bool(event.document.get("undo")))
-    for event in erased:
-        erase_texts(db, _output_of(event))
-    notes += _later_keys(events, keys)
-    return Restored(
-        frontier.size,
-        seq,
-        epoch.first,
-        tuple(_revocation_json(event, one) for event, one in revoked),
-        tuple({"output": _output_of(event), "entry": event.seq} for event in erased),
-        tuple(log.name for log in logs),
-        tuple(notes),
-    )
+    append_event_in(db, RESTORE, body)
+    carry_over(db, kept)
+    names = tuple(log.name for log in logs)
+    return Restored(frontier.size, epoch.first, kept, names, tuple(notes))
 
 
 def _later_logs(
@@ -238,76 +235,3 @@ def _ask(what: str, wanted: Wanted, notes: list[str]) -> None:
         why = "".join(f" ({note})" for note in notes)
         raise InvalidInput(f"nothing is restored: {what}{why}", hint=_HINT)
     notes.append(what)
-
-
-def _once_each(logs: Iterable[Later]) -> list[LaterEvent]:
-    """The events of all logs, each once, though copies of one log share their beginnings."""
-    seen: dict[bytes, LaterEvent] = {}
-    for log in logs:
-        for event in log.events:
-            seen.setdefault(event.leaf, event)
-    return list(seen.values())
-
-
-def _revocation(event: LaterEvent) -> Revocation:
-    """The revocation that an event of a later log tells of.
-
-    Raises:
-        InvalidInput: it does not tell of one.
-    """
-    said = event.document
-    try:
-        of, at = RevocationOf(str(said.get("of"))), datetime.fromisoformat(event.created)
-    except ValueError as error:
-        raise InvalidInput(f"entry {event.seq} of the later log is no revocation") from error
-    reason = f"entry {event.seq} of the log that the archive is a part of"
-    return Revocation(of, str(said.get("target")), reason, BY, at)
-
-
-def _revoke_again(db: Connection, one: Revocation, undo: bool) -> None:
-    """Put a revocation in force, or end it, and log what changed."""
-    artists = select(column("artist", Text)).select_from(table("files")).distinct()
-    if undo:
-        changed = revocations.end(db, one)
-    else:
-        changed = revocations.insert(db, one, db.execute(artists).scalars().all())
-    if changed:
-        document = {"of": one.of.value, "target": one.target, "undo": undo}
-        append_event_in(db, REVOCATION, document)
-
-
-def _can_erase(db: Connection, event: LaterEvent) -> bool:
-    """Whether the output of an erasure is in the archive, with texts."""
-    row = db.execute(output_row(_output_of(event))).first()
-    return row is not None and has_texts(parse(bytes(row.document)))
-
-
-def _output_of(event: LaterEvent) -> int:
-    if event.output is None:
-        raise LedgerError(f"entry {event.seq} of the later log erases no output")
-    return event.output
-
-
-def _revocation_json(event: LaterEvent, one: Revocation) -> dict[str, Any]:
-    undo = bool(event.document.get("undo"))
-    return {"of": one.of.value, "target": one.target, "undo": undo, "entry": event.seq}
-
-
-def lines_of(done: Restored) -> Sequence[str]:
-    """What was restored and kept, for people."""
-    found = [f"new outputs are numbered from {done.numbers_from:,}"]
-    for one in done.revocations:
-        what = "no longer revoked" if one["undo"] else "revoked"
-        found.append(f"kept: {one['of']} {one['target']} is {what} (entry {one['entry']})")
-    for erased in done.erasures:
-        found.append(
-            f"kept: the personal texts of output {erased['output']} are erased "
-            f"(entry {erased['entry']})"
-        )
-    return found
-
-
-def settle_database(engine: Engine, done: Restored) -> None:
-    """After the commit: what was erased leaves the database's files too."""
-    if done.erasures:
-        scrub(engine)

@@ -88,6 +88,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.dump",
     ),
     ("rag_audio.earlier_logs",),
+    ("rag_audio.carrying_over",),
     ("rag_audio.restoring",),
     ("rag_audio.delivery", "rag_audio.measuring", "rag_audio.profile_picture"),
     ("rag_audio.pipeline",),

@@ -174,6 +174,16 @@ def test_restored_homes_trace_their_own_outputs_and_no_others(tmp_path: Path) ->
         assert maker.ledger.verify() == []
 
 
+def test_a_home_whose_database_is_older_than_its_masters_goes_on_elsewhere(home: Path) -> None:
+    (home / "masters").mkdir()
+    (home / "masters" / "3.wav").write_bytes(b"of an output that the database forgot")
+    parts = HomeParts(Settings(home=home))
+    number = parts.ledger.next_output_id()
+    assert number > 10**9 and parts.ledger.next_output_id() == number + 1
+    assert parts.ledger.verify() == []
+    parts.close()
+
+
 def test_what_the_archived_home_says_later_is_kept_by_itself(
     home: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -284,7 +294,7 @@ def test_of_a_damaged_log_what_verifies_is_taken(home: Path, tmp_path: Path, wha
     wanted = Wanted((home if what == "home" else export,))
     done = backup.restore(tmp_path / "b.tar", tmp_path / "again", None, wanted)
     assert done.restored is not None
-    assert [one["target"] for one in done.restored.revocations] == ["After"]
+    assert [one.target for _, one in done.restored.kept.revoked] == ["After"]
     assert any("was taken over up to there" in line for line in done.warnings)
     assert revoked_in(tmp_path / "again") == {"Before": "desk", "After": "restore"}
     assert ledger_of(tmp_path / "again").verify() == []

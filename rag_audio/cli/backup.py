@@ -17,7 +17,7 @@ from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json
 from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import ConfigError
-from rag_audio.restoring import Wanted, lines_of
+from rag_audio.restoring import Wanted
 from rag_audio.settings import Settings, read_settings, settings_in
 from rag_audio.settings_file import NAME
 
@@ -131,7 +131,7 @@ def _show(made: archive.Backup, as_json: bool) -> None:
     else:
         rows = "" if made.rows is None else f", {made.rows} rows of the database"
         out.print(f"{made.path}: {made.files} files, {made.size} bytes{rows}", markup=False)
-        for line in () if made.restored is None else lines_of(made.restored):
+        for line in () if made.restored is None else made.restored.lines():
             out.print(line, markup=False)
     for warning in made.warnings:
         err.print(f"note: {warning}", markup=False)

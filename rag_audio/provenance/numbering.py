@@ -78,8 +78,7 @@ class Given:
 
 def given_in(db: Connection) -> Given:
     """The numbers that were given, without a look at the checksums."""
-    rows = db.execute(select(counter).order_by(counter.c.id)).all()
-    return Given(tuple(Epoch(row.id, row.first_output, row.last_output) for row in rows))
+    return Given(tuple(Epoch(*map(int, row)) for row in reversed(_EPOCHS.run(db))))
 
 
 def next_number(

@@ -86,7 +86,7 @@ def test_when_no_place_is_left_nothing_is_given(
         begin_epoch(db)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 5), st.integers(0, 5))
 def test_a_database_that_was_put_back_gives_no_number_again(
     tmp_path_factory: pytest.TempPathFactory, before: int, after: int
