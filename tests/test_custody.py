@@ -207,6 +207,7 @@ def test_the_commands_say_in_one_line_which_key_is_wanted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAG_AUDIO_DATABASE_URL", sqlite_url(tmp_path / "shared.db"))
+    monkeypatch.setenv("RAG_AUDIO_SIGNING", "off")
 
     def said(*words: str, code: int = 0) -> dict[str, object]:
         capsys.readouterr()
@@ -224,7 +225,10 @@ def test_the_commands_say_in_one_line_which_key_is_wanted(
     assert shown["problems"] == []
     error = said("watermark", "rotate", "--home", two, code=2)["error"]
     assert "watermark key is" in error["message"]  # type: ignore[index]
-    assert not (tmp_path / "two" / "keys").exists()
+    out = str(tmp_path / "take.wav")
+    error = said("generate", "piano", "--out", out, "--home", two, code=2)["error"]
+    assert "watermark key is" in error["message"], "before anything is made"  # type: ignore[index]
+    assert not (tmp_path / "two" / "keys" / "watermark.key").exists()
     (tmp_path / "one" / "keys" / "watermark.key.1").unlink()
     assert len(said("keys", "--home", one)["problems"]) == 1  # type: ignore[arg-type]
     faults = said("ledger", "verify", "--home", one, code=1)["faults"]
