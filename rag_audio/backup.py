@@ -28,12 +28,13 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from rag_audio import __version__
 from rag_audio.backends._lock import IndexLock
 from rag_audio.dump import read_dump, write_dump
 from rag_audio.errors import BackendUnavailable, InvalidInput, UnreadableFile
+from rag_audio.restoring import Archived, Restored, Wanted, settle, settle_database, settle_file
 
 WITHOUT_KEYS = (
     "whoever loses the keys cannot trace any output that was marked with them; keep this archive "
@@ -61,6 +62,7 @@ class Backup:
         files: how many. size: their bytes.
         rows: of a database elsewhere; None where there is none.
         warnings: lines for people.
+        restored: what a restore did to the ledger; None where there was none.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class Backup:
     size: int
     warnings: tuple[str, ...] = ()
     rows: int | None = None
+    restored: Restored | None = None
 
 
 def create(home: Path, target: Path, database: Engine | None = None) -> Backup:
@@ -106,11 +109,14 @@ def create(home: Path, target: Path, database: Engine | None = None) -> Backup:
     return Backup(target, len(made), size, tuple(warnings), rows)
 
 
-def restore(archive: Path, home: Path, database: Engine | None = None) -> Backup:
+def restore(
+    archive: Path, home: Path, database: Engine | None = None, wanted: Wanted | None = None
+) -> Backup:
     """Bring a home back; it is complete and checked when it appears, or it does not appear.
 
     Args:
         database: where a database that is in the archive goes.
+        wanted: where to look for what was logged later, and who may be asked.
 
     Raises:
         InvalidInput: the home is not empty, or the archive is not one of ours: it holds links,
@@ -129,7 +135,9 @@ def restore(archive: Path, home: Path, database: Engine | None = None) -> Backup
         draft.mkdir(mode=0o700)
         found, manifest = _unpack(archive, draft)
         _compare(archive, found, manifest)
-        rows = _restore_database(archive, draft, found, manifest, database)
+        made = (Archived.read(manifest), wanted or Wanted())
+        rows, done = _restore_database(archive, draft, found, manifest, database, made)
+        done = done or settle_file(draft, *made)
         draft.replace(home)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UnreadableFile(f"{str(archive)!r} is not a complete tar file: {error}") from error
@@ -137,27 +145,40 @@ def restore(archive: Path, home: Path, database: Engine | None = None) -> Backup
         raise UnreadableFile(f"{str(archive)!r} cannot be restored: {error}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    warnings = (NO_DATABASE,) if rows is None and database is not None else ()
-    return Backup(home, len(found), sum(size for size, _ in found.values()), warnings, rows)
+    warnings: tuple[str, ...] = (NO_DATABASE,) if rows is None and database is not None else ()
+    size = sum(size for size, _ in found.values())
+    warnings += () if done is None else done.warnings
+    return Backup(home, len(found), size, warnings, rows, done)
 
 
 def _restore_database(
-    archive: Path, draft: Path, found: _Found, manifest: dict[str, Any], database: Engine | None
-) -> int | None:
+    archive: Path,
+    draft: Path,
+    found: _Found,
+    manifest: dict[str, Any],
+    database: Engine | None,
+    made: tuple[Archived, Wanted],
+) -> tuple[int | None, Restored | None]:
     """Take the database out of the unpacked files and put it where it belongs; its rows."""
     if "database" not in manifest:
-        return None
+        return None, None
     if database is None:
         raise InvalidInput(
             f"{str(archive)!r} holds a database of its own, and none is named to put it into",
             hint="set RAG_AUDIO_DATABASE_URL to an empty database",
         )
-    counts = read_dump(database, draft / _DATABASE)
-    if counts != manifest["database"]:
-        raise _refused(archive, "its database has not the rows of its manifest")
+    done: list[Restored] = []
+
+    def within(db: Connection, counts: dict[str, int]) -> None:
+        if counts != manifest["database"]:
+            raise _refused(archive, "its database has not the rows of its manifest")
+        done.append(settle(db, draft / "keys", *made))
+
+    counts = read_dump(database, draft / _DATABASE, within)
+    settle_database(database, done[0])
     (draft / _DATABASE).unlink()
     del found[_DATABASE]
-    return sum(counts.values())
+    return sum(counts.values()), done[0]
 
 
 def _write(
@@ -186,6 +207,7 @@ def _write(
                 "format": _FORMAT,
                 "version": __version__,
                 "created": datetime.now(UTC).isoformat(),
+                "home": str(home.absolute()),
                 "files": made,
                 **({} if counts is None else {"database": counts}),
             }

@@ -151,7 +151,10 @@ class HomeParts:
     def ledger(self) -> Ledger:
         from rag_audio.provenance.ledger import SqlLedger
 
-        return SqlLedger(self.database, self.home / "keys" / "ledger.key")
+        def is_used(number: int) -> bool:
+            return (self.masters / f"{number}.wav").exists()
+
+        return SqlLedger(self.database, self.home / "keys" / "ledger.key", is_used)
 
     @cached_property
     def fingerprints(self) -> SqlFingerprints:
@@ -161,11 +164,10 @@ class HomeParts:
 
     @cached_property
     def watermarker(self) -> Watermarker:
+        from rag_audio.custody import watermark_keys
         from rag_audio.watermark import SpreadSpectrumWatermarker
-        from rag_audio.watermark.keys import load_or_create, retired
 
-        key = self.home / "keys" / "watermark.key"
-        return SpreadSpectrumWatermarker(load_or_create(key), retired(key))
+        return SpreadSpectrumWatermarker(*watermark_keys(self.database, self.home / "keys"))
 
     @cached_property
     def signer(self) -> Signer:

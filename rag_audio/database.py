@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from rag_audio.errors import BackendUnavailable, ConfigError, RagAudioError
 
@@ -53,6 +53,20 @@ def connect(url: str) -> Engine:
     engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
     with database_errors(engine), engine.connect() as connection:
         connection.execute(text("SELECT 1"))
+    return engine
+
+
+def connect_to_read(path: Path) -> Engine:
+    """An engine on a SQLite file that is there; nothing is written, made or migrated through it."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+
+    def opened() -> sqlite3.Connection:
+        driver = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        driver.isolation_level = None
+        return driver
+
+    engine = create_engine(sqlite_url(path), creator=opened, poolclass=NullPool)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from rag_audio.domain import (
     unmet_promises,
 )
 from rag_audio.enforcing import unmet_line
-from rag_audio.errors import BackendUnavailable, InvalidInput
+from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError
 from rag_audio.likeness import likeness
 from rag_audio.ports import Embedder, Ledger, Mark, ModelInfo, StemIndex, Watermarker
 from rag_audio.provenance.fingerprint import Fingerprint, make_fingerprint
@@ -135,12 +136,11 @@ class Delivery:
                 f"cannot make the folder {target.parent}: {error.strerror or error}"
             ) from error
         part = target.with_name(f".{target.stem}.{number}.part{target.suffix}")
-        master = self.parts.masters / f"{number}.wav"
+        master = self._new_master(number)
         try:
             marks = map(unmet_line, unmet_promises(checks or {}))
             tags = file_tags(number, self.plan.licenses, marks)
             audio.save(marked or take, part, subtype=self.request.subtype, tags=tags)
-            self.parts.masters.mkdir(parents=True, exist_ok=True, mode=0o700)
             audio.save(take, master, subtype="FLOAT")
             master.chmod(0o600)
             signature = self.parts.signer.sign(part, self._claim(number, take, marked))
@@ -160,6 +160,26 @@ class Delivery:
         return Parcel(
             target, part, master, marked or take, self.plan, record, signature, fingerprint
         )
+
+    def _new_master(self, number: int) -> Path:
+        """An empty file for the unmarked sound, so that no other one is ever written over.
+
+        Raises:
+            LedgerError: there is a master of this number, so it was given before.
+            InvalidInput: it cannot be made.
+        """
+        master = self.parts.masters / f"{number}.wav"
+        try:
+            self.parts.masters.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(master, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError as error:
+            raise LedgerError(
+                f"{master} is there already: output {number} was given before",
+                hint="the database is older than the home: restore both from one backup",
+            ) from error
+        except OSError as error:
+            raise InvalidInput(f"cannot make {master}: {error.strerror or error}") from error
+        return master
 
     def _claim(self, number: int, take: Audio, marked: Audio | None) -> ClaimedOutput:
         name = None if marked is None else self.parts.watermarker.name

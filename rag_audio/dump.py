@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table, inspect, select, tex
 
 from rag_audio.database import reading, writing
 from rag_audio.errors import InvalidInput
-from rag_audio.migrations import TABLES, make_schema, migrate, revision_of
+from rag_audio.migrations import TABLES, make_schema, migrate, migrate_in, revision_of
 
 _FORMAT = "rag-audio database 1"
 _ROWS_AT_ONCE = 500
@@ -47,8 +47,16 @@ def write_dump(engine: Engine, target: Path) -> dict[str, int]:
     return counts
 
 
-def read_dump(engine: Engine, source: Path) -> dict[str, int]:
+def read_dump(
+    engine: Engine,
+    source: Path,
+    within: Callable[[Connection, dict[str, int]], None] | None = None,
+) -> dict[str, int]:
     """Put the rows of a dump into a database that has none of our tables, in one transaction.
+
+    Args:
+        within: called in that transaction, at the newest revision, with how many rows each table
+            got; what it raises undoes all of it and passes through.
 
     Raises:
         InvalidInput: the database has tables of ours, or the dump is not one.
@@ -69,7 +77,9 @@ def read_dump(engine: Engine, source: Path) -> dict[str, int]:
         make_schema(db, str(head.get("revision")))
         counts = _fill(db, lines, source)
         _continue_counting(db)
-    migrate(engine)
+        migrate_in(db)
+        if within is not None:
+            within(db, counts)
     return counts
 
 

@@ -287,7 +287,8 @@ class Pipeline:
         """
         say = on_stage or (lambda stage, done, total: None)
         audio.check_writable(out, request.subtype)
-        _ = self.parts.signer  # keys that do not fit are told of before any work is done
+        # Keys that do not fit are told of before any work is done.
+        _ = (self.parts.signer, self.parts.watermarker)
         say("retrieve", 0, 1)
         if older is None:
             plan, findings = self._planned(request)

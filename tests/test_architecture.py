@@ -79,7 +79,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.backends",
         "rag_audio.jobs",
     ),
-    ("rag_audio.sourcing",),
+    ("rag_audio.sourcing", "rag_audio.custody"),
     (
         "rag_audio.takes",
         "rag_audio.guarding",
@@ -87,6 +87,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.following",
         "rag_audio.dump",
     ),
+    ("rag_audio.earlier_logs",),
+    ("rag_audio.carrying_over",),
+    ("rag_audio.restoring",),
     (
         "rag_audio.delivery",
         "rag_audio.copying",

@@ -35,10 +35,12 @@ from rag_audio.migrations import HEAD
 from rag_audio.provenance.fingerprint import Fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.restoring import Wanted
 from tests.postgres import new_schema
 from tests.provenance.builders import record, source
 
 REVOKED = Revocation(RevocationOf.ARTIST, "Somebody", "", "desk", datetime(2026, 5, 1, tzinfo=UTC))
+GO_ON = Wanted(go_on=lambda _what: True)
 PRINT = Fingerprint(np.array([5, 6, 9]), np.array([0, 10, 20]), 4.0)
 
 
@@ -83,7 +85,7 @@ def test_a_home_comes_back_as_it_was(home: Path, tmp_path: Path, name: str) -> N
     assert (again / "keys" / "watermark.key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
     ledger = SqlLedger(connect(sqlite_url(again / "ledger.db")), again / "keys" / "ledger.key")
-    assert (ledger.size(), ledger.verify()) == (1, [])
+    assert (ledger.size(), ledger.verify()) == (3, [])
     assert names(tmp_path) == sorted(["home", "again", name])
 
 
@@ -96,7 +98,7 @@ def test_what_is_not_checkpointed_yet_is_in_the_copy(home: Path, tmp_path: Path)
         assert (home / "ledger.db-wal").stat().st_size > 0
         backup.create(home, tmp_path / "b.tar")
     backup.restore(tmp_path / "b.tar", tmp_path / "again")
-    assert SqlLedger(connect(sqlite_url(tmp_path / "again" / "ledger.db"))).size() == 2
+    assert len(SqlLedger(connect(sqlite_url(tmp_path / "again" / "ledger.db"))).outputs()) == 2
 
 
 def test_an_index_that_somebody_holds_is_not_copied(home: Path, tmp_path: Path) -> None:
@@ -132,10 +134,11 @@ def elsewhere(postgres_url: str, home: Path) -> Iterator[Engine]:
 
 def assert_same(one: Engine, other: Engine) -> None:
     before, after = SqlLedger(one), SqlLedger(other)
-    assert list(after.documents()) == list(before.documents())
+    assert list(after.documents())[:-1] == list(before.documents())
     assert after.outputs() == before.outputs()
-    assert (after.root(), after.verify()) == (before.root(), [])
-    assert after.next_output_id() == 4
+    assert (after.root(before.size()), after.verify()) == (before.root(), [])
+    (restored,) = after.events("restore")
+    assert after.next_output_id() == restored.document["numbers_from"] > 10**9
     assert [one.id for one in SqlCatalogue(other).libraries()] == ["lab"]
     assert SqlCatalogue(other).revocations() == [REVOKED]
     assert np.array_equal(SqlFingerprints(other).get(1).hashes, PRINT.hashes)  # type: ignore[union-attr]
@@ -148,8 +151,9 @@ def test_a_database_elsewhere_is_in_the_archive_and_comes_back(
     assert made.rows is not None and made.rows > 20
     assert names(tmp_path) == ["b.tar.gz", "home"]
     other = connect(new_schema(_postgres_server))
-    again = backup.restore(tmp_path / "b.tar.gz", tmp_path / "again", other)
-    assert (again.rows, again.warnings) == (made.rows, ())
+    again = backup.restore(tmp_path / "b.tar.gz", tmp_path / "again", other, GO_ON)
+    assert again.rows == made.rows
+    assert any("revocations and erasures" in line for line in again.warnings)
     assert contents(tmp_path / "again") == contents(home)
     assert_same(elsewhere, other)
     # New rows are numbered after those that were brought back.
@@ -164,7 +168,7 @@ def test_a_database_elsewhere_may_come_back_into_another_kind(
 ) -> None:
     backup.create(home, tmp_path / "b.tar", elsewhere)
     other = connect(sqlite_url(tmp_path / "other" / "rights.db"))
-    backup.restore(tmp_path / "b.tar", tmp_path / "again", other)
+    backup.restore(tmp_path / "b.tar", tmp_path / "again", other, GO_ON)
     assert_same(elsewhere, other)
 
 
@@ -173,7 +177,7 @@ def test_a_database_that_is_not_empty_is_never_overwritten(
 ) -> None:
     backup.create(home, tmp_path / "b.tar", elsewhere)
     with pytest.raises(InvalidInput, match="is not empty"):
-        backup.restore(tmp_path / "b.tar", tmp_path / "again", elsewhere)
+        backup.restore(tmp_path / "b.tar", tmp_path / "again", elsewhere, GO_ON)
     with pytest.raises(InvalidInput, match="holds a database of its own"):
         backup.restore(tmp_path / "b.tar", tmp_path / "again")
     assert names(tmp_path) == ["b.tar", "home"]
@@ -183,8 +187,9 @@ def test_a_database_that_is_not_empty_is_never_overwritten(
 def test_a_restore_says_that_the_archive_holds_no_database(home: Path, tmp_path: Path) -> None:
     backup.create(home, tmp_path / "b.tar")
     other = connect(sqlite_url(tmp_path / "other.db"))
-    (said,) = backup.restore(tmp_path / "b.tar", tmp_path / "again", other).warnings
-    assert "holds no database" in said
+    said = backup.restore(tmp_path / "b.tar", tmp_path / "again", other).warnings
+    assert any("holds no database" in line for line in said)
+    assert inspect(other).get_table_names() == []
 
 
 @pytest.mark.parametrize(
@@ -221,8 +226,12 @@ def test_a_dump_of_an_older_schema_is_migrated_when_it_comes_back(tmp_path: Path
     head, *rest = lines
     later = ("libraries", "licenses", "files", "revocations", "fingerprint")
     later += ("job", "idempotency", "uploads", "api_", "webhook", "output_owners")
-    later += ("conflicts", "withheld")
+    later += ("conflicts", "withheld", "key_fingerprints", "ledger_counter")
     kept = [line for line in rest if not line.startswith(tuple(f'{{"table":"{n}' for n in later))]
+    counter = ['{"table":"ledger_counter","columns":["id","last_output","checksum"]}']
+    counted = rest[[line.startswith('{"table":"ledger_counter') for line in rest].index(True) + 1]
+    kept = [line for line in kept if line != counted]
+    kept += [*counter, json.dumps(json.loads(counted)[:3])]
     (tmp_path / "dump").write_text("\n".join([head.replace(HEAD, "0002"), *kept]))
     other = connect(sqlite_url(tmp_path / "other.db"))
     read_dump(other, tmp_path / "dump")
@@ -247,7 +256,7 @@ def test_the_commands_use_the_configured_database(
     target = sqlite_url(tmp_path / "other.db")
     monkeypatch.setenv("RAG_AUDIO_DATABASE_URL", target)
     again = str(tmp_path / "again")
-    assert run(["restore", str(tmp_path / "b.tar"), "--home", again, "--json"]) == 0
+    assert run(["restore", str(tmp_path / "b.tar"), "--home", again, "--json", "--yes"]) == 0
     assert_same(elsewhere, connect(target))
 
 

@@ -113,6 +113,8 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
         tables.metadata.drop_all(db)
         for metadata in BY_HAND:
             metadata.drop_all(db)
+        db.execute(text("ALTER TABLE ledger_counter DROP COLUMN first_output"))
+        db.execute(text("DROP TABLE key_fingerprints"))
         db.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     old_home(engine)
     assert SqlCatalogue(engine).revocations() == [REVOKED]

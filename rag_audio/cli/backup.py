@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from sqlalchemy import Engine
 from rag_audio import backup as archive
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json
-from rag_audio.database import connect
+from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import ConfigError
+from rag_audio.restoring import Wanted
 from rag_audio.settings import Settings, read_settings, settings_in
 from rag_audio.settings_file import NAME
 
@@ -34,11 +36,22 @@ def backup(
     """Archive ledger, index, keys and masters; keys that are lost mean traces that are lost."""
     settings = read_settings(home=home)
     with _database(settings) as database:
-        _show(archive.create(settings.home, file, database), as_json)
+        made = archive.create(settings.home, file, database)
+        _show(replace(made, warnings=(*made.warnings, *_of_keys(settings, database))), as_json)
 
 
 def restore(
     file: Annotated[Path, typer.Argument(help="Archive of `rag-audio backup`.")],
+    later: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="The archived home, a ledger export of it or a newer backup: what was revoked and "
+            "erased after the archive was made is kept. May be given several times."
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Restore though later revocations may be undone by it.")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -47,9 +60,33 @@ def restore(
     An archive that holds a database elsewhere is put into that of RAG_AUDIO_DATABASE_URL.
     """
     settings = read_settings(home=home)
+    wanted = Wanted(tuple(later or ()), _who_may_say_so(yes))
     with _database(settings) as database:
-        made = archive.restore(file, settings.home, database)
+        made = archive.restore(file, settings.home, database, wanted)
     _show(replace(made, warnings=(*made.warnings, *_of_settings(settings.home))), as_json)
+
+
+def _who_may_say_so(yes: bool) -> Callable[[str], bool] | None:
+    """Who is asked whether to go on: nobody where there is no terminal."""
+    if yes:
+        return lambda _what: True
+    if not sys.stdin.isatty():
+        return None
+    return lambda what: typer.confirm(f"{what}; go on?", default=False, err=True)
+
+
+def _of_keys(settings: Settings, database: Engine | None) -> Iterator[str]:
+    """A line for each key that the archived database knows, and that is not in the archive."""
+    from rag_audio.custody import key_notes
+
+    if database is not None:
+        yield from key_notes(database, settings.home / "keys")
+    elif (settings.home / "ledger.db").is_file():
+        own = connect(sqlite_url(settings.home / "ledger.db"))
+        try:
+            yield from key_notes(own, settings.home / "keys")
+        finally:
+            own.dispose()
 
 
 def _of_settings(home: Path) -> Iterator[str]:
@@ -88,9 +125,13 @@ def _show(made: archive.Backup, as_json: bool) -> None:
     if as_json:
         document: dict[str, Any] = {"path": str(made.path), "files": made.files, "bytes": made.size}
         document["rows"] = made.rows
+        if made.restored is not None:
+            document.update(made.restored.to_json())
         show_json({**document, "warnings": list(made.warnings)})
     else:
         rows = "" if made.rows is None else f", {made.rows} rows of the database"
         out.print(f"{made.path}: {made.files} files, {made.size} bytes{rows}", markup=False)
+        for line in () if made.restored is None else made.restored.lines():
+            out.print(line, markup=False)
     for warning in made.warnings:
         err.print(f"note: {warning}", markup=False)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_audio.bootstrap import open_workspace
+from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.errors import InvalidInput
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     keys_app.callback(invoke_without_command=True)(show)
     keys_app.command("import-chain")(import_chain)
     keys_app.command("export-root")(export_root)
+    keys_app.command("lost")(lost)
     keys_app.command("api")(api_list)
     keys_app.command("api-make")(api_make)
     keys_app.command("api-revoke")(api_revoke)
@@ -39,19 +40,53 @@ def show(context: typer.Context, home: Home = None, as_json: Json = False) -> No
         folder = workspace.settings.home / "keys"
         found = list_keys(folder)
         signer = _signer(workspace.settings)
+        states, problems = _by_database(workspace, folder)
     if as_json:
-        keys = [key.to_json() for key in found]
-        show_json({"folder": str(folder), "signer": signer, "keys": keys})
+        keys = [{**key.to_json(), "database": states.get(key.path.name)} for key in found]
+        document = {"folder": str(folder), "signer": signer, "keys": keys, "problems": problems}
+        show_json(document)
         return
     rows = [
-        (key.path.name, key.purpose, key.subject, key.valid_until, key.fingerprint[:32])
+        (
+            *(key.path.name, key.purpose, states.get(key.path.name, "–")),
+            *(key.subject, key.valid_until, key.fingerprint[:32]),
+        )
         for key in found
     ]
-    table(("file", "is", "name", "until", "sha256"), rows, title=str(folder))
+    table(("file", "is", "in the database", "name", "until", "sha256"), rows, title=str(folder))
     out.print(f"outputs are signed by: {signer['is']}", markup=False)
+    for problem in problems:
+        err.print(problem, style="yellow", markup=False)
     for key in found:
         if key.exposed:
             err.print(f"others may read {key.path}: chmod 600 it", style="yellow", markup=False)
+
+
+def _by_database(workspace: Workspace, folder: Path) -> tuple[dict[str, str], list[str]]:
+    """What each key is to the database, and what is wrong with them; no database is made."""
+    from rag_audio.custody import key_notes, states_of
+
+    settings = workspace.settings
+    if settings.database_url is None and not (settings.home / "ledger.db").is_file():
+        return {}, []
+    database = workspace.parts.database
+    return states_of(database, folder), key_notes(database, folder)
+
+
+def lost(
+    purpose: Annotated[str, typer.Argument(help="watermark or ledger.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Stop asking for the database's key, of which no copy is left; its marks stay unread."""
+    from rag_audio.custody import declare_lost
+
+    with open_workspace(home) as workspace:
+        print_ = declare_lost(workspace.parts.database, purpose, workspace.parts.home / "keys")
+    if as_json:
+        show_json({"purpose": purpose, "fingerprint": print_, "state": "lost"})
+    else:
+        out.print(f"the {purpose} key {print_[:12]}… is lost; the next use takes this home's")
 
 
 def import_chain(

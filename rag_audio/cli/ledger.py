@@ -10,7 +10,7 @@ import typer
 from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json, table
-from rag_audio.errors import InvalidInput, LedgerTampered, UnreadableFile
+from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered, UnreadableFile
 from rag_audio.ports import Fault, Ledger, LedgerEntry, LedgerEvent
 from rag_audio.provenance.checkpoints import Checkpoint, publish
 from rag_audio.provenance.export import verify_export, write_export
@@ -59,6 +59,7 @@ def verify(
             document = _verdict(ledger.verify(notes, known), *_state(ledger))
             document["key"] = ledger.verifier_key()
             document["erased"] = [event.output for event in ledger.events("erasure")]
+            document["restores"] = _restores(ledger)
     document["against"] = [Checkpoint.parse(note).size for note in notes]
     _show_verdict(document, as_json)
 
@@ -70,6 +71,14 @@ def _verdict(faults: list[Fault], entries: int, root: str) -> dict[str, Any]:
         "root": root,
         "faults": [{"seq": fault.seq, "what": fault.what} for fault in faults],
     }
+
+
+def _restores(ledger: Ledger) -> list[dict[str, Any]]:
+    """When the log went back to an archive; a log with damaged events has faults that say so."""
+    try:
+        return [{"seq": one.seq, **one.document} for one in ledger.events("restore")]
+    except LedgerError:
+        return []
 
 
 def _state(ledger: Ledger) -> tuple[int, str]:
@@ -93,8 +102,20 @@ def _show_verdict(document: dict[str, Any], as_json: bool) -> None:
         if document.get("erased"):
             numbers = ", ".join(map(str, document["erased"]))
             out.print(f"personal texts were erased from outputs {numbers}")
+    if not as_json:
+        for one in document.get("restores", ()):
+            out.print(_restored_line(one), markup=False)
     if document["faults"]:
         raise typer.Exit(1)
+
+
+def _restored_line(one: dict[str, Any]) -> str:
+    kept = one.get("kept") or {}
+    return (
+        f"restored at entry {one['seq']} from an archive of {one.get('archived') or 'unknown time'}"
+        f"; what was logged after entry {one.get('entries')} of the earlier log is not in it"
+        f" (kept: {kept.get('revocations', 0)} revocations, {kept.get('erasures', 0)} erasures)"
+    )
 
 
 def show(output: Output, home: Home = None, as_json: Json = False) -> None:

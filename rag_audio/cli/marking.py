@@ -112,11 +112,11 @@ def abx(
 
 def rotate(home: Home = None, as_json: Json = False) -> None:
     """Make new marks with a new key; those made with the old one are still read."""
-    from rag_audio.watermark import keys
+    from rag_audio.custody import rotate_watermark
 
     with open_workspace(home) as workspace:
         key = workspace.parts.home / "keys" / "watermark.key"
-        kept = keys.rotate(key)
+        kept = rotate_watermark(workspace.parts.database, key.parent)
     if as_json:
         show_json({"key": str(key), "retired": str(kept)})
     else:

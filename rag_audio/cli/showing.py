@@ -169,6 +169,16 @@ def _guardrails(workspace: Workspace) -> str:
     return f"{len(names.artists)} protected names; {told or 'every rule refuses'}"
 
 
+def _keys(workspace: Workspace) -> str:
+    from rag_audio.custody import key_notes
+
+    name = workspace.parts.watermarker.name
+    problems = key_notes(workspace.parts.database, workspace.parts.home / "keys")
+    if problems:
+        raise InvalidInput("; ".join(problems), hint="copy it from the home that made it")
+    return name
+
+
 _CHECKS: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
     ("rag-audio", lambda w: f"{__version__}, Python {platform.python_version()}"),
     ("home", lambda w: str(w.parts.home)),
@@ -179,5 +189,5 @@ _CHECKS: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
     ("soundfont", _soundfont),
     ("ledger", _ledger),
     ("guardrails", _guardrails),
-    ("watermark key", lambda w: f"{w.parts.watermarker.name}"),
+    ("watermark key", _keys),
 )

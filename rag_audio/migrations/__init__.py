@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from rag_audio.database import BUSY_TIMEOUT_S, IN_MEMORY, reading, writing
 from rag_audio.errors import ConfigError
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision, so that a database that has it need not load alembic; a test holds it
 against the files."""
 TABLES = (
@@ -24,7 +24,7 @@ TABLES = (
     *("ledger_entries", "ledger_nodes", "ledger_tree", "ledger_counter", "ledger_private"),
     *("ledger_checkpoints", "ledger_sources", "ledger_hashes", "alembic_version"),
     *("jobs", "job_events", "idempotency_keys", "uploads", "api_keys", "api_sessions"),
-    *("webhook_deliveries", "conflicts", "withheld_files", "output_owners"),
+    *("webhook_deliveries", "conflicts", "withheld_files", "output_owners", "key_fingerprints"),
 )
 """Every table that is ours at :data:`HEAD`."""
 _BEFORE_ALEMBIC = {*TABLES, "ledger_head"}
@@ -103,6 +103,13 @@ def make_schema(db: Connection, revision: str) -> None:
         ConfigError: this version does not know the revision.
     """
     _upgrade(db, None, revision)
+
+
+def migrate_in(db: Connection) -> None:
+    """Bring a database to :data:`HEAD` in a write transaction of the caller's; raises as above."""
+    revision = revision_of(db)
+    if revision != HEAD:
+        _upgrade(db, revision)
 
 
 def revision_of(db: Connection) -> str | None:

@@ -37,8 +37,8 @@ class LedgerEvent:
     """Something that happened later, or without an output: an entry of the log like any other.
 
     Attributes:
-        kind: ``influence``, ``revocation``, ``refusal``, ``library``, ``restore``, ``key``,
-            ``access`` or ``erasure``.
+        kind: ``influence``, ``revocation``, ``refusal``, ``library``, ``restore``, ``numbers``,
+            ``key``, ``access`` or ``erasure``.
         created: UTC, ISO 8601.
         output: the output it is about, if any.
         document: what the caller wrote down.
@@ -89,7 +89,7 @@ class Ledger(Protocol):
     """Append-only, tamper-evident log of outputs and of what happened to them."""
 
     def next_output_id(self) -> int:
-        """A number never given before, 1…2^40-1; gaps are allowed."""
+        """A number never given before, 1…2^40-1; gaps are allowed, a later one may be smaller."""
         ...
 
     def append(self, record: AttributionRecord) -> LedgerEntry:

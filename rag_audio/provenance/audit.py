@@ -13,6 +13,8 @@ from sqlalchemy import Connection, RowMapping, Table, func, select
 from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
 from rag_audio.ports import Fault
 from rag_audio.provenance.checkpoints import read_checkpoint
+from rag_audio.provenance.key_register import register_faults
+from rag_audio.provenance.log import events_in
 from rag_audio.provenance.merkle import (
     EMPTY_ROOT,
     HASH_BYTES,
@@ -23,6 +25,7 @@ from rag_audio.provenance.merkle import (
     verify_consistency,
 )
 from rag_audio.provenance.notes import VerifierKey
+from rag_audio.provenance.numbering import RESTORE, Given, epoch_faults, read_given
 from rag_audio.provenance.records import canonical, parse
 from rag_audio.provenance.sealing import (
     ERASURE,
@@ -35,8 +38,6 @@ from rag_audio.provenance.sealing import (
 )
 from rag_audio.provenance.tables import (
     checkpoints,
-    counter,
-    counter_checksum,
     entries,
     hash_rows,
     hashes,
@@ -61,8 +62,10 @@ def faults(db: Connection, key: str | None = None) -> Iterator[Fault]:
     """
     frontier = Frontier()
     wrong: list[int] = []
-    last_output, found = _counter(db)
+    given, found = read_given(db)
     yield from (Fault(0, what) for what in found)
+    yield from epoch_faults(db, given)
+    yield from register_faults(db)
     erased = _erased(db)
     roots: dict[int, bytes] = {0: EMPTY_ROOT}
     wanted_roots = set(db.execute(select(checkpoints.c.size)).scalars())
@@ -79,7 +82,7 @@ def faults(db: Connection, key: str | None = None) -> Iterator[Fault]:
                 wrong.append(last + 1)
             last = seq
             beside = {table: rows_of[seq] for table, rows_of in sides.items()}
-            for what in _entry_faults(row, beside, last_output, erased):
+            for what in _entry_faults(row, beside, given, erased):
                 yield Fault(seq, what)
             yield from _node_faults(frontier.append(_leaf(row)), stored, wrong)
             if seq in wanted_roots:
@@ -101,8 +104,10 @@ def checkpoint_faults(db: Connection, note: str, key: str | None) -> Iterator[Fa
         )
     old = read_checkpoint(note, VerifierKey.parse(key))
     size = int(db.execute(select(func.count()).select_from(entries)).scalar_one())
+    back = _went_back(db, old.size)
     if size < old.size:
-        yield Fault(size + 1, f"the checkpoint knows {old.size} entries, the ledger has {size}")
+        what = f"the checkpoint knows {old.size} entries, the ledger has {size}"
+        yield Fault(size + 1, what + back)
         return
     node = node_in(db)
     try:
@@ -112,7 +117,22 @@ def checkpoint_faults(db: Connection, note: str, key: str | None) -> Iterator[Fa
         yield Fault(old.size, f"consistency with the checkpoint cannot be shown: {error.message}")
         return
     if not verify_consistency(old.size, size, path, old.root, now):
-        yield Fault(old.size, f"the first {old.size} entries are not those of the checkpoint")
+        what = f"the first {old.size} entries are not those of the checkpoint"
+        yield Fault(old.size, what + back)
+
+
+def _went_back(db: Connection, size: int) -> str:
+    """What a checkpoint of ``size`` entries has to do with a restore of this log."""
+    restores = [event for event in events_in(db, RESTORE) if event.seq <= size]
+    if not restores:
+        return ""
+    newest = restores[-1]
+    said = newest.document
+    return (
+        f": the log was restored at entry {newest.seq} from an archive of "
+        f"{said.get('archived') or 'an unknown time'}, and what was logged after entry "
+        f"{said.get('entries')} of the earlier log, which the checkpoint may know, is not in it"
+    )
 
 
 def document_faults(document: bytes) -> Iterator[str]:
@@ -158,7 +178,7 @@ def _node_faults(
 def _entry_faults(
     row: RowMapping,
     beside: dict[Table, list[dict[str, Any]]],
-    last_output: int,
+    given: Given,
     erased: set[int],
 ) -> Iterator[str]:
     document = _raw(row["document"])
@@ -174,7 +194,7 @@ def _entry_faults(
         yield f"the column kind says {row['kind']!r}, the document {kind!r}"
     if output != row["output"]:
         yield f"the column output says {row['output']}, the document {output}"
-    if isinstance(output, int) and output > last_output:
+    if isinstance(output, int) and output not in given:
         yield f"output {output} was never given"
     used, known, aside = (beside[table] for table in (sources, hashes, private))
     if kind != OUTPUT:
@@ -205,16 +225,6 @@ def _private_faults(
         if len(salt) != SALT_BYTES:
             yield f"the salt has {len(salt)} bytes, not {SALT_BYTES}"
         yield from text_faults(document, salt, texts)
-
-
-def _counter(db: Connection) -> tuple[int, list[str]]:
-    rows = db.execute(select(counter)).mappings().all()
-    if len(rows) != 1 or rows[0]["id"] != 1:
-        return 0, [f"the counter of outputs has {len(rows)} rows, or not the right one"]
-    last = rows[0]["last_output"]
-    if not isinstance(last, int) or counter_checksum(last) != rows[0]["checksum"]:
-        return 2**40, ["the counter of outputs does not match its checksum"]
-    return last, []
 
 
 def _state_faults(db: Connection, frontier: Frontier) -> Iterator[Fault]:

@@ -133,6 +133,33 @@ def verify_export(path: Path, against: Sequence[str] = (), key: str | None = Non
     return report
 
 
+def read_export(path: Path, key: str | None = None) -> Iterator[tuple[int, bytes]]:
+    """The entries of an export one by one, each once it is found to be right: (seq, document).
+
+    Args:
+        path, key: as for :func:`verify_export`.
+
+    Raises:
+        UnreadableFile: it cannot be read.
+        InvalidInput: while it is read: from here on it is damaged, or breaks off.
+    """
+    report, frontier = ExportReport(), Frontier()
+    lines = _lines(path / NAME if path.is_dir() else path)
+    head = _head(next(lines, b""), report, key)
+    for seq, line in enumerate(lines, start=1):
+        entry = None if report.faults else _entry(line, seq, report)
+        if entry is not None:
+            report.faults += [Fault(seq, what) for what in document_faults(entry[0])]
+        if entry is None or report.faults:
+            break
+        frontier.append(entry[1])
+        yield seq, entry[0]
+    if report.faults or head is None:
+        raise InvalidInput("; ".join(fault.what for fault in report.faults))
+    if (frontier.size, frontier.root()) != (head[1].size, head[1].root):
+        raise InvalidInput(f"the entries are not the {head[1].size} that its checkpoint signs")
+
+
 def _write(path: Path, head: dict[str, Any], documents: Iterable[bytes]) -> None:
     with path.open("xb") as out:
         out.write(canonical(head) + b"\n")

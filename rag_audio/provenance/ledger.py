@@ -16,10 +16,8 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Engine,
-    bindparam,
     insert,
     select,
-    update,
 )
 from sqlalchemy.exc import IntegrityError
 
@@ -29,20 +27,19 @@ from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
 from rag_audio.migrations import migrate
 from rag_audio.ports import Fault, LedgerEntry, LedgerEvent
 from rag_audio.provenance.audit import checkpoint_faults, faults
-from rag_audio.provenance.checkpoints import Checkpoint, load_key, load_or_create_key
+from rag_audio.provenance.checkpoints import Checkpoint, load_key
 from rag_audio.provenance.erasing import erase_texts, scrub
-from rag_audio.provenance.log import MAX_OUTPUT, LogReader, event_of, output_row
+from rag_audio.provenance.key_register import compare_keys, ledger_key
+from rag_audio.provenance.log import LogReader, event_of, output_row
+from rag_audio.provenance.numbering import NUMBERS, check_given, next_number
 from rag_audio.provenance.sealing import (
     EVENTS,
     OUTPUT,
     event_document,
     seal,
 )
-from rag_audio.provenance.statements import Prepared
 from rag_audio.provenance.tables import (
     checkpoints,
-    counter,
-    counter_checksum,
 )
 from rag_audio.provenance.tree import (
     Draft,
@@ -51,10 +48,6 @@ from rag_audio.provenance.tree import (
 )
 
 _LOCK = "ledger"
-_LAST_OUTPUT = Prepared(select(counter.c.last_output))
-_NEXT_OUTPUT = Prepared(
-    update(counter).values(last_output=bindparam("number"), checksum=bindparam("sum"))
-)
 
 
 class SqlLedger(LogReader):
@@ -64,6 +57,8 @@ class SqlLedger(LogReader):
         engine: from :func:`rag_audio.database.connect`. Tables are made, and those of an older
             version are migrated, on first use.
         key_file: the key that signs checkpoints; made when the first one is signed.
+        is_used: whether the home holds something of an output of this number (its master): then it
+            was given before, whatever the counter says, and is not given again.
 
     Raises:
         BackendUnavailable: the database cannot be reached; so may every method.
@@ -71,23 +66,31 @@ class SqlLedger(LogReader):
         LedgerTampered: the database is of an older version and does not match its hashes.
     """
 
-    def __init__(self, engine: Engine, key_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        key_file: Path | None = None,
+        is_used: Callable[[int], bool] | None = None,
+    ) -> None:
         super().__init__(engine)
         self._key_file = key_file
+        self._is_used = is_used or (lambda _number: False)
         migrate(engine)
 
     def next_output_id(self) -> int:
-        """A number never given before, 1…2^40-1; gaps are allowed.
+        """A number never given before, 1…2^40-1, see :mod:`rag_audio.provenance.numbering`.
+
+        Gaps are allowed; a later number may be smaller.
 
         Raises:
             LedgerError: all numbers have been given.
         """
         with writing(self._engine, _LOCK) as db:
-            number = _last_output(db) + 1
-            if number > MAX_OUTPUT:
-                raise LedgerError(f"all {MAX_OUTPUT} output numbers have been given")
-            _NEXT_OUTPUT.run(db, {"number": number, "sum": counter_checksum(number)})
-        return number
+
+            def begin(first: int) -> None:
+                append_event_in(db, NUMBERS, {"numbers_from": first})
+
+            return next_number(db, self._is_used, begin)
 
     def append(self, record: AttributionRecord) -> LedgerEntry:
         """Write a record at the end of the log; durable when it returns.
@@ -116,7 +119,7 @@ class SqlLedger(LogReader):
         outputs = [record.output for record in records]
         try:
             with writing(self._engine, _LOCK) as db:
-                _check_given(db, outputs)
+                check_given(db, outputs)
                 first = append_drafts(db, drafts)
                 if within is not None:
                     within(db)
@@ -147,13 +150,15 @@ class SqlLedger(LogReader):
     def checkpoint(self) -> str:
         """Sign the log's present state, keep the note in the database, and return it.
 
+        The first one logs the key that signs.
+
         Raises:
-            ConfigError: the ledger was opened without a key.
+            ConfigError: the ledger was opened without a key, or with another than it is signed by.
         """
         if self._key_file is None:
             raise ConfigError("the ledger has no key to sign checkpoints with")
-        key = load_or_create_key(self._key_file)
         with writing(self._engine, _LOCK) as db:
+            key = ledger_key(db, self._key_file)
             frontier = frontier_in(db)
             note = key.sign(Checkpoint(key.name, frontier.size, frontier.root()).text)
             row = {"size": frontier.size, "key": str(key.verifier), "note": note}
@@ -188,7 +193,8 @@ class SqlLedger(LogReader):
     def verify(self, against: Sequence[str] = (), key: str | None = None) -> list[Fault]:
         """Recompute every hash, column and side table; empty when all is well.
 
-        Finds what was edited, removed, put in another order or added past the log. A database that
+        Finds what was edited, removed, put in another order or added past the log, and keys beside
+        the ledger's that are missing or not the database's. A database that
         was rewritten as a whole is found only by checkpoints that were kept elsewhere.
 
         Args:
@@ -198,6 +204,9 @@ class SqlLedger(LogReader):
         own = self.verifier_key()
         with reading(self._engine) as db:
             found = list(faults(db, own))
+            if self._key_file is not None:
+                held = compare_keys(db, self._key_file.parent)
+                found.extend(Fault(problem.seq, problem.what) for problem in held)
             for note in against:
                 found.extend(checkpoint_faults(db, note, key or own))
         return found
@@ -230,17 +239,3 @@ def append_event_in(db: Connection, kind: str, document: Mapping[str, Any]) -> L
         raise LedgerError(f"the ledger has no output {output}", hint="rag-audio outputs")
     seq = append_drafts(db, [draft])
     return event_of(seq, draft.leaf.hex(), draft.document)
-
-
-def _last_output(db: Connection) -> int:
-    ((last,),) = _LAST_OUTPUT.run(db)
-    return int(last)
-
-
-def _check_given(db: Connection, outputs: Sequence[int]) -> None:
-    last = _last_output(db)
-    for output in outputs:
-        if not 1 <= output <= last:
-            raise LedgerError(
-                f"output {output} was never given", hint="ask the ledger for the next output id"
-            )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
-from sqlalchemy import Engine, Row, Select, literal, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, literal, or_, select
 
 from rag_audio import names
 from rag_audio.database import reading
-from rag_audio.errors import InvalidInput
+from rag_audio.errors import InvalidInput, LedgerError
 from rag_audio.ports import InclusionProof, LedgerEntry, LedgerEvent
 from rag_audio.provenance import merkle
 from rag_audio.provenance.records import parse
@@ -229,6 +229,20 @@ def _entry(row: Row[Any]) -> LedgerEntry:
     texts = None if row.texts is None else bytes(row.texts)
     record, erased = unseal(parse(bytes(row.document)), texts)
     return LedgerEntry(row.seq, row.leaf_hash, record, erased)
+
+
+def events_in(db: Connection, kind: str) -> list[LedgerEvent]:
+    """Events of a kind, oldest first; without those that cannot be read, which verifying names."""
+    rows = db.execute(select(entries).where(entries.c.kind == kind).order_by(entries.c.seq)).all()
+    found = []
+    for row in rows:
+        try:
+            event = event_of(row.seq, row.leaf_hash, bytes(row.document))
+        except (LedgerError, KeyError, TypeError):
+            continue
+        if isinstance(event.document, dict):
+            found.append(event)
+    return found
 
 
 def event_of(seq: int, leaf_hash: str, document: bytes) -> LedgerEvent:

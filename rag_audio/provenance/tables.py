@@ -2,7 +2,7 @@
 
 The tables are made by the migrations in :mod:`rag_audio.migrations`; this is how the code sees
 them. ``ledger_entries`` is the log, ``ledger_private`` holds what may be erased, ``ledger_counter``
-the last output number; everything else follows from the entries and can be recomputed.
+the numbers that were given; everything else follows from the entries and can be recomputed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,17 @@ counter = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("last_output", BigInteger, nullable=False),
     Column("checksum", String(64), nullable=False),
+    Column("first_output", BigInteger, nullable=False, default=1),
 )
+"""A row per epoch of numbers, see :mod:`rag_audio.provenance.numbering`."""
+key_fingerprints = Table(
+    "key_fingerprints",
+    metadata,
+    Column("purpose", String, primary_key=True),
+    Column("fingerprint", String, primary_key=True),
+    Column("state", String, nullable=False),
+)
+"""The keys that belong to this database, see :mod:`rag_audio.provenance.key_register`."""
 private = Table(
     "ledger_private",
     metadata,
@@ -97,9 +107,13 @@ hashes = Table(
 )
 
 
-def counter_checksum(last_output: int) -> str:
-    """Beside the counter, so that damage to it is seen; whoever can compute it can change both."""
-    return sha256(b"rag-audio ledger counter %d" % last_output).hexdigest()
+def counter_checksum(last_output: int, first_output: int = 1) -> str:
+    """Beside the counter, so that damage to it is seen; whoever can compute it can change both.
+
+    That of the first epoch is as it was before there were others.
+    """
+    counted = b"%d" % last_output if first_output == 1 else b"%d %d" % (first_output, last_output)
+    return sha256(b"rag-audio ledger counter " + counted).hexdigest()
 
 
 def source_rows(seq: int, record: AttributionRecord) -> list[dict[str, Any]]:

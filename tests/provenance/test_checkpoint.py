@@ -132,11 +132,11 @@ def test_a_log_that_was_rewritten_consistently_is_found_by_a_checkpoint_elsewher
 ) -> None:
     note, key = ledger.checkpoint(), ledger.verifier_key()
     other = SqlLedger(connect(sqlite_url(tmp_path / "b.db")), tmp_path / "keys" / "ledger.key")
-    for _ in range(4):
+    for _ in range(5):
         other.append(record(other.next_output_id(), seed=99))
     assert other.verify() == []
     (fault,) = other.verify([note], key)
-    assert "the first 3 entries are not those of the checkpoint" in fault.what
+    assert "the first 4 entries are not those of the checkpoint" in fault.what
 
 
 def test_a_log_that_was_cut_back_is_found_by_a_checkpoint(
@@ -145,7 +145,7 @@ def test_a_log_that_was_cut_back_is_found_by_a_checkpoint(
     note = ledger.checkpoint()
     other = SqlLedger(connect(sqlite_url(tmp_path / "b.db")), tmp_path / "keys" / "ledger.key")
     (fault,) = other.verify([note])
-    assert (fault.seq, fault.what) == (1, "the checkpoint knows 3 entries, the ledger has 0")
+    assert (fault.seq, fault.what) == (1, "the checkpoint knows 4 entries, the ledger has 0")
 
 
 def test_a_forged_checkpoint_is_bad_input(ledger: SqlLedger) -> None:
@@ -168,10 +168,14 @@ def test_a_checkpoint_without_a_key_to_check_it_is_bad_input(tmp_path: Path) -> 
 def test_a_stored_checkpoint_of_another_key_is_a_fault(ledger: SqlLedger, tmp_path: Path) -> None:
     ledger.checkpoint()
     (tmp_path / "keys" / "ledger.key").unlink()
-    assert ledger.verify() == []
-    load_or_create_key(tmp_path / "keys" / "ledger.key")
     (fault,) = ledger.verify()
-    assert "signed by another key" in fault.what
+    assert fault.seq == 4 and "is missing from keys/" in fault.what
+    load_or_create_key(tmp_path / "keys" / "ledger.key")
+    said = [fault.what for fault in ledger.verify()]
+    assert any("signed by another key" in what for what in said)
+    assert any("not the database's ledger key" in what for what in said)
+    with pytest.raises(ConfigError, match="the database's ledger key is"):
+        ledger.checkpoint()
 
 
 def test_a_checkpoint_is_published_in_a_folder_and_never_replaced_by_a_fork(

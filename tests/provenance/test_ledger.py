@@ -11,7 +11,6 @@ import pytest
 from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import InvalidInput, LedgerError
 from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.log import MAX_OUTPUT
 from rag_audio.provenance.records import encode_record
 from tests.provenance.builders import digest, record, source
 
@@ -214,16 +213,6 @@ def test_a_ledger_opened_again_goes_on_where_it_was(written: Path) -> None:
     assert ledger.next_output_id() == 6
     assert ledger.append(record(6)).seq == 6
     assert ledger.verify() == []
-
-
-def test_more_than_40_bits_of_outputs_are_refused(written: Path) -> None:
-    with closing(sqlite3.connect(written)) as db:
-        db.execute("UPDATE ledger_counter SET last_output = ?", (MAX_OUTPUT - 1,))
-        db.commit()
-    ledger = open_ledger(written)
-    assert ledger.next_output_id() == MAX_OUTPUT
-    with pytest.raises(LedgerError, match="have been given"):
-        ledger.next_output_id()
 
 
 def test_an_empty_stem_id_does_not_mean_every_stem(written: Path) -> None:

@@ -73,13 +73,14 @@ def test_a_checkpoint_that_was_published_catches_a_rewritten_ledger(
     assert kept.read_text() == signed["checkpoint"]
     (tmp_path / "key").write_text(signed["key"])
     against = ("ledger", "verify", "--against", kept, "--key", tmp_path / "key", "--home", home)
-    assert said(capsys, *against)["against"] == [3]
+    assert said(capsys, *against)["against"] == [4]
     for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
         (home / name).unlink(missing_ok=True)
     ledger = SqlLedger(connect(sqlite_url(home / "ledger.db")))
     for _ in range(4):
         ledger.append(record(ledger.next_output_id(), seed=8))
-    assert said(capsys, "ledger", "verify", "--home", home)["ok"] is True
+    found = said(capsys, "ledger", "verify", "--home", home)
+    assert found["ok"] is True, "a database rewritten as a whole"
     faults = said(capsys, *against, code=1)["faults"]
     assert "not those of the checkpoint" in faults[0]["what"]
 
@@ -91,7 +92,7 @@ def test_an_export_is_verified_where_there_is_no_ledger(
     shutil.rmtree(home)
     verify = ("ledger", "verify", "--export", tmp_path / "out", "--key", made["key"])
     document = said(capsys, *verify)
-    assert (document["ok"], document["entries"], document["root"]) == (True, 3, made["root"])
+    assert (document["ok"], document["entries"], document["root"]) == (True, 4, made["root"])
     file = tmp_path / "out" / "ledger.jsonl"
     file.write_bytes(file.read_bytes().replace(b"boom bap", b"boom bop", 1))
     assert said(capsys, *verify, code=1)["faults"][0]["seq"] == 1
@@ -153,6 +154,12 @@ def test_a_home_is_backed_up_and_restored(home: Path, tmp_path: Path, capsys: Ca
     made = said(capsys, "backup", tmp_path / "b.tar.gz", "--home", home)
     assert made["files"] == 2 and any("cannot trace" in line for line in made["warnings"])
     shutil.rmtree(home)
-    said(capsys, "restore", tmp_path / "b.tar.gz", "--home", home)
-    assert said(capsys, "ledger", "verify", "--home", home)["entries"] == 3
+    restore = ("restore", tmp_path / "b.tar.gz", "--home", home)
+    error = said(capsys, *restore, code=2)["error"]
+    assert "revocations and erasures made after" in error["message"] and not home.exists()
+    assert "--later" in error["hint"] and "--yes" in error["hint"]
+    done = said(capsys, *restore, "--yes")
+    assert any("revocations and erasures" in line for line in done["warnings"])
+    found = said(capsys, "ledger", "verify", "--home", home)
+    assert (found["entries"], found["restores"][0]["numbers_from"]) == (5, done["numbers_from"])
     assert said(capsys, "restore", tmp_path / "b.tar.gz", "--home", home, code=2)

@@ -31,7 +31,7 @@ def test_an_export_is_verified_without_the_database(ledger: SqlLedger, tmp_path:
     assert file == tmp_path / "out" / "ledger.jsonl"
     for place in (file, tmp_path / "out"):
         report = verify_export(place, [old], ledger.verifier_key())
-        assert (report.entries, report.root, report.faults) == (5, ledger.root(), [])
+        assert (report.entries, report.root, report.faults) == (6, ledger.root(), [])
     assert b"wedding" not in file.read_bytes()
 
 
@@ -79,14 +79,14 @@ def test_an_export_of_another_log_is_not_taken_for_this_one(
     other = SqlLedger(connect("sqlite://"), tmp_path / "ledger.key")
     other.append(record(other.next_output_id()))
     (fault,) = verify_export(file, [other.checkpoint()]).faults
-    assert (fault.seq, "not those of the checkpoint" in fault.what) == (1, True)
+    assert (fault.seq, "not those of the checkpoint" in fault.what) == (2, True)
 
 
 def test_a_checkpoint_newer_than_the_export_is_a_fault(ledger: SqlLedger, tmp_path: Path) -> None:
     file = write_export(ledger, tmp_path / "a.jsonl")
     ledger.append_event("refusal", {})
     (fault,) = verify_export(file, [ledger.checkpoint()]).faults
-    assert fault.what == "the checkpoint knows 5 entries, the export 4"
+    assert fault.what == "the checkpoint knows 6 entries, the export 5"
 
 
 def test_what_is_no_export_says_so(tmp_path: Path) -> None:

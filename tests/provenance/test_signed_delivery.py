@@ -12,7 +12,7 @@ import pytest
 from rag_audio.database import connect, sqlite_url
 from rag_audio.delivery import Delivery
 from rag_audio.domain import AttributionRecord, Audio, ConditioningPlan, GenerationRequest
-from rag_audio.errors import BackendUnavailable, OutputRefused
+from rag_audio.errors import BackendUnavailable, LedgerError, OutputRefused
 from rag_audio.ports import Detection, Mark
 from rag_audio.provenance.credentials import read_credentials
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
@@ -109,6 +109,17 @@ def test_the_ledger_holds_the_signature_and_the_hash_of_the_signed_file(
     for file in files:
         assert b"wedding" not in Path(file).read_bytes()
     assert parts.ledger.verify() == []
+
+
+def test_a_master_is_never_written_over(parts: Parts, tmp_path: Path) -> None:
+    parts.masters.mkdir()
+    (parts.masters / "1.wav").write_bytes(b"of another output")
+    with pytest.raises(LedgerError, match="output 1 was given before"):
+        _deliver(parts, tmp_path / "take.wav")
+    assert (parts.masters / "1.wav").read_bytes() == b"of another output"
+    assert list(tmp_path.glob("*take*")) == []
+    _deliver(parts, tmp_path / "take.wav")
+    assert [entry.record.output for entry in parts.ledger.outputs()] == [2]
 
 
 class _Refusing:

@@ -1,0 +1,237 @@
+"""What a restored home needs before it may go on: numbers of its own, and what was said since.
+
+An archive is a state of the past. Revocations and erasures that came later must not be undone by
+going back to it, so they are taken over from a log that went on: the archived home's, or an export.
+And numbers that were given since must not be given again (:mod:`rag_audio.provenance.numbering`).
+All of it is one transaction on the restored database, before anybody can see the home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from rag_audio.carrying_over import NOTHING, CarriedOver, carry_over, find_carried_over, once_each
+from rag_audio.database import connect, hold, sqlite_url, writing
+from rag_audio.earlier_logs import Later, LaterEvent, is_home, read_later
+from rag_audio.errors import ConfigError, InvalidInput
+from rag_audio.migrations import migrate
+from rag_audio.provenance.checkpoints import load_key
+from rag_audio.provenance.erasing import scrub
+from rag_audio.provenance.key_register import (
+    FILES,
+    LEDGER,
+    WATERMARK,
+    compare_keys,
+    files_of,
+    short,
+)
+from rag_audio.provenance.ledger import append_event_in
+from rag_audio.provenance.numbering import RESTORE, begin_epoch
+from rag_audio.provenance.tree import frontier_in
+
+_HINT = (
+    "name the archived home, a ledger export of it or a newer backup with --later; "
+    "or go on without with --yes"
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a restore is to go.
+
+    Attributes:
+        later: homes, ledger exports and newer archives, whose logs went on after the archive was
+            made.
+        go_on: is asked, with what would be lost or is wrong, whether to restore all the same;
+            None: nobody can be asked.
+    """
+
+    later: tuple[Path, ...] = ()
+    go_on: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Archived:
+    """What an archive says of itself: when it was made (ISO 8601), and of which home."""
+
+    created: str | None
+    home: Path | None
+
+    @classmethod
+    def read(cls, manifest: dict[str, Any]) -> Archived:
+        """From the manifest; older archives do not say of which home they are."""
+        created, home = manifest.get("created"), manifest.get("home")
+        return cls(
+            created if isinstance(created, str) else None,
+            Path(home) if isinstance(home, str) and home else None,
+        )
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was done to the restored database.
+
+    Attributes:
+        entries: of the archive's log.
+        numbers_from: the first number that will be given.
+        kept: what was carried over from the logs named in ``sources``.
+        warnings: lines for people.
+    """
+
+    entries: int
+    numbers_from: int
+    kept: CarriedOver = NOTHING
+    sources: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A part of the document of ``restore --json``."""
+        return {
+            "entries": self.entries,
+            "numbers_from": self.numbers_from,
+            "later": list(self.sources),
+            "kept": self.kept.to_json(),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """What was restored and kept, for people."""
+        yield f"new outputs are numbered from {self.numbers_from}"
+        kept = self.kept.to_json()
+        for one in kept["revocations"]:
+            what = "no longer revoked" if one["undo"] else "revoked"
+            yield f"kept: {one['of']} {one['target']} is {what} (entry {one['entry']})"
+        for one in kept["erasures"]:
+            yield (
+                f"kept: the personal texts of output {one['output']} are erased "
+                f"(entry {one['entry']})"
+            )
+
+
+def settle_file(home: Path, archived: Archived, wanted: Wanted) -> Restored | None:
+    """:func:`settle` the ledger in a home's own folder; None where there is nothing to settle.
+
+    A home that has marked nothing and logged nothing yet has no number to repeat.
+    """
+    file = home / "ledger.db"
+    if not file.is_file() and not (home / "keys" / FILES[WATERMARK]).is_file():
+        return None
+    engine = connect(sqlite_url(file))
+    try:
+        migrate(engine)
+        with writing(engine, "ledger") as db:
+            done = settle(db, home / "keys", archived, wanted)
+        settle_database(engine, done)
+    finally:
+        engine.dispose()
+    return done
+
+
+def settle_database(engine: Engine, done: Restored) -> None:
+    """After the commit: what was erased leaves the database's files too."""
+    if done.kept.erased:
+        scrub(engine)
+
+
+def settle(db: Connection, keys: Path, archived: Archived, wanted: Wanted) -> Restored:
+    """Begin new numbers in a restored database, log that, and take over what was said later.
+
+    Args:
+        db: in a write transaction, at the newest revision.
+        keys: the restored home's folder of keys.
+
+    Raises:
+        InvalidInput: a log does not go on from the archive's; or nobody knows what came later, or
+            the keys are another home's, and nobody says that this is to be lived with.
+    """
+    hold(db, "revocations")
+    hold(db, "ledger")
+    frontier = frontier_in(db)
+    logs, notes = _later_logs(keys, frontier.size, frontier.root(), archived, wanted)
+    notes += _about_keys(db, keys, wanted)
+    events = once_each(logs)
+    notes += _later_keys(events, keys)
+    kept = find_carried_over(db, events)
+    epoch = begin_epoch(db, frozenset[int]().union(*(log.outputs for log in logs)))
+    body = {
+        "archived": archived.created,
+        "entries": frontier.size,
+        "numbers_from": epoch.first,
+        "kept": kept.count,
+    }
+    append_event_in(db, RESTORE, body)
+    carry_over(db, kept)
+    names = tuple(log.name for log in logs)
+    return Restored(frontier.size, epoch.first, kept, names, tuple(notes))
+
+
+def _later_logs(
+    keys: Path, size: int, root: bytes, archived: Archived, wanted: Wanted
+) -> tuple[list[Later], list[str]]:
+    """The logs that went on, and lines for people."""
+    signer = load_key(keys / FILES[LEDGER])
+    key = None if signer is None else str(signer.verifier)
+    notes = []
+    logs = [read_later(source, size, root, key) for source in wanted.later]
+    if not logs and archived.home is not None and is_home(archived.home):
+        try:
+            logs = [read_later(archived.home, size, root, key)]
+            notes.append(f"the archived home is still there: its log of {logs[0].size} entries "
+                         f"was looked through for what came after the archive")  # fmt: skip
+        except (InvalidInput, ConfigError) as error:
+            notes.append(error.message)
+    for log in logs:
+        if log.damage is not None:
+            notes.append(
+                f"the log of {log.name!r} verifies up to entry {log.size} and was taken over up "
+                f"to there: {log.damage}"
+            )
+    if not logs:
+        after = archived.created or "the archive was made"
+        _ask(
+            f"revocations and erasures made after {after} are not in this archive, and would be "
+            "undone by it",
+            wanted,
+            notes,
+        )
+    return logs, notes
+
+
+def _about_keys(db: Connection, keys: Path, wanted: Wanted) -> list[str]:
+    """What is wrong with the keys in the archive; those of another home are asked about."""
+    notes: list[str] = []
+    for problem in compare_keys(db, keys):
+        if problem.missing:
+            notes.append(f"{problem.what}, and is not in the archive either")
+        else:
+            _ask(problem.what, wanted, notes)
+    return notes
+
+
+def _later_keys(events: Iterable[LaterEvent], keys: Path) -> Iterator[str]:
+    """Watermark keys that came into use after the archive was made, and are not in it."""
+    there = set(files_of(keys, WATERMARK).values())
+    for event in events:
+        said = event.document
+        known = said.get("purpose") != WATERMARK or said.get("fingerprint") in there
+        if event.kind == "key" and not known:
+            yield (
+                f"the watermark key {short(str(said.get('fingerprint')))} came into use after the "
+                "archive was made: what the archived home marked with it is not read here"
+            )
+
+
+def _ask(what: str, wanted: Wanted, notes: list[str]) -> None:
+    """Go on if somebody says so, and note what they were asked.
+
+    Raises:
+        InvalidInput: nobody does.
+    """
+    if wanted.go_on is None or not wanted.go_on(what):
+        why = "".join(f" ({note})" for note in notes)
+        raise InvalidInput(f"nothing is restored: {what}{why}", hint=_HINT)
+    notes.append(what)

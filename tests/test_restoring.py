@@ -1,0 +1,370 @@
+"""Restored homes go on with numbers of their own, and with what was revoked and erased since."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import inspect
+
+from rag_audio import audio, backup
+from rag_audio.bootstrap import HomeParts
+from rag_audio.catalogue import SqlCatalogue
+from rag_audio.cli.app import run
+from rag_audio.custody import rotate_watermark, watermark_keys
+from rag_audio.database import connect, sqlite_url
+from rag_audio.delivery import Delivery
+from rag_audio.domain import GenerationRequest
+from rag_audio.errors import InvalidInput
+from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.provenance.export import write_export
+from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.signers import NoSigner
+from rag_audio.restoring import Wanted
+from rag_audio.settings import Settings
+from tests.fakes import FakeEmbedder, FakeIndex
+from tests.postgres import new_schema
+from tests.provenance.builders import plan, record, source
+from tests.provenance.material import INFO, sound
+
+GO_ON = Wanted(go_on=lambda _what: True)
+PROMPT = "song for my secret wedding"
+Json = dict[str, Any]
+Capture = pytest.CaptureFixture[str]
+
+
+def ledger_of(home: Path) -> SqlLedger:
+    return SqlLedger(connect(sqlite_url(home / "ledger.db")), home / "keys" / "ledger.key")
+
+
+def make_output(ledger: SqlLedger, prompt: str = "") -> int:
+    number = ledger.next_output_id()
+    ledger.append(record(number, source("a"), request={"prompt": prompt}))
+    return number
+
+
+def revoke(home: Path, target: str, undo: bool = False) -> None:
+    """As ``rag-audio revoke`` does."""
+    one = Revocation(RevocationOf.ARTIST, target, "", "desk", datetime.now(UTC))
+    catalogue = SqlCatalogue(connect(sqlite_url(home / "ledger.db")))
+    assert catalogue.end_revocation(one) if undo else catalogue.revoke(one)
+    document = {"of": "artist", "target": target, "undo": undo}
+    ledger_of(home).append_event("revocation", document)
+
+
+def revoked_in(home: Path) -> dict[str, str]:
+    catalogue = SqlCatalogue(connect(sqlite_url(home / "ledger.db")))
+    return {one.target: one.by for one in catalogue.revocations()}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with two outputs, one revocation and keys, archived in ``b.tar``."""
+    made = tmp_path / "home"
+    made.mkdir()
+    ledger = ledger_of(made)
+    for _ in range(2):
+        make_output(ledger, PROMPT)
+    watermark_keys(ledger._engine, made / "keys")
+    ledger.checkpoint()
+    revoke(made, "Before")
+    backup.create(made, tmp_path / "b.tar")
+    return made
+
+
+def go_on(home: Path) -> None:
+    """What happens in the home after it was archived."""
+    revoke(home, "After")
+    revoke(home, "Passing")
+    revoke(home, "Before", undo=True)
+    revoke(home, "Passing", undo=True)
+    ledger = ledger_of(home)
+    later = make_output(ledger, PROMPT)
+    for output in (2, later):
+        ledger.erase(output)
+    ledger._engine.dispose()
+
+
+def said(capsys: Capture, *words: object, code: int = 0) -> Json:
+    capsys.readouterr()
+    assert run([*map(str, words), "--json"]) == code, capsys.readouterr()
+    document: Json = json.loads(capsys.readouterr().out)
+    return document
+
+
+def assert_kept(home: Path) -> None:
+    assert revoked_in(home) == {"After": "restore"}
+    ledger = ledger_of(home)
+    assert ledger.verify() == []
+    entries = [ledger.find(output) for output in (1, 2)]
+    assert [entry.erased for entry in entries if entry] == [False, True]
+    ledger._engine.dispose()
+    (prompt,) = [e.record.request["prompt"] for e in entries if e and not e.erased]
+    assert prompt == PROMPT
+    held = (home / "ledger.db").read_bytes().count(PROMPT.encode())
+    assert held == 1, "the erased one is gone from the file too"
+
+
+@settings(max_examples=5)
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["make", "restore"])), max_size=8))
+def test_no_number_repeats_whatever_is_restored_and_goes_on(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str]]
+) -> None:
+    """Copies of one home, restored from archives of any of them, in any order."""
+    base = tmp_path_factory.mktemp("copies")
+    (base / "0").mkdir()
+    homes = [base / "0"]
+    shared = [make_output(ledger_of(homes[0]))]
+    made: list[int] = []
+    steps = [(0, "restore"), (0, "restore"), *steps, *((n, "make") for n in range(3))]
+    for place, (which, what) in enumerate(steps):
+        home = homes[which % len(homes)]
+        if what == "restore":
+            if len(homes) < 5:
+                backup.create(home, base / f"{place}.tar")
+                homes.append(base / str(len(homes)))
+                backup.restore(base / f"{place}.tar", homes[-1])
+            continue
+        made.append(make_output(ledger_of(home)))
+    assert len(set(made + shared)) == len(made) + 1
+    for home in homes:
+        assert ledger_of(home).verify() == []
+
+
+def test_restored_homes_trace_their_own_outputs_and_no_others(tmp_path: Path) -> None:
+    def opened(home: Path) -> HomeParts:
+        parts = HomeParts(Settings(home=home))
+        parts.embedder, parts.index = FakeEmbedder(), FakeIndex()
+        parts.signer = NoSigner()
+        return parts
+
+    def deliver(parts: HomeParts, seed: int) -> tuple[int, Path]:
+        request = GenerationRequest("dusty drums")
+        delivery = Delivery(parts, request, plan(references=(), seed_parts=()), INFO)
+        take = sound(6.0)
+        noise = np.random.default_rng(seed).standard_normal(take.samples.shape) * 0.1
+        take = type(take)(noise.astype(np.float32), take.sample_rate)
+        target = tmp_path / f"{parts.home.name}-{seed}.wav"
+        return delivery.give_out(take, seed, target).record.output, target
+
+    original = opened(tmp_path / "original")
+    deliver(original, 0)
+    backup.create(original.home, tmp_path / "b.tar")
+    homes = [original]
+    for name in ("a", "b"):
+        backup.restore(tmp_path / "b.tar", tmp_path / name)
+        homes.append(opened(tmp_path / name))
+    made = [deliver(parts, seed) for seed, parts in enumerate(homes, start=1)]
+    assert len({number for number, _ in made}) == 3
+    for maker, (number, file) in zip(homes, made, strict=True):
+        mark = maker.watermarker.detect(audio.load(file, start_s=0.5)).mark
+        assert mark is not None and mark.payload == number
+        knows = [parts.ledger.find(number) is not None for parts in homes]
+        assert knows == [parts is maker for parts in homes]
+        assert maker.ledger.verify() == []
+
+
+def test_a_home_whose_database_is_older_than_its_masters_goes_on_elsewhere(home: Path) -> None:
+    (home / "masters").mkdir()
+    (home / "masters" / "3.wav").write_bytes(b"of an output that the database forgot")
+    parts = HomeParts(Settings(home=home))
+    number = parts.ledger.next_output_id()
+    assert number > 10**9 and parts.ledger.next_output_id() == number + 1
+    assert parts.ledger.verify() == []
+    parts.close()
+
+
+def test_what_the_archived_home_says_later_is_kept_by_itself(
+    home: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    go_on(home)
+    done = said(capsys, "restore", tmp_path / "b.tar", "--home", tmp_path / "again")
+    entries = done["entries"]
+    assert done["kept"] == {
+        "revocations": [
+            {"of": "artist", "target": "After", "undo": False, "entry": entries + 1},
+            {"of": "artist", "target": "Passing", "undo": False, "entry": entries + 2},
+            {"of": "artist", "target": "Before", "undo": True, "entry": entries + 3},
+            {"of": "artist", "target": "Passing", "undo": True, "entry": entries + 4},
+        ],
+        "erasures": [{"output": 2, "entry": entries + 6}],
+    }
+    assert any("is still there" in line for line in done["warnings"])
+    assert_kept(tmp_path / "again")
+    (told,) = said(capsys, "ledger", "verify", "--home", tmp_path / "again")["restores"]
+    assert (told["seq"], told["entries"]) == (entries + 1, entries)
+    assert (told["kept"], told["numbers_from"]) == (
+        {"revocations": 4, "erasures": 1},
+        done["numbers_from"],
+    )
+    capsys.readouterr()
+    assert run(["ledger", "verify", "--home", str(tmp_path / "again")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"what was logged after entry {entries} of the earlier log is not in it" in shown
+
+
+@pytest.mark.parametrize("what", ["home", "export", "folder", "backup", "both"])
+def test_a_later_log_is_named(home: Path, tmp_path: Path, capsys: Capture, what: str) -> None:
+    go_on(home)
+    moved, export = tmp_path / "moved", tmp_path / "out" / "ledger.jsonl"
+    write_export(ledger_of(home), export)
+    backup.create(home, tmp_path / "newer.tar.gz")
+    home.rename(moved)
+    sources = {"home": [moved], "export": [export], "folder": [export.parent]}
+    sources["backup"] = [tmp_path / "newer.tar.gz"]
+    named = sources.get(what, [moved, export])
+    later = [word for one in named for word in ("--later", one)]
+    restore = ("restore", tmp_path / "b.tar", "--home", home)
+    done = said(capsys, *restore, *later)
+    assert done["later"] == [str(one) for one in named]
+    assert len(done["kept"]["revocations"]) == 4, "each once"
+    assert_kept(home)
+
+
+def test_without_a_later_log_somebody_has_to_say_so(
+    home: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on(home)
+    shutil.rmtree(home)
+    restore = ("restore", tmp_path / "b.tar", "--home", home)
+    error = said(capsys, *restore, code=2)["error"]
+    assert "revocations and erasures made after 20" in error["message"]
+    assert "--later" in error["hint"] and "--yes" in error["hint"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar"]
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    said(capsys, *restore, code=2)
+    assert not home.exists()
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert said(capsys, *restore)["kept"] == {"revocations": [], "erasures": []}
+    assert revoked_in(home) == {"Before": "desk"}
+    shutil.rmtree(home)
+    monkeypatch.undo()
+    done = said(capsys, *restore, "--yes")
+    assert any("revocations and erasures made after" in line for line in done["warnings"])
+
+
+def test_a_log_that_is_no_continuation_is_refused(home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for _ in range(9):
+        make_output(ledger_of(other))
+    short = tmp_path / "short"
+    short.mkdir()
+    ledger_of(short)
+    (tmp_path / "song.wav").write_bytes(b"RIFF" * 100)
+    for source_ in (other, short, tmp_path / "song.wav", tmp_path):
+        with pytest.raises(InvalidInput, match="does not go on from the archive's") as refused:
+            backup.restore(tmp_path / "b.tar", tmp_path / "again", None, Wanted((source_,)))
+        assert "\n" not in refused.value.message
+        assert not (tmp_path / "again").exists()
+    shutil.rmtree(home)
+    other.rename(home)
+    with pytest.raises(InvalidInput, match="nothing is restored: revocations and erasures"):
+        backup.restore(tmp_path / "b.tar", tmp_path / "again")
+
+
+@pytest.mark.parametrize("what", ["home", "export"])
+def test_of_a_damaged_log_what_verifies_is_taken(home: Path, tmp_path: Path, what: str) -> None:
+    go_on(home)
+    export = write_export(ledger_of(home), tmp_path / "ledger.jsonl")
+    lines = export.read_bytes().splitlines(keepends=True)
+    export.write_bytes(b"".join(line.replace(b"Passing", b"Nobody!") for line in lines))
+    with closing(sqlite3.connect(home / "ledger.db")) as db:
+        db.execute("DROP TRIGGER ledger_entries_no_update")
+        db.execute(
+            "UPDATE ledger_entries SET document = CAST(replace(CAST(document AS TEXT), 'Passing', "
+            "'Nobody!') AS BLOB)"
+        )
+        db.commit()
+    wanted = Wanted((home if what == "home" else export,))
+    done = backup.restore(tmp_path / "b.tar", tmp_path / "again", None, wanted)
+    assert done.restored is not None
+    assert [one.target for _, one in done.restored.kept.revoked] == ["After"]
+    assert any("was taken over up to there" in line for line in done.warnings)
+    assert revoked_in(tmp_path / "again") == {"Before": "desk", "After": "restore"}
+    assert ledger_of(tmp_path / "again").verify() == []
+
+
+def test_an_old_checkpoint_that_knows_more_says_why(home: Path, tmp_path: Path) -> None:
+    go_on(home)
+    ledger = ledger_of(home)
+    note, key = ledger.checkpoint(), ledger.verifier_key()
+    shutil.rmtree(home)
+    backup.restore(tmp_path / "b.tar", home, None, GO_ON)
+    again = ledger_of(home)
+    for _ in range(2):  # shorter than the checkpoint's log, then longer
+        (fault,) = again.verify([note], key)
+        assert "the log was restored at entry 6 from an archive of 20" in fault.what
+        for _ in range(9):
+            make_output(again)
+
+
+def test_a_key_that_came_later_is_told(home: Path, tmp_path: Path) -> None:
+    ledger = ledger_of(home)
+    ledger.checkpoint()
+    again = backup.restore(tmp_path / "b.tar", tmp_path / "again")
+    assert not any("key" in line for line in again.warnings)
+    rotate_watermark(ledger._engine, home / "keys")
+    warned = backup.restore(tmp_path / "b.tar", tmp_path / "third").warnings
+    assert any("came into use after the archive was made" in line for line in warned)
+
+
+def test_keys_that_are_missing_are_told_and_those_of_another_home_refused(
+    home: Path, tmp_path: Path
+) -> None:
+    (home / "keys" / "ledger.key").unlink()
+    backup.create(home, tmp_path / "c.tar")
+    done = backup.restore(tmp_path / "c.tar", tmp_path / "again")
+    assert any("ledger key" in line and "not in the archive" in line for line in done.warnings)
+    (home / "keys" / "watermark.key").write_bytes(bytes(32))
+    backup.create(home, tmp_path / "d.tar")
+    with pytest.raises(InvalidInput, match="not the database's watermark key"):
+        backup.restore(tmp_path / "d.tar", tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+    assert backup.restore(tmp_path / "d.tar", tmp_path / "third", None, GO_ON).warnings
+
+
+def test_a_database_elsewhere_is_restored_whole_or_not_at_all(
+    home: Path, tmp_path: Path, postgres_url: str, _postgres_server: str
+) -> None:
+    engine, other = connect(postgres_url), connect(new_schema(_postgres_server))
+    ledger = SqlLedger(engine, home / "keys" / "elsewhere.key")
+    numbers = [make_output(ledger, PROMPT) for _ in range(2)]
+    backup.create(home, tmp_path / "e.tar", engine)
+    (home / "keys" / "ledger.key").unlink()
+    backup.create(home, tmp_path / "f.tar", engine)
+    ledger.append_event("revocation", {"of": "artist", "target": "After", "undo": False})
+    ledger.erase(1)
+    numbers.append(make_output(ledger))
+    export = write_export(ledger, tmp_path / "ledger.jsonl")
+    with pytest.raises(InvalidInput, match="revocations and erasures"):
+        backup.restore(tmp_path / "e.tar", tmp_path / "again", other)
+    assert inspect(other).get_table_names() == [] and not (tmp_path / "again").exists()
+    wanted = Wanted((export,))
+    with pytest.raises(InvalidInput, match="signed by another key"):
+        backup.restore(tmp_path / "e.tar", tmp_path / "again", other, wanted)
+    done = backup.restore(tmp_path / "f.tar", tmp_path / "again", other, wanted)
+    restored = SqlLedger(other)
+    assert done.restored is not None and restored.verify() == []
+    assert [one.target for one in SqlCatalogue(other).revocations()] == ["After"]
+    assert [entry.erased for entry in restored.outputs()] == [True, False]
+    numbers.append(make_output(restored))
+    numbers.append(make_output(ledger))
+    assert len(set(numbers)) == 5
+    for one in (engine, other):
+        one.dispose()
