@@ -28,6 +28,7 @@ from rag_audio.domain import AttributionRecord
 from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
 from rag_audio.migrations import migrate
 from rag_audio.ports import Fault, LedgerEntry, LedgerEvent
+from rag_audio.provenance import rights_audit
 from rag_audio.provenance.audit import checkpoint_faults, faults
 from rag_audio.provenance.checkpoints import Checkpoint, load_key, load_or_create_key
 from rag_audio.provenance.erasing import erase_texts, scrub
@@ -185,8 +186,15 @@ class SqlLedger(LogReader):
         scrub(self._engine)
         return event_of(row.seq, row.leaf_hash, bytes(row.document))
 
+    def notes(self) -> list[str]:
+        """What :meth:`verify` finds no fault with and should be known: libraries whose rows are not
+        sealed, and those that were found changed and made anew. One line each."""
+        with reading(self._engine) as db:
+            return list(rights_audit.notes(db))
+
     def verify(self, against: Sequence[str] = (), key: str | None = None) -> list[Fault]:
-        """Recompute every hash, column and side table; empty when all is well.
+        """Recompute every hash, column and side table, and hold the tables of rights against the
+        log; empty when all is well.
 
         Finds what was edited, removed, put in another order or added past the log. A database that
         was rewritten as a whole is found only by checkpoints that were kept elsewhere.
@@ -198,6 +206,7 @@ class SqlLedger(LogReader):
         own = self.verifier_key()
         with reading(self._engine) as db:
             found = list(faults(db, own))
+            found += rights_audit.faults(db)
             for note in against:
                 found.extend(checkpoint_faults(db, note, key or own))
         return found
