@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, inspect, select
 
 from rag_audio import contested
 from rag_audio.errors import LedgerError, LedgerTampered
@@ -24,15 +24,20 @@ from rag_audio.provenance.rights_rows import (
 )
 from rag_audio.provenance.tables import entries, is_event
 from rag_audio.revocations import metadata as revocations_metadata
-from rag_audio.rights_tables import files, libraries, licenses, withheld_files
+from rag_audio.rights_tables import conflicts, files, libraries, licenses, withheld_files
 
 _SHOWN = 3
 _revocations = revocations_metadata.tables["revocations"]
+_TABLES = (libraries, licenses, files, withheld_files, conflicts, _revocations)
 
 
 def faults(db: Connection) -> Iterator[Fault]:
     """All rows of rights that are not what the log says; a fault's ``seq`` is that of the event
     that says otherwise, or 0 where no event tells of them."""
+    missing = sorted({one.name for one in _TABLES} - set(inspect(db).get_table_names()))
+    if missing:
+        yield from (Fault(0, f"the table {name} is missing") for name in missing)
+        return
     known = _last_events(db)
     for library, event in sorted(known.items()):
         if event.document.get("state") != CHANGING:
