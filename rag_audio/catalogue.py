@@ -371,7 +371,8 @@ class SqlCatalogue:
             What changed; false where it was in force already: the first one then stays as it is.
         """
         with writing(self._engine, lock="revocations") as connection:
-            rows = revocations.insert(connection, revocation, _artists(connection))
+            last = 0 if self._log is None else self._log.last_revocation(connection)
+            rows = revocations.insert(connection, revocation, _artists(connection), last)
             return self._revoked(connection, revocation, rows, undo=False)
 
     def end_revocation(self, revocation: Revocation) -> RightsChange:

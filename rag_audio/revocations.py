@@ -17,6 +17,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    func,
     select,
 )
 from sqlalchemy import insert as sql_insert
@@ -63,12 +64,14 @@ def in_force(connection: Connection) -> list[Revocation]:
 
 
 def insert(
-    connection: Connection, revocation: Revocation, known: Iterable[str] = ()
+    connection: Connection, revocation: Revocation, known: Iterable[str] = (), last: int = 0
 ) -> list[dict[str, Any]]:
     """Put a revocation in force; no row when it was already, and the first one then stays.
 
     Args:
         known: artists of the catalogue, which a revoked artist's name must not be taken for.
+        last: the highest number that a revocation ever had, where that may not be in the table:
+            a number that somebody deleted is not given again.
 
     Returns:
         The row that was made.
@@ -77,7 +80,9 @@ def insert(
         return []
     is_artist = revocation.of is RevocationOf.ARTIST
     target = revocation.target
-    row = {
+    highest = connection.execute(select(func.max(_revocations.c.id))).scalar() or 0
+    row: dict[str, Any] = {
+        "id": max(last, highest) + 1,
         "kind": revocation.of.value,
         "folded": names.revocation_key(target, known) if is_artist else target,
         "target": target,
@@ -86,8 +91,8 @@ def insert(
         "revoked_at": revocation.at.astimezone(UTC).isoformat(),
         "salt": secrets.token_bytes(SALT_BYTES),
     }
-    made = connection.execute(sql_insert(_revocations).values(row)).inserted_primary_key
-    return _rows(connection, [] if made is None else [made[0]])
+    connection.execute(sql_insert(_revocations), row)
+    return _rows(connection, [row["id"]])
 
 
 def end(connection: Connection, revocation: Revocation) -> list[dict[str, Any]]:

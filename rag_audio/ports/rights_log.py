@@ -48,6 +48,10 @@ class RightsLog(Protocol):
         """Log digests of a library's rows; the entry's number."""
         ...
 
+    def last_revocation(self, db: Connection) -> int:
+        """The highest number of a revocation that was ever logged, so that no other gets it."""
+        ...
+
     def revoked(
         self, db: Connection, asked: Revocation, rows: Sequence[Mapping[str, Any]], *, undo: bool
     ) -> int:

@@ -13,16 +13,15 @@ from typing import Any
 from sqlalchemy import Connection, inspect, select
 
 from rag_audio import contested
-from rag_audio.errors import LedgerError, LedgerTampered
+from rag_audio.errors import LedgerTampered
 from rag_audio.ports import Fault, LedgerEvent
-from rag_audio.provenance.log import event_of
 from rag_audio.provenance.rights_rows import (
     CHANGING,
     commitment,
     digests,
     library_events,
+    logged_revocations,
 )
-from rag_audio.provenance.tables import entries, is_event
 from rag_audio.revocations import metadata as revocations_metadata
 from rag_audio.rights_tables import conflicts, files, libraries, licenses, withheld_files
 
@@ -124,7 +123,11 @@ def _conflict_faults(db: Connection, known: Mapping[str, LedgerEvent]) -> Iterat
 
 
 def _revocation_faults(db: Connection) -> Iterator[Fault]:
-    logged = _logged_revocations(db)
+    logged: dict[str, tuple[str, int]] = {}
+    for seq, rows, undo in logged_revocations(db):
+        for id_ in sorted(rows.keys() & logged.keys()) if not undo else ():
+            yield Fault(seq, f"revocation {id_} of entry {logged[id_][1]} is made a second time")
+        logged.update({id_: (said, seq) for id_, said in rows.items()})
     for row in db.execute(select(_revocations).order_by(_revocations.c.id)).mappings():
         name = f"revocation {row['id']} of {row['kind']} {row['target']}"
         said = logged.pop(str(row["id"]), None)
@@ -134,22 +137,3 @@ def _revocation_faults(db: Connection) -> Iterator[Fault]:
             yield Fault(said[1], f"{name} is not as it was logged")
     for id_, (_, seq) in sorted(logged.items(), key=lambda item: (item[1][1], item[0])):
         yield Fault(seq, f"revocation {id_} is missing from the table revocations")
-
-
-def _logged_revocations(db: Connection) -> dict[str, tuple[str, int]]:
-    """By number of a revocation the commitment to its row, and the event that made it last."""
-    found: dict[str, tuple[str, int]] = {}
-    told = [(event.seq, event.document.get("revocations")) for event in library_events(db)]
-    wanted = select(entries.c.seq, entries.c.leaf_hash, entries.c.document).where(
-        is_event, entries.c.output.is_(None), entries.c.kind == "revocation"
-    )
-    for row in db.execute(wanted):
-        try:
-            document = event_of(row.seq, row.leaf_hash, bytes(row.document)).document
-        except (LedgerError, KeyError, TypeError):
-            continue  # reported where the entry itself is checked
-        told.append((row.seq, document.get("rows") if isinstance(document, Mapping) else None))
-    for seq, rows in sorted(told, key=lambda one: one[0]):
-        if isinstance(rows, Mapping):
-            found.update({str(id_): (str(one), seq) for id_, one in rows.items()})
-    return found

@@ -13,10 +13,12 @@ from rag_audio.provenance.rights_rows import (
     CHANGING,
     LIBRARY,
     PARTS,
+    REVOCATION,
     SEALED,
     commitment,
     digests,
     last_event,
+    logged_revocations,
 )
 
 
@@ -64,6 +66,11 @@ class SqlRightsLog:
         document = {"library": library, "state": SEALED, **digests, **told}
         return append_event_in(db, LIBRARY, document).seq
 
+    def last_revocation(self, db: Connection) -> int:
+        """The highest number of a revocation that the log names; 0 where there is none."""
+        named = {id_ for _, rows, _ in logged_revocations(db) for id_ in rows}
+        return max((int(id_) for id_ in named if id_.isdecimal()), default=0)
+
     def revoked(
         self, db: Connection, asked: Revocation, rows: Sequence[Mapping[str, Any]], *, undo: bool
     ) -> int:
@@ -77,4 +84,4 @@ class SqlRightsLog:
             "undo": undo,
             "rows": {str(row["id"]): commitment(row) for row in rows},
         }
-        return append_event_in(db, "revocation", document).seq
+        return append_event_in(db, REVOCATION, document).seq

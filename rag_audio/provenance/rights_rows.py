@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, Table, select
 
 from rag_audio.errors import LedgerError
 from rag_audio.ports import LedgerEvent
@@ -25,7 +25,7 @@ from rag_audio.provenance.records import canonical
 from rag_audio.provenance.tables import entries, is_event
 from rag_audio.rights_tables import files, libraries, licenses, withheld_files
 
-LIBRARY = "library"
+LIBRARY, REVOCATION = "library", "revocation"
 CHANGING, SEALED = "changing", "sealed"
 PARTS = ("row", "license_rows", "files", "withheld")
 """What a ``sealed`` event holds of a library's tables."""
@@ -76,8 +76,15 @@ def last_event(db: Connection, library: str) -> LedgerEvent | None:
     Raises:
         LedgerError: an event cannot be read.
     """
-    for event in _events(db, newest_first=True):
-        if event.document.get("library") == library:
+    for row in db.execute(_wanted(LIBRARY).order_by(entries.c.seq.desc())):
+        try:
+            event = event_of(row.seq, row.leaf_hash, bytes(row.document))
+            found = event.document.get("library") == library
+        except (KeyError, TypeError, AttributeError) as error:
+            raise LedgerError(
+                f"entry {row.seq} of the log cannot be read", hint="rag-audio ledger verify"
+            ) from error
+        if found:
             return event
     return None
 
@@ -85,26 +92,35 @@ def last_event(db: Connection, library: str) -> LedgerEvent | None:
 def library_events(db: Connection) -> Iterator[LedgerEvent]:
     """All events about libraries, oldest first; those that cannot be read are left out, since the
     check of the entry itself tells of them."""
-    return _events(db, newest_first=False)
+    return _events(db, LIBRARY)
 
 
-def _events(db: Connection, *, newest_first: bool) -> Iterator[LedgerEvent]:
-    # None is about an output: so the index on events that are serves here too.
-    wanted = select(entries.c.seq, entries.c.leaf_hash, entries.c.document).where(
-        is_event, entries.c.output.is_(None), entries.c.kind == LIBRARY
-    )
-    order = entries.c.seq.desc() if newest_first else entries.c.seq
-    for row in db.execute(wanted.order_by(order)):
+def logged_revocations(db: Connection) -> Iterator[tuple[int, dict[str, str], bool]]:
+    """Entries that name revocations, oldest first: number of the entry, commitments by number of
+    the revocation, and whether it took them back. Entries of before schema 0009 name none."""
+    told = [(one.seq, one.document.get("revocations"), False) for one in library_events(db)]
+    for one in _events(db, REVOCATION):
+        told.append((one.seq, one.document.get("rows"), one.document.get("undo") is True))
+    for seq, rows, undo in sorted(told, key=lambda one: one[0]):
+        if isinstance(rows, Mapping):
+            yield seq, {str(id_): str(said) for id_, said in rows.items()}, undo
+
+
+def _events(db: Connection, kind: str) -> Iterator[LedgerEvent]:
+    for row in db.execute(_wanted(kind).order_by(entries.c.seq)):
         try:
             event = event_of(row.seq, row.leaf_hash, bytes(row.document))
         except (LedgerError, KeyError, TypeError):
-            if newest_first:
-                raise LedgerError(
-                    f"entry {row.seq} of the log cannot be read", hint="rag-audio ledger verify"
-                ) from None
             continue
         if isinstance(event.document, Mapping):
             yield event
+
+
+def _wanted(kind: str) -> Select[Any]:
+    """Events of a kind that are about no output: so the index on events serves here too."""
+    return select(entries.c.seq, entries.c.leaf_hash, entries.c.document).where(
+        is_event, entries.c.output.is_(None), entries.c.kind == kind
+    )
 
 
 def _root(db: Connection, table: Table, by: str, library: str) -> dict[str, Any]:

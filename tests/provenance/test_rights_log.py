@@ -134,3 +134,25 @@ def test_one_undo_may_end_several_revocations(engine: Engine) -> None:
         db.execute(table.update().where(table.c.id == 7).values(ended_at=None, ended_by=None))
     (fault,) = ledger.verify()
     assert (fault.seq, "revocation 7" in fault.what) == (ended.event, True)
+
+
+def test_the_number_of_a_deleted_revocation_is_not_given_again(engine: Engine) -> None:
+    """Else the new row would stand for the one that is gone."""
+    catalogue, ledger = make_catalogue(engine), SqlLedger(engine)
+    gone = catalogue.revoke(BAND)
+    with writing(engine) as db:
+        db.execute(metadata.tables["revocations"].delete())
+    made = catalogue.revoke(asked(RevocationOf.STEM, SHARED))
+    assert made.rows != gone.rows
+    (fault,) = ledger.verify()
+    assert (fault.seq, "missing" in fault.what) == (gone.event, True)
+
+
+def test_a_revocation_that_is_logged_twice_under_one_number_is_found(engine: Engine) -> None:
+    catalogue, ledger = make_catalogue(engine), SqlLedger(engine)
+    catalogue.revoke(BAND)
+    with writing(engine) as db:
+        (row,) = db.execute(select(metadata.tables["revocations"])).mappings()
+        event = SqlRightsLog().revoked(db, BAND, [dict(row)], undo=False)
+    (fault,) = ledger.verify()
+    assert (fault.seq, "a second time" in fault.what) == (event, True)
