@@ -29,7 +29,7 @@ from tests.provenance.rights_home import SHARED, asked, fill, granted, make_cata
 
 TABLES: dict[str, Table] = {**rights.tables, **revocations.tables}
 COLUMNS = [(name, column.name) for name, table in TABLES.items() for column in table.columns]
-QUICK = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ WORK = st.one_of(
 
 
 @given(work=st.lists(WORK, max_size=12))
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_is_done_by_rights_verifies(sealed: Path, work: list[Any]) -> None:
     engine = connect("sqlite://")
     with closing(sqlite3.connect(sealed)) as file, engine.connect() as db:
