@@ -8,7 +8,8 @@ points in the index. It holds at every moment that
 * what a stem's points say depends on the files alone: its metadata is that of the first of its
   paths, save that where their licenses differ, a decision and then the license's name come before
   the path; its vectors are those of its own bytes;
-* bytes are claimed by the license of every file that has them, also of one that may not be indexed.
+* bytes are claimed by the license of every file that has them, also of one that may not be indexed;
+* rows that are not those that the log holds are forgotten, and their files measured anew.
 
 So a run that was killed anywhere leaves nothing that the next one does not bring to the same end.
 """
@@ -84,11 +85,13 @@ def index_library(
     began = time.monotonic()
     spec = read_library(root)
     with catalogue.claim(spec.id):
+        altered = catalogue.begin(spec.id)
         catalogue.put_library(spec.id, spec.name, str(spec.root))
         catalogue.put_licenses(spec.id, spec.licenses.values())
         moment = on or datetime.now(UTC)
         run = _Run(spec, embedder, index, catalogue, progress, moment)
         run.go(limits or Limits(), render, prune=prune, workers=workers)
+        catalogue.seal(spec.id)
     return IndexReport(
         indexed=run.counts[FileOutcome.INDEXED],
         skipped=run.counts[FileOutcome.SKIPPED],
@@ -99,6 +102,7 @@ def index_library(
         seconds=round(time.monotonic() - began, 3),
         misdeclared=run.misdeclared,
         conflicts=tuple(conflicts_json(run.rights.conflicts.values(), run.rights, spec.id)),
+        altered=altered,
     )
 
 

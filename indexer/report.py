@@ -37,6 +37,8 @@ class IndexReport:
         seconds: wall time.
         conflicts: the stems of this library whose bytes several licenses or artists claim, as
             :func:`rag_audio.conflict_documents.conflict_json` writes them.
+        altered: what of the library's rows had been changed past the log when the run began:
+            ``row``, ``license_rows``, ``files``, ``withheld``, ``conflicts``.
     """
 
     indexed: int
@@ -48,11 +50,22 @@ class IndexReport:
     seconds: float
     misdeclared: int = 0
     conflicts: tuple[JsonObject, ...] = ()
+    altered: tuple[str, ...] = ()
 
     @property
     def is_unlicensed(self) -> bool:
         """Whether nothing at all could be indexed, and faulty declarations have a part in it."""
         return self.misdeclared > 0 and not (self.indexed or self.skipped or self.updated)
+
+    @property
+    def alteration(self) -> str:
+        """One line on rows that were changed past the log; empty where none were."""
+        if not self.altered:
+            return ""
+        done = "every file was measured and embedded anew"
+        if not {"files", "withheld"} & set(self.altered):
+            done = "they were written anew"
+        return f"rows were changed past the log ({', '.join(self.altered)}): {done}"
 
     def to_json(self) -> JsonObject:
         """The document that ``rag-audio index --json`` prints."""

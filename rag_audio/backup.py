@@ -172,7 +172,7 @@ def _restore_database(
     def within(db: Connection, counts: dict[str, int]) -> None:
         if counts != manifest["database"]:
             raise _refused(archive, "its database has not the rows of its manifest")
-        done.append(settle(db, draft / "keys", *made))
+        done.append(settle(db, draft / "keys", counts["ledger_entries"], *made))
 
     counts = read_dump(database, draft / _DATABASE, within)
     settle_database(database, done[0])

@@ -139,8 +139,9 @@ class HomeParts:
     @cached_property
     def catalogue(self) -> Catalogue:
         from rag_audio.catalogue import SqlCatalogue
+        from rag_audio.provenance.rights_log import SqlRightsLog
 
-        return SqlCatalogue(self.database)
+        return SqlCatalogue(self.database, SqlRightsLog())
 
     @cached_property
     def kept(self) -> SoundCache:

@@ -14,9 +14,9 @@ from rag_audio.earlier_logs import Later, LaterEvent
 from rag_audio.errors import InvalidInput
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.provenance.erasing import erase_texts
-from rag_audio.provenance.ledger import append_event_in
 from rag_audio.provenance.log import output_row
 from rag_audio.provenance.records import parse
+from rag_audio.provenance.rights_log import SqlRightsLog
 from rag_audio.provenance.sealing import ERASURE, has_texts
 
 REVOCATION = "revocation"
@@ -107,13 +107,14 @@ def _revocation(event: LaterEvent) -> Revocation:
 def _revoke_again(db: Connection, one: Revocation, undo: bool) -> None:
     """Put a revocation in force, or end it, and log what changed."""
     artists = select(column("artist", Text)).select_from(table("files")).distinct()
+    log = SqlRightsLog()
     if undo:
         changed = revocations.end(db, one)
     else:
-        changed = revocations.insert(db, one, db.execute(artists).scalars().all())
+        known = db.execute(artists).scalars().all()
+        changed = revocations.insert(db, one, known, log.last_revocation(db))
     if changed:
-        document = {"of": one.of.value, "target": one.target, "undo": undo}
-        append_event_in(db, REVOCATION, document)
+        log.revoked(db, one, changed, undo=undo)
 
 
 def _can_erase(db: Connection, event: LaterEvent) -> bool:

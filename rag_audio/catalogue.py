@@ -7,6 +7,7 @@ another process already counts.
 from __future__ import annotations
 
 import json
+import secrets
 import string
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,70 +15,23 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Engine,
-    ForeignKey,
-    Index,
-    MetaData,
-    Row,
-    Table,
-    Text,
-    delete,
-    func,
-    insert,
-    select,
-)
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from rag_audio import contested, names, revocations
 from rag_audio.claims import claim
 from rag_audio.conflicts import Conflict
 from rag_audio.database import reading, writing
 from rag_audio.domain import License, Rights, Stem
-from rag_audio.errors import InvalidInput, LibraryError
+from rag_audio.errors import InvalidInput, LedgerTampered, LibraryError
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.migrations import migrate
 from rag_audio.plans import license_from_json, license_to_json, stem_from_json, stem_to_json
-from rag_audio.ports import FileState, LibraryInfo, WithheldFile
-
-metadata = MetaData()
-
-_libraries = Table(
-    "libraries",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("root", Text, nullable=False),
-)
-
-_licenses = Table(
-    "licenses",
-    metadata,
-    Column("library", Text, ForeignKey("libraries.id"), primary_key=True),
-    Column("id", Text, primary_key=True),
-    Column("license", Text, nullable=False),
-)
-
-_files = Table(
-    "files",
-    metadata,
-    Column("library", Text, ForeignKey("libraries.id"), primary_key=True),
-    Column("path", Text, primary_key=True),
-    Column("size", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
-    Column("declared", Text, nullable=False),
-    Column("space", Text, nullable=False),
-    Column("stem_id", Text, nullable=False),
-    Column("artist", Text, nullable=False),
-    Column("stem", Text, nullable=False),
-    Column("decision", Text, nullable=False, server_default=""),
-    Index("files_by_stem", "stem_id"),
-    Index("files_by_artist", "artist"),
-)
-
-contested.define(metadata)
+from rag_audio.ports import FileState, LibraryInfo, RightsChange, RightsLog, WithheldFile
+from rag_audio.rights_tables import files as _files
+from rag_audio.rights_tables import libraries as _libraries
+from rag_audio.rights_tables import licenses as _licenses
+from rag_audio.rights_tables import metadata as metadata
+from rag_audio.rights_tables import withheld_files
 
 _FILES_LOCK = "files"
 """Conflicts are found from the files of all libraries, so their writers take turns."""
@@ -90,6 +44,8 @@ class SqlCatalogue:
 
     Args:
         engine: from :func:`rag_audio.database.connect`; the tables are made when they are missing.
+        log: takes what changes; None: nothing is logged, and ``ledger verify`` then finds rows that
+            the log does not know.
 
     Raises:
         ConfigError: a newer version made the database.
@@ -97,8 +53,8 @@ class SqlCatalogue:
         BackendUnavailable: the database failed; every method may raise it.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, log: RightsLog | None = None) -> None:
+        self._engine, self._log = engine, log
         migrate(engine)
 
     @contextmanager
@@ -111,30 +67,88 @@ class SqlCatalogue:
         with claim(self._engine, f"library {library}"):
             yield
 
+    def begin(self, library: str) -> tuple[str, ...]:
+        """Hold a library's rows against the log before a run trusts them.
+
+        Rows of files that were changed past the log are forgotten, so that the run measures every
+        file anew; conflicts that do not follow from the files are found anew.
+
+        Returns:
+            What was changed past the log, in order: ``row`` (the library's own), ``license_rows``,
+            ``files``, ``withheld``, ``conflicts``.
+
+        Raises:
+            LedgerTampered: rows of another library cannot be read.
+        """
+        if self._log is None:
+            return ()
+        with reading(self._engine) as connection:
+            found = self._log.altered(connection, library)
+            renewed = _has_wrong_conflicts(connection)
+        if not found and not renewed:
+            return ()
+        with writing(self._engine, _FILES_LOCK) as connection:
+            if found:
+                self._log.changing(connection, library, found)
+            if {"files", "withheld"} & found.keys():
+                for table in (_files, withheld_files):
+                    connection.execute(delete(table).where(table.c.library == library))
+                renewed = renewed or _has_wrong_conflicts(connection)
+            if renewed:
+                contested.renew(connection, _files)
+        return (*found, *(("conflicts",) if renewed else ()))
+
+    def seal(self, library: str) -> int | None:
+        """Log digests of a library's rows, and the licenses in full, at the end of a run.
+
+        The rows are read before the log is locked, since that takes a while for many of them:
+        whoever writes to a library claims it.
+
+        Returns:
+            The entry's number; None where nothing changed since they were sealed.
+        """
+        if self._log is None:
+            return None
+        with reading(self._engine) as connection:
+            if not self._log.is_changing(connection, library):
+                return None
+            digests = self._log.digests(connection, library)
+        with writing(self._engine) as connection:
+            return self._log.seal(connection, library, digests)
+
+    def _changes(self, connection: Connection, library: str) -> None:
+        if self._log is not None:
+            self._log.changing(connection, library)
+
     def put_library(self, library: str, name: str, root: str) -> None:
         """Insert a library or update its name and root.
 
         Raises:
             LibraryError: another folder that still exists has this id.
         """
+        new: dict[str, Any] = {"id": library, "name": name, "root": root}
         with writing(self._engine) as connection:
-            old = connection.execute(
-                select(_libraries.c.root).where(_libraries.c.id == library)
-            ).scalar_one_or_none()
-            if old is not None and old != root and _is_library(old) and not _same(old, root):
+            old = (
+                connection.execute(select(_libraries).where(_libraries.c.id == library))
+                .mappings()
+                .one_or_none()
+            )
+            before = None if old is None else old["root"]
+            if before not in (None, root) and _is_library(before) and not _same(before, root):
                 raise LibraryError(
-                    f"two folders call themselves library {library!r}: {old!r} and {root!r}",
+                    f"two folders call themselves library {library!r}: {before!r} and {root!r}",
                     hint="give one of them another name, or an id of its own in [library]",
                 )
+            new["salt"] = _salt(None if old is None else old["salt"])
             if old is None:
-                row = {"id": library, "name": name, "root": root}
-                connection.execute(insert(_libraries), row)
-            else:
+                connection.execute(insert(_libraries), new)
+            elif dict(old) != new:
                 connection.execute(
-                    _libraries.update()
-                    .where(_libraries.c.id == library)
-                    .values(name=name, root=root)
+                    _libraries.update().where(_libraries.c.id == library).values(**new)
                 )
+            else:
+                return
+            self._changes(connection, library)
 
     def libraries(self) -> list[LibraryInfo]:
         """All libraries, in order of id; ``stems`` counts files of different content."""
@@ -149,7 +163,7 @@ class SqlCatalogue:
             return [LibraryInfo(*row) for row in connection.execute(query)]
 
     def put_licenses(self, library: str, licenses: Iterable[License]) -> None:
-        """Replace all licenses of a library, in one transaction.
+        """Replace all licenses of a library, in one transaction; the same ones change nothing.
 
         Raises:
             LibraryError: a license belongs to another library.
@@ -163,10 +177,16 @@ class SqlCatalogue:
                 )
             document = json.dumps(license_to_json(granted), ensure_ascii=False)
             rows.append({"library": library, "id": granted.id, "license": document})
+        rows.sort(key=lambda row: row["id"])
+        these = _licenses.c.library == library
         with writing(self._engine) as connection:
-            connection.execute(delete(_licenses).where(_licenses.c.library == library))
+            old = connection.execute(select(_licenses).where(these)).mappings().all()
+            if sorted(map(dict, old), key=lambda row: str(row["id"])) == rows:
+                return
+            connection.execute(delete(_licenses).where(these))
             if rows:
                 connection.execute(insert(_licenses), rows)
+            self._changes(connection, library)
 
     def put_files(self, library: str, files: Iterable[FileState]) -> None:
         """Insert or replace by path, in one transaction."""
@@ -174,10 +194,16 @@ class SqlCatalogue:
         if not rows:
             return
         with writing(self._engine, _FILES_LOCK) as connection:
+            for known in _known(connection, library, list(rows)):
+                if rows[known["path"]] == known:
+                    del rows[known["path"]]
+            if not rows:
+                return
             touched = _delete_paths(connection, library, list(rows))
             connection.execute(insert(_files), list(rows.values()))
             touched.update(row["stem_id"] for row in rows.values())
             contested.update(connection, _files, touched)
+            self._changes(connection, library)
 
     def files(self, library: str) -> Mapping[str, FileState]:
         """All files of a library by path, in order of path."""
@@ -191,7 +217,10 @@ class SqlCatalogue:
         gone = list(paths)
         if gone:
             with writing(self._engine, _FILES_LOCK) as connection:
-                contested.update(connection, _files, _delete_paths(connection, library, gone))
+                touched = _delete_paths(connection, library, gone)
+                contested.update(connection, _files, touched)
+                if touched:
+                    self._changes(connection, library)
 
     def withheld(self, library: str) -> Mapping[str, WithheldFile]:
         """The files of a library whose license grants nothing, by path."""
@@ -208,6 +237,8 @@ class SqlCatalogue:
         with writing(self._engine, _FILES_LOCK) as connection:
             touched = contested.put_withheld(connection, library, files)
             contested.update(connection, _files, touched)
+            if touched:
+                self._changes(connection, library)
 
     def stems(self, artist: str | None = None) -> list[Stem]:
         """The stems of all libraries, one per library and content, by library and path.
@@ -333,23 +364,35 @@ class SqlCatalogue:
             alone,
         )
 
-    def revoke(self, revocation: Revocation) -> bool:
-        """Put a revocation in force, at once and for every process.
+    def revoke(self, revocation: Revocation) -> RightsChange:
+        """Put a revocation in force, at once and for every process, and log it.
 
         Returns:
-            Whether it was not in force already; the first one then stays as it is.
+            What changed; false where it was in force already: the first one then stays as it is.
         """
         with writing(self._engine, lock="revocations") as connection:
-            return revocations.insert(connection, revocation, _artists(connection))
+            last = 0 if self._log is None else self._log.last_revocation(connection)
+            rows = revocations.insert(connection, revocation, _artists(connection), last)
+            return self._revoked(connection, revocation, rows, undo=False)
 
-    def end_revocation(self, revocation: Revocation) -> bool:
-        """Take back what was revoked before; ``by`` and ``at`` say who takes it back, and when.
+    def end_revocation(self, revocation: Revocation) -> RightsChange:
+        """Take back what was revoked before, and log it; ``by`` and ``at`` say who takes it back,
+        and when.
 
         Returns:
-            Whether it was in force.
+            What changed; false where it was not in force.
         """
         with writing(self._engine, lock="revocations") as connection:
-            return revocations.end(connection, revocation)
+            rows = revocations.end(connection, revocation)
+            return self._revoked(connection, revocation, rows, undo=True)
+
+    def _revoked(
+        self, connection: Connection, asked: Revocation, rows: list[dict[str, Any]], *, undo: bool
+    ) -> RightsChange:
+        event = None
+        if rows and self._log is not None:
+            event = self._log.revoked(connection, asked, rows, undo=undo)
+        return RightsChange(tuple(row["id"] for row in rows), event)
 
     def revocations(self) -> list[Revocation]:
         """Those in force, oldest first."""
@@ -421,6 +464,22 @@ def _stem_of(text: str) -> Stem:
     return stem_from_json(json.loads(text))
 
 
+def _known(connection: Connection, library: str, paths: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of these files that there are."""
+    for start in range(0, len(paths), _ROWS_AT_ONCE):
+        some = _files.c.path.in_(paths[start : start + _ROWS_AT_ONCE])
+        query = select(_files).where(_files.c.library == library, some)
+        yield from (dict(row) for row in connection.execute(query).mappings())
+
+
+def _has_wrong_conflicts(connection: Connection) -> bool:
+    """Whether conflicts do not follow from the files, or cannot be found."""
+    try:
+        return bool(contested.mismatched(connection, _files))
+    except LedgerTampered:
+        return True
+
+
 def _delete_paths(connection: Connection, library: str, paths: list[str]) -> set[str]:
     """Delete the rows of files; the ids of the stems that they were."""
     stems: set[str] = set()
@@ -430,6 +489,13 @@ def _delete_paths(connection: Connection, library: str, paths: list[str]) -> set
         stems.update(connection.execute(select(_files.c.stem_id).where(*these)).scalars())
         connection.execute(delete(_files).where(*these))
     return stems
+
+
+def _salt(known: object) -> bytes:
+    """The salt of a row: a new one where it has none that is right."""
+    if isinstance(known, bytes) and len(known) == revocations.SALT_BYTES:
+        return known
+    return secrets.token_bytes(revocations.SALT_BYTES)
 
 
 def _is_library(root: str) -> bool:

@@ -7,6 +7,7 @@ search; so the claims of each contested stem are kept apart, in the transaction 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -29,6 +30,7 @@ from sqlalchemy import (
 
 from rag_audio.conflicts import Claim, Conflict, are_contested
 from rag_audio.domain import Stem
+from rag_audio.errors import LedgerTampered
 from rag_audio.ports import WithheldFile
 
 _ROWS_AT_ONCE = 500
@@ -113,6 +115,29 @@ def update(connection: Connection, files: Table, stems: Iterable[str]) -> None:
             connection.execute(insert(_conflicts), rows)
 
 
+def mismatched(connection: Connection, files: Table) -> set[tuple[Any, ...]]:
+    """The rows (library, path, stem, license, artist, decision) that the table of conflicts lacks,
+    or has too many, by what the files say.
+
+    Raises:
+        LedgerTampered: a row of a file cannot be read.
+    """
+    stored = Counter(tuple(row) for row in connection.execute(select(*_conflicts.columns)))
+    names = _conflicts.columns.keys()
+    wanted = Counter(
+        tuple(row[name] for name in names) for row in _all_contested(connection, files)
+    )
+    return {*(stored - wanted), *(wanted - stored)}
+
+
+def renew(connection: Connection, files: Table) -> None:
+    """Find all conflicts anew; raises as :func:`mismatched` does."""
+    connection.execute(delete(_conflicts))
+    rows = list(_all_contested(connection, files))
+    if rows:
+        connection.execute(insert(_conflicts), rows)
+
+
 def withheld(connection: Connection, library: str) -> dict[str, WithheldFile]:
     """The files of a library whose license grants nothing, by path."""
     query = select(_withheld).where(_withheld.c.library == library)
@@ -156,6 +181,25 @@ def put_withheld(connection: Connection, library: str, files: Iterable[WithheldF
         connection.execute(insert(_withheld), rows)
     told = (known.get(path) for path in changed for known in (old, new))
     return {one.stem for one in told if one is not None}
+
+
+def _all_contested(connection: Connection, files: Table) -> Iterator[dict[str, Any]]:
+    shared = (
+        select(files.c.stem_id)
+        .group_by(files.c.stem_id)
+        .having(or_(func.count() > 1, func.max(files.c.decision) != ""))
+    )
+    kept = select(files.c.stem_id).where(files.c.stem_id.in_(select(_withheld.c.stem_id)))
+    try:
+        ids = sorted({*connection.execute(shared.union(kept)).scalars()})
+        for start in range(0, len(ids), _ROWS_AT_ONCE):
+            for found in _contested(connection, files, ids[start : start + _ROWS_AT_ONCE]):
+                yield from found
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LedgerTampered(
+            f"the conflicts cannot be found, because a row of a file is damaged: {error}",
+            hint="rag-audio ledger verify says of which library; rag-audio index measures it anew",
+        ) from error
 
 
 def _contested(

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect, text
 
 from rag_audio.carrying_over import NOTHING, CarriedOver, carry_over, find_carried_over, once_each
-from rag_audio.database import connect, hold, sqlite_url, writing
+from rag_audio.database import connect, hold, reading, sqlite_url, writing
 from rag_audio.earlier_logs import Later, LaterEvent, is_home, read_later
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.migrations import migrate
@@ -31,8 +31,9 @@ from rag_audio.provenance.key_register import (
     short,
 )
 from rag_audio.provenance.ledger import append_event_in
+from rag_audio.provenance.merkle import EMPTY_ROOT, root_at
 from rag_audio.provenance.numbering import RESTORE, begin_epoch
-from rag_audio.provenance.tree import frontier_in
+from rag_audio.provenance.tree import node_in
 
 _HINT = (
     "name the archived home, a ledger export of it or a newer backup with --later; "
@@ -122,9 +123,11 @@ def settle_file(home: Path, archived: Archived, wanted: Wanted) -> Restored | No
         return None
     engine = connect(sqlite_url(file))
     try:
+        with reading(engine) as db:
+            entries = entries_in(db)
         migrate(engine)
         with writing(engine, "ledger") as db:
-            done = settle(db, home / "keys", archived, wanted)
+            done = settle(db, home / "keys", entries, archived, wanted)
         settle_database(engine, done)
     finally:
         engine.dispose()
@@ -137,12 +140,23 @@ def settle_database(engine: Engine, done: Restored) -> None:
         scrub(engine)
 
 
-def settle(db: Connection, keys: Path, archived: Archived, wanted: Wanted) -> Restored:
+def entries_in(db: Connection) -> int:
+    """How many entries a log of any revision has; 0 where there is none yet."""
+    if not inspect(db).has_table("ledger_entries"):
+        return 0
+    return int(db.execute(text("SELECT count(*) FROM ledger_entries")).scalar_one())
+
+
+def settle(
+    db: Connection, keys: Path, entries: int, archived: Archived, wanted: Wanted
+) -> Restored:
     """Begin new numbers in a restored database, log that, and take over what was said later.
 
     Args:
         db: in a write transaction, at the newest revision.
         keys: the restored home's folder of keys.
+        entries: of the archive's log, before migrations added theirs: the log that went on shares
+            these alone.
 
     Raises:
         InvalidInput: a log does not go on from the archive's; or nobody knows what came later, or
@@ -150,8 +164,8 @@ def settle(db: Connection, keys: Path, archived: Archived, wanted: Wanted) -> Re
     """
     hold(db, "revocations")
     hold(db, "ledger")
-    frontier = frontier_in(db)
-    logs, notes = _later_logs(keys, frontier.size, frontier.root(), archived, wanted)
+    root = EMPTY_ROOT if entries == 0 else root_at(node_in(db), entries)
+    logs, notes = _later_logs(keys, entries, root, archived, wanted)
     notes += _about_keys(db, keys, wanted)
     events = once_each(logs)
     notes += _later_keys(events, keys)
@@ -159,14 +173,14 @@ def settle(db: Connection, keys: Path, archived: Archived, wanted: Wanted) -> Re
     epoch = begin_epoch(db, frozenset[int]().union(*(log.outputs for log in logs)))
     body = {
         "archived": archived.created,
-        "entries": frontier.size,
+        "entries": entries,
         "numbers_from": epoch.first,
         "kept": kept.count,
     }
     append_event_in(db, RESTORE, body)
     carry_over(db, kept)
     names = tuple(log.name for log in logs)
-    return Restored(frontier.size, epoch.first, kept, names, tuple(notes))
+    return Restored(entries, epoch.first, kept, names, tuple(notes))
 
 
 def _later_logs(

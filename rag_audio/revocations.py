@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, MetaData, Select, Table, Text, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    func,
+    select,
+)
 from sqlalchemy import insert as sql_insert
 
 from rag_audio import names
@@ -26,8 +39,12 @@ _revocations = Table(
     Column("revoked_at", Text, nullable=False),
     Column("ended_by", Text),
     Column("ended_at", Text),
+    Column("salt", LargeBinary),
     Index("revocations_by_target", "kind", "folded"),
 )
+"""``salt``: 32 random bytes, so that the log can commit to the row without telling who and why."""
+
+SALT_BYTES = 32
 
 
 def in_force(connection: Connection) -> list[Revocation]:
@@ -46,44 +63,56 @@ def in_force(connection: Connection) -> list[Revocation]:
     ]
 
 
-def insert(connection: Connection, revocation: Revocation, known: Iterable[str] = ()) -> bool:
-    """Put a revocation in force; False when it was already, and the first one then stays.
+def insert(
+    connection: Connection, revocation: Revocation, known: Iterable[str] = (), last: int = 0
+) -> list[dict[str, Any]]:
+    """Put a revocation in force; no row when it was already, and the first one then stays.
 
     Args:
         known: artists of the catalogue, which a revoked artist's name must not be taken for.
+        last: the highest number that a revocation ever had, where that may not be in the table:
+            a number that somebody deleted is not given again.
+
+    Returns:
+        The row that was made.
     """
     if any(_holds_for(one, revocation) for one in in_force(connection)):
-        return False
+        return []
     is_artist = revocation.of is RevocationOf.ARTIST
     target = revocation.target
-    connection.execute(
-        sql_insert(_revocations),
-        {
-            "kind": revocation.of.value,
-            "folded": names.revocation_key(target, known) if is_artist else target,
-            "target": target,
-            "reason": revocation.reason,
-            "revoked_by": revocation.by,
-            "revoked_at": revocation.at.astimezone(UTC).isoformat(),
-        },
-    )
-    return True
+    highest = connection.execute(select(func.max(_revocations.c.id))).scalar() or 0
+    row: dict[str, Any] = {
+        "id": max(last, highest) + 1,
+        "kind": revocation.of.value,
+        "folded": names.revocation_key(target, known) if is_artist else target,
+        "target": target,
+        "reason": revocation.reason,
+        "revoked_by": revocation.by,
+        "revoked_at": revocation.at.astimezone(UTC).isoformat(),
+        "salt": secrets.token_bytes(SALT_BYTES),
+    }
+    connection.execute(sql_insert(_revocations), row)
+    return _rows(connection, [row["id"]])
 
 
-def end(connection: Connection, revocation: Revocation) -> bool:
-    """Take a revocation back; ``by`` and ``at`` say who does and when. False: there was none."""
+def end(connection: Connection, revocation: Revocation) -> list[dict[str, Any]]:
+    """Take a revocation back; ``by`` and ``at`` say who does and when.
+
+    Returns:
+        The rows that were ended, as they are now; none where there was no such revocation.
+    """
     ending = {"ended_by": revocation.by, "ended_at": revocation.at.astimezone(UTC).isoformat()}
     targets = [one.target for one in in_force(connection) if _is(one, revocation)]
-    ended = connection.execute(
-        _revocations.update()
-        .where(
-            _revocations.c.kind == revocation.of.value,
-            _revocations.c.target.in_(targets),
-            _revocations.c.ended_at.is_(None),
-        )
-        .values(**ending)
-    )
-    return ended.rowcount > 0
+    these = (_revocations.c.kind == revocation.of.value, _revocations.c.target.in_(targets))
+    ids = list(connection.execute(_in_force().where(*these)).scalars())
+    change = _revocations.update().where(_revocations.c.id.in_(ids)).values(**ending)
+    connection.execute(change)
+    return _rows(connection, ids)
+
+
+def _rows(connection: Connection, ids: list[int]) -> list[dict[str, Any]]:
+    wanted = select(_revocations).where(_revocations.c.id.in_(ids)).order_by(_revocations.c.id)
+    return [dict(row) for row in connection.execute(wanted).mappings()]
 
 
 def _in_force() -> Select[Any]:

@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.claims",
         "rag_audio.revocations",
         "rag_audio.contested",
+        "rag_audio.rights_tables",
         "rag_audio.compiled",
         "rag_audio.json_forms",
         "rag_audio.source_documents",

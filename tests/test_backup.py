@@ -35,6 +35,7 @@ from rag_audio.migrations import HEAD
 from rag_audio.provenance.fingerprint import Fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.rights_log import SqlRightsLog
 from rag_audio.restoring import Wanted
 from tests.postgres import new_schema
 from tests.provenance.builders import record, source
@@ -124,8 +125,9 @@ def elsewhere(postgres_url: str, home: Path) -> Iterator[Engine]:
     ledger.append_event("refusal", {"rules": ["named-artist"]})
     ledger.checkpoint()
     ledger.erase(2)
-    rights = SqlCatalogue(engine)
+    rights = SqlCatalogue(engine, SqlRightsLog())
     rights.put_library("lab", "Lab", "/nowhere")
+    rights.seal("lab")
     rights.revoke(REVOKED)
     SqlFingerprints(engine).put(1, PRINT)
     yield engine
@@ -201,7 +203,7 @@ def test_a_restore_says_that_the_archive_holds_no_database(home: Path, tmp_path:
         (1, '{"table":"libraries","columns":["id"]}'),
         (2, '["too short"]'),
         (2, "7"),
-        (-1, '{"table":"libraries","columns":["id","name","root"]}'),
+        (-1, '{"table":"libraries","columns":["id","name","root","salt"]}'),
     ],
 )
 def test_a_dump_that_is_none_brings_nothing(tmp_path: Path, line: int, what: str) -> None:

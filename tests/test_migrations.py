@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from importlib import import_module
 from itertools import permutations
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from rag_audio.provenance import fingerprint_store
 from rag_audio.provenance.fingerprint import Fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.rights_log import SqlRightsLog
 from tests.provenance.builders import record, source
 
 OPENERS: tuple[Callable[[Engine], object], ...] = (SqlCatalogue, SqlFingerprints, SqlLedger)
@@ -119,7 +121,8 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
     old_home(engine)
     assert SqlCatalogue(engine).revocations() == [REVOKED]
     assert version(engine) == HEAD
-    assert (SqlLedger(engine).size(), SqlLedger(engine).verify()) == (1, [])
+    # The second entry seals the revocation that was found.
+    assert (SqlLedger(engine).size(), SqlLedger(engine).verify()) == (2, [])
 
 
 def test_a_home_with_some_of_the_tables_gets_the_others(engine: Engine) -> None:
@@ -175,7 +178,9 @@ def test_names_that_were_folded_are_stored_as_they_are_written(engine: Engine) -
     entry = ledger.append(record(ledger.next_output_id(), *sources))
     with writing(engine) as db:
         library = {"id": "lab", "name": "Lab", "root": "/nowhere"}
-        db.execute(text("INSERT INTO libraries VALUES (:id, :name, :root)"), library)
+        db.execute(
+            text("INSERT INTO libraries (id, name, root) VALUES (:id, :name, :root)"), library
+        )
         for i, (artist, folded) in enumerate(
             [("ラウド", "ラウド"), ("ラウト", "ラウト"), ("M.O.X.", "m.o.x."), ("MOX", "mox")]
         ):
@@ -232,8 +237,10 @@ def test_a_row_that_did_not_follow_from_its_entry_is_still_found(engine: Engine)
 
 
 def _bring_names_up_to_date(db: Connection) -> None:
-    """Run revision 0005 on a database whose later tables are there already."""
+    """Run revision 0005 on a database whose later tables are there already, and seal the rows."""
     migrations._upgrade(db, "0004", "0005")
+    before = import_module("rag_audio.migrations.versions.v0009_sealed_rights").down_revision
+    migrations._upgrade(db, before, "0009")
     db.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": HEAD})
 
 
@@ -281,3 +288,49 @@ def test_outputs_of_before_are_owned_by_whom_their_jobs_were_for(engine: Engine)
     assert version(engine) == HEAD
     assert owners.outputs_of("ann") == [3, 4]
     assert [owners.of(output) for output in (2, 5, 6)] == [None, "ben", ""]
+
+
+def test_rights_of_before_are_sealed_as_they_are_found(engine: Engine) -> None:
+    step = import_module("rag_audio.migrations.versions.v0009_sealed_rights")
+    stem = json.dumps({"license": "full", "artist": "ラウド", "artist_declared": True})
+    with writing(engine) as db:
+        make_schema(db, step.down_revision)
+        for library in ("lab", "empty"):
+            row = {"id": library, "name": library.title(), "root": "/home/somebody"}
+            db.execute(text("INSERT INTO libraries VALUES (:id, :name, :root)"), row)
+        for id_, license in (("full", '{"uses": ["prompt"], "max": 0.60}'), ("bad", "{")):
+            row = {"id": id_, "license": license}
+            db.execute(text("INSERT INTO licenses VALUES ('lab', :id, :license)"), row)
+        for path in ("ä.wav", "Z.wav", "a.wav", "b c.wav", "B.wav", "\u2028.wav"):
+            row = {"path": path, "mtime": 1_790_000_000_123_456_789, "stem": stem, "id": path * 9}
+            values = "'lab', :path, 1, :mtime, 'd', 's', :id, 'ラウド'"
+            db.execute(text(f"INSERT INTO files VALUES ({values}, :stem, '')"), row)  # noqa: S608
+            values = "'lab', :path, 1, :mtime, 'x', 'ended', '', ''"
+            db.execute(text(f"INSERT INTO withheld_files VALUES ({values})"), row)  # noqa: S608
+        for ended in (None, "2026-05-02"):
+            row = {"at": "2026-05-01T00:00:00+00:00", "ended": ended}
+            columns = "kind, folded, target, reason, revoked_by, revoked_at, ended_by, ended_at"
+            values = "'license', 'lab/full', 'lab/full', 'why', 'desk', :at, :ended, :ended"
+            db.execute(text(f"INSERT INTO revocations ({columns}) VALUES ({values})"), row)  # noqa: S608
+    ledger = SqlLedger(engine)
+    assert (version(engine), ledger.verify(), ledger.notes()) == (HEAD, [], [])
+    events = ledger.events("library")
+    assert [one.document["library"] for one in events] == ["empty", "lab", None]
+    assert events[1].document["licenses"] == {"full": {"uses": ["prompt"], "max": 0.6}, "bad": None}
+    assert set(events[2].document["revocations"]) == {"1", "2"}
+    for word in (b"somebody", b"why", b"desk", b".wav"):
+        assert all(word not in document for document in ledger.documents())
+    rights = SqlCatalogue(engine, SqlRightsLog())
+    assert rights.begin("lab") == rights.begin("empty") == ()
+    assert rights.end_revocation(Revocation(RevocationOf.LICENSE, "lab/full", "", "x", REVOKED.at))
+    assert rights.revoke(REVOKED).rows == (3,)
+    assert ledger.verify() == []
+    for change in (
+        "UPDATE files SET declared = 'e' WHERE path = 'Z.wav'",
+        "UPDATE licenses SET license = '{}' WHERE id = 'bad'",
+        "UPDATE revocations SET reason = 'because'",
+    ):
+        with writing(engine) as db:
+            before = len(ledger.verify())
+            db.execute(text(change))
+        assert len(ledger.verify()) > before, change

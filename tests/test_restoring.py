@@ -29,6 +29,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.provenance.export import write_export
 from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.rights_log import SqlRightsLog
 from rag_audio.provenance.signers import NoSigner
 from rag_audio.restoring import Wanted
 from rag_audio.settings import Settings
@@ -56,10 +57,8 @@ def make_output(ledger: SqlLedger, prompt: str = "") -> int:
 def revoke(home: Path, target: str, undo: bool = False) -> None:
     """As ``rag-audio revoke`` does."""
     one = Revocation(RevocationOf.ARTIST, target, "", "desk", datetime.now(UTC))
-    catalogue = SqlCatalogue(connect(sqlite_url(home / "ledger.db")))
+    catalogue = SqlCatalogue(connect(sqlite_url(home / "ledger.db")), SqlRightsLog())
     assert catalogue.end_revocation(one) if undo else catalogue.revoke(one)
-    document = {"of": "artist", "target": target, "undo": undo}
-    ledger_of(home).append_event("revocation", document)
 
 
 def revoked_in(home: Path) -> dict[str, str]:

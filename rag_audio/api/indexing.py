@@ -106,6 +106,7 @@ class Indexing:
                 "rejected": rejected[:_SHOWN],
                 "rejections": len(rejected),
                 "seconds": report.seconds,
+                "altered": list(report.altered),
             },
         )
 

@@ -58,6 +58,8 @@ def index(
             show_json({**report.to_json(), "untrained": embedder.untrained})
         else:
             summary_table(report)
+    if report.alteration:
+        err.print(f"rag-audio: {report.alteration}", style="bold red", markup=False)
     if report.is_unlicensed:
         err.print(
             f"rag-audio: nothing was indexed: the licenses of {report.misdeclared} files are "

@@ -58,6 +58,7 @@ def verify(
             ledger = workspace.parts.ledger
             document = _verdict(ledger.verify(notes, known), *_state(ledger))
             document["key"] = ledger.verifier_key()
+            document["notes"] = ledger.notes()
             document["erased"] = [event.output for event in ledger.events("erasure")]
             document["restores"] = _restores(ledger)
     document["against"] = [Checkpoint.parse(note).size for note in notes]
@@ -102,6 +103,8 @@ def _show_verdict(document: dict[str, Any], as_json: bool) -> None:
         if document.get("erased"):
             numbers = ", ".join(map(str, document["erased"]))
             out.print(f"personal texts were erased from outputs {numbers}")
+        for note in document.get("notes", ()):
+            err.print(note, markup=False)
     if not as_json:
         for one in document.get("restores", ()):
             out.print(_restored_line(one), markup=False)

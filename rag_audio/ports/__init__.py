@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag_audio.ports.catalogue import Catalogue, FileState, LibraryInfo, WithheldFile
+from rag_audio.ports.catalogue import (
+    Catalogue,
+    FileState,
+    LibraryInfo,
+    RightsChange,
+    WithheldFile,
+)
 from rag_audio.ports.embedder import Embedder
 from rag_audio.ports.generator import (
     DiffusionInput,
@@ -30,6 +36,7 @@ from rag_audio.ports.ledger import (
     LedgerEntry,
     LedgerEvent,
 )
+from rag_audio.ports.rights_log import RightsLog
 from rag_audio.ports.watermarker import Detection, Mark, Watermarker
 
 if TYPE_CHECKING:
@@ -56,6 +63,8 @@ __all__ = [
     "ModelInfo",
     "Painting",
     "Progress",
+    "RightsChange",
+    "RightsLog",
     "SeedMix",
     "SparseVector",
     "StemIndex",

@@ -57,6 +57,22 @@ class WithheldFile:
     decision: str = ""
 
 
+@dataclass(frozen=True)
+class RightsChange:
+    """What a revocation, or taking one back, changed; false where that is nothing.
+
+    Attributes:
+        rows: numbers of the revocations that were put in force or taken back.
+        event: the entry of the log that says so; None where the catalogue has no log.
+    """
+
+    rows: tuple[int, ...] = ()
+    event: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+
 class Catalogue(Protocol):
     """Libraries, licenses and stems: rights live here and are read at each search and plan."""
 
@@ -65,6 +81,25 @@ class Catalogue(Protocol):
 
         Raises:
             BackendUnavailable: somebody else holds it; the message names the holder.
+        """
+        ...
+
+    def begin(self, library: str) -> tuple[str, ...]:
+        """Hold a library's rows against the log before a run trusts them.
+
+        Rows of files that were changed past the log are forgotten, so that the run measures every
+        file anew.
+
+        Returns:
+            What was changed past the log: ``row``, ``license_rows``, ``files``, ``withheld``,
+            ``conflicts``; empty where nothing was.
+        """
+        ...
+
+    def seal(self, library: str) -> int | None:
+        """Log digests of a library's rows at the end of a run; the entry's number.
+
+        None: nothing changed since they were sealed.
         """
         ...
 
@@ -135,12 +170,12 @@ class Catalogue(Protocol):
         """
         ...
 
-    def revoke(self, revocation: Revocation) -> bool:
-        """Put a revocation in force; False when it was already."""
+    def revoke(self, revocation: Revocation) -> RightsChange:
+        """Put a revocation in force, and log it; false when it was already."""
         ...
 
-    def end_revocation(self, revocation: Revocation) -> bool:
-        """Take a revocation back; False when there was none."""
+    def end_revocation(self, revocation: Revocation) -> RightsChange:
+        """Take a revocation back, and log it; false when there was none."""
         ...
 
     def revocations(self) -> list[Revocation]:

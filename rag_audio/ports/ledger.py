@@ -190,3 +190,7 @@ class Ledger(Protocol):
             against: signed checkpoints that the log must extend. key: of those; None: its own.
         """
         ...
+
+    def notes(self) -> list[str]:
+        """What is no fault and should be known beside :meth:`verify`, one line each."""
+        ...

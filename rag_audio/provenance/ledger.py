@@ -26,6 +26,7 @@ from rag_audio.domain import AttributionRecord
 from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
 from rag_audio.migrations import migrate
 from rag_audio.ports import Fault, LedgerEntry, LedgerEvent
+from rag_audio.provenance import rights_audit
 from rag_audio.provenance.audit import checkpoint_faults, faults
 from rag_audio.provenance.checkpoints import Checkpoint, load_key
 from rag_audio.provenance.erasing import erase_texts, scrub
@@ -190,8 +191,15 @@ class SqlLedger(LogReader):
         scrub(self._engine)
         return event_of(row.seq, row.leaf_hash, bytes(row.document))
 
+    def notes(self) -> list[str]:
+        """What :meth:`verify` finds no fault with and should be known: libraries whose rows are not
+        sealed, and those that were found changed and made anew. One line each."""
+        with reading(self._engine) as db:
+            return list(rights_audit.notes(db))
+
     def verify(self, against: Sequence[str] = (), key: str | None = None) -> list[Fault]:
-        """Recompute every hash, column and side table; empty when all is well.
+        """Recompute every hash, column and side table, and hold the tables of rights against the
+        log; empty when all is well.
 
         Finds what was edited, removed, put in another order or added past the log, and keys beside
         the ledger's that are missing or not the database's. A database that
@@ -204,6 +212,7 @@ class SqlLedger(LogReader):
         own = self.verifier_key()
         with reading(self._engine) as db:
             found = list(faults(db, own))
+            found += rights_audit.faults(db)
             if self._key_file is not None:
                 held = compare_keys(db, self._key_file.parent)
                 found.extend(Fault(problem.seq, problem.what) for problem in held)

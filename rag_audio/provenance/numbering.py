@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from rag_audio.errors import LedgerError
-from rag_audio.ports import Fault
+from rag_audio.ports import Fault, LedgerEvent
 from rag_audio.provenance.log import MAX_OUTPUT, events_in
 from rag_audio.provenance.statements import Prepared
-from rag_audio.provenance.tables import counter, counter_checksum
+from rag_audio.provenance.tables import counter, counter_checksum, entries
 
 FIRST_EPOCH_LAST = 10**9
 """The last number of the epoch that a new ledger begins with."""
@@ -38,6 +38,8 @@ LAST_PLACE = (MAX_OUTPUT + 1) // EPOCH_NUMBERS - 1
 """Epochs beyond the first start at ``place · EPOCH_NUMBERS``; all numbers fit into 40 bits."""
 RESTORE, NUMBERS = "restore", "numbers"
 """The kinds of events that begin an epoch."""
+_OF_MIGRATIONS = ("library", "access")
+"""Kinds of events that bringing an older database up to date may append."""
 
 _EPOCHS = Prepared(
     select(counter.c.id, counter.c.first_output, counter.c.last_output).order_by(
@@ -169,8 +171,8 @@ def epoch_faults(db: Connection, given: Given) -> Iterator[Fault]:
     events.sort(key=lambda event: event.seq)
     begun = [(event.seq, event.document.get("numbers_from")) for event in events]
     for event in events:
-        if event.kind == RESTORE and event.document.get("entries") != event.seq - 1:
-            yield Fault(event.seq, f"a restore of another log than the {event.seq - 1} entries")
+        if event.kind == RESTORE and not _follows(db, event):
+            yield Fault(event.seq, "the restore is of another log than the entries before it")
     first, *later = given.epochs
     if first.first != 1:
         yield Fault(0, f"the counter of outputs begins with {first.first}, not with 1")
@@ -185,6 +187,17 @@ def epoch_faults(db: Connection, given: Given) -> Iterator[Fault]:
     for one in given.epochs:
         if one.last > one.end or one.last < one.first - 1:
             yield Fault(0, f"the counter of outputs from {one.first} cannot stand at {one.last}")
+
+
+def _follows(db: Connection, event: LedgerEvent) -> bool:
+    """Whether a restore comes after the entries of its archive, and those that bringing an older
+    database up to date appends."""
+    archived = event.document.get("entries")
+    if not isinstance(archived, int) or isinstance(archived, bool):
+        return False
+    between = entries.c.seq.between(archived + 1, event.seq - 1)
+    others = select(entries.c.seq).where(between, entries.c.kind.not_in(_OF_MIGRATIONS)).limit(1)
+    return 0 <= archived < event.seq and db.execute(others).first() is None
 
 
 def _draw() -> int:

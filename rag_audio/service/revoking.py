@@ -16,10 +16,11 @@ from rag_audio.service.copies import artists_of_stems, is_about, keys_of
 
 
 def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
-    """Revoke a source at once: in the table, in the index, and in the ledger's log."""
-    new = workspace.parts.catalogue.revoke(asked)
+    """Revoke a source at once: in the table and the ledger's log, in one transaction, and then in
+    the index."""
+    made = workspace.parts.catalogue.revoke(asked)
+    new = bool(made)
     removed, index = _purge(workspace, stems_of(workspace, asked))
-    event = _log(workspace, asked, undo=False) if new else None
     state = "is revoked" if new else "was revoked before"
     alike = _alike(workspace, asked)
     others = f"; not revoked: {', '.join(map(repr, alike))}, another name" if alike else ""
@@ -28,7 +29,7 @@ def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
         "new": new,
         "undone": False,
         "purged": {"segments": removed, "index": index},
-        "ledger": event,
+        "ledger": made.event,
         "alike": alike,
         "message": f"{asked.of.value} {asked.target} {state}; {index}{others}",
     }
@@ -40,15 +41,15 @@ def end_revocation(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
     Raises:
         InvalidInput: there is none.
     """
-    if not workspace.parts.catalogue.end_revocation(asked):
+    ended = workspace.parts.catalogue.end_revocation(asked)
+    if not ended:
         raise InvalidInput(f"{asked.of.value} {asked.target} is not revoked")
-    event = _log(workspace, asked, undo=True)
     return {
         "revoked": _revocation_json(asked),
         "new": False,
         "undone": True,
         "purged": {"segments": 0, "index": "the next rag-audio index embeds it again"},
-        "ledger": event,
+        "ledger": ended.event,
         "message": f"{asked.of.value} {asked.target} is no longer revoked; "
         "rag-audio index on its library embeds it again",
     }
@@ -96,12 +97,6 @@ def _purge(workspace: Workspace, stems: Iterable[Stem]) -> tuple[int, str]:
             f"next rag-audio index removes ({error.message})"
         )
     return len(points), f"{len(points)} embeddings were removed from the index"
-
-
-def _log(workspace: Workspace, asked: Revocation, *, undo: bool) -> int:
-    # The log is public and permanent: who and why stay in the table of revocations.
-    document = {"of": asked.of.value, "target": asked.target, "undo": undo}
-    return workspace.parts.ledger.append_event("revocation", document).seq
 
 
 def target_of(

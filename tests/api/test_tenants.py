@@ -297,6 +297,21 @@ def test_an_output_is_seen_by_who_made_it_and_by_admins(world: TwoTenants) -> No
     assert listed(newcomer) == {"total": 0, "outputs": [], "next": None}
 
 
+def test_events_about_libraries_are_for_admins(world: TwoTenants) -> None:
+    """They hold all licenses of a library."""
+    events = world.workspace.parts.ledger.events("library")
+    assert {one.document["state"] for one in events} == {"changing", "sealed"}
+    for seq in {one.seq for one in events}:
+        for tenant in (world.one, world.other, world.stranger):
+            for url in ("/v1/ledger/entries/{}", "/v1/ledger/proof?seq={}"):
+                answer, none = (
+                    world.ask(tenant, "GET", url.format(n)) for n in (seq, world.by_hand + 10**6)
+                )
+                assert answer.status_code in (403, 404)
+                assert (answer.status_code, answer.content) == (none.status_code, none.content)
+        assert world.ask(world.admin, "GET", f"/v1/ledger/entries/{seq}").status_code == 200
+
+
 def test_a_revoked_keys_outputs_are_left_to_admins(world: TwoTenants) -> None:
     leaving = world.tenant("leaves", [Scope.GENERATE], world.one.libraries, {})
     made = world.job(leaving, "/v1/generations", prompt="piano", k=0, **SHORT)

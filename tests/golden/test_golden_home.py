@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import lzma
 import shutil
+import sqlite3
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ import pytest
 
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.app import run as command
+from rag_audio.database import connect, sqlite_url
 from rag_audio.domain import Use
 from rag_audio.errors import RequestRefused
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.plans import plan_from_json
+from rag_audio.provenance.ledger import SqlLedger
 from rag_audio.signing import CredentialState
 
 HERE = Path(__file__).parent / "v17e3f1b"
@@ -66,10 +70,40 @@ def test_the_ledger_verifies_with_the_same_root(
     assert {name: found[name] for name in ("key", "erased")} == {
         name: was[name] for name in ("key", "erased")
     }
-    with open_workspace(home) as opened:
-        assert opened.parts.ledger.root(was["entries"]) == was["root"]
+    with open_workspace(home) as workspace:
+        ledger = workspace.parts.ledger
+        assert ledger.root(was["entries"]) == was["root"]
+        added = [event for event in ledger.events() if event.seq > was["entries"]]
+        libraries = {one.id for one in workspace.parts.catalogue.libraries()}
+    assert ledger.size() == found["entries"] == was["entries"] + len(added)
+    # What the migrations log of the rows that they found, and the restore.
+    sealed = {one.document["library"] for one in added if one.kind == "library"}
+    assert sealed == {*libraries, None}
+    assert added[-1].kind == "restore"
     (restored,) = found["restores"]
-    assert (restored["seq"], restored["entries"]) == (was["entries"] + 1, was["entries"])
+    assert (restored["seq"], restored["entries"]) == (added[-1].seq, was["entries"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE files SET artist = 'Somebody Else' WHERE path = 'b-quarn.mid'",
+        "UPDATE licenses SET license = replace(license, '[', '[\"train\", ')",
+        "UPDATE revocations SET ended_at = '2026-01-01', ended_by = 'x' WHERE ended_at IS NULL",
+        "DELETE FROM conflicts",
+    ],
+)
+def test_rights_of_then_cannot_be_changed_unseen(home: Path, tmp_path: Path, change: str) -> None:
+    with open_workspace(home) as workspace:
+        assert workspace.parts.ledger.verify() == []
+    with (
+        closing(sqlite3.connect(home / "ledger.db")) as was,
+        closing(sqlite3.connect(tmp_path / "ledger.db")) as db,
+    ):
+        was.backup(db)
+        assert db.execute(change).rowcount > 0
+        db.commit()
+    assert SqlLedger(connect(sqlite_url(tmp_path / "ledger.db"))).verify() != []
 
 
 def test_an_export_of_then_verifies_and_one_of_now_has_the_same_bytes(

@@ -17,6 +17,7 @@ from rag_audio.catalogue import SqlCatalogue
 from rag_audio.database import connect, sqlite_url
 from rag_audio.domain import Audio
 from rag_audio.ports import StemIndex
+from rag_audio.provenance.rights_log import SqlRightsLog
 from tests.fakes import FakeEmbedder, FakeIndex
 from tests.indexer.library import quick_analysis, use_quick_analysis, write_tables
 
@@ -44,7 +45,7 @@ class Bench:
     embedder: FakeEmbedder = field(default_factory=FakeEmbedder)
 
     def __post_init__(self) -> None:
-        self.catalogue = SqlCatalogue(self.engine)
+        self.catalogue = SqlCatalogue(self.engine, SqlRightsLog())
 
     def tables(self, rows: str, licenses: str | None = None) -> None:
         """Write ``library.toml`` and ``stems.csv``."""

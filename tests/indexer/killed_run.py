@@ -11,6 +11,7 @@ from indexer.build import IndexReport, index_library
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.database import connect, sqlite_url
 from rag_audio.ports import StemIndex
+from rag_audio.provenance.rights_log import SqlRightsLog
 from tests.fakes import FakeEmbedder, FakeIndex
 from tests.indexer.conftest import no_midi
 from tests.indexer.library import use_quick_analysis
@@ -33,7 +34,7 @@ def run(library: Path, home: Path, index: StemIndex) -> IndexReport:
             library,
             embedder=FakeEmbedder(),
             index=index,
-            catalogue=SqlCatalogue(engine),
+            catalogue=SqlCatalogue(engine, SqlRightsLog()),
             render=no_midi,
             prune=True,
             workers=0,

@@ -626,6 +626,7 @@ def test_the_report_is_a_json_document(bench: Bench) -> None:
         "misdeclared",
         "conflicts",
         "seconds",
+        "altered",
     }
     assert [set(item) for item in document["rejected"]] == [{"path", "reason"}] * 2
 

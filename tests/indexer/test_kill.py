@@ -70,6 +70,7 @@ def state_of(kind: str, library: Path, home: Path) -> tuple[State, IndexReport]:
     """What a run to the end leaves behind: points, vectors, and the catalogue's rows."""
     from rag_audio.catalogue import SqlCatalogue
     from rag_audio.database import connect, sqlite_url
+    from rag_audio.provenance.ledger import SqlLedger
 
     index = open_index(kind, home)
     try:
@@ -79,6 +80,8 @@ def state_of(kind: str, library: Path, home: Path) -> tuple[State, IndexReport]:
         index.close()
     engine = connect(sqlite_url(home / "ledger.db"))
     files = SqlCatalogue(engine).files("night-shift").values()
+    ledger = SqlLedger(engine)
+    assert (ledger.verify(), ledger.notes(), report.altered) == ([], [], ())
     engine.dispose()
     known = [(file.path, file.declared, file.stem.id) for file in files]
     return (rows, vectors, known), report

@@ -58,7 +58,9 @@ def test_sound_without_any_mark_is_traced_by_its_fingerprint(
     audio.save(kept, tmp_path / "copy.mp3", bitrate_kbps=128)
     found = answer(capsys, home, "trace", str(tmp_path / "copy.mp3"))
     assert (found["found"], found["by"], found["output"]) == (True, "fingerprint", 1)
-    assert found["proof"]["seq"] == 2 and found["sources"], "after the key was logged"
+    shown = answer(capsys, home, "ledger", "show", "1")
+    assert found["proof"]["leaf_hash"] == shown["leaf_hash"] and found["sources"]
+    assert found["proof"]["seq"] == shown["seq"]
 
 
 def test_a_public_trace_tells_nothing_about_sources_and_numbers(
