@@ -47,6 +47,7 @@ from rag_audio.provenance.tables import (
     sources,
     tree,
 )
+from rag_audio.provenance.tables import raw_bytes as _raw
 from rag_audio.provenance.tree import node_in
 
 _CHUNK = 500
@@ -308,10 +309,3 @@ def _side_rows(
     for row in db.execute(select(table).where(within).order_by(*table.primary_key)).mappings():
         found[row["seq"]].append(dict(row))
     return found
-
-
-def _raw(value: object) -> bytes:
-    """The bytes of a column that somebody may have filled with another type."""
-    if isinstance(value, (bytes, memoryview)):
-        return bytes(value)
-    return str(value).encode("utf-8", "surrogatepass")

@@ -32,6 +32,7 @@ from rag_audio.provenance.audit import checkpoint_faults, faults
 from rag_audio.provenance.checkpoints import Checkpoint, load_key, load_or_create_key
 from rag_audio.provenance.erasing import erase_texts, scrub
 from rag_audio.provenance.log import MAX_OUTPUT, LogReader, event_of, output_row
+from rag_audio.provenance.schema_audit import find_damage
 from rag_audio.provenance.sealing import (
     EVENTS,
     OUTPUT,
@@ -39,6 +40,7 @@ from rag_audio.provenance.sealing import (
     seal,
 )
 from rag_audio.provenance.statements import Prepared
+from rag_audio.provenance.table_audit import table_faults
 from rag_audio.provenance.tables import (
     checkpoints,
     counter,
@@ -102,16 +104,19 @@ class SqlLedger(LogReader):
         self,
         records: Sequence[AttributionRecord],
         within: Callable[[Connection], None] | None = None,
+        owner: str | None = None,
     ) -> list[LedgerEntry]:
         """Append all in one transaction, or none; raises as :meth:`append` does.
 
         Args:
             within: called in that transaction, after the entries were written; what it raises
                 undoes all of it and passes through.
+            owner: id of the API key whose job made the outputs, see
+                :func:`rag_audio.provenance.sealing.seal`.
         """
         drafts = []
         for record in records:
-            sealed = seal(record)
+            sealed = seal(record, owner)
             drafts.append(Draft(OUTPUT, record.output, sealed.document, sealed))
         outputs = [record.output for record in records]
         try:
@@ -188,8 +193,9 @@ class SqlLedger(LogReader):
     def verify(self, against: Sequence[str] = (), key: str | None = None) -> list[Fault]:
         """Recompute every hash, column and side table; empty when all is well.
 
-        Finds what was edited, removed, put in another order or added past the log. A database that
-        was rewritten as a whole is found only by checkpoints that were kept elsewhere.
+        Finds what was edited, removed, put in another order or added past the log, tables and
+        triggers that are missing, and rows beside the log that are not as it has them. A database
+        that was rewritten as a whole is found only by checkpoints that were kept elsewhere.
 
         Args:
             against: signed checkpoints that this log must extend.
@@ -197,9 +203,13 @@ class SqlLedger(LogReader):
         """
         own = self.verifier_key()
         with reading(self._engine) as db:
-            found = list(faults(db, own))
-            for note in against:
-                found.extend(checkpoint_faults(db, note, key or own))
+            damage = find_damage(db)
+            found = list(damage.faults)
+            if not damage.of_log:
+                found.extend(faults(db, own))
+                for note in against:
+                    found.extend(checkpoint_faults(db, note, key or own))
+                found.extend(table_faults(db, damage.tables))
         return found
 
     def _explain(self, outputs: Sequence[int], error: BackendUnavailable) -> None:

@@ -97,6 +97,13 @@ hashes = Table(
 )
 
 
+def raw_bytes(value: object) -> bytes:
+    """The bytes of a column that somebody may have filled with another type."""
+    if isinstance(value, (bytes, memoryview)):
+        return bytes(value)
+    return str(value).encode("utf-8", "surrogatepass")
+
+
 def counter_checksum(last_output: int) -> str:
     """Beside the counter, so that damage to it is seen; whoever can compute it can change both."""
     return sha256(b"rag-audio ledger counter %d" % last_output).hexdigest()
