@@ -124,7 +124,7 @@ def _differences(one: Logged, result: Mapping[str, Any], take: Mapping[str, Any]
     for name in _OF_PLAN:
         if plan is not None and name in result and result[name] != result["plan"].get(name):
             yield name
-    if not _same_sources(result.get("references", ()), one):
+    if "references" in result and not _same_sources(result["references"], one):
         yield "list of sources"
 
 

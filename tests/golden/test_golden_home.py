@@ -62,9 +62,20 @@ def test_the_ledger_verifies_with_the_same_root(
     checkpoint = golden / "delivered/published/checkpoint"
     found = run(capsys, "ledger", "verify", "--home", str(home), "--against", str(checkpoint))
     assert found["faults"] == [] and found["ok"]
-    assert {name: found[name] for name in ("entries", "root", "key", "erased")} == {
-        name: FACTS["verify"][name] for name in ("entries", "root", "key", "erased")
+    was = FACTS["verify"]
+    assert {name: found[name] for name in ("key", "erased")} == {
+        name: was[name] for name in ("key", "erased")
     }
+    with open_workspace(home) as opened:
+        ledger = opened.parts.ledger
+        assert ledger.root(was["entries"]) == was["root"]
+        later = [event for event in ledger.events() if event.seq > was["entries"]]
+        assert found["entries"] == ledger.size() == was["entries"] + len(later)
+    # What bringing the home up to date has logged, and nothing else.
+    assert [event.document["key"] for event in later if event.kind == "access"] == [
+        key["id"] for key in FACTS["served"]["keys"]
+    ]
+    assert {event.kind for event in later} <= {"access", "library", "restore", "key"}
 
 
 def test_an_export_of_then_verifies_and_one_of_now_has_the_same_bytes(

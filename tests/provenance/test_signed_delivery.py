@@ -74,7 +74,7 @@ def _deliver(parts: Parts, target: Path, made: ConditioningPlan | None = None) -
 def test_an_entry_that_is_not_written_leaves_no_fingerprint(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(records: Sequence[AttributionRecord], within: object) -> None:
+    def fail(*given: object) -> None:
         raise BackendUnavailable("the disk is full")
 
     monkeypatch.setattr(parts.ledger, "append_many", fail)
@@ -132,7 +132,7 @@ def test_an_output_that_cannot_be_signed_is_not_given_out(parts: Parts, tmp_path
 def test_an_output_that_cannot_be_logged_leaves_no_sidecar(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(records: object, within: object) -> None:
+    def full(*given: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(parts.ledger, "append_many", full)
