@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, func, select
@@ -185,7 +184,7 @@ def _entry_faults(
     record, _ = unseal(parsed, None)
     if used != source_rows(row["seq"], record):
         yield "the table of sources does not match the document"
-    if sorted(known, key=itemgetter("what")) != hash_rows(row["seq"], record):
+    if sorted(known, key=lambda one: str(one["what"])) != hash_rows(row["seq"], record):
         yield "the table of hashes does not match the document"
     yield from _private_faults(parsed, aside, record.output in erased)
 
@@ -225,7 +224,7 @@ def _state_faults(db: Connection, frontier: Frontier) -> Iterator[Fault]:
         yield Fault(last, f"the state of the log has {len(rows)} rows, or not the right one")
         return
     size = rows[0]["size"]
-    if size > last:
+    if isinstance(size, int) and size > last:
         yield Fault(last + 1, f"entries {last + 1} to {size} are missing")
     elif (size, rows[0]["root"], _raw(rows[0]["peaks"])) != (
         last,
@@ -256,8 +255,8 @@ def _stored_checkpoint_faults(
     for row in db.execute(select(checkpoints).order_by(checkpoints.c.size)).mappings():
         size = row["size"]
         try:
-            signer = VerifierKey.parse(row["key"])
-            said = read_checkpoint(row["note"], signer)
+            signer = VerifierKey.parse(str(row["key"]))
+            said = read_checkpoint(str(row["note"]), signer)
         except InvalidInput as error:
             yield Fault(size, f"a stored checkpoint is damaged: {error.message}")
             continue

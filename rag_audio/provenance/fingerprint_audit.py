@@ -72,6 +72,26 @@ class FingerprintAudit:
         strays = select(prints.c.output).where(~logged.exists())
         for output in self._db.execute(strays).scalars():
             yield Fault(0, f"the fingerprint of output {output} is kept, which is not in the log")
+        odd, unknown = self._take_off_postings()
+        if odd:
+            yield Fault(0, f"{odd} rows of the index of fingerprints are of no landmark")
+        has_rows = "the index of fingerprints has rows of"
+        for output in sorted(unknown)[:_NAMED]:
+            yield Fault(0, f"{has_rows} output {output}, which has none")
+        if len(unknown) > _NAMED:
+            yield Fault(0, f"{has_rows} {len(unknown)} outputs that have none")
+        wrong = (self._sums != 0) | (self._counts != 0)
+        for at in np.flatnonzero((self._seqs > 0) & wrong):
+            what = "the index of fingerprints does not hold the landmarks of output"
+            yield Fault(int(self._seqs[at]), f"{what} {self._outputs[at]}")
+
+    def _take_off_postings(self) -> tuple[int, set[int]]:
+        """Subtract the index from the sums: what is left of an output is wrong.
+
+        Returns:
+            How many rows do not hold a landmark's hash and a number, and the numbers of outputs
+            that have no fingerprint.
+        """
         odd, unknown = 0, set[int]()
         for hashes, outputs, others in self._postings():
             odd += others
@@ -79,19 +99,12 @@ class FingerprintAudit:
             known = np.zeros(outputs.size, dtype=bool)
             inside = at < self._outputs.size
             known[inside] = self._outputs[at[inside]] == outputs[inside]
-            unknown.update(np.unique(outputs[~known]).tolist())
-            self._subtract(at[known], hashes[known])
-        if odd:
-            yield Fault(0, f"{odd} rows of the index of fingerprints are of no landmark")
-        for output in sorted(unknown)[:_NAMED]:
-            what = f"the index of fingerprints has rows of output {output}, which has none"
-            yield Fault(0, what)
-        if len(unknown) > _NAMED:
-            what = f"the index of fingerprints has rows of {len(unknown)} outputs that have none"
-            yield Fault(0, what)
-        for at in np.flatnonzero((self._seqs > 0) & ((self._sums != 0) | (self._counts != 0))):
-            what = "the index of fingerprints does not hold the landmarks of output"
-            yield Fault(int(self._seqs[at]), f"{what} {self._outputs[at]}")
+            if not known.all():
+                unknown.update(np.unique(outputs[~known]).tolist())
+                at, hashes = at[known], hashes[known]
+            np.subtract.at(self._sums, at, self._numbers[hashes])
+            np.subtract.at(self._counts, at, 1)
+        return odd, unknown
 
     def _row_faults(
         self, one: Logged, said: Mapping[str, Any], row: Mapping[Any, Any]
@@ -118,15 +131,6 @@ class FingerprintAudit:
         self._sums[at] = self._numbers[hashes].sum(dtype=np.uint64)
         self._counts[at] = hashes.size
 
-    def _subtract(self, at: Numbers, hashes: Numbers) -> None:
-        """Take rows of the index off the sums of their outputs."""
-        order = np.argsort(at, kind="stable")
-        at = at[order]
-        if at.size:
-            starts = np.flatnonzero(np.r_[True, at[1:] != at[:-1]])
-            self._sums[at[starts]] -= np.add.reduceat(self._numbers[hashes[order]], starts)
-            self._counts[at[starts]] -= np.diff(np.r_[starts, at.size])
-
     def _postings(self) -> Iterator[tuple[Numbers, Numbers, int]]:
         """The index in pieces: hashes, outputs, and how many rows hold something else."""
         rows = _FIRST.run(self._db)
@@ -140,10 +144,9 @@ class FingerprintAudit:
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> NDArray[np.int64]:
     """``[2, N]`` of rows; those that do not hold two numbers are left out."""
-    try:
-        flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=2 * len(rows))
-    except (TypeError, ValueError, OverflowError):
-        flat = np.array([row for row in rows if all(map(_is_int, row))], dtype=np.int64).ravel()
+    if set(map(type, chain.from_iterable(rows))) != {int}:
+        rows = [row for row in rows if all(map(_is_int, row))]
+    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=2 * len(rows))
     return flat.reshape(-1, 2).T
 
 

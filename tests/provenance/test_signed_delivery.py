@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from rag_audio.database import connect, sqlite_url
 from rag_audio.delivery import Delivery
-from rag_audio.domain import AttributionRecord, Audio, ConditioningPlan, GenerationRequest
+from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest
 from rag_audio.errors import BackendUnavailable, OutputRefused
 from rag_audio.ports import Detection, Mark
 from rag_audio.provenance.credentials import read_credentials

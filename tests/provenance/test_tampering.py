@@ -11,6 +11,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ NOT_HELD = {
     "jobs": "the queue's working state; what a finished job says of its outputs is held, see below",
     "job_events": "progress, for who waits; it says nothing of an output that its record does not",
     "idempotency_keys": "for a day: which request was answered already, of the same owner's jobs",
-    "uploads": "for hours: who sent which file; a record holds the hash of the sound it was made of",
+    "uploads": "for hours: who sent which file; a record has the hash of the sound it was made of",
     "api_sessions": "for hours: the cookies of the page; the keys they stand for are held",
     "webhook_deliveries": "calls to be made; what they say is not asked for again",
     "alembic_version": "a database that says another version is not opened, see below",
@@ -73,6 +74,10 @@ def copy(file: Path) -> Copy:
     return made
 
 
+class Refused(Exception):
+    """The database refuses a change."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table, as SQLite describes it."""
@@ -88,7 +93,7 @@ def columns(copy: Copy, table: str) -> list[Column]:
 
 
 def rows_of(copy: Copy, table: str) -> list[dict[str, Any]]:
-    found = copy.db.execute(f"SELECT * FROM {table}")
+    found = copy.db.execute(f"SELECT * FROM {table}")  # noqa: S608
     names = [column[0] for column in found.description]
     return [dict(zip(names, row, strict=True)) for row in found]
 
@@ -119,23 +124,27 @@ def edits(copy: Copy, table: str, row: dict[str, Any]) -> Iterator[tuple[str, st
     """Every change of a row, and rows like it: what it is called, the statement, and its values."""
     at, keys = where(copy, table, row)
     for column in columns(copy, table):
-        for value in (other(row[column.name]), *([None] if column.may_be_null else [])):
+        strange = ("x", b"\xff\xfe", 2.5, -1)  # a type that the column should not hold
+        for value in (other(row[column.name]), *strange, *([None] if column.may_be_null else [])):
             if value != row[column.name]:
-                change = f"UPDATE {table} SET {column.name} = ? WHERE {at}"
+                change = f"UPDATE {table} SET {column.name} = ? WHERE {at}"  # noqa: S608
                 yield f"{column.name} = {value!r}", change, [value, *keys]
-    yield "delete", f"DELETE FROM {table} WHERE {at}", keys
+    yield "delete", f"DELETE FROM {table} WHERE {at}", keys  # noqa: S608
     keyed = {column.name for column in columns(copy, table) if column.key}
     marks = ", ".join("?" * len(row))
     for name, changed in (("insert", set(row)), ("insert a copy", keyed)):
         twin = {name: other(value) if name in changed else value for name, value in row.items()}
-        yield name, f"INSERT INTO {table} VALUES ({marks})", list(twin.values())
+        yield name, f"INSERT INTO {table} VALUES ({marks})", list(twin.values())  # noqa: S608
 
 
 def once(statement: str, values: list[Any]) -> Callable[[sqlite3.Connection], None]:
-    """A change of one row."""
+    """A change of one row; SQLite itself refuses a few, of its own keys."""
 
     def change(db: sqlite3.Connection) -> None:
-        assert db.execute(statement, values).rowcount == 1
+        try:
+            assert db.execute(statement, values).rowcount == 1
+        except sqlite3.IntegrityError as error:
+            raise Refused from error
 
     return change
 
@@ -146,7 +155,10 @@ def test_every_change_of_a_table_is_found(copy: Copy, table: str) -> None:
     assert rows, "the home has a row in every table"
     for name, statement, values in edits(copy, table, rows[0]):
         if (table, name) not in FREE:
-            found = copy.faults_after(once(statement, values))
+            try:
+                found = copy.faults_after(once(statement, values))
+            except Refused:
+                continue
             tried += 1
             if not any(re.search(SUBJECT[table], what) for what in found):
                 missed.append((name, found))
@@ -165,14 +177,15 @@ HELD = sorted(SUBJECT)
 
 
 @given(st.data())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_any_change_of_any_row_is_found(copy: Copy, data: st.DataObject) -> None:
     table = data.draw(st.sampled_from(HELD))
     rows = [row for row in rows_of(copy, table) if not is_free(table, row)]
     row = data.draw(st.sampled_from(rows))
     changes = [one for one in edits(copy, table, row) if (table, one[0]) not in FREE]
     _, statement, values = data.draw(st.sampled_from(changes))
-    assert copy.faults_after(once(statement, values)) != []
+    with suppress(Refused):
+        assert copy.faults_after(once(statement, values)) != []
 
 
 def is_free(table: str, row: dict[str, Any]) -> bool:
@@ -244,7 +257,7 @@ def verified(
 def test_an_older_version_is_refused_or_brought_up_to_date_again(
     file: Path, tmp_path: Path, version: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    change = f"UPDATE alembic_version SET version_num = '{version}'"
+    change = f"UPDATE alembic_version SET version_num = '{version}'"  # noqa: S608
     code, document = verified(file, tmp_path, change, capsys)
     assert code == 1 or document["ok"]
     assert code == 0 or f"says {version}" in document["error"]["message"]
