@@ -68,8 +68,10 @@ def find_damage(db: Connection) -> Damage:
 
 
 def _trigger_faults(db: Connection, wanted: Schema, gone: set[str]) -> Iterator[str]:
-    """Args:
-    gone: tables that are missing, and their triggers with them.
+    """Triggers that are missing or do nothing.
+
+    Args:
+        gone: tables that are missing, and their triggers with them.
     """
     works = _working(db, wanted)
     for name, (table, _) in sorted(wanted.triggers.items()):
