@@ -63,9 +63,18 @@ class DeliveryParts(Protocol):
     def device(self) -> str: ...
 
 
-TakeOver = Callable[[Sequence[GenerationResult]], "Callable[[Connection], None]"]
-"""Is given the finished outputs, and returns what is to be done in the transaction that logs them;
-what that raises undoes the log's entries too."""
+@dataclass(frozen=True)
+class TakeOver:
+    """Somebody who takes the finished outputs over while they are logged.
+
+    Attributes:
+        owner: id of the API key that they are made for; empty: none was needed.
+        take: is given the finished outputs, and returns what is to be done in the transaction that
+            logs them; what that raises undoes the log's entries too.
+    """
+
+    owner: str
+    take: Callable[[Sequence[GenerationResult]], Callable[[Connection], None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +155,11 @@ class Delivery:
             signature = self.parts.signer.sign(part, self._claim(number, take, marked))
             fingerprint = make_fingerprint(marked or take)
             similar = likeness(take, self.plan.references, self.parts.embedder, self.parts.index)
-            kept = {"sha256": fingerprint.sha256, "landmarks": len(fingerprint.hashes)}
+            kept = {
+                "sha256": fingerprint.sha256,
+                "landmarks": len(fingerprint.hashes),
+                "duration_s": fingerprint.duration_s,
+            }
             output = FinishedOutput(
                 number, take, marked, part, target.name, seed, similar,
                 {**(checks or {}), "fingerprint": kept},
@@ -223,8 +236,9 @@ def _hand_over(
     try:
         if take_over is not None:
             done = tuple(_put_in_place(parcel) for parcel in parcels)
-            note = take_over(done)
-        parts.ledger.append_many([parcel.record for parcel in parcels], within)
+            note = take_over.take(done)
+        owner = None if take_over is None else take_over.owner
+        parts.ledger.append_many([parcel.record for parcel in parcels], within, owner)
     except BaseException as error:
         if take_over is None or not isinstance(error, BackendUnavailable):
             for parcel in parcels:

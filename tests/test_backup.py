@@ -121,7 +121,9 @@ def elsewhere(postgres_url: str, home: Path) -> Iterator[Engine]:
     ledger = SqlLedger(engine, home / "keys" / "ledger.key")
     for name in ("a", "b", "ü 'quoted'"):
         number = ledger.next_output_id()
-        ledger.append(record(number, source(name)))
+        kept = {"sha256": PRINT.sha256, "landmarks": len(PRINT.hashes)}
+        checks = {"fingerprint": kept} if number == 1 else {}
+        ledger.append(record(number, source(name), checks=checks))
     ledger.append_event("refusal", {"rules": ["named-artist"]})
     ledger.checkpoint()
     ledger.erase(2)

@@ -101,7 +101,8 @@ def test_a_home_without_alembic_opens_and_keeps_its_rows(engine: Engine) -> None
     assert SqlCatalogue(engine).revocations() == [REVOKED]
     assert (version(engine), differences(engine)) == (HEAD, [])
     ledger = SqlLedger(engine)
-    ledger.append(record(ledger.next_output_id()))
+    kept = {"sha256": PRINT.sha256, "landmarks": 3, "duration_s": PRINT.duration_s}
+    ledger.append(record(ledger.next_output_id(), checks={"fingerprint": kept}))
     SqlFingerprints(engine).put(1, PRINT)
     assert SqlFingerprints(engine).count() == 1
     assert SqlCatalogue(engine).revocations() == [REVOKED]

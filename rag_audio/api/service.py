@@ -26,6 +26,7 @@ from rag_audio.jobs.owners import SqlOwners
 from rag_audio.jobs.uploads import Quota, SqlUploads, Upload
 from rag_audio.pipeline import Pipeline
 from rag_audio.ports import ModelInfo
+from rag_audio.provenance.access_log import log_key
 from rag_audio.service.decoding import Decoders
 from rag_audio.service.files import Folders
 from rag_audio.service.places import Places
@@ -118,7 +119,7 @@ class Service:
         database = parts.database
         limits = Limits(settings.queue, settings.queue_per_key)
         self.jobs = SqlJobs(database, limits, settings.lease_s, settings.attempts)
-        self.access = SqlAccess(database)
+        self.access = SqlAccess(database, log_key)
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.owners = SqlOwners(database)

@@ -146,9 +146,10 @@ def export_root(
 def api_list(home: Home = None, as_json: Json = False) -> None:
     """List the keys of the HTTP API; their secrets are not kept."""
     from rag_audio.jobs.access import SqlAccess
+    from rag_audio.provenance.access_log import log_key
 
     with open_workspace(home) as workspace:
-        found = SqlAccess(workspace.parts.database).keys()
+        found = SqlAccess(workspace.parts.database, log_key).keys()
     if as_json:
         show_json({"keys": [key.to_json() for key in found]})
         return
@@ -185,6 +186,7 @@ def api_make(
 ) -> None:
     """Make a key for the HTTP API, and show it this once. From then on everybody needs one."""
     from rag_audio.jobs.access import SqlAccess
+    from rag_audio.provenance.access_log import log_key
 
     scopes = _scopes(scope)
     with open_workspace(home) as workspace:
@@ -194,7 +196,7 @@ def api_make(
                 if id_ not in known:
                     there = ", ".join(sorted(known)) or "none is indexed"
                     raise InvalidInput(f"there is no library {id_!r}", hint=there)
-        access = SqlAccess(workspace.parts.database)
+        access = SqlAccess(workspace.parts.database, log_key)
         seconds = None if days is None else days * 86_400.0
         made, text = access.make(name, scopes, library or None, seconds)
     if as_json:
@@ -211,9 +213,10 @@ def api_revoke(
 ) -> None:
     """End a key of the HTTP API, and the sessions that were opened with it, at once."""
     from rag_audio.jobs.access import SqlAccess
+    from rag_audio.provenance.access_log import log_key
 
     with open_workspace(home) as workspace:
-        ended = SqlAccess(workspace.parts.database).revoke(id_)
+        ended = SqlAccess(workspace.parts.database, log_key).revoke(id_)
     if as_json:
         show_json(ended.to_json())
     else:

@@ -10,7 +10,13 @@ import typer
 from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json, table
-from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered, UnreadableFile
+from rag_audio.errors import (
+    BackendUnavailable,
+    InvalidInput,
+    LedgerError,
+    LedgerTampered,
+    UnreadableFile,
+)
 from rag_audio.ports import Fault, Ledger, LedgerEntry, LedgerEvent
 from rag_audio.provenance.checkpoints import Checkpoint, publish
 from rag_audio.provenance.export import verify_export, write_export
@@ -56,11 +62,12 @@ def verify(
     else:
         with open_workspace(home) as workspace:
             ledger = workspace.parts.ledger
-            document = _verdict(ledger.verify(notes, known), *_state(ledger))
+            faults = ledger.verify(notes, known)
+            document = _verdict(faults, *_state(ledger, bool(faults)))
             document["key"] = ledger.verifier_key()
-            document["notes"] = ledger.notes()
-            document["erased"] = [event.output for event in ledger.events("erasure")]
-            document["restores"] = _restores(ledger)
+            document["notes"] = [] if faults else ledger.notes()
+            document["erased"] = _erased(ledger, bool(faults))
+            document["restores"] = _restores(ledger, bool(faults))
     document["against"] = [Checkpoint.parse(note).size for note in notes]
     _show_verdict(document, as_json)
 
@@ -74,21 +81,35 @@ def _verdict(faults: list[Fault], entries: int, root: str) -> dict[str, Any]:
     }
 
 
-def _restores(ledger: Ledger) -> list[dict[str, Any]]:
-    """When the log went back to an archive; a log with damaged events has faults that say so."""
+def _restores(ledger: Ledger, faulty: bool) -> list[dict[str, Any]]:
+    """When the log went back to an archive; none where the faults say that this cannot be read."""
     try:
         return [{"seq": one.seq, **one.document} for one in ledger.events("restore")]
-    except LedgerError:
+    except (LedgerError, BackendUnavailable):
+        if not faulty:
+            raise
         return []
 
 
-def _state(ledger: Ledger) -> tuple[int, str]:
-    """Size and root; a log whose state is damaged has none, and the faults say so."""
+def _state(ledger: Ledger, faulty: bool) -> tuple[int, str]:
+    """Size and root; a log whose state or tables are damaged has none, and the faults say so."""
     try:
         size = ledger.size()
         return size, ledger.root(size)
-    except LedgerTampered:
+    except (LedgerTampered, BackendUnavailable):
+        if not faulty:
+            raise
         return 0, ""
+
+
+def _erased(ledger: Ledger, faulty: bool) -> list[int | None]:
+    """Outputs whose texts were erased; none where the faults say that this cannot be read."""
+    try:
+        return [event.output for event in ledger.events("erasure")]
+    except (LedgerError, BackendUnavailable):
+        if not faulty:
+            raise
+        return []
 
 
 def _show_verdict(document: dict[str, Any], as_json: bool) -> None:

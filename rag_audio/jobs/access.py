@@ -6,13 +6,13 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Engine, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, update
 
 from rag_audio.database import reading, writing
 from rag_audio.errors import InvalidInput
@@ -56,15 +56,20 @@ class ApiKey:
         }
 
 
+LogKey = Callable[[Connection, Mapping[str, Any]], object]
+"""Is given a key's row, by column, in the transaction that made or revoked the key."""
+
+
 class SqlAccess:
     """Keeps keys and sessions.
 
     Args:
         engine: the ledger's own.
+        log: writes into the ledger that a key was made or revoked; what it raises undoes that.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, log: LogKey) -> None:
+        self._engine, self._log = engine, log
         migrate(engine)
 
     def make(
@@ -100,6 +105,7 @@ class SqlAccess:
                 )
             )
             row = db.execute(select(api_keys).where(api_keys.c.id == id_)).one()
+            self._log(db, row._asdict())
         return _key(row), f"ra_{id_}_{secret}"
 
     def keys(self) -> list[ApiKey]:
@@ -138,13 +144,18 @@ class SqlAccess:
         Raises:
             InvalidInput: there is no such key.
         """
+        own = api_keys.c.id == id_
         with writing(self._engine) as db:
             row = db.execute(
                 update(api_keys)
-                .where(api_keys.c.id == id_)
-                .values(revoked_at=func.coalesce(api_keys.c.revoked_at, now(db)))
+                .where(own, api_keys.c.revoked_at.is_(None))
+                .values(revoked_at=now(db))
                 .returning(*api_keys.c)
             ).first()
+            if row is not None:
+                self._log(db, row._asdict())
+            else:  # it was revoked before, or never there
+                row = db.execute(select(api_keys).where(own)).first()
             db.execute(delete(api_sessions).where(api_sessions.c.key == id_))
         if row is None:
             raise InvalidInput(f"there is no key {id_!r}", hint="rag-audio keys api")

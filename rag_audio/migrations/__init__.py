@@ -7,6 +7,7 @@ changed here, whoever of the ledger, the catalogue and the fingerprints opens th
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from sqlalchemy import Connection, Engine, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from rag_audio.database import BUSY_TIMEOUT_S, IN_MEMORY, reading, writing
-from rag_audio.errors import ConfigError
+from rag_audio.errors import ConfigError, LedgerTampered
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision, so that a database that has it need not load alembic; a test holds it
 against the files."""
 TABLES = (
@@ -31,6 +32,14 @@ _BEFORE_ALEMBIC = {*TABLES, "ledger_head"}
 """Those that a home may hold which alembic has never seen: the first version had one more."""
 _FIRST = "0001"
 _VERSION_TABLE = "alembic_version"
+_MADE_EARLY = {
+    *("libraries", "licenses", "files", "revocations", "fingerprints", "fingerprint_postings"),
+    *("conflicts", "withheld_files"),
+}
+"""Those that homes of before may have had earlier than the migrations make them."""
+_COLUMNS_MADE_EARLY = {("files", "decision"), ("libraries", "salt"), ("revocations", "salt")}
+_alembic = threading.Lock()
+"""Alembic keeps the migration that runs in a global of its own."""
 
 
 def refuse_foreign(url: str) -> None:
@@ -84,7 +93,8 @@ def migrate(engine: Engine) -> None:
 
     Raises:
         ConfigError: a newer version of rag-audio made the database.
-        LedgerTampered: the log of an older version does not match its hashes.
+        LedgerTampered: the log of an older version does not match its hashes, or the database says
+            that its revision is another one than its tables are of.
         BackendUnavailable: the database failed.
     """
     with reading(engine) as db:
@@ -93,6 +103,7 @@ def migrate(engine: Engine) -> None:
     with writing(engine, "schema") as db:
         revision = revision_of(db)
         if revision != HEAD:
+            _refuse_later_tables(db, revision)
             _upgrade(db, revision)
 
 
@@ -113,12 +124,50 @@ def migrate_in(db: Connection) -> None:
 
 
 def revision_of(db: Connection) -> str | None:
-    """The database's revision; None where it has no tables of the ledger."""
+    """The database's revision; None where it has no tables of the ledger.
+
+    Raises:
+        LedgerTampered: it names several.
+    """
     inspector = inspect(db)
     if inspector.has_table(_VERSION_TABLE):
-        found = db.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()  # noqa: S608
-        return None if found is None else str(found)
+        found = db.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalars().all()  # noqa: S608
+        if len(found) > 1:
+            raise LedgerTampered(
+                f"the table {_VERSION_TABLE} has {len(found)} rows, not one",
+                hint="it was changed by hand; restore the database from a backup",
+            )
+        return str(found[0]) if found else None
     return _FIRST if inspector.has_table("ledger_entries") else None
+
+
+def _refuse_later_tables(db: Connection, revision: str | None) -> None:
+    """Refuse a database whose tables are of a later revision than it says.
+
+    Raises:
+        LedgerTampered: it is one. ConfigError: this version does not know the revision.
+    """
+    there = set(TABLES) & set(inspect(db).get_table_names()) - {_VERSION_TABLE}
+    if not there - _MADE_EARLY:
+        return
+    from rag_audio.migrations.expected import columns_in, expected_schema
+
+    said = _FIRST if revision is None else revision
+    wanted = expected_schema(said).columns
+    later = [f"table {name!r}" for name in sorted(there - _MADE_EARLY - set(wanted))]
+    later += [
+        f"column {name!r} of {table}"
+        for table, columns in sorted(columns_in(db).items())
+        for name in sorted(columns - wanted.get(table, columns))
+        if (table, name) not in _COLUMNS_MADE_EARLY
+    ]
+    if later or revision is None:
+        which = later[0] if later else f"table {min(there - _MADE_EARLY)!r}"
+        raise LedgerTampered(
+            f"the table {_VERSION_TABLE} says {revision or 'nothing'}, and the database has the "
+            f"{which}, which is of a later version",
+            hint=f"{_VERSION_TABLE} was changed or removed; restore the database from a backup",
+        )
 
 
 def _upgrade(db: Connection, revision: str | None, target: str = HEAD) -> None:
@@ -140,8 +189,9 @@ def _upgrade(db: Connection, revision: str | None, target: str = HEAD) -> None:
             hint="a newer rag-audio wrote it; install that version or a later one",
         )
     try:
-        if revision is not None:
-            command.stamp(config, revision)
-        command.upgrade(config, target)
+        with _alembic:
+            if revision is not None:
+                command.stamp(config, revision)
+            command.upgrade(config, target)
     except CommandError as error:
         raise ConfigError(f"the database cannot be migrated: {error}") from error

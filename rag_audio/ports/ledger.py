@@ -100,11 +100,14 @@ class Ledger(Protocol):
         self,
         records: Sequence[AttributionRecord],
         within: Callable[[Connection], None] | None = None,
+        owner: str | None = None,
     ) -> list[LedgerEntry]:
         """Append all in one transaction, or none.
 
         Args:
             within: called in that transaction; what it raises undoes it.
+            owner: id of the API key whose job made them; empty: the job needed none; None: no job
+                made them. The log commits to it and does not show it.
         """
         ...
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, func, select
@@ -13,7 +12,6 @@ from sqlalchemy import Connection, RowMapping, Table, func, select
 from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
 from rag_audio.ports import Fault
 from rag_audio.provenance.checkpoints import read_checkpoint
-from rag_audio.provenance.key_register import register_faults
 from rag_audio.provenance.log import events_in
 from rag_audio.provenance.merkle import (
     EMPTY_ROOT,
@@ -48,6 +46,7 @@ from rag_audio.provenance.tables import (
     sources,
     tree,
 )
+from rag_audio.provenance.tables import raw_bytes as _raw
 from rag_audio.provenance.tree import node_in
 
 _CHUNK = 500
@@ -65,7 +64,6 @@ def faults(db: Connection, key: str | None = None) -> Iterator[Fault]:
     given, found = read_given(db)
     yield from (Fault(0, what) for what in found)
     yield from epoch_faults(db, given)
-    yield from register_faults(db)
     erased = _erased(db)
     roots: dict[int, bytes] = {0: EMPTY_ROOT}
     wanted_roots = set(db.execute(select(checkpoints.c.size)).scalars())
@@ -204,7 +202,7 @@ def _entry_faults(
     record, _ = unseal(parsed, None)
     if used != source_rows(row["seq"], record):
         yield "the table of sources does not match the document"
-    if sorted(known, key=itemgetter("what")) != hash_rows(row["seq"], record):
+    if sorted(known, key=lambda one: str(one["what"])) != hash_rows(row["seq"], record):
         yield "the table of hashes does not match the document"
     yield from _private_faults(parsed, aside, record.output in erased)
 
@@ -234,7 +232,7 @@ def _state_faults(db: Connection, frontier: Frontier) -> Iterator[Fault]:
         yield Fault(last, f"the state of the log has {len(rows)} rows, or not the right one")
         return
     size = rows[0]["size"]
-    if size > last:
+    if isinstance(size, int) and size > last:
         yield Fault(last + 1, f"entries {last + 1} to {size} are missing")
     elif (size, rows[0]["root"], _raw(rows[0]["peaks"])) != (
         last,
@@ -265,8 +263,8 @@ def _stored_checkpoint_faults(
     for row in db.execute(select(checkpoints).order_by(checkpoints.c.size)).mappings():
         size = row["size"]
         try:
-            signer = VerifierKey.parse(row["key"])
-            said = read_checkpoint(row["note"], signer)
+            signer = VerifierKey.parse(str(row["key"]))
+            said = read_checkpoint(str(row["note"]), signer)
         except InvalidInput as error:
             yield Fault(size, f"a stored checkpoint is damaged: {error.message}")
             continue
@@ -318,10 +316,3 @@ def _side_rows(
     for row in db.execute(select(table).where(within).order_by(*table.primary_key)).mappings():
         found[row["seq"]].append(dict(row))
     return found
-
-
-def _raw(value: object) -> bytes:
-    """The bytes of a column that somebody may have filled with another type."""
-    if isinstance(value, (bytes, memoryview)):
-        return bytes(value)
-    return str(value).encode("utf-8", "surrogatepass")

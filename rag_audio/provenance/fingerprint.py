@@ -47,6 +47,8 @@ _FEWEST = 100
 _PIECE_S, _MOST_PIECES = 15.0, 12
 
 _GAPS, _PITCHES, _LEAPS = 64, 128, 64
+HASHES = _GAPS * _PITCHES * _LEAPS
+"""How many different hashes landmarks have: 0…HASHES-1."""
 
 
 @dataclass(frozen=True, eq=False)

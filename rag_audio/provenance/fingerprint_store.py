@@ -82,7 +82,7 @@ class SqlFingerprints:
         """As :meth:`put`, in a write transaction of the caller's."""
         packed = np.stack([fingerprint.hashes, fingerprint.times_ms]).astype("<i4").tobytes()
         rows = [{"hash": int(h), "output": output} for h in np.unique(fingerprint.hashes)]
-        db.execute(delete(prints).where(prints.c.output == output))
+        earlier = db.execute(delete(prints).where(prints.c.output == output)).rowcount
         db.execute(
             insert(prints).values(
                 output=output,
@@ -91,7 +91,9 @@ class SqlFingerprints:
                 landmarks=zlib.compress(packed),
             )
         )
-        db.execute(delete(postings).where(postings.c.output == output))
+        if earlier:
+            # The index is ordered by hash: this reads all of it, which a new output does not need.
+            db.execute(delete(postings).where(postings.c.output == output))
         for start in range(0, len(rows), _INSERT_ROWS):
             db.execute(insert(postings), rows[start : start + _INSERT_ROWS])
 

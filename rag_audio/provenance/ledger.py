@@ -33,12 +33,14 @@ from rag_audio.provenance.erasing import erase_texts, scrub
 from rag_audio.provenance.key_register import compare_keys, ledger_key
 from rag_audio.provenance.log import LogReader, event_of, output_row
 from rag_audio.provenance.numbering import NUMBERS, check_given, next_number
+from rag_audio.provenance.schema_audit import find_damage
 from rag_audio.provenance.sealing import (
     EVENTS,
     OUTPUT,
     event_document,
     seal,
 )
+from rag_audio.provenance.table_audit import table_faults
 from rag_audio.provenance.tables import (
     checkpoints,
 )
@@ -106,16 +108,19 @@ class SqlLedger(LogReader):
         self,
         records: Sequence[AttributionRecord],
         within: Callable[[Connection], None] | None = None,
+        owner: str | None = None,
     ) -> list[LedgerEntry]:
         """Append all in one transaction, or none; raises as :meth:`append` does.
 
         Args:
             within: called in that transaction, after the entries were written; what it raises
                 undoes all of it and passes through.
+            owner: id of the API key whose job made the outputs, see
+                :func:`rag_audio.provenance.sealing.seal`.
         """
         drafts = []
         for record in records:
-            sealed = seal(record)
+            sealed = seal(record, owner)
             drafts.append(Draft(OUTPUT, record.output, sealed.document, sealed))
         outputs = [record.output for record in records]
         try:
@@ -198,12 +203,13 @@ class SqlLedger(LogReader):
             return list(rights_audit.notes(db))
 
     def verify(self, against: Sequence[str] = (), key: str | None = None) -> list[Fault]:
-        """Recompute every hash, column and side table, and hold the tables of rights against the
-        log; empty when all is well.
+        """Recompute every hash, and hold every table and the keys against the log; empty when all
+        is well.
 
-        Finds what was edited, removed, put in another order or added past the log, and keys beside
-        the ledger's that are missing or not the database's. A database that
-        was rewritten as a whole is found only by checkpoints that were kept elsewhere.
+        Finds what was edited, removed, put in another order or added past the log, tables and
+        triggers that are missing, rows beside the log that are not as it has them, and keys beside
+        the ledger's that are missing or not the database's. A database that was rewritten as a
+        whole is found only by checkpoints that were kept elsewhere.
 
         Args:
             against: signed checkpoints that this log must extend.
@@ -211,13 +217,16 @@ class SqlLedger(LogReader):
         """
         own = self.verifier_key()
         with reading(self._engine) as db:
-            found = list(faults(db, own))
-            found += rights_audit.faults(db)
-            if self._key_file is not None:
-                held = compare_keys(db, self._key_file.parent)
-                found.extend(Fault(problem.seq, problem.what) for problem in held)
-            for note in against:
-                found.extend(checkpoint_faults(db, note, key or own))
+            damage = find_damage(db)
+            found = list(damage.faults)
+            if not damage.of_log:
+                found.extend(faults(db, own))
+                for note in against:
+                    found.extend(checkpoint_faults(db, note, key or own))
+                found.extend(table_faults(db, damage.tables))
+                if self._key_file is not None and "key_fingerprints" not in damage.tables:
+                    held = compare_keys(db, self._key_file.parent)
+                    found.extend(Fault(problem.seq, problem.what) for problem in held)
         return found
 
     def _explain(self, outputs: Sequence[int], error: BackendUnavailable) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, select
 
 from rag_audio import contested
 from rag_audio.errors import LedgerTampered
@@ -27,16 +27,15 @@ from rag_audio.rights_tables import conflicts, files, libraries, licenses, withh
 
 _SHOWN = 3
 _revocations = revocations_metadata.tables["revocations"]
-_TABLES = (libraries, licenses, files, withheld_files, conflicts, _revocations)
+TABLES = tuple(
+    one.name for one in (libraries, licenses, files, withheld_files, conflicts, _revocations)
+)
+"""What is read here."""
 
 
 def faults(db: Connection) -> Iterator[Fault]:
     """All rows of rights that are not what the log says; a fault's ``seq`` is that of the event
     that says otherwise, or 0 where no event tells of them."""
-    missing = sorted({one.name for one in _TABLES} - set(inspect(db).get_table_names()))
-    if missing:
-        yield from (Fault(0, f"the table {name} is missing") for name in missing)
-        return
     known = _last_events(db)
     for library, event in sorted(known.items()):
         if event.document.get("state") != CHANGING:

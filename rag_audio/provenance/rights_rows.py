@@ -22,7 +22,7 @@ from rag_audio.ports import LedgerEvent
 from rag_audio.provenance.log import event_of
 from rag_audio.provenance.merkle import frontier_of, leaf_hash
 from rag_audio.provenance.records import canonical
-from rag_audio.provenance.tables import entries, is_event
+from rag_audio.provenance.tables import entries, is_event, raw_bytes
 from rag_audio.rights_tables import files, libraries, licenses, withheld_files
 
 LIBRARY, REVOCATION = "library", "revocation"
@@ -78,7 +78,7 @@ def last_event(db: Connection, library: str) -> LedgerEvent | None:
     """
     for row in db.execute(_wanted(LIBRARY).order_by(entries.c.seq.desc())):
         try:
-            event = event_of(row.seq, row.leaf_hash, bytes(row.document))
+            event = event_of(row.seq, row.leaf_hash, raw_bytes(row.document))
             found = event.document.get("library") == library
         except (KeyError, TypeError, AttributeError) as error:
             raise LedgerError(
@@ -109,7 +109,7 @@ def logged_revocations(db: Connection) -> Iterator[tuple[int, dict[str, str], bo
 def _events(db: Connection, kind: str) -> Iterator[LedgerEvent]:
     for row in db.execute(_wanted(kind).order_by(entries.c.seq)):
         try:
-            event = event_of(row.seq, row.leaf_hash, bytes(row.document))
+            event = event_of(row.seq, row.leaf_hash, raw_bytes(row.document))
         except (LedgerError, KeyError, TypeError):
             continue
         if isinstance(event.document, Mapping):

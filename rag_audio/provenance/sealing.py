@@ -7,6 +7,9 @@ notes made from them) therefore never enter it. In their place stands ``null``, 
 While they are there, anybody can check that they are what was logged; once they are deleted, 256
 random bits stand between the hash and a guess of the text. One field can be shown to somebody,
 with its own salt, without showing the others.
+
+Whose an output is, the id of the API key whose job made it, is such a text too, at ``/owner``. A
+record that is read has no owner: only who verifies the log reads it.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ EVENTS = (
 ERASED = "[erased]"
 """Stands in a record where a text was erased."""
 SALT_BYTES = 32
+OWNER_AT = "/owner"
+"""The pointer of an output's owner among its texts."""
 
 _WITH_TEXTS = ("request", "plan")
 # Words of a fixed vocabulary or names from the library. Any other text counts as personal: a field
@@ -80,8 +85,12 @@ class Sealed:
     texts: bytes | None
 
 
-def seal(record: AttributionRecord) -> Sealed:
+def seal(record: AttributionRecord, owner: str | None = None) -> Sealed:
     """Set a record's personal texts aside.
+
+    Args:
+        owner: id of the API key whose job made the output; empty: the job needed none; None: no
+            job made it, which the document says by having no commitment to an owner.
 
     Raises:
         LedgerError: the record holds something that JSON has no word for.
@@ -91,12 +100,20 @@ def seal(record: AttributionRecord) -> Sealed:
     salt = secrets.token_bytes(SALT_BYTES)
     texts: dict[str, str] = {}
     for part in _WITH_TEXTS:
-        document[part] = _without_texts(document[part], f"/{part}", texts)
+        document[part] = without_texts(document[part], f"/{part}", texts)
+    if owner is not None:
+        texts[OWNER_AT] = owner
     try:
         commitments = {at: commitment(salt, at, text) for at, text in texts.items()}
     except UnicodeEncodeError as error:
         raise LedgerError(f"the record cannot be written as JSON: {error}") from error
-    sealed = {**document, "format": FORMAT, "kind": OUTPUT, "commitments": commitments}
+    sealed = {
+        **document,
+        "format": FORMAT,
+        "kind": OUTPUT,
+        "owner": None,
+        "commitments": commitments,
+    }
     written = canonical(sealed)
     return Sealed(as_read(record, whole), written, salt, canonical(texts) if texts else None)
 
@@ -187,7 +204,13 @@ def kind_of(document: Mapping[str, Any]) -> str:
     return str(kind)
 
 
-def _without_texts(value: Any, at: str, texts: dict[str, str], name: str = "") -> Any:
+def without_texts(value: Any, at: str, texts: dict[str, str], name: str = "") -> Any:
+    """A part of a record as its document has it.
+
+    Args:
+        at: pointer of the part. texts: gets the personal texts by their pointers.
+        name: of the field that the value stands in.
+    """
     if name in _PUBLIC or value == "":
         return value
     if isinstance(value, str):
@@ -195,11 +218,11 @@ def _without_texts(value: Any, at: str, texts: dict[str, str], name: str = "") -
         return None
     if isinstance(value, dict):
         return {
-            key: _without_texts(item, f"{at}/{_escaped(key)}", texts, key)
+            key: without_texts(item, f"{at}/{_escaped(key)}", texts, key)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_without_texts(item, f"{at}/{i}", texts) for i, item in enumerate(value)]
+        return [without_texts(item, f"{at}/{i}", texts) for i, item in enumerate(value)]
     return value
 
 

@@ -107,6 +107,13 @@ hashes = Table(
 )
 
 
+def raw_bytes(value: object) -> bytes:
+    """The bytes of a column that somebody may have filled with another type."""
+    if isinstance(value, (bytes, memoryview)):
+        return bytes(value)
+    return str(value).encode("utf-8", "surrogatepass")
+
+
 def counter_checksum(last_output: int, first_output: int = 1) -> str:
     """Beside the counter, so that damage to it is seen; whoever can compute it can change both.
 

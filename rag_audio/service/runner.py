@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from rag_audio.bootstrap import Workspace
+from rag_audio.delivery import TakeOver
 from rag_audio.documents import finite, is_operators, public_json, results_json
 from rag_audio.domain import GenerationResult
 from rag_audio.editing import Editor
@@ -23,6 +24,7 @@ from rag_audio.jobs.access import SqlAccess
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.pipeline import Pipeline
 from rag_audio.plans import plan_to_json
+from rag_audio.provenance.access_log import log_key
 from rag_audio.service.asking import edit_order, generation_request, request_fields
 from rag_audio.service.files import Folders
 from rag_audio.service.places import Places
@@ -84,7 +86,7 @@ class Runner:
         self._shares, self._share_again = False, 0.0
         self.folders = Folders(workspace.parts.home)
         database = workspace.parts.database
-        self._access, self._owners = SqlAccess(database), SqlOwners(database)
+        self._access, self._owners = SqlAccess(database, log_key), SqlOwners(database)
         self._places = Places(workspace.parts)
 
     def can_share(self) -> bool:
@@ -191,11 +193,12 @@ class Runner:
         def stop_asked() -> bool:
             return lease.is_over or self._stopping()
 
-        def take_over(results: Sequence[GenerationResult]) -> Callable[[Connection], None]:
+        def take(results: Sequence[GenerationResult]) -> Callable[[Connection], None]:
             clock.enter("done")
             document = _result(held, results, clock.spent, 1 if seat is None else seat.pass_of)
             return lambda db: self._jobs.finish_in(db, held, document)
 
+        take_over = TakeOver(job.owner, take)
         if job.kind == "edit":
             file = self._source(asked)
             fields = request_fields(asked, self.folders.find_upload)

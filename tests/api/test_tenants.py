@@ -15,8 +15,11 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select, update
 
+from rag_audio.database import writing
 from rag_audio.jobs.access import Scope
+from rag_audio.jobs.tables import idempotency, jobs
 from tests.api.two_tenants import ABSENT, NOWHERE, SHORT, Tenant, TwoTenants
 
 T = TypeVar("T")
@@ -481,3 +484,38 @@ def secrets_of(their: Tenant, own: Tenant) -> list[str]:
     if own.libraries is None:
         return [their.words["prompt"]]
     return list(their.words.values())
+
+
+def test_a_changed_row_of_a_job_shows_nobody_elses_record(world: TwoTenants) -> None:
+    """Whose an output is is held against the log; what a job's row says is not enough."""
+    job = next(iter(world.one.jobs.values()))
+    theirs = world.other.outputs[0]
+    database = world.workspace.parts.database
+    mine = jobs.c.id == job["id"]
+    with writing(database) as db:
+        before = db.execute(select(jobs.c.result).where(mine)).scalar_one()
+        result = json.loads(before)
+        result["outputs"][0]["output"] = theirs
+        db.execute(update(jobs).where(mine).values(result=json.dumps(result)))
+    try:
+        address = f"/v1/generations/{job['id']}/record"
+        assert world.ask(world.one, "GET", address).status_code == 404
+        found = [fault.what for fault in world.workspace.parts.ledger.verify()]
+        assert any(f"job {job['id']}" in what for what in found)
+    finally:
+        with writing(database) as db:
+            db.execute(update(jobs).where(mine).values(result=before))
+    assert world.ask(world.one, "GET", address).status_code == 200
+    assert world.workspace.parts.ledger.verify() == []
+
+
+def test_a_changed_idempotency_key_answers_with_nobody_elses_job(world: TwoTenants) -> None:
+    theirs = next(iter(world.other.jobs.values()))["id"]
+    asked = {"json": {"prompt": "again", **SHORT}, "headers": {"Idempotency-Key": "moved-1"}}
+    first = world.ask(world.one, "POST", "/v1/generations", **asked)
+    assert first.status_code in (200, 202)
+    with writing(world.workspace.parts.database) as db:
+        moved = update(idempotency).where(idempotency.c.key == "moved-1")
+        db.execute(moved.values(job=theirs))
+    again = world.ask(world.one, "POST", "/v1/generations", **asked)
+    assert again.status_code == 404 and theirs not in again.text

@@ -23,6 +23,7 @@ from rag_audio.jobs.owners import SqlOwners
 from rag_audio.plans import plan_from_json
 from rag_audio.provenance.ledger import SqlLedger
 from rag_audio.signing import CredentialState
+from tests.provenance.tampered import Copy
 
 HERE = Path(__file__).parent / "v17e3f1b"
 FACTS: dict[str, Any] = json.loads((HERE / "facts.json").read_text(encoding="utf-8"))
@@ -76,6 +77,10 @@ def test_the_ledger_verifies_with_the_same_root(
         added = [event for event in ledger.events() if event.seq > was["entries"]]
         libraries = {one.id for one in workspace.parts.catalogue.libraries()}
     assert ledger.size() == found["entries"] == was["entries"] + len(added)
+    assert [event.document["key"] for event in added if event.kind == "access"] == [
+        key["id"] for key in FACTS["served"]["keys"]
+    ]
+    assert {event.kind for event in added} == {"access", "library", "restore"}
     # What the migrations log of the rows that they found, and the restore.
     sealed = {one.document["library"] for one in added if one.kind == "library"}
     assert sealed == {*libraries, None}
@@ -231,3 +236,37 @@ def test_the_same_bytes_under_two_licenses_are_held_by_the_strictest(workspace: 
         assert rights.refusal(copy, Use.PROMPT) is None
         assert rights.refusal(copy, Use.INIT_AUDIO) is not None
         assert rights.refusal(copy, Use.STYLE) is not None
+
+
+@pytest.fixture(scope="module")
+def database(home: Path) -> Copy:
+    """Its database, brought up to date, to be tampered with."""
+    with open_workspace(home) as opened:
+        assert opened.parts.ledger.verify() == []
+    return Copy(home / "ledger.db")
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE fingerprints SET duration_s = 3 WHERE output = 2", "lasts 3.0 s"),
+        ("UPDATE fingerprints SET landmarks = x'00' WHERE output = 3", "is damaged"),
+        ("UPDATE fingerprints SET output = 99 WHERE output = 3", "output 3 is missing"),
+        ("DELETE FROM fingerprint_postings WHERE output = 1", "the landmarks of output 1"),
+        (
+            "UPDATE OR IGNORE fingerprint_postings SET output = 2 WHERE output = 3",
+            "landmarks of output 2",
+        ),
+        ("UPDATE output_owners SET owner = ''", "was done for"),
+        ("DELETE FROM output_owners", "was done for"),
+        ("UPDATE jobs SET owner = ''", "was done for"),
+        ("UPDATE jobs SET result = replace(result, '\"strength\":', '\"strength\":1')", "the job"),
+        ("UPDATE api_keys SET libraries = 'null'", "is not as it was logged"),
+        ("DELETE FROM api_keys", "is missing"),
+        ("DELETE FROM ledger_entries WHERE seq = 15", "missing"),
+        ("DROP TABLE fingerprint_postings", "the table fingerprint_postings is missing"),
+    ],
+)
+def test_what_is_changed_in_it_now_is_found(database: Copy, statement: str, said: str) -> None:
+    found = database.faults_after(statement)
+    assert any(said in what for what in found), found

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rag_audio.errors import InvalidInput, LedgerError
 from rag_audio.provenance.ledger import SqlLedger
 from rag_audio.provenance.records import encode_record
 from tests.provenance.builders import digest, record, source
+from tests.tampering import tampering
 
 TABLES = ("ledger_entries", "ledger_sources", "ledger_hashes", "ledger_private")
 NEVER_CHANGED = {
@@ -47,17 +47,6 @@ def remove(db: sqlite3.Connection, where: str) -> None:
 def renumber(db: sqlite3.Connection, old: int, new: int) -> None:
     for table in TABLES:
         db.execute(f"UPDATE {table} SET seq = {new} WHERE seq = {old}")  # noqa: S608
-
-
-@contextmanager
-def tampering(path: Path) -> Iterator[sqlite3.Connection]:
-    """The database as somebody sees it who has dropped the triggers."""
-    with closing(sqlite3.connect(path)) as db:
-        triggers = db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for (name,) in triggers:
-            db.execute(f"DROP TRIGGER {name}")
-        yield db
-        db.commit()
 
 
 def faults(path: Path) -> dict[int, str]:

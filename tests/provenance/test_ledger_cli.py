@@ -16,6 +16,7 @@ from rag_audio.database import connect, sqlite_url
 from rag_audio.provenance.ledger import SqlLedger
 from tests.provenance.builders import record
 from tests.provenance.chain import write_chain
+from tests.tampering import tampering
 
 Capture = pytest.CaptureFixture[str]
 
@@ -44,13 +45,11 @@ def test_verify_says_size_and_root(home: Path, capsys: Capture) -> None:
 
 
 def test_verify_says_where_a_byte_was_changed(home: Path, capsys: Capture) -> None:
-    with closing(sqlite3.connect(home / "ledger.db")) as db:
-        db.execute("DROP TRIGGER ledger_entries_no_update")
+    with tampering(home / "ledger.db") as db:
         db.execute(
             "UPDATE ledger_entries SET document = "
             "CAST(replace(CAST(document AS TEXT), 'boom bap', 'boom bop') AS BLOB) WHERE seq = 2"
         )
-        db.commit()
     document = said(capsys, "ledger", "verify", "--home", home, code=1)
     assert document["ok"] is False
     assert [fault["seq"] for fault in document["faults"]] == [2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from rag_audio.database import connect, sqlite_url
 from rag_audio.delivery import Delivery
-from rag_audio.domain import AttributionRecord, Audio, ConditioningPlan, GenerationRequest
+from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest
 from rag_audio.errors import BackendUnavailable, LedgerError, OutputRefused
 from rag_audio.ports import Detection, Mark
 from rag_audio.provenance.credentials import read_credentials
@@ -74,7 +73,7 @@ def _deliver(parts: Parts, target: Path, made: ConditioningPlan | None = None) -
 def test_an_entry_that_is_not_written_leaves_no_fingerprint(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(records: Sequence[AttributionRecord], within: object) -> None:
+    def fail(*given: object) -> None:
         raise BackendUnavailable("the disk is full")
 
     monkeypatch.setattr(parts.ledger, "append_many", fail)
@@ -143,7 +142,7 @@ def test_an_output_that_cannot_be_signed_is_not_given_out(parts: Parts, tmp_path
 def test_an_output_that_cannot_be_logged_leaves_no_sidecar(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(records: object, within: object) -> None:
+    def full(*given: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(parts.ledger, "append_many", full)

@@ -48,7 +48,7 @@ def finish(engine: Engine, jobs: SqlJobs, held: Claimed) -> None:
     def within(db: Connection) -> None:
         jobs.finish_in(db, held, {"outputs": [{"output": number}], "attempt": held.token})
 
-    ledger.append_many([record(number)], within)
+    ledger.append_many([record(number)], within, held.job.owner)
 
 
 def states(jobs: SqlJobs) -> dict[str, int]:

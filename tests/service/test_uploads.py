@@ -11,6 +11,7 @@ from rag_audio.database import connect, sqlite_url
 from rag_audio.jobs import SqlJobs
 from rag_audio.jobs.access import Scope, SqlAccess
 from rag_audio.jobs.uploads import Quota, SqlUploads, Upload, UploadsFull
+from rag_audio.provenance.access_log import log_key
 
 ROOMY = Quota(bytes=1000, count=10, total_bytes=1000)
 
@@ -56,7 +57,7 @@ def test_old_uploads_go_unless_a_job_that_has_not_ended_needs_them(engine: Engin
 
 
 def test_the_sessions_that_would_end_first_end_when_there_are_too_many(engine: Engine) -> None:
-    access = SqlAccess(engine)
+    access = SqlAccess(engine, log_key)
     key, _ = access.make("one", [Scope.SEARCH])
     other, _ = access.make("other", [Scope.SEARCH])
     theirs = access.open_session(other, 10.0, most=2)

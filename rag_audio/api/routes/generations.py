@@ -290,10 +290,7 @@ def _once(
         return accept(None)
     known = service.idempotency.begin(caller.owner, key, body)
     if known is not None:
-        job = service.jobs.find(known)
-        if job is None:
-            raise not_found()
-        return job
+        return mine(service, caller, known)
     try:
         return accept(key)
     except BaseException:

@@ -102,10 +102,12 @@ def _sound_of(
 def record(id: JobPath, caller: Generates, service: TheService, take: Take = 1) -> dict[str, Any]:
     """The ledger's entry about a take: everything that went into it."""
     job = mine(service, caller, id)
-    entry = service.workspace.parts.ledger.find(int(_take(job, take)["output"]))
+    number, seen = int(_take(job, take)["output"]), service.visibility(caller)
+    # Whose an output is stands in a table that is held against the log; a job's row is not enough.
+    entry = service.workspace.parts.ledger.find(number) if seen.sees_output(number) else None
     if entry is None:
         raise not_found()
-    return service.visibility(caller).record(entry)
+    return seen.record(entry)
 
 
 @router.get("/outputs", tags=["ledger"])

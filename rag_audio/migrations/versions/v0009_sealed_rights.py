@@ -30,19 +30,25 @@ depends_on = None
 _SALT_BYTES = 32
 _SAFE_INTEGER = 2**53 - 1
 _ROWS_AT_ONCE = 2000
+_REVOCATIONS = "revocations that were logged with their rows"
 
 
 def upgrade() -> None:
-    """Add the salts, and seal what there is; a database without rights gets no event."""
+    """Add the salts, and seal what the log does not know; a database without rights gets no event.
+
+    Where the log knows a library or the revocations already, the migration is run a second time.
+    """
     db = op.get_bind()
     inspector = sa.inspect(db)
     for table in ("libraries", "revocations"):
         if "salt" not in {column["name"] for column in inspector.get_columns(table)}:
             op.add_column(table, sa.Column("salt", sa.LargeBinary))
+    known = _known(db)
     for library in _add_salts(db, "libraries"):
-        _append(db, {"library": library["id"], "state": "sealed", **_digests(db, library)})
+        if library["id"] not in known:
+            _append(db, {"library": library["id"], "state": "sealed", **_digests(db, library)})
     rows = _add_salts(db, "revocations")
-    if rows:
+    if rows and None not in known and _REVOCATIONS not in known:
         told = {str(row["id"]): _commitment(row) for row in rows}
         _append(db, {"library": None, "state": "sealed", "revocations": told})
 
@@ -50,6 +56,19 @@ def upgrade() -> None:
 def downgrade() -> None:
     """A log is never taken away."""
     raise NotImplementedError("the database cannot be downgraded")
+
+
+def _known(db: sa.Connection) -> set[str | None]:
+    """Libraries that the log has an event of; None: one of the revocations that there were."""
+    wanted = sa.text("SELECT kind, document FROM ledger_entries WHERE kind IN ('library', :kind)")
+    found: set[str | None] = set()
+    for kind, document in db.execute(wanted, {"kind": "revocation"}):
+        event = json.loads(bytes(document))["event"]
+        if kind == "library":
+            found.add(event["library"])
+        elif "rows" in event:
+            found.add(_REVOCATIONS)
+    return found
 
 
 def _add_salts(db: sa.Connection, name: str) -> list[dict[str, Any]]:
