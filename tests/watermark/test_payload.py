@@ -11,7 +11,7 @@ from rag_audio.watermark import coding, payload
 
 KEY = b"k" * 32
 MARKS = st.builds(Mark, st.integers(0, 2**40 - 1), st.booleans())
-MESSAGES = st.builds(payload.Message, MARKS, st.integers(0, payload.GENERATIONS - 1))
+MESSAGES = st.builds(payload.Message, MARKS, st.integers(0, payload.LAYOUT_3.generations - 1))
 
 
 @given(MESSAGES)
@@ -19,7 +19,7 @@ def test_a_message_is_unpacked_as_it_was_packed(message: payload.Message) -> Non
     assert payload.unpack(payload.pack(message, KEY), KEY) == message
 
 
-@given(MESSAGES, st.integers(0, payload.MESSAGE_BITS - 1))
+@given(MESSAGES, st.integers(0, payload.LAYOUT_3.message_bits - 1))
 def test_one_wrong_bit_is_not_a_mark(message: payload.Message, place: int) -> None:
     bits = payload.pack(message, KEY)
     bits[place] ^= 1
@@ -75,7 +75,7 @@ def test_the_code_is_circular() -> None:
 
 def test_any_two_messages_differ_in_many_code_bits() -> None:
     """The free distance is 56: one message bit moves at least that many."""
-    zero = np.zeros(payload.MESSAGE_BITS, np.uint8)
+    zero = np.zeros(payload.LAYOUT_3.message_bits, np.uint8)
     one = zero.copy()
     one[10] = 1
     assert int((coding.encode(zero) ^ coding.encode(one)).sum()) >= 56
