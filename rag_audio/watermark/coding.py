@@ -12,6 +12,7 @@ algorithms for tailbiting codes", IEEE Transactions on Communications 51(10), 20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -23,6 +24,7 @@ RATE = len(GENERATORS)
 
 _STATES = 1 << (CONSTRAINT - 1)
 _HALF = _STATES // 2
+_NEVER = -1e9
 _TURNS = 3  # the first settles where to start, the last what follows the end; the second is read
 
 
@@ -40,12 +42,15 @@ def encode(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return coded.ravel()
 
 
-def decode(soft: NDArray[np.float64]) -> NDArray[np.uint8]:
+def decode(soft: NDArray[np.float64], known: Sequence[int] = ()) -> NDArray[np.uint8]:
     """``[6 N]`` soft bits (positive: 1; scale does not matter) → the ``[N]`` likeliest bits.
 
     Viterbi's algorithm, all 16384 states at once in each step, three times round the circle. Every
     generator begins and ends with a tap, so that of the four branches between two states and their
     two successors two have the same code bits and two the opposite: one gain serves all four.
+
+    Args:
+        known: what the first bits are; the others are then told apart more surely.
     """
     received = soft.reshape(-1, RATE)
     scale = float(np.abs(received).max()) or 1.0
@@ -62,6 +67,8 @@ def decode(soft: NDArray[np.float64]) -> NDArray[np.uint8]:
             np.subtract(score[_HALF:], signed, out=high)
             np.greater(high, low, out=survivor[:, bit])
             np.maximum(low, high, out=reached[:, bit])
+        if step % steps < len(known):
+            reached[:, 1 - known[step % steps]] = _NEVER
         score = reached.ravel()
     return _trace_back(survivors.reshape(-1, _STATES), int(score.argmax()), steps)
 

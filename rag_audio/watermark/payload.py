@@ -26,6 +26,9 @@ from rag_audio.ports import Mark
 NUMBER_BITS = 40
 TAG_BITS = 32
 
+_SMALL_BITS = 4
+"""Generations of so many bits are small."""
+
 Bits = NDArray[np.uint8]
 
 
@@ -53,6 +56,16 @@ class Layout:
     def message_bits(self) -> int:
         """Number of bits of a message."""
         return self.head_bits + TAG_BITS
+
+    @property
+    def known(self) -> tuple[int, ...]:
+        """The bits that every message begins with."""
+        return tuple(self.version >> place & 1 for place in reversed(range(self.version_bits)))
+
+    @property
+    def likely(self) -> tuple[int, ...]:
+        """The bits that a message begins with whose generation is small, as nearly all are."""
+        return self.known + (0,) * max(0, self.generation_bits - _SMALL_BITS)
 
     @property
     def generations(self) -> int:

@@ -20,6 +20,8 @@ CLEAR_Z = 36.0
 WAYS: tuple[grid.Hearing, ...] = ("beside", "both")
 """How the pilot is listened for at a known tempo and pitch."""
 
+_MOST_PER_LAYOUT = 2
+_SAME_START = 2.0  # rows: nearer than that, nothing else is read
 _SAME_ROWS = grid.ROWS_PER_CELL / 2
 _SAME_TEMPO, _SAME_SEMITONES = 0.003, 0.2
 
@@ -94,17 +96,27 @@ class Reader:
         Each is taken out of what is heard before the next are looked for.
         """
         found: list[Reading] = []
+        tried: list[Place] = []
         best = 0.0
         left = Remainder(heard)
         for hearing in WAYS:
-            while True:
+            before = -1
+            while before < len(found):
+                before = len(found)
                 places = self.search.straight(left, tempo, semitones, hearing)
                 best = max([best, *(place.z for place in places)])
-                new = self._read_all(left, places, [one.place for one in found], budget)
-                if not new:
-                    break
-                found += new
-                left = self.without(left, new)
+                for place in places:
+                    if any(_same(place, one.place) for one in found):
+                        continue
+                    if any(abs(place.row - other.row) < _SAME_START for other in tried):
+                        continue
+                    reading = self._read_at(left, place, budget)
+                    if reading is None:
+                        tried.append(place)
+                    else:
+                        found.append(reading)
+                        tried.clear()
+                        left = self.without(left, [reading])
         return _distinct(found), best
 
     def without(self, heard: Sound, readings: Sequence[Reading]) -> Remainder:
@@ -113,24 +125,12 @@ class Reader:
 
     def read(self, heard: Sound, places: Sequence[Place], budget: Budget) -> list[Reading]:
         """The different messages at these places, clearest place first."""
-        return _distinct(self._read_all(heard, places, [], budget))
-
-    def _read_all(
-        self,
-        heard: Sound,
-        places: Sequence[Place],
-        done: Sequence[Place],
-        budget: Budget,
-    ) -> list[Reading]:
-        """What is read at these places but where something was read already."""
         found: list[Reading] = []
         for place in places:
-            if any(_same(place, other) for other in (*done, *(one.place for one in found))):
-                continue
-            reading = self._read_at(heard, place, budget)
-            if reading is not None:
-                found.append(reading)
-        return found
+            if not any(_same(place, one.place) for one in found):
+                reading = self._read_at(heard, place, budget)
+                found += [] if reading is None else [reading]
+        return _distinct(found)
 
     def clearness(self, heard: Sound, message: Message, row: float) -> float:
         """z of a message in a block that starts at a row of the unchanged sound; 0: not read."""
@@ -145,8 +145,7 @@ class Reader:
                 break
         z, cells = max(heard_as, key=lambda way: way[0])
         sums, _ = self._demodulate(cells, message.layout)
-        read = payload.unpack(coding.decode(sums), self._tag_key, message.layout)
-        return z if read == message else 0.0
+        return z if self._spell(sums, message.layout, Budget(_MOST_PER_LAYOUT)) == message else 0.0
 
     def _read_at(self, heard: Sound, place: Place, budget: Budget) -> Reading | None:
         for hearing in grid.HEARINGS:
@@ -180,9 +179,17 @@ class Reader:
             if excess > 0:
                 shown.append((excess, -number, sums))
         for _, number, sums in sorted(shown, key=lambda one: one[:2], reverse=True):
+            message = self._spell(sums, LAYOUTS[-number], budget)
+            if message is not None:
+                return message
+        return None
+
+    def _spell(self, sums: NDArray[np.float64], layout: Layout, budget: Budget) -> Message | None:
+        """What the code bits' sums spell: with a small generation, which needs less, or any."""
+        for known in dict.fromkeys((layout.likely, layout.known)):
             if not budget.spend():
                 return None
-            message = payload.unpack(coding.decode(sums), self._tag_key, LAYOUTS[-number])
+            message = payload.unpack(coding.decode(sums, known), self._tag_key, layout)
             if message is not None:
                 return message
         return None

@@ -78,8 +78,8 @@ class SpreadSpectrumWatermarker:
         there = self._there(low)
         message = following(mark, {reading.message for reading in there})
         for first_cell in self._free_cells(mark, there):
-            marked = self._mark(audio, low.samples, message, first_cell, there)
-            if marked is None or not there:
+            marked, z = self._mark(audio, low.samples, message, first_cell, there)
+            if marked is None or (z >= CLEAR_Z and not there):
                 return marked
             if self._hear(_pieces(marked), search=False).newest == (0, message):
                 return marked
@@ -92,8 +92,8 @@ class SpreadSpectrumWatermarker:
         message: Message,
         first_cell: int,
         there: Sequence[Reading],
-    ) -> Audio | None:
-        """The sound with a message from this cell of a block on; None: it cannot be read back."""
+    ) -> tuple[Audio | None, float]:
+        """The sound with a message from this cell on, None where it is lost, and its z there."""
         signs = self._readers[0].signs(message)
         energy = modem.hop_energy(audio.samples, audio.sample_rate)
         peak = max(1.0, float(np.abs(audio.samples).max()))
@@ -108,7 +108,7 @@ class SpreadSpectrumWatermarker:
                 best, clearest = marked, z
             if z >= CLEAR_Z:
                 break
-        return best
+        return best, clearest
 
     def detect(self, audio: Audio, *, search: bool = True) -> Detection:
         """Find the mark in any rate, channel count and length.
@@ -165,21 +165,34 @@ class SpreadSpectrumWatermarker:
         """
         best = 0.0
         for change in hints:
-            found: list[tuple[int, Reading]] = []
-            for age, reader in enumerate(self._readers):
-                readings, z = reader.listen(heard, *change, budget)
-                found += [(age, reading) for reading in readings]
-                best = max(best, z)
+            found, z = self._listen(heard, change, budget)
+            best = max(best, z)
             if found:
                 return found, best
-        if search:
-            for age, reader in enumerate(self._readers):
-                places = reader.search.anywhere(heard, _MAX_PLACES)
-                best = max([best, *(place.z for place in places)])
-                readings = reader.read(heard, places, budget)
-                if readings:
-                    return [(age, reading) for reading in readings], best
+        if not search:
+            return [], best
+        for age, reader in enumerate(self._readers):
+            places = reader.search.anywhere(heard, _MAX_PLACES)
+            best = max([best, *(place.z for place in places)])
+            readings = reader.read(heard, places, budget)
+            if readings:
+                # The search names one place for each change; other marks lie beside it.
+                place = max(readings, key=lambda reading: reading.z).place
+                beside, _ = self._listen(heard, (place.tempo, place.semitones), budget)
+                return [*((age, reading) for reading in readings), *beside], best
         return [], best
+
+    def _listen(
+        self, heard: grid.Heard, change: tuple[float, float], budget: Budget
+    ) -> tuple[list[tuple[int, Reading]], float]:
+        """What a piece says at one (tempo, semitones), by any key; the best z of any pilot."""
+        found: list[tuple[int, Reading]] = []
+        best = 0.0
+        for age, reader in enumerate(self._readers):
+            readings, z = reader.listen(heard, *change, budget)
+            found += [(age, reading) for reading in readings]
+            best = max(best, z)
+        return found, best
 
     def _there(self, low: Audio) -> list[Reading]:
         """The present key's marks in a sound at the grid's rate, with rows of the whole sound."""
