@@ -27,7 +27,6 @@ _SILENCE_DBFS = -70.0
 _SHORTEST_S = 0.1
 _APART_CELLS = 6
 _TRIES = 3  # places that a mark beside others is tried at
-_PIECE_ROWS = round(PIECE_S * grid.RATE / grid.STEP)
 
 
 class SpreadSpectrumWatermarker:
@@ -37,8 +36,9 @@ class SpreadSpectrumWatermarker:
     the rest carries the convolutional code of a payload with a 32-bit keyed tag. The detector first
     listens at the tempo and pitch of the file, then, if nothing is there, at any within ±11 % and
     ±2.25 semitones, and decodes where the pilot stands out. What has no valid tag is not detected.
-    A file costs at most 4096 decodes, whatever its length and however many keys there are, so that
-    unmarked audio passes for marked with a probability below 4096 · 2^-32 < 1e-6 per file.
+    A file costs at most 4096 decodes, whatever its length and however many keys and layouts there
+    are, so that unmarked audio passes for marked with a probability below 4096 · 2^-32 < 1e-6 per
+    file. Marks are written in layout 3 of :mod:`rag_audio.watermark.payload`; layout 2 is read too.
 
     Args:
         key: the secret, at least 16 bytes; see :func:`rag_audio.watermark.keys.load_or_create`.
@@ -63,9 +63,11 @@ class SpreadSpectrumWatermarker:
         """The marked audio: same rate, channels and length, nowhere louder than full scale.
 
         A sound that carries one of our marks already gets the new one beside it, as the newest.
+        Marks are counted that are read at the sound's own tempo and pitch.
 
         Returns:
-            None when the sound is too short, too silent or too bare for the mark to be read back.
+            None when the mark would not be read back as the newest: the sound is too short, too
+            silent or too bare, or carries too many marks.
 
         Raises:
             InvalidInput: the number does not fit in 40 bits, or the samples are not finite.
@@ -203,7 +205,8 @@ class SpreadSpectrumWatermarker:
             if piece.duration_s < _SHORTEST_S or heard.silent:
                 continue
             readings, _ = self._readers[0].listen(heard, 1.0, 0.0, budget)
-            there += [reading.at_row(number * _PIECE_ROWS) for reading in readings]
+            start = number * PIECE_S * grid.RATE / grid.STEP
+            there += [reading.at_row(start) for reading in readings]
         return there
 
     def _free_cells(self, mark: Mark, there: Sequence[Reading]) -> list[int]:

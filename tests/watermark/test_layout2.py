@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import tarfile
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +20,41 @@ KEY = b"the key of these tests, 32 bytes"
 NEXT_KEY = b"the key that came after it, long"
 OLD = Mark(987_654_321_012)
 NEW = Mark(1_234, by_hand=True)
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "v17e3f1b"
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> tuple[SpreadSpectrumWatermarker, Path]:
+    """The watermarker of a home of commit 17e3f1b, and the folder of what it delivered."""
+    folder = tmp_path_factory.mktemp("golden")
+    with tarfile.open(GOLDEN / "delivered.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    with (
+        lzma.open(GOLDEN / "backup.tar.xz") as packed,
+        tarfile.open(fileobj=packed, mode="r|") as backup,
+    ):
+        for member in backup:
+            if member.name == "home/keys/watermark.key":
+                file = backup.extractfile(member)
+                assert file is not None
+                return SpreadSpectrumWatermarker(file.read()), folder / "delivered"
+    raise AssertionError("the backup holds no key of the watermark")
+
+
+@pytest.mark.parametrize(("name", "output"), [("zoe.mp3", 1), ("lout.ogg", 2), ("signs.flac", 4)])
+def test_what_was_delivered_then_is_read_and_can_be_marked_again(
+    golden: tuple[SpreadSpectrumWatermarker, Path], name: str, output: int
+) -> None:
+    of_then, folder = golden
+    sound = load(folder / name)
+    assert of_then.detect(sound, search=False).mark == Mark(output)
+    made = of_then.embed(sound, NEW)
+    if sound.duration_s > 5.0:
+        assert made is not None
+        found = of_then.detect(made, search=False)
+        assert (found.mark, found.others) == (NEW, (Mark(output),))
 
 
 @cache
