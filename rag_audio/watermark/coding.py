@@ -12,6 +12,7 @@ algorithms for tailbiting codes", IEEE Transactions on Communications 51(10), 20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -22,6 +23,8 @@ GENERATORS = (0o46321, 0o51271, 0o63667, 0o70535, 0o73277, 0o76513)
 RATE = len(GENERATORS)
 
 _STATES = 1 << (CONSTRAINT - 1)
+_HALF = _STATES // 2
+_NEVER = -1e9
 _TURNS = 3  # the first settles where to start, the last what follows the end; the second is read
 
 
@@ -39,26 +42,35 @@ def encode(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return coded.ravel()
 
 
-def decode(soft: NDArray[np.float64]) -> NDArray[np.uint8]:
+def decode(soft: NDArray[np.float64], known: Sequence[int] = ()) -> NDArray[np.uint8]:
     """``[6 N]`` soft bits (positive: 1; scale does not matter) → the ``[N]`` likeliest bits.
 
-    Viterbi's algorithm, all 16384 states at once in each step, three times round the circle.
+    Viterbi's algorithm, all 16384 states at once in each step, three times round the circle. Every
+    generator begins and ends with a tap, so that of the four branches between two states and their
+    two successors two have the same code bits and two the opposite: one gain serves all four.
+
+    Args:
+        known: what the first bits are; the others are then told apart more surely.
     """
     received = soft.reshape(-1, RATE)
-    steps = len(received)
-    gains = received @ _signs().T  # [N, 64]: one column per possible six code bits
-    branch = _branch_index()
-    score = np.zeros(_STATES)
-    survivors = np.empty((_TURNS * steps, _STATES), np.bool_)
-    for turn in range(_TURNS):
-        for step in range(steps):
-            gain = gains[step][branch]  # [2, states]
-            low = np.repeat(score[: _STATES // 2], 2) + gain[0]
-            high = np.repeat(score[_STATES // 2 :], 2) + gain[1]
-            np.greater(high, low, out=survivors[turn * steps + step])
-            score = np.maximum(low, high)
-        score -= score.max()
-    return _trace_back(survivors, int(score.argmax()), steps)
+    scale = float(np.abs(received).max()) or 1.0
+    gains = (received / scale).astype(np.float32) @ _signs()  # [N, _HALF]
+    steps = len(gains)
+    score = np.zeros(_STATES, np.float32)
+    survivors = np.empty((_TURNS * steps, _HALF, 2), np.bool_)
+    low, high = np.empty(_HALF, np.float32), np.empty(_HALF, np.float32)
+    for step, survivor in enumerate(survivors):
+        gain = gains[step % steps]
+        reached = np.empty((_HALF, 2), np.float32)
+        for bit, signed in enumerate((gain, -gain)):
+            np.add(score[:_HALF], signed, out=low)
+            np.subtract(score[_HALF:], signed, out=high)
+            np.greater(high, low, out=survivor[:, bit])
+            np.maximum(low, high, out=reached[:, bit])
+        if step % steps < len(known):
+            reached[:, 1 - known[step % steps]] = _NEVER
+        score = reached.ravel()
+    return _trace_back(survivors.reshape(-1, _STATES), int(score.argmax()), steps)
 
 
 def _trace_back(survivors: NDArray[np.bool_], state: int, steps: int) -> NDArray[np.uint8]:
@@ -81,15 +93,6 @@ def _outputs() -> NDArray[np.uint8]:
 
 
 @cache
-def _signs() -> NDArray[np.float64]:
-    """``[64, 6]``: the sign of each code bit in each of their 64 combinations."""
-    bits = np.arange(1 << RATE)[:, None] >> np.arange(RATE)[None, :] & 1
-    return 2.0 * bits - 1.0
-
-
-@cache
-def _branch_index() -> NDArray[np.intp]:
-    """``[2, states]``: combination of code bits on the two branches that enter each state."""
-    words = (_outputs().astype(np.intp) << np.arange(RATE)).sum(axis=1)
-    index: NDArray[np.intp] = words.reshape(2, _STATES)
-    return index
+def _signs() -> NDArray[np.float32]:
+    """``[6, _HALF]``: signs of the code bits where both the newest and the oldest bit are 0."""
+    return np.ascontiguousarray(2.0 * _outputs()[:_STATES:2].T - 1.0, np.float32)

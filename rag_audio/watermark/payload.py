@@ -1,15 +1,20 @@
 """What the mark says, as bits: a number, a flag, and a keyed tag that tells a mark from noise.
 
-Layout, most significant bit first: 2 bits version, 2 bits generation, 1 bit "by hand", 40 bits
-number, 32 bits tag. The tag is HMAC-SHA256 (RFC 2104) of the first 45 bits, truncated: a decoder
-that was given noise, or another key's mark, accepts it with probability 2^-32 per attempt. The
-generation counts how often a sound was marked, modulo 4, so that of two marks in one sound the
-newer can be told.
+Layout 3, most significant bit first: 3 bits version, 8 bits generation, 1 bit "by hand", 40 bits
+number, 32 bits tag. Layout 2, which was written before and is still read, has 2 bits of version and
+2 of generation. The tag is HMAC-SHA256 (RFC 2104) of all bits before it, truncated, under a label
+of its own for each layout: a decoder that was given noise, another key's mark or another layout's
+accepts it with probability 2^-32 per attempt. Versions 4 to 7 are left for successors.
+
+The generation counts how often a sound was marked, so that of several marks in one sound the newest
+can be told: any mark of a later layout is newer than any of an earlier one, and within a layout
+generations follow each other round a circle (:func:`newest`).
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,25 +23,73 @@ from numpy.typing import NDArray
 from rag_audio.errors import InvalidInput
 from rag_audio.ports import Mark
 
-VERSION = 2
-GENERATIONS = 4
 NUMBER_BITS = 40
 TAG_BITS = 32
-MESSAGE_BITS = 2 + 2 + 1 + NUMBER_BITS + TAG_BITS
+
+_SMALL_BITS = 4
+"""Generations of so many bits are small."""
 
 Bits = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Which bits a message has, and under which label its tag is made.
+
+    Attributes:
+        version: what the first ``version_bits`` bits say; a later layout has a higher one.
+        generation_bits: generations are counted modulo 2 to this power.
+        label: what the tag's HMAC begins with.
+    """
+
+    version: int
+    version_bits: int
+    generation_bits: int
+    label: bytes
+
+    @property
+    def head_bits(self) -> int:
+        """Number of bits before the tag."""
+        return self.version_bits + self.generation_bits + 1 + NUMBER_BITS
+
+    @property
+    def message_bits(self) -> int:
+        """Number of bits of a message."""
+        return self.head_bits + TAG_BITS
+
+    @property
+    def known(self) -> tuple[int, ...]:
+        """The bits that every message begins with."""
+        return tuple(self.version >> place & 1 for place in reversed(range(self.version_bits)))
+
+    @property
+    def likely(self) -> tuple[int, ...]:
+        """The bits that a message begins with whose generation is small, as nearly all are."""
+        return self.known + (0,) * max(0, self.generation_bits - _SMALL_BITS)
+
+    @property
+    def generations(self) -> int:
+        """How many generations are told apart."""
+        return 1 << self.generation_bits
+
+
+LAYOUT_2 = Layout(2, 2, 2, b"rag-audio watermark tag")
+LAYOUT_3 = Layout(3, 3, 8, b"rag-audio watermark tag 3")
+LAYOUTS = (LAYOUT_3, LAYOUT_2)
+"""All that are read, the latest first; the first is written."""
+
+
+@dataclass(frozen=True)
 class Message:
-    """All that a mark carries: what its owner wanted, and its generation, 0…3."""
+    """All that a mark carries: what its owner wanted, its generation, and its layout."""
 
     mark: Mark
     generation: int = 0
+    layout: Layout = LAYOUT_3
 
 
 def pack(message: Message, key: bytes) -> Bits:
-    """The ``[MESSAGE_BITS]`` bits of a message.
+    """The ``[layout.message_bits]`` bits of a message.
 
     Args:
         key: secret for the tag.
@@ -44,27 +97,59 @@ def pack(message: Message, key: bytes) -> Bits:
     Raises:
         InvalidInput: the number does not fit in 40 bits.
     """
-    mark = message.mark
+    mark, layout = message.mark, message.layout
     if not 0 <= mark.payload < 2**NUMBER_BITS:
         raise InvalidInput(f"the payload must be 0…2^{NUMBER_BITS}-1, got {mark.payload}")
-    head = VERSION * GENERATIONS + message.generation % GENERATIONS
+    head = layout.version * layout.generations + message.generation % layout.generations
     head = (head << 1 | int(mark.by_hand)) << NUMBER_BITS | mark.payload
-    return _to_bits(head << TAG_BITS | _tag(head, key), MESSAGE_BITS)
+    return _to_bits(head << TAG_BITS | _tag(head, layout, key), layout.message_bits)
 
 
-def unpack(bits: Bits, key: bytes) -> Message | None:
-    """What ``[MESSAGE_BITS]`` bits spell; None when the tag or the version is wrong."""
+def unpack(bits: Bits, key: bytes, layout: Layout = LAYOUT_3) -> Message | None:
+    """What ``[layout.message_bits]`` bits spell; None when the tag or the version is wrong."""
     word = int("".join("1" if bit else "0" for bit in bits), 2)
     head, tag = word >> TAG_BITS, word & (1 << TAG_BITS) - 1
-    version, generation = divmod(head >> (NUMBER_BITS + 1), GENERATIONS)
-    if tag != _tag(head, key) or version != VERSION:
+    version, generation = divmod(head >> (NUMBER_BITS + 1), layout.generations)
+    if tag != _tag(head, layout, key) or version != layout.version:
         return None
     mark = Mark(head & (1 << NUMBER_BITS) - 1, bool(head >> NUMBER_BITS & 1))
-    return Message(mark, generation)
+    return Message(mark, generation, layout)
 
 
-def _tag(head: int, key: bytes) -> int:
-    digest = hmac.digest(key, b"rag-audio watermark tag" + head.to_bytes(6, "big"), "sha256")
+def newest(messages: Iterable[Message]) -> frozenset[Message]:
+    """Those of the latest generation; several where that cannot be told.
+
+    Of the latest layout, the generations that are followed by the longest run of absent ones: the
+    end of the row, wherever on the circle it lies. It is the newest by the serial number arithmetic
+    of RFC 1982 too, where no two are half a circle apart.
+
+    Args:
+        messages: at least one.
+    """
+    every = frozenset(messages)
+    layout = max((message.layout for message in every), key=lambda layout: layout.version)
+    latest = frozenset(message for message in every if message.layout == layout)
+    there = {message.generation for message in latest}
+    gaps = {g: min((h - g - 1) % layout.generations for h in there) for g in there}
+    longest = max(gaps.values())
+    return frozenset(message for message in latest if gaps[message.generation] == longest)
+
+
+def following(mark: Mark, messages: Iterable[Message]) -> Message:
+    """A mark as the message that is newer than all of these.
+
+    It is of the layout that is written, and of the generation after the newest one there.
+    """
+    same = [message for message in messages if message.layout == LAYOUTS[0]]
+    if not same:
+        return Message(mark)
+    last = max(newest(same), key=lambda message: message.generation)
+    return Message(mark, (last.generation + 1) % last.layout.generations)
+
+
+def _tag(head: int, layout: Layout, key: bytes) -> int:
+    said = head.to_bytes((layout.head_bits + 7) // 8, "big")
+    digest = hmac.digest(key, layout.label + said, "sha256")
     return int.from_bytes(digest[: TAG_BITS // 8], "big")
 
 

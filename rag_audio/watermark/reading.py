@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_audio.watermark import coding, grid, payload
-from rag_audio.watermark.pattern import make_pattern, subkey
-from rag_audio.watermark.payload import Message
-from rag_audio.watermark.sync import PilotSearch, Place, gather
-
-CODE_BITS = payload.MESSAGE_BITS * coding.RATE
+from rag_audio.watermark.layers import Remainder
+from rag_audio.watermark.pattern import Pattern, make_pattern, subkey
+from rag_audio.watermark.payload import LAYOUTS, Layout, Message
+from rag_audio.watermark.sync import PilotSearch, Place, Sound, gather
 
 CLEAR_Z = 36.0
 """Sound in which the mark is heard less clearly, such as a lone organ, is marked more strongly."""
 
+WAYS: tuple[grid.Hearing, ...] = ("beside", "both")
+"""How the pilot is listened for at a known tempo and pitch."""
+
+_MOST_PER_LAYOUT = 2
+_SAME_START = 2.0  # rows: nearer than that, nothing else is read
 _SAME_ROWS = grid.ROWS_PER_CELL / 2
 _SAME_TEMPO, _SAME_SEMITONES = 0.003, 0.2
 
@@ -55,9 +59,15 @@ class Reading:
         moved = tuple((time_s + seconds, z) for time_s, z in self.over_time)
         return replace(self, offset_s=self.offset_s + seconds, over_time=moved)
 
+    def at_row(self, rows: float) -> Reading:
+        """The same, with its place counted in a sound that starts so many rows earlier."""
+        return replace(self, place=replace(self.place, row=self.place.row + rows))
+
 
 class Reader:
-    """One key's pattern, pilot search and tag.
+    """One key's patterns, pilot search and tag.
+
+    The layouts share the pilot: only which code bit a cell carries, and its sign, differ.
 
     Args:
         key: the secret.
@@ -65,8 +75,8 @@ class Reader:
 
     def __init__(self, key: bytes) -> None:
         self._tag_key = subkey(key, b"tag")
-        self._pattern = make_pattern(key, grid.CELLS, grid.BANDS, CODE_BITS)
-        self._pilot = self._pattern.pilot
+        self._patterns = {layout: _pattern(key, layout) for layout in LAYOUTS}
+        self._pilot = self._patterns[LAYOUTS[0]].pilot
         self.search = PilotSearch(self._pilot)
 
     def signs(self, message: Message) -> NDArray[np.float32]:
@@ -75,28 +85,58 @@ class Reader:
         Raises:
             InvalidInput: the number does not fit in 40 bits.
         """
-        return self._pattern.modulate(coding.encode(payload.pack(message, self._tag_key)))
+        coded = coding.encode(payload.pack(message, self._tag_key))
+        return self._patterns[message.layout].modulate(coded)
 
-    def read(self, heard: grid.Heard, places: Sequence[Place], budget: Budget) -> list[Reading]:
+    def listen(
+        self, heard: grid.Heard, tempo: float, semitones: float, budget: Budget
+    ) -> tuple[list[Reading], float]:
+        """The different messages at one tempo and pitch, and the best z of any pilot.
+
+        Each is taken out of what is heard before the next are looked for.
+        """
+        found: list[Reading] = []
+        tried: list[Place] = []
+        best = 0.0
+        left = Remainder(heard)
+        for hearing in WAYS:
+            before = -1
+            while before < len(found):
+                before = len(found)
+                places = self.search.straight(left, tempo, semitones, hearing)
+                best = max([best, *(place.z for place in places)])
+                for place in places:
+                    if any(_same(place, one.place) for one in found):
+                        continue
+                    if any(abs(place.row - other.row) < _SAME_START for other in tried):
+                        continue
+                    reading = self._read_at(left, place, budget)
+                    if reading is None:
+                        tried.append(place)
+                    else:
+                        found.append(reading)
+                        tried.clear()
+                        left = self.without(left, [reading])
+        return _distinct(found), best
+
+    def without(self, heard: Sound, readings: Sequence[Reading]) -> Remainder:
+        """What is left of a sound when these marks are taken out."""
+        return Remainder(heard, [(one.place, self.signs(one.message)) for one in readings])
+
+    def read(self, heard: Sound, places: Sequence[Place], budget: Budget) -> list[Reading]:
         """The different messages at these places, clearest place first."""
-        found: dict[Message, Reading] = {}
-        done: list[Place] = []
+        found: list[Reading] = []
         for place in places:
-            if any(_same(place, other) for other in done):
-                continue
-            reading = self._read_at(heard, place, budget)
-            if reading is None:
-                continue
-            done.append(place)
-            if reading.message not in found or found[reading.message].z < reading.z:
-                found[reading.message] = reading
-        return list(found.values())
+            if not any(_same(place, one.place) for one in found):
+                reading = self._read_at(heard, place, budget)
+                found += [] if reading is None else [reading]
+        return _distinct(found)
 
-    def clearness(self, heard: grid.Heard, message: Message, row: float) -> float:
+    def clearness(self, heard: Sound, message: Message, row: float) -> float:
         """z of a message in a block that starts at a row of the unchanged sound; 0: not read."""
         place, signs = Place(0.0, 1.0, 0.0, row), self.signs(message)
         heard_as: list[tuple[float, NDArray[np.float32]]] = []
-        for hearing in ("beside", "both"):
+        for hearing in WAYS:
             blocks, _ = gather(heard.cells(hearing=hearing), place)
             cells = blocks.sum(axis=0)
             z = float((cells * signs).sum() / np.sqrt((cells**2).sum() + 1e-9))
@@ -104,16 +144,15 @@ class Reader:
             if z >= CLEAR_Z:
                 break
         z, cells = max(heard_as, key=lambda way: way[0])
-        return z if self._decode(cells) == message else 0.0
+        sums, _ = self._demodulate(cells, message.layout)
+        return z if self._spell(sums, message.layout, Budget(_MOST_PER_LAYOUT)) == message else 0.0
 
-    def _read_at(self, heard: grid.Heard, place: Place, budget: Budget) -> Reading | None:
+    def _read_at(self, heard: Sound, place: Place, budget: Budget) -> Reading | None:
         for hearing in grid.HEARINGS:
             cells = heard.cells(place.pitch, hearing=hearing)
             blocks, first_row = gather(cells, place)
             for chosen in self._choices(blocks):
-                if not budget.spend():
-                    return None
-                message = self._decode(chosen)
+                message = self._decode_any(chosen, budget)
                 if message is not None:
                     return self._reading(message, place, blocks, first_row)
         return None
@@ -127,11 +166,38 @@ class Reader:
             choices.append(blocks[first] + blocks[first + 1])
         return choices
 
-    def _decode(self, cells: NDArray[np.float32]) -> Message | None:
-        sums, squares = self._pattern.demodulate(cells, CODE_BITS)
-        if not squares.any():
-            return None
-        return payload.unpack(coding.decode(sums), self._tag_key)
+    def _decode_any(self, cells: NDArray[np.float32], budget: Budget) -> Message | None:
+        """What the cells spell in any layout, beginning with the one that shows most.
+
+        The cells of a code bit that was written add up, others cancel: a layout in which the sums
+        have less power than chance gives them on average is not worth one of the decodes.
+        """
+        shown = []
+        for number, layout in enumerate(LAYOUTS):
+            sums, squares = self._demodulate(cells, layout)
+            excess = float((sums**2).sum()) - float(squares.sum())
+            if excess > 0:
+                shown.append((excess, -number, sums))
+        for _, number, sums in sorted(shown, key=lambda one: one[:2], reverse=True):
+            message = self._spell(sums, LAYOUTS[-number], budget)
+            if message is not None:
+                return message
+        return None
+
+    def _spell(self, sums: NDArray[np.float64], layout: Layout, budget: Budget) -> Message | None:
+        """What the code bits' sums spell: with a small generation, which needs less, or any."""
+        for known in dict.fromkeys((layout.likely, layout.known)):
+            if not budget.spend():
+                return None
+            message = payload.unpack(coding.decode(sums, known), self._tag_key, layout)
+            if message is not None:
+                return message
+        return None
+
+    def _demodulate(
+        self, cells: NDArray[np.float32], layout: Layout
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._patterns[layout].demodulate(cells, layout.message_bits * coding.RATE)
 
     def _reading(
         self, message: Message, place: Place, blocks: NDArray[np.float32], first_row: int
@@ -150,6 +216,19 @@ class Reader:
         offset_s = float(starts[0] if starts[0] >= -row_s else starts[0] + block_s)
         z = float(each.sum() / np.sqrt(power.sum()))
         return Reading(message, z, place, max(0.0, offset_s), over_time)
+
+
+def _distinct(readings: Sequence[Reading]) -> list[Reading]:
+    """Of each message the clearest reading, in the order that they were first read."""
+    found: dict[Message, Reading] = {}
+    for reading in readings:
+        if reading.message not in found or found[reading.message].z < reading.z:
+            found[reading.message] = reading
+    return list(found.values())
+
+
+def _pattern(key: bytes, layout: Layout) -> Pattern:
+    return make_pattern(key, grid.CELLS, grid.BANDS, layout.message_bits * coding.RATE)
 
 
 def _same(one: Place, other: Place) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,9 @@ from rag_audio.errors import InvalidInput
 from rag_audio.ports import Detection, Mark
 from rag_audio.shaping import resample
 from rag_audio.watermark import grid, modem
+from rag_audio.watermark.answer import Found
 from rag_audio.watermark.pattern import subkey
-from rag_audio.watermark.payload import GENERATIONS, Message
+from rag_audio.watermark.payload import Message, following
 from rag_audio.watermark.reading import CLEAR_Z, Budget, Reader, Reading
 
 MIN_KEY_BYTES = 16
@@ -26,6 +26,7 @@ _MAX_PLACES = 5
 _SILENCE_DBFS = -70.0
 _SHORTEST_S = 0.1
 _APART_CELLS = 6
+_TRIES = 3  # places that a mark beside others is tried at
 
 
 class SpreadSpectrumWatermarker:
@@ -35,8 +36,9 @@ class SpreadSpectrumWatermarker:
     the rest carries the convolutional code of a payload with a 32-bit keyed tag. The detector first
     listens at the tempo and pitch of the file, then, if nothing is there, at any within ±11 % and
     ±2.25 semitones, and decodes where the pilot stands out. What has no valid tag is not detected.
-    A file costs at most 4096 decodes, whatever its length and however many keys there are, so that
-    unmarked audio passes for marked with a probability below 4096 · 2^-32 < 1e-6 per file.
+    A file costs at most 4096 decodes, whatever its length and however many keys and layouts there
+    are, so that unmarked audio passes for marked with a probability below 4096 · 2^-32 < 1e-6 per
+    file. Marks are written in layout 3 of :mod:`rag_audio.watermark.payload`; layout 2 is read too.
 
     Args:
         key: the secret, at least 16 bytes; see :func:`rag_audio.watermark.keys.load_or_create`.
@@ -46,7 +48,7 @@ class SpreadSpectrumWatermarker:
         InvalidInput: a key is too short.
     """
 
-    name = "spread-spectrum-2"
+    name = "spread-spectrum-3"
 
     def __init__(self, key: bytes, retired: Sequence[bytes] = ()) -> None:
         for secret in (key, *retired):
@@ -61,9 +63,11 @@ class SpreadSpectrumWatermarker:
         """The marked audio: same rate, channels and length, nowhere louder than full scale.
 
         A sound that carries one of our marks already gets the new one beside it, as the newest.
+        Marks are counted that are read at the sound's own tempo and pitch.
 
         Returns:
-            None when the sound is too short, too silent or too bare for the mark to be read back.
+            None when the mark would not be read back as the newest: the sound is too short, too
+            silent or too bare, or carries too many marks.
 
         Raises:
             InvalidInput: the number does not fit in 40 bits, or the samples are not finite.
@@ -73,22 +77,40 @@ class SpreadSpectrumWatermarker:
         if audio.duration_s < _SHORTEST_S or _level_dbfs(audio) < _SILENCE_DBFS:
             return None
         low = resample(audio, grid.RATE)
-        message, first_cell = self._plan(low.samples, mark)
+        there = self._there(low)
+        message = following(mark, {reading.message for reading in there})
+        for first_cell in self._free_cells(mark, there):
+            marked, z = self._mark(audio, low.samples, message, first_cell, there)
+            if marked is None or (z >= CLEAR_Z and not there):
+                return marked
+            if self._hear(_pieces(marked), search=False).newest == (0, message):
+                return marked
+        return None
+
+    def _mark(
+        self,
+        audio: Audio,
+        low: NDArray[np.float32],
+        message: Message,
+        first_cell: int,
+        there: Sequence[Reading],
+    ) -> tuple[Audio | None, float]:
+        """The sound with a message from this cell on, None where it is lost, and its z there."""
         signs = self._readers[0].signs(message)
         energy = modem.hop_energy(audio.samples, audio.sample_rate)
         peak = max(1.0, float(np.abs(audio.samples).max()))
         best, clearest = None, 0.0
         for shaping in modem.SHAPINGS:
-            change = modem.mark_signal(low.samples, energy, signs, first_cell, shaping)
+            change = modem.mark_signal(low, energy, signs, first_cell, shaping)
             added = resample(Audio(change, grid.RATE), audio.sample_rate).samples
             samples = np.clip(audio.samples + _fit(added, audio.frames), -peak, peak)
             marked = Audio(samples, audio.sample_rate)
-            z = self._clearness(marked, message, first_cell)
+            z = self._clearness(marked, message, first_cell, there)
             if z > clearest:
                 best, clearest = marked, z
             if z >= CLEAR_Z:
                 break
-        return best
+        return best, clearest
 
     def detect(self, audio: Audio, *, search: bool = True) -> Detection:
         """Find the mark in any rate, channel count and length.
@@ -109,9 +131,12 @@ class SpreadSpectrumWatermarker:
         Raises:
             InvalidInput: the samples are not finite.
         """
+        return self._hear(pieces, search=search).answer()
+
+    def _hear(self, pieces: Iterable[Audio], *, search: bool) -> Found:
+        """All that is read in the pieces, each by the keys in turn."""
         budget = Budget(_MAX_DECODES)
-        found: dict[Message, list[Reading]] = {}
-        empty: list[tuple[float, float]] = []
+        found = Found()
         start_s = 0.0
         hints: list[tuple[float, float]] = [(1.0, 0.0)]
         for piece in pieces:
@@ -119,114 +144,101 @@ class SpreadSpectrumWatermarker:
             if piece.duration_s < _SHORTEST_S:
                 continue
             heard = grid.Heard(resample(piece, grid.RATE).samples)
-            here: list[Reading] = []
+            here: list[tuple[int, Reading]] = []
             z = 0.0
             if not heard.silent:
                 here, z = self._read(heard, hints, budget, search)
             if not here:
-                empty.append((start_s + piece.duration_s / 2, _confidence(z - 5.0) / 2))
-            for reading in here:
-                found.setdefault(reading.message, []).append(reading.later(start_s))
+                found.add_empty(start_s + piece.duration_s / 2, z)
+            for age, reading in here:
+                found.add(age, reading.later(start_s))
                 change = (reading.place.tempo, reading.place.semitones)
                 if change not in hints:
                     hints = [*hints[:2], change]
             start_s += piece.duration_s
-        if not found:
-            most = max((confidence for _, confidence in empty), default=0.0)
-            return Detection(None, most, over_time=tuple(empty))
-        return _answer(found, empty)
+        return found
 
     def _read(
         self, heard: grid.Heard, hints: list[tuple[float, float]], budget: Budget, search: bool
-    ) -> tuple[list[Reading], float]:
-        """What a piece says at known changes, or else anywhere; the best z of any pilot."""
+    ) -> tuple[list[tuple[int, Reading]], float]:
+        """What a piece says at known changes, or else anywhere; the best z of any pilot.
+
+        With each reading comes the age of the key, 0: the present one.
+        """
         best = 0.0
-        ways: tuple[grid.Hearing, ...] = ("beside", "both")
-        for hearing, change in product(ways, hints):
-            for reader in self._readers:
-                places = reader.search.straight(heard, *change, hearing)
-                best = max([best, *(place.z for place in places)])
-                readings = reader.read(heard, places, budget)
-                if readings:
-                    return readings, best
-        if search:
-            for reader in self._readers:
-                places = reader.search.anywhere(heard, _MAX_PLACES)
-                best = max([best, *(place.z for place in places)])
-                readings = reader.read(heard, places, budget)
-                if readings:
-                    return readings, best
+        for change in hints:
+            found, z = self._listen(heard, change, budget)
+            best = max(best, z)
+            if found:
+                return found, best
+        if not search:
+            return [], best
+        for age, reader in enumerate(self._readers):
+            places = reader.search.anywhere(heard, _MAX_PLACES)
+            best = max([best, *(place.z for place in places)])
+            readings = reader.read(heard, places, budget)
+            if readings:
+                # The search names one place for each change; other marks lie beside it.
+                place = max(readings, key=lambda reading: reading.z).place
+                beside, _ = self._listen(heard, (place.tempo, place.semitones), budget)
+                return [*((age, reading) for reading in readings), *beside], best
         return [], best
 
-    def _plan(self, signal: NDArray[np.float32], mark: Mark) -> tuple[Message, int]:
-        """The message, and the cell of a block to begin with: beside marks that are there."""
+    def _listen(
+        self, heard: grid.Heard, change: tuple[float, float], budget: Budget
+    ) -> tuple[list[tuple[int, Reading]], float]:
+        """What a piece says at one (tempo, semitones), by any key; the best z of any pilot."""
+        found: list[tuple[int, Reading]] = []
+        best = 0.0
+        for age, reader in enumerate(self._readers):
+            readings, z = reader.listen(heard, *change, budget)
+            found += [(age, reading) for reading in readings]
+            best = max(best, z)
+        return found, best
+
+    def _there(self, low: Audio) -> list[Reading]:
+        """The present key's marks in a sound at the grid's rate, with rows of the whole sound."""
+        budget = Budget(_MAX_DECODES)
+        there: list[Reading] = []
+        for number, piece in enumerate(_pieces(low)):
+            heard = grid.Heard(piece.samples)
+            if piece.duration_s < _SHORTEST_S or heard.silent:
+                continue
+            readings, _ = self._readers[0].listen(heard, 1.0, 0.0, budget)
+            start = number * PIECE_S * grid.RATE / grid.STEP
+            there += [reading.at_row(start) for reading in readings]
+        return there
+
+    def _free_cells(self, mark: Mark, there: Sequence[Reading]) -> list[int]:
+        """Cells of a block to begin a mark with, the best first, in none of which a mark begins.
+
+        The number of a mark says which, so that those of two sounds that are mixed are rarely the
+        same; beside marks that are there those count that lie far enough from them, if there are.
+        """
         digest = subkey(self._phase_key, mark.payload.to_bytes(5, "big"))
         first_cell = int.from_bytes(digest[:8], "big") % grid.CELLS
-        heard = grid.Heard(signal[:, : round(PIECE_S * grid.RATE)])
-        if heard.silent:
-            return Message(mark), first_cell
-        reader = self._readers[0]
-        there = reader.read(heard, reader.search.straight(heard), Budget(_MAX_DECODES))
         if not there:
-            return Message(mark), first_cell
-        taken = [round(-reading.place.row / grid.ROWS_PER_CELL) % grid.CELLS for reading in there]
-        free = (
-            cell
-            for turn in range(grid.CELLS)
-            if all(
-                _APART_CELLS
-                <= ((cell := (first_cell + turn) % grid.CELLS) - other) % grid.CELLS
-                <= grid.CELLS - _APART_CELLS
-                for other in taken
-            )
-        )
-        generation = (_newest({reading.message for reading in there}).generation + 1) % GENERATIONS
-        return Message(mark, generation), next(free, first_cell)
+            return [first_cell]
+        taken = {round(-reading.place.row / grid.ROWS_PER_CELL) % grid.CELLS for reading in there}
 
-    def _clearness(self, marked: Audio, message: Message, first_cell: int) -> float:
+        def apart(cell: int) -> int:
+            turns = ((cell - other) % grid.CELLS for other in taken)
+            return min(min(turn, grid.CELLS - turn) for turn in turns)
+
+        cells = [(first_cell + turn) % grid.CELLS for turn in range(grid.CELLS)]
+        free = [cell for cell in cells if apart(cell) > 0]
+        return sorted(free, key=lambda cell: -min(apart(cell), _APART_CELLS))[:_TRIES]
+
+    def _clearness(
+        self, marked: Audio, message: Message, first_cell: int, there: Sequence[Reading]
+    ) -> float:
         """How clearly the mark is heard at the place where it was put; 0: it cannot be read."""
         heard = grid.Heard(resample(marked, grid.RATE).samples[:, : round(PIECE_S * grid.RATE)])
         if heard.silent:
             return 0.0
-        return self._readers[0].clearness(heard, message, -first_cell * grid.ROWS_PER_CELL)
-
-
-def _answer(found: dict[Message, list[Reading]], empty: Sequence[tuple[float, float]]) -> Detection:
-    """Of all that was read, the newest and clearest, with the others beside it.
-
-    Args:
-        empty: (middle in seconds, confidence) of pieces in which nothing was read.
-    """
-    clearest = {message: max(r.z for r in readings) for message, readings in found.items()}
-    newest = _newest(set(found), clearest)
-    readings = found[newest]
-    best = max(readings, key=lambda reading: reading.z)
-    others = sorted((m for m in found if m != newest), key=lambda m: -clearest[m])
-    heard = [(time_s, _confidence(z)) for reading in readings for time_s, z in reading.over_time]
-    return Detection(
-        newest.mark,
-        _confidence(best.z),
-        tempo=round(best.place.tempo, 4),
-        semitones=round(best.place.semitones, 2),
-        offset_s=readings[0].offset_s,
-        others=tuple(dict.fromkeys(m.mark for m in others if m.mark != newest.mark)),
-        over_time=tuple(sorted((*heard, *empty))),
-    )
-
-
-def _newest(messages: set[Message], clearness: dict[Message, float] | None = None) -> Message:
-    """The message of the latest generation; of several, the clearest."""
-    generations = {message.generation for message in messages}
-    last = [g for g in generations if (g + 1) % GENERATIONS not in generations] or [0]
-    latest = [message for message in messages if message.generation in last]
-    order = clearness or {}
-    return max(latest or messages, key=lambda m: (order.get(m, 0.0), m.mark.payload))
-
-
-def _confidence(z: float) -> float:
-    """0…1, rising with the statistic: 0.5 at 6 standard deviations, 0.9 at 18."""
-    z = max(0.0, z)
-    return z * z / (z * z + 36.0)
+        reader = self._readers[0]
+        left = reader.without(heard, there)
+        return reader.clearness(left, message, -first_cell * grid.ROWS_PER_CELL)
 
 
 def _pieces(audio: Audio) -> Iterator[Audio]:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Protocol
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from rag_audio.watermark.grid import BANDS, CELLS, ROWS_PER_CELL, Heard, Hearing, Map, cell_row
+from rag_audio.watermark.grid import BANDS, CELLS, ROWS_PER_CELL, Hearing, Map, cell_row
 
 TEMPOS = tuple(round(0.01 * step, 2) for step in range(89, 112))
 """Ratios at which the mark is looked for, ±11 %; a stretch to 1.1 times the length is 0.91."""
@@ -26,6 +27,7 @@ SEMITONES = tuple(0.25 * step for step in range(-9, 10))
 _EVERY = 2  # rows of the map that the coarse search skips over
 _COARSE, _FINE = 2, 4  # offsets within a cell
 _PIECE_BLOCKS = 2
+_WHOLE_PEAKS, _PIECE_PEAKS = 24, 4  # how many places are looked at, at one tempo and pitch
 _DRIFTS = (0.0, -0.7, 0.7, -1.4, 1.4)
 _TEMPO_STEPS = tuple(0.001 * step for step in range(-6, 7))
 _PITCH_STEPS = (0.0, -0.07, 0.07, -0.14, 0.14)
@@ -54,6 +56,14 @@ class Place:
         return float(2.0 ** (self.semitones / 12))
 
 
+class Sound(Protocol):
+    """What a detector hears: all of a sound, or what marks leave of it."""
+
+    def cells(self, pitch: float = 1.0, every: int = 1, hearing: Hearing = "beside") -> Map:
+        """See :meth:`rag_audio.watermark.grid.Heard.cells`."""
+        ...
+
+
 class PilotSearch:
     """Looks for one key's pilot.
 
@@ -67,7 +77,7 @@ class PilotSearch:
 
     def straight(
         self,
-        heard: Heard,
+        heard: Sound,
         tempo: float = 1.0,
         semitones: float = 0.0,
         hearing: Hearing = "beside",
@@ -76,16 +86,19 @@ class PilotSearch:
         cells = heard.cells(2.0 ** (semitones / 12), hearing=hearing)
         whole = self._correlate(_folds(cells, tempo, _FINE, 1, None), _FINE)
         folds = _folds(cells, tempo, _FINE, 1, _PIECE_BLOCKS)
-        found = [_place(z, o, tempo, semitones, _FINE) for z, o in _peaks(whole[0], 4, 2 * _FINE)]
+        found = [
+            _place(z, o, tempo, semitones, _FINE)
+            for z, o in _peaks(whole[0], _WHOLE_PEAKS, 2 * _FINE)
+        ]
         if len(folds) > 1:
             length = _PIECE_BLOCKS * CELLS * ROWS_PER_CELL / tempo
             for piece, scores in enumerate(self._correlate(folds, _FINE)):
-                for z, offset in _peaks(scores, 2, 2 * _FINE):
+                for z, offset in _peaks(scores, _PIECE_PEAKS, 2 * _FINE):
                     place = _place(z, offset, tempo, semitones, _FINE)
                     found.append(Place(z, tempo, semitones, place.row + piece * length))
         return sorted((p for p in found if p.z >= _STRAIGHT_Z), key=lambda place: -place.z)
 
-    def anywhere(self, heard: Heard, most: int) -> list[Place]:
+    def anywhere(self, heard: Sound, most: int) -> list[Place]:
         """At most so many refined places at any tempo and pitch of the grid, clearest first."""
         grid = list(product(SEMITONES, TEMPOS))
         scores = []
@@ -106,7 +119,7 @@ class PilotSearch:
         refined = [self._refine(heard, semitones, tempo) for semitones, tempo in chosen]
         return sorted(refined, key=lambda place: -place.z)
 
-    def _refine(self, heard: Heard, semitones: float, tempo: float) -> Place:
+    def _refine(self, heard: Sound, semitones: float, tempo: float) -> Place:
         """The clearest place near a point of the grid."""
         best = Place(-np.inf, tempo, semitones, 0.0)
         for pitch_step in _PITCH_STEPS:
