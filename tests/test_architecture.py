@@ -91,6 +91,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.pipeline",),
     ("rag_audio.editing",),
     ("rag_audio.bootstrap",),
+    ("rag_audio.manifests", "rag_audio.home_files"),
+    ("rag_audio.archiving",),
     ("rag_audio.backup",),
     ("rag_audio.service",),
     ("rag_audio.api",),

@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -68,7 +69,9 @@ def contents(home: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(home)): path.read_bytes()
         for path in home.rglob("*")
-        if path.is_file() and not path.name.startswith("ledger.db") and path.name != "lock"
+        if path.is_file()
+        and not path.name.startswith("ledger.db")
+        and path.name not in ("lock", "queue.lock")
     }
 
 
@@ -99,12 +102,25 @@ def test_what_is_not_checkpointed_yet_is_in_the_copy(home: Path, tmp_path: Path)
     assert SqlLedger(connect(sqlite_url(tmp_path / "again" / "ledger.db"))).size() == 2
 
 
-def test_an_index_that_somebody_holds_is_not_copied(home: Path, tmp_path: Path) -> None:
+def test_an_index_that_somebody_holds_for_long_is_not_copied(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag_audio.backends._lock.WAIT_S", 0.1)
     lock = IndexLock(home / "index" / "lock", "the index")
     with pytest.raises(BackendUnavailable, match="in use by"):
         backup.create(home, tmp_path / "b.tar")
     lock.release()
-    assert not (tmp_path / "b.tar").exists()
+    assert names(tmp_path) == ["home"]
+
+
+def test_an_index_that_somebody_holds_for_a_moment_is_waited_for(
+    home: Path, tmp_path: Path
+) -> None:
+    lock = IndexLock(home / "index" / "lock", "the index")
+    timer = threading.Timer(0.1, lock.release)
+    timer.start()
+    assert backup.create(home, tmp_path / "b.tar").files == 6
+    timer.join()
 
 
 def test_an_archive_in_the_home_does_not_hold_itself(home: Path) -> None:
