@@ -153,7 +153,6 @@ class Archiver:
             self._put(name, file, os.fstat(file.fileno()).st_size, path.stat().st_mtime)
 
     def _put_keys(self) -> None:
-        """Together and from memory: a rotation in between moves a key that was not read yet."""
         for name, (content, changed) in sorted(self._files.keys().items()):
             self._put(name, io.BytesIO(content), len(content), changed)
 

@@ -43,6 +43,7 @@ NODATABASE = (
 )
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**20
+_ZEROS = bytes(_PIECE)
 
 
 @dataclass(frozen=True)
@@ -225,13 +226,18 @@ def _inside(archive: Path, name: str) -> str:
 
 
 def _copy(source: IO[bytes], target: Path) -> tuple[int, str]:
+    """Write a file; zeros become holes, of which the files of an index consist for the most."""
     digest, size = sha256(), 0
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         while piece := source.read(_PIECE):
             digest.update(piece)
             size += len(piece)
-            file.write(piece)
+            if piece == _ZEROS:
+                file.seek(size)
+            else:
+                file.write(piece)
+        file.truncate(size)
         file.flush()
         os.fsync(file.fileno())
     return size, digest.hexdigest()

@@ -28,7 +28,7 @@ _DRAFT = re.compile(r"\..+(\.part(\.[A-Za-z0-9]+)?|\.[0-9a-f]{8}\.(tmp|signed)|\
 """Names of files that are being written: sounds, uploads, pictures, keys, archives."""
 _WORK = re.compile(r"\.backup-[A-Za-z0-9_]+")
 _WORK_LOCK = "backup.lock"
-_TRIES = 5
+_MOST_LINKS = 5
 
 
 @contextmanager
@@ -95,37 +95,25 @@ class HomeFiles:
             yield path, path.relative_to(folder).as_posix()
 
     def keys(self) -> dict[str, tuple[bytes, float]]:
-        """Content and time of all keys by name, as they stood together at one moment.
+        """Content and time of all keys by name; each that was there at the call is in it.
 
-        Raises:
-            BackendUnavailable: they change again and again.
+        A rotation gives the key of before a second name, and then its first name to the new one.
+        Whoever reads the new one has listed before that: so it is listed once more.
         """
-        for _ in range(_TRIES):
-            before = self._state_of_keys()
-            with suppress(FileNotFoundError):
-                found = {
-                    name: (path.read_bytes(), path.stat().st_mtime)
-                    for path, name in self._walk(self._home / KEYS, ())
-                }
-                if self._state_of_keys() == before:
-                    return found
-        raise BackendUnavailable(
-            f"the keys in {self._home / KEYS} change while they are read", hint="run it again"
-        )
-
-    def _state_of_keys(self) -> list[tuple[str, int, int, int]]:
-        state = []
-        for path, name in self._walk(self._home / KEYS, ()):
-            found = path.stat()
-            state.append((name, found.st_ino, found.st_mtime_ns, found.st_size))
-        return sorted(state)
+        found: dict[str, tuple[bytes, float]] = {}
+        for _ in range(2):
+            for path, name in list(self._walk(self._home / KEYS, ())):
+                if name not in found:
+                    with suppress(FileNotFoundError):
+                        found[name] = path.read_bytes(), path.stat().st_mtime
+        return found
 
     def _walk(self, folder: Path, leave: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
         left = {self._home / name for name in leave}
         for path, is_link in _regular(folder, left):
             name = path.relative_to(self._home).as_posix()
             if is_link:
-                if len(self.links) < _TRIES and name not in self.links:
+                if len(self.links) < _MOST_LINKS and name not in self.links:
                     self.links.append(name)
             elif path.absolute() not in self._without and not _is_passing(path, name):
                 yield path, name

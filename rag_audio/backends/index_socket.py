@@ -216,11 +216,17 @@ class IndexHost:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            while self._listener is not None:
+            while not self._is_ended():
                 asked = wire.receive(connection)
                 if asked is None:
                     return
-                wire.send(connection, self._said(asked))
+                said = self._said(asked)
+                if self._is_ended() and "error" in said:
+                    return  # The index was closed meanwhile: whoever asked looks for it anew.
+                wire.send(connection, said)
+
+    def _is_ended(self) -> bool:
+        return self._listener is None
 
     def _said(self, asked: wire.Message) -> wire.Message:
         try:
