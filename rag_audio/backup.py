@@ -18,11 +18,13 @@ import secrets
 import shutil
 import tarfile
 import zlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Self
 
 from sqlalchemy import Engine
 
@@ -43,6 +45,7 @@ NODATABASE = (
 )
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**20
+_SYNCS = 32
 _ZEROS = bytes(_PIECE)
 
 
@@ -180,7 +183,7 @@ def _unpack(archive: Path, draft: Path, found: Listing) -> dict[str, Any]:
     manifest: dict[str, Any] | None = None
     with archive.open("rb") as raw:
         mode: Literal["r:gz", "r:"] = "r:gz" if raw.read(2) == _GZIP else "r:"
-    with tarfile.open(archive, mode=mode) as tar:
+    with tarfile.open(archive, mode=mode) as tar, _Syncing() as syncing:
         while member := tar.next():
             tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
             if manifest is not None:
@@ -195,7 +198,7 @@ def _unpack(archive: Path, draft: Path, found: Listing) -> dict[str, Any]:
             target = draft / name
             try:
                 target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                found.add(Filed(name, *_copy(source, target)))
+                found.add(Filed(name, *_copy(source, target, syncing)))
             except (FileExistsError, NotADirectoryError) as error:
                 how = "there twice" if target.is_file() else "a file and a folder"
                 raise _refused(archive, f"{member.name!r} is {how}") from error
@@ -225,7 +228,40 @@ def _inside(archive: Path, name: str) -> str:
     return str(path.relative_to(ROOT))
 
 
-def _copy(source: IO[bytes], target: Path) -> tuple[int, str]:
+class _Syncing:
+    """Brings files to the disk, many at once: one by one, each would wait for a write of its own.
+
+    At the end of the block all are there; OSError where one cannot be.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_SYNCS)
+        self._waiting: deque[Future[None]] = deque()
+
+    def add(self, handle: int) -> None:
+        """Take over an open file: it is synced and closed."""
+        self._waiting.append(self._threads.submit(_sync, handle))
+        if len(self._waiting) > 2 * _SYNCS:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._threads.shutdown()
+        if kind is None:
+            for done in self._waiting:
+                done.result()
+
+
+def _sync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _copy(source: IO[bytes], target: Path, syncing: _Syncing) -> tuple[int, str]:
     """Write a file; zeros become holes, of which the files of an index consist for the most."""
     digest, size = sha256(), 0
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -239,7 +275,7 @@ def _copy(source: IO[bytes], target: Path) -> tuple[int, str]:
                 file.write(piece)
         file.truncate(size)
         file.flush()
-        os.fsync(file.fileno())
+        syncing.add(os.dup(file.fileno()))
     return size, digest.hexdigest()
 
 
