@@ -7,9 +7,9 @@ opens no index.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +18,7 @@ from rag_audio.conditioning import request_of
 from rag_audio.disclosure import EVERYTHING, Disclosure
 from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest, GenerationResult, Reference
 from rag_audio.editing import Editor, Order, extension, inpainting, variation
-from rag_audio.errors import BackendUnavailable, ConfigError
+from rag_audio.errors import ConfigError
 from rag_audio.keeping import SoundCache
 from rag_audio.pipeline import OnStage, Pipeline
 from rag_audio.resources import data_dir
@@ -98,33 +98,34 @@ class HomeParts:
                 api_key=secret.get_secret_value() if secret else None,
                 prefer_grpc=self.settings.qdrant_grpc,
             )
-        from rag_audio.backends.qdrant_edge import EdgeIndex
+        from rag_audio.backends.shared_index import SharedIndex
 
-        folder = self.home / "index"
-        try:
-            return EdgeIndex(folder, space=space, dimension=dimension)
-        except BackendUnavailable:
-            from rag_audio.backends.index_socket import SocketIndex, is_served
-
-            if not is_served(folder):
-                raise
-            return SocketIndex(folder, space=space, dimension=dimension)
+        return SharedIndex(self.home / "index", space=space, dimension=dimension)
 
     def remove_index(self) -> None:
         """Start the embedded index anew; a server's collections are left alone.
 
         Raises:
             ConfigError: the index is on a server.
-            BackendUnavailable: another process holds it.
+            BackendUnavailable: another process holds it, or is indexing a library.
         """
         if self.settings.qdrant_url is not None:
             raise ConfigError(
                 "only the embedded index can be rebuilt",
                 hint="delete the collection on the server, then index again",
             )
+        from rag_audio.backends.index_socket import is_served
         from rag_audio.backends.qdrant_edge import remove_index
+        from rag_audio.backends.shared_index import SharedIndex
 
-        remove_index(self.home / "index")
+        mine = self.__dict__.get("index")
+        if isinstance(mine, SharedIndex):
+            mine.release()
+        with ExitStack() as claimed:
+            # A run that is in the middle of its library knows what it has written.
+            for library in self.catalogue.libraries():
+                claimed.enter_context(self.catalogue.claim(library.id))
+            remove_index(self.home / "index", partial(is_served, self.home / "index"))
 
     @cached_property
     def database(self) -> Engine:
@@ -260,7 +261,7 @@ class HomeParts:
 class Workspace(AbstractContextManager["Workspace"]):
     """The Python API: what ``rag_audio.open(home)`` gives.
 
-    Use it in a ``with`` statement: the embedded index belongs to one process at a time.
+    Use it in a ``with`` statement: what the index learned is made quick to search at the end.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -277,8 +278,6 @@ class Workspace(AbstractContextManager["Workspace"]):
         progress: IndexProgress | None = None,
     ) -> IndexReport:
         """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``)."""
-        from functools import partial
-
         from indexer.build import index_library
         from rag_audio import midi
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import sqlite3
 import tarfile
+import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,9 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Engine, inspect
 
-from rag_audio import backup
+from rag_audio import backup, manifests
 from rag_audio.backends._lock import IndexLock
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.cli.app import run
@@ -31,6 +36,7 @@ from rag_audio.errors import (
     UnreadableFile,
 )
 from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.manifests import Filed, Listing
 from rag_audio.migrations import HEAD
 from rag_audio.provenance.fingerprint import Fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
@@ -71,7 +77,9 @@ def contents(home: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(home)): path.read_bytes()
         for path in home.rglob("*")
-        if path.is_file() and not path.name.startswith("ledger.db") and path.name != "lock"
+        if path.is_file()
+        and not path.name.startswith("ledger.db")
+        and path.name not in ("lock", "queue.lock")
     }
 
 
@@ -102,12 +110,25 @@ def test_what_is_not_checkpointed_yet_is_in_the_copy(home: Path, tmp_path: Path)
     assert len(SqlLedger(connect(sqlite_url(tmp_path / "again" / "ledger.db"))).outputs()) == 2
 
 
-def test_an_index_that_somebody_holds_is_not_copied(home: Path, tmp_path: Path) -> None:
+def test_an_index_that_somebody_holds_for_long_is_not_copied(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag_audio.backends._lock.WAIT_S", 0.1)
     lock = IndexLock(home / "index" / "lock", "the index")
     with pytest.raises(BackendUnavailable, match="in use by"):
         backup.create(home, tmp_path / "b.tar")
     lock.release()
-    assert not (tmp_path / "b.tar").exists()
+    assert names(tmp_path) == ["home"]
+
+
+def test_an_index_that_somebody_holds_for_a_moment_is_waited_for(
+    home: Path, tmp_path: Path
+) -> None:
+    lock = IndexLock(home / "index" / "lock", "the index")
+    timer = threading.Timer(0.1, lock.release)
+    timer.start()
+    assert backup.create(home, tmp_path / "b.tar").files == 6
+    timer.join()
 
 
 def test_an_archive_in_the_home_does_not_hold_itself(home: Path) -> None:
@@ -292,7 +313,24 @@ def put(tar: tarfile.TarFile, name: str, content: bytes = b"x", **fields: object
     tar.addfile(info, io.BytesIO(content))
 
 
-def put_manifest(tar: tarfile.TarFile, *names: str, digest: str = sha256(b"x").hexdigest()) -> None:
+X = sha256(b"x").hexdigest()
+
+
+def put_manifest(tar: tarfile.TarFile, *names: str, digest: str = X) -> None:
+    """One of format 2."""
+    put(tar, "manifest.jsonl", b"".join(manifest_lines(*names, digest=digest)))
+
+
+def manifest_lines(*names: str, digest: str = X) -> list[bytes]:
+    listing, file = Listing(Path("/tmp")), io.BytesIO()  # noqa: S108
+    with closing(listing):
+        for name in names:
+            listing.add(Filed(name, 1, digest))
+        manifests.write({}, listing, file)
+    return file.getvalue().splitlines(keepends=True)
+
+
+def put_manifest_1(tar: tarfile.TarFile, *names: str, digest: str = X) -> None:
     files = {name: {"size": 1, "sha256": digest} for name in names}
     document = {"format": "rag-audio backup 1", "files": files}
     put(tar, "manifest.json", json.dumps(document).encode())
@@ -316,10 +354,106 @@ HOSTILE: dict[str, Callable[[tarfile.TarFile], None]] = {
     "not in the manifest": lambda tar: (put(tar, "home/a"), put_manifest(tar))[0],
     "not in the archive": lambda tar: (put(tar, "home/a"), put_manifest(tar, "a", "b"))[0],
     "changed": lambda tar: (put(tar, "home/a"), put_manifest(tar, "a", digest="0" * 64))[0],
+    "not in the manifest 1": lambda tar: (put(tar, "home/a"), put_manifest_1(tar))[0],
+    "not in the archive 1": lambda tar: (put(tar, "home/a"), put_manifest_1(tar, "a", "b"))[0],
+    "changed 1": lambda tar: (put(tar, "home/a"), put_manifest_1(tar, "a", digest="0" * 64))[0],
+    "two manifests": lambda tar: (
+        put(tar, "home/a"),
+        put_manifest(tar, "a"),
+        put_manifest_1(tar, "a"),
+    )[0],
+    "another order": lambda tar: (
+        put(tar, "home/a"),
+        put(tar, "home/b"),
+        put_manifest(tar, "b", "a"),
+    )[0],
+    "listed twice": lambda tar: (put(tar, "home/a"), put_manifest(tar, "a", "a"))[0],
+    "files that are a list 1": lambda tar: put(
+        tar, "manifest.json", b'{"format": "rag-audio backup 1", "files": []}'
+    ),
+    "a file that is a number 1": lambda tar: (
+        put(tar, "home/a"),
+        put(tar, "manifest.json", b'{"format": "rag-audio backup 1", "files": {"a": 1}}'),
+    )[0],
+    "an endless line": lambda tar: put(tar, "manifest.jsonl", b"x" * 70_000 + b"\n"),
+    "lines that are none": lambda tar: put(tar, "manifest.jsonl", b"[]\n[]\n"),
+    "manifest of format 1 by the name of 2": lambda tar: put(
+        tar, "manifest.jsonl", b'{"format": "rag-audio backup 1", "files": {}}\n'
+    ),
     "after the manifest": lambda tar: (put_manifest(tar, "a"), put(tar, "home/a"))[0],
     "another manifest": lambda tar: put(tar, "manifest.json", b"[]"),
     "broken manifest": lambda tar: put(tar, "manifest.json", b"{"),
 }
+
+
+def test_archives_of_both_formats_come_back(tmp_path: Path) -> None:
+    for place, manifest in (("1", put_manifest_1), ("2", put_manifest)):
+        with tarfile.open(tmp_path / f"{place}.tar", "w") as tar:
+            put(tar, "home/b")
+            put(tar, "home/a/a")
+            manifest(tar, "b", "a/a")
+        made = backup.restore(tmp_path / f"{place}.tar", tmp_path / place)
+        assert (made.files, made.size) == (2, 2)
+        assert contents(tmp_path / place) == {"b": b"x", "a/a": b"x"}
+
+
+def test_a_manifest_of_the_first_format_may_be_large_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {"format": "rag-audio backup 1", "files": {"a": {"size": 1, "sha256": X}}}
+    content = json.dumps({**document, "note": "n" * (65 << 20)}).encode()
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        put(tar, "home/a")
+        put(tar, "manifest.json", content)
+    assert backup.restore(tmp_path / "b.tar", tmp_path / "again").files == 1
+    monkeypatch.setattr(manifests, "MOST_BYTES_1", 1000)
+    with pytest.raises(InvalidInput, match=f"manifest has {len(content)} bytes, and 1000 are the"):
+        backup.restore(tmp_path / "b.tar", tmp_path / "other")
+
+
+@given(st.data())
+def test_a_manifest_that_was_changed_in_any_way_is_refused(data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.text(min_size=1, max_size=9), unique=True, max_size=4))
+    lines = manifest_lines(*names)
+    with closing(Listing(Path("/tmp"))) as found:  # noqa: S108
+        for name in names:
+            found.add(Filed(name, 1, X))
+        assert manifests.check(io.BytesIO(b"".join(lines)), found)["format"] == manifests.FORMAT
+        place = data.draw(st.integers(0, len(lines) - 1))
+        how = data.draw(st.sampled_from(["drop", "twice", "cut", "flip", "more"]))
+        if how == "drop":
+            del lines[place]
+        elif how == "twice":
+            lines.insert(place, lines[place])
+        elif how == "cut":
+            end = data.draw(st.integers(0, len(lines[place]) - 1))
+            lines[place:] = [lines[place][:end]]
+        elif how == "flip":
+            at = data.draw(st.integers(0, len(lines[place]) - 1))
+            line = bytearray(lines[place])
+            line[at] ^= data.draw(st.integers(1, 127))
+            lines[place] = bytes(line)
+        else:
+            lines.append(b"\n")
+        with pytest.raises(manifests.BadManifest):
+            manifests.check(io.BytesIO(b"".join(lines)), found)
+
+
+def test_neither_way_holds_all_names_in_memory(tmp_path: Path) -> None:
+    """More files take no more memory."""
+    peaks = []
+    for count in (50, 450):
+        home = tmp_path / f"{count}"
+        (home / "outputs").mkdir(parents=True)
+        for n in range(count):
+            (home / "outputs" / f"{n:0100}").touch()
+        gc.collect()
+        tracemalloc.start()
+        backup.create(home, tmp_path / f"{count}.tar")
+        backup.restore(tmp_path / f"{count}.tar", tmp_path / f"{count}-again")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 100_000  # A TarInfo of each is 400 kB more.
 
 
 @pytest.mark.parametrize("how", HOSTILE)

@@ -207,21 +207,29 @@ def test_errors_are_one_line_with_the_right_code(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_index_is_rebuilt_unless_somebody_holds_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_index_is_rebuilt_unless_somebody_keeps_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import rag_audio
+    from rag_audio.backends.shared_index import SharedIndex
 
+    monkeypatch.setattr("rag_audio.backends._lock.WAIT_S", 0.2)
     library, home = write_library(tmp_path / "library"), tmp_path / "home"
     first = _json(capsys, "index", str(library), "--home", str(home))
+    rebuild = ("index", str(library), "--rebuild", "--home", str(home))
     with rag_audio.open(home) as workspace:
+        kept = workspace.parts.index
+        assert isinstance(kept, SharedIndex) and kept.keep()
+        assert "in use by pid" in _json(capsys, *rebuild, code=4)["error"]["message"]
+        kept.release()
+        with workspace.parts.catalogue.claim(workspace.parts.catalogue.libraries()[0].id):
+            assert "being written by" in _json(capsys, *rebuild, code=4)["error"]["message"]
         assert workspace.parts.index.count() == first["segments"]
-        refused = _json(capsys, "index", str(library), "--rebuild", "--home", str(home), code=4)
-        assert "in use by pid" in refused["error"]["message"]
+        # Who only asked before does not stand in the way, and sees what there is then.
+        rebuilt = _json(capsys, *rebuild)
+        assert rebuilt["segments"] == first["segments"]
+        assert rebuilt["indexed"] + rebuilt["updated"] == 4
         assert workspace.parts.index.count() == first["segments"]
-    rebuilt = _json(capsys, "index", str(library), "--rebuild", "--home", str(home))
-    assert rebuilt["segments"] == first["segments"]
-    assert rebuilt["indexed"] + rebuilt["updated"] == 4
 
 
 def test_an_enforced_tempo_is_in_the_document(

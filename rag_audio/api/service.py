@@ -17,6 +17,7 @@ from rag_audio.api.upkeep import Upkeep
 from rag_audio.api.webhooks import Calls
 from rag_audio.appending import LineLog
 from rag_audio.backends.index_socket import IndexHost
+from rag_audio.backends.shared_index import SharedIndex
 from rag_audio.bootstrap import Workspace
 from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.jobs import Limits, SqlJobs
@@ -158,8 +159,9 @@ class Service:
         share(self.workspace, generator=False)
         self.model()
         parts = self.workspace.parts
-        if self.workspace.settings.qdrant_url is None:
-            self._host = IndexHost(parts.index, parts.home / "index")
+        index = parts.index
+        if isinstance(index, SharedIndex) and index.keep():
+            self._host = IndexHost(index, parts.home / "index")
             self._host.start()
         allowed = self.settings.names("webhook_hosts")
         calls = Calls(

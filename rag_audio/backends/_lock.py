@@ -1,16 +1,32 @@
-"""A lock file that names its holder. The kernel frees it when the holder dies, however it dies."""
+"""A lock file that names its holder. The kernel frees it when the holder dies, however it dies.
+
+Whoever waits for it stands in a queue of one place, ``queue.lock`` beside it: a holder that looks
+(:func:`is_wanted`) sees that somebody waits, and cannot have it again before the one who waits.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 from rag_audio.errors import BackendUnavailable
+
+LOCK, QUEUE = "lock", "queue.lock"
+"""Their names in the index's folder; they stay when an index is removed."""
+WAIT_S = 30.0
+"""How long somebody waits for another process that holds the index."""
+SAY_AFTER_S = 1.0
+_POLL_S = 0.02
+_log = logging.getLogger("rag_audio.index")
+"""Unlike structlog's, its warnings go to stderr where nobody configured anything."""
 
 
 class IndexLock:
@@ -25,23 +41,17 @@ class IndexLock:
     """
 
     def __init__(self, path: Path, what: str) -> None:
-        try:
-            self._file: TextIO | None = path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise BackendUnavailable(
-                f"{what} cannot be locked: {error}", hint="check that its folder is writable"
-            ) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = _holder(self._file)
-            self._file.close()
+        file = _opened(path, what)
+        if not _locked(file):
+            holder = _holder(file)
+            file.close()
             raise BackendUnavailable(
                 f"{what} is in use by {holder}",
                 hint="wait for it or end it; one process at a time can hold the embedded index "
                 "(several need a Qdrant server: RAG_AUDIO_QDRANT_URL)",
-            ) from error
-        _write(self._file, _self())
+            )
+        self._file: TextIO | None = file
+        _write(file, _self())
 
     def release(self) -> None:
         """Free the lock; a second call does nothing."""
@@ -51,6 +61,77 @@ class IndexLock:
         fcntl.flock(self._file, fcntl.LOCK_UN)
         self._file.close()
         self._file = None
+
+
+def wait_for_lock(
+    folder: Path, is_served: Callable[[], bool], wait_s: float | None = None
+) -> IndexLock | None:
+    """The lock of an index as soon as whoever has it lets go; waiting is said once, as a warning.
+
+    Args:
+        folder: the index's, which must exist.
+        is_served: whether the holder lets others to the index, so that waiting makes no sense.
+        wait_s: seconds at most; ``WAIT_S`` by default.
+
+    Returns:
+        The lock; None: it is served.
+
+    Raises:
+        BackendUnavailable: the time is up, or it cannot be locked; the message names the holder.
+    """
+    what = f"the index at {folder}"
+    end = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
+    say_at: float | None = time.monotonic() + SAY_AFTER_S
+    with _opened(folder / QUEUE, what) as queue:
+        is_next = False
+        try:
+            while True:
+                is_next = is_next or _locked(queue)
+                try:
+                    # Not before those who came first; the last try is there to name the holder.
+                    if is_next or time.monotonic() >= end:
+                        return IndexLock(folder / LOCK, what)
+                except BackendUnavailable as error:
+                    if is_served():
+                        return None
+                    if time.monotonic() >= end:
+                        raise
+                    if say_at is not None and time.monotonic() >= say_at:
+                        _log.warning("waiting: %s", error.message)
+                        say_at = None
+                time.sleep(_POLL_S)
+        finally:
+            # A process that was forked meanwhile has the file open too.
+            fcntl.flock(queue, fcntl.LOCK_UN)
+
+
+def is_wanted(folder: Path) -> bool:
+    """Whether somebody waits for the lock of the index in a folder."""
+    try:
+        with (folder / QUEUE).open("a+", encoding="utf-8") as queue:
+            free = _locked(queue)
+            fcntl.flock(queue, fcntl.LOCK_UN)
+            return not free
+    except OSError:
+        return False
+
+
+def _opened(path: Path, what: str) -> TextIO:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise BackendUnavailable(
+            f"{what} cannot be locked: {error}", hint="check that its folder is writable"
+        ) from error
+
+
+def _locked(file: TextIO) -> bool:
+    """Try to lock a file; closing it frees the lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _self() -> dict[str, object]:

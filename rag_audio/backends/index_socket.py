@@ -7,12 +7,13 @@ only the home's owner can reach; :class:`SocketIndex` is what everybody else has
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rag_audio.backends import _index_wire as wire
 from rag_audio.domain import SegmentFilter
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TIMEOUT_S = 60.0
+COPY = "index"
+"""Name of an index's copy in the folder that it was asked into."""
+_COPY_INTO = re.compile(r"\.backup-[A-Za-z0-9_]+")
 _PAGE = 256
 _AT_ONCE = 128
 
@@ -131,10 +135,7 @@ class SocketIndex:
                 self._drop()
             else:
                 raise self._away("it hung up")
-        if "error" in said:
-            family = _FAMILIES.get(said["error"], BackendError)
-            raise family(str(said["message"]), str(said["hint"]))
-        return said
+        return _understood(said)
 
     def _drop(self) -> None:
         if self._socket is not None:
@@ -148,6 +149,14 @@ class SocketIndex:
         )
 
 
+class HostedIndex(StemIndex, Protocol):
+    """An index that can be copied while it is used."""
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the index to a new folder, all as it stands at one moment."""
+        ...
+
+
 class IndexHost:
     """Lets other processes of this machine use an index that this one has open.
 
@@ -155,7 +164,7 @@ class IndexHost:
         index: is asked from several threads. folder: where the socket goes.
     """
 
-    def __init__(self, index: StemIndex, folder: Path) -> None:
+    def __init__(self, index: HostedIndex, folder: Path) -> None:
         self._index, self._folder = index, folder
         self._listener: socket.socket | None = None
 
@@ -207,20 +216,62 @@ class IndexHost:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            while self._listener is not None:
+            while not self._is_ended():
                 asked = wire.receive(connection)
                 if asked is None:
                     return
-                wire.send(connection, self._said(asked))
+                said = self._said(asked)
+                if self._is_ended() and "error" in said:
+                    return  # The index was closed meanwhile: whoever asked looks for it anew.
+                wire.send(connection, said)
+
+    def _is_ended(self) -> bool:
+        return self._listener is None
 
     def _said(self, asked: wire.Message) -> wire.Message:
         try:
+            if asked["op"] == "copy":
+                return self._copy(str(asked["into"]))
             return _OPERATIONS[asked["op"]](self._index, asked)
         except RagAudioError as error:
             kind = type(error).__name__
             return {"error": kind, "message": error.message, "hint": error.hint}
         except (KeyError, TypeError, ValueError) as error:
             return {"error": "BackendError", "message": f"not understood: {error}", "hint": ""}
+
+    def _copy(self, into: str) -> wire.Message:
+        """Copy the index into a folder of that name beside the index's own, and nowhere else."""
+        folder = self._folder.parent / into
+        if not _COPY_INTO.fullmatch(into) or folder.is_symlink() or not folder.is_dir():
+            raise InvalidInput(f"the index is not copied into {into!r}: no folder of a backup")
+        self._index.copy_to(folder / COPY)
+        return {}
+
+
+def copy_served(folder: Path, into: str) -> None:
+    """Let the process that serves the index in a folder copy it, as it stands at one moment.
+
+    Args:
+        into: name of a folder beside the index's own, such as ``.backup-x7``; the copy is
+            ``COPY`` in there.
+
+    Raises:
+        BackendUnavailable: nobody serves it, or no longer.
+        RagAudioError: it cannot be copied there.
+    """
+    try:
+        with _connect(folder) as asking:
+            asking.settimeout(None)  # As long as it takes; the server's end closes the socket.
+            wire.send(asking, {"op": "copy", "into": into})
+            said = wire.receive(asking)
+    except OSError as error:
+        raise BackendUnavailable(f"the index at {folder} cannot be copied: {error}") from error
+    if said is None:
+        raise BackendUnavailable(
+            f"the process that serves the index at {folder} ended while it copied it",
+            hint="run the backup again",
+        )
+    _understood(said)
 
 
 def is_served(folder: Path) -> bool:
@@ -230,6 +281,14 @@ def is_served(folder: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _understood(said: wire.Message) -> wire.Message:
+    """An answer; one that tells of an error raises it."""
+    if "error" in said:
+        family = _FAMILIES.get(said["error"], BackendError)
+        raise family(str(said["message"]), str(said["hint"]))
+    return said
 
 
 def _connect(folder: Path) -> socket.socket:

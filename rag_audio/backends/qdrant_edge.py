@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qdrant_edge as edge
 
-from rag_audio.backends._lock import IndexLock
+from rag_audio.backends._copying import copy_folder
+from rag_audio.backends._lock import LOCK, QUEUE, IndexLock, wait_for_lock
 from rag_audio.backends._payload import (
     DENSE,
     EXACT_BELOW,
@@ -64,25 +66,29 @@ class EdgeIndex:
         path: the index's folder; made when missing.
         space: id of the embedding space.
         dimension: D of the dense vectors.
+        lock: that of the folder, where the caller has it already; it is freed with the index.
 
     Raises:
         BackendUnavailable: another process holds it, or it cannot be opened.
         IndexMismatch: it was made for another space or dimension.
     """
 
-    def __init__(self, path: Path, *, space: str, dimension: int) -> None:
+    def __init__(
+        self, path: Path, *, space: str, dimension: int, lock: IndexLock | None = None
+    ) -> None:
         self.name = f"qdrant-edge:{path.name}"
         self.space = space
         self._path = path
         self._dimension = dimension
         self._shard: Any = None
-        self._changes = 0
+        self._changes = self._written = 0
+        self._writing = threading.Lock()
         self._outdated = False
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BackendUnavailable(f"the index at {path} cannot be made: {error}") from error
-        self._lock = IndexLock(path / "lock", f"the index at {path}")
+        self._lock = lock or IndexLock(path / LOCK, f"the index at {path}")
         try:
             self._claim()
             self._shard = self._open()
@@ -114,7 +120,7 @@ class EdgeIndex:
             for point in points
         ]
         _check_room(self._path, _WRITE_MB)
-        with self._translated("be written") as shard:
+        with self._writing, self._translated("be written") as shard:
             for start in range(0, len(rows), _BATCH):
                 batch = rows[start : start + _BATCH]
                 shard.update(edge.UpdateOperation.upsert_points(batch))
@@ -124,7 +130,7 @@ class EdgeIndex:
         """Remove points; unknown ids are ignored."""
         if not ids:
             return
-        with self._translated("be written") as shard:
+        with self._writing, self._translated("be written") as shard:
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
             self._make_durable(shard, len(ids))
 
@@ -156,16 +162,41 @@ class EdgeIndex:
         with self._translated("be read") as shard:
             return int(shard.count(edge.CountRequest(exact=True, filter=where)))
 
+    def copy_to(self, folder: Path) -> None:
+        """Copy the index to a new folder, all as it stands at one moment; writers wait meanwhile.
+
+        Raises:
+            InvalidInput: the folder is there, or there is no room for it.
+        """
+        with self._writing, self._translated("be copied") as shard:
+            shard.flush()
+            self._changes = 0
+            copy_folder(self._path, folder)
+
     def close(self) -> None:
         """Build what search needs at this size, flush, and free the lock; again does nothing."""
+        self._end(build=True)
+
+    def release(self) -> bool:
+        """Free the lock at once, with everything on the disk; again does nothing.
+
+        Returns:
+            Whether there is something to build, which the next :meth:`close` does.
+        """
+        return self._end(build=False)
+
+    def _end(self, *, build: bool) -> bool:
         if self._shard is None:
-            return
+            return False
         try:
-            with self._translated("be closed") as shard:
-                if shard.info().points_count >= EXACT_BELOW:
+            with self._writing, self._translated("be closed") as shard:
+                is_large = shard.info().points_count >= EXACT_BELOW
+                if is_large and build:
                     shard.optimize()
-                shard.flush()
+                if self._changes or build:
+                    shard.flush()
                 shard.close()
+                return is_large and not build and self._written > 0
         finally:
             self._shard = None
             self._lock.release()
@@ -177,17 +208,13 @@ class EdgeIndex:
         of the machine. ``flush`` syncs some hundred files, this only the log's two or three.
         """
         self._changes += changes
+        self._written += changes
         if self._changes >= _FLUSH_AFTER:
             shard.flush()
             self._changes = 0
             return
-        log = self._path / "shard" / "wal"
-        for path in (*sorted(log.iterdir()), log):
-            file = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(file)
-            finally:
-                os.close(file)
+        while not _sync_files(self._path / "shard" / "wal"):
+            pass  # The shard renamed one of them meanwhile.
 
     def _search(self, query: Any, where: SegmentFilter, limit: int) -> list[Hit]:
         if limit <= 0 or not where.license_keys:
@@ -302,6 +329,20 @@ class EdgeIndex:
             ) from error
 
 
+def _sync_files(folder: Path) -> bool:
+    """Bring a folder and its files to the disk; False where one of them was renamed meanwhile."""
+    for path in (*sorted(folder.iterdir()), folder):
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+    return True
+
+
 def _check_room(path: Path, needed_mb: int) -> None:
     """The shard's files are mapped into memory: a full disk would kill the process, not raise.
 
@@ -362,20 +403,24 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def remove_index(path: Path) -> None:
+def remove_index(path: Path, is_served: Callable[[], bool] = lambda: False) -> None:
     """Remove the embedded index at ``path``, whatever space it was made in; none is fine.
+
+    Args:
+        is_served: whether the process that holds it goes on doing so; others are waited for.
 
     Raises:
         BackendUnavailable: another process holds it.
     """
     if not path.is_dir():
         return
-    lock = IndexLock(path / "lock", f"the index at {path}")
+    # Where it is served, one more try says who does that.
+    lock = wait_for_lock(path, is_served) or IndexLock(path / LOCK, f"the index at {path}")
     try:
         for part in path.iterdir():
             if part.is_dir():
                 shutil.rmtree(part)
-            elif part.name != "lock":
+            elif part.name not in (LOCK, QUEUE):
                 part.unlink()
     finally:
         lock.release()

@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from sqlalchemy import Engine
 
 from rag_audio import backup as archive
+from rag_audio.archiving import Done, OnProgress
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json
 from rag_audio.database import connect, sqlite_url
@@ -33,10 +42,14 @@ def backup(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Archive ledger, index, keys and masters; keys that are lost mean traces that are lost."""
+    """Archive ledger, index, keys and masters; keys that are lost mean traces that are lost.
+
+    Others may work in the home meanwhile, `serve` too.
+    """
     settings = read_settings(home=home)
     with _database(settings) as database:
-        made = archive.create(settings.home, file, database)
+        with _progress() as on_progress:
+            made = archive.create(settings.home, file, database, on_progress)
         _show(replace(made, warnings=(*made.warnings, *_of_keys(settings, database))), as_json)
 
 
@@ -106,6 +119,30 @@ def _of_settings(home: Path) -> Iterator[str]:
             "where RAG_AUDIO_DATABASE_URL is not set, this home works on the database that "
             f"{file} names, as the archived one did"
         )
+
+
+@contextmanager
+def _progress() -> Iterator[OnProgress]:
+    """A bar of bytes on stderr, where that is a terminal."""
+    bar = Progress(
+        TextColumn("archiving"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[files]} files"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+    task = bar.add_task("archiving", total=None, files=0)
+
+    def show(done: Done) -> None:
+        total = max(done.size, done.all_size)
+        bar.update(task, completed=done.size, total=total, files=done.files)
+
+    with bar:
+        yield show
 
 
 @contextmanager

@@ -25,9 +25,10 @@ from qdrant_client import QdrantClient
 
 from rag_audio.backends import qdrant_server
 from rag_audio.backends._payload import payload_of, segment_of
-from rag_audio.backends.index_socket import IndexHost, SocketIndex
+from rag_audio.backends.index_socket import IndexHost
 from rag_audio.backends.qdrant_edge import EdgeIndex
 from rag_audio.backends.qdrant_server import ServerIndex
+from rag_audio.backends.shared_index import SharedIndex
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
 from rag_audio.errors import (
     BackendError,
@@ -44,9 +45,9 @@ SPACE = "space-a"
 D = 8
 LIVE_URL = os.environ.get("RAG_AUDIO_TEST_QDRANT_URL")
 BACKENDS = [
-    "edge",
+    "embedded",
     "memory",
-    "socket",
+    "served",
     pytest.param(
         "live", marks=pytest.mark.skipif(not LIVE_URL, reason="RAG_AUDIO_TEST_QDRANT_URL unset")
     ),
@@ -57,19 +58,17 @@ BACKENDS = [
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StemIndex]:
     """An empty index of each kind."""
     made: StemIndex
-    if request.param == "edge":
-        made = EdgeIndex(tmp_path / "index", space=SPACE, dimension=D)
+    if request.param == "embedded":
+        made = SharedIndex(tmp_path / "index", space=SPACE, dimension=D)
         yield made
-    elif request.param == "socket":
+    elif request.param == "served":
         held = EdgeIndex(tmp_path / "index", space=SPACE, dimension=D)
         host = IndexHost(held, tmp_path / "index")
         host.start()
-        made = SocketIndex(tmp_path / "index", space=SPACE, dimension=D)
+        made = SharedIndex(tmp_path / "index", space=SPACE, dimension=D)
         yield made
-        made.close()
         host.stop()
         held.close()
-        return
     elif request.param == "memory":
         made = ServerIndex(space=SPACE, dimension=D, client=QdrantClient(":memory:"))
         yield made

@@ -1,0 +1,210 @@
+"""The files of a home while others work in it: what belongs into an archive, each holding still."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Set
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from rag_audio.backends._copying import copy_folder
+from rag_audio.backends._lock import wait_for_lock
+from rag_audio.backends.index_socket import COPY, copy_served, is_served
+from rag_audio.errors import BackendUnavailable, InvalidInput
+
+INDEX, KEYS, MASTERS = "index", "keys", "masters"
+_LARGE = (MASTERS, "outputs", "uploads", "previews")
+"""Folders of many files where no database of ours is ever made."""
+_SQLITE = b"SQLite format 3\x00"
+_COMPANIONS = ("-wal", "-shm", "-journal")
+_DRAFT = re.compile(r"\..+(\.part(\.[A-Za-z0-9]+)?|\.[0-9a-f]{8}\.(tmp|signed)|\.[0-9a-f]{16})")
+"""Names of files that are being written: sounds, uploads, pictures, keys, archives."""
+_WORK = re.compile(r"\.backup-[A-Za-z0-9_]+")
+_WORK_LOCK = "backup.lock"
+_MOST_LINKS = 5
+
+
+@contextmanager
+def work_folder(home: Path) -> Iterator[Path]:
+    """A private folder in the home for copies, which goes with the block; so do those that
+    backups left that were killed."""
+    folder = Path(tempfile.mkdtemp(prefix=".backup-", dir=home))
+    try:
+        with (folder / _WORK_LOCK).open("x") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove_leftovers(home, folder)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers(home: Path, mine: Path) -> None:
+    for folder in home.glob(".backup-*"):
+        if folder == mine or not _is_work(folder):
+            continue
+        with suppress(OSError), (folder / _WORK_LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_work(folder: Path) -> bool:
+    is_ours = _WORK.fullmatch(folder.name) is not None and not folder.is_symlink()
+    return is_ours and (folder / _WORK_LOCK).is_file()
+
+
+class HomeFiles:
+    """The regular files of a home and their names in it, without what is only passing: locks,
+    drafts, companions of databases. A million of them take no memory.
+
+    Attributes:
+        links: names of links that were passed over; of many, the first.
+
+    Args:
+        without: files that are none of the home's, such as the archive itself.
+    """
+
+    def __init__(self, home: Path, without: frozenset[Path]) -> None:
+        self._home, self._without = home, without
+        self.links: list[str] = []
+
+    def databases(self) -> Iterator[tuple[Path, str]]:
+        """SQLite databases, but for those in folders of outputs."""
+        for path, name in self._walk(self._home, (INDEX, KEYS, *_LARGE)):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                if is_sqlite(file):
+                    yield path, name
+
+    def others(self) -> Iterator[tuple[Path, str]]:
+        """All files but keys and index, which are copied whole."""
+        return self._walk(self._home, (INDEX, KEYS))
+
+    def everything(self) -> Iterator[tuple[Path, str]]:
+        """All files."""
+        return self._walk(self._home, ())
+
+    def below(self, folder: Path) -> Iterator[tuple[Path, str]]:
+        """The files below a folder, and their names in there."""
+        for path, _ in _regular(folder):
+            yield path, path.relative_to(folder).as_posix()
+
+    def keys(self) -> dict[str, tuple[bytes, float]]:
+        """Content and time of all keys by name; each that was there at the call is in it.
+
+        A rotation gives the key of before a second name, and then its first name to the new one.
+        Whoever reads the new one has listed before that: so it is listed once more.
+        """
+        found: dict[str, tuple[bytes, float]] = {}
+        for _ in range(2):
+            for path, name in list(self._walk(self._home / KEYS, ())):
+                if name not in found:
+                    with suppress(FileNotFoundError):
+                        found[name] = path.read_bytes(), path.stat().st_mtime
+        return found
+
+    def _walk(self, folder: Path, leave: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
+        left = {self._home / name for name in leave}
+        for path, is_link in _regular(folder, left):
+            name = path.relative_to(self._home).as_posix()
+            if is_link:
+                if len(self.links) < _MOST_LINKS and name not in self.links:
+                    self.links.append(name)
+            elif path.absolute() not in self._without and not _is_passing(path, name):
+                yield path, name
+
+
+def _regular(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Path, bool]]:
+    """Regular files below a folder, and (True) links; one that vanishes is passed over."""
+    try:
+        found = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with found:
+        for entry in found:
+            path = Path(entry.path)
+            if entry.is_symlink():
+                yield path, True
+            elif entry.is_dir(follow_symlinks=False):
+                if path not in leave and not _is_work(path):
+                    yield from _regular(path, leave)
+            elif entry.is_file(follow_symlinks=False):
+                yield path, False
+
+
+def _is_passing(path: Path, name: str) -> bool:
+    for suffix in _COMPANIONS:
+        if name.endswith(suffix) and path.with_name(path.name.removesuffix(suffix)).is_file():
+            return True
+    return name.endswith(".lock") or name == f"{INDEX}/lock" or bool(_DRAFT.fullmatch(path.name))
+
+
+def is_sqlite(file: IO[bytes]) -> bool:
+    """Whether a file begins as an SQLite database does; it is read from its beginning then."""
+    head = file.read(len(_SQLITE))
+    file.seek(0)
+    return head == _SQLITE
+
+
+def copy_database(path: Path, copy: Path) -> None:
+    """Copy a database as it stands at one moment, whoever is writing to it.
+
+    Raises:
+        InvalidInput: there is no room. BackendUnavailable: it is damaged, or locked for long.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    needed = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    free = shutil.disk_usage(copy.parent).free
+    if free < needed:
+        raise InvalidInput(
+            f"a copy of {path} needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free at "
+            f"{copy.parent}",
+            hint="make room on the disk",
+        )
+    try:
+        with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(copy)) as other:
+            db.backup(other)
+    except sqlite3.Error as error:
+        raise BackendUnavailable(
+            f"the database {str(path)!r} cannot be copied: {error}",
+            hint="rag-audio ledger verify says whether it is damaged",
+        ) from error
+
+
+def copy_index(home: Path, work: Path) -> Path | None:
+    """Copy the embedded index as it stands at one moment, whoever uses it; None: there is none.
+
+    Its lock is held for the copy only; where a process serves the index, that makes the copy.
+
+    Args:
+        work: a :func:`work_folder` of this home.
+
+    Raises:
+        BackendUnavailable: another process holds it for longer than one waits.
+        InvalidInput: there is no room.
+    """
+    index, copy = home / INDEX, work / COPY
+    if index.is_symlink() or not index.is_dir():
+        return None
+    lock = wait_for_lock(index, partial(is_served, index))
+    if lock is None:
+        try:
+            copy_served(index, work.name)
+            return copy
+        except BackendUnavailable:
+            if is_served(index):
+                raise
+        # It ended meanwhile.
+        shutil.rmtree(copy, ignore_errors=True)
+        lock = wait_for_lock(index, lambda: False)
+    if lock is not None:
+        try:
+            copy_folder(index, copy)
+        finally:
+            lock.release()
+    return copy
