@@ -21,6 +21,7 @@ from rag_audio.provenance.manifest import (
     NOT_ALLOWED,
     STRICTNESS,
     TRAINING,
+    TRAINING_USES,
 )
 from rag_audio.signing import (
     SIDECAR,
@@ -100,6 +101,15 @@ def training_reservation(path: Path) -> str | None:
         return "its damaged manifest reserves the use by AI"
     forbidden = [f"{name} {use}" for name, use in sorted(found.training.items()) if use != ALLOWED]
     return ", ".join(forbidden) or None
+
+
+def ruined_training(path: Path) -> dict[str, str]:
+    """What a file with a manifest that cannot be read reserves, by entry: all, or nothing.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return dict.fromkeys(TRAINING_USES, NOT_ALLOWED) if _reserves_in_ruins(path) else {}
 
 
 def judge(reader: Reader) -> tuple[CredentialState, tuple[str, ...]]:

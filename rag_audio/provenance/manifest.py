@@ -31,7 +31,7 @@ GENERATED = f"{_IPTC}trainedAlgorithmicMedia"
 """Made by a model, all of it."""
 COMPOSITE = f"{_IPTC}compositeWithTrainedAlgorithmicMedia"
 """Sound that was there, with parts that a model made."""
-_TRAINING_USES = (
+TRAINING_USES = (
     "cawg.ai_generative_training",
     "cawg.ai_inference",
     "cawg.ai_training",
@@ -177,7 +177,7 @@ def _training(text: str, reserved: Mapping[str, str]) -> dict[str, Any]:
     entry = {"use": use}
     if terms.strip():
         entry["constraint_info"] = terms.strip()
-    entries = {name: dict(entry) for name in _TRAINING_USES}
+    entries = {name: dict(entry) for name in TRAINING_USES}
     for name, kept in reserved.items():
         name = f"cawg.{name.partition('.')[2]}"
         if STRICTNESS.index(kept) > STRICTNESS.index(entries.get(name, {"use": ALLOWED})["use"]):

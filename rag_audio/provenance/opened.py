@@ -1,7 +1,9 @@
 """The file that an edit or a copy began with, as an ingredient of the new manifest.
 
 Its own manifests travel with it (C2PA specification 2.2, section 10.3: ``c2pa.opened`` and a
-``parentOf`` ingredient). A file without any, or with one that cannot be read, is named by its hash.
+``parentOf`` ingredient). A file without any, or with one that cannot be read, that is larger than
+any honest one, or that the library does not accept as a part of another, is named by its hash, and
+the ingredient says why.
 """
 
 from __future__ import annotations
@@ -12,16 +14,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import file_digest
+from io import BufferedReader
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rag_audio.errors import OutputRefused
-from rag_audio.provenance.credentials import read_stream, sidecar_beside
+from rag_audio.provenance.credentials import read_stream, ruined_training, sidecar_beside
 from rag_audio.provenance.manifest import MEDIA_TYPES, PARENT
 from rag_audio.signing import OpenedFile
 
 if TYPE_CHECKING:
     from c2pa import Builder, Context
 
+MAX_CARRIED = 16 << 20
+"""A manifest store of more bytes does not travel with what is made from its file."""
+TOO_LARGE = f"it is larger than {MAX_CARRIED >> 20} MiB"
+NOT_ACCEPTED = "the C2PA library does not accept it"
+_LEFT_OUT = "its own manifest is not carried on: "
 _UNKNOWN_KIND = "audio/x-unknown"
 _MANIFEST_ID = "parent.c2pa"
 _MANIFEST_KIND = "application/c2pa"
@@ -49,6 +57,17 @@ class Parent:
         """The ingredient, where it stands in the definition of the manifest."""
         return () if self.file is not None else (self.ingredient,)
 
+    @property
+    def is_carried(self) -> bool:
+        """Whether manifests of the file travel with it."""
+        return self.file is not None or self.manifest is not None
+
+    def bare(self, why: str) -> Parent:
+        """The same without its manifests; what they reserve stays."""
+        hidden = ("active_manifest", "validation_results", "manifest_data")
+        plain = {name: value for name, value in self.ingredient.items() if name not in hidden}
+        return Parent({**plain, "description": f"{_LEFT_OUT}{why}"}, training=self.training)
+
     def add_to(self, builder: Builder) -> None:
         """Give the library what the definition only names.
 
@@ -64,7 +83,8 @@ class Parent:
 
 @contextmanager
 def opened(one: OpenedFile, anchors: str, context: Context) -> Iterator[Parent]:
-    """The ingredient of a file, which stays open in the block.
+    """The ingredient of a file, which stays open in the block; its bytes are held against the hash
+    before and after.
 
     Args:
         anchors: PEM of the certificates whose signers are trusted.
@@ -74,11 +94,18 @@ def opened(one: OpenedFile, anchors: str, context: Context) -> Iterator[Parent]:
         OSError: it cannot be read.
     """
     with one.path.open("rb") as file:
-        if file_digest(file, "sha256").hexdigest() != one.sha256:
-            raise OutputRefused(
-                "the file that was edited is another one now", hint="do it again with that file"
-            )
+        _check(one, file)
         yield _parent(one, file, anchors, context)
+        _check(one, file)
+
+
+def _check(one: OpenedFile, file: BufferedReader) -> None:
+    file.seek(0)
+    if file_digest(file, "sha256").hexdigest() != one.sha256:
+        raise OutputRefused(
+            "the file that is edited is another one now than the one that was opened",
+            hint="leave the file alone while it is edited, and run it again",
+        )
 
 
 def _parent(one: OpenedFile, file: BinaryIO, anchors: str, context: Context) -> Parent:
@@ -96,11 +123,15 @@ def _parent(one: OpenedFile, file: BinaryIO, anchors: str, context: Context) -> 
         file.seek(0)
         told = read_stream(file, MEDIA_TYPES.get(one.path.suffix.lower()), anchors)
         return Parent(plain, told.label, told.training, file=file)
-    except C2paError:
+    except (C2paError.ManifestNotFound, C2paError.NotSupported):
         beside = sidecar_beside(one.path)
+    except C2paError:
+        return Parent(plain, training=ruined_training(one.path)).bare("it cannot be read")
     if beside is None:
         return Parent(plain)
     manifest = beside.read_bytes()
+    if len(manifest) > MAX_CARRIED:
+        return Parent(plain, training=ruined_training(one.path)).bare(TOO_LARGE)
     try:
         file.seek(0)
         told = read_stream(file, kind, anchors, manifest)
@@ -109,9 +140,9 @@ def _parent(one: OpenedFile, file: BinaryIO, anchors: str, context: Context) -> 
             label = str(json.loads(reader.json()).get("active_manifest") or "")
             results = reader.get_validation_results()
     except (C2paError, ValueError):
-        return Parent(plain)
+        return Parent(plain, training=ruined_training(one.path)).bare("it cannot be read")
     if not label or not results:
-        return Parent(plain)
+        return Parent(plain, training=told.training).bare("it cannot be read")
     stored = {"format": _MANIFEST_KIND, "identifier": _MANIFEST_ID}
     whole = {
         **plain,

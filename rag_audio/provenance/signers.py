@@ -15,7 +15,7 @@ from rag_audio.errors import ConfigError, OutputRefused
 from rag_audio.provenance import credentials, signing_keys
 from rag_audio.provenance.certificates import SigningIdentity, check, parse_certificates, pem_of
 from rag_audio.provenance.manifest import MEDIA_TYPES, NOT_ALLOWED, check_training, make_manifest
-from rag_audio.provenance.opened import opened
+from rag_audio.provenance.opened import MAX_CARRIED, NOT_ACCEPTED, TOO_LARGE, Parent, opened
 from rag_audio.signing import ClaimedOutput, Credentials, CredentialState, Signature, sidecar_of
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ class C2paSigner:
         signed = file.with_name(f".{file.name}.{secrets.token_hex(4)}.signed")
         failed: list[Exception] = []
         try:
-            manifest, parent = self._write(file, signed, claim, failed)
-            told = self._read_back(file, signed, manifest)
+            manifest, told, parent = self._written(file, signed, claim, failed)
             sidecar = self._keep(file, signed, manifest)
         except C2paError as error:
             cause = failed[0] if failed else error
@@ -126,40 +125,72 @@ class C2paSigner:
             record["timestamp"] = told.signed_at
         return Signature(record, sidecar)
 
-    def _write(
+    def _written(
         self, file: Path, signed: Path, claim: ClaimedOutput, failed: list[Exception]
-    ) -> tuple[bytes, str]:
-        """Write the signed file to ``signed``; the manifest store is returned, and the label of
-        the manifest that the opened file had."""
-        from c2pa import Builder
+    ) -> tuple[bytes, Credentials, str]:
+        """Write the signed file to ``signed``; its manifest store, what a reader will see of it,
+        and the label of the manifest that the opened file had, if that travels in it.
+
+        Where the opened file's manifests make one that is too large, that the library does not
+        accept or that does not hold, they stay out.
+        """
+        from c2pa import C2paError
 
         from rag_audio.provenance._c2pa import make_context
 
-        media_type = MEDIA_TYPES[file.suffix.lower()]
         with ExitStack() as held:
             context = held.enter_context(make_context(self.anchors))
-            parent = None
-            if claim.opened is not None:
-                parent = held.enter_context(opened(claim.opened, self.anchors, context))
-            document = make_manifest(
-                claim,
-                media_type,
-                self._training,
-                parents=() if parent is None else parent.listed,
-                reserved=None if parent is None else parent.training,
-            )
-            builder = held.enter_context(Builder(document, context=context))
+            if claim.opened is None:
+                manifest = self._write(file, signed, claim, context, None, failed)
+                return manifest, self._read_back(file, signed, manifest), ""
+            parent = held.enter_context(opened(claim.opened, self.anchors, context))
+            try:
+                manifest = self._write(file, signed, claim, context, parent, failed)
+                told = self._read_back(file, signed, manifest)
+                why = TOO_LARGE if len(manifest) > MAX_CARRIED else ""
+            except (C2paError, OutputRefused):
+                if failed or not parent.is_carried:
+                    raise
+                why = NOT_ACCEPTED
+            if why:
+                parent = parent.bare(why)
+                manifest = self._write(file, signed, claim, context, parent, failed)
+                told = self._read_back(file, signed, manifest)
+            return manifest, told, parent.label
+
+    def _write(
+        self,
+        file: Path,
+        signed: Path,
+        claim: ClaimedOutput,
+        context: c2pa.Context,
+        parent: Parent | None,
+        failed: list[Exception],
+    ) -> bytes:
+        from c2pa import Builder
+
+        media_type = MEDIA_TYPES[file.suffix.lower()]
+        document = make_manifest(
+            claim,
+            media_type,
+            self._training,
+            parents=() if parent is None else parent.listed,
+            reserved=None if parent is None else parent.training,
+        )
+        with (
+            Builder(document, context=context) as builder,
+            self._native(failed) as signer,
+            file.open("rb") as source,
+            signed.open("w+b") as target,
+        ):
             if parent is not None:
                 parent.add_to(builder)
             if file.suffix.lower() in BESIDE:
                 builder.set_no_embed()
-            signer = held.enter_context(self._native(failed))
-            source = held.enter_context(file.open("rb"))
-            target = held.enter_context(signed.open("w+b"))
             manifest = builder.sign(signer, media_type, source, target)
             target.flush()
             os.fsync(target.fileno())
-            return bytes(manifest), "" if parent is None else parent.label
+            return bytes(manifest)
 
     def _native(self, failed: list[Exception]) -> c2pa.Signer:
         from c2pa import C2paSignerInfo, C2paSigningAlg, Signer

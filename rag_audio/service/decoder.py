@@ -1,7 +1,8 @@
 """The process that decodes uploads: a JSON object per line in, one out.
 
 It has the decoders loaded, and forks for every file: the child limits its memory, time and files
-before it opens the file, and whatever a decoder does there ends the child alone.
+before it opens the file, and whatever a decoder does there ends the child alone. The reader of
+content credentials is one of these decoders: it parses what strangers wrote, as they do.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ def _load(kind: str) -> Any:
         import pretty_midi
 
         return pretty_midi
+    import c2pa
     import soundfile
 
-    return soundfile
+    return soundfile, c2pa
 
 
 def _in_child(library: Any, asked: dict[str, Any]) -> dict[str, Any]:
@@ -87,9 +89,15 @@ def _read(source: int, seconds: float) -> bytes | None:
 
 def _decode(library: Any, asked: dict[str, Any]) -> dict[str, Any]:
     _limit(float(asked["seconds"]), int(asked["megabytes"]))
-    decode = _midi if asked["kind"] == "midi" else _audio
+    file, longest_s = str(asked["file"]), float(asked["longest_s"])
     try:
-        return decode(library, str(asked["file"]), float(asked["longest_s"]))
+        if asked["kind"] == "midi":
+            return _midi(library, file, longest_s)
+        soundfile, c2pa = library
+        found = _audio(soundfile, file, longest_s)
+        if "refused" not in found:
+            _manifest(c2pa, file, str(asked["media_type"]))
+        return found
     except MemoryError:
         return {"refused": "decoding it takes too much memory"}
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises, the file is to blame
@@ -122,6 +130,21 @@ def _audio(soundfile: Any, file: str, longest: float) -> dict[str, Any]:
     if frames == 0:
         return {"refused": "it holds no sound"}
     return {"duration_s": frames / rate}
+
+
+def _manifest(c2pa: Any, file: str, media_type: str) -> None:
+    """Parse the file's content credentials, if it has any.
+
+    What they say is read again later on; here they may end this process, and not the server.
+    """
+    from rag_audio.provenance._c2pa import make_context
+
+    with open(file, "rb") as opened, make_context("") as context:
+        try:
+            with c2pa.Reader(media_type, opened, context=context) as reader:
+                reader.json()
+        except c2pa.C2paError:
+            return  # none, or broken ones: a file may be used without
 
 
 def _midi(pretty_midi: Any, file: str, longest: float) -> dict[str, Any]:

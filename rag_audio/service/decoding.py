@@ -1,7 +1,8 @@
 """Uploads are decoded first in a process of their own, with little memory and little time.
 
 What a decoder does with a hostile file then ends that process and not the server. The file is used
-further on only after it was decoded there from its first to its last sample.
+further on only after it was decoded there from its first to its last sample, and its content
+credentials were parsed there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.errors import BackendUnavailable, UnreadableFile
+from rag_audio.provenance.manifest import MEDIA_TYPES
 from rag_audio.service.settings import ServeSettings
 
 _KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -78,6 +80,7 @@ class Decoders:
         asked = {
             "kind": kind,
             "file": str(file),
+            "media_type": MEDIA_TYPES.get(suffix, "audio/x-unknown"),
             "seconds": self._settings.decode_s,
             "megabytes": self._settings.decode_mb,
             "longest_s": self._settings.max_upload_s,

@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 import soundfile
-from c2pa import Reader
+from c2pa import C2paError, Reader
 
 from rag_audio import audio
 from rag_audio.bootstrap import Workspace
 from rag_audio.copying import write_copy
 from rag_audio.domain import GenerationResult
 from rag_audio.errors import OutputRefused
+from rag_audio.provenance import signers
 from rag_audio.provenance.credentials import read_credentials
 from rag_audio.provenance.manifest import COMPOSITE, GENERATED
+from rag_audio.provenance.opened import Parent
 from rag_audio.provenance.signers import C2paSigner, open_signer
 from rag_audio.signing import Credentials, CredentialState, OpenedFile, sidecar_of
 from tests.editing.conftest import Made
@@ -156,7 +158,7 @@ def test_a_file_that_was_replaced_meanwhile_is_not_named_as_the_opened_one(
     audio.save(pad_sound(1.0, 44_100), target)
     before = target.read_bytes()
     wrong = OpenedFile(file, "0" * 64)
-    with pytest.raises(OutputRefused, match="another one now"):
+    with pytest.raises(OutputRefused, match="another one now than"):
         workspace.parts.signer.sign(target, replace(claim(), opened=wrong))
     assert target.read_bytes() == before
 
@@ -216,3 +218,58 @@ def test_a_copy_of_an_erased_output_needs_no_words(
     assert entry is not None and entry.erased
     write_copy(workspace.parts, entry.record, tmp_path / "x.wav", tmp_path / "x.mp3")
     assert read(workspace, tmp_path / "x.mp3").output == record.output
+
+
+def test_manifests_that_are_too_large_or_not_accepted_stay_out_and_the_ingredient_says_so(
+    made: Made, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = source("signed", made, tmp_path)
+    opened = OpenedFile(file, sha256(file.read_bytes()).hexdigest())
+
+    def signed(name: str) -> tuple[Credentials, str]:
+        out = tmp_path / name
+        audio.save(pad_sound(1.0, 44_100), out)
+        record = workspace.parts.signer.sign(out, replace(claim(), opened=opened)).record
+        assert "parent_manifest" not in record
+        told = read(workspace, out)
+        (parent,) = [
+            one
+            for one in manifests(out)[told.label]["ingredients"]
+            if one["relationship"] == "parentOf"
+        ]
+        assert "active_manifest" not in parent
+        return told, parent["description"]
+
+    monkeypatch.setattr(signers, "MAX_CARRIED", 1000)
+    told, said = signed("large.wav")
+    assert told.state is CredentialState.TRUSTED and "larger than" in said
+    monkeypatch.undo()
+
+    def refuse(self: Parent, _: object) -> None:
+        if self.is_carried:
+            raise C2paError("not as a part of another")
+
+    monkeypatch.setattr(Parent, "add_to", refuse)
+    told, said = signed("odd.wav")
+    assert told.state is CredentialState.TRUSTED and "does not accept" in said
+
+
+@pytest.mark.parametrize(("training", "reserved"), [("notAllowed", True), ("allowed", False)])
+def test_what_a_damaged_manifest_reserves_holds_for_the_edit(
+    tmp_path: Path, training: str, reserved: bool
+) -> None:
+    file, out = tmp_path / "in.wav", tmp_path / "out.wav"
+    for one in (file, out):
+        audio.save(pad_sound(1.0, 44_100), one)
+    stranger(tmp_path, training).sign(file, claim(output=99))
+    content = bytearray(file.read_bytes())
+    place = content.index(b"jumdc2pa")
+    content[place + 60 : place + 160] = bytes(100)
+    file.write_bytes(bytes(content))
+    chain, key = Authority().signer(tmp_path / "ours")
+    ours = open_signer(tmp_path, chain=chain, key=key, training="allowed")
+    opened = OpenedFile(file, sha256(file.read_bytes()).hexdigest())
+    ours.sign(out, replace(claim(), opened=opened))
+    found = read_credentials(out)
+    assert found is not None
+    assert set(found.training.values()) == {"notAllowed" if reserved else "allowed"}
