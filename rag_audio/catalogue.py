@@ -240,18 +240,23 @@ class SqlCatalogue:
             if touched:
                 self._changes(connection, library)
 
-    def stems(self, artist: str | None = None) -> list[Stem]:
-        """The stems of all libraries, one per library and content, by library and path.
+    def stems(
+        self, artist: str | None = None, libraries: Collection[str] | None = None
+    ) -> list[Stem]:
+        """The stems of libraries, one per library and content, by library and path.
 
         Args:
             artist: only this artist's (:func:`rag_audio.names.same`).
+            libraries: ids of those that are looked through, whose claims alone count; None: all.
         """
         query = select(_files.c.stem)
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
         if artist is not None:
             query = query.where(_files.c.artist == names.exact(artist))
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = contested.read(connection)
+            conflicts = _seen(contested.read(connection), libraries)
         disputed = [stem for stem in stems if stem.id in conflicts]
         disputed.sort(key=lambda stem: contested.standing(stem, conflicts[stem.id]))
         stems.sort(key=_place)
@@ -281,7 +286,7 @@ class SqlCatalogue:
             query = query.where(_files.c.library.in_(sorted(libraries)))
         with reading(self._engine) as connection:
             found = connection.execute(query).all()
-            conflicts = contested.read(connection)
+            conflicts = _seen(contested.read(connection), libraries)
         ids = sorted({row.stem_id for row in found})
         if not ids:
             raise InvalidInput(
@@ -322,16 +327,21 @@ class SqlCatalogue:
         places = [Path(root, path) for path in paths]
         return str(next((place for place in places if place.is_file()), places[0]))
 
-    def copies(self, id_: str) -> list[Stem]:
-        """The stems of all libraries with exactly these bytes, by library and path.
+    def copies(self, id_: str, libraries: Collection[str] | None = None) -> list[Stem]:
+        """The stems of libraries with exactly these bytes, by library and path.
 
         Those whose license holds come first where others are set aside; then licenses and artists
         that differ order them before their paths do.
+
+        Args:
+            libraries: ids of those that are looked through, whose claims alone count; None: all.
         """
         query = select(_files.c.stem).where(_files.c.stem_id == id_)
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = contested.read(connection, id_)
+            conflicts = _seen(contested.read(connection, id_), libraries)
         return sorted(stems, key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
 
     def rights(
@@ -347,10 +357,7 @@ class SqlCatalogue:
             licenses = [license_from_json(json.loads(text)) for text in texts]
             revoked = revocations.in_force(connection)
             artists = _targets(revoked, RevocationOf.ARTIST)
-            conflicts = contested.read(connection)
-            if libraries is not None:
-                seen = {id_: one.within(libraries) for id_, one in conflicts.items()}
-                conflicts = {id_: one for id_, one in seen.items() if one is not None}
+            conflicts = _seen(contested.read(connection), libraries)
             alone = _targets(revoked, RevocationOf.STEM)
             stems = alone | _stems_of_artists(connection, artists, conflicts, libraries)
         return Rights(
@@ -398,6 +405,16 @@ class SqlCatalogue:
         """Those in force, oldest first."""
         with reading(self._engine) as connection:
             return revocations.in_force(connection)
+
+
+def _seen(
+    conflicts: Mapping[str, Conflict], libraries: Collection[str] | None
+) -> dict[str, Conflict]:
+    """The conflicts as some libraries alone see them."""
+    if libraries is None:
+        return dict(conflicts)
+    seen = {id_: one.within(libraries) for id_, one in conflicts.items()}
+    return {id_: one for id_, one in seen.items() if one is not None}
 
 
 def _targets(revoked: Iterable[Revocation], of: RevocationOf) -> frozenset[str]:

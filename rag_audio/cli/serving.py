@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -41,6 +43,19 @@ def serve(
         run(workspace, settings, host, port, workers)
 
 
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and a request to end set ``stop`` in the block, and nothing else."""
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    for one in before:
+        signal.signal(one, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
 def worker(home: Home = None) -> None:
     """Run jobs that a server accepted, beside it or on another machine."""
     from rag_audio.jobs import SqlJobs
@@ -52,9 +67,7 @@ def worker(home: Home = None) -> None:
 
     settings = read_serve_settings()
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with open_workspace(home) as workspace:
+    with open_workspace(home) as workspace, _stopped_by_signals(stop):
         jobs = SqlJobs(workspace.parts.database, None, settings.lease_s, settings.attempts)
         runner = Runner(workspace, jobs, stop.is_set, settings.job_s)
         err.print("working   stop with Ctrl+C", markup=False)

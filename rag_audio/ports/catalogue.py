@@ -139,7 +139,11 @@ class Catalogue(Protocol):
         """Replace them all, in one transaction."""
         ...
 
-    def stems(self, artist: str | None = None) -> list[Stem]: ...
+    def stems(
+        self, artist: str | None = None, libraries: Collection[str] | None = None
+    ) -> list[Stem]:
+        """One per library and content; of these libraries, or of all."""
+        ...
 
     def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
         """The stem whose id starts so.
@@ -156,8 +160,8 @@ class Catalogue(Protocol):
         """Absolute path of a stem's file."""
         ...
 
-    def copies(self, id_: str) -> list[Stem]:
-        """The stems of all libraries with exactly these bytes."""
+    def copies(self, id_: str, libraries: Collection[str] | None = None) -> list[Stem]:
+        """The stems with exactly these bytes; of these libraries, or of all."""
         ...
 
     def rights(

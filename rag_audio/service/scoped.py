@@ -53,7 +53,7 @@ class _ScopedCatalogue:
         return [one for one in self._catalogue.libraries() if one.id in self._libraries]
 
     def stems(self, artist: str | None = None) -> list[Stem]:
-        return [one for one in self._catalogue.stems(artist) if one.library in self._libraries]
+        return self._catalogue.stems(artist, self._libraries)
 
     def stem(self, id_prefix: str) -> Stem:
         return self._catalogue.stem(id_prefix, self._libraries)
@@ -66,7 +66,7 @@ class _ScopedCatalogue:
         return [one for one in self._catalogue.withheld_artists() if one[1] in self._libraries]
 
     def copies(self, id_: str) -> list[Stem]:
-        return [one for one in self._catalogue.copies(id_) if one.library in self._libraries]
+        return self._catalogue.copies(id_, self._libraries)
 
     def rights(self, territory: str | None, on: date) -> Rights:
         found = self._catalogue.rights(territory, on, self._libraries)

@@ -103,7 +103,7 @@ def test_a_trace_without_scope_says_only_whether_and_whom_to_ask(serve: Serve) -
     sound = app.client.get(made["outputs"][0]["content"]).content
     lesser = app.key("search")
     answer = app.client.post("/v1/trace?report=html", content=sound, headers=lesser).json()
-    assert set(answer) == {"made_with_ai_by_this_system", "statement", "contact"}
+    assert set(answer) == {"made_with_ai_by_this_system", "checked", "statement", "contact"}
     assert answer["made_with_ai_by_this_system"] is True
     assert answer["contact"] == "rights@example.org"
     whole = app.client.post("/v1/trace", content=sound, headers=app.key("admin")).json()

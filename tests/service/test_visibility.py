@@ -44,7 +44,7 @@ class Owned:
 
 
 def seeing(mine: frozenset[int], libraries: tuple[str, ...] | None) -> Visibility:
-    gone = SimpleNamespace(copies=lambda id_: [], rights=lambda *_: Rights({}, None, date.max))
+    gone = SimpleNamespace(copies=lambda *_: [], rights=lambda *_: Rights({}, None, date.max))
     parts = cast(HomeParts, SimpleNamespace(catalogue=gone, territory=None))
     places = cast(Places, SimpleNamespace(file=str))
     return Visibility(JobOwner("me", False, libraries), parts, cast(SqlOwners, Owned(mine)), places)
