@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from rag_audio import audio
 from rag_audio.credits import credit_lines, file_tags
 from rag_audio.domain import AttributionRecord, unmet_promises
 from rag_audio.enforcing import unmet_line
+from rag_audio.errors import OutputRefused
 from rag_audio.plans import plan_from_json
 from rag_audio.ports import ModelInfo
 from rag_audio.signing import ClaimedOutput, OpenedFile, Signer, put_in_place, sidecar_of
@@ -52,17 +54,23 @@ def write_copy(
     Raises:
         UnreadableFile: the file cannot be read.
         InvalidInput: the format cannot be written.
-        OutputRefused: it cannot be signed. Nothing is written then.
+        OutputRefused: it is not the file that the ledger knows, or the copy cannot be signed.
+            Nothing is written then.
     """
+    with file.open("rb") as source:
+        digest = file_digest(source, "sha256").hexdigest()
+    if digest not in record.files.values():
+        raise OutputRefused(
+            f"{file.name} is not copied: it is not output {record.output} as it was delivered",
+            hint="copy the delivered file: one that was changed since is not signed as the output",
+        )
     sound = audio.load(file, max_duration_s=None)
     plan = plan_from_json({**record.plan, **_NO_WORDS})
     marks = map(unmet_line, unmet_promises(record.checks))
-    part = target.with_name(f".{target.stem}.{record.output}.part{target.suffix}")
+    part = target.with_name(f".{target.stem}.{secrets.token_hex(8)}.part{target.suffix}")
     try:
         tags = file_tags(record.output, plan.licenses, marks)
         audio.save(sound, part, tags=tags, bitrate_kbps=bitrate_kbps)
-        with file.open("rb") as source:
-            digest = file_digest(source, "sha256").hexdigest()
         claim = ClaimedOutput(
             record.output,
             plan,

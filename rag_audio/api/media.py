@@ -52,7 +52,8 @@ def in_format(parts: CopyParts, record: AttributionRecord, file: Path, format: s
     """
     if file.suffix == f".{format}":
         return file
-    other = file.with_name(f"{file.stem}.copy.{format}")
+    # Signed or not as the signer of now would have it.
+    other = file.with_name(f"{file.stem}.{parts.signer.name}.copy.{format}")
     if not other.is_file():
         write_copy(parts, record, file, other)
     _used(other)

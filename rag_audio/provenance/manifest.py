@@ -74,7 +74,9 @@ def make_manifest(
     actions = _actions(claim, labels)
     assertions = [_training(training, reserved or {}), _attribution(claim)]
     if claim.watermark is not None:
-        actions.append({"action": "c2pa.watermarked.bound"})
+        if not claim.converted:
+            # A copy holds the mark that its output was given.
+            actions.append({"action": "c2pa.watermarked.bound"})
         assertions.insert(0, _soft_binding(claim, claim.watermark))
     assertions.insert(0, {"label": "c2pa.actions.v2", "data": {"actions": actions}})
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ SignBytes = Callable[[bytes], bytes]
 
 EMBEDDED = frozenset({".wav", ".flac", ".mp3", ".m4a", ".mp4"})
 BESIDE = frozenset({".ogg", ".oga", ".opus"})
+_PLAIN_LABEL = re.compile(r"urn:(uuid|c2pa):[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OFF = "set RAG_AUDIO_SIGNING=off to give outputs out unsigned; their records will say so"
 
 
@@ -119,7 +121,8 @@ class C2paSigner:
             "algorithm": self.identity.algorithm,
             "where": "embedded" if sidecar is None else "sidecar",
         }
-        if parent:
+        # The log is public, and a label may be any text of a stranger's.
+        if _PLAIN_LABEL.fullmatch(parent):
             record["parent_manifest"] = parent
         if told.signed_at is not None:
             record["timestamp"] = told.signed_at

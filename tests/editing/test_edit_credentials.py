@@ -195,7 +195,7 @@ def test_a_copy_has_the_credits_the_label_and_the_manifest_of_its_output(
     assert files[0] == str(copy) and len(files) == (2 if suffix == "ogg" else 1)
     told, first = read(workspace, copy), read(workspace, file)
     assert (told.state, told.output) == (CredentialState.TRUSTED, record.output)
-    assert told.is_copy and told.actions[:2] == ("c2pa.opened", "c2pa.transcoded")
+    assert told.is_copy and told.actions == ("c2pa.opened", "c2pa.transcoded")
     assert [one.label for one in told.parents] == [first.label]
     assert told.source_type == first.source_type
     assert told.attribution["sources"] == first.attribution["sources"]
@@ -273,3 +273,14 @@ def test_what_a_damaged_manifest_reserves_holds_for_the_edit(
     found = read_credentials(out)
     assert found is not None
     assert set(found.training.values()) == {"notAllowed" if reserved else "allowed"}
+
+
+def test_a_file_that_is_not_as_it_was_delivered_is_not_copied_as_the_output(
+    made: Made, workspace: Workspace, tmp_path: Path
+) -> None:
+    audio.save(pad_sound(2.0, 44_100), tmp_path / "take.wav")
+    with pytest.raises(OutputRefused, match="not output 1 as it was delivered"):
+        write_copy(
+            workspace.parts, made.result.record, tmp_path / "take.wav", tmp_path / "copy.mp3"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["take.wav"]
