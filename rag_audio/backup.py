@@ -106,7 +106,7 @@ def create(
             draft.replace(target)
     except OSError as error:
         raise InvalidInput(
-            f"the backup {str(target)!r} cannot be written: {error}",
+            f"the backup {str(target)!r} cannot be written: {error.strerror or error}",
             hint="choose another place, or make room on the disk",
         ) from error
     warnings.insert(0, WITHOUT_KEYS)
@@ -148,7 +148,9 @@ def restore(
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UnreadableFile(f"{str(archive)!r} is not a complete tar file: {error}") from error
     except OSError as error:
-        raise UnreadableFile(f"{str(archive)!r} cannot be restored: {error}") from error
+        raise UnreadableFile(
+            f"{str(archive)!r} cannot be restored: {error.strerror or error}"
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     warnings: tuple[str, ...] = (NO_DATABASE,) if rows is None and database is not None else ()

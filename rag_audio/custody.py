@@ -93,9 +93,14 @@ def declare_lost(engine: Engine, purpose: str, folder: Path) -> str:
     with writing(engine, _LOCK) as db:
         wanted = key_in_use(db, purpose)
         if wanted is None:
-            raise InvalidInput(f"the database knows no {purpose} key")
+            raise InvalidInput(
+                f"the database knows no {purpose} key", hint="rag-audio keys lists those there are"
+            )
         if wanted in files_of(folder, purpose).values():
-            raise InvalidInput(f"the {purpose} key {short(wanted)} is not lost: {folder} has it")
+            raise InvalidInput(
+                f"the {purpose} key {short(wanted)} is not lost: {folder} has it",
+                hint="rag-audio watermark rotate puts a new key in the place of one that is there",
+            )
         note_key(db, purpose, wanted, LOST)
     return wanted
 
@@ -115,7 +120,8 @@ def states_of(engine: Engine, folder: Path) -> dict[str, str]:
         for purpose in FILES:
             known = known_keys(db, purpose)
             for name, print_ in files_of(folder, purpose).items():
-                found[name] = known.get(print_, "not the database's" if known else "not used yet")
+                others = "not the database's" if IN_USE in known.values() else "not used yet"
+                found[name] = known.get(print_, others)
     return found
 
 

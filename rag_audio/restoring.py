@@ -24,6 +24,7 @@ from rag_audio.provenance.checkpoints import load_key
 from rag_audio.provenance.erasing import scrub
 from rag_audio.provenance.key_register import (
     FILES,
+    IN_USE,
     LEDGER,
     WATERMARK,
     compare_keys,
@@ -105,11 +106,11 @@ class Restored:
         kept = self.kept.to_json()
         for one in kept["revocations"]:
             what = "no longer revoked" if one["undo"] else "revoked"
-            yield f"kept: {one['of']} {one['target']} is {what} (entry {one['entry']})"
+            yield f"kept: {one['of']} {one['target']} is {what} (entry {one['entry']} of the later log)"
         for one in kept["erasures"]:
             yield (
                 f"kept: the personal texts of output {one['output']} are erased "
-                f"(entry {one['entry']})"
+                f"(entry {one['entry']} of the later log)"
             )
 
 
@@ -176,6 +177,8 @@ def settle(
         "entries": entries,
         "numbers_from": epoch.first,
         "kept": kept.count,
+        # How far later logs were looked through; none: somebody went on without.
+        "later": [log.size for log in logs],
     }
     append_event_in(db, RESTORE, body)
     carry_over(db, kept)
@@ -191,28 +194,42 @@ def _later_logs(
     key = None if signer is None else str(signer.verifier)
     notes = []
     logs = [read_later(source, size, root, key) for source in wanted.later]
-    if not logs and archived.home is not None and is_home(archived.home):
+    is_told = any(log.size > size for log in logs)
+    if archived.home is not None and is_home(archived.home) and not _is_named(archived, wanted):
         try:
-            logs = [read_later(archived.home, size, root, key)]
-            notes.append(f"the archived home is still there: its log of {logs[0].size} entries "
+            logs.append(read_later(archived.home, size, root, key))
+            is_told = True
+            notes.append(f"the archived home is still there: its log of {logs[-1].size} entries "
                          f"was looked through for what came after the archive")  # fmt: skip
         except (InvalidInput, ConfigError) as error:
             notes.append(error.message)
+    elif _is_named(archived, wanted):
+        is_told = True
     for log in logs:
         if log.damage is not None:
             notes.append(
                 f"the log of {log.name!r} verifies up to entry {log.size} and was taken over up "
                 f"to there: {log.damage}"
             )
-    if not logs:
+    if not is_told:
         after = archived.created or "the archive was made"
+        ends = "".join(f" ({log.name!r} ends where the archive does)" for log in logs)
         _ask(
-            f"revocations and erasures made after {after} are not in this archive, and would be "
-            "undone by it",
+            f"revocations and erasures made after {after} are not in this archive{ends}, and "
+            "a restore undoes those that there were",
             wanted,
             notes,
+            _HINT,
         )
     return logs, notes
+
+
+def _is_named(archived: Archived, wanted: Wanted) -> bool:
+    """Whether the archived home is among the logs that are to be looked through."""
+    home = archived.home
+    return home is not None and any(
+        source.exists() and home.exists() and source.samefile(home) for source in wanted.later
+    )
 
 
 def _about_keys(db: Connection, keys: Path, wanted: Wanted) -> list[str]:
@@ -222,7 +239,8 @@ def _about_keys(db: Connection, keys: Path, wanted: Wanted) -> list[str]:
         if problem.missing:
             notes.append(f"{problem.what}, and is not in the archive either")
         else:
-            _ask(problem.what, wanted, notes)
+            hint = "use an archive of the home that has the right key; or go on with --yes"
+            _ask(problem.what, wanted, notes, hint)
     return notes
 
 
@@ -232,14 +250,14 @@ def _later_keys(events: Iterable[LaterEvent], keys: Path) -> Iterator[str]:
     for event in events:
         said = event.document
         known = said.get("purpose") != WATERMARK or said.get("fingerprint") in there
-        if event.kind == "key" and not known:
+        if event.kind == "key" and said.get("state") == IN_USE and not known:
             yield (
                 f"the watermark key {short(str(said.get('fingerprint')))} came into use after the "
                 "archive was made: what the archived home marked with it is not read here"
             )
 
 
-def _ask(what: str, wanted: Wanted, notes: list[str]) -> None:
+def _ask(what: str, wanted: Wanted, notes: list[str], hint: str) -> None:
     """Go on if somebody says so, and note what they were asked.
 
     Raises:
@@ -247,5 +265,5 @@ def _ask(what: str, wanted: Wanted, notes: list[str]) -> None:
     """
     if wanted.go_on is None or not wanted.go_on(what):
         why = "".join(f" ({note})" for note in notes)
-        raise InvalidInput(f"nothing is restored: {what}{why}", hint=_HINT)
+        raise InvalidInput(f"nothing is restored: {what}{why}", hint=hint)
     notes.append(what)

@@ -63,7 +63,11 @@ def restore(
         ),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Restore though later revocations may be undone by it.")
+        bool,
+        typer.Option(
+            "--yes",
+            help="Restore though later revocations may be undone, or keys are another home's.",
+        ),
     ] = False,
     home: Home = None,
     as_json: Json = False,

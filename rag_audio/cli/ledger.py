@@ -135,11 +135,18 @@ def _show_verdict(document: dict[str, Any], as_json: bool) -> None:
 
 def _restored_line(one: dict[str, Any]) -> str:
     kept = one.get("kept") or {}
+    counts = ", ".join(_counted(kept.get(what, 0), what) for what in ("revocations", "erasures"))
+    later = one.get("later")
+    read = "no later log was looked through" if later == [] else f"kept of it: {counts}"
     return (
         f"restored at entry {one['seq']} from an archive of {one.get('archived') or 'unknown time'}"
         f"; what was logged after entry {one.get('entries')} of the earlier log is not in it"
-        f" (kept: {kept.get('revocations', 0)} revocations, {kept.get('erasures', 0)} erasures)"
+        f" ({read})"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what.removesuffix('s') if number == 1 else what}"
 
 
 def show(output: Output, home: Home = None, as_json: Json = False) -> None:

@@ -159,7 +159,8 @@ def _soundfont(workspace: Workspace) -> str:
 def _ledger(workspace: Workspace) -> str:
     faults = workspace.parts.ledger.verify()
     if faults:
-        raise InvalidInput(f"{len(faults)} faults", hint="rag-audio ledger verify")
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise InvalidInput(count, hint="rag-audio ledger verify")
     return f"{workspace.parts.ledger.size()} entries, all hashes right"
 
 

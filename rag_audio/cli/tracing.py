@@ -137,14 +137,19 @@ def _show(file: Path, found: TraceResult) -> None:
     if not found.found:
         out.print(f"{file}: {found.explanation}", markup=False)
         return
+    what = f"output {found.output}"
+    if found.transplanted and not found.sources and found.model_share is None:
+        what = f"a mark of {what} that was moved to this sound"
+    elif found.is_in_part:
+        what += " in part"
     out.print(
-        f"output {found.output}, made {found.created} by {found.model}; "
+        f"{what}, made {found.created} by {found.model}; "
         f"found by its {found.by} (confidence {found.confidence:.2f}"
         f"{'' if found.checked else ', not checked'})",
         markup=False,
     )
     if found.transplanted:
-        err.print(f"transplanted: {found.explanation}", style="bold red", markup=False)
+        out.print(f"transplanted: {found.explanation}", style="bold red", markup=False)
     else:
         out.print(found.explanation, markup=False)
     if found.ancestors:

@@ -100,7 +100,7 @@ def open_source(
     if entry is None or kept is None:
         raise InvalidInput(
             f"{name} is {made}, and its unmarked master is not in this home",
-            hint="edit it where it was made: a second mark over the first would hide both",
+            hint="edit it where it was made: an edit begins with the sound from before the mark",
         )
     return Source(path, in_master(kept, heard, name), finding, entry)
 

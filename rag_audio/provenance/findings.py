@@ -256,10 +256,14 @@ class TraceResult:
             if made
             else "No sign was found that this system made this audio."
         )
-        if made and not self.checked:
+        if made and self.is_in_part:
+            own = [one for one in self.ranges if one.output is not None]
+            where = ", ".join(f"{one.start_s:.1f} to {one.end_s:.1f} s" for one in own)
+            said = f"A part of this audio ({where}) was made with AI by this system."
+        elif made and not self.checked:
             said = (
-                "This audio carries the mark of audio that this system made with AI. Not checked: "
-                "there is too little of it to tell whether the mark is its own."
+                "This audio carries the mark of audio that this system made with AI. It was not "
+                "checked whether the mark is its own."
             )
         return {
             "made_with_ai_by_this_system": made,

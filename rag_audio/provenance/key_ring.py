@@ -11,6 +11,9 @@ from typing import Any
 
 from rag_audio.errors import ConfigError
 from rag_audio.provenance.certificates import common_name, fingerprint, parse_certificates
+from rag_audio.provenance.key_register import FILES, WATERMARK
+from rag_audio.provenance.key_register import fingerprint as key_fingerprint
+from rag_audio.provenance.notes import SEED_BYTES as KEY_BYTES
 from rag_audio.provenance.signing_keys import ANCHORS_FILE, LEAF_FILE, OWN_FILE, ROOT_FILE
 
 _PURPOSE = {
@@ -23,6 +26,7 @@ _PURPOSE = {
 }
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _SHORT = 32
+_PURPOSES = {file: purpose for purpose, file in FILES.items()}
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,9 @@ class KeyFile:
     """One file of a home's ``keys`` folder.
 
     Attributes:
-        fingerprint: SHA-256 of the first certificate, hex, or the first half of that of the whole
-            file: enough to compare two copies, useless to whoever lacks the key.
+        fingerprint: SHA-256 of the first certificate, hex; of a watermark or ledger key as the
+            database knows it (:func:`.key_register.fingerprint`); of anything else the first half
+            of the SHA-256 of the file. Useless to whoever lacks the key.
         subject, valid_until: of the first certificate; empty where there is none.
         private: holds a secret. exposed: ... and others on this machine may read it.
     """
@@ -74,7 +79,7 @@ def _look(path: Path) -> KeyFile:
     content = path.read_bytes()
     mode = stat.S_IMODE(path.stat().st_mode)
     private = path.name != ANCHORS_FILE and not path.name.endswith((".pub", ".vkey"))
-    shown, subject, until = sha256(content).hexdigest()[:_SHORT], "", ""
+    shown, subject, until = _shown(path.name, content), "", ""
     if _BEGIN in content:
         first = parse_certificates(content.decode("ascii", "replace"), str(path))[0]
         shown, subject = fingerprint(first), common_name(first)
@@ -88,6 +93,13 @@ def _look(path: Path) -> KeyFile:
         private,
         private and os.name != "nt" and bool(mode & 0o077),
     )
+
+
+def _shown(name: str, content: bytes) -> str:
+    purpose = WATERMARK if _retired_purpose(name) else _PURPOSES.get(name)
+    if purpose is not None and len(content) == KEY_BYTES:
+        return key_fingerprint(purpose, content)
+    return sha256(content).hexdigest()[:_SHORT]
 
 
 def _retired_purpose(name: str) -> str:

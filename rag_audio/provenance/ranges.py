@@ -26,7 +26,7 @@ OTHER_SHARE = 0.04
 """Below it a sound is another one."""
 _SAME_OF_CLEAREST, _OTHER_OF_CLEAREST = 0.3, 0.12
 """The same, as parts of the share in the clearest window: where an output is heard clearly, another
-of the same seed, which reaches 0.12, is not taken for it (``benchmarks/bench_fingerprint.py``)."""
+of the same seed, which reaches 0.1, is not taken for it (``benchmarks/bench_fingerprint.py``)."""
 _WINDOW_S, _STEP_S, _BIN_S = 5.0, 1.0, 0.5
 _BIN_PART, _BIN_LANDMARKS = 0.6, 4
 _GAP_S = 1.5

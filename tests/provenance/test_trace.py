@@ -474,7 +474,7 @@ def test_too_little_sound_to_judge_is_said_to_be_unchecked(
     assert (found.by, found.output, found.checked) == ("watermark", 1, False)
     assert "Not checked: this is too little sound (1.9 s)" in found.explanation
     assert found.to_json()["checked"] is False
-    assert "Not checked" in found.to_public(None)["statement"]
+    assert "was not checked" in found.to_public(None)["statement"]
     assert "not checked" in report_html(found, "short.wav", datetime.now(UTC))
 
 

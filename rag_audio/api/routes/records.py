@@ -68,7 +68,8 @@ def credentials(
     number, file = _sound_of(service, caller, id, take, format)
     beside = sidecar_of(file)
     if not beside.is_file():
-        raise not_found()
+        said = "this file has no manifest beside it: its content credentials, if any, are in it"
+        raise Problem(404, "not-found", said)
     return FileResponse(
         beside,
         media_type="application/c2pa",

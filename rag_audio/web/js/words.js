@@ -2,10 +2,10 @@
 
 import { h, toast } from "./dom.js";
 
-/** The user's words, and what each reference adds to them. */
 /** A field of a source, and of whoever else claims the same bytes while nobody has decided. */
 export const everyOne = (source, field) => [...new Set([source, ...(source.also ?? [])].map((one) => one[field]))].join(" / ");
 
+/** The user's words, and what each reference adds to them. */
 export function enriched(plan) {
   const letters = [...plan.enriched_prompt];
   const named = new Map(plan.references.map((one, i) => [one.stem.id, `${i + 1}. ${one.stem.title || one.stem.path}`]));

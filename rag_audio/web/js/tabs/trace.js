@@ -56,10 +56,10 @@ function verdict(found, file) {
   return [
     h("section", { class: "panel stack", "aria-label": "Verdict" },
       h("p", { class: "muted" }, file.name),
-      h("p", { class: "verdict" }, found.output ? `Made here: output ${found.output}` : "Made here"),
+      h("p", { class: "verdict" }, headline(found)),
       h("p", {}, [found.by && `Known by ${BY[found.by] ?? found.by}`, confidence, found.created && `made ${when(found.created)}`, found.model && `with ${found.model}`].filter(Boolean).join(", "), "."),
       found.transplanted && h("div", { class: "notice bad" }, found.ranges?.some((one) => one.transplanted) ? "Part of this file is something else, and the mark was moved there: see the time ranges." : "A mark or content credentials in this file belong to another sound: somebody moved them here."),
-      found.checked === false && h("div", { class: "notice warn" }, "Not checked: there is too little sound to tell whether the mark is its own."),
+      found.checked === false && h("div", { class: "notice warn" }, "It was not checked whether the mark is this sound's own."),
       found.ranges?.length > 1 && timeRanges(found.ranges),
       found.explanation && !found.evidence?.some((one) => one.says === found.explanation) && h("p", { class: "muted" }, found.explanation),
       revoked.length > 0 && h("div", { class: "notice bad" }, `Revoked or expired since: ${revoked.map((one) => one.title).join(", ")}.`),
@@ -75,6 +75,15 @@ function verdict(found, file) {
     found.proof && proof(found),
     app.may("trace") && report(file),
   ];
+}
+
+/** What the file is, as the report has it: an output, a part of one, or only its mark. */
+function headline(found) {
+  const output = found.output ? `output ${found.output}` : "an output of this system";
+  if (found.transplanted && !found.model_share) return `A mark of ${output}, moved to another sound`;
+  if (found.checked === false) return `The mark of ${output}: not checked`;
+  const judged = new Set((found.ranges ?? []).filter((one) => one.checked).map((one) => `${one.output} ${one.transplanted}`));
+  return judged.size > 1 ? `In part made here: ${output}` : `Made here: ${output}`;
 }
 
 /** What the file is, from where to where. */
