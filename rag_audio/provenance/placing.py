@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +13,14 @@ from rag_audio.domain import Audio
 from rag_audio.ports import Watermarker
 from rag_audio.provenance.content import Fingerprints, fits_of
 from rag_audio.provenance.fingerprint import Fingerprint, Peaks
-from rag_audio.provenance.ranges import Sound, TimeRange, compare, part_of
+from rag_audio.provenance.ranges import SHORTEST_S, Sound, TimeRange, compare, part_of
+from rag_audio.provenance.waveform import HOLDS, UNRELATED, peak_in_waveform, waveform_in
 
 Change = tuple[float, float]
 """Tempo (ratio) and semitones that a sound was changed by."""
 UNCHANGED: Change = (1.0, 0.0)
 _SAME_DISTANCE = 0.7
+_SAME_TEMPO, _SAME_SEMITONES = 0.005, 0.05
 _SEARCHED_S, _MOST_SEARCHED = 5.0, 8
 """A stretch of another sound is searched for a mark and for other outputs from this length on, and
 so many of them, the longest first."""
@@ -72,55 +76,190 @@ class Placer:
             change: how the sound was changed since.
             is_known: whether the ledger has an output.
         """
+        keeps = self.keeps_master(output)
         # Without the master there is no second opinion on a stretch that is less clear.
-        parts = compare(peaks, kept, *change, strict=self._master(output) is None)
+        parts = compare(peaks, kept, *change, strict=not keeps)
         if not any(sound is Sound.SAME for _, _, sound in parts):
             return Placed()
-        other = [(a, b) for a, b, sound in parts if sound is Sound.OTHER and b - a >= _SEARCHED_S]
-        searched = sorted(other, key=lambda part: part[0] - part[1])[:_MOST_SEARCHED]
+        stretches = [Stretch(a, b, kind is Sound.OTHER) for a, b, kind in parts]
+        own = {one.start_s for one, (_, _, kind) in zip(stretches, parts, strict=True)
+               if kind is Sound.SAME}  # fmt: skip
+        if keeps:
+            stretches = list(_together(stretches, own))
+        shortest_s = SHORTEST_S if keeps else _SEARCHED_S
+        long = [one for one in stretches if one.start_s not in own and one.length_s >= shortest_s]
+        searched = sorted(long, key=lambda one: -one.length_s)[:_MOST_SEARCHED]
         found: list[TimeRange] = []
-        for start, end, sound in parts:
-            if (start, end) in searched:
-                found.append(self._elsewhere(output, peaks, heard, start, end, is_known))
+        for one in stretches:
+            if one in searched:
+                found += self._elsewhere(output, kept, peaks, heard, one, is_known)
+            elif one.start_s in own:
+                found.append(_range(one, output))
             else:
-                whose = output if sound is Sound.SAME else None
-                found.append(TimeRange(start, end, whose, sound is not Sound.UNCLEAR))
+                found.append(_range(one, None, checked=one.apart))
         ranges = _joined(found)
         return Placed(tuple(ranges), _in_words(ranges, output))
 
-    def is_in_master(self, output: int, sound: Audio) -> bool:
-        """A second opinion, by another feature, before anything is called transplanted."""
+    def is_in_master(self, output: int, sound: Audio) -> bool | None:
+        """Whether a sound holds an output's master, alone or under other sound, at its speed and
+        pitch; None: that cannot be told, or the master is not kept."""
         whole = self._master(output)
         if whole is None:
-            return False
+            return None
         from rag_audio.similarity import copy_distance
 
-        return copy_distance(whole, sound) < _SAME_DISTANCE
+        if copy_distance(whole, sound) < _SAME_DISTANCE:
+            return True
+        return _verdict(peak_in_waveform(whole, sound))
+
+    def keeps_master(self, output: int) -> bool:
+        """Whether there is a second opinion on an output's sound."""
+        return self._master(output) is not None
 
     def _elsewhere(
         self,
         output: int,
+        kept: Fingerprint,
         peaks: Peaks,
         heard: Audio,
-        start: float,
-        end: float,
+        stretch: Stretch,
+        is_known: Callable[[int], bool],
+    ) -> list[TimeRange]:
+        """What a stretch is that by its landmarks is not clearly the output's sound."""
+        here = part_of(peaks, stretch.start_s, stretch.end_s)
+        fits = [] if self._fingerprints is None else fits_of(self._fingerprints, here)
+        other = next((fit.output for fit in fits if is_known(fit.output)), None)
+        if other is not None:
+            sound = _cut(heard, stretch)
+            marked = self._moved_mark(sound, other)
+            return [_range(stretch, other, transplanted=marked is not None, marked=marked)]
+        found = []
+        for part, holds in self._covered(output, heard, stretch):
+            if holds:
+                found.append(_range(part, output))
+            elif holds is None or not part.apart:
+                found.append(_range(part, None, checked=False))
+            else:
+                found.append(self._foreign(output, kept, peaks, heard, part, is_known))
+        return found
+
+    def _foreign(
+        self,
+        output: int,
+        kept: Fingerprint,
+        peaks: Peaks,
+        heard: Audio,
+        part: Stretch,
         is_known: Callable[[int], bool],
     ) -> TimeRange:
-        """What a stretch is that by its landmarks is not the output's sound."""
-        first, last = round(start * heard.sample_rate), round(end * heard.sample_rate)
-        sound = Audio(np.ascontiguousarray(heard.samples[:, first:last]), heard.sample_rate)
-        if self.is_in_master(output, sound):
-            return TimeRange(start, end, output)
+        """A part that is not the output at its own speed: it may be at another one."""
+        if part.length_s < _SEARCHED_S:
+            return _range(part, None)
+        detection = self._watermarker.detect(_cut(heard, part))
+        mark = detection.mark
+        if mark is None or mark.by_hand:
+            return _range(part, None)
+        if mark.payload != output and is_known(mark.payload):
+            own = self.is_in_master(mark.payload, _cut(heard, part))
+            if own or (own is None and self.keeps_master(mark.payload)):
+                return _range(part, mark.payload if own else None, checked=bool(own))
+        changed = (detection.tempo, detection.semitones)
+        if abs(changed[0] - 1.0) > _SAME_TEMPO or abs(changed[1]) > _SAME_SEMITONES:
+            here = part_of(peaks, part.start_s, part.end_s)
+            same = mark.payload == output and any(
+                sound is Sound.SAME
+                for change in undone(*changed)
+                for _, _, sound in compare(here, kept, *change)
+            )
+            return _range(part, output if same else None, checked=same)
+        return _range(part, None, transplanted=True, marked=mark.payload)
+
+    def _covered(
+        self, output: int, heard: Audio, stretch: Stretch
+    ) -> Iterator[tuple[Stretch, bool | None]]:
+        """A stretch in parts that hold the output's waveform, under whatever, and that do not.
+
+        Without the master all of it is one part, which does not.
+        """
+        whole = self._master(output)
+        if whole is None:
+            yield stretch, False
+            return
+        windows = waveform_in(whole, _cut(heard, stretch))
+        edges = sorted({0.0, *(w.start_s for w in windows), *(w.end_s for w in windows)})
+        told: list[tuple[float, float, bool | None]] = []
+        for start, end in pairwise(edges):
+            peaks = (w.peak for w in windows if w.start_s < end and w.end_s > start)
+            holds = _verdict(max(peaks, default=0.0))
+            if told and told[-1][2] == holds:
+                start = told.pop()[0]
+            told.append((start, end, holds))
+        for start, end, holds in told:
+            at = stretch.start_s
+            yield Stretch(at + start, at + end, stretch.apart), holds
+
+    def _moved_mark(self, sound: Audio, own: int) -> int | None:
+        """The output whose mark is in the sound of another one."""
         mark = self._watermarker.detect(sound).mark
-        marked = None if mark is None or mark.by_hand else mark.payload
-        fits = (
-            []
-            if self._fingerprints is None
-            else fits_of(self._fingerprints, part_of(peaks, start, end))
-        )
-        other = next((fit.output for fit in fits if is_known(fit.output)), None)
-        moved = marked not in (None, other)
-        return TimeRange(start, end, other, transplanted=moved, marked=marked if moved else None)
+        return None if mark is None or mark.by_hand or mark.payload == own else mark.payload
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a file that is looked at more closely.
+
+    Attributes:
+        apart: its landmarks are not the output's; else they do not say.
+    """
+
+    start_s: float
+    end_s: float
+    apart: bool
+
+    @property
+    def length_s(self) -> float:
+        """Its duration."""
+        return self.end_s - self.start_s
+
+
+def _together(stretches: Sequence[Stretch], own: Collection[float]) -> Iterator[Stretch]:
+    """Neighbours that are not clearly the output's sound, as one.
+
+    Args:
+        own: starts of those that are.
+    """
+    waiting: Stretch | None = None
+    for one in stretches:
+        if one.start_s in own:
+            if waiting is not None:
+                yield waiting
+            waiting = None
+            yield one
+        elif waiting is None:
+            waiting = one
+        else:
+            waiting = Stretch(waiting.start_s, one.end_s, waiting.apart or one.apart)
+    if waiting is not None:
+        yield waiting
+
+
+def undone(tempo: float, semitones: float) -> set[Change]:
+    """How a sound may have been changed whose mark was read so, whichever way round one counts."""
+    return {(t, p) for t in (tempo, 1.0 / tempo) for p in (semitones, -semitones)}
+
+
+def _verdict(peak: float) -> bool | None:
+    """Whether a sound holds a waveform; None: that cannot be told."""
+    return None if UNRELATED <= peak < HOLDS else peak >= HOLDS
+
+
+def _range(stretch: Stretch, output: int | None, **more: Any) -> TimeRange:
+    return TimeRange(stretch.start_s, stretch.end_s, output, **more)
+
+
+def _cut(heard: Audio, stretch: Stretch) -> Audio:
+    first, last = (round(at * heard.sample_rate) for at in (stretch.start_s, stretch.end_s))
+    return Audio(np.ascontiguousarray(heard.samples[:, first:last]), heard.sample_rate)
 
 
 def _joined(ranges: Sequence[TimeRange]) -> list[TimeRange]:

@@ -28,7 +28,7 @@ _SAME_OF_CLEAREST, _OTHER_OF_CLEAREST = 0.3, 0.12
 """The same, as parts of the share in the clearest window: where an output is heard clearly, another
 of the same seed, which reaches 0.1, is not taken for it (``benchmarks/bench_fingerprint.py``)."""
 _WINDOW_S, _STEP_S, _BIN_S = 5.0, 1.0, 0.5
-_BIN_PART, _BIN_LANDMARKS = 0.6, 4
+_BIN_PART, _BIN_LANDMARKS, _BIN_JUDGED = 0.6, 4, 10
 _GAP_S = 1.5
 
 Counts = NDArray[np.float64]
@@ -70,7 +70,7 @@ class TimeRange:
         if self.output is not None:
             said = f"output {self.output}"
         else:
-            said = "no output that can be named" if self.checked else "too little to tell"
+            said = "no output that can be named" if self.checked else "cannot be told"
         if not self.transplanted:
             return said
         whose = "an output" if self.marked is None else f"output {self.marked}"
@@ -102,6 +102,17 @@ class _Window:
     query: Query
     agreeing: NDArray[np.int64]
     share: float
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Bins that hold landmarks enough to be called another sound; silence holds none."""
+        count = self.bins.stop - self.bins.start
+        if self.query.times_s.size < JUDGED_LANDMARKS:
+            return np.zeros(count, np.bool_)
+        edges = np.arange(count + 1) * _BIN_S
+        there = np.histogram(self.query.times_s / self.query.tempo, edges)[0]
+        near: NDArray[np.bool_] = np.convolve(there, np.ones(5), "same")[:count] >= _BIN_JUDGED
+        return near
 
     def local(self, around: int) -> Counts:
         """The share of agreeing landmarks around each of its bins; 0 where too few agree."""
@@ -140,7 +151,7 @@ def compare(
     nearest = np.zeros(bins)
     for window in windows:
         here, share = window.bins, window.share
-        judged[here] |= window.query.times_s.size >= JUDGED_LANDMARKS
+        judged[here] |= window.judged
         # A window that holds some of the output says nothing as a whole against its other parts.
         near = window.local(5) if share >= other_share else np.float64(share)
         nearest[here] = np.maximum(nearest[here], near)

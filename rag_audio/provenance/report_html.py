@@ -151,8 +151,11 @@ def _sources(result: TraceResult) -> str:
             + "</tr>"
         )
     share = result.model_share or {}
+    rest = "the model and the user's own words"
+    if result.edited is not None:
+        rest = "the model, the user's own words and the user's own part of the edited file"
     rows.append(
-        '<tr><td colspan="4" class="soft">the model and the user\'s own words</td>'
+        f'<tr><td colspan="4" class="soft">{escape(rest)}</td>'
         f'<td class="number">{_percent(share.get(Channel.PROMPT))}</td>'
         f'<td class="number">{_percent(share.get(Channel.INIT))}</td><td></td><td></td></tr>'
     )

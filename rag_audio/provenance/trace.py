@@ -32,7 +32,7 @@ from rag_audio.provenance.fingerprint import (
     match,
     windows,
 )
-from rag_audio.provenance.placing import UNCHANGED, Change, Placer
+from rag_audio.provenance.placing import UNCHANGED, Change, Placer, undone
 from rag_audio.provenance.ranges import (
     JUDGED_LANDMARKS,
     SAME_LANDMARKS,
@@ -46,7 +46,7 @@ from rag_audio.signing import Credentials, CredentialState
 
 __all__ = ["LicenseNow", "TraceResult", "TracedSource", "trace"]
 
-_JUDGED_S = SHORTEST_S
+_SAME_TEMPO, _SAME_SEMITONES = 0.005, 0.05
 _COPY_SHARE = 0.6
 _RIVAL = 0.8
 
@@ -119,6 +119,8 @@ class _Search:
         self.fingerprints, self.watermarker = fingerprints, watermarker
         self.placer = Placer(fingerprints, watermarker, master)
         self.evidence: list[Evidence] = []
+        self._stranger: Evidence | None = None
+        """What a manifest says that somebody unknown signed: told of, and contradicts nothing."""
 
     def by_hash(
         self, entry: LedgerEntry, duration_s: float, claim: Credentials | None, said: str
@@ -146,18 +148,24 @@ class _Search:
             and (entry := self.ledger.find(witness.output)) is not None
         ]
         peaks = find_peaks(heard)
-        for witness, entry in named:
+        undecided: list[_Named] = []
+        for witness, entry in list(named):
             same, change = self._is_same(peaks, heard, entry, detection)
-            if same is None:
-                return self._unchecked(witness, entry, peaks.duration_s)
             if same:
                 return self._agreed(witness, entry, peaks, heard, change)
+            if same is None and witness.by == "manifest" and claim is not None and claim.is_copy:
+                # Anybody whose signer is trusted may sign a file as a copy of another one.
+                named.remove((witness, entry))
+            elif same is None:
+                undecided.append((witness, entry))
         content, change = self._by_content(peaks)
         for witness, entry in named:
             if content is not None and content.output == entry.record.output:
                 return self._agreed(witness, entry, peaks, heard, change)
         if content is not None:
             content = self._placed(content, peaks, heard, change)
+        elif undecided:
+            return self._unchecked(*undecided[0], peaks)
         if named:
             return self._transplanted(*named[0], content)
         return self._nothing() if content is None else self._contradicted(content)
@@ -170,24 +178,34 @@ class _Search:
         placed = self._placed(replace(found, checked=True), peaks, heard, change)
         return self._contradicted(placed)
 
-    def _unchecked(self, witness: Evidence, entry: LedgerEntry, duration_s: float) -> TraceResult:
+    def _unchecked(self, witness: Evidence, entry: LedgerEntry, peaks: Peaks) -> TraceResult:
         """What a witness says, where the sound can neither bear it out nor contradict it."""
+        by = witness.by
         if self._kept(entry) is None:
             why = "no fingerprint of that output is kept, so the sound cannot be compared with it"
+        elif _is_short(peaks):
+            why = (
+                f"this is too little sound ({peaks.duration_s:.1f} s) to tell whether the {by} was "
+                "moved here from another recording"
+            )
         else:
             why = (
-                f"this is too little sound ({duration_s:.1f} s) to tell whether the {witness.by} "
-                "was moved here from another recording"
+                f"the sound is not clearly that of output {entry.record.output}: other sound may "
+                f"lie over it, its speed or pitch may be changed, or the {by} was moved here"
             )
         said = f"{witness.says} Not checked: {why}."
-        return self._contradicted(self.known(entry, witness.by, witness.confidence, said))
+        return self._contradicted(self.known(entry, by, witness.confidence, said))
 
     def _contradicted(self, found: TraceResult) -> TraceResult:
         """The result, transplanted where a manifest or a mark names another output.
 
         A manifest that does not count is told of, whatever it names.
         """
-        others = [w for w in self.evidence if w.output not in (None, found.output)]
+        others = [
+            w
+            for w in self.evidence
+            if w.output not in (None, found.output) and w is not self._stranger
+        ]
         said = [found.explanation]
         said += [f"But the {w.by} disagrees: {w.says}" for w in others]
         said += [
@@ -220,6 +238,12 @@ class _Search:
         return self.ledger.find(output) is not None
 
     def _manifest_says(self, claim: Credentials) -> Evidence:
+        found = self._heard_manifest(claim)
+        if claim.state is CredentialState.UNTRUSTED:
+            self._stranger = found
+        return found
+
+    def _heard_manifest(self, claim: Credentials) -> Evidence:
         """A manifest counts when it is trusted, and the very one that the ledger knows."""
         said = f"The content credentials, signed by {claim.signer or 'somebody'},"
         if claim.output is None:
@@ -291,22 +315,23 @@ class _Search:
         kept, output = self._kept(entry), entry.record.output
         if kept is None:
             return None, UNCHANGED
-        enough = False
-        tempo, semitones = detection.tempo, detection.semitones
-        # Whichever way round the detector counts.
-        undone = {(t, p) for t in (tempo, 1.0 / tempo) for p in (semitones, -semitones)}
-        for change in (UNCHANGED, *sorted(undone - {UNCHANGED})):
+        was_changed = abs(detection.tempo - 1.0) > _SAME_TEMPO
+        was_changed = was_changed or abs(detection.semitones) > _SAME_SEMITONES
+        changes = undone(detection.tempo, detection.semitones) - {UNCHANGED}
+        for change in (UNCHANGED, *sorted(changes)):
             for query in windows(peaks, *change):
-                enough = enough or query.times_s.size >= JUDGED_LANDMARKS
                 fit = match(query, output, kept.hashes, kept.times_ms, kept.duration_s)
                 if fit.share >= SAME_SHARE and fit.agreeing >= SAME_LANDMARKS:
                     return True, change
-        if peaks.duration_s < _JUDGED_S or not enough:
-            return None, UNCHANGED
         # The windows are spread over a long sound, and may miss an output in it.
         if any(sound is Sound.SAME for _, _, sound in compare(peaks, kept)):
             return True, UNCHANGED
-        return self.placer.is_in_master(output, heard), UNCHANGED
+        holds = self.placer.is_in_master(output, heard)
+        if holds:
+            return True, UNCHANGED
+        if _is_short(peaks) or was_changed:
+            return None, UNCHANGED
+        return (None if holds is None and self.placer.keeps_master(output) else False), UNCHANGED
 
     def _kept(self, entry: LedgerEntry) -> Fingerprint | None:
         """An output's fingerprint, if it is the one that the record vouches for."""
@@ -355,6 +380,12 @@ class _Search:
         return TraceResult(
             False, None, mark.confidence, said, mark.output, evidence=tuple(self.evidence)
         )
+
+
+def _is_short(peaks: Peaks) -> bool:
+    """Whether there is too little of a sound to say that it is not an output's."""
+    fullest = max((query.times_s.size for query in windows(peaks)), default=0)
+    return peaks.duration_s < SHORTEST_S or fullest < JUDGED_LANDMARKS
 
 
 def _mark_says(detection: Detection) -> Evidence:

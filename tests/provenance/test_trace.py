@@ -25,7 +25,7 @@ from rag_audio.provenance.report_html import report_html
 from rag_audio.provenance.trace import TraceResult, trace
 from rag_audio.resources import data_dir
 from rag_audio.shaping import stretch
-from rag_audio.signing import Credentials, CredentialState
+from rag_audio.signing import Credentials, CredentialState, ParentCredentials
 from rag_audio.watermark import SpreadSpectrumWatermarker
 from tests.provenance.builders import LICENSE, record, source, stem
 from tests.watermark import material
@@ -87,6 +87,7 @@ def ask(
     rights: Rights = RIGHTS,
     prints: SqlFingerprints | None = None,
     manifest: Credentials | None = None,
+    masters: dict[int, Audio] | None = None,
 ) -> TraceResult:
     return trace(
         path,
@@ -95,6 +96,7 @@ def ask(
         rights=rights,
         fingerprints=prints,
         read_manifest=lambda path: manifest,
+        master=(masters or {}).get,
     )
 
 
@@ -291,7 +293,9 @@ def test_a_manifest_that_does_not_hold_never_decides(
     path = unmarked(ledger, prints, tmp_path)
     claim = Credentials(state, output=2, errors=("the file was changed",))
     found = ask(ledger, path, prints=prints, manifest=claim)
-    assert (found.by, found.output, found.transplanted) == ("fingerprint", 1, True)
+    # Whoever signs with a key that nobody knows must not make a true output look stolen.
+    moved = state is CredentialState.INVALID
+    assert (found.by, found.output, found.transplanted) == ("fingerprint", 1, moved)
     assert "the file was changed" in found.explanation
 
 
@@ -503,7 +507,8 @@ def test_a_mark_without_a_fingerprint_to_hold_it_against_is_unchecked(
 @pytest.mark.parametrize(
     ("claim", "said", "transplanted"),
     [
-        (Credentials(CredentialState.UNTRUSTED, output=2, signer="Mallory"), "say output 2", True),
+        (Credentials(CredentialState.UNTRUSTED, output=2, signer="Mallory"), "say output 2", False),
+        (Credentials(CredentialState.INVALID, output=2, signer="Us"), "say output 2", True),
         (Credentials(CredentialState.TRUSTED, output=1, label="x", signer="Us"), "", False),
         (
             Credentials(CredentialState.INVALID, output=1, signer="Us", errors=("it was changed",)),
@@ -533,3 +538,78 @@ def test_a_manifest_is_told_of_also_where_the_hash_decides(
     assert said in found.explanation
     assert ("credentials" in found.explanation) is bool(said)
     assert told(found) == [(0.0, pytest.approx(10.0, abs=0.1), 1, False)]
+
+
+def mixed(under: Audio, over: Audio, over_db: float) -> Audio:
+    """A sound under another one that is louder by so many decibels."""
+    frames = min(under.frames, over.frames)
+    a, b = under.samples[:, :frames], over.samples[:, :frames]
+    gain = np.sqrt(np.mean(a**2) / np.mean(b**2)) * 10 ** (over_db / 20)
+    both = a + np.float32(gain) * b
+    return Audio((both / max(1.0, float(np.abs(both).max()))).astype(np.float32), 44_100)
+
+
+@pytest.mark.parametrize("over_db", [0.0, 6.0])
+def test_an_output_under_louder_sound_is_not_called_transplanted(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path, over_db: float
+) -> None:
+    output = load(give_out(ledger, tmp_path, prints, PIECES[0]))
+    path = tmp_path / "under.mp3"
+    save(mixed(output, PIECES[1], over_db), path)
+    found = trace(
+        path, ledger=ledger, watermarker=SaysOne(), rights=RIGHTS, fingerprints=prints,
+        master={1: PIECES[0]}.get,
+    )  # fmt: skip
+    assert (found.output, found.transplanted, bool(found.sources)) == (1, False, True)
+
+
+def test_an_output_and_then_the_same_under_louder_sound_is_that_output(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    output = load(give_out(ledger, tmp_path, prints, PIECES[0]))
+    path = tmp_path / "both.wav"
+    save(joined(output, mixed(output, PIECES[1], 6.0)), path)
+    found = trace(
+        path, ledger=ledger, watermarker=SaysOne(), rights=RIGHTS, fingerprints=prints,
+        master={1: PIECES[0]}.get,
+    )  # fmt: skip
+    assert (found.output, found.transplanted) == (1, False)
+    assert {one.output for one in found.ranges if one.checked} == {1}
+
+
+def test_a_moved_mark_is_still_found_where_the_master_is_kept(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    output = load(give_out(ledger, tmp_path, prints, PIECES[0]))
+    assert MOVED is not None
+    for name, sound in (("moved.wav", MOVED), ("both.wav", joined(output, MOVED))):
+        save(sound, tmp_path / name)
+        found = ask(ledger, tmp_path / name, prints=prints, masters={1: PIECES[0]})
+        assert (found.output, found.transplanted) == (1, True)
+        assert bool(found.sources) is (name == "both.wav")
+
+
+def test_silence_is_no_other_sound(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    output = load(give_out(ledger, tmp_path, prints, PIECES[0]))
+    silence = Audio(np.zeros_like(output.samples), output.sample_rate)
+    save(joined(silence, output, silence), tmp_path / "tail.wav")
+    found = ask(ledger, tmp_path / "tail.wav", prints=prints, masters={1: PIECES[0]})
+    assert {one.output for one in found.ranges if one.checked} == {1}
+    assert not found.transplanted
+
+
+def test_a_signed_copy_that_cannot_be_checked_does_not_count(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    give_out(ledger, tmp_path, prints, PIECES[0])
+    path = tmp_path / "song.wav"
+    save(material.crop(PIECES[1], 2.0, 1.9), path)
+    parent = ParentCredentials("Output 1", "", "x")
+    claim = Credentials(
+        CredentialState.TRUSTED, output=1, label="y", signer="Somebody",
+        actions=("c2pa.opened", "c2pa.transcoded"), parents=(parent,),
+    )  # fmt: skip
+    found = ask(ledger, path, prints=prints, manifest=claim)
+    assert (found.found, found.sources) == (False, ())
