@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Text, column, select, table
@@ -85,15 +86,17 @@ def in_order(logs: Iterable[Later]) -> list[LaterEvent]:
     A log's own order stands, whatever its clock said. At one moment, what is taken back in one log
     goes before what is revoked in another, so that this stays revoked.
     """
-    found: list[tuple[datetime, bool, bytes, LaterEvent]] = []
+    found: list[tuple[tuple[datetime, bool, bool, bytes], LaterEvent]] = []
     for log in logs:
         last: datetime | None = None
         for event in log.events:
-            last = event.said_at if last is None else max(event.said_at, last + _TICK)
-            found.append((last, not event.undo, event.leaf, event))
+            at = event.said_at
+            if event.revocation is not None:  # What a restore took over is older than its entry.
+                at = last = at if last is None else max(at, last + _TICK)
+            found.append(((at, not event.undo, event.is_copy, event.leaf), event))
     once: dict[bytes, LaterEvent] = {}
-    for *_, leaf, event in sorted(found, key=lambda one: one[:3]):
-        once.setdefault(leaf, event)
+    for _, event in sorted(found, key=itemgetter(0)):
+        once.setdefault(event.leaf, event)
     return list(once.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tarfile
 import tempfile
 import zlib
@@ -77,6 +78,11 @@ class LaterEvent:
         """Whether it takes a revocation back."""
         return bool(self.document.get("undo"))
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether a restore took it over from another log."""
+        return "first_logged" in self.document
+
 
 def read_later(source: Path, size: int, root: bytes, key: str | None) -> Later:
     """What a log elsewhere holds beyond the first ``size`` entries, which must give ``root``.
@@ -93,20 +99,19 @@ def read_later(source: Path, size: int, root: bytes, key: str | None) -> Later:
     extends = size == 0 and root == EMPTY_ROOT
     try:
         for seq, document in _entries(source, key):
+            if seq > size:
+                if not extends:
+                    break
+                parsed = parse(document)
+                if kind_of(parsed) == OUTPUT:
+                    outputs.add(int(parsed["output"]))
+                else:
+                    events.append(_event(seq, document))
+                    begun = events[-1].document.get("numbers_from")
+                    outputs |= {begun} if isinstance(begun, int) else set()
             frontier.append(leaf_hash(document))
             if seq == size and frontier.root() == root:
                 extends = True
-            if seq >= size and not extends:
-                break
-            if seq <= size:
-                continue
-            parsed = parse(document)
-            if kind_of(parsed) == OUTPUT:
-                outputs.add(int(parsed["output"]))
-            else:
-                events.append(_event(seq, document))
-                begun = events[-1].document.get("numbers_from")
-                outputs |= {begun} if isinstance(begun, int) else set()
     except (InvalidInput, LedgerError, BackendUnavailable) as error:
         damage = error.message
     if not extends:
@@ -208,6 +213,7 @@ def _entries_of(engine: Engine) -> Iterator[tuple[int, bytes]]:
     """The entries of a database, each once it is found to be right."""
     frontier = Frontier()
     with reading(engine) as db:
+        _take_any_text(db)
         wanted = select(entries.c.seq, entries.c.leaf_hash, entries.c.document)
         rows = db.execution_options(yield_per=500).execute(wanted.order_by(entries.c.seq))
         for row in rows:
@@ -222,6 +228,14 @@ def _entries_of(engine: Engine) -> Iterator[tuple[int, bytes]]:
         states: Sequence[Any] = db.execute(select(tree.c.size, tree.c.root)).all()
     if [tuple(state) for state in states] != [(frontier.size, frontier.root().hex())]:
         raise InvalidInput("the entries are not those of the log's state")
+
+
+def _take_any_text(db: Connection) -> None:
+    """Text that is no UTF-8 is a fault of its own row: SQLite's driver would fail for all rows that
+    it reads at once."""
+    driver = db.connection.dbapi_connection
+    if isinstance(driver, sqlite3.Connection):
+        driver.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
 
 
 def _event(seq: int, document: bytes) -> LaterEvent:

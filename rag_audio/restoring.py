@@ -235,14 +235,14 @@ def _about_damage(logs: list[Later], wanted: Wanted, notes: list[str]) -> bool:
             continue
         of_all = f" of {log.claimed}" if (log.claimed or 0) > log.size else ""
         what = (
-            f"the log of {log.name!r} verifies up to entry {log.size}{of_all} only ({log.damage}); "
-            "what was revoked or erased after it is not known"
+            f"the log of {log.name!r} verifies up to entry {log.size}{of_all} only ({log.damage})"
         )
         if any(other.size >= max(log.claimed or 0, log.size) for other in whole):
-            notes.append(f"{what} from there, but from another log that is whole")
+            notes.append(f"{what}; another log, which is whole, was looked through")
             continue
         asked = True
-        _ask(what, wanted, notes, _HINT_DAMAGED)
+        unknown = "what was revoked or erased after it is not known"
+        _ask(f"{what}; {unknown}", wanted, notes, _HINT_DAMAGED)
     return asked
 
 
