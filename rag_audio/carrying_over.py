@@ -24,6 +24,7 @@ from rag_audio.provenance.log import output_row
 from rag_audio.provenance.records import parse
 from rag_audio.provenance.rights_log import SqlRightsLog
 from rag_audio.provenance.sealing import ERASURE, has_texts
+from rag_audio.provenance.tables import raw_bytes
 
 _TICK = timedelta(microseconds=1)
 
@@ -159,5 +160,5 @@ def _revoke_again(db: Connection, event: LaterEvent, one: Revocation) -> None:
 def _can_erase(db: Connection, output: int) -> bool:
     """Whether the output of an erasure is in the archive, with texts that are not erased yet."""
     row = db.execute(output_row(output)).first()
-    has = row is not None and has_texts(parse(bytes(row.document)))
+    has = row is not None and has_texts(parse(raw_bytes(row.document)))
     return has and not is_erased(db, output)

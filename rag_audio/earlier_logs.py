@@ -233,7 +233,7 @@ def _entries_of(engine: Engine) -> Iterator[tuple[int, bytes]]:
 def _take_any_text(db: Connection) -> None:
     """Text that is no UTF-8 is a fault of its own row: SQLite's driver would fail for all rows that
     it reads at once."""
-    driver = db.connection.dbapi_connection
+    driver: Any = db.connection.dbapi_connection
     if isinstance(driver, sqlite3.Connection):
         driver.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
 

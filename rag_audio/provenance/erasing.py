@@ -10,7 +10,7 @@ from rag_audio.database import IN_MEMORY, database_errors
 from rag_audio.errors import BackendUnavailable, LedgerError
 from rag_audio.provenance.records import parse
 from rag_audio.provenance.sealing import ERASURE, event_document, has_texts
-from rag_audio.provenance.tables import entries, is_event, is_output, private
+from rag_audio.provenance.tables import entries, is_event, is_output, private, raw_bytes
 from rag_audio.provenance.tree import Draft, append_drafts
 
 
@@ -29,7 +29,7 @@ def erase_texts(db: Connection, output: int) -> Row[Any]:
     row = db.execute(of_output.where(is_output)).first()
     if row is None:
         raise LedgerError(f"the ledger has no output {output}", hint="rag-audio outputs")
-    if not has_texts(parse(bytes(row.document))):
+    if not has_texts(parse(raw_bytes(row.document))):
         raise LedgerError(
             f"output {output} has no personal texts aside that could be erased",
             hint="the first version of rag-audio wrote them into the log itself",
