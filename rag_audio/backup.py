@@ -179,7 +179,7 @@ def _restore_database(
     def within(db: Connection, counts: dict[str, int]) -> None:
         if counts != manifest["database"]:
             raise _refused(archive, "its database has not the rows of its manifest")
-        done.append(settle(db, draft / KEYS, counts["ledger_entries"], *made))
+        done.append(settle(db, draft / KEYS, counts.get("ledger_entries", 0), *made))
 
     counts = read_dump(database, draft / DATABASE, within)
     settle_database(database, done[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,14 @@ def read_dump(
         ConfigError: a newer version wrote the dump.
         BackendUnavailable: the database failed; so it does where a row does not fit its table.
     """
-    with source.open(encoding="utf-8") as file, writing(engine, "schema") as db:
+    with source.open("rb") as file, writing(engine, "schema") as db:
         taken = sorted(set(TABLES) & set(inspect(db).get_table_names()))
         if taken:
             raise InvalidInput(
                 f"the database {_name(engine)} is not empty: it has the table {taken[0]!r}",
                 hint="a restore never overwrites: name an empty database (RAG_AUDIO_DATABASE_URL)",
             )
-        lines = (_read(source, line) for line in file)
+        lines = _read(source, file)
         head = next(lines, None)
         if not isinstance(head, Mapping) or head.get("format") != _FORMAT:
             raise _broken(source, "it does not begin as one")
@@ -109,7 +109,10 @@ def _fill(db: Connection, lines: Iterator[Any], source: Path) -> dict[str, int]:
             continue
         if into is None or not isinstance(line, list) or len(line) != len(columns):
             raise _broken(source, "a row has no table, or another length than it")
-        waiting.append(dict(zip(columns, map(_from_json, line), strict=True)))
+        try:
+            waiting.append(dict(zip(columns, map(_from_json, line), strict=True)))
+        except ValueError as error:
+            raise _broken(source, f"a row of {into.name!r} holds what no column can") from error
         if len(waiting) == _ROWS_AT_ONCE:
             put()
     put()
@@ -143,11 +146,12 @@ def _line(file: Any, value: Any) -> None:
     file.write("\n")
 
 
-def _read(source: Path, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise _broken(source, "a line is not JSON") from error
+def _read(source: Path, lines: Iterable[bytes]) -> Iterator[Any]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _broken(source, "a line is not JSON") from error
 
 
 def _to_json(value: Any) -> Any:
@@ -157,8 +161,21 @@ def _to_json(value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
+    """The value of a column.
+
+    Raises:
+        ValueError: it is none that :func:`_to_json` writes.
+    """
     if isinstance(value, Mapping):
-        return base64.b64decode(str(value.get("base64", "")))
+        if set(value) != {"base64"}:
+            raise ValueError("an object that is no bytes")
+        return base64.b64decode(str(value["base64"]), validate=True)
+    if isinstance(value, list):
+        raise ValueError("a list")
+    if isinstance(value, str) and not value.isascii():
+        value.encode()  # UnicodeEncodeError is a ValueError: half of a surrogate pair
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("more than 64 bits")
     return value
 
 

@@ -166,7 +166,7 @@ def _next(source: IO[bytes]) -> bytes:
 def _object(content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadManifest("its manifest is not JSON") from error
     if not isinstance(found, dict):
         raise BadManifest("its manifest is of another format")

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from rag_audio.carrying_over import NOTHING, CarriedOver, carry_over, find_carried_over, once_each
+from rag_audio.carrying_over import NOTHING, CarriedOver, carry_over, find_carried_over, in_order
 from rag_audio.database import connect, hold, reading, sqlite_url, writing
 from rag_audio.earlier_logs import Later, LaterEvent, is_home, read_later
 from rag_audio.errors import ConfigError, InvalidInput
@@ -39,6 +39,11 @@ from rag_audio.provenance.tree import node_in
 _HINT = (
     "name the archived home, a ledger export of it or a newer backup with --later; "
     "or go on without with --yes"
+)
+
+_HINT_DAMAGED = (
+    "name a log that is whole with --later (the archived home, a ledger export or a newer backup); "
+    "or go on with what verifies with --yes"
 )
 
 
@@ -106,7 +111,8 @@ class Restored:
         kept = self.kept.to_json()
         for one in kept["revocations"]:
             what = "no longer revoked" if one["undo"] else "revoked"
-            yield f"kept: {one['of']} {one['target']} is {what} (entry {one['entry']} of the later log)"
+            entry = f"entry {one['entry']} of the later log"
+            yield f"kept: {one['of']} {one['target']} is {what} ({entry})"
         for one in kept["erasures"]:
             yield (
                 f"kept: the personal texts of output {one['output']} are erased "
@@ -168,7 +174,7 @@ def settle(
     root = EMPTY_ROOT if entries == 0 else root_at(node_in(db), entries)
     logs, notes = _later_logs(keys, entries, root, archived, wanted)
     notes += _about_keys(db, keys, wanted)
-    events = once_each(logs)
+    events = in_order(logs)
     notes += _later_keys(events, keys)
     kept = find_carried_over(db, events)
     epoch = begin_epoch(db, frozenset[int]().union(*(log.outputs for log in logs)))
@@ -205,13 +211,8 @@ def _later_logs(
             notes.append(error.message)
     elif _is_named(archived, wanted):
         is_told = True
-    for log in logs:
-        if log.damage is not None:
-            notes.append(
-                f"the log of {log.name!r} verifies up to entry {log.size} and was taken over up "
-                f"to there: {log.damage}"
-            )
-    if not is_told:
+    is_asked = _about_damage(logs, wanted, notes)
+    if not is_told and not is_asked:
         after = archived.created or "the archive was made"
         ends = "".join(f" ({log.name!r} ends where the archive does)" for log in logs)
         _ask(
@@ -222,6 +223,27 @@ def _later_logs(
             _HINT,
         )
     return logs, notes
+
+
+def _about_damage(logs: list[Later], wanted: Wanted, notes: list[str]) -> bool:
+    """Tell of damaged logs; whether it was asked about one, since no other log that is whole has
+    as much."""
+    whole = [log for log in logs if log.damage is None]
+    asked = False
+    for log in logs:
+        if log.damage is None:
+            continue
+        of_all = f" of {log.claimed}" if (log.claimed or 0) > log.size else ""
+        what = (
+            f"the log of {log.name!r} verifies up to entry {log.size}{of_all} only ({log.damage})"
+        )
+        if any(other.size >= max(log.claimed or 0, log.size) for other in whole):
+            notes.append(f"{what}; another log, which is whole, was looked through")
+            continue
+        asked = True
+        unknown = "what was revoked or erased after it is not known"
+        _ask(f"{what}; {unknown}", wanted, notes, _HINT_DAMAGED)
+    return asked
 
 
 def _is_named(archived: Archived, wanted: Wanted) -> bool:

@@ -76,15 +76,14 @@ def insert(
     Returns:
         The row that was made.
     """
-    if any(_holds_for(one, revocation) for one in in_force(connection)):
+    if any(holds_for(one, revocation) for one in in_force(connection)):
         return []
-    is_artist = revocation.of is RevocationOf.ARTIST
     target = revocation.target
     highest = connection.execute(select(func.max(_revocations.c.id))).scalar() or 0
     row: dict[str, Any] = {
         "id": max(last, highest) + 1,
         "kind": revocation.of.value,
-        "folded": names.revocation_key(target, known) if is_artist else target,
+        "folded": key_of(revocation, known),
         "target": target,
         "reason": revocation.reason,
         "revoked_by": revocation.by,
@@ -102,12 +101,23 @@ def end(connection: Connection, revocation: Revocation) -> list[dict[str, Any]]:
         The rows that were ended, as they are now; none where there was no such revocation.
     """
     ending = {"ended_by": revocation.by, "ended_at": revocation.at.astimezone(UTC).isoformat()}
-    targets = [one.target for one in in_force(connection) if _is(one, revocation)]
+    targets = [one.target for one in in_force(connection) if same_source(one, revocation)]
     these = (_revocations.c.kind == revocation.of.value, _revocations.c.target.in_(targets))
     ids = list(connection.execute(_in_force().where(*these)).scalars())
     change = _revocations.update().where(_revocations.c.id.in_(ids)).values(**ending)
     connection.execute(change)
     return _rows(connection, ids)
+
+
+def key_of(revocation: Revocation, known: Iterable[str]) -> str:
+    """How the target is compared once it is revoked (:attr:`Revocation.key`).
+
+    Args:
+        known: artists of the catalogue, which a revoked artist's name must not be taken for.
+    """
+    if revocation.of is RevocationOf.ARTIST:
+        return names.revocation_key(revocation.target, known)
+    return revocation.target
 
 
 def _rows(connection: Connection, ids: list[int]) -> list[dict[str, Any]]:
@@ -119,7 +129,7 @@ def _in_force() -> Select[Any]:
     return select(_revocations).where(_revocations.c.ended_at.is_(None))
 
 
-def _is(one: Revocation, other: Revocation) -> bool:
+def same_source(one: Revocation, other: Revocation) -> bool:
     """Whether both are of the very same source."""
     if one.of is not other.of:
         return False
@@ -128,8 +138,8 @@ def _is(one: Revocation, other: Revocation) -> bool:
     return one.target == other.target
 
 
-def _holds_for(one: Revocation, other: Revocation) -> bool:
-    """Whether the source of ``other`` is revoked by ``one``."""
+def holds_for(one: Revocation, other: Revocation) -> bool:
+    """Whether the source of ``other`` is revoked by ``one``, which has its ``key``."""
     if one.of is other.of is RevocationOf.ARTIST:
         return names.is_revoked(other.target, frozenset({one.key}))
-    return _is(one, other)
+    return same_source(one, other)

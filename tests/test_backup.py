@@ -242,6 +242,33 @@ def test_a_dump_that_is_none_brings_nothing(tmp_path: Path, line: int, what: str
     assert inspect(other).get_table_names() == []
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "[" * 100_000,
+        '["\udcff", "", "", null]',  # a byte that is no UTF-8
+        r'["\ud800", "", "", null]',
+        f'["a", {2**70}, "", null]',
+        '["a", [], "", null]',
+        '["a", {}, "", null]',
+        '["a", {"base64": "?"}, "", null]',
+        '["a", {"base64": "YQ"}, "", null]',
+    ],
+)
+def test_a_row_that_no_column_can_hold_brings_nothing(tmp_path: Path, row: str) -> None:
+    engine = connect(sqlite_url(tmp_path / "one.db"))
+    SqlCatalogue(engine).put_library("lab", "Lab", "/nowhere")
+    write_dump(engine, tmp_path / "dump")
+    lines = (tmp_path / "dump").read_text(encoding="utf-8").splitlines()
+    lines = [row if line.startswith('["lab"') else line for line in lines]
+    assert row in lines
+    (tmp_path / "dump").write_text("\n".join(lines), encoding="utf-8", errors="surrogateescape")
+    other = connect(sqlite_url(tmp_path / "other.db"))
+    with pytest.raises(InvalidInput, match="not a copy of a database"):
+        read_dump(other, tmp_path / "dump")
+    assert inspect(other).get_table_names() == []
+
+
 def test_a_dump_of_an_older_schema_is_migrated_when_it_comes_back(tmp_path: Path) -> None:
     engine = connect(sqlite_url(tmp_path / "one.db"))
     ledger = SqlLedger(engine)
@@ -382,6 +409,8 @@ HOSTILE: dict[str, Callable[[tarfile.TarFile], None]] = {
     ),
     "after the manifest": lambda tar: (put_manifest(tar, "a"), put(tar, "home/a"))[0],
     "another manifest": lambda tar: put(tar, "manifest.json", b"[]"),
+    "a nested manifest": lambda tar: put(tar, "manifest.jsonl", b"[" * 60_000 + b"\n"),
+    "a nested manifest 1": lambda tar: put(tar, "manifest.json", b"[" * 100_000),
     "broken manifest": lambda tar: put(tar, "manifest.json", b"{"),
 }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +18,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import inspect
+from sqlalchemy import Engine, inspect
 
 from rag_audio import audio, backup
 from rag_audio.bootstrap import HomeParts
+from rag_audio.carrying_over import find_carried_over, in_order
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.cli.app import run
 from rag_audio.custody import rotate_watermark, watermark_keys
-from rag_audio.database import connect, sqlite_url
+from rag_audio.database import connect, reading, sqlite_url
 from rag_audio.delivery import Delivery
 from rag_audio.domain import GenerationRequest
+from rag_audio.earlier_logs import Later, LaterEvent
 from rag_audio.errors import InvalidInput
 from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.names import fold
 from rag_audio.provenance.export import write_export
 from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.records import canonical
 from rag_audio.provenance.rights_log import SqlRightsLog
 from rag_audio.provenance.signers import NoSigner
 from rag_audio.restoring import Wanted
@@ -38,6 +45,8 @@ from tests.postgres import new_schema
 from tests.provenance.builders import plan, record, source
 from tests.provenance.material import INFO, sound
 
+ENTRIES = 5
+"""Of the log of the fixture ``home`` when it is archived."""
 GO_ON = Wanted(go_on=lambda _what: True)
 PROMPT = "song for my secret wedding"
 Json = dict[str, Any]
@@ -59,6 +68,15 @@ def revoke(home: Path, target: str, undo: bool = False) -> None:
     one = Revocation(RevocationOf.ARTIST, target, "", "desk", datetime.now(UTC))
     catalogue = SqlCatalogue(connect(sqlite_url(home / "ledger.db")), SqlRightsLog())
     assert catalogue.end_revocation(one) if undo else catalogue.revoke(one)
+
+
+def damage(home: Path, statement: str) -> None:
+    with closing(sqlite3.connect(home / "ledger.db")) as db:
+        wanted = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        for (name,) in db.execute(wanted).fetchall():
+            db.execute(f"DROP TRIGGER {name}")
+        db.execute(statement)
+        db.commit()
 
 
 def revoked_in(home: Path) -> dict[str, str]:
@@ -291,12 +309,197 @@ def test_of_a_damaged_log_what_verifies_is_taken(home: Path, tmp_path: Path, wha
         )
         db.commit()
     wanted = Wanted((home if what == "home" else export,))
+    with pytest.raises(InvalidInput, match=r"verifies up to entry 6 of 1\d only") as refused:
+        backup.restore(tmp_path / "b.tar", tmp_path / "again", None, wanted)
+    assert "what was revoked or erased after it is not known" in refused.value.message
+    assert "--later" in str(refused.value.hint) and "--yes" in str(refused.value.hint)
+    wanted = Wanted(wanted.later, GO_ON.go_on)
     done = backup.restore(tmp_path / "b.tar", tmp_path / "again", None, wanted)
     assert done.restored is not None
     assert [one.target for _, one in done.restored.kept.revoked] == ["After"]
-    assert any("was taken over up to there" in line for line in done.warnings)
+    assert any("verifies up to entry 6 of" in line for line in done.warnings)
     assert revoked_in(tmp_path / "again") == {"Before": "desk", "After": "restore"}
     assert ledger_of(tmp_path / "again").verify() == []
+
+
+def test_a_damaged_log_is_no_question_where_a_whole_one_has_as_much(
+    home: Path, tmp_path: Path
+) -> None:
+    shorter = write_export(ledger_of(home), tmp_path / "shorter.jsonl")
+    go_on(home)
+    whole = write_export(ledger_of(home), tmp_path / "ledger.jsonl")
+    damage(home, f"DELETE FROM ledger_entries WHERE seq > {ENTRIES + 2}")  # noqa: S608
+    with pytest.raises(InvalidInput, match=f"verifies up to entry {ENTRIES + 2} of "):
+        backup.restore(tmp_path / "b.tar", tmp_path / "again", None, Wanted((shorter,)))
+    done = backup.restore(tmp_path / "b.tar", tmp_path / "again", None, Wanted((whole,)))
+    assert any("is whole, was looked through" in line for line in done.warnings)
+    assert_kept(tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "document = replace(CAST(document AS TEXT), 'a', 'b')",
+        "document = CAST(document AS TEXT) || char(0)",
+        "document = CAST(x'ff00fe' AS TEXT)",
+        "document = 7",
+        "document = zeroblob(9)",
+        f"document = CAST('{'[' * 100_000}' AS BLOB)",
+        "leaf_hash = CAST(x'ff00fe' AS TEXT)",
+        "leaf_hash = x'00'",
+        "leaf_hash = 7",
+    ],
+)
+def test_rows_of_any_type_in_a_later_log_are_damage(
+    home: Path, tmp_path: Path, column: str
+) -> None:
+    go_on(home)
+    damage(home, f"UPDATE ledger_entries SET {column} WHERE seq = {ENTRIES + 2}")  # noqa: S608
+    with pytest.raises(InvalidInput, match=rf"verifies up to entry {ENTRIES + 1} of 1\d"):
+        backup.restore(tmp_path / "b.tar", tmp_path / "again")
+    done = backup.restore(tmp_path / "b.tar", tmp_path / "again", None, GO_ON)
+    assert any("what was revoked or erased after it is not known" in w for w in done.warnings)
+    assert ledger_of(tmp_path / "again").verify() == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE ledger_entries",
+        "UPDATE ledger_tree SET size = 'many', root = x'ff'",
+        "UPDATE ledger_tree SET root = CAST(x'ff00fe' AS TEXT)",
+        "ALTER TABLE ledger_entries RENAME COLUMN document TO said",
+        "UPDATE ledger_entries SET document = 'x' WHERE seq = 1",
+    ],
+)
+def test_a_later_database_of_any_kind_is_told_of_or_refused(
+    home: Path, tmp_path: Path, statement: str
+) -> None:
+    go_on(home)
+    home.rename(tmp_path / "moved")
+    damage(tmp_path / "moved", statement)
+    said = "verifies up to entry|does not go on from the archive's"
+    with pytest.raises(InvalidInput, match=said):
+        backup.restore(tmp_path / "b.tar", home, None, Wanted((tmp_path / "moved",)))
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"of": "moon", "target": "x", "undo": False},
+        {"of": "artist", "target": 5, "undo": False},
+        {"of": ["artist"], "target": "x"},
+        {},
+        {"of": "artist", "target": "x", "first_logged": "yesterday"},
+        {"of": "artist", "target": "x", "first_logged": "2026-01-01T00:00:00"},
+    ],
+)
+def test_an_event_that_says_nothing_usable_is_damage(
+    home: Path, tmp_path: Path, said: Json
+) -> None:
+    revoke(home, "After")
+    ledger_of(home).append_event("revocation", said)
+    with pytest.raises(InvalidInput, match=rf"up to entry {ENTRIES + 1} .*\(entry {ENTRIES + 2} "):
+        backup.restore(tmp_path / "b.tar", tmp_path / "again")
+    backup.restore(tmp_path / "b.tar", tmp_path / "again", None, GO_ON)
+    assert set(revoked_in(tmp_path / "again")) == {"Before", "After"}
+
+
+@pytest.mark.parametrize("how", ["nested", "key", "checkpoint"])
+def test_an_export_with_an_odd_first_line_is_refused(home: Path, tmp_path: Path, how: str) -> None:
+    file = write_export(ledger_of(home), tmp_path / "ledger.jsonl")
+    first, rest = file.read_bytes().split(b"\n", 1)
+    odd = b"[" * 100_000 if how == "nested" else canonical({**json.loads(first), how: 5})
+    file.write_bytes(odd + b"\n" + rest)
+    with pytest.raises(InvalidInput, match="does not go on from the archive's"):
+        backup.restore(tmp_path / "b.tar", tmp_path / "again", None, Wanted((file,)))
+
+
+def test_a_newer_revocation_outlives_an_older_undo_of_another_log(
+    home: Path, tmp_path: Path
+) -> None:
+    moved = home.rename(tmp_path / "moved")
+    homes = [tmp_path / "res1", tmp_path / "res2"]
+    for one in homes:
+        backup.restore(tmp_path / "b.tar", one, None, GO_ON)
+    revoke(homes[0], "Twice")
+    revoke(homes[0], "Twice", undo=True)
+    revoke(moved, "Before", undo=True)
+    revoke(homes[1], "Before", undo=True)
+    revoke(homes[1], "Twice")
+    revoke(homes[1], "Before")
+    # An undo that was taken over by a restore is as old as in the log that it is of.
+    backup.restore(tmp_path / "b.tar", tmp_path / "res3", None, Wanted((moved,)))
+    homes.append(tmp_path / "res3")
+    kept = []
+    for n, order in enumerate(itertools.permutations(homes)):
+        done = backup.restore(tmp_path / "b.tar", tmp_path / f"again{n}", None, Wanted(order))
+        assert set(revoked_in(tmp_path / f"again{n}")) == {"Before", "Twice"}
+        assert done.restored is not None
+        kept.append(done.restored.kept.to_json())
+    assert kept == kept[:1] * 6
+
+
+def test_what_two_logs_both_hold_is_kept_once(home: Path, tmp_path: Path, capsys: Capture) -> None:
+    go_on(home)
+    alone = said(capsys, "restore", tmp_path / "b.tar", "--home", tmp_path / "copy")
+    later = ("--later", tmp_path / "copy", "--later", home)
+    both = said(capsys, "restore", tmp_path / "b.tar", "--home", tmp_path / "again", *later)
+    assert both["kept"] == alone["kept"]
+    (told,) = said(capsys, "ledger", "verify", "--home", tmp_path / "again")["restores"]
+    assert told["kept"] == {"revocations": 4, "erasures": 1}
+    assert_kept(tmp_path / "again")
+    backup.create(tmp_path / "again", tmp_path / "c.tar")
+    nothing = said(capsys, "restore", tmp_path / "c.tar", "--home", tmp_path / "last", "--yes")
+    assert nothing["kept"] == {"revocations": [], "erasures": []}
+
+
+Step = tuple[int, str, bool]
+TARGETS = ("Ana", "Bo", "bó")  # A revocation of "Bo" holds for "bó" too.
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(TARGETS), st.booleans()), max_size=9),
+    st.sampled_from(TARGETS),
+    st.booleans(),
+)
+def test_later_logs_are_merged_by_time_in_any_order(
+    steps: list[Step], before: str, tied: bool
+) -> None:
+    """Copies of a home where ``before`` is revoked; each logs what it says, at rising times."""
+    engine = _revoked_before(before)
+    logs = [Later(str(n), 0, tuple(_events(steps, n, tied)), frozenset()) for n in range(3)]
+    with reading(engine) as db:
+        found = [find_carried_over(db, in_order(o)) for o in itertools.permutations(logs)]
+    assert found == found[:1] * 6
+    in_force = {before}
+    for event, one in found[0].revoked:
+        assert (one.target in in_force) is event.undo, "each change is one"
+        in_force ^= {one.target}
+    if tied:
+        return
+    last = {before: False} | {target: undo for _, target, undo in steps}
+    for target, undo in last.items():
+        alike = {other for other in in_force if fold(other) == fold(target)}
+        assert target not in in_force if undo else alike, target
+
+
+@cache
+def _revoked_before(target: str) -> Engine:
+    engine = connect("sqlite://")
+    one = Revocation(RevocationOf.ARTIST, target, "", "desk", datetime(2026, 1, 1, tzinfo=UTC))
+    assert SqlCatalogue(engine).revoke(one)
+    return engine
+
+
+def _events(steps: list[Step], log: int, tied: bool) -> Iterator[LaterEvent]:
+    for seq, (which, target, undo) in enumerate(steps, start=2):
+        if which == log:
+            at = datetime(2026, 1, 2, second=0 if tied else seq, tzinfo=UTC)
+            one = Revocation(RevocationOf.ARTIST, target, "", "restore", at)
+            leaf = f"{seq} {log}".encode()
+            yield LaterEvent(seq, leaf, "revocation", at, None, {"undo": undo}, one)
 
 
 def test_an_old_checkpoint_that_knows_more_says_why(home: Path, tmp_path: Path) -> None:

@@ -273,6 +273,11 @@ def _find(ledger: Ledger, output: int) -> LedgerEntry:
 
 def _key(given: str) -> str:
     """A verifier key, or the file that holds one."""
+    if "+" not in given and not Path(given).exists():
+        raise UnreadableFile(
+            f"{given!r} is neither a verifier key (name+id+base64) nor a file that holds one",
+            hint="`rag-audio ledger checkpoint` prints the key of a home's ledger",
+        )
     if "+" not in given or Path(given).is_file():
         given = _text(Path(given))
     return str(VerifierKey.parse(given))

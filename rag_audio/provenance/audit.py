@@ -98,7 +98,10 @@ def checkpoint_faults(db: Connection, note: str, key: str | None) -> Iterator[Fa
     """
     if key is None:
         raise InvalidInput(
-            "there is no key to check the checkpoint with", hint="give it with --key"
+            "there is no key to check the checkpoint with: this home has no keys/ledger.key (none "
+            "was made in it yet, and none was in the archive that it was restored from, if it was)",
+            hint="give the verifier key with --key; `rag-audio ledger checkpoint` in the home that "
+            "made the checkpoint prints it",
         )
     old = read_checkpoint(note, VerifierKey.parse(key))
     size = int(db.execute(select(func.count()).select_from(entries)).scalar_one())

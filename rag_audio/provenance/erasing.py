@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, select, text
+from sqlalchemy import Connection, Engine, Row, Select, delete, select, text
 
 from rag_audio.database import IN_MEMORY, database_errors
 from rag_audio.errors import BackendUnavailable, LedgerError
 from rag_audio.provenance.records import parse
 from rag_audio.provenance.sealing import ERASURE, event_document, has_texts
-from rag_audio.provenance.tables import entries, is_event, is_output, private
+from rag_audio.provenance.tables import entries, is_event, is_output, private, raw_bytes
 from rag_audio.provenance.tree import Draft, append_drafts
 
 
@@ -25,21 +25,34 @@ def erase_texts(db: Connection, output: int) -> Row[Any]:
     """
     if db.engine.dialect.name == "sqlite":
         db.execute(text("PRAGMA secure_delete = ON"))
-    of_output = select(entries).where(entries.c.output == output)
+    of_output = _of(output)
     row = db.execute(of_output.where(is_output)).first()
     if row is None:
         raise LedgerError(f"the ledger has no output {output}", hint="rag-audio outputs")
-    if not has_texts(parse(bytes(row.document))):
+    if not has_texts(parse(raw_bytes(row.document))):
         raise LedgerError(
             f"output {output} has no personal texts aside that could be erased",
             hint="the first version of rag-audio wrote them into the log itself",
         )
-    done = of_output.where(is_event, entries.c.kind == ERASURE).order_by(entries.c.seq)
-    if db.execute(done).first() is None:
+    done = _erasures(output)
+    if not is_erased(db, output):
         db.execute(delete(private).where(private.c.seq == row.seq))
         document = event_document(ERASURE, output, {"output": output})
         append_drafts(db, [Draft(ERASURE, output, document)])
     return db.execute(done).one()
+
+
+def is_erased(db: Connection, output: int) -> bool:
+    """Whether the log says that the texts of an output were erased."""
+    return db.execute(_erasures(output)).first() is not None
+
+
+def _of(output: int) -> Select[Any]:
+    return select(entries).where(entries.c.output == output)
+
+
+def _erasures(output: int) -> Select[Any]:
+    return _of(output).where(is_event, entries.c.kind == ERASURE).order_by(entries.c.seq)
 
 
 def scrub(engine: Engine) -> None:

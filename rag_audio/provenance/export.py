@@ -160,6 +160,20 @@ def read_export(path: Path, key: str | None = None) -> Iterator[tuple[int, bytes
         raise InvalidInput(f"the entries are not the {head[1].size} that its checkpoint signs")
 
 
+def signed_size(path: Path) -> int | None:
+    """How many entries the checkpoint of an export signs; None where it has none that is right.
+
+    Args:
+        path: the file, or the folder with it.
+
+    Raises:
+        UnreadableFile: it cannot be read.
+    """
+    lines = _lines(path / NAME if path.is_dir() else path)
+    head = _head(next(lines, b""), ExportReport(), None)
+    return None if head is None else head[1].size
+
+
 def _write(path: Path, head: dict[str, Any], documents: Iterable[bytes]) -> None:
     with path.open("xb") as out:
         out.write(canonical(head) + b"\n")
@@ -182,6 +196,8 @@ def _head(
         head = _object(line, {"format", "size", "root", "key", "checkpoint"})
         if head["format"] != _FORMAT:
             raise InvalidInput(f"the format {head['format']!r} is not known")
+        if not isinstance(head["key"], str) or not isinstance(head["checkpoint"], str):
+            raise InvalidInput("its key or its checkpoint is no text")
         own = VerifierKey.parse(head["key"])
         if known is not None and own != known:
             raise InvalidInput("it is signed by another key than the one that was asked for")

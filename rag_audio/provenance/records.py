@@ -109,11 +109,11 @@ def canonical(document: Mapping[str, Any]) -> bytes:
         return _SPELLING[type(document)](document).encode()
     except (_SpelledOtherwise, KeyError, TypeError, AttributeError):
         pass  # a number, name or type that is not spelled here
-    except UnicodeEncodeError as error:
+    except (UnicodeEncodeError, RecursionError) as error:
         raise LedgerError(f"the record cannot be written as JSON: {error}") from error
     try:
         return rfc8785.dumps(dict(document))
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise LedgerError(f"the record cannot be written as JSON: {error}") from error
 
 
@@ -183,6 +183,8 @@ def parse(document: bytes) -> dict[str, Any]:
     """
     try:
         loaded = json.loads(document)
+    except RecursionError as error:
+        raise LedgerError("the record is not JSON: it is nested too deeply") from error
     except ValueError as error:
         raise LedgerError(f"the record is not JSON: {error}") from error
     if not isinstance(loaded, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -72,16 +73,27 @@ class SqlRightsLog:
         return max((int(id_) for id_ in named if id_.isdecimal()), default=0)
 
     def revoked(
-        self, db: Connection, asked: Revocation, rows: Sequence[Mapping[str, Any]], *, undo: bool
+        self,
+        db: Connection,
+        asked: Revocation,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        undo: bool,
+        first_logged: datetime | None = None,
     ) -> int:
         """Log that a source was revoked or that this was taken back; the entry's number.
 
         The log is public and permanent: who and why stay in the table, under commitments.
+
+        Args:
+            first_logged: when another log said it, of which it is taken over; None: it is new.
         """
+        origin = {} if first_logged is None else {"first_logged": first_logged.isoformat()}
         document = {
             "of": asked.of.value,
             "target": asked.target,
             "undo": undo,
             "rows": {str(row["id"]): commitment(row) for row in rows},
+            **origin,
         }
         return append_event_in(db, REVOCATION, document).seq

@@ -141,6 +141,28 @@ def test_errors_are_one_line_with_their_code(
     assert "\n" not in document["error"]["message"]
 
 
+@pytest.mark.parametrize("key", ["nonsense", "rag-audio/ledger/0123456789abcdef"])
+def test_a_key_that_is_none_says_what_a_key_is(home: Path, capsys: Capture, key: str) -> None:
+    error = said(capsys, "ledger", "verify", "--key", key, "--home", home, code=2)["error"]
+    assert f"{key!r} is neither a verifier key (name+id+base64) nor a file" in error["message"]
+    assert "rag-audio ledger checkpoint" in error["hint"]
+
+
+def test_a_checkpoint_without_a_key_says_where_the_key_is(
+    home: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    said(capsys, "backup", tmp_path / "b.tar", "--home", home)  # made before the first checkpoint
+    signed = said(capsys, "ledger", "checkpoint", "--home", home)
+    (tmp_path / "cp").write_text(signed["checkpoint"], encoding="utf-8")
+    again = tmp_path / "again"
+    said(capsys, "restore", tmp_path / "b.tar", "--home", again)
+    verify = ("ledger", "verify", "--against", tmp_path / "cp", "--home", again)
+    error = said(capsys, *verify, code=2)["error"]
+    assert "this home has no keys/ledger.key" in error["message"]
+    assert "rag-audio ledger checkpoint" in error["hint"] and "--key" in error["hint"]
+    assert said(capsys, *verify, "--key", signed["key"], code=1)["faults"]
+
+
 def test_a_home_of_the_chain_version_opens_as_before(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "old").mkdir()
     write_chain(tmp_path / "old" / "ledger.db", [record(1), record(2)])
