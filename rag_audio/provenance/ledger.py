@@ -207,10 +207,11 @@ class SqlLedger(LogReader):
         """Recompute every hash, and hold every table and the keys against the log; empty when all
         is well.
 
-        Finds what was edited, removed, put in another order or added past the log, tables, keys and
-        triggers that are missing, cells that cannot be read, rows beside the log that are not as it
-        has them, and keys beside the ledger's that are missing or not the database's. A database that was rewritten as a
-        whole is found only by checkpoints that were kept elsewhere.
+        Finds what was edited, removed, put in another order or added past the log, tables, primary
+        keys and triggers that are missing, cells that cannot be read, rows beside the log that are
+        not as it has them, licenses in records that were not sealed, and keys beside the ledger's
+        that are missing or not the database's. A database that was rewritten as a whole is found
+        only by checkpoints that were kept elsewhere.
 
         Args:
             against: signed checkpoints that this log must extend.

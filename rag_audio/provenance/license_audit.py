@@ -4,15 +4,16 @@ A license that was changed past the log, used, and put back leaves the tables as
 what was made with it names the license that it was made with. Each license of a record must
 therefore be one that the log knows to have been in force when the output was made.
 
-An output is made with the licenses of the moment at which its model begins, which an index run may
-replace before the output is logged: a license that was replaced less than a day before counts.
+An output is made with the licenses of the moment at which its plan was cleared, which an index run
+may replace before the output is logged. The record names that moment (``checks.cleared``); of a
+record of before, which does not, it is taken to be at most a day before the record was made.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -23,8 +24,17 @@ from rag_audio.provenance.logged import Logged
 from rag_audio.provenance.rights_rows import CHANGING, SEALED, library_events
 from rag_audio.source_documents import license_from_json, license_to_json
 
+CLEARED = "cleared"
+"""Among the checks of a record: when the licenses of its plan were read, ISO 8601."""
 _LONGEST = timedelta(days=1)
-"""An output is logged at most so long after its licenses were read."""
+"""A record of before was made at most so long after its licenses were read."""
+_SLACK = timedelta(seconds=10)
+"""Between the clocks of two machines, and between an event's time and its commit."""
+
+
+def now() -> str:
+    """The moment, as :data:`CLEARED` has it."""
+    return datetime.now(UTC).isoformat()
 
 
 class LicenseAudit:
@@ -55,7 +65,7 @@ class LicenseAudit:
         library, id_ = str(said.get("library")), str(said.get("id"))
         events = self._events.get(library, [])
         place = bisect_left(events, one.seq, key=lambda event: event.seq)
-        known = _in_force(events, place, one.document.get("created"))
+        known = _in_force(events, place, _cleared(one))
         if not known:
             return
         if any(_same(said, event.document["licenses"].get(id_)) for event in known):
@@ -84,15 +94,26 @@ def _licenses(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 yield granted
 
 
-def _in_force(events: Sequence[LedgerEvent], place: int, created: Any) -> list[LedgerEvent]:
+def _cleared(one: Logged) -> datetime | None:
+    """The earliest moment at which the licenses of an output may have been read, if it is known."""
+    said, slack = one.part("checks").get(CLEARED), _SLACK
+    if said is None:
+        said, slack = one.document.get("created"), _LONGEST
+    read = _moment(said)
+    return None if read is None else read - slack
+
+
+def _in_force(
+    events: Sequence[LedgerEvent], place: int, since: datetime | None
+) -> list[LedgerEvent]:
     """The events that hold the licenses an output may have been made with, newest first.
 
     Args:
         events: of one library. place: how many of them come before the output.
-        created: when the record was made.
+        since: the earliest moment at which its licenses may have been read.
 
     Returns:
-        None where no event says which licenses there were.
+        Empty where no event says which licenses there were.
     """
     before, after = events[:place], events[place:]
     if not before:
@@ -102,8 +123,9 @@ def _in_force(events: Sequence[LedgerEvent], place: int, created: Any) -> list[L
         if not isinstance(event.document.get("licenses"), Mapping):
             continue
         found.append(event)
-        if event.document.get("state") == SEALED and _long_before(event.created, created):
-            break
+        began = _moment(event.created)
+        if since is not None and began is not None and began <= since:
+            break  # What came before was replaced by then.
     if before[-1].document.get("state") == CHANGING:
         sealed = (one for one in after if one.document.get("state") == SEALED)
         following = next(sealed, None)
@@ -114,12 +136,12 @@ def _in_force(events: Sequence[LedgerEvent], place: int, created: Any) -> list[L
     return found
 
 
-def _long_before(earlier: Any, later: Any) -> bool:
+def _moment(said: Any) -> datetime | None:
     try:
-        since = datetime.fromisoformat(later) - datetime.fromisoformat(earlier)
+        read = datetime.fromisoformat(said)
     except (TypeError, ValueError):
-        return False
-    return since > _LONGEST
+        return None
+    return None if read.tzinfo is None else read
 
 
 def _same(said: Mapping[str, Any], sealed: Any) -> bool:
