@@ -183,7 +183,7 @@ def parse(document: bytes) -> dict[str, Any]:
     """
     try:
         loaded = json.loads(document)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter for thousands of nested brackets
         raise LedgerError(f"the record is not JSON: {error}") from error
     if not isinstance(loaded, dict):
         raise LedgerError(f"the record is not a JSON object but a {type(loaded).__name__}")

@@ -243,6 +243,7 @@ def test_each_missing_trigger_is_a_fault(file: Path) -> None:
         ("UPDATE alembic_version SET version_num = '0006'", "says 0006"),
         ("UPDATE alembic_version SET version_num = '0001'", "says 0001"),
         ("UPDATE alembic_version SET version_num = '9999'", "'9999', which this version does not"),
+        (f"UPDATE alembic_version SET version_num = {NO_TEXT}", "which this version does not"),  # noqa: S608
         ("DELETE FROM alembic_version", "says nothing"),
         ("INSERT INTO alembic_version VALUES ('0003')", "has 2 rows, not one"),
         ("DROP TABLE alembic_version", "says 0001"),
@@ -316,6 +317,7 @@ def test_a_cell_that_cannot_be_read_ends_one_check_alone(
         ("ledger_entries", f"kind = {NO_TEXT} WHERE seq = 2"),
         ("ledger_entries", f"document = {NO_TEXT} WHERE kind = 'library'"),
         ("ledger_entries", "document = 'x' WHERE kind = 'erasure'"),
+        ("ledger_entries", f"document = '{'[' * 100_000}' WHERE kind = 'erasure'"),
         ("ledger_tree", f"root = {NO_TEXT}"),
         ("ledger_tree", "size = 9e999"),
         ("key_fingerprints", f"state = {NO_TEXT}"),
