@@ -116,9 +116,11 @@ class SqlCatalogue:
         with writing(self._engine) as connection:
             return self._log.seal(connection, library, digests)
 
-    def _changes(self, connection: Connection, library: str) -> None:
+    def _changes(
+        self, connection: Connection, library: str, licenses: Mapping[str, Any] | None = None
+    ) -> None:
         if self._log is not None:
-            self._log.changing(connection, library)
+            self._log.changing(connection, library, licenses=licenses)
 
     def put_library(self, library: str, name: str, root: str) -> None:
         """Insert a library or update its name and root.
@@ -168,14 +170,15 @@ class SqlCatalogue:
         Raises:
             LibraryError: a license belongs to another library.
         """
-        rows = []
+        rows, told = [], {}
         for granted in licenses:
             if granted.library != library:
                 raise LibraryError(
                     f"license {granted.id!r} belongs to library {granted.library!r}, "
                     f"not to {library!r}"
                 )
-            document = json.dumps(license_to_json(granted), ensure_ascii=False)
+            told[granted.id] = license_to_json(granted)
+            document = json.dumps(told[granted.id], ensure_ascii=False)
             rows.append({"library": library, "id": granted.id, "license": document})
         rows.sort(key=lambda row: row["id"])
         these = _licenses.c.library == library
@@ -186,7 +189,7 @@ class SqlCatalogue:
             connection.execute(delete(_licenses).where(these))
             if rows:
                 connection.execute(insert(_licenses), rows)
-            self._changes(connection, library)
+            self._changes(connection, library, told)
 
     def put_files(self, library: str, files: Iterable[FileState]) -> None:
         """Insert or replace by path, in one transaction."""

@@ -64,6 +64,7 @@ from rag_audio.profiles import (
 from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.license_audit import CLEARED, now
 from rag_audio.retrieval import ReferenceQuery
 from rag_audio.signing import Credentials, Signer
 from rag_audio.takes import Studio
@@ -297,6 +298,7 @@ class Pipeline:
         say("retrieve", 1, 1)
         generator = self.parts.generator(request.model)
         studio = self.studio(request, generator)
+        cleared = now()
         plan = self.gate.still_clear(plan, request, findings)
         takes = studio.make(plan, partial(say, "generate"), stop_asked)
         with packing() as parcels:
@@ -305,7 +307,8 @@ class Pipeline:
                 self.gate.still_clear(take.plan, request, findings)
                 delivery = Delivery(self.parts, request, take.plan, generator.info)
                 target = name_of(out, i, len(takes))
-                parcels.append(delivery.pack(take.audio, take.seed, target, take.checks()))
+                checks = {**take.checks(), CLEARED: cleared}
+                parcels.append(delivery.pack(take.audio, take.seed, target, checks))
         results = hand_over(self.parts, parcels, take_over)
         say("write", len(takes), len(takes))
         return results

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +16,6 @@ from rag_audio.errors import (
     BackendUnavailable,
     InvalidInput,
     LedgerError,
-    LedgerTampered,
     UnreadableFile,
 )
 from rag_audio.ports import Fault, Ledger, LedgerEntry, LedgerEvent
@@ -63,11 +64,11 @@ def verify(
         with open_workspace(home) as workspace:
             ledger = workspace.parts.ledger
             faults = ledger.verify(notes, known)
-            document = _verdict(faults, *_state(ledger, bool(faults)))
+            document = _verdict(faults, *_told(partial(_state, ledger), (0, ""), bool(faults)))
             document["key"] = ledger.verifier_key()
-            document["notes"] = [] if faults else ledger.notes()
-            document["erased"] = _erased(ledger, bool(faults))
-            document["restores"] = _restores(ledger, bool(faults))
+            document["notes"] = _told(ledger.notes, [], bool(faults))
+            document["erased"] = _told(partial(_erased, ledger), [], bool(faults))
+            document["restores"] = _told(partial(_restores, ledger), [], bool(faults))
     document["against"] = [Checkpoint.parse(note).size for note in notes]
     _show_verdict(document, as_json)
 
@@ -81,35 +82,30 @@ def _verdict(faults: list[Fault], entries: int, root: str) -> dict[str, Any]:
     }
 
 
-def _restores(ledger: Ledger, faulty: bool) -> list[dict[str, Any]]:
-    """When the log went back to an archive; none where the faults say that this cannot be read."""
+def _told(read: Callable[[], Any], nothing: Any, faulty: bool) -> Any:
+    """What the log says beside its faults; nothing where these say that it cannot be read."""
     try:
-        return [{"seq": one.seq, **one.document} for one in ledger.events("restore")]
-    except (LedgerError, BackendUnavailable):
+        return read()
+    except (LedgerError, BackendUnavailable, ValueError, TypeError, LookupError):
         if not faulty:
             raise
-        return []
+        return nothing
 
 
-def _state(ledger: Ledger, faulty: bool) -> tuple[int, str]:
-    """Size and root; a log whose state or tables are damaged has none, and the faults say so."""
-    try:
-        size = ledger.size()
-        return size, ledger.root(size)
-    except (LedgerTampered, BackendUnavailable):
-        if not faulty:
-            raise
-        return 0, ""
+def _restores(ledger: Ledger) -> list[dict[str, Any]]:
+    """When the log went back to an archive."""
+    return [{"seq": one.seq, **one.document} for one in ledger.events("restore")]
 
 
-def _erased(ledger: Ledger, faulty: bool) -> list[int | None]:
-    """Outputs whose texts were erased; none where the faults say that this cannot be read."""
-    try:
-        return [event.output for event in ledger.events("erasure")]
-    except (LedgerError, BackendUnavailable):
-        if not faulty:
-            raise
-        return []
+def _state(ledger: Ledger) -> tuple[int, str]:
+    """Size and root."""
+    size = ledger.size()
+    return size, ledger.root(size)
+
+
+def _erased(ledger: Ledger) -> list[int | None]:
+    """Outputs whose texts were erased."""
+    return [event.output for event in ledger.events("erasure")]
 
 
 def _show_verdict(document: dict[str, Any], as_json: bool) -> None:
@@ -124,9 +120,9 @@ def _show_verdict(document: dict[str, Any], as_json: bool) -> None:
         if document.get("erased"):
             numbers = ", ".join(map(str, document["erased"]))
             out.print(f"personal texts were erased from outputs {numbers}")
+    if not as_json:
         for note in document.get("notes", ()):
             err.print(note, markup=False)
-    if not as_json:
         for one in document.get("restores", ()):
             out.print(_restored_line(one), markup=False)
     if document["faults"]:

@@ -37,6 +37,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.painting import bar_s, paint
 from rag_audio.pipeline import OnStage, Pipeline
 from rag_audio.ports import DiffusionInput, Generator, Progress, StopAsked
+from rag_audio.provenance.license_audit import CLEARED, now
 from rag_audio.provenance.sealing import ERASED
 from rag_audio.takes import Studio
 
@@ -96,10 +97,12 @@ class Editor:
                 take = self._make(plan, plan.seed + i, source, order, studio, told, stop_asked)
                 found = studio.inspect(take, plan)
                 say("write", i, plan.variations)
+                cleared = now()
                 plan = self._still_clear(plan, request, source)
                 delivery = Delivery(self.parts, request, plan, generator.info, source.opened)
                 target = name_of(out, i, plan.variations)
-                parcels.append(delivery.pack(take, plan.seed + i, target, found.to_json()))
+                checks = {**found.to_json(), CLEARED: cleared}
+                parcels.append(delivery.pack(take, plan.seed + i, target, checks))
         results = hand_over(self.parts, parcels, take_over)
         say("write", plan.variations, plan.variations)
         return results

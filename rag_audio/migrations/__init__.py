@@ -131,13 +131,17 @@ def revision_of(db: Connection) -> str | None:
     """
     inspector = inspect(db)
     if inspector.has_table(_VERSION_TABLE):
-        found = db.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalars().all()  # noqa: S608
+        # SQLite's driver cannot read a text that is not UTF-8, as somebody may have put there.
+        column = "CAST(version_num AS BLOB)" if db.dialect.name == "sqlite" else "version_num"
+        found = db.execute(text(f"SELECT {column} FROM {_VERSION_TABLE}")).scalars().all()  # noqa: S608
         if len(found) > 1:
             raise LedgerTampered(
                 f"the table {_VERSION_TABLE} has {len(found)} rows, not one",
                 hint="it was changed by hand; restore the database from a backup",
             )
-        return str(found[0]) if found else None
+        if not found:
+            return None
+        return found[0].decode(errors="replace") if isinstance(found[0], bytes) else str(found[0])
     return _FIRST if inspector.has_table("ledger_entries") else None
 
 

@@ -1,4 +1,4 @@
-"""What a database of a revision must have: tables, their columns, and the triggers on them.
+"""What a database of a revision must have: tables, columns, primary keys, and triggers.
 
 It is read from a database of that revision, which the migrations make in memory: nothing has to be
 written down a second time, and nothing can be forgotten.
@@ -22,10 +22,12 @@ class Schema:
 
     Attributes:
         columns: table → its columns.
+        keys: table → the columns of its primary key, in their order.
         triggers: name → (table, what SQLite was told to do, in one spelling of white space).
     """
 
     columns: Mapping[str, frozenset[str]]
+    keys: Mapping[str, tuple[str, ...]]
     triggers: Mapping[str, tuple[str, str]]
 
 
@@ -41,7 +43,7 @@ def expected_schema(revision: str) -> Schema:
         with writing(engine) as db:
             make_schema(db, revision)
         with reading(engine) as db:
-            return Schema(columns_in(db), sqlite_triggers(db))
+            return Schema(columns_in(db), primary_keys_in(db), sqlite_triggers(db))
     finally:
         engine.dispose()
 
@@ -55,6 +57,14 @@ def columns_in(db: Connection) -> dict[str, frozenset[str]]:
         name: frozenset(str(column["name"]) for column in columns)
         for (_, name), columns in found.items()
     }
+
+
+def primary_keys_in(db: Connection) -> dict[str, tuple[str, ...]]:
+    """The columns of the primary key of each table of ours that the database has; none: empty."""
+    inspector = inspect(db)
+    there = sorted(set(TABLES) & set(inspector.get_table_names()))
+    found = inspector.get_multi_pk_constraint(filter_names=there) if there else {}
+    return {name: tuple(key["constrained_columns"]) for (_, name), key in found.items()}
 
 
 def sqlite_triggers(db: Connection) -> dict[str, tuple[str, str]]:

@@ -24,12 +24,18 @@ class RightsLog(Protocol):
         ...
 
     def changing(
-        self, db: Connection, library: str, found: Mapping[str, Any] | None = None
+        self,
+        db: Connection,
+        library: str,
+        found: Mapping[str, Any] | None = None,
+        licenses: Mapping[str, Any] | None = None,
     ) -> None:
         """Log that rows of a library change, unless the log says so already.
 
         Args:
             found: what :meth:`altered` gave, where rows were changed past the log.
+            licenses: all of the library by id, as JSON, where they are replaced: logged even while
+                the log says that rows change, since outputs may be made with them from now on.
         """
         ...
 

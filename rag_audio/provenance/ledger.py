@@ -9,7 +9,7 @@ keep honest programs honest, and the hashes find out about the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from rag_audio.migrations import migrate
 from rag_audio.ports import Fault, LedgerEntry, LedgerEvent
 from rag_audio.provenance import rights_audit
 from rag_audio.provenance.audit import checkpoint_faults, faults
+from rag_audio.provenance.checking import checked
 from rag_audio.provenance.checkpoints import Checkpoint, load_key
 from rag_audio.provenance.erasing import erase_texts, scrub
 from rag_audio.provenance.key_register import compare_keys, ledger_key
@@ -198,7 +199,7 @@ class SqlLedger(LogReader):
 
     def notes(self) -> list[str]:
         """What :meth:`verify` finds no fault with and should be known: libraries whose rows are not
-        sealed, and those that were found changed and made anew. One line each."""
+        sealed, and every time that some were found changed and made anew. One line each."""
         with reading(self._engine) as db:
             return list(rights_audit.notes(db))
 
@@ -206,10 +207,11 @@ class SqlLedger(LogReader):
         """Recompute every hash, and hold every table and the keys against the log; empty when all
         is well.
 
-        Finds what was edited, removed, put in another order or added past the log, tables and
-        triggers that are missing, rows beside the log that are not as it has them, and keys beside
-        the ledger's that are missing or not the database's. A database that was rewritten as a
-        whole is found only by checkpoints that were kept elsewhere.
+        Finds what was edited, removed, put in another order or added past the log, tables, primary
+        keys and triggers that are missing, cells that cannot be read, rows beside the log that are
+        not as it has them, licenses in records that were not sealed, and keys beside the ledger's
+        that are missing or not the database's. A database that was rewritten as a whole is found
+        only by checkpoints that were kept elsewhere.
 
         Args:
             against: signed checkpoints that this log must extend.
@@ -220,14 +222,19 @@ class SqlLedger(LogReader):
             damage = find_damage(db)
             found = list(damage.faults)
             if not damage.of_log:
-                found.extend(faults(db, own))
+                found.extend(checked(db, (), faults(db, own)).faults)
                 for note in against:
-                    found.extend(checkpoint_faults(db, note, key or own))
+                    found.extend(checked(db, (), checkpoint_faults(db, note, key or own)).faults)
                 found.extend(table_faults(db, damage.tables))
-                if self._key_file is not None and "key_fingerprints" not in damage.tables:
-                    held = compare_keys(db, self._key_file.parent)
-                    found.extend(Fault(problem.seq, problem.what) for problem in held)
-        return found
+                if "key_fingerprints" not in damage.tables:
+                    found.extend(checked(db, {"key_fingerprints"}, self._key_faults(db)).faults)
+        return list(dict.fromkeys(found))
+
+    def _key_faults(self, db: Connection) -> Iterator[Fault]:
+        """Keys of the database that the home lacks, and others that it has."""
+        if self._key_file is not None:
+            for problem in compare_keys(db, self._key_file.parent):
+                yield Fault(problem.seq, problem.what)
 
     def _explain(self, outputs: Sequence[int], error: BackendUnavailable) -> None:
         """Say which output has an entry already."""

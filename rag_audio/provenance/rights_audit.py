@@ -7,7 +7,7 @@ last event that names its number says which row. The spelling of rows is in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -27,15 +27,17 @@ from rag_audio.rights_tables import conflicts, files, libraries, licenses, withh
 
 _SHOWN = 3
 _revocations = revocations_metadata.tables["revocations"]
-TABLES = tuple(
-    one.name for one in (libraries, licenses, files, withheld_files, conflicts, _revocations)
-)
-"""What is read here."""
 
 
 def faults(db: Connection) -> Iterator[Fault]:
     """All rows of rights that are not what the log says; a fault's ``seq`` is that of the event
     that says otherwise, or 0 where no event tells of them."""
+    for _, check in CHECKS:
+        yield from check(db)
+
+
+def library_faults(db: Connection) -> Iterator[Fault]:
+    """Libraries, licenses, files and withheld files."""
     known = _last_events(db)
     for library, event in sorted(known.items()):
         if event.document.get("state") != CHANGING:
@@ -43,22 +45,34 @@ def faults(db: Connection) -> Iterator[Fault]:
                 yield Fault(event.seq, what)
     for library in sorted(_stored_libraries(db) - known.keys()):
         yield Fault(0, f"no event of the log tells of library {library}, which the tables hold")
-    yield from _conflict_faults(db, known)
-    yield from _revocation_faults(db)
 
 
 def notes(db: Connection) -> Iterator[str]:
-    """What is no fault and should be known: rows that are not sealed, or were found changed."""
-    for library, event in sorted(_last_events(db).items()):
+    """What is no fault and should be known: rows that are not sealed, and every time that rows were
+    found changed, which later runs do not make unsaid."""
+    began: dict[str, LedgerEvent] = {}
+    for event in library_events(db):
+        library, found = event.document.get("library"), event.document.get("found")
+        if not isinstance(library, str):
+            continue
         if event.document.get("state") == CHANGING:
-            yield (
-                f"library {library}: an index run that began at entry {event.seq} goes on or did "
-                "not end; its rows are not sealed: run rag-audio index"
-            )
-        elif found := event.document.get("found"):
+            began.setdefault(library, event)
+            continue
+        began.pop(library, None)
+        if isinstance(found, Mapping):
             yield (
                 f"library {library}: before entry {event.seq} rows were changed past the log "
                 f"({', '.join(sorted(found))}); the index run that ended there made them anew"
+            )
+    for library, event in sorted(began.items()):
+        yield (
+            f"library {library}: an index run that began at entry {event.seq} goes on or did "
+            "not end; its rows are not sealed: run rag-audio index"
+        )
+        if isinstance(found := event.document.get("found"), Mapping):
+            yield (
+                f"library {library}: before entry {event.seq} rows were changed past the log "
+                f"({', '.join(sorted(found))})"
             )
 
 
@@ -110,7 +124,9 @@ def _count(part: Any) -> str:
     return str(part.get("count")) if isinstance(part, Mapping) else "none"
 
 
-def _conflict_faults(db: Connection, known: Mapping[str, LedgerEvent]) -> Iterator[Fault]:
+def conflict_faults(db: Connection) -> Iterator[Fault]:
+    """The table of conflicts, which follows from the files."""
+    known = _last_events(db)
     try:
         wrong = contested.mismatched(db, files)
     except LedgerTampered as error:
@@ -121,7 +137,8 @@ def _conflict_faults(db: Connection, known: Mapping[str, LedgerEvent]) -> Iterat
         yield Fault(seq, f"the table of conflicts does not follow from the files: {library}")
 
 
-def _revocation_faults(db: Connection) -> Iterator[Fault]:
+def revocation_faults(db: Connection) -> Iterator[Fault]:
+    """Revocations."""
     logged: dict[str, tuple[str, int]] = {}
     for seq, rows, undo in logged_revocations(db):
         for id_ in sorted(rows.keys() & logged.keys()) if not undo else ():
@@ -136,3 +153,14 @@ def _revocation_faults(db: Connection) -> Iterator[Fault]:
             yield Fault(said[1], f"{name} is not as it was logged")
     for id_, (_, seq) in sorted(logged.items(), key=lambda item: (item[1][1], item[0])):
         yield Fault(seq, f"revocation {id_} is missing from the table revocations")
+
+
+CHECKS: tuple[tuple[frozenset[str], Callable[[Connection], Iterator[Fault]]], ...] = (
+    (
+        frozenset(one.name for one in (libraries, licenses, files, withheld_files)),
+        library_faults,
+    ),
+    (frozenset(one.name for one in (conflicts, files, withheld_files)), conflict_faults),
+    (frozenset({_revocations.name}), revocation_faults),
+)
+"""Tables that a check reads, and the check."""

@@ -32,12 +32,24 @@ class SqlRightsLog:
         return last is not None and last.document.get("state") == CHANGING
 
     def changing(
-        self, db: Connection, library: str, found: Mapping[str, Any] | None = None
+        self,
+        db: Connection,
+        library: str,
+        found: Mapping[str, Any] | None = None,
+        licenses: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log that rows of a library change, unless the log says so already."""
-        if self.is_changing(db, library):
-            return
-        told = {"found": dict(found)} if found else {}
+        """Log that rows of a library change, unless the log says so already.
+
+        New licenses are always logged, since outputs may be made with them before they are sealed.
+        """
+        last = last_event(db, library)
+        if last is not None and last.document.get("state") == CHANGING:
+            if licenses is None:
+                return
+            found = last.document.get("found")
+        told: dict[str, Any] = {"found": dict(found)} if found else {}
+        if licenses is not None:
+            told["licenses"] = dict(licenses)
         append_event_in(db, LIBRARY, {"library": library, "state": CHANGING, **told})
 
     def altered(self, db: Connection, library: str) -> Mapping[str, Any]:

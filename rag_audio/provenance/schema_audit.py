@@ -1,4 +1,4 @@
-"""Whether the database still has its tables, their columns, and the triggers that guard them."""
+"""Whether the database still has its tables, columns, primary keys and triggers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from rag_audio.migrations import HEAD, TABLES
-from rag_audio.migrations.expected import Schema, columns_in, expected_schema, sqlite_triggers
+from rag_audio.migrations.expected import (
+    Schema,
+    columns_in,
+    expected_schema,
+    primary_keys_in,
+    sqlite_triggers,
+)
 from rag_audio.ports import Fault
 
 _GUARDS = "it keeps programs from changing what was written"
@@ -46,7 +52,10 @@ class Damage:
 
 
 def find_damage(db: Connection) -> Damage:
-    """Tables, columns and triggers that are missing or were changed, against those of this version.
+    """Tables, columns, primary keys and triggers that are missing or were changed.
+
+    They are held against those of this version. Without its primary key a table can have a row
+    twice, and which of the two a program reads is chance.
 
     On SQLite a trigger is held against the words that made it; on PostgreSQL it must be enabled,
     fire before the right action, and call a function that raises an exception.
@@ -59,6 +68,10 @@ def find_damage(db: Connection) -> Damage:
             continue
         for column in sorted(wanted.columns[table] - columns[table]):
             damage.add(f"the table {table} lacks its column {column}", table)
+    keys = primary_keys_in(db)
+    for table, key in sorted(wanted.keys.items()):
+        if columns.get(table, frozenset()).issuperset(key) and set(keys[table]) != set(key):
+            damage.add(f"the table {table} has lost its primary key ({', '.join(key)})")
     gone = {table for table in TABLES if table not in columns}
     for what in _trigger_faults(db, wanted, gone):
         damage.add(what)

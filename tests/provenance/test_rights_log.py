@@ -102,7 +102,7 @@ def test_what_changes_nothing_is_not_logged(engine: Engine) -> None:
         catalogue.seal("lab")
         catalogue.revoke(BAND)
         catalogue.end_revocation(asked(RevocationOf.STEM, SHARED))
-        assert ledger.size() == 3, "changing, sealed, revoked"
+        assert ledger.size() == 4, "changing, its licenses, sealed, revoked"
 
 
 def test_a_change_of_rights_tells_its_entry(engine: Engine) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,12 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
-from rag_audio.database import connect, sqlite_url, writing
+from rag_audio.database import connect, reading, sqlite_url, writing
+from rag_audio.errors import BackendUnavailable
 from rag_audio.jobs import SqlJobs
 from rag_audio.jobs.access import Scope, SqlAccess
 from rag_audio.jobs.owners import SqlOwners, own
+from rag_audio.ports import Fault
 from rag_audio.provenance.access_log import log_key
+from rag_audio.provenance.checking import checked
 from rag_audio.provenance.fingerprint import Fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
@@ -146,6 +152,44 @@ def test_missing_tables_and_triggers_are_faults_on_both_databases(filled: Engine
     assert "the table fingerprints lacks its column duration_s" in found
     assert "the table api_keys is missing" in found
     assert "the table ledger" not in found
+
+
+def test_a_lost_primary_key_is_a_fault_on_both_databases(filled: Engine) -> None:
+    if filled.dialect.name == "postgresql":
+        lost = ["ALTER TABLE output_owners DROP CONSTRAINT output_owners_pkey"]
+    else:
+        lost = ["CREATE TABLE remade AS SELECT * FROM output_owners", "DROP TABLE output_owners",
+                "ALTER TABLE remade RENAME TO output_owners"]  # fmt: skip
+    twice = "INSERT INTO output_owners SELECT * FROM output_owners"
+    (found,) = faults_after(filled, *lost, twice)
+    assert found == "the table output_owners has lost its primary key (output)"
+
+
+def test_a_check_that_fails_leaves_the_others_their_transaction(filled: Engine) -> None:
+    def check(db: Connection) -> Iterator[Fault]:
+        yield Fault(3, "found before")
+        db.execute(text("SELECT no_such_column FROM api_keys"))
+
+    with reading(filled) as db:
+        done = checked(db, {"api_keys"}, check(db))
+        assert list(table_faults(db)) == []
+    first, last = done.faults
+    assert (first.what, done.ended) == ("found before", False)
+    assert last.what.startswith("the tables api_keys cannot be read: ")
+
+
+@pytest.mark.parametrize("code", [None, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR_READ])
+def test_a_database_that_is_away_is_no_fault(tmp_path: Path, code: int | None) -> None:
+    def check() -> Iterator[Fault]:
+        cause = sqlite3.OperationalError("gone")
+        if code is not None:
+            cause.sqlite_errorcode = code
+        yield Fault(3, "found before")
+        raise OperationalError("SELECT", {}, cause, connection_invalidated=code is None)
+
+    engine = connect(sqlite_url(tmp_path / "ledger.db"))
+    with pytest.raises(BackendUnavailable, match="gone"), reading(engine) as db:
+        checked(db, {"api_keys"}, check())
 
 
 def test_a_revocation_is_logged_once_and_nothing_of_a_key_is_in_the_log(engine: Engine) -> None:

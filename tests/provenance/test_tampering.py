@@ -7,6 +7,7 @@ few tables and columns that verification does not hold are listed, each with the
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import sqlite3
@@ -49,6 +50,7 @@ SUBJECT = {
 }
 """What a fault says of a table, as a pattern."""
 
+UNREADABLE = "the (log|tables .*) cannot be read: "
 NOT_HELD = {
     "jobs": "the queue's working state; what a finished job says of its outputs is held, see below",
     "job_events": "progress, for who waits; it says nothing of an output that its record does not",
@@ -76,6 +78,10 @@ def copy(file: Path) -> Copy:
     made = Copy(file)
     assert made.faults() == []
     return made
+
+
+NO_TEXT = "CAST(x'fffe' AS TEXT)"
+"""A text that is not UTF-8: the driver cannot read it."""
 
 
 class Refused(Exception):
@@ -128,11 +134,13 @@ def edits(copy: Copy, table: str, row: dict[str, Any]) -> Iterator[tuple[str, st
     """Every change of a row, and rows like it: what it is called, the statement, and its values."""
     at, keys = where(copy, table, row)
     for column in columns(copy, table):
-        strange = ("x", b"\xff\xfe", 2.5, -1)  # a type that the column should not hold
+        strange = ("x", b"\xff\xfe", math.inf, -1)  # a type that the column should not hold
         for value in (other(row[column.name]), *strange, *([None] if column.may_be_null else [])):
             if value != row[column.name]:
                 change = f"UPDATE {table} SET {column.name} = ? WHERE {at}"  # noqa: S608
                 yield f"{column.name} = {value!r}", change, [value, *keys]
+        change = f"UPDATE {table} SET {column.name} = {NO_TEXT} WHERE {at}"  # noqa: S608
+        yield f"{column.name} = {NO_TEXT}", change, keys
     yield "delete", f"DELETE FROM {table} WHERE {at}", keys  # noqa: S608
     keyed = {column.name for column in columns(copy, table) if column.key}
     marks = ", ".join("?" * len(row))
@@ -164,7 +172,7 @@ def test_every_change_of_a_table_is_found(copy: Copy, table: str) -> None:
             except Refused:
                 continue
             tried += 1
-            if not any(re.search(SUBJECT[table], what) for what in found):
+            if not any(re.search(f"{SUBJECT[table]}|{UNREADABLE}", what) for what in found):
                 missed.append((name, found))
     assert tried > len(columns(copy, table)), "each column, a row less or a row more"
     assert missed == []
@@ -235,6 +243,7 @@ def test_each_missing_trigger_is_a_fault(file: Path) -> None:
         ("UPDATE alembic_version SET version_num = '0006'", "says 0006"),
         ("UPDATE alembic_version SET version_num = '0001'", "says 0001"),
         ("UPDATE alembic_version SET version_num = '9999'", "'9999', which this version does not"),
+        (f"UPDATE alembic_version SET version_num = {NO_TEXT}", "which this version does not"),  # noqa: S608
         ("DELETE FROM alembic_version", "says nothing"),
         ("INSERT INTO alembic_version VALUES ('0003')", "has 2 rows, not one"),
         ("DROP TABLE alembic_version", "says 0001"),
@@ -278,3 +287,71 @@ def test_a_missing_table_is_an_answer_of_the_command(
         code, document = verified(file, tmp_path / table, f"DROP TABLE {table}", capsys)
         assert code == 1 and document["ok"] is False
         assert f"the table {table} is missing" in [one["what"] for one in document["faults"]]
+
+
+@pytest.mark.parametrize("value", [NO_TEXT, "9e999", "json_array(1e999)"])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("libraries", "name"), ("files", "size"), ("api_keys", "name"), ("jobs", "result"),
+     ("output_owners", "owner"), ("fingerprints", "sha256"), ("revocations", "reason")],
+)  # fmt: skip
+def test_a_cell_that_cannot_be_read_ends_one_check_alone(
+    copy: Copy, table: str, column: str, value: str
+) -> None:
+    other = "api_keys" if table != "api_keys" else "output_owners"
+    found = copy.faults_after(f"UPDATE {table} SET {column} = {value}", f"DELETE FROM {other}")  # noqa: S608
+    assert any(re.search(f"{SUBJECT.get(table, 'job')}|tables .*{table}.* cannot", one)
+               for one in found)  # fmt: skip
+    assert any(re.search(SUBJECT[other], one) for one in found)
+    if value == NO_TEXT:
+        unreadable = [one for one in found if "cannot be read: " in one]
+        assert unreadable
+        assert all(re.match(f"the tables .*{table}.* cannot be read: ", one) for one in unreadable)
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("libraries", f"name = {NO_TEXT}"),
+        ("files", "size = 9e999"),
+        ("ledger_entries", f"kind = {NO_TEXT} WHERE seq = 2"),
+        ("ledger_entries", f"document = {NO_TEXT} WHERE kind = 'library'"),
+        ("ledger_entries", "document = 'x' WHERE kind = 'erasure'"),
+        ("ledger_entries", f"document = '{'[' * 100_000}' WHERE kind = 'erasure'"),
+        ("ledger_tree", f"root = {NO_TEXT}"),
+        ("ledger_tree", "size = 9e999"),
+        ("key_fingerprints", f"state = {NO_TEXT}"),
+    ],
+)
+def test_a_cell_that_cannot_be_read_is_an_answer_of_the_command(
+    file: Path, tmp_path: Path, table: str, change: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, document = verified(file, tmp_path, f"UPDATE {table} SET {change}", capsys)  # noqa: S608
+    assert (code, document["ok"]) == (1, False), document
+    assert document["faults"]
+
+
+KEYED = [table for table in TABLES if table != "alembic_version"]
+
+
+@pytest.mark.parametrize("table", KEYED)
+def test_a_lost_primary_key_is_a_fault(copy: Copy, table: str) -> None:
+    keys = [column.name for column in columns(copy, table) if column.key]
+    found = copy.faults_after(
+        f"CREATE TABLE remade AS SELECT * FROM {table}",  # noqa: S608
+        f"DROP TABLE {table}",
+        f"ALTER TABLE remade RENAME TO {table}",
+    )
+    (lost,) = [one for one in found if "primary key" in one]
+    assert re.fullmatch(rf"the table {table} has lost its primary key \((.*)\)", lost)
+    assert all(key in lost for key in keys)
+
+
+def test_notes_are_told_beside_faults(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = "DELETE FROM ledger_entries WHERE kind = 'library' AND seq = (SELECT max(seq) "
+    changes += "FROM ledger_entries WHERE kind = 'library')"
+    code, document = verified(file, tmp_path, changes, capsys)
+    assert code == 1 and document["faults"]
+    assert any("its rows are not sealed" in note for note in document["notes"])
