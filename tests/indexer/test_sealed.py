@@ -84,9 +84,10 @@ def break_at(bench: Bench, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     monkeypatch.setattr("indexer.build.BATCH_FILES", 1)
 
 
-def test_a_run_is_two_events_and_one_that_changes_nothing_is_none(indexed: Bench) -> None:
-    first, last = events(indexed)
+def test_a_first_run_is_three_events_and_one_that_changes_nothing_is_none(indexed: Bench) -> None:
+    first, granted, last = events(indexed)
     assert first == {"library": "night-shift", "state": "changing"}
+    assert (granted["state"], granted["licenses"]) == ("changing", last["licenses"])
     assert (last["library"], last["state"]) == ("night-shift", "sealed")
     assert (last["files"]["count"], last["withheld"]["count"]) == (4, 1)
     assert set(last["licenses"]) == {"full", "words", "expired", "future", "nothing"}
@@ -105,7 +106,7 @@ def test_what_changes_is_sealed_anew(indexed: Bench) -> None:
     (indexed.root / "b.wav").unlink()
     assert indexed.run(prune=True).pruned == 1
     after = events(indexed)[-1]
-    assert len(events(indexed)) == 4
+    assert len(events(indexed)) == 5, "licenses and changing in one"
     assert after["files"]["count"] == before["files"]["count"] - 1
     assert after["licenses"]["full"]["spdx"].endswith("AI-9")
     assert (ledger(indexed).verify(), ledger(indexed).notes()) == ([], [])
@@ -137,7 +138,7 @@ def test_a_run_that_breaks_off_is_a_note_until_one_ends(
     report = bench.run()
     assert (report.indexed, report.skipped, report.altered) == (3 - batch, batch, ())
     assert (ledger(bench).verify(), ledger(bench).notes()) == ([], [])
-    assert [one["state"] for one in events(bench)] == ["changing", "sealed"]
+    assert [one["state"] for one in events(bench)] == ["changing", "changing", "sealed"]
 
 
 GHOST = (
