@@ -47,7 +47,10 @@ def resample(audio: Audio, sample_rate: int) -> Audio:
     wanted = round(audio.frames * sample_rate / audio.sample_rate)
     if audio.frames == 0 or wanted == 0:
         return Audio(np.zeros((audio.channels, wanted), np.float32), sample_rate)
-    made = soxr.resample(audio.samples.T, audio.sample_rate, sample_rate, quality="HQ").T
+    frames = audio.samples.T
+    if audio.frames == 1:  # soxr refuses the strides of one frame of several channels
+        frames = np.array(frames, order="C", ndmin=2)
+    made = soxr.resample(frames, audio.sample_rate, sample_rate, quality="HQ").T
     return Audio(_fit(np.ascontiguousarray(made, dtype=np.float32), wanted), sample_rate)
 
 

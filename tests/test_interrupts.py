@@ -56,7 +56,8 @@ def test_a_generation_that_is_stopped_leaves_no_file(indexed_home: Path, tmp_pat
     takes.mkdir()
     long = ["generate", "warm keys", "--steps", "1000", "--duration", "60", "--seed", "1"]
     code, out, err = interrupted(
-        [*long, "--out", str(takes / "take.wav"), "--home", str(home)], (home / "keys").is_dir
+        [*long, "--out", str(takes / "take.wav"), "--home", str(home)],
+        (home / "keys" / "signing-leaf.pem").is_file,
     )
     assert (code, out) == (130, "")
     assert err.splitlines() == ["rag-audio: stopped; nothing half-written was left"]

@@ -268,6 +268,7 @@ def test_a_profile_counts_what_is_licensed_for_style_now(
         assert [stem.path for stem in workspace.artist(ARTIST).stems] == ["full_a.wav"]
     finally:
         run(["revoke", "--stem", gone, "--undo", "--home", str(workspace.parts.home)])
+        workspace.index(workspace.parts.home.parent / "library")  # embeds it again
 
 
 def test_what_a_request_leaves_open_is_wanted_as_is_usual_of_the_artist() -> None:
@@ -323,6 +324,7 @@ def test_what_could_not_be_written_afterwards_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "file").touch()
     stem, home = ids(workspace)[0][:12], workspace.settings.home
+    _ = workspace.parts.watermarker  # the first use of a key is logged
     before = workspace.parts.ledger.size()
     workspace.close()
     given = [option.replace("{}", str(tmp_path)).replace("{stem}", stem) for option in options]
