@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from rag_audio.domain import Audio
-from rag_audio.ports import Watermarker
+from rag_audio.ports import Detection, Watermarker
 from rag_audio.provenance.content import Fingerprints, fits_of
 from rag_audio.provenance.fingerprint import Fingerprint, Peaks
 from rag_audio.provenance.ranges import SHORTEST_S, Sound, TimeRange, compare, part_of
@@ -58,7 +59,7 @@ class Placer:
         master: Callable[[int], Audio | None],
     ) -> None:
         self._fingerprints, self._watermarker = fingerprints, watermarker
-        self._master = master
+        self._master = cache(master)
 
     def place(
         self,
@@ -163,12 +164,11 @@ class Placer:
             own = self.is_in_master(mark.payload, _cut(heard, part))
             if own or (own is None and self.keeps_master(mark.payload)):
                 return _range(part, mark.payload if own else None, checked=bool(own))
-        changed = (detection.tempo, detection.semitones)
-        if abs(changed[0] - 1.0) > _SAME_TEMPO or abs(changed[1]) > _SAME_SEMITONES:
+        if is_changed(detection):
             here = part_of(peaks, part.start_s, part.end_s)
             same = mark.payload == output and any(
                 sound is Sound.SAME
-                for change in undone(*changed)
+                for change in undone(detection.tempo, detection.semitones)
                 for _, _, sound in compare(here, kept, *change)
             )
             return _range(part, output if same else None, checked=same)
@@ -246,6 +246,12 @@ def _together(stretches: Sequence[Stretch], own: Collection[float]) -> Iterator[
 def undone(tempo: float, semitones: float) -> set[Change]:
     """How a sound may have been changed whose mark was read so, whichever way round one counts."""
     return {(t, p) for t in (tempo, 1.0 / tempo) for p in (semitones, -semitones)}
+
+
+def is_changed(detection: Detection) -> bool:
+    """Whether a mark was read at another tempo or pitch than it was written at."""
+    tempo, semitones = abs(detection.tempo - 1.0), abs(detection.semitones)
+    return tempo > _SAME_TEMPO or semitones > _SAME_SEMITONES
 
 
 def _verdict(peak: float) -> bool | None:

@@ -32,7 +32,7 @@ from rag_audio.provenance.fingerprint import (
     match,
     windows,
 )
-from rag_audio.provenance.placing import UNCHANGED, Change, Placer, undone
+from rag_audio.provenance.placing import UNCHANGED, Change, Placer, is_changed, undone
 from rag_audio.provenance.ranges import (
     JUDGED_LANDMARKS,
     SAME_LANDMARKS,
@@ -46,7 +46,6 @@ from rag_audio.signing import Credentials, CredentialState
 
 __all__ = ["LicenseNow", "TraceResult", "TracedSource", "trace"]
 
-_SAME_TEMPO, _SAME_SEMITONES = 0.005, 0.05
 _COPY_SHARE = 0.6
 _RIVAL = 0.8
 
@@ -148,27 +147,46 @@ class _Search:
             and (entry := self.ledger.find(witness.output)) is not None
         ]
         peaks = find_peaks(heard)
+        for witness, entry in named:
+            changed = self._by_landmarks(peaks, entry, detection)
+            if changed is not None:
+                return self._agreed(witness, entry, peaks, heard, changed)
+        content, change = self._by_content(peaks)
+        if content is not None:
+            for witness, entry in named:
+                if content.output == entry.record.output:
+                    return self._agreed(witness, entry, peaks, heard, change)
+            content = self._placed(content, peaks, heard, change)
+            if named:
+                return self._transplanted(*named[0], content)
+            return self._contradicted(content)
+        return self._by_masters(named, peaks, heard, detection, claim)
+
+    def _by_masters(
+        self,
+        named: list[_Named],
+        peaks: Peaks,
+        heard: Audio,
+        detection: Detection,
+        claim: Credentials | None,
+    ) -> TraceResult:
+        """The result where landmarks name no output: a sound that lies over it may hide them.
+
+        Outputs of one model share some waveform, so it is asked only of sound that is no other one.
+        """
         undecided: list[_Named] = []
         for witness, entry in list(named):
-            same, change = self._is_same(peaks, heard, entry, detection)
+            same = self._is_in_master(peaks, heard, entry, detection)
             if same:
-                return self._agreed(witness, entry, peaks, heard, change)
+                return self._agreed(witness, entry, peaks, heard, UNCHANGED)
             if same is None and witness.by == "manifest" and claim is not None and claim.is_copy:
                 # Anybody whose signer is trusted may sign a file as a copy of another one.
                 named.remove((witness, entry))
             elif same is None:
                 undecided.append((witness, entry))
-        content, change = self._by_content(peaks)
-        for witness, entry in named:
-            if content is not None and content.output == entry.record.output:
-                return self._agreed(witness, entry, peaks, heard, change)
-        if content is not None:
-            content = self._placed(content, peaks, heard, change)
-        elif undecided:
+        if undecided:
             return self._unchecked(*undecided[0], peaks)
-        if named:
-            return self._transplanted(*named[0], content)
-        return self._nothing() if content is None else self._contradicted(content)
+        return self._transplanted(*named[0], None) if named else self._nothing()
 
     def _agreed(
         self, witness: Evidence, entry: LedgerEntry, peaks: Peaks, heard: Audio, change: Change
@@ -305,33 +323,37 @@ class _Search:
             ancestors=tuple((record.plan.get("edit") or {}).get("ancestors", ())),
         )
 
-    def _is_same(
-        self, peaks: Peaks, heard: Audio, entry: LedgerEntry, detection: Detection
-    ) -> tuple[bool | None, Change]:
-        """Whether the sound is that of an output, and how it was changed; None: it cannot be told.
-
-        A few landmarks can show that it is; that it is not takes more sound.
-        """
+    def _by_landmarks(
+        self, peaks: Peaks, entry: LedgerEntry, detection: Detection
+    ) -> Change | None:
+        """How an output was changed that a sound is by its landmarks; None: they do not show it."""
         kept, output = self._kept(entry), entry.record.output
         if kept is None:
-            return None, UNCHANGED
-        was_changed = abs(detection.tempo - 1.0) > _SAME_TEMPO
-        was_changed = was_changed or abs(detection.semitones) > _SAME_SEMITONES
+            return None
         changes = undone(detection.tempo, detection.semitones) - {UNCHANGED}
         for change in (UNCHANGED, *sorted(changes)):
             for query in windows(peaks, *change):
                 fit = match(query, output, kept.hashes, kept.times_ms, kept.duration_s)
                 if fit.share >= SAME_SHARE and fit.agreeing >= SAME_LANDMARKS:
-                    return True, change
+                    return change
         # The windows are spread over a long sound, and may miss an output in it.
-        if any(sound is Sound.SAME for _, _, sound in compare(peaks, kept)):
-            return True, UNCHANGED
+        same = any(sound is Sound.SAME for _, _, sound in compare(peaks, kept))
+        return UNCHANGED if same else None
+
+    def _is_in_master(
+        self, peaks: Peaks, heard: Audio, entry: LedgerEntry, detection: Detection
+    ) -> bool | None:
+        """Whether a sound is an output after all, whose landmarks it lacks; None: cannot be told.
+
+        That it is not takes enough sound, at the speed and pitch of the output.
+        """
+        if self._kept(entry) is None:
+            return None
+        output = entry.record.output
         holds = self.placer.is_in_master(output, heard)
-        if holds:
-            return True, UNCHANGED
-        if _is_short(peaks) or was_changed:
-            return None, UNCHANGED
-        return (None if holds is None and self.placer.keeps_master(output) else False), UNCHANGED
+        if holds or (holds is None and self.placer.keeps_master(output)):
+            return holds
+        return None if _is_short(peaks) or is_changed(detection) else False
 
     def _kept(self, entry: LedgerEntry) -> Fingerprint | None:
         """An output's fingerprint, if it is the one that the record vouches for."""

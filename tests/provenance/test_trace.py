@@ -613,3 +613,17 @@ def test_a_signed_copy_that_cannot_be_checked_does_not_count(
     )  # fmt: skip
     found = ask(ledger, path, prints=prints, manifest=claim)
     assert (found.found, found.sources) == (False, ())
+
+
+def test_the_sound_of_another_output_is_that_output_whatever_its_waveform_shares(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    give_out(ledger, tmp_path, prints, PIECES[0])
+    other = load(give_out(ledger, tmp_path, prints, PIECES[1]))
+    save(other, tmp_path / "copy.mp3")
+    alike = mixed(PIECES[0], PIECES[1], 0.0)  # a master that shares some waveform with both
+    found = trace(
+        tmp_path / "copy.mp3", ledger=ledger, watermarker=SaysOne(), rights=RIGHTS,
+        fingerprints=prints, master={1: alike}.get,
+    )  # fmt: skip
+    assert (found.by, found.output, found.transplanted) == ("fingerprint", 2, True)
