@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.domain",),
     (
         "rag_audio.ports",
+        "rag_audio.arguments",
         "rag_audio.signing",
         "rag_audio.secret_files",
         "rag_audio.appending",
@@ -42,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.conflict_documents",
         "rag_audio.effort",
         "rag_audio.keywords",
+        "rag_audio.reference_query",
         "rag_audio.keeping",
         "rag_audio.loudness",
         "rag_audio.shaping",

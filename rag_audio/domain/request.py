@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +16,7 @@ from rag_audio.controls import (
     Mixing,
     named_window,
 )
+from rag_audio.domain import limits, values
 from rag_audio.domain.key import Key
 from rag_audio.errors import InvalidInput
 from rag_audio.tunes import AudioAs
@@ -30,6 +32,10 @@ class Channel(StrEnum):
 @dataclass(frozen=True)
 class GenerationRequest:
     """Everything the user asked for. None means: let the product choose, and record what it chose.
+
+    Values are brought to the types below (:mod:`rag_audio.domain.values`): a key or an enumeration
+    may be given by name, a list in place of a tuple, one text in place of several, a path, numbers
+    of numpy.
 
     Attributes:
         references: stem ids (or unambiguous prefixes) that must be used; ``ID@4-12`` is the part
@@ -87,6 +93,7 @@ class GenerationRequest:
     audio_as: AudioAs | None = None
 
     def __post_init__(self) -> None:
+        values.settle(self, _FIELDS, _UNSET)
         _ = self.enforcement, self.controls, self.mixing, self.named
         if self.auto_strength and self.strength is not None:
             raise InvalidInput("a strength and an automatic one are two", hint="give one of them")
@@ -94,14 +101,14 @@ class GenerationRequest:
             raise InvalidInput("bars and a duration are two lengths", hint="give one of them")
         if not self.prompt.strip():
             raise InvalidInput("the prompt is empty", hint="say what the music should be like")
-        _check_range("strength", self.strength, 0.0, 1.0, open_low=True)
-        _check_range("bpm", self.bpm, 20.0, 400.0)
-        _check_range("duration", self.duration_s, 0.5, 3600.0)
-        _check_range("guidance", self.guidance, 0.0, 50.0)
-        _check_range("steps", self.steps, 1, 1000)
-        _check_range("references", self.k, 0, 64)
-        _check_range("variations", self.variations, 1, 16)
-        _check_range("seed", self.seed, 0, 2**63 - 1)
+        values.within("strength", self.strength, 0.0, 1.0, open_low=True)
+        values.within("bpm", self.bpm, limits.BPM_LEAST, limits.BPM_MOST)
+        values.within("duration", self.duration_s, limits.DURATION_LEAST_S, limits.DURATION_MOST_S)
+        values.within("guidance", self.guidance, 0.0, limits.GUIDANCE_MOST)
+        values.within("steps", self.steps, 1, limits.STEPS_MOST)
+        values.within("references", self.k, 0, limits.REFERENCES_MOST)
+        values.within("variations", self.variations, 1, limits.VARIATIONS_MOST)
+        values.within("seed", self.seed, 0, limits.SEED_MOST)
         if self.artist is not None and not self.artist.strip():
             raise InvalidInput("the artist's name is empty", hint="rag-audio artists lists them")
         if self.audio_rights not in (None, "own", "licensed"):
@@ -111,7 +118,8 @@ class GenerationRequest:
         if not self.channels:
             raise InvalidInput("no channel is open", hint="--channels prompt,init")
         if self.weights is not None and (
-            any(not 0 <= w < float("inf") for w in self.weights) or sum(self.weights) <= 0
+            any(not 0 <= w < float("inf") for w in self.weights)
+            or not 0 < sum(self.weights) < float("inf")
         ):
             raise InvalidInput(f"weights must be ≥ 0 with a positive sum, got {self.weights}")
 
@@ -137,11 +145,85 @@ class GenerationRequest:
         return Enforcement(self.enforce, self.candidates)
 
 
-def _check_range(
-    name: str, value: float | None, low: float, high: float, *, open_low: bool = False
-) -> None:
-    if value is None:
-        return
-    if not low <= value <= high or (open_low and value == low):
-        bound = "more than" if open_low else "at least"
-        raise InvalidInput(f"{name} must be {bound} {low:g} and at most {high:g}, got {value:g}")
+def key_of(name: str, value: object) -> Key:
+    """A key, or its name such as ``A minor``; for :func:`rag_audio.domain.values.settle`."""
+    if isinstance(value, Key):
+        return value
+    if not isinstance(value, str):
+        raise values.refused(name, value, "a key such as 'A minor'")
+    return Key.parse(values.text(name, value))
+
+
+def _references(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple | str):
+        return values.texts(name, value)
+    raise values.refused(name, value, "stem ids", hint="k is how many to retrieve")
+
+
+def _time_signature(name: str, value: object) -> tuple[int, int]:
+    wanted = "two whole numbers, such as (3, 4)"
+    beats = values.several(name, value, wanted)
+    if len(beats) != 2:
+        raise values.refused(name, value, wanted)
+    return values.whole(name, beats[0]), values.whole(name, beats[1])
+
+
+def _layers(name: str, value: object) -> tuple[tuple[Layer, str], ...]:
+    found = values.rows(name, value, 'pairs such as ("drums", STEM)', 2)
+    return tuple(
+        (values.one_of(name, layer, Layer), values.text(name, stem)) for layer, stem in found
+    )
+
+
+def _sections(name: str, value: object) -> tuple[tuple[str, int, int], ...]:
+    found = values.rows(name, value, "sections such as (STEM, 1, 4)", 3)
+    return tuple(
+        (values.text(name, stem), values.whole(name, first), values.whole(name, last))
+        for stem, first, last in found
+    )
+
+
+_FIELDS: dict[str, Callable[[str, object], object]] = {
+    **dict.fromkeys(
+        ("prompt", "negative_prompt", "artist", "audio_rights", "territory", "model", "subtype"),
+        values.text,
+    ),
+    **dict.fromkeys(("audio", "midi"), values.file_name),
+    **dict.fromkeys(("k", "seed", "steps", "variations", "candidates", "bars"), values.whole),
+    **dict.fromkeys(("strength", "bpm", "duration_s", "guidance"), values.number),
+    **dict.fromkeys(("exclude", "midi_instruments", "instrumentation", "mood"), values.texts),
+    "references": _references,
+    "key": key_of,
+    "weights": values.numbers_of,
+    "channels": lambda name, value: values.some_of(name, value, Channel),
+    "enforce": lambda name, value: values.some_of(name, value, Aim),
+    "auto_strength": values.flag,
+    "time_signature": _time_signature,
+    "mix": lambda name, value: values.one_of(name, value, Mix),
+    "audio_as": lambda name, value: values.one_of(name, value, AudioAs),
+    "layers": _layers,
+    "arrange": _sections,
+}
+_UNSET = frozenset(
+    [
+        "artist",
+        "audio",
+        "midi",
+        "audio_rights",
+        "k",
+        "strength",
+        "bpm",
+        "key",
+        "duration_s",
+        "seed",
+        "steps",
+        "guidance",
+        "weights",
+        "territory",
+        "model",
+        "time_signature",
+        "bars",
+        "subtype",
+        "audio_as",
+    ]
+)
