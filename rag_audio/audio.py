@@ -21,6 +21,7 @@ import soundfile
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.formats import format_of, rate_for
+from rag_audio.full_scale import require_fit
 from rag_audio.id3 import id3_tag
 from rag_audio.loudness import (
     limit_peak,
@@ -29,6 +30,7 @@ from rag_audio.loudness import (
     true_peak_dbtp,
 )
 from rag_audio.pictures import spectrogram_png
+from rag_audio.sequential import SequentialFile
 from rag_audio.shaping import MAX_CHANNELS, loop_to, mono, resample, stretch, to_channels
 from rag_audio.sinks import Sink
 
@@ -134,6 +136,9 @@ def save(
 ) -> None:
     """Write a sound file, its kind by the name's ending; it appears whole or not at all.
 
+    Nothing is clipped: sound above full scale goes into encodings that hold it (floats, and the
+    lossy ones), see :mod:`rag_audio.full_scale`.
+
     24-bit files hold exactly the values that :func:`pcm_sha256` hashes.
 
     Args:
@@ -144,12 +149,14 @@ def save(
         tags: texts by libsndfile's names for them: ``comment``, ``copyright``, ``title``…
 
     Raises:
-        InvalidInput: the ending, subtype, rate or channel count does not fit, or the disk says no.
+        InvalidInput: the ending, subtype, rate or channel count does not fit, samples would be
+            clipped, or the disk says no.
     """
     target = Path(path)
     check_writable(target, subtype)
     if not np.isfinite(audio.samples).all():
         raise InvalidInput(f"cannot write {target.name}: the samples hold NaN or infinity")
+    require_fit(audio, target, subtype)
     kind, encoding = format_of(target, subtype)
     audio = resample(audio, rate_for(encoding, audio.sample_rate))
     options: dict[str, Any] = {"format": kind, "subtype": encoding}
@@ -217,7 +224,7 @@ def _open(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path} is empty")
     try:
-        file = soundfile.SoundFile(os.fsencode(path))
+        file = SequentialFile(os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
         raise UnreadableFile(
             f"{path} is not a sound file that can be read: {_said(error)}"
@@ -269,7 +276,7 @@ def _read(
     missing = frames
     try:
         if first:
-            file.seek(first)
+            file.go_to(first)
         while missing > 0:
             block = file.read(min(_BLOCK, missing), dtype="float32", always_2d=True)
             if len(block) == 0:

@@ -13,7 +13,7 @@ from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.options import Home, Json, Territory, parse_key
 from rag_audio.cli.output import out, show_json, stages
-from rag_audio.documents import results_json
+from rag_audio.documents import outputs_json, results_json
 from rag_audio.domain import GenerationResult
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import parse_regions
@@ -34,6 +34,9 @@ Model = Annotated[str | None, typer.Option(help="Checkpoint: directory or hub id
 Variations = Annotated[int, typer.Option(help="How many takes.")]
 AudioRights = Annotated[
     str | None, typer.Option(help="own or licensed: what you state about a file from elsewhere.")
+]
+Subtype = Annotated[
+    str | None, typer.Option(help="16, 24, 32f; opus in an .ogg file. Default: 24, Vorbis.")
 ]
 _SIDES = ("left", "right", "both")
 
@@ -69,6 +72,7 @@ def inpaint(
     model: Model = None,
     variations: Variations = 1,
     audio_rights: AudioRights = None,
+    subtype: Subtype = None,
     territory: Territory = None,
     home: Home = None,
     as_json: Json = False,
@@ -105,6 +109,7 @@ def extend(
     model: Model = None,
     variations: Variations = 1,
     audio_rights: AudioRights = None,
+    subtype: Subtype = None,
     territory: Territory = None,
     home: Home = None,
     as_json: Json = False,
@@ -141,6 +146,7 @@ def vary(
     model: Model = None,
     variations: Variations = 1,
     audio_rights: AudioRights = None,
+    subtype: Subtype = None,
     territory: Territory = None,
     home: Home = None,
     as_json: Json = False,
@@ -176,6 +182,7 @@ def _run(given: dict[str, Any], do: _Do) -> None:
         "model": given["model"],
         "variations": given["variations"],
         "audio_rights": given["audio_rights"],
+        "subtype": given["subtype"],
         "territory": given["territory"],
     }
     if _same_file(given["file"], given["out_file"]):
@@ -194,6 +201,7 @@ def _run(given: dict[str, Any], do: _Do) -> None:
         show_json(
             {
                 **results_json(results),
+                "results": outputs_json(results),
                 "edit": edit.kind,
                 "parent": edit.parent,
                 "ancestors": list(edit.ancestors),
