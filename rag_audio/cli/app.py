@@ -27,6 +27,7 @@ from rag_audio.cli import (
     tracing,
 )
 from rag_audio.cli.output import show_error
+from rag_audio.cli.paths import read_paths_alike
 from rag_audio.errors import Cancelled, InvalidInput, RagAudioError
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ for commands in (
     demo,
 ):
     commands.register(app)
+read_paths_alike(app)
 
 # Every error of the option parser derives from this class, whichever parser typer carries.
 _ParserError: type[Exception] = typer.BadParameter.__mro__[2]

@@ -14,7 +14,7 @@ from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.options import Home, Json, Territory, parse_key
 from rag_audio.cli.output import out, show_json, stages
 from rag_audio.documents import outputs_json, results_json
-from rag_audio.domain import GenerationResult
+from rag_audio.domain import GenerationResult, limits
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import parse_regions
 from rag_audio.pipeline import OnStage
@@ -23,15 +23,25 @@ File = Annotated[Path, typer.Argument(help="An output of this home, or sound of 
 OutFile = Annotated[Path, typer.Option("--out", help="WAV, FLAC, MP3 or OGG file to write.")]
 Artist = Annotated[str | None, typer.Option(help="A licensed artist's style.")]
 Named = Annotated[list[str] | None, typer.Option(help="Stem that must be used; repeatable.")]
-HowMany = Annotated[int | None, typer.Option(help="How many references to retrieve (0).")]
+HowMany = Annotated[
+    int | None,
+    typer.Option(min=0, max=limits.REFERENCES_MOST, help="How many references to retrieve (0)."),
+]
 Negative = Annotated[str, typer.Option(help="What it should not be.")]
-Bpm = Annotated[float | None, typer.Option(help="Tempo (the file's own).")]
+Bpm = Annotated[
+    float | None,
+    typer.Option(min=limits.BPM_LEAST, max=limits.BPM_MOST, help="Tempo (the file's own)."),
+]
 KeyText = Annotated[str | None, typer.Option("--key", help="Such as 'A minor'.")]
-Seed = Annotated[int | None, typer.Option(help="Same seed, same music.")]
-Steps = Annotated[int | None, typer.Option(help="Denoising steps.")]
-Guidance = Annotated[float | None, typer.Option(help="How closely to follow words.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=limits.SEED_MOST, help="Same seed, same music.")
+]
+Steps = Annotated[int | None, typer.Option(min=1, max=limits.STEPS_MOST, help="Denoising steps.")]
+Guidance = Annotated[
+    float | None, typer.Option(min=0, max=limits.GUIDANCE_MOST, help="How closely to follow words.")
+]
 Model = Annotated[str | None, typer.Option(help="Checkpoint: directory or hub id.")]
-Variations = Annotated[int, typer.Option(help="How many takes.")]
+Variations = Annotated[int, typer.Option(min=1, max=limits.VARIATIONS_MOST, help="How many takes.")]
 AudioRights = Annotated[
     str | None, typer.Option(help="own or licensed: what you state about a file from elsewhere.")
 ]
@@ -58,7 +68,7 @@ def inpaint(
     ],
     strength: Annotated[
         float | None,
-        typer.Option(help="0…1: how far to leave the sound beside it (0.7), or the references'."),
+        typer.Option(help="More than 0, at most 1: how far to leave the sound beside it (0.7)."),
     ] = None,
     artist: Artist = None,
     reference: Named = None,
@@ -91,11 +101,16 @@ def extend(
     ctx: typer.Context,
     file: File,
     out_file: OutFile,
-    by: Annotated[float, typer.Option(help="Seconds to add, on each side that is extended.")],
+    by: Annotated[
+        float, typer.Option(help="Seconds to add, at most 3600, on each side that is extended.")
+    ],
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
     side: Annotated[str, typer.Option(help="left, right or both.")] = "right",
     strength: Annotated[
-        float | None, typer.Option(help="0…1: how far to leave the sound it goes on from (0.5).")
+        float | None,
+        typer.Option(
+            help="More than 0, at most 1: how far to leave the sound it goes on from (0.5)."
+        ),
     ] = None,
     artist: Artist = None,
     reference: Named = None,
@@ -132,7 +147,8 @@ def vary(
     out_file: OutFile,
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
     strength: Annotated[
-        float | None, typer.Option(help="0…1: how far to leave the file's sound.")
+        float | None,
+        typer.Option(help="More than 0, at most 1: how far to leave the file's sound."),
     ] = None,
     artist: Artist = None,
     reference: Named = None,

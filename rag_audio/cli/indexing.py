@@ -11,7 +11,7 @@ from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_kind, parse_range
 from rag_audio.cli.output import err, show_json, table
 from rag_audio.documents import reference_json
-from rag_audio.domain import Reference
+from rag_audio.domain import Reference, limits
 from rag_audio.errors import InvalidInput
 
 
@@ -34,7 +34,9 @@ def warn_untrained(name: str, untrained: bool) -> None:
 def index(
     library: Annotated[Path, typer.Argument(help="Folder with library.toml and stems.csv.")],
     prune: Annotated[bool, typer.Option(help="Forget files that are gone.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Decoding processes.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=limits.WORKERS_MOST, help="Decoding processes.")
+    ] = 1,
     rebuild: Annotated[
         bool, typer.Option(help="Start the embedded index anew (after a change of embedder).")
     ] = False,
@@ -81,9 +83,11 @@ def search(
     fifths: Annotated[bool, typer.Option(help="Neighbouring keys count too.")] = False,
     kind: Annotated[str | None, typer.Option(help="audio or midi.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only with one of these tags.")] = None,
-    min_duration: Annotated[float | None, typer.Option(help="Seconds at least.")] = None,
+    min_duration: Annotated[float | None, typer.Option(min=0, help="Seconds at least.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Not this stem.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 10,
+    limit: Annotated[
+        int, typer.Option(min=1, max=limits.SEARCH_MOST, help="References at most.")
+    ] = 10,
     territory: Territory = None,
     home: Home = None,
     as_json: Json = False,

@@ -12,6 +12,7 @@ import typer
 from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.domain import limits
 from rag_audio.errors import (
     BackendUnavailable,
     InvalidInput,
@@ -26,7 +27,7 @@ from rag_audio.provenance.records import record_to_json
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
 
-Output = Annotated[int, typer.Argument(help="Number of an output.")]
+Output = Annotated[int, typer.Argument(min=1, max=limits.OUTPUT_MOST, help="Number of an output.")]
 Against = Annotated[
     list[Path] | None,
     typer.Option(help="Signed checkpoint that was kept elsewhere; may be given several times."),
@@ -164,7 +165,12 @@ def show(output: Output, home: Home = None, as_json: Json = False) -> None:
 def proof(
     output: Output,
     size: Annotated[
-        int | None, typer.Option(help="Size of the log to prove it in, as in a checkpoint.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=limits.SEED_MOST,
+            help="Size of the log to prove it in, as in a checkpoint.",
+        ),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -235,7 +241,9 @@ def export(
 
 
 def erase(
-    output: Annotated[int, typer.Option(help="Number of an output.")],
+    output: Annotated[
+        int, typer.Option(min=1, max=limits.OUTPUT_MOST, help="Number of an output.")
+    ],
     home: Home = None,
     as_json: Json = False,
 ) -> None:

@@ -14,3 +14,5 @@ BPM_LEAST, BPM_MOST = 20.0, 400.0
 DURATION_LEAST_S, DURATION_MOST_S = 0.5, 3600.0
 WORKERS_MOST = 64
 """Processes that decode files for an index run."""
+OUTPUT_MOST = 2**40 - 1
+"""The highest number of an output: a mark carries 40 bits."""

@@ -358,6 +358,6 @@ def test_a_sound_above_full_scale_is_kept_as_floats_or_lowered_and_noted(
     assert not any("lowered" in note for note in kept.plan.notes)
     (lowered,) = workspace.extend(source, "x", tmp_path / "b.flac", **asked)
     samples = audio.load(tmp_path / "b.flac").samples
-    assert np.count_nonzero(np.abs(samples) > 0.9999) < 5
+    assert np.count_nonzero(np.abs(samples) > 0.9999) < 50
     assert any("lowered by 6.0" in note for note in lowered.plan.notes)
     assert any("lowered by 6.0" in note for note in lowered.record.plan["notes"])
