@@ -23,6 +23,12 @@ def path(name: str, value: object) -> Path:
     return Path(values.file_name(name, value))
 
 
+def output(value: object) -> Path:
+    """The file that an output goes to: its name is recorded, so that it must be text."""
+    named = path("out", value)
+    return Path(values.text("out", str(named)))
+
+
 def request(prompt: object, given: Mapping[str, Any]) -> GenerationRequest:
     """A request from its prompt and other fields, or a request with some of them changed."""
     _require_known(GenerationRequest, given)

@@ -355,7 +355,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Generate into ``out``; one result per variation. ``prompt`` and ``fields`` as above."""
-        target = arguments.path("out", out)
+        target = arguments.output(out)
         return self.pipeline.generate(arguments.request(prompt, fields), target, on_stage)
 
     def renew(
@@ -382,7 +382,7 @@ class Workspace(AbstractContextManager["Workspace"]):
     ) -> tuple[GenerationResult, ...]:
         """Generate from an older plan into ``out``; raises as :meth:`renew`."""
         request = replace(request_of(_plan(plan), territory), model=model, subtype=subtype)
-        target = arguments.path("out", out)
+        target = arguments.output(out)
         return self.pipeline.generate(request, target, on_stage, older=plan)
 
     def inpaint(
@@ -439,7 +439,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         on_stage: OnStage | None,
         fields: dict[str, Any],
     ) -> tuple[GenerationResult, ...]:
-        source, target = arguments.path("file", file), arguments.path("out", out)
+        source, target = arguments.path("file", file), arguments.output(out)
         checked = arguments.of_edit(prompt, fields)
         return Editor(self.pipeline).edit(
             source, prompt, order, target, on_stage=on_stage, **checked

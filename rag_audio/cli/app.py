@@ -26,7 +26,7 @@ from rag_audio.cli import (
     showing,
     tracing,
 )
-from rag_audio.cli.output import show_error
+from rag_audio.cli.output import escape_what_is_no_text, show_error
 from rag_audio.cli.paths import read_paths_alike
 from rag_audio.errors import Cancelled, InvalidInput, RagAudioError
 
@@ -86,6 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # Threads that spin while they wait for one that has no core make small models 30 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    escape_what_is_no_text()
     as_json = "--json" in arguments
     try:
         code = typer.main.get_command(app).main(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,13 @@ from rag_audio.pipeline import OnStage
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 # A pipe or a file has no width of its own; tables there should not be squeezed into 80 columns.
 out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+def escape_what_is_no_text() -> None:
+    """Let the standard streams write names that their encoding lacks as ``\\xff``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def show_json(document: Any) -> None:

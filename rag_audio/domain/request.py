@@ -109,6 +109,11 @@ class GenerationRequest:
         values.within("references", self.k, 0, limits.REFERENCES_MOST)
         values.within("variations", self.variations, 1, limits.VARIATIONS_MOST)
         values.within("seed", self.seed, 0, limits.SEED_MOST)
+        if self.seed is not None and self.seed > limits.SEED_MOST - (self.variations - 1):
+            raise InvalidInput(
+                f"seed {self.seed} leaves no seeds for {self.variations} variations",
+                hint=f"the last of them may be {limits.SEED_MOST}",
+            )
         if self.artist is not None and not self.artist.strip():
             raise InvalidInput("the artist's name is empty", hint="rag-audio artists lists them")
         if self.audio_rights not in (None, "own", "licensed"):
