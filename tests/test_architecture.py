@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.arguments",
         "rag_audio.signing",
         "rag_audio.secret_files",
+        "rag_audio.drafts",
         "rag_audio.appending",
         "rag_audio.resources",
         "rag_audio.settings",

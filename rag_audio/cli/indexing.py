@@ -9,7 +9,7 @@ import typer
 
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_kind, parse_range
-from rag_audio.cli.output import err, show_json, table
+from rag_audio.cli.output import busy, err, show_json, table
 from rag_audio.documents import reference_json
 from rag_audio.domain import Reference, limits
 from rag_audio.errors import InvalidInput
@@ -108,7 +108,8 @@ def search(
         filters["exclude"] = _ids(workspace, exclude)
         embedder = workspace.parts.embedder
         warn_untrained(embedder.name, embedder.untrained)
-        found = workspace.search(text, audio=audio, midi=midi, like=like or (), **filters)
+        with busy("searching"):
+            found = workspace.search(text, audio=audio, midi=midi, like=like or (), **filters)
         notes = [] if found else workspace.pipeline.why_nothing(filters["artist"])
         if as_json:
             show_json(

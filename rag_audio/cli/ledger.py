@@ -11,7 +11,7 @@ import typer
 
 from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.domain import limits
 from rag_audio.errors import (
     BackendUnavailable,
@@ -56,13 +56,14 @@ def verify(
     notes = [_text(path) for path in against or ()]
     known = None if key is None else _key(key)
     if export is not None:
-        report = verify_export(export, notes, known)
+        with busy("verifying the export"):
+            report = verify_export(export, notes, known)
         document = _verdict(report.faults, report.entries, report.root)
         document["key"] = report.key
         if known is None:
             err.print("the key is the export's own; --key says whose ledger it has to be")
     else:
-        with open_workspace(home) as workspace:
+        with open_workspace(home) as workspace, busy("verifying the ledger"):
             ledger = workspace.parts.ledger
             faults = ledger.verify(notes, known)
             document = _verdict(faults, *_told(partial(_state, ledger), (0, ""), bool(faults)))
@@ -226,10 +227,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the whole log, signed and without personal texts, for `ledger verify --export`."""
-    with open_workspace(home) as workspace:
+    with open_workspace(home) as workspace, busy("exporting"):
         file = write_export(workspace.parts.ledger, target)
         key = workspace.parts.ledger.verifier_key()
-    report = verify_export(file, key=key)
+        report = verify_export(file, key=key)
     if as_json:
         show_json({"file": str(file), "entries": report.entries, "root": report.root, "key": key})
     else:
