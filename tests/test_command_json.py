@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,4 +128,17 @@ def test_a_name_that_is_no_text_is_escaped(
     soundfile.write(name.encode(errors="surrogateescape"), chords(75, 330.0, 1.0, seed=9), RATE)
     assert document(capfd, "trace", name)["found"] is False
     assert run(["trace", name]) == 0
-    assert "\\udcff.wav" in capfd.readouterr().out
+    assert ".wav: No watermark" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["library"], ["library", "--json"]])
+def test_a_reader_that_goes_away_ends_a_command_quietly(
+    world: World, words: list[str], monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", buffering=1) as gone, monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", gone)
+        assert run(words) == 0
+    assert capfd.readouterr().err == ""

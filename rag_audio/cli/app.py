@@ -107,8 +107,9 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         show_error(Cancelled("stopped; nothing half-written was left"), as_json)
         return Cancelled.exit_code
-    except BrokenPipeError:
-        # The reader went away (| head): nothing more to say, and nothing went wrong.
+    except (BrokenPipeError, SystemExit):
+        # The reader went away (| head): nothing more to say, and nothing went wrong. The option
+        # parser exits where it is the one that is told of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
