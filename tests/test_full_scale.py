@@ -28,7 +28,7 @@ def loud(peak: float, seconds: float = 0.5, channels: int = 1, rate: int = 24_00
 
 
 @given(st.floats(0.5, 8.0), st.sampled_from(NAMES), st.sampled_from([None, "16", "24", "32f"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_what_is_written_is_never_clipped_in_silence(
     tmp_path_factory: pytest.TempPathFactory, peak: float, name: str, subtype: str | None
 ) -> None:
@@ -71,7 +71,7 @@ def _write(path: Path, samples: Any, rate: int, subtype: str) -> Path:
 
 @pytest.mark.parametrize(
     ("subtype", "channels", "rate"),
-    [("PCM_16", 1, RATE), ("FLOAT", 2, 44_100), ("PCM_24", 8, 24_000), ("PCM_24", 1, 192_000)],
+    [("FLOAT", 2, 24_000), ("PCM_16", 8, 22_050), ("PCM_24", 1, 192_000)],
 )
 def test_a_marked_file_is_like_its_source(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], subtype: str, channels: int, rate: int
@@ -141,10 +141,10 @@ def test_a_part_of_an_mp3_is_that_part_of_the_whole(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], rate: int
 ) -> None:
     file = tmp_path / "a.mp3"
-    noise = np.random.default_rng(0).standard_normal((1, 40 * rate)) * 0.1
+    noise = np.random.default_rng(0).standard_normal((1, 25 * rate)) * 0.1
     audio.save(Audio(noise.astype(np.float32), rate), file, tags={"title": "t"})
     whole = audio.load(file).samples
-    for start_s in np.linspace(0.5, 38.0, 8):
+    for start_s in np.linspace(0.5, 23.0, 6):
         part = audio.load(file, start_s=float(start_s), duration_s=1.0).samples
         first = round(start_s * rate)
         np.testing.assert_allclose(part, whole[:, first : first + part.shape[1]], atol=1e-5)
