@@ -39,7 +39,7 @@ SAYS_BOUND = ("must be", "not in the range", "at most", "at least", "1â€¦", "0â€
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made = World(tmp_path_factory.mktemp("bounds"))
-    soundfile.write(made.library.parent / "sound.wav", chords(92, 220.0, 1.5), RATE)
+    soundfile.write(made.library.parent / "sound.wav", chords(92, 220.0, 0.6), RATE)
     yield made
     made.workspace.close()
 

@@ -26,7 +26,7 @@ LONG = {"demo", "restore"}
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made = World(tmp_path_factory.mktemp("json"))
-    soundfile.write(made.library.parent / "sound.wav", chords(92, 220.0, 1.0), RATE)
+    soundfile.write(made.library.parent / "sound.wav", chords(92, 220.0, 0.6), RATE)
     yield made
     made.workspace.close()
 
