@@ -1,0 +1,163 @@
+"""The limits of every field of a request, stated once.
+
+The nouns check them on construction, the API writes them into its schema, and the command line into
+its options. Fields are named as in :class:`rag_audio.domain.GenerationRequest` (:data:`REQUEST`) and
+:class:`rag_audio.retrieval.ReferenceQuery` (:data:`SEARCH`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rag_audio.errors import InvalidInput
+
+_CONTROL = frozenset(map(chr, range(32))) - {"\n", "\r", "\t"} | {"\x7f"}
+_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Number:
+    """A range of numbers, both ends included.
+
+    Attributes:
+        above: ``low`` itself is not in it.
+    """
+
+    low: float
+    high: float
+    above: bool = False
+
+    def check(self, name: str, value: float | None) -> None:
+        """Let a value pass that is in the range; None is no value.
+
+        Raises:
+            InvalidInput: it is not; ``name`` says of what.
+        """
+        if value is None or (
+            self.low <= value <= self.high and (value, True) != (self.low, self.above)
+        ):
+            return
+        raise InvalidInput(f"{name} must be {self.broken_by(value)}, got {shown(value)}")
+
+    def broken_by(self, value: float) -> str:
+        """The end of the range that a value is beyond, in words."""
+        if value > self.high:
+            return f"at most {shown(self.high)}"
+        if value <= self.low:
+            return f"{'more than' if self.above else 'at least'} {shown(self.low)}"
+        return f"a number from {shown(self.low)} to {shown(self.high)}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """Texts by their number of characters; none holds a control character but newline and tab."""
+
+    most: int
+    least: int = 0
+
+    def check(self, name: str, value: str | None) -> None:
+        """As :meth:`Number.check`."""
+        if value is None:
+            return
+        if len(value) > self.most:
+            raise InvalidInput(f"{name} must have at most {self.most} characters, got {len(value)}")
+        if len(value.strip() if self.least else value) < self.least:
+            raise InvalidInput(f"{name} is empty")
+        check_characters(name, value)
+
+
+@dataclass(frozen=True)
+class Items:
+    """Lists by their length, each item within ``each``."""
+
+    most: int
+    each: Number | Text | None = None
+
+    def check(self, name: str, values: Sequence[object] | None) -> None:
+        """As :meth:`Number.check`."""
+        if values is None:
+            return
+        if len(values) > self.most:
+            raise InvalidInput(f"{name} must have at most {self.most} entries, got {len(values)}")
+        for value in values:
+            if isinstance(self.each, Number) and isinstance(value, int | float):
+                self.each.check(name, value)
+            elif isinstance(self.each, Text) and isinstance(value, str):
+                self.each.check(f"{name}: {value[:_SHOWN]!r}", value)
+
+
+Limit = Number | Text | Items
+
+
+def check_characters(name: str, value: str) -> None:
+    """Let a text pass that holds no control character but newline and tab.
+
+    Raises:
+        InvalidInput: it holds one.
+    """
+    found = sorted(_CONTROL.intersection(value))
+    if found:
+        raise InvalidInput(f"{name} holds the control character U+{ord(found[0]):04X}")
+
+
+def shown(value: float) -> str:
+    """A number as it is written in messages: whole ones with all their digits."""
+    return str(int(value)) if isinstance(value, int) or value.is_integer() else f"{value:g}"
+
+
+BAR = Number(1, 1024)
+"""The number of a bar, from 1, and how many a piece may have."""
+BEATS = Number(1, 32)
+BEAT_UNITS = (1, 2, 4, 8, 16)
+"""A time signature is one of BEATS over one of BEAT_UNITS."""
+MOST_REFERENCES = 64
+"""References of one output, named and retrieved."""
+WINDOW_START_S = Number(0, 36_000)
+WINDOW_S = Number(1, 36_000)
+"""The part of a stem that is named as a reference: where it begins, and how long it is."""
+
+PROMPT = Text(2000)
+NAME = Text(200, least=1)
+WORD = Text(40, least=1)
+STEM_IDS = Items(256)
+
+REQUEST: Mapping[str, Limit] = MappingProxyType(
+    {
+        "prompt": Text(PROMPT.most, least=1),
+        "negative_prompt": PROMPT,
+        "artist": NAME,
+        "references": Items(MOST_REFERENCES),
+        "exclude": STEM_IDS,
+        "k": Number(0, MOST_REFERENCES),
+        "strength": Number(0, 1, above=True),
+        "bpm": Number(20, 400),
+        "duration_s": Number(0.5, 3600),
+        "seed": Number(0, 2**63 - 1),
+        "steps": Number(1, 1000),
+        "guidance": Number(0, 50),
+        "variations": Number(1, 16),
+        "weights": Items(MOST_REFERENCES, Number(0, 1000)),
+        "candidates": Number(1, 16),
+        "bars": BAR,
+        "instrumentation": Items(8, WORD),
+        "mood": Items(8, WORD),
+        "midi_instruments": Items(16, NAME),
+        "layers": Items(MOST_REFERENCES),
+        "arrange": Items(256),
+    }
+)
+
+SEARCH: Mapping[str, Limit] = MappingProxyType(
+    {
+        "text": PROMPT,
+        "artist": NAME,
+        "like": Items(16),
+        "bpm": Number(0, 1000, above=True),
+        "tags": Items(16, NAME),
+        "min_duration_s": Number(0, 36_000, above=True),
+        "k": Number(0, 64),
+        "variety": Number(0, 1),
+    }
+)
