@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag_audio import limits
 from rag_audio.errors import InvalidInput
 
-DEFAULT_CANDIDATES, MAX_CANDIDATES = 4, 16
-MAX_BARS = 1024
+DEFAULT_CANDIDATES = 4
 
 
 _WINDOW = re.compile(r"(?P<stem>[^@\s]+)@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)?")
@@ -32,7 +32,11 @@ def named_window(reference: str) -> tuple[str, tuple[float, float | None] | None
         raise InvalidInput(
             f"{reference!r} names no part of a stem", hint="STEM@4-12: from second 4 to 12"
         )
-    return found["stem"], (float(found["start"]), end)
+    start = float(found["start"])
+    limits.WINDOW_START_S.check(f"the start of {reference}", start)
+    if end is not None:
+        limits.WINDOW_S.check(f"the length of {reference}", round(end - start, 6))
+    return found["stem"], (start, end)
 
 
 class Mix(StrEnum):
@@ -66,10 +70,10 @@ class Mixing:
 
     def __post_init__(self) -> None:
         for stem, first, last in self.sections:
-            if not 1 <= first <= last <= MAX_BARS:
+            if not limits.BAR.low <= first <= last <= limits.BAR.high:
                 raise InvalidInput(
                     f"bars {first}-{last} of {stem[:12]} are no section",
-                    hint=f"bars count from 1, the first comes first, at most {MAX_BARS}",
+                    hint=f"bars count from 1, the first comes first, at most {limits.BAR.high:g}",
                 )
         if self.kind is Mix.LATENT and self.sections:
             raise InvalidInput(
@@ -123,14 +127,10 @@ class Enforcement:
     candidates: int = DEFAULT_CANDIDATES
 
     def __post_init__(self) -> None:
-        if not 1 <= self.candidates <= MAX_CANDIDATES:
-            raise InvalidInput(f"candidates must be 1…{MAX_CANDIDATES}, got {self.candidates}")
+        limits.CANDIDATES.check("candidates", self.candidates)
 
     def __bool__(self) -> bool:
         return bool(self.aims)
-
-
-_MAX_WORDS, _MAX_LENGTH = 8, 40
 
 
 @dataclass(frozen=True)
@@ -151,19 +151,15 @@ class Controls:
     def __post_init__(self) -> None:
         if self.time_signature is not None:
             beats, unit = self.time_signature
-            if not (1 <= beats <= 32 and unit in (1, 2, 4, 8, 16)):
-                raise InvalidInput(f"{beats}/{unit} is no time signature", hint="such as 3/4")
-        if self.bars is not None and not 1 <= self.bars <= 1024:
-            raise InvalidInput(f"bars must be 1…1024, got {self.bars}")
-        for name, words in (("instrumentation", self.instrumentation), ("mood", self.mood)):
-            if len(words) > _MAX_WORDS:
-                raise InvalidInput(f"{name} has {len(words)} entries, more than {_MAX_WORDS}")
-            for word in words:
-                if not word.strip() or len(word) > _MAX_LENGTH:
-                    raise InvalidInput(
-                        f"{name}: {word!r} must be 1…{_MAX_LENGTH} characters",
-                        hint="such as 'electric piano'; sentences go into the prompt",
-                    )
+            limits.BEATS.check("time_signature: the beats of a bar", beats)
+            if unit not in limits.BEAT_UNITS:
+                units = ", ".join(map(str, limits.BEAT_UNITS))
+                raise InvalidInput(
+                    f"time_signature: {beats}/{unit} must be over one of {units}",
+                    hint="such as 3/4",
+                )
+        for name in ("bars", "instrumentation", "mood"):
+            limits.REQUEST[name].check(name, getattr(self, name))
 
     @property
     def quarters_per_bar(self) -> float:

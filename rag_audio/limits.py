@@ -1,8 +1,8 @@
 """The limits of every field of a request, stated once.
 
-The nouns check them on construction, the API writes them into its schema, and the command line into
-its options. Fields are named as in :class:`rag_audio.domain.GenerationRequest` (:data:`REQUEST`) and
-:class:`rag_audio.retrieval.ReferenceQuery` (:data:`SEARCH`).
+The nouns check them on construction, the API writes them into its schema and the command line into
+its options. Fields are named as in :class:`rag_audio.domain.GenerationRequest`, see
+:data:`REQUEST`, and :class:`rag_audio.retrieval.ReferenceQuery`, see :data:`SEARCH`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ class Number:
         Raises:
             InvalidInput: it is not; ``name`` says of what.
         """
-        if value is None or (
-            self.low <= value <= self.high and (value, True) != (self.low, self.above)
-        ):
-            return
-        raise InvalidInput(f"{name} must be {self.broken_by(value)}, got {shown(value)}")
+        if value is not None and not self.holds(value):
+            raise InvalidInput(f"{name} must be {self.broken_by(value)}, got {shown(value)}")
+
+    def holds(self, value: float) -> bool:
+        """Whether a value is in the range; one that is not a number never is."""
+        return self.low <= value <= self.high and not (self.above and value == self.low)
 
     def broken_by(self, value: float) -> str:
         """The end of the range that a value is beyond, in words."""
@@ -110,6 +111,7 @@ def shown(value: float) -> str:
 BAR = Number(1, 1024)
 """The number of a bar, from 1, and how many a piece may have."""
 BEATS = Number(1, 32)
+CANDIDATES = Number(1, 16)
 BEAT_UNITS = (1, 2, 4, 8, 16)
 """A time signature is one of BEATS over one of BEAT_UNITS."""
 MOST_REFERENCES = 64
@@ -118,9 +120,12 @@ WINDOW_START_S = Number(0, 36_000)
 WINDOW_S = Number(1, 36_000)
 """The part of a stem that is named as a reference: where it begins, and how long it is."""
 
+STEM_ID = "[0-9A-Fa-f]{1,64}"
+"""A stem's id or its first digits, as a regular expression."""
 PROMPT = Text(2000)
 NAME = Text(200, least=1)
 WORD = Text(40, least=1)
+WEIGHT = Number(0, 1000)
 STEM_IDS = Items(256)
 
 REQUEST: Mapping[str, Limit] = MappingProxyType(
@@ -138,8 +143,8 @@ REQUEST: Mapping[str, Limit] = MappingProxyType(
         "steps": Number(1, 1000),
         "guidance": Number(0, 50),
         "variations": Number(1, 16),
-        "weights": Items(MOST_REFERENCES, Number(0, 1000)),
-        "candidates": Number(1, 16),
+        "weights": Items(MOST_REFERENCES, WEIGHT),
+        "candidates": CANDIDATES,
         "bars": BAR,
         "instrumentation": Items(8, WORD),
         "mood": Items(8, WORD),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rag_audio import limits
 from rag_audio.domain import (
     Audio,
     Key,
@@ -105,15 +106,16 @@ class ReferenceQuery:
     variety: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.k <= 64:
-            raise InvalidInput(f"k must be 0…64, got {self.k}")
-        if not 0 <= self.variety <= 1:
-            raise InvalidInput(f"variety must be 0…1, got {self.variety}")
+        for name, limit in limits.SEARCH.items():
+            value = getattr(self, name)
+            for one in value if name == "bpm" and value is not None else (value,):
+                limit.check("limit (k)" if name == "k" else name, one)
         if not self.uses:
             raise InvalidInput("uses is empty: say what the references are for")
-        if self.bpm is not None and not 0 < self.bpm[0] <= self.bpm[1] < math.inf:
+        if self.bpm is not None and self.bpm[0] > self.bpm[1]:
             raise InvalidInput(
-                f"bpm must be a range of positive tempos, got {self.bpm}", hint="such as 88-96"
+                f"bpm must be a range, the lowest tempo first, got {list(self.bpm)}",
+                hint="such as 88-96",
             )
         if not self._asks_for_something():
             raise InvalidInput(

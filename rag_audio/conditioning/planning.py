@@ -45,6 +45,7 @@ from rag_audio.domain import (
     Stem,
 )
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.midi import programs_of
 from rag_audio.ports import ModelInfo
 from rag_audio.refusals import most_curable
 
@@ -82,6 +83,7 @@ def make_plan(
         InvalidInput: the prompt does not fit the model, or the weights do not fit the references.
     """
     notes: list[str] = []
+    programs_of(request.midi_instruments)
     usable = _usable(request, references, rights, notes)
     if brought is not None:
         require_room(request)

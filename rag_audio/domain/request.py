@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag_audio import limits
+from rag_audio.codes import COUNTRIES
 from rag_audio.controls import (
     DEFAULT_CANDIDATES,
     Aim,
@@ -18,6 +20,9 @@ from rag_audio.controls import (
 from rag_audio.domain.key import Key
 from rag_audio.errors import InvalidInput
 from rag_audio.tunes import AudioAs
+
+_CALLED = {"k": "references to find (k)"}
+"""Fields whose name says little."""
 
 
 class Channel(StrEnum):
@@ -94,26 +99,22 @@ class GenerationRequest:
             raise InvalidInput("bars and a duration are two lengths", hint="give one of them")
         if not self.prompt.strip():
             raise InvalidInput("the prompt is empty", hint="say what the music should be like")
-        _check_range("strength", self.strength, 0.0, 1.0, open_low=True)
-        _check_range("bpm", self.bpm, 20.0, 400.0)
-        _check_range("duration", self.duration_s, 0.5, 3600.0)
-        _check_range("guidance", self.guidance, 0.0, 50.0)
-        _check_range("steps", self.steps, 1, 1000)
-        _check_range("references", self.k, 0, 64)
-        _check_range("variations", self.variations, 1, 16)
-        _check_range("seed", self.seed, 0, 2**63 - 1)
-        if self.artist is not None and not self.artist.strip():
-            raise InvalidInput("the artist's name is empty", hint="rag-audio artists lists them")
+        for name, limit in limits.REQUEST.items():
+            limit.check(_CALLED.get(name, name), getattr(self, name))
+        if len(self.named) > limits.MOST_REFERENCES:
+            raise InvalidInput(
+                f"references, layers and arrange must name at most {limits.MOST_REFERENCES} stems, "
+                f"got {len(self.named)}"
+            )
+        check_territory(self.territory)
         if self.audio_rights not in (None, "own", "licensed"):
             raise InvalidInput(f"audio rights must be own or licensed, got {self.audio_rights!r}")
         if self.audio_as is not None and self.audio is None:
             raise InvalidInput("there is no sound to use", hint="--audio FILE with --audio-as")
         if not self.channels:
             raise InvalidInput("no channel is open", hint="--channels prompt,init")
-        if self.weights is not None and (
-            any(not 0 <= w < float("inf") for w in self.weights) or sum(self.weights) <= 0
-        ):
-            raise InvalidInput(f"weights must be ≥ 0 with a positive sum, got {self.weights}")
+        if self.weights is not None and (not self.weights or sum(self.weights) <= 0):
+            raise InvalidInput(f"weights must have a positive sum, got {list(self.weights)}")
 
     @property
     def controls(self) -> Controls:
@@ -137,11 +138,14 @@ class GenerationRequest:
         return Enforcement(self.enforce, self.candidates)
 
 
-def _check_range(
-    name: str, value: float | None, low: float, high: float, *, open_low: bool = False
-) -> None:
-    if value is None:
-        return
-    if not low <= value <= high or (open_low and value == low):
-        bound = "more than" if open_low else "at least"
-        raise InvalidInput(f"{name} must be {bound} {low:g} and at most {high:g}, got {value:g}")
+def check_territory(code: str | None) -> None:
+    """Let a territory pass that is an ISO 3166-1 alpha-2 code; None is none.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if code is not None and code.strip().upper() not in COUNTRIES:
+        raise InvalidInput(
+            f"territory must be an ISO 3166-1 alpha-2 code such as DE, got {code!r}",
+            hint="left out, only licenses count that hold everywhere",
+        )
