@@ -273,6 +273,7 @@ class Pipeline:
         stop_asked: StopAsked | None = None,
         older: ConditioningPlan | None = None,
         take_over: TakeOver | None = None,
+        accepted: ConditioningPlan | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
 
@@ -282,6 +283,8 @@ class Pipeline:
             older: a plan to make in place of a new one, held against today's rights; ``request``
                 is then the one of :func:`rag_audio.conditioning.request_of`.
             take_over: is given the outputs in the transaction that logs them all.
+            accepted: the plan that :meth:`plan` made of ``request`` and that was shown: it is made,
+                under the rights, the guardrails and with the model of now, or nothing is.
 
         Raises:
             RequestRefused, OutputRefused, Cancelled: nothing was written.
@@ -291,7 +294,11 @@ class Pipeline:
         # Keys that do not fit are told of before any work is done.
         _ = (self.parts.signer, self.parts.watermarker)
         say("retrieve", 0, 1)
-        if older is None:
+        asked = request
+        if accepted is not None:
+            asked = replace(request, artist=accepted.artist)  # guardrails may have named one
+            plan, findings = self._taken_up(asked, accepted)
+        elif older is None:
             plan, findings = self._planned(request)
         else:
             plan, findings = self.renew(request, older), ()
@@ -299,12 +306,12 @@ class Pipeline:
         generator = self.parts.generator(request.model)
         studio = self.studio(request, generator)
         cleared = now()
-        plan = self.gate.still_clear(plan, request, findings)
+        plan = self.gate.still_clear(plan, asked, findings)
         takes = studio.make(plan, partial(say, "generate"), stop_asked)
         with packing() as parcels:
             for i, take in enumerate(takes):
                 say("write", i, len(takes))
-                self.gate.still_clear(take.plan, request, findings)
+                self.gate.still_clear(take.plan, asked, findings)
                 delivery = Delivery(self.parts, request, take.plan, generator.info)
                 target = name_of(out, i, len(takes))
                 checks = {**take.checks(), CLEARED: cleared}
@@ -321,16 +328,33 @@ class Pipeline:
         told = self.parts.disclosure
         return Studio(self.parts, limits, load, generator, load, self.parts.kept, told)
 
-    def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
+    def _taken_up(
+        self, request: GenerationRequest, accepted: ConditioningPlan
+    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
+        """A plan that was shown, and what is known now of the files that the request brings."""
+        findings = self.gate.inspect(request)
+        following.require_as_planned(accepted, request, findings, self.parts.disclosure)
+        return self.renew(request, accepted, shown=True), findings
+
+    def renew(
+        self, request: GenerationRequest, older: ConditioningPlan, *, shown: bool = False
+    ) -> ConditioningPlan:
         """An older plan, by the stems, licenses and guardrails of now.
+
+        Args:
+            shown: it was made here and shown, see :func:`rag_audio.conditioning.renew_plan`.
 
         Raises:
             RequestRefused: guardrails or rights do not allow it (any more).
             InvalidInput: it contradicts itself, the catalogue or the model.
         """
         policy = self.policy(request.territory)
-        for text in (older.prompt, older.negative_prompt, older.enriched_prompt):
-            decision = guarding.guard_text(text, policy, self.parts.ledger, "plan")
+        for text, rules in (
+            (older.prompt, policy),
+            (older.negative_prompt, policy.describing()),
+            (older.enriched_prompt, policy),
+        ):
+            decision = guarding.guard_text(text, rules, self.parts.ledger, "plan")
             if decision.action is not guardrails.Action.ALLOW:
                 raise RequestRefused(
                     f"refused: the plan's words would be rewritten now: {decision.reason}",
@@ -344,6 +368,7 @@ class Pipeline:
             rights=self.rights(request.territory),
             info=generator.info,
             count_tokens=generator.count_tokens,
+            shown=shown,
         )
         self.gate.require_style(renewed, request)
         return renewed

@@ -25,6 +25,7 @@ class ServeSettings(BaseSettings):
         streams_per_key: event streams at once, and as many requests that wait for their job.
         max_body_mb: of a request with JSON: 1 MiB always; of an upload this.
         max_duration_s: longest output that may be asked for.
+        max_sound_s: of one request, all its takes and candidates together.
         max_upload_s: longest sound that may be uploaded.
         decode_s, decode_mb: time and memory of the process that decodes an upload.
         job_s: a job that runs longer is ended.
@@ -61,6 +62,7 @@ class ServeSettings(BaseSettings):
     streams_per_key: int = Field(default=20, ge=1)
     max_body_mb: int = Field(default=100, ge=1)
     max_duration_s: float = Field(default=190.0, gt=0)
+    max_sound_s: float = Field(default=6080.0, gt=0)
     max_upload_s: float = Field(default=900.0, gt=0)
     decode_s: float = Field(default=30.0, gt=0)
     decode_mb: int = Field(default=2048, ge=256)
