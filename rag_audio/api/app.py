@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 
 from rag_audio import __version__
 from rag_audio.api import problems
+from rag_audio.api.answers import Answer
 from rag_audio.api.audit import audit_to
 from rag_audio.api.bodies import Pace
 from rag_audio.api.guard import Guard
@@ -46,6 +47,7 @@ def make_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
+        default_response_class=Answer,
         responses={
             "4XX": {
                 "description": "A problem (RFC 9457).",

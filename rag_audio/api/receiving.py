@@ -72,7 +72,7 @@ async def received(request: Request, service: Service, caller: Caller) -> AsyncI
             415,
             "unsupported-media-type",
             "the body is to be the file itself",
-            "curl --data-binary @FILE -H 'Content-Type: application/octet-stream'",
+            "send the file itself as the body, with Content-Type: application/octet-stream",
         )
     folder = service.folders.uploads
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -23,7 +23,7 @@ def _no_controls(text: str) -> str:
     try:
         limits.check_characters("it", text)
     except InvalidInput as error:
-        raise ValueError(error.message) from error
+        raise ValueError(error.message.removeprefix("it ")) from error
     return text
 
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from rag_audio.api.answers import Answer
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Generates, TheService
 from rag_audio.api.events import stream
@@ -284,7 +285,7 @@ async def _accepted(
         with service.waits.hold(caller.owner) as may_wait:
             job = await _ended(service, job, seconds if may_wait else 0.0)
     shown = job_json(job, service.places)
-    return JSONResponse(shown, 200 if job.state.is_final else 202, headers)
+    return Answer(shown, 200 if job.state.is_final else 202, headers)
 
 
 async def _ended(service: Service, job: Job, seconds: float) -> Job:
