@@ -82,6 +82,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"rag-audio revoke --undo (?:--(stem|artist|license) )?",
             r"whoever runs this service can undo the revocation of \1 ",
         ),
+        (r"rag-audio keys api\b(?!-)", "whoever runs this service knows the keys"),
         (r"rag-audio generate --", "`POST /v1/generations` with --"),
         (r"`?rag-audio search(?: --json)?`?", "`POST /v1/search`"),
         (r"`?rag-audio library`? lists the licenses", "`GET /v1/libraries` lists the licenses"),

@@ -103,7 +103,7 @@ def test_nothing_is_found_and_nothing_is_there(idle: Site, tmp_path: Path, open_
     page.get_by_role("heading", name="Nothing here").wait_for()
     with serving(tmp_path / "home", workers=0) as empty:
         page = open_page(empty)
-        page.get_by_text("The library is empty: run rag-audio index").wait_for()
+        page.get_by_text("The library is empty: when licensed stems are indexed").wait_for()
         page.get_by_label("Prompt").fill("warm piano")
         page.get_by_text("No licensed reference matches").wait_for()
         for tab, says in (

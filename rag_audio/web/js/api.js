@@ -9,7 +9,7 @@ export class Problem extends Error {
   }
 }
 
-const OFFLINE = { status: 0, slug: "offline", title: "No answer", detail: "the server does not answer", hint: "is rag-audio serve still running? The page tries again by itself." };
+const OFFLINE = { status: 0, slug: "offline", title: "No answer", detail: "the server does not answer", hint: "it may have been stopped, or the network is away. The page tries again by itself." };
 
 export async function call(path, { method = "GET", json, body, raw = false, headers = {}, signal } = {}) {
   const options = { method, headers: { ...headers }, signal, credentials: "same-origin" };

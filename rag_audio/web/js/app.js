@@ -4,6 +4,7 @@ import { get, post, call, store } from "./api.js";
 import { button, field, h, put, state } from "./dom.js";
 import { problemNotice } from "./problems.js";
 import { installKeys, showKeys } from "./keys.js";
+import { told } from "./terms.js";
 
 const TABS = [
   ["create", "Create", "generate"],
@@ -80,16 +81,16 @@ function drawBar() {
 function drawBanner() {
   const status = app.status;
   const said = [];
-  if (status?.problem) said.push(`No model: ${status.problem.detail ?? status.problem.message}. ${status.problem.hint ?? ""}`);
+  if (status?.problem) said.push(`No model: ${status.problem.detail ?? status.problem.message}. ${told(status.problem.hint)}`);
   else if (status && !status.model) said.push(noModel(status.model_problem));
   else if (status?.model.untrained) said.push("The model is untrained: what it makes is noise. Train or load weights before you judge it.");
-  if (status && !status.problem && status.segments === 0) said.push("The library is empty: run rag-audio index FOLDER, then reload.");
+  if (status && !status.problem && status.segments === 0) said.push("The library is empty: when licensed stems are indexed (Library tab, or ask whoever runs this service), reload.");
   put(document.getElementById("banner"), said.map((text) => h("div", {}, text)));
 }
 
 function noModel(problem) {
   const why = problem?.message ? ` (${problem.message})` : "";
-  return `No model can be loaded${why}, so nothing can be made. Search, Trace, History and the Ledger work. What helps: ${problem?.hint ?? "rag-audio doctor"}. Then reload.`;
+  return `No model can be loaded${why}, so nothing can be made. Search, Trace, History and the Ledger work. What helps: ${told(problem?.hint) || "ask whoever runs this service"}. Then reload.`;
 }
 
 export async function refreshStatus() {
@@ -123,7 +124,7 @@ function signIn() {
       },
     },
     h("h1", {}, "Sign in"),
-    field("API key", key, "From whoever runs this service: rag-audio keys api-make NAME --scope …"),
+    field("API key", key, "From whoever runs this service"),
     said,
     h("div", {}, h("button", { class: "main" }, "Sign in")),
   );

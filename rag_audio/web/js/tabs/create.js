@@ -6,6 +6,7 @@ import { button, field, fresh, h, put, select, slider, toast } from "../dom.js";
 import { body, draft, keep, reset } from "../draft.js";
 import { expert } from "../expert.js";
 import { problemNotice, refusal } from "../problems.js";
+import { told } from "../terms.js";
 import { tray } from "../tray.js";
 import { enriched, facts, hush } from "../words.js";
 
@@ -91,7 +92,7 @@ export function show(place) {
           h("div", {}, h("span", { class: "title" }, `${i + 1}. ${one.stem.title || one.stem.path}`), h("div", { class: "meta" }, facts(one.stem))),
           h("span", { class: "badge" }, part ? `${Math.round(100 * part.weight)} % of the seed` : "words only"));
       })),
-      plan.notes.filter((note) => found.length > 0 || !note.startsWith("no licensed reference")).map((note) => h("p", { class: "muted" }, note)),
+      plan.notes.filter((note) => found.length > 0 || !note.startsWith("no licensed reference")).map((note) => h("p", { class: "muted" }, told(note))),
       h("p", { class: "meta" }, [
         plan.bpm && `${Math.round(plan.bpm)} bpm`, plan.key, `${plan.duration_s.toFixed(1)} s`, `strength ${plan.strength}`, `${plan.steps} steps`,
       ].filter(Boolean).map((text) => h("span", {}, text))),

@@ -9,6 +9,7 @@ import { edits } from "../edits.js";
 import { lineage } from "../lineage.js";
 import { problemNotice, marked } from "../problems.js";
 import { stage } from "../stage.js";
+import { told } from "../terms.js";
 import { enriched, everyOne, hush, licenseBadge, listenButton, stateBadge, unmet } from "../words.js";
 
 const STAGES = { retrieve: "choosing references", generate: "generating", write: "checking, marking and signing" };
@@ -148,7 +149,7 @@ function finished(place, job) {
         button("Use this request again", () => { reset({ ...job.request, seed: output.seed, variations: 1 }); location.hash = "#/create"; })),
       h("section", { class: "panel stack", "aria-label": "Downloads" }, h("h2", {}, "Downloads"), downloads(job, take)),
       h("section", { class: "panel stack", "aria-label": "Enriched prompt" }, h("h2", {}, "The words it was given"), words,
-        job.notes?.map((note) => h("p", { class: "muted" }, note))),
+        job.notes?.map((note) => h("p", { class: "muted" }, told(note)))),
       h("section", { class: "panel stack", "aria-label": "Lineage" }, h("h2", {}, "Lineage"), lineage(job)));
     drawSources(take);
   }
