@@ -33,9 +33,11 @@ def named_window(reference: str) -> tuple[str, tuple[float, float | None] | None
             f"{reference!r} names no part of a stem", hint="STEM@4-12: from second 4 to 12"
         )
     start = float(found["start"])
-    limits.WINDOW_START_S.check(f"the start of {reference}", start)
+    limits.WINDOW_START_S.check(f"references: the start of {found['stem'][:12]}", start)
     if end is not None:
-        limits.WINDOW_S.check(f"the length of {reference}", round(end - start, 6))
+        limits.WINDOW_S.check(
+            f"references: the part of {found['stem'][:12]}, in seconds,", round(end - start, 6)
+        )
     return found["stem"], (start, end)
 
 
