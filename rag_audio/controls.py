@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rag_audio.errors import InvalidInput
+from rag_audio.metre import Signature, bar_s, require_signature
 
 DEFAULT_CANDIDATES, MAX_CANDIDATES = 4, 16
 MAX_BARS = 1024
@@ -138,21 +139,19 @@ class Controls:
     """Musical fields of a request that are put in words for the model, tempo and key aside.
 
     Attributes:
-        time_signature: (beats, unit) such as (3, 4); None: free, loops count in four.
-        bars: length in bars of that signature; the tempo counts quarter notes.
+        time_signature: (beats, unit) such as (3, 4); None: not asked for, bars are of 4/4.
+        bars: length in bars of that signature, see :func:`rag_audio.metre.bar_s`.
         instrumentation, mood: at most eight of each, in the user's own words.
     """
 
-    time_signature: tuple[int, int] | None = None
+    time_signature: Signature | None = None
     bars: int | None = None
     instrumentation: tuple[str, ...] = ()
     mood: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.time_signature is not None:
-            beats, unit = self.time_signature
-            if not (1 <= beats <= 32 and unit in (1, 2, 4, 8, 16)):
-                raise InvalidInput(f"{beats}/{unit} is no time signature", hint="such as 3/4")
+            require_signature(self.time_signature)
         if self.bars is not None and not 1 <= self.bars <= 1024:
             raise InvalidInput(f"bars must be 1…1024, got {self.bars}")
         for name, words in (("instrumentation", self.instrumentation), ("mood", self.mood)):
@@ -165,13 +164,6 @@ class Controls:
                         hint="such as 'electric piano'; sentences go into the prompt",
                     )
 
-    @property
-    def quarters_per_bar(self) -> float:
-        """Quarter notes in a bar; 4 where no signature was asked for."""
-        if self.time_signature is None:
-            return 4.0
-        return self.time_signature[0] * 4 / self.time_signature[1]
-
     def duration_s(self, bpm: float) -> float | None:
         """Seconds that the bars last at a tempo; None where no bars were asked for."""
-        return None if self.bars is None else self.bars * self.quarters_per_bar * 60.0 / bpm
+        return None if self.bars is None else self.bars * bar_s(bpm, self.time_signature)

@@ -15,7 +15,7 @@ PACKAGES = ("rag_audio", "indexer", "training")
 # Lowest first. A module may import what stands on a lower line, and what shares its own name.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.errors",),
-    ("rag_audio.codes", "rag_audio.names"),
+    ("rag_audio.codes", "rag_audio.names", "rag_audio.metre"),
     ("rag_audio.conflicts", "rag_audio.refusals"),
     ("rag_audio.licensing", "rag_audio.controls", "rag_audio.tunes"),
     ("rag_audio.domain",),

@@ -10,6 +10,7 @@ from rag_audio.domain.key import Key
 from rag_audio.domain.request import Channel
 from rag_audio.domain.stems import Reference
 from rag_audio.licensing import License
+from rag_audio.metre import bar_s
 from rag_audio.tunes import Melody
 
 
@@ -159,6 +160,11 @@ class ConditioningPlan:
         held = [(one.license, one.artist) for one in self.held_by if one.stem == stem.id] or [own]
         held.sort(key=lambda claim: (claim != own, claim[0] != own[0], claim))
         return tuple((known[key], artist) for key, artist in held)
+
+    @property
+    def bar_s(self) -> float:
+        """Length of a bar of the piece in seconds; 0.0: its tempo is not known."""
+        return bar_s(self.bpm, self.controls.time_signature)
 
     @property
     def is_seeded(self) -> bool:

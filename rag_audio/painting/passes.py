@@ -121,5 +121,7 @@ def _in_turn(region: Region, total_s: float, window_s: float, grid: Grid) -> lis
 def _turned(one: Pass, total_s: float, window_s: float, grid: Grid) -> Pass:
     """A pass that was planned from right to left."""
     (start, end), *_ = one.used
-    begin = grid.at_or_before(total_s - one.end_s, window_s / 4)
+    # Never so far to the left that the window would end before what is used of it.
+    slack = min(window_s / 4, start + window_s - one.end_s)
+    begin = grid.at_or_before(total_s - one.end_s, slack)
     return Pass(begin, min(total_s, begin + window_s), ((total_s - end, total_s - start),))

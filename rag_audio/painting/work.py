@@ -113,11 +113,6 @@ def paint_whole(
     return tuple(made)
 
 
-def bar_s(bpm: float | None) -> float:
-    """Length of a bar of four beats in seconds; 0 where the tempo is not known."""
-    return 0.0 if bpm is None else 240.0 / bpm
-
-
 class _Painter:
     """The piece as it grows."""
 
