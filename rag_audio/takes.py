@@ -16,7 +16,7 @@ from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
 from rag_audio.enforcing import enforce
 from rag_audio.errors import InvalidInput, LibraryError
 from rag_audio.keeping import SoundCache
-from rag_audio.painting import paint_whole
+from rag_audio.painting import Grid, paint_whole
 from rag_audio.ports import (
     Catalogue,
     DiffusionInput,
@@ -200,7 +200,8 @@ class Studio:
             init_audio=self.seed_audio(plan),
         )
         if plan.duration_s > self.generator.info.max_duration_s:
-            made = paint_whole(batch, self.generator, plan.bar_s, progress, stop_asked)
+            grid = Grid(plan.bar_s, loose=not plan.windows_on_bars)
+            made = paint_whole(batch, self.generator, grid, progress, stop_asked)
         else:
             made = self.generator.generate(batch, progress, stop_asked)
         return tuple(sound.limit_peak(take, -1.0) for take in made)

@@ -143,6 +143,7 @@ def make_plan(
         mix=request.mix if parts else Mix.WAVEFORM,
         melody=melody,
         artist=request.artist,
+        windows_on_bars=bpm is not None and duration_s > info.max_duration_s,
     )
 
 

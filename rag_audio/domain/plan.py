@@ -120,6 +120,8 @@ class ConditioningPlan:
         melody: plays in the seed beside the references' parts, or alone.
         artist: whose style was asked for, as the library wrote the name.
         held_by: of references whose bytes several licenses claim; empty for all others.
+        windows_on_bars: a piece longer than the model's window is made of windows that all begin on
+            bar lines; False: as the first releases placed them.
     """
 
     prompt: str
@@ -147,6 +149,7 @@ class ConditioningPlan:
     melody: Melody | None = None
     artist: str | None = None
     held_by: tuple[HeldBy, ...] = ()
+    windows_on_bars: bool = False
 
     def claims_on(self, reference: Reference) -> tuple[tuple[License, str], ...]:
         """The licenses that hold for a reference, each with the artist it names, its own first.
