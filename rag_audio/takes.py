@@ -16,6 +16,7 @@ from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
 from rag_audio.enforcing import enforce
 from rag_audio.errors import InvalidInput, LibraryError
 from rag_audio.keeping import SoundCache
+from rag_audio.metre import COMMON, bar_s
 from rag_audio.painting import Grid, paint_whole
 from rag_audio.ports import (
     Catalogue,
@@ -200,7 +201,9 @@ class Studio:
             init_audio=self.seed_audio(plan),
         )
         if plan.duration_s > self.generator.info.max_duration_s:
-            grid = Grid(plan.bar_s, loose=not plan.windows_on_bars)
+            # Of plans of before, those in 4/4 make the sound again that they made.
+            as_before = not plan.windows_on_bars and plan.bar_s == bar_s(plan.bpm, COMMON)
+            grid = Grid(plan.bar_s, loose=as_before)
             made = paint_whole(batch, self.generator, grid, progress, stop_asked)
         else:
             made = self.generator.generate(batch, progress, stop_asked)

@@ -209,11 +209,17 @@ def test_a_plan_of_before_is_painted_in_the_windows_of_before(windows: list[Pass
     assert document.pop("windows_on_bars")
     assert "windows_on_bars" not in plan_to_json(plan_of(bpm=92.0, duration_s=10.0))
     parts = SimpleNamespace(embedder=FakeEmbedder(), index=FakeIndex(), retries=0)
-    Studio(parts, {}, tone, Noise()).make(  # type: ignore[arg-type]
-        plan_from_json(document), None, None
-    )
+    studio = Studio(parts, {}, tone, Noise())  # type: ignore[arg-type]
+    studio.make(plan_from_json(document), None, None)
     begins = [0.0, 5.217391, 10.434783, 15.652174, 20.869565, 28.0]
     assert [one.start_s for one in windows] == pytest.approx(begins, abs=1e-6)
+    # Those of another metre were on the wrong bar lines.
+    windows.clear()
+    document = plan_to_json(plan_of(bpm=92.0, duration_s=40.0, time_signature=(3, 4)))
+    del document["windows_on_bars"]
+    studio.make(plan_from_json(document), None, None)
+    bar = expected(92.0, (3, 4))
+    assert len(windows) > 3 and max(off_line_s(one.start_s, bar) for one in windows) < 1 / RATE
 
 
 @settings(max_examples=150)
