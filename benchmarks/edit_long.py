@@ -17,7 +17,8 @@ from rag_audio import analysis
 from rag_audio.domain import Audio
 from rag_audio.editing.orders import EXTEND_STRENGTH, canvas_of, extension, inpainting
 from rag_audio.loudness import loudness_lufs
-from rag_audio.painting import Painted, bar_s, paint
+from rag_audio.metre import COMMON, bar_s
+from rag_audio.painting import Painted, paint
 from rag_audio.ports import DiffusionInput, Generator
 from tests.editing.seams import measure_seams
 
@@ -107,7 +108,7 @@ def extended(
 ) -> Painted:
     """The sound, extended to the right as ``rag-audio extend`` does."""
     order = extension(right_s=total_s - sound.duration_s)
-    canvas = canvas_of(order, sound, bar_s(bpm), None)
+    canvas = canvas_of(order, sound, bar_s(bpm, COMMON), None)
     return paint(canvas, batch_of(generator, f"{words}, {bpm} bpm", seed), generator)
 
 

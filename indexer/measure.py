@@ -83,6 +83,7 @@ class Measured:
     loudness_lufs: float | None
     sound: Audio | None
     instruments: tuple[str, ...] = ()
+    time_signature: tuple[int, int] | None = None
     tags: FileTags = field(default_factory=FileTags)
 
 
@@ -167,6 +168,7 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
         loudness_lufs=_rounded(loudness),
         sound=_for_embedder(sound, job) if wants_sound else None,
         instruments=_instruments(info.instruments, info.drums),
+        time_signature=info.time_signature,
     )
 
 

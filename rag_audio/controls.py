@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from rag_audio import limits
 from rag_audio.errors import InvalidInput
+from rag_audio.metre import Signature, bar_s, require_signature
 
 DEFAULT_CANDIDATES = 4
 
@@ -140,36 +141,22 @@ class Controls:
     """Musical fields of a request that are put in words for the model, tempo and key aside.
 
     Attributes:
-        time_signature: (beats, unit) such as (3, 4); None: free, loops count in four.
-        bars: length in bars of that signature; the tempo counts quarter notes.
+        time_signature: (beats, unit) such as (3, 4); None: not asked for, bars are of 4/4.
+        bars: length in bars of that signature, see :func:`rag_audio.metre.bar_s`.
         instrumentation, mood: at most eight of each, in the user's own words.
     """
 
-    time_signature: tuple[int, int] | None = None
+    time_signature: Signature | None = None
     bars: int | None = None
     instrumentation: tuple[str, ...] = ()
     mood: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.time_signature is not None:
-            beats, unit = self.time_signature
-            limits.BEATS.check("time_signature: the beats of a bar", beats)
-            if unit not in limits.BEAT_UNITS:
-                units = ", ".join(map(str, limits.BEAT_UNITS))
-                raise InvalidInput(
-                    f"time_signature: {beats}/{unit} must be over one of {units}",
-                    hint="such as 3/4",
-                )
+            require_signature(self.time_signature)
         for name in ("bars", "instrumentation", "mood"):
             limits.REQUEST[name].check(name, getattr(self, name))
 
-    @property
-    def quarters_per_bar(self) -> float:
-        """Quarter notes in a bar; 4 where no signature was asked for."""
-        if self.time_signature is None:
-            return 4.0
-        return self.time_signature[0] * 4 / self.time_signature[1]
-
     def duration_s(self, bpm: float) -> float | None:
         """Seconds that the bars last at a tempo; None where no bars were asked for."""
-        return None if self.bars is None else self.bars * self.quarters_per_bar * 60.0 / bpm
+        return None if self.bars is None else self.bars * bar_s(bpm, self.time_signature)

@@ -18,6 +18,7 @@ import numpy as np
 from rag_audio.domain import Audio, Key, Layer, Note
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.keys import estimate_key
+from rag_audio.metre import Signature, beat_s
 from rag_audio.resources import data_dir
 from rag_audio.scores import MAX_DURATION_S, Score, ScoreNote, ScorePart, parse
 
@@ -43,7 +44,7 @@ class MidiInfo:
             halved when the file states no tempo and the standard's 120 holds.
         tempo_changes: (seconds, bpm) of every tempo, the first at 0.
         key: from the key signature where the notes bear it out, else from the notes.
-        time_signature: (beats, unit) of the first bar, (4, 4) where unstated.
+        time_signature: (beats, unit) of the first bar; None: not stated, or none that is known.
         instruments: General MIDI names by number of notes, ``Drums`` for the percussion channel.
         density_per_s: notes per second.
     """
@@ -54,7 +55,7 @@ class MidiInfo:
     tempo_changes: tuple[tuple[float, float], ...]
     key: Key | None
     key_confidence: float
-    time_signature: tuple[int, int]
+    time_signature: Signature | None
     instruments: tuple[str, ...]
     drums: bool
     density_per_s: float
@@ -78,7 +79,7 @@ def read(path: str | Path) -> MidiInfo:
         tempo_changes=score.tempos,
         key=key,
         key_confidence=key_confidence,
-        time_signature=score.time_signature or (4, 4),
+        time_signature=score.time_signature,
         instruments=_instruments(score.parts),
         drums=any(part.drum for part in score.parts),
         density_per_s=score.notes / score.end_s,
@@ -231,7 +232,7 @@ def _histograms(parts: tuple[ScorePart, ...], bpm: float) -> tuple[Any, Any, Any
         key=lambda note: (note.start_s, note.pitch),
     )
     every, bass, opening = np.zeros(12), np.zeros(12), np.zeros(12)
-    opens_until = (notes[0].start_s if notes else 0.0) + _OPENING_BEATS * 60 / bpm
+    opens_until = (notes[0].start_s if notes else 0.0) + _OPENING_BEATS * beat_s(bpm)
     previous = -math.inf
     for note in notes:
         seconds = min(note.end_s - note.start_s, 4.0)

@@ -137,6 +137,8 @@ def _later_fields(plan: ConditioningPlan) -> Document:
         later["melody"] = melody_json(plan.melody)
     if plan.artist is not None:
         later["artist"] = plan.artist
+    if plan.windows_on_bars:
+        later["windows_on_bars"] = True
     if plan.held_by:
         later["held_by"] = [vars(claim).copy() for claim in plan.held_by]
     return later
@@ -295,6 +297,7 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
             HeldBy(as_text(one["stem"]), as_text(one["license"]), as_text(one["artist"]))
             for one in as_items(document.get("held_by", []))
         ),
+        windows_on_bars=as_truth(document.get("windows_on_bars", False)),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.errors import UnreadableFile
+from rag_audio.metre import Signature, is_signature
 
 _MAX_BYTES = 2_000_000
 _MAX_TICKS = 10_000_000
@@ -47,14 +48,15 @@ class Score:
         parts: at least one, each with notes.
         tempos: (seconds, bpm), the first at 0; states_tempo: the file says so itself.
         key_number: of the first key signature: 0…11 major, 12…23 minor from C; None without one.
-        time_signature: (beats, unit) of the first; None without one.
+        time_signature: (beats, unit) of the first; None without one, or with one that
+            :func:`rag_audio.metre.is_signature` does not know.
     """
 
     parts: tuple[ScorePart, ...]
     tempos: tuple[tuple[float, float], ...]
     states_tempo: bool
     key_number: int | None
-    time_signature: tuple[int, int] | None
+    time_signature: Signature | None
 
     @property
     def notes(self) -> int:
@@ -107,8 +109,13 @@ def _score(
         tempos=tempos,
         states_tempo=states_tempo,
         key_number=int(keys[0].key_number) if keys else None,
-        time_signature=(int(times[0].numerator), int(times[0].denominator)) if times else None,
+        time_signature=_signature(times[0]) if times else None,
     )
+
+
+def _signature(stated: Any) -> Signature | None:
+    found = int(stated.numerator), int(stated.denominator)
+    return found if is_signature(found) else None
 
 
 def _bytes(path: Path) -> bytes:

@@ -186,11 +186,11 @@ def test_a_loop_is_whole_bars_and_reaches_the_end() -> None:
 
 def test_a_segment_starts_on_its_bar_line_where_that_is_known() -> None:
     stem = reference("a", bpm=120.0, downbeat_s=0.5).stem
-    found = aligned(Segment(stem, 5.0, 10.0))
+    found = aligned(Segment(stem, 5.0, 10.0), None)
     assert found.start_s == pytest.approx(6.5)
     assert found.start_s + found.duration_s == pytest.approx(15.0)
     unknown = reference("a", bpm=120.0).stem
-    assert aligned(Segment(unknown, 5.0, 10.0)).start_s == 5.0
+    assert aligned(Segment(unknown, 5.0, 10.0), None).start_s == 5.0
 
 
 @given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=5))

@@ -181,6 +181,9 @@ class EditAsked(MusicFields):
     generation: JobId | None = Field(None, description="The job whose take is edited ...")
     take: int = _within(REQUEST["variations"], 1)
     upload: UploadId | None = Field(None, description="... or an upload.")
+    time_signature: tuple[int, int] | None = Field(
+        None, examples=[[3, 4]], description="Where bar lines lie; left out, as what is edited."
+    )
     regions: list[tuple[Annotated[float, Field(ge=0)], Positive]] = Field([], max_length=16)
     left_s: float = Field(0, ge=0, le=3600)
     right_s: float = Field(0, ge=0, le=3600)

@@ -11,7 +11,7 @@ import typer
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import warn_untrained
-from rag_audio.cli.options import Home, Json, Territory, parse_key
+from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_time_signature
 from rag_audio.cli.output import out, show_json, stages
 from rag_audio.documents import results_json
 from rag_audio.domain import GenerationResult
@@ -26,6 +26,9 @@ Named = Annotated[list[str] | None, typer.Option(help="Stem that must be used; r
 HowMany = Annotated[int | None, typer.Option(help="How many references to retrieve (0).")]
 Negative = Annotated[str, typer.Option(help="What it should not be.")]
 Bpm = Annotated[float | None, typer.Option(help="Tempo (the file's own).")]
+TimeSignature = Annotated[
+    str | None, typer.Option(help="Such as 3/4: where bar lines lie (the file's own, else 4/4).")
+]
 KeyText = Annotated[str | None, typer.Option("--key", help="Such as 'A minor'.")]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same music.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps.")]
@@ -63,6 +66,7 @@ def inpaint(
     negative: Negative = "",
     bpm: Bpm = None,
     key: KeyText = None,
+    time_signature: TimeSignature = None,
     seed: Seed = None,
     steps: Steps = None,
     guidance: Guidance = None,
@@ -99,6 +103,7 @@ def extend(
     negative: Negative = "",
     bpm: Bpm = None,
     key: KeyText = None,
+    time_signature: TimeSignature = None,
     seed: Seed = None,
     steps: Steps = None,
     guidance: Guidance = None,
@@ -135,6 +140,7 @@ def vary(
     negative: Negative = "",
     bpm: Bpm = None,
     key: KeyText = None,
+    time_signature: TimeSignature = None,
     seed: Seed = None,
     steps: Steps = None,
     guidance: Guidance = None,
@@ -169,6 +175,7 @@ def _run(given: dict[str, Any], do: _Do) -> None:
         "k": given["references"],
         "strength": given["strength"],
         "bpm": given["bpm"],
+        "time_signature": parse_time_signature(given["time_signature"]),
         "key": parse_key(given["key"]),
         "seed": given["seed"],
         "steps": given["steps"],

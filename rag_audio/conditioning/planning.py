@@ -45,6 +45,7 @@ from rag_audio.domain import (
     Stem,
 )
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.metre import COMMON, bar_s
 from rag_audio.midi import programs_of
 from rag_audio.ports import ModelInfo
 from rag_audio.refusals import most_curable
@@ -118,6 +119,7 @@ def make_plan(
     notes += [*_cut_bars(request, bpm, duration_s), *_remarks(request, kept, parts, melody)]
     licenses, held_by = claims_on([c.stem for c in kept], rights)
     notes += _undecided(kept, held_by)
+    notes += _other_metres(request, [kept[part.reference].stem for part in parts])
     return ConditioningPlan(
         prompt=request.prompt.strip(),
         enriched_prompt=enriched.text,
@@ -143,6 +145,7 @@ def make_plan(
         mix=request.mix if parts else Mix.WAVEFORM,
         melody=melody,
         artist=request.artist,
+        windows_on_bars=bpm is not None and duration_s > info.max_duration_s,
     )
 
 
@@ -323,6 +326,23 @@ def _undecided(kept: list[Candidate], held_by: tuple[HeldBy, ...]) -> list[str]:
         if len(keys) > 1:
             name = stem.title or stem.path
             notes.append(f"{name}: its bytes are claimed under {' and '.join(keys)}, undecided")
+    return notes
+
+
+def _other_metres(request: GenerationRequest, players: Sequence[Stem]) -> list[str]:
+    """A note for each stem that plays and is known to have bars of another length."""
+    notes = []
+    asked = request.time_signature or COMMON
+    for stem in dict.fromkeys(players):
+        own = stem.time_signature
+        if own is None or bar_s(60.0, own) == bar_s(60.0, asked):
+            continue
+        name, (beats, unit) = stem.title or stem.path, own
+        if request.time_signature is None:
+            note = f"{name} is in {beats}/{unit}, and no time signature was asked for: 4/4 is meant"
+        else:
+            note = f"{name} is in {beats}/{unit}: looped in bars of {asked[0]}/{asked[1]}"
+        notes.append(note)
     return notes
 
 

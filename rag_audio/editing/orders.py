@@ -26,6 +26,7 @@ _SHORTEST_FADE = 16
 QUIET_S = 1.0
 """How far before the loop its joins may lie, to be where it is quietest."""
 _MOST_S = 3600.0
+_EPS_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,13 @@ class Order:
         whole = self.left_s + duration_s + self.right_s
         regions = ((0.0, self.left_s), (self.left_s + duration_s, whole))
         return tuple(region for region in regions if region[1] > region[0])
+
+    def ahead_s(self, bar_s: float) -> float:
+        """Seconds from the last bar line before the output to its beginning, less than a bar.
+
+        The edited sound begins on a bar line, so an extension to the left may begin within a bar.
+        """
+        return -self.left_s % bar_s if bar_s > 0 else 0.0
 
     def kept(self, duration_s: float, strength: float) -> float:
         """Share of the output that is the edited sound; of new parts the share that it seeds."""
@@ -93,7 +101,7 @@ def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> 
     """The canvas of an edit.
 
     Args:
-        bar_s: length of a bar; 0: unknown. The source is taken to begin on a bar line.
+        bar_s: from :func:`rag_audio.metre.bar_s`. The source is taken to begin on a bar line.
         seed: the seed mix of references, as long as the output; None: ``vary`` is seeded by the
             sound itself, a new part by the bars nearest to it, played on.
     """
@@ -191,10 +199,10 @@ def _played_on(samples: Samples, period: int, more: int, rate: int) -> Samples:
 
 
 def _loop_frames(source: Audio, bar_s: float) -> int:
-    """Whole bars of at most six seconds, where there is one; else where the sound is most alike."""
+    """Whole bars of at most six seconds, or one that is longer; else where it is most alike."""
     longest = min(LOOP_S, source.duration_s)
-    bars = int(longest / bar_s + 1e-6) if bar_s > 0 else 0
-    if bars:
+    if 0 < bar_s <= source.duration_s + _EPS_S:
+        bars = max(1, int(longest / bar_s + _EPS_S))
         return max(1, min(source.frames, round(bars * bar_s * source.sample_rate)))
     return _most_alike(source, round(longest * source.sample_rate))
 

@@ -16,6 +16,7 @@ from rag_audio.disclosure import Disclosure
 from rag_audio.domain import Audio, Channel, Reference, Rights, Segment
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.foreign import ForeignFinding
+from rag_audio.metre import Signature
 from rag_audio.ports import Ledger, LedgerEntry
 from rag_audio.signing import OpenedFile
 
@@ -33,12 +34,14 @@ class Source:
         audio: to work on, at the file's rate, channels and length: of an output of ours the
             unmarked master, otherwise the file's own sound.
         parent: the ledger's entry of the output that it is.
+        time_signature: of that output, or of a stem in the file, where it is known.
     """
 
     path: Path
     audio: Audio
     finding: ForeignFinding
     parent: LedgerEntry | None
+    time_signature: Signature | None = None
 
     @property
     def is_foreign(self) -> bool:
@@ -87,7 +90,9 @@ def open_source(
     heard = sound.load(path)
     finding = inspector.inspect(path)
     if finding.output is None:
-        return Source(path, heard, finding, None)
+        stems = (copy for one in finding.stems for copy in one.copies)
+        metre = next((stem.time_signature for stem in stems if stem.time_signature), None)
+        return Source(path, heard, finding, None, metre)
     made = disclosure.output(finding.output)
     if not disclosure.sees_output(finding.output):
         # Its unmarked sound and its words are its owner's, and an edit would begin with both.
@@ -102,7 +107,22 @@ def open_source(
             f"{name} is {made}, and its unmarked master is not in this home",
             hint="edit it where it was made: an edit begins with the sound from before the mark",
         )
-    return Source(path, in_master(kept, heard, name), finding, entry)
+    source = Source(path, in_master(kept, heard, name), finding, entry)
+    return replace(source, time_signature=_asked_metre(source.ancestors, ledger))
+
+
+def _asked_metre(outputs: tuple[int, ...], ledger: Ledger) -> Signature | None:
+    """The time signature that an output was asked for with, else the newest one before it.
+
+    Edits of earlier versions do not say that of what they edited.
+    """
+    for output in outputs:
+        entry = ledger.find(output)
+        controls = None if entry is None else entry.record.plan.get("controls")
+        if controls and controls["time_signature"] is not None:
+            beats, unit = controls["time_signature"]
+            return int(beats), int(unit)
+    return None
 
 
 def in_master(master: Audio, heard: Audio, name: str) -> Audio:
