@@ -66,11 +66,13 @@ def open_source(
     ledger: Ledger,
     master: Callable[[int], Audio | None],
     disclosure: Disclosure,
+    load: Callable[[Path], Audio] = sound.load,
 ) -> Source:
     """Read and recognise a file.
 
     Args:
         disclosure: to whoever edits it.
+        load: reads the sound.
 
     Raises:
         UnreadableFile: it is no sound file.
@@ -84,7 +86,7 @@ def open_source(
             f"{name} is a score, and edits change sound",
             hint="rag-audio generate --midi finds references like it",
         )
-    heard = sound.load(path)
+    heard = load(path)
     finding = inspector.inspect(path)
     if finding.output is None:
         return Source(path, heard, finding, None)
