@@ -46,7 +46,7 @@ _MARKER = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
 """How every manifest store begins (C2PA specification 2.2, section 11.1.4)."""
 _TRAINING_LABELS = (TRAINING, "c2pa.training-mining")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_MAX_SIDECAR = 64 << 20
+_MAX_SIDECAR = 16 << 20
 _MAX_OUTPUT = 2**40 - 1
 _EXPIRED, _UNKNOWN = "signingCredential.expired", "signingCredential.untrusted"
 _WORDS = {
@@ -95,8 +95,15 @@ def forbids_training(path: Path) -> bool:
 def training_reservation(path: Path) -> str | None:
     """What :func:`forbids_training` is about, in words; None when nothing is forbidden."""
     found = read_credentials(path)
-    if found is None:
-        return None
+    return None if found is None else reservation_in(found, path)
+
+
+def reservation_in(found: Credentials, path: Path) -> str | None:
+    """What credentials that were read of a file forbid, in words; None: nothing.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     if not found.label and found.state is CredentialState.INVALID and _reserves_in_ruins(path):
         return "its damaged manifest reserves the use by AI"
     forbidden = [f"{name} {use}" for name, use in sorted(found.training.items()) if use != ALLOWED]

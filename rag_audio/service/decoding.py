@@ -1,17 +1,18 @@
-"""Uploads are decoded first in a process of their own, with little memory and little time.
+"""Uploads are opened in a process of their own, with little memory and little time.
 
-What a decoder does with a hostile file then ends that process and not the server. The file is used
-further on only after it was decoded there from its first to its last sample, and its content
-credentials were parsed there.
+What a decoder does with a hostile file then ends that process and not the server. It is opened
+nowhere else: what the service works with is what :mod:`rag_audio.service.decoder` wrote of it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.errors import BackendUnavailable, UnreadableFile
-from rag_audio.provenance.manifest import MEDIA_TYPES
+from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE
+from rag_audio.service.decoder import CRASHED, SIMPLER
 from rag_audio.service.settings import ServeSettings
 
 _KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -40,6 +42,18 @@ class Decoded:
     suffix: str
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Where what is made of an upload is written: files that are there, and are written over.
+
+    Attributes:
+        sound: interleaved float32, little endian. document: JSON.
+    """
+
+    sound: Path
+    document: Path
+
+
 def suffix_of(head: bytes) -> str | None:
     """The ending for a file that begins so; None: it is nothing that may be uploaded."""
     for magic, suffix in MAGIC:
@@ -47,6 +61,22 @@ def suffix_of(head: bytes) -> str | None:
             return suffix
     is_mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
     return ".mp3" if is_mpeg else None
+
+
+def kind_of(file: Path) -> str:
+    """The ending that fits a file, by its first bytes.
+
+    Raises:
+        UnreadableFile: it is nothing that may be uploaded.
+    """
+    with file.open("rb") as opened:
+        suffix = suffix_of(opened.read(16))
+    if suffix is None:
+        raise UnreadableFile(
+            "this is no sound or score that can be read",
+            hint="WAV, FLAC, OGG, MP3, AIFF or standard MIDI",
+        )
+    return suffix
 
 
 class Decoders:
@@ -62,32 +92,43 @@ class Decoders:
         for _ in range(count):
             self._free.put(None)
 
-    def decode(self, file: Path) -> Decoded:
-        """Decode a file to its end, elsewhere.
+    def decode(self, file: Path, into: Opened | None = None, anchors: str = "") -> Decoded:
+        """Decode a file to its end and read its content credentials, elsewhere.
+
+        Args:
+            into: where what was made of it is kept; None: nowhere.
+            anchors: PEM of the certificates whose signers are trusted.
 
         Raises:
             UnreadableFile: it is no sound or score, broken, too long, or took too much to decode.
             BackendUnavailable: too many are being decoded.
+            OSError: what is made of it cannot be written.
         """
-        with file.open("rb") as opened:
-            suffix = suffix_of(opened.read(16))
-        if suffix is None:
-            raise UnreadableFile(
-                "this is no sound or score that can be read",
-                hint="WAV, FLAC, OGG, MP3, AIFF or standard MIDI",
-            )
-        kind = "midi" if suffix == ".mid" else "audio"
+        suffix = kind_of(file)
+        if into is None:
+            with tempfile.TemporaryDirectory() as folder:
+                into = Opened(Path(folder, "sound"), Path(folder, "document"))
+                into.sound.touch()
+                return self.decode(file, into, anchors)
+        kind, settings = "midi" if suffix == ".mid" else "audio", self._settings
         asked = {
             "kind": kind,
             "file": str(file),
-            "media_type": MEDIA_TYPES.get(suffix, "audio/x-unknown"),
-            "seconds": self._settings.decode_s,
-            "megabytes": self._settings.decode_mb,
-            "longest_s": self._settings.max_upload_s,
+            "sound": str(into.sound),
+            "document": str(into.document),
+            "anchors": anchors,
+            "seconds": settings.decode_s,
+            "megabytes": settings.decode_mb,
+            "longest_s": settings.max_upload_s,
+            "samples": settings.max_upload_samples,
+            "most_bytes": round((settings.max_upload_s + 1) * FOLDED_RATE * FOLDED_CHANNELS * 4),
         }
         said = self._ask(asked)
         if "refused" in said:
-            raise UnreadableFile(str(said["refused"]))
+            raise UnreadableFile(str(said["refused"]), hint=str(said.get("hint", "")))
+        if "errno" in said:
+            number = int(said["errno"] or errno.EIO)
+            raise OSError(number, os.strerror(number))
         return Decoded(kind, float(said["duration_s"]), suffix)
 
     def close(self) -> None:
@@ -148,7 +189,7 @@ class _Decoder:
             to.flush()
             line = source.readline()
             if not line:
-                return {"refused": "this cannot be decoded: its decoder died"}
+                return {"refused": CRASHED, "hint": SIMPLER}
             said: dict[str, Any] = json.loads(line)
             return said
         finally:
