@@ -184,6 +184,7 @@ class HomeParts:
             key=self.settings.signing_key,
             timestamp_url=self.settings.timestamp_url,
             training=self.settings.training_mining,
+            elsewhere=lambda: self.reader.signs_elsewhere,
         )
 
     @cached_property

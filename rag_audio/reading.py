@@ -13,12 +13,18 @@ from typing import Protocol
 from rag_audio import scores
 from rag_audio.loading import MAX_DURATION_S, Heard, hear
 from rag_audio.provenance.credentials import read_credentials, training_reservation
+from rag_audio.provenance.opened_signing import SignElsewhere
 from rag_audio.scores import Score
 from rag_audio.signing import Credentials
 
 
 class Reader(Protocol):
     """Opens files that somebody brought."""
+
+    @property
+    def signs_elsewhere(self) -> SignElsewhere | None:
+        """Signs what is made from such files, and parses their manifests; None: whoever asks."""
+        ...
 
     def hear(
         self,
@@ -61,6 +67,8 @@ class Reader(Protocol):
 
 class OwnFiles:
     """Opens files in this process: those of whoever runs it."""
+
+    signs_elsewhere: SignElsewhere | None = None
 
     def hear(
         self,

@@ -24,6 +24,7 @@ from rag_audio.domain import Audio
 from rag_audio.errors import BackendUnavailable, UnreadableFile
 from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, Heard
 from rag_audio.provenance.credential_documents import credentials_from_json
+from rag_audio.provenance.opened_signing import SignElsewhere
 from rag_audio.reading import OwnFiles
 from rag_audio.score_documents import score_from_json
 from rag_audio.scores import Score
@@ -121,6 +122,11 @@ class CanonicalUploads:
                 return
             self.drop(id_)
             total -= size
+
+    @property
+    def signs_elsewhere(self) -> SignElsewhere:
+        """Manifests of uploads, and of what was made from them, are parsed in the limits too."""
+        return self.decoders.sign
 
     def hear(
         self,

@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import time
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def _load() -> None:
     import rag_audio.loading
     import rag_audio.provenance.credential_documents
     import rag_audio.provenance.credentials
+    import rag_audio.provenance.signers
     import rag_audio.score_documents  # noqa: F401
 
 
@@ -57,8 +59,12 @@ def _in_child(asked: dict[str, Any]) -> dict[str, Any]:
     if child == 0:
         os.close(reading)
         try:
-            _let_go()
-            os.write(writing, json.dumps(_opened(asked)).encode()[:_MOST_SAID])
+            if asked["kind"] == "sign":
+                told = _signed(asked)
+            else:
+                _let_go()
+                told = _opened(asked)
+            os.write(writing, json.dumps(told).encode()[:_MOST_SAID])
         finally:
             os._exit(0)
     os.close(writing)
@@ -122,6 +128,44 @@ def _opened(asked: dict[str, Any]) -> dict[str, Any]:
         return _refused("it cannot be decoded: it is damaged, or not what it claims to be")
 
 
+def _signed(asked: dict[str, Any]) -> dict[str, Any]:
+    """Sign a file that was made from another one; the service signs, and keeps its key."""
+    from rag_audio.errors import RagAudioError
+    from rag_audio.provenance.opened_signing import OpenedSigning
+    from rag_audio.provenance.signers import C2paSigner
+
+    task = OpenedSigning.from_json(asked["task"])
+    _limit(asked)
+    try:
+        signer = C2paSigner.from_callback(
+            _ask_to_sign,
+            task.chain_pem,
+            timestamp_url=task.timestamp_url,
+            training=task.training,
+        )
+        written = signer.write_opened(task, [])
+        Path(asked["document"]).write_bytes(written.manifest)
+        return {"label": written.label, "signed_at": written.signed_at, "parent": written.parent}
+    except RagAudioError as error:
+        return {**_refused(error.message, error.hint), "whole": True}
+    except OSError as error:
+        return {"errno": error.errno}
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
+        return _refused(" ".join(str(error).split())[:300], "")
+
+
+def _ask_to_sign(data: bytes) -> bytes:
+    """A signature from the service, by the pipes that this child got from its parent."""
+    os.write(1, json.dumps({"sign": b64encode(data).decode()}).encode() + b"\n")
+    answer = b""
+    while not answer.endswith(b"\n"):
+        piece = os.read(0, _MOST_SAID)
+        if not piece:
+            raise OSError("nobody signs")
+        answer += piece
+    return b64decode(json.loads(answer)["signature"])
+
+
 def _limit(asked: dict[str, Any]) -> None:
     whole, memory = max(1, round(asked["seconds"])), int(asked["megabytes"]) << 20
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
@@ -129,7 +173,8 @@ def _limit(asked: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (whole + int(used), whole + int(used) + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    if not asked.get("connects"):
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
