@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 _MOST_SAID = 4096
+_LABEL = 200
 _FILE = "the file"
 MOST_DOCUMENT = 32 << 20
 """Bytes of a document."""
@@ -74,10 +75,12 @@ def _in_child(asked: dict[str, Any]) -> dict[str, Any]:
         os.close(reading)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-    if said is None or (not said and os.waitstatus_to_exitcode(status) == -signal.SIGXCPU):
+    ended = os.waitstatus_to_exitcode(status)
+    if said is None or (not said and ended == -signal.SIGXCPU):
         return _refused(TOO_LONG.format(**asked))
     if not said:
-        return _refused(CRASHED)
+        # Who is killed though in time was killed by the system, for want of memory.
+        return _refused(TOO_MUCH.format(**asked) if ended == -signal.SIGKILL else CRASHED)
     found: dict[str, Any] = json.loads(said)
     return found
 
@@ -145,7 +148,9 @@ def _signed(asked: dict[str, Any]) -> dict[str, Any]:
         )
         written = signer.write_opened(task, [])
         Path(asked["document"]).write_bytes(written.manifest)
-        return {"label": written.label, "signed_at": written.signed_at, "parent": written.parent}
+        # The label may be any text of a stranger's; only a plain one is used.
+        parent = written.parent[:_LABEL]
+        return {"label": written.label, "signed_at": written.signed_at, "parent": parent}
     except RagAudioError as error:
         return {**_refused(error.message, error.hint), "whole": True}
     except OSError as error:
