@@ -46,6 +46,7 @@ _MARKER = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
 """How every manifest store begins (C2PA specification 2.2, section 11.1.4)."""
 _TRAINING_LABELS = (TRAINING, "c2pa.training-mining")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_DAMAGED = "it is damaged, or not as the standard has it"
 _MAX_SIDECAR = 16 << 20
 _MAX_OUTPUT = 2**40 - 1
 _EXPIRED, _UNKNOWN = "signingCredential.expired", "signingCredential.untrusted"
@@ -169,14 +170,12 @@ def _read(path: Path, file: BinaryIO, anchors: str) -> Credentials | None:
         elsewhere = "its manifest stands on the network, where it is not fetched from"
         return Credentials(CredentialState.NONE, errors=(elsewhere,))
     if _holds(path, _MARKER):
-        return _ruined(problem)
+        return _ruined(_DAMAGED)
     return _read_sidecar(path, file, anchors)
 
 
 def _read_sidecar(path: Path, file: BinaryIO, anchors: str) -> Credentials | None:
     from c2pa import C2paError
-
-    from rag_audio.provenance._c2pa import said
 
     beside = _sidecar_of(path)
     if beside is None:
@@ -187,8 +186,8 @@ def _read_sidecar(path: Path, file: BinaryIO, anchors: str) -> Credentials | Non
     media_type = MEDIA_TYPES.get(path.suffix.lower(), "audio/ogg")
     try:
         return read_stream(file, media_type, anchors, beside.read_bytes())
-    except C2paError as error:
-        return _ruined(said(error), sidecar=True)
+    except C2paError:
+        return _ruined(_DAMAGED, sidecar=True)
 
 
 def sidecar_beside(path: Path) -> Path | None:
@@ -216,8 +215,8 @@ def _told(reader: Reader, *, sidecar: bool) -> Credentials:
     state, errors = judge(reader)
     try:
         store = json.loads(reader.json())
-    except (ValueError, RecursionError) as error:
-        return _ruined(str(error), sidecar=sidecar)
+    except (ValueError, RecursionError):
+        return _ruined(_DAMAGED, sidecar=sidecar)
     manifests = _mapping(store.get("manifests"))
     label = str(store.get("active_manifest") or "")
     active = _mapping(manifests.get(label))
