@@ -126,7 +126,7 @@ def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
     from indexer.tags import read_tags
     from rag_audio import analysis, audio
 
-    sound = audio.load(job.file, max_duration_s=job.max_duration_s)
+    sound = audio.hear(job.file, max_duration_s=job.max_duration_s).audio
     _check_length(sound.duration_s)
     found = analysis.analyse(sound)
     if found.silent:

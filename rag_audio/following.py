@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rag_audio import audio
 from rag_audio.conditioning import USE_OF, BroughtMelody
 from rag_audio.conditioning.melody import has_room, require_room
 from rag_audio.disclosure import Disclosure
 from rag_audio.domain import (
+    Audio,
     AudioAs,
     Channel,
     ConditioningPlan,
@@ -27,7 +27,10 @@ Followed = tuple[BroughtMelody | None, tuple[str, ...]]
 
 
 def melody_of(
-    request: GenerationRequest, findings: Sequence[ForeignFinding], rights: Rights
+    request: GenerationRequest,
+    findings: Sequence[ForeignFinding],
+    rights: Rights,
+    load: Callable[[Path], Audio],
 ) -> Followed:
     """The melody to follow in the request's sound; None where it is for the search.
 
@@ -36,6 +39,7 @@ def melody_of(
 
     Args:
         findings: what is known of the request's files, let in already.
+        load: reads the sound.
 
     Raises:
         InvalidInput: its melody is asked for, and there is none that can be followed, or no way
@@ -50,7 +54,7 @@ def melody_of(
         require_room(request)
     elif finding.is_known or request.mix is Mix.LATENT or not has_room(request):
         return None, ()
-    heard = audio.load(path)
+    heard = load(path)
     if asked:
         require_length(heard, path.name)
     elif heard.duration_s > LONGEST_S:

@@ -11,6 +11,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import structlog
 
 from rag_audio import (
@@ -65,7 +66,8 @@ from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.license_audit import CLEARED, now
-from rag_audio.retrieval import ReferenceQuery
+from rag_audio.reading import Reader
+from rag_audio.retrieval import QUERY_WINDOWS, ReferenceQuery
 from rag_audio.signing import Credentials, Signer
 from rag_audio.takes import Studio
 
@@ -115,6 +117,8 @@ class Parts(Protocol):
     def retries(self) -> int: ...
     @property
     def disclosure(self) -> Disclosure: ...
+    @property
+    def reader(self) -> Reader: ...
     def generator(self, model: str | None) -> Generator: ...
 
 
@@ -236,7 +240,7 @@ class Pipeline:
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
         findings = self.gate.inspect(brought)
         rights = self.rights(request.territory)
-        melody, heard = following.melody_of(brought, findings, rights)
+        melody, heard = following.melody_of(brought, findings, rights, self._brought)
         # Who hums wants to sound like something else: the words find that, not the hum.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
         references = self.find_references(sought, rights)
@@ -383,6 +387,7 @@ class Pipeline:
             fingerprints=self.parts.fingerprints,
             read_manifest=self.parts.credentials_of,
             master=self.master,
+            hear=partial(self.parts.reader.hear, max_duration_s=None, allow_truncated=True),
         )
 
     def influence(
@@ -422,10 +427,21 @@ class Pipeline:
         if path is not None and midi_path is not None:
             raise InvalidInput("give audio or MIDI to search by, not both")
         if path is not None:
-            return audio.load(Path(path))
+            return self._brought(Path(path))
         if midi_path is not None:
-            return midi.render(Path(midi_path), soundfont=self.parts.soundfont)
+            return self._played(Path(midi_path))
         return None
+
+    def _brought(self, path: Path) -> Audio:
+        """The sound of a file that the request brings."""
+        return self.parts.reader.hear(path).audio
+
+    def _played(self, path: Path) -> Audio:
+        """A score as a search hears it: all of it, or the windows that a search looks at."""
+        score, window_s = self.parts.reader.score(path), self.parts.embedder.window_s
+        played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.parts.soundfont)
+        rate = played[0].sample_rate
+        return Audio(np.concatenate([one.samples for one in played], axis=1), rate)
 
     def find_references(self, request: GenerationRequest, rights: Rights) -> tuple[Reference, ...]:
         """The named references, then the nearest others up to ``k``."""

@@ -18,6 +18,8 @@ from rag_audio.metre import Signature, is_signature
 _MAX_BYTES = 2_000_000
 _MAX_TICKS = 10_000_000
 _MAX_OPEN_NOTES = 64
+MAX_MESSAGES = 400_000
+"""Notes, tempos and all else that a score may hold: more cost minutes and gigabytes to read."""
 MAX_DURATION_S = 7200.0
 
 
@@ -93,8 +95,10 @@ def parse(path: str | Path) -> Score:
     except UnreadableFile:
         raise
     except Exception as error:  # whatever a parser of hostile bytes may raise
-        said = str(error) or type(error).__name__
-        raise UnreadableFile(f"{source} is not a MIDI file that can be read: {said}") from error
+        raise UnreadableFile(
+            f"{source} is not a MIDI file that can be read: it is damaged, or breaks the standard",
+            hint="export it anew as a standard MIDI file",
+        ) from error
     return score
 
 
@@ -139,6 +143,8 @@ def _check_limits(path: Path, parsed: Any) -> None:
     if not parsed.tracks or not any(parsed.tracks):
         raise UnreadableFile(f"{path} holds no tracks")
     parsed.tracks = [track for track in parsed.tracks if track]
+    if (messages := sum(map(len, parsed.tracks))) > MAX_MESSAGES:
+        raise UnreadableFile(f"{path} holds {messages} events, more than {MAX_MESSAGES}")
     for track in parsed.tracks:
         tick = 0
         open_notes: dict[tuple[int, int], list[int]] = {}

@@ -28,7 +28,7 @@ from rag_audio.jobs.uploads import Quota, SqlUploads, Upload
 from rag_audio.pipeline import Pipeline
 from rag_audio.ports import ModelInfo
 from rag_audio.provenance.access_log import log_key
-from rag_audio.service.decoding import Decoders
+from rag_audio.service.canonical import DECODERS, CanonicalUploads, shielded
 from rag_audio.service.files import Folders
 from rag_audio.service.places import Places
 from rag_audio.service.runner import Runner
@@ -42,9 +42,6 @@ from rag_audio.service.worker import Worker
 
 MODEL_AGAIN_S = 30.0
 """A model that could not be loaded is tried again after so long."""
-DECODERS = 2
-"""Uploads that are decoded at once."""
-
 
 log = structlog.get_logger("rag_audio.api")
 
@@ -104,7 +101,7 @@ class Service:
     owners: SqlOwners = field(init=False)
     places: Places = field(init=False)
     folders: Folders = field(init=False)
-    decoders: Decoders = field(init=False)
+    canonical: CanonicalUploads = field(init=False)
     indexing: Indexing = field(init=False)
     tidying: Tidying = field(init=False)
     upload_quota: Quota = field(init=False)
@@ -137,7 +134,7 @@ class Service:
         self.receiving = Slots(settings.uploads_at_once, settings.receiving)
         self.streams = Slots(settings.streams_per_key)
         self.waits = Slots(settings.streams_per_key)
-        self.decoders = Decoders(settings, DECODERS)
+        self.canonical = shielded(parts, settings)
         self.indexing = Indexing(self.workspace, settings.libraries)
         # Whoever waits for these waits in the event loop, and takes no thread from the others.
         self.traces = asyncio.Semaphore(settings.traces)
@@ -195,7 +192,7 @@ class Service:
             thread.join(30.0)
         if self._host is not None:
             self._host.stop()
-        self.decoders.close()
+        self.canonical.decoders.close()
         self._upkeep.flush(at_once=True)
         self.workspace.close()
 

@@ -109,8 +109,14 @@ class Editor:
 
     def _open(self, file: Path, territory: str | None, stated: str | None) -> Source:
         gate, told = self.pipeline.gate, self.parts.disclosure
+        inspector, reader = gate.inspector(territory), self.parts.reader
         source = open_source(
-            file, gate.inspector(territory), self.parts.ledger, self.pipeline.master, told
+            file,
+            inspector,
+            self.parts.ledger,
+            self.pipeline.master,
+            told,
+            lambda path: reader.hear(path).audio,
         )
         require_rights(source, gate.rights(territory), stated, told)
         return source

@@ -69,11 +69,13 @@ def open_source(
     ledger: Ledger,
     master: Callable[[int], Audio | None],
     disclosure: Disclosure,
+    load: Callable[[Path], Audio] = sound.load,
 ) -> Source:
     """Read and recognise a file.
 
     Args:
         disclosure: to whoever edits it.
+        load: reads the sound.
 
     Raises:
         UnreadableFile: it is no sound file.
@@ -87,7 +89,7 @@ def open_source(
             f"{name} is a score, and edits change sound",
             hint="rag-audio generate --midi finds references like it",
         )
-    heard = sound.load(path)
+    heard = load(path)
     finding = inspector.inspect(path)
     if finding.output is None:
         stems = (copy for one in finding.stems for copy in one.copies)

@@ -26,6 +26,7 @@ from rag_audio.pipeline import Pipeline
 from rag_audio.plans import plan_from_json, plan_to_json
 from rag_audio.provenance.access_log import log_key
 from rag_audio.service.asking import edit_order, generation_request, request_fields
+from rag_audio.service.canonical import shielded
 from rag_audio.service.files import Folders
 from rag_audio.service.places import Places
 from rag_audio.service.quality import quality
@@ -85,6 +86,7 @@ class Runner:
         self._job_s = job_s
         self._shares, self._share_again = False, 0.0
         self.folders = Folders(workspace.parts.home)
+        shielded(workspace.parts)
         database = workspace.parts.database
         self._access, self._owners = SqlAccess(database, log_key), SqlOwners(database)
         self._places = Places(workspace.parts)

@@ -26,8 +26,10 @@ class ServeSettings(BaseSettings):
         max_body_mb: of a request with JSON: 1 MiB always; of an upload this.
         max_duration_s: longest output that may be asked for.
         max_sound_s: of one request, all its takes and candidates together.
-        max_upload_s: longest sound that may be uploaded.
-        decode_s, decode_mb: time and memory of the process that decodes an upload.
+        max_upload_s: longest sound that may be uploaded. max_upload_samples: most samples of all
+            its channels, as it claims and as they are counted.
+        decode_s, decode_mb: time and memory of the process that decodes an upload. decoded_mb: of
+            decoded uploads that are kept so that they need not be decoded again.
         job_s: a job that runs longer is ended.
         batch: takes of waiting jobs of one length that share a pass of the model; unset: one on
             a CPU, 8 on a GPU.
@@ -64,8 +66,10 @@ class ServeSettings(BaseSettings):
     max_duration_s: float = Field(default=190.0, gt=0)
     max_sound_s: float = Field(default=6080.0, gt=0)
     max_upload_s: float = Field(default=900.0, gt=0)
+    max_upload_samples: int = Field(default=200_000_000, ge=1)
     decode_s: float = Field(default=30.0, gt=0)
     decode_mb: int = Field(default=2048, ge=256)
+    decoded_mb: int = Field(default=4000, ge=1)
     job_s: float = Field(default=3600.0, gt=0)
     batch: int | None = Field(default=None, ge=1, le=64)
     lease_s: float = Field(default=30.0, ge=1)
