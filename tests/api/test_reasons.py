@@ -44,7 +44,7 @@ def test_a_territory_that_nobody_stated_is_the_reason_and_stating_it_the_cure(
     for more in ({"artist": GERMAN}, {"prompt": f"brass in the style of {GERMAN}"}):
         told = refused(keyed, own, **more)
         assert "license german covers DE only, and no territory was stated" in told["detail"]
-        assert "--territory such as DE" in told["hint"]
+        assert "`territory` such as DE" in told["hint"]
         asked = {**FAST, **more, "territory": "DE"}
         assert keyed.client.post("/v1/plans", json=asked, headers=own).status_code == 200
         told = refused(keyed, own, **more, territory="FR")
