@@ -1,0 +1,114 @@
+"""Threads that work until the service stops; one that fails is started again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+WAITS_S = (1.0, 5.0, 15.0, 60.0)
+"""Before a thread that failed is started again; the last one from then on."""
+STEADY_S = 300.0
+"""A thread that worked for so long begins with the first wait again."""
+
+log = structlog.get_logger("rag_audio.threads")
+
+
+@dataclass
+class _Supervised:
+    """A thread and how it fares."""
+
+    thread: threading.Thread
+    restarts: int = 0
+    is_working: bool = True
+    is_waited_for: bool = True
+
+
+class Threads:
+    """Starts threads, keeps them going, and says which of them do not work.
+
+    Args:
+        stop: set it to end; what is started must heed it.
+        waits_s, steady_s: see :data:`WAITS_S`, :data:`STEADY_S`.
+    """
+
+    def __init__(
+        self,
+        stop: threading.Event,
+        waits_s: Sequence[float] = WAITS_S,
+        steady_s: float = STEADY_S,
+    ) -> None:
+        self._stop, self._waits_s, self._steady_s = stop, tuple(waits_s), steady_s
+        self._kept: dict[str, _Supervised] = {}
+        self._passing: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    def keep(self, work: Callable[[], None], name: str, *, is_waited_for: bool = True) -> None:
+        """Work until the service stops: when it fails, or returns before, it is started again.
+
+        Args:
+            name: of no other thread that is kept; operators read it.
+            is_waited_for: :meth:`join` waits for it.
+        """
+        with self._lock:
+            if name in self._kept:
+                raise ValueError(f"there is a thread {name!r} already")
+            thread = threading.Thread(target=self._work, args=(work, name), name=name, daemon=True)
+            self._kept[name] = _Supervised(thread, is_waited_for=is_waited_for)
+        thread.start()
+
+    def run(self, work: Callable[[], None], name: str) -> None:
+        """Work once, in a thread that is waited for when the service ends."""
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        with self._lock:
+            self._passing = [one for one in self._passing if one.is_alive()]
+            self._passing.append(thread)
+            thread.start()
+
+    def dead(self) -> tuple[str, ...]:
+        """Names of the kept threads that do not work at this moment; none while it stops."""
+        if self._stop.is_set():
+            return ()
+        with self._lock:
+            return tuple(
+                name
+                for name, one in self._kept.items()
+                if not (one.is_working and one.thread.is_alive())
+            )
+
+    def restarts(self) -> dict[str, int]:
+        """How often each kept thread was started again."""
+        with self._lock:
+            return {name: one.restarts for name, one in self._kept.items()}
+
+    def join(self, seconds: float) -> None:
+        """Wait for each thread, so long at most."""
+        with self._lock:
+            kept = [one.thread for one in self._kept.values() if one.is_waited_for]
+            threads = [*kept, *self._passing]
+        for thread in threads:
+            thread.join(seconds)
+
+    def _work(self, work: Callable[[], None], name: str) -> None:
+        state, failures = self._kept[name], 0
+        while True:
+            began = time.monotonic()
+            try:
+                work()
+                if not self._stop.is_set():
+                    log.error("a thread ended before its time", thread=name)
+            except Exception:
+                # What nobody foresaw must not end a part of the service for good.
+                log.exception("a thread failed", thread=name)
+            state.is_working = False
+            failures = 1 if time.monotonic() - began >= self._steady_s else failures + 1
+            wait_s = self._waits_s[min(failures, len(self._waits_s)) - 1]
+            if self._stop.wait(wait_s):
+                return
+            with self._lock:
+                state.restarts += 1
+            state.is_working = True
+            log.warning("a thread is started again", thread=name, restarts=state.restarts)
