@@ -107,7 +107,7 @@ class WebhookSecrets:
             ends = {"valid_until": moment + overlap_s}
             known = any(row.valid_until is None or row.nonce == _FIRST for row in rows)
             if overlap_s > 0 and not known:
-                first = {"owner": owner, "nonce": _FIRST, "made_at": moment}
+                first = {"owner": owner, "nonce": _FIRST, "made_at": 0.0}
                 db.execute(insert(webhook_secrets).values(**first, **ends))
             current = webhook_secrets.c.valid_until.is_(None)
             db.execute(update(webhook_secrets).where(own, current).values(**ends))
