@@ -50,14 +50,14 @@ class Threads:
         """Work until the service stops: when it fails, or returns before, it is started again.
 
         Args:
-            name: of no other thread that is kept; operators read it.
+            name: operators read it; a number is added where another thread has it.
             is_waited_for: :meth:`join` waits for it.
         """
         with self._lock:
-            if name in self._kept:
-                raise ValueError(f"there is a thread {name!r} already")
-            thread = threading.Thread(target=self._work, args=(work, name), name=name, daemon=True)
-            self._kept[name] = _Supervised(thread, is_waited_for=is_waited_for)
+            names = (name, *(f"{name}-{n}" for n in range(2, len(self._kept) + 3)))
+            free = next(one for one in names if one not in self._kept)
+            thread = threading.Thread(target=self._work, args=(work, free), name=free, daemon=True)
+            self._kept[free] = _Supervised(thread, is_waited_for=is_waited_for)
         thread.start()
 
     def run(self, work: Callable[[], None], name: str) -> None:

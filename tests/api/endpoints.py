@@ -26,12 +26,14 @@ class Endpoints:
 
     Attributes:
         heard: all requests, in order. names: by which TLS asked for it.
+        answer: what ``/answer`` sends.
     """
 
     port: int = 0
     heard: list[Heard] = field(default_factory=list)
     names: list[str | None] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
+    answer: bytes = b""
 
     @property
     def place(self) -> str:
@@ -112,7 +114,8 @@ def endpoints(tls: ssl.SSLContext | None = None) -> Iterator[Endpoints]:
             state.heard.append(Heard(path, headers, body))
             behave = BEHAVIOURS.get(path.partition("?")[0])
             if behave is None:
-                behave = _once(b"HTTP/1.1 204 No Content\r\n\r\n")
+                no_content = b"HTTP/1.1 204 No Content\r\n\r\n"
+                behave = _once(state.answer if path == "/answer" else no_content)
             behave(self.request, state.ended)
 
     class Server(socketserver.ThreadingTCPServer):

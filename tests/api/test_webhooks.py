@@ -20,9 +20,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
 import rag_audio
+from rag_audio.api.posting import FAULTS, Deadline, post
+from rag_audio.api.targets import target_of
 from rag_audio.api.webhooks import CALLERS, Calls
 from rag_audio.bootstrap import Workspace
 from rag_audio.database import reading, writing
@@ -322,7 +326,7 @@ def certified(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 def test_an_international_name_is_asked_for_in_ascii_at_the_checked_address(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the first of its addresses does not connect; a name without a certificate is not called."""
+    """Also where its first address does not connect; a name without a certificate is not called."""
     server, trusting = certified(tmp_path, "xn--bcher-kva.example")
     asked = []
 
@@ -342,6 +346,20 @@ def test_an_international_name_is_asked_for_in_ascii_at_the_checked_address(
         assert call.headers["host"] == f"xn--bcher-kva.example:{hooks.port}"
         assert call.path == "/gr%C3%BC%C3%9Fe"
         assert hooks.names == asked == ["xn--bcher-kva.example", "other.example"]
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 30"]))
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_answered_ends_in_a_status_or_a_known_fault(
+    hooks: Endpoints, answer: bytes, begin: bytes
+) -> None:
+    hooks.answer = begin + answer
+    target = target_of(f"http://{hooks.place}/answer", listed_hosts(hooks.place))
+    tls = ssl.create_default_context()
+    try:
+        assert isinstance(post(target, ["127.0.0.1"], {}, b"{}", Deadline(2.0), tls), int)
+    except FAULTS as error:
+        assert not isinstance(error, TimeoutError)
 
 
 def look_up_of(fake: Callable[..., list[Any]], ending: str) -> Callable[..., list[Any]]:
