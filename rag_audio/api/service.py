@@ -131,6 +131,7 @@ class Service:
         self.owners = SqlOwners(database)
         self.webhook_secrets = WebhookSecrets(database, parts.home)
         self.webhook_hosts = settings.listed_webhooks()
+        self._home_secret = self.webhook_secrets.of_home() if settings.webhook_home_secret else None
         self.places = Places(parts, [settings.libraries] if settings.libraries else [])
         self.folders = Folders(parts.home)
         kept_s = settings.upload_hours * 3600.0
@@ -183,7 +184,6 @@ class Service:
             self.threads.keep(worker.work, f"worker-{i}")
 
     def _calls(self) -> Calls:
-        old = self.webhook_secrets.of_home() if self.settings.webhook_home_secret else None
         return Calls(
             self.workspace.parts.database,
             self.jobs,
@@ -191,7 +191,7 @@ class Service:
             self.webhook_hosts,
             self._stop,
             places=self.places,
-            home_secret=old,
+            home_secret=self._home_secret,
         )
 
     def run(self, work: Callable[[], None], name: str) -> None:

@@ -33,6 +33,7 @@ class Threads:
     Args:
         stop: set it to end; what is started must heed it.
         waits_s, steady_s: see :data:`WAITS_S`, :data:`STEADY_S`.
+        clock: seconds, of any beginning.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Threads:
         stop: threading.Event,
         waits_s: Sequence[float] = WAITS_S,
         steady_s: float = STEADY_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._stop, self._waits_s, self._steady_s = stop, tuple(waits_s), steady_s
         self._kept: dict[str, _Supervised] = {}
         self._passing: list[threading.Thread] = []
@@ -95,7 +98,7 @@ class Threads:
     def _work(self, work: Callable[[], None], name: str) -> None:
         state, failures = self._kept[name], 0
         while True:
-            began = time.monotonic()
+            began = self._clock()
             try:
                 work()
                 if not self._stop.is_set():
@@ -104,7 +107,7 @@ class Threads:
                 # What nobody foresaw must not end a part of the service for good.
                 log.exception("a thread failed", thread=name)
             state.is_working = False
-            failures = 1 if time.monotonic() - began >= self._steady_s else failures + 1
+            failures = 1 if self._clock() - began >= self._steady_s else failures + 1
             wait_s = self._waits_s[min(failures, len(self._waits_s)) - 1]
             if self._stop.wait(wait_s):
                 return

@@ -260,4 +260,4 @@ def test_a_name_that_is_never_resolved_is_given_up(monkeypatch: pytest.MonkeyPat
     with pytest.raises(InvalidInput, match="no public address"):
         addresses_of(target_of("https://slow.example/", frozenset()), 0.1)
     ended.set()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
