@@ -18,7 +18,7 @@ from rag_audio.api.bodies import Pace
 from rag_audio.api.guard import Guard
 from rag_audio.api.limits import RateLimiter
 from rag_audio.api.metrics import Metrics
-from rag_audio.api.routes import generations, library, records, system, tracing
+from rag_audio.api.routes import generations, library, records, system, tracing, webhooks
 from rag_audio.api.service import Service
 
 WEB = Path(__file__).parent.parent / "web"
@@ -62,7 +62,7 @@ def make_app(service: Service) -> FastAPI:
     app.state.metrics = Metrics()
     audit_to(service.audit)
     problems.install(app)
-    for routes in (generations, records, library, tracing, system):
+    for routes in (generations, records, library, tracing, webhooks, system):
         app.include_router(routes.router)
     app.mount("/", StaticFiles(directory=WEB, html=True), name="page")
     hosts = (*service.bound, *service.settings.names("hosts"))

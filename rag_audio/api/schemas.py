@@ -254,4 +254,17 @@ class RevocationAsked(Asked):
     preview: bool = Field(True, description="Only say what it would affect.")
 
 
+class WebhookRotationAsked(Asked):
+    """A new secret for one's webhooks."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_hours": 24}]})
+
+    overlap_hours: float = Field(
+        24.0,
+        ge=0,
+        le=168,
+        description="How long the earlier secret signs beside the new one; 0: it ends at once.",
+    )
+
+
 Document = dict[str, Any]

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag_audio.errors import ConfigError
+from rag_audio.service.hosts import listed_hosts
 
 
 class ServeSettings(BaseSettings):
@@ -44,7 +45,10 @@ class ServeSettings(BaseSettings):
         hosts: further names in ``Host`` that are ours, comma separated.
         libraries: folder whose subfolders an admin may index over HTTP.
         tls: a proxy in front speaks TLS: the page's cookie then travels in nothing else.
-        webhook_hosts: ``host:port`` that may be called although they are private.
+        webhook_hosts: ``host:port`` that may be called although they are private, have no TLS or
+            another port than 443; comma separated.
+        webhook_home_secret: sign calls with the secret of the whole home as well, as versions did
+            in which keys had no secrets of their own; until all who hear calls have changed.
     """
 
     model_config = SettingsConfigDict(env_prefix="RAG_AUDIO_SERVE_", frozen=True, extra="forbid")
@@ -90,12 +94,21 @@ class ServeSettings(BaseSettings):
     hosts: str = ""
     tls: bool = False
     webhook_hosts: str = ""
+    webhook_home_secret: bool = False
     libraries: Path | None = None
 
     def names(self, field: str) -> frozenset[str]:
         """The parts of a comma separated setting."""
         parts = str(getattr(self, field)).split(",")
         return frozenset(part.strip().lower() for part in parts if part.strip())
+
+    def listed_webhooks(self) -> frozenset[str]:
+        """``host:port`` of ``webhook_hosts``, as :func:`rag_audio.service.hosts.listed_hosts`.
+
+        Raises:
+            ConfigError: an entry is malformed or has no port.
+        """
+        return listed_hosts(self.webhook_hosts)
 
 
 def read_serve_settings() -> ServeSettings:
@@ -105,8 +118,10 @@ def read_serve_settings() -> ServeSettings:
         ConfigError: a value is wrong; the message names the variable.
     """
     try:
-        return ServeSettings()
+        settings = ServeSettings()
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigError(f"RAG_AUDIO_SERVE_{name}: {first['msg']}") from error
+    settings.listed_webhooks()
+    return settings

@@ -17,7 +17,8 @@ OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
 OWN_QUESTION = {("POST", "/v1/session"), ("DELETE", "/v1/session")}
 SCOPE = {
     "/v1/generations": "generate", "/v1/edits": "generate", "/v1/plans": "generate",
-    "/v1/guard": "generate", "/v1/search": "search", "/v1/stems": "search",
+    "/v1/guard": "generate", "/v1/webhooks": "generate",
+    "/v1/search": "search", "/v1/stems": "search",
     "/v1/artists": "search", "/v1/libraries": "search", "/v1/map": "search",
     "/v1/outputs": "trace", "/v1/ledger": "trace", "/v1/revocations": "admin",
     "/v1/indexing": "admin",

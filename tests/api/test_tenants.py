@@ -226,6 +226,8 @@ CASES: dict[tuple[str, str], Callable[[Turn], Ask]] = {
     ("POST", "/v1/guard"): lambda turn: Ask(
         "/v1/guard", {"prompts": [f"in the style of {turn.word()}"]}
     ),
+    ("GET", "/v1/webhooks/secret"): lambda turn: Ask("/v1/webhooks/secret"),
+    ("POST", "/v1/webhooks/secret"): lambda turn: Ask("/v1/webhooks/secret", {"overlap_hours": 1}),
 }  # fmt: skip
 
 

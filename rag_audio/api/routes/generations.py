@@ -21,7 +21,7 @@ from rag_audio.api.problems import Problem, busy, not_found
 from rag_audio.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
 from rag_audio.api.service import Caller, Service
 from rag_audio.api.shapes import job_json
-from rag_audio.api.webhooks import require_callable
+from rag_audio.api.targets import require_callable
 from rag_audio.domain import ConditioningPlan
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job, JobState
@@ -236,7 +236,7 @@ def _document(asked: MusicFields, caller: Caller, service: Service, kind: str) -
     if kind == "generation" and wanted.get("artist"):
         wanted["artist"] = service.pipeline(caller).artist_named(wanted["artist"])
     if wanted.get("webhook"):
-        require_callable(wanted["webhook"], service.settings.names("webhook_hosts"))
+        wanted["webhook"] = require_callable(wanted["webhook"], service.webhook_hosts)
     if wanted.get("seed") is None:
         wanted["seed"] = secrets.randbits(31)
     return wanted

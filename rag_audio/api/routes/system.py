@@ -28,12 +28,17 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["system"], dependencies=[Anyone])
 def readyz(service: TheService) -> JSONResponse:
-    """Database, index and model can be used; 503 where one cannot. Asks for no key."""
+    """Database, index and model can be used, and all threads of the service work; 503 otherwise.
+
+    `dead_threads` names those that do not. Asks for no key.
+    """
     well, state = service.is_ready()
     shown = (
         state if well else {name: "ok" if said == "ok" else "away" for name, said in state.items()}
     )
-    return JSONResponse({"ready": well, "parts": shown}, 200 if well else 503)
+    dead = list(service.threads.dead())
+    document = {"ready": well, "parts": shown, "dead_threads": dead}
+    return JSONResponse(document, 200 if well else 503)
 
 
 @router.get("/metrics", response_class=PlainTextResponse, tags=["system"], dependencies=[Anyone])
