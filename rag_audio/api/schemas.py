@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from rag_audio.editing import MOST_S
+from rag_audio.painting import MOST_REGIONS
+
 JOB_ID = "[0-9a-f]{32}"
 _CONTROL = {chr(code) for code in range(32)} - {"\n", "\t"} | {"\x7f"}
 
@@ -104,7 +107,10 @@ class GenerationAsked(MusicFields):
     midi: UploadId | None = Field(None, description="An uploaded score to be near.")
     duration_s: Positive | None = Field(None, ge=0.5, le=3600)
     weights: list[Annotated[float, Field(ge=0, le=1000)]] | None = Field(
-        None, max_length=16, description="One per reference, in order."
+        None,
+        max_length=16,
+        description="One per reference, in order. One per named reference: each one that is "
+        "found besides weighs 1.",
     )
     channels: list[Literal["prompt", "init"]] | None = Field(None, max_length=2)
     enforce: list[Literal["tempo", "key"]] = Field([], max_length=2)
@@ -144,14 +150,21 @@ class EditAsked(MusicFields):
     generation: JobId | None = Field(None, description="The job whose take is edited ...")
     take: int = Field(1, ge=1, le=4)
     upload: UploadId | None = Field(None, description="... or an upload.")
-    regions: list[tuple[Annotated[float, Field(ge=0)], Positive]] = Field([], max_length=16)
-    left_s: float = Field(0, ge=0, le=3600)
-    right_s: float = Field(0, ge=0, le=3600)
+    regions: list[tuple[Annotated[float, Field(ge=0)], Positive]] = Field(
+        [],
+        max_length=MOST_REGIONS,
+        description="Of inpaint: [start, end] in seconds, within the sound, at least 0.1 s long, "
+        "none over another.",
+    )
+    left_s: float = Field(0, ge=0, le=MOST_S, description="Of extend: seconds before the sound.")
+    right_s: float = Field(0, ge=0, le=MOST_S, description="Of extend: seconds after it.")
 
     @model_validator(mode="after")
     def _one_source(self) -> EditAsked:
         if (self.generation is None) == (self.upload is None):
             raise ValueError("name either a generation or an upload to edit")
+        if self.upload is not None and self.take != 1:
+            raise ValueError(f"take {self.take} does not belong to an upload: it has one sound")
         return self
 
 
