@@ -1,6 +1,7 @@
 // What is being asked for: kept while one looks at other tabs, and over a reload.
 
 import { store } from "./api.js";
+import { textFault } from "./limits.js";
 
 /** A draft of which nothing was said yet; each call makes its own. */
 export function fresh() {
@@ -17,7 +18,7 @@ export const EXPERT = [
 export const CHOICES = { channels: ["prompt", "init"], enforce: ["tempo", "key"] };
 const STEM = /^[0-9a-f]{6,64}$/, UPLOAD = /^[0-9a-f]{32}$/;
 
-const isText = (value) => typeof value === "string" && value.length <= 4000;
+const isText = (value) => typeof value === "string" && value.length <= 4000 && !textFault(value);
 const isNumber = (value) => Number.isFinite(value);
 const orNull = (fits) => (value) => value === null || fits(value);
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -43,11 +44,10 @@ export function restored(stored) {
       if (Array.isArray(value)) made.expert[name] = CHOICES[name].filter((one) => value.includes(one));
     } else if (isText(value)) made.expert[name] = value;
   }
-  const seen = new Set();
   for (const one of Array.isArray(stored.tray) ? stored.tray : []) {
     const item = isObject(one) ? trayItem(one) : null;
-    const id = item && (item.stem ?? item.kind);
-    if (item && !seen.has(id)) { seen.add(id); made.tray.push(item); }
+    // One sound and one score can be brought, so there is one of each.
+    if (item && (item.stem || !made.tray.some((other) => other.kind === item.kind))) made.tray.push(item);
   }
   if (isObject(stored.rest)) made.rest = structuredClone(stored.rest);
   return made;

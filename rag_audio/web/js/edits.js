@@ -5,7 +5,7 @@ import { post, store } from "./api.js";
 import { checks, mark } from "./checks.js";
 import { button, field, h, put, select, slider } from "./dom.js";
 import { keptFields } from "./kept.js";
-import { bounds, limit, numberFault, regionFault, seedFault } from "./limits.js";
+import { limit, numberFault, regionFault, seedFault, textFault } from "./limits.js";
 import { problemNotice } from "./problems.js";
 import { kept, unsaid } from "./request.js";
 
@@ -34,6 +34,7 @@ export function edits(source, parts, older = null) {
   form.watch(before.input, () => numberFault(before.input, rule, "s"));
   form.watch(after.input, () => numberFault(after.input, rule, "s") || neither());
   form.watch(strength.input, () => numberFault(strength.input, limit("strength", "EditAsked")));
+  form.watch(words, () => textFault(words.value, limit("prompt", "EditAsked")));
   form.watch(seed, () => seedFault(seed.value.trim()));
   const drop = keptFields(rest, "EditAsked", () => {});
 

@@ -2,7 +2,7 @@
 
 import { draft, stems } from "./draft.js";
 import { field, h, put, select } from "./dom.js";
-import { bounds, limit, listFault, metreFault, numberFault } from "./limits.js";
+import { bounds, limit, listFault, metreFault, numberFault, textFault } from "./limits.js";
 import { listed } from "./request.js";
 
 /**
@@ -40,7 +40,7 @@ export function expert(changed, form) {
     { open: Object.values(draft.expert).some((value) => value && value.length !== 0) },
     h("summary", {}, "Expert"),
     h("div", { class: "stack" },
-      text("negative_prompt", "Not", { maxlength: limit("negative_prompt").maxLength, placeholder: "vocals, distortion" }),
+      text("negative_prompt", "Not", { maxlength: limit("negative_prompt").maxLength, placeholder: "vocals, distortion" }, (input) => textFault(input.value, limit("negative_prompt"))),
       h("div", { class: "grid" },
         number("steps", "Steps"), number("guidance", "Guidance"),
         find, field("References give", channels),

@@ -51,6 +51,12 @@ export function numberFault(input, { minimum, exclusiveMinimum, maximum, type },
   return "";
 }
 
+/** Control characters, which no text of a request may hold; lines and tabs may be. */
+export function textFault(text, { maxLength } = {}) {
+  if (/[\u0000-\u0008\u000b-\u001f\u007f]/.test(text)) return "It holds a control character, which cannot be seen: write it anew.";
+  return [...text].length > maxLength ? `At most ${maxLength} characters.` : "";
+}
+
 const SEED_MOST = 2n ** 63n - 1n;
 
 export function seedFault(text) {
@@ -60,6 +66,8 @@ export function seedFault(text) {
 }
 
 export function listFault(items, { maxItems, items: one }) {
+  const unseen = textFault(items.join(""));
+  if (unseen) return unseen;
   if (items.length > maxItems) return `At most ${maxItems}, separated by commas; there are ${items.length}.`;
   const long = items.find((text) => text.length > one?.maxLength);
   if (long) return `“${long.slice(0, 20)}…” is longer than ${one.maxLength} characters.`;

@@ -7,7 +7,7 @@ import { button, field, fresh, h, put, select, slider, toast } from "../dom.js";
 import { begin, draft, keep, turn } from "../draft.js";
 import { expert } from "../expert.js";
 import { keptFields } from "../kept.js";
-import { bounds, limit, numberFault, seedFault } from "../limits.js";
+import { bounds, limit, numberFault, seedFault, textFault } from "../limits.js";
 import { presets } from "../presets.js";
 import { problemNotice, refusal } from "../problems.js";
 import { asked } from "../request.js";
@@ -53,6 +53,8 @@ function build(place, anew) {
     oninput: () => { draft.prompt = prompt.value; changed("prompt"); },
     onkeydown: (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask(); },
   });
+
+  form.watch(prompt, () => textFault(draft.prompt, limit("prompt")));
 
   function take(words, artist) {
     prompt.value = draft.prompt = words;
