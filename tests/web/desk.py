@@ -1,4 +1,4 @@
-"""The form of Create and that of an edit as tests work them, with what they send caught on its way."""
+"""The forms of Create and of an edit as tests work them; what they send is caught on its way."""
 
 from __future__ import annotations
 

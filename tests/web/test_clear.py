@@ -134,7 +134,7 @@ def test_what_arrives_after_clear_belongs_to_what_was_cleared(desk: Desk) -> Non
 
 
 def test_a_page_opens_whatever_is_stored(desk: Desk) -> None:
-    wrong = json.dumps(dict.fromkeys([*everything(desk), "constructor"], {"no": ["such"]}))
+    wrong = json.dumps({name: {"no": ["such"]} for name in (*everything(desk), "constructor")})
     for draft, other in (("{", wrong), (wrong, "7")):
         desk.open(draft=draft, presets=other, volume=other, last=other, keys=other)
         assert desk.generate() == FRESH
@@ -178,8 +178,9 @@ def test_whatever_is_stored_becomes_a_draft_of_the_right_types(desk: Desk, store
           try { stored = JSON.parse(text); } catch { /* it holds a NaN */ }
           const made = restored(stored);
           // The form marks what is out of range: here it is about types and names.
-          Object.assign(made, { prompt: "x", seed: "", locked: false, bpm: null, duration_s: null });
-          Object.assign(made, { strength: null, expert: { channels: made.expert.channels ?? [] } });
+          Object.assign(made, { prompt: "x", seed: "", locked: false, bpm: null });
+          Object.assign(made, { duration_s: null, strength: null });
+          Object.assign(made, { expert: { channels: made.expert.channels ?? [] } });
           for (const one of made.tray) Object.assign(one, { start_s: null, end_s: null });
           return asked(made);
         }""",

@@ -160,7 +160,10 @@ EDIT = """async (text) => {
   document.body.append(element);
   const ask = window.fetch;
   let sent = null;
-  window.fetch = async (path, options) => { sent = options.body; return new Response("{}", { status: 422 }); };
+  window.fetch = async (path, options) => {
+    sent = options.body;
+    return new Response("{}", { status: 422 });
+  };
   element.querySelector("button.main").click();
   await new Promise((done) => setTimeout(done));
   window.fetch = ask;

@@ -34,6 +34,7 @@ export function keptFields(rest, of, changed) {
 }
 
 function short(value) {
-  const text = typeof value === "string" ? value : value === true ? "yes" : JSON.stringify(value);
+  const whole = typeof value === "string" ? value : value === true ? "yes" : JSON.stringify(value);
+  const text = whole.replace(/\b([0-9a-f]{12})[0-9a-f]{12,}\b/g, "$1");
   return text.length > 120 ? `${text.slice(0, 119)}…` : text;
 }
