@@ -230,6 +230,21 @@ def test_a_zero_weight_takes_a_reference_out_of_the_sound() -> None:
 def test_wrong_weights_are_refused() -> None:
     with pytest.raises(InvalidInput, match="1 weights for 2 references"):
         plan_of(reference("a"), reference("b"), weights=(1.0,))
+    named, found = reference("a"), reference("b")
+    with pytest.raises(InvalidInput, match="3 weights for 2 references, 1 of them named"):
+        plan_of(named, found, references=(named.stem.id,), k=2, weights=(1.0, 2.0, 3.0))
+
+
+@given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=4), k=st.integers(1, 6))
+def test_weights_of_named_references_hold_beside_those_that_are_found(
+    weights: list[float], k: int
+) -> None:
+    references = [reference(f"s{i}") for i in range(max(k, len(weights)))]
+    named = tuple(one.stem.id for one in references[: len(weights)])
+    plan = plan_of(*references, references=named, k=k, weights=tuple(weights))
+    meant = weights + [1.0] * (len(references) - len(weights))
+    shares = [part.weight for part in plan.seed_parts]
+    assert shares == pytest.approx([w / sum(meant) for w in meant])
 
 
 def test_the_seed_of_a_piece_longer_than_the_model_s_window_is_as_long_as_the_piece() -> None:

@@ -13,8 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, mo
 
 from rag_audio import limits
 from rag_audio.domain.request import check_territory
+from rag_audio.editing import MOST_S
 from rag_audio.errors import InvalidInput
 from rag_audio.limits import REQUEST, SEARCH, Items, Number, Text
+from rag_audio.painting import MOST_REGIONS
 
 JOB_ID = "[0-9a-f]{32}"
 
@@ -141,7 +143,9 @@ class GenerationAsked(MusicFields):
     midi: UploadId | None = Field(None, description="An uploaded score to be near.")
     duration_s: float | None = _within(REQUEST["duration_s"], None)
     weights: list[Annotated[float, _within(limits.WEIGHT)]] | None = _within(
-        REQUEST["weights"], None, description="One per reference, in order."
+        REQUEST["weights"],
+        None,
+        description="One per named reference, in order; each one that is found besides weighs 1.",
     )
     channels: list[Literal["prompt", "init"]] | None = Field(None, max_length=2)
     enforce: list[Literal["tempo", "key"]] = Field([], max_length=2)
@@ -181,17 +185,24 @@ class EditAsked(MusicFields):
     generation: JobId | None = Field(None, description="The job whose take is edited ...")
     take: int = _within(REQUEST["variations"], 1)
     upload: UploadId | None = Field(None, description="... or an upload.")
-    time_signature: tuple[int, int] | None = Field(
+    time_signature: tuple[Beats, Literal[1, 2, 4, 8, 16]] | None = Field(
         None, examples=[[3, 4]], description="Where bar lines lie; left out, as what is edited."
     )
-    regions: list[tuple[Annotated[float, Field(ge=0)], Positive]] = Field([], max_length=16)
-    left_s: float = Field(0, ge=0, le=3600)
-    right_s: float = Field(0, ge=0, le=3600)
+    regions: list[tuple[Annotated[float, Field(ge=0)], Positive]] = Field(
+        [],
+        max_length=MOST_REGIONS,
+        description="Of inpaint: [start, end] in seconds, within the sound, at least 0.1 s long, "
+        "none over another.",
+    )
+    left_s: float = Field(0, ge=0, le=MOST_S, description="Of extend: seconds before the sound.")
+    right_s: float = Field(0, ge=0, le=MOST_S, description="Of extend: seconds after it.")
 
     @model_validator(mode="after")
     def _one_source(self) -> EditAsked:
         if (self.generation is None) == (self.upload is None):
             raise ValueError("name either a generation or an upload to edit")
+        if self.upload is not None and self.take != 1:
+            raise ValueError(f"take {self.take} does not belong to an upload: it has one sound")
         return self
 
 

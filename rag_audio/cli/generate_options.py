@@ -41,7 +41,7 @@ Guidance = Annotated[float | None, typer.Option(help="How closely to follow word
 Model = Annotated[str | None, typer.Option(help="Checkpoint: directory or hub id.")]
 Variations = Annotated[int, typer.Option(help="How many takes.")]
 Channels = Annotated[str, typer.Option(help="How references reach the model.")]
-Weights = Annotated[str | None, typer.Option(help="One per reference, such as 2,1,1.")]
+Weights = Annotated[str | None, typer.Option(help="One per reference, or per --reference: 2,1,1.")]
 Excluded = Annotated[list[str] | None, typer.Option(help="Never this stem.")]
 AudioRights = Annotated[
     str | None, typer.Option(help="own or licensed: what you state about --audio.")

@@ -227,11 +227,7 @@ def _usable(
     rights: Rights,
     notes: list[str],
 ) -> list[Candidate]:
-    if request.weights is not None and len(request.weights) != len(references):
-        raise InvalidInput(
-            f"{len(request.weights)} weights for {len(references)} references",
-            hint="give one weight per reference, in order of rank",
-        )
+    weights = _weights(request, references)
     usable = []
     for i, reference in enumerate(references):
         found = {
@@ -254,13 +250,34 @@ def _usable(
             notes.append(f"not used: {name}: {best.reason}")
             continue
         notes += [f"{name}: {why}" for why in reasons]
-        weight = reference.score if request.weights is None else request.weights[i]
+        weight = reference.score if weights is None else weights[i]
         # A named reference that shares nothing with the prompt has no score, and is wanted; in
         # layers and sections all play alike.
-        if request.weights is None and (weight <= 0 or request.mixing):
+        if weights is None and (weight <= 0 or request.mixing):
             weight = 1.0
         usable.append(Candidate(reference, open_channels, weight, refusals.get(Channel.INIT)))
     return usable
+
+
+def _weights(
+    request: GenerationRequest, references: tuple[Reference, ...]
+) -> tuple[float, ...] | None:
+    """The request's weight of each reference; 1 for each that was found beside named ones."""
+    weights = request.weights
+    if weights is None or len(weights) == len(references):
+        return weights
+    named = sum(
+        any(reference.stem.id.startswith(prefix) for prefix in request.named)
+        for reference in references
+    )
+    if len(weights) != named:
+        besides = f", {named} of them named" if 0 < named < len(references) else ""
+        raise InvalidInput(
+            f"{len(weights)} weights for {len(references)} references{besides}",
+            hint="give one weight per reference, in order of rank, or one per named reference: "
+            "those that are found weigh 1",
+        )
+    return (*weights, *(1.0 for _ in range(len(references) - named)))
 
 
 def _tempo_and_key(

@@ -43,7 +43,8 @@ class GenerationRequest:
         strength: 0 < s ≤ 1; how far the result may leave the references' audio; 1 ignores it.
         auto_strength: scores and licenses of the references decide, in place of ``strength``.
         channels: how references may reach the model.
-        weights: one per reference, in order of rank; normalised.
+        weights: one per reference, in order of rank; or one per named reference, and those that
+            are found besides weigh 1. Normalised.
         audio_rights: ``own`` or ``licensed``: what the user states about ``audio``.
         model: checkpoint, a directory or a hub id; None is the configured one.
         time_signature, bars, instrumentation, mood: see :class:`rag_audio.controls.Controls`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from rag_audio.provenance.influence import signal_share
 from rag_audio.shaping import loop_to
 
 INPAINT, EXTEND, VARY = "inpaint", "extend", "vary"
+_FIELDS = {INPAINT: ("regions",), EXTEND: ("left_s", "right_s"), VARY: ()}
+"""What is said of each kind of edit."""
 EXTEND_STRENGTH = 0.5
 """How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
 INPAINT_STRENGTH = 0.7
@@ -25,7 +28,8 @@ LOOP_FADE_S = 0.05
 _SHORTEST_FADE = 16
 QUIET_S = 1.0
 """How far before the loop its joins may lie, to be where it is quietest."""
-_MOST_S = 3600.0
+MOST_S = 3600.0
+"""An extension adds no more than this on a side, in seconds."""
 _EPS_S = 1e-6
 
 
@@ -72,8 +76,43 @@ class Order:
         return (whole - made + made * seeded) / whole
 
 
+def order_of(
+    kind: str, *, regions: Iterable[Region] = (), left_s: float = 0.0, right_s: float = 0.0
+) -> Order:
+    """An edit, from all that could be said of one.
+
+    Args:
+        kind: ``inpaint`` takes ``regions``, ``extend`` takes ``left_s`` and ``right_s``, ``vary``
+            takes none of them. All are in seconds.
+
+    Raises:
+        InvalidInput: the kind is unknown, a field belongs to another kind, or no region or length
+            was named where there must be one. Whether regions are within a sound is told by
+            :meth:`Order.made`.
+    """
+    named = tuple(regions)
+    if kind not in _FIELDS:
+        raise InvalidInput(f"{kind!r} is no kind of edit", hint=f"one of {', '.join(_FIELDS)}")
+    listed = [list(region) for region in named]
+    for name, value in (("regions", listed), ("left_s", left_s), ("right_s", right_s)):
+        if value and name not in _FIELDS[kind]:
+            owner = next(other for other, fields in _FIELDS.items() if name in fields)
+            raise InvalidInput(
+                f"{name} {value} does not belong to {kind}", hint=f"{name} is for {owner}"
+            )
+    if kind == INPAINT:
+        return inpainting(named)
+    return extension(left_s, right_s) if kind == EXTEND else variation()
+
+
 def inpainting(regions: tuple[Region, ...]) -> Order:
-    """Make regions anew."""
+    """Make regions anew.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    if not regions:
+        raise InvalidInput("no region was named", hint="name one in seconds, such as 4.0-8.0")
     return Order(INPAINT, regions)
 
 
@@ -83,9 +122,9 @@ def extension(left_s: float = 0.0, right_s: float = 0.0) -> Order:
     Raises:
         InvalidInput: a length is negative, or both are 0, or they are beyond an hour.
     """
-    if not (0 <= left_s <= _MOST_S and 0 <= right_s <= _MOST_S and left_s + right_s > 0):
+    if not (0 <= left_s <= MOST_S and 0 <= right_s <= MOST_S and left_s + right_s > 0):
         raise InvalidInput(
-            f"an extension must be more than 0 s and at most {_MOST_S:g} s, "
+            f"an extension must be more than 0 s and at most {MOST_S:g} s, "
             f"got {left_s:g} s to the left and {right_s:g} s to the right",
             hint="--by 10, with --side left, right or both",
         )

@@ -23,7 +23,7 @@ SCOPE = {
     "/v1/outputs": "trace", "/v1/ledger": "trace", "/v1/revocations": "admin",
     "/v1/indexing": "admin",
 }  # fmt: skip
-ANY_SCOPE = {"/v1/uploads", "/v1/trace", "/v1/status", "/v1/session"}
+ANY_SCOPE = {"/v1/uploads", f"/v1/uploads/{'0' * 32}", "/v1/trace", "/v1/status", "/v1/session"}
 
 
 @pytest.fixture(scope="module")

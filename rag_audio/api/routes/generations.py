@@ -76,7 +76,7 @@ async def edit(
     def accept(key: str | None) -> Job:
         service.require_model()
         wanted = _document(asked, caller, service, "edit")
-        edit_order(wanted)
+        order = edit_order(wanted)
         if asked.generation is not None:
             parent = mine(service, caller, asked.generation)
             outputs = (parent.result or {}).get("outputs", ())
@@ -91,6 +91,7 @@ async def edit(
             if upload.kind != "audio":
                 raise InvalidInput("a score cannot be edited", hint="upload a sound")
             length_s = upload.duration_s
+        order.made(length_s)
         length_s += asked.left_s + asked.right_s
         _require_duration(length_s, service)
         _require_size(length_s, asked.variations, service)

@@ -15,6 +15,7 @@ from rag_audio.api.schemas import SessionAsked
 from rag_audio.api.service import Caller, Service
 from rag_audio.documents import error_json, public_json
 from rag_audio.errors import BackendError
+from rag_audio.painting import SHORTEST_S
 from rag_audio.ports import ModelInfo
 
 router = APIRouter()
@@ -74,6 +75,7 @@ def status(caller: AnyCaller, service: TheService) -> dict[str, Any]:
         "queue": {state.value: count for state, count in counts.items()},
         "limits": {
             "max_duration_s": service.settings.max_duration_s,
+            "min_region_s": SHORTEST_S,
             "max_body_mb": service.settings.max_body_mb,
             "max_upload_s": service.settings.max_upload_s,
             "queue": service.settings.queue,

@@ -2,6 +2,7 @@
 
 import { get, post, call, store } from "./api.js";
 import { button, field, h, put, state } from "./dom.js";
+import { learn } from "./limits.js";
 import { problemNotice } from "./problems.js";
 import { installKeys, showKeys } from "./keys.js";
 import { told } from "./terms.js";
@@ -30,9 +31,14 @@ const main = document.getElementById("main");
 let leave = null;
 let turn = 0;
 
+/** A part of the address, which anybody may have written. */
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
 function here() {
   const [, tab = "create", id = ""] = location.hash.split("?")[0].split("/");
-  return { tab: TABS.some(([name]) => name === tab) ? tab : "create", id: decodeURIComponent(id), query: new URLSearchParams(location.hash.split("?")[1] ?? "") };
+  return { tab: TABS.some(([name]) => name === tab) ? tab : "create", id: decoded(id), query: new URLSearchParams(location.hash.split("?")[1] ?? "") };
 }
 
 async function show(moved = false) {
@@ -61,7 +67,7 @@ function drawNav(tab) {
   put(
     document.getElementById("nav"),
     TABS.map(([name, title]) => {
-      const last = name === "result" && store.get("last", "");
+      const last = name === "result" && store.get("last", "", (id) => /^[0-9a-f]{32}$/.test(id));
       return h("a", { href: `#/${name}${last ? `/${last}` : ""}`, "aria-current": name === tab ? "page" : null }, title);
     }),
   );
@@ -151,7 +157,7 @@ async function start() {
     return;
   }
   drawBar();
-  await refreshStatus().catch(() => {});
+  await Promise.all([refreshStatus().catch(() => {}), learn().catch(() => {})]);
   await show();
 }
 
