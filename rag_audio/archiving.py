@@ -40,7 +40,7 @@ ROOT = "home"
 DATABASE = "rag-audio-database.jsonl"
 """A database elsewhere, as its name in the archive is."""
 _PIECE = 2**20
-_TELL_EVERY_S = 0.1
+TELL_EVERY_S = 0.1
 _ROWS = 1000
 _OF_A_FILE = 1024
 """Bytes that a tar file spends on a small file beside its content, about."""
@@ -250,7 +250,7 @@ class Archiver:
 
     def _tell(self, more: int) -> None:
         now = time.monotonic()
-        if self._on_progress is not None and now - self._told_at >= _TELL_EVERY_S:
+        if self._on_progress is not None and now - self._told_at >= TELL_EVERY_S:
             self._told_at = now
             done = self.listing.files, self.listing.size + more
             self._on_progress(Done(*done, self._all_files, self._all_size))

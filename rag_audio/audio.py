@@ -19,6 +19,7 @@ import soundfile
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.formats import format_of, rate_for
+from rag_audio.full_scale import require_fit
 from rag_audio.id3 import id3_tag
 from rag_audio.loading import Heard, hear, load
 from rag_audio.loudness import (
@@ -90,6 +91,9 @@ def save(
 ) -> None:
     """Write a sound file, its kind by the name's ending; it appears whole or not at all.
 
+    Nothing is clipped: sound above full scale goes into encodings that hold it (floats, and the
+    lossy ones), see :mod:`rag_audio.full_scale`.
+
     24-bit files hold exactly the values that :func:`pcm_sha256` hashes.
 
     Args:
@@ -100,12 +104,14 @@ def save(
         tags: texts by libsndfile's names for them: ``comment``, ``copyright``, ``title``…
 
     Raises:
-        InvalidInput: the ending, subtype, rate or channel count does not fit, or the disk says no.
+        InvalidInput: the ending, subtype, rate or channel count does not fit, samples would be
+            clipped, or the disk says no.
     """
     target = Path(path)
     check_writable(target, subtype)
     if not np.isfinite(audio.samples).all():
         raise InvalidInput(f"cannot write {target.name}: the samples hold NaN or infinity")
+    require_fit(audio, target, subtype)
     kind, encoding = format_of(target, subtype)
     audio = resample(audio, rate_for(encoding, audio.sample_rate))
     options: dict[str, Any] = {"format": kind, "subtype": encoding}

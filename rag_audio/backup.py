@@ -14,11 +14,11 @@ the archive too.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import tarfile
+import time
 import zlib
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -29,7 +29,8 @@ from typing import IO, Any, Literal, Self
 from sqlalchemy import Connection, Engine
 
 from rag_audio import manifests
-from rag_audio.archiving import DATABASE, ROOT, Archiver, OnProgress
+from rag_audio.archiving import DATABASE, ROOT, TELL_EVERY_S, Archiver, Done, OnProgress
+from rag_audio.drafts import draft_file, draft_folder
 from rag_audio.dump import read_dump
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.home_files import KEYS, work_folder
@@ -93,12 +94,11 @@ def create(
         raise InvalidInput(f"there is no home at {str(home)!r}", hint="set --home")
     if not target.name.endswith((".tar", ".tar.gz", ".tgz")):
         raise InvalidInput(f"a backup is a .tar or .tar.gz, not {target.name!r}")
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    without = frozenset((target.absolute(), draft.absolute()))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
-            held.callback(draft.unlink, missing_ok=True)
+            draft = held.enter_context(draft_file(target))
+            without = frozenset((target.absolute(), draft.absolute()))
             work = held.enter_context(work_folder(home))
             archiver = Archiver(home, work, target, without, database, on_progress)
             made = held.enter_context(closing(archiver.listing))
@@ -116,13 +116,18 @@ def create(
 
 
 def restore(
-    archive: Path, home: Path, database: Engine | None = None, wanted: Wanted | None = None
+    archive: Path,
+    home: Path,
+    database: Engine | None = None,
+    wanted: Wanted | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Backup:
     """Bring a home back; it is complete and checked when it appears, or it does not appear.
 
     Args:
         database: where a database that is in the archive goes.
         wanted: where to look for what was logged later, and who may be asked.
+        on_progress: told about ten times a second how far it is, in bytes of the archive.
 
     Raises:
         InvalidInput: the home is not empty, or the archive is not one of ours: it holds links,
@@ -135,12 +140,10 @@ def restore(
             f"{str(home)!r} is not empty, and a restore never overwrites",
             hint="name a folder that does not exist yet with --home",
         )
-    draft = home.with_name(f".{home.name}.{secrets.token_hex(8)}")
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        draft.mkdir(mode=0o700)
-        with closing(Listing(home.parent)) as found:
-            manifest = _unpack(archive, draft, found)
+        with draft_folder(home) as draft, closing(Listing(home.parent)) as found:
+            manifest = _unpack(archive, draft, found, on_progress)
             made = (Archived.read(manifest), wanted or Wanted())
             rows, done = _restore_database(archive, draft, found, manifest, database, made)
             done = done or settle_file(draft, *made)
@@ -151,8 +154,6 @@ def restore(
         raise UnreadableFile(
             f"{str(archive)!r} cannot be restored: {error.strerror or error}"
         ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     warnings: tuple[str, ...] = (NO_DATABASE,) if rows is None and database is not None else ()
     warnings += () if done is None else done.warnings
     return Backup(home, found.files, found.size, warnings, rows, done)
@@ -191,22 +192,55 @@ def _restore_database(
 
 def _write(archiver: Archiver, draft: Path) -> tuple[int | None, list[str]]:
     """Write the archive, on the disk when this returns; rows of the database, and warnings."""
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as raw:
+    # By its number: gzip would write the name of a file that has one into the archive.
+    with os.fdopen(os.open(draft, os.O_WRONLY), "wb") as raw:
         counts, warnings = archiver.write(raw)
         raw.flush()
         os.fsync(raw.fileno())
     return None if counts is None else sum(counts.values()), warnings
 
 
-def _unpack(archive: Path, draft: Path, found: Listing) -> dict[str, Any]:
+def _unpack(
+    archive: Path, draft: Path, found: Listing, on_progress: OnProgress | None
+) -> dict[str, Any]:
     """Write the files below ``draft`` and list them; the head of the manifest, which lists them
     too."""
-    manifest: dict[str, Any] | None = None
     with archive.open("rb") as raw:
         mode: Literal["r:gz", "r:"] = "r:gz" if raw.read(2) == _GZIP else "r:"
-    with tarfile.open(archive, mode=mode) as tar, _Syncing() as syncing:
+        raw.seek(0)
+        tell = _Telling(raw, found, archive.stat().st_size, on_progress)
+        return _unpack_members(archive, raw, mode, draft, found, tell)
+
+
+class _Telling:
+    """Tells how far an archive was read, about ten times a second."""
+
+    def __init__(
+        self, raw: IO[bytes], found: Listing, size: int, on_progress: OnProgress | None
+    ) -> None:
+        self._raw, self._found, self._size, self._on_progress = raw, found, size, on_progress
+        self._told_at = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if self._on_progress is not None and now - self._told_at >= TELL_EVERY_S:
+            self._told_at = now
+            # Of files nobody knows how many there will be: the manifest comes last.
+            self._on_progress(Done(self._found.files, self._raw.tell(), 0, self._size))
+
+
+def _unpack_members(
+    archive: Path,
+    raw: IO[bytes],
+    mode: Literal["r:gz", "r:"],
+    draft: Path,
+    found: Listing,
+    tell: Callable[[], None],
+) -> dict[str, Any]:
+    manifest: dict[str, Any] | None = None
+    with tarfile.open(fileobj=raw, mode=mode) as tar, _Syncing() as syncing:
         while member := tar.next():
+            tell()
             tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
             if manifest is not None:
                 raise _refused(archive, f"{member.name!r} follows the manifest")
@@ -220,7 +254,7 @@ def _unpack(archive: Path, draft: Path, found: Listing) -> dict[str, Any]:
             target = draft / name
             try:
                 target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                found.add(Filed(name, *_copy(source, target, syncing)))
+                found.add(Filed(name, *_copy(source, target, syncing, tell)))
             except (FileExistsError, NotADirectoryError) as error:
                 how = "there twice" if target.is_file() else "a file and a folder"
                 raise _refused(archive, f"{member.name!r} is {how}") from error
@@ -283,13 +317,16 @@ def _sync(handle: int) -> None:
         os.close(handle)
 
 
-def _copy(source: IO[bytes], target: Path, syncing: _Syncing) -> tuple[int, str]:
+def _copy(
+    source: IO[bytes], target: Path, syncing: _Syncing, tell: Callable[[], None]
+) -> tuple[int, str]:
     """Write a file; zeros become holes, of which the files of an index consist for the most."""
     digest, size = sha256(), 0
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         while piece := source.read(_PIECE):
             digest.update(piece)
+            tell()
             size += len(piece)
             if piece == _ZEROS:
                 file.seek(size)

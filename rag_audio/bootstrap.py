@@ -14,9 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from rag_audio import arguments, limits
 from rag_audio.conditioning import request_of
 from rag_audio.disclosure import EVERYTHING, Disclosure
-from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest, GenerationResult, Reference
+from rag_audio.domain import (
+    Audio,
+    ConditioningPlan,
+    GenerationRequest,
+    GenerationResult,
+    Reference,
+    values,
+)
 from rag_audio.editing import Editor, Order, extension, inpainting, variation
 from rag_audio.errors import ConfigError
 from rag_audio.keeping import SoundCache
@@ -293,14 +301,17 @@ class Workspace(AbstractContextManager["Workspace"]):
         from indexer.build import index_library
         from rag_audio import midi
 
+        root = arguments.path("library", library)
+        processes = values.whole("workers", workers)
+        values.within("workers", processes, 0, int(limits.WORKERS.high))
         return index_library(
-            Path(library),
+            root,
             embedder=self.parts.embedder,
             index=self.parts.index,
             catalogue=self.parts.catalogue,
             render=partial(midi.render, soundfont=self.parts.soundfont),
             prune=prune,
-            workers=workers,
+            workers=processes,
             progress=progress,
         )
 
@@ -320,21 +331,31 @@ class Workspace(AbstractContextManager["Workspace"]):
             like: stem ids or prefixes.
             filters: further fields of :class:`rag_audio.retrieval.ReferenceQuery`.
         """
-        sound = audio
-        if not isinstance(sound, Audio):
-            sound = self.pipeline.query_audio(
-                None if audio is None else str(audio), None if midi is None else str(midi)
-            )
-        prefixes = (like,) if isinstance(like, str) else tuple(like)
+        given = arguments.filters(ReferenceQuery, filters)
+        territory = arguments.optional_text("territory", territory)
+        prefixes = arguments.any_texts("like", like)
+        # Whatever is wrong with it is told before anything is opened.
+        query = ReferenceQuery(**{**given, "text": text, "like": prefixes or ("any",)})
+        if isinstance(audio, Audio):
+            sound: Audio | None = audio
+        else:
+            names = [
+                None if value is None else values.file_name(name, value)
+                for name, value in (("audio", audio), ("midi", midi))
+            ]
+            sound = self.pipeline.query_audio(*names)
         stems = tuple(self.parts.catalogue.stem(prefix).id for prefix in prefixes)
-        if filters.get("artist") is not None:
-            filters["artist"] = self.pipeline.artist_named(filters["artist"])
-        query = ReferenceQuery(text=text, audio=sound, like=stems, **filters)
+        if query.artist is not None:
+            given["artist"] = self.pipeline.artist_named(query.artist)
+        query = ReferenceQuery(**{**given, "text": text, "audio": sound, "like": stems})
         return self.pipeline.search(query, territory)
 
     def plan(self, prompt: str | GenerationRequest, **fields: Any) -> ConditioningPlan:
-        """What would be given to the model; ``fields`` are those of ``GenerationRequest``."""
-        return self.pipeline.plan(_request(prompt, fields))
+        """What would be given to the model; ``fields`` are those of ``GenerationRequest``.
+
+        A request may be given in place of its prompt; fields beside it change it.
+        """
+        return self.pipeline.plan(arguments.request(prompt, fields))
 
     def generate(
         self,
@@ -344,8 +365,9 @@ class Workspace(AbstractContextManager["Workspace"]):
         on_stage: OnStage | None = None,
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
-        """Generate into ``out``; one result per variation."""
-        return self.pipeline.generate(_request(prompt, fields), Path(out), on_stage)
+        """Generate into ``out``; one result per variation. ``prompt`` and ``fields`` as above."""
+        target = arguments.output(out)
+        return self.pipeline.generate(arguments.request(prompt, fields), target, on_stage)
 
     def renew(
         self, plan: ConditioningPlan, *, territory: str | None = None, model: str | None = None
@@ -356,7 +378,7 @@ class Workspace(AbstractContextManager["Workspace"]):
             RequestRefused: they do not allow it (any more).
             InvalidInput: the plan contradicts itself, the catalogue or the model.
         """
-        request = replace(request_of(plan, territory), model=model)
+        request = replace(request_of(_plan(plan), territory), model=model)
         return request, self.pipeline.renew(request, plan)
 
     def replay(
@@ -370,8 +392,9 @@ class Workspace(AbstractContextManager["Workspace"]):
         on_stage: OnStage | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Generate from an older plan into ``out``; raises as :meth:`renew`."""
-        request = replace(request_of(plan, territory), model=model, subtype=subtype)
-        return self.pipeline.generate(request, Path(out), on_stage, older=plan)
+        request = replace(request_of(_plan(plan), territory), model=model, subtype=subtype)
+        target = arguments.output(out)
+        return self.pipeline.generate(request, target, on_stage, older=plan)
 
     def inpaint(
         self,
@@ -388,7 +411,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         Args:
             fields: further fields of ``GenerationRequest``; foreign files need ``audio_rights``.
         """
-        order = inpainting(tuple(regions))
+        order = inpainting(arguments.regions(regions))
         return self._edit(file, prompt, order, out, on_stage, fields)
 
     def extend(
@@ -403,7 +426,8 @@ class Workspace(AbstractContextManager["Workspace"]):
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Go on from a file, to the left, to the right or both; ``fields`` as for ``inpaint``."""
-        return self._edit(file, prompt, extension(left_s, right_s), out, on_stage, fields)
+        order = extension(values.number("left_s", left_s), values.number("right_s", right_s))
+        return self._edit(file, prompt, order, out, on_stage, fields)
 
     def vary(
         self,
@@ -426,8 +450,11 @@ class Workspace(AbstractContextManager["Workspace"]):
         on_stage: OnStage | None,
         fields: dict[str, Any],
     ) -> tuple[GenerationResult, ...]:
-        editor = Editor(self.pipeline)
-        return editor.edit(Path(file), prompt, order, Path(out), on_stage=on_stage, **fields)
+        source, target = arguments.path("file", file), arguments.output(out)
+        checked = arguments.of_edit(prompt, fields)
+        return Editor(self.pipeline).edit(
+            source, prompt, order, target, on_stage=on_stage, **checked
+        )
 
     def artist(self, name: str, *, territory: str | None = None) -> ArtistProfile:
         """What is typical of an artist, from the stems that are licensed for style now.
@@ -435,17 +462,21 @@ class Workspace(AbstractContextManager["Workspace"]):
         Raises:
             RequestRefused: nobody licensed for style has that name.
         """
-        return self.pipeline.artist_profile(name, territory)
+        values.text("name", name)
+        return self.pipeline.artist_profile(name, arguments.optional_text("territory", territory))
 
     def trace(self, path: str | Path) -> TraceResult:
         """What went into the audio at ``path``."""
-        return self.pipeline.trace(Path(path))
+        return self.pipeline.trace(arguments.path("path", path))
 
     def influence(
         self, output: int, method: Method = "fast", *, progress: Progress | None = None
     ) -> CausalInfluence:
         """Measure what each source did to an output, and append it to the ledger."""
-        return self.pipeline.influence(output, method, progress)
+        number = values.whole("output", output)
+        if method not in ("fast", "exact"):
+            raise values.refused("method", method, "fast or exact")
+        return self.pipeline.influence(number, method, progress)
 
     def close(self) -> None:
         """Give the index and the database back."""
@@ -463,10 +494,10 @@ class Workspace(AbstractContextManager["Workspace"]):
         self.close()
 
 
-def _request(prompt: str | GenerationRequest, fields: dict[str, Any]) -> GenerationRequest:
-    if isinstance(prompt, GenerationRequest):
-        return prompt
-    return GenerationRequest(prompt, **fields)
+def _plan(value: object) -> ConditioningPlan:
+    if not isinstance(value, ConditioningPlan):
+        raise values.refused("plan", value, "a ConditioningPlan")
+    return value
 
 
 def open_workspace(
@@ -478,7 +509,8 @@ def open_workspace(
         signer: signs outputs in place of what the settings say, such as
             :meth:`rag_audio.provenance.signers.C2paSigner.from_callback`.
     """
-    workspace = Workspace(read_settings(home=home, **overrides))
+    place = None if home is None else arguments.path("home", home)
+    workspace = Workspace(read_settings(home=place, **overrides))
     if signer is not None:
         workspace.parts.signer = signer
     return workspace

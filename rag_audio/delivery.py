@@ -7,12 +7,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rag_audio import audio
+from rag_audio import audio, full_scale
 from rag_audio.credits import credit_lines, file_tags
 from rag_audio.domain import (
     AttributionRecord,
@@ -136,6 +136,7 @@ class Delivery:
         Args:
             checks: what the output gate measured, for the record.
         """
+        take, plan = self._fitted(take, target)
         number = self.parts.ledger.next_output_id()
         marked = self.parts.watermarker.embed(take, Mark(number))
         try:
@@ -148,13 +149,13 @@ class Delivery:
         master = self._new_master(number)
         try:
             marks = map(unmet_line, unmet_promises(checks or {}))
-            tags = file_tags(number, self.plan.licenses, marks)
+            tags = file_tags(number, plan.licenses, marks)
             audio.save(marked or take, part, subtype=self.request.subtype, tags=tags)
             audio.save(take, master, subtype="FLOAT")
             master.chmod(0o600)
             signature = self.parts.signer.sign(part, self._claim(number, take, marked))
             fingerprint = make_fingerprint(marked or take)
-            similar = likeness(take, self.plan.references, self.parts.embedder, self.parts.index)
+            similar = likeness(take, plan.references, self.parts.embedder, self.parts.index)
             kept = {
                 "sha256": fingerprint.sha256,
                 "landmarks": len(fingerprint.hashes),
@@ -164,15 +165,25 @@ class Delivery:
                 number, take, marked, part, target.name, seed, similar,
                 {**(checks or {}), "fingerprint": kept},
             )  # fmt: skip
-            record = signed(
-                make_record(self.request, self.plan, output, self._made), target, signature
-            )
+            record = signed(make_record(self.request, plan, output, self._made), target, signature)
         except BaseException:
             _remove(part, master)
             raise
-        return Parcel(
-            target, part, master, marked or take, self.plan, record, signature, fingerprint
+        return Parcel(target, part, master, marked or take, plan, record, signature, fingerprint)
+
+    def _fitted(self, take: Audio, target: Path) -> tuple[Audio, ConditioningPlan]:
+        """The take as its file can hold it, and the plan, with a note where it was lowered.
+
+        What the model makes stays below full scale; an edit keeps the level of the edited sound.
+        """
+        take, excess = full_scale.fit(take, target, self.request.subtype)
+        if not excess:
+            return take, self.plan
+        note = (
+            f"lowered by {excess.peak_db:.2f} dB, so that the file does not clip the {excess}; "
+            "a .wav of floats (subtype 32f) keeps the level"
         )
+        return take, replace(self.plan, notes=(*self.plan.notes, note))
 
     def _new_master(self, number: int) -> Path:
         """An empty file for the unmarked sound, so that no other one is ever written over.

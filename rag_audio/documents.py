@@ -133,7 +133,10 @@ def claim_json(claim: OtherClaim) -> dict[str, Any]:
 
 
 def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
-    """The document of ``generate --json``; the first output, and all of them in ``outputs``."""
+    """What the document of ``generate --json`` says of the first output, and the request's own.
+
+    ``outputs`` has the number of every output; :func:`outputs_json` says all of each.
+    """
     first = results[0]
     plan, record = first.plan, first.record
     return {
@@ -164,6 +167,52 @@ def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
         "enforced": record.checks.get("enforced"),
         "enforced_met": enforced_met(results),
         "unmet": unmet_json(results),
+    }
+
+
+def outputs_json(
+    results: Sequence[GenerationResult], causal: Sequence[Sequence[float | None]] = ()
+) -> list[dict[str, Any]]:
+    """Each output of a request by itself: ``results`` of ``generate --json``.
+
+    Args:
+        causal: shares that were measured since, of each output's sources in their order.
+    """
+    documents = [_output_json(result) for result in results]
+    for document, shares in zip(documents, causal, strict=False):
+        for source, share in zip(document["references"], shares, strict=True):
+            source["causal"] = share
+    return documents
+
+
+def _output_json(result: GenerationResult) -> dict[str, Any]:
+    record = result.record
+    return {
+        "output": record.output,
+        "file": result.files[0],
+        "files": list(result.files),
+        "sha256": dict(record.files),
+        "pcm_sha256": record.pcm_sha256,
+        "seed": record.seed,
+        "duration_s": result.audio.duration_s,
+        "sample_rate": result.audio.sample_rate,
+        "channels": result.audio.channels,
+        "watermark": dict(record.watermark),
+        "references": [
+            {
+                "stem": source.reference.stem.id,
+                "title": source.reference.stem.title,
+                "used": {c.value: source.influence.used.get(c, 0.0) for c in Channel},
+                "causal": source.influence.causal,
+                "similar": source.influence.similar,
+            }
+            for source in record.sources
+        ],
+        "model_share": {c.value: record.model_share.get(c, 1.0) for c in Channel},
+        "notes": list(result.plan.notes),
+        "checks": dict(record.checks),
+        "enforced_met": result.enforced_met,
+        "unmet": list(result.unmet),
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _FRAMES = {"comment": b"COMM", "copyright": b"TCOP", "title": b"TIT2", "artist": b"TPE1"}
+KNOWN_TAGS = frozenset(_FRAMES)
+"""The texts that :func:`id3_tag` knows."""
 _UTF_8 = b"\x03"
 
 

@@ -116,6 +116,18 @@ BEAT_UNITS = (1, 2, 4, 8, 16)
 """A time signature is one of BEATS over one of BEAT_UNITS."""
 MOST_REFERENCES = 64
 """References of one output, named and retrieved."""
+FOUND = Number(0, 1000)
+"""References that one search returns."""
+BPM = Number(20, 400)
+DURATION_S = Number(0.5, 3600)
+SEED = Number(0, 2**63 - 1)
+STEPS = Number(1, 1000)
+GUIDANCE = Number(0, 50)
+VARIATIONS = Number(1, 16)
+OUTPUT = Number(1, 2**40 - 1)
+"""The number of an output: a mark carries 40 bits."""
+WORKERS = Number(0, 64)
+"""Processes that decode files for an index run."""
 WINDOW_START_S = Number(0, 36_000)
 WINDOW_S = Number(1, 36_000)
 """The part of a stem that is named as a reference: where it begins, and how long it is."""
@@ -137,12 +149,12 @@ REQUEST: Mapping[str, Limit] = MappingProxyType(
         "exclude": STEM_IDS,
         "k": Number(0, MOST_REFERENCES),
         "strength": Number(0, 1, above=True),
-        "bpm": Number(20, 400),
-        "duration_s": Number(0.5, 3600),
-        "seed": Number(0, 2**63 - 1),
-        "steps": Number(1, 1000),
-        "guidance": Number(0, 50),
-        "variations": Number(1, 16),
+        "bpm": BPM,
+        "duration_s": DURATION_S,
+        "seed": SEED,
+        "steps": STEPS,
+        "guidance": GUIDANCE,
+        "variations": VARIATIONS,
         "weights": Items(MOST_REFERENCES, WEIGHT),
         "candidates": CANDIDATES,
         "bars": BAR,
@@ -162,7 +174,7 @@ SEARCH: Mapping[str, Limit] = MappingProxyType(
         "bpm": Number(0, 1000, above=True),
         "tags": Items(16, NAME),
         "min_duration_s": Number(0, 36_000, above=True),
-        "k": Number(0, 64),
+        "k": FOUND,
         "variety": Number(0, 1),
     }
 )

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag_audio import limits
 from rag_audio.domain import (
     Audio,
     Key,
@@ -25,18 +24,18 @@ from rag_audio.domain import (
     Segment,
     SegmentFilter,
     Stem,
-    StemKind,
     Use,
 )
 from rag_audio.effort import effort_of
 from rag_audio.errors import InvalidInput
 from rag_audio.keywords import encode_document, encode_query
 from rag_audio.ports import Embedder, Hit, StemIndex
+from rag_audio.reference_query import ReferenceQuery, Weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ReferenceQuery", "encode_document", "encode_query", "find_references"]
+__all__ = ["ReferenceQuery", "Weights", "encode_document", "encode_query", "find_references"]
 
 RRF_K = 60
 """The constant of reciprocal rank fusion, as in the paper."""
@@ -47,85 +46,8 @@ QUERY_WINDOWS = 8
 _CATALOGUE_SAMPLE = 4096
 """So many segments give the centroid by which a query of filters alone is ordered."""
 
-
-@dataclass(frozen=True)
-class Weights:
-    """How much rankings count beside 1 for the keywords'; see ``benchmarks/bench_ranking.py``.
-
-    Attributes:
-        vectors: of nearness to the ready query vectors.
-        effort: of how little a stem must be changed to have the wanted tempo and key.
-    """
-
-    vectors: float = 1.0
-    effort: float = 0.25
-
-
-@dataclass(frozen=True, eq=False)
-class ReferenceQuery:
-    """What to look for. Any mix of the first five parts; the others narrow it down.
-
-    Attributes:
-        text: words, matched by meaning and by keyword.
-        audio: sound, matched by similarity; longer than the embedder's window it is cut in up to
-            eight windows.
-        vectors: ready query vectors ``[D]``, matched like ``audio``.
-        like: ids of stems to resemble; they are not returned themselves.
-        artist: only this artist's stems.
-        wanted_bpm, wanted_key: what references will be brought to; the less it takes, the better.
-        weights: how much these count.
-        bpm: lowest and highest tempo; with ``octaves`` also half and double that.
-        key: only this key; with ``fifths`` also its neighbours on the circle of fifths.
-        kind, tags (any of them), min_duration_s (of the stem), stems, exclude: filters.
-        uses: a license must grant at least one of these.
-        style: a license must grant ``style`` as well, to an artist whom ``stems.csv`` names.
-        k: at most so many references, 0…64.
-        variety: 0 takes the best ones, 1 the most different ones.
-    """
-
-    text: str = ""
-    audio: Audio | None = None
-    vectors: tuple[NDArray[np.float32], ...] = ()
-    like: tuple[str, ...] = ()
-    artist: str | None = None
-    wanted_bpm: float | None = None
-    wanted_key: Key | None = None
-    weights: Weights = Weights()
-    bpm: tuple[float, float] | None = None
-    octaves: bool = True
-    key: Key | None = None
-    fifths: bool = False
-    kind: StemKind | None = None
-    tags: tuple[str, ...] = ()
-    min_duration_s: float | None = None
-    stems: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    uses: frozenset[Use] = frozenset({Use.PROMPT, Use.INIT_AUDIO})
-    style: bool = False
-    k: int = 10
-    variety: float = 0.3
-
-    def __post_init__(self) -> None:
-        for name, limit in limits.SEARCH.items():
-            value = getattr(self, name)
-            for one in value if name == "bpm" and value is not None else (value,):
-                limit.check("limit (k)" if name == "k" else name, one)
-        if not self.uses:
-            raise InvalidInput("uses is empty: say what the references are for")
-        if self.bpm is not None and self.bpm[0] > self.bpm[1]:
-            raise InvalidInput(
-                f"bpm must be a range, the lowest tempo first, got {list(self.bpm)}",
-                hint="such as 88-96",
-            )
-        if not self._asks_for_something():
-            raise InvalidInput(
-                "nothing to search for", hint="give a text, a sound, a stem, an artist or a filter"
-            )
-
-    def _asks_for_something(self) -> bool:
-        given = (self.text.strip(), self.vectors, self.like, self.artist, self.tags, self.stems)
-        rest = (self.audio, self.bpm, self.key, self.kind, self.min_duration_s)
-        return any(given) or any(part is not None for part in rest)
+_POOL_LEAST, _POOL_FACTOR, _POOL_BEYOND = 50, 5, 256
+"""Candidates beside those that are asked for, among which variety is sought: see :func:`_pool`."""
 
 
 def find_references(
@@ -155,7 +77,7 @@ def find_references(
     def allowed(hits: list[Hit]) -> list[Hit]:
         return [hit for hit in hits if _may_be_used(hit.segment.stem, rights, query, where)]
 
-    want = max(50, 5 * query.k)
+    want = _pool(query.k)
     rankings = [
         _Ranking(part.weight, part.vectors, _stems(part.search(index, where), allowed, want))
         for part in _parts(query, liked, embedder, index, where)
@@ -371,12 +293,17 @@ def _fuse(rankings: Sequence[_Ranking]) -> dict[str, _Candidate]:
     return candidates
 
 
+def _pool(k: int) -> int:
+    """How many of the best stems ``k`` are chosen from: variety looks a fixed way further down."""
+    return max(_POOL_LEAST, min(_POOL_FACTOR * k, k + _POOL_BEYOND))
+
+
 def _choose(candidates: dict[str, _Candidate], query: ReferenceQuery) -> tuple[Reference, ...]:
     """Pick k stems by maximal marginal relevance; return them best score first."""
     pool = sorted(
         ((candidate.score, candidate.best()) for candidate in candidates.values()),
         key=lambda pair: (-pair[0], pair[1].segment.stem.id),
-    )[: max(50, 5 * query.k)]
+    )[: _pool(query.k)]
     chosen: list[tuple[float, Hit]] = []
     nearest = np.zeros(len(pool))
     left = list(range(len(pool)))

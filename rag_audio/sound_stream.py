@@ -18,6 +18,7 @@ import soundfile
 
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.folding import Block
+from rag_audio.sequential import SequentialFile
 from rag_audio.shaping import MAX_CHANNELS
 
 MAX_READ = 8_000_000_000
@@ -110,7 +111,7 @@ class SoundStream:
         self.breaks_off = self.broken_claim
         done = 0
         try:
-            self._file.seek(self._first)
+            self._file.go_to(self._first)
             while self.frames is None or done < self.frames:
                 size = _BLOCK if self.frames is None else min(_BLOCK, self.frames - done)
                 read = self._file.read(size, dtype="float32", always_2d=True)
@@ -164,7 +165,7 @@ def open_sound(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path} is empty")
     try:
-        file = soundfile.SoundFile(os.fsencode(path))
+        file = SequentialFile(os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
         raise UnreadableFile(f"{path} is not a sound file that can be read", hint=_KINDS) from error
     problem = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import io
 import json
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, inspect
 
 from rag_audio import backup, manifests
+from rag_audio.archiving import Done
 from rag_audio.backends._lock import IndexLock
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.cli.app import run
@@ -530,3 +532,26 @@ def test_what_is_no_archive_says_so(tmp_path: Path) -> None:
     for path in (tmp_path / "song.tar", tmp_path / "none.tar", tmp_path):
         with pytest.raises(UnreadableFile):
             backup.restore(path, tmp_path / "again")
+
+
+def test_drafts_that_nobody_holds_are_removed_and_those_that_somebody_holds_stay(
+    home: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "there" / "b.tar"
+    target.parent.mkdir()
+    killed = target.with_name(f".{target.name}.{'0' * 16}")
+    held = target.with_name(f".{target.name}.{'1' * 16}")
+    other = target.with_name(f".other.tar.{'0' * 16}")
+    for file in (killed, held, other):
+        file.write_bytes(b"half")
+    with held.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        backup.create(home, target)
+    assert {file.name for file in target.parent.iterdir()} == {target.name, held.name, other.name}
+    new = tmp_path / "new" / "home"
+    folder = new.with_name(f".{new.name}.{'a' * 16}")
+    (folder / "keys").mkdir(parents=True)
+    told: list[Done] = []
+    backup.restore(target, new, wanted=Wanted(go_on=lambda _: True), on_progress=told.append)
+    assert [file.name for file in new.parent.iterdir()] == [new.name]
+    assert told and 0 <= told[0].size <= told[0].all_size == target.stat().st_size

@@ -251,6 +251,24 @@ def test_files_of_the_log_that_are_renamed_meanwhile_are_synced(
     index.close()
 
 
+@pytest.mark.parametrize("page", [1, 3, 100])
+def test_what_is_served_comes_whole_however_many_frames_it_takes(
+    shared: Open, path: Path, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    keeper, other = shared(), shared()
+    keeper.upsert([point(stem(f"{n:02d}" * 32)) for n in range(7)])
+    wanted = [hit.id for hit in keeper.search_dense(QUERY, ANY, 6)]
+    assert len(wanted) == 6 and keeper.keep()
+    host = IndexHost(keeper, path)
+    monkeypatch.setattr("rag_audio.backends.index_socket._HITS", page)
+    host.start()
+    try:
+        assert [hit.id for hit in other.search_dense(QUERY, ANY, 6)] == wanted
+        assert other.search_dense(QUERY, ANY, 0) == []
+    finally:
+        host.stop()
+
+
 @pytest.fixture
 def hosted(path: Path) -> Iterator[EdgeIndex]:
     index = EdgeIndex(path, space=SPACE, dimension=D)

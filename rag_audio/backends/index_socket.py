@@ -36,6 +36,7 @@ COPY = "index"
 _COPY_INTO = re.compile(r"\.backup-[A-Za-z0-9_]+")
 _PAGE = 256
 _AT_ONCE = 128
+_HITS = 4096
 
 
 class SocketIndex:
@@ -113,8 +114,14 @@ class SocketIndex:
                 self._socket = None
 
     def _hits(self, asked: wire.Message, where: SegmentFilter, limit: int) -> list[Hit]:
-        said = self._ask({**asked, "where": wire.filter_to_json(where), "limit": limit})
-        return [wire.hit_from_json(hit) for hit in said["hits"]]
+        asked = {**asked, "where": wire.filter_to_json(where), "limit": limit}
+        found: dict[str, Hit] = {}
+        more, after = True, 0
+        while more:
+            said = self._ask({**asked, "after": after})
+            found |= {hit["id"]: wire.hit_from_json(hit) for hit in said["hits"]}
+            more, after = said["more"], after + len(said["hits"])
+        return list(found.values())
 
     def _ask(self, asked: wire.Message) -> wire.Message:
         """One question and its answer; the process that holds the index may have been restarted."""
@@ -319,15 +326,21 @@ def _connect(folder: Path) -> socket.socket:
 def _search_dense(index: StemIndex, asked: wire.Message) -> wire.Message:
     vector = wire.vector_from_text(asked["vector"])
     where = wire.filter_from_json(asked["where"])
-    found = index.search_dense(vector, where, int(asked["limit"]))
-    return {"hits": [wire.hit_to_json(hit) for hit in found]}
+    return _page_of(index.search_dense(vector, where, int(asked["limit"])), asked)
 
 
 def _search_sparse(index: StemIndex, asked: wire.Message) -> wire.Message:
     where = wire.filter_from_json(asked["where"])
     vector = wire.sparse_from_json(asked["vector"])
-    found = index.search_sparse(vector, where, int(asked["limit"]))
-    return {"hits": [wire.hit_to_json(hit) for hit in found]}
+    return _page_of(index.search_sparse(vector, where, int(asked["limit"])), asked)
+
+
+def _page_of(found: list[Hit], asked: wire.Message) -> wire.Message:
+    """As many hits as one frame holds, from the one on that is asked for."""
+    first = int(asked["after"])
+    page = found[first : first + _HITS]
+    more = first + len(page) < len(found)
+    return {"hits": [wire.hit_to_json(hit) for hit in page], "more": more}
 
 
 def _scroll(index: StemIndex, asked: wire.Message) -> wire.Message:

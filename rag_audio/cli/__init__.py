@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -13,6 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     See :mod:`rag_audio.errors` for the codes.
     """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by who started this: there is nobody to tell
+            setattr(sys, stream, Path(os.devnull).open("w"))  # noqa: SIM115 - to the end
     try:
         from rag_audio.cli.app import run
 

@@ -26,7 +26,8 @@ from rag_audio.cli import (
     showing,
     tracing,
 )
-from rag_audio.cli.output import show_error
+from rag_audio.cli.output import escape_what_is_no_text, show_error
+from rag_audio.cli.paths import read_paths_alike
 from rag_audio.errors import Cancelled, InvalidInput, RagAudioError
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ for commands in (
     demo,
 ):
     commands.register(app)
+read_paths_alike(app)
 
 # Every error of the option parser derives from this class, whichever parser typer carries.
 _ParserError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -84,6 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # Threads that spin while they wait for one that has no core make small models 30 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    escape_what_is_no_text()
     as_json = "--json" in arguments
     try:
         code = typer.main.get_command(app).main(
@@ -104,8 +107,9 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         show_error(Cancelled("stopped; nothing half-written was left"), as_json)
         return Cancelled.exit_code
-    except BrokenPipeError:
-        # The reader went away (| head): nothing more to say, and nothing went wrong.
+    except (BrokenPipeError, SystemExit):
+        # The reader went away (| head): nothing more to say, and nothing went wrong. The option
+        # parser exits where it is the one that is told of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

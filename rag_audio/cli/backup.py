@@ -48,7 +48,7 @@ def backup(
     """
     settings = read_settings(home=home)
     with _database(settings) as database:
-        with _progress() as on_progress:
+        with _progress("archiving") as (on_progress, _):
             made = archive.create(settings.home, file, database, on_progress)
         _show(replace(made, warnings=(*made.warnings, *_of_keys(settings, database))), as_json)
 
@@ -77,19 +77,24 @@ def restore(
     An archive that holds a database elsewhere is put into that of RAG_AUDIO_DATABASE_URL.
     """
     settings = read_settings(home=home)
-    wanted = Wanted(tuple(later or ()), _who_may_say_so(yes))
-    with _database(settings) as database:
-        made = archive.restore(file, settings.home, database, wanted)
+    with _database(settings) as database, _progress("restoring") as (on_progress, hide):
+        wanted = Wanted(tuple(later or ()), _who_may_say_so(yes, hide))
+        made = archive.restore(file, settings.home, database, wanted, on_progress)
     _show(replace(made, warnings=(*made.warnings, *_of_settings(settings.home))), as_json)
 
 
-def _who_may_say_so(yes: bool) -> Callable[[str], bool] | None:
-    """Who is asked whether to go on: nobody where there is no terminal."""
+def _who_may_say_so(yes: bool, hide: Callable[[], None]) -> Callable[[str], bool] | None:
+    """Who is asked whether to go on, after the bar was hidden: nobody without a terminal."""
     if yes:
         return lambda _what: True
     if not sys.stdin.isatty():
         return None
-    return lambda what: typer.confirm(f"{what}; go on?", default=False, err=True)
+
+    def ask(what: str) -> bool:
+        hide()
+        return typer.confirm(f"{what}; go on?", default=False, err=True)
+
+    return ask
 
 
 def _of_keys(settings: Settings, database: Engine | None) -> Iterator[str]:
@@ -126,10 +131,10 @@ def _of_settings(home: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _progress() -> Iterator[OnProgress]:
-    """A bar of bytes on stderr, where that is a terminal."""
+def _progress(what: str) -> Iterator[tuple[OnProgress, Callable[[], None]]]:
+    """A bar of bytes on stderr, where that is a terminal, and what takes it away."""
     bar = Progress(
-        TextColumn("archiving"),
+        TextColumn(what),
         BarColumn(),
         DownloadColumn(),
         TextColumn("{task.fields[files]} files"),
@@ -139,14 +144,14 @@ def _progress() -> Iterator[OnProgress]:
         transient=True,
         disable=not err.is_terminal,
     )
-    task = bar.add_task("archiving", total=None, files=0)
+    task = bar.add_task(what, total=None, files=0)
 
     def show(done: Done) -> None:
         total = max(done.size, done.all_size)
         bar.update(task, completed=done.size, total=total, files=done.files)
 
     with bar:
-        yield show
+        yield show, bar.stop
 
 
 @contextmanager

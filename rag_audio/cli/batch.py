@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,7 @@ from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.cli.requests import request_from
-from rag_audio.documents import enforced_met, unmet_json
+from rag_audio.documents import enforced_met, outputs_json, unmet_json
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import UNMET_EXIT, Cancelled, InvalidInput, RagAudioError
 
@@ -166,7 +166,11 @@ def _make(
     except RagAudioError as error:
         told = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
         return {"status": "failed", "files": [], "error": told, "exit_code": error.exit_code}
-    files = [str(Path(path).relative_to(folder)) for result in results for path in result.files]
+
+    def relative(paths: Sequence[str]) -> list[str]:
+        return [str(Path(path).relative_to(folder)) for path in paths]
+
+    files = relative([path for result in results for path in result.files])
     names.update(files)
     return {
         "status": "made",
@@ -174,6 +178,10 @@ def _make(
         "outputs": [result.record.output for result in results],
         "seeds": [str(result.record.seed) for result in results],
         "pcm_sha256": [result.record.pcm_sha256 for result in results],
+        "results": [
+            {**one, "files": relative(one["files"]), "file": relative([one["file"]])[0]}
+            for one in outputs_json(results)
+        ],
         "notes": list(results[0].plan.notes),
         "enforced_met": enforced_met(results),
         "unmet": unmet_json(results),
@@ -293,7 +301,12 @@ def _ends_well(report: Path) -> bool:
 
 
 def _say(line: Mapping[str, Any], count: int) -> None:
-    said = ", ".join(line["files"][:1]) if line["status"] == "made" else line["error"]["message"]
+    if line["status"] == "made":
+        said = ", ".join(
+            f"{one['file']} (output {one['output']}, seed {one['seed']})" for one in line["results"]
+        )
+    else:
+        said = line["error"]["message"]
     said += "".join(f"; {unmet_line(promise)}" for promise in line.get("unmet", ()))
     err.print(f"row {line['row']} of {count}: {line['status']}: {said}", markup=False)
 

@@ -18,7 +18,7 @@ from rag_audio.cli.indexing import show_references, warn_untrained
 from rag_audio.cli.options import Json
 from rag_audio.cli.output import err, out, show_json, stages, table
 from rag_audio.copying import write_copy
-from rag_audio.documents import reference_json, results_json
+from rag_audio.documents import outputs_json, reference_json, results_json
 from rag_audio.domain import Audio, GenerationRequest, Key
 from rag_audio.errors import IndexMismatch, RagAudioError, RequestRefused
 from rag_audio.likeness import likeness
@@ -191,6 +191,7 @@ def _generate(
         audio.spectrogram_png(source, folder / "reference.png", title=f"reference 1: {title}")
     return {
         **results_json(results),
+        "results": outputs_json(results),
         "heard": {"bpm": heard.bpm, "key": str(heard.key) if heard.key else None},
     }
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_audio import limits
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_time_signature
 from rag_audio.cli.output import out, show_json, stages
-from rag_audio.documents import results_json
+from rag_audio.documents import outputs_json, results_json
 from rag_audio.domain import GenerationResult
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import parse_regions
@@ -23,20 +24,33 @@ File = Annotated[Path, typer.Argument(help="An output of this home, or sound of 
 OutFile = Annotated[Path, typer.Option("--out", help="WAV, FLAC, MP3 or OGG file to write.")]
 Artist = Annotated[str | None, typer.Option(help="A licensed artist's style.")]
 Named = Annotated[list[str] | None, typer.Option(help="Stem that must be used; repeatable.")]
-HowMany = Annotated[int | None, typer.Option(help="How many references to retrieve (0).")]
+HowMany = Annotated[
+    int | None,
+    typer.Option(min=0, max=limits.MOST_REFERENCES, help="How many references to retrieve (0)."),
+]
 Negative = Annotated[str, typer.Option(help="What it should not be.")]
-Bpm = Annotated[float | None, typer.Option(help="Tempo (the file's own).")]
+Bpm = Annotated[
+    float | None,
+    typer.Option(min=limits.BPM.low, max=limits.BPM.high, help="Tempo (the file's own)."),
+]
 TimeSignature = Annotated[
     str | None, typer.Option(help="Such as 3/4: where bar lines lie (the file's own, else 4/4).")
 ]
 KeyText = Annotated[str | None, typer.Option("--key", help="Such as 'A minor'.")]
-Seed = Annotated[int | None, typer.Option(help="Same seed, same music.")]
-Steps = Annotated[int | None, typer.Option(help="Denoising steps.")]
-Guidance = Annotated[float | None, typer.Option(help="How closely to follow words.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=limits.SEED.high, help="Same seed, same music.")
+]
+Steps = Annotated[int | None, typer.Option(min=1, max=limits.STEPS.high, help="Denoising steps.")]
+Guidance = Annotated[
+    float | None, typer.Option(min=0, max=limits.GUIDANCE.high, help="How closely to follow words.")
+]
 Model = Annotated[str | None, typer.Option(help="Checkpoint: directory or hub id.")]
-Variations = Annotated[int, typer.Option(help="How many takes.")]
+Variations = Annotated[int, typer.Option(min=1, max=limits.VARIATIONS.high, help="How many takes.")]
 AudioRights = Annotated[
     str | None, typer.Option(help="own or licensed: what you state about a file from elsewhere.")
+]
+Subtype = Annotated[
+    str | None, typer.Option(help="16, 24, 32f; opus in an .ogg file. Default: 24, Vorbis.")
 ]
 _SIDES = ("left", "right", "both")
 
@@ -58,7 +72,7 @@ def inpaint(
     ],
     strength: Annotated[
         float | None,
-        typer.Option(help="0…1: how far to leave the sound beside it (0.7), or the references'."),
+        typer.Option(help="More than 0, at most 1: how far to leave the sound beside it (0.7)."),
     ] = None,
     artist: Artist = None,
     reference: Named = None,
@@ -73,6 +87,7 @@ def inpaint(
     model: Model = None,
     variations: Variations = 1,
     audio_rights: AudioRights = None,
+    subtype: Subtype = None,
     territory: Territory = None,
     home: Home = None,
     as_json: Json = False,
@@ -91,11 +106,16 @@ def extend(
     ctx: typer.Context,
     file: File,
     out_file: OutFile,
-    by: Annotated[float, typer.Option(help="Seconds to add, on each side that is extended.")],
+    by: Annotated[
+        float, typer.Option(help="Seconds to add, at most 3600, on each side that is extended.")
+    ],
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
     side: Annotated[str, typer.Option(help="left, right or both.")] = "right",
     strength: Annotated[
-        float | None, typer.Option(help="0…1: how far to leave the sound it goes on from (0.5).")
+        float | None,
+        typer.Option(
+            help="More than 0, at most 1: how far to leave the sound it goes on from (0.5)."
+        ),
     ] = None,
     artist: Artist = None,
     reference: Named = None,
@@ -110,6 +130,7 @@ def extend(
     model: Model = None,
     variations: Variations = 1,
     audio_rights: AudioRights = None,
+    subtype: Subtype = None,
     territory: Territory = None,
     home: Home = None,
     as_json: Json = False,
@@ -132,7 +153,8 @@ def vary(
     out_file: OutFile,
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
     strength: Annotated[
-        float | None, typer.Option(help="0…1: how far to leave the file's sound.")
+        float | None,
+        typer.Option(help="More than 0, at most 1: how far to leave the file's sound."),
     ] = None,
     artist: Artist = None,
     reference: Named = None,
@@ -147,6 +169,7 @@ def vary(
     model: Model = None,
     variations: Variations = 1,
     audio_rights: AudioRights = None,
+    subtype: Subtype = None,
     territory: Territory = None,
     home: Home = None,
     as_json: Json = False,
@@ -183,6 +206,7 @@ def _run(given: dict[str, Any], do: _Do) -> None:
         "model": given["model"],
         "variations": given["variations"],
         "audio_rights": given["audio_rights"],
+        "subtype": given["subtype"],
         "territory": given["territory"],
     }
     if _same_file(given["file"], given["out_file"]):
@@ -201,6 +225,7 @@ def _run(given: dict[str, Any], do: _Do) -> None:
         show_json(
             {
                 **results_json(results),
+                "results": outputs_json(results),
                 "edit": edit.kind,
                 "parent": edit.parent,
                 "ancestors": list(edit.ancestors),

@@ -21,8 +21,8 @@ from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, tab
 from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
 from rag_audio.cli.requests import request_from
 from rag_audio.cli.tracing import measure_outputs, show_influence
-from rag_audio.documents import enforced_met, results_json
-from rag_audio.domain import Channel, ConditioningPlan, GenerationResult
+from rag_audio.documents import enforced_met, outputs_json, results_json
+from rag_audio.domain import AttributionRecord, Channel, ConditioningPlan, GenerationResult
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import InvalidInput
 from rag_audio.output_picture import output_png
@@ -221,6 +221,8 @@ def _finish(
             document["references"], measured[0].sources if measured else (), strict=False
         ):
             reference["causal"] = source.share
+        shares = [[source.share for source in one.sources] for one in measured]
+        document["results"] = outputs_json(results, shares)
         show_json({**document, "influence": [one.to_json() for one in measured]})
     else:
         show_results(results)
@@ -257,16 +259,26 @@ def _draw(results: tuple[GenerationResult, ...], picture: Path) -> None:
 
 
 def show_results(results: tuple[GenerationResult, ...]) -> None:
-    """What was made, and from what."""
+    """What was made, and from what; of several outputs each."""
     for result in results:
         record = result.record
-        out.print(f"output {record.output}   {result.files[0]}   seed {record.seed}", markup=False)
-    for note in results[0].plan.notes:
+        out.print(
+            f"output {record.output}   {', '.join(result.files)}   seed {record.seed}   "
+            f"{result.audio.duration_s:.2f} s   pcm {record.pcm_sha256[:12]}",
+            markup=False,
+        )
+    common = results[0].plan.notes
+    for note in common:
         out.print(f"note: {note}", markup=False)
     for result in results[1:]:
-        for promise in result.unmet:
-            out.print(f"note: output {result.record.output}: {unmet_line(promise)}", markup=False)
-    record = results[0].record
+        own = (note for note in result.plan.notes if note not in common)
+        for said in (*own, *(unmet_line(promise) for promise in result.unmet)):
+            out.print(f"note: output {result.record.output}: {said}", markup=False)
+    for result in results:
+        _show_sources(result.record, titled=len(results) > 1)
+
+
+def _show_sources(record: AttributionRecord, titled: bool) -> None:
     table(
         ("source", "artist", "holder", "license", "in the words", "in the sound", "similar"),
         [
@@ -292,4 +304,5 @@ def show_results(results: tuple[GenerationResult, ...]) -> None:
                 "",
             )
         ],
+        title=f"output {record.output}" if titled else "",
     )

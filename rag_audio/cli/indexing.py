@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_audio import limits
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_kind, parse_range
-from rag_audio.cli.output import err, show_json, table
+from rag_audio.cli.output import busy, err, show_json, table
 from rag_audio.documents import reference_json
 from rag_audio.domain import Reference
 from rag_audio.errors import InvalidInput
@@ -34,7 +35,9 @@ def warn_untrained(name: str, untrained: bool) -> None:
 def index(
     library: Annotated[Path, typer.Argument(help="Folder with library.toml and stems.csv.")],
     prune: Annotated[bool, typer.Option(help="Forget files that are gone.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Decoding processes.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=limits.WORKERS.high, help="Decoding processes.")
+    ] = 1,
     rebuild: Annotated[
         bool, typer.Option(help="Start the embedded index anew (after a change of embedder).")
     ] = False,
@@ -81,9 +84,11 @@ def search(
     fifths: Annotated[bool, typer.Option(help="Neighbouring keys count too.")] = False,
     kind: Annotated[str | None, typer.Option(help="audio or midi.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only with one of these tags.")] = None,
-    min_duration: Annotated[float | None, typer.Option(help="Seconds at least.")] = None,
+    min_duration: Annotated[float | None, typer.Option(min=0, help="Seconds at least.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Not this stem.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 10,
+    limit: Annotated[
+        int, typer.Option(min=1, max=limits.FOUND.high, help="References at most.")
+    ] = 10,
     territory: Territory = None,
     home: Home = None,
     as_json: Json = False,
@@ -104,7 +109,8 @@ def search(
         filters["exclude"] = _ids(workspace, exclude)
         embedder = workspace.parts.embedder
         warn_untrained(embedder.name, embedder.untrained)
-        found = workspace.search(text, audio=audio, midi=midi, like=like or (), **filters)
+        with busy("searching"):
+            found = workspace.search(text, audio=audio, midi=midi, like=like or (), **filters)
         notes = [] if found else workspace.pipeline.why_nothing(filters["artist"])
         if as_json:
             show_json(

@@ -181,7 +181,9 @@ def api_make(
     library: Annotated[
         list[str] | None, typer.Option(help="Only this library (its id); may be repeated.")
     ] = None,
-    days: Annotated[float | None, typer.Option(help="Expires after so many days.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0.001, max=36_500, help="Expires after so many days.")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:

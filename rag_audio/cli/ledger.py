@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_audio import limits
 from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.errors import (
     BackendUnavailable,
     InvalidInput,
@@ -26,7 +27,7 @@ from rag_audio.provenance.records import record_to_json
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
 
-Output = Annotated[int, typer.Argument(help="Number of an output.")]
+Output = Annotated[int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")]
 Against = Annotated[
     list[Path] | None,
     typer.Option(help="Signed checkpoint that was kept elsewhere; may be given several times."),
@@ -55,13 +56,14 @@ def verify(
     notes = [_text(path) for path in against or ()]
     known = None if key is None else _key(key)
     if export is not None:
-        report = verify_export(export, notes, known)
+        with busy("verifying the export"):
+            report = verify_export(export, notes, known)
         document = _verdict(report.faults, report.entries, report.root)
         document["key"] = report.key
         if known is None:
             err.print("the key is the export's own; --key says whose ledger it has to be")
     else:
-        with open_workspace(home) as workspace:
+        with open_workspace(home) as workspace, busy("verifying the ledger"):
             ledger = workspace.parts.ledger
             faults = ledger.verify(notes, known)
             document = _verdict(faults, *_told(partial(_state, ledger), (0, ""), bool(faults)))
@@ -164,7 +166,12 @@ def show(output: Output, home: Home = None, as_json: Json = False) -> None:
 def proof(
     output: Output,
     size: Annotated[
-        int | None, typer.Option(help="Size of the log to prove it in, as in a checkpoint.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=limits.SEED.high,
+            help="Size of the log to prove it in, as in a checkpoint.",
+        ),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -220,10 +227,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the whole log, signed and without personal texts, for `ledger verify --export`."""
-    with open_workspace(home) as workspace:
+    with open_workspace(home) as workspace, busy("exporting"):
         file = write_export(workspace.parts.ledger, target)
         key = workspace.parts.ledger.verifier_key()
-    report = verify_export(file, key=key)
+        report = verify_export(file, key=key)
     if as_json:
         show_json({"file": str(file), "entries": report.entries, "root": report.root, "key": key})
     else:
@@ -235,7 +242,9 @@ def export(
 
 
 def erase(
-    output: Annotated[int, typer.Option(help="Number of an output.")],
+    output: Annotated[
+        int, typer.Option(min=1, max=limits.OUTPUT.high, help="Number of an output.")
+    ],
     home: Home = None,
     as_json: Json = False,
 ) -> None:

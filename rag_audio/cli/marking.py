@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
-from rag_audio import audio
+from rag_audio import audio, full_scale, limits
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import out, show_json
+from rag_audio.cli.output import busy, err, out, show_json
 from rag_audio.domain import Audio
 from rag_audio.errors import OutputRefused
+from rag_audio.formats import format_of
+from rag_audio.full_scale import Excess
 from rag_audio.pictures import line_png
 from rag_audio.ports import Detection, Mark
+from rag_audio.sound_header import SoundHeader, read_header, require_room
 
 watermark_app = typer.Typer(no_args_is_help=True, help="Embed or read a mark by hand.")
 
@@ -34,18 +37,32 @@ def register(app: typer.Typer) -> None:
 def embed(
     source: Annotated[Path, typer.Argument(help="Audio to mark.")],
     target: Annotated[Path, typer.Argument(help="Where the marked audio goes.")],
-    payload: Annotated[int, typer.Option(min=0, max=2**40 - 1, help="Number to carry.")],
+    payload: Annotated[int, typer.Option(min=0, max=limits.OUTPUT.high, help="Number to carry.")],
+    subtype: Annotated[
+        str | None, typer.Option(help="16, 24 or 32f; opus in an .ogg file. Default: the file's.")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Mark a file with a number; such marks never point into the ledger."""
+    """Mark a file with a number; such marks never point into the ledger.
+
+    Sample rate, channels, encoding and texts (title, artist …) stay those of the file, where the
+    kind of file that is written has them; whatever is changed or left out is said.
+    """
     from rag_audio.watermark.quality import noise_to_mask_db, snr_db
 
-    sound = audio.load(source)
-    with open_workspace(home) as workspace:
+    audio.check_writable(target, subtype)
+    sound, header = audio.load(source), read_header(source)
+    encoding = header.subtype_in(target) if subtype is None else subtype
+    require_room(target, encoding, sound.channels, sound.sample_rate)
+    sound, excess = full_scale.fit(sound, target, encoding)
+    with open_workspace(home) as workspace, busy("marking"):
         marked = _marked(workspace, source, sound, payload)
-    audio.save(marked, target)
+    audio.save(marked, target, subtype=encoding, tags=header.tags_in(target))
     below_db, mask_db = snr_db(sound, marked), noise_to_mask_db(sound, marked)
+    notes = _changes(header, source, target, encoding, excess)
+    for note in notes:
+        err.print(f"note: {note}", markup=False)
     if as_json:
         show_json(
             {
@@ -53,6 +70,11 @@ def embed(
                 "snr_db": below_db,
                 "noise_to_mask_db": mask_db,
                 "file": str(target),
+                "sample_rate": sound.sample_rate,
+                "channels": sound.channels,
+                "subtype": format_of(target, encoding)[1],
+                "gain_db": -excess.peak_db,
+                "notes": notes,
             }
         )
     else:
@@ -70,7 +92,7 @@ def detect(
     as_json: Json = False,
 ) -> None:
     """Read the mark of a file, if it has one, also where tempo or pitch were changed."""
-    with open_workspace(home) as workspace:
+    with open_workspace(home) as workspace, busy("listening"):
         found = workspace.parts.watermarker.detect_pieces(_pieces(file))
     if plot is not None:
         title = "no mark" if found.mark is None else f"mark {found.mark.payload}"
@@ -100,8 +122,10 @@ def abx(
     """Write what listeners need to find out whether they hear the mark."""
     from rag_audio.watermark.abx import write_kit
 
-    sound = audio.load(source)
-    with open_workspace(home) as workspace:
+    sound, excess = full_scale.fit(audio.load(source), "a.wav", None)
+    if excess:
+        err.print(f"note: lowered by {excess.peak_db:.2f} dB, so that nothing clips", markup=False)
+    with open_workspace(home) as workspace, busy("marking"):
         marked = _marked(workspace, source, sound, 0)
     needed = write_kit(sound, marked, folder, trials=trials, seconds=seconds, seed=seed)
     if as_json:
@@ -121,6 +145,25 @@ def rotate(home: Home = None, as_json: Json = False) -> None:
         show_json({"key": str(key), "retired": str(kept)})
     else:
         out.print(f"{key} is new; the one before is kept in {kept}", markup=False)
+
+
+def _changes(
+    header: SoundHeader, source: Path, target: Path, encoding: str, excess: Excess
+) -> list[str]:
+    """What the marked file has not as the source has it, a line each."""
+    notes = []
+    written = format_of(target, encoding)[1]
+    if excess:
+        notes.append(
+            f"lowered by {excess.peak_db:.2f} dB, so that {written} does not clip the {excess}; "
+            "a .wav with --subtype 32f keeps the level"
+        )
+    if written != header.subtype:
+        notes.append(f"{source.name} is {header.subtype}, {target.name} is {written}")
+    lost = header.lost_in(target)
+    if lost:
+        notes.append(f"not carried over from {source.name}: {', '.join(lost)}")
+    return notes
 
 
 def _marked(workspace: Workspace, source: Path, sound: Audio, payload: int) -> Audio:

@@ -47,7 +47,7 @@ def parse_range(text: str | None) -> tuple[float, float] | None:
     if not 0 < found[0] <= found[1]:
         raise InvalidInput(f"the tempo range {text!r} is empty", hint="write it like 88-96")
     # A single figure means "about that".
-    return (found[0] - 2, found[1] + 2) if not high else found
+    return (max(found[0] - 2, found[0] / 2), found[1] + 2) if not high else found
 
 
 def parse_channels(text: str) -> frozenset[Channel]:

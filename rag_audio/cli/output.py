@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,14 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from rag_audio.documents import error_json, finite
@@ -22,9 +30,25 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
+def escape_what_is_no_text() -> None:
+    """Let the standard streams write names that their encoding lacks as ``\\xff``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def show_json(document: Any) -> None:
-    """One JSON document on stdout; numbers that JSON lacks (nan, inf) become null."""
-    sys.stdout.write(json.dumps(finite(document), ensure_ascii=False, indent=2) + "\n")
+    """One JSON document on stdout; numbers that JSON lacks (nan, inf) become null.
+
+    Names of files may hold bytes that are no text: those, and what a terminal's encoding lacks,
+    are written as JSON's escapes.
+    """
+    text = json.dumps(finite(document), ensure_ascii=False, indent=2)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(finite(document), ensure_ascii=True, indent=2)
+    sys.stdout.write(text + "\n")
 
 
 def show_error(error: RagAudioError, as_json: bool) -> None:
@@ -90,6 +114,22 @@ def stages() -> Iterator[OnStage]:
             progress.update(tasks[stage], completed=done, total=total)
 
         yield on_stage
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """What is done and for how long by now, on stderr, where that is a terminal."""
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+    with progress:
+        progress.add_task(what, total=None)
+        yield
 
 
 def percent(share: float | None) -> str:

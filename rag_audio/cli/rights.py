@@ -14,7 +14,7 @@ import typer
 
 from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.documents import entry_json
 from rag_audio.errors import InvalidInput
 from rag_audio.licensing import Revocation
@@ -118,7 +118,7 @@ def report(
     if kind not in ("csv", "json"):
         raise InvalidInput(f"{kind!r} is not a format of reports", hint="csv or json")
     start, end = period(_day("--from", first), _day("--to", last))
-    with open_workspace(home) as workspace:
+    with open_workspace(home) as workspace, busy("reading the ledger"):
         found = usage_report(workspace.parts.ledger.outputs(), start, end)
     if out_file is not None:
         _write(found, kind, out_file)

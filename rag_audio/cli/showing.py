@@ -10,7 +10,7 @@ import typer
 from rag_audio import __version__
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory
-from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.conflict_documents import conflict_lines, conflicts_json
 from rag_audio.documents import artists_json, license_rows, not_indexed_json
 from rag_audio.errors import InvalidInput, RagAudioError
@@ -110,7 +110,7 @@ def _span(values: list[int]) -> str:
 def doctor(home: Home = None, as_json: Json = False) -> None:
     """Check that everything an installation needs is there; exit code 1 when something is not."""
     checks: list[tuple[str, bool, str]] = []
-    with open_workspace(home) as workspace:
+    with open_workspace(home) as workspace, busy("looking at every part"):
         settings = shown(workspace.settings)
         for name, look in _CHECKS:
             try:

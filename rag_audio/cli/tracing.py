@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_audio import limits
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, parse_method
-from rag_audio.cli.output import err, out, percent, show_json, stages, table
+from rag_audio.cli.output import busy, err, out, percent, show_json, stages, table
 from rag_audio.domain import AttributionRecord, Channel
 from rag_audio.errors import InvalidInput
 from rag_audio.provenance.causal import CausalInfluence, Method
@@ -48,10 +49,12 @@ def trace(
             hint="leave out --public, or --report and --influence",
         )
     with open_workspace(home) as workspace:
-        found = workspace.trace(file)
+        with busy("looking for marks and fingerprints"):
+            found = workspace.trace(file)
         if method is not None and found.output is not None and found.sources:
             measure_outputs(workspace, [found.output], method)
-            found = workspace.trace(file)
+            with busy("looking again"):
+                found = workspace.trace(file)
         contact = workspace.settings.contact
     if public:
         _show_public(found.to_public(contact), as_json)
@@ -67,7 +70,9 @@ def trace(
 
 
 def influence(
-    output: Annotated[int, typer.Argument(help="Number of an output.")],
+    output: Annotated[
+        int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")
+    ],
     method: Annotated[str, typer.Option(help="fast or exact.")] = "fast",
     home: Home = None,
     as_json: Json = False,

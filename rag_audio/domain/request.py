@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +18,7 @@ from rag_audio.controls import (
     Mixing,
     named_window,
 )
+from rag_audio.domain import values
 from rag_audio.domain.key import Key
 from rag_audio.errors import InvalidInput
 from rag_audio.tunes import AudioAs
@@ -35,6 +37,10 @@ class Channel(StrEnum):
 @dataclass(frozen=True)
 class GenerationRequest:
     """Everything the user asked for. None means: let the product choose, and record what it chose.
+
+    Values are brought to the types below (:mod:`rag_audio.domain.values`): a key or an enumeration
+    may be given by name, a list in place of a tuple, one text in place of several, a path, numbers
+    of numpy.
 
     Attributes:
         references: stem ids (or unambiguous prefixes) that must be used; ``ID@4-12`` is the part
@@ -93,6 +99,7 @@ class GenerationRequest:
     audio_as: AudioAs | None = None
 
     def __post_init__(self) -> None:
+        values.settle(self, _FIELDS, _UNSET)
         _ = self.enforcement, self.controls, self.mixing, self.named
         if self.auto_strength and self.strength is not None:
             raise InvalidInput("a strength and an automatic one are two", hint="give one of them")
@@ -100,6 +107,16 @@ class GenerationRequest:
             raise InvalidInput("bars and a duration are two lengths", hint="give one of them")
         if not self.prompt.strip():
             raise InvalidInput("the prompt is empty", hint="say what the music should be like")
+        if (
+            self.seed is not None
+            and limits.SEED.holds(self.seed)
+            and limits.VARIATIONS.holds(self.variations)
+            and self.seed > limits.SEED.high - (self.variations - 1)
+        ):
+            raise InvalidInput(
+                f"seed {self.seed} leaves no seeds for {self.variations} variations",
+                hint=f"the last of them may be {limits.SEED.high}",
+            )
         if self.artist is not None and not self.artist.strip():
             raise InvalidInput("the artist's name is empty", hint="rag-audio artists lists them")
         for name, limit in limits.REQUEST.items():
@@ -152,3 +169,87 @@ def check_territory(code: str | None) -> None:
             f"territory must be an ISO 3166-1 alpha-2 code such as DE, got {code!r}",
             hint="left out, only licenses count that hold everywhere",
         )
+
+
+def key_of(name: str, value: object) -> Key:
+    """A key, or its name such as ``A minor``; for :func:`rag_audio.domain.values.settle`."""
+    if isinstance(value, Key):
+        return value
+    if not isinstance(value, str):
+        raise values.refused(name, value, "a key such as 'A minor'")
+    return Key.parse(values.text(name, value))
+
+
+def _references(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple | str):
+        return values.texts(name, value)
+    raise values.refused(name, value, "stem ids", hint="k is how many to retrieve")
+
+
+def _time_signature(name: str, value: object) -> tuple[int, int]:
+    wanted = "two whole numbers, such as (3, 4)"
+    beats = values.several(name, value, wanted)
+    if len(beats) != 2:
+        raise values.refused(name, value, wanted)
+    return values.whole(name, beats[0]), values.whole(name, beats[1])
+
+
+def _layers(name: str, value: object) -> tuple[tuple[Layer, str], ...]:
+    found = values.rows(name, value, 'pairs such as ("drums", STEM)', 2)
+    return tuple(
+        (values.one_of(name, layer, Layer), values.text(name, stem)) for layer, stem in found
+    )
+
+
+def _sections(name: str, value: object) -> tuple[tuple[str, int, int], ...]:
+    found = values.rows(name, value, "sections such as (STEM, 1, 4)", 3)
+    return tuple(
+        (values.text(name, stem), values.whole(name, first), values.whole(name, last))
+        for stem, first, last in found
+    )
+
+
+_FIELDS: dict[str, Callable[[str, object], object]] = {
+    **dict.fromkeys(
+        ("prompt", "negative_prompt", "artist", "audio_rights", "territory", "model", "subtype"),
+        values.text,
+    ),
+    **dict.fromkeys(("audio", "midi"), values.file_name),
+    **dict.fromkeys(("k", "seed", "steps", "variations", "candidates", "bars"), values.whole),
+    **dict.fromkeys(("strength", "bpm", "duration_s", "guidance"), values.number),
+    **dict.fromkeys(("exclude", "midi_instruments", "instrumentation", "mood"), values.texts),
+    "references": _references,
+    "key": key_of,
+    "weights": values.numbers_of,
+    "channels": lambda name, value: values.some_of(name, value, Channel),
+    "enforce": lambda name, value: values.some_of(name, value, Aim),
+    "auto_strength": values.flag,
+    "time_signature": _time_signature,
+    "mix": lambda name, value: values.one_of(name, value, Mix),
+    "audio_as": lambda name, value: values.one_of(name, value, AudioAs),
+    "layers": _layers,
+    "arrange": _sections,
+}
+_UNSET = frozenset(
+    [
+        "artist",
+        "audio",
+        "midi",
+        "audio_rights",
+        "k",
+        "strength",
+        "bpm",
+        "key",
+        "duration_s",
+        "seed",
+        "steps",
+        "guidance",
+        "weights",
+        "territory",
+        "model",
+        "time_signature",
+        "bars",
+        "subtype",
+        "audio_as",
+    ]
+)

@@ -385,3 +385,21 @@ def test_silence_around_a_region_does_not_make_it_silent(
     )  # fmt: skip
     region = result.audio.samples[:, 30_000:66_000]
     assert np.abs(region).max() > 1e-3
+
+
+def test_a_sound_above_full_scale_is_kept_as_floats_or_lowered_and_noted(
+    made: Made, workspace: Workspace, tmp_path: Path
+) -> None:
+    source = tmp_path / "loud.wav"
+    sound = pad_sound(4.0, 24_000)
+    loud = sound.samples / np.abs(sound.samples).max() * 2
+    audio.save(Audio(loud.astype(np.float32), sound.sample_rate), source, subtype="FLOAT")
+    asked: dict[str, Any] = {"right_s": 2.0, "steps": 1, "audio_rights": "own"}
+    (kept,) = workspace.extend(source, "x", tmp_path / "a.wav", subtype="32f", **asked)
+    assert np.abs(audio.load(tmp_path / "a.wav").samples).max() > 1.8
+    assert not any("lowered" in note for note in kept.plan.notes)
+    (lowered,) = workspace.extend(source, "x", tmp_path / "b.flac", **asked)
+    samples = audio.load(tmp_path / "b.flac").samples
+    assert np.count_nonzero(np.abs(samples) > 0.9999) < 50
+    assert any("lowered by 6.0" in note for note in lowered.plan.notes)
+    assert any("lowered by 6.0" in note for note in lowered.record.plan["notes"])
