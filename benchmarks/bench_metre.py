@@ -91,7 +91,7 @@ def edits(
     generator: Generator, order: Order, sound: Audio, metre: Signature, seeds: int
 ) -> tuple[str, str]:
     """Of what an edit starts from, and of what the model makes of it: how much is in place."""
-    canvas = canvas_of(order, sound, bar_s(BPM, metre), None)
+    canvas = canvas_of(order, sound, Grid(bar_s(BPM, metre)), None)
     regions, own = canvas.regions, folded(sound)
     seeding = canvas.audio if canvas.seed is None else canvas.seed
     played = [place(part, own) for part in stretches(seeding, regions)]

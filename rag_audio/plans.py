@@ -206,6 +206,7 @@ def _edit_to_json(edit: Edit) -> Document:
             }
             for source in edit.inherited
         ],
+        **({"bar_line_s": number(edit.bar_line_s)} if edit.bar_line_s else {}),
     }
 
 
@@ -227,6 +228,7 @@ def _edit(document: Mapping[str, Any]) -> Edit:
             )
             for source in as_items(document["inherited"])
         ),
+        bar_line_s=as_real(document.get("bar_line_s", 0.0)),
     )
 
 

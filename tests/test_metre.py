@@ -272,7 +272,7 @@ def edited(
     monkeypatch.setattr("rag_audio.editing.editor.paint", watched)
     studio: Any = SimpleNamespace(generator=Noise(), seed_audio=lambda plan: None)
     editor = Editor(SimpleNamespace(parts=None))  # type: ignore[arg-type]
-    source: Any = SimpleNamespace(audio=sound)
+    source: Any = SimpleNamespace(audio=sound, bar_line_s=0.0)
     editor._make(replace(plan, strength=0.5), 1, source, order, studio, lambda *_: None, None)
     return seen[0]
 
@@ -325,7 +325,7 @@ def test_what_an_extension_starts_from_is_whole_bars_at_any_tempo(
     bpm: float, metre: Metre, own: float, right: float
 ) -> None:
     bar = bar_s(bpm, metre)
-    seed = canvas_of(extension(right_s=right), noise(own), bar, None).seed
+    seed = canvas_of(extension(right_s=right), noise(own), Grid(bar), None).seed
     assert seed is not None
     if bar * RATE > 200 and own >= bar + 0.1 and right > bar + 1.5:
         assert repeats_after(seed.samples, seed.frames, bar)
@@ -351,7 +351,7 @@ def test_the_references_of_an_extension_to_the_left_have_their_bar_line_where_th
     monkeypatch.setattr("rag_audio.editing.editor.paint", watched)
     editor = Editor(SimpleNamespace(parts=None))  # type: ignore[arg-type]
     studio: Any = SimpleNamespace(generator=Noise(), seed_audio=seeded)
-    source: Any = SimpleNamespace(audio=noise(8.0))
+    source: Any = SimpleNamespace(audio=noise(8.0), bar_line_s=0.0)
     editor._make(plan, 1, source, extension(left_s=2.5), studio, lambda *_: None, None)
     seed = seen[0].seed
     assert seed is not None and seed.frames == round(10.5 * RATE)

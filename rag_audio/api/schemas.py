@@ -162,6 +162,12 @@ class GenerationAsked(MusicFields):
     layers: list[LayerAsked] = _within(REQUEST["layers"], [])
     arrange: list[SectionAsked] = _within(REQUEST["arrange"], [])
 
+    @model_validator(mode="after")
+    def _candidates_for_something(self) -> GenerationAsked:
+        if self.candidates is not None and not self.enforce:
+            raise ValueError("candidates need enforce: the best of them is chosen by it")
+        return self
+
 
 class EditAsked(MusicFields):
     """A change of a finished take, or of an uploaded sound."""

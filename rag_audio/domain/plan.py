@@ -100,6 +100,7 @@ class Edit:
         regions: (start, end) of what was made, in seconds of the output.
         kept: share of the output, 0…1, that is the edited sound: by time; of ``vary`` the share
             of the starting latents' energy.
+        bar_line_s: a bar line of the output, in seconds from its beginning; may lie before it.
     """
 
     kind: str
@@ -110,6 +111,7 @@ class Edit:
     regions: tuple[tuple[float, float], ...]
     kept: float
     inherited: tuple[InheritedSource, ...] = ()
+    bar_line_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,8 @@ class GenerationRequest:
             raise InvalidInput("bars and a duration are two lengths", hint="give one of them")
         if not self.prompt.strip():
             raise InvalidInput("the prompt is empty", hint="say what the music should be like")
+        if self.artist is not None and not self.artist.strip():
+            raise InvalidInput("the artist's name is empty", hint="rag-audio artists lists them")
         for name, limit in limits.REQUEST.items():
             limit.check(_CALLED.get(name, name), getattr(self, name))
         if len(self.named) > limits.MOST_REFERENCES:

@@ -34,7 +34,7 @@ from rag_audio.editing.orders import (
 )
 from rag_audio.editing.source import Source, open_source, require_rights, sources_in
 from rag_audio.errors import InvalidInput
-from rag_audio.painting import paint
+from rag_audio.painting import Grid, paint
 from rag_audio.pipeline import OnStage, Pipeline
 from rag_audio.ports import DiffusionInput, Generator, Progress, StopAsked
 from rag_audio.provenance.license_audit import CLEARED, now
@@ -190,7 +190,8 @@ class Editor:
         progress: Progress,
         stop_asked: StopAsked | None,
     ) -> Audio:
-        canvas = canvas_of(order, source.audio, plan.bar_s, _seed(plan, order, studio))
+        grid = Grid(plan.bar_s, source.bar_line_s)
+        canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, studio))
         batch = DiffusionInput(
             prompt=plan.enriched_prompt,
             negative_prompt=plan.negative_prompt,
@@ -203,9 +204,9 @@ class Editor:
         return paint(canvas, batch, studio.generator, progress, stop_asked).audio
 
 
-def _seed(plan: ConditioningPlan, order: Order, studio: Studio) -> Audio | None:
-    """The references' seed mix, with a bar line where the edited sound begins."""
-    ahead_s = order.ahead_s(plan.bar_s)
+def _seed(plan: ConditioningPlan, order: Order, grid: Grid, studio: Studio) -> Audio | None:
+    """The references' seed mix, on the bar lines of the edited sound."""
+    ahead_s = order.ahead_s(grid)
     if ahead_s == 0.0 or any(part.start_s or part.end_s is not None for part in plan.seed_parts):
         return studio.seed_audio(plan)
     made = studio.seed_audio(replace(plan, duration_s=plan.duration_s + ahead_s))
@@ -260,6 +261,7 @@ def _with_inherited(
         regions=order.made(duration_s),
         kept=order.kept(duration_s, 1.0 if plan.seed_parts else plan.strength),
         inherited=tuple(inherited),
+        bar_line_s=source.bar_line_s + order.left_s,
     )
     return replace(
         plan,

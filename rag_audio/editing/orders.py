@@ -61,12 +61,13 @@ class Order:
         regions = ((0.0, self.left_s), (self.left_s + duration_s, whole))
         return tuple(region for region in regions if region[1] > region[0])
 
-    def ahead_s(self, bar_s: float) -> float:
+    def ahead_s(self, grid: Grid) -> float:
         """Seconds from the last bar line before the output to its beginning, less than a bar.
 
-        The edited sound begins on a bar line, so an extension to the left may begin within a bar.
+        Args:
+            grid: bar lines of the edited sound. An extension to the left may begin within a bar.
         """
-        return -self.left_s % bar_s if bar_s > 0 else 0.0
+        return -(self.left_s + grid.offset_s) % grid.bar_s if grid.bar_s > 0 else 0.0
 
     def kept(self, duration_s: float, strength: float) -> float:
         """Share of the output that is the edited sound; of new parts the share that it seeds."""
@@ -136,27 +137,32 @@ def variation() -> Order:
     return Order(VARY)
 
 
-def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> Canvas:
+def canvas_of(order: Order, source: Audio, grid: Grid, seed: Audio | None) -> Canvas:
     """The canvas of an edit.
 
     Args:
-        bar_s: from :func:`rag_audio.metre.bar_s`. The source is taken to begin on a bar line.
+        grid: bar lines of the source, see :func:`rag_audio.metre.bar_s`.
         seed: the seed mix of references, as long as the output; None: ``vary`` is seeded by the
             sound itself, a new part by the bars nearest to it, played on.
     """
     made = order.made(source.duration_s)
     if order.kind != EXTEND:
-        own = source if order.kind == VARY else _patched(source, made, bar_s)
-        return Canvas(source, made, seed=seed or _heard(own, made), grid=Grid(bar_s))
+        own = source if order.kind == VARY else _patched(source, made, grid.bar_s)
+        return Canvas(source, made, seed=seed or _heard(own, made), grid=_shifted(grid, 0.0))
     rate = source.sample_rate
     left, right = round(order.left_s * rate), round(order.right_s * rate)
     piece = np.pad(source.samples, ((0, 0), (left, right)))
     if seed is None:
-        seed = Audio(_continued(source, bar_s, left, right), rate)
-    offset_s = (left / rate) % bar_s if bar_s > 0 else 0.0
+        seed = Audio(_continued(source, grid.bar_s, left, right), rate)
     regions = tuple((round(a * rate) / rate, round(b * rate) / rate) for a, b in made)
     seed = _heard(seed, regions)
-    return Canvas(Audio(piece, rate), regions, True, seed, Grid(bar_s, offset_s))
+    return Canvas(Audio(piece, rate), regions, True, seed, _shifted(grid, left / rate))
+
+
+def _shifted(grid: Grid, by_s: float) -> Grid:
+    """The grid of a sound that begins later, its first bar line within the first bar."""
+    offset_s = grid.offset_s + by_s
+    return Grid(grid.bar_s, offset_s % grid.bar_s if grid.bar_s > 0 else 0.0)
 
 
 def _heard(seed: Audio | None, regions: tuple[Region, ...]) -> Audio | None:

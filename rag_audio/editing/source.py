@@ -35,6 +35,7 @@ class Source:
             unmarked master, otherwise the file's own sound.
         parent: the ledger's entry of the output that it is.
         time_signature: of that output, or of a stem in the file, where it is known.
+        bar_line_s: one of its bar lines, in seconds from its beginning; may lie before it.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Source:
     finding: ForeignFinding
     parent: LedgerEntry | None
     time_signature: Signature | None = None
+    bar_line_s: float = 0.0
 
     @property
     def is_foreign(self) -> bool:
@@ -109,7 +111,10 @@ def open_source(
             f"{name} is {made}, and its unmarked master is not in this home",
             hint="edit it where it was made: an edit begins with the sound from before the mark",
         )
-    source = Source(path, in_master(kept, heard, name), finding, entry)
+    part, starts_s = in_master(kept, heard, name)
+    edit = entry.record.plan.get("edit") or {}
+    bar_line_s = float(edit.get("bar_line_s", 0.0)) - starts_s
+    source = Source(path, part, finding, entry, bar_line_s=bar_line_s)
     return replace(source, time_signature=_asked_metre(source.ancestors, ledger))
 
 
@@ -127,8 +132,11 @@ def _asked_metre(outputs: tuple[int, ...], ledger: Ledger) -> Signature | None:
     return None
 
 
-def in_master(master: Audio, heard: Audio, name: str) -> Audio:
+def in_master(master: Audio, heard: Audio, name: str) -> tuple[Audio, float]:
     """The part of the master that a file holds, at the file's rate, channels and length.
+
+    Returns:
+        The part, and where in the master it starts, in seconds.
 
     Raises:
         InvalidInput: it is not found there.
@@ -149,7 +157,7 @@ def in_master(master: Audio, heard: Audio, name: str) -> Audio:
             hint="edit the file as it was delivered, or a part of it",
         )
     part = np.pad(whole[:, start:end], ((0, 0), (start - first, first + b.size - end)))
-    return Audio(np.ascontiguousarray(part), heard.sample_rate)
+    return Audio(np.ascontiguousarray(part), heard.sample_rate), first / heard.sample_rate
 
 
 def require_rights(

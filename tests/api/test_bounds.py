@@ -167,7 +167,7 @@ def takes(model: type[Any], body: Mapping[str, Any]) -> str:
     try:
         model.model_validate(body)
     except ValidationError as error:
-        return str(error.errors()[0]["loc"][0])
+        return str((*error.errors()[0]["loc"], "body")[0])
     return ""
 
 
@@ -197,7 +197,7 @@ OTHERS = (
 
 @pytest.mark.parametrize(("name", "value", "is_in"), [*cases(REQUEST), *OTHERS])
 def test_schema_and_request_take_and_refuse_the_same(name: str, value: Any, is_in: bool) -> None:
-    body = {"prompt": "warm piano", name: value}
+    body = {"prompt": "warm piano", "enforce": ["tempo"], name: value}
     told = request_of(body)
     assert (takes(GenerationAsked, body) == "") is is_in
     assert (told == "") is is_in, told
@@ -228,12 +228,17 @@ def test_values_of_both_sides_mean_the_same() -> None:
     body = {
         "prompt": "p" * 2000, "negative_prompt": "n" * 2000, "k": 64, "strength": 1, "bpm": 400,
         "duration_s": 3600, "seed": 2**63 - 1, "steps": 1000, "guidance": 50, "variations": 16,
-        "candidates": 16, "weights": [1000.0] * 64, "mood": ["m" * 40] * 8, "key": "A minor",
+        "candidates": 16, "enforce": ["key"], "weights": [1000.0] * 64, "mood": ["m" * 40] * 8,
+        "key": "A minor",
     }  # fmt: skip
     assert takes(GenerationAsked, body) == ""
     made = generation_request(body, lambda id_: None)  # type: ignore[arg-type, return-value]
     assert isinstance(made, GenerationRequest)
     assert made.key == Key.parse("A minor") and made.seed == 2**63 - 1
+
+
+def test_candidates_are_refused_where_nothing_is_enforced() -> None:
+    assert takes(GenerationAsked, {"prompt": "x", "candidates": 2}) != ""
 
 
 def test_numbers_that_are_none_are_refused_by_both() -> None:

@@ -339,7 +339,14 @@ def test_an_edit_counts_in_the_metre_it_is_given_and_the_next_edit_in_the_same(
     (longer,) = workspace.extend(made.file, "", tmp_path / "x.wav", left_s=0.5, **waltz)
     (bells,) = workspace.inpaint(tmp_path / "x.wav", "bells", tmp_path / "y.wav",
                                  regions=[(2.0, 3.0)], **FAST)  # fmt: skip
-    assert grids == [Grid(2.0, 0.5), Grid(2.0)]
+    # The second file begins half a second before a bar line, a part of it elsewhere again.
+    assert grids == [Grid(2.0, 0.5), Grid(2.0, 0.5)]
+    assert plan_from_json(plan_to_json(bells.plan)) == bells.plan
+    whole = audio.load(tmp_path / "y.wav")
+    part = np.ascontiguousarray(whole.samples[:, round(1.2 * whole.sample_rate) :])
+    audio.save(Audio(part, whole.sample_rate), tmp_path / "part.wav", subtype="PCM_24")
+    workspace.extend(tmp_path / "part.wav", "", tmp_path / "z.wav", left_s=1.0, **FAST)
+    assert grids[-1].offset_s == pytest.approx(0.3, abs=1e-3)
     for result in (longer, bells):
         assert result.plan.controls.time_signature == (3, 4)
         assert result.plan.enriched_prompt.endswith("3/4")
