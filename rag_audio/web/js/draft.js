@@ -16,7 +16,7 @@ export const EXPERT = [
   "instrumentation", "mood", "midi_instruments", "exclude", "territory", "format",
 ];
 export const CHOICES = { channels: ["prompt", "init"], enforce: ["tempo", "key"] };
-const STEM = /^[0-9a-f]{6,64}$/, UPLOAD = /^[0-9a-f]{32}$/;
+const STEM = /^[0-9A-Fa-f]{1,64}$/, UPLOAD = /^[0-9a-f]{32}$/;
 
 const isText = (value) => typeof value === "string" && value.length <= 4000 && !textFault(value);
 const isNumber = (value) => Number.isFinite(value);
@@ -27,7 +27,7 @@ const isObject = (value) => typeof value === "object" && value !== null && !Arra
 export const FITS = {
   prompt: isText, artist: orNull((value) => isText(value) && value !== ""), key: isText, seed: isText,
   bpm: orNull(isNumber), duration_s: orNull(isNumber), strength: orNull(isNumber),
-  takes: (value) => [1, 2, 3, 4].includes(value), locked: (value) => typeof value === "boolean",
+  takes: (value) => Number.isInteger(value) && value >= 1 && value <= 64, locked: (value) => typeof value === "boolean",
 };
 
 /** A draft from whatever was stored: of another version, broken, or written by hand. */

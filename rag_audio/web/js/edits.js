@@ -5,7 +5,7 @@ import { post, store } from "./api.js";
 import { checks, mark } from "./checks.js";
 import { button, field, h, put, select, slider } from "./dom.js";
 import { keptFields } from "./kept.js";
-import { limit, numberFault, regionFault, seedFault, textFault } from "./limits.js";
+import { limit, numberFault, regionFault, seedFault, takeCounts, textFault } from "./limits.js";
 import { problemNotice } from "./problems.js";
 import { kept, unsaid } from "./request.js";
 
@@ -27,7 +27,7 @@ export function edits(source, parts, older = null) {
   const before = longer("Add at the start", null), after = longer("Add at the end", 4);
   const strength = slider("Strength of the change", { min: 0.01, max: 1, step: 0.01, value: null, placeholder: 0.5, hint: "empty: 0.7 for a part, 0.5 to go on, the model's own to vary" });
   const seed = h("input", { inputmode: "numeric", maxlength: 30, placeholder: "any" });
-  const takes = select([1, 2, 3, 4].map((n) => [String(n), String(n)]), "1");
+  const takes = select(takeCounts(older?.variations ?? 1).map((n) => [String(n), String(n)]), "1");
   const rest = {};
   const rule = { ...limit("left_s", "EditAsked"), maximum: room };
   const neither = () => ((before.value ?? 0) + (after.value ?? 0) > 0 ? "" : "Say how many seconds are added, at the start or at the end.");

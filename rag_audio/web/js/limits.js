@@ -53,8 +53,16 @@ export function numberFault(input, { minimum, exclusiveMinimum, maximum, type },
 
 /** Control characters, which no text of a request may hold; lines and tabs may be. */
 export function textFault(text, { maxLength } = {}) {
-  if (/[\u0000-\u0008\u000b-\u001f\u007f]/.test(text)) return "It holds a control character, which cannot be seen: write it anew.";
+  if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text)) return "It holds a control character, which cannot be seen: write it anew.";
   return [...text].length > maxLength ? `At most ${maxLength} characters.` : "";
+}
+
+/** How many takes can be chosen: 1 to 4, and whatever was asked for before. */
+export const takeCounts = (asked) => [...new Set([1, 2, 3, 4, asked])].sort((a, b) => a - b);
+
+export function takesFault(asked) {
+  const { maximum } = limit("variations");
+  return asked > maximum ? `At most ${maximum}.` : "";
 }
 
 const SEED_MOST = 2n ** 63n - 1n;
@@ -72,7 +80,7 @@ export function listFault(items, { maxItems, items: one }) {
   const long = items.find((text) => text.length > one?.maxLength);
   if (long) return `“${long.slice(0, 20)}…” is longer than ${one.maxLength} characters.`;
   const odd = one?.pattern && items.find((text) => !new RegExp(one.pattern).test(text));
-  return odd ? `“${odd.slice(0, 40)}” is no stem id: 6 to 64 of 0–9 and a–f, separated by commas.` : "";
+  return odd ? `“${odd.slice(0, 40)}” is no stem id: digits and the letters a to f, separated by commas.` : "";
 }
 
 const BEATS_MOST = 32, UNITS = [1, 2, 4, 8, 16];

@@ -7,7 +7,7 @@ import { button, field, fresh, h, put, select, slider, toast } from "../dom.js";
 import { begin, draft, keep, turn } from "../draft.js";
 import { expert } from "../expert.js";
 import { keptFields } from "../kept.js";
-import { bounds, limit, numberFault, seedFault, textFault } from "../limits.js";
+import { bounds, limit, numberFault, seedFault, takeCounts, takesFault, textFault } from "../limits.js";
 import { presets } from "../presets.js";
 import { problemNotice, refusal } from "../problems.js";
 import { asked } from "../request.js";
@@ -151,8 +151,8 @@ function build(place, anew) {
     const key = select([["", "As the references"], ...new Set([...KEYS, draft.key].filter(Boolean))].map((one) => (Array.isArray(one) ? one : [one, one])), draft.key, () => { draft.key = key.value; changed("key"); });
     const takesName = fresh("takes");
     const takes = h("fieldset", { class: "field" }, h("legend", {}, h("span", { class: "legend" }, "Takes")),
-      h("div", { class: "row" }, [1, 2, 3, 4].map((n) => h("label", { class: "check" },
-        h("input", { type: "radio", name: takesName, checked: draft.takes === n, onchange: () => { draft.takes = n; keep(); } }), n))));
+      h("div", { class: "row" }, takeCounts(draft.takes).map((n) => h("label", { class: "check" },
+        form.watch(h("input", { type: "radio", name: takesName, checked: draft.takes === n, onchange: () => { draft.takes = n; keep(); } }), () => (draft.takes === n ? takesFault(n) : "")), n))));
     const more = expert(changed, form);
     parts = { update() { more.count(); numbers.update(); } };
     put(left,
