@@ -13,6 +13,7 @@ from rag_audio.conditioning.conforming import conform
 from rag_audio.domain import Audio, Key, Segment
 from rag_audio.enforcing import tempo_near
 from rag_audio.loudness import loudness_lufs
+from rag_audio.metre import COMMON
 from tests.test_conditioning import plan_of, reference
 from tests.test_conforming import attacks_s, cut
 from tests.test_enforcing import RATE, take
@@ -41,7 +42,7 @@ def references() -> list[Conformed]:
             one = reference("a", bpm=float(bpm), key=A_MAJOR)
             plan = plan_of(one, bpm=wanted, key=key, duration_s=10.0)
             (part,) = plan.seed_parts
-            made = conform(one.segment, part, cut(source), None, RATE)
+            made = conform(one.segment, part, cut(source), None, RATE, COMMON)
             heard = analyse(made)
             # Of what was made: a source in half or double time is brought to that octave.
             bpm_made = bpm / part.time_ratio

@@ -17,7 +17,8 @@ from rag_audio import analysis
 from rag_audio.domain import Audio
 from rag_audio.editing.orders import EXTEND_STRENGTH, canvas_of, extension, inpainting
 from rag_audio.loudness import loudness_lufs
-from rag_audio.painting import Painted, bar_s, paint
+from rag_audio.metre import COMMON, bar_s
+from rag_audio.painting import Grid, Painted, paint
 from rag_audio.ports import DiffusionInput, Generator
 from tests.editing.seams import measure_seams
 
@@ -47,7 +48,7 @@ def seams(generator: Generator, count: int, say: Say) -> None:
     for order in (inpainting(((2.5, 4.5), (6.5, 7.5))), extension(left_s=4.0, right_s=12.0)):
         found = []
         for i, (_, sound, words) in enumerate(sustained_clips(count)):
-            canvas = canvas_of(order, sound, 0.0, None)
+            canvas = canvas_of(order, sound, Grid(), None)
             painted = paint(canvas, batch_of(generator, words, i), generator)
             found.append(measure_seams(painted.audio, painted.seams_s))
         passed = sum(one.step <= 1 and one.flux <= 1 for one in found)
@@ -107,7 +108,7 @@ def extended(
 ) -> Painted:
     """The sound, extended to the right as ``rag-audio extend`` does."""
     order = extension(right_s=total_s - sound.duration_s)
-    canvas = canvas_of(order, sound, bar_s(bpm), None)
+    canvas = canvas_of(order, sound, Grid(bar_s(bpm, COMMON)), None)
     return paint(canvas, batch_of(generator, f"{words}, {bpm} bpm", seed), generator)
 
 

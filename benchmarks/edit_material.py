@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rag_audio import midi
 from rag_audio.domain import Audio
+from rag_audio.metre import COMMON, bar_s
 from rag_audio.resources import data_dir
 from rag_audio.shaping import to_channels
 from tests.editing.sounds import pad_sound
@@ -53,7 +54,9 @@ def sustained_clips(count: int, duration_s: float = 10.0) -> Iterator[tuple[str,
 def song(name: str, bpm: float, bars: int = 8, sample_rate: int = 44_100) -> Audio:
     """The first bars of a demo arrangement, stereo."""
     return midi.render(
-        data_dir("demo") / f"{name}.mid", sample_rate=sample_rate, duration_s=bars * 240.0 / bpm
+        data_dir("demo") / f"{name}.mid",
+        sample_rate=sample_rate,
+        duration_s=bars * bar_s(bpm, COMMON),
     )
 
 

@@ -83,6 +83,7 @@ class Measured:
     loudness_lufs: float | None
     sound: Audio | None
     instruments: tuple[str, ...] = ()
+    time_signature: tuple[int, int] | None = None
     tags: FileTags = field(default_factory=FileTags)
 
 
@@ -125,7 +126,7 @@ def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
     from indexer.tags import read_tags
     from rag_audio import analysis, audio
 
-    sound = audio.load(job.file, max_duration_s=job.max_duration_s)
+    sound = audio.hear(job.file, max_duration_s=job.max_duration_s).audio
     _check_length(sound.duration_s)
     found = analysis.analyse(sound)
     if found.silent:
@@ -167,6 +168,7 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
         loudness_lufs=_rounded(loudness),
         sound=_for_embedder(sound, job) if wants_sound else None,
         instruments=_instruments(info.instruments, info.drums),
+        time_signature=info.time_signature,
     )
 
 

@@ -41,6 +41,7 @@ def make_stem(library: str, path: str, declared: Declared, measured: Measured) -
         iswc=declared.iswc,
         loudness_lufs=measured.loudness_lufs,
         instruments=measured.instruments,
+        time_signature=measured.time_signature,
     )
 
 

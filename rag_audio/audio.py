@@ -1,14 +1,12 @@
-"""Read and write sound files; re-exports everything else that is done to sound.
+"""Write sound files; re-exports all else that is done to sound.
 
-Files are read through libsndfile (WAV, FLAC, OGG, MP3, AIFF and its other formats), block by block,
-so that a header which lies about its length costs no memory.
+Files are read through libsndfile (WAV, FLAC, OGG, MP3, AIFF and its other formats); see
+:mod:`rag_audio.loading`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,25 +17,29 @@ import numpy as np
 import soundfile
 
 from rag_audio.domain import Audio
-from rag_audio.errors import InvalidInput, UnreadableFile
+from rag_audio.errors import InvalidInput
 from rag_audio.formats import format_of, rate_for
 from rag_audio.full_scale import require_fit
 from rag_audio.id3 import id3_tag
+from rag_audio.loading import Heard, hear, load
 from rag_audio.loudness import (
     limit_peak,
     loudness_lufs,
     normalize_loudness,
     true_peak_dbtp,
 )
+from rag_audio.pcm import PcmHash, pcm24
 from rag_audio.pictures import spectrogram_png
-from rag_audio.sequential import SequentialFile
 from rag_audio.shaping import MAX_CHANNELS, loop_to, mono, resample, stretch, to_channels
 from rag_audio.sinks import Sink
+from rag_audio.sound_stream import open_sound
 
 __all__ = [
     "MAX_CHANNELS",
     "AudioInfo",
+    "Heard",
     "check_writable",
+    "hear",
     "info",
     "limit_peak",
     "load",
@@ -55,11 +57,6 @@ __all__ = [
 ]
 
 _BLOCK = 1 << 18
-_MAX_LEVEL = 1000.0
-_MAX_DURATION_S = 3600.0
-_PCM24 = float(1 << 23)
-_STREAMED = 0x7FFFFF00
-_CLAIM = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -78,52 +75,10 @@ def info(path: str | Path) -> AudioInfo:
     Raises:
         UnreadableFile: it is not a sound file, or an empty one.
     """
-    with _open(Path(path)) as file:
+    with open_sound(Path(path)) as file:
         return AudioInfo(
             file.frames / file.samplerate, file.samplerate, file.channels, str(file.format)
         )
-
-
-def load(
-    path: str | Path,
-    *,
-    sample_rate: int | None = None,
-    channels: int | None = None,
-    start_s: float = 0.0,
-    duration_s: float | None = None,
-    max_duration_s: float | None = _MAX_DURATION_S,
-    allow_truncated: bool = False,
-) -> Audio:
-    """Read a sound file, or ``duration_s`` seconds of it from ``start_s`` (fewer at its end).
-
-    Args:
-        path: any file libsndfile reads, 1…8 channels.
-        sample_rate, channels: to convert to; None keeps the file's own.
-        max_duration_s: longest sound to read; None: no limit.
-        allow_truncated: read what is there of a file that breaks off.
-
-    Raises:
-        UnreadableFile: not audio, empty, corrupt, truncated, too long, or with values that are NaN,
-            infinite or beyond ±1000.
-        InvalidInput: the window starts before 0 or past the end.
-    """
-    source = Path(path)
-    with _open(source) as file:
-        first, frames = _window(source, file, start_s, duration_s)
-        seconds = frames / file.samplerate
-        if max_duration_s is not None and seconds > max_duration_s:
-            raise UnreadableFile(
-                f"{source} is {seconds:.0f} s long, more than {max_duration_s:g} s"
-            )
-        if not allow_truncated:
-            _check_claim(source, file)
-        samples = _read(source, file, first, frames, allow_truncated)
-        rate = int(file.samplerate)
-    _check_samples(source, samples)
-    audio = Audio(samples, rate)
-    if channels is not None:
-        audio = to_channels(audio, channels)
-    return audio if sample_rate is None else resample(audio, sample_rate)
 
 
 def save(
@@ -209,98 +164,9 @@ def pcm_sha256(audio: Audio) -> str:
 
     The same before saving and after loading a 24-bit WAV or FLAC, or a float WAV.
     """
-    digest = hashlib.sha256(f"pcm24 {audio.sample_rate} {audio.channels}\n".encode())
-    for start in range(0, audio.frames, _BLOCK):
-        digest.update(_pcm24(audio.samples[:, start : start + _BLOCK]).astype("<i4").tobytes())
+    digest = PcmHash(audio.sample_rate, audio.channels)
+    digest.add(audio.samples)
     return digest.hexdigest()
-
-
-def _open(path: Path) -> Any:
-    """The file opened for reading, with every cause of failure told in one line."""
-    if not path.exists():
-        raise UnreadableFile(f"there is no file {path}")
-    if not path.is_file():
-        raise UnreadableFile(f"{path} is not a file")
-    if path.stat().st_size == 0:
-        raise UnreadableFile(f"{path} is empty")
-    try:
-        file = SequentialFile(os.fsencode(path))
-    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
-        raise UnreadableFile(
-            f"{path} is not a sound file that can be read: {_said(error)}"
-        ) from error
-    problem = None
-    if file.frames <= 0:
-        problem = "holds no sound"
-    elif not 1 <= file.channels <= MAX_CHANNELS:
-        problem = f"has {file.channels} channels, more than {MAX_CHANNELS}"
-    elif not 1000 <= file.samplerate <= 768_000:
-        problem = f"claims a sample rate of {file.samplerate} Hz"
-    if problem:
-        file.close()
-        raise UnreadableFile(f"{path} {problem}")
-    return file
-
-
-def _window(path: Path, file: Any, start_s: float, duration_s: float | None) -> tuple[int, int]:
-    """First frame and number of frames of the wanted part."""
-    first = round(start_s * file.samplerate)
-    if not 0 <= first < file.frames:
-        length = file.frames / file.samplerate
-        raise InvalidInput(f"{start_s:g} s is not within {path.name}, which is {length:.2f} s long")
-    frames = file.frames - first
-    if duration_s is not None:
-        if duration_s <= 0:
-            raise InvalidInput(f"duration_s must be positive, got {duration_s:g}")
-        frames = min(frames, round(duration_s * file.samplerate))
-    return first, int(frames)
-
-
-def _check_claim(path: Path, file: Any) -> None:
-    """A WAV or AIFF whose header promises more bytes than follow breaks off.
-
-    Sizes near 2^31 and 2^32 stand for "not known" in files that were written to a pipe.
-    """
-    claim = _CLAIM.search(str(file.extra_info))
-    if claim is None:
-        return
-    promised, there = int(claim[1]), int(claim[2])
-    if there < 0.99 * promised and promised < _STREAMED:
-        raise UnreadableFile(f"{path} breaks off: {there} of {promised} bytes of sound are there")
-
-
-def _read(
-    path: Path, file: Any, first: int, frames: int, allow_truncated: bool
-) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    blocks = []
-    missing = frames
-    try:
-        if first:
-            file.go_to(first)
-        while missing > 0:
-            block = file.read(min(_BLOCK, missing), dtype="float32", always_2d=True)
-            if len(block) == 0:
-                break
-            blocks.append(block)
-            missing -= len(block)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        if not (blocks and allow_truncated):
-            raise UnreadableFile(f"{path} is corrupt: {_said(error)}") from error
-    if not blocks:
-        raise UnreadableFile(f"{path} holds no sound that can be decoded")
-    if missing > 0.1 * frames and not allow_truncated:
-        raise UnreadableFile(
-            f"{path} breaks off after {(frames - missing) / file.samplerate:.2f} s"
-        )
-    return np.ascontiguousarray(np.concatenate(blocks).T)
-
-
-def _check_samples(path: Path, samples: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-    low, high = float(samples.min()), float(samples.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise UnreadableFile(f"{path} holds samples that are not numbers")
-    if max(-low, high) > _MAX_LEVEL:
-        raise UnreadableFile(f"{path} holds samples of {max(-low, high):.3g} times full scale")
 
 
 def _prepend(head: bytes, path: Path) -> None:
@@ -321,14 +187,7 @@ def _write(audio: Audio, raw: Any, options: dict[str, Any], tags: Mapping[str, s
         for start in range(0, audio.frames, _BLOCK):
             block = audio.samples[:, start : start + _BLOCK]
             # libsndfile scales floats by 2^23 - 1, so that a file would not read back as it was.
-            file.write(_pcm24(block) << 8 if as_integers else np.ascontiguousarray(block.T))
-
-
-def _pcm24(
-    samples: np.ndarray[Any, np.dtype[np.float32]],
-) -> np.ndarray[Any, np.dtype[np.int32]]:
-    scaled = np.rint(samples.T.astype(np.float64) * _PCM24)
-    return np.ascontiguousarray(np.clip(scaled, -_PCM24, _PCM24 - 1).astype(np.int32))
+            file.write(pcm24(block) << 8 if as_integers else np.ascontiguousarray(block.T))
 
 
 def _constant_bitrate(kind: str, sample_rate: int, bitrate_kbps: int) -> dict[str, Any]:
@@ -344,8 +203,3 @@ def _constant_bitrate(kind: str, sample_rate: int, bitrate_kbps: int) -> dict[st
         )
     compression = (high - bitrate_kbps) / (high - low)
     return {"compression_level": compression, "bitrate_mode": "CONSTANT"}
-
-
-def _said(error: Exception) -> str:
-    """The last clause of a library's message, without the path that it repeats."""
-    return str(error).rsplit(": ", 1)[-1].strip() or type(error).__name__

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rag_audio import arguments
+from rag_audio import arguments, limits
 from rag_audio.conditioning import request_of
 from rag_audio.disclosure import EVERYTHING, Disclosure
 from rag_audio.domain import (
@@ -23,7 +23,6 @@ from rag_audio.domain import (
     GenerationRequest,
     GenerationResult,
     Reference,
-    limits,
     values,
 )
 from rag_audio.editing import Editor, Order, extension, inpainting, variation
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from rag_audio.provenance.causal import CausalInfluence, Method
     from rag_audio.provenance.fingerprint_store import SqlFingerprints
     from rag_audio.provenance.trace import TraceResult
+    from rag_audio.reading import Reader
     from rag_audio.signing import Credentials, Signer
 
 
@@ -192,19 +192,30 @@ class HomeParts:
             key=self.settings.signing_key,
             timestamp_url=self.settings.timestamp_url,
             training=self.settings.training_mining,
+            elsewhere=lambda: self.reader.signs_elsewhere,
         )
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Opens the files that requests bring: here they are those of whoever runs this."""
+        from rag_audio.reading import OwnFiles
+
+        return OwnFiles()
 
     def credentials_of(self, path: Path) -> Credentials | None:
         """The content credentials of a file, held against the roots known here; makes no key."""
-        from rag_audio.provenance.credentials import read_credentials
+        return self.reader.credentials(path, self.anchors)
+
+    @property
+    def anchors(self) -> str:
+        """PEM of the certificates whose signers are trusted here; makes no key."""
         from rag_audio.provenance.signing_keys import anchors
 
         named = (self.settings.trust_anchors, self.settings.signing_chain)
         # Who signs nothing has no root of its own to add.
         own = self.signer.anchors if "signer" in self.__dict__ else ""
         given = [own] if own else []
-        known = anchors(self.home / "keys", [path for path in named if path is not None], given)
-        return read_credentials(path, known)
+        return anchors(self.home / "keys", [path for path in named if path is not None], given)
 
     @cached_property
     def soundfont(self) -> Path:
@@ -292,7 +303,7 @@ class Workspace(AbstractContextManager["Workspace"]):
 
         root = arguments.path("library", library)
         processes = values.whole("workers", workers)
-        values.within("workers", processes, 0, limits.WORKERS_MOST)
+        values.within("workers", processes, 0, int(limits.WORKERS.high))
         return index_library(
             root,
             embedder=self.parts.embedder,

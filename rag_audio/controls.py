@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag_audio import limits
 from rag_audio.errors import InvalidInput
+from rag_audio.metre import Signature, bar_s, require_signature
 
-DEFAULT_CANDIDATES, MAX_CANDIDATES = 4, 16
-MAX_BARS = 1024
+DEFAULT_CANDIDATES = 4
 
 
 _WINDOW = re.compile(r"(?P<stem>[^@\s]+)@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)?")
@@ -32,7 +33,13 @@ def named_window(reference: str) -> tuple[str, tuple[float, float | None] | None
         raise InvalidInput(
             f"{reference!r} names no part of a stem", hint="STEM@4-12: from second 4 to 12"
         )
-    return found["stem"], (float(found["start"]), end)
+    start = float(found["start"])
+    limits.WINDOW_START_S.check(f"references: the start of {found['stem'][:12]}", start)
+    if end is not None:
+        limits.WINDOW_S.check(
+            f"references: the part of {found['stem'][:12]}, in seconds,", round(end - start, 6)
+        )
+    return found["stem"], (start, end)
 
 
 class Mix(StrEnum):
@@ -66,10 +73,10 @@ class Mixing:
 
     def __post_init__(self) -> None:
         for stem, first, last in self.sections:
-            if not 1 <= first <= last <= MAX_BARS:
+            if not limits.BAR.low <= first <= last <= limits.BAR.high:
                 raise InvalidInput(
                     f"bars {first}-{last} of {stem[:12]} are no section",
-                    hint=f"bars count from 1, the first comes first, at most {MAX_BARS}",
+                    hint=f"bars count from 1, the first comes first, at most {limits.BAR.high:g}",
                 )
         if self.kind is Mix.LATENT and self.sections:
             raise InvalidInput(
@@ -123,14 +130,10 @@ class Enforcement:
     candidates: int = DEFAULT_CANDIDATES
 
     def __post_init__(self) -> None:
-        if not 1 <= self.candidates <= MAX_CANDIDATES:
-            raise InvalidInput(f"candidates must be 1…{MAX_CANDIDATES}, got {self.candidates}")
+        limits.CANDIDATES.check("candidates", self.candidates)
 
     def __bool__(self) -> bool:
         return bool(self.aims)
-
-
-_MAX_WORDS, _MAX_LENGTH = 8, 40
 
 
 @dataclass(frozen=True)
@@ -138,40 +141,22 @@ class Controls:
     """Musical fields of a request that are put in words for the model, tempo and key aside.
 
     Attributes:
-        time_signature: (beats, unit) such as (3, 4); None: free, loops count in four.
-        bars: length in bars of that signature; the tempo counts quarter notes.
+        time_signature: (beats, unit) such as (3, 4); None: not asked for, bars are of 4/4.
+        bars: length in bars of that signature, see :func:`rag_audio.metre.bar_s`.
         instrumentation, mood: at most eight of each, in the user's own words.
     """
 
-    time_signature: tuple[int, int] | None = None
+    time_signature: Signature | None = None
     bars: int | None = None
     instrumentation: tuple[str, ...] = ()
     mood: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.time_signature is not None:
-            beats, unit = self.time_signature
-            if not (1 <= beats <= 32 and unit in (1, 2, 4, 8, 16)):
-                raise InvalidInput(f"{beats}/{unit} is no time signature", hint="such as 3/4")
-        if self.bars is not None and not 1 <= self.bars <= 1024:
-            raise InvalidInput(f"bars must be 1…1024, got {self.bars}")
-        for name, words in (("instrumentation", self.instrumentation), ("mood", self.mood)):
-            if len(words) > _MAX_WORDS:
-                raise InvalidInput(f"{name} has {len(words)} entries, more than {_MAX_WORDS}")
-            for word in words:
-                if not word.strip() or len(word) > _MAX_LENGTH:
-                    raise InvalidInput(
-                        f"{name}: {word!r} must be 1…{_MAX_LENGTH} characters",
-                        hint="such as 'electric piano'; sentences go into the prompt",
-                    )
-
-    @property
-    def quarters_per_bar(self) -> float:
-        """Quarter notes in a bar; 4 where no signature was asked for."""
-        if self.time_signature is None:
-            return 4.0
-        return self.time_signature[0] * 4 / self.time_signature[1]
+            require_signature(self.time_signature)
+        for name in ("bars", "instrumentation", "mood"):
+            limits.REQUEST[name].check(name, getattr(self, name))
 
     def duration_s(self, bpm: float) -> float | None:
         """Seconds that the bars last at a tempo; None where no bars were asked for."""
-        return None if self.bars is None else self.bars * self.quarters_per_bar * 60.0 / bpm
+        return None if self.bars is None else self.bars * bar_s(bpm, self.time_signature)

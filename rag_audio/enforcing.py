@@ -16,6 +16,7 @@ from typing import Any
 from rag_audio.analysis import Analysis, analyse
 from rag_audio.controls import Aim
 from rag_audio.domain import Audio, ConditioningPlan, Key
+from rag_audio.metre import beat_s
 from rag_audio.shaping import loop_to, stretch
 
 TEMPO_TOLERANCE = 0.01
@@ -28,7 +29,6 @@ MIN_CONFIDENCE = 0.2
 _UNHEARD = 1.0
 _MET = 0.028
 _CROSSFADE_S = 0.03
-_BEATS_PER_BAR = 4
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def enforce(takes: Sequence[tuple[int, Audio]], plan: ConditioningPlan) -> Enfor
     for change in dict.fromkeys([(ratio, semitones), (ratio, 0), (1.0, semitones)]):
         if change == (1.0, 0) or after.distance < _MET:
             continue
-        tried = _conform(audio, *change, plan.bpm)
+        tried = _conform(audio, *change, plan)
         measured = _heard(seed, analyse(tried), plan)
         if measured.distance < after.distance:
             made, after, done = tried, measured, change
@@ -217,7 +217,7 @@ def _correction(heard: Heard, plan: ConditioningPlan) -> tuple[float, int, list[
     return ratio, semitones, notes
 
 
-def _conform(audio: Audio, ratio: float, semitones: int, bpm: float | None) -> Audio:
+def _conform(audio: Audio, ratio: float, semitones: int, plan: ConditioningPlan) -> Audio:
     """Stretched and transposed, at the length it had."""
     if ratio == 1.0 and semitones == 0:
         return audio
@@ -225,15 +225,15 @@ def _conform(audio: Audio, ratio: float, semitones: int, bpm: float | None) -> A
     if made.frames >= audio.frames:
         return Audio(made.samples[:, : audio.frames], audio.sample_rate)
     crossfade = round(_CROSSFADE_S * audio.sample_rate)
-    return loop_to(made, audio.frames, crossfade, _period(made, bpm, crossfade))
+    return loop_to(made, audio.frames, crossfade, _period(made, plan, crossfade))
 
 
-def _period(audio: Audio, bpm: float | None, crossfade: int) -> int | None:
+def _period(audio: Audio, plan: ConditioningPlan, crossfade: int) -> int | None:
     """The longest run of whole bars, else of beats, that leaves room for a crossfade."""
-    if bpm is None:
+    if plan.bpm is None:
         return None
-    beat = 60.0 / bpm * audio.sample_rate
-    for unit in (_BEATS_PER_BAR * beat, beat):
+    for unit_s in (plan.bar_s, beat_s(plan.bpm)):
+        unit = unit_s * audio.sample_rate
         count = math.floor((audio.frames - crossfade) / unit)
         if count > 0:
             return round(count * unit)

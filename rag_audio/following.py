@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rag_audio import audio
 from rag_audio.conditioning import USE_OF, BroughtMelody
 from rag_audio.conditioning.melody import has_room, require_room
-from rag_audio.domain import AudioAs, Channel, GenerationRequest, Mix, Rights, Stem
+from rag_audio.disclosure import Disclosure
+from rag_audio.domain import (
+    Audio,
+    AudioAs,
+    Channel,
+    ConditioningPlan,
+    GenerationRequest,
+    Mix,
+    Rights,
+    Stem,
+)
+from rag_audio.errors import RequestRefused
 from rag_audio.foreign import ForeignFinding
 from rag_audio.melody import LONGEST_S, require_clear, require_length, transcribe
 
@@ -17,7 +27,10 @@ Followed = tuple[BroughtMelody | None, tuple[str, ...]]
 
 
 def melody_of(
-    request: GenerationRequest, findings: Sequence[ForeignFinding], rights: Rights
+    request: GenerationRequest,
+    findings: Sequence[ForeignFinding],
+    rights: Rights,
+    load: Callable[[Path], Audio],
 ) -> Followed:
     """The melody to follow in the request's sound; None where it is for the search.
 
@@ -26,6 +39,7 @@ def melody_of(
 
     Args:
         findings: what is known of the request's files, let in already.
+        load: reads the sound.
 
     Raises:
         InvalidInput: its melody is asked for, and there is none that can be followed, or no way
@@ -40,7 +54,7 @@ def melody_of(
         require_room(request)
     elif finding.is_known or request.mix is Mix.LATENT or not has_room(request):
         return None, ()
-    heard = audio.load(path)
+    heard = load(path)
     if asked:
         require_length(heard, path.name)
     elif heard.duration_s > LONGEST_S:
@@ -56,6 +70,37 @@ def melody_of(
         return brought, ()
     why = "is one voice: its melody is followed; --audio-as search looks for sound like it"
     return brought, (f"{path.name} {why}",)
+
+
+def require_as_planned(
+    plan: ConditioningPlan,
+    request: GenerationRequest,
+    findings: Sequence[ForeignFinding],
+    disclosure: Disclosure,
+) -> None:
+    """Let a plan pass that owes its melody to all that is known of the melody's file now.
+
+    Args:
+        findings: what is known of the request's files, let in already.
+
+    Raises:
+        RequestRefused: the file is another one, or a stem or an output was recognised in it since.
+    """
+    if plan.melody is None:
+        return
+    finding = next((one for one in findings if one.path == request.audio), None)
+    told = {plan.references[i].stem.id for i in plan.melody.sources}
+    found = [] if finding is None else [one.copies[0] for one in finding.stems]
+    new = [stem for stem in (*found, *(finding.sources if finding else ())) if stem.id not in told]
+    if finding is None or finding.sha256 != plan.melody.source_sha256:
+        reason = "the plan's melody was heard in another file"
+    elif new:
+        reason = (
+            f"the melody's file was recognised as {disclosure.stem(new[0])} since it was planned"
+        )
+    else:
+        return
+    raise RequestRefused(f"refused: {reason}", hint="make a new plan")
 
 
 def _unsourced(finding: ForeignFinding) -> bool:

@@ -41,6 +41,7 @@ from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, Unreada
 from rag_audio.ports import Catalogue, Embedder, Hit, Ledger, StemIndex, Watermarker
 from rag_audio.refusals import NO_CHANNEL, Refusal, most_curable
 from rag_audio.score_similarity import shared_notes
+from rag_audio.scores import Score
 
 COPY_THRESHOLD = 0.35
 """A piece that is nearer to a stem than this is taken for the stem; see docs/rights.md."""
@@ -51,6 +52,7 @@ NOTES_THRESHOLD = 0.9
 PIECE_S = 5.0
 _RATE = 16_000
 _WINDOWS = 8
+_EXCERPT_S = 30.0
 _HITS_PER_WINDOW = 6
 _MAX_SCORES = 20
 _NOT_OVERRULED = "what you state about a file does not overrule the rights of what is in it"
@@ -147,8 +149,8 @@ class Inspector:
     Args:
         rights: as they stand now; revoked stems have no embedding and are compared one by one.
         load: reads or renders a segment of a stem.
-        render: makes the sound of a score.
-        do_not_train: reads a file's manifest.
+        render: plays a score in excerpts of so many seconds, so many at most.
+        hear, score, do_not_train: read the sound, the notes and the manifest of a foreign file.
         by_content: the number of the output that a sound is by its content, where its mark is gone.
         disclosure: to whoever brings the files.
     """
@@ -159,7 +161,9 @@ class Inspector:
         rights: Rights,
         *,
         load: LoadSegment,
-        render: Callable[[Path], Audio],
+        render: Callable[[Score, float, int], Sequence[Audio]],
+        hear: Callable[[Path], Audio] = sound.load,
+        score: Callable[[Path], Score] = scores.parse,
         do_not_train: DoNotTrain = no_manifest,
         by_content: Callable[[Audio], int | None] = lambda heard: None,
         disclosure: Disclosure = EVERYTHING,
@@ -168,6 +172,7 @@ class Inspector:
         self._rights = rights
         self._load = load
         self._render = render
+        self._hear, self._score = hear, score
         self._do_not_train = do_not_train
         self._by_content = by_content
         self._disclosure = disclosure
@@ -214,7 +219,7 @@ class Inspector:
         return f"refused: {name} holds {OTHER_SOURCE}: {NO_REASON}"
 
     def _by_sound(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
-        heard = sound.load(path)
+        heard = self._hear(path)
         finding = self._by_ledger(heard, finding)
         unchecked: list[str] = []
         found: dict[str, Recognised] = {}
@@ -286,8 +291,9 @@ class Inspector:
         return copy_distance(piece, self._loaded[segment])
 
     def _by_notes(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
-        score = scores.parse(path)
-        vectors = self._parts.embedder.embed_audio(_spread(self._render(path), 30.0)[:_WINDOWS])
+        score = self._score(path)
+        excerpts = list(self._render(score, _EXCERPT_S, _WINDOWS))
+        vectors = self._parts.embedder.embed_audio(excerpts)
         hits = [hit for vector in vectors for hit in self._nearest(np.asarray(vector), 50)]
         stems = {hit.segment.stem.id: hit.segment.stem for hit in hits if _is_score(hit)}
         near = [*list(stems.values())[:_MAX_SCORES], *self._without_embedding()]

@@ -25,8 +25,9 @@ from rag_audio.errors import RequestRefused
 from rag_audio.foreign import ForeignFinding, LoadSegment
 from rag_audio.ports import Catalogue, Embedder, Ledger, StemIndex, Watermarker
 from rag_audio.provenance import content
-from rag_audio.provenance.credentials import forbids_training
+from rag_audio.reading import Reader
 from rag_audio.refusals import most_curable
+from rag_audio.scores import Score
 
 
 class GateParts(Protocol):
@@ -54,6 +55,8 @@ class GateParts(Protocol):
     def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
     @property
     def disclosure(self) -> Disclosure: ...
+    @property
+    def reader(self) -> Reader: ...
 
 
 class RightsGate:
@@ -141,12 +144,15 @@ class RightsGate:
 
     def inspector(self, territory: str | None) -> foreign.Inspector:
         """Looks into foreign files; lets nothing in by itself."""
+        reader = self._parts.reader
         return foreign.Inspector(
             self._parts,
             self.rights(territory),
             load=self._load,
             render=self._rendered,
-            do_not_train=_do_not_train,
+            hear=lambda path: reader.hear(path).audio,
+            score=reader.score,
+            do_not_train=self._do_not_train,
             by_content=lambda heard: content.output_of(self._parts.fingerprints, heard),
             disclosure=self._parts.disclosure,
         )
@@ -207,9 +213,9 @@ class RightsGate:
                 disclosure=self._parts.disclosure,
             )
 
-    def _rendered(self, path: Path) -> Audio:
-        return midi.render(path, soundfont=self._parts.soundfont)
+    def _rendered(self, score: Score, window_s: float, most: int) -> tuple[Audio, ...]:
+        return midi.excerpts(score, window_s, most, soundfont=self._parts.soundfont)
 
-
-def _do_not_train(path: Path) -> str | None:
-    return "not for training or mining" if forbids_training(path) else None
+    def _do_not_train(self, path: Path) -> str | None:
+        reserved = self._parts.reader.reservation(path)
+        return None if reserved is None else "not for training or mining"

@@ -20,7 +20,9 @@ from rag_audio.backends.index_socket import COPY, copy_served, is_served
 from rag_audio.errors import BackendUnavailable, InvalidInput
 
 INDEX, KEYS, MASTERS = "index", "keys", "masters"
-_LARGE = (MASTERS, "outputs", "uploads", "previews")
+_DECODED = "decoded/"
+"""What was made of uploads: it is made anew where it is missing."""
+_LARGE = (MASTERS, "outputs", "uploads", "previews", "decoded")
 """Folders of many files where no database of ours is ever made."""
 _SQLITE = b"SQLite format 3\x00"
 _COMPANIONS = ("-wal", "-shm", "-journal")
@@ -141,7 +143,9 @@ def _is_passing(path: Path, name: str) -> bool:
     for suffix in _COMPANIONS:
         if name.endswith(suffix) and path.with_name(path.name.removesuffix(suffix)).is_file():
             return True
-    return name.endswith(".lock") or name == f"{INDEX}/lock" or bool(_DRAFT.fullmatch(path.name))
+    if name.endswith(".lock") or name == f"{INDEX}/lock" or name.startswith(_DECODED):
+        return True
+    return bool(_DRAFT.fullmatch(path.name))
 
 
 def is_sqlite(file: IO[bytes]) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from rag_audio.domain import Audio, Key, Layer, Note
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.keys import estimate_key
+from rag_audio.metre import Signature, beat_s
 from rag_audio.resources import data_dir
 from rag_audio.scores import MAX_DURATION_S, Score, ScoreNote, ScorePart, parse
 
@@ -43,7 +44,7 @@ class MidiInfo:
             halved when the file states no tempo and the standard's 120 holds.
         tempo_changes: (seconds, bpm) of every tempo, the first at 0.
         key: from the key signature where the notes bear it out, else from the notes.
-        time_signature: (beats, unit) of the first bar, (4, 4) where unstated.
+        time_signature: (beats, unit) of the first bar; None: not stated, or none that is known.
         instruments: General MIDI names by number of notes, ``Drums`` for the percussion channel.
         density_per_s: notes per second.
     """
@@ -54,7 +55,7 @@ class MidiInfo:
     tempo_changes: tuple[tuple[float, float], ...]
     key: Key | None
     key_confidence: float
-    time_signature: tuple[int, int]
+    time_signature: Signature | None
     instruments: tuple[str, ...]
     drums: bool
     density_per_s: float
@@ -78,7 +79,7 @@ def read(path: str | Path) -> MidiInfo:
         tempo_changes=score.tempos,
         key=key,
         key_confidence=key_confidence,
-        time_signature=score.time_signature or (4, 4),
+        time_signature=score.time_signature,
         instruments=_instruments(score.parts),
         drums=any(part.drum for part in score.parts),
         density_per_s=score.notes / score.end_s,
@@ -87,7 +88,7 @@ def read(path: str | Path) -> MidiInfo:
 
 
 def render(
-    path: str | Path,
+    path: str | Path | Score,
     *,
     soundfont: Path | None = None,
     sample_rate: int = 44_100,
@@ -105,6 +106,7 @@ def render(
     Levels are the soundfont's, brought down as a whole where they would clip.
 
     Args:
+        path: a MIDI file, or the notes of one.
         soundfont: an SF2 or SF3 file; default: the package's own instruments.
         tempo_ratio: 1/8…8; above 1 is faster.
         instruments: General MIDI names that play in place of the score's own, the first for the
@@ -118,19 +120,39 @@ def render(
         ConfigError: the soundfont is missing or broken.
     """
     _check_playing(sample_rate, duration_s, tempo_ratio, semitones)
-    parts = tuple(_ring(part) for part in _recast(parse(path).parts, instruments))
+    score, name = (path, "the score") if isinstance(path, Score) else (parse(path), Path(path).name)
+    parts = tuple(_ring(part) for part in _recast(score.parts, instruments))
     if layer is not None:
         parts = tuple(part for part in parts if part.drum == (layer is Layer.DRUMS))
         if not parts:
-            raise InvalidInput(f"there is no {layer.value} in {Path(path).name}")
+            raise InvalidInput(f"there is no {layer.value} in {name}")
     end = max(note.end_s for part in parts for note in part.notes)
     if not 0 <= start_s <= end:
-        raise InvalidInput(f"{start_s:g} s is not within {Path(path).name}, {end:.2f} s long")
+        raise InvalidInput(f"{start_s:g} s is not within {name}, {end:.2f} s long")
     length = (end - start_s) / tempo_ratio + _TAIL_S
     if duration_s is not None:
         length = duration_s / tempo_ratio
     synthesizer = _synthesizer(soundfont, sample_rate)
     return _rendered(parts, start_s, length, tempo_ratio, semitones, synthesizer, sample_rate)
+
+
+def excerpts(
+    score: Score, window_s: float, most: int, *, soundfont: Path | None = None
+) -> tuple[Audio, ...]:
+    """A score played in stereo at 44.1 kHz, in at most ``most`` windows that are evenly spread over
+    it: however long it is, no more is played.
+
+    Raises:
+        ConfigError: as :func:`render`.
+    """
+    length_s = score.end_s + _TAIL_S
+    count = min(most, max(1, math.ceil(length_s / window_s)))
+    last_s = max(0.0, length_s - window_s)
+    starts = (last_s * n / max(1, count - 1) for n in range(count))
+    return tuple(
+        render(score, soundfont=soundfont, start_s=start_s, duration_s=min(window_s, length_s))
+        for start_s in starts
+    )
 
 
 def play_notes(
@@ -187,8 +209,10 @@ def _rendered(
     made = np.zeros((2, frames), np.float32)
     heard = samples[:, first : first + frames]
     made[:, : heard.shape[1]] = heard
-    peak = float(np.abs(made).max(initial=0.0))
-    return Audio(made * np.float32(_CEILING / peak) if peak > _CEILING else made, sample_rate)
+    peak = float(max(made.max(), -made.min()))
+    if peak > _CEILING:
+        made *= np.float32(_CEILING / peak)
+    return Audio(made, sample_rate)
 
 
 def _main_tempo(tempos: tuple[tuple[float, float], ...], duration: float) -> tuple[float, float]:
@@ -231,7 +255,7 @@ def _histograms(parts: tuple[ScorePart, ...], bpm: float) -> tuple[Any, Any, Any
         key=lambda note: (note.start_s, note.pitch),
     )
     every, bass, opening = np.zeros(12), np.zeros(12), np.zeros(12)
-    opens_until = (notes[0].start_s if notes else 0.0) + _OPENING_BEATS * 60 / bpm
+    opens_until = (notes[0].start_s if notes else 0.0) + _OPENING_BEATS * beat_s(bpm)
     previous = -math.inf
     for note in notes:
         seconds = min(note.end_s - note.start_s, 4.0)

@@ -11,6 +11,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import structlog
 
 from rag_audio import (
@@ -65,7 +66,8 @@ from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.license_audit import CLEARED, now
-from rag_audio.retrieval import ReferenceQuery
+from rag_audio.reading import Reader
+from rag_audio.retrieval import QUERY_WINDOWS, ReferenceQuery
 from rag_audio.signing import Credentials, Signer
 from rag_audio.takes import Studio
 
@@ -115,6 +117,8 @@ class Parts(Protocol):
     def retries(self) -> int: ...
     @property
     def disclosure(self) -> Disclosure: ...
+    @property
+    def reader(self) -> Reader: ...
     def generator(self, model: str | None) -> Generator: ...
 
 
@@ -236,7 +240,7 @@ class Pipeline:
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
         findings = self.gate.inspect(brought)
         rights = self.rights(request.territory)
-        melody, heard = following.melody_of(brought, findings, rights)
+        melody, heard = following.melody_of(brought, findings, rights, self._brought)
         # Who hums wants to sound like something else: the words find that, not the hum.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
         references = self.find_references(sought, rights)
@@ -273,6 +277,7 @@ class Pipeline:
         stop_asked: StopAsked | None = None,
         older: ConditioningPlan | None = None,
         take_over: TakeOver | None = None,
+        accepted: ConditioningPlan | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
 
@@ -282,6 +287,8 @@ class Pipeline:
             older: a plan to make in place of a new one, held against today's rights; ``request``
                 is then the one of :func:`rag_audio.conditioning.request_of`.
             take_over: is given the outputs in the transaction that logs them all.
+            accepted: the plan that :meth:`plan` made of ``request`` and that was shown: it is made,
+                under the rights, the guardrails and with the model of now, or nothing is.
 
         Raises:
             RequestRefused, OutputRefused, Cancelled: nothing was written.
@@ -291,7 +298,11 @@ class Pipeline:
         # Keys that do not fit are told of before any work is done.
         _ = (self.parts.signer, self.parts.watermarker)
         say("retrieve", 0, 1)
-        if older is None:
+        asked = request
+        if accepted is not None:
+            asked = replace(request, artist=accepted.artist)  # guardrails may have named one
+            plan, findings = self._taken_up(asked, accepted)
+        elif older is None:
             plan, findings = self._planned(request)
         else:
             plan, findings = self.renew(request, older), ()
@@ -299,12 +310,12 @@ class Pipeline:
         generator = self.parts.generator(request.model)
         studio = self.studio(request, generator)
         cleared = now()
-        plan = self.gate.still_clear(plan, request, findings)
+        plan = self.gate.still_clear(plan, asked, findings)
         takes = studio.make(plan, partial(say, "generate"), stop_asked)
         with packing() as parcels:
             for i, take in enumerate(takes):
                 say("write", i, len(takes))
-                self.gate.still_clear(take.plan, request, findings)
+                self.gate.still_clear(take.plan, asked, findings)
                 delivery = Delivery(self.parts, request, take.plan, generator.info)
                 target = name_of(out, i, len(takes))
                 checks = {**take.checks(), CLEARED: cleared}
@@ -321,16 +332,33 @@ class Pipeline:
         told = self.parts.disclosure
         return Studio(self.parts, limits, load, generator, load, self.parts.kept, told)
 
-    def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
+    def _taken_up(
+        self, request: GenerationRequest, accepted: ConditioningPlan
+    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
+        """A plan that was shown, and what is known now of the files that the request brings."""
+        findings = self.gate.inspect(request)
+        following.require_as_planned(accepted, request, findings, self.parts.disclosure)
+        return self.renew(request, accepted, shown=True), findings
+
+    def renew(
+        self, request: GenerationRequest, older: ConditioningPlan, *, shown: bool = False
+    ) -> ConditioningPlan:
         """An older plan, by the stems, licenses and guardrails of now.
+
+        Args:
+            shown: it was made here and shown, see :func:`rag_audio.conditioning.renew_plan`.
 
         Raises:
             RequestRefused: guardrails or rights do not allow it (any more).
             InvalidInput: it contradicts itself, the catalogue or the model.
         """
         policy = self.policy(request.territory)
-        for text in (older.prompt, older.negative_prompt, older.enriched_prompt):
-            decision = guarding.guard_text(text, policy, self.parts.ledger, "plan")
+        for text, rules in (
+            (older.prompt, policy),
+            (older.negative_prompt, policy.describing()),
+            (older.enriched_prompt, policy),
+        ):
+            decision = guarding.guard_text(text, rules, self.parts.ledger, "plan")
             if decision.action is not guardrails.Action.ALLOW:
                 raise RequestRefused(
                     f"refused: the plan's words would be rewritten now: {decision.reason}",
@@ -344,6 +372,7 @@ class Pipeline:
             rights=self.rights(request.territory),
             info=generator.info,
             count_tokens=generator.count_tokens,
+            shown=shown,
         )
         self.gate.require_style(renewed, request)
         return renewed
@@ -358,6 +387,7 @@ class Pipeline:
             fingerprints=self.parts.fingerprints,
             read_manifest=self.parts.credentials_of,
             master=self.master,
+            hear=partial(self.parts.reader.hear, max_duration_s=None, allow_truncated=True),
         )
 
     def influence(
@@ -397,10 +427,21 @@ class Pipeline:
         if path is not None and midi_path is not None:
             raise InvalidInput("give audio or MIDI to search by, not both")
         if path is not None:
-            return audio.load(Path(path))
+            return self._brought(Path(path))
         if midi_path is not None:
-            return midi.render(Path(midi_path), soundfont=self.parts.soundfont)
+            return self._played(Path(midi_path))
         return None
+
+    def _brought(self, path: Path) -> Audio:
+        """The sound of a file that the request brings."""
+        return self.parts.reader.hear(path).audio
+
+    def _played(self, path: Path) -> Audio:
+        """A score as a search hears it: all of it, or the windows that a search looks at."""
+        score, window_s = self.parts.reader.score(path), self.parts.embedder.window_s
+        played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.parts.soundfont)
+        rate = played[0].sample_rate
+        return Audio(np.concatenate([one.samples for one in played], axis=1), rate)
 
     def find_references(self, request: GenerationRequest, rights: Rights) -> tuple[Reference, ...]:
         """The named references, then the nearest others up to ``k``."""

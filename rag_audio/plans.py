@@ -137,6 +137,8 @@ def _later_fields(plan: ConditioningPlan) -> Document:
         later["melody"] = melody_json(plan.melody)
     if plan.artist is not None:
         later["artist"] = plan.artist
+    if plan.windows_on_bars:
+        later["windows_on_bars"] = True
     if plan.held_by:
         later["held_by"] = [vars(claim).copy() for claim in plan.held_by]
     return later
@@ -204,6 +206,7 @@ def _edit_to_json(edit: Edit) -> Document:
             }
             for source in edit.inherited
         ],
+        **({"bar_line_s": number(edit.bar_line_s)} if edit.bar_line_s else {}),
     }
 
 
@@ -225,6 +228,7 @@ def _edit(document: Mapping[str, Any]) -> Edit:
             )
             for source in as_items(document["inherited"])
         ),
+        bar_line_s=as_real(document.get("bar_line_s", 0.0)),
     )
 
 
@@ -295,6 +299,7 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
             HeldBy(as_text(one["stem"]), as_text(one["license"]), as_text(one["artist"]))
             for one in as_items(document.get("held_by", []))
         ),
+        windows_on_bars=as_truth(document.get("windows_on_bars", False)),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag_audio.domain import Audio, Key, StemKind, Use, limits, values
+from rag_audio import limits
+from rag_audio.domain import Audio, Key, StemKind, Use, values
 from rag_audio.domain.request import key_of
 from rag_audio.errors import InvalidInput
 
@@ -83,14 +83,16 @@ class ReferenceQuery:
 
     def __post_init__(self) -> None:
         values.settle(self, _FIELDS, _UNSET)
-        values.within("k", self.k, 0, limits.SEARCH_MOST)
-        values.within("variety", self.variety, 0.0, 1.0)
-        values.within("min_duration_s", self.min_duration_s, 0.0, math.inf)
+        for name, limit in limits.SEARCH.items():
+            value = getattr(self, name)
+            for one in value if name == "bpm" and value is not None else (value,):
+                limit.check("limit (k)" if name == "k" else name, one)
         if not self.uses:
             raise InvalidInput("uses is empty: say what the references are for")
-        if self.bpm is not None and not 0 < self.bpm[0] <= self.bpm[1] < math.inf:
+        if self.bpm is not None and self.bpm[0] > self.bpm[1]:
             raise InvalidInput(
-                f"bpm must be a range of positive tempos, got {self.bpm}", hint="such as 88-96"
+                f"bpm must be a range, the lowest tempo first, got {list(self.bpm)}",
+                hint="such as 88-96",
             )
         if not self._asks_for_something():
             raise InvalidInput(

@@ -40,7 +40,7 @@ __all__ = ["ReferenceQuery", "Weights", "encode_document", "encode_query", "find
 RRF_K = 60
 """The constant of reciprocal rank fusion, as in the paper."""
 
-_QUERY_WINDOWS = 8
+QUERY_WINDOWS = 8
 """At most so many windows of a query's sound, or of a stem it resembles, are used."""
 
 _CATALOGUE_SAMPLE = 4096
@@ -171,7 +171,7 @@ def _parts(
 def _windows(audio: Audio, window_s: float) -> list[Audio]:
     """The sound in at most eight windows, evenly spread over it."""
     size = max(1, round(window_s * audio.sample_rate))
-    count = min(_QUERY_WINDOWS, max(1, math.ceil(audio.frames / size)))
+    count = min(QUERY_WINDOWS, max(1, math.ceil(audio.frames / size)))
     last = max(0, audio.frames - size)
     starts = [round(last * n / max(1, count - 1)) for n in range(count)]
     return [Audio(audio.samples[:, at : at + size], audio.sample_rate) for at in starts]
@@ -188,7 +188,7 @@ def _vectors_of(
     copies = {point.segment.stem for point in points}
     if all(rights.refusal(copy, use) is not None for copy in copies for use in uses):
         return ()
-    step = math.ceil(len(points) / _QUERY_WINDOWS)
+    step = math.ceil(len(points) / QUERY_WINDOWS)
     return tuple(point.dense for point in points[::step])
 
 

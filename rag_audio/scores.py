@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.errors import UnreadableFile
+from rag_audio.metre import Signature, is_signature
 
 _MAX_BYTES = 2_000_000
 _MAX_TICKS = 10_000_000
 _MAX_OPEN_NOTES = 64
+MAX_MESSAGES = 400_000
+"""Notes, tempos and all else that a score may hold: more cost minutes and gigabytes to read."""
 MAX_DURATION_S = 7200.0
 
 
@@ -47,14 +50,15 @@ class Score:
         parts: at least one, each with notes.
         tempos: (seconds, bpm), the first at 0; states_tempo: the file says so itself.
         key_number: of the first key signature: 0…11 major, 12…23 minor from C; None without one.
-        time_signature: (beats, unit) of the first; None without one.
+        time_signature: (beats, unit) of the first; None without one, or with one that
+            :func:`rag_audio.metre.is_signature` does not know.
     """
 
     parts: tuple[ScorePart, ...]
     tempos: tuple[tuple[float, float], ...]
     states_tempo: bool
     key_number: int | None
-    time_signature: tuple[int, int] | None
+    time_signature: Signature | None
 
     @property
     def notes(self) -> int:
@@ -91,8 +95,10 @@ def parse(path: str | Path) -> Score:
     except UnreadableFile:
         raise
     except Exception as error:  # whatever a parser of hostile bytes may raise
-        said = str(error) or type(error).__name__
-        raise UnreadableFile(f"{source} is not a MIDI file that can be read: {said}") from error
+        raise UnreadableFile(
+            f"{source} is not a MIDI file that can be read: it is damaged, or breaks the standard",
+            hint="export it anew as a standard MIDI file",
+        ) from error
     return score
 
 
@@ -107,8 +113,13 @@ def _score(
         tempos=tempos,
         states_tempo=states_tempo,
         key_number=int(keys[0].key_number) if keys else None,
-        time_signature=(int(times[0].numerator), int(times[0].denominator)) if times else None,
+        time_signature=_signature(times[0]) if times else None,
     )
+
+
+def _signature(stated: Any) -> Signature | None:
+    found = int(stated.numerator), int(stated.denominator)
+    return found if is_signature(found) else None
 
 
 def _bytes(path: Path) -> bytes:
@@ -132,6 +143,8 @@ def _check_limits(path: Path, parsed: Any) -> None:
     if not parsed.tracks or not any(parsed.tracks):
         raise UnreadableFile(f"{path} holds no tracks")
     parsed.tracks = [track for track in parsed.tracks if track]
+    if (messages := sum(map(len, parsed.tracks))) > MAX_MESSAGES:
+        raise UnreadableFile(f"{path} holds {messages} events, more than {MAX_MESSAGES}")
     for track in parsed.tracks:
         tick = 0
         open_notes: dict[tuple[int, int], list[int]] = {}

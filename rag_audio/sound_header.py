@@ -67,7 +67,7 @@ def read_header(path: Path) -> SoundHeader:
             kept = {name: text for name, text in tags.items() if name not in _NOT_CARRIED and text}
             return SoundHeader(str(file.subtype), kept, tuple(others))
     except (soundfile.LibsndfileError, ValueError, OSError) as error:
-        raise UnreadableFile(f"{path} cannot be read: {error}") from error
+        raise UnreadableFile(f"{path} is not a sound file that can be read") from error
 
 
 def require_room(path: Path, subtype: str | None, channels: int, sample_rate: int) -> None:

@@ -31,6 +31,7 @@ from rag_audio.json_forms import (
     number,
     read_noun,
 )
+from rag_audio.metre import require_signature
 
 
 def license_to_json(license: License) -> Document:
@@ -96,6 +97,7 @@ def stem_to_json(stem: Stem) -> Document:
         "loudness_lufs": maybe_number(stem.loudness_lufs),
         "instruments": list(stem.instruments),
         **({"iswc": stem.iswc} if stem.iswc else {}),
+        **({"time_signature": list(stem.time_signature)} if stem.time_signature else {}),
     }
 
 
@@ -202,7 +204,14 @@ def _stem(document: Mapping[str, Any]) -> Stem:
         iswc=as_text(document.get("iswc", "")),
         loudness_lufs=maybe(as_real, document["loudness_lufs"]),
         instruments=tuple(as_text(name) for name in as_items(document["instruments"])),
+        time_signature=maybe(_signature, document.get("time_signature")),
     )
+
+
+def _signature(value: Any) -> tuple[int, int]:
+    beats, unit = map(as_integer, as_items(value))
+    require_signature((beats, unit))
+    return beats, unit
 
 
 def _reference(document: Mapping[str, Any]) -> Reference:

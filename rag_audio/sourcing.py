@@ -141,4 +141,4 @@ def _is_indexed(stems: Iterable[Stem], index: StemIndex) -> bool:
 
 def _index_again(stems: Iterable[Stem]) -> str:
     libraries = sorted({stem.library for stem in stems})
-    return f"run rag-audio index on {', '.join(libraries)} (needed after revoke --undo)"
+    return f"run rag-audio index on {', '.join(libraries)} (needed after a revocation is undone)"

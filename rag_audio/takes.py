@@ -16,7 +16,8 @@ from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
 from rag_audio.enforcing import enforce
 from rag_audio.errors import InvalidInput, LibraryError
 from rag_audio.keeping import SoundCache
-from rag_audio.painting import bar_s, paint_whole
+from rag_audio.metre import COMMON, bar_s
+from rag_audio.painting import Grid, paint_whole
 from rag_audio.ports import (
     Catalogue,
     DiffusionInput,
@@ -200,7 +201,10 @@ class Studio:
             init_audio=self.seed_audio(plan),
         )
         if plan.duration_s > self.generator.info.max_duration_s:
-            made = paint_whole(batch, self.generator, bar_s(plan.bpm), progress, stop_asked)
+            # Of plans of before, those in 4/4 make the sound again that they made.
+            as_before = not plan.windows_on_bars and plan.bar_s == bar_s(plan.bpm, COMMON)
+            grid = Grid(plan.bar_s, loose=as_before)
+            made = paint_whole(batch, self.generator, grid, progress, stop_asked)
         else:
             made = self.generator.generate(batch, progress, stop_asked)
         return tuple(sound.limit_peak(take, -1.0) for take in made)
@@ -241,8 +245,8 @@ class Studio:
             part = max(parts, key=lambda part: abs(part.semitones))
             if len({part.layer for part in parts}) > 1:
                 part = replace(part, layer=None)
-            beats = plan.controls.quarters_per_bar
-            conformed = conform(segment, part, self.load, self.render, _COMPARE_HZ, beats)
+            asked = plan.controls.time_signature
+            conformed = conform(segment, part, self.load, self.render, _COMPARE_HZ, asked)
             found.append(guardrails.Source(segment, conformed))
         return tuple(found)
 

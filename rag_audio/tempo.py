@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rag_audio.compiled import librosa_ready
 from rag_audio.domain import Audio
+from rag_audio.metre import beat_s
 from rag_audio.shaping import mono, resample
 
 Curve = NDArray[np.float64]
@@ -68,7 +69,7 @@ def beat_offset_s(audio: Audio, bpm: float) -> float:
     The onset strength is folded at the beat; where it is strongest the beats lie.
     """
     onsets = onset_strength(audio)
-    period = 60.0 / bpm / _FRAME_S
+    period = beat_s(bpm) / _FRAME_S
     if onsets.size < period or onsets.max(initial=0.0) <= 0:
         return 0.0
     bins = max(8, round(period))
@@ -104,7 +105,7 @@ def _autocorrelation(onsets: Curve) -> Curve:
 
 def _best_lag(similarity: Curve) -> tuple[float, float]:
     """The lag in frames, and the correlation 0…1 that it, its double or its fourfold reach."""
-    low, high = 60 / _MAX_BPM / _FRAME_S, 60 / _MIN_BPM / _FRAME_S
+    low, high = beat_s(_MAX_BPM) / _FRAME_S, beat_s(_MIN_BPM) / _FRAME_S
     lags = np.arange(np.ceil(low), min(np.floor(high), similarity.size / 2))
     if lags.size == 0:
         return low, 0.0

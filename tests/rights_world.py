@@ -179,6 +179,10 @@ class World:
             {stem.id: replace(stem, artist_declared=False) for stem in (self.target, self.score)}
         )
 
+    def describe(self, stem: Stem) -> None:
+        """Index other words of a stem, until the next reset."""
+        self._relabel({stem.id: stem})
+
     def _relabel(self, stems: dict[str, Stem]) -> None:
         states = self.parts.catalogue.files("small")
         new = [

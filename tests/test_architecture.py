@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ PACKAGES = ("rag_audio", "indexer", "training")
 # Lowest first. A module may import what stands on a lower line, and what shares its own name.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.errors",),
-    ("rag_audio.codes", "rag_audio.names"),
+    ("rag_audio.codes", "rag_audio.names", "rag_audio.limits"),
+    ("rag_audio.metre",),
     ("rag_audio.conflicts", "rag_audio.refusals"),
     ("rag_audio.licensing", "rag_audio.controls", "rag_audio.tunes"),
     ("rag_audio.domain",),
@@ -53,6 +55,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.pictures",
         "rag_audio.output_picture",
         "rag_audio.audio",
+        "rag_audio.pcm",
+        "rag_audio.folding",
+        "rag_audio.sound_stream",
+        "rag_audio.loading",
+        "rag_audio.score_documents",
         "rag_audio.id3",
         "rag_audio.formats",
         "rag_audio.full_scale",
@@ -86,7 +93,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.backends",
         "rag_audio.jobs",
     ),
-    ("rag_audio.sourcing", "rag_audio.custody"),
+    ("rag_audio.sourcing", "rag_audio.custody", "rag_audio.reading"),
     (
         "rag_audio.takes",
         "rag_audio.guarding",
@@ -184,6 +191,63 @@ def test_backends_never_import_each_other(name: str) -> None:
         if imported.startswith("rag_audio.backends."):
             other = _backend(imported)
             assert other.startswith("_") or other == _backend(name), f"{name} imports {imported}"
+
+
+_BAR_NAME = re.compile(r"(beats|quarters)_(per|in|of)_(a_)?bar", re.IGNORECASE)
+_COUNT_NAME = re.compile(r"bars?|beats|quarters|numerator|metre|(time_)?signature", re.IGNORECASE)
+
+
+def _name(node: ast.AST) -> str:
+    """The last name of a variable, an attribute or a call; empty for anything else."""
+    if isinstance(node, ast.Call):
+        return _name(node.func)
+    if isinstance(node, ast.arg):
+        return node.arg
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
+def _bar_arithmetic(text: str) -> list[int]:
+    """Lines that count out a bar or a beat by themselves, and not by ``rag_audio.metre``."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if _BAR_NAME.fullmatch(_name(node).lstrip("_")):
+            found.add(getattr(node, "lineno", 0))
+        if not isinstance(node, ast.BinOp):
+            continue
+        if isinstance(node.op, ast.Div) and "bpm" in _name(node.right).lower():
+            numbers = [one.value for one in ast.walk(node.left) if isinstance(one, ast.Constant)]
+            if any(isinstance(one, int | float) and one and one % 60 == 0 for one in numbers):
+                found.add(node.lineno)
+        if isinstance(node.op, ast.Mult):
+            for beat, count in ((node.left, node.right), (node.right, node.left)):
+                counts = isinstance(count, ast.Constant) or _COUNT_NAME.fullmatch(_name(count))
+                if _name(beat) in ("beat", "beat_s") and counts:
+                    found.add(node.lineno)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("name", [m for m in MODULES if m != "rag_audio.metre"])
+def test_only_the_metre_says_how_long_a_bar_is(name: str) -> None:
+    lines = _bar_arithmetic(MODULES[name].read_text(encoding="utf-8"))
+    assert not lines, f"{name}, lines {lines}: a bar or a beat is rag_audio.metre.bar_s or beat_s"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bar = 240.0 / bpm",
+        "bar = 240 / plan.bpm",
+        "bar = song.beats * 60 / song.bpm",
+        "bar = controls.quarters * 60.0 / bpm",
+        "def aligned(segment, beats_per_bar=4.0): ...",
+        "_BEATS_PER_BAR = 4",
+        "bar = 4 * beat",
+        "bar = signature * beat_s(bpm)",
+        "beat = 60.0 / stem.bpm",
+    ],
+)
+def test_a_bar_that_is_counted_elsewhere_is_found(text: str) -> None:
+    assert _bar_arithmetic(text) == [1]
 
 
 def test_the_indexer_does_not_know_the_command_line() -> None:

@@ -156,7 +156,7 @@ def test_the_pcm_hash_survives_lossless_saving(
     tmp_path: Path, ending: str, subtype: str | None
 ) -> None:
     rng = np.random.default_rng(1)
-    original = Audio(rng.uniform(-1.0, 1.0, (2, 30_000)).astype(np.float32), 44_100)
+    original = Audio(rng.uniform(-1.0, 0.9999998, (2, 30_000)).astype(np.float32), 44_100)
     path = tmp_path / f"a.{ending}"
     sound.save(original, path, subtype=subtype)
     once = sound.load(path)

@@ -119,3 +119,23 @@ def test_what_signs_is_said_when_signing_is_off(
 ) -> None:
     monkeypatch.setenv("RAG_AUDIO_SIGNING", "off")
     assert _json(capsys, "keys", "--home", str(home))["signer"]["source"] == "off"
+
+
+def test_webhook_secrets_are_shown_and_rotated_for_each_key(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("--home", str(home))
+    id_ = _json(capsys, "keys", "api-make", "desk", *at)["id"]
+    first = _json(capsys, "keys", "webhook-secret", id_, *at)
+    everybody = _json(capsys, "keys", "webhook-secret", *at)
+    assert first["key"] == id_ and everybody["key"] is None
+    assert first["secret"] != everybody["secret"] and first["earlier_until"] == []
+    rotated = _json(capsys, "keys", "webhook-secret", id_, "--rotate", *at)
+    assert rotated["secret"] != first["secret"] and len(rotated["earlier_until"]) == 1
+    assert run(["keys", "webhook-secret", id_, *at]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.strip() == rotated["secret"] and "earlier secret" in shown.err
+    ended = _json(capsys, "keys", "webhook-secret", id_, "--rotate", "--overlap-hours", "0", *at)
+    assert ended["earlier_until"] == []
+    refused = _json(capsys, "keys", "webhook-secret", "0" * 12, *at, code=2)
+    assert "there is no key" in refused["error"]["message"]

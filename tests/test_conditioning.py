@@ -186,11 +186,11 @@ def test_a_loop_is_whole_bars_and_reaches_the_end() -> None:
 
 def test_a_segment_starts_on_its_bar_line_where_that_is_known() -> None:
     stem = reference("a", bpm=120.0, downbeat_s=0.5).stem
-    found = aligned(Segment(stem, 5.0, 10.0))
+    found = aligned(Segment(stem, 5.0, 10.0), None)
     assert found.start_s == pytest.approx(6.5)
     assert found.start_s + found.duration_s == pytest.approx(15.0)
     unknown = reference("a", bpm=120.0).stem
-    assert aligned(Segment(unknown, 5.0, 10.0)).start_s == 5.0
+    assert aligned(Segment(unknown, 5.0, 10.0), None).start_s == 5.0
 
 
 @given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=5))
@@ -230,6 +230,21 @@ def test_a_zero_weight_takes_a_reference_out_of_the_sound() -> None:
 def test_wrong_weights_are_refused() -> None:
     with pytest.raises(InvalidInput, match="1 weights for 2 references"):
         plan_of(reference("a"), reference("b"), weights=(1.0,))
+    named, found = reference("a"), reference("b")
+    with pytest.raises(InvalidInput, match="3 weights for 2 references, 1 of them named"):
+        plan_of(named, found, references=(named.stem.id,), k=2, weights=(1.0, 2.0, 3.0))
+
+
+@given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=4), k=st.integers(1, 6))
+def test_weights_of_named_references_hold_beside_those_that_are_found(
+    weights: list[float], k: int
+) -> None:
+    references = [reference(f"s{i}") for i in range(max(k, len(weights)))]
+    named = tuple(one.stem.id for one in references[: len(weights)])
+    plan = plan_of(*references, references=named, k=k, weights=tuple(weights))
+    meant = weights + [1.0] * (len(references) - len(weights))
+    shares = [part.weight for part in plan.seed_parts]
+    assert shares == pytest.approx([w / sum(meant) for w in meant])
 
 
 def test_the_seed_of_a_piece_longer_than_the_model_s_window_is_as_long_as_the_piece() -> None:

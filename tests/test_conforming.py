@@ -71,7 +71,7 @@ def test_a_reference_comes_out_at_tempo_key_and_beat(
     target = Key.parse(key)
     plan = plan_of(found, bpm=96.0, key=target, duration_s=10.0)
     (part,) = plan.seed_parts
-    made = conform(found.segment, part, cut(source), None, RATE)
+    made = conform(found.segment, part, cut(source), None, RATE, None)
     heard = analyse(made)
     assert heard.bpm is not None
     assert tempo_near(heard.bpm, 96.0) == pytest.approx(96.0, rel=TEMPO)

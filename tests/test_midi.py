@@ -84,6 +84,18 @@ def test_the_tempo_that_holds_longest_is_the_tempo(tmp_path: Path) -> None:
     assert [round(bpm) for _, bpm in info.tempo_changes] == [60, 120]
 
 
+@pytest.mark.parametrize(
+    ("beats", "power", "found"), [(3, 2, (3, 4)), (7, 3, (7, 8)), (4, 5, None), (33, 2, None)]
+)
+def test_a_time_signature_is_read_where_it_is_one_that_we_know(
+    tmp_path: Path, beats: int, power: int, found: tuple[int, int] | None
+) -> None:
+    stated = b"\x00\xff\x58\x04" + bytes([beats, power, 24, 8])
+    path = tmp_path / "a.mid"
+    path.write_bytes(chunk(stated + b"\x00\x90\x3c\x40\x83\x60\x80\x3c\x00"))
+    assert midi.read(path).time_signature == found
+
+
 def test_an_unstated_tempo_is_the_standards_and_uncertain(tmp_path: Path) -> None:
     path = tmp_path / "a.mid"
     path.write_bytes(chunk(b"\x00\x90\x3c\x40\x83\x60\x80\x3c\x00"))

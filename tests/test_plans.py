@@ -76,6 +76,7 @@ stems = st.builds(
     isrc=texts,
     loudness_lufs=st.none() | numbers,
     instruments=names,
+    time_signature=st.none() | st.sampled_from([(4, 4), (3, 4), (12, 8)]),
 )
 references = st.builds(
     Reference, st.builds(Segment, stems, numbers, positive), numbers, st.integers(1, 64)

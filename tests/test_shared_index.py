@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,7 @@ from rag_audio.backends.qdrant_edge import EdgeIndex
 from rag_audio.backends.shared_index import SharedIndex
 from rag_audio.bootstrap import Workspace
 from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch, InvalidInput
+from rag_audio.service.supervising import Threads
 from tests.contracts.test_stem_index import ANY, QUERY, SPACE, D, point, stem
 
 Open = Callable[..., SharedIndex]
@@ -131,6 +135,32 @@ def test_who_waits_says_so_once_and_who_holds_it(
     timer.join()
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith("waiting: the index at") and "in use by pid" in said
+
+
+@pytest.mark.usefixtures("short")
+def test_others_are_served_again_after_a_fault_of_accepting(
+    shared: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, other, stop = shared(idle_s=0.0), shared(idle_s=0.0), threading.Event()
+    other.upsert([point(stem("a"))])
+    assert kept.keep()
+    accept, left = socket.socket.accept, [2]
+
+    def fails(listener: socket.socket) -> Any:
+        if left[0] > 0:
+            left[0] -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", fails)
+    host, threads = IndexHost(kept, path), Threads(stop, (0.01,))
+    host.start(threads.keep)
+    assert other.count() == 1
+    assert threads.restarts() == {"index-host": 2}
+    stop.set()
+    host.stop()
+    threads.join(10)
+    kept.close()
 
 
 @pytest.mark.usefixtures("short")

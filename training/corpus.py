@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag_audio.errors import InvalidInput
+from rag_audio.metre import beat_s
 from rag_audio.resources import data_dir
 from training import effects as fx
 from training.captions import caption, near_miss
@@ -132,9 +133,8 @@ def render(
 
 def _start_of_window(song: Song, duration_s: float, rng: np.random.Generator) -> float:
     """A bar line, a multiple of two bars where there is room, from which the window fits."""
-    bar_s = song.beats * 60 / song.bpm
-    room = max(0, int((song.duration_s - duration_s) / bar_s + 1e-6))
-    return float(rng.integers(0, room // 2 + 1)) * 2 * bar_s
+    room = max(0, int((song.duration_s - duration_s) / song.bar_s + 1e-6))
+    return float(rng.integers(0, room // 2 + 1)) * 2 * song.bar_s
 
 
 def _play(
@@ -146,8 +146,8 @@ def _play(
 
     layers: tuple[list[Any], ...] = ([], [], [])
     for e in without_overlaps(voice.events):
-        begin = e.start * 60 / bpm - start_s
-        length = e.length * 60 / bpm
+        begin = e.start * beat_s(bpm) - start_s
+        length = e.length * beat_s(bpm)
         if begin < -0.02:  # what rang before the window is cut, as a loop would be
             length, begin = length + begin, 0.0
             if length < 0.15 or voice.drum:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from rag_audio.domain import Key
+from rag_audio.metre import bar_s
 from training import parts
 from training.genres import GENRES, Genre
 from training.grooves import GROOVES, WALTZES, play
@@ -108,7 +109,7 @@ def compose(seed: int, split: Split = "train", min_s: float = 24.0) -> Piece:
     genre = GENRES[name]
     bpm = _tempo(genre, rng)
     beats = 3 if rng.random() < (0.35 if genre.waltz else 0.04) else 4
-    bars = 4 * math.ceil(min_s / (beats * 60 / bpm) / 4)
+    bars = 4 * math.ceil(min_s / bar_s(bpm, (beats, 4)) / 4)
     scale, progression = _harmony(genre, split, rng)
     plan = parts.harmony(scale, progression, bars, beats)
     frame = _Frame(genre, bpm, beats, bars, plan, rng)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from rag_audio.metre import bar_s
 from training.theory import Scale
 
 if TYPE_CHECKING:
@@ -60,7 +61,12 @@ class Song:
     @property
     def duration_s(self) -> float:
         """To the last bar line."""
-        return self.bars * self.beats * 60 / self.bpm
+        return self.bars * self.bar_s
+
+    @property
+    def bar_s(self) -> float:
+        """Length of a bar in seconds."""
+        return bar_s(self.bpm, (self.beats, 4))
 
 
 def swung(events: Iterable[Event], amount: float, unit: float = 1.0) -> tuple[Event, ...]:

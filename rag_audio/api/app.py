@@ -12,12 +12,13 @@ from fastapi.staticfiles import StaticFiles
 
 from rag_audio import __version__
 from rag_audio.api import problems
+from rag_audio.api.answers import Answer
 from rag_audio.api.audit import audit_to
 from rag_audio.api.bodies import Pace
 from rag_audio.api.guard import Guard
 from rag_audio.api.limits import RateLimiter
 from rag_audio.api.metrics import Metrics
-from rag_audio.api.routes import generations, library, records, system, tracing
+from rag_audio.api.routes import generations, library, records, system, tracing, webhooks
 from rag_audio.api.service import Service
 
 WEB = Path(__file__).parent.parent / "web"
@@ -46,6 +47,7 @@ def make_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
+        default_response_class=Answer,
         responses={
             "4XX": {
                 "description": "A problem (RFC 9457).",
@@ -60,7 +62,7 @@ def make_app(service: Service) -> FastAPI:
     app.state.metrics = Metrics()
     audit_to(service.audit)
     problems.install(app)
-    for routes in (generations, records, library, tracing, system):
+    for routes in (generations, records, library, tracing, webhooks, system):
         app.include_router(routes.router)
     app.mount("/", StaticFiles(directory=WEB, html=True), name="page")
     hosts = (*service.bound, *service.settings.names("hosts"))

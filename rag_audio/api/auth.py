@@ -43,7 +43,7 @@ def caller(
             401,
             "unauthorized",
             "this needs a valid API key",
-            "Authorization: Bearer KEY; rag-audio keys api-make makes one",
+            "Authorization: Bearer KEY; whoever runs this service makes keys",
             {"WWW-Authenticate": "Bearer"},
         )
     if found.owner:

@@ -94,6 +94,11 @@ class Indexing:
                 message = public_json(error, "")["message"]
             self._put(state="failed", problem=message)
             return
+        except Exception:
+            # Whatever it was, no later run may be refused as if this one still went on.
+            log.exception("indexing failed for an unforeseen reason")
+            self._put(state="failed", problem="internal error; the server's log says more")
+            return
         rejected = [{"path": r.path, "reason": r.reason} for r in report.rejected]
         self._put(
             state="done",

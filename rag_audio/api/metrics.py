@@ -61,6 +61,16 @@ class Metrics:
             for name, buckets in _QUALITY.items()
         }
         self._memory = Gauge("rag_audio_memory_bytes", "Resident memory of this process.", **on)
+        self._working = Gauge(
+            "rag_audio_thread_working", "Whether a thread of the service works.", ["thread"], **on
+        )
+        self._restarts = Counter(
+            "rag_audio_thread_restarts",
+            "How often a thread of the service failed and was started again.",
+            ["thread"],
+            **on,
+        )
+        self._restarted: dict[str, int] = {}
         self.registry.register(_GuardDecisions())
         self._requests = Histogram(
             "rag_audio_request_seconds",
@@ -89,7 +99,15 @@ class Metrics:
                     self._observe(job)
             self._seen = {i: at for i, at in self._seen.items() if at > self._since - 4.0}
             self._memory.set(_resident_bytes())
+            self._look_at_threads(service)
         return generate_latest(self.registry)
+
+    def _look_at_threads(self, service: Service) -> None:
+        dead = service.threads.dead()
+        for name, count in service.threads.restarts().items():
+            self._working.labels(name).set(name not in dead)
+            self._restarts.labels(name).inc(count - self._restarted.get(name, 0))
+            self._restarted[name] = count
 
     def _observe(self, job: Job) -> None:
         self._since = max(self._since, job.finished_at or 0.0)

@@ -12,6 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from rag_audio.api.answers import Answer
+from rag_audio.api.invalid import faults
 from rag_audio.documents import error_json, finite, public_json
 from rag_audio.errors import (
     BackendError,
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from rag_audio.api.service import Service
 
 CONTENT_TYPE = "application/problem+json"
-_LONG = 200
 log = structlog.get_logger("rag_audio.api")
 
 
@@ -136,17 +137,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {
-                "where": "/".join(str(part) for part in one["loc"]),
-                "message": str(one["msg"]).removeprefix("Value error, "),
-            }
-            for one in error.errors()
-        ]
-        first = errors[0] if errors else {"where": "", "message": "it cannot be read"}
-        said = f"{first['where']}: {first['message']}"
-        document = problem_json(Problem(422, "invalid-input", said[:_LONG]))
-        return respond({**document, "errors": errors}, {})
+        found = faults(error.errors(), error.body)
+        said = found[0]["message"] if found else "the request cannot be read"
+        document = problem_json(Problem(422, "invalid-input", said))
+        return respond({**document, "errors": found}, {})
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -157,6 +151,6 @@ def install(app: FastAPI) -> None:
 
 def respond(document: Mapping[str, Any], headers: Mapping[str, str]) -> JSONResponse:
     """A problem as a response."""
-    return JSONResponse(
+    return Answer(
         finite(dict(document)), document["status"], headers=headers, media_type=CONTENT_TYPE
     )

@@ -1,4 +1,4 @@
-"""Uploads: to the disk under a name of our own, decoded elsewhere, and only then let in."""
+"""Uploads: to the disk under a name of our own, opened elsewhere, and only then let in."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rag_audio.api.problems import Problem, busy
 from rag_audio.api.service import Caller, Service
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs.uploads import Upload
+from rag_audio.service.decoding import Decoded, kind_of
 
 LOOK_BYTES = 8 << 20
 """The room on the disk is looked at every so many bytes."""
@@ -72,7 +73,7 @@ async def received(request: Request, service: Service, caller: Caller) -> AsyncI
             415,
             "unsupported-media-type",
             "the body is to be the file itself",
-            "curl --data-binary @FILE -H 'Content-Type: application/octet-stream'",
+            "send the file itself as the body, with Content-Type: application/octet-stream",
         )
     folder = service.folders.uploads
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,9 +86,10 @@ async def received(request: Request, service: Service, caller: Caller) -> AsyncI
             with draft.open("xb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 digest, size = await _write(request, service, file)
+                suffix = await run_in_threadpool(kind_of, draft)
+                draft = draft.replace(service.folders.of_draft(id_, suffix))
                 async with service.decodings:
-                    decoded = await run_in_threadpool(service.decoders.decode, draft)
-                draft = draft.replace(service.folders.of_draft(id_, decoded.suffix))
+                    decoded = await run_in_threadpool(_decoded, service, draft)
                 yield Received(
                     Upload(
                         id_,
@@ -102,6 +104,15 @@ async def received(request: Request, service: Service, caller: Caller) -> AsyncI
                 )
         finally:
             draft.unlink(missing_ok=True)
+            if not service.folders.of_upload(id_, draft.suffix).exists():
+                service.canonical.drop(id_)
+
+
+def _decoded(service: Service, draft: Path) -> Decoded:
+    try:
+        return service.canonical.make(draft)
+    except OSError as error:
+        raise _full(error.strerror or "") from error
 
 
 async def _write(request: Request, service: Service, file: BinaryIO) -> tuple[str, int]:

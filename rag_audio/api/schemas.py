@@ -1,28 +1,67 @@
-"""What requests may say. Every field has a limit; what is not known is refused."""
+"""What requests may say. Every field has a limit; what is not known is refused.
+
+Limits that the domain has are read from :mod:`rag_audio.limits`, under the names that fields have
+there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from rag_audio import limits
+from rag_audio.domain.request import check_territory
+from rag_audio.editing import MOST_S
+from rag_audio.errors import InvalidInput
+from rag_audio.limits import REQUEST, SEARCH, Items, Number, Text
+from rag_audio.painting import MOST_REGIONS
+
 JOB_ID = "[0-9a-f]{32}"
-_CONTROL = {chr(code) for code in range(32)} - {"\n", "\t"} | {"\x7f"}
 
 
 def _no_controls(text: str) -> str:
-    if _CONTROL & set(text):
-        raise ValueError("it holds control characters")
+    try:
+        limits.check_characters("it", text)
+    except InvalidInput as error:
+        raise ValueError(error.message.removeprefix("it ")) from error
     return text
 
 
-Words = Annotated[str, Field(max_length=2000), AfterValidator(_no_controls)]
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_controls)]
-StemId = Annotated[str, Field(pattern="^[0-9a-f]{6,64}$", examples=["3f1c9a"])]
+def _is_country(code: str) -> str:
+    try:
+        check_territory(code)
+    except InvalidInput as error:
+        raise ValueError(error.message.removeprefix("territory ")) from error
+    return code
+
+
+def _within(limit: Number | Text | Items, default: Any = ..., **more: Any) -> Any:
+    """A field with the bounds of a limit."""
+    return Field(default, **_bounds(limit), **more)
+
+
+def _bounds(limit: Number | Text | Items) -> Mapping[str, Any]:
+    if isinstance(limit, Number):
+        return {"gt" if limit.above else "ge": limit.low, "le": limit.high, "allow_inf_nan": False}
+    if isinstance(limit, Text):
+        return {"min_length": limit.least, "max_length": limit.most}
+    return {"max_length": limit.most}
+
+
+Words = Annotated[str, _within(limits.PROMPT), AfterValidator(_no_controls)]
+Name = Annotated[str, _within(limits.NAME), AfterValidator(_no_controls)]
+Word = Annotated[str, _within(limits.WORD), AfterValidator(_no_controls)]
+StemId = Annotated[str, Field(pattern=f"^{limits.STEM_ID}$", examples=["3f1c9a"])]
 UploadId = Annotated[str, Field(pattern=f"^{JOB_ID}$")]
 JobId = Annotated[str, Field(pattern=f"^{JOB_ID}$")]
-Territory = Annotated[str, Field(pattern="^[A-Za-z]{2}$", examples=["DE"])]
+Territory = Annotated[
+    str, Field(pattern="^[A-Za-z]{2}$", examples=["DE"]), AfterValidator(_is_country)
+]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Beats = Annotated[int, _within(limits.BEATS)]
+Bpm = Annotated[float, _within(SEARCH["bpm"])]
 
 
 class Asked(BaseModel):
@@ -35,8 +74,8 @@ class RegionAsked(Asked):
     """A part of a stem; without a duration to its end."""
 
     stem: StemId
-    start_s: float = Field(ge=0, le=36_000)
-    duration_s: float | None = Field(None, ge=1, le=36_000)
+    start_s: float = _within(limits.WINDOW_START_S)
+    duration_s: float | None = _within(limits.WINDOW_S, None)
 
 
 class MusicFields(Asked):
@@ -44,18 +83,18 @@ class MusicFields(Asked):
 
     negative_prompt: Words = ""
     artist: Name | None = Field(None, description="A licensed artist's style.")
-    references: list[StemId | RegionAsked] = Field(
-        [], max_length=16, description="Stems, or parts of them, that must be used."
+    references: list[StemId | RegionAsked] = _within(
+        REQUEST["references"], [], description="Stems, or parts of them, that must be used."
     )
-    exclude: list[StemId] = Field([], max_length=64)
-    k: int | None = Field(None, ge=0, le=16, description="How many references to retrieve.")
-    strength: float | None = Field(None, gt=0, le=1)
-    bpm: float | None = Field(None, ge=20, le=400)
+    exclude: list[StemId] = _within(REQUEST["exclude"], [])
+    k: int | None = _within(REQUEST["k"], None, description="How many references to retrieve.")
+    strength: float | None = _within(REQUEST["strength"], None)
+    bpm: float | None = _within(REQUEST["bpm"], None)
     key: Name | None = Field(None, examples=["A minor"])
-    seed: int | None = Field(None, ge=0, le=2**63 - 1)
-    steps: int | None = Field(None, ge=1, le=250)
-    guidance: float | None = Field(None, ge=0, le=50)
-    variations: int = Field(1, ge=1, le=4, description="Takes.")
+    seed: int | None = _within(REQUEST["seed"], None)
+    steps: int | None = _within(REQUEST["steps"], None)
+    guidance: float | None = _within(REQUEST["guidance"], None)
+    variations: int = _within(REQUEST["variations"], 1, description="Takes.")
     territory: Territory | None = None
     audio_rights: Literal["own", "licensed"] | None = Field(
         None, description="What you state about the sound that you brought."
@@ -86,8 +125,8 @@ class SectionAsked(Asked):
     """A stem and the bars that it plays in, from 1."""
 
     stem: StemId
-    first_bar: int = Field(ge=1, le=512)
-    last_bar: int = Field(ge=1, le=512)
+    first_bar: int = _within(limits.BAR)
+    last_bar: int = _within(limits.BAR)
 
 
 class GenerationAsked(MusicFields):
@@ -95,31 +134,39 @@ class GenerationAsked(MusicFields):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_WARM]})
 
-    prompt: Annotated[Words, Field(min_length=1)]
+    prompt: Annotated[Words, _within(REQUEST["prompt"])]
     audio: UploadId | None = Field(None, description="An upload to follow or to be near.")
     audio_as: Literal["melody", "search"] | None = Field(
         None,
         description="Follow its melody, or find references near it; left out, its sound decides.",
     )
     midi: UploadId | None = Field(None, description="An uploaded score to be near.")
-    duration_s: Positive | None = Field(None, ge=0.5, le=3600)
-    weights: list[Annotated[float, Field(ge=0, le=1000)]] | None = Field(
-        None, max_length=16, description="One per reference, in order."
+    duration_s: float | None = _within(REQUEST["duration_s"], None)
+    weights: list[Annotated[float, _within(limits.WEIGHT)]] | None = _within(
+        REQUEST["weights"],
+        None,
+        description="One per named reference, in order; each one that is found besides weighs 1.",
     )
     channels: list[Literal["prompt", "init"]] | None = Field(None, max_length=2)
     enforce: list[Literal["tempo", "key"]] = Field([], max_length=2)
-    candidates: int | None = Field(None, ge=1, le=8)
-    time_signature: tuple[int, int] | None = Field(None, examples=[[3, 4]])
-    bars: int | None = Field(None, ge=1, le=512)
-    instrumentation: list[Name] = Field([], max_length=16)
-    mood: list[Name] = Field([], max_length=16)
-    midi_instruments: list[Name] = Field([], max_length=16)
+    candidates: int | None = _within(REQUEST["candidates"], None)
+    time_signature: tuple[Beats, Literal[1, 2, 4, 8, 16]] | None = Field(None, examples=[[3, 4]])
+    bars: int | None = _within(REQUEST["bars"], None)
+    instrumentation: list[Word] = _within(REQUEST["instrumentation"], [])
+    mood: list[Word] = _within(REQUEST["mood"], [])
+    midi_instruments: list[Name] = _within(REQUEST["midi_instruments"], [])
     auto_strength: bool = Field(
         False, description="Scores and licenses of the references decide, in place of strength."
     )
     mix: Literal["waveform", "latent"] | None = Field(None, description="How references blend.")
-    layers: list[LayerAsked] = Field([], max_length=16)
-    arrange: list[SectionAsked] = Field([], max_length=64)
+    layers: list[LayerAsked] = _within(REQUEST["layers"], [])
+    arrange: list[SectionAsked] = _within(REQUEST["arrange"], [])
+
+    @model_validator(mode="after")
+    def _candidates_for_something(self) -> GenerationAsked:
+        if self.candidates is not None and not self.enforce:
+            raise ValueError("candidates need enforce: the best of them is chosen by it")
+        return self
 
 
 class EditAsked(MusicFields):
@@ -142,16 +189,26 @@ class EditAsked(MusicFields):
     kind: Literal["inpaint", "extend", "vary"]
     prompt: Words = Field("", description="Empty: the words of what is edited.")
     generation: JobId | None = Field(None, description="The job whose take is edited ...")
-    take: int = Field(1, ge=1, le=4)
+    take: int = _within(REQUEST["variations"], 1)
     upload: UploadId | None = Field(None, description="... or an upload.")
-    regions: list[tuple[Annotated[float, Field(ge=0)], Positive]] = Field([], max_length=16)
-    left_s: float = Field(0, ge=0, le=3600)
-    right_s: float = Field(0, ge=0, le=3600)
+    time_signature: tuple[Beats, Literal[1, 2, 4, 8, 16]] | None = Field(
+        None, examples=[[3, 4]], description="Where bar lines lie; left out, as what is edited."
+    )
+    regions: list[tuple[Annotated[float, Field(ge=0)], Positive]] = Field(
+        [],
+        max_length=MOST_REGIONS,
+        description="Of inpaint: [start, end] in seconds, within the sound, at least 0.1 s long, "
+        "none over another.",
+    )
+    left_s: float = Field(0, ge=0, le=MOST_S, description="Of extend: seconds before the sound.")
+    right_s: float = Field(0, ge=0, le=MOST_S, description="Of extend: seconds after it.")
 
     @model_validator(mode="after")
     def _one_source(self) -> EditAsked:
         if (self.generation is None) == (self.upload is None):
             raise ValueError("name either a generation or an upload to edit")
+        if self.upload is not None and self.take != 1:
+            raise ValueError(f"take {self.take} does not belong to an upload: it has one sound")
         return self
 
 
@@ -164,17 +221,17 @@ class SearchAsked(Asked):
 
     text: Words = ""
     upload: UploadId | None = Field(None, description="Audio or MIDI to be near.")
-    like: list[StemId] = Field([], max_length=16)
+    like: list[StemId] = _within(SEARCH["like"], [])
     artist: Name | None = None
-    bpm: tuple[Positive, Positive] | None = Field(None, examples=[[88, 96]])
+    bpm: tuple[Bpm, Bpm] | None = Field(None, examples=[[88, 96]])
     octaves: bool = True
     key: Name | None = None
     fifths: bool = False
     kind: Literal["audio", "midi"] | None = None
-    tags: list[Name] = Field([], max_length=16)
-    min_duration_s: Positive | None = None
-    limit: int = Field(10, ge=1, le=64)
-    variety: float = Field(0.3, ge=0, le=1)
+    tags: list[Name] = _within(SEARCH["tags"], [])
+    min_duration_s: float | None = _within(SEARCH["min_duration_s"], None)
+    limit: int = _within(SEARCH["k"], 10)
+    variety: float = _within(SEARCH["variety"], 0.3)
     territory: Territory | None = None
 
 
@@ -212,6 +269,19 @@ class RevocationAsked(Asked):
     target: Name
     reason: Words = ""
     preview: bool = Field(True, description="Only say what it would affect.")
+
+
+class WebhookRotationAsked(Asked):
+    """A new secret for one's webhooks."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_hours": 24}]})
+
+    overlap_hours: float = Field(
+        24.0,
+        ge=0,
+        le=168,
+        description="How long the earlier secret signs beside the new one; 0: it ends at once.",
+    )
 
 
 Document = dict[str, Any]

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -14,7 +15,7 @@ from rag_audio.api.audit import AuditLog
 from rag_audio.api.indexing import Indexing
 from rag_audio.api.limits import Slots
 from rag_audio.api.upkeep import Upkeep
-from rag_audio.api.webhooks import Calls
+from rag_audio.api.webhooks import CALLERS, Calls
 from rag_audio.appending import LineLog
 from rag_audio.backends.index_socket import IndexHost
 from rag_audio.backends.shared_index import SharedIndex
@@ -25,16 +26,18 @@ from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.idempotency import SqlIdempotency
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.jobs.uploads import Quota, SqlUploads, Upload
+from rag_audio.jobs.webhook_secrets import WebhookSecrets
 from rag_audio.pipeline import Pipeline
 from rag_audio.ports import ModelInfo
 from rag_audio.provenance.access_log import log_key
-from rag_audio.service.decoding import Decoders
+from rag_audio.service.canonical import DECODERS, CanonicalUploads, shielded
 from rag_audio.service.files import Folders
 from rag_audio.service.places import Places
 from rag_audio.service.runner import Runner
 from rag_audio.service.scoped import scoped
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.sharing import share
+from rag_audio.service.supervising import Threads
 from rag_audio.service.tidying import Tidying
 from rag_audio.service.together import takes_of_device
 from rag_audio.service.visibility import Visibility
@@ -42,9 +45,6 @@ from rag_audio.service.worker import Worker
 
 MODEL_AGAIN_S = 30.0
 """A model that could not be loaded is tried again after so long."""
-DECODERS = 2
-"""Uploads that are decoded at once."""
-
 
 log = structlog.get_logger("rag_audio.api")
 
@@ -102,9 +102,11 @@ class Service:
     idempotency: SqlIdempotency = field(init=False)
     uploads: SqlUploads = field(init=False)
     owners: SqlOwners = field(init=False)
+    webhook_secrets: WebhookSecrets = field(init=False)
+    webhook_hosts: frozenset[str] = field(init=False)
     places: Places = field(init=False)
     folders: Folders = field(init=False)
-    decoders: Decoders = field(init=False)
+    canonical: CanonicalUploads = field(init=False)
     indexing: Indexing = field(init=False)
     tidying: Tidying = field(init=False)
     upload_quota: Quota = field(init=False)
@@ -124,6 +126,9 @@ class Service:
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.owners = SqlOwners(database)
+        self.webhook_secrets = WebhookSecrets(database, parts.home)
+        self.webhook_hosts = settings.listed_webhooks()
+        self._home_secret = self.webhook_secrets.of_home() if settings.webhook_home_secret else None
         self.places = Places(parts, [settings.libraries] if settings.libraries else [])
         self.folders = Folders(parts.home)
         kept_s = settings.upload_hours * 3600.0
@@ -137,7 +142,7 @@ class Service:
         self.receiving = Slots(settings.uploads_at_once, settings.receiving)
         self.streams = Slots(settings.streams_per_key)
         self.waits = Slots(settings.streams_per_key)
-        self.decoders = Decoders(settings, DECODERS)
+        self.canonical = shielded(parts, settings)
         self.indexing = Indexing(self.workspace, settings.libraries)
         # Whoever waits for these waits in the event loop, and takes no thread from the others.
         self.traces = asyncio.Semaphore(settings.traces)
@@ -146,7 +151,7 @@ class Service:
         self._upkeep = Upkeep(self.tidying, self.audit, self._stop)
         self._loading, self._model_again = threading.Lock(), 0.0
         self._model: ModelInfo | BackendError = BackendError("the model was not loaded yet")
-        self._threads: list[threading.Thread] = []
+        self.threads = Threads(self._stop)
         self._workers: list[Worker] = []
         self._host: IndexHost | None = None
 
@@ -162,26 +167,33 @@ class Service:
         index = parts.index
         if isinstance(index, SharedIndex) and index.keep():
             self._host = IndexHost(index, parts.home / "index")
-            self._host.start()
-        allowed = self.settings.names("webhook_hosts")
-        calls = Calls(
-            parts.database, self.jobs, parts.home, allowed, self._stop, places=self.places
-        )
-        self.run(calls.work, "webhooks")
-        self.run(self._upkeep.tidy, "tidying")
-        self.run(self._upkeep.count, "auditing")
+            self._host.start(partial(self.threads.keep, is_waited_for=False))
+        calls = self._calls()
+        for i in range(CALLERS):
+            self.threads.keep(calls.work, f"webhooks-{i}")
+        self.threads.keep(self._upkeep.tidy, "tidying")
+        self.threads.keep(self._upkeep.count, "auditing")
         runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
         takes = takes_of_device(self.settings.batch, parts.device)
         for i in range(self.workers):
             worker = Worker(runner, self.jobs, self._stop, takes)
             self._workers.append(worker)
-            self.run(worker.work, f"worker-{i}")
+            self.threads.keep(worker.work, f"worker-{i}")
+
+    def _calls(self) -> Calls:
+        return Calls(
+            self.workspace.parts.database,
+            self.jobs,
+            self.webhook_secrets,
+            self.webhook_hosts,
+            self._stop,
+            places=self.places,
+            home_secret=self._home_secret,
+        )
 
     def run(self, work: Callable[[], None], name: str) -> None:
-        """Do something in a thread that is waited for when the service ends."""
-        thread = threading.Thread(target=work, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        """Do something once, in a thread that is waited for when the service ends."""
+        self.threads.run(work, name)
 
     def begin_stop(self) -> None:
         """Accept nothing more, end streams, and give running jobs back to the queue."""
@@ -191,11 +203,10 @@ class Service:
     def stop(self) -> None:
         """End, and give the parts of the home back."""
         self.begin_stop()
-        for thread in self._threads:
-            thread.join(30.0)
+        self.threads.join(30.0)
         if self._host is not None:
             self._host.stop()
-        self.decoders.close()
+        self.canonical.decoders.close()
         self._upkeep.flush(at_once=True)
         self.workspace.close()
 
@@ -255,6 +266,8 @@ class Service:
                 state[name] = "ok"
             except RagAudioError as error:
                 state[name] = error.message
+        dead = self.threads.dead()
+        state["threads"] = f"not working: {', '.join(dead)}" if dead else "ok"
         well = all(value == "ok" for value in state.values()) and not self.is_stopping
         return well, state
 

@@ -1,187 +1,219 @@
 """Calls to those who want to hear that a job ended.
 
 The body is signed: ``RAG-Audio-Signature: t=SECONDS,v1=HEX`` with
-``HEX = HMAC-SHA-256(secret, "SECONDS.BODY")``; the secret is the home's, and the page of an admin
-shows it. A private address is never called, whatever a name resolves to at that moment: the
-connection goes to the very address that was checked.
+``HEX = HMAC-SHA-256(secret, "SECONDS.BODY")``, and one more ``,v1=HEX`` for each earlier secret
+that still signs. Each API key has secrets of its own (:mod:`rag_audio.jobs.webhook_secrets`).
+
+Whatever goes wrong with a call is that delivery's own fault: it is noted there, tried again and in
+the end given up. No call takes longer than its deadline, and an owner has one call at a time in a
+process: endpoints that never answer delay those of others by little.
 """
 
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
-import secrets
-import socket
+import ssl
 import threading
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import structlog
 from sqlalchemy import Engine, select, update
 
-from rag_audio import secret_files
+from rag_audio.api.posting import FAULTS, Deadline, post
 from rag_audio.api.shapes import job_json
+from rag_audio.api.targets import addresses_of, target_of
 from rag_audio.database import reading, writing
-from rag_audio.errors import BackendUnavailable, InvalidInput
+from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.jobs import SqlJobs
-from rag_audio.jobs.tables import deliveries, now
+from rag_audio.jobs.tables import api_keys, deliveries, jobs, now
+from rag_audio.jobs.webhook_secrets import WebhookSecrets
 from rag_audio.service.places import Places
 
 WAITS_S = (0, 10, 60, 300, 1800, 7200)
 """Before each attempt; after the last one a call is given up."""
 TIMEOUT_S = 10.0
+"""For all of a call: the name, the connection, TLS, sending, and the head of the answer."""
+CALLERS = 4
+"""Calls that a process makes at once."""
+_LOOK_S = 1.0
 _HELD_S = 60.0
+_MOST_SAID = 200
 
 log = structlog.get_logger("rag_audio.webhooks")
 
 
-def require_callable(url: str, allowed: frozenset[str]) -> None:
-    """Let a URL be called.
+def signature(secrets: Sequence[str], seconds: int, body: bytes) -> str:
+    """The value of ``RAG-Audio-Signature``: one ``v1`` for each secret.
 
     Args:
-        allowed: ``host:port`` that may be private and need no TLS.
-
-    Raises:
-        InvalidInput: it is malformed, names a private address, or has no TLS.
+        seconds: since 1970, when the call is made.
     """
-    address_of(url, allowed)
-
-
-def address_of(url: str, allowed: frozenset[str]) -> str:
-    """The address that a URL's host has now, if it may be called; raises as above."""
-    try:
-        parsed = urlsplit(url)
-        port = parsed.port or (443 if parsed.scheme == "https" else 80)
-    except ValueError as error:
-        raise InvalidInput(f"the webhook cannot be read: {error}") from error
-    host = parsed.hostname
-    if not host or parsed.username is not None or parsed.scheme not in ("http", "https"):
-        raise InvalidInput("the webhook is not an https URL", hint="https://host/path")
-    named = f"{host}:{port}" in allowed
-    if parsed.scheme != "https" and not named:
-        raise InvalidInput("the webhook has no TLS", hint="use https")
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise InvalidInput(f"the webhook's host {host!r} has no address") from error
-    addresses = [str(one[4][0]) for one in found]
-    if not named and not all(_is_public(address) for address in addresses):
-        raise InvalidInput("the webhook is at a private address", hint="use a public one")
-    return addresses[0]
-
-
-def _is_public(address: str) -> bool:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_global and not found.is_multicast
-
-
-def secret_of(home: Path) -> str:
-    """The secret that calls of a home are signed with; made on first use."""
-    file = home / "keys" / "webhook.key"
-    return secret_files.create_once(file, lambda: secrets.token_urlsafe(32).encode()).decode()
-
-
-def signature(secret: str, seconds: int, body: bytes) -> str:
-    """The value of ``RAG-Audio-Signature``."""
-    digest = hmac.digest(secret.encode(), f"{seconds}.".encode() + body, "sha256").hex()
-    return f"t={seconds},v1={digest}"
+    said = f"{seconds}.".encode() + body
+    digests = [hmac.digest(secret.encode(), said, "sha256").hex() for secret in secrets]
+    return ",".join((f"t={seconds}", *(f"v1={digest}" for digest in digests)))
 
 
 class Calls:
-    """Makes the calls that are due, from a thread of its own, at least once each.
+    """Makes the calls that are due, at least once each, from as many threads as run :meth:`work`.
 
     Args:
+        listed: ``host:port`` that may be private (:mod:`rag_audio.service.hosts`).
         stop: set it to end.
         places: names files.
+        timeout_s: see :data:`TIMEOUT_S`.
+        tls: whom to trust; None: the authorities that httpx trusts.
+        home_secret: signs as well, last, for those who know no other yet.
     """
 
     def __init__(
         self,
         engine: Engine,
         jobs: SqlJobs,
-        home: Path,
-        allowed: frozenset[str],
+        secrets: WebhookSecrets,
+        listed: frozenset[str],
         stop: threading.Event,
         waits_s: tuple[float, ...] = WAITS_S,
         *,
         places: Places,
+        timeout_s: float = TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
+        home_secret: str | None = None,
     ) -> None:
-        self._engine, self._jobs, self._home = engine, jobs, home
-        self._allowed, self._stop, self._waits_s = allowed, stop, waits_s
-        self._places = places
+        self._engine, self._jobs, self._secrets = engine, jobs, secrets
+        self._listed, self._stop, self._waits_s = listed, stop, waits_s
+        self._places, self._timeout_s = places, timeout_s
+        self._tls = tls or httpx.create_ssl_context(trust_env=False)
+        self._home_secret = home_secret
+        self._turn, self._called = threading.Lock(), set[str]()
 
     def work(self) -> None:
         """Call until told to stop."""
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(_LOOK_S):
             try:
                 while not self._stop.is_set() and self.call_next():
                     pass
-            except BackendUnavailable as error:
+            except BackendError as error:
                 log.warning("no call can be made", error=error.message)
 
     def call_next(self) -> bool:
-        """Make one call that is due; whether there was one."""
-        with reading(self._engine) as db:
-            due = select(deliveries.c.id).where(*_due(now(db))).limit(1)
-            if db.execute(due).first() is None:
+        """Make one call that is due; whether there was one.
+
+        Raises:
+            BackendError: the database failed, or the row cannot be read; the delivery comes up
+                again when it is no longer held, until it has had all its attempts.
+        """
+        with self._turn:
+            held = self._hold()
+            if held is None:
                 return False
-        with writing(self._engine) as db:
-            moment = now(db)
-            first = select(deliveries).where(*_due(moment)).order_by(deliveries.c.next_at).limit(1)
-            row = db.execute(first.with_for_update(skip_locked=True)).first()
-            if row is None:
-                return False
-            # Nobody else tries while this one does; if this process dies, somebody will.
-            held = update(deliveries).where(deliveries.c.id == row.id)
-            db.execute(held.values(next_at=moment + _HELD_S, attempts=row.attempts + 1))
-        said = self._call(row)
-        attempts = row.attempts + 1
-        with writing(self._engine) as db:
-            if said == "":
-                after: dict[str, Any] = {"state": "done", "said": ""}
-            elif attempts >= len(self._waits_s):
-                after = {"state": "given up", "said": said}
-            else:
-                after = {"next_at": now(db) + self._waits_s[attempts], "said": said}
-            db.execute(update(deliveries).where(deliveries.c.id == row.id).values(**after))
+            id_, attempts = held
+            if attempts > len(self._waits_s):  # of each the process or the database failed
+                self._close(id_, {"state": "given up", "said": "never came to an end"})
+                return True
+            row = self._row(id_)
+            self._called.add(row.owner)
+        try:
+            after = self._outcome(row, attempts)
+        finally:
+            with self._turn:
+                self._called.discard(row.owner)
+        self._close(id_, after)
         return True
 
+    def _hold(self) -> tuple[str, int] | None:
+        """A delivery that is due, and its attempts with this one; nobody else tries for a while.
+
+        If this process dies, somebody will.
+        """
+        with reading(self._engine) as db:
+            if db.execute(self._due(now(db)).limit(1)).first() is None:
+                return None
+        with writing(self._engine) as db:
+            moment = now(db)
+            first = self._due(moment).order_by(deliveries.c.next_at).limit(1)
+            id_ = db.execute(first.with_for_update(skip_locked=True)).scalar()
+            if id_ is None:
+                return None
+            held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
+            one = update(deliveries).where(deliveries.c.id == id_).values(**held)
+            return id_, db.execute(one.returning(deliveries.c.attempts)).scalar_one()
+
+    def _due(self, moment: Any) -> Any:
+        """Ids of deliveries that are due, of owners that are not being called."""
+        due = select(deliveries.c.id).where(
+            deliveries.c.state == "due", deliveries.c.next_at <= moment
+        )
+        if not self._called:
+            return due
+        theirs = select(jobs.c.id).where(jobs.c.owner.in_(tuple(self._called)))
+        return due.where(deliveries.c.job.not_in(theirs))
+
+    def _row(self, id_: str) -> Any:
+        wanted = (
+            select(deliveries, jobs.c.owner, api_keys.c.revoked_at)
+            .join(jobs, jobs.c.id == deliveries.c.job)
+            .join(api_keys, api_keys.c.id == jobs.c.owner, isouter=True)
+            .where(deliveries.c.id == id_)
+        )
+        with reading(self._engine) as db:
+            row = db.execute(wanted).first()
+        if row is None:
+            raise BackendError(f"the webhook delivery {id_} has no job")
+        return row
+
+    def _close(self, id_: str, after: dict[str, Any]) -> None:
+        with writing(self._engine) as db:
+            values = dict(after)
+            if "wait_s" in values:
+                values["next_at"] = now(db) + values.pop("wait_s")
+            db.execute(update(deliveries).where(deliveries.c.id == id_).values(**values))
+
+    def _outcome(self, row: Any, attempts: int) -> dict[str, Any]:
+        """Make a call: what its row is to hold."""
+        if row.revoked_at is not None:
+            return {"state": "given up", "said": "the API key was revoked"}
+        try:
+            said = self._call(row)
+        except InvalidInput as error:
+            said = error.message
+        except FAULTS as error:
+            said = f"{type(error).__name__}: {error}"
+        except BackendError:
+            raise
+        except Exception as error:
+            # Whatever a row makes fail must not end the calls of others.
+            log.exception("a call failed for an unforeseen reason", delivery=row.id)
+            said = f"{type(error).__name__}: {error}"
+        if said == "":
+            return {"state": "done", "said": ""}
+        said = "".join(one if one.isprintable() else "?" for one in said)[:_MOST_SAID]
+        log.info("a call failed", delivery=row.id, attempt=attempts, said=said)
+        if attempts >= len(self._waits_s):
+            return {"state": "given up", "said": said}
+        return {"wait_s": self._waits_s[attempts], "said": said}
+
     def _call(self, row: Any) -> str:
-        """Make a call; empty, or why it failed."""
+        """Make a call; empty, or what was answered."""
+        deadline = Deadline(self._timeout_s)
         job = self._jobs.find(row.job)
         if job is None:
             return ""
         shown = job_json(job, self._places)
         body = json.dumps({"event": "generation.ended", "generation": shown}).encode()
-        seconds = int(time.time())
-        parsed = urlsplit(row.url)
-        try:
-            address = address_of(row.url, self._allowed)
-            literal = f"[{address}]" if ":" in address else address
-            port = f":{parsed.port}" if parsed.port else ""
-            place = parsed._replace(netloc=literal + port).geturl()
-            headers = {
-                "Host": parsed.netloc,
-                "Content-Type": "application/json",
-                "User-Agent": "rag-audio",
-                "RAG-Audio-Delivery": row.id,
-                "RAG-Audio-Signature": signature(secret_of(self._home), seconds, body),
-            }
-            with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client:
-                name = {"sni_hostname": parsed.hostname}
-                with client.stream(
-                    "POST", place, content=body, headers=headers, extensions=name
-                ) as answer:
-                    status = answer.status_code
-        except (httpx.HTTPError, InvalidInput) as error:
-            return str(error)[:200]
+        target = target_of(row.url, self._listed)
+        addresses = addresses_of(target, deadline.left_s())
+        secrets = [secret.text for secret in self._secrets.of(row.owner)]
+        if self._home_secret is not None:
+            secrets.append(self._home_secret)
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "rag-audio",
+            "RAG-Audio-Delivery": row.id,
+            "RAG-Audio-Signature": signature(secrets, int(time.time()), body),
+        }
+        status = post(target, addresses, headers, body, deadline, self._tls)
         return "" if 200 <= status < 300 else f"answered {status}"
-
-
-def _due(moment: Any) -> tuple[Any, ...]:
-    return deliveries.c.state == "due", deliveries.c.next_at <= moment

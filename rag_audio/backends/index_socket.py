@@ -164,6 +164,14 @@ class HostedIndex(StemIndex, Protocol):
         ...
 
 
+Run = Callable[[Callable[[], None], str], object]
+"""Is given what a thread is to do, and its name."""
+
+
+def _in_a_thread(work: Callable[[], None], name: str) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
 class IndexHost:
     """Lets other processes of this machine use an index that this one has open.
 
@@ -175,8 +183,11 @@ class IndexHost:
         self._index, self._folder = index, folder
         self._listener: socket.socket | None = None
 
-    def start(self) -> None:
+    def start(self, run: Run = _in_a_thread) -> None:
         """Listen, in threads of its own.
+
+        Args:
+            run: begins the thread that accepts; it may start it again when it fails.
 
         Raises:
             BackendUnavailable: the socket cannot be made.
@@ -198,7 +209,7 @@ class IndexHost:
                 f"other processes cannot be let to the index at {self._folder}: {error}"
             ) from error
         self._listener = listener
-        threading.Thread(target=self._accept, name="index-host", daemon=True).start()
+        run(self._accept, "index-host")
 
     def stop(self) -> None:
         """Hang up; again does nothing."""
@@ -218,7 +229,9 @@ class IndexHost:
             try:
                 connection, _ = listener.accept()
             except OSError:
-                return
+                if self._is_ended():
+                    return
+                raise
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:

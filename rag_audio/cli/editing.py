@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_audio import limits
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import warn_untrained
-from rag_audio.cli.options import Home, Json, Territory, parse_key
+from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_time_signature
 from rag_audio.cli.output import out, show_json, stages
 from rag_audio.documents import outputs_json, results_json
-from rag_audio.domain import GenerationResult, limits
+from rag_audio.domain import GenerationResult
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import parse_regions
 from rag_audio.pipeline import OnStage
@@ -25,23 +26,26 @@ Artist = Annotated[str | None, typer.Option(help="A licensed artist's style.")]
 Named = Annotated[list[str] | None, typer.Option(help="Stem that must be used; repeatable.")]
 HowMany = Annotated[
     int | None,
-    typer.Option(min=0, max=limits.REFERENCES_MOST, help="How many references to retrieve (0)."),
+    typer.Option(min=0, max=limits.MOST_REFERENCES, help="How many references to retrieve (0)."),
 ]
 Negative = Annotated[str, typer.Option(help="What it should not be.")]
 Bpm = Annotated[
     float | None,
-    typer.Option(min=limits.BPM_LEAST, max=limits.BPM_MOST, help="Tempo (the file's own)."),
+    typer.Option(min=limits.BPM.low, max=limits.BPM.high, help="Tempo (the file's own)."),
+]
+TimeSignature = Annotated[
+    str | None, typer.Option(help="Such as 3/4: where bar lines lie (the file's own, else 4/4).")
 ]
 KeyText = Annotated[str | None, typer.Option("--key", help="Such as 'A minor'.")]
 Seed = Annotated[
-    int | None, typer.Option(min=0, max=limits.SEED_MOST, help="Same seed, same music.")
+    int | None, typer.Option(min=0, max=limits.SEED.high, help="Same seed, same music.")
 ]
-Steps = Annotated[int | None, typer.Option(min=1, max=limits.STEPS_MOST, help="Denoising steps.")]
+Steps = Annotated[int | None, typer.Option(min=1, max=limits.STEPS.high, help="Denoising steps.")]
 Guidance = Annotated[
-    float | None, typer.Option(min=0, max=limits.GUIDANCE_MOST, help="How closely to follow words.")
+    float | None, typer.Option(min=0, max=limits.GUIDANCE.high, help="How closely to follow words.")
 ]
 Model = Annotated[str | None, typer.Option(help="Checkpoint: directory or hub id.")]
-Variations = Annotated[int, typer.Option(min=1, max=limits.VARIATIONS_MOST, help="How many takes.")]
+Variations = Annotated[int, typer.Option(min=1, max=limits.VARIATIONS.high, help="How many takes.")]
 AudioRights = Annotated[
     str | None, typer.Option(help="own or licensed: what you state about a file from elsewhere.")
 ]
@@ -76,6 +80,7 @@ def inpaint(
     negative: Negative = "",
     bpm: Bpm = None,
     key: KeyText = None,
+    time_signature: TimeSignature = None,
     seed: Seed = None,
     steps: Steps = None,
     guidance: Guidance = None,
@@ -118,6 +123,7 @@ def extend(
     negative: Negative = "",
     bpm: Bpm = None,
     key: KeyText = None,
+    time_signature: TimeSignature = None,
     seed: Seed = None,
     steps: Steps = None,
     guidance: Guidance = None,
@@ -156,6 +162,7 @@ def vary(
     negative: Negative = "",
     bpm: Bpm = None,
     key: KeyText = None,
+    time_signature: TimeSignature = None,
     seed: Seed = None,
     steps: Steps = None,
     guidance: Guidance = None,
@@ -191,6 +198,7 @@ def _run(given: dict[str, Any], do: _Do) -> None:
         "k": given["references"],
         "strength": given["strength"],
         "bpm": given["bpm"],
+        "time_signature": parse_time_signature(given["time_signature"]),
         "key": parse_key(given["key"]),
         "seed": given["seed"],
         "steps": given["steps"],

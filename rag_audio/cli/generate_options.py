@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rag_audio.controls import MAX_BARS, MAX_CANDIDATES
-from rag_audio.domain import limits
+from rag_audio import limits
 
 Prompt = Annotated[str, typer.Argument(help="What the music should be like.", show_default=False)]
 Out = Annotated[Path | None, typer.Option("--out", help="WAV, FLAC, MP3, OGG or Opus file.")]
@@ -27,38 +26,37 @@ SoundAs = Annotated[
 ]
 ScoreLike = Annotated[Path | None, typer.Option(help="Find references like this score.")]
 Count = Annotated[
-    int | None, typer.Option(min=0, max=limits.REFERENCES_MOST, help="How many to retrieve (3).")
+    int | None, typer.Option(min=0, max=limits.MOST_REFERENCES, help="How many to retrieve (3).")
 ]
 Strength = Annotated[
     str | None,
     typer.Option(help="More than 0, at most 1: how far to leave the references' sound; or auto."),
 ]
 Negative = Annotated[str, typer.Option(help="What it should not be.")]
-Bpm = Annotated[
-    float | None, typer.Option(min=limits.BPM_LEAST, max=limits.BPM_MOST, help="Tempo.")
-]
+Bpm = Annotated[float | None, typer.Option(min=limits.BPM.low, max=limits.BPM.high, help="Tempo.")]
 WantedKey = Annotated[str | None, typer.Option(help="Such as 'A minor'.")]
 TimeSignature = Annotated[str | None, typer.Option(help="Such as 3/4.")]
 Bars = Annotated[
-    int | None, typer.Option(min=1, max=MAX_BARS, help="Length in bars, in place of seconds.")
+    int | None,
+    typer.Option(min=1, max=limits.BAR.high, help="Length in bars, in place of seconds."),
 ]
 Instrumentation = Annotated[str, typer.Option(help="Such as 'electric piano,upright bass'.")]
 Mood = Annotated[str, typer.Option(help="Such as 'calm,dusty'.")]
 Duration = Annotated[
     float | None,
-    typer.Option(min=limits.DURATION_LEAST_S, max=limits.DURATION_MOST_S, help="Seconds."),
+    typer.Option(min=limits.DURATION_S.low, max=limits.DURATION_S.high, help="Seconds."),
 ]
 Seed = Annotated[
-    int | None, typer.Option(min=0, max=limits.SEED_MOST, help="Same seed, same music.")
+    int | None, typer.Option(min=0, max=limits.SEED.high, help="Same seed, same music.")
 ]
-Steps = Annotated[int | None, typer.Option(min=1, max=limits.STEPS_MOST, help="Denoising steps.")]
+Steps = Annotated[int | None, typer.Option(min=1, max=limits.STEPS.high, help="Denoising steps.")]
 Guidance = Annotated[
-    float | None, typer.Option(min=0, max=limits.GUIDANCE_MOST, help="How closely to follow words.")
+    float | None, typer.Option(min=0, max=limits.GUIDANCE.high, help="How closely to follow words.")
 ]
 Model = Annotated[str | None, typer.Option(help="Checkpoint: directory or hub id.")]
-Variations = Annotated[int, typer.Option(min=1, max=limits.VARIATIONS_MOST, help="How many takes.")]
+Variations = Annotated[int, typer.Option(min=1, max=limits.VARIATIONS.high, help="How many takes.")]
 Channels = Annotated[str, typer.Option(help="How references reach the model.")]
-Weights = Annotated[str | None, typer.Option(help="One per reference, such as 2,1,1.")]
+Weights = Annotated[str | None, typer.Option(help="One per reference, or per --reference: 2,1,1.")]
 Excluded = Annotated[list[str] | None, typer.Option(help="Never this stem.")]
 AudioRights = Annotated[
     str | None, typer.Option(help="own or licensed: what you state about --audio.")
@@ -79,7 +77,9 @@ Enforce = Annotated[
 ]
 Candidates = Annotated[
     int | None,
-    typer.Option(min=1, max=MAX_CANDIDATES, help="How many takes --enforce chooses from (4)."),
+    typer.Option(
+        min=1, max=limits.CANDIDATES.high, help="How many takes --enforce chooses from (4)."
+    ),
 ]
 BestEffort = Annotated[
     bool, typer.Option(help="Exit with 0 although what --enforce asks for was not met.")

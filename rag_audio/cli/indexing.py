@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_audio import limits
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_kind, parse_range
 from rag_audio.cli.output import busy, err, show_json, table
 from rag_audio.documents import reference_json
-from rag_audio.domain import Reference, limits
+from rag_audio.domain import Reference
 from rag_audio.errors import InvalidInput
 
 
@@ -35,7 +36,7 @@ def index(
     library: Annotated[Path, typer.Argument(help="Folder with library.toml and stems.csv.")],
     prune: Annotated[bool, typer.Option(help="Forget files that are gone.")] = False,
     workers: Annotated[
-        int, typer.Option(min=1, max=limits.WORKERS_MOST, help="Decoding processes.")
+        int, typer.Option(min=1, max=limits.WORKERS.high, help="Decoding processes.")
     ] = 1,
     rebuild: Annotated[
         bool, typer.Option(help="Start the embedded index anew (after a change of embedder).")
@@ -86,7 +87,7 @@ def search(
     min_duration: Annotated[float | None, typer.Option(min=0, help="Seconds at least.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Not this stem.")] = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=limits.SEARCH_MOST, help="References at most.")
+        int, typer.Option(min=1, max=limits.FOUND.high, help="References at most.")
     ] = 10,
     territory: Territory = None,
     home: Home = None,

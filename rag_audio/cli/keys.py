@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     keys_app.command("api")(api_list)
     keys_app.command("api-make")(api_make)
     keys_app.command("api-revoke")(api_revoke)
+    keys_app.command("webhook-secret")(webhook_secret)
     app.add_typer(keys_app, name="keys")
 
 
@@ -223,6 +224,40 @@ def api_revoke(
         show_json(ended.to_json())
     else:
         out.print(f"key {ended.id} of {ended.name} is revoked", markup=False)
+
+
+def webhook_secret(
+    id_: Annotated[
+        str, typer.Argument(metavar="[ID]", help="Of an API key; none: where no key is defined.")
+    ] = "",
+    rotate: Annotated[bool, typer.Option("--rotate", help="Make a new secret.")] = False,
+    overlap_hours: Annotated[
+        float,
+        typer.Option(min=0, max=168, help="The earlier secret signs beside the new one so long."),
+    ] = 24.0,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Show the secret that the webhooks of an API key are signed with, or make a new one."""
+    from rag_audio.jobs.access import SqlAccess
+    from rag_audio.jobs.webhook_secrets import WebhookSecrets
+    from rag_audio.provenance.access_log import log_key
+
+    with open_workspace(home) as workspace:
+        database = workspace.parts.database
+        access = SqlAccess(database, log_key)
+        known = {key.id for key in access.keys()}  # noqa: SIM118 - it is no dictionary
+        if id_ and id_ not in known:
+            raise InvalidInput(f"there is no key {id_!r}", hint="rag-audio keys api")
+        secrets = WebhookSecrets(database, workspace.parts.home)
+        found = secrets.rotate(id_, overlap_hours * 3600.0) if rotate else secrets.of(id_)
+    if as_json:
+        earlier = [_moment(one.valid_until) for one in found[1:]]
+        show_json({"key": id_ or None, "secret": found[0].text, "earlier_until": earlier})
+        return
+    out.print(found[0].text, markup=False)
+    for one in found[1:]:
+        err.print(f"an earlier secret signs as well until {_moment(one.valid_until)}")
 
 
 def _scopes(text: str) -> list[Any]:

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_audio import limits
 from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
-from rag_audio.domain import limits
 from rag_audio.errors import (
     BackendUnavailable,
     InvalidInput,
@@ -27,7 +27,7 @@ from rag_audio.provenance.records import record_to_json
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
 
-Output = Annotated[int, typer.Argument(min=1, max=limits.OUTPUT_MOST, help="Number of an output.")]
+Output = Annotated[int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")]
 Against = Annotated[
     list[Path] | None,
     typer.Option(help="Signed checkpoint that was kept elsewhere; may be given several times."),
@@ -169,7 +169,7 @@ def proof(
         int | None,
         typer.Option(
             min=1,
-            max=limits.SEED_MOST,
+            max=limits.SEED.high,
             help="Size of the log to prove it in, as in a checkpoint.",
         ),
     ] = None,
@@ -243,7 +243,7 @@ def export(
 
 def erase(
     output: Annotated[
-        int, typer.Option(min=1, max=limits.OUTPUT_MOST, help="Number of an output.")
+        int, typer.Option(min=1, max=limits.OUTPUT.high, help="Number of an output.")
     ],
     home: Home = None,
     as_json: Json = False,

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from rag_audio import audio, full_scale
+from rag_audio import audio, full_scale, limits
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json
-from rag_audio.domain import Audio, limits
+from rag_audio.domain import Audio
 from rag_audio.errors import OutputRefused
 from rag_audio.formats import format_of
 from rag_audio.full_scale import Excess
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def embed(
     source: Annotated[Path, typer.Argument(help="Audio to mark.")],
     target: Annotated[Path, typer.Argument(help="Where the marked audio goes.")],
-    payload: Annotated[int, typer.Option(min=0, max=limits.OUTPUT_MOST, help="Number to carry.")],
+    payload: Annotated[int, typer.Option(min=0, max=limits.OUTPUT.high, help="Number to carry.")],
     subtype: Annotated[
         str | None, typer.Option(help="16, 24 or 32f; opus in an .ogg file. Default: the file's.")
     ] = None,

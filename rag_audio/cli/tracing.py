@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_audio import limits
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, parse_method
 from rag_audio.cli.output import busy, err, out, percent, show_json, stages, table
-from rag_audio.domain import AttributionRecord, Channel, limits
+from rag_audio.domain import AttributionRecord, Channel
 from rag_audio.errors import InvalidInput
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.findings import TraceResult
@@ -70,7 +71,7 @@ def trace(
 
 def influence(
     output: Annotated[
-        int, typer.Argument(min=1, max=limits.OUTPUT_MOST, help="Number of an output.")
+        int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")
     ],
     method: Annotated[str, typer.Option(help="fast or exact.")] = "fast",
     home: Home = None,

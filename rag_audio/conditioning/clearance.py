@@ -35,7 +35,7 @@ def clear_plan(plan: ConditioningPlan, rights: Rights) -> ConditioningPlan:
     if best is not None:
         raise RequestRefused(
             f"refused: {reasons[against.index(best)]}",
-            hint=f"a new plan will use what is licensed now; or else {best.cure}",
+            hint=f"ask again: a new plan will use what is licensed now; or else {best.cure}",
             reasons=list(dict.fromkeys(reasons)),
         )
     licenses, held_by = claims_on([reference.stem for reference in plan.references], rights)

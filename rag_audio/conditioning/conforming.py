@@ -15,6 +15,7 @@ from rag_audio.conditioning.parts import aligned, is_drums
 from rag_audio.domain import Audio, Layer, SeedPart, Segment, Stem, StemKind
 from rag_audio.errors import LibraryError
 from rag_audio.layers import extract, holds_nothing
+from rag_audio.metre import Signature, beat_s
 from rag_audio.tempo import beat_offset_s
 
 LoadSegment = Callable[[Segment, int], Audio]
@@ -47,7 +48,7 @@ def conform(
     load: LoadSegment,
     render: RenderScore | None,
     sample_rate: int,
-    beats_per_bar: float = 4.0,
+    asked: Signature | None,
 ) -> Audio:
     """The segment from its bar line on, or from its first beat where no bar line is declared.
 
@@ -56,6 +57,7 @@ def conform(
 
     Args:
         render: plays scores; without one a rendering is stretched like a recording.
+        asked: the metre of the piece, see :func:`rag_audio.conditioning.parts.aligned`.
 
     Returns:
         ``[C, T]``; T may be a beat longer than ``part.loop_s``, and a beat shorter than planned.
@@ -63,11 +65,10 @@ def conform(
     Raises:
         LibraryError: the part is a layer that the reference does not hold.
     """
-    start = aligned(segment, beats_per_bar)
+    start = aligned(segment, asked)
     stem = start.stem
-    beat_s = 60.0 / stem.bpm if stem.bpm else 0.0
     room_s = max(0.0, stem.duration_s - start.start_s - start.duration_s)
-    wanted = replace(start, duration_s=start.duration_s + min(beat_s, room_s))
+    wanted = replace(start, duration_s=start.duration_s + min(beat_s(stem.bpm), room_s))
     if part.rendered and render is not None:
         play = (1.0 / part.time_ratio, part.semitones, part.instruments)
         if part.layer is None:
@@ -95,8 +96,7 @@ def _layer(audio: Audio, layer: Layer, stem: Stem) -> Audio:
 
 def from_first_beat(audio: Audio, bpm: float) -> Audio:
     """The sound from the first beat of its measured pulse; whole where it is too short to tell."""
-    beat_s = 60.0 / bpm
-    if audio.duration_s < _MIN_BEATS * beat_s:
+    if audio.duration_s < _MIN_BEATS * beat_s(bpm):
         return audio
     first = first_beat_s(audio, bpm)
     return Audio(audio.samples[:, round(first * audio.sample_rate) :], audio.sample_rate)
@@ -108,16 +108,16 @@ def first_beat_s(audio: Audio, bpm: float) -> float:
     The onset curve finds the beat to its frame of 12 ms; within 30 ms about it the steepest rise
     of the energy, summed over all beats, is the attack.
     """
-    beat_s = 60.0 / bpm
+    beat = beat_s(bpm)
     coarse = beat_offset_s(audio, bpm)
     rise = _energy_rise(audio)
     lags = np.arange(-round(_SEARCH_S / _HOP_S), round(_SEARCH_S / _HOP_S) + 1)
-    beats = np.arange(coarse, audio.duration_s, beat_s) / _HOP_S
+    beats = np.arange(coarse, audio.duration_s, beat) / _HOP_S
     at = np.rint(beats)[:, None].astype(int) + lags[None]
     heard = np.where((at >= 0) & (at < rise.size), rise[np.clip(at, 0, rise.size - 1)], 0.0)
     fine = coarse + float(lags[int(heard.sum(axis=0).argmax())]) * _HOP_S
     # A beat that begins with the sound, or a hair before it, is no beat late.
-    return 0.0 if fine < 0 or beat_s - fine < _SEARCH_S / 2 else fine
+    return 0.0 if fine < 0 or beat - fine < _SEARCH_S / 2 else fine
 
 
 def loop(audio: Audio, part: SeedPart, bpm: float | None, frames: int) -> Audio:
@@ -133,7 +133,7 @@ def loop(audio: Audio, part: SeedPart, bpm: float | None, frames: int) -> Audio:
     crossfade = round(CROSSFADE_S * rate)
     period = round(part.loop_s * rate) or audio.frames
     if period > audio.frames and bpm is not None:
-        beat = 60.0 / bpm * rate
+        beat = beat_s(bpm) * rate
         period = round(math.floor(audio.frames / beat) * beat)
     period = min(period, audio.frames) or audio.frames
     lead = quiet_lead(audio, period, crossfade)

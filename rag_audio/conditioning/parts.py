@@ -18,6 +18,7 @@ from rag_audio.domain import (
     StemKind,
 )
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.metre import Signature, bar_s, beat_s
 from rag_audio.refusals import Refusal
 
 SEED_LUFS = -20.0
@@ -153,7 +154,7 @@ def _span(
 ) -> tuple[float, float | None]:
     if bars is None:
         return 0.0, None
-    bar = _bar_s(bpm, request)
+    bar = _section_bar_s(bpm, request)
     start = (bars[0] - 1) * bar
     if start >= duration_s - _SLACK_S:
         raise InvalidInput(
@@ -163,12 +164,12 @@ def _span(
     return start, min(bars[1] * bar, duration_s)
 
 
-def _bar_s(bpm: float | None, request: GenerationRequest) -> float:
+def _section_bar_s(bpm: float | None, request: GenerationRequest) -> float:
     if bpm is None:
         raise InvalidInput(
             "bars have no length: no reference that is used has a tempo", hint="say it: --bpm 92"
         )
-    return request.controls.quarters_per_bar * 60.0 / bpm
+    return bar_s(bpm, request.time_signature)
 
 
 def _require_cover(
@@ -177,7 +178,7 @@ def _require_cover(
     """Silence in a seed is heard in the result: at every moment something must play."""
     reached = first_silence_s((one.start_s, one.end_s) for one in placed)
     if placed and reached is not None and reached < duration_s - _SLACK_S:
-        bar = math.floor(reached / _bar_s(bpm, request) + _SLACK_S) + 1
+        bar = math.floor(reached / _section_bar_s(bpm, request) + _SLACK_S) + 1
         raise InvalidInput(
             f"nobody plays in bar {bar} of the arrangement",
             hint="sections must leave no bar empty",
@@ -217,9 +218,7 @@ def _part(
         time_ratio=ratio,
         semitones=0 if one.layer is Layer.DRUMS else _semitones(stem, key),
         gain_db=max(-_MAX_GAIN_DB, min(_MAX_GAIN_DB, gain)),
-        loop_s=_loop(
-            candidate.reference.segment, ratio, seconds, request.controls.quarters_per_bar
-        ),
+        loop_s=_loop(candidate.reference.segment, ratio, seconds, request.time_signature),
         rendered=score,
         instruments=request.midi_instruments if score else (),
         layer=one.layer,
@@ -228,13 +227,17 @@ def _part(
     )
 
 
-def aligned(segment: Segment, beats_per_bar: float = 4.0) -> Segment:
-    """The segment from its first bar line on, where tempo and downbeat are known."""
+def aligned(segment: Segment, asked: Signature | None) -> Segment:
+    """The segment from its first bar line on, where tempo and downbeat are known.
+
+    Args:
+        asked: the metre of the piece; bar lines are of the stem's own where it is known.
+    """
     stem = segment.stem
     downbeat = 0.0 if stem.kind is StemKind.MIDI else stem.downbeat_s
     if stem.bpm is None or downbeat is None:
         return segment
-    bar = beats_per_bar * 60.0 / stem.bpm
+    bar = bar_s(stem.bpm, stem.time_signature or asked)
     bars = math.ceil((segment.start_s - downbeat) / bar - 1e-6)
     lead = downbeat + bars * bar - segment.start_s
     if not 0 < lead < segment.duration_s / 2:
@@ -266,16 +269,19 @@ def _semitones(stem: Stem, key: Key | None) -> int:
     return stem.key.semitones_to(key)
 
 
-def _loop(segment: Segment, ratio: float, duration_s: float, beats_per_bar: float) -> float:
-    """Length of the loop after stretching: whole bars, else whole beats; 0 where none is needed."""
-    there = aligned(segment, beats_per_bar).duration_s * ratio
+def _loop(segment: Segment, ratio: float, duration_s: float, asked: Signature | None) -> float:
+    """Length of the loop after stretching: whole bars, else whole beats; 0 where none is needed.
+
+    Bars are of the piece's metre where one was asked for, also of a stem in another.
+    """
+    there = aligned(segment, asked).duration_s * ratio
     if there >= duration_s:
         return 0.0
-    bpm = segment.stem.bpm
-    if bpm is None:
+    stem = segment.stem
+    if stem.bpm is None:
         return there
-    beat = 60.0 / bpm * ratio
-    for unit in (beats_per_bar * beat, beat):
+    metre = asked or stem.time_signature
+    for unit in (bar_s(stem.bpm, metre) * ratio, beat_s(stem.bpm) * ratio):
         if there >= unit:
             return math.floor(there / unit + 1e-6) * unit
     return there

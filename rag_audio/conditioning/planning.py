@@ -45,6 +45,8 @@ from rag_audio.domain import (
     Stem,
 )
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.metre import COMMON, bar_s
+from rag_audio.midi import programs_of
 from rag_audio.ports import ModelInfo
 from rag_audio.refusals import most_curable
 
@@ -82,6 +84,7 @@ def make_plan(
         InvalidInput: the prompt does not fit the model, or the weights do not fit the references.
     """
     notes: list[str] = []
+    programs_of(request.midi_instruments)
     usable = _usable(request, references, rights, notes)
     if brought is not None:
         require_room(request)
@@ -116,6 +119,7 @@ def make_plan(
     notes += [*_cut_bars(request, bpm, duration_s), *_remarks(request, kept, parts, melody)]
     licenses, held_by = claims_on([c.stem for c in kept], rights)
     notes += _undecided(kept, held_by)
+    notes += _other_metres(request, [kept[part.reference].stem for part in parts])
     return ConditioningPlan(
         prompt=request.prompt.strip(),
         enriched_prompt=enriched.text,
@@ -141,6 +145,7 @@ def make_plan(
         mix=request.mix if parts else Mix.WAVEFORM,
         melody=melody,
         artist=request.artist,
+        windows_on_bars=bpm is not None and duration_s > info.max_duration_s,
     )
 
 
@@ -222,11 +227,7 @@ def _usable(
     rights: Rights,
     notes: list[str],
 ) -> list[Candidate]:
-    if request.weights is not None and len(request.weights) != len(references):
-        raise InvalidInput(
-            f"{len(request.weights)} weights for {len(references)} references",
-            hint="give one weight per reference, in order of rank",
-        )
+    weights = _weights(request, references)
     usable = []
     for i, reference in enumerate(references):
         found = {
@@ -249,13 +250,34 @@ def _usable(
             notes.append(f"not used: {name}: {best.reason}")
             continue
         notes += [f"{name}: {why}" for why in reasons]
-        weight = reference.score if request.weights is None else request.weights[i]
+        weight = reference.score if weights is None else weights[i]
         # A named reference that shares nothing with the prompt has no score, and is wanted; in
         # layers and sections all play alike.
-        if request.weights is None and (weight <= 0 or request.mixing):
+        if weights is None and (weight <= 0 or request.mixing):
             weight = 1.0
         usable.append(Candidate(reference, open_channels, weight, refusals.get(Channel.INIT)))
     return usable
+
+
+def _weights(
+    request: GenerationRequest, references: tuple[Reference, ...]
+) -> tuple[float, ...] | None:
+    """The request's weight of each reference; 1 for each that was found beside named ones."""
+    weights = request.weights
+    if weights is None or len(weights) == len(references):
+        return weights
+    named = sum(
+        any(reference.stem.id.startswith(prefix) for prefix in request.named)
+        for reference in references
+    )
+    if len(weights) != named:
+        besides = f", {named} of them named" if 0 < named < len(references) else ""
+        raise InvalidInput(
+            f"{len(weights)} weights for {len(references)} references{besides}",
+            hint="give one weight per reference, in order of rank, or one per named reference: "
+            "those that are found weigh 1",
+        )
+    return (*weights, *(1.0 for _ in range(len(references) - named)))
 
 
 def _tempo_and_key(
@@ -321,6 +343,23 @@ def _undecided(kept: list[Candidate], held_by: tuple[HeldBy, ...]) -> list[str]:
         if len(keys) > 1:
             name = stem.title or stem.path
             notes.append(f"{name}: its bytes are claimed under {' and '.join(keys)}, undecided")
+    return notes
+
+
+def _other_metres(request: GenerationRequest, players: Sequence[Stem]) -> list[str]:
+    """A note for each stem that plays and is known to have bars of another length."""
+    notes = []
+    asked = request.time_signature or COMMON
+    for stem in dict.fromkeys(players):
+        own = stem.time_signature
+        if own is None or bar_s(60.0, own) == bar_s(60.0, asked):
+            continue
+        name, (beats, unit) = stem.title or stem.path, own
+        if request.time_signature is None:
+            note = f"{name} is in {beats}/{unit}, and no time signature was asked for: 4/4 is meant"
+        else:
+            note = f"{name} is in {beats}/{unit}: looped in bars of {asked[0]}/{asked[1]}"
+        notes.append(note)
     return notes
 
 

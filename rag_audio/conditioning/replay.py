@@ -72,12 +72,14 @@ def renew_plan(
     rights: Rights,
     info: ModelInfo,
     count_tokens: Callable[[str], int],
+    shown: bool = False,
 ) -> ConditioningPlan:
     """The plan with today's stems and licenses; it asks the model for the same as before.
 
     Args:
         plan: as read from a file.
         copies: the catalogue's stems of an id, in all libraries.
+        shown: it was made and stored here, and shown to whoever asked for it: ranks and notes stay.
 
     Raises:
         RequestRefused: a reference is not in the catalogue or not licensed (any more).
@@ -86,7 +88,7 @@ def renew_plan(
     if plan.model != info.name:
         raise InvalidInput(
             f"the plan was made for the model {plan.model!r}, this one is {info.name!r}",
-            hint="choose it with --model, or make a new plan",
+            hint="make a new plan, or choose that model with --model",
         )
     if plan.edit is not None:
         raise InvalidInput(
@@ -94,14 +96,14 @@ def renew_plan(
             hint=f"rag-audio {plan.edit.kind} FILE …, with the same seed",
         )
     references = tuple(
-        _renewed(reference, rank, copies, rights, plan.channels)
+        _renewed(reference, reference.rank if shown else rank, copies, rights, plan.channels)
         for rank, reference in enumerate(plan.references, start=1)
     )
     renewed = replace(
         plan,
         references=references,
         spans=_counted(plan, {reference.stem.id for reference in references}, count_tokens),
-        notes=("from an older plan; rights as they stand now",),
+        notes=plan.notes if shown else ("from an older plan; rights as they stand now",),
     )
     if sum(span.tokens for span in renewed.spans) > info.max_prompt_tokens:
         raise InvalidInput(f"the plan's prompt is longer than {info.max_prompt_tokens} tokens")

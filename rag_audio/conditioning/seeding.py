@@ -12,6 +12,7 @@ from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform,
 from rag_audio.conditioning.melody import PlayNotes, melody_audio
 from rag_audio.domain import Audio, ConditioningPlan, Melody, Mix, SeedPart
 from rag_audio.errors import ConfigError, InvalidInput, LibraryError
+from rag_audio.metre import beat_s
 from rag_audio.ports import SeedMix
 
 __all__ = ["LoadSegment", "RenderScore", "seed_audio"]
@@ -58,8 +59,8 @@ def seed_audio(
     for part in plan.seed_parts:
         first, last = _frames_of(part, sample_rate, frames)
         segment = plan.references[part.reference].segment
-        beats = plan.controls.quarters_per_bar
-        heard = conform(segment, part, load, render, sample_rate, beats)
+        asked = plan.controls.time_signature
+        heard = conform(segment, part, load, render, sample_rate, asked)
         made, tail = _laid_out(sound.to_channels(heard, channels), part, plan, first, last, frames)
         level = _level(Audio(made.samples[:, : last - first], sample_rate))
         if level < _SILENCE:
@@ -124,8 +125,7 @@ def _laid_out(
 ) -> tuple[Audio, int]:
     """The part as long as its section, with what rings on after it, and how long that is."""
     rate = heard.sample_rate
-    beat_s = _RING_S if plan.bpm is None else 60.0 / plan.bpm
-    tail = min(round(beat_s * rate), frames - last)
+    tail = min(round((beat_s(plan.bpm) or _RING_S) * rate), frames - last)
     if part.loop_s == 0:
         tail = max(0, min(tail, heard.frames - (last - first)))
     made = loop(heard, part, _conformed_bpm(plan, part), last - first + tail)

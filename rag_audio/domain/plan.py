@@ -10,6 +10,7 @@ from rag_audio.domain.key import Key
 from rag_audio.domain.request import Channel
 from rag_audio.domain.stems import Reference
 from rag_audio.licensing import License
+from rag_audio.metre import bar_s
 from rag_audio.tunes import Melody
 
 
@@ -99,6 +100,7 @@ class Edit:
         regions: (start, end) of what was made, in seconds of the output.
         kept: share of the output, 0…1, that is the edited sound: by time; of ``vary`` the share
             of the starting latents' energy.
+        bar_line_s: a bar line of the output, in seconds from its beginning; may lie before it.
     """
 
     kind: str
@@ -109,6 +111,7 @@ class Edit:
     regions: tuple[tuple[float, float], ...]
     kept: float
     inherited: tuple[InheritedSource, ...] = ()
+    bar_line_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ class ConditioningPlan:
         melody: plays in the seed beside the references' parts, or alone.
         artist: whose style was asked for, as the library wrote the name.
         held_by: of references whose bytes several licenses claim; empty for all others.
+        windows_on_bars: a piece longer than the model's window is made of windows that all begin on
+            bar lines; False: as the first releases placed them.
     """
 
     prompt: str
@@ -146,6 +151,7 @@ class ConditioningPlan:
     melody: Melody | None = None
     artist: str | None = None
     held_by: tuple[HeldBy, ...] = ()
+    windows_on_bars: bool = False
 
     def claims_on(self, reference: Reference) -> tuple[tuple[License, str], ...]:
         """The licenses that hold for a reference, each with the artist it names, its own first.
@@ -159,6 +165,11 @@ class ConditioningPlan:
         held = [(one.license, one.artist) for one in self.held_by if one.stem == stem.id] or [own]
         held.sort(key=lambda claim: (claim != own, claim[0] != own[0], claim))
         return tuple((known[key], artist) for key, artist in held)
+
+    @property
+    def bar_s(self) -> float:
+        """Length of a bar of the piece in seconds; 0.0: its tempo is not known."""
+        return bar_s(self.bpm, self.controls.time_signature)
 
     @property
     def is_seeded(self) -> bool:

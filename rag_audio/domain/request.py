@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag_audio import limits
+from rag_audio.codes import COUNTRIES
 from rag_audio.controls import (
     DEFAULT_CANDIDATES,
     Aim,
@@ -16,10 +18,13 @@ from rag_audio.controls import (
     Mixing,
     named_window,
 )
-from rag_audio.domain import limits, values
+from rag_audio.domain import values
 from rag_audio.domain.key import Key
 from rag_audio.errors import InvalidInput
 from rag_audio.tunes import AudioAs
+
+_CALLED = {"k": "references to find (k)"}
+"""Fields whose name says little."""
 
 
 class Channel(StrEnum):
@@ -44,7 +49,8 @@ class GenerationRequest:
         strength: 0 < s ≤ 1; how far the result may leave the references' audio; 1 ignores it.
         auto_strength: scores and licenses of the references decide, in place of ``strength``.
         channels: how references may reach the model.
-        weights: one per reference, in order of rank; normalised.
+        weights: one per reference, in order of rank; or one per named reference, and those that
+            are found besides weigh 1. Normalised.
         audio_rights: ``own`` or ``licensed``: what the user states about ``audio``.
         model: checkpoint, a directory or a hub id; None is the configured one.
         time_signature, bars, instrumentation, mood: see :class:`rag_audio.controls.Controls`.
@@ -101,32 +107,34 @@ class GenerationRequest:
             raise InvalidInput("bars and a duration are two lengths", hint="give one of them")
         if not self.prompt.strip():
             raise InvalidInput("the prompt is empty", hint="say what the music should be like")
-        values.within("strength", self.strength, 0.0, 1.0, open_low=True)
-        values.within("bpm", self.bpm, limits.BPM_LEAST, limits.BPM_MOST)
-        values.within("duration", self.duration_s, limits.DURATION_LEAST_S, limits.DURATION_MOST_S)
-        values.within("guidance", self.guidance, 0.0, limits.GUIDANCE_MOST)
-        values.within("steps", self.steps, 1, limits.STEPS_MOST)
-        values.within("references", self.k, 0, limits.REFERENCES_MOST)
-        values.within("variations", self.variations, 1, limits.VARIATIONS_MOST)
-        values.within("seed", self.seed, 0, limits.SEED_MOST)
-        if self.seed is not None and self.seed > limits.SEED_MOST - (self.variations - 1):
+        if (
+            self.seed is not None
+            and limits.SEED.holds(self.seed)
+            and limits.VARIATIONS.holds(self.variations)
+            and self.seed > limits.SEED.high - (self.variations - 1)
+        ):
             raise InvalidInput(
                 f"seed {self.seed} leaves no seeds for {self.variations} variations",
-                hint=f"the last of them may be {limits.SEED_MOST}",
+                hint=f"the last of them may be {limits.SEED.high}",
             )
         if self.artist is not None and not self.artist.strip():
             raise InvalidInput("the artist's name is empty", hint="rag-audio artists lists them")
+        for name, limit in limits.REQUEST.items():
+            limit.check(_CALLED.get(name, name), getattr(self, name))
+        if len(self.named) > limits.MOST_REFERENCES:
+            raise InvalidInput(
+                f"references, layers and arrange must name at most {limits.MOST_REFERENCES} stems, "
+                f"got {len(self.named)}"
+            )
+        check_territory(self.territory)
         if self.audio_rights not in (None, "own", "licensed"):
             raise InvalidInput(f"audio rights must be own or licensed, got {self.audio_rights!r}")
         if self.audio_as is not None and self.audio is None:
             raise InvalidInput("there is no sound to use", hint="--audio FILE with --audio-as")
         if not self.channels:
             raise InvalidInput("no channel is open", hint="--channels prompt,init")
-        if self.weights is not None and (
-            any(not 0 <= w < float("inf") for w in self.weights)
-            or not 0 < sum(self.weights) < float("inf")
-        ):
-            raise InvalidInput(f"weights must be ≥ 0 with a positive sum, got {self.weights}")
+        if self.weights is not None and (not self.weights or sum(self.weights) <= 0):
+            raise InvalidInput(f"weights must have a positive sum, got {list(self.weights)}")
 
     @property
     def controls(self) -> Controls:
@@ -148,6 +156,19 @@ class GenerationRequest:
     def enforcement(self) -> Enforcement:
         """What must be met, and among how many candidates."""
         return Enforcement(self.enforce, self.candidates)
+
+
+def check_territory(code: str | None) -> None:
+    """Let a territory pass that is an ISO 3166-1 alpha-2 code; None is none.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if code is not None and code.strip().upper() not in COUNTRIES:
+        raise InvalidInput(
+            f"territory must be an ISO 3166-1 alpha-2 code such as DE, got {code!r}",
+            hint="left out, only licenses count that hold everywhere",
+        )
 
 
 def key_of(name: str, value: object) -> Key:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rag_audio.domain.key import Key
+from rag_audio.metre import Signature
 
 
 class StemKind(StrEnum):
@@ -26,6 +27,7 @@ class Stem:
         license: id of its license in its library.
         downbeat_s: time of the first bar line, where declared.
         instruments: General MIDI program names (MIDI) or empty.
+        time_signature: (beats, unit) of its first bar, where a score states it.
         *_confidence: 0…1; 1 means declared.
     """
 
@@ -48,6 +50,7 @@ class Stem:
     iswc: str = ""
     loudness_lufs: float | None = None
     instruments: tuple[str, ...] = ()
+    time_signature: Signature | None = None
 
     @property
     def license_key(self) -> str:

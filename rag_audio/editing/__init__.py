@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from rag_audio.editing.editor import Editor
-from rag_audio.editing.orders import Order, extension, inpainting, variation
+from rag_audio.editing.orders import MOST_S, Order, extension, inpainting, order_of, variation
 
-__all__ = ["Editor", "Order", "extension", "inpainting", "variation"]
+__all__ = ["MOST_S", "Editor", "Order", "extension", "inpainting", "order_of", "variation"]

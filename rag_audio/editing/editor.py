@@ -34,7 +34,7 @@ from rag_audio.editing.orders import (
 )
 from rag_audio.editing.source import Source, open_source, require_rights, sources_in
 from rag_audio.errors import InvalidInput
-from rag_audio.painting import bar_s, paint
+from rag_audio.painting import Grid, paint
 from rag_audio.pipeline import OnStage, Pipeline
 from rag_audio.ports import DiffusionInput, Generator, Progress, StopAsked
 from rag_audio.provenance.license_audit import CLEARED, now
@@ -109,8 +109,14 @@ class Editor:
 
     def _open(self, file: Path, territory: str | None, stated: str | None) -> Source:
         gate, told = self.pipeline.gate, self.parts.disclosure
+        inspector, reader = gate.inspector(territory), self.parts.reader
         source = open_source(
-            file, gate.inspector(territory), self.parts.ledger, self.pipeline.master, told
+            file,
+            inspector,
+            self.parts.ledger,
+            self.pipeline.master,
+            told,
+            lambda path: reader.hear(path).audio,
         )
         require_rights(source, gate.rights(territory), stated, told)
         return source
@@ -134,6 +140,8 @@ class Editor:
         given = dict(fields)
         if given.get("bpm") is None:
             given["bpm"] = older.get("bpm") or _tempo(source.audio, notes)
+        if given.get("time_signature") is None:
+            given["time_signature"] = source.time_signature
         if given.get("key") is None and older.get("key"):
             given["key"] = Key.parse(str(older["key"]))
         wants = given.get("references") or given.get("artist") is not None
@@ -158,6 +166,8 @@ class Editor:
         rights = self.pipeline.rights(request.territory)
         # What a generation without references says of itself is not so of an edit.
         notes = tuple(note for note in plan.notes if not note.startswith("no licensed reference"))
+        if request.time_signature is not None and plan.bpm is None:
+            notes = (*notes, "bar lines are not followed: no tempo is known (--bpm)")
         plan = replace(plan, strength=strength, notes=notes)
         plan = _with_inherited(plan, source, order, rights, request.audio_rights)
         said = source.finding.notes(self.parts.disclosure)
@@ -180,7 +190,8 @@ class Editor:
         progress: Progress,
         stop_asked: StopAsked | None,
     ) -> Audio:
-        canvas = canvas_of(order, source.audio, bar_s(plan.bpm), studio.seed_audio(plan))
+        grid = Grid(plan.bar_s, source.bar_line_s)
+        canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, studio))
         batch = DiffusionInput(
             prompt=plan.enriched_prompt,
             negative_prompt=plan.negative_prompt,
@@ -191,6 +202,17 @@ class Editor:
             strength=plan.strength,
         )
         return paint(canvas, batch, studio.generator, progress, stop_asked).audio
+
+
+def _seed(plan: ConditioningPlan, order: Order, grid: Grid, studio: Studio) -> Audio | None:
+    """The references' seed mix, on the bar lines of the edited sound."""
+    ahead_s = order.ahead_s(grid)
+    if ahead_s == 0.0 or any(part.start_s or part.end_s is not None for part in plan.seed_parts):
+        return studio.seed_audio(plan)
+    made = studio.seed_audio(replace(plan, duration_s=plan.duration_s + ahead_s))
+    if made is None:
+        return None
+    return Audio(made.samples[:, round(ahead_s * made.sample_rate) :], made.sample_rate)
 
 
 def _check_fits(heard: Audio, out: Path) -> None:
@@ -239,6 +261,7 @@ def _with_inherited(
         regions=order.made(duration_s),
         kept=order.kept(duration_s, 1.0 if plan.seed_parts else plan.strength),
         inherited=tuple(inherited),
+        bar_line_s=source.bar_line_s + order.left_s,
     )
     return replace(
         plan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from rag_audio.provenance.influence import signal_share
 from rag_audio.shaping import loop_to
 
 INPAINT, EXTEND, VARY = "inpaint", "extend", "vary"
+_FIELDS = {INPAINT: ("regions",), EXTEND: ("left_s", "right_s"), VARY: ()}
+"""What is said of each kind of edit."""
 EXTEND_STRENGTH = 0.5
 """How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
 INPAINT_STRENGTH = 0.7
@@ -25,7 +28,9 @@ LOOP_FADE_S = 0.05
 _SHORTEST_FADE = 16
 QUIET_S = 1.0
 """How far before the loop its joins may lie, to be where it is quietest."""
-_MOST_S = 3600.0
+MOST_S = 3600.0
+"""An extension adds no more than this on a side, in seconds."""
+_EPS_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,14 @@ class Order:
         regions = ((0.0, self.left_s), (self.left_s + duration_s, whole))
         return tuple(region for region in regions if region[1] > region[0])
 
+    def ahead_s(self, grid: Grid) -> float:
+        """Seconds from the last bar line before the output to its beginning, less than a bar.
+
+        Args:
+            grid: bar lines of the edited sound. An extension to the left may begin within a bar.
+        """
+        return -(self.left_s + grid.offset_s) % grid.bar_s if grid.bar_s > 0 else 0.0
+
     def kept(self, duration_s: float, strength: float) -> float:
         """Share of the output that is the edited sound; of new parts the share that it seeds."""
         whole = self.left_s + duration_s + self.right_s
@@ -64,8 +77,43 @@ class Order:
         return (whole - made + made * seeded) / whole
 
 
+def order_of(
+    kind: str, *, regions: Iterable[Region] = (), left_s: float = 0.0, right_s: float = 0.0
+) -> Order:
+    """An edit, from all that could be said of one.
+
+    Args:
+        kind: ``inpaint`` takes ``regions``, ``extend`` takes ``left_s`` and ``right_s``, ``vary``
+            takes none of them. All are in seconds.
+
+    Raises:
+        InvalidInput: the kind is unknown, a field belongs to another kind, or no region or length
+            was named where there must be one. Whether regions are within a sound is told by
+            :meth:`Order.made`.
+    """
+    named = tuple(regions)
+    if kind not in _FIELDS:
+        raise InvalidInput(f"{kind!r} is no kind of edit", hint=f"one of {', '.join(_FIELDS)}")
+    listed = [list(region) for region in named]
+    for name, value in (("regions", listed), ("left_s", left_s), ("right_s", right_s)):
+        if value and name not in _FIELDS[kind]:
+            owner = next(other for other, fields in _FIELDS.items() if name in fields)
+            raise InvalidInput(
+                f"{name} {value} does not belong to {kind}", hint=f"{name} is for {owner}"
+            )
+    if kind == INPAINT:
+        return inpainting(named)
+    return extension(left_s, right_s) if kind == EXTEND else variation()
+
+
 def inpainting(regions: tuple[Region, ...]) -> Order:
-    """Make regions anew."""
+    """Make regions anew.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    if not regions:
+        raise InvalidInput("no region was named", hint="name one in seconds, such as 4.0-8.0")
     return Order(INPAINT, regions)
 
 
@@ -75,9 +123,9 @@ def extension(left_s: float = 0.0, right_s: float = 0.0) -> Order:
     Raises:
         InvalidInput: a length is negative, or both are 0, or they are beyond an hour.
     """
-    if not (0 <= left_s <= _MOST_S and 0 <= right_s <= _MOST_S and left_s + right_s > 0):
+    if not (0 <= left_s <= MOST_S and 0 <= right_s <= MOST_S and left_s + right_s > 0):
         raise InvalidInput(
-            f"an extension must be more than 0 s and at most {_MOST_S:g} s, "
+            f"an extension must be more than 0 s and at most {MOST_S:g} s, "
             f"got {left_s:g} s to the left and {right_s:g} s to the right",
             hint="--by 10, with --side left, right or both",
         )
@@ -89,27 +137,32 @@ def variation() -> Order:
     return Order(VARY)
 
 
-def canvas_of(order: Order, source: Audio, bar_s: float, seed: Audio | None) -> Canvas:
+def canvas_of(order: Order, source: Audio, grid: Grid, seed: Audio | None) -> Canvas:
     """The canvas of an edit.
 
     Args:
-        bar_s: length of a bar; 0: unknown. The source is taken to begin on a bar line.
+        grid: bar lines of the source, see :func:`rag_audio.metre.bar_s`.
         seed: the seed mix of references, as long as the output; None: ``vary`` is seeded by the
             sound itself, a new part by the bars nearest to it, played on.
     """
     made = order.made(source.duration_s)
     if order.kind != EXTEND:
-        own = source if order.kind == VARY else _patched(source, made, bar_s)
-        return Canvas(source, made, seed=seed or _heard(own, made), grid=Grid(bar_s))
+        own = source if order.kind == VARY else _patched(source, made, grid.bar_s)
+        return Canvas(source, made, seed=seed or _heard(own, made), grid=_shifted(grid, 0.0))
     rate = source.sample_rate
     left, right = round(order.left_s * rate), round(order.right_s * rate)
     piece = np.pad(source.samples, ((0, 0), (left, right)))
     if seed is None:
-        seed = Audio(_continued(source, bar_s, left, right), rate)
-    offset_s = (left / rate) % bar_s if bar_s > 0 else 0.0
+        seed = Audio(_continued(source, grid.bar_s, left, right), rate)
     regions = tuple((round(a * rate) / rate, round(b * rate) / rate) for a, b in made)
     seed = _heard(seed, regions)
-    return Canvas(Audio(piece, rate), regions, True, seed, Grid(bar_s, offset_s))
+    return Canvas(Audio(piece, rate), regions, True, seed, _shifted(grid, left / rate))
+
+
+def _shifted(grid: Grid, by_s: float) -> Grid:
+    """The grid of a sound that begins later, its first bar line within the first bar."""
+    offset_s = grid.offset_s + by_s
+    return Grid(grid.bar_s, offset_s % grid.bar_s if grid.bar_s > 0 else 0.0)
 
 
 def _heard(seed: Audio | None, regions: tuple[Region, ...]) -> Audio | None:
@@ -191,10 +244,10 @@ def _played_on(samples: Samples, period: int, more: int, rate: int) -> Samples:
 
 
 def _loop_frames(source: Audio, bar_s: float) -> int:
-    """Whole bars of at most six seconds, where there is one; else where the sound is most alike."""
+    """Whole bars of at most six seconds, or one that is longer; else where it is most alike."""
     longest = min(LOOP_S, source.duration_s)
-    bars = int(longest / bar_s + 1e-6) if bar_s > 0 else 0
-    if bars:
+    if 0 < bar_s <= source.duration_s + _EPS_S:
+        bars = max(1, int(longest / bar_s + _EPS_S))
         return max(1, min(source.frames, round(bars * bar_s * source.sample_rate)))
     return _most_alike(source, round(longest * source.sample_rate))
 

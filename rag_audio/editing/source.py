@@ -16,6 +16,7 @@ from rag_audio.disclosure import Disclosure
 from rag_audio.domain import Audio, Channel, Reference, Rights, Segment
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.foreign import ForeignFinding
+from rag_audio.metre import Signature
 from rag_audio.ports import Ledger, LedgerEntry
 from rag_audio.signing import OpenedFile
 
@@ -33,12 +34,16 @@ class Source:
         audio: to work on, at the file's rate, channels and length: of an output of ours the
             unmarked master, otherwise the file's own sound.
         parent: the ledger's entry of the output that it is.
+        time_signature: of that output, or of a stem in the file, where it is known.
+        bar_line_s: one of its bar lines, in seconds from its beginning; may lie before it.
     """
 
     path: Path
     audio: Audio
     finding: ForeignFinding
     parent: LedgerEntry | None
+    time_signature: Signature | None = None
+    bar_line_s: float = 0.0
 
     @property
     def is_foreign(self) -> bool:
@@ -66,11 +71,13 @@ def open_source(
     ledger: Ledger,
     master: Callable[[int], Audio | None],
     disclosure: Disclosure,
+    load: Callable[[Path], Audio] = sound.load,
 ) -> Source:
     """Read and recognise a file.
 
     Args:
         disclosure: to whoever edits it.
+        load: reads the sound.
 
     Raises:
         UnreadableFile: it is no sound file.
@@ -84,10 +91,12 @@ def open_source(
             f"{name} is a score, and edits change sound",
             hint="rag-audio generate --midi finds references like it",
         )
-    heard = sound.load(path)
+    heard = load(path)
     finding = inspector.inspect(path)
     if finding.output is None:
-        return Source(path, heard, finding, None)
+        stems = (copy for one in finding.stems for copy in one.copies)
+        metre = next((stem.time_signature for stem in stems if stem.time_signature), None)
+        return Source(path, heard, finding, None, metre)
     made = disclosure.output(finding.output)
     if not disclosure.sees_output(finding.output):
         # Its unmarked sound and its words are its owner's, and an edit would begin with both.
@@ -102,11 +111,32 @@ def open_source(
             f"{name} is {made}, and its unmarked master is not in this home",
             hint="edit it where it was made: an edit begins with the sound from before the mark",
         )
-    return Source(path, in_master(kept, heard, name), finding, entry)
+    part, starts_s = in_master(kept, heard, name)
+    edit = entry.record.plan.get("edit") or {}
+    bar_line_s = float(edit.get("bar_line_s", 0.0)) - starts_s
+    source = Source(path, part, finding, entry, bar_line_s=bar_line_s)
+    return replace(source, time_signature=_asked_metre(source.ancestors, ledger))
 
 
-def in_master(master: Audio, heard: Audio, name: str) -> Audio:
+def _asked_metre(outputs: tuple[int, ...], ledger: Ledger) -> Signature | None:
+    """The time signature that an output was asked for with, else the newest one before it.
+
+    Edits of earlier versions do not say that of what they edited.
+    """
+    for output in outputs:
+        entry = ledger.find(output)
+        controls = None if entry is None else entry.record.plan.get("controls")
+        if controls and controls["time_signature"] is not None:
+            beats, unit = controls["time_signature"]
+            return int(beats), int(unit)
+    return None
+
+
+def in_master(master: Audio, heard: Audio, name: str) -> tuple[Audio, float]:
     """The part of the master that a file holds, at the file's rate, channels and length.
+
+    Returns:
+        The part, and where in the master it starts, in seconds.
 
     Raises:
         InvalidInput: it is not found there.
@@ -127,7 +157,7 @@ def in_master(master: Audio, heard: Audio, name: str) -> Audio:
             hint="edit the file as it was delivered, or a part of it",
         )
     part = np.pad(whole[:, start:end], ((0, 0), (start - first, first + b.size - end)))
-    return Audio(np.ascontiguousarray(part), heard.sample_rate)
+    return Audio(np.ascontiguousarray(part), heard.sample_rate), first / heard.sample_rate
 
 
 def require_rights(

@@ -119,6 +119,16 @@ deliveries = Table(
     Column("said", Text, nullable=False),
     Index("webhook_deliveries_due", "state", "next_at"),
 )
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("made_at", Double, nullable=False),
+    Column("valid_until", Double),
+)
+"""What each secret is derived with (:mod:`rag_audio.jobs.webhook_secrets`), not the secret; the
+current one has no ``valid_until``. An owner without a current row has the first secret."""
 
 _NOW = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from rag_audio.painting.passes import Grid, Pass, plan_passes
-from rag_audio.painting.regions import check_regions, parse_regions
-from rag_audio.painting.work import Canvas, Painted, bar_s, paint, paint_whole
+from rag_audio.painting.regions import MOST_REGIONS, SHORTEST_S, check_regions, parse_regions
+from rag_audio.painting.work import Canvas, Painted, paint, paint_whole
 
 __all__ = [
+    "MOST_REGIONS",
+    "SHORTEST_S",
     "Canvas",
     "Grid",
     "Painted",
     "Pass",
-    "bar_s",
     "check_regions",
     "paint",
     "paint_whole",

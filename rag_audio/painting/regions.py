@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -12,6 +13,12 @@ Region = tuple[float, float]
 """Start and end in seconds."""
 
 SHORTEST_S = 0.1
+"""The shortest region, in seconds."""
+MOST_REGIONS = 64
+"""So many regions can be made anew in one edit."""
+_SLACK_S = 1e-3
+"""A region may end so far beyond the sound, whose length is told rounded; it is cut there."""
+_ROUNDING_S = 1e-9
 _REGION = re.compile(r"\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*-\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*")
 
 
@@ -34,25 +41,22 @@ def parse_regions(texts: Iterable[str]) -> tuple[Region, ...]:
 
 
 def check_regions(regions: Sequence[Region], duration_s: float) -> tuple[Region, ...]:
-    """The regions in order of time.
+    """The regions in order of time, each within the sound, none overlapping another.
+
+    Args:
+        regions: pairs of seconds, in any order. duration_s: of the sound, in seconds.
 
     Raises:
-        InvalidInput: there are none, or one is reversed, empty, shorter than 0.1 s, not within
-            0…``duration_s``, or overlaps another.
+        InvalidInput: there are none or more than 64, or one is no pair of finite numbers, is
+            reversed, empty, shorter than 0.1 s, not within 0…``duration_s``, or overlaps another.
     """
     if not regions:
-        raise InvalidInput("no region was named", hint="--region 4.0-8.0, in seconds")
-    for start_s, end_s in regions:
-        name = f"region {start_s:g}-{end_s:g}"
-        if end_s < start_s:
-            raise InvalidInput(f"{name} is reversed", hint=f"write it as {end_s:g}-{start_s:g}")
-        if end_s == start_s:
-            raise InvalidInput(f"{name} is empty", hint="a region ends after it begins")
-        if start_s < 0 or end_s > duration_s + 1e-3:
-            raise InvalidInput(f"{name} is not within the sound, which lasts {duration_s:.2f} s")
-        if end_s - start_s < SHORTEST_S:
-            raise InvalidInput(f"{name} is shorter than {SHORTEST_S:g} s")
-    ordered = tuple(sorted((start, min(end, duration_s)) for start, end in regions))
+        raise InvalidInput("no region was named", hint="name one in seconds, such as 4.0-8.0")
+    if len(regions) > MOST_REGIONS:
+        raise InvalidInput(
+            f"{len(regions)} regions are more than {MOST_REGIONS}", hint="edit in several steps"
+        )
+    ordered = tuple(sorted(_checked(region, duration_s) for region in regions))
     for one, two in pairwise(ordered):
         if two[0] < one[1]:
             raise InvalidInput(
@@ -60,3 +64,26 @@ def check_regions(regions: Sequence[Region], duration_s: float) -> tuple[Region,
                 hint="make one of them",
             )
     return ordered
+
+
+def _checked(region: Region, duration_s: float) -> Region:
+    """One region, cut at the end of the sound."""
+    try:
+        start_s, end_s = (float(edge) for edge in region)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"region {region!r} is no start and end in seconds", hint="such as (4.0, 8.0)"
+        ) from error
+    name = f"region {start_s:g}-{end_s:g}"
+    if not (math.isfinite(start_s) and math.isfinite(end_s)):
+        raise InvalidInput(f"{name} is not a number of seconds")
+    if end_s < start_s:
+        raise InvalidInput(f"{name} is reversed", hint=f"write it as {end_s:g}-{start_s:g}")
+    if end_s == start_s:
+        raise InvalidInput(f"{name} is empty", hint="a region ends after it begins")
+    if start_s < 0 or end_s > duration_s + _SLACK_S:
+        raise InvalidInput(f"{name} is not within the sound, which lasts {duration_s:.2f} s")
+    end_s = min(end_s, duration_s)
+    if end_s - start_s < SHORTEST_S - _ROUNDING_S:
+        raise InvalidInput(f"{name} is shorter than {SHORTEST_S:g} s")
+    return start_s, end_s

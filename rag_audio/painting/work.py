@@ -88,14 +88,14 @@ def paint(
 def paint_whole(
     batch: DiffusionInput,
     generator: Generator,
-    bar_s: float,
+    grid: Grid,
     progress: Progress | None = None,
     stop_asked: StopAsked | None = None,
 ) -> tuple[Audio, ...]:
     """Takes longer than the model's window, out-painted from their first window on.
 
     Args:
-        batch: as for ``Generator.generate``, of any duration. bar_s: length of a bar; 0: unknown.
+        batch: as for ``Generator.generate``, of any duration. grid: where bar lines lie.
 
     Raises:
         Cancelled, InvalidInput, BackendError: as ``Generator.generate``.
@@ -106,16 +106,11 @@ def paint_whole(
     region = ((0.0, frames / info.sample_rate),)
     made = []
     for i, seed in enumerate(batch.seeds):
-        canvas = Canvas(empty, region, True, batch.init_audio, Grid(bar_s))
+        canvas = Canvas(empty, region, True, batch.init_audio, grid)
         told = _shifted(progress, i, len(batch.seeds))
         one = paint(canvas, replace(batch, seeds=(seed,)), generator, told, stop_asked)
         made.append(one.audio)
     return tuple(made)
-
-
-def bar_s(bpm: float | None) -> float:
-    """Length of a bar of four beats in seconds; 0 where the tempo is not known."""
-    return 0.0 if bpm is None else 240.0 / bpm
 
 
 class _Painter:

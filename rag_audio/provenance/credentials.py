@@ -46,7 +46,8 @@ _MARKER = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
 """How every manifest store begins (C2PA specification 2.2, section 11.1.4)."""
 _TRAINING_LABELS = (TRAINING, "c2pa.training-mining")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_MAX_SIDECAR = 64 << 20
+_DAMAGED = "it is damaged, or not as the standard has it"
+_MAX_SIDECAR = 16 << 20
 _MAX_OUTPUT = 2**40 - 1
 _EXPIRED, _UNKNOWN = "signingCredential.expired", "signingCredential.untrusted"
 _WORDS = {
@@ -95,8 +96,15 @@ def forbids_training(path: Path) -> bool:
 def training_reservation(path: Path) -> str | None:
     """What :func:`forbids_training` is about, in words; None when nothing is forbidden."""
     found = read_credentials(path)
-    if found is None:
-        return None
+    return None if found is None else reservation_in(found, path)
+
+
+def reservation_in(found: Credentials, path: Path) -> str | None:
+    """What credentials that were read of a file forbid, in words; None: nothing.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     if not found.label and found.state is CredentialState.INVALID and _reserves_in_ruins(path):
         return "its damaged manifest reserves the use by AI"
     forbidden = [f"{name} {use}" for name, use in sorted(found.training.items()) if use != ALLOWED]
@@ -162,14 +170,12 @@ def _read(path: Path, file: BinaryIO, anchors: str) -> Credentials | None:
         elsewhere = "its manifest stands on the network, where it is not fetched from"
         return Credentials(CredentialState.NONE, errors=(elsewhere,))
     if _holds(path, _MARKER):
-        return _ruined(problem)
+        return _ruined(_DAMAGED)
     return _read_sidecar(path, file, anchors)
 
 
 def _read_sidecar(path: Path, file: BinaryIO, anchors: str) -> Credentials | None:
     from c2pa import C2paError
-
-    from rag_audio.provenance._c2pa import said
 
     beside = _sidecar_of(path)
     if beside is None:
@@ -180,8 +186,8 @@ def _read_sidecar(path: Path, file: BinaryIO, anchors: str) -> Credentials | Non
     media_type = MEDIA_TYPES.get(path.suffix.lower(), "audio/ogg")
     try:
         return read_stream(file, media_type, anchors, beside.read_bytes())
-    except C2paError as error:
-        return _ruined(said(error), sidecar=True)
+    except C2paError:
+        return _ruined(_DAMAGED, sidecar=True)
 
 
 def sidecar_beside(path: Path) -> Path | None:
@@ -209,8 +215,8 @@ def _told(reader: Reader, *, sidecar: bool) -> Credentials:
     state, errors = judge(reader)
     try:
         store = json.loads(reader.json())
-    except (ValueError, RecursionError) as error:
-        return _ruined(str(error), sidecar=sidecar)
+    except (ValueError, RecursionError):
+        return _ruined(_DAMAGED, sidecar=sidecar)
     manifests = _mapping(store.get("manifests"))
     label = str(store.get("active_manifest") or "")
     active = _mapping(manifests.get(label))

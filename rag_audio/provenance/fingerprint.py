@@ -44,6 +44,8 @@ _CELL_S, _CELL_SEMITONES = 0.06, 0.5
 _BORDER = 0.3
 _OFFSET_S = 0.05
 _FEWEST = 100
+_TOGETHER = 4096
+"""Windows of a spectrogram that are transformed at once."""
 _PIECE_S, _MOST_PIECES = 15.0, 12
 
 _GAPS, _PITCHES, _LEAPS = 64, 128, 64
@@ -261,14 +263,31 @@ def _levels(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     """Decibels above the floor ``[frames, bands]``, on the axis of semitones."""
     framed = np.lib.stride_tricks.sliding_window_view(np.pad(sound, _WINDOW // 2), _WINDOW)[::_HOP]
     window = np.hanning(_WINDOW).astype(np.float32)
-    power = np.abs(np.fft.rfft(framed * window, 2 * _WINDOW, axis=1)).astype(np.float32)
-    decibels = 20 * np.log10(np.maximum(power, power.max() * 10 ** (-_RANGE_DB / 20)))
-    decibels -= decibels.min()
     hz = _LOWEST_HZ * 2 ** (np.arange(_SEMITONES * _STEPS) / (12 * _STEPS))
     places = hz * 2 * _WINDOW / _RATE
     left = places.astype(int)
     part = (places - left).astype(np.float32)
-    return np.asarray(decibels[:, left] * (1 - part) + decibels[:, left + 1] * part)
+    # Only the bins between which a band lies are kept: a long sound's spectrogram is gigabytes.
+    below = np.empty((len(framed), left.size), np.float32)
+    above = np.empty_like(below)
+    loudest, quietest = np.float32(0.0), np.float32(np.inf)
+    for start in range(0, len(framed), _TOGETHER):
+        piece = slice(start, start + _TOGETHER)
+        spectrum = np.fft.rfft(framed[piece] * window, 2 * _WINDOW, axis=1)
+        power = np.abs(spectrum).astype(np.float32)
+        below[piece], above[piece] = power[:, left], power[:, left + 1]
+        loudest, quietest = max(loudest, power.max()), min(quietest, power.min())
+    floor = np.float32(loudest * 10 ** (-_RANGE_DB / 20))
+    lowest = 20 * np.log10(np.maximum(np.full(_WINDOW, quietest), floor))[0]
+    for levels in (below, above):
+        np.maximum(levels, floor, out=levels)
+        np.log10(levels, out=levels)
+        levels *= 20
+        levels -= lowest
+    below *= 1 - part
+    above *= part
+    below += above
+    return below
 
 
 def _local_maxima(levels: NDArray[np.float32]) -> tuple[Numbers, Numbers]:

@@ -94,6 +94,23 @@ def make_manifest(
     }
 
 
+def with_parent(
+    document: Mapping[str, Any],
+    training: str,
+    parents: Sequence[Mapping[str, Any]],
+    reserved: Mapping[str, str],
+) -> dict[str, Any]:
+    """A manifest of :func:`make_manifest` with what is known of the opened file; args as there."""
+    stated = {**_training(training, reserved), "created": True}
+    return {
+        **document,
+        "ingredients": [*map(dict, parents), *document["ingredients"]],
+        "assertions": [
+            stated if one["label"] == TRAINING else one for one in document["assertions"]
+        ],
+    }
+
+
 def source_type(plan: ConditioningPlan) -> str:
     """The IPTC digital source type of a plan's output.
 

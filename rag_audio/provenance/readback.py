@@ -65,6 +65,7 @@ def _is_plain_stem(stem: Stem) -> bool:
         and type(stem.kind) is StemKind
         and type(stem.artist_declared) is bool
         and (stem.key is None or type(stem.key) is Key)
+        and (stem.time_signature is None or tuple(map(type, stem.time_signature)) == (int, int))
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,15 +15,25 @@ from typing import TYPE_CHECKING, Any, Self
 from rag_audio.errors import ConfigError, OutputRefused
 from rag_audio.provenance import credentials, signing_keys
 from rag_audio.provenance.certificates import SigningIdentity, check, parse_certificates, pem_of
-from rag_audio.provenance.manifest import MEDIA_TYPES, NOT_ALLOWED, check_training, make_manifest
+from rag_audio.provenance.manifest import (
+    MEDIA_TYPES,
+    NOT_ALLOWED,
+    check_training,
+    make_manifest,
+    with_parent,
+)
 from rag_audio.provenance.opened import MAX_CARRIED, NOT_ACCEPTED, TOO_LARGE, Parent, opened
+from rag_audio.provenance.opened_signing import (
+    OpenedSigning,
+    SignBytes,
+    SignElsewhere,
+    Written,
+    sign_bytes_of,
+)
 from rag_audio.signing import ClaimedOutput, Credentials, CredentialState, Signature, sidecar_of
 
 if TYPE_CHECKING:
     import c2pa
-
-SignBytes = Callable[[bytes], bytes]
-"""Signs what it is given with the key of a certificate. ECDSA may be DER or r‖s."""
 
 EMBEDDED = frozenset({".wav", ".flac", ".mp3", ".m4a", ".mp4"})
 BESIDE = frozenset({".ogg", ".oga", ".opus"})
@@ -39,6 +49,7 @@ class C2paSigner:
         timestamp_url: an RFC 3161 authority that vouches for the time; asked once a file. None:
             no connection is opened.
         training: what others may do with outputs, see ``manifest.check_training``.
+        elsewhere: gives what signs files that were made from others; None: this process does.
 
     Raises:
         ConfigError: ``training`` is not one of these.
@@ -53,7 +64,9 @@ class C2paSigner:
         sign_bytes: SignBytes | None = None,
         timestamp_url: str | None = None,
         training: str = NOT_ALLOWED,
+        elsewhere: Callable[[], SignElsewhere | None] = lambda: None,
     ) -> None:
+        self._elsewhere = elsewhere
         self.identity = identity
         self.anchors = pem_of(identity.certificates[-1:])
         self._sign_bytes = sign_bytes
@@ -100,8 +113,8 @@ class C2paSigner:
         signed = file.with_name(f".{file.name}.{secrets.token_hex(4)}.signed")
         failed: list[Exception] = []
         try:
-            manifest, told, parent = self._written(file, signed, claim, failed)
-            sidecar = self._keep(file, signed, manifest)
+            written = self._written(file, signed, claim, failed)
+            sidecar = self._keep(file, signed, written.manifest)
         except C2paError as error:
             cause = failed[0] if failed else error
             raise OutputRefused(
@@ -115,40 +128,69 @@ class C2paSigner:
             signed.unlink(missing_ok=True)
         record: dict[str, Any] = {
             "name": self.name,
-            "manifest": told.label,
-            "manifest_sha256": sha256(manifest).hexdigest(),
+            "manifest": written.label,
+            "manifest_sha256": sha256(written.manifest).hexdigest(),
             "certificate": self.identity.fingerprint,
             "algorithm": self.identity.algorithm,
             "where": "embedded" if sidecar is None else "sidecar",
         }
         # The log is public, and a label may be any text of a stranger's.
-        if _PLAIN_LABEL.fullmatch(parent):
-            record["parent_manifest"] = parent
-        if told.signed_at is not None:
-            record["timestamp"] = told.signed_at
+        if _PLAIN_LABEL.fullmatch(written.parent):
+            record["parent_manifest"] = written.parent
+        if written.signed_at is not None:
+            record["timestamp"] = written.signed_at
         return Signature(record, sidecar)
 
     def _written(
         self, file: Path, signed: Path, claim: ClaimedOutput, failed: list[Exception]
-    ) -> tuple[bytes, Credentials, str]:
-        """Write the signed file to ``signed``; its manifest store, what a reader will see of it,
-        and the label of the manifest that the opened file had, if that travels in it.
+    ) -> Written:
+        """Write the signed file to ``signed``."""
+        from rag_audio.provenance._c2pa import make_context
+
+        document = make_manifest(claim, MEDIA_TYPES[file.suffix.lower()], self._training)
+        if claim.opened is not None:
+            task = OpenedSigning(
+                file,
+                signed,
+                claim.output,
+                document,
+                claim.opened,
+                self.identity.chain_pem,
+                self._training,
+                self._timestamp_url,
+            )
+            elsewhere = self._elsewhere()
+            if elsewhere is None:
+                return self.write_opened(task, failed)
+            return elsewhere(task, self._sign_bytes or sign_bytes_of(self.identity))
+        with make_context(self.anchors) as context:
+            manifest = self._write(file, signed, document, context, None, failed)
+            told = self._read_back(file, signed, manifest)
+        return Written(manifest, told.label, told.signed_at)
+
+    def write_opened(self, task: OpenedSigning, failed: list[Exception]) -> Written:
+        """Sign a file that was made from another one, in this process.
 
         Where the opened file's manifests make one that is too large, that the library does not
         accept or that does not hold, they stay out.
+
+        Args:
+            failed: is given what the key's holder raised.
+
+        Raises:
+            OutputRefused: the opened file is another one now.
+            c2pa.C2paError, OSError: it cannot be signed, read or written.
         """
         from c2pa import C2paError
 
         from rag_audio.provenance._c2pa import make_context
 
+        file, signed = task.file, task.signed
         with ExitStack() as held:
             context = held.enter_context(make_context(self.anchors))
-            if claim.opened is None:
-                manifest = self._write(file, signed, claim, context, None, failed)
-                return manifest, self._read_back(file, signed, manifest), ""
-            parent = held.enter_context(opened(claim.opened, self.anchors, context))
+            parent = held.enter_context(opened(task.opened, self.anchors, context))
             try:
-                manifest = self._write(file, signed, claim, context, parent, failed)
+                manifest = self._write(file, signed, task.document, context, parent, failed)
                 told = self._read_back(file, signed, manifest)
                 why = TOO_LARGE if len(manifest) > MAX_CARRIED else ""
             except (C2paError, OutputRefused):
@@ -157,15 +199,15 @@ class C2paSigner:
                 why = NOT_ACCEPTED
             if why:
                 parent = parent.bare(why)
-                manifest = self._write(file, signed, claim, context, parent, failed)
+                manifest = self._write(file, signed, task.document, context, parent, failed)
                 told = self._read_back(file, signed, manifest)
-            return manifest, told, parent.label
+            return Written(manifest, told.label, told.signed_at, parent.label)
 
     def _write(
         self,
         file: Path,
         signed: Path,
-        claim: ClaimedOutput,
+        document: Mapping[str, Any],
         context: c2pa.Context,
         parent: Parent | None,
         failed: list[Exception],
@@ -173,15 +215,10 @@ class C2paSigner:
         from c2pa import Builder
 
         media_type = MEDIA_TYPES[file.suffix.lower()]
-        document = make_manifest(
-            claim,
-            media_type,
-            self._training,
-            parents=() if parent is None else parent.listed,
-            reserved=None if parent is None else parent.training,
-        )
+        if parent is not None:
+            document = with_parent(document, self._training, parent.listed, parent.training)
         with (
-            Builder(document, context=context) as builder,
+            Builder(dict(document), context=context) as builder,
             self._native(failed) as signer,
             file.open("rb") as source,
             signed.open("w+b") as target,
@@ -260,6 +297,7 @@ def open_signer(
     key: Path | None = None,
     timestamp_url: str | None = None,
     training: str = NOT_ALLOWED,
+    elsewhere: Callable[[], SignElsewhere | None] = lambda: None,
 ) -> C2paSigner:
     """The signer of a home: the configured chain, else the imported one, else a local one.
 
@@ -277,4 +315,4 @@ def open_signer(
         identity = signing_keys.read_identity(chain, key)
     identity = identity or signing_keys.imported_identity(folder)
     identity = identity or signing_keys.local_identity(folder)
-    return C2paSigner(identity, timestamp_url=timestamp_url, training=training)
+    return C2paSigner(identity, timestamp_url=timestamp_url, training=training, elsewhere=elsewhere)

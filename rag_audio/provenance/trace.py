@@ -12,9 +12,9 @@ from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
 
-from rag_audio import audio as _audio
 from rag_audio.domain import Audio, Rights
 from rag_audio.errors import LedgerTampered, UnreadableFile
+from rag_audio.loading import Heard, hear
 from rag_audio.ports import Detection, Ledger, LedgerEntry, Watermarker
 from rag_audio.provenance.content import Fingerprints, fits_of
 from rag_audio.provenance.findings import (
@@ -54,9 +54,9 @@ ReadManifest = Callable[[Path], Credentials | None]
 """Reads the content credentials of a file; None when it has none."""
 
 
-def _load(path: Path) -> Audio:
+def _hear(path: Path) -> Heard:
     """What there is of a sound file: a copy that breaks off can still be traced."""
-    return _audio.load(path, max_duration_s=None, allow_truncated=True)
+    return hear(path, max_duration_s=None, allow_truncated=True)
 
 
 def _no_master(output: int) -> Audio | None:
@@ -72,7 +72,7 @@ def trace(
     fingerprints: Fingerprints | None = None,
     read_manifest: ReadManifest | None = None,
     master: Callable[[int], Audio | None] = _no_master,
-    load: Callable[[Path], Audio] = _load,
+    hear: Callable[[Path], Heard] = _hear,
 ) -> TraceResult:
     """Find out what went into an audio file.
 
@@ -83,7 +83,7 @@ def trace(
         fingerprints: of the ledger's outputs; None: marks are believed as they stand.
         read_manifest: None: content credentials are not read.
         master: the unmarked sound of an output, where it is still kept.
-        load: reads the file.
+        hear: reads the file's sound.
 
     Raises:
         UnreadableFile: the file cannot be read as audio.
@@ -92,15 +92,15 @@ def trace(
     search = _Search(ledger, rights, fingerprints, master, watermarker)
     entry = ledger.find_pcm(_file_sha256(path))
     claim = None if read_manifest is None else read_manifest(path)
+    heard = hear(path)
     if entry is not None:
-        duration_s = _audio.info(path).duration_s
-        return search.by_hash(entry, duration_s, claim, "This very file is in the ledger.")
-    heard = load(path)
-    entry = ledger.find_pcm(_audio.pcm_sha256(heard))
+        said = "This very file is in the ledger."
+        return search.by_hash(entry, heard.audio.duration_s, claim, said)
+    entry = ledger.find_pcm(heard.pcm_sha256)
     if entry is not None:
         said = "These very samples are in the ledger."
-        return search.by_hash(entry, heard.duration_s, claim, said)
-    return search.run(heard, claim)
+        return search.by_hash(entry, heard.audio.duration_s, claim, said)
+    return search.run(heard.audio, claim)
 
 
 class _Search:

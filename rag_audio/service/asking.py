@@ -8,8 +8,7 @@ from typing import Any
 
 from rag_audio.controls import Layer
 from rag_audio.domain import Aim, AudioAs, Channel, GenerationRequest, Key, Mix
-from rag_audio.editing import Order, extension, inpainting, variation
-from rag_audio.errors import InvalidInput
+from rag_audio.editing import Order, order_of
 
 FileOf = Callable[[str], Path]
 """The file of an upload, by its id."""
@@ -76,12 +75,9 @@ def edit_order(asked: Mapping[str, Any]) -> Order:
     Raises:
         InvalidInput: the regions or lengths cannot be used.
     """
-    kind = asked["kind"]
-    if kind == "inpaint":
-        regions = tuple((float(start), float(end)) for start, end in asked.get("regions") or ())
-        if not regions:
-            raise InvalidInput("no region was named", hint="regions: [[4.0, 8.0]]")
-        return inpainting(regions)
-    if kind == "extend":
-        return extension(asked.get("left_s") or 0.0, asked.get("right_s") or 0.0)
-    return variation()
+    return order_of(
+        asked["kind"],
+        regions=[(start, end) for start, end in asked.get("regions") or ()],
+        left_s=asked.get("left_s") or 0.0,
+        right_s=asked.get("right_s") or 0.0,
+    )

@@ -1,8 +1,10 @@
-"""The process that decodes uploads: a JSON object per line in, one out.
+"""The process that opens uploads: a JSON object per line in, one out.
 
 It has the decoders loaded, and forks for every file: the child limits its memory, time and files
 before it opens the file, and whatever a decoder does there ends the child alone. The reader of
-content credentials is one of these decoders: it parses what strangers wrote, as they do.
+content credentials is one of these decoders: it parses what strangers wrote, as they do. What the
+service needs of a file, the child writes in a form of our own: the sound as bare samples, folded to
+stereo at 48 kHz at most, and a document with everything else.
 """
 
 from __future__ import annotations
@@ -14,45 +16,56 @@ import select
 import signal
 import sys
 import time
+from base64 import b64decode, b64encode
+from pathlib import Path
 from typing import Any
 
-_BLOCK = 1 << 16
 _MOST_SAID = 4096
+_LABEL = 200
+_FILE = "the file"
+MOST_DOCUMENT = 32 << 20
+"""Bytes of a document."""
+TOO_LONG = "decoding it takes longer than {seconds:g} s"
+TOO_MUCH = "decoding it takes more than {megabytes} MiB of memory"
+CRASHED = "its decoder crashed on it: it is damaged"
+SIMPLER = "export it anew, as WAV or FLAC in stereo at 48 kHz"
 
 
 def main() -> None:
-    """Decode one file after the other, until the other side hangs up."""
+    """Open one file after the other, until the other side hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    loaded: dict[str, Any] = {}
+    _load()
     for line in sys.stdin:
-        asked = json.loads(line)
-        kind = asked["kind"]
-        if kind not in loaded:
-            loaded[kind] = _load(kind)
-        sys.stdout.write(json.dumps(_in_child(loaded[kind], asked)) + "\n")
+        sys.stdout.write(json.dumps(_in_child(json.loads(line))) + "\n")
         sys.stdout.flush()
 
 
-def _load(kind: str) -> Any:
-    """A decoder's library, before any limit."""
-    if kind == "midi":
-        import pretty_midi
+def _load() -> None:
+    """Import what decodes, before any limit."""
+    import c2pa  # noqa: F401
+    import mido  # type: ignore[import-untyped]  # noqa: F401
+    import pretty_midi  # noqa: F401
 
-        return pretty_midi
-    import c2pa
-    import soundfile
+    import rag_audio.loading
+    import rag_audio.provenance.credential_documents
+    import rag_audio.provenance.credentials
+    import rag_audio.provenance.signers
+    import rag_audio.score_documents  # noqa: F401
 
-    return soundfile, c2pa
 
-
-def _in_child(library: Any, asked: dict[str, Any]) -> dict[str, Any]:
+def _in_child(asked: dict[str, Any]) -> dict[str, Any]:
     """What the child says of a file, or how it died."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         try:
-            os.write(writing, json.dumps(_decode(library, asked)).encode()[:_MOST_SAID])
+            if asked["kind"] == "sign":
+                told = _signed(asked)
+            else:
+                _let_go()
+                told = _opened(asked)
+            os.write(writing, json.dumps(told).encode()[:_MOST_SAID])
         finally:
             os._exit(0)
     os.close(writing)
@@ -62,15 +75,25 @@ def _in_child(library: Any, asked: dict[str, Any]) -> dict[str, Any]:
         os.close(reading)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-    if said is None:
-        return {"refused": f"decoding it took longer than {asked['seconds']:g} s"}
+    ended = os.waitstatus_to_exitcode(status)
+    if said is None or (not said and ended == -signal.SIGXCPU):
+        return _refused(TOO_LONG.format(**asked))
     if not said:
-        how = os.waitstatus_to_exitcode(status)
-        if how == -signal.SIGXCPU:
-            return {"refused": f"decoding it took longer than {asked['seconds']:g} s"}
-        return {"refused": f"this cannot be decoded: its decoder ended with {how}"}
+        # Who is killed though in time was killed by the system, for want of memory.
+        return _refused(TOO_MUCH.format(**asked) if ended == -signal.SIGKILL else CRASHED)
     found: dict[str, Any] = json.loads(said)
     return found
+
+
+def _let_go() -> None:
+    """Close the pipes to the service: only the process that forked speaks there."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for pipe in (0, 1):
+        os.dup2(nothing, pipe)
+
+
+def _refused(why: str, hint: str = SIMPLER) -> dict[str, Any]:
+    return {"refused": why, "hint": hint}
 
 
 def _read(source: int, seconds: float) -> bytes | None:
@@ -87,76 +110,135 @@ def _read(source: int, seconds: float) -> bytes | None:
         pieces.append(piece)
 
 
-def _decode(library: Any, asked: dict[str, Any]) -> dict[str, Any]:
-    _limit(float(asked["seconds"]), int(asked["megabytes"]))
-    file, longest_s = str(asked["file"]), float(asked["longest_s"])
+def _opened(asked: dict[str, Any]) -> dict[str, Any]:
+    """Open a file within the limits; what is said of it to the service."""
+    from rag_audio.errors import RagAudioError
+
+    _limit(asked)
+    file = Path(asked["file"])
     try:
-        if asked["kind"] == "midi":
-            return _midi(library, file, longest_s)
-        soundfile, c2pa = library
-        found = _audio(soundfile, file, longest_s)
-        if "refused" not in found:
-            _manifest(c2pa, file, str(asked["media_type"]))
-        return found
+        found = _midi(file, asked) if asked["kind"] == "midi" else _audio(file, asked)
+        document = {**found, **_credentials(file, asked)}
+        Path(asked["document"]).write_text(json.dumps(document), encoding="utf-8")
+        return {"duration_s": found["duration_s"]}
+    except RagAudioError as error:
+        return _refused(_without(file, error.message, _FILE), error.hint)
     except MemoryError:
-        return {"refused": "decoding it takes too much memory"}
-    except Exception as error:  # noqa: BLE001 - whatever a decoder raises, the file is to blame
-        return {"refused": f"this cannot be decoded: {_line(error)}"}
+        return _refused(TOO_MUCH.format(**asked))
+    except OSError as error:
+        return {"errno": error.errno}
+    except Exception:  # noqa: BLE001 - whatever a decoder raises, the file is to blame
+        return _refused("it cannot be decoded: it is damaged, or not what it claims to be")
 
 
-def _limit(seconds: float, megabytes: int) -> None:
-    whole = max(1, round(seconds))
+def _signed(asked: dict[str, Any]) -> dict[str, Any]:
+    """Sign a file that was made from another one; the service signs, and keeps its key."""
+    from rag_audio.errors import RagAudioError
+    from rag_audio.provenance.opened_signing import OpenedSigning
+    from rag_audio.provenance.signers import C2paSigner
+
+    task = OpenedSigning.from_json(asked["task"])
+    _limit(asked)
+    try:
+        signer = C2paSigner.from_callback(
+            _ask_to_sign,
+            task.chain_pem,
+            timestamp_url=task.timestamp_url,
+            training=task.training,
+        )
+        written = signer.write_opened(task, [])
+        Path(asked["document"]).write_bytes(written.manifest)
+        # The label may be any text of a stranger's; only a plain one is used.
+        parent = written.parent[:_LABEL]
+        return {"label": written.label, "signed_at": written.signed_at, "parent": parent}
+    except RagAudioError as error:
+        return {**_refused(error.message, error.hint), "whole": True}
+    except OSError as error:
+        return {"errno": error.errno}
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
+        return _refused(" ".join(str(error).split())[:300], "")
+
+
+def _ask_to_sign(data: bytes) -> bytes:
+    """A signature from the service, by the pipes that this child got from its parent."""
+    os.write(1, json.dumps({"sign": b64encode(data).decode()}).encode() + b"\n")
+    answer = b""
+    while not answer.endswith(b"\n"):
+        piece = os.read(0, _MOST_SAID)
+        if not piece:
+            raise OSError("nobody signs")
+        answer += piece
+    return b64decode(json.loads(answer)["signature"])
+
+
+def _limit(asked: dict[str, Any]) -> None:
+    whole, memory = max(1, round(asked["seconds"])), int(asked["megabytes"]) << 20
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    written = max(int(asked["most_bytes"]), MOST_DOCUMENT)
     resource.setrlimit(resource.RLIMIT_CPU, (whole + int(used), whole + int(used) + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
+    if not asked.get("connects"):
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _audio(soundfile: Any, file: str, longest: float) -> dict[str, Any]:
-    with soundfile.SoundFile(file) as opened:
-        rate, channels = opened.samplerate, opened.channels
-        if not (1000 <= rate <= 768_000 and 1 <= channels <= 8):
-            return {"refused": f"it claims {channels} channels at {rate} Hz"}
-        frames = 0
-        while True:
-            block = opened.read(_BLOCK, dtype="float32", always_2d=True)
-            if len(block) == 0:
-                break
-            frames += len(block)
-            if frames / rate > longest:
-                return {"refused": f"it is longer than {longest:g} s"}
-    if frames == 0:
-        return {"refused": "it holds no sound"}
-    return {"duration_s": frames / rate}
+def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """The sound, decoded to its end and written as bare samples: interleaved float32."""
+    from rag_audio.loading import pour
+
+    with open(asked["sound"], "r+b") as target:
+
+        def begin() -> Any:
+            target.seek(0)
+            target.truncate()
+            return lambda block: target.write(block.T.astype("<f4", order="C").tobytes())
+
+        poured = pour(
+            file,
+            begin,
+            max_samples=int(asked["samples"]),
+            max_duration_s=float(asked["longest_s"]),
+        )
+    return {
+        "kind": "audio",
+        "duration_s": poured.duration_s,
+        "sample_rate": poured.sample_rate,
+        "channels": poured.channels,
+        "frames": poured.frames,
+        "pcm_sha256": poured.pcm_sha256,
+        "breaks_off": _without(file, poured.breaks_off, "").strip(),
+    }
 
 
-def _manifest(c2pa: Any, file: str, media_type: str) -> None:
-    """Parse the file's content credentials, if it has any.
+def _midi(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    from rag_audio.errors import UnreadableFile
+    from rag_audio.score_documents import score_to_json
+    from rag_audio.scores import parse
 
-    What they say is read again later on; here they may end this process, and not the server.
-    """
-    from rag_audio.provenance._c2pa import make_context
-
-    with open(file, "rb") as opened, make_context("") as context:
-        try:
-            with c2pa.Reader(media_type, opened, context=context) as reader:
-                reader.json()
-        except c2pa.C2paError:
-            return  # none, or broken ones: a file may be used without
-
-
-def _midi(pretty_midi: Any, file: str, longest: float) -> dict[str, Any]:
-    score = pretty_midi.PrettyMIDI(file)
-    duration_s = float(score.get_end_time())
-    if not 0.0 < duration_s <= longest:
-        return {"refused": f"its notes end at {duration_s:g} s; more than 0, at most {longest:g} s"}
-    return {"duration_s": duration_s}
+    score, longest_s = parse(file), float(asked["longest_s"])
+    if score.end_s > longest_s:
+        raise UnreadableFile(
+            f"{file} has notes until {score.end_s:.0f} s, longer than {longest_s:g} s",
+            hint="cut it shorter",
+        )
+    return {"kind": "midi", "duration_s": score.end_s, "score": score_to_json(score)}
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).rsplit(": ", 1)[-1].split())[:150] or type(error).__name__
+def _credentials(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """The file's content credentials, held against its bytes, and what they reserve."""
+    from rag_audio.provenance.credential_documents import credentials_to_json
+    from rag_audio.provenance.credentials import read_credentials, reservation_in
+
+    found = read_credentials(file, str(asked["anchors"]))
+    return {
+        "credentials": None if found is None else credentials_to_json(found),
+        "reservation": None if found is None else reservation_in(found, file),
+    }
+
+
+def _without(file: Path, text: str, name: str) -> str:
+    return text.replace(str(file), name)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,36 @@
-"""Uploads are decoded first in a process of their own, with little memory and little time.
+"""Uploads are opened in a process of their own, with little memory and little time.
 
-What a decoder does with a hostile file then ends that process and not the server. The file is used
-further on only after it was decoded there from its first to its last sample, and its content
-credentials were parsed there.
+What a decoder does with a hostile file then ends that process and not the server. It is opened
+nowhere else: what the service works with is what :mod:`rag_audio.service.decoder` wrote of it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
+from base64 import b64decode, b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rag_audio.errors import BackendUnavailable, UnreadableFile
-from rag_audio.provenance.manifest import MEDIA_TYPES
+from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
+from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE
+from rag_audio.provenance.opened_signing import OpenedSigning, SignBytes, Written
+from rag_audio.service.decoder import CRASHED, SIMPLER
 from rag_audio.service.settings import ServeSettings
 
 _KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_SIGNATURES = 12
+_MANIFESTS_BYTES = 64 << 20
+_UNSIGNED = "set RAG_AUDIO_SIGNING=off to give outputs out unsigned; their records will say so"
 MAGIC = (
     (b"RIFF", ".wav"), (b"RF64", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"),
     (b"FORM", ".aiff"), (b"MThd", ".mid"),
@@ -40,6 +47,18 @@ class Decoded:
     suffix: str
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Where what is made of an upload is written: files that are there, and are written over.
+
+    Attributes:
+        sound: interleaved float32, little endian. document: JSON.
+    """
+
+    sound: Path
+    document: Path
+
+
 def suffix_of(head: bytes) -> str | None:
     """The ending for a file that begins so; None: it is nothing that may be uploaded."""
     for magic, suffix in MAGIC:
@@ -47,6 +66,22 @@ def suffix_of(head: bytes) -> str | None:
             return suffix
     is_mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
     return ".mp3" if is_mpeg else None
+
+
+def kind_of(file: Path) -> str:
+    """The ending that fits a file, by its first bytes.
+
+    Raises:
+        UnreadableFile: it is nothing that may be uploaded.
+    """
+    with file.open("rb") as opened:
+        suffix = suffix_of(opened.read(16))
+    if suffix is None:
+        raise UnreadableFile(
+            "this is no sound or score that can be read",
+            hint="WAV, FLAC, OGG, MP3, AIFF or standard MIDI",
+        )
+    return suffix
 
 
 class Decoders:
@@ -62,33 +97,76 @@ class Decoders:
         for _ in range(count):
             self._free.put(None)
 
-    def decode(self, file: Path) -> Decoded:
-        """Decode a file to its end, elsewhere.
+    def decode(self, file: Path, into: Opened | None = None, anchors: str = "") -> Decoded:
+        """Decode a file to its end and read its content credentials, elsewhere.
+
+        Args:
+            into: where what was made of it is kept; None: nowhere.
+            anchors: PEM of the certificates whose signers are trusted.
 
         Raises:
             UnreadableFile: it is no sound or score, broken, too long, or took too much to decode.
             BackendUnavailable: too many are being decoded.
+            OSError: what is made of it cannot be written.
         """
-        with file.open("rb") as opened:
-            suffix = suffix_of(opened.read(16))
-        if suffix is None:
-            raise UnreadableFile(
-                "this is no sound or score that can be read",
-                hint="WAV, FLAC, OGG, MP3, AIFF or standard MIDI",
-            )
-        kind = "midi" if suffix == ".mid" else "audio"
+        suffix = kind_of(file)
+        if into is None:
+            with tempfile.TemporaryDirectory() as folder:
+                into = Opened(Path(folder, "sound"), Path(folder, "document"))
+                into.sound.touch()
+                return self.decode(file, into, anchors)
+        kind, settings = "midi" if suffix == ".mid" else "audio", self._settings
         asked = {
             "kind": kind,
             "file": str(file),
-            "media_type": MEDIA_TYPES.get(suffix, "audio/x-unknown"),
-            "seconds": self._settings.decode_s,
-            "megabytes": self._settings.decode_mb,
-            "longest_s": self._settings.max_upload_s,
+            "sound": str(into.sound),
+            "document": str(into.document),
+            "anchors": anchors,
+            "seconds": settings.decode_s,
+            "megabytes": settings.decode_mb,
+            "longest_s": settings.max_upload_s,
+            "samples": settings.max_upload_samples,
+            "most_bytes": round((settings.max_upload_s + 1) * FOLDED_RATE * FOLDED_CHANNELS * 4),
         }
         said = self._ask(asked)
         if "refused" in said:
-            raise UnreadableFile(str(said["refused"]))
+            raise UnreadableFile(str(said["refused"]), hint=str(said.get("hint", "")))
+        if "errno" in said:
+            number = int(said["errno"] or errno.EIO)
+            raise OSError(number, os.strerror(number))
         return Decoded(kind, float(said["duration_s"]), suffix)
+
+    def sign(self, task: OpenedSigning, sign_bytes: SignBytes) -> Written:
+        """Sign a file that was made from another one, elsewhere.
+
+        Raises:
+            OutputRefused: it cannot be signed.
+            BackendUnavailable: too many uploads are being decoded.
+        """
+        settings = self._settings
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = Path(folder, "manifest")
+            asked = {
+                "kind": "sign",
+                "task": task.to_json(),
+                "document": str(manifest),
+                "seconds": settings.decode_s,
+                "megabytes": settings.decode_mb,
+                "most_bytes": task.file.stat().st_size + _MANIFESTS_BYTES,
+                "connects": task.timestamp_url is not None,
+            }
+            failed: list[Exception] = []
+            said = self._ask(asked, _remembering(sign_bytes, failed))
+            if failed or "label" not in said:
+                raise _unsigned(task, said, failed)
+            stored = manifest.read_bytes()
+        signed_at = said["signed_at"]
+        return Written(
+            stored,
+            str(said["label"]),
+            None if signed_at is None else str(signed_at),
+            str(said["parent"]),
+        )
 
     def close(self) -> None:
         """End the processes that are idle; those that work end with this process's pipes."""
@@ -100,7 +178,7 @@ class Decoders:
             if decoder is not None:
                 decoder.end()
 
-    def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, asked: dict[str, Any], sign: SignBytes | None = None) -> dict[str, Any]:
         try:
             decoder = self._free.get(timeout=2 * self._settings.decode_s)
         except queue.Empty:
@@ -109,11 +187,33 @@ class Decoders:
         try:
             if decoder is None or not decoder.is_alive:
                 decoder = _Decoder()
-            return decoder.ask(asked, self._settings.decode_s + 10.0)
+            return decoder.ask(asked, self._settings.decode_s + 10.0, sign)
         except OSError as error:
             raise BackendUnavailable(f"no decoder can be started: {error}") from error
         finally:
             self._free.put(decoder)
+
+
+def _remembering(sign_bytes: SignBytes, failed: list[Exception]) -> SignBytes:
+    """The same; what it raises is kept, and nothing is signed then."""
+
+    def signature(data: bytes) -> bytes:
+        try:
+            return sign_bytes(data)
+        except Exception as error:  # noqa: BLE001 - it is told by whoever waits for the file
+            failed.append(error)
+            return b""
+
+    return signature
+
+
+def _unsigned(task: OpenedSigning, said: dict[str, Any], failed: list[Exception]) -> OutputRefused:
+    """Why a file could not be signed."""
+    hint = str(said.get("hint", "")) or _UNSIGNED
+    if said.get("whole") and not failed:
+        return OutputRefused(str(said["refused"]), hint=hint)
+    why = failed[0] if failed else said.get("refused") or os.strerror(said.get("errno", errno.EIO))
+    return OutputRefused(f"output {task.output} could not be signed: {why}", hint=hint)
 
 
 class _Decoder:
@@ -135,8 +235,14 @@ class _Decoder:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, asked: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """What becomes of one file; a process that does not answer in time is ended."""
+    def ask(
+        self, asked: dict[str, Any], seconds: float, sign: SignBytes | None = None
+    ) -> dict[str, Any]:
+        """What becomes of one file; a process that does not answer in time is ended.
+
+        Args:
+            sign: is asked for signatures, a few times at most.
+        """
         timer = threading.Timer(seconds, self._process.kill)
         timer.daemon = True
         timer.start()
@@ -146,11 +252,21 @@ class _Decoder:
                 raise OSError("it has no pipes")
             to.write(json.dumps(asked).encode() + b"\n")
             to.flush()
-            line = source.readline()
-            if not line:
-                return {"refused": "this cannot be decoded: its decoder died"}
-            said: dict[str, Any] = json.loads(line)
-            return said
+            for _ in range(_SIGNATURES if sign is not None else 1):
+                line = source.readline()
+                if not line:
+                    break
+                said: dict[str, Any] = json.loads(line)
+                if sign is None or "sign" not in said:
+                    return said
+                signature = b64encode(sign(b64decode(said["sign"]))).decode()
+                to.write(json.dumps({"signature": signature}).encode() + b"\n")
+                to.flush()
+            self._process.kill()
+            return {"refused": CRASHED, "hint": SIMPLER}
+        except BaseException:
+            self._process.kill()
+            raise
         finally:
             timer.cancel()
 

@@ -10,6 +10,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job
 
 _ID = re.compile("[0-9a-f]{32}")
+_UPLOAD = re.compile(r"\.?([0-9a-f]{32})(?:\.part)?(?:\.[a-z0-9]+)?")
 
 
 class Folders:
@@ -21,7 +22,7 @@ class Folders:
 
     def __init__(self, home: Path) -> None:
         self.outputs, self.uploads = home / "outputs", home / "uploads"
-        self.previews = home / "previews"
+        self.previews, self.decoded = home / "previews", home / "decoded"
 
     def of_attempt(self, job: str, token: str) -> Path:
         """Where one attempt at a job puts its files."""
@@ -50,6 +51,11 @@ class Folders:
     def of_draft(self, id_: str, suffix: str) -> Path:
         """An upload's file while it comes in; whoever writes it holds a lock on it."""
         return self.uploads / f".{_checked(id_)}.part{suffix}"
+
+    def upload_in(self, path: Path) -> str | None:
+        """The id of the upload, or of its draft, that a file is; None: it is neither."""
+        found = _UPLOAD.fullmatch(path.name)
+        return found[1] if found and path.parent == self.uploads else None
 
     def find_upload(self, id_: str) -> Path:
         """The file of an upload, whatever its kind.

@@ -13,6 +13,7 @@ from typing import Any
 from rag_audio.bootstrap import HomeParts
 from rag_audio.errors import BackendError
 from rag_audio.resources import data_dir
+from rag_audio.service.http_terms import in_http_terms
 
 LOOK_S = 5.0
 """Which libraries there are is looked up no more often than this."""
@@ -59,15 +60,19 @@ class Places:
         return _PATH.sub(_last_part, text)
 
     def error(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """An error's document, or that of a problem, without paths of this machine."""
+        """An error's document, or that of a problem, without paths of this machine; in terms of the
+        HTTP API."""
         return {
-            name: _mapped(value, self.told) if name in _TEXTS else value
+            name: _mapped(value, self._said) if name in _TEXTS else value
             for name, value in document.items()
         }
 
     def document(self, value: Any) -> Any:
-        """A document of which this program wrote all texts, without paths of this machine."""
-        return _mapped(value, self.told)
+        """A document of which this program wrote all texts, as :meth:`error`."""
+        return _mapped(value, self._said)
+
+    def _said(self, text: str) -> str:
+        return in_http_terms(self.told(text))
 
     def _roots(self) -> list[Path]:
         """Folders of this machine, the innermost first, each also as the system resolves it."""

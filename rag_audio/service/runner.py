@@ -16,16 +16,17 @@ import structlog
 from rag_audio.bootstrap import Workspace
 from rag_audio.delivery import TakeOver
 from rag_audio.documents import finite, is_operators, public_json, results_json
-from rag_audio.domain import GenerationResult
+from rag_audio.domain import ConditioningPlan, GenerationResult
 from rag_audio.editing import Editor
-from rag_audio.errors import BackendUnavailable, Cancelled, RagAudioError
-from rag_audio.jobs import Claimed, JobState, LeaseLost, SqlJobs
+from rag_audio.errors import BackendUnavailable, Cancelled, InvalidInput, RagAudioError
+from rag_audio.jobs import Claimed, Job, JobState, LeaseLost, SqlJobs
 from rag_audio.jobs.access import SqlAccess
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.pipeline import Pipeline
-from rag_audio.plans import plan_to_json
+from rag_audio.plans import plan_from_json, plan_to_json
 from rag_audio.provenance.access_log import log_key
 from rag_audio.service.asking import edit_order, generation_request, request_fields
+from rag_audio.service.canonical import shielded
 from rag_audio.service.files import Folders
 from rag_audio.service.places import Places
 from rag_audio.service.quality import quality
@@ -85,6 +86,7 @@ class Runner:
         self._job_s = job_s
         self._shares, self._share_again = False, 0.0
         self.folders = Folders(workspace.parts.home)
+        shielded(workspace.parts)
         database = workspace.parts.database
         self._access, self._owners = SqlAccess(database, log_key), SqlOwners(database)
         self._places = Places(workspace.parts)
@@ -213,7 +215,9 @@ class Runner:
                 **fields,
             )
         request = generation_request(asked, self.folders.find_upload)
-        return pipeline.generate(request, out, on_stage, stop_asked, take_over=take_over)
+        return pipeline.generate(
+            request, out, on_stage, stop_asked, take_over=take_over, accepted=_accepted_plan(job)
+        )
 
     def _source(self, asked: Any) -> Any:
         """The file that an edit begins with: an upload, or a take of an earlier job."""
@@ -263,6 +267,23 @@ class Runner:
             if job is not None and job.state is JobState.CANCELED:
                 self.folders.remove_attempts(job)
             return
+
+
+def _accepted_plan(job: Job) -> ConditioningPlan | None:
+    """The plan that was made and shown when a job was accepted; None where there is none to read.
+
+    Earlier versions stored none, or one of a format that is not read any more: those jobs are
+    planned when they run.
+    """
+    if job.plan is None:
+        return None
+    try:
+        return plan_from_json(job.plan)
+    except InvalidInput as error:
+        log.warning(
+            "a job's plan cannot be read; it is planned anew", job=job.id, why=error.message
+        )
+        return None
 
 
 class _Lease:

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag_audio.errors import ConfigError
+from rag_audio.service.hosts import listed_hosts
 
 
 class ServeSettings(BaseSettings):
@@ -25,8 +26,11 @@ class ServeSettings(BaseSettings):
         streams_per_key: event streams at once, and as many requests that wait for their job.
         max_body_mb: of a request with JSON: 1 MiB always; of an upload this.
         max_duration_s: longest output that may be asked for.
-        max_upload_s: longest sound that may be uploaded.
-        decode_s, decode_mb: time and memory of the process that decodes an upload.
+        max_sound_s: of one request, all its takes and candidates together.
+        max_upload_s: longest sound that may be uploaded. max_upload_samples: most samples of all
+            its channels, as it claims and as they are counted.
+        decode_s, decode_mb: time and memory of the process that decodes an upload. decoded_mb: of
+            decoded uploads that are kept so that they need not be decoded again.
         job_s: a job that runs longer is ended.
         batch: takes of waiting jobs of one length that share a pass of the model; unset: one on
             a CPU, 8 on a GPU.
@@ -41,7 +45,10 @@ class ServeSettings(BaseSettings):
         hosts: further names in ``Host`` that are ours, comma separated.
         libraries: folder whose subfolders an admin may index over HTTP.
         tls: a proxy in front speaks TLS: the page's cookie then travels in nothing else.
-        webhook_hosts: ``host:port`` that may be called although they are private.
+        webhook_hosts: ``host:port`` that may be called although they are private, have no TLS or
+            another port than 443; comma separated.
+        webhook_home_secret: sign calls with the secret of the whole home as well, as versions did
+            in which keys had no secrets of their own; until all who hear calls have changed.
     """
 
     model_config = SettingsConfigDict(env_prefix="RAG_AUDIO_SERVE_", frozen=True, extra="forbid")
@@ -61,9 +68,12 @@ class ServeSettings(BaseSettings):
     streams_per_key: int = Field(default=20, ge=1)
     max_body_mb: int = Field(default=100, ge=1)
     max_duration_s: float = Field(default=190.0, gt=0)
+    max_sound_s: float = Field(default=6080.0, gt=0)
     max_upload_s: float = Field(default=900.0, gt=0)
+    max_upload_samples: int = Field(default=200_000_000, ge=1)
     decode_s: float = Field(default=30.0, gt=0)
     decode_mb: int = Field(default=2048, ge=256)
+    decoded_mb: int = Field(default=4000, ge=1)
     job_s: float = Field(default=3600.0, gt=0)
     batch: int | None = Field(default=None, ge=1, le=64)
     lease_s: float = Field(default=30.0, ge=1)
@@ -84,12 +94,21 @@ class ServeSettings(BaseSettings):
     hosts: str = ""
     tls: bool = False
     webhook_hosts: str = ""
+    webhook_home_secret: bool = False
     libraries: Path | None = None
 
     def names(self, field: str) -> frozenset[str]:
         """The parts of a comma separated setting."""
         parts = str(getattr(self, field)).split(",")
         return frozenset(part.strip().lower() for part in parts if part.strip())
+
+    def listed_webhooks(self) -> frozenset[str]:
+        """``host:port`` of ``webhook_hosts``, as :func:`rag_audio.service.hosts.listed_hosts`.
+
+        Raises:
+            ConfigError: an entry is malformed or has no port.
+        """
+        return listed_hosts(self.webhook_hosts)
 
 
 def read_serve_settings() -> ServeSettings:
@@ -99,8 +118,10 @@ def read_serve_settings() -> ServeSettings:
         ConfigError: a value is wrong; the message names the variable.
     """
     try:
-        return ServeSettings()
+        settings = ServeSettings()
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigError(f"RAG_AUDIO_SERVE_{name}: {first['msg']}") from error
+    settings.listed_webhooks()
+    return settings

@@ -26,6 +26,7 @@ MARGIN_S = 3600.0
 """Clocks of machines that share a home differ by less; drafts are made in less."""
 
 _DRAFT = re.compile(r"\.[0-9a-f]{32}\.part(\.[a-z0-9]+)?")
+_DECODED = re.compile(r"\.?([0-9a-f]{32})\..+")
 _UPLOAD = re.compile(r"([0-9a-f]{32})\.[a-z0-9]+")
 _JOB = re.compile("[0-9a-f]{32}")
 _OTHER_FORMAT = re.compile(r".+\.(as|copy)\.[a-z0-9]+(\.c2pa)?")
@@ -51,6 +52,7 @@ class Tidying:
             BackendUnavailable: the database is away; what it knows nothing of was left alone.
         """
         removed = self._drop_uploads() + self._drop_drafts() + self._drop_orphans()
+        removed += self._drop_decoded() + self._drop_unused(self._folders.decoded, _DECODED)
         removed += self._drop_unused(self._folders.previews, _PREVIEW)
         removed += self._drop_hidden(self._folders.previews)
         if removed:
@@ -94,6 +96,21 @@ class Tidying:
             if (found := _UPLOAD.fullmatch(file.name)) and _age_s(file) > self._kept_s + MARGIN_S
         ]
         known = self._uploads.ids() if old else set()
+        return sum(_remove(file) for id_, file in old if id_ not in known)
+
+    def _drop_decoded(self) -> int:
+        """What was made of files that came in and are gone: it is as private as they were."""
+        old = [
+            (found[1], file)
+            for file in _entries(self._folders.decoded)
+            if (found := _DECODED.fullmatch(file.name)) and _age_s(file) > FRESH_S
+        ]
+        # Twice, since a draft becomes an upload by getting another name.
+        known = {
+            self._folders.upload_in(file)
+            for _ in range(2 if old else 0)
+            for file in _entries(self._folders.uploads)
+        }
         return sum(_remove(file) for id_, file in old if id_ not in known)
 
     def _drop_unused(self, folder: Path, names: re.Pattern[str]) -> int:

@@ -17,12 +17,13 @@ OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
 OWN_QUESTION = {("POST", "/v1/session"), ("DELETE", "/v1/session")}
 SCOPE = {
     "/v1/generations": "generate", "/v1/edits": "generate", "/v1/plans": "generate",
-    "/v1/guard": "generate", "/v1/search": "search", "/v1/stems": "search",
+    "/v1/guard": "generate", "/v1/webhooks": "generate",
+    "/v1/search": "search", "/v1/stems": "search",
     "/v1/artists": "search", "/v1/libraries": "search", "/v1/map": "search",
     "/v1/outputs": "trace", "/v1/ledger": "trace", "/v1/revocations": "admin",
     "/v1/indexing": "admin",
 }  # fmt: skip
-ANY_SCOPE = {"/v1/uploads", "/v1/trace", "/v1/status", "/v1/session"}
+ANY_SCOPE = {"/v1/uploads", f"/v1/uploads/{'0' * 32}", "/v1/trace", "/v1/status", "/v1/session"}
 
 
 @pytest.fixture(scope="module")

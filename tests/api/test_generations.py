@@ -163,21 +163,49 @@ def test_an_edit_keeps_what_is_outside_its_region(served: Served, made: dict[str
 def test_an_edit_that_cannot_be_is_refused_before_it_is_accepted(
     served: Served, made: dict[str, Any]
 ) -> None:
-    for wrong in (
-        {"kind": "inpaint", "generation": made["id"]},
-        {"kind": "extend", "generation": made["id"]},
-        {"kind": "vary"},
-        {"kind": "vary", "generation": made["id"], "take": 4},
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.random.default_rng(1).normal(0, 0.1, 44_100), 22_050, format="WAV")
+    upload = served.client.post("/v1/uploads", content=buffer.getvalue()).json()
+    assert served.client.get(f"/v1/uploads/{upload['id']}").json() == upload
+    assert served.client.get(f"/v1/uploads/{'0' * 32}").status_code == 404
+    inpaint: dict[str, Any] = {"kind": "inpaint", "generation": made["id"]}
+    vary: dict[str, Any] = {"kind": "vary", "generation": made["id"]}
+    extend: dict[str, Any] = {"kind": "extend", "generation": made["id"]}
+    before = served.client.get("/v1/generations?kind=edit").json()
+    for wrong, says in (
+        (inpaint, "no region was named"),
+        (inpaint | {"regions": [[0.8, 0.2]]}, "region 0.8-0.2 is reversed"),
+        (inpaint | {"regions": [[0.5, 100]]}, "region 0.5-100 is not within the sound"),
+        (inpaint | {"regions": [[0.5, 0.52]]}, "shorter than 0.1 s"),
+        (inpaint | {"regions": [[0.1, 0.5], [0.3, 0.8]]}, "overlap"),
+        (inpaint | {"regions": [[0.1, 0.5]], "left_s": 2}, "left_s 2.0 does not belong to inpaint"),
+        (extend, "more than 0 s"),
+        (extend | {"right_s": 2, "regions": [[0.1, 0.5]]}, "regions [[0.1, 0.5]] does not belong"),
+        (vary | {"regions": [[0.1, 0.5]]}, "regions [[0.1, 0.5]] does not belong to vary"),
+        (vary | {"right_s": 4}, "right_s 4.0 does not belong to vary"),
+        (vary | {"take": 4}, "has no take 4"),
+        ({"kind": "vary"}, "name either a generation or an upload"),
+        ({"kind": "vary", "upload": upload["id"], "take": 3}, "take 3 does not belong"),
+        (
+            {"kind": "inpaint", "upload": upload["id"], "regions": [[1.0, 3.0]]},
+            "region 1-3 is not within the sound, which lasts 2.00 s",
+        ),
     ):
         answer = served.client.post("/v1/edits", json=wrong)
         assert answer.status_code == 422, answer.text
+        detail = answer.json()["detail"]
+        assert says in detail and "\n" not in detail
+    assert served.client.get("/v1/generations?kind=edit").json() == before
     assert served.client.post(
         "/v1/edits", json={"kind": "vary", "generation": "0" * 32}
     ).status_code == 404  # fmt: skip
 
 
-def test_a_failed_job_says_why(served: Served, made: dict[str, Any]) -> None:
-    asked = {"kind": "inpaint", "generation": made["id"], "regions": [[5.0, 6.0]], "prompt": "x"}
+def test_a_failed_job_says_why(served: Served) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.random.default_rng(2).normal(0, 0.1, 44_100), 22_050, format="WAV")
+    upload = served.client.post("/v1/uploads", content=buffer.getvalue()).json()
+    asked = {"kind": "vary", "upload": upload["id"], "prompt": "x"}  # nobody says whose it is
     job = served.client.post("/v1/edits", json=asked, headers={"Prefer": "wait=60"}).json()
     assert job["state"] == "failed"
     assert job["problem"]["type"] == "InvalidInput" and job["problem"]["message"]

@@ -44,7 +44,7 @@ def test_a_territory_that_nobody_stated_is_the_reason_and_stating_it_the_cure(
     for more in ({"artist": GERMAN}, {"prompt": f"brass in the style of {GERMAN}"}):
         told = refused(keyed, own, **more)
         assert "license german covers DE only, and no territory was stated" in told["detail"]
-        assert "--territory such as DE" in told["hint"]
+        assert "`territory` such as DE" in told["hint"]
         asked = {**FAST, **more, "territory": "DE"}
         assert keyed.client.post("/v1/plans", json=asked, headers=own).status_code == 200
         told = refused(keyed, own, **more, territory="FR")
@@ -52,7 +52,7 @@ def test_a_territory_that_nobody_stated_is_the_reason_and_stating_it_the_cure(
     artists = keyed.client.get("/v1/artists", headers=own).json()["artists"]
     said = {one["artist"]: (one["style"], one["refusal"], one["cure"]) for one in artists}
     assert not said[GERMAN][0]
-    assert "no territory was stated" in said[GERMAN][1] and "--territory" in said[GERMAN][2]
+    assert "no territory was stated" in said[GERMAN][1] and "`territory`" in said[GERMAN][2]
     assert said[FULL] == (True, "", "")
     asked = {"text": "brass", "artist": GERMAN}
     found = keyed.client.post("/v1/search", json=asked, headers=own).json()
@@ -77,11 +77,11 @@ def test_an_artist_without_a_source_is_refused_until_the_library_is_indexed(keye
     points = [p for p in index.scroll() if p.segment.stem.artist == FULL]
     revoke_source(workspace, asked)
     told = refused(keyed, own, artist=FULL)
-    assert f"artist {FULL} was revoked" in told["detail"] and "--undo" in told["hint"]
+    assert f"artist {FULL} was revoked" in told["detail"] and "undo the revocation" in told["hint"]
     end_revocation(workspace, asked)
     told = refused(keyed, own, artist=FULL)
     assert f"nothing by {FULL} would go into the output" in told["detail"]
-    assert "rag-audio index" in told["hint"]
+    assert "`POST /v1/indexing`" in told["hint"]
     index.upsert(points)
     assert keyed.generation(own, artist=FULL)["references"]
 

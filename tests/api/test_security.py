@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rag_audio.api.webhooks import address_of
+from rag_audio.api.targets import require_callable
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.service.decoding import Decoders
 from rag_audio.service.settings import ServeSettings
@@ -365,10 +365,17 @@ def test_whoever_asks_too_often_is_told_when_to_come_again(serve: Serve) -> None
         "ftp://example.org/hook",
         "https:///hook",
         "https://example.org:99999/hook",
+        "https://93.184.215.14:8443/hook",
+        "https://[64:ff9b::7f00:1]/hook",
+        "https://[2002:7f00:1::1]/hook",
+        "https://[::127.0.0.1]/hook",
+        "https://[fec0::1]/hook",
+        "https://☃.example/hook",
+        "https://127.0.0.1.:443/hook",
     ],
 )
 def test_private_addresses_are_never_called(open_app: Served, url: str) -> None:
     with pytest.raises(InvalidInput):
-        address_of(url, frozenset())
+        require_callable(url, frozenset())
     answer = open_app.client.post("/v1/generations", json={**FAST, "webhook": url})
     assert answer.status_code == 422

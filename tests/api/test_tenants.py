@@ -99,6 +99,12 @@ class Turn:
         sounds = {**self.own.sounds, **self.their.sounds}
         return self.world.upload(self.own, sounds[self.one_of(*sorted(sounds))])
 
+    def kept_upload(self) -> Ask:
+        if self.data.draw(st.booleans()):
+            return Ask(f"/v1/uploads/{self.upload()}")
+        their = self.one_of(*self.their.uploads.values())
+        return Ask(f"/v1/uploads/{their}", twin=f"/v1/uploads/{NOWHERE}")
+
     def fields(self) -> dict[str, Any]:
         """What generations and edits have in common."""
         options: dict[str, Callable[[], Any]] = {
@@ -222,10 +228,13 @@ CASES: dict[tuple[str, str], Callable[[Turn], Ask]] = {
     ("GET", "/v1/indexing"): lambda turn: Ask("/v1/indexing"),
     ("POST", "/v1/indexing"): lambda turn: Ask("/v1/indexing", {"name": turn.word()}),
     ("POST", "/v1/uploads"): lambda turn: Ask("/v1/uploads", content=turn.sound()),
+    ("GET", "/v1/uploads/{id}"): lambda turn: turn.kept_upload(),
     ("POST", "/v1/trace"): lambda turn: turn.trace(),
     ("POST", "/v1/guard"): lambda turn: Ask(
         "/v1/guard", {"prompts": [f"in the style of {turn.word()}"]}
     ),
+    ("GET", "/v1/webhooks/secret"): lambda turn: Ask("/v1/webhooks/secret"),
+    ("POST", "/v1/webhooks/secret"): lambda turn: Ask("/v1/webhooks/secret", {"overlap_hours": 1}),
 }  # fmt: skip
 
 

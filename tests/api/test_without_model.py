@@ -39,7 +39,8 @@ def test_it_is_not_ready_and_names_the_model_without_saying_where_it_was(
     answer = without.client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {
-        "ready": False, "parts": {"database": "ok", "index": "ok", "model": "away"}
+        "ready": False, "dead_threads": [],
+        "parts": {"database": "ok", "index": "ok", "model": "away", "threads": "ok"},
     }  # fmt: skip
     assert str(place) not in answer.text
     assert without.client.get("/healthz").status_code == 200

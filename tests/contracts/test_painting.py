@@ -12,7 +12,7 @@ from rag_audio.backends.generators import load_generator
 from rag_audio.domain import Audio
 from rag_audio.editing.orders import Order, canvas_of, extension, inpainting, variation
 from rag_audio.errors import Cancelled
-from rag_audio.painting import Painted, paint
+from rag_audio.painting import Grid, Painted, paint
 from rag_audio.painting.splicing import CROSSFADE_S
 from rag_audio.ports import DiffusionInput
 from tests.checkpoints import FAMILIES, build, tune
@@ -27,7 +27,7 @@ def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def painted(generator: Any, order: Order, sound: Audio, **told: Any) -> Painted:
     batch = replace(BATCH, steps=told.pop("steps", BATCH.steps))
-    return paint(canvas_of(order, sound, 0.0, None), batch, generator, **told)
+    return paint(canvas_of(order, sound, Grid(), None), batch, generator, **told)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 2), (44_100, 1), (22_050, 8)])

@@ -310,6 +310,7 @@ STEMS = st.builds(
     isrc=TEXT,
     loudness_lufs=st.none() | st.floats(-100, 5) | st.just(float("-inf")),
     instruments=st.lists(TEXT, max_size=3).map(tuple),
+    time_signature=st.none() | st.sampled_from([(3, 4), (6, 8), (7, 8)]),
 )
 
 

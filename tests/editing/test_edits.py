@@ -16,6 +16,7 @@ from rag_audio.cli.app import run
 from rag_audio.domain import Audio, Channel
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.painting import Canvas, Grid, paint
 from rag_audio.painting.splicing import CROSSFADE_S
 from rag_audio.plans import plan_from_json, plan_to_json
 from tests.editing.conftest import Made
@@ -318,6 +319,47 @@ def test_a_piece_longer_than_the_window_is_out_painted(
     assert level[1] == pytest.approx(level[0], abs=1.5)
     with pytest.raises(InvalidInput, match="influence is measured up to"):
         workspace.influence(results[0].record.output)
+
+
+def test_an_edit_counts_in_the_metre_it_is_given_and_the_next_edit_in_the_same(
+    made: Made,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    grids: list[Grid] = []
+
+    def watched(canvas: Canvas, *given: Any) -> Any:
+        grids.append(canvas.grid)
+        return paint(canvas, *given)
+
+    monkeypatch.setattr("rag_audio.editing.editor.paint", watched)
+    waltz = {"bpm": 90.0, "time_signature": (3, 4), **FAST}
+    (longer,) = workspace.extend(made.file, "", tmp_path / "x.wav", left_s=0.5, **waltz)
+    (bells,) = workspace.inpaint(tmp_path / "x.wav", "bells", tmp_path / "y.wav",
+                                 regions=[(2.0, 3.0)], **FAST)  # fmt: skip
+    # The second file begins half a second before a bar line, a part of it elsewhere again.
+    assert grids == [Grid(2.0, 0.5), Grid(2.0, 0.5)]
+    assert plan_from_json(plan_to_json(bells.plan)) == bells.plan
+    whole = audio.load(tmp_path / "y.wav")
+    part = np.ascontiguousarray(whole.samples[:, round(1.2 * whole.sample_rate) :])
+    audio.save(Audio(part, whole.sample_rate), tmp_path / "part.wav", subtype="PCM_24")
+    workspace.extend(tmp_path / "part.wav", "", tmp_path / "z.wav", left_s=1.0, **FAST)
+    assert grids[-1].offset_s == pytest.approx(0.3, abs=1e-3)
+    for result in (longer, bells):
+        assert result.plan.controls.time_signature == (3, 4)
+        assert result.plan.enriched_prompt.endswith("3/4")
+    # A file that nothing is known of is in the metre that its user says.
+    capsys.readouterr()
+    audio.save(pad_sound(5.0, 24_000, 1), tmp_path / "own.wav")
+    command = ["extend", str(tmp_path / "own.wav"), "bells", "--by", "2", "--bpm", "90",
+               "--audio-rights", "own", "--steps", "2", "--seed", "3", "--json",
+               "--out", str(tmp_path / "z.wav"), "--home", str(made.home)]  # fmt: skip
+    assert run([*command, "--time-signature", "6/8"]) == 0
+    assert json.loads(capsys.readouterr().out)["controls"]["time_signature"] == [6, 8]
+    assert grids[-1] == Grid(2.0)
+    assert run([*command, "--time-signature", "3/5"]) == 2
 
 
 def test_what_cannot_be_edited_or_written_is_said_before_anything_is_made(

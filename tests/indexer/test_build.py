@@ -78,6 +78,24 @@ def test_licensed_files_are_indexed_and_the_others_are_named(bench: Bench) -> No
     assert rights.keys_granting(Use.STYLE) == {"night-shift/full"}
 
 
+def test_a_score_brings_its_time_signature_and_a_recording_has_none(bench: Bench) -> None:
+    tone(bench.root / "a.wav")
+    waltz = mido.MidiFile(type=0)
+    track = mido.MidiTrack([mido.MetaMessage("time_signature", numerator=3, denominator=4)])
+    for note in (60, 64, 67) * 4:
+        track += [
+            mido.Message("note_on", note=note),
+            mido.Message("note_off", note=note, time=waltz.ticks_per_beat),
+        ]
+    waltz.tracks.append(track)
+    waltz.save(bench.root / "b.mid")
+    bench.tables(ALL)
+    bench.run()
+    for stems in (bench.catalogue.stems(None), [p.segment.stem for p in bench.index.scroll()]):
+        found = {stem.path: stem.time_signature for stem in stems}
+        assert found == {"a.wav": None, "b.mid": (3, 4)}
+
+
 def test_a_second_run_reads_nothing_and_changes_nothing(bench: Bench) -> None:
     for i in range(3):
         tone(bench.root / f"{i}.wav", 200 + i)

@@ -16,6 +16,7 @@ from rag_audio.jobs import SqlJobs
 from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.idempotency import SqlIdempotency
 from rag_audio.jobs.uploads import Quota, SqlUploads, Upload
+from rag_audio.jobs.webhook_secrets import WebhookSecrets
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.provenance.access_log import log_key
 from rag_audio.provenance.ledger import SqlLedger
@@ -52,6 +53,7 @@ def make_home(folder: Path) -> Path:
     for key in (*keys, keys[1]):
         _made_by(key, jobs, runner)
     access.revoke(keys[0].id)
+    WebhookSecrets(database, parts.home).rotate(keys[1].id)
     access.open_session(keys[1], 3600.0)
     _begin_request(SqlIdempotency(database), jobs, keys[1])
     upload = Upload("c" * 32, keys[1].id, "audio", ".wav", "0" * 64, 10, 1.0)

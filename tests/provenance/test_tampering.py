@@ -58,6 +58,7 @@ NOT_HELD = {
     "uploads": "for hours: who sent which file; a record has the hash of the sound it was made of",
     "api_sessions": "for hours: the cookies of the page; the keys they stand for are held",
     "webhook_deliveries": "calls to be made; what they say is not asked for again",
+    "webhook_secrets": "which secrets sign a key's calls; receivers accept no other than theirs",
     "alembic_version": "a database that says another version is not opened, see below",
 }
 """Tables that verification does not hold, and why."""

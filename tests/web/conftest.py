@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import rag_audio
 from tests.small_library import write_library
+from tests.web.desk import Desk
 from tests.web.site import AXE, FLAGS, Site, browser_path, serving
 
 SCRIPT = "<img src=x onerror=document.title='pwned'>Amber"
@@ -52,8 +54,11 @@ def site(web_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield running
 
 
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+Start = Callable[..., Any]
+
+
+@contextmanager
+def opening_pages(browser: Any) -> Iterator[Start]:
     """Opens pages; at the end none of them may have looked outside, or broken a rule of the CSP."""
     contexts, outside, faults = [], [], []
 
@@ -83,6 +88,31 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         context.close()
     assert outside == []
     assert faults == []
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Start]:
+    """Opens pages, see :func:`opening_pages`."""
+    with opening_pages(browser) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def one_desk(
+    browser: Any, web_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    """One page of an app whose jobs nobody takes, for all tests of what the forms send."""
+    home = tmp_path_factory.mktemp("desk") / "home"
+    shutil.copytree(web_home, home)
+    with serving(home, workers=0) as running, opening_pages(browser) as start:
+        yield Desk(start(running), running)
+
+
+@pytest.fixture
+def desk(one_desk: Desk) -> Desk:
+    """The page with nothing of an earlier test."""
+    one_desk.clean()
+    return one_desk
 
 
 def assert_accessible(page: Any, looks: list[tuple[int, str]] = LOOKS) -> None:

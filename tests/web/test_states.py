@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from rag_audio.jobs.access import Scope
+from tests.small_library import RATE, chords
 from tests.web.conftest import assert_accessible
 from tests.web.site import Site, serving
 
@@ -103,7 +104,7 @@ def test_nothing_is_found_and_nothing_is_there(idle: Site, tmp_path: Path, open_
     page.get_by_role("heading", name="Nothing here").wait_for()
     with serving(tmp_path / "home", workers=0) as empty:
         page = open_page(empty)
-        page.get_by_text("The library is empty: run rag-audio index").wait_for()
+        page.get_by_text("The library is empty: when licensed stems are indexed").wait_for()
         page.get_by_label("Prompt").fill("warm piano")
         page.get_by_text("No licensed reference matches").wait_for()
         for tab, says in (
@@ -143,3 +144,42 @@ def test_keys_sign_in_and_open_what_they_may(idle: Site, open_page: Open) -> Non
         page.get_by_role("button", name="Sign out").click()
         page.get_by_label("API key").wait_for()
         page.goto("about:blank")
+
+
+SHOWN = """async ([path, body]) => {
+  const { post } = await import('/js/api.js');
+  const { problemNotice } = await import('/js/problems.js');
+  try { await post(path, body); return 'no problem'; }
+  catch (problem) { return problemNotice(problem).innerText ?? problemNotice(problem).textContent; }
+}"""
+
+
+def test_problems_name_the_labels_of_the_form(idle: Site, open_page: Open) -> None:
+    page = open_page(idle)
+    page.get_by_label("Prompt").wait_for()
+
+    def shown(path: str, **body: Any) -> str:
+        return str(page.evaluate(SHOWN, [path, {"prompt": "warm piano", **body}]))
+
+    assert "Steps must be at most 1000, got 2000" in shown("/v1/plans", steps=2000)
+    two = shown("/v1/generations", steps=0, mood=["calm", "m" * 41])
+    assert "Steps must be at least 1, got 0" in two
+    assert "Mood, entry 2: must have at most 40 characters, got 41" in two
+    sound = io.BytesIO()
+    soundfile.write(sound, chords(80, 311.0, 3.0), RATE, format="WAV")
+    posted = page.request.post(f"{idle.url}/v1/uploads", data=sound.getvalue())
+    rights = shown("/v1/plans", audio=posted.json()["id"])
+    assert "“Rights: it is mine”, or “Rights: it is licensed to me”" in rights
+    assert "“References give: words and sound”" in shown("/v1/plans", channels=[])
+    for text in (two, rights):
+        assert "--" not in text and "`" not in text and "body/" not in text.lower()
+
+
+def test_notes_of_a_plan_name_the_labels_of_the_form(idle: Site, open_page: Open) -> None:
+    page = open_page(idle)
+    note = "hum.wav is one voice: its melody is followed; `audio_as: search` looks for its like"
+    plan = page.request.post(f"{idle.url}/v1/plans", data={"prompt": "piano"}).json()["plan"]
+    told = {"plan": {**plan, "notes": [note]}}
+    page.route("**/v1/plans", lambda route: route.fulfill(json=told))
+    page.get_by_label("Prompt").fill("warm piano")
+    page.get_by_text("“Used for: finding references like it” looks for its like").wait_for()

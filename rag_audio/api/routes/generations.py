@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from rag_audio.api.answers import Answer
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Generates, TheService
 from rag_audio.api.events import stream
@@ -20,7 +21,8 @@ from rag_audio.api.problems import Problem, busy, not_found
 from rag_audio.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
 from rag_audio.api.service import Caller, Service
 from rag_audio.api.shapes import job_json
-from rag_audio.api.webhooks import require_callable
+from rag_audio.api.targets import require_callable
+from rag_audio.domain import ConditioningPlan
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job, JobState
 from rag_audio.plans import plan_to_json
@@ -50,15 +52,11 @@ async def generate(
     idempotency_key: Idempotency = None,
     prefer: Prefer = None,
 ) -> JSONResponse:
-    """Make music. The plan is made at once, so that what is refused is refused here."""
+    """Make music. The plan is made at once, so that what is refused is refused here; it is the one
+    that runs, unless a right that it needs has ended by then: the job fails and says so."""
 
     def accept(key: str | None) -> Job:
-        service.require_model()
-        _require_duration(asked.duration_s, service)
-        wanted = _document(asked, caller, service, "generation")
-        made = generation_request(wanted, lambda id_: service.folders.find_upload(id_))
-        plan = service.pipeline(caller).plan(made)
-        _require_duration(plan.duration_s, service)
+        wanted, plan = _planned(asked, caller, service)
         return _queue(service, caller, "generation", wanted, plan_to_json(plan), key)
 
     return await _accepted(request, caller, service, idempotency_key, prefer, accept)
@@ -78,7 +76,7 @@ async def edit(
     def accept(key: str | None) -> Job:
         service.require_model()
         wanted = _document(asked, caller, service, "edit")
-        edit_order(wanted)
+        order = edit_order(wanted)
         if asked.generation is not None:
             parent = mine(service, caller, asked.generation)
             outputs = (parent.result or {}).get("outputs", ())
@@ -93,7 +91,10 @@ async def edit(
             if upload.kind != "audio":
                 raise InvalidInput("a score cannot be edited", hint="upload a sound")
             length_s = upload.duration_s
-        _require_duration(length_s + asked.left_s + asked.right_s, service)
+        order.made(length_s)
+        length_s += asked.left_s + asked.right_s
+        _require_duration(length_s, service)
+        _require_size(length_s, asked.variations, service)
         pipeline = service.pipeline(caller)
         pipeline.check_words(asked.prompt, asked.negative_prompt, asked.territory, asked.artist)
         return _queue(service, caller, "edit", wanted, None, key)
@@ -104,9 +105,8 @@ async def edit(
 @router.post("/plans", tags=["generations"])
 def plan(asked: GenerationAsked, caller: Generates, service: TheService) -> dict[str, Any]:
     """What would be given to the model; nothing is made."""
-    wanted = _document(asked, caller, service, "generation")
-    made = generation_request(wanted, lambda id_: service.folders.find_upload(id_))
-    return {"plan": plan_to_json(service.pipeline(caller).plan(made))}
+    _, plan = _planned(asked, caller, service)
+    return {"plan": plan_to_json(plan)}
 
 
 @router.get("/generations")
@@ -194,6 +194,32 @@ def mine(service: Service, caller: Caller, id_: str) -> Job:
     return job
 
 
+def _planned(
+    asked: GenerationAsked, caller: Caller, service: Service
+) -> tuple[dict[str, Any], ConditioningPlan]:
+    """A generation's request as its row will hold it, and its plan."""
+    service.require_model()
+    _require_duration(asked.duration_s, service)
+    wanted = _document(asked, caller, service, "generation")
+    made = generation_request(wanted, lambda id_: service.folders.find_upload(id_))
+    plan = service.pipeline(caller).plan(made)
+    _require_duration(plan.duration_s, service)
+    takes = plan.variations * (plan.enforcement.candidates if plan.enforcement else 1)
+    _require_size(plan.duration_s, takes, service)
+    return wanted, plan
+
+
+def _require_size(seconds: float, takes: int, service: Service) -> None:
+    """All takes and candidates of a request are in memory at once, or nearly so."""
+    most = service.settings.max_sound_s
+    if seconds * takes > most:
+        raise InvalidInput(
+            f"{takes} takes of {seconds:g} s are {seconds * takes:g} s of sound, candidates "
+            "included, and more than this service makes at once",
+            hint=f"at most {most:g} s: ask for fewer variations or candidates, or a shorter piece",
+        )
+
+
 def _require_duration(seconds: float | None, service: Service) -> None:
     longest = service.settings.max_duration_s
     if seconds is not None and seconds > longest:
@@ -211,7 +237,7 @@ def _document(asked: MusicFields, caller: Caller, service: Service, kind: str) -
     if kind == "generation" and wanted.get("artist"):
         wanted["artist"] = service.pipeline(caller).artist_named(wanted["artist"])
     if wanted.get("webhook"):
-        require_callable(wanted["webhook"], service.settings.names("webhook_hosts"))
+        wanted["webhook"] = require_callable(wanted["webhook"], service.webhook_hosts)
     if wanted.get("seed") is None:
         wanted["seed"] = secrets.randbits(31)
     return wanted
@@ -260,7 +286,7 @@ async def _accepted(
         with service.waits.hold(caller.owner) as may_wait:
             job = await _ended(service, job, seconds if may_wait else 0.0)
     shown = job_json(job, service.places)
-    return JSONResponse(shown, 200 if job.state.is_final else 202, headers)
+    return Answer(shown, 200 if job.state.is_final else 202, headers)
 
 
 async def _ended(service: Service, job: Job, seconds: float) -> Job:

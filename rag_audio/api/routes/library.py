@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse
 
-from rag_audio import audio, midi, names
+from rag_audio import names
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Administers, Searches, TheService
 from rag_audio.api.media import preview, sound_response
@@ -235,10 +235,11 @@ def _sound(upload: str | None, caller: Caller, service: Service) -> Audio | None
     if upload is None:
         return None
     found = service.upload_of(caller, upload)
-    path = service.folders.of_upload(found.id, found.suffix)
-    if found.kind == "midi":
-        return midi.render(path, soundfont=service.workspace.parts.soundfont)
-    return audio.load(path)
+    path, pipeline = (
+        str(service.folders.of_upload(found.id, found.suffix)),
+        service.pipeline(caller),
+    )
+    return pipeline.query_audio(*((None, path) if found.kind == "midi" else (path, None)))
 
 
 def _facets(found: Sequence[Stem]) -> dict[str, dict[str, int]]:

@@ -15,6 +15,7 @@ from rag_audio.api.schemas import SessionAsked
 from rag_audio.api.service import Caller, Service
 from rag_audio.documents import error_json, public_json
 from rag_audio.errors import BackendError
+from rag_audio.painting import SHORTEST_S
 from rag_audio.ports import ModelInfo
 
 router = APIRouter()
@@ -28,12 +29,17 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["system"], dependencies=[Anyone])
 def readyz(service: TheService) -> JSONResponse:
-    """Database, index and model can be used; 503 where one cannot. Asks for no key."""
+    """Database, index and model can be used, and all threads of the service work; 503 otherwise.
+
+    `dead_threads` names those that do not. Asks for no key.
+    """
     well, state = service.is_ready()
     shown = (
         state if well else {name: "ok" if said == "ok" else "away" for name, said in state.items()}
     )
-    return JSONResponse({"ready": well, "parts": shown}, 200 if well else 503)
+    dead = list(service.threads.dead())
+    document = {"ready": well, "parts": shown, "dead_threads": dead}
+    return JSONResponse(document, 200 if well else 503)
 
 
 @router.get("/metrics", response_class=PlainTextResponse, tags=["system"], dependencies=[Anyone])
@@ -69,6 +75,7 @@ def status(caller: AnyCaller, service: TheService) -> dict[str, Any]:
         "queue": {state.value: count for state, count in counts.items()},
         "limits": {
             "max_duration_s": service.settings.max_duration_s,
+            "min_region_s": SHORTEST_S,
             "max_body_mb": service.settings.max_body_mb,
             "max_upload_s": service.settings.max_upload_s,
             "queue": service.settings.queue,

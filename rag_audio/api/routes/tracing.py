@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import structlog
 from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
@@ -46,13 +47,25 @@ async def upload(request: Request, caller: AnyCaller, service: TheService) -> di
     """Bring a sound or a score: its ``id`` can be used in searches, generations and edits."""
     made = await receive(request, service, caller)
     audit("upload", key=caller.owner, upload=made.id, sha256=made.sha256, size=made.size)
-    return {
-        "id": made.id,
-        "kind": made.kind,
-        "duration_s": made.duration_s,
-        "size": made.size,
-        "sha256": made.sha256,
-    }
+    return _upload_json(made)
+
+
+@router.get("/uploads/{id}", tags=["uploads"])
+def upload_of(
+    id: Annotated[str, PathParameter(pattern=f"^{JOB_ID}$", examples=["0" * 32])],
+    caller: AnyCaller,
+    service: TheService,
+) -> dict[str, Any]:
+    """An upload of one's own, as long as it is kept."""
+    found = service.uploads.find(id, caller.owner)
+    if found is None:
+        raise not_found()
+    return _upload_json(found)
+
+
+def _upload_json(upload: Upload) -> dict[str, Any]:
+    shown = ("id", "kind", "duration_s", "size", "sha256")
+    return {name: getattr(upload, name) for name in shown}
 
 
 @router.post("/trace", tags=["trace"], openapi_extra=TRACE_BODY, response_model=None)

@@ -9,13 +9,13 @@ export class Problem extends Error {
   }
 }
 
-const OFFLINE = { status: 0, slug: "offline", title: "No answer", detail: "the server does not answer", hint: "is rag-audio serve still running? The page tries again by itself." };
+const OFFLINE = { status: 0, slug: "offline", title: "No answer", detail: "the server does not answer", hint: "it may have been stopped, or the network is away. The page tries again by itself." };
 
 export async function call(path, { method = "GET", json, body, raw = false, headers = {}, signal } = {}) {
   const options = { method, headers: { ...headers }, signal, credentials: "same-origin" };
   if (json !== undefined) {
     options.headers["Content-Type"] = "application/json";
-    options.body = typeof json === "string" ? json : JSON.stringify(json);
+    options.body = written(json);
   } else if (body !== undefined) {
     options.headers["Content-Type"] = "application/octet-stream";
     options.body = body;
@@ -29,7 +29,7 @@ export async function call(path, { method = "GET", json, body, raw = false, head
   }
   if (!answer.ok) {
     let said = { status: answer.status, detail: `the server answered ${answer.status}` };
-    try { said = { ...said, ...(await answer.json()) }; } catch { /* not a document */ }
+    try { said = { ...said, ...read(await answer.text()) }; } catch { /* not a document */ }
     const problem = new Problem(said);
     problem.retryAfter = Number(answer.headers.get("Retry-After")) || 0;
     if (problem.status === 401) window.dispatchEvent(new CustomEvent("signed-out"));
@@ -37,8 +37,13 @@ export async function call(path, { method = "GET", json, body, raw = false, head
   }
   if (raw) return answer;
   if (answer.status === 204) return null;
-  return answer.json();
+  return read(await answer.text());
 }
+
+// Seeds go to 2^63 - 1, and numbers here are exact to 2^53 only: longer ones are digits in a text.
+// Within a text of JSON the quotes are escaped, so that nothing but the field looks like this.
+const read = (text) => JSON.parse(text.replace(/"seed":\s*(\d{16,})/g, '"seed":"$1"'));
+const written = (value) => JSON.stringify(value).replace(/"seed":"(\d+)"/g, '"seed":$1');
 
 export const get = (path, options) => call(path, options);
 export const post = (path, json, options) => call(path, { ...options, method: "POST", json });
@@ -108,10 +113,21 @@ export function follow(id, on, ended) {
 
 /** Keep small things on this machine: what was typed, presets, choices. */
 export const store = {
-  get(name, otherwise) {
-    try { return JSON.parse(localStorage.getItem(`rag-audio.${name}`)) ?? otherwise; } catch { return otherwise; }
-  },
-  set(name, value) {
-    try { localStorage.setItem(`rag-audio.${name}`, JSON.stringify(value)); } catch { /* private mode */ }
-  },
+  /** What was stored, if it `fits`: anybody may have written there. */
+  get(name, otherwise = null, fits = () => true) { return stored(() => localStorage, name, otherwise, fits); },
+  set(name, value) { put(() => localStorage, name, value); },
+  /** As above, for this browser tab alone: a reload sees it, another tab does not. */
+  own(name) { return stored(() => sessionStorage, name, null, () => true); },
+  setOwn(name, value) { put(() => sessionStorage, name, value); },
 };
+
+function stored(place, name, otherwise, fits) {
+  try {
+    const value = JSON.parse(place().getItem(`rag-audio.${name}`)) ?? otherwise;
+    return fits(value) ? value : otherwise;
+  } catch { return otherwise; }
+}
+
+function put(place, name, value) {
+  try { place().setItem(`rag-audio.${name}`, JSON.stringify(value)); } catch { /* private mode */ }
+}

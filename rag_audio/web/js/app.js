@@ -2,8 +2,10 @@
 
 import { get, post, call, store } from "./api.js";
 import { button, field, h, put, state } from "./dom.js";
+import { learn } from "./limits.js";
 import { problemNotice } from "./problems.js";
 import { installKeys, showKeys } from "./keys.js";
+import { told } from "./terms.js";
 
 const TABS = [
   ["create", "Create", "generate"],
@@ -29,9 +31,14 @@ const main = document.getElementById("main");
 let leave = null;
 let turn = 0;
 
+/** A part of the address, which anybody may have written. */
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
 function here() {
   const [, tab = "create", id = ""] = location.hash.split("?")[0].split("/");
-  return { tab: TABS.some(([name]) => name === tab) ? tab : "create", id: decodeURIComponent(id), query: new URLSearchParams(location.hash.split("?")[1] ?? "") };
+  return { tab: TABS.some(([name]) => name === tab) ? tab : "create", id: decoded(id), query: new URLSearchParams(location.hash.split("?")[1] ?? "") };
 }
 
 async function show(moved = false) {
@@ -60,7 +67,7 @@ function drawNav(tab) {
   put(
     document.getElementById("nav"),
     TABS.map(([name, title]) => {
-      const last = name === "result" && store.get("last", "");
+      const last = name === "result" && store.get("last", "", (id) => /^[0-9a-f]{32}$/.test(id));
       return h("a", { href: `#/${name}${last ? `/${last}` : ""}`, "aria-current": name === tab ? "page" : null }, title);
     }),
   );
@@ -80,16 +87,16 @@ function drawBar() {
 function drawBanner() {
   const status = app.status;
   const said = [];
-  if (status?.problem) said.push(`No model: ${status.problem.detail ?? status.problem.message}. ${status.problem.hint ?? ""}`);
+  if (status?.problem) said.push(`No model: ${status.problem.detail ?? status.problem.message}. ${told(status.problem.hint)}`);
   else if (status && !status.model) said.push(noModel(status.model_problem));
   else if (status?.model.untrained) said.push("The model is untrained: what it makes is noise. Train or load weights before you judge it.");
-  if (status && !status.problem && status.segments === 0) said.push("The library is empty: run rag-audio index FOLDER, then reload.");
+  if (status && !status.problem && status.segments === 0) said.push("The library is empty: when licensed stems are indexed (Library tab, or ask whoever runs this service), reload.");
   put(document.getElementById("banner"), said.map((text) => h("div", {}, text)));
 }
 
 function noModel(problem) {
   const why = problem?.message ? ` (${problem.message})` : "";
-  return `No model can be loaded${why}, so nothing can be made. Search, Trace, History and the Ledger work. What helps: ${problem?.hint ?? "rag-audio doctor"}. Then reload.`;
+  return `No model can be loaded${why}, so nothing can be made. Search, Trace, History and the Ledger work. What helps: ${told(problem?.hint) || "ask whoever runs this service"}. Then reload.`;
 }
 
 export async function refreshStatus() {
@@ -123,7 +130,7 @@ function signIn() {
       },
     },
     h("h1", {}, "Sign in"),
-    field("API key", key, "From whoever runs this service: rag-audio keys api-make NAME --scope …"),
+    field("API key", key, "From whoever runs this service"),
     said,
     h("div", {}, h("button", { class: "main" }, "Sign in")),
   );
@@ -150,7 +157,7 @@ async function start() {
     return;
   }
   drawBar();
-  await refreshStatus().catch(() => {});
+  await Promise.all([refreshStatus().catch(() => {}), learn().catch(() => {})]);
   await show();
 }
 

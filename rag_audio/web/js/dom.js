@@ -73,34 +73,45 @@ export function select(options, value, onchange) {
   );
 }
 
-/** A slider with a number field beside it; the returned element has `value` and fires `change`. */
+/**
+ * A slider with a number field beside it, which always say the same; the returned element has
+ * `value` (null: empty), `input` (the number field) and `disabled`, and fires `moved`.
+ */
 export function slider(label, { min, max, step, value, unit = "", placeholder = "", hint = "" }) {
   const id = fresh();
-  const shown = value ?? "";
-  const number = h("input", { type: "number", id, min, max, step, value: shown, placeholder });
-  const range = h("input", {
-    type: "range", min, max, step, value: shown === "" ? placeholder || min : shown,
-    "aria-label": `${label}, slider`,
-  });
+  const number = h("input", { type: "number", id, min, max, step, value: value ?? "", placeholder });
+  const range = h("input", { type: "range", min, max, step, "aria-label": `${label}, slider` });
+  const said = hint && h("span", { class: "hint", id: fresh("hint") }, hint);
+  if (said) number.setAttribute("aria-describedby", said.id);
   const box = h(
     "div",
     { class: "field slider" },
     h("label", { for: id }, label, unit && h("span", { class: "unit" }, ` ${unit}`)),
     h("div", { class: "pair" }, range, number),
-    hint && h("span", { class: "hint" }, hint),
+    said,
   );
+  const steps = (at) => Math.round((at - min) / step);
+  function follow() {
+    const at = number.value === "" ? placeholder || min : Number(number.value);
+    // A number between two steps is shown where it is, not at the nearer step.
+    range.step = Math.abs((at - min) / step - steps(at)) < 1e-6 ? step : "any";
+    range.value = at;
+  }
   const changed = () => box.dispatchEvent(new CustomEvent("moved", { bubbles: true }));
-  range.addEventListener("input", () => { number.value = range.value; changed(); });
-  number.addEventListener("input", () => {
-    range.value = number.value === "" ? placeholder || min : number.value;
-    changed();
+  range.addEventListener("input", () => {
+    number.value = Number((min + steps(range.value) * step).toFixed(6));
+    number.dispatchEvent(new Event("input"));
+    number.dispatchEvent(new Event("change"));
   });
-  Object.defineProperty(box, "value", {
-    get: () => (number.value === "" ? null : Number(number.value)),
-    set: (given) => {
-      number.value = given ?? "";
-      range.value = given ?? (placeholder || min);
+  number.addEventListener("input", () => { follow(); changed(); });
+  follow();
+  Object.defineProperties(box, {
+    input: { value: number },
+    value: {
+      get: () => (number.value === "" ? null : Number(number.value)),
+      set: (given) => { number.value = given ?? ""; follow(); },
     },
+    disabled: { set: (given) => { number.disabled = range.disabled = given; } },
   });
   return box;
 }

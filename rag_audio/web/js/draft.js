@@ -1,84 +1,114 @@
 // What is being asked for: kept while one looks at other tabs, and over a reload.
 
 import { store } from "./api.js";
+import { textFault } from "./limits.js";
 
-const EMPTY = {
-  prompt: "", artist: null, bpm: null, key: "", duration_s: 8, strength: null, takes: 2,
-  seed: "", locked: false, tray: [], expert: {},
-};
-
-export const draft = { ...EMPTY, ...store.get("draft", {}) };
-
-export function keep() {
-  store.set("draft", draft);
-}
-
-/** Begin anew, or from the request of a job. */
-export function reset(request) {
-  Object.assign(draft, structuredClone(EMPTY));
-  if (request) {
-    for (const name of ["prompt", "bpm", "strength", "duration_s"]) draft[name] = request[name] ?? EMPTY[name];
-    draft.artist = request.artist ?? null;
-    draft.key = request.key ?? "";
-    draft.takes = request.variations ?? 1;
-    draft.seed = String(request.seed ?? "");
-    draft.locked = true;
-    for (const name of EXPERT) {
-      const value = request[name];
-      if (value !== undefined && value !== null && value.length !== 0) draft.expert[name] = Array.isArray(value) && !["channels", "enforce"].includes(name) ? value.join(name === "time_signature" ? "/" : ", ") : value;
-    }
-    draft.tray = (request.references ?? []).map((one, i) => {
-      const window = typeof one === "string" ? { stem: one } : one;
-      return { stem: window.stem, start_s: window.start_s, duration_s: window.duration_s, weight: request.weights?.[i] ?? 1 };
-    });
-    for (const kind of ["audio", "midi"]) {
-      if (request[kind]) draft.tray.push({ upload: request[kind], kind, title: "an earlier upload", rights: request.audio_rights ?? "", as: kind === "audio" ? request.audio_as ?? "" : "" });
-    }
-  }
-  keep();
+/** A draft of which nothing was said yet; each call makes its own. */
+export function fresh() {
+  return {
+    prompt: "", artist: null, bpm: null, key: "", duration_s: 8, strength: null, takes: 2,
+    seed: "", locked: false, tray: [], expert: {}, rest: {},
+  };
 }
 
 export const EXPERT = [
   "negative_prompt", "steps", "guidance", "k", "channels", "enforce", "candidates", "time_signature", "bars",
   "instrumentation", "mood", "midi_instruments", "exclude", "territory", "format",
 ];
-const LISTS = new Set(["instrumentation", "mood", "midi_instruments", "exclude"]);
-const NUMBERS = new Set(["steps", "guidance", "k", "candidates", "bars"]);
+export const CHOICES = { channels: ["prompt", "init"], enforce: ["tempo", "key"] };
+const STEM = /^[0-9A-Fa-f]{1,64}$/, UPLOAD = /^[0-9a-f]{32}$/;
+
+const isText = (value) => typeof value === "string" && value.length <= 4000 && !textFault(value);
+const isNumber = (value) => Number.isFinite(value);
+const orNull = (fits) => (value) => value === null || fits(value);
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** What a stored value must be to be taken; all else is as if nobody had said it. */
+export const FITS = {
+  prompt: isText, artist: orNull((value) => isText(value) && value !== ""), key: isText, seed: isText,
+  bpm: orNull(isNumber), duration_s: orNull(isNumber), strength: orNull(isNumber),
+  takes: (value) => Number.isInteger(value) && value >= 1 && value <= 64, locked: (value) => typeof value === "boolean",
+};
+
+/** A draft from whatever was stored: of another version, broken, or written by hand. */
+export function restored(stored) {
+  const made = fresh();
+  if (!isObject(stored)) return made;
+  for (const [name, fits] of Object.entries(FITS)) {
+    if (Object.hasOwn(stored, name) && fits(stored[name])) made[name] = stored[name];
+  }
+  const expert = isObject(stored.expert) ? stored.expert : {};
+  for (const name of EXPERT) {
+    const value = isNumber(expert[name]) ? String(expert[name]) : expert[name];
+    if (CHOICES[name]) {
+      if (Array.isArray(value)) made.expert[name] = CHOICES[name].filter((one) => value.includes(one));
+    } else if (isText(value)) made.expert[name] = value;
+  }
+  for (const one of Array.isArray(stored.tray) ? stored.tray : []) {
+    const item = isObject(one) ? trayItem(one) : null;
+    // One sound and one score can be brought, so there is one of each.
+    if (item && (item.stem || !made.tray.some((other) => other.kind === item.kind))) made.tray.push(item);
+  }
+  if (isObject(stored.rest)) made.rest = structuredClone(stored.rest);
+  return made;
+}
+
+function trayItem(one) {
+  const title = isText(one.title) ? one.title : undefined;
+  if (isText(one.stem) && STEM.test(one.stem)) {
+    const at = (value) => (isNumber(value) ? value : null);
+    const start_s = at(one.start_s);
+    // Before, a part was stored with its duration.
+    const end_s = at(one.end_s) ?? (start_s !== null && isNumber(one.duration_s) ? start_s + one.duration_s : null);
+    return { stem: one.stem, title, start_s, end_s, weight: isNumber(one.weight) && one.weight >= 0 ? one.weight : null };
+  }
+  if (isText(one.upload) && UPLOAD.test(one.upload) && ["audio", "midi"].includes(one.kind)) {
+    return {
+      upload: one.upload, kind: one.kind, title: title ?? "an earlier upload",
+      rights: ["own", "licensed"].includes(one.rights) ? one.rights : "",
+      as: one.kind === "audio" && ["melody", "search"].includes(one.as) ? one.as : "",
+    };
+  }
+  return null;
+}
+
+export const draft = restored(store.own("draft") ?? store.get("draft"));
+
+let round = 0;
+
+/** Changes whenever the draft begins anew: what was under way before belongs to another draft. */
+export const turn = () => round;
+
+export function keep() {
+  store.set("draft", draft);
+  store.setOwn("draft", draft);
+}
+
+/** Begin anew: with nothing, or with all that another draft says. */
+export function begin(values = fresh()) {
+  round += 1;
+  for (const name of Object.keys(draft)) delete draft[name];
+  Object.assign(draft, values);
+  keep();
+}
+
+export const stems = (of = draft) => of.tray.filter((one) => one.stem);
 
 /** Add a stem as a reference; says whether it was new. */
 export function useAsReference(stem) {
   if (draft.tray.some((one) => one.stem === stem.stem)) return false;
-  draft.tray.push({ stem: stem.stem, title: stem.title, weight: 1, from: stem.start_s });
-  keep();
+  draft.tray.push({ stem: stem.stem, title: stem.title, start_s: null, end_s: null, weight: null });
+  trayChanged();
   return true;
 }
 
-/** The body of POST /v1/generations, as JSON text: the seed may exceed what a number holds. */
-export function body() {
-  const asked = { prompt: draft.prompt.trim(), variations: draft.takes };
-  if (draft.artist) asked.artist = draft.artist;
-  if (draft.key) asked.key = draft.key;
-  for (const name of ["bpm", "duration_s", "strength"]) if (draft[name] !== null) asked[name] = draft[name];
-  for (const [name, value] of Object.entries(draft.expert)) {
-    if (value === "" || value === null || value === undefined || value.length === 0) continue;
-    if (LISTS.has(name)) asked[name] = String(value).split(",").map((one) => one.trim()).filter(Boolean);
-    else if (NUMBERS.has(name)) asked[name] = Number(value);
-    else if (name === "time_signature") asked[name] = String(value).split("/").map(Number);
-    else asked[name] = value;
-  }
-  if (asked.bars) delete asked.duration_s;
-  const stems = draft.tray.filter((one) => one.stem);
-  if (stems.length) {
-    asked.references = stems.map((one) =>
-      one.start_s == null ? one.stem : { stem: one.stem, start_s: one.start_s, ...(one.duration_s ? { duration_s: one.duration_s } : {}) });
-    if (!asked.k && stems.some((one) => one.weight !== 1)) asked.weights = stems.map((one) => one.weight);
-  }
-  for (const one of draft.tray.filter((item) => item.upload)) {
-    asked[one.kind] = one.upload;
-    if (one.rights) asked.audio_rights = one.rights;
-    if (one.kind === "audio" && one.as) asked.audio_as = one.as;
-  }
-  const text = JSON.stringify(asked);
-  const seed = draft.locked && /^\d+$/.test(draft.seed) ? draft.seed : null;
-  return seed === null ? text : `${text.slice(0, -1)},"seed":${seed}}`;
+export function takeOut(item) {
+  draft.tray = draft.tray.filter((other) => other !== item);
+  trayChanged();
+}
+
+/** References and weights of an earlier request that are kept as they were fit no other tray. */
+function trayChanged() {
+  for (const name of ["weights", "references"]) delete draft.rest[name];
+  keep();
 }

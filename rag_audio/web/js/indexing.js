@@ -31,7 +31,7 @@ export function indexing(done) {
 
   function drawForm(names) {
     if (!names.length) {
-      return put(form, h("p", { class: "muted" }, "Put libraries into the folder that RAG_AUDIO_SERVE_LIBRARIES names, or run:"), h("pre", { tabindex: 0 }, "rag-audio index FOLDER"));
+      return put(form, h("p", { class: "muted" }, "No folder of libraries is set up here: whoever runs this service can name one, or index there."));
     }
     const choice = select(names, names[0][0]);
     put(form, h("div", { class: "stack tight" }, field("Library", choice), button("Index", async () => {

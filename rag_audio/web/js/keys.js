@@ -11,13 +11,15 @@ const KEYS = [
   ["?", "this list"],
 ];
 
+const isBoolean = (value) => typeof value === "boolean";
+
 /** What the shown tab does with keys: a function of a key that says whether it took it. */
 export const keyboard = { take: null };
 
 export function installKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (!store.get("keys", true) || document.querySelector("dialog[open]")) return;
+    if (!store.get("keys", true, isBoolean) || document.querySelector("dialog[open]")) return;
     const types = event.target.closest?.("input, textarea, select, audio, [contenteditable]");
     if (types && !(types.type === "range" || types.type === "checkbox")) return;
     if (event.key === " " && event.target.closest?.("button, a, summary, input")) return;
@@ -29,7 +31,7 @@ export function installKeys() {
 }
 
 export function showKeys() {
-  const on = h("input", { type: "checkbox", checked: store.get("keys", true), onchange: () => store.set("keys", on.checked) });
+  const on = h("input", { type: "checkbox", checked: store.get("keys", true, isBoolean), onchange: () => store.set("keys", on.checked) });
   const dialog = h(
     "dialog",
     { "aria-labelledby": "keys-title", onclose: () => dialog.remove() },

@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { button, h, put } from "./dom.js";
+import { fault, told } from "./terms.js";
 
 /** A notice for a problem document, or for a job's `problem`. */
 export function problemNotice(problem, ...actions) {
@@ -9,14 +10,16 @@ export function problemNotice(problem, ...actions) {
   return h(
     "div",
     { class: "notice bad" },
-    h("p", {}, sentence(problem.detail ?? problem.message), wait),
+    problem.errors?.length
+      ? problem.errors.slice(0, 3).map((one) => h("p", {}, sentence(fault(one)), wait))
+      : h("p", {}, sentence(problem.detail ?? problem.message), wait),
     problem.hint && h("p", { class: "muted" }, sentence(problem.hint)),
     actions.some(Boolean) && h("div", { class: "row" }, actions),
   );
 }
 
 function sentence(text) {
-  const said = String(text ?? "").replace(/^refused: /, "");
+  const said = told(text).replace(/^refused: /, "");
   return said.charAt(0).toUpperCase() + said.slice(1);
 }
 

@@ -14,7 +14,7 @@ import { store } from "./api.js";
 /**
  * @param {object} job that succeeded
  * @param {(take: number) => void} chosen when another take is shown
- * @returns {{element, region, setRegion, onregion, lanes, take, duration, close}}
+ * @returns {{element, region, setRegion, choose, onregion, lanes, take, duration, close}}
  */
 export function stage(job, chosen) {
   const player = new TakesPlayer();
@@ -33,7 +33,7 @@ export function stage(job, chosen) {
 
   const play = button("Play", () => player.toggle(), { class: "main", disabled: true, title: "Space" });
   const loop = button("Loop", () => toggleLoop(), { "aria-pressed": "false", title: "L" });
-  const volume = slider("Volume", { min: 0, max: 1, step: 0.05, value: store.get("volume", 0.9) });
+  const volume = slider("Volume", { min: 0, max: 1, step: 0.05, value: store.get("volume", 0.9, (value) => value >= 0 && value <= 1) });
   volume.addEventListener("moved", () => { player.volume = volume.value ?? 0.9; store.set("volume", player.volume); });
   player.volume = volume.value;
   const takes = h("div", { class: "row", role: "group", "aria-label": "Takes at equal loudness" }, job.outputs.length > 1 && job.outputs.map((one, i) =>
@@ -139,6 +139,7 @@ export function stage(job, chosen) {
       }));
       if (!element.isConnected) return;
       player.load(files);
+      player.choose(take);
       makeSurfer();
       paint();
       drawRuler();
@@ -166,7 +167,7 @@ export function stage(job, chosen) {
     element, player,
     get region() { return region; },
     get take() { return take; },
-    duration, setRegion,
+    duration, setRegion, choose,
     onregion: (tell) => listeners.push(tell),
     lanes: (of, record) => {
       if (of !== take) return;

@@ -1,24 +1,18 @@
 // The reference tray: find stems, bring a file, hum; a weight and a region for each.
 
 import { get, post, send } from "./api.js";
+import { mark } from "./checks.js";
 import { decode } from "./player.js";
 import { button, field, h, put, select, slider, toast } from "./dom.js";
-import { draft, keep, useAsReference } from "./draft.js";
+import { draft, keep, takeOut, turn, useAsReference } from "./draft.js";
 import { wav } from "./files.js";
+import { limit, numberFault, regionFault } from "./limits.js";
 import { problemNotice } from "./problems.js";
+import { weighs } from "./request.js";
 import { facts, licenseBadge, listen, listenButton } from "./words.js";
 
 const USES = [["", "its melody, if it is one voice"], ["melody", "its melody"], ["search", "finding references like it"]];
-
-let regions = null;
-
-/** Whether this service lets one say which part of a reference is used. */
-function takesRegions() {
-  regions ??= get("/openapi.json")
-    .then((api) => JSON.stringify(api.components.schemas.GenerationAsked.properties.references).includes("anyOf"))
-    .catch(() => false);
-  return regions;
-}
+const WEIGHT = { minimum: 0, maximum: 1000 };
 
 /** An area that takes files by drop or by choice. */
 export function dropZone(text, accept, take, big = false) {
@@ -36,76 +30,130 @@ export function dropZone(text, accept, take, big = false) {
   return zone;
 }
 
-export function tray(changed) {
+/**
+ * The tray; `weights()` shows or hides the weights when it has changed whether they say something,
+ * `looked()` resolves when it is known of every upload whether it is still kept.
+ *
+ * @param {(name: string) => void} changed after what is sent has changed
+ * @param {object} form the checks of the form
+ */
+export function tray(changed, form) {
   const chosen = h("ul");
   const found = h("div", { "aria-live": "polite" });
   const said = h("div", { role: "alert" });
+  const uploads = new Map();
+  let weighed = false;
 
-  async function draw() {
-    const stems = draft.tray.filter((one) => one.stem);
-    put(chosen, draft.tray.map((one) => (one.stem ? stemItem(one, stems.length > 1) : uploadItem(one))),
-      draft.tray.length === 0 && h("li", { class: "muted" }, "Empty: the best licensed references are found by your words."));
+  function draw() {
+    weighed = weighs();
+    put(chosen, draft.tray.map((one) => (one.stem ? stemItem(one) : uploadItem(one))),
+      draft.tray.length === 0 && h("li", { class: "muted" }, draft.rest.references ? "The references of the earlier request are kept, below." : "Empty: the best licensed references are found by your words."));
   }
 
   function remove(one) {
-    draft.tray = draft.tray.filter((other) => other !== one);
-    keep();
+    takeOut(one);
     draw();
-    changed();
+    changed("references");
   }
 
-  function stemItem(one, weighed) {
+  function stemItem(one) {
     const about = h("div", {}, h("span", { class: "title" }, one.title ?? one.stem.slice(0, 12)));
     const more = h("div", { class: "wide stack tight" });
-    get(`/v1/stems/${one.stem}`).then(async (stem) => {
+    const part = region(one);
+    get(`/v1/stems/${one.stem}`).then((stem) => {
       one.title = stem.title || stem.path;
       put(about, h("span", { class: "title" }, one.title), h("div", { class: "meta" }, facts(stem), licenseBadge(stem)));
       more.prepend(listen(stem));
       if (stem.revoked) more.prepend(h("div", { class: "notice bad" }, "The license of this stem was revoked: it cannot be used. Take it out."));
-      if (await takesRegions()) more.append(region(one, stem.duration_s));
+      part.within(stem.duration_s);
     }).catch((problem) => more.prepend(problemNotice(problem)));
     if (weighed) {
-      const weight = slider("Weight", { min: 0, max: 4, step: 0.1, value: one.weight });
-      weight.addEventListener("moved", () => { one.weight = weight.value ?? 1; keep(); changed(); });
+      const weight = slider("Weight", { min: 0, max: 4, step: 0.1, value: one.weight, placeholder: 1, hint: "all empty: as near as each is to your words; found ones weigh 1" });
+      weight.addEventListener("moved", () => { one.weight = weight.value; keep(); changed("weights"); });
+      form.watch(weight.input, () => numberFault(weight.input, WEIGHT) || allZero());
       more.append(weight);
     }
+    more.append(part.element);
     return h("li", { class: "item" }, about, button("Remove", () => remove(one), { class: "plain", "aria-label": `Remove ${one.title ?? "reference"}` }), more);
   }
 
+  const allZero = () => (draft.tray.filter((one) => one.stem).every((one) => one.weight === 0) ? "One of the weights must be above 0." : "");
+
   /** Which part of a stem is used; both fields empty: the best one is chosen. */
-  function region(one, duration) {
-    const number = (value, label) => h("input", { type: "number", min: 0, max: duration, step: 0.1, value: value ?? "", placeholder: "auto", "aria-label": label });
-    const end = one.start_s == null || one.duration_s == null ? null : one.start_s + one.duration_s;
-    const from = number(one.start_s, "Region from, seconds"), to = number(end, "Region to, seconds");
-    const set = () => {
-      one.start_s = from.value === "" ? null : Number(from.value);
-      one.duration_s = one.start_s !== null && Number(to.value) > one.start_s ? Number(to.value) - one.start_s : null;
-      keep();
-      changed();
+  function region(one) {
+    const number = (value, label, placeholder) => h("input", { type: "number", min: 0, step: "any", value: value ?? "", placeholder, "aria-label": label });
+    const from = number(one.start_s, "Region from, seconds", "auto"), to = number(one.end_s, "Region to, seconds", "auto");
+    const whole = h("span", { class: "muted" });
+    const shortest = limit("duration_s", "RegionAsked").minimum ?? 1;
+    let duration = Infinity;
+    const value = (input) => (input.value === "" ? null : Number(input.value));
+    const why = (at, input) => () => {
+      if (input.validity.badInput) return "This is no number.";
+      const fault = regionFault(value(from), value(to), { duration, shortest, open: true });
+      return fault?.at === at ? fault.says : "";
     };
-    from.onchange = to.onchange = set;
-    return h("div", { class: "row" }, h("span", { class: "legend" }, "Region"), from, "to", to, h("span", { class: "muted" }, `of ${duration.toFixed(1)} s`));
+    form.watch(from, why("from", from));
+    form.watch(to, why("to", to));
+    const set = () => {
+      one.start_s = value(from);
+      one.end_s = value(to);
+      to.placeholder = from.value === "" ? "auto" : "end";
+      keep();
+      changed("references");
+    };
+    from.oninput = to.oninput = set;
+    // What is said of one end may be mended at the other.
+    from.addEventListener("change", () => mark(to, why("to", to)()));
+    to.addEventListener("change", () => mark(from, why("from", from)()));
+    return {
+      element: h("div", { class: "row region" }, h("span", { class: "legend" }, "Region"), from, "to", to, whole),
+      within(seconds) {
+        duration = seconds;
+        from.max = to.max = seconds;
+        whole.textContent = `of ${seconds.toFixed(1)} s`;
+      },
+    };
   }
 
   function uploadItem(one) {
-    const rights = select([["", "say whose it is…"], ["own", "it is mine"], ["licensed", "it is licensed to me"]], one.rights ?? "", () => { one.rights = rights.value; keep(); changed(); });
-    const use = one.kind === "audio" && select(USES, one.as ?? "", () => { one.as = use.value; keep(); changed(); });
+    const rights = select([["", "say whose it is…"], ["own", "it is mine"], ["licensed", "it is licensed to me"]], one.rights ?? "", () => {
+      // One statement holds for all that is brought.
+      for (const other of draft.tray) if (other.upload) other.rights = rights.value;
+      keep();
+      draw();
+      changed("audio_rights");
+    });
+    const use = one.kind === "audio" && select(USES, one.as ?? "", () => { one.as = use.value; keep(); changed("audio_as"); });
+    const gone = h("div", { class: "notice bad wide", hidden: true }, "This upload is no longer kept here, so it cannot be used. Bring the file again, or take it out.");
+    const out = button("Remove", () => remove(one), { class: "plain", "aria-label": `Remove ${one.title}` });
+    form.watch(out, () => (gone.hidden ? "" : "Bring the file again, or take it out."));
+    look(one.upload).then((kept) => { gone.hidden = kept; if (!kept) changed("uploads"); });
     return h("li", { class: "item" },
       h("div", {}, h("span", { class: "title" }, one.title), h("div", { class: "meta" }, h("span", {}, one.kind === "midi" ? "your MIDI" : "your sound"))),
-      button("Remove", () => remove(one), { class: "plain", "aria-label": `Remove ${one.title}` }),
+      out, gone,
       h("div", { class: "wide row" }, field("Rights", rights), use && field("Used for", use)));
   }
 
-  async function bring(file, title = file.name, as = "") {
+  /** Whether an upload is still kept; where nobody answers, the service will say so when it is asked. */
+  function look(id) {
+    if (!uploads.has(id)) uploads.set(id, get(`/v1/uploads/${id}`).then(() => true, (problem) => problem.status !== 404));
+    return uploads.get(id);
+  }
+
+  async function bring(file, title = file.name, as = "", of = turn()) {
+    if (of !== turn()) return;
     put(said, h("p", { class: "muted" }, `Reading ${title}…`));
     try {
       const upload = await send("/v1/uploads", file);
+      // Whoever has cleared the form meanwhile wants nothing of before in it.
+      if (of !== turn()) return;
+      const rights = draft.tray.find((one) => one.upload && one.kind !== upload.kind)?.rights ?? "";
       draft.tray = draft.tray.filter((one) => one.kind !== upload.kind);
-      draft.tray.push({ upload: upload.id, kind: upload.kind, title, rights: "", as });
+      draft.tray.push({ upload: upload.id, kind: upload.kind, title, rights, as });
       keep();
       put(said);
       draw();
-      changed();
+      changed(upload.kind);
       if (as !== "melody") find({ upload: upload.id });
     } catch (problem) {
       put(said, problemNotice(problem));
@@ -128,7 +176,7 @@ export function tray(changed) {
     const add = button("Add", () => {
       toast(useAsReference(stem) ? `${stem.title || "Reference"} added` : "It is in the tray already");
       draw();
-      changed();
+      changed("references");
     }, { "aria-label": `Add ${stem.title || stem.path}`, disabled: stem.revoked || !stem.granted.length });
     return h("li", { class: "item" },
       h("div", {}, h("span", { class: "title" }, stem.title || stem.path), h("div", { class: "meta" }, facts(stem), licenseBadge(stem))), h("div", { class: "row" }, listenButton(stem), add));
@@ -138,10 +186,16 @@ export function tray(changed) {
   const search = h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); find({ text: words.value.trim() || draft.prompt.trim() || "music" }); } },
     words, h("button", {}, "Search"));
   draw();
-  return h("section", { class: "panel stack", "aria-label": "References" },
+  const element = h("section", { class: "panel stack", "aria-label": "References" },
     h("h2", {}, "References"), chosen, search, found,
     dropZone("Drop audio or MIDI, or choose a file", "audio/*,.mid,.midi,.wav,.flac,.ogg,.mp3,.aiff", (file) => bring(file)),
     h("div", { class: "row" }, microphone(bring, said)), said);
+  return {
+    element,
+    draw,
+    weights() { if (weighs() !== weighed) draw(); },
+    looked: () => Promise.all(draft.tray.filter((one) => one.upload).map((one) => look(one.upload))),
+  };
 }
 
 /** Hum a melody: recorded, turned into WAV here, brought like any file. */
@@ -157,7 +211,7 @@ function microphone(bring, said) {
     } catch (error) {
       return put(said, h("div", { class: "notice warn" }, `The microphone cannot be used (${error?.name ?? "it needs https or localhost"}). Allow it in the browser, or drop a recording.`));
     }
-    const pieces = [], began = performance.now();
+    const pieces = [], began = performance.now(), of = turn();
     recorder = new MediaRecorder(stream);
     const ticking = setInterval(() => {
       const spent = (performance.now() - began) / 1000;
@@ -174,7 +228,7 @@ function microphone(bring, said) {
       toggle.setAttribute("aria-pressed", "false");
       try {
         const buffer = await decode(await new Blob(pieces).arrayBuffer());
-        await bring(wav(buffer), "what you hummed", "melody");
+        await bring(wav(buffer), "what you hummed", "melody", of);
       } catch {
         put(said, h("div", { class: "notice warn" }, "Nothing was recorded; hold on a little longer."));
       }

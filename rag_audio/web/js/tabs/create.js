@@ -2,40 +2,60 @@
 
 import { app } from "../app.js";
 import { get, post, store } from "../api.js";
+import { checks } from "../checks.js";
 import { button, field, fresh, h, put, select, slider, toast } from "../dom.js";
-import { body, draft, keep, reset } from "../draft.js";
+import { begin, draft, keep, turn } from "../draft.js";
 import { expert } from "../expert.js";
+import { keptFields } from "../kept.js";
+import { bounds, limit, numberFault, seedFault, takeCounts, takesFault, textFault } from "../limits.js";
+import { presets } from "../presets.js";
 import { problemNotice, refusal } from "../problems.js";
+import { asked } from "../request.js";
+import { told } from "../terms.js";
 import { tray } from "../tray.js";
 import { enriched, facts, hush } from "../words.js";
 
 const NOTES = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const KEYS = ["minor", "major"].flatMap((mode) => NOTES.map((note) => `${note} ${mode}`));
-const PRESETS = {
-  "Quick sketch": { duration_s: 4, takes: 1, strength: null, steps: 8 },
-  "Standard": { duration_s: 8, takes: 2, strength: null, steps: "" },
-  "Close to the references": { duration_s: 8, takes: 2, strength: 0.25, steps: "" },
-  "Free": { duration_s: 8, takes: 4, strength: 0.8, steps: "" },
-};
+const WRONG = "Nothing was sent: something in the form is wrong. It is marked, with what would be right.";
 
 export function show(place) {
+  let close = build(place, anew);
+  /** All of the tab from the draft, as on a page that was just opened. */
+  function anew() {
+    close();
+    close = build(place, anew);
+    place.querySelector("textarea").focus();
+  }
+  return () => close();
+}
+
+function build(place, anew) {
   let artists = [], over = false, timer = null, aborted = null;
   const answer = h("div", { "aria-live": "polite", class: "stack tight" });
   const preview = h("div", { class: "stack tight" });
   const artistPlace = h("div");
-  const form = h("div", { class: "stack" });
+  const left = h("div", { class: "stack" });
+  const form = checks();
 
-  function changed() {
+  /** After a field was set; what was kept of it from an earlier request is said anew by that. */
+  function changed(name) {
+    delete draft.rest[name];
     keep();
+    kept.draw();
+    references.weights();
+    parts?.update();
     clearTimeout(timer);
     timer = setTimeout(look, 500);
   }
 
   const prompt = h("textarea", {
     value: draft.prompt, maxlength: 2000, rows: 3, placeholder: "warm electric piano over soft drums, late night",
-    oninput: () => { draft.prompt = prompt.value; changed(); },
+    oninput: () => { draft.prompt = prompt.value; changed("prompt"); },
     onkeydown: (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask(); },
   });
+
+  form.watch(prompt, () => textFault(draft.prompt, limit("prompt")));
 
   function take(words, artist) {
     prompt.value = draft.prompt = words;
@@ -43,15 +63,16 @@ export function show(place) {
     drawArtists();
     put(answer);
     prompt.focus();
-    changed();
+    changed("artist");
   }
 
   function drawArtists() {
     const licensed = artists.filter((one) => one.style);
     const other = artists.length - licensed.length;
     const name = fresh("artist");
-    const options = [null, ...licensed].map((one) => h("label", { class: "check" },
-      h("input", { type: "radio", name, checked: (one?.artist ?? null) === draft.artist, onchange: () => { draft.artist = one?.artist ?? null; changed(); } }),
+    const unknown = draft.artist !== null && !licensed.some((one) => one.artist === draft.artist);
+    const options = [null, ...licensed, ...(unknown ? [{ artist: draft.artist, tags: [artists.length ? "not licensed by this name" : ""] }] : [])].map((one) => h("label", { class: "check" },
+      h("input", { type: "radio", name, checked: (one?.artist ?? null) === draft.artist, onchange: () => { draft.artist = one?.artist ?? null; changed("artist"); } }),
       h("span", {}, one ? one.artist : "No artist", one && h("span", { class: "muted" }, ` ${one.tags.slice(0, 2).join(", ")}`))));
     put(artistPlace, h("fieldset", { class: "field" },
       h("legend", {}, h("span", { class: "legend" }, "In the style of")),
@@ -63,9 +84,10 @@ export function show(place) {
   async function look() {
     aborted?.abort();
     if (!draft.prompt.trim()) return put(preview, h("p", { class: "muted" }, "Say what the music should be like; what the references add to your words shows here."));
+    if (form.any()) return put(preview, h("p", { class: "muted" }, "Something in the form is wrong: what your words become shows here when it is right."));
     aborted = new AbortController();
     try {
-      const { plan } = await post("/v1/plans", body(), { signal: aborted.signal });
+      const { plan } = await post("/v1/plans", asked(), { signal: aborted.signal });
       if (over) return;
       put(preview, planned(plan));
     } catch (problem) {
@@ -91,7 +113,7 @@ export function show(place) {
           h("div", {}, h("span", { class: "title" }, `${i + 1}. ${one.stem.title || one.stem.path}`), h("div", { class: "meta" }, facts(one.stem))),
           h("span", { class: "badge" }, part ? `${Math.round(100 * part.weight)} % of the seed` : "words only"));
       })),
-      plan.notes.filter((note) => found.length > 0 || !note.startsWith("no licensed reference")).map((note) => h("p", { class: "muted" }, note)),
+      plan.notes.filter((note) => found.length > 0 || !note.startsWith("no licensed reference")).map((note) => h("p", { class: "muted" }, told(note))),
       h("p", { class: "meta" }, [
         plan.bpm && `${Math.round(plan.bpm)} bpm`, plan.key, `${plan.duration_s.toFixed(1)} s`, `strength ${plan.strength}`, `${plan.steps} steps`,
       ].filter(Boolean).map((text) => h("span", {}, text))),
@@ -101,85 +123,101 @@ export function show(place) {
   const noModel = app.status && !app.status.problem && !app.status.model;
   const go = h("button", { type: "button", class: "main", onclick: ask, disabled: noModel, title: noModel ? "No model can be loaded" : null }, "Generate");
   async function ask() {
+    if (go.disabled) return;
     if (!draft.prompt.trim()) { prompt.focus(); return put(answer, h("div", { class: "notice bad", role: "alert" }, "The prompt is empty: say what the music should be like.")); }
     go.disabled = true;
-    put(answer, h("p", { class: "muted" }, "Checking rights and rules…"));
+    const of = turn();
     try {
-      const job = await post("/v1/generations", body(), { headers: { "Idempotency-Key": crypto.randomUUID?.() ?? String(Math.random()) } });
-      if (!draft.locked) { draft.seed = String(job.request.seed ?? ""); keep(); }
+      await references.looked();
+      if (form.stop()) return put(answer, h("div", { class: "notice bad", role: "alert" }, WRONG));
+      put(answer, h("p", { class: "muted" }, "Checking rights and rules…"));
+      const job = await post("/v1/generations", asked(), { headers: { "Idempotency-Key": crypto.randomUUID?.() ?? String(Math.random()) } });
+      if (!draft.locked && of === turn()) { draft.seed = String(job.request.seed ?? ""); keep(); }
       store.set("last", job.id);
       location.hash = `#/result/${job.id}`;
     } catch (problem) {
       put(answer, explained(problem));
     } finally {
-      go.disabled = false;
+      go.disabled = noModel;
     }
   }
 
+  const kept = keptFields(draft.rest, "GenerationAsked", () => { keep(); references.draw(); changed(); });
+  const references = tray(changed, form);
+  let parts = null;
+
   function draw() {
-    const limit = app.status?.limits?.max_duration_s ?? 190;
-    const fields = {
-      bpm: slider("Tempo", { min: 40, max: 220, step: 1, value: draft.bpm, unit: "bpm", placeholder: 120, hint: "empty: as the references" }),
-      duration_s: slider("Duration", { min: 0.5, max: limit, step: 0.5, value: draft.duration_s, unit: "s" }),
-      strength: slider("Strength", { min: 0.05, max: 1, step: 0.05, value: draft.strength, placeholder: app.status?.model?.default_strength ?? 0.4, hint: "low: near the references; 1: free" }),
-    };
-    for (const [name, one] of Object.entries(fields)) one.addEventListener("moved", () => { draft[name] = one.value; changed(); });
-    const key = select([["", "As the references"], ...KEYS.map((one) => [one, one])], draft.key, () => { draft.key = key.value; changed(); });
-    const seed = h("input", { inputmode: "numeric", pattern: "[0-9]*", value: draft.seed, maxlength: 19, size: 12, placeholder: "any", oninput: () => { draft.seed = seed.value; draft.locked = seed.value !== ""; lock.setAttribute("aria-pressed", draft.locked); keep(); } });
-    const lock = button("Lock", () => { draft.locked = !draft.locked; lock.setAttribute("aria-pressed", draft.locked); keep(); }, { "aria-pressed": draft.locked, title: "Locked: the same seed again. Unlocked: a new one each time." });
-    const seedField = field("Seed", seed);
-    seedField.append(lock);
-    seedField.classList.add("seed");
+    const numbers = sliders(changed, form);
+    const key = select([["", "As the references"], ...new Set([...KEYS, draft.key].filter(Boolean))].map((one) => (Array.isArray(one) ? one : [one, one])), draft.key, () => { draft.key = key.value; changed("key"); });
     const takesName = fresh("takes");
     const takes = h("fieldset", { class: "field" }, h("legend", {}, h("span", { class: "legend" }, "Takes")),
-      h("div", { class: "row" }, [1, 2, 3, 4].map((n) => h("label", { class: "check" },
-        h("input", { type: "radio", name: takesName, checked: draft.takes === n, onchange: () => { draft.takes = n; keep(); } }), n))));
-    put(form,
+      h("div", { class: "row" }, takeCounts(draft.takes).map((n) => h("label", { class: "check" },
+        form.watch(h("input", { type: "radio", name: takesName, checked: draft.takes === n, onchange: () => { draft.takes = n; keep(); } }), () => (draft.takes === n ? takesFault(n) : "")), n))));
+    const more = expert(changed, form);
+    parts = { update() { more.count(); numbers.update(); } };
+    put(left,
       h("section", { class: "panel stack", "aria-label": "What to make" },
         field("Prompt", prompt),
         artistPlace,
-        h("div", { class: "row" }, go, button("Clear", () => { reset(); prompt.value = ""; draw(); look(); }, { class: "plain" }), h("span", { class: "muted keys-hint" }, "Ctrl + Enter")),
+        h("div", { class: "row" }, go, button("Clear", () => { begin(); anew(); toast("All is cleared"); }, { class: "plain" }), h("span", { class: "muted keys-hint" }, "Ctrl + Enter")),
         answer),
       h("section", { class: "panel stack", "aria-label": "Settings" },
-        presets(),
-        h("div", { class: "grid" }, fields.bpm, field("Key", key), fields.duration_s, fields.strength, takes, seedField),
-        expert(changed)));
+        presets(() => { changed(); draw(); }, draw),
+        h("div", { class: "grid" }, numbers.bpm, field("Key", key), numbers.duration_s, numbers.strength, takes, seedField(form)),
+        more.element),
+      kept.box);
     drawArtists();
-  }
-
-  function presets() {
-    const own = store.get("presets", {});
-    const all = { ...PRESETS, ...own };
-    const name = h("input", { maxlength: 40, placeholder: "name", "aria-label": "Name of the new preset" });
-    const choice = select([["", "Choose…"], ...Object.keys(all).map((one) => [one, one])], "", () => {
-      const preset = all[choice.value];
-      if (!preset) return;
-      const { steps, ...plain } = preset;
-      Object.assign(draft, plain);
-      if (steps !== undefined) draft.expert.steps = steps;
-      changed();
-      draw();
-      toast(`Preset: ${choice.value || "taken"}`);
-    });
-    const saveIt = button("Save these", () => {
-      if (!name.value.trim()) return name.focus();
-      const { duration_s, takes, strength, bpm, key } = draft;
-      own[name.value.trim()] = { duration_s, takes, strength, bpm, key, steps: draft.expert.steps ?? "" };
-      store.set("presets", own);
-      draw();
-      toast("Preset saved on this device");
-    });
-    return h("div", { class: "row end" }, field("Preset", choice), h("div", { class: "row" }, name, saveIt));
+    parts.update();
   }
 
   put(place,
     h("h1", { class: "sr" }, "Create"),
-    h("div", { class: "columns" }, form,
+    h("div", { class: "columns" }, left,
       h("div", { class: "stack" },
         h("section", { class: "panel stack tight", "aria-label": "What the model would be given" }, h("h2", {}, "Your words, enriched"), preview),
-        tray(changed))));
+        references.element)));
   draw();
   look();
   get("/v1/artists").then((found) => { artists = found.artists; if (!over) { drawArtists(); } }).catch(() => {});
   return () => { over = true; clearTimeout(timer); aborted?.abort(); hush(); };
+}
+
+/** Tempo, duration and strength. */
+function sliders(changed, form) {
+  const most = Math.min(app.status?.limits?.max_duration_s ?? Infinity, limit("duration_s").maximum ?? 190);
+  const rules = { bpm: limit("bpm"), duration_s: { ...limit("duration_s"), maximum: most }, strength: limit("strength") };
+  const made = {
+    bpm: slider("Tempo", { min: 20, max: 400, ...bounds("bpm"), step: 1, value: draft.bpm, unit: "bpm", placeholder: 120, hint: "empty: as the references" }),
+    duration_s: slider("Duration", { min: 0.5, max: most, step: 0.5, value: draft.duration_s, unit: "s", placeholder: 10, hint: " " }),
+    strength: slider("Strength", { min: 0.01, max: 1, step: 0.01, value: draft.strength, placeholder: app.status?.model?.default_strength ?? 0.4, hint: "low: near the references; 1: free" }),
+  };
+  const automatic = () => (draft.rest.auto_strength && draft.strength !== null ? "The earlier request had it chosen by scores and licenses: take that out, or empty this." : "");
+  for (const [name, one] of Object.entries(made)) {
+    one.addEventListener("moved", () => { draft[name] = one.value; changed(name); });
+    form.watch(one.input, () => numberFault(one.input, rules[name], name === "duration_s" ? "s" : "") || (name === "strength" ? automatic() : ""));
+  }
+  return {
+    ...made,
+    update() {
+      const bars = Boolean(draft.expert.bars);
+      made.duration_s.disabled = bars;
+      made.duration_s.querySelector(".hint").textContent = bars ? "not used: the bars say how long it is" : "empty: as long as a brought melody, else 10 s";
+    },
+  };
+}
+
+function seedField(form) {
+  const seed = h("input", { inputmode: "numeric", value: draft.seed, maxlength: 30, size: 12, placeholder: "any", oninput: () => { draft.seed = seed.value.trim(); draft.locked = draft.seed !== ""; tell(); keep(); } });
+  const lock = button("Lock", () => { draft.locked = !draft.locked; tell(); keep(); }, { title: "Locked: the same seed again. Unlocked: a new one each time." });
+  function tell() {
+    lock.setAttribute("aria-pressed", draft.locked);
+    lock.disabled = draft.seed === "";
+  }
+  if (draft.seed === "") draft.locked = false;
+  tell();
+  form.watch(seed, () => (draft.locked ? seedFault(draft.seed) : ""));
+  const element = field("Seed", seed);
+  element.append(lock);
+  element.classList.add("seed");
+  return element;
 }

@@ -3,20 +3,43 @@
 import { app } from "../app.js";
 import { follow, get, post, store } from "../api.js";
 import { button, clock, h, percent, put, state, table, toast } from "../dom.js";
-import { reset } from "../draft.js";
 import { downloads } from "../downloads.js";
 import { edits } from "../edits.js";
 import { lineage } from "../lineage.js";
 import { problemNotice, marked } from "../problems.js";
+import { reuse } from "../request.js";
 import { stage } from "../stage.js";
+import { told } from "../terms.js";
 import { enriched, everyOne, hush, licenseBadge, listenButton, stateBadge, unmet } from "../words.js";
 
 const STAGES = { retrieve: "choosing references", generate: "generating", write: "checking, marking and signing" };
 
-export function show(place, { id }) {
+export function show(place, { id, query }) {
   let stop = null, closed = false, view = null;
   put(place, h("h1", { class: "sr" }, "Result"), h("p", { class: "muted" }, "Loading…"));
-  open();
+  if (id === "again") editAgain();
+  else open();
+
+  /** An edit's own form, filled in: on the take that it changed, or on the upload. */
+  async function editAgain() {
+    try {
+      const edit = await get(`/v1/generations/${query.get("edit")}`);
+      const older = { ...edit.request, ...(query.has("seed") ? { seed: query.get("seed"), variations: 1 } : {}) };
+      const from = older.upload ? `/v1/uploads/${older.upload}` : `/v1/generations/${older.generation}`;
+      const source = await get(from).catch((problem) => { if (problem.status === 404) return null; throw problem; });
+      if (closed) return;
+      if (source?.outputs?.length === 0) return draw(source);
+      if (source === null) {
+        return put(place, h("h1", { class: "sr" }, "Result"), state(older.upload ? "The upload is gone" : "The take is gone",
+          `What this was made from is no longer kept here, so that it cannot be changed again. ${older.upload ? "Upload the sound again." : "What was made from it is still there."}`,
+          link(`#/result/${edit.id}`, "Back to what was made"), link("#/create", "Create")));
+      }
+      if (older.upload) return uploaded(place, source, older);
+      view = finished(place, source, older);
+    } catch (problem) {
+      if (!closed) put(place, h("h1", { class: "sr" }, "Result"), problemNotice(problem), link("#/history", "History"));
+    }
+  }
 
   async function open() {
     let job;
@@ -87,7 +110,7 @@ export function show(place, { id }) {
   }
 
   function ended(job) {
-    const again = button("Change the request", () => { reset(job.request); location.hash = "#/create"; }, { class: "main" });
+    const again = button("Change the request", () => useAgain(job), { class: "main" });
     const retry = button("Ask again", async () => {
       try {
         const { generation, take, upload, ...request } = job.request;
@@ -101,7 +124,7 @@ export function show(place, { id }) {
       job.state === "canceled"
         ? [h("h2", {}, "Cancelled"), h("p", {}, "Nothing was made, nothing was logged.")]
         : [h("h2", {}, "It failed"), problem && problemNotice(problem), problem?.matches?.length > 0 && h("p", { class: "words" }, marked(job.prompt, problem.matches))],
-      h("div", { class: "row" }, job.kind === "generation" && again, retry, link("#/history", "History"))));
+      h("div", { class: "row" }, again, retry, link("#/history", "History"))));
   }
 
   return () => { closed = true; stop?.(); view?.(); };
@@ -116,19 +139,37 @@ function title(job) {
   return kind + (job.prompt || job.enriched_prompt || "the same words");
 }
 
-/** The page of a job that succeeded; returns what ends it. */
-function finished(place, job) {
+/** Ask for the same as a job: with one of its seeds, for one take, or as it was. */
+function useAgain(job, seed = null) {
+  if (job.kind === "edit") {
+    location.hash = `#/result/again?${new URLSearchParams({ edit: job.id, ...(seed === null ? {} : { seed }) })}`;
+    return;
+  }
+  reuse(seed === null ? job.request : { ...job.request, seed, variations: 1 });
+  location.hash = "#/create";
+}
+
+/** An upload that was edited; it is not played here. */
+function uploaded(place, upload, older) {
+  const parts = { duration: upload.duration_s, take: 0, setRegion: () => {}, onregion: () => {} };
+  put(place, h("div", { class: "page-head" }, h("h1", {}, "Your sound"), h("span", { class: "muted" }, clock(upload.duration_s))),
+    edits({ upload: upload.id }, parts, older));
+}
+
+/** The page of a job that succeeded; returns what ends it. `older`: an edit of it to ask for again. */
+function finished(place, job, older = null) {
   const side = h("div", { class: "stack" });
   const sources = h("div", { class: "stack" });
   const words = h("div", {});
   const parts = stage(job, drawTake);
-  const edit = edits(job, parts);
+  const edit = edits({ generation: job.id }, parts, older);
   put(place,
     h("div", { class: "page-head" }, h("h1", {}, title(job)), stateBadge(job.state), job.untrained && h("span", { class: "badge warn" }, "untrained model"),
       h("span", { class: "muted" }, [job.model, job.bpm && `${Math.round(job.bpm)} bpm`, job.key, `strength ${job.strength}`].filter(Boolean).join(" · "))),
     h("div", { class: "columns wide-left" }, h("div", { class: "stack" }, parts.element, edit, h("section", { class: "panel stack", "aria-label": "Sources" }, h("h2", {}, "Sources"), sources)), side));
 
-  drawTake(0);
+  drawTake(parts.take);
+  if (older) edit.scrollIntoView({ block: "start" });
   get(`/v1/generations/${job.id}/plan`).then(({ plan }) => put(words, plan.spans ? enriched(plan) : h("p", {}, job.enriched_prompt))).catch(() => put(words, h("p", {}, job.enriched_prompt)));
 
   function drawTake(take) {
@@ -145,10 +186,10 @@ function finished(place, job) {
           figure("Output", `no. ${output.output}`)),
         (quality.silence > 0.5 || quality.clipping > 0.001) && h("div", { class: "notice warn" }, quality.silence > 0.5 ? "Much of this take is silent." : "This take clips."),
         output.unmet?.length > 0 && h("div", { class: "notice warn" }, output.unmet.map((one) => h("p", {}, unmet(one)))),
-        button("Use this request again", () => { reset({ ...job.request, seed: output.seed, variations: 1 }); location.hash = "#/create"; })),
+        button("Use this request again", () => useAgain(job, output.seed))),
       h("section", { class: "panel stack", "aria-label": "Downloads" }, h("h2", {}, "Downloads"), downloads(job, take)),
       h("section", { class: "panel stack", "aria-label": "Enriched prompt" }, h("h2", {}, "The words it was given"), words,
-        job.notes?.map((note) => h("p", { class: "muted" }, note))),
+        job.notes?.map((note) => h("p", { class: "muted" }, told(note)))),
       h("section", { class: "panel stack", "aria-label": "Lineage" }, h("h2", {}, "Lineage"), lineage(job)));
     drawSources(take);
   }

@@ -1,0 +1,238 @@
+"""Read sound files into memory, or give them out block by block.
+
+Large sound is converted while it is read: memory holds the result about once, and never more than
+an hour of stereo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rag_audio.domain import Audio
+from rag_audio.errors import UnreadableFile
+from rag_audio.folding import Balance, Block, Fold, folded, joined
+from rag_audio.pcm import PcmHash
+from rag_audio.shaping import resample, to_channels
+from rag_audio.sound_stream import COPY_ANEW, CUT_IT, MAX_READ, SoundStream
+
+FOLDED_RATE, FOLDED_CHANNELS = 48_000, 2
+"""What larger sound is folded to. The watermark is heard up to 11 kHz, the fingerprint up to 4."""
+MAX_SAMPLES = 360_000_000
+"""Samples of all channels that a sound in memory may have: an hour of stereo at 48 kHz, 1.4 GB."""
+WHOLE_SAMPLES = 1 << 26
+"""Sound up to this is read as it is, and converted afterwards where that was asked for."""
+MAX_DURATION_S = 3600.0
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A sound, and which one it is.
+
+    Attributes:
+        audio: larger sound is folded to stereo at 48 kHz.
+        pcm_sha256: of the file's own samples, as :func:`rag_audio.audio.pcm_sha256` makes it.
+    """
+
+    audio: Audio
+    pcm_sha256: str
+
+
+def load(
+    path: str | Path,
+    *,
+    sample_rate: int | None = None,
+    channels: int | None = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    max_duration_s: float | None = MAX_DURATION_S,
+    allow_truncated: bool = False,
+) -> Audio:
+    """Read a sound file, or ``duration_s`` seconds of it from ``start_s`` (fewer at its end).
+
+    Memory holds the result about once: a large sound is converted while it is read.
+
+    Args:
+        path: any file libsndfile reads, 1…8 channels.
+        sample_rate, channels: to convert to; None keeps the file's own.
+        max_duration_s: longest sound to read; None: no limit but that of samples.
+        allow_truncated: read what is there of a file that breaks off.
+
+    Raises:
+        UnreadableFile: not audio, empty, corrupt, truncated, too long or too large (360 million
+            samples of all channels as converted), or with values that are NaN, infinite or beyond
+            ±1000.
+        InvalidInput: the window starts before 0 or past the end, or the conversion is out of range.
+    """
+    source = Path(path)
+    with SoundStream(source, start_s, duration_s) as stream:
+        _require_duration(source, stream, max_duration_s)
+        if not allow_truncated and (broken := stream.broken_claim):
+            raise UnreadableFile(broken, hint=COPY_ANEW)
+        to_rate, to = sample_rate or stream.rate, channels or stream.channels
+        is_large = stream.samples is None or stream.samples > WHOLE_SAMPLES
+        blocks: Iterator[Block] = stream.blocks()
+        if is_large and (to_rate, to) != (stream.rate, stream.channels):
+            _require_target(to_rate, to)
+            blocks = folded(blocks, Fold(stream.rate, to_rate=to_rate, channels=to))
+        else:
+            to_rate, to = stream.rate, stream.channels
+        audio = _collected(source, blocks, to_rate, to, max_duration_s)
+        if not allow_truncated:
+            stream.require_whole()
+    if channels is not None:
+        audio = to_channels(audio, channels)
+    return audio if sample_rate is None else resample(audio, sample_rate)
+
+
+def hear(
+    path: str | Path,
+    *,
+    max_duration_s: float | None = MAX_DURATION_S,
+    allow_truncated: bool = False,
+) -> Heard:
+    """Read all of a sound file; a large one is folded to stereo at 48 kHz.
+
+    Args and raises: as :func:`load`.
+    """
+    source = Path(path)
+    with SoundStream(source) as stream:
+        _require_duration(source, stream, max_duration_s)
+        is_large = stream.samples is None or stream.samples > WHOLE_SAMPLES
+    if not is_large:
+        audio = load(source, max_duration_s=max_duration_s, allow_truncated=allow_truncated)
+        digest = PcmHash(audio.sample_rate, audio.channels)
+        digest.add(audio.samples)
+        return Heard(audio, digest.hexdigest())
+    blocks: list[Block] = []
+
+    def begin() -> Callable[[Block], None]:
+        blocks.clear()
+        return _capped(source, blocks.append)
+
+    poured = pour(source, begin)
+    if poured.breaks_off and not allow_truncated:
+        raise UnreadableFile(poured.breaks_off, hint=COPY_ANEW)
+    if max_duration_s is not None and poured.duration_s > max_duration_s:
+        raise _too_long(source, poured.duration_s, max_duration_s)
+    audio = Audio(joined(blocks, poured.channels), poured.sample_rate)
+    return Heard(audio, poured.pcm_sha256)
+
+
+@dataclass(frozen=True)
+class Poured:
+    """What a file's sound turned out to be.
+
+    Attributes:
+        sample_rate, channels, frames: as folded.
+        duration_s: of the file. pcm_sha256: of the file's own samples.
+        breaks_off: as in :class:`SoundStream`.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+    duration_s: float
+    pcm_sha256: str
+    breaks_off: str
+
+
+def pour(
+    path: Path,
+    begin: Callable[[], Callable[[Block], None]],
+    *,
+    max_samples: int = MAX_READ,
+    max_duration_s: float | None = None,
+) -> Poured:
+    """Give out a file's sound block by block, folded to at most stereo and 48 kHz.
+
+    More channels are mixed as :func:`rag_audio.shaping.to_channels` does; where that loses the
+    sound (:class:`rag_audio.folding.Balance`), the two loudest channels are given instead.
+
+    Args:
+        begin: is called before the first block, and again where all is given anew.
+
+    Raises:
+        UnreadableFile: as :class:`SoundStream`, or the sound is longer than ``max_duration_s``.
+    """
+    picked: tuple[int, ...] | None = None
+    while True:
+        with SoundStream(path, max_samples=max_samples) as stream:
+            _require_duration(path, stream, max_duration_s)
+            rate, channels = min(stream.rate, FOLDED_RATE), min(stream.channels, FOLDED_CHANNELS)
+            fold = Fold(stream.rate, to_rate=rate, channels=channels, picked=picked)
+            balance = Balance(stream.channels)
+            digest = PcmHash(stream.rate, stream.channels)
+            most = None if max_duration_s is None else max_duration_s * stream.rate
+            put, frames = begin(), 0
+            source = _hashed(path, stream, digest, most)
+            for block in folded(source, fold, balance):
+                frames += block.shape[1]
+                put(block)
+        if picked is None and stream.channels > FOLDED_CHANNELS and balance.is_lost:
+            picked = balance.loudest(FOLDED_CHANNELS)
+            continue
+        duration_s = digest.frames / stream.rate
+        return Poured(rate, channels, frames, duration_s, digest.hexdigest(), stream.breaks_off)
+
+
+def _hashed(
+    path: Path, stream: SoundStream, digest: PcmHash, most: float | None
+) -> Iterator[Block]:
+    for block in stream.blocks():
+        digest.add(block)
+        if most is not None and digest.frames > most:
+            raise _too_long(path, None, most / stream.rate)
+        yield block
+
+
+def _require_duration(path: Path, stream: SoundStream, longest_s: float | None) -> None:
+    if longest_s is not None and stream.frames is not None:
+        seconds = stream.frames / stream.rate
+        if seconds > longest_s:
+            raise _too_long(path, seconds, longest_s)
+
+
+def _too_long(path: Path, seconds: float | None, longest_s: float) -> UnreadableFile:
+    length = "" if seconds is None else f" {seconds:.0f} s long,"
+    return UnreadableFile(f"{path} is{length} longer than {longest_s:g} s", hint="cut it shorter")
+
+
+def _require_target(rate: int, channels: int) -> None:
+    """Raise as the conversion of a small sound would."""
+    nothing = Audio(np.zeros((1, 1), np.float32), FOLDED_RATE)
+    resample(to_channels(nothing, channels), rate)
+
+
+def _collected(
+    path: Path, source: Iterator[Block], rate: int, channels: int, longest_s: float | None
+) -> Audio:
+    blocks: list[Block] = []
+    put, frames = _capped(path, blocks.append), 0
+    for block in source:
+        put(block)
+        frames += block.shape[1]
+        if longest_s is not None and frames > longest_s * rate + rate:
+            raise _too_long(path, None, longest_s)
+    return Audio(joined(blocks, channels), rate)
+
+
+def _capped(path: Path, put: Callable[[Block], None]) -> Callable[[Block], None]:
+    """Passes blocks on until they are more than memory is to hold."""
+    total = 0
+
+    def counted(block: Block) -> None:
+        nonlocal total
+        total += block.size
+        if total > MAX_SAMPLES:
+            raise UnreadableFile(
+                f"{path} is too large to be read at once: more than {MAX_SAMPLES / 1e6:.0f} "
+                f"million samples",
+                hint=CUT_IT,
+            )
+        put(block)
+
+    return counted

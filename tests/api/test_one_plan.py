@@ -1,0 +1,251 @@
+"""The plan that is shown of a waiting job is the one that runs, or nothing is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+from sqlalchemy import update
+
+from rag_audio import audio
+from rag_audio.database import writing
+from rag_audio.domain import Use
+from rag_audio.foreign import ForeignFinding, Inspector, Recognised
+from rag_audio.jobs.tables import jobs
+from rag_audio.licensing import RevocationOf
+from tests.api.small_service import SHORT, SmallService
+from tests.hums import make_notes, perform
+from tests.rights_world import GOOD_ARTIST, TARGET_ARTIST
+from tests.small_library import RATE, chords
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallService]:
+    made = SmallService(tmp_path_factory.mktemp("one plan"))
+    with made.client:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def fresh(service: SmallService) -> None:
+    service.world.reset()
+    service.empty()
+
+
+@pytest.fixture(scope="module")
+def sounds(service: SmallService, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Uploads: a hummed tune, and two voices at once."""
+    folder = tmp_path_factory.mktemp("brought")
+    audio.save(perform(make_notes(3, 4.0), "hum", duration_s=4.0).audio, folder / "hum.wav")
+    soundfile.write(folder / "chords.wav", chords(80, 311.0, 4.0, seed=40), RATE)
+    return {
+        name: service.upload((folder / f"{name}.wav").read_bytes()) for name in ("hum", "chords")
+    }
+
+
+def asked(case: str, service: SmallService, sounds: dict[str, str]) -> dict[str, Any]:
+    target, good = service.world.target.id, service.world.good.id
+    cases: dict[str, dict[str, Any]] = {
+        "words": {},
+        "references": {"references": [target, {"stem": good, "start_s": 2, "duration_s": 4}]},
+        "one of several is left out": {"k": 3, "channels": ["prompt"]},
+        "artist": {"artist": TARGET_ARTIST.lower(), "k": 2},
+        "an artist in the prompt": {"prompt": f"warm piano like {GOOD_ARTIST}"},
+        "a negative prompt": {"negative_prompt": f"anything like {GOOD_ARTIST}"},
+        "weights": {"references": [target, good], "weights": [3, 1], "strength": 0.3},
+        "no share": {"references": [target, good], "weights": [0, 1]},
+        "automatic strength": {"auto_strength": True, "k": 2},
+        "layers": {
+            "layers": [{"layer": "harmony", "stem": service.world.score.id}],
+            "references": [target],
+        },
+        "sections": {
+            "arrange": [
+                {"stem": target, "first_bar": 1, "last_bar": 1},
+                {"stem": good, "first_bar": 2, "last_bar": 2},
+            ],
+            "bpm": 120, "duration_s": 4.0,
+        },
+        "latents": {"mix": "latent", "references": [target]},
+        "melody": {"audio": sounds["hum"], "audio_as": "melody", "audio_rights": "own"},
+        "melody beside a stem": {
+            "audio": sounds["hum"], "audio_rights": "licensed", "references": [good],
+        },
+        "a sound to be near": {"audio": sounds["chords"], "audio_rights": "own"},
+        "controls": {
+            "bars": 2, "bpm": 120, "time_signature": [3, 4], "mood": ["calm"],
+            "instrumentation": ["harmonium"], "midi_instruments": ["Vibraphone"],
+            "references": [service.world.score.id], "duration_s": None,
+        },
+        "takes": {"variations": 3, "enforce": ["tempo"], "candidates": 2, "bpm": 100},
+    }  # fmt: skip
+    return cases[case]
+
+
+CASES = (
+    *("words", "references", "one of several is left out", "artist", "an artist in the prompt"),
+    *("a negative prompt", "weights", "no share", "automatic strength", "layers", "sections"),
+    *("latents", "melody", "melody beside a stem", "a sound to be near", "controls", "takes"),
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_plan_that_is_shown_runs(
+    case: str, service: SmallService, sounds: dict[str, str]
+) -> None:
+    wanted = asked(case, service, sounds)
+    job = service.accept(**wanted)
+    shown = service.plan(job["id"])
+    done = service.run(job["id"])
+    assert done["state"] == "succeeded", done["problem"]
+    made = service.plan(job["id"])
+    assert {**made, "notes": made["notes"][: len(shown["notes"])]} == shown
+    dry = service.client.post("/v1/plans", json={**SHORT, **wanted}).json()["plan"]
+    assert dry == shown
+    record = service.client.get(done["outputs"][0]["record"]).json()["record"]
+    assert record["plan"]["strength"] == done["strength"] == shown["strength"]
+    assert len(done["outputs"]) == shown["variations"]
+
+
+def test_what_was_indexed_meanwhile_changes_no_plan(service: SmallService) -> None:
+    """Also where another stem would now be the better one."""
+    words = {"k": 1, "prompt": "zither seaworthy"}
+    job = service.accept(**words)
+    shown = service.plan(job["id"])
+    (chosen,) = shown["references"]
+    world = service.world
+    index = world.parts.index
+    here, there = (index.find_stem(one.id) for one in (world.target, world.good))
+    index.upsert(
+        [
+            replace(a, dense=b.dense, sparse=b.sparse)
+            for a, b in (*zip(here, there, strict=True), *zip(there, here, strict=True))
+        ]
+    )
+    fresh = service.client.post("/v1/plans", json={**SHORT, **words}).json()["plan"]
+    assert [one["stem"]["id"] for one in fresh["references"]] != [chosen["stem"]["id"]]
+    done = service.run(job["id"])
+    assert done["state"] == "succeeded", done["problem"]
+    assert service.plan(job["id"]) == shown
+
+
+def refused(service: SmallService, job: str) -> dict[str, Any]:
+    """The problem of a job that made nothing."""
+    ledger = service.world.parts.ledger
+    before, given = len(ledger.outputs()), len(service.world.generator.given)
+    done = service.run(job)
+    assert done["state"] == "failed" and done["outputs"] == []
+    assert len(service.world.generator.given) == given
+    assert len(ledger.outputs()) == before
+    problem: dict[str, Any] = done["problem"]
+    return problem
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("how", ["stem", "license", "artist", "ended"])
+def test_a_right_that_ended_meanwhile_fails_the_job_in_plain_words(
+    how: str, named: bool, service: SmallService
+) -> None:
+    world = service.world
+    wanted = {"references": [world.target.id]} if named else {"prompt": "zither seaworthy", "k": 1}
+    job = service.accept(**wanted)
+    (chosen,) = service.plan(job["id"])["references"]
+    assert chosen["stem"]["id"] == world.target.id
+    if how == "ended":
+        world.license(valid_until=date(2020, 1, 1))
+    else:
+        of = RevocationOf(how)
+        world.revoke(
+            of, {"stem": world.target.id, "artist": TARGET_ARTIST}.get(how, "small/target")
+        )
+    problem = refused(service, job["id"])
+    assert problem["type"] == "RequestRefused"
+    assert ("expired" if how == "ended" else "revoked") in problem["message"]
+    assert problem["hint"].startswith("ask again")
+
+
+def test_a_style_that_is_no_longer_licensed_fails_the_job(service: SmallService) -> None:
+    job = service.accept(artist=TARGET_ARTIST, k=1)
+    assert service.plan(job["id"])["artist"] == TARGET_ARTIST
+    service.world.license(uses=frozenset({Use.PROMPT, Use.INIT_AUDIO}))
+    assert refused(service, job["id"])["type"] == "RequestRefused"
+
+
+def test_another_model_makes_no_plan_of_the_one_before(
+    service: SmallService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = service.accept()
+    generator = service.world.generator
+    monkeypatch.setattr(generator, "info", replace(generator.info, name="newer-model"))
+    problem = refused(service, job["id"])
+    assert "'fake-model'" in problem["message"] and "'newer-model'" in problem["message"]
+    assert problem["hint"].startswith("ask again")
+
+
+def test_rights_to_a_file_that_was_brought_are_asked_again(service: SmallService) -> None:
+    world = service.world
+    upload = service.upload((world.library / "target.wav").read_bytes())
+    job = service.accept(audio=upload, k=0, audio_as="search")
+    assert "recognised as Hidden Tide" in " ".join(service.plan(job["id"])["notes"])
+    world.revoke(RevocationOf.STEM, world.target.id)
+    assert "may not be used" in refused(service, job["id"])["message"]
+
+
+def test_a_tune_that_was_recognised_since_is_not_left_uncredited(
+    service: SmallService, sounds: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = service.accept(audio=sounds["hum"], audio_as="melody", audio_rights="own")
+    good = service.world.good
+    found = Recognised((good,), "sound", 0.1)
+
+    def inspect(self: Inspector, path: Path) -> ForeignFinding:
+        return replace(self._by_bytes(path), stems=(found,))
+
+    monkeypatch.setattr(Inspector, "inspect", inspect)
+    problem = refused(service, job["id"])
+    assert "recognised as" in problem["message"] and good.title in problem["message"]
+    assert problem["hint"].startswith("ask again")
+
+
+@pytest.mark.parametrize("stored", [None, '{"format": 0, "text": "of an older version"}'])
+def test_jobs_that_earlier_versions_accepted_still_run(
+    stored: str | None, service: SmallService
+) -> None:
+    job = service.accept(k=1)
+    with writing(service.world.parts.database) as db:
+        db.execute(update(jobs).where(jobs.c.id == job["id"]).values(plan=stored))
+    done = service.run(job["id"])
+    assert done["state"] == "succeeded", done["problem"]
+    assert service.plan(job["id"])["references"]
+
+
+def test_a_refusal_is_one_entry_of_the_log(service: SmallService) -> None:
+    ledger = service.world.parts.ledger
+
+    def refusals() -> int:
+        documents = (ledger.document(n) or b"" for n in range(1, ledger.size() + 1))
+        return sum(b'"refusal"' in document for document in documents)
+
+    before = refusals()
+    job = service.accept(prompt=f"warm piano like {GOOD_ARTIST}", k=1)
+    service.run(job["id"])
+    assert refusals() == before
+    no = {**SHORT, "prompt": "in the style of Paper Moth Quartet"}
+    assert service.client.post("/v1/generations", json=no).status_code == 403
+    assert refusals() == before + 1
+
+
+def test_takes_and_candidates_of_a_request_have_a_limit_together(
+    tmp_path: Path, service: SmallService
+) -> None:
+    asked = {**SHORT, "variations": 16, "candidates": 16, "enforce": ["tempo"], "bpm": 100}
+    for url in ("/v1/plans", "/v1/generations"):
+        answer = service.client.post(url, json={**asked, "duration_s": 180})
+        assert answer.status_code == 422, answer.text
+        assert "256 takes of 180 s are 46080 s" in answer.json()["detail"]
+    assert service.client.post("/v1/plans", json={**asked, "duration_s": 20}).status_code == 200

@@ -1,0 +1,103 @@
+"""Secrets of webhooks: one for each key, derived, rotated with an overlap."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select, text
+
+from rag_audio.database import connect, reading, sqlite_url, writing
+from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
+from rag_audio.jobs.tables import webhook_secrets
+from rag_audio.jobs.webhook_secrets import WebhookSecrets
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    if request.param == "postgresql":
+        return connect(str(request.getfixturevalue("postgres_url")))
+    return connect(sqlite_url(tmp_path / "ledger.db"))
+
+
+def texts(secrets: WebhookSecrets, owner: str) -> list[str]:
+    return [one.text for one in secrets.of(owner)]
+
+
+def test_each_key_has_a_secret_of_its_own_that_rotates(engine: Engine, tmp_path: Path) -> None:
+    secrets = WebhookSecrets(engine, tmp_path)
+    (first,), (other,), (nobodys,) = (texts(secrets, one) for one in ("aa", "bb", ""))
+    assert len({first, other, nobodys}) == 3 and all(len(one) == 49 for one in (first, other))
+    assert texts(WebhookSecrets(engine, tmp_path), "aa") == [first], "another server has the same"
+    second = [one.text for one in secrets.rotate("aa", 60)]
+    assert second[1:] == [first] and second[0] != first
+    third = secrets.rotate("aa", 3600)
+    assert [one.text for one in third][1:] == second, "a repeated request loses no earlier one"
+    assert third[0].valid_until is None and third[0].made_at is not None
+    assert all(one.valid_until is not None for one in third[1:])
+    assert texts(secrets, "bb") == [other]
+    with writing(engine) as db:
+        db.execute(text("UPDATE webhook_secrets SET valid_until = 1 WHERE valid_until IS NOT NULL"))
+    assert texts(secrets, "aa") == [third[0].text]
+
+
+def test_a_secret_that_was_seen_ends_at_once_and_never_comes_back(
+    engine: Engine, tmp_path: Path
+) -> None:
+    secrets = WebhookSecrets(engine, tmp_path)
+    seen = set(texts(secrets, "aa"))
+    for overlap_s in (60, 60, 0):
+        seen |= {one.text for one in secrets.rotate("aa", overlap_s)[1:]}
+    (now,) = texts(secrets, "aa")
+    assert now not in seen
+    for _ in range(9):
+        secrets.rotate("aa", 60)
+    assert len(texts(secrets, "aa")) <= 6 and not seen & set(texts(secrets, "aa"))
+    (only,) = secrets.rotate("", 0)
+    assert texts(secrets, "") == [only.text]
+
+
+@pytest.mark.parametrize("overlap_s", [-1, 7 * 86400 + 1, float("nan"), float("inf")])
+def test_an_overlap_has_a_range(tmp_path: Path, overlap_s: float) -> None:
+    secrets = WebhookSecrets(connect(sqlite_url(tmp_path / "ledger.db")), tmp_path)
+    with pytest.raises(InvalidInput, match="overlap"):
+        secrets.rotate("aa", overlap_s)
+
+
+def test_neither_the_database_nor_the_home_alone_gives_a_secret_away(tmp_path: Path) -> None:
+    engine = connect(sqlite_url(tmp_path / "ledger.db"))
+    secrets = WebhookSecrets(engine, tmp_path / "home")
+    known = [one.text for one in secrets.rotate("aa", 60)]
+    with reading(engine) as db:
+        rows = db.execute(select(webhook_secrets)).all()
+    assert rows and not any(one in repr(rows) for one in known)
+    (tmp_path / "copy").mkdir()
+    assert not set(texts(WebhookSecrets(engine, tmp_path / "copy"), "aa")) & set(known)
+    other = WebhookSecrets(connect(sqlite_url(tmp_path / "other.db")), tmp_path / "home")
+    assert known[0] not in texts(other, "aa"), "the nonce is in the database alone"
+    file = tmp_path / "home" / "keys" / "webhook-secrets.key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    shutil.copy(file, tmp_path / "copy" / "keys" / "webhook-secrets.key")
+    assert texts(WebhookSecrets(engine, tmp_path / "copy"), "aa") == known
+
+
+def test_the_secret_of_the_home_gives_no_other_away(tmp_path: Path) -> None:
+    """It was handed to all who verified calls: nothing may be derived from it."""
+    engine = connect(sqlite_url(tmp_path / "ledger.db"))
+    for home in ("one", "two"):
+        (tmp_path / home / "keys").mkdir(parents=True)
+        (tmp_path / home / "keys" / "webhook.key").write_text("the same")
+    one, two = (WebhookSecrets(engine, tmp_path / home) for home in ("one", "two"))
+    assert texts(one, "aa") != texts(two, "aa")
+    assert one.of_home() == "the same"
+    with pytest.raises(ConfigError, match=r"webhook\.key"):
+        WebhookSecrets(engine, tmp_path).of_home()
+
+
+def test_a_damaged_root_is_one_clear_line(tmp_path: Path) -> None:
+    secrets = WebhookSecrets(connect(sqlite_url(tmp_path / "ledger.db")), tmp_path)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "webhook-secrets.key").write_bytes(b"short")
+    with pytest.raises(BackendUnavailable, match="5 bytes, not 32"):
+        secrets.of("aa")
