@@ -23,6 +23,7 @@ ONCE = list({id(one.info): one for one in BOUNDED}.values())
 """Commands that change sound share their options: one of them stands for all."""
 FREE = {
     "extend_--by": "more than 0, which has no least number",
+    "search_--min-duration": "the same",
     "inpaint_--strength": "the same",
     "extend_--strength": "the same",
     "vary_--strength": "the same",

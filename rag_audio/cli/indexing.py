@@ -84,7 +84,9 @@ def search(
     fifths: Annotated[bool, typer.Option(help="Neighbouring keys count too.")] = False,
     kind: Annotated[str | None, typer.Option(help="audio or midi.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only with one of these tags.")] = None,
-    min_duration: Annotated[float | None, typer.Option(min=0, help="Seconds at least.")] = None,
+    min_duration: Annotated[
+        float | None, typer.Option(help="Seconds at least, more than 0.")
+    ] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Not this stem.")] = None,
     limit: Annotated[
         int, typer.Option(min=1, max=limits.FOUND.high, help="References at most.")
