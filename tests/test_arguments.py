@@ -148,7 +148,7 @@ _CALLS: dict[str, Callable[[Any, Any], object]] = {
 
 
 @pytest.mark.parametrize("call", list(_CALLS))
-@pytest.mark.parametrize("value", _WRONG, ids=repr)
+@pytest.mark.parametrize("value", _WRONG, ids=[type(one).__name__ for one in _WRONG])
 def test_every_call_refuses_what_it_cannot_use(world: World, call: str, value: object) -> None:
     with pytest.raises(RagAudioError) as caught:
         _CALLS[call](world.workspace, value)
