@@ -84,6 +84,7 @@ class Measured:
     sound: Audio | None
     instruments: tuple[str, ...] = ()
     time_signature: tuple[int, int] | None = None
+    downbeat_s: float | None = None
     tags: FileTags = field(default_factory=FileTags)
 
 
@@ -169,6 +170,7 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
         sound=_for_embedder(sound, job) if wants_sound else None,
         instruments=_instruments(info.instruments, info.drums),
         time_signature=info.time_signature,
+        downbeat_s=info.downbeat_s or None,
     )
 
 

@@ -36,7 +36,7 @@ def make_stem(library: str, path: str, declared: Declared, measured: Measured) -
         bpm_confidence=bpm_confidence,
         key=key,
         key_confidence=key_confidence,
-        downbeat_s=declared.downbeat_s,
+        downbeat_s=measured.downbeat_s if declared.downbeat_s is None else declared.downbeat_s,
         isrc=declared.isrc or tags.isrc,
         iswc=declared.iswc,
         loudness_lufs=measured.loudness_lufs,

@@ -44,7 +44,8 @@ class MidiInfo:
             halved when the file states no tempo and the standard's 120 holds.
         tempo_changes: (seconds, bpm) of every tempo, the first at 0.
         key: from the key signature where the notes bear it out, else from the notes.
-        time_signature: (beats, unit) of the first bar; None: not stated, or none that is known.
+        time_signature: (beats, unit) of the one that holds longest; None: not stated, or none that
+            is known. downbeat_s: where its first bar begins.
         instruments: General MIDI names by number of notes, ``Drums`` for the percussion channel.
         density_per_s: notes per second.
     """
@@ -56,6 +57,7 @@ class MidiInfo:
     key: Key | None
     key_confidence: float
     time_signature: Signature | None
+    downbeat_s: float
     instruments: tuple[str, ...]
     drums: bool
     density_per_s: float
@@ -80,6 +82,7 @@ def read(path: str | Path) -> MidiInfo:
         key=key,
         key_confidence=key_confidence,
         time_signature=score.time_signature,
+        downbeat_s=score.downbeat_s,
         instruments=_instruments(score.parts),
         drums=any(part.drum for part in score.parts),
         density_per_s=score.notes / score.end_s,

@@ -24,6 +24,7 @@ def score_to_json(score: Score) -> dict[str, Any]:
         "states_tempo": score.states_tempo,
         "key_number": score.key_number,
         "time_signature": None if score.time_signature is None else list(score.time_signature),
+        "downbeat_s": score.downbeat_s,
     }
 
 
@@ -46,6 +47,7 @@ def score_from_json(document: Mapping[str, Any]) -> Score:
         bool(document["states_tempo"]),
         None if key is None else int(key),
         None if time is None else (int(time[0]), int(time[1])),
+        float(document.get("downbeat_s", 0.0)),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,9 @@ class Score:
         parts: at least one, each with notes.
         tempos: (seconds, bpm), the first at 0; states_tempo: the file says so itself.
         key_number: of the first key signature: 0…11 major, 12…23 minor from C; None without one.
-        time_signature: (beats, unit) of the first; None without one, or with one that
-            :func:`rag_audio.metre.is_signature` does not know.
+        time_signature: (beats, unit) of the one that holds longest; None without one, or with one
+            that :func:`rag_audio.metre.is_signature` does not know.
+        downbeat_s: where its first bar begins: after an upbeat that has a signature of its own.
     """
 
     parts: tuple[ScorePart, ...]
@@ -59,6 +61,7 @@ class Score:
     states_tempo: bool
     key_number: int | None
     time_signature: Signature | None
+    downbeat_s: float = 0.0
 
     @property
     def notes(self) -> int:
@@ -107,19 +110,34 @@ def _score(
 ) -> Score:
     if not all(math.isfinite(at) and 0 < bpm < math.inf for at, bpm in tempos):
         raise UnreadableFile(f"{path} has a tempo of zero")
-    keys, times = held.key_signature_changes[:1], held.time_signature_changes[:1]
+    keys, parts = held.key_signature_changes[:1], _parts(path, held)
+    end_s = max(note.end_s for part in parts for note in part.notes)
+    metre, downbeat_s = _main_metre(held.time_signature_changes, end_s)
     return Score(
-        parts=_parts(path, held),
+        parts=parts,
         tempos=tempos,
         states_tempo=states_tempo,
         key_number=int(keys[0].key_number) if keys else None,
-        time_signature=_signature(times[0]) if times else None,
+        time_signature=metre,
+        downbeat_s=downbeat_s,
     )
 
 
-def _signature(stated: Any) -> Signature | None:
-    found = int(stated.numerator), int(stated.denominator)
-    return found if is_signature(found) else None
+def _main_metre(changes: Sequence[Any], end_s: float) -> tuple[Signature | None, float]:
+    """The time signature that holds longest, and when it begins first; see :class:`Score`."""
+    held: dict[Signature, float] = {}
+    begins: dict[Signature, float] = {}
+    ends = [*(float(change.time) for change in changes[1:]), end_s]
+    for i, (change, until_s) in enumerate(zip(changes, ends, strict=False)):
+        # What no signature comes before is in the first one.
+        start_s = float(change.time) if i else 0.0
+        found = int(change.numerator), int(change.denominator)
+        held[found] = held.get(found, 0.0) + max(0.0, min(until_s, end_s) - start_s)
+        begins.setdefault(found, float(change.time))
+    if not held:
+        return None, 0.0
+    longest = max(held, key=lambda found: held[found])
+    return (longest, begins[longest]) if is_signature(longest) else (None, 0.0)
 
 
 def _bytes(path: Path) -> bytes:

@@ -121,6 +121,35 @@ def test_what_a_kind_of_file_cannot_hold_is_told_before_any_work(
     assert "8 channels at 192000 Hz" in capsys.readouterr().err
 
 
+def test_a_file_whose_encoding_loses_the_mark_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Opus of six channels keeps the bass of the sixth alone."""
+    one = audio.resample(Audio(chords(100, 220.0, 5.0)[None], RATE), 48_000).samples[0]
+    six = np.zeros((len(one), 6))
+    six[:, 5] = one
+    source = _write(tmp_path / "in.wav", six, 48_000, "FLOAT")
+    home = ("--payload", "7", "--home", str(tmp_path / "home"))
+    assert run(["watermark", "embed", str(source), str(tmp_path / "six.opus"), *home]) == 3
+    assert "six.opus would not hold the mark" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["home", "in.wav"]
+
+
+def test_a_new_rate_is_told_and_a_file_is_not_written_over_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = audio.resample(Audio(chords(100, 220.0, 5.0)[None], RATE), 44_100).samples[0]
+    source = _write(tmp_path / "in.wav", one[:, None], 44_100, "FLOAT")
+    home = ("--home", str(tmp_path / "home"))
+    said, _ = _embed(capsys, str(source), str(tmp_path / "out.opus"), *home)
+    assert "in.wav is at 44100 Hz, out.opus at 48000" in said["notes"]
+    assert said["sample_rate"] == 48_000
+    before = source.read_bytes()
+    assert run(["watermark", "embed", str(source), str(source), "--payload", "7", *home]) == 2
+    assert "would be written over its own sound" in capsys.readouterr().err
+    assert source.read_bytes() == before
+
+
 def test_texts_and_data_that_are_lost_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

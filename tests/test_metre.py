@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio import enforcing
+from rag_audio import enforcing, limits
 from rag_audio.analysis import Analysis
 from rag_audio.api.schemas import EditAsked
 from rag_audio.conditioning import seed_audio
@@ -121,6 +121,12 @@ def test_asking_for_bars_is_asking_for_their_length(
 ) -> None:
     wanted = bars * bar_s(bpm, metre)
     assert wanted == pytest.approx(bars * expected(bpm, metre or (4, 4)), abs=1e-9, rel=1e-12)
+    if not limits.DURATION_S.holds(wanted):
+        with pytest.raises(
+            InvalidInput, match=f"{bars} bars at .* BPM last .* s, an output 0.5 to"
+        ):
+            plan_of(bpm=bpm, time_signature=metre, bars=bars, duration_s=None)
+        return
     plan = plan_of(bpm=bpm, time_signature=metre, bars=bars, duration_s=None)
     assert plan.duration_s == pytest.approx(wanted, abs=1 / 192_000)
     assert plan.bar_s == bar_s(bpm, metre)

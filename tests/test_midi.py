@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import mido  # type: ignore[import-untyped]
 import numpy as np
 import pretty_midi
 import pytest
@@ -94,6 +95,36 @@ def test_a_time_signature_is_read_where_it_is_one_that_we_know(
     path = tmp_path / "a.mid"
     path.write_bytes(chunk(stated + b"\x00\x90\x3c\x40\x83\x60\x80\x3c\x00"))
     assert midi.read(path).time_signature == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "metre", "downbeat_s"),
+    [
+        ([(0, 1, 2), (480, 3, 2)], (3, 4), 0.5),  # an upbeat of a quarter
+        ([(0, 3, 2), (480 * 12, 4, 2)], (4, 4), 6.0),
+        ([(0, 3, 2), (480 * 36, 4, 2)], (3, 4), 0.0),
+        ([(960, 3, 2)], (3, 4), 1.0),
+        ([], None, 0.0),
+    ],
+)
+def test_the_metre_is_the_one_that_holds_longest_and_its_bars_begin_after_the_upbeat(
+    tmp_path: Path, changes: list[tuple[int, int, int]], metre: tuple[int, int], downbeat_s: float
+) -> None:
+    track = mido.MidiTrack()
+    at = 0
+    for tick, beats, power in changes:
+        track.append(
+            mido.MetaMessage(
+                "time_signature", numerator=beats, denominator=2**power, time=tick - at
+            )
+        )
+        at = tick
+    track.append(mido.Message("note_on", note=60, time=0))
+    track.append(mido.Message("note_off", note=60, time=480 * 48 - at))
+    path = tmp_path / "a.mid"
+    mido.MidiFile(ticks_per_beat=480, tracks=[track]).save(path)
+    info = midi.read(path)
+    assert (info.time_signature, info.downbeat_s) == (metre, downbeat_s)
 
 
 def test_an_unstated_tempo_is_the_standards_and_uncertain(tmp_path: Path) -> None:

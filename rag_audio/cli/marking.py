@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,9 @@ from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json
 from rag_audio.domain import Audio
-from rag_audio.errors import OutputRefused
-from rag_audio.formats import format_of
-from rag_audio.full_scale import Excess
+from rag_audio.errors import InvalidInput, OutputRefused
+from rag_audio.formats import format_of, rate_for
+from rag_audio.full_scale import Excess, is_clipped_by
 from rag_audio.pictures import line_png
 from rag_audio.ports import Detection, Mark
 from rag_audio.sound_header import SoundHeader, read_header, require_room
@@ -52,15 +53,20 @@ def embed(
     from rag_audio.watermark.quality import noise_to_mask_db, snr_db
 
     audio.check_writable(target, subtype)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InvalidInput(f"{source} would be written over its own sound", hint="name another")
     sound, header = audio.load(source), read_header(source)
     encoding = header.subtype_in(target) if subtype is None else subtype
     require_room(target, encoding, sound.channels, sound.sample_rate)
     sound, excess = full_scale.fit(sound, target, encoding)
     with open_workspace(home) as workspace, busy("marking"):
         marked = _marked(workspace, source, sound, payload)
-    audio.save(marked, target, subtype=encoding, tags=header.tags_in(target))
+        _write(workspace, marked, payload, target, encoding, header)
     below_db, mask_db = snr_db(sound, marked), noise_to_mask_db(sound, marked)
+    written_hz = rate_for(format_of(target, encoding)[1], sound.sample_rate)
     notes = _changes(header, source, target, encoding, excess)
+    if written_hz != sound.sample_rate:
+        notes.append(f"{source.name} is at {sound.sample_rate} Hz, {target.name} at {written_hz}")
     for note in notes:
         err.print(f"note: {note}", markup=False)
     if as_json:
@@ -70,7 +76,7 @@ def embed(
                 "snr_db": below_db,
                 "noise_to_mask_db": mask_db,
                 "file": str(target),
-                "sample_rate": sound.sample_rate,
+                "sample_rate": written_hz,
                 "channels": sound.channels,
                 "subtype": format_of(target, encoding)[1],
                 "gain_db": -excess.peak_db,
@@ -164,6 +170,37 @@ def _changes(
     if lost:
         notes.append(f"not carried over from {source.name}: {', '.join(lost)}")
     return notes
+
+
+def _write(
+    workspace: Workspace,
+    marked: Audio,
+    payload: int,
+    target: Path,
+    encoding: str,
+    header: SoundHeader,
+) -> None:
+    """Write a marked sound, and see that an encoding that loses something keeps the mark.
+
+    Raises:
+        OutputRefused: it does not; nothing is left.
+    """
+    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    try:
+        audio.save(marked, draft, subtype=encoding, tags=header.tags_in(target))
+        if not is_clipped_by(target, encoding) and format_of(target, encoding)[1] != "FLOAT":
+            found = workspace.parts.watermarker.detect_pieces(_pieces(draft))
+            marks = (found.mark, *found.others)
+            if Mark(payload, by_hand=True) not in marks:
+                kind = format_of(target, encoding)[1]
+                raise OutputRefused(
+                    f"{target.name} would not hold the mark: it is not found in {marked.channels} "
+                    f"channels of {kind} at {marked.sample_rate} Hz",
+                    hint="write a .flac or .wav file",
+                )
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _marked(workspace: Workspace, source: Path, sound: Audio, payload: int) -> Audio:

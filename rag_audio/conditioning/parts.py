@@ -234,7 +234,8 @@ def aligned(segment: Segment, asked: Signature | None) -> Segment:
         asked: the metre of the piece; bar lines are of the stem's own where it is known.
     """
     stem = segment.stem
-    downbeat = 0.0 if stem.kind is StemKind.MIDI else stem.downbeat_s
+    is_score = stem.kind is StemKind.MIDI
+    downbeat = 0.0 if is_score and stem.downbeat_s is None else stem.downbeat_s
     if stem.bpm is None or downbeat is None:
         return segment
     bar = bar_s(stem.bpm, stem.time_signature or asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from rag_audio import limits
 from rag_audio.conditioning.clearance import USE_OF, claims_on
 from rag_audio.conditioning.enrichment import Phrase, enrich
 from rag_audio.conditioning.melody import (
@@ -203,6 +204,13 @@ def _duration(
                 hint="say it: --bpm 92",
             )
         duration_s = replace(request.controls, bars=bars).duration_s(bpm) or duration_s
+        if not limits.DURATION_S.holds(duration_s):
+            shortest, longest = limits.DURATION_S.low, limits.DURATION_S.high
+            raise InvalidInput(
+                f"{bars} bars at {bpm:g} BPM last {duration_s:g} s, an output {shortest:g} to "
+                f"{longest:g} s",
+                hint="another number of bars, or another tempo",
+            )
     return duration_s
 
 
