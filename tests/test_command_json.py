@@ -13,6 +13,7 @@ import soundfile
 
 from rag_audio import audio
 from rag_audio.cli.app import run
+from rag_audio.cli.output import out
 from tests.command_tree import changed, commands, parameters, typed, usual
 from tests.rights_world import World
 from tests.small_library import RATE, chords
@@ -140,5 +141,6 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(
     os.close(reading)
     with open(writing, "w", buffering=1) as gone, monkeypatch.context() as patched:
         patched.setattr("sys.stdout", gone)
+        patched.setattr(out, "quiet", False)  # The console is silent from then on.
         assert run(words) == 0
     assert capfd.readouterr().err == ""
