@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CredentialState",
     "Credentials",
-    "forbids_training",
     "read_credentials",
     "training_reservation",
 ]
@@ -81,8 +80,8 @@ def read_credentials(path: Path, anchors: str = "") -> Credentials | None:
         raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error
 
 
-def forbids_training(path: Path) -> bool:
-    """Whether a file's credentials say, in any entry, that AI may not use it freely.
+def training_reservation(path: Path) -> str | None:
+    """What a file's credentials say, in any entry, that AI may not use freely; None: nothing.
 
     ``notAllowed`` and ``constrained`` both count, in the file's own manifest and in those of its
     ingredients, whoever signed them: a broken signature does not lift a reservation of rights.
@@ -90,11 +89,6 @@ def forbids_training(path: Path) -> bool:
     Raises:
         UnreadableFile: the file cannot be opened.
     """
-    return training_reservation(path) is not None
-
-
-def training_reservation(path: Path) -> str | None:
-    """What :func:`forbids_training` is about, in words; None when nothing is forbidden."""
     found = read_credentials(path)
     return None if found is None else reservation_in(found, path)
 

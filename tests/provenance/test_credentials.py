@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from rag_audio import audio
 from rag_audio.errors import ConfigError, OutputRefused, UnreadableFile
-from rag_audio.provenance.credentials import forbids_training, read_credentials
+from rag_audio.provenance.credentials import read_credentials, training_reservation
 from rag_audio.provenance.manifest import make_manifest, public_name
 from rag_audio.provenance.signers import C2paSigner, NoSigner, open_signer
 from rag_audio.provenance.signing_keys import anchors
@@ -187,7 +187,7 @@ def test_what_has_no_credentials_says_so(tmp_path: Path) -> None:
     for name, content in (("a.wav", b""), ("b.mp3", b"no sound at all" * 9), ("c", b"RIFF")):
         (tmp_path / name).write_bytes(content)
         assert read_credentials(tmp_path / name) is None
-        assert not forbids_training(tmp_path / name)
+        assert training_reservation(tmp_path / name) is None
     with pytest.raises(UnreadableFile, match="gone"):
         read_credentials(tmp_path / "gone.wav")
     with pytest.raises(UnreadableFile):
@@ -504,9 +504,9 @@ def test_a_reservation_against_training_is_read(
     saying = C2paSigner(signer.identity, training=training)
     for name in ("take.wav", "take.ogg"):
         file = write(tmp_path / name)
-        assert not forbids_training(file)
+        assert training_reservation(file) is None
         saying.sign(file, claim())
-        assert forbids_training(file) is forbidden
+        assert (training_reservation(file) is not None) is forbidden
     uses = set(_read(file).training.values())
     assert uses == {training.partition(":")[0]}
 
@@ -520,7 +520,7 @@ def test_damage_does_not_lift_a_reservation(tmp_path: Path, signer: C2paSigner) 
             content[found.start()] ^= 1
     file.write_bytes(content)
     assert _read(file).state is CredentialState.INVALID
-    assert forbids_training(file)
+    assert training_reservation(file)
 
 
 def test_an_older_assertion_against_training_counts_as_well(
@@ -539,7 +539,7 @@ def test_an_older_assertion_against_training_counts_as_well(
     monkeypatch.setattr(signers, "make_manifest", older)
     file = write(tmp_path / "take.mp3")
     signer.sign(file, claim())
-    assert forbids_training(file)
+    assert training_reservation(file)
     assert _read(file).training == {"c2pa.ai_training": "notAllowed"}
 
 
