@@ -235,6 +235,11 @@ class SqlCatalogue:
         with reading(self._engine) as connection:
             return contested.withheld_artists(connection)
 
+    def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
+        """The files with exactly these bytes whose license grants nothing, with their libraries."""
+        with reading(self._engine) as connection:
+            return contested.withheld_copies(connection, id_)
+
     def put_withheld(self, library: str, files: Iterable[WithheldFile]) -> None:
         """Replace them all, in one transaction."""
         with writing(self._engine, _FILES_LOCK) as connection:

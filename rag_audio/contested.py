@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     MetaData,
+    Row,
     Table,
     Text,
     delete,
@@ -141,12 +142,20 @@ def renew(connection: Connection, files: Table) -> None:
 def withheld(connection: Connection, library: str) -> dict[str, WithheldFile]:
     """The files of a library whose license grants nothing, by path."""
     query = select(_withheld).where(_withheld.c.library == library)
-    return {
-        row.path: WithheldFile(
-            row.path, row.size, row.mtime_ns, row.stem_id, row.license, row.artist, row.decision
-        )
-        for row in connection.execute(query)
-    }
+    return {row.path: _withheld_file(row) for row in connection.execute(query)}
+
+
+def withheld_copies(connection: Connection, stem: str) -> list[tuple[str, WithheldFile]]:
+    """The files with a stem's bytes whose license grants nothing, each with its library's id."""
+    query = select(_withheld).where(_withheld.c.stem_id == stem)
+    rows = connection.execute(query.order_by(_withheld.c.library, _withheld.c.path))
+    return [(row.library, _withheld_file(row)) for row in rows]
+
+
+def _withheld_file(row: Row[Any]) -> WithheldFile:
+    return WithheldFile(
+        row.path, row.size, row.mtime_ns, row.stem_id, row.license, row.artist, row.decision
+    )
 
 
 def withheld_artists(connection: Connection) -> list[tuple[str, str, str]]:

@@ -85,12 +85,15 @@ class Match:
     name: str
 
 
+_REFUSED = "refused: "
+
+
 class RequestRefused(RagAudioError):
     """Guardrails or rights do not allow the request.
 
     Args:
         message: the summary, one line.
-        reasons: each reason on its own.
+        reasons: each reason on its own, once; the word that it is refused is the message's.
         matches: the spans of the prompt that led to it, if any.
     """
 
@@ -104,7 +107,8 @@ class RequestRefused(RagAudioError):
         matches: Sequence[Match] = (),
     ) -> None:
         super().__init__(message, hint)
-        self.reasons = tuple(reasons) or (message,)
+        told = (reason.removeprefix(_REFUSED) for reason in reasons or (message,))
+        self.reasons = tuple(dict.fromkeys(told))
         self.matches = tuple(matches)
 
 

@@ -350,7 +350,8 @@ class Pipeline:
 
         Raises:
             RequestRefused: guardrails or rights do not allow it (any more).
-            InvalidInput: it contradicts itself, the catalogue or the model.
+            InvalidInput: it contradicts itself, the catalogue or the model; or a source of a plan
+                that was shown is described otherwise now.
         """
         policy = self.policy(request.territory)
         for text, rules in (
@@ -369,6 +370,7 @@ class Pipeline:
         renewed = conditioning.renew_plan(
             older,
             copies=self.parts.catalogue.copies,
+            withheld=self.parts.catalogue.withheld_copies,
             rights=self.rights(request.territory),
             info=generator.info,
             count_tokens=generator.count_tokens,

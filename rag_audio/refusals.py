@@ -106,6 +106,12 @@ def not_indexed(artist: str, library: str) -> Refusal:
     return Refusal(Obstacle.NOT_INDEXED, f"no stem of {artist} is indexed", cure)
 
 
+def not_looked_at(path: str, library: str) -> Refusal:
+    """A file under a license that grants something, which was not indexed while it did not."""
+    cure = f"run rag-audio index on {library}"
+    return Refusal(Obstacle.NOT_INDEXED, f"{path} is not indexed under its license of now", cure)
+
+
 def no_license(license: str) -> Refusal:
     """A stem's row names a license that its library does not declare."""
     cure = "declare it in library.toml, then run rag-audio index"

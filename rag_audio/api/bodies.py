@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from starlette.requests import ClientDisconnect
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from rag_audio.api.problems import Problem
 from rag_audio.service.settings import ServeSettings
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive
+
+_NAMED = 60
+"""Characters of a member's name that a message quotes."""
 
 
 @dataclass(frozen=True)
@@ -102,3 +110,49 @@ def too_large(limit: int) -> Problem:
 
 def _too_slow(message: str) -> Problem:
     return Problem(408, "request-timeout", message, headers={"Connection": "close"})
+
+
+class JsonRoute(APIRoute):
+    """A route whose JSON body says everything once, and is refused in words of ours."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def read(request: Request) -> Response:
+            return await handle(_JsonRequest(request.scope, request.receive))
+
+        return read
+
+
+class _JsonRequest(Request):
+    async def json(self) -> Any:
+        return read_json(await self.body())
+
+
+def read_json(body: bytes) -> Any:
+    """A JSON document.
+
+    Raises:
+        json.JSONDecodeError: it is none, or an object in it has two members of a name: RFC 8259
+            leaves open which of them counts.
+    """
+    try:
+        return json.loads(body, object_pairs_hook=_once_each)
+    except json.JSONDecodeError:
+        raise
+    except UnicodeDecodeError as error:
+        raise json.JSONDecodeError("it is not UTF-8", "", 0) from error
+    except RecursionError as error:
+        raise json.JSONDecodeError("it is nested too deeply", "", 0) from error
+    except ValueError as error:
+        raise json.JSONDecodeError("a number has too many digits", "", 0) from error
+
+
+def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        counted = Counter(name for name, _ in members)
+        twice = next(name for name, count in counted.items() if count > 1)
+        shown = twice if len(twice) <= _NAMED else f"{twice[:_NAMED]}…"
+        raise json.JSONDecodeError(f"member {shown!r} is repeated", "", 0)
+    return found

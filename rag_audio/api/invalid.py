@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rag_audio.api.schemas import JOB_ID
+from rag_audio.api.schemas import JOB_ID, MOST_FAULTS
 from rag_audio.limits import STEM_ID, shown
 
 _SHOWN = 40
+_NAMED = 60
 _LONG = 200
 _KINDS = {
     "int": "a whole number",
@@ -27,6 +28,10 @@ _PATTERNS = {
     f"^{STEM_ID}$": "be a stem's id, or its first digits",
     "^[0-9a-f]{64}$": "be a stem's id of 64 hexadecimal digits",
     "^https?://": "begin with https:// or http://",
+    "^[0-9a-f]{6,64}$": "be a stem's id, or at least 6 of its first digits",
+    "^[!-~]+$": "be printable ASCII without spaces",
+    "^[0-9]{1,9}$": "be the number of an event, of at most 9 digits",
+    "^(generation|edit)$": "be generation or edit",
     "^[A-Za-z]{2}$": "be a country's code of two letters such as DE",
 }
 _BOUNDS = {
@@ -37,39 +42,55 @@ _BOUNDS = {
 }
 
 
-def faults(errors: Sequence[Mapping[str, Any]], body: Any) -> list[dict[str, str]]:
-    """The faults that pydantic found, each once.
+def faults(errors: Sequence[Mapping[str, Any]], body: Any) -> tuple[list[dict[str, str]], int]:
+    """The faults that pydantic found, each once, and how many more there are than are told.
 
     Returns:
         Of each ``where``, a JSON pointer (RFC 6901) into the part of the request that ``in`` names
         (``body``, ``query``, ``path``, ``header``), the ``field`` on its highest level, and the
-        ``message``, which names the field: "steps must be at most 1000, got 1001".
+        ``message``, which names the field: "steps must be at most 1000, got 1001". At most
+        :data:`rag_audio.api.schemas.MOST_FAULTS`, with long names and values cut.
 
     Args:
         errors: as :meth:`fastapi.exceptions.RequestValidationError.errors` gives them.
         body: that was validated.
     """
-    found: dict[tuple[Any, ...], dict[str, str]] = {}
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    more = 0
     for error in errors:
-        place, *rest = error["loc"] or ("body",)
-        path = tuple(rest)
-        if place == "body":
-            path = tuple(_path(rest, body, is_missing=error["type"] == "missing"))
-        if error["type"] == "json_invalid":
-            path = ()
-        name = _name(path)
-        found.setdefault(
-            (place, *path),
-            {
-                "in": str(place),
-                "where": "".join(f"/{_escaped(part)}" for part in path),
-                "field": str(path[0]) if path else "",
-                "message": _clipped(_words(name or f"the {place}", error)),
-            },
-        )
+        ctx = error.get("ctx") or {}
+        place = _place(error, body)
+        if error["type"] == "unknown_members":
+            more += ctx["count"] - len(ctx["names"])
+            unknown = {**error, "type": "extra_forbidden"}
+            found |= {(*place, name): unknown for name in ctx["names"]}
+        else:
+            found.setdefault((*place, ctx["field"]) if "field" in ctx else place, error)
     # Of several readings that a value could have had, the one counts that went furthest.
-    inner = [key for key in found if any(other[: len(key)] == key != other for other in found)]
-    return [fault for key, fault in found.items() if key not in inner]
+    outer = {key[:length] for key in found for length in range(len(key))}
+    told = [(key, error) for key, error in found.items() if key not in outer]
+    more += max(0, len(told) - MOST_FAULTS)
+    return [_fault(key, error) for key, error in told[:MOST_FAULTS]], more
+
+
+def _fault(key: tuple[Any, ...], error: Mapping[str, Any]) -> dict[str, str]:
+    place, *path = key
+    return {
+        "in": str(place),
+        "where": _clipped("".join(f"/{_escaped(part)}" for part in path)),
+        "field": _clipped(str(path[0])) if path else "",
+        "message": _clipped(_words(_name(path) or f"the {place}", error)),
+    }
+
+
+def _place(error: Mapping[str, Any], body: Any) -> tuple[Any, ...]:
+    """The part of the request where a fault is, and the path into it."""
+    place, *rest = error["loc"] or ("body",)
+    if error["type"] == "json_invalid":
+        return (place,)
+    if place != "body":
+        return (place, *rest)
+    return (place, *_path(rest, body, is_missing=error["type"] == "missing"))
 
 
 def _path(parts: Sequence[Any], body: Any, *, is_missing: bool) -> Iterator[Any]:
@@ -87,8 +108,12 @@ def _path(parts: Sequence[Any], body: Any, *, is_missing: bool) -> Iterator[Any]
 
 def _name(path: Sequence[Any]) -> str:
     """``references[0].start_s``"""
-    told = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    told = "".join(f"[{part}]" if isinstance(part, int) else f".{_named(part)}" for part in path)
     return told.removeprefix(".")
+
+
+def _named(part: str) -> str:
+    return _clipped(part, _NAMED) or "''"
 
 
 def _words(name: str, error: Mapping[str, Any]) -> str:
@@ -106,9 +131,9 @@ def _words(name: str, error: Mapping[str, Any]) -> str:
         return f"{name} must be {ctx['expected']}, got {got}"
     if kind == "string_pattern_mismatch":
         pattern = ctx["pattern"]
-        return f"{name} must {_PATTERNS.get(pattern, f'match {pattern}')}, got {got}"
+        return f"{name} must {_PATTERNS.get(pattern, 'have another form')}, got {got}"
     if kind == "json_invalid":
-        return f"the body is not JSON: {ctx.get('error', 'it cannot be read')}"
+        return f"the body cannot be read as JSON: {ctx.get('error', 'it cannot be read')}"
     if kind == "value_error":
         said = str(error["msg"]).removeprefix("Value error, ")
         return f"{name} {said}" if said.startswith(("must ", "holds ")) else said
@@ -147,5 +172,5 @@ def _escaped(part: Any) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
-def _clipped(text: str) -> str:
-    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
+def _clipped(text: str, most: int = _LONG) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"

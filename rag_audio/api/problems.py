@@ -137,10 +137,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        found = faults(error.errors(), error.body)
+        found, more = faults(error.errors(), error.body)
         said = found[0]["message"] if found else "the request cannot be read"
         document = problem_json(Problem(422, "invalid-input", said))
-        return respond({**document, "errors": found}, {})
+        left_out = {"more": more} if more else {}
+        return respond({**document, "errors": found, **left_out}, {})
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from rag_audio import limits
 from rag_audio.domain.request import check_territory
@@ -19,6 +28,8 @@ from rag_audio.limits import REQUEST, SEARCH, Items, Number, Text
 from rag_audio.painting import MOST_REGIONS
 
 JOB_ID = "[0-9a-f]{32}"
+MOST_FAULTS = 20
+"""Faults of a request that an answer names; of the others it gives the number."""
 
 
 def _no_controls(text: str) -> str:
@@ -35,6 +46,18 @@ def _is_country(code: str) -> str:
     except InvalidInput as error:
         raise ValueError(error.message.removeprefix("territory ")) from error
     return code
+
+
+def _whole(value: Any) -> Any:
+    """The members of a ``Literal`` are compared with ``==``, and ``True`` is equal to 1."""
+    if isinstance(value, bool | float):
+        raise PydanticCustomError("int_type", "it must be a whole number")
+    return value
+
+
+def _fault(field: str, said: str) -> PydanticCustomError:
+    """What a body lacks as a whole, told of the field that is meant."""
+    return PydanticCustomError("value_error", "{said}", {"said": said, "field": field})
 
 
 def _within(limit: Number | Text | Items, default: Any = ..., **more: Any) -> Any:
@@ -62,12 +85,30 @@ Territory = Annotated[
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Beats = Annotated[int, _within(limits.BEATS)]
 Bpm = Annotated[float, _within(SEARCH["bpm"])]
+# JSON has lists in the place of tuples; what is in them is as strict as everything else.
+TimeSignature = Annotated[
+    tuple[Beats, Annotated[Literal[1, 2, 4, 8, 16], BeforeValidator(_whole)]], Field(strict=False)
+]
+Span = Annotated[tuple[Annotated[float, Field(ge=0)], Positive], Field(strict=False)]
+BpmRange = Annotated[tuple[Bpm, Bpm], Field(strict=False)]
 
 
 class Asked(BaseModel):
-    """A request's body."""
+    """A request's body. Values have the types of the schema, as in Python: ``"4"`` is no number,
+    ``true`` neither, and 1 is not ``true``."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, body: Any) -> Any:
+        """Many unknown members are one fault: to make one of each takes long."""
+        known = cls.model_fields
+        if isinstance(body, dict) and len(body) > len(known) + MOST_FAULTS:
+            unknown = [name for name in body if name not in known]
+            told: dict[str, Any] = {"names": unknown[:MOST_FAULTS], "count": len(unknown)}
+            raise PydanticCustomError("unknown_members", "it has unknown members", told)
+        return body
 
 
 class RegionAsked(Asked):
@@ -150,7 +191,7 @@ class GenerationAsked(MusicFields):
     channels: list[Literal["prompt", "init"]] | None = Field(None, max_length=2)
     enforce: list[Literal["tempo", "key"]] = Field([], max_length=2)
     candidates: int | None = _within(REQUEST["candidates"], None)
-    time_signature: tuple[Beats, Literal[1, 2, 4, 8, 16]] | None = Field(None, examples=[[3, 4]])
+    time_signature: TimeSignature | None = Field(None, examples=[[3, 4]])
     bars: int | None = _within(REQUEST["bars"], None)
     instrumentation: list[Word] = _within(REQUEST["instrumentation"], [])
     mood: list[Word] = _within(REQUEST["mood"], [])
@@ -165,7 +206,7 @@ class GenerationAsked(MusicFields):
     @model_validator(mode="after")
     def _candidates_for_something(self) -> GenerationAsked:
         if self.candidates is not None and not self.enforce:
-            raise ValueError("candidates need enforce: the best of them is chosen by it")
+            raise _fault("candidates", "candidates need enforce: the best of them is chosen by it")
         return self
 
 
@@ -191,10 +232,10 @@ class EditAsked(MusicFields):
     generation: JobId | None = Field(None, description="The job whose take is edited ...")
     take: int = _within(REQUEST["variations"], 1)
     upload: UploadId | None = Field(None, description="... or an upload.")
-    time_signature: tuple[Beats, Literal[1, 2, 4, 8, 16]] | None = Field(
+    time_signature: TimeSignature | None = Field(
         None, examples=[[3, 4]], description="Where bar lines lie; left out, as what is edited."
     )
-    regions: list[tuple[Annotated[float, Field(ge=0)], Positive]] = Field(
+    regions: list[Span] = Field(
         [],
         max_length=MOST_REGIONS,
         description="Of inpaint: [start, end] in seconds, within the sound, at least 0.1 s long, "
@@ -208,7 +249,7 @@ class EditAsked(MusicFields):
         if (self.generation is None) == (self.upload is None):
             raise ValueError("name either a generation or an upload to edit")
         if self.upload is not None and self.take != 1:
-            raise ValueError(f"take {self.take} does not belong to an upload: it has one sound")
+            raise _fault("take", f"take {self.take} does not belong to an upload: it has one sound")
         return self
 
 
@@ -223,7 +264,7 @@ class SearchAsked(Asked):
     upload: UploadId | None = Field(None, description="Audio or MIDI to be near.")
     like: list[StemId] = _within(SEARCH["like"], [])
     artist: Name | None = None
-    bpm: tuple[Bpm, Bpm] | None = Field(None, examples=[[88, 96]])
+    bpm: BpmRange | None = Field(None, examples=[[88, 96]])
     octaves: bool = True
     key: Name | None = None
     fifths: bool = False

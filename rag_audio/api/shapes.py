@@ -65,7 +65,7 @@ def output_json(here: str, i: int, output: Mapping[str, Any]) -> dict[str, Any]:
     shown = ("output", "seed", "duration_s", "sample_rate", "channels", "quality", "pcm_sha256")
     return {
         "take": i + 1,
-        **{name: output[name] for name in shown},
+        **{name: output.get(name) for name in shown},
         "enforced_met": output.get("enforced_met"),
         "unmet": output.get("unmet", []),
         "content": f"{here}/content?take={i + 1}",

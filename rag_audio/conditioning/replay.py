@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rag_audio.conditioning.clearance import clear_plan
+from rag_audio.conditioning.clearance import USE_OF, clear_plan
 from rag_audio.conditioning.parts import first_silence_s
+from rag_audio.conditioning.promised import changes, require_as_shown
 from rag_audio.domain import (
     Channel,
     ConditioningPlan,
@@ -27,7 +28,8 @@ from rag_audio.domain import (
 )
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.midi import programs_of
-from rag_audio.ports import ModelInfo
+from rag_audio.ports import ModelInfo, WithheldFile
+from rag_audio.refusals import not_looked_at
 
 _SLACK_S = 0.05
 _WEIGHT_SLACK = 1e-6
@@ -69,6 +71,7 @@ def renew_plan(
     plan: ConditioningPlan,
     *,
     copies: Callable[[str], Sequence[Stem]],
+    withheld: Callable[[str], Sequence[tuple[str, WithheldFile]]],
     rights: Rights,
     info: ModelInfo,
     count_tokens: Callable[[str], int],
@@ -79,11 +82,15 @@ def renew_plan(
     Args:
         plan: as read from a file.
         copies: the catalogue's stems of an id, in all libraries.
-        shown: it was made and stored here, and shown to whoever asked for it: ranks and notes stay.
+        withheld: files of an id that were not indexed, with their libraries, since their license
+            granted nothing.
+        shown: it was made and stored here, and shown to whoever asked for it: ranks and notes stay,
+            and so must all that was said of its sources, see :mod:`.promised`.
 
     Raises:
         RequestRefused: a reference is not in the catalogue or not licensed (any more).
-        InvalidInput: the plan contradicts itself or does not fit the model.
+        InvalidInput: the plan contradicts itself or does not fit the model; or a source of a plan
+            that was shown is described otherwise now.
     """
     if plan.model != info.name:
         raise InvalidInput(
@@ -96,7 +103,12 @@ def renew_plan(
             hint=f"rag-audio {plan.edit.kind} FILE …, with the same seed",
         )
     references = tuple(
-        _renewed(reference, reference.rank if shown else rank, copies, rights, plan.channels)
+        _renewed(
+            reference,
+            reference.rank if shown else rank,
+            _known(reference, plan, copies, withheld, rights),
+            shown,
+        )
         for rank, reference in enumerate(plan.references, start=1)
     )
     renewed = replace(
@@ -109,26 +121,55 @@ def renew_plan(
         raise InvalidInput(f"the plan's prompt is longer than {info.max_prompt_tokens} tokens")
     _check_seed_parts(renewed)
     _check_melody(renewed)
-    return clear_plan(renewed, rights)
+    cleared = clear_plan(renewed, rights)
+    if shown:
+        require_as_shown(plan, cleared)
+    return cleared
 
 
-def _renewed(
+def _known(
     reference: Reference,
-    rank: int,
+    plan: ConditioningPlan,
     copies: Callable[[str], Sequence[Stem]],
+    withheld: Callable[[str], Sequence[tuple[str, WithheldFile]]],
     rights: Rights,
-    channels: frozenset[Channel],
-) -> Reference:
+) -> Sequence[Stem]:
+    """The catalogue's stems of a reference, at least one; those whose license holds, if any does.
+
+    Raises:
+        RequestRefused: there is none; where its license ended, that is the reason.
+    """
     told = reference.stem
     known = list(copies(told.id)) if len(told.id) == 64 else []
-    known = [one for one in known if rights.holds_for(one)] or known
-    if not known:
-        raise RequestRefused(
-            f"refused: the plan's reference {told.id[:12]!r} is in no indexed library",
-            hint="index its library, or make a new plan",
+    if known:
+        return [one for one in known if rights.holds_for(one)] or known
+    uses = [USE_OF[channel] for channel in sorted(plan.channels)]
+    against = [
+        (path, rights.why_not_any(stem, uses) or not_looked_at(path, stem.library))
+        for path, stem in (
+            (file.path, replace(told, library=library, license=file.license, artist=file.artist))
+            for library, file in withheld(told.id)
         )
-    # Its own library first; only the catalogue says under which license it lies there.
-    stem = next((one for one in known if one.library == told.library), known[0])
+    ]
+    if against:
+        path, why = min(against, key=lambda one: one[1].obstacle)
+        raise RequestRefused(
+            f"refused: {path}: {why.reason}",
+            hint=f"ask again: a new plan will use what is licensed now; or else {why.cure}",
+        )
+    raise RequestRefused(
+        f"refused: the plan's reference {told.id[:12]!r} is in no indexed library",
+        hint="index its library, or make a new plan",
+    )
+
+
+def _renewed(reference: Reference, rank: int, known: Sequence[Stem], shown: bool) -> Reference:
+    # Its own library first; only the catalogue says under which license it lies there. Of a plan
+    # that was shown, the copy that is described as it was then.
+    told = reference.stem
+    stem = min(
+        known, key=lambda one: (one.library != told.library, shown and bool(changes(told, one)))
+    )
     start, length = reference.segment.start_s, reference.segment.duration_s
     if not (start >= 0 and length > 0 and start + length <= stem.duration_s + _SLACK_S):
         raise InvalidInput(

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from rag_audio.jobs.nouns import Claimed, Event, Job, JobState, LeaseLost, Limits, QueueFull
+from rag_audio.jobs.nouns import (
+    Claimed,
+    Event,
+    Job,
+    JobState,
+    LeaseLost,
+    Limits,
+    QueueFull,
+    RowUnreadable,
+)
 from rag_audio.jobs.store import SqlJobs
 
-__all__ = ["Claimed", "Event", "Job", "JobState", "LeaseLost", "Limits", "QueueFull", "SqlJobs"]
+__all__ = [
+    "Claimed",
+    "Event",
+    "Job",
+    "JobState",
+    "LeaseLost",
+    "Limits",
+    "QueueFull",
+    "RowUnreadable",
+    "SqlJobs",
+]

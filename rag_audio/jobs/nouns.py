@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -36,6 +36,7 @@ class Job:
         result: of a job that succeeded. problem: of one that failed.
         stage, done, total: how far it is. eta_s: seconds left in this stage, as far as is known.
         position: jobs that will be begun before it; None where it does not wait.
+        unreadable: columns of its row that hold no such document; here they are empty.
     """
 
     id: str
@@ -58,6 +59,12 @@ class Job:
     started_at: float | None
     finished_at: float | None
     position: int | None = None
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def can_be_run(self) -> bool:
+        """Whether its row can be read; a plan that cannot is made anew."""
+        return not set(self.unreadable) - {"plan"}
 
 
 @dataclass(frozen=True)
@@ -106,3 +113,13 @@ class QueueFull(RagAudioError):
 
 class LeaseLost(RagAudioError):
     """Another worker has the job, or it has ended: what this one made is thrown away."""
+
+
+class RowUnreadable(RagAudioError):
+    """The row of a job holds what no job has; others are not concerned."""
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        super().__init__(
+            f"this job's row cannot be read: {', '.join(columns)}",
+            hint="ask again; whoever runs this service can look into the row in the database",
+        )

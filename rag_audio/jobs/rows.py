@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from rag_audio.jobs.nouns import Claimed, Job, JobState, LeaseLost
+from rag_audio.jobs.nouns import Claimed, Job, JobState, LeaseLost, RowUnreadable
 from rag_audio.jobs.tables import deliveries, events, jobs, now
 
 _NEAR = 200
@@ -157,19 +157,23 @@ def with_position(db: Connection, job: Job) -> Job:
 
 
 def job_of(row: Row[Any]) -> Job:
-    """A row as a job."""
-    libraries = json.loads(row.libraries)
+    """A row as a job; what of it cannot be read is empty, and named in ``unreadable``."""
+    found, unreadable = _documents(row)
+    problem = found["problem"]
+    if problem is None and set(unreadable) - {"plan"}:
+        error = RowUnreadable(unreadable)
+        problem = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
     return Job(
         id=row.id,
         seq=row.seq,
         kind=row.kind,
         owner=row.owner,
-        libraries=None if libraries is None else tuple(libraries),
-        state=JobState(row.state),
-        request=json.loads(row.request),
-        plan=_maybe(row.plan),
-        result=_maybe(row.result),
-        problem=_maybe(row.problem),
+        libraries=() if "libraries" in unreadable else _maybe_tuple(found["libraries"]),
+        state=state_of(row.state),
+        request=found["request"] or {},
+        plan=found["plan"],
+        result=found["result"],
+        problem=problem,
         attempts=row.attempts,
         cancel_asked=bool(row.cancel_asked),
         stage=row.stage,
@@ -179,11 +183,75 @@ def job_of(row: Row[Any]) -> Job:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        unreadable=unreadable,
     )
 
 
-def _maybe(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+def state_of(text: str) -> JobState:
+    """A state; one that there is not is that of a job that will never run."""
+    return JobState(text) if text in _STATES else JobState.FAILED
+
+
+def _documents(row: Row[Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The documents of a row by their columns, and the columns that hold something else."""
+    found: dict[str, Any] = {}
+    unreadable = []
+    for name, fits in _COLUMNS.items():
+        found[name] = None
+        try:
+            text = getattr(row, name)
+            document = None if text is None else json.loads(text)
+            if not fits(document):
+                raise ValueError(f"{name} has another form")
+            found[name] = document
+        except (ValueError, TypeError, RecursionError):
+            unreadable.append(name)
+    if row.state not in _STATES:
+        unreadable.append("state")
+    return found, tuple(unreadable)
+
+
+def _is_object(document: Any) -> bool:
+    return isinstance(document, dict)
+
+
+def _is_object_or_none(document: Any) -> bool:
+    return document is None or isinstance(document, dict)
+
+
+def _is_result(document: Any) -> bool:
+    """Whether a document is that of a job that succeeded: what is given out can be found by it."""
+    if document is None:
+        return True
+    if not isinstance(document, dict) or not isinstance(document.get("attempt"), str):
+        return False
+    outputs = document.get("outputs")
+    return (
+        isinstance(document.get("plan", {}), dict)
+        and isinstance(document.get("stages_s", {}), dict)
+        and isinstance(outputs, list)
+        and all(isinstance(one, dict) and isinstance(one.get("output"), int) for one in outputs)
+    )
+
+
+def _is_list_or_none(document: Any) -> bool:
+    return document is None or (
+        isinstance(document, list) and all(isinstance(one, str) for one in document)
+    )
+
+
+_COLUMNS: Mapping[str, Callable[[Any], bool]] = {
+    "request": _is_object,
+    "plan": _is_object_or_none,
+    "result": _is_result,
+    "problem": _is_object_or_none,
+    "libraries": _is_list_or_none,
+}
+_STATES = frozenset(state.value for state in JobState)
+
+
+def _maybe_tuple(values: list[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def to_json(value: Any) -> str:

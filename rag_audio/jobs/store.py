@@ -46,6 +46,7 @@ from rag_audio.jobs.rows import (
     near_to,
     next_of,
     next_turn,
+    state_of,
     tell,
     tell_end,
     to_json,
@@ -173,7 +174,10 @@ class SqlJobs:
             wanted = wanted.where(jobs.c.owner == owner)
         with reading(self._engine) as db:
             rows = db.execute(wanted).all()
-        return {state: 0 for state in JobState} | {JobState(s): int(n) for s, n in rows}
+        found = dict.fromkeys(JobState, 0)
+        for state, count in rows:
+            found[state_of(state)] += int(count)
+        return found
 
     def finished_after(self, moment: float, limit: int = 500) -> list[Job]:
         """Jobs that ended after a moment, oldest first."""

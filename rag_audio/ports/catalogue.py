@@ -135,6 +135,10 @@ class Catalogue(Protocol):
         """(artist, library, license) that ``stems.csv`` gives to files which grant nothing."""
         ...
 
+    def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
+        """The files with exactly these bytes whose license grants nothing, with their libraries."""
+        ...
+
     def put_withheld(self, library: str, files: Iterable[WithheldFile]) -> None:
         """Replace them all, in one transaction."""
         ...

@@ -36,6 +36,8 @@ class Folders:
 
     def remove_attempts(self, job: Job) -> None:
         """Remove what attempts at a job left that did not finish it."""
+        if "result" in job.unreadable:
+            return  # nobody knows which attempt it was
         kept = None if job.result is None else str(job.result["attempt"])
         folder = self.outputs / _checked(job.id)
         for attempt in folder.iterdir() if folder.is_dir() else ():

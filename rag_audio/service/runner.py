@@ -19,7 +19,7 @@ from rag_audio.documents import finite, is_operators, public_json, results_json
 from rag_audio.domain import ConditioningPlan, GenerationResult
 from rag_audio.editing import Editor
 from rag_audio.errors import BackendUnavailable, Cancelled, InvalidInput, RagAudioError
-from rag_audio.jobs import Claimed, Job, JobState, LeaseLost, SqlJobs
+from rag_audio.jobs import Claimed, Job, JobState, LeaseLost, RowUnreadable, SqlJobs
 from rag_audio.jobs.access import SqlAccess
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.pipeline import Pipeline
@@ -172,6 +172,8 @@ class Runner:
         self, held: Claimed, lease: _Lease, seat: Seat | None
     ) -> tuple[GenerationResult, ...]:
         job, asked = held.job, held.job.request
+        if not job.can_be_run:
+            raise RowUnreadable(job.unreadable)
         parts, owner = self._workspace.parts, owner_of(job, self._access)
         told = Visibility(owner, parts, self._owners, self._places).disclosure
         pipeline = Pipeline(seated(scoped(parts, job.libraries, told), seat))
@@ -262,7 +264,7 @@ class Runner:
                 time.sleep(1.0)
                 continue
             kept = job is not None and (job.result or {}).get("attempt") == held.token
-            if not kept:
+            if not kept and not (job is not None and "result" in job.unreadable):
                 shutil.rmtree(folder, ignore_errors=True)
             if job is not None and job.state is JobState.CANCELED:
                 self.folders.remove_attempts(job)
@@ -275,6 +277,8 @@ def _accepted_plan(job: Job) -> ConditioningPlan | None:
     Earlier versions stored none, or one of a format that is not read any more: those jobs are
     planned when they run.
     """
+    if "plan" in job.unreadable:
+        log.warning("a job's plan cannot be read; it is planned anew", job=job.id)
     if job.plan is None:
         return None
     try:

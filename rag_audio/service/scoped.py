@@ -11,7 +11,7 @@ from rag_audio.bootstrap import HomeParts
 from rag_audio.disclosure import Disclosure
 from rag_audio.domain import Rights, Stem
 from rag_audio.pipeline import Parts
-from rag_audio.ports import Catalogue, LibraryInfo
+from rag_audio.ports import Catalogue, LibraryInfo, WithheldFile
 
 
 def scoped(parts: HomeParts, libraries: Sequence[str] | None, disclosure: Disclosure) -> Parts:
@@ -64,6 +64,10 @@ class _ScopedCatalogue:
 
     def withheld_artists(self) -> list[tuple[str, str, str]]:
         return [one for one in self._catalogue.withheld_artists() if one[1] in self._libraries]
+
+    def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
+        found = self._catalogue.withheld_copies(id_)
+        return [one for one in found if one[0] in self._libraries]
 
     def copies(self, id_: str) -> list[Stem]:
         return self._catalogue.copies(id_, self._libraries)

@@ -54,7 +54,7 @@ def companions(first: Job, waiting: Sequence[Job], takes: int) -> list[Job]:
 
 def _may_share(job: Job) -> bool:
     """Edits make their own windows, and enforcement goes to the model again and again."""
-    return job.kind == "generation" and not job.request.get("enforce")
+    return job.kind == "generation" and job.can_be_run and not job.request.get("enforce")
 
 
 def _shape(job: Job) -> tuple[Any, ...]:
@@ -62,7 +62,8 @@ def _shape(job: Job) -> tuple[Any, ...]:
 
 
 def _takes(job: Job) -> int:
-    return int(job.request.get("variations") or 1)
+    variations = job.request.get("variations")
+    return variations if isinstance(variations, int) else 1
 
 
 @dataclass(eq=False)

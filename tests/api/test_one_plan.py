@@ -14,13 +14,13 @@ from sqlalchemy import update
 
 from rag_audio import audio
 from rag_audio.database import writing
-from rag_audio.domain import Use
+from rag_audio.domain import Key, Use
 from rag_audio.foreign import ForeignFinding, Inspector, Recognised
 from rag_audio.jobs.tables import jobs
 from rag_audio.licensing import RevocationOf
 from tests.api.small_service import SHORT, SmallService
 from tests.hums import make_notes, perform
-from tests.rights_world import GOOD_ARTIST, TARGET_ARTIST
+from tests.rights_world import GOOD_ARTIST, TARGET_ARTIST, TOML
 from tests.small_library import RATE, chords
 
 
@@ -167,6 +167,97 @@ def test_a_right_that_ended_meanwhile_fails_the_job_in_plain_words(
     assert problem["type"] == "RequestRefused"
     assert ("expired" if how == "ended" else "revoked") in problem["message"]
     assert problem["hint"].startswith("ask again")
+
+
+CHANGED: dict[str, dict[str, Any]] = {
+    "bpm": {"bpm": 61.0},
+    "key": {"key": Key.parse("D minor")},
+    "downbeat_s": {"downbeat_s": 0.25},
+    "time_signature": {"time_signature": (3, 4)},
+    "loudness_lufs": {"loudness_lufs": -9.0},
+    "tags": {"tags": ("zither", "stormy")},
+    "artist": {"artist": "Somebody Else"},
+}
+"""What a library can say anew of a stem, and what an output would be made or credited by."""
+
+
+@pytest.mark.parametrize("field", CHANGED)
+def test_a_stem_that_is_described_otherwise_now_fails_the_job(
+    field: str, service: SmallService
+) -> None:
+    world = service.world
+    job = service.accept(references=[world.target.id], bpm=100, key="C major")
+    world.describe(replace(world.target, **CHANGED[field]))
+    problem = refused(service, job["id"])
+    assert problem["message"].startswith(f"{world.target.title} changed since the plan was shown")
+    assert f"{field} " in problem["message"] and " now" in problem["message"]
+    assert problem["hint"].startswith("ask again")
+
+
+@pytest.mark.parametrize("field", ["credit", "holder", "spdx"])
+def test_a_credit_line_that_is_another_now_fails_the_job(field: str, service: SmallService) -> None:
+    job = service.accept(references=[service.world.target.id])
+    service.world.license(**{field: "LicenseRef-New-1"})
+    problem = refused(service, job["id"])
+    assert "license small/target of Hidden Tide changed" in problem["message"]
+    assert f"{field} " in problem["message"] and "'LicenseRef-New-1' now" in problem["message"]
+    assert problem["hint"].startswith("ask again")
+
+
+@pytest.mark.parametrize(
+    "change", [{"path": "elsewhere/target.wav"}, {"title": "High Tide"}, {"isrc": "QZAAA2600001"}]
+)
+def test_what_only_identifies_a_stem_may_change(
+    change: dict[str, Any], service: SmallService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = service.world
+    job = service.accept(references=[world.target.id])
+    shown = service.plan(job["id"])
+    told = replace(world.target, **change)
+    monkeypatch.setattr(type(world.parts.catalogue), "copies", lambda *_: [told])
+    done = service.run(job["id"])
+    assert done["state"] == "succeeded", done["problem"]
+    made = service.plan(job["id"])
+    assert made["seed_parts"] == shown["seed_parts"]
+    assert made["enriched_prompt"] == shown["enriched_prompt"]
+
+
+def test_a_license_that_was_renewed_is_no_change(service: SmallService) -> None:
+    job = service.accept(references=[service.world.target.id])
+    service.world.license(valid_until=date(2090, 1, 1))
+    done = service.run(job["id"])
+    assert done["state"] == "succeeded", done["problem"]
+
+
+def test_an_ended_license_is_the_reason_also_once_its_library_was_indexed(tmp_path: Path) -> None:
+    service = SmallService(tmp_path)
+    world = service.world
+    with service.client:
+        job = service.accept(references=[world.target.id])
+        toml = world.library / "library.toml"
+        ended = TOML.replace(
+            'credit = "Contains Target', 'valid_until = 2020-01-01\ncredit = "Contains Target'
+        )
+        toml.write_text(ended)
+        world.index()
+        assert "target.wav" in world.parts.catalogue.withheld("small")
+        problem = refused(service, job["id"])
+        assert problem["message"] == "refused: target.wav: license target expired on 2020-01-01"
+        assert problem["reasons"] == ["target.wav: license target expired on 2020-01-01"]
+        assert problem["hint"].startswith("ask again")
+
+
+def test_a_stem_whose_library_was_taken_away_is_said_so(service: SmallService) -> None:
+    world = service.world
+    job = service.accept(references=[world.target.id])
+    catalogue = world.parts.catalogue
+    state = catalogue.files("small")["target.wav"]
+    catalogue.remove_files("small", ["target.wav"])
+    try:
+        problem = refused(service, job["id"])
+    finally:
+        catalogue.put_files("small", [state])
+    assert "is in no indexed library" in problem["message"]
 
 
 def test_a_style_that_is_no_longer_licensed_fails_the_job(service: SmallService) -> None:

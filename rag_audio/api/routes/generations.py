@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from rag_audio.api.answers import Answer
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Generates, TheService
+from rag_audio.api.bodies import JsonRoute
 from rag_audio.api.events import stream
 from rag_audio.api.problems import Problem, busy, not_found
 from rag_audio.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
@@ -29,7 +30,7 @@ from rag_audio.plans import plan_to_json
 from rag_audio.service.asking import edit_order, generation_request
 from rag_audio.service.visibility import may_see
 
-router = APIRouter(prefix="/v1", tags=["generations"])
+router = APIRouter(prefix="/v1", tags=["generations"], route_class=JsonRoute)
 
 JobPath = Annotated[str, Path(pattern=f"^{JOB_ID}$", examples=["0" * 32])]
 Idempotency = Annotated[str | None, Header(max_length=200, pattern="^[!-~]+$")]

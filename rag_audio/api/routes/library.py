@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse
 from rag_audio import names
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Administers, Searches, TheService
+from rag_audio.api.bodies import JsonRoute
 from rag_audio.api.media import preview, sound_response
 from rag_audio.api.problems import Problem, not_found
 from rag_audio.api.schemas import IndexingAsked, SearchAsked
@@ -22,7 +23,7 @@ from rag_audio.documents import artists_json, license_rows, not_indexed_json, re
 from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use
 from rag_audio.retrieval import ReferenceQuery
 
-router = APIRouter(prefix="/v1", tags=["library"])
+router = APIRouter(prefix="/v1", tags=["library"], route_class=JsonRoute)
 
 StemPath = Annotated[str, Path(pattern="^[0-9a-f]{64}$", examples=["0" * 64])]
 TerritoryQuery = Annotated[str | None, Query(pattern="^[A-Za-z]{2}$")]

@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from rag_audio import names
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Administers, Generates, TheService, Traces
+from rag_audio.api.bodies import JsonRoute
 from rag_audio.api.media import in_format, sound_response
 from rag_audio.api.problems import Problem, not_found
 from rag_audio.api.routes.generations import JobPath, mine
@@ -27,7 +28,7 @@ from rag_audio.service.copies import copies_left
 from rag_audio.service.revoking import outputs_of, revoke_source, stems_of, target_of
 from rag_audio.signing import SIDECAR, sidecar_of
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=JsonRoute)
 
 Take = Annotated[int, Query(ge=1, le=4)]
 Format = Literal["wav", "flac", "mp3", "ogg"] | None

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from rag_audio import __version__
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import COOKIE, AnyCaller, Anyone, TheService, failed, require_turn
+from rag_audio.api.bodies import JsonRoute
 from rag_audio.api.problems import Problem
 from rag_audio.api.schemas import SessionAsked
 from rag_audio.api.service import Caller, Service
@@ -18,7 +19,7 @@ from rag_audio.errors import BackendError
 from rag_audio.painting import SHORTEST_S
 from rag_audio.ports import ModelInfo
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 
 @router.get("/healthz", tags=["system"])

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse
 from rag_audio import guardrails
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import AnyCaller, Generates, TheService
+from rag_audio.api.bodies import JsonRoute
 from rag_audio.api.problems import Problem, busy, not_found
 from rag_audio.api.receiving import receive, received
 from rag_audio.api.schemas import JOB_ID, GuardAsked
@@ -27,7 +28,7 @@ from rag_audio.jobs.uploads import Upload
 from rag_audio.provenance.findings import TraceResult
 from rag_audio.provenance.report_html import report_html
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=JsonRoute)
 log = structlog.get_logger("rag_audio.api")
 
 BINARY: dict[str, Any] = {

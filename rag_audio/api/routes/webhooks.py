@@ -9,11 +9,12 @@ from fastapi import APIRouter
 
 from rag_audio.api.audit import audit
 from rag_audio.api.auth import Generates, TheService
+from rag_audio.api.bodies import JsonRoute
 from rag_audio.api.schemas import WebhookRotationAsked
 from rag_audio.api.shapes import moment
 from rag_audio.jobs.webhook_secrets import WebhookSecret
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=JsonRoute)
 
 
 @router.get("/secret")
