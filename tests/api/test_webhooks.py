@@ -165,10 +165,10 @@ def test_calls_are_made_on_postgresql_as_well(world: World, postgres_url: str) -
     )
     world.access.revoke(gone.id)
     calls = world.calls((0, 0))
-    calls._called.add(here.id)
+    calls._turns.begin(here.id)
     drain(calls)  # whoever is being called has one call at a time
     assert (world.row(revoked).state, world.row(good).attempts) == ("given up", 0)
-    calls._called.clear()
+    calls._turns.end(here.id, is_slow=False)
     drain(calls)
     assert [world.row(job).state for job in (bad, good)] == ["given up", "done"]
 
