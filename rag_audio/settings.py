@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     @field_validator("timestamp_url")
     @classmethod
     def _timestamp_url_is_one(cls, value: str | None) -> str | None:
-        if value and not value.startswith(("http://", "https://")):
+        if value and not value.lower().startswith(("http://", "https://")):
             raise ValueError(f"{value!r} is not an http:// or https:// address")
         return value or None
 

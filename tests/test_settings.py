@@ -164,3 +164,8 @@ def test_a_restored_home_keeps_its_settings_and_says_which(
     assert any("RAG_AUDIO_DATABASE_URL" in line for line in warnings)
     assert read_settings(home=back).territory == "DE"
     assert (back / "settings.toml").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_scheme_of_a_url_has_no_case(tmp_path: Path) -> None:
+    loud = "HTTPS://tsa.example/"
+    assert read_settings(home=tmp_path, timestamp_url=loud).timestamp_url == loud

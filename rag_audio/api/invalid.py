@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rag_audio.api.schemas import JOB_ID, MOST_FAULTS
+from rag_audio.api.schemas import JOB_ID, MOST_FAULTS, WEB_URL
 from rag_audio.limits import STEM_ID, shown
 
 _SHOWN = 40
@@ -27,7 +27,7 @@ _PATTERNS = {
     f"^{JOB_ID}$": "be an id of 32 hexadecimal digits",
     f"^{STEM_ID}$": "be a stem's id, or its first digits",
     "^[0-9a-f]{64}$": "be a stem's id of 64 hexadecimal digits",
-    "^https?://": "begin with https:// or http://",
+    WEB_URL: "begin with https:// or http://",
     "^[0-9a-f]{6,64}$": "be a stem's id, or at least 6 of its first digits",
     "^[!-~]+$": "be printable ASCII without spaces",
     "^[0-9]{1,9}$": "be the number of an event, of at most 9 digits",

@@ -30,6 +30,7 @@ from rag_audio.painting import MOST_REGIONS
 JOB_ID = "[0-9a-f]{32}"
 MOST_FAULTS = 20
 """Faults of a request that an answer names; of the others it gives the number."""
+WEB_URL = "^[Hh][Tt][Tt][Pp][Ss]?://"
 
 
 def _no_controls(text: str) -> str:
@@ -141,7 +142,7 @@ class MusicFields(Asked):
         None, description="What you state about the sound that you brought."
     )
     format: Literal["wav", "flac", "mp3", "ogg"] = "wav"
-    webhook: Annotated[str, Field(max_length=500, pattern="^https?://")] | None = Field(
+    webhook: Annotated[str, Field(max_length=500, pattern=WEB_URL)] | None = Field(
         None, description="Is called when the job ends; see docs/api.md."
     )
 

@@ -14,6 +14,7 @@ import structlog
 from rag_audio.api.audit import AuditLog
 from rag_audio.api.indexing import Indexing
 from rag_audio.api.limits import Slots
+from rag_audio.api.lookups import Lookups
 from rag_audio.api.upkeep import Upkeep
 from rag_audio.api.webhooks import CALLERS, Calls
 from rag_audio.appending import LineLog
@@ -104,6 +105,7 @@ class Service:
     owners: SqlOwners = field(init=False)
     webhook_secrets: WebhookSecrets = field(init=False)
     webhook_hosts: frozenset[str] = field(init=False)
+    lookups: Lookups = field(init=False)
     places: Places = field(init=False)
     folders: Folders = field(init=False)
     canonical: CanonicalUploads = field(init=False)
@@ -128,6 +130,7 @@ class Service:
         self.owners = SqlOwners(database)
         self.webhook_secrets = WebhookSecrets(database, parts.home)
         self.webhook_hosts = settings.listed_webhooks()
+        self.lookups = Lookups(self.webhook_hosts)
         self._home_secret = self.webhook_secrets.of_home() if settings.webhook_home_secret else None
         self.places = Places(parts, [settings.libraries] if settings.libraries else [])
         self.folders = Folders(parts.home)

@@ -15,10 +15,8 @@ from rag_audio.service.hosts import host_and_port
 
 PORT = 443
 """Of every host that is not listed."""
-RESOLVE_S = 5.0
-"""Longest time for a name to be resolved."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-_URL = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?")
+_URL = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE)
 _KEPT = "!$%&'()*+,-./:;=?@[]_~"
 """Characters that a path and query keep; others, non-ASCII ones as UTF-8, are percent-encoded."""
 
@@ -72,7 +70,7 @@ def target_of(url: str, listed: frozenset[str]) -> Target:
     parts = _URL.fullmatch(url)
     if parts is None or not parts[2]:
         raise InvalidInput("the webhook is not an https URL", hint="https://host/path")
-    scheme, authority, rest = parts[1], parts[2], parts[3]
+    scheme, authority, rest = parts[1].lower(), parts[2], parts[3]
     host, given = host_and_port(authority)
     port = _DEFAULT_PORTS[scheme] if given is None else given
     is_listed = f"{host}:{port}" in listed
@@ -87,14 +85,30 @@ def target_of(url: str, listed: frozenset[str]) -> Target:
     return Target(scheme, host, port, path, is_listed)
 
 
-def addresses_of(target: Target, timeout_s: float = RESOLVE_S) -> tuple[str, ...]:
+def is_address(target: Target) -> bool:
+    """Whether the host is an address itself: there is nothing to look up."""
+    return target.host.startswith("[") or target.host.rpartition(".")[2].isdecimal()
+
+
+def addresses_of(target: Target, timeout_s: float) -> tuple[str, ...]:
     """The addresses that a target has at this moment, in the resolver's order, none twice.
+
+    Args:
+        timeout_s: longest time for a name to be resolved.
+
+    Raises:
+        InvalidInput: as :func:`require_public`; also where the name is not resolved in time.
+    """
+    return require_public(target, _resolve(target, timeout_s))
+
+
+def require_public(target: Target, found: tuple[str, ...]) -> tuple[str, ...]:
+    """Let the addresses that a target has be called: these addresses.
 
     Raises:
         InvalidInput: there is none, or any of them must not be called: an answer that mixes public
             and private addresses is an attempt to get past this check.
     """
-    found = _resolve(target.server_name, target.port, timeout_s)
     if not found or (not target.listed and any(refusal_of(one) for one in found)):
         # The same words for both: whoever asks could otherwise list the names of our network.
         raise InvalidInput(
@@ -104,30 +118,21 @@ def addresses_of(target: Target, timeout_s: float = RESOLVE_S) -> tuple[str, ...
     return found
 
 
-def require_callable(url: str, listed: frozenset[str]) -> str:
-    """Let a URL be called: the URL in ASCII.
-
-    Raises:
-        InvalidInput: as :func:`target_of` and :func:`addresses_of`.
-    """
-    target = target_of(url, listed)
-    addresses_of(target)
-    return target.url
+def look_up(target: Target) -> tuple[str, ...]:
+    """Ask the resolver, however long it takes; empty: there is no such name."""
+    try:
+        found = socket.getaddrinfo(target.server_name, target.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    return tuple(dict.fromkeys(str(one[4][0]) for one in found))
 
 
-def _resolve(host: str, port: int, timeout_s: float) -> tuple[str, ...]:
+def _resolve(target: Target, timeout_s: float) -> tuple[str, ...]:
     """Resolve in a thread that is left behind when time is over: the resolver takes no deadline."""
     answers: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            answers.put(())
-        else:
-            answers.put(tuple(dict.fromkeys(str(one[4][0]) for one in found)))
-
-    threading.Thread(target=look_up, name="resolving", daemon=True).start()
+    threading.Thread(
+        target=lambda: answers.put(look_up(target)), name="resolving", daemon=True
+    ).start()
     try:
         return answers.get(timeout=max(0.0, timeout_s))
     except queue.Empty:

@@ -6,7 +6,8 @@ that still signs. Each API key has secrets of its own (:mod:`rag_audio.jobs.webh
 
 Whatever goes wrong with a call is that delivery's own fault: it is noted there, tried again and in
 the end given up. No call takes longer than its deadline, and an owner has one call at a time in a
-process: endpoints that never answer delay those of others by little.
+process. Owners have turns (:mod:`rag_audio.api.turns`): endpoints that never answer delay those of
+others by one deadline at most.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from typing import Any
 
 import httpx
 import structlog
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, Select, select, update
 
 from rag_audio.api.posting import FAULTS, Deadline, post
 from rag_audio.api.shapes import job_json
 from rag_audio.api.targets import addresses_of, target_of
+from rag_audio.api.turns import Turns
 from rag_audio.database import reading, writing
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.jobs import SqlJobs
@@ -39,6 +41,8 @@ TIMEOUT_S = 10.0
 """For all of a call: the name, the connection, TLS, sending, and the head of the answer."""
 CALLERS = 4
 """Calls that a process makes at once."""
+SLOW = 0.5
+"""A call that takes more of its deadline than this is slow: see :mod:`rag_audio.api.turns`."""
 _LOOK_S = 1.0
 _HELD_S = 60.0
 _MOST_SAID = 200
@@ -88,7 +92,7 @@ class Calls:
         self._places, self._timeout_s = places, timeout_s
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
         self._home_secret = home_secret
-        self._turn, self._called = threading.Lock(), set[str]()
+        self._turn, self._turns = threading.Lock(), Turns(CALLERS)
 
     def work(self) -> None:
         """Call until told to stop."""
@@ -115,12 +119,14 @@ class Calls:
                 self._close(id_, {"state": "given up", "said": "never came to an end"})
                 return True
             row = self._row(id_)
-            self._called.add(row.owner)
+            self._turns.begin(row.owner)
+        began = time.monotonic()
         try:
             after = self._outcome(row, attempts)
         finally:
+            is_slow = time.monotonic() - began > SLOW * self._timeout_s
             with self._turn:
-                self._called.discard(row.owner)
+                self._turns.end(row.owner, is_slow=is_slow)
         self._close(id_, after)
         return True
 
@@ -130,27 +136,21 @@ class Calls:
         If this process dies, somebody will.
         """
         with reading(self._engine) as db:
-            if db.execute(self._due(now(db)).limit(1)).first() is None:
-                return None
+            turns = self._turns.in_order(db, _due(now(db)))
+        if not turns:
+            return None
         with writing(self._engine) as db:
             moment = now(db)
-            first = self._due(moment).order_by(deliveries.c.next_at).limit(1)
-            id_ = db.execute(first.with_for_update(skip_locked=True)).scalar()
-            if id_ is None:
-                return None
-            held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
-            one = update(deliveries).where(deliveries.c.id == id_).values(**held)
-            return id_, db.execute(one.returning(deliveries.c.attempts)).scalar_one()
-
-    def _due(self, moment: Any) -> Any:
-        """Ids of deliveries that are due, of owners that are not being called."""
-        due = select(deliveries.c.id).where(
-            deliveries.c.state == "due", deliveries.c.next_at <= moment
-        )
-        if not self._called:
-            return due
-        theirs = select(jobs.c.id).where(jobs.c.owner.in_(tuple(self._called)))
-        return due.where(deliveries.c.job.not_in(theirs))
+            for turn in turns:
+                its = _due(moment).where(self._turns.is_of(turn))
+                first = its.order_by(deliveries.c.next_at).limit(1)
+                id_ = db.execute(first.with_for_update(skip_locked=True)).scalar()
+                if id_ is None:  # another process was faster
+                    continue
+                held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
+                one = update(deliveries).where(deliveries.c.id == id_).values(**held)
+                return id_, db.execute(one.returning(deliveries.c.attempts)).scalar_one()
+        return None
 
     def _row(self, id_: str) -> Any:
         wanted = (
@@ -163,6 +163,8 @@ class Calls:
             row = db.execute(wanted).first()
         if row is None:
             raise BackendError(f"the webhook delivery {id_} has no job")
+        if not isinstance(row.owner, str):
+            raise BackendError(f"the webhook delivery {id_} has an owner that is no text")
         return row
 
     def _close(self, id_: str, after: dict[str, Any]) -> None:
@@ -217,3 +219,10 @@ class Calls:
         }
         status = post(target, addresses, headers, body, deadline, self._tls)
         return "" if 200 <= status < 300 else f"answered {status}"
+
+
+def _due(moment: Any) -> Select[Any]:
+    """Ids of deliveries that are due."""
+    return select(deliveries.c.id).where(
+        deliveries.c.state == "due", deliveries.c.next_at <= moment
+    )

@@ -16,6 +16,8 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,8 @@ from rag_audio.migrations import migrate
 OVERLAP_S = 24 * 3600.0
 """How long an earlier secret signs beside its successor, unless somebody says otherwise."""
 MOST_OVERLAP_S = 7 * 24 * 3600.0
-_MOST_EARLIER = 4
-"""Earlier secrets of an owner that sign at once."""
+MOST_EARLIER = 4
+"""Earlier secrets of an owner that sign at once: the signature is one header."""
 _CONTEXT = b"rag-audio webhook secret 1"
 _FIRST = ""
 """The nonce of an owner's first secret."""
@@ -90,7 +92,8 @@ class WebhookSecrets:
                 and all earlier ones at once: for secrets that somebody else has seen.
 
         Raises:
-            InvalidInput: the overlap is out of range.
+            InvalidInput: the overlap is out of range, or :data:`MOST_EARLIER` earlier secrets
+                still sign: none of them ends before its time but by an overlap of 0.
             BackendUnavailable: as :meth:`of`.
         """
         if not 0 <= overlap_s <= MOST_OVERLAP_S:
@@ -102,7 +105,9 @@ class WebhookSecrets:
         with writing(self._engine, "webhook secrets") as db:
             moment: float = db.execute(select(now(db))).scalar_one()
             rows = _rows(db, owner)
-            keep = [row.nonce for row in rows][:_MOST_EARLIER] if overlap_s > 0 else []
+            if overlap_s > 0:
+                _require_room([row.valid_until for row in rows if row.valid_until is not None])
+            keep = [row.nonce for row in rows] if overlap_s > 0 else []
             db.execute(delete(webhook_secrets).where(own, webhook_secrets.c.nonce.not_in(keep)))
             ends = {"valid_until": moment + overlap_s}
             known = any(row.valid_until is None or row.nonce == _FIRST for row in rows)
@@ -152,6 +157,24 @@ def _rows(db: Connection, owner: str) -> Sequence[Any]:
     )
     order = (until.is_not(None), webhook_secrets.c.made_at.desc(), webhook_secrets.c.nonce)
     return db.execute(wanted.order_by(*order)).all()
+
+
+def _require_room(ends: Sequence[float]) -> None:
+    """Let one more secret be an earlier one.
+
+    Args:
+        ends: until when the earlier ones sign, s since 1970.
+
+    Raises:
+        InvalidInput: there are as many as may be.
+    """
+    if len(ends) >= MOST_EARLIER:
+        moment = datetime.fromtimestamp(ceil(min(ends)), UTC)
+        raise InvalidInput(
+            f"{len(ends)} earlier webhook secrets still sign, and no more can: the first of them "
+            f"ends at {moment:%Y-%m-%d %H:%M:%S} UTC",
+            hint="rotate again after that, or with an overlap of 0, which ends them all at once",
+        )
 
 
 def _secret(

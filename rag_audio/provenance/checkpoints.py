@@ -132,7 +132,7 @@ def publish(note: str, where: str) -> str:
         BackendUnavailable: it could not be put there.
         InvalidInput: another checkpoint of this size is published already: the log was forked.
     """
-    if where.startswith(("http://", "https://")):
+    if where.lower().startswith(("http://", "https://")):
         return _put(note, where)
     folder = Path(where)
     size = Checkpoint.parse(note).size

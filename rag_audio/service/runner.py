@@ -241,6 +241,9 @@ class Runner:
         elif lease.cancel_asked:
             told.info("job canceled")
             self._end(partial(self._jobs.canceled, held))
+        elif lease.is_broken:
+            # It counts as an attempt: a fault that always comes back ends the job.
+            told.error("attempt ended: its lease runs out, and the job is begun again")
         else:
             told.info("job given back: this worker ends")
             self._end(partial(self._jobs.give_back, held))
@@ -298,7 +301,7 @@ class _Lease:
         self._done = threading.Event()
         self._began = self._heard = time.monotonic()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self.cancel_asked = self.is_lost = False
+        self.cancel_asked = self.is_lost = self.is_broken = False
 
     @property
     def is_late(self) -> bool:
@@ -306,7 +309,7 @@ class _Lease:
 
     @property
     def is_over(self) -> bool:
-        return self.cancel_asked or self.is_lost or self.is_late
+        return self.cancel_asked or self.is_lost or self.is_broken or self.is_late
 
     def __enter__(self) -> _Lease:
         self._thread.start()
@@ -321,10 +324,15 @@ class _Lease:
         self._ask(lambda: self._jobs.progress(self._held, stage, done, total, eta_s))
 
     def _beat(self) -> None:
-        while not self._done.wait(self._jobs.lease_s / 4):
-            if self.is_late:
-                return
-            self._ask(lambda: self._jobs.renew(self._held))
+        try:
+            while not self._done.wait(self._jobs.lease_s / 4):
+                if self.is_late:
+                    return
+                self._ask(lambda: self._jobs.renew(self._held))
+        except BaseException:
+            # Nobody foresaw it, and nobody renews the lease any more: the attempt is to end.
+            log.exception("a lease is no longer renewed", job=self._held.job.id)
+            self.is_broken = True
 
     def _ask(self, call: Callable[[], bool]) -> None:
         try:

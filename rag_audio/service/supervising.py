@@ -103,8 +103,9 @@ class Threads:
                 work()
                 if not self._stop.is_set():
                     log.error("a thread ended before its time", thread=name)
-            except Exception:
-                # What nobody foresaw must not end a part of the service for good.
+            except BaseException:
+                # What nobody foresaw must not end a part of the service for good. Nor does a
+                # SystemExit: in a thread it ends no process, and nobody would hear of it.
                 log.exception("a thread failed", thread=name)
             state.is_working = False
             failures = 1 if self._clock() - began >= self._steady_s else failures + 1

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_audio.api.addresses import IPV4_REFUSED, IPV6_REFUSED, OUTSIDE_UNICAST, refusal_of
-from rag_audio.api.targets import addresses_of, require_callable, target_of
+from rag_audio.api.targets import addresses_of, target_of
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.service.hosts import ascii_host, listed_hosts
 from rag_audio.service.settings import ServeSettings, read_serve_settings
@@ -134,7 +134,7 @@ def test_no_spelling_of_a_host_gets_past_the_check(
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with pytest.raises(InvalidInput) as refused:
-        require_callable(f"https://{host}/hook", frozenset())
+        addresses_of(target_of(f"https://{host}/hook", frozenset()), 5.0)
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 600
     assert all(name.isascii() for name in asked)
 
@@ -174,6 +174,9 @@ def test_a_target_is_told_in_ascii() -> None:
     assert target.url == "https://xn--bcher-kva.example/h%C3%B6ren?wo=%C3%BC&%C3%9F"
     assert (target.authority, target.path[:2]) == ("xn--bcher-kva.example", "/h")
     assert target_of("https://example.org:443", frozenset()).url == "https://example.org/"
+    for scheme in ("HTTPS", "Https", "hTTPs"):  # RFC 3986, 3.1: schemes have no case
+        assert target_of(f"{scheme}://Example.org/A", frozenset()).url == "https://example.org/A"
+    assert target_of("HTTP://a.example/", listed_hosts("a.example:80")).scheme == "http"
 
 
 @pytest.mark.parametrize(
@@ -237,15 +240,15 @@ def test_all_addresses_of_a_name_must_be_public(monkeypatch: pytest.MonkeyPatch)
         none=[],
     )
     target = target_of("https://public.example/x", frozenset())
-    assert addresses_of(target) == ("93.184.215.14", "2606:2800::1")
+    assert addresses_of(target, 5.0) == ("93.184.215.14", "2606:2800::1")
     said = set()
     for name in ("private", "both", "translated", "none"):
         with pytest.raises(InvalidInput) as refused:
-            addresses_of(target_of(f"https://{name}.example/x", frozenset()))
+            addresses_of(target_of(f"https://{name}.example/x", frozenset()), 5.0)
         said.add(str(refused.value).replace(name, "NAME"))
     assert len(said) == 1, "whether an internal name exists is not told"
     listed = target_of("https://private.example/x", listed_hosts("private.example:443"))
-    assert addresses_of(listed) == ("10.1.2.3",)
+    assert addresses_of(listed, 5.0) == ("10.1.2.3",)
 
 
 def test_a_name_that_is_never_resolved_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

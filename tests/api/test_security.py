@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rag_audio.api.targets import require_callable
+from rag_audio.api.targets import addresses_of, target_of
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.service.decoding import Decoders
 from rag_audio.service.settings import ServeSettings
@@ -376,6 +376,6 @@ def test_whoever_asks_too_often_is_told_when_to_come_again(serve: Serve) -> None
 )
 def test_private_addresses_are_never_called(open_app: Served, url: str) -> None:
     with pytest.raises(InvalidInput):
-        require_callable(url, frozenset())
+        addresses_of(target_of(url, frozenset()), 5.0)
     answer = open_app.client.post("/v1/generations", json={**FAST, "webhook": url})
     assert answer.status_code == 422

@@ -34,7 +34,7 @@ from rag_audio.errors import BackendError
 from rag_audio.jobs import SqlJobs
 from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.tables import deliveries
-from rag_audio.jobs.webhook_secrets import WebhookSecrets
+from rag_audio.jobs.webhook_secrets import MOST_EARLIER, WebhookSecrets
 from rag_audio.provenance.access_log import log_key
 from rag_audio.service.hosts import listed_hosts
 from rag_audio.service.places import Places
@@ -165,10 +165,10 @@ def test_calls_are_made_on_postgresql_as_well(world: World, postgres_url: str) -
     )
     world.access.revoke(gone.id)
     calls = world.calls((0, 0))
-    calls._called.add(here.id)
+    calls._turns.begin(here.id)
     drain(calls)  # whoever is being called has one call at a time
     assert (world.row(revoked).state, world.row(good).attempts) == ("given up", 0)
-    calls._called.clear()
+    calls._turns.end(here.id, is_slow=False)
     drain(calls)
     assert [world.row(job).state for job in (bad, good)] == ["given up", "done"]
 
@@ -448,8 +448,13 @@ def test_a_key_sees_and_rotates_its_own_secret_and_no_other(app: Served) -> None
         asked = {"overlap_hours": wrong}
         answer = app.client.post("/v1/webhooks/secret", headers=one, json=asked)
         assert answer.status_code == 422
+    for _ in range(MOST_EARLIER):
+        secret(one, overlap_hours=24)
+    answer = app.client.post("/v1/webhooks/secret", headers=one, json={"overlap_hours": 24})
+    assert answer.status_code == 422 and "overlap of 0" in answer.json()["hint"]
     log = (app.service.workspace.parts.home / "audit.log").read_text()
-    assert "webhook secret rotated" in log and not any(text in log for text in first)
+    assert log.count("webhook secret rotated") == 2 + MOST_EARLIER, "not of the one refused"
+    assert not any(text in log for text in first)
 
 
 def test_a_webhook_that_cannot_be_called_is_refused_when_it_is_asked_for(app: Served) -> None:

@@ -218,6 +218,9 @@ def server() -> Iterator[str]:
 def test_a_checkpoint_is_put_to_a_url(server: str) -> None:
     assert publish(NOTE, f"{server}/log") == f"{server}/log"
     assert _Taker.taken[-1] == ("/log", NOTE.encode())
+    loud = f"{server}/loud".replace("http", "HTTP")
+    assert publish(NOTE, loud) == loud, "schemes have no case: it is no folder"
+    assert _Taker.taken[-1] == ("/loud", NOTE.encode())
     with pytest.raises(BackendUnavailable, match="404"):
         publish(NOTE, f"{server}/no")
 

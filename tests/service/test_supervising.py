@@ -26,9 +26,11 @@ def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("error", [ValueError("odd"), UnicodeError("odd"), MemoryError(), None])
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), MemoryError(), SystemExit(1), KeyboardInterrupt(), None]
+)
 def test_a_thread_that_fails_or_returns_is_started_again(
-    stop: threading.Event, error: Exception | None
+    stop: threading.Event, error: BaseException | None
 ) -> None:
     threads, begun, go = Threads(stop, (0.001,)), [0], threading.Event()
 
@@ -78,15 +80,23 @@ def test_a_thread_that_does_not_work_is_named_and_others_go_on(stop: threading.E
     assert threads.dead() == ()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_no_exception_is_leaves_a_dead_thread_that_is_named(stop: threading.Event) -> None:
-    threads = Threads(stop)
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+def test_what_ends_a_thread_while_the_service_stops_starts_nothing_again(
+    stop: threading.Event, error: type[BaseException]
+) -> None:
+    threads, begun = Threads(stop, (0.001,)), [0]
 
-    def ends() -> None:
-        raise SystemExit
+    def work() -> None:
+        begun[0] += 1
+        stop.wait(10)
+        raise error
 
-    threads.keep(ends, "ends")
-    until(lambda: threads.dead() == ("ends",))
+    with capture_logs() as logs:
+        threads.keep(work, "ends")
+        stop.set()
+        threads.join(10)
+    assert (begun, threads.restarts(), threads.dead()) == ([1], {"ends": 0}, ())
+    assert [one["thread"] for one in logs if one["log_level"] == "error"] == ["ends"]
 
 
 def test_waits_grow_and_begin_anew_after_steady_work() -> None:

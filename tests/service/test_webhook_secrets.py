@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from datetime import datetime
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from sqlalchemy import Engine, select, text
 from rag_audio.database import connect, reading, sqlite_url, writing
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
 from rag_audio.jobs.tables import webhook_secrets
-from rag_audio.jobs.webhook_secrets import WebhookSecrets
+from rag_audio.jobs.webhook_secrets import MOST_EARLIER, WebhookSecrets
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -51,11 +54,35 @@ def test_a_secret_that_was_seen_ends_at_once_and_never_comes_back(
         seen |= {one.text for one in secrets.rotate("aa", overlap_s)[1:]}
     (now,) = texts(secrets, "aa")
     assert now not in seen
-    for _ in range(9):
+    for _ in range(MOST_EARLIER):
         secrets.rotate("aa", 60)
-    assert len(texts(secrets, "aa")) <= 6 and not seen & set(texts(secrets, "aa"))
+    assert len(texts(secrets, "aa")) == 5 and not seen & set(texts(secrets, "aa"))
     (only,) = secrets.rotate("", 0)
     assert texts(secrets, "") == [only.text]
+
+
+def test_no_secret_ends_before_its_overlap_but_by_an_overlap_of_0(
+    engine: Engine, tmp_path: Path
+) -> None:
+    secrets, said = WebhookSecrets(engine, tmp_path), texts(WebhookSecrets(engine, tmp_path), "aa")
+    for days in (7, 1, 3, 7):
+        said.insert(0, secrets.rotate("aa", days * 86400)[0].text)
+        assert set(texts(secrets, "aa")) == set(said)
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match="4 earlier webhook secrets still sign") as refused:
+            secrets.rotate("aa", 60)
+        first = min(one.valid_until or inf for one in secrets.of("aa"))
+        until = re.search(r"ends at (.{19}) UTC", str(refused.value))
+        assert until and "overlap of 0" in refused.value.hint
+        named = datetime.fromisoformat(f"{until[1]}+00:00").timestamp()
+        assert 0 <= named - first < 1, "the one that ends first, of that of a day"
+        assert set(texts(secrets, "aa")) == set(said), "nothing changed"
+    with writing(engine) as db:
+        day = "UPDATE webhook_secrets SET valid_until = 1 WHERE valid_until < :most"
+        db.execute(text(day), {"most": first + 1})
+    (new, *_) = (one.text for one in secrets.rotate("aa", 60))
+    assert len(texts(secrets, "aa")) == 5 and new not in said
+    assert len(secrets.rotate("aa", 0)) == 1
 
 
 @pytest.mark.parametrize("overlap_s", [-1, 7 * 86400 + 1, float("nan"), float("inf")])

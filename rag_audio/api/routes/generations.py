@@ -18,11 +18,11 @@ from rag_audio.api.audit import audit
 from rag_audio.api.auth import Generates, TheService
 from rag_audio.api.bodies import JsonRoute
 from rag_audio.api.events import stream
+from rag_audio.api.lookups import Hook
 from rag_audio.api.problems import Problem, busy, not_found
 from rag_audio.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
 from rag_audio.api.service import Caller, Service
 from rag_audio.api.shapes import job_json
-from rag_audio.api.targets import require_callable
 from rag_audio.domain import ConditioningPlan
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job, JobState
@@ -55,9 +55,10 @@ async def generate(
 ) -> JSONResponse:
     """Make music. The plan is made at once, so that what is refused is refused here; it is the one
     that runs, unless a right that it needs has ended by then: the job fails and says so."""
+    hook = await service.lookups.checked(asked.webhook, caller.owner)
 
     def accept(key: str | None) -> Job:
-        wanted, plan = _planned(asked, caller, service)
+        wanted, plan = _planned(asked, hook, caller, service)
         return _queue(service, caller, "generation", wanted, plan_to_json(plan), key)
 
     return await _accepted(request, caller, service, idempotency_key, prefer, accept)
@@ -73,10 +74,11 @@ async def edit(
     prefer: Prefer = None,
 ) -> JSONResponse:
     """Make part of a take anew, go on from it, or vary it. The job is a generation like any."""
+    hook = await service.lookups.checked(asked.webhook, caller.owner)
 
     def accept(key: str | None) -> Job:
         service.require_model()
-        wanted = _document(asked, caller, service, "edit")
+        wanted = _document(asked, hook, caller, service, "edit")
         order = edit_order(wanted)
         if asked.generation is not None:
             parent = mine(service, caller, asked.generation)
@@ -104,9 +106,10 @@ async def edit(
 
 
 @router.post("/plans", tags=["generations"])
-def plan(asked: GenerationAsked, caller: Generates, service: TheService) -> dict[str, Any]:
+async def plan(asked: GenerationAsked, caller: Generates, service: TheService) -> dict[str, Any]:
     """What would be given to the model; nothing is made."""
-    _, plan = _planned(asked, caller, service)
+    hook = await service.lookups.checked(asked.webhook, caller.owner)
+    _, plan = await run_in_threadpool(_planned, asked, hook, caller, service)
     return {"plan": plan_to_json(plan)}
 
 
@@ -196,12 +199,12 @@ def mine(service: Service, caller: Caller, id_: str) -> Job:
 
 
 def _planned(
-    asked: GenerationAsked, caller: Caller, service: Service
+    asked: GenerationAsked, hook: Hook | None, caller: Caller, service: Service
 ) -> tuple[dict[str, Any], ConditioningPlan]:
     """A generation's request as its row will hold it, and its plan."""
     service.require_model()
     _require_duration(asked.duration_s, service)
-    wanted = _document(asked, caller, service, "generation")
+    wanted = _document(asked, hook, caller, service, "generation")
     made = generation_request(wanted, lambda id_: service.folders.find_upload(id_))
     plan = service.pipeline(caller).plan(made)
     _require_duration(plan.duration_s, service)
@@ -229,7 +232,9 @@ def _require_duration(seconds: float | None, service: Service) -> None:
         )
 
 
-def _document(asked: MusicFields, caller: Caller, service: Service, kind: str) -> dict[str, Any]:
+def _document(
+    asked: MusicFields, hook: Hook | None, caller: Caller, service: Service, kind: str
+) -> dict[str, Any]:
     """The request as its row will hold it; every upload in it is the caller's own."""
     wanted = asked.model_dump(mode="json", exclude_none=True)
     for name in ("audio", "midi", "upload"):
@@ -237,8 +242,8 @@ def _document(asked: MusicFields, caller: Caller, service: Service, kind: str) -
             service.upload_of(caller, wanted[name])
     if kind == "generation" and wanted.get("artist"):
         wanted["artist"] = service.pipeline(caller).artist_named(wanted["artist"])
-    if wanted.get("webhook"):
-        wanted["webhook"] = require_callable(wanted["webhook"], service.webhook_hosts)
+    if hook is not None:
+        wanted["webhook"] = hook.callable_url()
     if wanted.get("seed") is None:
         wanted["seed"] = secrets.randbits(31)
     return wanted

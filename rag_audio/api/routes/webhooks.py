@@ -28,8 +28,9 @@ def secret(caller: Generates, service: TheService) -> dict[str, Any]:
 @router.post("/secret")
 def rotate(asked: WebhookRotationAsked, caller: Generates, service: TheService) -> dict[str, Any]:
     """Make a new secret for the key that asks; the earlier one signs beside it for a while."""
+    made = service.webhook_secrets.rotate(caller.owner, asked.overlap_hours * 3600.0)
     audit("webhook secret rotated", key=caller.owner)
-    return _shown(service.webhook_secrets.rotate(caller.owner, asked.overlap_hours * 3600.0))
+    return _shown(made)
 
 
 def _shown(found: Sequence[WebhookSecret]) -> dict[str, Any]:
