@@ -6,7 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from rag_audio.api.schemas import GenerationAsked
 from tests.web.conftest import assert_accessible
 from tests.web.desk import JOB, Desk, job, ready
 
@@ -240,3 +243,67 @@ def test_a_request_under_way_is_not_sent_twice(desk: Desk) -> None:
     held[0].fulfill(status=422, json={"status": 422, "detail": "no"})
     page.unroute("**/v1/generations")
     ready(page)
+
+
+UNSHOWN = {"auto_strength", "mix", "layers", "arrange", "webhook", "audio", "midi"}
+"""Fields of a request that have no control, or none without an upload."""
+PLACES = {"references": "/references/1/start_s", "weights": "/weights/1", "exclude": "/exclude/0"}
+
+
+def test_what_the_service_finds_wrong_is_marked_at_its_control(desk: Desk) -> None:
+    one, two = desk.stems()[:2]
+    page = desk.open(draft=draft({"stem": one}, {"stem": two}))
+    page.get_by_label("Weight", exact=True).nth(1).wait_for()
+    fields = sorted(set(GenerationAsked.model_fields) - UNSHOWN - {"audio_as", "audio_rights"})
+    fields.sort(key=lambda name: name != "territory")
+    errors = [
+        {"in": "body", "where": PLACES.get(name, f"/{name}"), "field": name,
+         "message": f"{name} is not right"}
+        for name in [*fields, "mix"]
+    ]  # fmt: skip
+    problem = {"status": 422, "detail": "it is not right", "errors": errors}
+    page.route("**/v1/generations", lambda route: route.fulfill(status=422, json=problem))
+    page.get_by_role("button", name="Generate", exact=True).click()
+    page.get_by_text("Territory is not right").nth(1).wait_for()
+    territory = page.get_by_label("Territory")
+    assert territory.evaluate("one => one === document.activeElement")  # Expert was folded
+    assert len(desk.faults()) == len(fields)
+    assert page.locator("[aria-invalid=true]").count() == len(fields)
+    territory.fill("DE")
+    page.get_by_label("Key", exact=True).select_option("A minor")
+    page.get_by_role("checkbox", name="tempo").check()
+    page.get_by_label("4", exact=True).check()
+    assert len(desk.faults()) == len(fields) - 4
+    desk.watch(page)
+    assert desk.generate(words=None)["territory"] == "DE"
+    assert desk.faults() == []
+
+
+PARTS = """async (presses) => {
+  const { edits } = await import("/js/edits.js");
+  const parts = { duration: 4, take: 0, setRegion() {}, onregion() {} };
+  const element = edits({ generation: "ab".repeat(16) }, parts);
+  document.body.append(element);
+  const buttons = (name) => [...element.querySelectorAll("button")].filter(
+    (one) => name.test(one.ariaLabel ?? one.textContent));
+  const seen = presses.map((press) => {
+    const more = buttons(/^Another part$/)[0];
+    (press === 0 ? more : buttons(/^Remove part/)[press - 1])?.click();
+    return [
+      [...element.querySelectorAll(".region label")].map((one) => one.textContent),
+      buttons(/^Remove part/).map((one) => one.ariaLabel),
+    ];
+  });
+  element.remove();
+  return seen;
+}"""
+
+
+@given(presses=st.lists(st.integers(0, 3), max_size=8))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_parts_of_a_take_are_numbered_by_their_place(desk: Desk, presses: list[int]) -> None:
+    for labels, removes in desk.page.evaluate(PARTS, [0, 0, *presses]):
+        numbers = range(2, len(removes) + 2)
+        assert removes == [f"Remove part {n}" for n in numbers]
+        named = [f"{end} of part {n}, s" for n in numbers for end in ("From", "To")]
+        assert labels == ["From, s", "To, s", *named]

@@ -5,6 +5,7 @@ import { button, field, h, put, state } from "./dom.js";
 import { learn } from "./limits.js";
 import { problemNotice } from "./problems.js";
 import { installKeys, showKeys } from "./keys.js";
+import { guarded } from "./sending.js";
 import { told } from "./terms.js";
 
 const TABS = [
@@ -115,24 +116,22 @@ function signIn() {
   leave = null;
   const key = h("input", { type: "password", autocomplete: "current-password", required: true });
   const said = h("div", { role: "alert" });
+  const go = h("button", { class: "main" }, "Sign in");
+  const enter = guarded(() => [go], async () => {
+    try {
+      await post("/v1/session", { key: key.value });
+      await start();
+    } catch (problem) {
+      put(said, problemNotice(problem));
+    }
+  });
   const form = h(
     "form",
-    {
-      class: "panel stack",
-      onsubmit: async (event) => {
-        event.preventDefault();
-        try {
-          await post("/v1/session", { key: key.value });
-          await start();
-        } catch (problem) {
-          put(said, problemNotice(problem));
-        }
-      },
-    },
+    { class: "panel stack", onsubmit: (event) => { event.preventDefault(); enter(); } },
     h("h1", {}, "Sign in"),
     field("API key", key, "From whoever runs this service"),
     said,
-    h("div", {}, h("button", { class: "main" }, "Sign in")),
+    h("div", {}, go),
   );
   put(main, h("div", { class: "columns" }, form));
   key.focus();

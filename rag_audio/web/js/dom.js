@@ -116,12 +116,14 @@ export function slider(label, { min, max, step, value, unit = "", placeholder = 
   return box;
 }
 
-/** Say something for a moment, to eyes and to screen readers. */
-export function toast(text) {
+/** Say something for a moment, to eyes and to screen readers; with a link until it is closed. */
+export function toast(text, link = null) {
   const place = document.getElementById("toast");
-  place.textContent = text;
+  const close = () => put(place);
   clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => { place.textContent = ""; }, 5000);
+  put(place, text, link && [link, button("Close", close)]);
+  if (link) link.addEventListener("click", close);
+  else toast.timer = setTimeout(close, 5000);
 }
 
 export function percent(share) {

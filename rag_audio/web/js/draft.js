@@ -93,6 +93,13 @@ export function begin(values = fresh()) {
 }
 
 export const stems = (of = draft) => of.tray.filter((one) => one.stem);
+export const brought = (of = draft) => of.tray.filter((one) => one.upload);
+
+/** What is stated of all that was brought; "": nothing, or not the same of each. */
+export function stated(of = draft) {
+  const rights = new Set(brought(of).map((one) => one.rights));
+  return rights.size === 1 ? [...rights][0] : "";
+}
 
 /** Add a stem as a reference; says whether it was new. */
 export function useAsReference(stem) {
@@ -100,6 +107,13 @@ export function useAsReference(stem) {
   draft.tray.push({ stem: stem.stem, title: stem.title, start_s: null, end_s: null, weight: null });
   trayChanged();
   return true;
+}
+
+/** Put an upload into the tray, in place of one of its kind. What was said of another is not said of it. */
+export function bringIn(item) {
+  draft.tray = [...draft.tray.filter((one) => one.kind !== item.kind), item];
+  for (const name of [item.kind, "audio_rights", ...(item.kind === "audio" ? ["audio_as"] : [])]) delete draft.rest[name];
+  keep();
 }
 
 export function takeOut(item) {

@@ -13,7 +13,7 @@ export function expert(changed, form) {
   const set = (name, value) => { draft.expert[name] = value; changed(name); };
   const text = (name, label, properties, why = () => "", hint = "") => {
     const input = h("input", { ...properties, value: draft.expert[name] ?? "", oninput: () => set(name, input.value.trim()) });
-    return field(label, form.watch(input, () => why(input)), hint);
+    return field(label, form.watch(input, () => why(input), () => `/${name}`), hint);
   };
   const number = (name, label, more = () => "", hint = "") =>
     text(name, label, { type: "number", ...bounds(name), step: limit(name).type === "integer" ? 1 : "any" }, (input) => numberFault(input, limit(name)) || more(input), hint);
@@ -21,14 +21,14 @@ export function expert(changed, form) {
     text(name, label, { placeholder }, (input) => listFault(listed(input.value), limit(name)), hint);
   const choice = (name, label, options) => {
     const input = select(options, draft.expert[name] ?? "", () => set(name, input.value));
-    return field(label, input);
+    return field(label, form.watch(input, undefined, () => `/${name}`));
   };
   const enforce = (aim, label) => {
     const input = h("input", {
       type: "checkbox", checked: (draft.expert.enforce ?? []).includes(aim),
       onchange: () => set("enforce", [...(draft.expert.enforce ?? []).filter((one) => one !== aim), ...(input.checked ? [aim] : [])]),
     });
-    return h("label", { class: "check" }, input, label);
+    return h("label", { class: "check" }, form.watch(input, undefined, () => "/enforce"), label);
   };
   const given = draft.expert.channels ?? [];
   const channels = select([["", "words and sound"], ["prompt", "words alone"], ["init", "sound alone"]], given.length === 1 ? given[0] : "", () => set("channels", channels.value ? [channels.value] : []));
@@ -43,7 +43,7 @@ export function expert(changed, form) {
       text("negative_prompt", "Not", { maxlength: limit("negative_prompt").maxLength, placeholder: "vocals, distortion" }, (input) => textFault(input.value, limit("negative_prompt"))),
       h("div", { class: "grid" },
         number("steps", "Steps"), number("guidance", "Guidance"),
-        find, field("References give", channels),
+        find, field("References give", form.watch(channels, undefined, () => "/channels")),
         number("candidates", "Candidates a take", alone), number("bars", "Bars (in place of a duration)"),
         text("time_signature", "Time signature", { placeholder: "3/4" }, (input) => metreFault(input.value.trim())),
         choice("format", "File format", [["", "WAV"], ["flac", "FLAC"], ["mp3", "MP3"], ["ogg", "OGG"]]),

@@ -1,8 +1,9 @@
 // Index a library (admin): which, how far, and what was taken or refused.
 
 import { get, post } from "./api.js";
-import { button, field, h, put, select } from "./dom.js";
+import { field, h, put, select } from "./dom.js";
 import { problemNotice } from "./problems.js";
+import { asking } from "./sending.js";
 
 const EVERY_MS = 700;
 
@@ -34,7 +35,7 @@ export function indexing(done) {
       return put(form, h("p", { class: "muted" }, "No folder of libraries is set up here: whoever runs this service can name one, or index there."));
     }
     const choice = select(names, names[0][0]);
-    put(form, h("div", { class: "stack tight" }, field("Library", choice), button("Index", async () => {
+    put(form, h("div", { class: "stack tight" }, field("Library", choice), asking("Index", async () => {
       try {
         began = true;
         draw(await post("/v1/indexing", { name: choice.value }));

@@ -18,7 +18,8 @@ export function problemNotice(problem, ...actions) {
   );
 }
 
-function sentence(text) {
+/** A message of the service as a sentence of this page. */
+export function sentence(text) {
   const said = told(text).replace(/^refused: /, "");
   return said.charAt(0).toUpperCase() + said.slice(1);
 }

@@ -1,6 +1,6 @@
 // Between the draft and the body of POST /v1/generations, both ways.
 
-import { draft, begin, EXPERT, CHOICES, fresh, stems } from "./draft.js";
+import { draft, begin, brought, EXPERT, CHOICES, fresh, stated, stems } from "./draft.js";
 import { isField, standard } from "./limits.js";
 
 const LISTS = new Set(["instrumentation", "mood", "midi_instruments", "exclude"]);
@@ -37,11 +37,12 @@ export function asked(of = draft) {
     form.references = named.map(reference);
     if (weighs(of) && named.some((one) => one.weight !== null)) form.weights = named.map((one) => one.weight ?? 1);
   }
-  for (const one of of.tray.filter((item) => item.upload)) {
+  for (const one of brought(of)) {
     form[one.kind] = one.upload;
-    if (one.rights) form.audio_rights = one.rights;
     if (one.kind === "audio" && one.as) form.audio_as = one.as;
   }
+  // A request has one statement for both files: it is sent where it was made of both.
+  if (stated(of)) form.audio_rights = stated(of);
   if (of.locked && of.seed !== "") form.seed = String(BigInt(of.seed));
   return { ...kept(of.rest), ...form };
 }

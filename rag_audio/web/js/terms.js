@@ -31,6 +31,10 @@ const VALUES = {
   channels: { "prompt,init": "words and sound", prompt: "words alone", init: "sound alone" },
 };
 
+/** What one can state of a file that one brings, and of two. */
+export const RIGHTS = [["", "say whose it is…"], ...Object.entries(VALUES.audio_rights)];
+export const RIGHTS_TO_BOTH = [["", "say whose they are…"], ["own", "both are mine"], ["licensed", "both are licensed to me"]];
+
 /** A message of the service as this page says it. */
 export function told(text) {
   return String(text ?? "").replace(/`([^`]+)`/g, (_, said) => {

@@ -1,14 +1,17 @@
 // The reference tray: find stems, bring a file, hum; a weight and a region for each.
 
-import { get, post, send } from "./api.js";
+import { get, post } from "./api.js";
 import { mark } from "./checks.js";
 import { decode } from "./player.js";
 import { button, field, h, put, select, slider, toast } from "./dom.js";
-import { draft, keep, takeOut, turn, useAsReference } from "./draft.js";
+import { brought, draft, keep, stated, stems, takeOut, turn, useAsReference } from "./draft.js";
 import { wav } from "./files.js";
 import { limit, numberFault, regionFault } from "./limits.js";
 import { problemNotice } from "./problems.js";
 import { weighs } from "./request.js";
+import { guarded } from "./sending.js";
+import { RIGHTS, RIGHTS_TO_BOTH } from "./terms.js";
+import { bring, uploads, watchUploads } from "./uploads.js";
 import { facts, licenseBadge, listen, listenButton } from "./words.js";
 
 const USES = [["", "its melody, if it is one voice"], ["melody", "its melody"], ["search", "finding references like it"]];
@@ -32,7 +35,7 @@ export function dropZone(text, accept, take, big = false) {
 
 /**
  * The tray; `weights()` shows or hides the weights when it has changed whether they say something,
- * `looked()` resolves when it is known of every upload whether it is still kept.
+ * `looked()` resolves when it is known of every upload whether it is still kept; `close()` ends it.
  *
  * @param {(name: string) => void} changed after what is sent has changed
  * @param {object} form the checks of the form
@@ -41,13 +44,20 @@ export function tray(changed, form) {
   const chosen = h("ul");
   const found = h("div", { "aria-live": "polite" });
   const said = h("div", { role: "alert" });
-  const uploads = new Map();
+  const looked = new Map();
   let weighed = false;
 
   function draw() {
     weighed = weighs();
     put(chosen, draft.tray.map((one) => (one.stem ? stemItem(one) : uploadItem(one))),
-      draft.tray.length === 0 && h("li", { class: "muted" }, draft.rest.references ? "The references of the earlier request are kept, below." : "Empty: the best licensed references are found by your words."));
+      draft.tray.length === 0 && h("li", { class: "muted" }, draft.rest.references ? "The references of the earlier request are kept, below." : "Empty: the best licensed references are found by your words."),
+      brought().length > 1 && h("li", { class: "item" }, h("div", { class: "wide" }, rightsToBoth())));
+  }
+
+  /** What is on its way, or why it did not arrive. */
+  function drawSaid() {
+    const { names, problem } = uploads();
+    put(said, names.length > 0 && h("p", { class: "muted" }, `Reading ${names.join(", ")}…`), problem && problemNotice(problem));
   }
 
   function remove(one) {
@@ -70,11 +80,12 @@ export function tray(changed, form) {
     if (weighed) {
       const weight = slider("Weight", { min: 0, max: 4, step: 0.1, value: one.weight, placeholder: 1, hint: "all empty: as near as each is to your words; found ones weigh 1" });
       weight.addEventListener("moved", () => { one.weight = weight.value; keep(); changed("weights"); });
-      form.watch(weight.input, () => numberFault(weight.input, WEIGHT) || allZero());
+      form.watch(weight.input, () => numberFault(weight.input, WEIGHT) || allZero(), () => `/weights/${stems().indexOf(one)}`);
       more.append(weight);
     }
     more.append(part.element);
-    return h("li", { class: "item" }, about, button("Remove", () => remove(one), { class: "plain", "aria-label": `Remove ${one.title ?? "reference"}` }), more);
+    const out = button("Remove", () => remove(one), { class: "plain", "aria-label": `Remove ${one.title ?? "reference"}` });
+    return h("li", { class: "item" }, about, form.watch(out, undefined, () => `/references/${stems().indexOf(one)}`), more);
   }
 
   const allZero = () => (draft.tray.filter((one) => one.stem).every((one) => one.weight === 0) ? "One of the weights must be above 0." : "");
@@ -92,8 +103,8 @@ export function tray(changed, form) {
       const fault = regionFault(value(from), value(to), { duration, shortest, open: true });
       return fault?.at === at ? fault.says : "";
     };
-    form.watch(from, why("from", from));
-    form.watch(to, why("to", to));
+    form.watch(from, why("from", from), () => `/references/${stems().indexOf(one)}/start_s`);
+    form.watch(to, why("to", to), () => `/references/${stems().indexOf(one)}/duration_s`);
     const set = () => {
       one.start_s = value(from);
       one.end_s = value(to);
@@ -115,49 +126,36 @@ export function tray(changed, form) {
     };
   }
 
-  function uploadItem(one) {
-    const rights = select([["", "say whose it is…"], ["own", "it is mine"], ["licensed", "it is licensed to me"]], one.rights ?? "", () => {
-      // One statement holds for all that is brought.
-      for (const other of draft.tray) if (other.upload) other.rights = rights.value;
+  /** What is stated of one file, or of both at once: a request has one statement for all that is brought. */
+  function rights(choices, files, value) {
+    const choice = select(choices, value, () => {
+      for (const one of files) one.rights = choice.value;
       keep();
-      draw();
       changed("audio_rights");
     });
+    return form.watch(choice, undefined, () => "/audio_rights");
+  }
+
+  const rightsToBoth = () => field("Rights to both files", rights(RIGHTS_TO_BOTH, brought(), stated()), "A request has one statement for your sound and your MIDI: it must hold for both.");
+
+  function uploadItem(one) {
     const use = one.kind === "audio" && select(USES, one.as ?? "", () => { one.as = use.value; keep(); changed("audio_as"); });
     const gone = h("div", { class: "notice bad wide", hidden: true }, "This upload is no longer kept here, so it cannot be used. Bring the file again, or take it out.");
     const out = button("Remove", () => remove(one), { class: "plain", "aria-label": `Remove ${one.title}` });
-    form.watch(out, () => (gone.hidden ? "" : "Bring the file again, or take it out."));
+    form.watch(out, () => (gone.hidden ? "" : "Bring the file again, or take it out."), () => `/${one.kind}`);
+    if (use) form.watch(use, undefined, () => "/audio_as");
+    const alone = brought().length === 1;
     look(one.upload).then((kept) => { gone.hidden = kept; if (!kept) changed("uploads"); });
     return h("li", { class: "item" },
       h("div", {}, h("span", { class: "title" }, one.title), h("div", { class: "meta" }, h("span", {}, one.kind === "midi" ? "your MIDI" : "your sound"))),
       out, gone,
-      h("div", { class: "wide row" }, field("Rights", rights), use && field("Used for", use)));
+      h("div", { class: "wide row" }, alone && field("Rights", rights(RIGHTS, [one], one.rights ?? "")), use && field("Used for", use)));
   }
 
   /** Whether an upload is still kept; where nobody answers, the service will say so when it is asked. */
   function look(id) {
-    if (!uploads.has(id)) uploads.set(id, get(`/v1/uploads/${id}`).then(() => true, (problem) => problem.status !== 404));
-    return uploads.get(id);
-  }
-
-  async function bring(file, title = file.name, as = "", of = turn()) {
-    if (of !== turn()) return;
-    put(said, h("p", { class: "muted" }, `Reading ${title}…`));
-    try {
-      const upload = await send("/v1/uploads", file);
-      // Whoever has cleared the form meanwhile wants nothing of before in it.
-      if (of !== turn()) return;
-      const rights = draft.tray.find((one) => one.upload && one.kind !== upload.kind)?.rights ?? "";
-      draft.tray = draft.tray.filter((one) => one.kind !== upload.kind);
-      draft.tray.push({ upload: upload.id, kind: upload.kind, title, rights, as });
-      keep();
-      put(said);
-      draw();
-      changed(upload.kind);
-      if (as !== "melody") find({ upload: upload.id });
-    } catch (problem) {
-      put(said, problemNotice(problem));
-    }
+    if (!looked.has(id)) looked.set(id, get(`/v1/uploads/${id}`).then(() => true, (problem) => problem.status !== 404));
+    return looked.get(id);
   }
 
   async function find(asked) {
@@ -183,23 +181,31 @@ export function tray(changed, form) {
   }
 
   const words = h("input", { type: "search", placeholder: "brushed drums", maxlength: 200, "aria-label": "Search for references" });
-  const search = h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); find({ text: words.value.trim() || draft.prompt.trim() || "music" }); } },
-    words, h("button", {}, "Search"));
+  const seek = h("button", {}, "Search");
+  const sought = guarded(() => [seek], () => find({ text: words.value.trim() || draft.prompt.trim() || "music" }));
+  const search = h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); sought(); } }, words, seek);
+  const close = watchUploads(drawSaid, (upload, as) => {
+    draw();
+    changed(upload.kind);
+    if (as !== "melody") find({ upload: upload.id });
+  });
   draw();
+  drawSaid();
   const element = h("section", { class: "panel stack", "aria-label": "References" },
     h("h2", {}, "References"), chosen, search, found,
     dropZone("Drop audio or MIDI, or choose a file", "audio/*,.mid,.midi,.wav,.flac,.ogg,.mp3,.aiff", (file) => bring(file)),
-    h("div", { class: "row" }, microphone(bring, said)), said);
+    h("div", { class: "row" }, microphone(said)), said);
   return {
     element,
     draw,
+    close,
     weights() { if (weighs() !== weighed) draw(); },
-    looked: () => Promise.all(draft.tray.filter((one) => one.upload).map((one) => look(one.upload))),
+    looked: () => Promise.all(brought().map((one) => look(one.upload))),
   };
 }
 
 /** Hum a melody: recorded, turned into WAV here, brought like any file. */
-function microphone(bring, said) {
+function microphone(said) {
   let recorder = null;
   const label = h("span", {}, "Hum into the microphone");
   const toggle = h("button", { type: "button", "aria-pressed": "false", onclick: () => (recorder ? recorder.stop() : start()) }, label);

@@ -1,7 +1,7 @@
 // Create: say it, choose what it may draw on, ask for it.
 
 import { app } from "../app.js";
-import { get, post, store } from "../api.js";
+import { get, post } from "../api.js";
 import { checks } from "../checks.js";
 import { button, field, fresh, h, put, select, slider, toast } from "../dom.js";
 import { begin, draft, keep, turn } from "../draft.js";
@@ -11,6 +11,7 @@ import { bounds, limit, numberFault, seedFault, takeCounts, takesFault, textFaul
 import { presets } from "../presets.js";
 import { problemNotice, refusal } from "../problems.js";
 import { asked } from "../request.js";
+import { asker, guarded, make } from "../sending.js";
 import { told } from "../terms.js";
 import { tray } from "../tray.js";
 import { enriched, facts, hush } from "../words.js";
@@ -55,7 +56,7 @@ function build(place, anew) {
     onkeydown: (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask(); },
   });
 
-  form.watch(prompt, () => textFault(draft.prompt, limit("prompt")));
+  form.watch(prompt, () => textFault(draft.prompt, limit("prompt")), () => "/prompt");
 
   function take(words, artist) {
     prompt.value = draft.prompt = words;
@@ -72,7 +73,7 @@ function build(place, anew) {
     const name = fresh("artist");
     const unknown = draft.artist !== null && !licensed.some((one) => one.artist === draft.artist);
     const options = [null, ...licensed, ...(unknown ? [{ artist: draft.artist, tags: [artists.length ? "not licensed by this name" : ""] }] : [])].map((one) => h("label", { class: "check" },
-      h("input", { type: "radio", name, checked: (one?.artist ?? null) === draft.artist, onchange: () => { draft.artist = one?.artist ?? null; changed("artist"); } }),
+      form.watch(h("input", { type: "radio", name, checked: (one?.artist ?? null) === draft.artist, onchange: () => { draft.artist = one?.artist ?? null; changed("artist"); } }), undefined, () => "/artist"),
       h("span", {}, one ? one.artist : "No artist", one && h("span", { class: "muted" }, ` ${one.tags.slice(0, 2).join(", ")}`))));
     put(artistPlace, h("fieldset", { class: "field" },
       h("legend", {}, h("span", { class: "legend" }, "In the style of")),
@@ -121,26 +122,28 @@ function build(place, anew) {
   }
 
   const noModel = app.status && !app.status.problem && !app.status.model;
-  const go = h("button", { type: "button", class: "main", onclick: ask, disabled: noModel, title: noModel ? "No model can be loaded" : null }, "Generate");
-  async function ask() {
-    if (go.disabled) return;
+  const go = h("button", { type: "button", class: "main", onclick: () => ask(), disabled: noModel, title: noModel ? "No model can be loaded" : null }, "Generate");
+  const ask = guarded(() => [go], async () => {
+    if (noModel) return false;
     if (!draft.prompt.trim()) { prompt.focus(); return put(answer, h("div", { class: "notice bad", role: "alert" }, "The prompt is empty: say what the music should be like.")); }
-    go.disabled = true;
-    const of = turn();
+    const wrong = () => form.stop() && put(answer, h("div", { class: "notice bad", role: "alert" }, WRONG));
+    if (wrong()) return false;
+    // What is sent is what was shown when it was asked for.
+    const of = turn(), body = asked(), from = asker(go);
     try {
       await references.looked();
-      if (form.stop()) return put(answer, h("div", { class: "notice bad", role: "alert" }, WRONG));
+      if (wrong()) return false;
       put(answer, h("p", { class: "muted" }, "Checking rights and rules…"));
-      const job = await post("/v1/generations", asked(), { headers: { "Idempotency-Key": crypto.randomUUID?.() ?? String(Math.random()) } });
+      const job = await make("/v1/generations", body);
       if (!draft.locked && of === turn()) { draft.seed = String(job.request.seed ?? ""); keep(); }
-      store.set("last", job.id);
-      location.hash = `#/result/${job.id}`;
+      return from.job(job);
     } catch (problem) {
+      if (from.problem(problem)) return false;
       put(answer, explained(problem));
-    } finally {
-      go.disabled = noModel;
+      form.blame(problem);
+      return false;
     }
-  }
+  });
 
   const kept = keptFields(draft.rest, "GenerationAsked", () => { keep(); references.draw(); changed(); });
   const references = tray(changed, form);
@@ -149,10 +152,11 @@ function build(place, anew) {
   function draw() {
     const numbers = sliders(changed, form);
     const key = select([["", "As the references"], ...new Set([...KEYS, draft.key].filter(Boolean))].map((one) => (Array.isArray(one) ? one : [one, one])), draft.key, () => { draft.key = key.value; changed("key"); });
+    form.watch(key, undefined, () => "/key");
     const takesName = fresh("takes");
     const takes = h("fieldset", { class: "field" }, h("legend", {}, h("span", { class: "legend" }, "Takes")),
       h("div", { class: "row" }, takeCounts(draft.takes).map((n) => h("label", { class: "check" },
-        form.watch(h("input", { type: "radio", name: takesName, checked: draft.takes === n, onchange: () => { draft.takes = n; keep(); } }), () => (draft.takes === n ? takesFault(n) : "")), n))));
+        form.watch(h("input", { type: "radio", name: takesName, checked: draft.takes === n, onchange: () => { draft.takes = n; keep(); } }), () => (draft.takes === n ? takesFault(n) : ""), () => "/variations"), n))));
     const more = expert(changed, form);
     parts = { update() { more.count(); numbers.update(); } };
     put(left,
@@ -179,7 +183,7 @@ function build(place, anew) {
   draw();
   look();
   get("/v1/artists").then((found) => { artists = found.artists; if (!over) { drawArtists(); } }).catch(() => {});
-  return () => { over = true; clearTimeout(timer); aborted?.abort(); hush(); };
+  return () => { over = true; clearTimeout(timer); aborted?.abort(); references.close(); hush(); };
 }
 
 /** Tempo, duration and strength. */
@@ -194,7 +198,7 @@ function sliders(changed, form) {
   const automatic = () => (draft.rest.auto_strength && draft.strength !== null ? "The earlier request had it chosen by scores and licenses: take that out, or empty this." : "");
   for (const [name, one] of Object.entries(made)) {
     one.addEventListener("moved", () => { draft[name] = one.value; changed(name); });
-    form.watch(one.input, () => numberFault(one.input, rules[name], name === "duration_s" ? "s" : "") || (name === "strength" ? automatic() : ""));
+    form.watch(one.input, () => numberFault(one.input, rules[name], name === "duration_s" ? "s" : "") || (name === "strength" ? automatic() : ""), () => `/${name}`);
   }
   return {
     ...made,
@@ -215,7 +219,7 @@ function seedField(form) {
   }
   if (draft.seed === "") draft.locked = false;
   tell();
-  form.watch(seed, () => (draft.locked ? seedFault(draft.seed) : ""));
+  form.watch(seed, () => (draft.locked ? seedFault(draft.seed) : ""), () => "/seed");
   const element = field("Seed", seed);
   element.append(lock);
   element.classList.add("seed");

@@ -4,6 +4,7 @@ import { app } from "../app.js";
 import { get, post, query } from "../api.js";
 import { button, field, h, percent, put, select, state, table, when } from "../dom.js";
 import { problemNotice } from "../problems.js";
+import { asking, guarded } from "../sending.js";
 
 const PAGE = 50;
 
@@ -84,12 +85,11 @@ function revoking(done) {
   const reason = h("input", { maxlength: 2000, placeholder: "withdrawn by the holder" });
   const answer = h("div", { class: "stack tight", "aria-live": "polite" });
   const body = (preview) => ({ of: of.value, target: target.value.trim(), reason: reason.value.trim(), preview });
-  async function look(event) {
-    event.preventDefault();
+  const show = h("button", {}, "Show what it affects");
+  const look = guarded(() => [show], async () => {
     try {
       const found = await post("/v1/revocations", body(true));
-      const sure = button("Revoke now", async () => {
-        sure.disabled = true;
+      const sure = asking("Revoke now", async () => {
         try {
           await post("/v1/revocations", body(false));
           put(answer, h("div", { class: "notice" }, `Revoked: ${found.target}. It is no longer used; what it went into is listed under Outputs.`));
@@ -103,8 +103,8 @@ function revoking(done) {
     } catch (problem) {
       put(answer, problemNotice(problem));
     }
-  }
-  return h("form", { class: "panel stack", "aria-label": "Revoke", onsubmit: look },
+  });
+  return h("form", { class: "panel stack", "aria-label": "Revoke", onsubmit: (event) => { event.preventDefault(); look(); } },
     h("h2", {}, "Revoke a source"), field("What", of), field("Which", target), field("Why", reason),
-    h("div", {}, h("button", {}, "Show what it affects")), answer);
+    h("div", {}, show), answer);
 }

@@ -8,6 +8,7 @@ import { edits } from "../edits.js";
 import { lineage } from "../lineage.js";
 import { problemNotice, marked } from "../problems.js";
 import { reuse } from "../request.js";
+import { asker, asking, make } from "../sending.js";
 import { stage } from "../stage.js";
 import { told } from "../terms.js";
 import { enriched, everyOne, hush, licenseBadge, listenButton, stateBadge, unmet } from "../words.js";
@@ -34,7 +35,7 @@ export function show(place, { id, query }) {
           `What this was made from is no longer kept here, so that it cannot be changed again. ${older.upload ? "Upload the sound again." : "What was made from it is still there."}`,
           link(`#/result/${edit.id}`, "Back to what was made"), link("#/create", "Create")));
       }
-      if (older.upload) return uploaded(place, source, older);
+      if (older.upload) return uploaded(place, source, older, needs(edit));
       view = finished(place, source, older);
     } catch (problem) {
       if (!closed) put(place, h("h1", { class: "sr" }, "Result"), problemNotice(problem), link("#/history", "History"));
@@ -88,12 +89,12 @@ export function show(place, { id, query }) {
       if (seen.total > 0 && seen.stage === "generate") bar.value = seen.done / seen.total;
       else bar.removeAttribute("value");
     }
-    const cancel = button("Cancel", async () => {
-      cancel.disabled = true;
+    const cancel = asking("Cancel", async () => {
       try {
         await post(`/v1/generations/${job.id}/cancel`);
         line.textContent = "Cancelling…";
-      } catch (problem) { toast(problem.message); cancel.disabled = false; }
+        return true;
+      } catch (problem) { return toast(problem.message); }
     });
     const away = h("div", { class: "notice warn", hidden: true, role: "status" }, "Reconnecting… The job goes on; this page follows it again as soon as the server answers.");
     put(place, h("div", { class: "page-head" }, h("h1", {}, title(job)), badge),
@@ -111,13 +112,13 @@ export function show(place, { id, query }) {
 
   function ended(job) {
     const again = button("Change the request", () => useAgain(job), { class: "main" });
-    const retry = button("Ask again", async () => {
+    const retry = asking("Ask again", async () => {
+      const from = asker(retry);
+      const { generation, take, upload, ...request } = job.request;
+      const isEdit = job.kind === "edit";
       try {
-        const { generation, take, upload, ...request } = job.request;
-        const body = job.kind === "edit" ? job.request : request;
-        const made = await post(job.kind === "edit" ? "/v1/edits" : "/v1/generations", body);
-        location.hash = `#/result/${made.id}`;
-      } catch (problem) { toast(problem.message); }
+        return from.job(await make(isEdit ? "/v1/edits" : "/v1/generations", isEdit ? job.request : request));
+      } catch (problem) { return from.problem(problem) || toast(problem.message); }
     });
     const problem = job.problem;
     put(place, head(job), h("div", { class: "panel stack" },
@@ -149,11 +150,19 @@ function useAgain(job, seed = null) {
   location.hash = "#/create";
 }
 
+/** What an edit of an upload has to say: what is known of the sound says it where an edit went well without. */
+function needs({ request, state, problem }) {
+  return {
+    words: Boolean(request.prompt) || state !== "succeeded",
+    rights: Boolean(request.audio_rights) || /audio_rights/.test(problem?.hint),
+  };
+}
+
 /** An upload that was edited; it is not played here. */
-function uploaded(place, upload, older) {
+function uploaded(place, upload, older, needed) {
   const parts = { duration: upload.duration_s, take: 0, setRegion: () => {}, onregion: () => {} };
   put(place, h("div", { class: "page-head" }, h("h1", {}, "Your sound"), h("span", { class: "muted" }, clock(upload.duration_s))),
-    edits({ upload: upload.id }, parts, older));
+    edits({ upload: upload.id }, parts, older, needed));
 }
 
 /** The page of a job that succeeded; returns what ends it. `older`: an edit of it to ask for again. */

@@ -5,6 +5,7 @@ import { send } from "../api.js";
 import { button, h, percent, put, table, when } from "../dom.js";
 import { save } from "../files.js";
 import { problemNotice } from "../problems.js";
+import { asking } from "../sending.js";
 import { dropZone } from "../tray.js";
 import { everyOne } from "../words.js";
 
@@ -115,13 +116,11 @@ function proof(found) {
 function report(file) {
   const said = h("div", {});
   const name = `${file.name.replace(/\.[^.]*$/, "")}.trace.html`;
-  const make = button("Save the report", async () => {
-    make.disabled = true;
+  const make = asking("Save the report", async () => {
     try {
       const answer = await send("/v1/trace?report=html", file, { raw: true });
       save(await answer.blob(), name);
     } catch (problem) { put(said, problemNotice(problem)); }
-    make.disabled = false;
   }, { class: "main" });
   return h("section", { class: "panel stack", "aria-label": "Report" }, h("h2", {}, "Report"), h("p", { class: "muted" }, "One file with all of the above, for whoever asked."), h("div", {}, make), said);
 }
