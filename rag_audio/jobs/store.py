@@ -253,10 +253,6 @@ class SqlJobs:
         said = {"stage": stage, "done": done, "total": total, "eta_s": eta_s}
         return self._update(held, said)
 
-    def put_plan(self, held: Claimed, plan: Mapping[str, Any]) -> None:
-        """Keep the plan that is given to the model; raises as :meth:`renew`."""
-        self._update(held, {"plan": to_json(plan)}, quiet=True)
-
     def finish_in(self, db: Connection, held: Claimed, result: Mapping[str, Any]) -> None:
         """End a job well, in a transaction of the caller's; its outputs are its owner's from then.
 
@@ -357,7 +353,7 @@ class SqlJobs:
             db.execute(update(jobs).where(jobs.c.id == row.id).values(**closed(db, state, problem)))
             tell_end(db, row.id, state, problem or {}, row.webhook)
 
-    def _update(self, held: Claimed, values: Mapping[str, Any], quiet: bool = False) -> bool:
+    def _update(self, held: Claimed, values: Mapping[str, Any]) -> bool:
         with writing(self._engine) as db:
             row = db.execute(
                 update(jobs)
@@ -367,7 +363,7 @@ class SqlJobs:
             ).first()
             if row is None:
                 raise lost(held)
-            if values and not quiet:
+            if values:
                 tell(db, held.job.id, "progress", values)
             return bool(row.cancel_asked)
 
