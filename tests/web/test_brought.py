@@ -119,7 +119,8 @@ SHOWN = """async (steps) => {
   for (const [step, given] of steps) await STEPS[step](given);
   if (!shown) show();
   const titles = [...shown.element.querySelectorAll(".title")].map((one) => one.textContent);
-  const found = [titles.map(Number), sent(), Object.values(right), [...stated], asked().audio_rights ?? null];
+  const rights = asked().audio_rights ?? null;
+  const found = [titles.map(Number), sent(), Object.values(right), [...stated], rights];
   leave();
   begin();
   window.fetch = ask;
