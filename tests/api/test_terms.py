@@ -27,7 +27,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 OF_THE_COMMAND_LINE = re.compile(
     rf"(?<![\w-])--[a-z]|(?<![\w/])rag-audio ({'|'.join(COMMANDS)})\b"
     # Arguments by their place, and ranges and parts as only the command line writes them.
-    r"|\bafter the file\b|\b(?:as|like) [\dX][\d.]*-[\dX]|[0-9a-fX]@[\dX]"
+    r"|\bafter the file\b|\b(?:as|like) [\dX][\d.]*-[\dX]|[0-9a-f]@\d"
 )
 NO_ROUTE = re.compile(r"(?<![`/\w])(?:GET|POST|PUT|DELETE) /v1/")
 """A route that is no code span, which the page cannot put its own words in place of."""
@@ -140,6 +140,7 @@ def test_options_become_fields_that_there_are() -> None:
         ("say where: --territory such as DE, or RAG_AUDIO_TERRITORY, or territory in the home's "
          "settings.toml", "say where: `territory` such as DE"),
         ("--region 4.0-8.0, in seconds", "`regions: [[4.0, 8.0]]`, in seconds"),
+        ("such as --bpm 88-96", "such as `bpm: [88, 96]`"),
         ("write it as --region 1-3", "write it as `regions: [[1, 3]]`"),
         ("a word--and another, and -- too", "a word--and another, and -- too"),
     ],
@@ -214,6 +215,7 @@ def test_faults_of_edits_and_parts_are_told_as_they_were_sent(cleared: SmallServ
         ("plans", {**SHORT, "references": [{"stem": target, "start_s": 10.5, "duration_s": 2}]}),
         ("plans", {**SHORT, "references": [{"stem": target, "start_s": i} for i in (0, 1)]}),
         ("plans", {**SHORT, "references": [{"stem": "", "start_s": 0}]}),
+        ("search", {"text": "x", "bpm": [96, 88]}),
     ]
     for route, body in wrong:
         answer = cleared.client.post(f"/v1/{route}", json=body)
