@@ -27,7 +27,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 OF_THE_COMMAND_LINE = re.compile(
     rf"(?<![\w-])--[a-z]|(?<![\w/])rag-audio ({'|'.join(COMMANDS)})\b"
     # Arguments by their place, and ranges and parts as only the command line writes them.
-    r"|\bafter the file\b|\b(?:as|like) [\dX][\d.]*-[\dX][\d.]*(?![\d.:])|[0-9a-f]@\d"
+    r"|\bafter the file\b|\b(?:as|like) [\dX][\d.]*-[\dX][\d.]*(?![\d.:-])|[0-9a-f]@\d"
 )
 NO_ROUTE = re.compile(r"(?<![`/\w])(?:GET|POST|PUT|DELETE) /v1/")
 """A route that is no code span, which the page cannot put its own words in place of."""
