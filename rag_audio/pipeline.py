@@ -203,27 +203,6 @@ class Pipeline:
         plan, findings, _ = self.plan_words(request)
         return plan, findings
 
-    def check_words(
-        self, prompt: str, negative: str, territory: str | None, artist: str | None = None
-    ) -> None:
-        """Let texts through that :meth:`generate` would not refuse for their words.
-
-        Args:
-            artist: who is asked for besides.
-
-        Raises:
-            RequestRefused: guardrails do not allow them.
-        """
-        policy = self.policy(territory)
-        if artist is not None:
-            guardrails.require_artist(artist, policy)
-        for text, rules, where in (
-            (prompt, policy, "prompt"),
-            (negative, policy.describing(), "negative"),
-        ):
-            if text.strip():
-                guarding.guard_text(text, rules, self.parts.ledger, where)
-
     def plan_words(
         self, request: GenerationRequest, *, audio_is_known: bool = False
     ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...], GenerationRequest]:
@@ -500,9 +479,10 @@ class Pipeline:
             stem = self.parts.catalogue.stem(prefix)
             start_s, end_s = window[0], min(window[1] or stem.duration_s, stem.duration_s)
             if end_s - start_s < _SHORTEST_WINDOW_S:
+                till = "its end" if window[1] is None else f"{window[1]:g} s"
                 raise InvalidInput(
-                    f"{reference} is less than {_SHORTEST_WINDOW_S:g} s of {stem.path}, which has "
-                    f"{stem.duration_s:.1f} s",
+                    f"the part of {stem.path} from {start_s:g} s to {till} has less than "
+                    f"{_SHORTEST_WINDOW_S:g} s: the stem lasts {stem.duration_s:.1f} s",
                     hint="name a longer part of it",
                 )
             segment = Segment(stem, start_s, end_s - start_s)

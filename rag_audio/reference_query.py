@@ -92,7 +92,7 @@ class ReferenceQuery:
         if self.bpm is not None and self.bpm[0] > self.bpm[1]:
             raise InvalidInput(
                 f"bpm must be a range, the lowest tempo first, got {list(self.bpm)}",
-                hint="such as 88-96",
+                hint="such as --bpm 88-96",
             )
         if not self._asks_for_something():
             raise InvalidInput(

@@ -22,8 +22,7 @@ BOUNDED = [one for one in NUMBERS if one.info.min is not None or one.info.max is
 ONCE = list({id(one.info): one for one in BOUNDED}.values())
 """Commands that change sound share their options: one of them stands for all."""
 FREE = {
-    "extend_--by": "more than 0, which has no least number",
-    "search_--min-duration": "the same",
+    "search_--min-duration": "more than 0, which has no least number",
     "inpaint_--strength": "the same",
     "extend_--strength": "the same",
     "vary_--strength": "the same",

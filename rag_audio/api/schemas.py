@@ -242,8 +242,12 @@ class EditAsked(MusicFields):
         description="Of inpaint: [start, end] in seconds, within the sound, at least 0.1 s long, "
         "none over another.",
     )
-    left_s: float = Field(0, ge=0, le=MOST_S, description="Of extend: seconds before the sound.")
-    right_s: float = Field(0, ge=0, le=MOST_S, description="Of extend: seconds after it.")
+    left_s: float = Field(
+        0, ge=0, le=MOST_S, description="Of extend: seconds before the sound, 0 or at least 0.1."
+    )
+    right_s: float = Field(
+        0, ge=0, le=MOST_S, description="Of extend: seconds after it, 0 or at least 0.1."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> EditAsked:

@@ -239,7 +239,7 @@ class Service:
         """
         found = self.uploads.find(id_, caller.owner)
         if found is None:
-            raise InvalidInput(f"there is no upload {id_}", hint="POST /v1/uploads makes one")
+            raise InvalidInput(f"there is no upload {id_}", hint="`POST /v1/uploads` makes one")
         return found
 
     def model(self) -> ModelInfo | BackendError:

@@ -17,7 +17,7 @@ from rag_audio.cli.output import out, show_json, stages
 from rag_audio.documents import outputs_json, results_json
 from rag_audio.domain import GenerationResult
 from rag_audio.errors import InvalidInput
-from rag_audio.painting import parse_regions
+from rag_audio.painting import SHORTEST_S, parse_regions
 from rag_audio.pipeline import OnStage
 
 File = Annotated[Path, typer.Argument(help="An output of this home, or sound of your own.")]
@@ -107,7 +107,10 @@ def extend(
     file: File,
     out_file: OutFile,
     by: Annotated[
-        float, typer.Option(help="Seconds to add, at most 3600, on each side that is extended.")
+        float,
+        typer.Option(
+            min=SHORTEST_S, help="Seconds to add, at most 3600, on each side that is extended."
+        ),
     ],
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
     side: Annotated[str, typer.Option(help="left, right or both.")] = "right",

@@ -80,13 +80,8 @@ class Editor:
         audio.check_writable(out)
         _ = self.parts.signer
         say("retrieve", 0, 1)
-        source = self._open(file, fields.get("territory"), fields.get("audio_rights"))
-        _check_fits(source.audio, out)
-        order.made(source.audio.duration_s)
-        request, notes = self._request(source, prompt, order, fields)
+        source, request, plan = self._planned(file, prompt, order, out, fields)
         generator = self.parts.generator(request.model)
-        request, plan = self._plan(request, source, order, generator)
-        plan = replace(plan, notes=(*notes, *plan.notes))
         say("retrieve", 1, 1)
         studio = self.pipeline.studio(request, generator)
         with packing() as parcels:
@@ -106,6 +101,31 @@ class Editor:
         results = hand_over(self.parts, parcels, take_over)
         say("write", plan.variations, plan.variations)
         return results
+
+    def plan(
+        self, file: Path, prompt: str, order: Order, out: Path, **fields: Any
+    ) -> ConditioningPlan:
+        """What :meth:`edit` would give to the model; nothing is made.
+
+        Args:
+            out: whose ending says which format it would have.
+
+        Raises:
+            RequestRefused, InvalidInput: as :meth:`edit`.
+        """
+        return self._planned(file, prompt, order, out, fields)[-1]
+
+    def _planned(
+        self, file: Path, prompt: str, order: Order, out: Path, fields: dict[str, Any]
+    ) -> tuple[Source, GenerationRequest, ConditioningPlan]:
+        """The opened file, the request as guardrails leave it, and the plan."""
+        source = self._open(file, fields.get("territory"), fields.get("audio_rights"))
+        _check_fits(source.audio, out)
+        order.made(source.audio.duration_s)
+        request, notes = self._request(source, prompt, order, fields)
+        generator = self.parts.generator(request.model)
+        request, plan = self._plan(request, source, order, generator)
+        return source, request, replace(plan, notes=(*notes, *plan.notes))
 
     def _open(self, file: Path, territory: str | None, stated: str | None) -> Source:
         gate, told = self.pipeline.gate, self.parts.disclosure
@@ -129,7 +149,7 @@ class Editor:
         words = prompt.strip() or str(older.get("prompt", ""))
         if not words or words == ERASED:
             raise InvalidInput(
-                "nobody said what the new part should be like", hint="give a prompt after the file"
+                "nobody said what the new part should be like", hint="say it in the prompt"
             )
         if fields.get("enforce"):
             raise InvalidInput(

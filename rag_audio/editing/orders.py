@@ -10,8 +10,8 @@ import numpy as np
 from rag_audio.conditioning.conforming import quiet_lead
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
-from rag_audio.painting import Canvas, Grid, check_regions
-from rag_audio.painting.regions import Region
+from rag_audio.painting import SHORTEST_S, Canvas, Grid, check_regions
+from rag_audio.painting.regions import NAME_ONE, Region
 from rag_audio.painting.splicing import Samples, is_silent
 from rag_audio.provenance.influence import signal_share
 from rag_audio.shaping import loop_to
@@ -113,22 +113,32 @@ def inpainting(regions: tuple[Region, ...]) -> Order:
         InvalidInput: there is none.
     """
     if not regions:
-        raise InvalidInput("no region was named", hint="name one in seconds, such as 4.0-8.0")
+        raise InvalidInput("no region was named", hint=NAME_ONE)
     return Order(INPAINT, regions)
 
 
 def extension(left_s: float = 0.0, right_s: float = 0.0) -> Order:
     """Go on to the left, to the right or to both sides.
 
+    Args:
+        left_s, right_s: seconds that are added; 0: none on that side.
+
     Raises:
-        InvalidInput: a length is negative, or both are 0, or they are beyond an hour.
+        InvalidInput: a length is negative, both are 0, one is above 0 and shorter than the
+            shortest region, or beyond an hour.
     """
     if not (0 <= left_s <= MOST_S and 0 <= right_s <= MOST_S and left_s + right_s > 0):
         raise InvalidInput(
             f"an extension must be more than 0 s and at most {MOST_S:g} s, "
             f"got {left_s:g} s to the left and {right_s:g} s to the right",
-            hint="--by 10, with --side left, right or both",
+            hint=f"say how many seconds to add on a side, at least {SHORTEST_S:g}",
         )
+    for side_s in (left_s, right_s):
+        if 0 < side_s < SHORTEST_S:
+            raise InvalidInput(
+                f"an extension must be at least {SHORTEST_S:g} s, got {side_s:g} s",
+                hint="it is made anew as a region is, and that is the shortest one",
+            )
     return Order(EXTEND, left_s=left_s, right_s=right_s)
 
 

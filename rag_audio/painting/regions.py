@@ -16,6 +16,8 @@ SHORTEST_S = 0.1
 """The shortest region, in seconds."""
 MOST_REGIONS = 64
 """So many regions can be made anew in one edit."""
+NAME_ONE = "name one in seconds, such as --region 4.0-8.0"
+"""Where a region is missing."""
 _SLACK_S = 1e-3
 """A region may end so far beyond the sound, whose length is told rounded; it is cut there."""
 _ROUNDING_S = 1e-9
@@ -34,7 +36,8 @@ def parse_regions(texts: Iterable[str]) -> tuple[Region, ...]:
             read = _REGION.fullmatch(part)
             if read is None:
                 raise InvalidInput(
-                    f"{part.strip()!r} is not a region", hint="write it in seconds, like 4.0-8.0"
+                    f"{part.strip()!r} is not a region",
+                    hint="write it in seconds, like --region 4.0-8.0",
                 )
             found.append((float(read[1]), float(read[2])))
     return tuple(found)
@@ -51,7 +54,7 @@ def check_regions(regions: Sequence[Region], duration_s: float) -> tuple[Region,
             reversed, empty, shorter than 0.1 s, not within 0…``duration_s``, or overlaps another.
     """
     if not regions:
-        raise InvalidInput("no region was named", hint="name one in seconds, such as 4.0-8.0")
+        raise InvalidInput("no region was named", hint=NAME_ONE)
     if len(regions) > MOST_REGIONS:
         raise InvalidInput(
             f"{len(regions)} regions are more than {MOST_REGIONS}", hint="edit in several steps"
@@ -78,7 +81,9 @@ def _checked(region: Region, duration_s: float) -> Region:
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
         raise InvalidInput(f"{name} is not a number of seconds")
     if end_s < start_s:
-        raise InvalidInput(f"{name} is reversed", hint=f"write it as {end_s:g}-{start_s:g}")
+        raise InvalidInput(
+            f"{name} is reversed", hint=f"write it as --region {end_s:g}-{start_s:g}"
+        )
     if end_s == start_s:
         raise InvalidInput(f"{name} is empty", hint="a region ends after it begins")
     if start_s < 0 or end_s > duration_s + _SLACK_S:

@@ -34,6 +34,13 @@ class Folders:
             return None
         return self.of_attempt(job.id, str(job.result["attempt"]))
 
+    def of_take(self, job: Job, take: int) -> Path | None:
+        """The file of a take, from 1, of a job that succeeded; None: there is none."""
+        folder, outputs = self.of_result(job), (job.result or {}).get("outputs", ())
+        if folder is None or not 1 <= take <= len(outputs):
+            return None
+        return folder / str(outputs[take - 1]["file"])
+
     def remove_attempts(self, job: Job) -> None:
         """Remove what attempts at a job left that did not finish it."""
         if "result" in job.unreadable:

@@ -73,10 +73,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"make a new plan, or choose that model with --model", "ask again for a new plan"),
         (r"make a new plan", "ask again for a new plan"),
         (r",? or RAG_AUDIO_TERRITORY, or territory in the home's settings\.toml", ""),
-        (
-            r"--by \d+, with --side left, right or both",
-            "`left_s` and `right_s` say how many seconds",
-        ),
+        (r"--bpm (\d[\d.]*)-(\d[\d.]*)", r"`bpm: [\1, \2]`"),
         (r"--region (\d[\d.]*)-(\d[\d.]*)", r"`regions: [[\1, \2]]`"),
         (
             r"rag-audio revoke --undo (?:--(stem|artist|license) )?",

@@ -226,10 +226,10 @@ class Runner:
         if asked.get("upload"):
             return self.folders.find_upload(asked["upload"])
         parent = self._jobs.find(asked["generation"])
-        folder = None if parent is None else self.folders.of_result(parent)
-        if parent is None or parent.result is None or folder is None:
+        file = None if parent is None else self.folders.of_take(parent, asked.get("take", 1))
+        if file is None:
             raise LeaseLost("the edited generation is gone")
-        return folder / parent.result["outputs"][asked.get("take", 1) - 1]["file"]
+        return file
 
     def _canceled(self, held: Claimed, lease: _Lease, told: Any) -> None:
         if lease.is_lost:

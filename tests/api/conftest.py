@@ -16,6 +16,7 @@ from rag_audio.api.app import make_app
 from rag_audio.api.service import Service
 from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.service.settings import ServeSettings
+from tests.api.small_service import SmallService
 
 FAST = {"prompt": "warm electric piano", "duration_s": 1.0, "steps": 2, "seed": 11}
 
@@ -69,6 +70,22 @@ def serve(indexed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             return Served(client, service)
 
         yield start
+
+
+@pytest.fixture(scope="package")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallService]:
+    """A service on a small library, which modules share: see :func:`cleared`."""
+    made = SmallService(tmp_path_factory.mktemp("small"))
+    with made.client:
+        yield made
+
+
+@pytest.fixture
+def cleared(small: SmallService) -> SmallService:
+    """It, with everything licensed and nothing waiting."""
+    small.world.reset()
+    small.empty()
+    return small
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,16 +20,9 @@ COLUMNS = ("request", "plan", "result", "problem", "libraries", "state")
 DEEP = "[" * 100_000
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallService]:
-    made = SmallService(tmp_path_factory.mktemp("rows"))
-    with made.client:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def fresh(service: SmallService) -> None:
-    service.empty()
+@pytest.fixture
+def service(cleared: SmallService) -> SmallService:
+    return cleared
 
 
 def write(service: SmallService, job: str, **cells: Any) -> None:
@@ -102,7 +94,7 @@ def test_whatever_is_in_a_cell_the_queue_can_be_looked_at(service: SmallService)
     job, other = service.accept(k=0)["id"], service.accept(k=0)["id"]
     mended = {"request": "{}", "plan": None, "result": None, "problem": None, "libraries": "null"}
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(column=st.sampled_from(COLUMNS), cell=cells)
     @example(column="plan", cell="{")
     @example(column="request", cell=DEEP)

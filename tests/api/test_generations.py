@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from rag_audio.service.runner import Runner
 from rag_audio.signing import CredentialState
 from tests.api.conftest import FAST, Serve, Served
 
@@ -201,12 +202,19 @@ def test_an_edit_that_cannot_be_is_refused_before_it_is_accepted(
     ).status_code == 404  # fmt: skip
 
 
-def test_a_failed_job_says_why(served: Served) -> None:
+def test_a_failed_job_says_why(serve: Serve) -> None:
+    served = serve(workers=0)
     buffer = io.BytesIO()
     soundfile.write(buffer, np.random.default_rng(2).normal(0, 0.1, 44_100), 22_050, format="WAV")
     upload = served.client.post("/v1/uploads", content=buffer.getvalue()).json()
-    asked = {"kind": "vary", "upload": upload["id"], "prompt": "x"}  # nobody says whose it is
-    job = served.client.post("/v1/edits", json=asked, headers={"Prefer": "wait=60"}).json()
+    asked = {"kind": "vary", "upload": upload["id"], "prompt": "x", "audio_rights": "own"}
+    job = served.client.post("/v1/edits", json=asked).json()
+    runner = Runner(served.service.workspace, served.service.jobs)
+    runner.folders.find_upload(upload["id"]).unlink()
+    held = served.service.jobs.claim()
+    assert held is not None
+    runner.run(held)
+    job = served.client.get(job["links"]["self"]).json()
     assert job["state"] == "failed"
     assert job["problem"]["type"] == "InvalidInput" and job["problem"]["message"]
     assert served.client.get(job["links"]["content"]).status_code == 404

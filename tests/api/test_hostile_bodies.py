@@ -25,11 +25,9 @@ STEM = "f" * 64
 JSON_TYPE = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallService]:
-    made = SmallService(tmp_path_factory.mktemp("bodies"))
-    with made.client:
-        yield made
+@pytest.fixture
+def service(cleared: SmallService) -> SmallService:
+    return cleared
 
 
 def told(service: SmallService, body: str | bytes, url: str = "/v1/plans") -> dict[str, Any]:

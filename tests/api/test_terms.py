@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import typer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,7 +24,13 @@ from tests.api.small_service import SHORT, SmallService
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-OF_THE_COMMAND_LINE = re.compile(rf"(?<![\w-])--[a-z]|(?<![\w/])rag-audio ({'|'.join(COMMANDS)})\b")
+OF_THE_COMMAND_LINE = re.compile(
+    rf"(?<![\w-])--[a-z]|(?<![\w/])rag-audio ({'|'.join(COMMANDS)})\b"
+    # Arguments by their place, and ranges and parts as only the command line writes them.
+    r"|\bafter the file\b|\b(?:as|like) [\dX][\d.]*-[\dX][\d.]*(?![\d.:-])|[0-9a-f]@\d"
+)
+NO_ROUTE = re.compile(r"(?<![`/\w])(?:GET|POST|PUT|DELETE) /v1/")
+"""A route that is no code span, which the page cannot put its own words in place of."""
 
 OPERATORS = {
     *("ConfigError", "MissingExtra", "BackendError", "BackendUnavailable", "IndexMismatch"),
@@ -50,6 +61,11 @@ def sources() -> Iterator[Path]:
                 yield path
 
 
+@cache
+def all_texts() -> tuple[tuple[Path, int, str], ...]:
+    return tuple((path, line, text) for path in sources() for line, text in texts(path))
+
+
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """Every text of a module that is no docstring and in no error of an operator's; what an
     f-string puts in is an X."""
@@ -76,16 +92,23 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 
 def test_every_message_of_the_source_can_be_said_in_terms_of_the_api() -> None:
     spoken = 0
-    for path in sources():
-        if path.name == "http_terms.py" or path.name == "report_html.py":
+    for path, line, text in all_texts():
+        if path.name in ("http_terms.py", "report_html.py"):
             continue
-        for line, text in texts(path):
-            if OF_THE_COMMAND_LINE.search(text):
-                spoken += 1
-                said = in_http_terms(text)
-                assert not OF_THE_COMMAND_LINE.search(said), f"{path}:{line}: {text!r} → {said!r}"
-                assert in_http_terms(said) == said
+        if OF_THE_COMMAND_LINE.search(text):
+            spoken += 1
+            said = in_http_terms(text)
+            assert not OF_THE_COMMAND_LINE.search(said), f"{path}:{line}: {text!r} → {said!r}"
+            assert in_http_terms(said) == said
     assert spoken > 40
+
+
+def test_routes_stand_between_backticks() -> None:
+    spoken = 0
+    for path, line, text in all_texts():
+        spoken += "/v1/" in text
+        assert not NO_ROUTE.search(text), f"{path}:{line}: {text!r}"
+    assert spoken > 10
 
 
 def test_options_become_fields_that_there_are() -> None:
@@ -117,6 +140,8 @@ def test_options_become_fields_that_there_are() -> None:
         ("say where: --territory such as DE, or RAG_AUDIO_TERRITORY, or territory in the home's "
          "settings.toml", "say where: `territory` such as DE"),
         ("--region 4.0-8.0, in seconds", "`regions: [[4.0, 8.0]]`, in seconds"),
+        ("such as --bpm 88-96", "such as `bpm: [88, 96]`"),
+        ("write it as --region 1-3", "write it as `regions: [[1, 3]]`"),
         ("a word--and another, and -- too", "a word--and another, and -- too"),
     ],
 )  # fmt: skip
@@ -168,6 +193,49 @@ def test_answers_name_fields_and_routes(tmp_path: Path) -> None:
         said += [client.get(f"/v1/stems/{world.target.id}/preview").text]
     for text in said:
         assert not OF_THE_COMMAND_LINE.search(text), text
+
+
+def test_faults_of_edits_and_parts_are_told_as_they_were_sent(cleared: SmallService) -> None:
+    target, upload = cleared.world.target.id, cleared.upload(sound(1.0))
+    edit = {"upload": upload, "audio_rights": "own", "prompt": "bells"}
+    inpaint = {"kind": "inpaint", **edit}
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("edits", {"kind": "vary", "upload": upload, "audio_rights": "own"}),
+        ("edits", {"kind": "vary", **edit, "audio_rights": None}),
+        ("edits", inpaint),
+        ("edits", {**inpaint, "regions": [[0.8, 0.2]]}),
+        ("edits", {**inpaint, "regions": [[0.2, 0.2]]}),
+        ("edits", {**inpaint, "regions": [[0.2, 0.6], [0.5, 0.8]]}),
+        ("edits", {**inpaint, "regions": [[0.2, 9]]}),
+        ("edits", {"kind": "extend", **edit}),
+        ("edits", {"kind": "extend", **edit, "right_s": 0.01}),
+        ("edits", {"kind": "vary", **edit, "left_s": 1}),
+        ("edits", {"kind": "vary", "upload": "0" * 32}),
+        ("plans", {**SHORT, "references": [{"stem": target, "start_s": 100}]}),
+        ("plans", {**SHORT, "references": [{"stem": target, "start_s": 10.5, "duration_s": 2}]}),
+        ("plans", {**SHORT, "references": [{"stem": target, "start_s": i} for i in (0, 1)]}),
+        ("plans", {**SHORT, "references": [{"stem": "", "start_s": 0}]}),
+        ("search", {"text": "x", "bpm": [96, 88]}),
+    ]
+    for route, body in wrong:
+        answer = cleared.client.post(f"/v1/{route}", json=body)
+        found = answer.json()
+        assert answer.status_code == 422, found
+        for text in (found["detail"], found["hint"]):
+            assert not OF_THE_COMMAND_LINE.search(text), text
+            assert not NO_ROUTE.search(text) and "side" not in text.split(), text
+    hints = [
+        cleared.client.post("/v1/edits", json={**inpaint, "regions": regions}).json()["hint"]
+        for regions in ([], [[0.8, 0.2]])
+    ]
+    assert "`regions: [[4.0, 8.0]]`" in hints[0] and "`regions: [[0.2, 0.8]]`" in hints[1]
+
+
+def sound(seconds: float) -> bytes:
+    file = io.BytesIO()
+    noise = np.random.default_rng(3).normal(0, 0.1, round(16_000 * seconds))
+    soundfile.write(file, noise, 16_000, format="WAV")
+    return file.getvalue()
 
 
 def test_the_page_has_words_for_every_field_and_route() -> None:

@@ -24,10 +24,11 @@ from rag_audio.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicField
 from rag_audio.api.service import Caller, Service
 from rag_audio.api.shapes import job_json
 from rag_audio.domain import ConditioningPlan
+from rag_audio.editing import Editor
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job, JobState
 from rag_audio.plans import plan_to_json
-from rag_audio.service.asking import edit_order, generation_request
+from rag_audio.service.asking import edit_order, generation_request, request_fields
 from rag_audio.service.visibility import may_see
 
 router = APIRouter(prefix="/v1", tags=["generations"], route_class=JsonRoute)
@@ -82,24 +83,26 @@ async def edit(
         order = edit_order(wanted)
         if asked.generation is not None:
             parent = mine(service, caller, asked.generation)
-            outputs = (parent.result or {}).get("outputs", ())
-            if len(outputs) < asked.take:
+            file = service.folders.of_take(parent, asked.take)
+            if file is None or parent.result is None:
                 raise InvalidInput(
                     f"generation {asked.generation} has no take {asked.take}",
                     hint="only what succeeded can be edited",
                 )
-            length_s = float(outputs[asked.take - 1]["duration_s"])
+            length_s = float(parent.result["outputs"][asked.take - 1]["duration_s"])
         else:
             upload = service.upload_of(caller, asked.upload or "")
             if upload.kind != "audio":
                 raise InvalidInput("a score cannot be edited", hint="upload a sound")
-            length_s = upload.duration_s
+            file, length_s = service.folders.find_upload(upload.id), upload.duration_s
         order.made(length_s)
         length_s += asked.left_s + asked.right_s
         _require_duration(length_s, service)
         _require_size(length_s, asked.variations, service)
-        pipeline = service.pipeline(caller)
-        pipeline.check_words(asked.prompt, asked.negative_prompt, asked.territory, asked.artist)
+        fields = request_fields(wanted, service.folders.find_upload)
+        out = file.with_name(f"take.{asked.format}")
+        # The worker plans once more, by what is licensed and indexed then.
+        Editor(service.pipeline(caller)).plan(file, asked.prompt, order, out, **fields)
         return _queue(service, caller, "edit", wanted, None, key)
 
     return await _accepted(request, caller, service, idempotency_key, prefer, accept)
