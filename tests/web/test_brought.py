@@ -119,7 +119,8 @@ SHOWN = """async (steps) => {
   for (const [step, given] of steps) await STEPS[step](given);
   if (!shown) show();
   const titles = [...shown.element.querySelectorAll(".title")].map((one) => one.textContent);
-  const found = [titles.map(Number), sent(), Object.values(right), [...stated], asked().audio_rights ?? null];
+  const rights = asked().audio_rights ?? null;
+  const found = [titles.map(Number), sent(), Object.values(right), [...stated], rights];
   leave();
   begin();
   window.fetch = ask;
@@ -133,7 +134,12 @@ STEPS = st.lists(
 )
 
 
+STATED = [("bring", "midi"), ("arrive", 0), ("state", None)]
+
+
 @given(steps=STEPS)
+@example(steps=[*STATED, ("bring", "audio"), ("arrive", 0)])
+@example(steps=[*STATED, ("bring", "audio"), ("arrive", 0), ("state", None)])
 @example(steps=[("bring", "audio"), ("leave", None), ("show", None), ("arrive", 0)])
 @example(steps=[("bring", "audio"), ("bring", "audio"), ("arrive", 1), ("arrive", 0)])
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
