@@ -134,7 +134,12 @@ STEPS = st.lists(
 )
 
 
+STATED = [("bring", "midi"), ("arrive", 0), ("state", None)]
+
+
 @given(steps=STEPS)
+@example(steps=[*STATED, ("bring", "audio"), ("arrive", 0)])
+@example(steps=[*STATED, ("bring", "audio"), ("arrive", 0), ("state", None)])
 @example(steps=[("bring", "audio"), ("leave", None), ("show", None), ("arrive", 0)])
 @example(steps=[("bring", "audio"), ("bring", "audio"), ("arrive", 1), ("arrive", 0)])
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
