@@ -77,15 +77,18 @@ async def using_files(service: Service, owner: str, files: list[Path]) -> AsyncI
             raise busy("others work with uploads", RETRY_S)
         with ExitStack() as leases:
             for file in files:
-                lease = uploads.lease(file)
-                if not await run_in_threadpool(leases.enter_context, lease):
-                    await decode(service, owner, file)
-                    await run_in_threadpool(leases.enter_context, uploads.lease(file))
+                if not await run_in_threadpool(leases.enter_context, uploads.lease(file)):
+                    await decode(service, owner, file, leases)
             yield
 
 
-async def decode(service: Service, owner: str, file: Path) -> Decoded:
+async def decode(
+    service: Service, owner: str, file: Path, in_use: ExitStack | None = None
+) -> Decoded:
     """Have an upload decoded when it is its owner's turn.
+
+    Args:
+        in_use: see :meth:`rag_audio.service.canonical.CanonicalUploads.make`.
 
     Raises:
         UnreadableFile: it cannot be used.
@@ -96,9 +99,7 @@ async def decode(service: Service, owner: str, file: Path) -> Decoded:
         if not held:
             raise busy("too many uploads are being decoded", RETRY_S)
         try:
-            return await run_in_threadpool(service.canonical.make, file)
-        except FileNotFoundError:
-            raise
+            return await run_in_threadpool(service.canonical.make, file, in_use)
         except OSError as error:
             raise no_room(error.strerror or "") from error
 

@@ -88,17 +88,21 @@ class CanonicalUploads:
         self._folders, self._anchors = folders, anchors
         self._own = OwnFiles()
 
-    def make(self, path: Path) -> Decoded:
+    def make(self, path: Path, in_use: ExitStack | None = None) -> Decoded:
         """Have an upload opened, and keep what was made of it.
 
+        Args:
+            in_use: keeps it as :meth:`lease` does; None: it goes when others need its place.
+
         Raises:
-            UnreadableFile: it cannot be used.
+            UnreadableFile: it cannot be used, or is gone.
             BackendUnavailable: too many are being decoded.
             OSError: what is made of it cannot be written.
         """
+        _require_there(path)
         anchors = self._anchors()
         wanted = self.decoders.most_bytes(path) + MOST_DOCUMENT
-        with self.kept.writing(self._id(path), wanted) as drafts:
+        with self.kept.writing(self._id(path), wanted, in_use) as drafts:
             decoded = self.decoders.decode(path, drafts, anchors)
             document = _read(drafts.document)
             document |= {"form": FORM, "anchors": _hash(anchors)}
@@ -133,8 +137,7 @@ class CanonicalUploads:
                         if not mine:
                             yield False
                             return
-                        self._make_anew(file)
-                    held.enter_context(self.lease(file))
+                        self._make_anew(file, held)
             yield True
 
     def drop(self, id_: str) -> None:
@@ -145,6 +148,9 @@ class CanonicalUploads:
         """Bytes of 32-bit samples that whoever works with an upload holds in memory: its own, or
         those that it has as stereo at 48 kHz, which models, mark and fingerprint convert to. Notes
         count by the document that holds them. Of what is not decoded yet, the most there can be.
+
+        Raises:
+            UnreadableFile: it is gone.
         """
         files = self.kept.of(self._id(path))
         try:
@@ -158,6 +164,7 @@ class CanonicalUploads:
             usual = 4 * channels * round(float(said["duration_s"]) * FOLDED_RATE)
             return notes + max(usual, files.sound.stat().st_size)
         except (FileNotFoundError, *_WRONG):
+            _require_there(path)
             return max(self.decoders.most_bytes(path), _DOCUMENT_WEIGHT * path.stat().st_size)
 
     @property
@@ -207,22 +214,21 @@ class CanonicalUploads:
         """What is kept of an upload; where it is gone or does not fit, it is made anew."""
         id_ = self._id(path)
         document = self.kept.of(id_).document
-        for tried in range(_TRIES):
-            try:
-                said = _read(document)
-                if said["form"] == FORM:
-                    return use(id_, said)
-            except (FileNotFoundError, *_WRONG):
-                if tried == _TRIES - 1:
-                    break
-            self._make_anew(path)
+        with ExitStack() as in_use:
+            for tried in range(_TRIES):
+                try:
+                    said = _read(document)
+                    if said["form"] == FORM:
+                        return use(id_, said)
+                except (FileNotFoundError, *_WRONG):
+                    if tried == _TRIES - 1:
+                        break
+                self._make_anew(path, in_use)
         raise UnreadableFile(f"{path} cannot be used: its decoder does not say what is in it")
 
-    def _make_anew(self, path: Path) -> None:
+    def _make_anew(self, path: Path, in_use: ExitStack) -> None:
         try:
-            self.make(path)
-        except FileNotFoundError as error:
-            raise UnreadableFile(f"{path} is gone", hint="upload it again") from error
+            self.make(path, in_use)
         except OSError as error:
             said_so = "there is no room for decoded uploads"
             raise BackendUnavailable(said_so, public=said_so) from error
@@ -253,6 +259,11 @@ class CanonicalUploads:
         if id_ is None:
             raise UnreadableFile(f"{path} is no upload")
         return id_
+
+
+def _require_there(path: Path) -> None:
+    if not path.exists():
+        raise UnreadableFile(f"{path} is gone", hint="upload it again")
 
 
 def _score(id_: str, document: Mapping[str, Any]) -> Score:

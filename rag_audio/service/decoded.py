@@ -14,13 +14,14 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 LEAST_BYTES = 1 << 20
 """With less room than this nothing is decoded."""
 _SOUND, _DOCUMENT, _DRAFT = ".f32", ".json", ".tmp"
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class DecodedFiles:
         """Keep what there is of an upload during the block; False: there is nothing to keep."""
         files = self.of(id_)
         try:
-            handle = os.open(files.document, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(files.document, _OPEN)
         except FileNotFoundError:
             yield False
             return
@@ -87,11 +88,13 @@ class DecodedFiles:
             os.close(handle)
 
     @contextmanager
-    def writing(self, id_: str, wanted: int) -> Iterator[Writing]:
+    def writing(self, id_: str, wanted: int, in_use: ExitStack | None = None) -> Iterator[Writing]:
         """New files for an upload, which are kept at the end of the block if nothing was raised.
 
         Args:
             wanted: bytes that they may take; fewer are promised where the disk has less room.
+            in_use: is given a lease of the new files, so that they do not go at once where all else
+                is in use.
 
         Raises:
             OSError: ``ENOSPC``: the disk has no room for them.
@@ -110,6 +113,8 @@ class DecodedFiles:
                 files = self.of(id_)
                 sound.replace(files.sound)
                 document.replace(files.document)
+                if in_use is not None:
+                    in_use.enter_context(self.lease(id_))
         finally:
             for draft in (sound, document):
                 draft.unlink(missing_ok=True)
@@ -182,7 +187,7 @@ class DecodedFiles:
     def _removed(self, id_: str) -> bool:
         """Remove what is kept of an upload; False: somebody uses it."""
         try:
-            handle = os.open(self.of(id_).document, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(self.of(id_).document, _OPEN)
         except OSError:
             self.drop(id_)
             return True
