@@ -36,8 +36,8 @@ class Fold:
     def __init__(
         self, rate: int, *, to_rate: int, channels: int, picked: Sequence[int] | None = None
     ) -> None:
-        self.channels = channels
-        self._rate, self._to_rate, self._picked = rate, to_rate, picked
+        self.channels, self.to_rate = channels, to_rate
+        self._rate, self._picked = rate, picked
         self._came = self._went = 0
         self._last: Block = np.zeros((channels, 1), np.float32)
         self._stream = None
@@ -62,7 +62,7 @@ class Fold:
         if made.shape[1]:
             self._last = made[:, -1:]
         if is_last:
-            wanted = round(self._came * self._to_rate / self._rate) - self._went
+            wanted = round(self._came * self.to_rate / self._rate) - self._went
             missing = np.repeat(self._last, max(0, wanted - made.shape[1]), axis=1)
             made = np.concatenate([made[:, : max(0, wanted)], missing], axis=1)
         self._went += made.shape[1]

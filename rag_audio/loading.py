@@ -99,25 +99,15 @@ def hear(
     Args and raises: as :func:`load`.
     """
     source = Path(path)
-    with SoundStream(source) as stream:
-        _require_duration(source, stream, max_duration_s)
-        is_large = stream.samples is None or stream.samples > WHOLE_SAMPLES
-    if not is_large:
-        audio = load(source, max_duration_s=max_duration_s, allow_truncated=allow_truncated)
-        digest = PcmHash(audio.sample_rate, audio.channels)
-        digest.add(audio.samples)
-        return Heard(audio, digest.hexdigest())
     blocks: list[Block] = []
 
     def begin() -> Callable[[Block], None]:
         blocks.clear()
         return _capped(source, blocks.append)
 
-    poured = pour(source, begin)
+    poured = pour(source, begin, max_duration_s=max_duration_s)
     if poured.breaks_off and not allow_truncated:
         raise UnreadableFile(poured.breaks_off, hint=COPY_ANEW)
-    if max_duration_s is not None and poured.duration_s > max_duration_s:
-        raise _too_long(source, poured.duration_s, max_duration_s)
     audio = Audio(joined(blocks, poured.channels), poured.sample_rate)
     return Heard(audio, poured.pcm_sha256)
 
@@ -127,7 +117,7 @@ class Poured:
     """What a file's sound turned out to be.
 
     Attributes:
-        sample_rate, channels, frames: as folded.
+        sample_rate, channels, frames: of what was given out.
         duration_s: of the file. pcm_sha256: of the file's own samples.
         breaks_off: as in :class:`SoundStream`.
     """
@@ -147,7 +137,8 @@ def pour(
     max_samples: int = MAX_READ,
     max_duration_s: float | None = None,
 ) -> Poured:
-    """Give out a file's sound block by block, folded to at most stereo and 48 kHz.
+    """Give out a file's sound block by block: as it is up to :data:`WHOLE_SAMPLES`, of all channels
+    and as its header claims; larger sound folded to at most stereo and 48 kHz.
 
     More channels are mixed as :func:`rag_audio.shaping.to_channels` does; where that loses the
     sound (:class:`rag_audio.folding.Balance`), the two loudest channels are given instead.
@@ -162,21 +153,36 @@ def pour(
     while True:
         with SoundStream(path, max_samples=max_samples) as stream:
             _require_duration(path, stream, max_duration_s)
-            rate, channels = min(stream.rate, FOLDED_RATE), min(stream.channels, FOLDED_CHANNELS)
-            fold = Fold(stream.rate, to_rate=rate, channels=channels, picked=picked)
-            balance = Balance(stream.channels)
+            fold, balance = _fold_of(stream, picked), Balance(stream.channels)
             digest = PcmHash(stream.rate, stream.channels)
             most = None if max_duration_s is None else max_duration_s * stream.rate
             put, frames = begin(), 0
-            source = _hashed(path, stream, digest, most)
-            for block in folded(source, fold, balance):
+            blocks: Iterator[Block] = _hashed(path, stream, digest, most)
+            if fold is not None:
+                blocks = folded(blocks, fold, balance)
+            for block in blocks:
                 frames += block.shape[1]
                 put(block)
-        if picked is None and stream.channels > FOLDED_CHANNELS and balance.is_lost:
+        if (
+            fold is not None
+            and picked is None
+            and stream.channels > fold.channels
+            and balance.is_lost
+        ):
             picked = balance.loudest(FOLDED_CHANNELS)
             continue
+        rate = stream.rate if fold is None else fold.to_rate
+        channels = stream.channels if fold is None else fold.channels
         duration_s = digest.frames / stream.rate
         return Poured(rate, channels, frames, duration_s, digest.hexdigest(), stream.breaks_off)
+
+
+def _fold_of(stream: SoundStream, picked: tuple[int, ...] | None) -> Fold | None:
+    """What a sound is folded by; None: it is small enough to stay as it is."""
+    if stream.samples is not None and stream.samples <= WHOLE_SAMPLES:
+        return None
+    rate, channels = min(stream.rate, FOLDED_RATE), min(stream.channels, FOLDED_CHANNELS)
+    return Fold(stream.rate, to_rate=rate, channels=channels, picked=picked)
 
 
 def _hashed(

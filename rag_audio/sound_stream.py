@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import soundfile
 
+from rag_audio.chunks import require_few_chunks
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.folding import Block
 from rag_audio.sequential import SequentialFile
@@ -164,6 +165,7 @@ def open_sound(path: Path) -> Any:
         raise UnreadableFile(f"{path} is not a file")
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path} is empty")
+    require_few_chunks(path)
     try:
         file = SequentialFile(os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:

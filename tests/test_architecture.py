@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.audio",
         "rag_audio.pcm",
         "rag_audio.folding",
+        "rag_audio.chunks",
         "rag_audio.sound_stream",
         "rag_audio.loading",
         "rag_audio.score_documents",

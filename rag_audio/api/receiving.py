@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,20 +11,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-import structlog
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from rag_audio.api.problems import Problem, busy
 from rag_audio.api.service import Caller, Service
+from rag_audio.api.using import decode, no_room
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs.uploads import Upload
-from rag_audio.service.decoding import Decoded, kind_of
+from rag_audio.service.decoding import kind_of
 
 LOOK_BYTES = 8 << 20
 """The room on the disk is looked at every so many bytes."""
-
-log = structlog.get_logger("rag_audio.api")
 
 
 @dataclass(frozen=True)
@@ -88,8 +85,7 @@ async def received(request: Request, service: Service, caller: Caller) -> AsyncI
                 digest, size = await _write(request, service, file)
                 suffix = await run_in_threadpool(kind_of, draft)
                 draft = draft.replace(service.folders.of_draft(id_, suffix))
-                async with service.decodings:
-                    decoded = await run_in_threadpool(_decoded, service, draft)
+                decoded = await decode(service, caller.owner, draft)
                 yield Received(
                     Upload(
                         id_,
@@ -108,44 +104,26 @@ async def received(request: Request, service: Service, caller: Caller) -> AsyncI
                 service.canonical.drop(id_)
 
 
-def _decoded(service: Service, draft: Path) -> Decoded:
-    try:
-        return service.canonical.make(draft)
-    except OSError as error:
-        raise _full(error.strerror or "") from error
-
-
 async def _write(request: Request, service: Service, file: BinaryIO) -> tuple[str, int]:
     """Write a body to a file; its SHA-256 and its size."""
     digest, size, looked = sha256(), 0, -LOOK_BYTES
     async for piece in request.stream():
         if size - looked >= LOOK_BYTES:
             looked = size
-            await run_in_threadpool(_require_disk, service)
+            try:
+                await run_in_threadpool(service.canonical.kept.require_room, LOOK_BYTES)
+            except OSError as error:
+                raise no_room(error.strerror or "") from error
         digest.update(piece)
         size += len(piece)
         try:
             await run_in_threadpool(file.write, piece)
         except OSError as error:
-            raise _full(error.strerror or "") from error
+            raise no_room(error.strerror or "") from error
     if size == 0:
         raise InvalidInput("the body is empty", hint="send the file's bytes")
     try:
         await run_in_threadpool(file.flush)
     except OSError as error:
-        raise _full(error.strerror or "") from error
+        raise no_room(error.strerror or "") from error
     return digest.hexdigest(), size
-
-
-def _require_disk(service: Service) -> None:
-    folder = service.folders.uploads
-    if shutil.disk_usage(folder).free < service.settings.free_mb << 20:
-        raise _full(f"less than {service.settings.free_mb} MiB are free")
-
-
-def _full(why: str) -> Problem:
-    log.error("no upload can be written", error=why)
-    return Problem(
-        507, "insufficient-storage", "there is no room for uploads", "try again later",
-        {"Retry-After": "600"},
-    )  # fmt: skip

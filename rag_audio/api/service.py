@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ from rag_audio.jobs.webhook_secrets import WebhookSecrets
 from rag_audio.pipeline import Pipeline
 from rag_audio.ports import ModelInfo
 from rag_audio.provenance.access_log import log_key
-from rag_audio.service.canonical import DECODERS, CanonicalUploads, shielded
+from rag_audio.service.canonical import CanonicalUploads, shielded
 from rag_audio.service.files import Folders
 from rag_audio.service.places import Places
 from rag_audio.service.runner import Runner
@@ -41,6 +40,7 @@ from rag_audio.service.sharing import share
 from rag_audio.service.supervising import Threads
 from rag_audio.service.tidying import Tidying
 from rag_audio.service.together import takes_of_device
+from rag_audio.service.turns import Turns
 from rag_audio.service.visibility import Visibility
 from rag_audio.service.worker import Worker
 
@@ -116,8 +116,7 @@ class Service:
     receiving: Slots = field(init=False)
     streams: Slots = field(init=False)
     waits: Slots = field(init=False)
-    traces: asyncio.Semaphore = field(init=False)
-    decodings: asyncio.Semaphore = field(init=False)
+    traces: Turns = field(init=False)
 
     def __post_init__(self) -> None:
         parts, settings = self.workspace.parts, self.settings
@@ -147,9 +146,7 @@ class Service:
         self.waits = Slots(settings.streams_per_key)
         self.canonical = shielded(parts, settings)
         self.indexing = Indexing(self.workspace, settings.libraries)
-        # Whoever waits for these waits in the event loop, and takes no thread from the others.
-        self.traces = asyncio.Semaphore(settings.traces)
-        self.decodings = asyncio.Semaphore(DECODERS)
+        self.traces = Turns(settings.traces)
         self._stop = threading.Event()
         self._upkeep = Upkeep(self.tidying, self.audit, self._stop)
         self._loading, self._model_again = threading.Lock(), 0.0

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,17 +26,23 @@ from rag_audio.provenance.opened_signing import SignElsewhere
 from rag_audio.reading import OwnFiles
 from rag_audio.score_documents import score_from_json
 from rag_audio.scores import Score
+from rag_audio.service.decoded import DecodedFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
-from rag_audio.service.decoding import Decoded, Decoders, Opened
+from rag_audio.service.decoding import SCORE, Decoded, Decoders
 from rag_audio.service.files import Folders
 from rag_audio.service.settings import ServeSettings, read_serve_settings
+from rag_audio.service.sound_use import SoundUse
+from rag_audio.shaping import MAX_CHANNELS
 from rag_audio.signing import Credentials
 
 DECODERS = 2
 """Uploads that a process has decoded at once."""
-FORM = 1
+FORM = 2
 """Of the document; one of another form is made anew."""
-_IN_USE_S = 60.0
+_DOCUMENT_WEIGHT = 16
+"""Notes take this many times the bytes of the document that holds them, divided by what a use of
+sound takes of the bytes of its samples."""
+_SHORT = 1 << 20
 _TRIES = 3
 _FRAMES = 1 << 16
 _Made = TypeVar("_Made")
@@ -51,10 +55,12 @@ def shielded(parts: HomeParts, settings: ServeSettings | None = None) -> Canonic
     if isinstance(known, CanonicalUploads):
         return known
     chosen = settings or read_serve_settings()
-    decoders = Decoders(chosen, DECODERS)
-    made = CanonicalUploads(
-        Folders(parts.home), decoders, lambda: parts.anchors, chosen.decoded_mb << 20
+    folders = Folders(parts.home)
+    kept = DecodedFiles(
+        folders.decoded, chosen.decoded_mb << 20, chosen.free_mb << 20, chosen.decode_s
     )
+    decoders, use = Decoders(chosen, DECODERS), SoundUse(chosen.sound_mb << 20)
+    made = CanonicalUploads(folders, decoders, lambda: parts.anchors, kept, use)
     parts.reader = made
     return made
 
@@ -64,64 +70,102 @@ class CanonicalUploads:
 
     Args:
         anchors: PEM of the certificates whose signers are trusted now.
-        most_bytes: of decoded uploads that are kept; those that were not used longest go first.
+
+    Attributes:
+        kept: the files that uploads were decoded to.
+        use: what everybody holds who works with an upload's sound or notes, for :meth:`size`.
     """
 
     def __init__(
-        self, folders: Folders, decoders: Decoders, anchors: Callable[[], str], most_bytes: int
+        self,
+        folders: Folders,
+        decoders: Decoders,
+        anchors: Callable[[], str],
+        kept: DecodedFiles,
+        use: SoundUse,
     ) -> None:
-        self.decoders = decoders
-        self._folders, self._anchors, self._most_bytes = folders, anchors, most_bytes
+        self.decoders, self.kept, self.use = decoders, kept, use
+        self._folders, self._anchors = folders, anchors
         self._own = OwnFiles()
 
-    def make(self, path: Path) -> Decoded:
+    def make(self, path: Path, in_use: ExitStack | None = None) -> Decoded:
         """Have an upload opened, and keep what was made of it.
 
+        Args:
+            in_use: keeps it as :meth:`lease` does; None: it goes when others need its place.
+
         Raises:
-            UnreadableFile: it cannot be used.
+            UnreadableFile: it cannot be used, or is gone.
             BackendUnavailable: too many are being decoded.
             OSError: what is made of it cannot be written.
         """
-        id_ = self._id(path)
-        folder = self._folders.decoded
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = secrets.token_hex(4)
-        drafts = Opened(*(folder / f".{id_}.{kind}.{part}.tmp" for kind in ("f32", "json")))
+        _require_there(path)
         anchors = self._anchors()
-        try:
-            for draft in (drafts.sound, drafts.document):
-                draft.touch(mode=0o600)
+        wanted = self.decoders.most_bytes(path) + MOST_DOCUMENT
+        with self.kept.writing(self._id(path), wanted, in_use) as drafts:
             decoded = self.decoders.decode(path, drafts, anchors)
             document = _read(drafts.document)
             document |= {"form": FORM, "anchors": _hash(anchors)}
             drafts.document.write_text(json.dumps(document), encoding="utf-8")
-            sound, target = self._files(id_)
-            drafts.sound.replace(sound)
-            drafts.document.replace(target)
-        finally:
-            for draft in (drafts.sound, drafts.document):
-                draft.unlink(missing_ok=True)
-        self.tidy()
         return decoded
+
+    def lease(self, path: Path) -> AbstractContextManager[bool]:
+        """Keep what was made of an upload during the block; False: it has to be made first."""
+        return self.kept.lease(self._id(path))
+
+    @contextmanager
+    def hold_in_thread(
+        self, owner: str, files: Sequence[Path], stop_asked: Callable[[], bool]
+    ) -> Iterator[bool]:
+        """Work with uploads during the block, in a thread that waits for its turn; False: it was
+        asked to stop before that came.
+
+        Raises:
+            UnreadableFile, BackendUnavailable: what has to be decoded anew cannot be.
+        """
+        if not files:
+            yield True
+            return
+        with ExitStack() as held:
+            size = sum(self.size(file) for file in files)
+            if not held.enter_context(self.use.hold_in_thread(owner, size, stop_asked)):
+                yield False
+                return
+            for file in files:
+                if not held.enter_context(self.lease(file)):
+                    with self.decoders.turns.hold_in_thread(owner, 1, stop_asked) as mine:
+                        if not mine:
+                            yield False
+                            return
+                        self._make_anew(file, held)
+            yield True
 
     def drop(self, id_: str) -> None:
         """Forget what was made of an upload."""
-        for file in self._files(id_):
-            file.unlink(missing_ok=True)
+        self.kept.drop(id_)
 
-    def tidy(self) -> None:
-        """Remove what was not used longest, as far as there is more than is to be kept."""
-        found = []
-        for sound in self._folders.decoded.glob("*.f32"):
-            with suppress(FileNotFoundError):
-                status = sound.stat()
-                found.append((status.st_mtime, status.st_size, sound.stem))
-        total = sum(size for _, size, _ in found)
-        for used, size, id_ in sorted(found):
-            if total <= self._most_bytes or time.time() - used < _IN_USE_S:
-                return
-            self.drop(id_)
-            total -= size
+    def size(self, path: Path) -> int:
+        """Bytes of 32-bit samples that whoever works with an upload holds in memory: its own, or
+        those that it has as stereo at 48 kHz, which models, mark and fingerprint convert to. Notes
+        count by the document that holds them. Of what is not decoded yet, the most there can be.
+
+        Raises:
+            UnreadableFile: it is gone.
+        """
+        files = self.kept.of(self._id(path))
+        try:
+            notes = _DOCUMENT_WEIGHT * files.document.stat().st_size
+            if files.document.stat().st_size > _SHORT or path.suffix == SCORE:
+                return notes + files.sound.stat().st_size
+            said = _read(files.document)
+            if said["form"] != FORM:
+                raise ValueError("it is of another version")
+            channels = min(FOLDED_CHANNELS, int(said["channels"]))
+            usual = 4 * channels * round(float(said["duration_s"]) * FOLDED_RATE)
+            return notes + max(usual, files.sound.stat().st_size)
+        except (FileNotFoundError, *_WRONG):
+            _require_there(path)
+            return max(self.decoders.most_bytes(path), _DOCUMENT_WEIGHT * path.stat().st_size)
 
     @property
     def signs_elsewhere(self) -> SignElsewhere:
@@ -169,42 +213,44 @@ class CanonicalUploads:
     def _used(self, path: Path, use: Callable[[str, Mapping[str, Any]], _Made]) -> _Made:
         """What is kept of an upload; where it is gone or does not fit, it is made anew."""
         id_ = self._id(path)
-        document = self._files(id_)[1]
-        for tried in range(_TRIES):
-            try:
-                said = _read(document)
-                if said["form"] == FORM:
-                    return use(id_, said)
-            except (FileNotFoundError, *_WRONG):
-                if tried == _TRIES - 1:
-                    break
-            try:
-                self.make(path)
-            except FileNotFoundError as error:
-                raise UnreadableFile(f"{path} is gone", hint="upload it again") from error
-            except OSError as error:
-                said_so = "there is no room for decoded uploads"
-                raise BackendUnavailable(said_so, public=said_so) from error
+        document = self.kept.of(id_).document
+        with ExitStack() as in_use:
+            for tried in range(_TRIES):
+                try:
+                    said = _read(document)
+                    if said["form"] == FORM:
+                        return use(id_, said)
+                except (FileNotFoundError, *_WRONG):
+                    if tried == _TRIES - 1:
+                        break
+                self._make_anew(path, in_use)
         raise UnreadableFile(f"{path} cannot be used: its decoder does not say what is in it")
+
+    def _make_anew(self, path: Path, in_use: ExitStack) -> None:
+        try:
+            self.make(path, in_use)
+        except OSError as error:
+            said_so = "there is no room for decoded uploads"
+            raise BackendUnavailable(said_so, public=said_so) from error
 
     def _heard(self, id_: str, document: Mapping[str, Any]) -> tuple[Heard, str]:
         if document["kind"] != "audio":
             raise UnreadableFile(f"upload {id_} is a score, not a sound")
         rate, channels = int(document["sample_rate"]), int(document["channels"])
         frames = int(document["frames"])
-        if not (1000 <= rate <= FOLDED_RATE and 1 <= channels <= FOLDED_CHANNELS and frames > 0):
+        if not (1000 <= rate <= 768_000 and 1 <= channels <= MAX_CHANNELS and frames > 0):
             raise ValueError("it is no sound")
         samples = np.empty((channels, frames), np.float32)
-        with self._files(id_)[0].open("rb") as file:
+        with self.kept.of(id_).sound.open("rb") as file:
             if os.fstat(file.fileno()).st_size != frames * channels * 4:
                 raise ValueError("samples are missing")
             os.utime(file.fileno())
             for at in range(0, frames, _FRAMES):
                 count = min(_FRAMES, frames - at) * channels
                 block = np.fromfile(file, "<f4", count).reshape(-1, channels)
+                if not np.isfinite(block).all():
+                    raise ValueError("samples are not numbers")
                 samples[:, at : at + len(block)] = block.T
-        if not np.isfinite(samples).all():
-            raise ValueError("samples are not numbers")
         heard = Heard(Audio(samples, rate), str(document["pcm_sha256"]))
         return heard, str(document["breaks_off"])
 
@@ -214,9 +260,10 @@ class CanonicalUploads:
             raise UnreadableFile(f"{path} is no upload")
         return id_
 
-    def _files(self, id_: str) -> tuple[Path, Path]:
-        folder = self._folders.decoded
-        return folder / f"{id_}.f32", folder / f"{id_}.json"
+
+def _require_there(path: Path) -> None:
+    if not path.exists():
+        raise UnreadableFile(f"{path} is gone", hint="upload it again")
 
 
 def _score(id_: str, document: Mapping[str, Any]) -> Score:

@@ -3,8 +3,8 @@
 It has the decoders loaded, and forks for every file: the child limits its memory, time and files
 before it opens the file, and whatever a decoder does there ends the child alone. The reader of
 content credentials is one of these decoders: it parses what strangers wrote, as they do. What the
-service needs of a file, the child writes in a form of our own: the sound as bare samples, folded to
-stereo at 48 kHz at most, and a document with everything else.
+service needs of a file, the child writes in a form of our own: the sound as bare samples, as
+:func:`rag_audio.loading.hear` would have them, and a document with everything else.
 """
 
 from __future__ import annotations
@@ -118,8 +118,11 @@ def _opened(asked: dict[str, Any]) -> dict[str, Any]:
     file = Path(asked["file"])
     try:
         found = _midi(file, asked) if asked["kind"] == "midi" else _audio(file, asked)
-        document = {**found, **_credentials(file, asked)}
-        Path(asked["document"]).write_text(json.dumps(document), encoding="utf-8")
+        document = json.dumps({**found, **_credentials(file, asked)})
+        if len(document) > MOST_DOCUMENT:
+            return _refused("its notes and credentials are too many", "")
+        _limit_files(int(asked["most_bytes"]) - Path(asked["sound"]).stat().st_size)
+        Path(asked["document"]).write_text(document, encoding="utf-8")
         return {"duration_s": found["duration_s"]}
     except RagAudioError as error:
         return _refused(_without(file, error.message, _FILE), error.hint)
@@ -174,13 +177,17 @@ def _ask_to_sign(data: bytes) -> bytes:
 def _limit(asked: dict[str, Any]) -> None:
     whole, memory = max(1, round(asked["seconds"])), int(asked["megabytes"]) << 20
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    written = max(int(asked["most_bytes"]), MOST_DOCUMENT)
     resource.setrlimit(resource.RLIMIT_CPU, (whole + int(used), whole + int(used) + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
+    _limit_files(int(asked["most_bytes"]))
     if not asked.get("connects"):
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _limit_files(most_bytes: int) -> None:
+    """Let no file get longer from now on: writing more is an ``EFBIG``."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(0, most_bytes), max(0, most_bytes)))
 
 
 def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:

@@ -21,19 +21,24 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
-from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE
+from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.provenance.opened_signing import OpenedSigning, SignBytes, Written
-from rag_audio.service.decoder import CRASHED, SIMPLER
+from rag_audio.service.decoded import Writing
+from rag_audio.service.decoder import CRASHED, MOST_DOCUMENT, SIMPLER
 from rag_audio.service.settings import ServeSettings
+from rag_audio.service.turns import Turns
 
 _KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SIGNATURES = 12
 _MANIFESTS_BYTES = 64 << 20
+_EXPANSION = 64
+SCORE = ".mid"
+"""How the names of uploaded scores end."""
 _UNSIGNED = "set RAG_AUDIO_SIGNING=off to give outputs out unsigned; their records will say so"
 MAGIC = (
     (b"RIFF", ".wav"), (b"RF64", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"),
-    (b"FORM", ".aiff"), (b"MThd", ".mid"),
+    (b"FORM", ".aiff"), (b"MThd", SCORE),
 )  # fmt: skip
 """How files begin that may be uploaded; MP3 may also begin with a frame."""
 
@@ -45,18 +50,6 @@ class Decoded:
     kind: str
     duration_s: float
     suffix: str
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Where what is made of an upload is written: files that are there, and are written over.
-
-    Attributes:
-        sound: interleaved float32, little endian. document: JSON.
-    """
-
-    sound: Path
-    document: Path
 
 
 def suffix_of(head: bytes) -> str | None:
@@ -89,19 +82,40 @@ class Decoders:
 
     Args:
         count: at most so many.
+
+    Attributes:
+        turns: whoever has an upload decoded holds one; owners take turns.
     """
 
     def __init__(self, settings: ServeSettings, count: int = 2) -> None:
         self._settings = settings
+        self.turns = Turns(count)
         self._free: queue.Queue[_Decoder | None] = queue.Queue()
         for _ in range(count):
             self._free.put(None)
 
-    def decode(self, file: Path, into: Opened | None = None, anchors: str = "") -> Decoded:
+    def most_bytes(self, file: Path) -> int:
+        """Bytes that the samples of a file take at most once they are decoded.
+
+        What is no larger than :data:`rag_audio.loading.WHOLE_SAMPLES` keeps its rate and channels,
+        anything else is stereo at 48 kHz. Whatever the encoding, a byte of WAV or AIFF holds no
+        more than :data:`_EXPANSION` bytes of samples; other formats have no such bound.
+        """
+        if file.suffix == SCORE:
+            return 0
+        settings = self._settings
+        longest_s = settings.max_upload_s + 1
+        folded = round(longest_s * FOLDED_RATE) * FOLDED_CHANNELS
+        most = 4 * min(max(WHOLE_SAMPLES, folded), settings.max_upload_samples)
+        if file.suffix in (".wav", ".aiff"):
+            most = min(most, _EXPANSION * file.stat().st_size)
+        return most
+
+    def decode(self, file: Path, into: Writing | None = None, anchors: str = "") -> Decoded:
         """Decode a file to its end and read its content credentials, elsewhere.
 
         Args:
-            into: where what was made of it is kept; None: nowhere.
+            into: files that are there and are written over; None: nothing is kept.
             anchors: PEM of the certificates whose signers are trusted.
 
         Raises:
@@ -112,10 +126,11 @@ class Decoders:
         suffix = kind_of(file)
         if into is None:
             with tempfile.TemporaryDirectory() as folder:
-                into = Opened(Path(folder, "sound"), Path(folder, "document"))
+                most = self.most_bytes(file) + MOST_DOCUMENT
+                into = Writing(Path(folder, "sound"), Path(folder, "document"), most)
                 into.sound.touch()
                 return self.decode(file, into, anchors)
-        kind, settings = "midi" if suffix == ".mid" else "audio", self._settings
+        kind, settings = "midi" if suffix == SCORE else "audio", self._settings
         asked = {
             "kind": kind,
             "file": str(file),
@@ -126,7 +141,7 @@ class Decoders:
             "megabytes": settings.decode_mb,
             "longest_s": settings.max_upload_s,
             "samples": settings.max_upload_samples,
-            "most_bytes": round((settings.max_upload_s + 1) * FOLDED_RATE * FOLDED_CHANNELS * 4),
+            "most_bytes": into.most_bytes,
         }
         said = self._ask(asked)
         if "refused" in said:

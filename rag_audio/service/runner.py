@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 PROGRESS_S = 0.5
 """Progress within a stage is written down no more often than this."""
+_UPLOADS = ("audio", "midi", "upload")
 SHARE_AGAIN_S = 30.0
 """After a part was away, jobs run alone for so long."""
 
@@ -86,7 +88,7 @@ class Runner:
         self._job_s = job_s
         self._shares, self._share_again = False, 0.0
         self.folders = Folders(workspace.parts.home)
-        shielded(workspace.parts)
+        self._uploads = shielded(workspace.parts)
         database = workspace.parts.database
         self._access, self._owners = SqlAccess(database, log_key), SqlOwners(database)
         self._places = Places(workspace.parts)
@@ -141,8 +143,8 @@ class Runner:
         told = log.bind(job=held.job.id, attempt=held.job.attempts)
         told.info("job begun", kind=held.job.kind)
         try:
-            with lease:
-                self._make(held, lease, seat)
+            with lease, ExitStack() as working:
+                self._make(held, lease, seat, working)
             told.info("job succeeded")
         except LeaseLost:
             told.warning("lease lost; what was made is thrown away")
@@ -169,7 +171,7 @@ class Runner:
         self._settle(held)
 
     def _make(
-        self, held: Claimed, lease: _Lease, seat: Seat | None
+        self, held: Claimed, lease: _Lease, seat: Seat | None, working: ExitStack
     ) -> tuple[GenerationResult, ...]:
         job, asked = held.job, held.job.request
         if not job.can_be_run:
@@ -193,6 +195,12 @@ class Runner:
             if new or done == total or moment - clock.written >= PROGRESS_S:
                 clock.written = moment
                 lease.say(stage, done, total, clock.eta_s(done, total))
+            if (stage, done) == ("retrieve", 0):
+                self._begin(job, working, stop_asked)
+            elif stage == "retrieve" and job.kind == "generation":
+                # Its sound is not needed any more, and it may wait for others at the model, which
+                # wait for that sound to be given back. An edit works with its sound to the end.
+                working.close()
 
         def stop_asked() -> bool:
             return lease.is_over or self._stopping()
@@ -220,6 +228,18 @@ class Runner:
         return pipeline.generate(
             request, out, on_stage, stop_asked, take_over=take_over, accepted=_accepted_plan(job)
         )
+
+    def _begin(self, job: Job, working: ExitStack, stop_asked: Callable[[], bool]) -> None:
+        """Work with a job's uploads until ``working`` is closed, once it is its turn.
+
+        Raises:
+            Cancelled: the job is to stop before that.
+        """
+        named = [job.request[name] for name in _UPLOADS if job.request.get(name)]
+        files = [self.folders.find_upload(id_) for id_ in named]
+        held = self._uploads.hold_in_thread(job.owner, files, stop_asked)
+        if not working.enter_context(held):
+            raise Cancelled("stopped; nothing was generated")
 
     def _source(self, asked: Any) -> Any:
         """The file that an edit begins with: an upload, or a take of an earlier job."""

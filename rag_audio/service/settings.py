@@ -30,14 +30,18 @@ class ServeSettings(BaseSettings):
         max_upload_s: longest sound that may be uploaded. max_upload_samples: most samples of all
             its channels, as it claims and as they are counted.
         decode_s, decode_mb: time and memory of the process that decodes an upload. decoded_mb: of
-            decoded uploads that are kept so that they need not be decoded again.
+            decoded uploads that are kept so that they need not be decoded again, those that are
+            being decoded included.
         job_s: a job that runs longer is ended.
         batch: takes of waiting jobs of one length that share a pass of the model; unset: one on
             a CPU, 8 on a GPU.
-        traces: at once; more wait up to ``trace_wait_s``, then they are told to come again.
+        traces: at once. sound_mb: decoded bytes of uploads that are worked with at once, see
+            :class:`rag_audio.service.sound_use.SoundUse`. Whoever has to wait for either does so up
+            to ``trace_wait_s`` and is told then to come again; a job waits for its turn.
         upload_mb, uploads_per_key: that are kept at a time of one key. upload_hours: after which
             they go, and other formats and previews that nobody asked for again.
-        uploads_total_mb: that are kept of all keys. free_mb: left free on the disk by uploads.
+        uploads_total_mb: that are kept of all keys. free_mb: left free on the disk by uploads and
+            by what they are decoded to.
         uploads_at_once, receiving: bodies that come in at a time, of one key and of all.
         sessions_per_key: of the page; the oldest ends.
         audit_mb, audit_files: MiB of one file of ``audit.log``, and how many are kept.
@@ -79,6 +83,7 @@ class ServeSettings(BaseSettings):
     lease_s: float = Field(default=30.0, ge=1)
     attempts: int = Field(default=3, ge=1)
     traces: int = Field(default=2, ge=1)
+    sound_mb: int = Field(default=700, ge=1)
     trace_wait_s: float = Field(default=20.0, ge=0)
     upload_mb: int = Field(default=4000, ge=1)
     uploads_per_key: int = Field(default=1000, ge=1)

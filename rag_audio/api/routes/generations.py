@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -23,6 +24,7 @@ from rag_audio.api.problems import Problem, busy, not_found
 from rag_audio.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
 from rag_audio.api.service import Caller, Service
 from rag_audio.api.shapes import job_json
+from rag_audio.api.using import using
 from rag_audio.domain import ConditioningPlan
 from rag_audio.editing import Editor
 from rag_audio.errors import InvalidInput
@@ -62,7 +64,8 @@ async def generate(
         wanted, plan = _planned(asked, hook, caller, service)
         return _queue(service, caller, "generation", wanted, plan_to_json(plan), key)
 
-    return await _accepted(request, caller, service, idempotency_key, prefer, accept)
+    brought = using(service, caller, audio=asked.audio, midi=asked.midi)
+    return await _accepted(request, caller, service, idempotency_key, prefer, accept, brought)
 
 
 @router.post("/edits", status_code=202, responses=ACCEPTED)
@@ -105,14 +108,16 @@ async def edit(
         Editor(service.pipeline(caller)).plan(file, asked.prompt, order, out, **fields)
         return _queue(service, caller, "edit", wanted, None, key)
 
-    return await _accepted(request, caller, service, idempotency_key, prefer, accept)
+    brought = using(service, caller, either=asked.upload)
+    return await _accepted(request, caller, service, idempotency_key, prefer, accept, brought)
 
 
 @router.post("/plans", tags=["generations"])
 async def plan(asked: GenerationAsked, caller: Generates, service: TheService) -> dict[str, Any]:
     """What would be given to the model; nothing is made."""
     hook = await service.lookups.checked(asked.webhook, caller.owner)
-    _, plan = await run_in_threadpool(_planned, asked, hook, caller, service)
+    async with using(service, caller, audio=asked.audio, midi=asked.midi):
+        _, plan = await run_in_threadpool(_planned, asked, hook, caller, service)
     return {"plan": plan_to_json(plan)}
 
 
@@ -282,10 +287,16 @@ async def _accepted(
     key: str | None,
     prefer: str | None,
     accept: Callable[[str | None], Job],
+    brought: AbstractAsyncContextManager[None],
 ) -> JSONResponse:
-    """Accept a job once, whatever the key says, and wait for its end as long as is preferred."""
+    """Accept a job once, whatever the key says, and wait for its end as long as is preferred.
+
+    Args:
+        brought: keeps the uploads that are worked with when it is accepted.
+    """
     body = request.url.path.encode() + b"\n" + await request.body()
-    job = await run_in_threadpool(_once, service, caller, key, body, accept)
+    async with brought:
+        job = await run_in_threadpool(_once, service, caller, key, body, accept)
     wait = _WAIT.search(prefer or "")
     headers = {"Location": f"/v1/generations/{job.id}"}
     if wait is not None:

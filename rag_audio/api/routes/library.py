@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Path, Query
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from rag_audio import names
@@ -18,6 +19,7 @@ from rag_audio.api.media import preview, sound_response
 from rag_audio.api.problems import Problem, not_found
 from rag_audio.api.schemas import IndexingAsked, SearchAsked
 from rag_audio.api.service import Caller, Service
+from rag_audio.api.using import using
 from rag_audio.conflict_documents import conflict_json, conflicts_json
 from rag_audio.documents import artists_json, license_rows, not_indexed_json, reference_json
 from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use
@@ -31,8 +33,13 @@ FilterQuery = Annotated[str | None, Query(max_length=200)]
 
 
 @router.post("/search")
-def search(asked: SearchAsked, caller: Searches, service: TheService) -> dict[str, Any]:
+async def search(asked: SearchAsked, caller: Searches, service: TheService) -> dict[str, Any]:
     """Licensed segments nearest to words, a sound, a score, stems, or a mix of them."""
+    async with using(service, caller, either=asked.upload):
+        return await run_in_threadpool(_found, asked, caller, service)
+
+
+def _found(asked: SearchAsked, caller: Caller, service: Service) -> dict[str, Any]:
     pipeline = service.pipeline(caller)
     catalogue = pipeline.parts.catalogue
     query = ReferenceQuery(

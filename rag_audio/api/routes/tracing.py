@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +20,7 @@ from rag_audio.api.problems import Problem, busy, not_found
 from rag_audio.api.receiving import receive, received
 from rag_audio.api.schemas import JOB_ID, GuardAsked
 from rag_audio.api.service import Caller, Service
+from rag_audio.api.using import RETRY_S, using_files
 from rag_audio.documents import finite
 from rag_audio.errors import InvalidInput, LedgerTampered
 from rag_audio.jobs.access import Scope
@@ -108,7 +108,8 @@ async def _traced(
     if found.kind != "audio":
         raise InvalidInput("a score cannot be traced", hint="upload a sound")
     audit("trace", key=caller.owner, upload=found.id, sha256=found.sha256)
-    whole = await _trace(service, path, caller)
+    async with using_files(service, caller.owner, [path]):
+        whole = await _trace(service, path, caller)
     if not caller.may(Scope.TRACE):
         return whole.to_public(service.workspace.settings.contact)
     result = await run_in_threadpool(service.visibility(caller).trace, whole)
@@ -123,19 +124,16 @@ async def _traced(
 
 
 async def _trace(service: Service, path: Path, caller: Caller) -> TraceResult:
-    try:
-        async with asyncio.timeout(service.settings.trace_wait_s):
-            await service.traces.acquire()
-    except TimeoutError:
-        raise busy("others are being traced", 5) from None
-    try:
-        return await run_in_threadpool(service.workspace.pipeline.trace, path)
-    except LedgerTampered as error:
-        if caller.is_admin:
-            raise
-        log.error("a trace found the ledger tampered with", error=error.message)
-        raise Problem(
-            500, "internal", "the ledger does not match its hashes", "tell whoever runs this"
-        ) from error
-    finally:
-        service.traces.release()
+    seconds = service.settings.trace_wait_s
+    async with service.traces.hold(caller.owner, 1, seconds) as held:
+        if not held:
+            raise busy("others are being traced", RETRY_S)
+        try:
+            return await run_in_threadpool(service.workspace.pipeline.trace, path)
+        except LedgerTampered as error:
+            if caller.is_admin:
+                raise
+            log.error("a trace found the ledger tampered with", error=error.message)
+            raise Problem(
+                500, "internal", "the ledger does not match its hashes", "tell whoever runs this"
+            ) from error

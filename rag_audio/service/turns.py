@@ -1,0 +1,152 @@
+"""A bound on what goes on at once, by weight, and turns for those that wait for it.
+
+Whoever has least of it goes next, and of several that have as much the one whose turn is longest
+ago: an owner that asks for a hundred things at once delays another by one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+_LOOK_S = 0.2
+
+
+@dataclass(eq=False)
+class _Place:
+    """Who waits, or holds.
+
+    Attributes:
+        told: done once it holds.
+    """
+
+    owner: str
+    weight: int
+    holds: bool = False
+    told: Future[None] = field(default_factory=Future)
+
+
+@dataclass
+class _Owner:
+    """What an owner has and waits for. since: the number of its last turn, or of its coming."""
+
+    since: int
+    held: int = 0
+    count: int = 0
+    waiting: deque[_Place] = field(default_factory=deque)
+
+
+class Turns:
+    """Holds at most ``most`` at once; for threads and event loops alike.
+
+    Nobody overtakes whoever is next, so that something heavy gets its turn among many light things.
+    What is heavier than ``most`` waits until it is alone.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._owners: dict[str, _Owner] = {}
+        self._held = self._turn = 0
+
+    @property
+    def held(self) -> int:
+        """The weight of all that is held now."""
+        return self._held
+
+    @asynccontextmanager
+    async def hold(self, owner: str, weight: int, seconds: float) -> AsyncIterator[bool]:
+        """Hold a weight during the block; False: its turn did not come in time, nothing is held.
+
+        Who waits does so in the event loop, and takes no thread.
+        """
+        place = self._enter(owner, weight)
+        try:
+            if not place.told.done():
+                await asyncio.wait([asyncio.wrap_future(place.told)], timeout=seconds)
+            yield self._stays(place)
+        finally:
+            self._leave(place)
+
+    @contextmanager
+    def hold_in_thread(
+        self, owner: str, weight: int, stop_asked: Callable[[], bool]
+    ) -> Iterator[bool]:
+        """As :meth:`hold`, in a thread; False: it was asked to stop before its turn came."""
+        place = self._enter(owner, weight)
+        try:
+            while not stop_asked() and not wait([place.told], _LOOK_S).done:
+                pass
+            yield self._stays(place)
+        finally:
+            self._leave(place)
+
+    def _enter(self, owner: str, weight: int) -> _Place:
+        place = _Place(owner, min(weight, self.most))
+        with self._lock:
+            known = self._owners.setdefault(owner, _Owner(self._turn))
+            known.waiting.append(place)
+            next_ = self._let_in()
+        _tell(next_)
+        return place
+
+    def _stays(self, place: _Place) -> bool:
+        """Whether a place holds; one that does not waits no longer."""
+        with self._lock:
+            if place.holds:
+                return True
+            self._forget(place)
+            next_ = self._let_in()
+        _tell(next_)
+        return False
+
+    def _leave(self, place: _Place) -> None:
+        with self._lock:
+            if place.holds:
+                known = self._owners[place.owner]
+                known.held -= place.weight
+                known.count -= 1
+                self._held -= place.weight
+                place.holds = False
+            self._forget(place)
+            next_ = self._let_in()
+        _tell(next_)
+
+    def _forget(self, place: _Place) -> None:
+        known = self._owners.get(place.owner)
+        if known is None:
+            return
+        if place in known.waiting:
+            known.waiting.remove(place)
+        if not known.waiting and not known.count:
+            del self._owners[place.owner]
+
+    def _let_in(self) -> list[_Place]:
+        """Those whose turn it is now; they hold, and are to be told so without the lock."""
+        found: list[_Place] = []
+        while waiting := [one for one in self._owners.values() if one.waiting]:
+            first = min(waiting, key=lambda one: (one.held, one.since))
+            place = first.waiting[0]
+            if self._held + place.weight > self.most:
+                break
+            first.waiting.popleft()
+            self._turn += 1
+            first.since = self._turn
+            first.held += place.weight
+            first.count += 1
+            self._held += place.weight
+            place.holds = True
+            found.append(place)
+        return found
+
+
+def _tell(places: list[_Place]) -> None:
+    for place in places:
+        # An event loop that gave up has cancelled it.
+        if place.told.set_running_or_notify_cancel():
+            place.told.set_result(None)
