@@ -240,7 +240,7 @@ def _check_fits(heard: Audio, out: Path) -> None:
     if out.suffix.lower() == ".mp3" and (heard.channels > 2 or heard.sample_rate > _MP3_HZ):
         raise InvalidInput(
             f"{out.name} cannot hold {heard.channels} channels at {heard.sample_rate} Hz",
-            hint="an edit keeps those of its file: name it .wav or .flac",
+            hint="an edit keeps those of its file, which WAV and FLAC hold",
         )
 
 
