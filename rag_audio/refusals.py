@@ -106,10 +106,10 @@ def not_indexed(artist: str, library: str) -> Refusal:
     return Refusal(Obstacle.NOT_INDEXED, f"no stem of {artist} is indexed", cure)
 
 
-def not_looked_at(path: str, library: str) -> Refusal:
+def not_looked_at(library: str) -> Refusal:
     """A file under a license that grants something, which was not indexed while it did not."""
     cure = f"run rag-audio index on {library}"
-    return Refusal(Obstacle.NOT_INDEXED, f"{path} is not indexed under its license of now", cure)
+    return Refusal(Obstacle.NOT_INDEXED, "it is not indexed under its license of now", cure)
 
 
 def no_license(license: str) -> Refusal:

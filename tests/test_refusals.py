@@ -249,6 +249,12 @@ def test_lists_and_empty_searches_say_why_and_what_would_help(
         assert "--territory" in capsys.readouterr().out.replace("\n", " ")
 
 
+def test_reasons_are_told_once_and_without_the_word_of_the_message() -> None:
+    assert RequestRefused("refused: it ended").reasons == ("it ended",)
+    given = ["refused: it ended", "it ended", "it was revoked"]
+    assert RequestRefused("refused: two", reasons=given).reasons == ("it ended", "it was revoked")
+
+
 def test_a_search_that_finds_nothing_in_the_index_says_so(
     opened: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

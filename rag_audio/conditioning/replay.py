@@ -145,7 +145,7 @@ def _known(
         return [one for one in known if rights.holds_for(one)] or known
     uses = [USE_OF[channel] for channel in sorted(plan.channels)]
     against = [
-        (path, rights.why_not_any(stem, uses) or not_looked_at(path, stem.library))
+        (path, rights.why_not_any(stem, uses) or not_looked_at(stem.library))
         for path, stem in (
             (file.path, replace(told, library=library, license=file.license, artist=file.artist))
             for library, file in withheld(told.id)

@@ -99,7 +99,7 @@ def order_of(
         if value and name not in _FIELDS[kind]:
             owner = next(other for other, fields in _FIELDS.items() if name in fields)
             raise InvalidInput(
-                f"{name} {value} does not belong to {kind}", hint=f"{name} is for {owner}"
+                f"{name} {value} does not belong to {kind}", hint=f"`{name}` is for {owner}"
             )
     if kind == INPAINT:
         return inpainting(named)

@@ -18,6 +18,7 @@ from rag_audio.domain import Key, Use
 from rag_audio.foreign import ForeignFinding, Inspector, Recognised
 from rag_audio.jobs.tables import jobs
 from rag_audio.licensing import RevocationOf
+from rag_audio.ports import WithheldFile
 from tests.api.small_service import SHORT, SmallService
 from tests.hums import make_notes, perform
 from tests.rights_world import GOOD_ARTIST, TARGET_ARTIST, TOML
@@ -245,6 +246,19 @@ def test_an_ended_license_is_the_reason_also_once_its_library_was_indexed(tmp_pa
         assert problem["message"] == "refused: target.wav: license target expired on 2020-01-01"
         assert problem["reasons"] == ["target.wav: license target expired on 2020-01-01"]
         assert problem["hint"].startswith("ask again")
+
+
+def test_a_license_that_grants_again_asks_for_its_library_to_be_indexed(
+    service: SmallService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = service.world.parts.catalogue
+    job = service.accept(references=[service.world.target.id])
+    kept = [("small", WithheldFile("target.wav", 1, 1, service.world.target.id, "target"))]
+    monkeypatch.setattr(type(catalogue), "copies", lambda *_: [])
+    monkeypatch.setattr(type(catalogue), "withheld_copies", lambda *_: kept)
+    problem = refused(service, job["id"])
+    assert problem["message"] == ("refused: target.wav: it is not indexed under its license of now")
+    assert "`POST /v1/indexing` on small" in problem["hint"]
 
 
 def test_a_stem_whose_library_was_taken_away_is_said_so(service: SmallService) -> None:

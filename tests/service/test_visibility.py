@@ -20,7 +20,7 @@ from rag_audio.disclosure import EVERYTHING
 from rag_audio.domain import Channel, License, Rights, Stem, StemKind, Use
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs.owners import SqlOwners
-from rag_audio.ports import FileState
+from rag_audio.ports import FileState, WithheldFile
 from rag_audio.provenance.findings import Evidence, LicenseNow, TracedSource, TraceResult
 from rag_audio.provenance.ranges import TimeRange
 from rag_audio.provenance.report_html import report_html
@@ -169,6 +169,19 @@ def test_beginnings_of_ids_mean_what_they_would_without_the_other_library(
     assert refused.value.message.startswith(how_many)
     foreign = {one.id[:8] for one in catalogue.stems()} - {one.id[:8] for one in own}
     assert not any(id_ in refused.value.message for id_ in foreign)
+
+
+def test_files_that_were_withheld_are_seen_in_ones_own_libraries_alone(
+    catalogue: SqlCatalogue,
+) -> None:
+    id_ = "e" * 64
+    for library in ("mine", "theirs"):
+        catalogue.put_withheld(library, [WithheldFile("a.wav", 1, 1, id_, "ended")])
+    parts = scoped(cast(HomeParts, SimpleNamespace(catalogue=catalogue)), ("mine",), EVERYTHING)
+    assert [library for library, _ in catalogue.withheld_copies(id_)] == ["mine", "theirs"]
+    assert [library for library, _ in parts.catalogue.withheld_copies(id_)] == ["mine"]
+    for library in ("mine", "theirs"):
+        catalogue.put_withheld(library, [])
 
 
 def test_a_scoped_catalogue_has_only_what_was_looked_at(catalogue: SqlCatalogue) -> None:

@@ -73,13 +73,18 @@ def requests(model: type[GenerationAsked] | type[EditAsked]) -> st.SearchStrateg
 
 def row(model: type[GenerationAsked] | type[EditAsked], asked: dict[str, Any]) -> dict[str, Any]:
     """A request as a job's row holds it."""
-    return model.model_validate(asked).model_dump(mode="json", exclude_none=True)
+    return model.model_validate(sent(asked)).model_dump(mode="json", exclude_none=True)
+
+
+def sent(asked: dict[str, Any]) -> dict[str, Any]:
+    """A body as the page's client writes it: a seed, which it keeps as digits, is a number."""
+    return asked | ({"seed": int(asked["seed"])} if "seed" in asked else {})
 
 
 def is_valid(model: type[GenerationAsked] | type[EditAsked], asked: Any) -> bool:
     """Whether fields that are right alone are so together: no job has another request."""
     try:
-        model.model_validate(asked)
+        model.model_validate(sent(asked))
     except ValidationError:
         return False
     return True
