@@ -215,9 +215,14 @@ def _seed(plan: ConditioningPlan, order: Order, grid: Grid, studio: Studio) -> A
     return Audio(made.samples[:, round(ahead_s * made.sample_rate) :], made.sample_rate)
 
 
+def fits_in(suffix: str, channels: int, sample_rate: int) -> bool:
+    """Whether an edit, which has the file's rate and channels, can be written as such a file: MP3
+    holds two, and 48 kHz at most."""
+    return suffix.lower() != ".mp3" or (channels <= 2 and sample_rate <= _MP3_HZ)
+
+
 def _check_fits(heard: Audio, out: Path) -> None:
-    """An edit has the file's rate and channels: MP3 holds two, and 48 kHz at most."""
-    if out.suffix.lower() == ".mp3" and (heard.channels > 2 or heard.sample_rate > _MP3_HZ):
+    if not fits_in(out.suffix, heard.channels, heard.sample_rate):
         raise InvalidInput(
             f"{out.name} cannot hold {heard.channels} channels at {heard.sample_rate} Hz",
             hint="an edit keeps those of its file: name it .wav or .flac",

@@ -109,6 +109,16 @@ class CanonicalUploads:
             drafts.document.write_text(json.dumps(document), encoding="utf-8")
         return decoded
 
+    def form(self, path: Path) -> tuple[int, int] | None:
+        """Channels and sample rate of an upload's sound; None: it has to be decoded first."""
+        try:
+            said = _read(self.kept.of(self._id(path)).document)
+            if said["form"] != FORM:
+                return None
+            return int(said["channels"]), int(said["sample_rate"])
+        except (FileNotFoundError, *_WRONG):
+            return None
+
     def lease(self, path: Path) -> AbstractContextManager[bool]:
         """Keep what was made of an upload during the block; False: it has to be made first."""
         return self.kept.lease(self._id(path))

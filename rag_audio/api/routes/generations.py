@@ -25,8 +25,10 @@ from rag_audio.api.shapes import job_json
 from rag_audio.api.targets import require_callable
 from rag_audio.api.using import using
 from rag_audio.domain import ConditioningPlan
+from rag_audio.editing import fits_in
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs import Job, JobState
+from rag_audio.jobs.uploads import Upload
 from rag_audio.plans import plan_to_json
 from rag_audio.service.asking import edit_order, generation_request
 from rag_audio.service.visibility import may_see
@@ -93,6 +95,7 @@ async def edit(
             upload = service.upload_of(caller, asked.upload or "")
             if upload.kind != "audio":
                 raise InvalidInput("a score cannot be edited", hint="upload a sound")
+            _require_format(asked, upload, service)
             length_s = upload.duration_s
         order.made(length_s)
         length_s += asked.left_s + asked.right_s
@@ -212,6 +215,16 @@ def _planned(
     takes = plan.variations * (plan.enforcement.candidates if plan.enforcement else 1)
     _require_size(plan.duration_s, takes, service)
     return wanted, plan
+
+
+def _require_format(asked: EditAsked, upload: Upload, service: Service) -> None:
+    """An edit keeps rate and channels of its upload; a job tells of what is not decoded now."""
+    form = service.canonical.form(service.folders.of_upload(upload.id, upload.suffix))
+    if form is not None and not fits_in(f".{asked.format}", *form):
+        raise InvalidInput(
+            f"{asked.format} cannot hold {form[0]} channels at {form[1]} Hz, which an edit keeps",
+            hint="`format: wav` and `format: flac` hold them",
+        )
 
 
 def _require_size(seconds: float, takes: int, service: Service) -> None:
