@@ -115,10 +115,13 @@ class CanonicalUploads:
 
     @contextmanager
     def hold_in_thread(
-        self, owner: str, files: Sequence[Path], stop_asked: Callable[[], bool]
+        self, owner: str, files: Sequence[Path], stop_asked: Callable[[], bool], times: int = 1
     ) -> Iterator[bool]:
         """Work with uploads during the block, in a thread that waits for its turn; False: it was
         asked to stop before that came.
+
+        Args:
+            times: how often their size counts.
 
         Raises:
             UnreadableFile, BackendUnavailable: what has to be decoded anew cannot be.
@@ -127,7 +130,7 @@ class CanonicalUploads:
             yield True
             return
         with ExitStack() as held:
-            size = sum(self.size(file) for file in files)
+            size = times * sum(self.size(file) for file in files)
             if not held.enter_context(self.use.hold_in_thread(owner, size, stop_asked)):
                 yield False
                 return

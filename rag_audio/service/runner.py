@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 PROGRESS_S = 0.5
 """Progress within a stage is written down no more often than this."""
 _UPLOADS = ("audio", "midi", "upload")
+_EDIT_TIMES = 3
+"""An edit has so much more of its sound in memory than a search or a trace: measured."""
 SHARE_AGAIN_S = 30.0
 """After a part was away, jobs run alone for so long."""
 
@@ -237,7 +239,8 @@ class Runner:
         """
         named = [job.request[name] for name in _UPLOADS if job.request.get(name)]
         files = [self.folders.find_upload(id_) for id_ in named]
-        held = self._uploads.hold_in_thread(job.owner, files, stop_asked)
+        times = _EDIT_TIMES if job.kind == "edit" else 1
+        held = self._uploads.hold_in_thread(job.owner, files, stop_asked, times)
         if not working.enter_context(held):
             raise Cancelled("stopped; nothing was generated")
 

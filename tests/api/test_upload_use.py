@@ -238,3 +238,16 @@ def test_chunks_without_end_do_not_reach_a_decoder(app: Served) -> None:
     body = chunk(b"RIFF", whole[8:] + chunk(b"JUNK", b"") * 10_001)
     answer = app.client.post("/v1/uploads", content=body)
     assert answer.status_code == 422 and "10,000 chunks" in answer.json()["detail"]
+
+
+def test_an_edit_keeps_the_rate_and_channels_of_its_upload(app: Served) -> None:
+    id_ = brought(app, sound(1.0, 6, 96_000))
+    body = {"kind": "inpaint", "upload": id_, "regions": [[0.3, 0.7]], "prompt": "bells"}
+    body |= {"steps": 2, "audio_rights": "own"}
+    refused = app.client.post("/v1/edits", json={**body, "format": "mp3"})
+    assert refused.status_code == 422 and "mp3 cannot hold 6 channels" in refused.json()["detail"]
+    done = app.client.post("/v1/edits", json=body, headers={"Prefer": "wait=60"}).json()
+    assert done["state"] == "succeeded", done
+    (output,) = done["outputs"]
+    assert (output["channels"], output["sample_rate"]) == (6, 96_000)
+    until(lambda: not app.service.canonical.use.held)

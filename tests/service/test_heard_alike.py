@@ -40,7 +40,7 @@ class HereDecoders(Decoders):
 @given(
     channels=st.integers(1, 8),
     rate=st.sampled_from([1000, 8000, 44_100, 48_000, 96_000, 192_000]),
-    frames=st.integers(1, 4000),
+    frames=st.integers(8, 4000),
     kind=st.sampled_from(["WAV", "FLAC", "AIFF"]),
     whole=st.integers(1, 40_000),
     seed=st.integers(0, 9),
