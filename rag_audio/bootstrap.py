@@ -303,7 +303,7 @@ class Workspace(AbstractContextManager["Workspace"]):
 
         root = arguments.path("library", library)
         processes = values.whole("workers", workers)
-        values.within("workers", processes, 0, int(limits.WORKERS.high))
+        limits.WORKERS.check("workers", processes)
         return index_library(
             root,
             embedder=self.parts.embedder,

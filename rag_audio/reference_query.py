@@ -16,7 +16,7 @@ from rag_audio.errors import InvalidInput
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_HEAVIEST = 1000.0
+_HEAVIEST = limits.Number(0, 1000)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Weights:
     def __post_init__(self) -> None:
         values.settle(self, dict.fromkeys(("vectors", "effort"), values.number))
         for name in ("vectors", "effort"):
-            values.within(name, getattr(self, name), 0.0, _HEAVIEST)
+            _HEAVIEST.check(name, getattr(self, name))
 
 
 @dataclass(frozen=True, eq=False)

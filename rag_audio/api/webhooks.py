@@ -6,8 +6,8 @@ that still signs. Each API key has secrets of its own (:mod:`rag_audio.jobs.webh
 
 Whatever goes wrong with a call is that delivery's own fault: it is noted there, tried again and in
 the end given up. No call takes longer than its deadline, and an owner has one call at a time in a
-process. Owners have turns (:mod:`rag_audio.api.turns`): endpoints that never answer delay those of
-others by one deadline at most.
+process. Owners have turns (:mod:`rag_audio.api.call_order`): endpoints that never answer delay
+those of others by one deadline at most.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import httpx
 import structlog
 from sqlalchemy import Engine, Select, select, update
 
+from rag_audio.api.call_order import CallOrder
 from rag_audio.api.posting import FAULTS, Deadline, post
 from rag_audio.api.shapes import job_json
 from rag_audio.api.targets import addresses_of, target_of
-from rag_audio.api.turns import Turns
 from rag_audio.database import reading, writing
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.jobs import SqlJobs
@@ -42,7 +42,7 @@ TIMEOUT_S = 10.0
 CALLERS = 4
 """Calls that a process makes at once."""
 SLOW = 0.5
-"""A call that takes more of its deadline than this is slow: see :mod:`rag_audio.api.turns`."""
+"""A call that takes more of its deadline than this is slow: see :mod:`rag_audio.api.call_order`."""
 _LOOK_S = 1.0
 _HELD_S = 60.0
 _MOST_SAID = 200
@@ -92,7 +92,7 @@ class Calls:
         self._places, self._timeout_s = places, timeout_s
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
         self._home_secret = home_secret
-        self._turn, self._turns = threading.Lock(), Turns(CALLERS)
+        self._turn, self._turns = threading.Lock(), CallOrder(CALLERS)
 
     def work(self) -> None:
         """Call until told to stop."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from rag_audio import audio, full_scale, limits
@@ -15,11 +16,13 @@ from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput, OutputRefused
+from rag_audio.folding import Block
 from rag_audio.formats import format_of, rate_for
 from rag_audio.full_scale import Excess, is_clipped_by
 from rag_audio.pictures import line_png
 from rag_audio.ports import Detection, Mark
 from rag_audio.sound_header import SoundHeader, read_header, require_room
+from rag_audio.sound_stream import SoundStream
 
 watermark_app = typer.Typer(no_args_is_help=True, help="Embed or read a mark by hand.")
 
@@ -211,12 +214,20 @@ def _marked(workspace: Workspace, source: Path, sound: Audio, payload: int) -> A
 
 
 def _pieces(file: Path) -> Iterator[Audio]:
-    """A file minute by minute."""
-    seconds = audio.info(file).duration_s
-    start_s = 0.0
-    while start_s < seconds:
-        yield audio.load(file, start_s=start_s, duration_s=_PIECE_S)
-        start_s += _PIECE_S
+    """A file minute by minute, read once from front to back."""
+    with SoundStream(file) as stream:
+        size, held = round(_PIECE_S * stream.rate), 0
+        blocks: list[Block] = []
+        for block in stream.blocks():
+            blocks.append(block)
+            held += block.shape[1]
+            while held >= size:
+                joined = np.concatenate(blocks, axis=1)
+                yield Audio(joined[:, :size], stream.rate)
+                blocks, held = [joined[:, size:]], held - size
+        stream.require_whole()
+        if held:
+            yield Audio(np.concatenate(blocks, axis=1), stream.rate)
 
 
 def _origin(mark: Mark) -> str:

@@ -123,18 +123,6 @@ def rows(name: str, value: object, wanted: str, width: int) -> Iterable[tuple[An
         yield cells
 
 
-def within(
-    name: str, value: float | None, least: float, most: float, *, open_low: bool = False
-) -> None:
-    """Refuse a number beyond its bounds; None is none."""
-    if value is None or (least <= value <= most and not (open_low and value == least)):
-        return
-    bound = "more than" if open_low else "at least"
-    raise InvalidInput(
-        f"{name} must be {bound} {least:g} and at most {most:g}, got {_shown(value)}"
-    )
-
-
 def settle(
     owner: object, fields: dict[str, Callable[[str, object], object]], unset: Iterable[str] = ()
 ) -> None:

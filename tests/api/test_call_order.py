@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 import rag_audio
-from rag_audio.api.turns import Turns
+from rag_audio.api.call_order import CallOrder
 from rag_audio.api.webhooks import CALLERS, Calls
 from rag_audio.database import connect, sqlite_url, writing
 from rag_audio.jobs import SqlJobs
@@ -47,7 +47,7 @@ class Queue:
                 db.execute(insert(deliveries).values(**row, **more))
             yield db
 
-    def take(self, db: Connection, turns: Turns) -> str | None:
+    def take(self, db: Connection, turns: CallOrder) -> str | None:
         """Begin the call whose turn it is: its owner; None: nobody may be called."""
         order = turns.in_order(db, DUE)
         if not order:
@@ -67,7 +67,7 @@ def queue(tmp_path_factory: pytest.TempPathFactory) -> Queue:
 
 def run(queue: Queue, backlog: list[str], slow: set[str], ends: Iterator[int]) -> Iterator[str]:
     """Whose calls begin, in order, where some owners' calls are always slow; it holds each rule."""
-    turns, left, going = Turns(CALLERS), list(backlog), list[str]()
+    turns, left, going = CallOrder(CALLERS), list(backlog), list[str]()
     began: dict[str, int] = {}
     seen: set[str] = set()  # owners that are known to be slow
     with queue.filled(backlog) as db:
@@ -104,7 +104,7 @@ def test_who_was_called_longest_ago_comes_first_and_slow_ones_leave_half_of_the_
 
 
 def test_owners_that_are_known_to_hang_leave_callers_to_the_others(queue: Queue) -> None:
-    turns = Turns(CALLERS)
+    turns = CallOrder(CALLERS)
     with queue.filled([*"abcd" * 3, "e", "e"]) as db:
         assert [queue.take(db, turns) for _ in range(CALLERS)] == list("abcd")
         turns.end("a", is_slow=True)
@@ -117,7 +117,7 @@ def test_owners_that_are_known_to_hang_leave_callers_to_the_others(queue: Queue)
 
 
 def test_owners_beyond_the_bound_are_forgotten(queue: Queue) -> None:
-    turns = Turns(CALLERS, most=2)
+    turns = CallOrder(CALLERS, most=2)
     for owner in "abc":
         turns.begin(owner)
         turns.end(owner, is_slow=True)

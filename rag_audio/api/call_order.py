@@ -20,7 +20,7 @@ MOST_OWNERS = 1000
 """Owners that are remembered; of more, those whose last call began longest ago are forgotten."""
 
 
-class Turns:
+class CallOrder:
     """Remembers who was called, and how; whoever uses it holds a lock.
 
     Processes that share a database each have turns of their own.
