@@ -15,6 +15,7 @@ import pytest
 from rag_audio.api.lookups import Hook, Lookups
 from rag_audio.errors import InvalidInput
 from tests.api.conftest import FAST, Serve, Served
+from tests.loops import run as run_coroutine
 
 PUBLIC = "93.184.215.14"
 
@@ -64,7 +65,7 @@ def checked(lookups: Lookups, *asked: tuple[str, str]) -> list[Hook | None]:
     async def all_() -> list[Hook | None]:
         return await asyncio.gather(*(lookups.checked(url, owner) for url, owner in asked))
 
-    return asyncio.run(all_())
+    return run_coroutine(all_())
 
 
 def test_lookups_are_few_of_each_owner_and_of_all_and_hosts_that_wait_are_accepted(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rag_audio.service.sound_use import SoundUse
 from rag_audio.service.turns import Turns
+from tests.loops import run as run_coroutine
 
 OWNERS = st.sampled_from("abc")
 
@@ -40,7 +41,7 @@ def test_no_more_is_held_than_may_be_and_everybody_gets_a_turn(
     async def all_of_them() -> None:
         await asyncio.gather(*(use(*one) for one in asked))
 
-    asyncio.run(all_of_them())
+    run_coroutine(all_of_them())
     assert most_held <= most and served == len(asked)
     assert turns.held == 0 and not turns._owners
 
@@ -60,7 +61,7 @@ def test_an_owner_with_many_wishes_delays_another_by_one_at_each_place(
     async def all_of_them() -> None:
         await asyncio.gather(*(use("many") for _ in range(slots + many)), use("one"))
 
-    asyncio.run(all_of_them())
+    run_coroutine(all_of_them())
     assert order.index("one") <= slots + 1
 
 
@@ -77,7 +78,7 @@ def test_something_heavy_is_not_overtaken_for_ever_by_what_is_light() -> None:
         await asyncio.gather(*light[:20], use("heavy", 10), *light[20:])
         return order
 
-    assert asyncio.run(run()).index("heavy") == 20
+    assert run_coroutine(run()).index("heavy") == 20
 
 
 def test_whose_turn_does_not_come_in_time_holds_nothing_and_blocks_nobody() -> None:
@@ -97,7 +98,7 @@ def test_whose_turn_does_not_come_in_time_holds_nothing_and_blocks_nobody() -> N
         async with turns.hold("d", 10, 0.0) as fourth:
             assert fourth
 
-    asyncio.run(run())
+    run_coroutine(run())
 
 
 async def _held(turns: Turns) -> None:
@@ -120,7 +121,7 @@ def test_threads_and_event_loops_wait_for_each_other() -> None:
             order.append("loop")
         await asyncio.to_thread(thread.join)
 
-    asyncio.run(run())
+    run_coroutine(run())
     assert order == ["loop", "thread True"]
     stop.set()
     with turns.hold_in_thread("a", 1, stop.is_set) as first:
@@ -141,4 +142,4 @@ def test_small_sounds_go_on_beside_large_ones_within_the_bound(size: int) -> Non
             while await held.enter_async_context(use.hold("z", 60, 0.0)):
                 assert use.held <= 1000
 
-    asyncio.run(run())
+    run_coroutine(run())
