@@ -8,56 +8,64 @@ wanted, it is the mean only as long as the mean keeps the sound.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_audio.domain import Audio
+from rag_audio.errors import InvalidInput
 from rag_audio.shaping import to_channels
 from rag_audio.unmixing import unmixing
 
 Weights = NDArray[np.float64]
 """``[C]``: the gains by which channels are summed to one."""
 
-MAX_VIEWS = {1: 1, 2: 6}
-"""How many views a sound of so many channels has at most; of more channels it is twelve."""
-
 _MAX_VIEWS = 12
 _SILENT = 1e-4
 """Power below this share of the loudest view (-40 dB) is silence."""
+_ONE = 1e-5
+"""Channels whose differences have less than this share of the power (-50 dB) have one content."""
 _INAUDIBLE = 1e-10
-_SAME = 0.98
-"""Views that correlate more than this are one."""
+_SAME, _SAME_PART = 0.98, 0.995
+"""A view that correlates more than this with another is left out; an independent component is the
+purest that there is of a source, and is kept for less."""
 _LOST = 0.2
 """The mean has lost a sound where its power is below this share of what it has when the channels
 are unrelated."""
 _CLEARLY = 1.25
+_FRAMES_AT_ONCE = 1 << 18
 _BLOCK_S, _FADE_S = 2.0, 0.05
 
 
 def views(audio: Audio) -> list[Audio]:
     """The sounds of one channel that another sound has to be compared with, ``[1, T]`` each.
 
-    The first is the mean of the channels, where that is not silent; then come half the difference
-    of left and right, the independent components of the channels (what undoes an instantaneous
-    linear mix of as many sources as channels: :mod:`rag_audio.unmixing`), and each channel. Those
-    40 dB below the loudest one are left out, and those that are another one up to gain and sign
-    (|correlation| over 0.98). So mono, and stereo that is all but mono, has one view; stereo has at
-    most six, more channels have at most twelve. Silence and sound of no length have themselves.
+    The first is the mean of the channels, where that is not silent; then come the independent
+    components of the channels (what undoes an instantaneous linear mix of as many sources as
+    channels: :mod:`rag_audio.unmixing`), half the difference of left and right, and each channel.
+    Those 40 dB below the loudest one are left out, and those that are another one up to gain and
+    sign (|correlation| over 0.98; 0.995 for a component). So mono, and stereo that is all but
+    mono, has one view; stereo has at most six, more channels have at most twelve. Silence and
+    sound of no length have their mean.
 
     The same sound has the same views; the time is linear in its length.
+
+    Raises:
+        InvalidInput: samples are not finite.
     """
     if audio.channels == 1 or audio.frames == 0:
         return [audio if audio.channels == 1 else _summed(audio, _mean(audio.channels))]
     covariance = _covariance(audio.samples)
-    kept = _distinct(_simple(audio.channels), covariance)
-    if len(kept) > 1:
-        parts = list(unmixing(audio.samples, audio.sample_rate))
-        mean, *others = _simple(audio.channels)
-        side = others[:1] if audio.channels == 2 else [_side(audio.channels)]
-        kept = _distinct([mean, *side, *parts, *others], covariance)
-    limit = MAX_VIEWS.get(audio.channels, _MAX_VIEWS)
-    return [_summed(audio, weights) for weights in kept[:limit]]
+    if not np.isfinite(covariance).all():
+        raise InvalidInput("the sound has samples that are not finite (NaN or infinite)")
+    plain = [_mean(audio.channels), _side(audio.channels), *np.eye(audio.channels)]
+    candidates = [(weights, _SAME) for weights in plain]
+    if _is_of_several(covariance):
+        parts = unmixing(audio.samples, audio.sample_rate)
+        candidates[1:1] = [(weights, _SAME_PART) for weights in parts]
+    kept = _distinct(candidates, covariance)
+    return [_summed(audio, weights) for weights in kept[:_MAX_VIEWS]]
 
 
 def heard(audio: Audio) -> Audio:
@@ -73,7 +81,7 @@ def heard(audio: Audio) -> Audio:
     size = max(1, round(_BLOCK_S * audio.sample_rate))
     count = max(1, round(audio.frames / size))
     edges = np.linspace(0, audio.frames, count + 1).astype(int)
-    powers = [_covariance(audio.samples[:, a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    powers = [_covariance(audio.samples[:, a:b]) for a, b in pairwise(edges)]
     loudest = max(float(np.trace(power)) for power in powers)
     chosen = [_best(power, audio.channels, _SILENT * loudest) for power in powers]
     made = _summed(audio, _mean(audio.channels)).samples.copy()
@@ -109,22 +117,20 @@ def _is(one: Weights | None, other: Weights) -> bool:
 def _best(covariance: NDArray[np.float64], channels: int, silence: float) -> Weights | None:
     """What to hear in place of the mean; None where that has the sound, or there is none."""
     total = float(np.trace(covariance))
-    mean, *others = _simple(channels)
-    if total <= max(silence, _INAUDIBLE) or _power(mean, covariance) >= (
-        _LOST * total / channels**2
-    ):
+    kept = _power(_mean(channels), covariance)
+    if total <= max(silence, _INAUDIBLE) or not kept < _LOST * total / channels**2:
         return None
     best = _side(channels)
-    for weights in others:
+    for weights in np.eye(channels):
         if _power(weights, covariance) > _CLEARLY * _power(best, covariance):
             best = weights
     return best
 
 
-def _simple(channels: int) -> list[Weights]:
-    """The mean; of stereo half the difference; each channel."""
-    each = list(np.eye(channels))
-    return [_mean(channels), *([_side(2)] if channels == 2 else []), *each]
+def _is_of_several(covariance: NDArray[np.float64]) -> bool:
+    """Whether the channels are not one sound with different gains."""
+    values = np.linalg.eigvalsh(covariance)
+    return float(values[-2]) > max(_ONE * float(values[-1]), _INAUDIBLE)
 
 
 def _mean(channels: int) -> Weights:
@@ -139,25 +145,32 @@ def _side(channels: int) -> Weights:
 
 def _covariance(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """``[C, C]``: mean products of the channels."""
-    return np.asarray(samples @ samples.T, dtype=np.float64) / max(1, samples.shape[1])
+    total = np.zeros((len(samples), len(samples)))
+    for at in range(0, samples.shape[1], _FRAMES_AT_ONCE):
+        block = samples[:, at : at + _FRAMES_AT_ONCE].astype(np.float64)
+        total += block @ block.T
+    return total / max(1, samples.shape[1])
 
 
 def _power(weights: Weights, covariance: NDArray[np.float64]) -> float:
     return max(0.0, float(weights @ covariance @ weights))
 
 
-def _distinct(candidates: list[Weights], covariance: NDArray[np.float64]) -> list[Weights]:
-    """Those that are not silent and not one that stands before them; the first where all are."""
-    powers = [_power(weights, covariance) for weights in candidates]
+def _distinct(
+    candidates: list[tuple[Weights, float]], covariance: NDArray[np.float64]
+) -> list[Weights]:
+    """Those that are not silent and not one that stands before them, each by its own bound; the
+    first where all are silent."""
+    powers = [_power(weights, covariance) for weights, _ in candidates]
     floor = max(_SILENT * max(powers), _INAUDIBLE)
     kept: list[tuple[Weights, float]] = []
-    for weights, power in zip(candidates, powers, strict=True):
+    for (weights, same), power in zip(candidates, powers, strict=True):
         if power >= floor and all(
-            abs(float(weights @ covariance @ other)) < _SAME * np.sqrt(power * there)
+            abs(float(weights @ covariance @ other)) < same * np.sqrt(power * there)
             for other, there in kept
         ):
             kept.append((weights, power))
-    return [weights for weights, _ in kept] or candidates[:1]
+    return [weights for weights, _ in kept] or [candidates[0][0]]
 
 
 def _summed(audio: Audio, weights: Weights) -> Audio:

@@ -24,11 +24,12 @@ Matrix = NDArray[np.float64]
 _WINDOW_S = 0.064
 _LOW_HZ, _HIGH_HZ = 60.0, 6000.0
 _MOST_FRAMES = 400
-_MOST_POINTS = 40_000
+_MOST_POINTS = 80_000
+"""Over all channels."""
 _FLOOR = 1e-5
 """Directions with less than this share of the power (-50 dB) are noise of the format."""
 _ANGLES, _FINER = 24, 3
-_SWEEPS = 4
+_SWEEPS, _STILL = 4, 0.02
 
 
 def unmixing(samples: NDArray[np.float32], sample_rate: int) -> Matrix:
@@ -73,7 +74,7 @@ def _points(samples: NDArray[np.float32], sample_rate: int) -> Bins:
     level += 1e-4 * max(float(level.max(initial=0.0)), 1e-20)
     spectra /= np.sqrt(level)
     flat = (power / level).ravel()
-    most = min(_MOST_POINTS, flat.size)
+    most = min(_MOST_POINTS // len(samples), flat.size)
     loudest = np.sort(np.argpartition(-flat, most - 1)[:most]) if most else np.arange(0)
     return np.ascontiguousarray(spectra.reshape(len(samples), -1)[:, loudest])
 
@@ -82,12 +83,16 @@ def _turned(white: Bins) -> Matrix:
     """The rotation ``[K, K]`` after which the sum of magnitudes is least."""
     count = len(white)
     rotation = np.eye(count)
-    for _ in range(_SWEEPS if count > 2 else min(1, count - 1)):
+    for _ in range(_SWEEPS if count > 2 else 1):
+        furthest = 0.0
         for i in range(count - 1):
             for j in range(i + 1, count):
                 turn = _turn(white[i], white[j])
                 rotation[[i, j]] = turn @ rotation[[i, j]]
                 white[[i, j]] = turn.astype(np.float32) @ white[[i, j]]
+                furthest = max(furthest, min(abs(turn[0, 0]), abs(turn[0, 1])))
+        if furthest < _STILL:
+            break
     return rotation
 
 
