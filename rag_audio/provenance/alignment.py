@@ -1,4 +1,4 @@
-"""How two sets of spectral peaks lie over each other: at which offset, tempo and pitch, how exactly.
+"""How two sets of spectral peaks lie over each other: where, at which tempo and pitch, how exactly.
 
 A landmark is lost when one of its two peaks is, or when another peak comes between them; a peak is
 lost alone. So a damaged copy that shares few landmarks with an output still has peaks where the

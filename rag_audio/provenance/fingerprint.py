@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rag_audio.audio import mono, resample
 from rag_audio.domain import Audio
+from rag_audio.hearing import heard
 
 Numbers = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -147,8 +148,8 @@ def find_peaks(audio: Audio) -> Peaks:
 
 
 def make_fingerprint(audio: Audio) -> Fingerprint:
-    """The landmarks of an output, to be stored."""
-    peaks = find_peaks(audio)
+    """The landmarks of an output, to be stored; where its channels cancel each other, of one."""
+    peaks = find_peaks(heard(audio))
     first, second = _pairs(peaks.times_s, peaks.semitones)
     hashes = _pack(*(np.rint(v).astype(np.int64) for v in _cells(peaks, first, second)))
     times = np.rint(peaks.times_s[first] * 1000).astype(np.int64)

@@ -143,7 +143,7 @@ class SqlFingerprints:
         asked = select(prints.c.output, prints.c.landmarks).order_by(prints.c.output)
         with reading(self._engine) as db:
             for row in db.execute(asked.execution_options(yield_per=_READ_ROWS)):
-                yield int(row.output), _unpacked(row)[0]
+                yield int(row.output), _unpacked(int(row.output), row.landmarks)[0]
 
     def load(self, outputs: Sequence[int]) -> dict[int, Fingerprint]:
         """The fingerprints of these outputs; those that have none are left out.
@@ -182,17 +182,17 @@ class SqlFingerprints:
             return [int(row.output) for row in db.execute(statement)]
 
 
-def _unpacked(row: Row[Any]) -> Numbers:
+def _unpacked(output: int, landmarks: bytes) -> Numbers:
     """``[2, N]``: hashes and times of a row."""
     try:
-        values = np.frombuffer(zlib.decompress(row.landmarks), dtype="<i4").astype(np.int64)
+        values = np.frombuffer(zlib.decompress(landmarks), dtype="<i4").astype(np.int64)
         return values.reshape(2, -1)
     except (zlib.error, ValueError) as error:
-        raise LedgerError(f"the fingerprint of output {row.output} is damaged: {error}") from error
+        raise LedgerError(f"the fingerprint of output {output} is damaged: {error}") from error
 
 
 def _fingerprint(row: Row[Any]) -> Fingerprint:
-    hashes, times = _unpacked(row)
+    hashes, times = _unpacked(int(row.output), row.landmarks)
     made = Fingerprint(hashes, times, float(row.duration_s))
     if made.sha256 != row.sha256:
         raise LedgerError(f"the fingerprint of output {row.output} was changed")

@@ -103,9 +103,7 @@ def coherence(whole: Audio, heard: Audio, offset_s: float) -> float:
     return max(_in_step(master, sound, offset_s) for master in masters for sound in sounds)
 
 
-def _in_step(
-    whole: NDArray[np.float32], heard: NDArray[np.float32], offset_s: float
-) -> float:
+def _in_step(whole: NDArray[np.float32], heard: NDArray[np.float32], offset_s: float) -> float:
     start = round(offset_s * _RATE)
     before, skipped = max(0, start), max(0, -start)
     length = min(whole.size - before, heard.size - skipped)
