@@ -23,8 +23,7 @@ MOST_SEMITONES = 3.5
 _SHIFTS = round(2 * MOST_SEMITONES)
 _GAPS, _LEAPS, _PITCHES = 64, 64, 128
 _BORDER = 0.3
-_MOST_LANDMARKS = 400
-_LONGEST_S = 10.0
+_MOST_LANDMARKS = 600
 _TOGETHER = 500
 """Outputs whose landmarks are in memory at once."""
 
@@ -48,10 +47,10 @@ def candidates(kept: Iterable[tuple[int, Numbers]], peaks: Peaks, most: int) -> 
 
     Args:
         kept: the hashes of each output.
-        peaks: of the piece; its fullest 10 s are asked for.
+        peaks: of the piece; 600 of its landmarks, evenly spread, are asked for.
         most: how many outputs are named.
     """
-    queries = [_query(one) for one in (_fullest(peaks), backwards(_fullest(peaks)))]
+    queries = [_query(one) for one in (peaks, backwards(peaks))]
     if not queries[0][0].size:
         return []
     found: list[Candidate] = []
@@ -61,17 +60,8 @@ def candidates(kept: Iterable[tuple[int, Numbers]], peaks: Peaks, most: int) -> 
     return found
 
 
-def _fullest(peaks: Peaks) -> Peaks:
-    ends = np.searchsorted(peaks.times_s, peaks.times_s + _LONGEST_S)
-    if not ends.size:
-        return peaks
-    first = int((ends - np.arange(ends.size)).argmax())
-    part = slice(first, int(ends[first]))
-    return Peaks(peaks.times_s[part], peaks.semitones[part], peaks.duration_s)
-
-
 def _query(peaks: Peaks) -> tuple[Reals, Reals, Reals]:
-    """Gap, pitch and leap of at most 400 landmarks, evenly spread."""
+    """Gap, pitch and leap of at most 600 landmarks, evenly spread."""
     gaps, pitches, leaps = pairs(peaks)
     chosen = np.linspace(0, gaps.size - 1, min(gaps.size, _MOST_LANDMARKS)).astype(np.int64)
     return gaps[chosen], pitches[chosen], leaps[chosen]
