@@ -52,7 +52,7 @@ def views(audio: Audio) -> list[Audio]:
     The same sound has the same views; the time is linear in its length.
 
     Raises:
-        InvalidInput: samples are not finite.
+        InvalidInput: samples are not finite, or there are more than eight channels.
     """
     if audio.channels == 1 or audio.frames == 0:
         return [audio if audio.channels == 1 else _summed(audio, _mean(audio.channels))]
@@ -72,9 +72,9 @@ def heard(audio: Audio) -> Audio:
     """The sound as one channel, ``[1, T]``: the mean of the channels, where that keeps the sound.
 
     In stretches of two seconds in which the channels cancel each other (the mean has less than a
-    fifth of the power that the mean of unrelated channels has; in stereo this is a correlation
-    below -0.8) it is half the difference of left and right, or a single channel where that has
-    more of the sound. Sound without such stretches is exactly the mean.
+    fifth of the power that the mean of unrelated channels has; of two channels of one level this
+    is a correlation below -0.8) it is half the difference of left and right, or a single channel
+    where that has more of the sound. Sound without such stretches is exactly the mean.
     """
     if audio.channels == 1 or audio.frames == 0:
         return audio if audio.channels == 1 else _summed(audio, _mean(audio.channels))
@@ -84,7 +84,10 @@ def heard(audio: Audio) -> Audio:
     powers = [_covariance(audio.samples[:, a:b]) for a, b in pairwise(edges)]
     loudest = max(float(np.trace(power)) for power in powers)
     chosen = [_best(power, audio.channels, _SILENT * loudest) for power in powers]
-    made = _summed(audio, _mean(audio.channels)).samples.copy()
+    mean = _summed(audio, _mean(audio.channels))
+    if all(weights is None for weights in chosen):
+        return mean
+    made = mean.samples.copy()
     for start, end, weights in _runs(chosen, edges):
         fade = min(round(_FADE_S * audio.sample_rate), end - start)
         first, last = max(0, start - fade), min(audio.frames, end + fade)
@@ -94,6 +97,43 @@ def heard(audio: Audio) -> Audio:
         other = weights.astype(np.float32) @ audio.samples[:, first:last]
         made[0, first:last] += share * (other - made[0, first:last])
     return Audio(made, audio.sample_rate)
+
+
+def fitted(audio: Audio, n: int) -> Audio:
+    """The audio with ``n`` channels as :func:`rag_audio.shaping.to_channels` makes them, save where
+    that loses it: one channel is :func:`heard`, and two are the two loudest where the channels of a
+    downmix cancel each other.
+
+    Raises:
+        InvalidInput: ``n`` or the audio's own count is not in 1…8.
+    """
+    if n == 1:
+        return heard(to_channels(audio, audio.channels))
+    mixed = to_channels(audio, n)
+    if n != 2 or audio.channels <= 2:
+        return mixed
+    covariance = _covariance(audio.samples)
+    if not cancels(downmix_gains(audio.channels, 2), covariance):
+        return mixed
+    loudest = np.sort(np.argsort(-np.diag(covariance), kind="stable")[:2])
+    return Audio(np.ascontiguousarray(audio.samples[loudest]), audio.sample_rate)
+
+
+def downmix_gains(channels: int, n: int) -> NDArray[np.float64]:
+    """``[n, channels]``: the gains of :func:`rag_audio.shaping.to_channels`."""
+    alone = Audio(np.eye(channels, dtype=np.float32), 48_000)
+    return np.asarray(to_channels(alone, n).samples, dtype=np.float64)
+
+
+def cancels(gains: NDArray[np.float64], covariance: NDArray[np.float64]) -> bool:
+    """Whether channels that are summed with these gains cancel each other: the power of the sums
+    is below a fifth of what it would be if the channels were unrelated.
+
+    Args:
+        gains: ``[n, C]``. covariance: ``[C, C]``, mean or summed products of the channels.
+    """
+    unrelated = float((np.square(gains) @ np.diag(covariance)).sum())
+    return float(np.trace(gains @ covariance @ gains.T)) < _LOST * unrelated
 
 
 def _runs(
@@ -117,8 +157,7 @@ def _is(one: Weights | None, other: Weights) -> bool:
 def _best(covariance: NDArray[np.float64], channels: int, silence: float) -> Weights | None:
     """What to hear in place of the mean; None where that has the sound, or there is none."""
     total = float(np.trace(covariance))
-    kept = _power(_mean(channels), covariance)
-    if total <= max(silence, _INAUDIBLE) or not kept < _LOST * total / channels**2:
+    if total <= max(silence, _INAUDIBLE) or not cancels(_mean(channels)[None], covariance):
         return None
     best = _side(channels)
     for weights in np.eye(channels):
@@ -139,8 +178,8 @@ def _mean(channels: int) -> Weights:
 
 def _side(channels: int) -> Weights:
     """Half the difference of left and right of the stereo downmix."""
-    left, right = to_channels(Audio(np.eye(channels, dtype=np.float32), 48_000), 2).samples
-    return np.asarray((left - right) / 2, dtype=np.float64)
+    left, right = downmix_gains(channels, 2)
+    return np.asarray((left - right) / 2)
 
 
 def _covariance(samples: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -60,6 +60,8 @@ def unmixing(samples: NDArray[np.float32], sample_rate: int) -> Matrix:
 
 def _points(samples: NDArray[np.float32], sample_rate: int) -> Bins:
     """The loudest bins from 60 Hz to 6 kHz, each frequency brought to the same mean power."""
+    from scipy.fft import rfft
+
     size = 1 << max(4, round(np.log2(_WINDOW_S * sample_rate)))
     if samples.shape[1] < size:
         samples = np.pad(samples, ((0, 0), (0, size - samples.shape[1])))
@@ -67,12 +69,12 @@ def _points(samples: NDArray[np.float32], sample_rate: int) -> Bins:
     starts = np.linspace(0, samples.shape[1] - size, count).astype(int)
     framed = np.lib.stride_tricks.sliding_window_view(samples, size, axis=1)[:, starts]
     low, high = (int(hz * size / sample_rate) for hz in (_LOW_HZ, _HIGH_HZ))
-    spectra = np.fft.rfft(framed * np.hanning(size).astype(np.float32), axis=2)
-    spectra = spectra[:, :, low : max(high, low + 1) + 1].astype(np.complex64)
-    power = np.square(np.abs(spectra)).sum(axis=0)
+    spectra = rfft(framed * np.hanning(size).astype(np.float32), axis=2)
+    spectra = spectra[:, :, low : max(high, low + 1) + 1]
+    power = (np.square(spectra.real) + np.square(spectra.imag)).sum(axis=0)
     level = power.mean(axis=0)
     level += 1e-4 * max(float(level.max(initial=0.0)), 1e-20)
-    spectra /= np.sqrt(level)
+    spectra = spectra / np.sqrt(level)
     flat = (power / level).ravel()
     most = min(_MOST_POINTS // len(samples), flat.size)
     loudest = np.sort(np.argpartition(-flat, most - 1)[:most]) if most else np.arange(0)
@@ -98,8 +100,8 @@ def _turned(white: Bins) -> Matrix:
 
 def _turn(first: Bins, second: Bins) -> Matrix:
     """The rotation of two dimensions, within a quarter turn; the rest is order and sign."""
-    a, b = (np.square(np.abs(one)) for one in (first, second))
-    both = 2.0 * np.real(first * second.conj())
+    a, b = (np.square(one.real) + np.square(one.imag) for one in (first, second))
+    both = 2.0 * (first.real * second.real + first.imag * second.imag)
 
     def spread(angle: float) -> float:
         c, s = np.cos(angle), np.sin(angle)
