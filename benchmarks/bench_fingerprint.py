@@ -1,6 +1,6 @@
 """Fingerprints, measured: what share of copies they name, and of other sounds they name wrongly.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_fingerprint.py [--quick] [--large] [--write FILE]
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_fingerprint [--quick] [--large] [--write FILE]
 
 Outputs are made by the embedded models from the demo library. The hard negatives are *siblings*:
 outputs of one prompt and the same references that differ in their seed only, one of which is in the
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import rag_audio
+from benchmarks import disguising
 from rag_audio import midi
 from rag_audio.audio import load, save
 from rag_audio.cli.demo import _lay_out_library
@@ -42,11 +43,6 @@ from rag_audio.provenance.waveform import HOLDS, UNRELATED, coherence, peak_in_w
 from rag_audio.resources import data_dir
 from rag_audio.shaping import resample, stretch
 from rag_audio.watermark import SpreadSpectrumWatermarker
-
-try:
-    from benchmarks import disguising
-except ModuleNotFoundError:  # run as a script
-    import disguising
 
 PROMPTS = (
     "slow dusty drums and warm keys",
@@ -409,7 +405,7 @@ def _outputs(work: Path, quick: bool) -> list[list[Path]]:
 def _write(path: Path, lines: list[str], quick: bool) -> None:
     """Replace the section in the results, or add it at the end."""
     command = (
-        f"OMP_NUM_THREADS=1 python benchmarks/bench_fingerprint.py{' --quick' if quick else ''}"
+        f"OMP_NUM_THREADS=1 python -m benchmarks.bench_fingerprint{' --quick' if quick else ''}"
     )
     section = f"{HEADING}\n\n`{command}`: outputs of the embedded models from the demo library.\n\n"
     section += "\n".join(lines).strip() + "\n"
