@@ -216,6 +216,7 @@ class TraceResult:
         own = () if self.output is None else (self.output,)
         heard = [number for one in self.evidence for number in one.named]
         heard += [number for one in self.ranges for number in one.named]
+        heard += [one.output for one in self.outputs]
         return tuple(dict.fromkeys((*own, *self.ancestors, *heard)))
 
     @property
