@@ -1,11 +1,11 @@
 """Fingerprints, measured: what share of copies they name, and of other sounds they name wrongly.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_fingerprint.py [--quick] [--large] [--write FILE]
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_fingerprint [--quick] [--large] [--write FILE]
 
 Outputs are made by the embedded models from the demo library. The hard negatives are *siblings*:
 outputs of one prompt and the same references that differ in their seed only, one of which is in the
 store while the other is asked for. The easy ones are the library's own stems. Every attack is
-followed by random crops. The threshold is the one that ``trace`` uses.
+followed by random crops. The thresholds are those that ``trace`` uses.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from pathlib import Path
 import numpy as np
 
 import rag_audio
+from benchmarks import disguising
 from rag_audio import midi
 from rag_audio.audio import load, save
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.database import connect
 from rag_audio.domain import Audio
+from rag_audio.ports import Mark
 from rag_audio.provenance import content
+from rag_audio.provenance.alignment import align, peaks_of
+from rag_audio.provenance.content import Recogniser, hearings
 from rag_audio.provenance.fingerprint import (
     Fingerprint,
     agreement,
@@ -35,8 +39,10 @@ from rag_audio.provenance.fingerprint import (
 )
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ranges import Sound, compare
+from rag_audio.provenance.waveform import HOLDS, UNRELATED, coherence, peak_in_waveform
 from rag_audio.resources import data_dir
 from rag_audio.shaping import resample, stretch
+from rag_audio.watermark import SpreadSpectrumWatermarker
 
 PROMPTS = (
     "slow dusty drums and warm keys",
@@ -79,6 +85,9 @@ def main() -> None:
         )
         _recall(store, kept, Path(folder), arguments, say)
         _false_positives(store, asked, arguments, say)
+        tries = 2 if arguments.quick else 8
+        _disguised(kept[::2][:tries], asked[::2][:tries], Path(folder), say)
+        _waveforms(kept[::2][:tries], asked[::2][:tries], Path(folder), say)
         _in_time(kept, Path(folder), say)
         _scale(kept[0], arguments, say)
     if arguments.write is not None:
@@ -94,7 +103,7 @@ def _recall(
 ) -> None:
     rng = np.random.default_rng(0)
     heading = " | ".join(f"crops of {seconds:g} s named" for seconds in CROPS_S)
-    say(f"\n| attack | {heading} | named wrongly | lowest share |")
+    say(f"\n| attack | {heading} | named wrongly | lowest exact share |")
     say(f"|---|{'---|' * len(CROPS_S)}---|---|")
     for name, spoil in _attacks(folder).items():
         cells, wrong, shares = [], 0, []
@@ -128,7 +137,7 @@ def _false_positives(
     renders = [
         midi.render(path, duration_s=20.0) for path in scores[: 8 if arguments.quick else 56]
     ]
-    say("\n| not in the store | crops of 5 s named | highest share | 99th percentile |")
+    say("\n| not in the store | crops of 5 s named | highest exact share | 99th percentile |")
     say("|---|---|---|---|")
     for name, sounds, changed in (
         ("siblings: same references, another seed", asked, False),
@@ -143,8 +152,106 @@ def _false_positives(
                 shares.append(share)
         top = float(np.percentile(shares, 99))
         say(f"| {name} | {named} of {len(shares)} | {max(shares):.2f} | {top:.2f} |")
-    least = content.ACCEPTED_LANDMARKS
-    say(f"\nThreshold: {content.ACCEPTED_SHARE:g} of the landmarks, at least {least} of them.")
+    say(
+        f"\nThresholds: {content.EXACT_SHARE:g} of the peaks within 6 ms or "
+        f"{content.CLOSE_SHARE:g} within 12 ms, at least {content.ACCEPTED_PEAKS} of them."
+    )
+
+
+def _disguised(
+    kept: list[Audio], asked: list[Audio], folder: Path, say: Callable[..., None]
+) -> None:
+    """Kinds of disguise: by what an output is traced, and what is named that is not kept."""
+    marker = SpreadSpectrumWatermarker(b"the key of this benchmark")
+    store = SqlFingerprints(connect("sqlite://"))
+    masters = dict(enumerate(kept, 1))
+    marked = {}
+    for number, sound in masters.items():
+        marked[number] = marker.embed(sound, Mark(number)) or sound
+        store.put(number, make_fingerprint(marked[number]))
+    scores = sorted(data_dir("demo").rglob("*.mid"))[: len(kept)]
+    stems = [midi.render(path, duration_s=10.0) for path in scores]
+    with_masters, alone = Recogniser(store, masters.get), Recogniser(store)
+    rng = np.random.default_rng(7)
+    say(
+        "\n| disguise of 6 s | by its mark | by content | of those without master | not traced "
+        "| another output named | siblings named, without master | stems named |"
+    )
+    say("|---|---|---|---|---|---|---|---|")
+    for name, spoil in disguising.disguises(folder).items():
+        mark = content_ = bare = lost = wrong = 0
+        for number, sound in marked.items():
+            (crop,) = _crops(sound, 6.0, 1, rng)
+            copy = spoil(crop)
+            told = marker.detect(copy).mark
+            named, without = _named(with_masters, copy), _named(alone, copy)
+            mark += told == Mark(number)
+            content_ += named == number
+            bare += without == number
+            lost += told != Mark(number) and named != number
+            wrong += (named or number) != number or (told or Mark(number)) != Mark(number)
+        others = [[spoil(_crops(one, 6.0, 1, rng)[0]) for one in some] for some in (asked, stems)]
+        siblings = [sum(_named(way, one) is not None for one in others[0])
+                    for way in (with_masters, alone)]  # fmt: skip
+        foreign = sum(_named(with_masters, one) is not None for one in others[1])
+        count = len(marked)
+        say(
+            f"| {name} | {mark} of {count} | {content_} | {bare} | {lost} | {wrong} | "
+            f"{siblings[0]}, {siblings[1]} of {len(asked)} | {foreign} of {len(stems)} |"
+        )
+    sound = Audio(np.tile(stems[0].samples, 3), stems[0].sample_rate)
+    started = time.process_time()
+    _named(with_masters, sound)
+    say(f"\nRecognising 30 s that are of no output: {time.process_time() - started:.2f} CPU s.")
+
+
+def _named(recogniser: Recogniser, sound: Audio) -> int | None:
+    return next((fit.output for fit in recogniser.fits(hearings(sound))), None)
+
+
+def _waveforms(
+    kept: list[Audio], asked: list[Audio], folder: Path, say: Callable[..., None]
+) -> None:
+    """What the comparison of waveforms with the master says of copies and of other sounds."""
+    every = disguising.disguises(folder)
+    kinds = {name: every[name] for name in disguising.SAME_SPEED}
+    rng = np.random.default_rng(8)
+    say(
+        f"\nPeak of the correlation with the master (holds it from {HOLDS:g} on, unrelated below "
+        f"{UNRELATED:g}), and coherence (names an output from {content.COHERENT:g} on):"
+    )
+    say(
+        "\n| 6 s | copies: peak, least | siblings, most | other outputs, most "
+        "| copies: coherence, least | siblings, most | other outputs, most |"
+    )
+    say("|---|---|---|---|---|---|---|")
+    half = max(1, len(kept) // 2)
+    for db in (0, 6, 12):
+        kinds[f"under another output, {db} dB louder"] = lambda sound: sound
+    for name, spoil in kinds.items():
+        peaks: list[list[float]] = [[], [], []]
+        steps: list[list[float]] = [[], [], []]
+        for i, master in enumerate(kept):
+            other = kept[(i + half) % len(kept)]
+            for which, sound in enumerate((master, asked[i], other)):
+                heard = sound
+                if name.startswith("under"):
+                    over = kept[(i + half + 1) % len(kept)]
+                    heard = disguising.under(sound, over, float(name.split()[3]))
+                at = int(rng.integers(0, max(1, heard.frames - 6 * heard.sample_rate)))
+                crop = Audio(
+                    np.ascontiguousarray(heard.samples[:, at : at + 6 * heard.sample_rate]),
+                    heard.sample_rate,
+                )
+                copy = spoil(crop)
+                peaks[which].append(peak_in_waveform(master, copy))
+                place = align(peaks_of(make_fingerprint(master)), find_peaks(copy))
+                offset_s = 0.0 if place is None else place.offset_s
+                steps[which].append(coherence(master, copy, offset_s))
+        say(
+            f"| {name} | {min(peaks[0]):.0f} | {max(peaks[1]):.0f} | {max(peaks[2]):.0f} | "
+            f"{min(steps[0]):.2f} | {max(steps[1]):.2f} | {max(steps[2]):.2f} |"
+        )
 
 
 def _in_time(kept: list[Audio], folder: Path, say: Callable[..., None]) -> None:
@@ -218,15 +325,15 @@ def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]
 
 
 def _ask(store: SqlFingerprints, sound: Audio, changed: bool) -> tuple[int | None, float]:
-    """Which output ``trace`` would name, and the share of the best match as the sound stands."""
-    peaks = find_peaks(sound)
-    matches = store.find(windows(peaks))
-    share = max((fit.share for fit in matches), default=0.0)
-    fits = [fit for fit in matches if content.accepted(fit)]
-    if not fits and changed:
-        fits = content.at_other_speeds(store, peaks)
-        share = max((fit.share for fit in fits), default=share)
-    return (fits[0].output if fits else None), share
+    """Which output ``trace`` would name without a master, and the share of exact peaks."""
+    heard = hearings(sound)
+    fits = Recogniser(store).fits(heard, disguised=changed)
+    if fits:
+        return fits[0].output, fits[0].at.exact_share
+    alike = store.find(windows(heard[0].peaks))[:12]
+    kept = store.load([one.output for one in alike])
+    places = (align(peaks_of(one), heard[0].peaks) for one in kept.values())
+    return None, max((at.exact_share for at in places if at is not None), default=0.0)
 
 
 CHANGED = ("tempo x 1.04", "pitch +1 semitone", "played 2 % faster")
@@ -298,7 +405,7 @@ def _outputs(work: Path, quick: bool) -> list[list[Path]]:
 def _write(path: Path, lines: list[str], quick: bool) -> None:
     """Replace the section in the results, or add it at the end."""
     command = (
-        f"OMP_NUM_THREADS=1 python benchmarks/bench_fingerprint.py{' --quick' if quick else ''}"
+        f"OMP_NUM_THREADS=1 python -m benchmarks.bench_fingerprint{' --quick' if quick else ''}"
     )
     section = f"{HEADING}\n\n`{command}`: outputs of the embedded models from the demo library.\n\n"
     section += "\n".join(lines).strip() + "\n"

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
+from rag_audio import audio as sound
 from rag_audio import conditioning, foreign, guardrails, midi, sourcing
 from rag_audio.disclosure import Disclosure
 from rag_audio.domain import (
@@ -57,6 +58,8 @@ class GateParts(Protocol):
     def disclosure(self) -> Disclosure: ...
     @property
     def reader(self) -> Reader: ...
+    @property
+    def masters(self) -> Path: ...
 
 
 class RightsGate:
@@ -153,9 +156,15 @@ class RightsGate:
             hear=lambda path: reader.hear(path).audio,
             score=reader.score,
             do_not_train=self._do_not_train,
-            by_content=lambda heard: content.output_of(self._parts.fingerprints, heard),
+            by_content=lambda heard: content.output_of(
+                self._parts.fingerprints, heard, self._master
+            ),
             disclosure=self._parts.disclosure,
         )
+
+    def _master(self, output: int) -> Audio | None:
+        path = self._parts.masters / f"{output}.wav"
+        return sound.load(path, max_duration_s=None) if path.is_file() else None
 
     def still_clear(
         self,

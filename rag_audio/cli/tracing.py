@@ -183,6 +183,10 @@ def _show(file: Path, found: TraceResult) -> None:
                 for source in found.sources
             ],
         )  # fmt: skip
+    for other in found.outputs:
+        if other.output != found.output:
+            names = ", ".join(source.title or source.stem[:12] for source in other.sources)
+            out.print(f"also in it: output {other.output}, made from {names}", markup=False)
     if found.proof is not None:
         out.print(
             f"entry {found.proof['seq']} of {found.proof['size']} in the log with the root "

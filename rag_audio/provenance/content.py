@@ -1,59 +1,228 @@
-"""Which output a sound is, by its landmarks: as it stands, or at another tempo or pitch."""
+"""Which output a sound is by its content, whatever became of its mark.
+
+First the sound is looked up as it stands; where that names nothing, as if it had been played
+faster or slower, higher or lower, backwards, or been damaged. Outputs of the same references share
+much, so what names an output is how *exactly* its peaks are met (:mod:`.alignment`), and for a
+damaged sound, which meets few of them, how well it agrees with the unmarked master.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
-from rag_audio.domain import Audio
-from rag_audio.provenance.fingerprint import Fingerprint, Match, Peaks, Query, find_peaks, windows
+import numpy as np
 
-ACCEPTED_SHARE = 0.35
-"""Share of agreeing landmarks that names an output; ``benchmarks/bench_fingerprint.py``."""
-ACCEPTED_LANDMARKS = 25
-_TEMPOS = (1.0, 0.98, 1.02, 0.96, 1.04, 0.94, 1.06)
-_SEMITONES = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.0, 2.0)
+from rag_audio.domain import Audio
+from rag_audio.hearing import views
+from rag_audio.provenance.alignment import Alignment, align, peaks_of
+from rag_audio.provenance.disguises import candidates
+from rag_audio.provenance.fingerprint import (
+    Fingerprint,
+    Match,
+    Numbers,
+    Peaks,
+    Query,
+    backwards,
+    find_peaks,
+    make_query,
+    pieces,
+)
+from rag_audio.provenance.waveform import coherence
+
+EXACT_SHARE, CLOSE_SHARE = 0.55, 0.62
+"""Share of exact, or of close, peaks that names an output; ``benchmarks/bench_fingerprint.py``."""
+ACCEPTED_PEAKS = 25
+LIKELY_Z, LIKELY_SHARE = 7.0, 0.25
+"""From which on a sound is held against the master of an output."""
+COHERENT = 0.96
+"""Coherence with the master that names an output, however few of its peaks are left."""
+
+_TEMPOS = tuple(1.0 + 0.008 * step for step in range(-17, 18))
+_COMPARED, _TRIED = 12, 12
+_SAME_TEMPO, _SAME_SEMITONES = 0.002, 0.3
+_MOST_SEARCHED = 4
+_OTHER_SHARE, _COPY_SHARE = 0.2, 0.6
+_LESS_SURE = 0.5
+
+Masters = Callable[[int], Audio | None]
+"""The unmarked sound of an output, where it is still kept."""
 
 
 class Fingerprints(Protocol):
     """Where fingerprints of outputs are kept: :class:`.fingerprint_store.SqlFingerprints`."""
 
     def get(self, output: int) -> Fingerprint | None: ...
+    def load(self, outputs: Sequence[int]) -> dict[int, Fingerprint]: ...
     def find(self, queries: Sequence[Query]) -> list[Match]: ...
+    def hashes(self) -> Iterator[tuple[int, Numbers]]: ...
     def count(self) -> int: ...
 
 
-def fits_of(fingerprints: Fingerprints, peaks: Peaks) -> list[Match]:
-    """Outputs that a sound is by its content, as it stands or at another tempo or pitch, best
-    first; only matches that are good enough to name an output."""
-    if peaks.times_s.size == 0 or not fingerprints.count():
-        return []
-    matches = fingerprints.find(windows(peaks))
-    if not any(accepted(fit) for fit in matches):
-        matches = at_other_speeds(fingerprints, peaks)
-    return [fit for fit in matches if accepted(fit)]
+class Hearing:
+    """One of the sounds that are to be heard in the channels of a file.
+
+    Args:
+        audio: one channel.
+        runs_backwards: it is the file's sound played backwards.
+    """
+
+    def __init__(self, audio: Audio, *, runs_backwards: bool = False) -> None:
+        self.audio, self.runs_backwards = audio, runs_backwards
+
+    @cached_property
+    def peaks(self) -> Peaks:
+        """Of its spectrogram."""
+        return find_peaks(self.audio)
+
+    @cached_property
+    def reversed(self) -> Hearing:
+        """The same, played backwards."""
+        turned = Hearing(turned_round(self.audio), runs_backwards=not self.runs_backwards)
+        turned.peaks = backwards(self.peaks)
+        return turned
 
 
-def output_of(fingerprints: Fingerprints, heard: Audio) -> int | None:
+def hearings(audio: Audio) -> list[Hearing]:
+    """All that is to be heard in a sound: one for mono and what is all but mono."""
+    return [Hearing(view) for view in views(audio)]
+
+
+def turned_round(audio: Audio) -> Audio:
+    """The sound played backwards."""
+    return Audio(np.ascontiguousarray(audio.samples[:, ::-1]), audio.sample_rate)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """An output that a sound is.
+
+    Attributes:
+        at: how its peaks lie over those of the output.
+        hearing: in which of the file's sounds, and which way round, it was heard.
+        coherence: with the master, 0…1; None: it was not needed.
+    """
+
+    output: int
+    at: Alignment
+    hearing: Hearing
+    coherence: float | None = None
+
+    @property
+    def change(self) -> tuple[float, float]:
+        """Tempo and semitones that the sound was changed by; 1 and 0 where that is no change."""
+        plain = _is_plain(self.at)
+        return (1.0, 0.0) if plain else (self.at.tempo, round(self.at.semitones, 2))
+
+    @property
+    def confidence(self) -> float:
+        """0…1: 0 at the share of close peaks that other sounds reach, 1 at one of copies."""
+        sure = (self.at.close_share - _OTHER_SHARE) / (_COPY_SHARE - _OTHER_SHARE)
+        least = 0.0 if self.coherence is None else _LESS_SURE
+        return float(np.clip(sure, least, 1.0))
+
+
+class Recogniser:
+    """Says which output a sound is.
+
+    Args:
+        master: of an output, where it is still kept. Without it, badly damaged sound is not named.
+    """
+
+    def __init__(self, fingerprints: Fingerprints, master: Masters = lambda output: None) -> None:
+        self._fingerprints, self._master = fingerprints, master
+
+    def fits(self, heard: Sequence[Hearing], *, disguised: bool = True) -> list[Fit]:
+        """The outputs that a sound is, best first; only what is good enough to name an output.
+
+        Args:
+            heard: what is to be heard in it.
+            disguised: also at other tempos (±13 %) and pitches (±3.5 semitones), and backwards.
+        """
+        heard = [one for one in heard if one.peaks.times_s.size]
+        if not heard or not self._fingerprints.count():
+            return []
+        for one in heard:
+            found = self._as_it_stands(one)
+            if found:
+                return found
+        return self._in_disguise(heard) if disguised else []
+
+    def _as_it_stands(self, heard: Hearing) -> list[Fit]:
+        found: dict[int, Fit] = {}
+        for start_s, piece in pieces(heard.peaks):
+            query = make_query(piece)
+            if query.times_s.size:
+                alike = self._fingerprints.find([query])[:_COMPARED]
+                kept = self._fingerprints.load([one.output for one in alike])
+                for output, print_ in kept.items():
+                    at = align(peaks_of(print_), piece)
+                    self._judge(output, at, heard, start_s, found)
+        return _best_first(found)
+
+    def _in_disguise(self, heard: Sequence[Hearing]) -> list[Fit]:
+        """At other tempos and pitches, and backwards: the fullest pieces of every hearing."""
+        every = [(one, *piece) for one in heard for piece in pieces(one.peaks)]
+        every.sort(key=lambda one: -one[2].times_s.size)
+        found: dict[int, Fit] = {}
+        for one, start_s, piece in every[:_MOST_SEARCHED]:
+            tried = candidates(self._fingerprints.hashes(), piece, _TRIED)
+            kept = self._fingerprints.load([candidate.output for candidate in tried])
+            end_s = one.peaks.duration_s - start_s - piece.duration_s
+            for candidate in tried:
+                mine = peaks_of(kept[candidate.output])
+                turned = backwards(piece)
+                for sound, there, from_s in ((one, piece, start_s), (None, turned, end_s)):
+                    at = align(mine, there, _TEMPOS, candidate.semitones, reach=0.5)
+                    self._judge(candidate.output, at, sound or one.reversed, from_s, found)
+        return _best_first(found)
+
+    def _judge(
+        self,
+        output: int,
+        at: Alignment | None,
+        heard: Hearing,
+        start_s: float,
+        found: dict[int, Fit],
+    ) -> None:
+        """Keep a fit that names an output, and is better than what is known of it."""
+        if at is None or (output in found and found[output].at.exact >= at.exact):
+            return
+        if is_exact(at):
+            found[output] = Fit(output, at, heard)
+        elif is_likely(at) and _is_plain(at):
+            master = self._master(output)
+            if master is not None:
+                told = coherence(master, heard.audio, at.offset_s - start_s)
+                if told >= COHERENT:
+                    found[output] = Fit(output, at, heard, told)
+
+
+def output_of(
+    fingerprints: Fingerprints, heard: Audio, master: Masters = lambda output: None
+) -> int | None:
     """Number of the output that a sound is by its content, whatever became of its mark."""
-    fits = fits_of(fingerprints, find_peaks(heard))
+    fits = Recogniser(fingerprints, master).fits(hearings(heard))
     return fits[0].output if fits else None
 
 
-def at_other_speeds(fingerprints: Fingerprints, peaks: Peaks) -> list[Match]:
-    """Good matches of a sound whose tempo (±6 %) or pitch (±2 semitones) was changed, best first.
-
-    One piece of the sound is tried at each of 62 combinations.
-    """
-    best: list[Match] = []
-    for semitones in _SEMITONES:
-        for tempo in _TEMPOS:
-            if (tempo, semitones) != (1.0, 0.0):
-                found = fingerprints.find(windows(peaks, tempo, semitones)[:1])
-                best += [fit for fit in found if accepted(fit)]
-    return sorted(best, key=lambda fit: -fit.share)
+def is_exact(at: Alignment) -> bool:
+    """Whether so many peaks lie so exactly where an output has them that the sound is that one."""
+    share = at.exact_share >= EXACT_SHARE or at.close_share >= CLOSE_SHARE
+    return share and at.shared >= ACCEPTED_PEAKS
 
 
-def accepted(fit: Match) -> bool:
-    """Whether a match is good enough to name its output."""
-    return fit.share >= ACCEPTED_SHARE and fit.agreeing >= ACCEPTED_LANDMARKS
+def is_likely(at: Alignment) -> bool:
+    """Whether a sound may be a damaged output, or another output of the same references."""
+    return at.z >= LIKELY_Z and at.share >= LIKELY_SHARE and at.shared >= ACCEPTED_PEAKS
+
+
+def _is_plain(at: Alignment) -> bool:
+    """Whether a sound has the tempo and pitch of the output."""
+    return abs(at.tempo - 1.0) < _SAME_TEMPO and abs(at.semitones) < _SAME_SEMITONES
+
+
+def _best_first(found: dict[int, Fit]) -> list[Fit]:
+    return sorted(found.values(), key=lambda fit: (-fit.at.exact, fit.output))

@@ -130,6 +130,14 @@ class TracedSource:
 
 
 @dataclass(frozen=True)
+class InFile:
+    """An output whose sound is in a traced file, and what it was made from."""
+
+    output: int
+    sources: tuple[TracedSource, ...]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """One witness: what it is, which output it names, how sure it is, and what it says in words.
 
@@ -180,6 +188,7 @@ class TraceResult:
         checked: the sound was compared with that of ``output``; False: a mark or a manifest names
             it, and there is too little sound, or nothing kept, to tell whether it was moved here.
         ranges: from where to where the file is which output, in order; empty where not compared.
+        outputs: every output whose sound is in ``ranges``, ``output`` among them, with its sources.
     """
 
     found: bool
@@ -199,6 +208,7 @@ class TraceResult:
     ancestors: tuple[int, ...] = ()
     checked: bool = False
     ranges: tuple[TimeRange, ...] = ()
+    outputs: tuple[InFile, ...] = ()
 
     @property
     def named(self) -> tuple[int, ...]:
@@ -206,6 +216,7 @@ class TraceResult:
         own = () if self.output is None else (self.output,)
         heard = [number for one in self.evidence for number in one.named]
         heard += [number for one in self.ranges for number in one.named]
+        heard += [one.output for one in self.outputs]
         return tuple(dict.fromkeys((*own, *self.ancestors, *heard)))
 
     @property
@@ -246,6 +257,10 @@ class TraceResult:
             "proof": self.proof,
             "evidence": [witness.to_json() for witness in self.evidence],
             "ranges": [one.to_json() for one in self.ranges],
+            "outputs": [
+                {"output": one.output, "sources": [source.to_json() for source in one.sources]}
+                for one in self.outputs
+            ],
         }
 
     def to_public(self, contact: str | None) -> dict[str, Any]:

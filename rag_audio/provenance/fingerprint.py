@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rag_audio.audio import mono, resample
 from rag_audio.domain import Audio
+from rag_audio.hearing import heard
 
 Numbers = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -147,8 +148,8 @@ def find_peaks(audio: Audio) -> Peaks:
 
 
 def make_fingerprint(audio: Audio) -> Fingerprint:
-    """The landmarks of an output, to be stored."""
-    peaks = find_peaks(audio)
+    """The landmarks of an output, to be stored; where its channels cancel each other, of one."""
+    peaks = find_peaks(heard(audio))
     first, second = _pairs(peaks.times_s, peaks.semitones)
     hashes = _pack(*(np.rint(v).astype(np.int64) for v in _cells(peaks, first, second)))
     times = np.rint(peaks.times_s[first] * 1000).astype(np.int64)
@@ -182,21 +183,40 @@ def make_query(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> Quer
     )
 
 
-def windows(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> list[Query]:
-    """Queries for a sound of any length: pieces of 15 s, at most twelve, evenly spread.
-
-    A piece that holds nothing is left out.
-    """
+def pieces(peaks: Peaks) -> list[tuple[float, Peaks]]:
+    """Start in seconds and peaks of pieces of 15 s of a sound of any length, at most twelve, evenly
+    spread; a sound of less than 22.5 s is one piece."""
     count = min(_MOST_PIECES, max(1, round(peaks.duration_s / _PIECE_S)))
     length = min(peaks.duration_s, _PIECE_S * 1.5 if count == 1 else _PIECE_S)
     found = []
     for start in np.linspace(0.0, max(0.0, peaks.duration_s - length), count):
         low, high = np.searchsorted(peaks.times_s, (start, start + length))
         piece = Peaks(peaks.times_s[low:high] - start, peaks.semitones[low:high], length)
-        query = make_query(piece, tempo, semitones)
-        if query.times_s.size:
-            found.append(query)
+        found.append((float(start), piece))
     return found
+
+
+def windows(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> list[Query]:
+    """Queries for a sound of any length, one for each of :func:`pieces` that holds a landmark."""
+    queries = (make_query(piece, tempo, semitones) for _, piece in pieces(peaks))
+    return [query for query in queries if query.times_s.size]
+
+
+def pairs(peaks: Peaks) -> tuple[Reals, Reals, Reals]:
+    """Gap, pitch and leap of a sound's landmarks in cells, not rounded: ``[N]`` each.
+
+    A gap cell is 60 ms, one of pitch or leap half a semitone; :func:`cells_of` has what is kept.
+    """
+    return _cells(peaks, *_pairs(peaks.times_s, peaks.semitones))
+
+
+def cells_of(hashes: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Gap (0…63), pitch (0…127) and leap (-32…31) cells of landmarks, ``[N]`` each."""
+    return (
+        hashes // (_PITCHES * _LEAPS),
+        hashes // _LEAPS % _PITCHES,
+        hashes % _LEAPS - _LEAPS // 2,
+    )
 
 
 def match(
@@ -349,6 +369,15 @@ def _cells(peaks: Peaks, first: Numbers, second: Numbers) -> tuple[Reals, Reals,
         (times[second] - times[first]) / _CELL_S,
         semitones[first] / _CELL_SEMITONES,
         (semitones[second] - semitones[first]) / _CELL_SEMITONES,
+    )
+
+
+def backwards(peaks: Peaks) -> Peaks:
+    """The peaks of a sound that is played backwards."""
+    return Peaks(
+        np.ascontiguousarray(peaks.duration_s - peaks.times_s[::-1]),
+        np.ascontiguousarray(peaks.semitones[::-1]),
+        peaks.duration_s,
     )
 
 

@@ -9,7 +9,7 @@ fingerprint's hash, so that a changed row is found out.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,11 @@ from sqlalchemy import (
 from rag_audio.database import reading, writing
 from rag_audio.errors import LedgerError
 from rag_audio.migrations import migrate
-from rag_audio.provenance.fingerprint import Fingerprint, Match, Query, match
+from rag_audio.provenance.fingerprint import Fingerprint, Match, Numbers, Query, match
 
 _CANDIDATES = 24
 _INSERT_ROWS = 500
+_READ_ROWS = 500
 
 metadata = MetaData()
 prints = Table(
@@ -103,7 +104,7 @@ class SqlFingerprints:
         Raises:
             LedgerError: the row was changed.
         """
-        return self._load([output]).get(output)
+        return self.load([output]).get(output)
 
     def find(self, queries: Sequence[Query]) -> list[Match]:
         """The best match of each stored output with any of the queries, fullest first.
@@ -129,8 +130,32 @@ class SqlFingerprints:
         """
         return [
             match(query, output, kept.hashes, kept.times_ms, kept.duration_s)
-            for output, kept in self._load(outputs).items()
+            for output, kept in self.load(outputs).items()
         ]
+
+    def hashes(self) -> Iterator[tuple[int, Numbers]]:
+        """Each output and the hashes of its landmarks, as they are kept: not held against the
+        hash of the fingerprint, as those of :meth:`get` and :meth:`load` are.
+
+        Raises:
+            LedgerError: a row cannot be read.
+        """
+        asked = select(prints.c.output, prints.c.landmarks).order_by(prints.c.output)
+        with reading(self._engine) as db:
+            for row in db.execute(asked.execution_options(yield_per=_READ_ROWS)):
+                yield int(row.output), _unpacked(int(row.output), row.landmarks)[0]
+
+    def load(self, outputs: Sequence[int]) -> dict[int, Fingerprint]:
+        """The fingerprints of these outputs; those that have none are left out.
+
+        Raises:
+            LedgerError: a row was changed.
+        """
+        if not outputs:
+            return {}
+        with reading(self._engine) as db:
+            rows = db.execute(select(prints).where(prints.c.output.in_(outputs))).all()
+        return {int(row.output): _fingerprint(row) for row in rows}
 
     def count(self) -> int:
         """How many outputs have a fingerprint."""
@@ -156,20 +181,18 @@ class SqlFingerprints:
         with reading(self._engine) as db:
             return [int(row.output) for row in db.execute(statement)]
 
-    def _load(self, outputs: Sequence[int]) -> dict[int, Fingerprint]:
-        if not outputs:
-            return {}
-        with reading(self._engine) as db:
-            rows = db.execute(select(prints).where(prints.c.output.in_(outputs))).all()
-        return {int(row.output): _fingerprint(row) for row in rows}
+
+def _unpacked(output: int, landmarks: bytes) -> Numbers:
+    """``[2, N]``: hashes and times of a row."""
+    try:
+        values = np.frombuffer(zlib.decompress(landmarks), dtype="<i4").astype(np.int64)
+        return values.reshape(2, -1)
+    except (zlib.error, ValueError) as error:
+        raise LedgerError(f"the fingerprint of output {output} is damaged: {error}") from error
 
 
 def _fingerprint(row: Row[Any]) -> Fingerprint:
-    try:
-        values = np.frombuffer(zlib.decompress(row.landmarks), dtype="<i4").astype(np.int64)
-        hashes, times = values.reshape(2, -1)
-    except (zlib.error, ValueError) as error:
-        raise LedgerError(f"the fingerprint of output {row.output} is damaged: {error}") from error
+    hashes, times = _unpacked(int(row.output), row.landmarks)
     made = Fingerprint(hashes, times, float(row.duration_s))
     if made.sha256 != row.sha256:
         raise LedgerError(f"the fingerprint of output {row.output} was changed")

@@ -12,7 +12,7 @@ import numpy as np
 
 from rag_audio.domain import Audio
 from rag_audio.ports import Detection, Watermarker
-from rag_audio.provenance.content import Fingerprints, fits_of
+from rag_audio.provenance.content import Fingerprints, Recogniser, hearings
 from rag_audio.provenance.fingerprint import Fingerprint, Peaks
 from rag_audio.provenance.ranges import SHORTEST_S, Sound, TimeRange, compare, part_of
 from rag_audio.provenance.waveform import HOLDS, UNRELATED, peak_in_waveform, waveform_in
@@ -58,8 +58,9 @@ class Placer:
         watermarker: Watermarker,
         master: Callable[[int], Audio | None],
     ) -> None:
-        self._fingerprints, self._watermarker = fingerprints, watermarker
-        self._master = cache(master)
+        self._watermarker = watermarker
+        self.master = cache(master)
+        self._recogniser = None if fingerprints is None else Recogniser(fingerprints, self.master)
 
     def place(
         self,
@@ -69,6 +70,8 @@ class Placer:
         heard: Audio,
         change: Change,
         is_known: Callable[[int], bool],
+        *,
+        runs_backwards: bool = False,
     ) -> Placed:
         """Where in a sound an output is, and what the rest of it is.
 
@@ -76,6 +79,7 @@ class Placer:
             kept: the output's. peaks: of the whole sound.
             change: how the sound was changed since.
             is_known: whether the ledger has an output.
+            runs_backwards: the sound is that of the file turned round; ranges are of the file.
         """
         keeps = self.keeps_master(output)
         # Without the master there is no second opinion on a stretch that is less clear.
@@ -98,13 +102,15 @@ class Placer:
                 found.append(_range(one, output))
             else:
                 found.append(_range(one, None, checked=one.apart))
+        if runs_backwards:
+            found = [_mirrored(one, peaks.duration_s) for one in reversed(found)]
         ranges = _joined(found)
         return Placed(tuple(ranges), _in_words(ranges, output))
 
     def is_in_master(self, output: int, sound: Audio) -> bool | None:
         """Whether a sound holds an output's master, alone or under other sound, at its speed and
         pitch; None: that cannot be told, or the master is not kept."""
-        whole = self._master(output)
+        whole = self.master(output)
         if whole is None:
             return None
         from rag_audio.similarity import copy_distance
@@ -115,7 +121,7 @@ class Placer:
 
     def keeps_master(self, output: int) -> bool:
         """Whether there is a second opinion on an output's sound."""
-        return self._master(output) is not None
+        return self.master(output) is not None
 
     def _elsewhere(
         self,
@@ -127,11 +133,10 @@ class Placer:
         is_known: Callable[[int], bool],
     ) -> list[TimeRange]:
         """What a stretch is that by its landmarks is not clearly the output's sound."""
-        here = part_of(peaks, stretch.start_s, stretch.end_s)
-        fits = [] if self._fingerprints is None else fits_of(self._fingerprints, here)
+        sound = _cut(heard, stretch)
+        fits = [] if self._recogniser is None else self._recogniser.fits(hearings(sound))
         other = next((fit.output for fit in fits if is_known(fit.output)), None)
         if other is not None:
-            sound = _cut(heard, stretch)
             marked = self._moved_mark(sound, other)
             return [_range(stretch, other, transplanted=marked is not None, marked=marked)]
         found = []
@@ -181,7 +186,7 @@ class Placer:
 
         Without the master all of it is one part, which does not.
         """
-        whole = self._master(output)
+        whole = self.master(output)
         if whole is None:
             yield stretch, False
             return
@@ -261,6 +266,12 @@ def _verdict(peak: float) -> bool | None:
 
 def _range(stretch: Stretch, output: int | None, **more: Any) -> TimeRange:
     return TimeRange(stretch.start_s, stretch.end_s, output, **more)
+
+
+def _mirrored(one: TimeRange, duration_s: float) -> TimeRange:
+    """The range in a sound that is played backwards."""
+    start_s, end_s = duration_s - one.end_s, duration_s - one.start_s
+    return replace(one, start_s=max(0.0, start_s), end_s=end_s)
 
 
 def _cut(heard: Audio, stretch: Stretch) -> Audio:

@@ -8,7 +8,7 @@ say is compared with what the sound itself is, from where to where.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
 
@@ -16,9 +16,18 @@ from rag_audio.domain import Audio, Rights
 from rag_audio.errors import LedgerTampered, UnreadableFile
 from rag_audio.loading import Heard, hear
 from rag_audio.ports import Detection, Ledger, LedgerEntry, Watermarker
-from rag_audio.provenance.content import Fingerprints, fits_of
+from rag_audio.provenance.alignment import align, peaks_of
+from rag_audio.provenance.content import (
+    Fingerprints,
+    Fit,
+    Hearing,
+    Recogniser,
+    hearings,
+    turned_round,
+)
 from rag_audio.provenance.findings import (
     Evidence,
+    InFile,
     LicenseNow,
     TracedSource,
     TraceResult,
@@ -26,10 +35,9 @@ from rag_audio.provenance.findings import (
 )
 from rag_audio.provenance.fingerprint import (
     Fingerprint,
-    Match,
     Peaks,
-    find_peaks,
     match,
+    pieces,
     windows,
 )
 from rag_audio.provenance.placing import UNCHANGED, Change, Placer, is_changed, undone
@@ -46,8 +54,9 @@ from rag_audio.signing import Credentials, CredentialState
 
 __all__ = ["LicenseNow", "TraceResult", "TracedSource", "trace"]
 
-_COPY_SHARE = 0.6
 _RIVAL = 0.8
+_FAINT_Z = 5.5
+"""From which on an output may lie under other sound; others reach it rarely."""
 
 _Named = tuple[Evidence, LedgerEntry]
 ReadManifest = Callable[[Path], Credentials | None]
@@ -103,6 +112,20 @@ def trace(
     return search.run(heard.audio, claim)
 
 
+@dataclass(frozen=True, eq=False)
+class _Sound:
+    """The sound that is compared: all channels of the file, or one of its views.
+
+    Attributes:
+        peaks: of it, the way round that it is.
+        runs_backwards: it was turned round.
+    """
+
+    peaks: Peaks
+    audio: Audio
+    runs_backwards: bool = False
+
+
 class _Search:
     """One trace."""
 
@@ -117,6 +140,9 @@ class _Search:
         self.ledger, self.rights = ledger, rights
         self.fingerprints, self.watermarker = fingerprints, watermarker
         self.placer = Placer(fingerprints, watermarker, master)
+        self.recogniser = (
+            None if fingerprints is None else Recogniser(fingerprints, self.placer.master)
+        )
         self.evidence: list[Evidence] = []
         self._stranger: Evidence | None = None
         """What a manifest says that somebody unknown signed: told of, and contradicts nothing."""
@@ -139,34 +165,51 @@ class _Search:
             self.evidence.append(self._manifest_says(claim))
         detection = self.watermarker.detect(heard)
         self.evidence.append(_mark_says(detection))
-        named = [
+        sounds = hearings(heard)
+        for witness, entry in self._named():
+            for sound in sounds:
+                changed = self._by_landmarks(sound.peaks, entry, detection)
+                if changed is not None:
+                    one = _Sound(sound.peaks, heard if sound is sounds[0] else sound.audio)
+                    return self._agreed(witness, entry, one, changed)
+        content, fit = self._by_content(sounds)
+        if content is None or fit is None:
+            whole = _Sound(sounds[0].peaks, heard)
+            return self._by_masters(self._named(), whole, sounds, detection, claim)
+        found_in = self._heard_in(fit, sounds, heard)
+        for witness, entry in self._named():
+            if content.output == entry.record.output:
+                return self._agreed(witness, entry, found_in, fit.change)
+        content = self._placed(content, found_in, fit.change)
+        named = self._named()
+        return self._transplanted(*named[0], content) if named else self._contradicted(content)
+
+    def _named(self) -> list[_Named]:
+        """The witnesses before the fingerprint that name an output of the ledger."""
+        return [
             (witness, entry)
             for witness in self.evidence
-            if witness.output is not None
+            if witness.by != "fingerprint"
+            and witness.output is not None
             and witness.confidence > 0
             and (entry := self.ledger.find(witness.output)) is not None
         ]
-        peaks = find_peaks(heard)
-        for witness, entry in named:
-            changed = self._by_landmarks(peaks, entry, detection)
-            if changed is not None:
-                return self._agreed(witness, entry, peaks, heard, changed)
-        content, change = self._by_content(peaks)
-        if content is not None:
-            for witness, entry in named:
-                if content.output == entry.record.output:
-                    return self._agreed(witness, entry, peaks, heard, change)
-            content = self._placed(content, peaks, heard, change)
-            if named:
-                return self._transplanted(*named[0], content)
-            return self._contradicted(content)
-        return self._by_masters(named, peaks, heard, detection, claim)
+
+    def _heard_in(self, fit: Fit, sounds: Sequence[Hearing], heard: Audio) -> _Sound:
+        """The sound in which an output was found; one that runs backwards is turned round, and
+        then a mark can be read in it."""
+        first = any(fit.hearing is one for one in (sounds[0], sounds[0].reversed))
+        if not fit.hearing.runs_backwards:
+            return _Sound(fit.hearing.peaks, heard if first else fit.hearing.audio)
+        audio = turned_round(heard) if first else fit.hearing.audio
+        self.evidence.append(_mark_says(self.watermarker.detect(audio), "Played backwards: "))
+        return _Sound(fit.hearing.peaks, audio, runs_backwards=True)
 
     def _by_masters(
         self,
         named: list[_Named],
-        peaks: Peaks,
-        heard: Audio,
+        whole: _Sound,
+        sounds: Sequence[Hearing],
         detection: Detection,
         claim: Credentials | None,
     ) -> TraceResult:
@@ -176,24 +219,24 @@ class _Search:
         """
         undecided: list[_Named] = []
         for witness, entry in list(named):
-            same = self._is_in_master(peaks, heard, entry, detection)
+            same = self._is_in_master(sounds, entry, detection)
             if same:
-                return self._agreed(witness, entry, peaks, heard, UNCHANGED)
+                return self._agreed(witness, entry, whole, UNCHANGED)
             if same is None and witness.by == "manifest" and claim is not None and claim.is_copy:
                 # Anybody whose signer is trusted may sign a file as a copy of another one.
                 named.remove((witness, entry))
             elif same is None:
                 undecided.append((witness, entry))
         if undecided:
-            return self._unchecked(*undecided[0], peaks)
+            return self._unchecked(*undecided[0], whole.peaks)
         return self._transplanted(*named[0], None) if named else self._nothing()
 
     def _agreed(
-        self, witness: Evidence, entry: LedgerEntry, peaks: Peaks, heard: Audio, change: Change
+        self, witness: Evidence, entry: LedgerEntry, sound: _Sound, change: Change
     ) -> TraceResult:
         """What a witness says, who names the output that the sound is."""
         found = self.known(entry, witness.by, witness.confidence, witness.says)
-        placed = self._placed(replace(found, checked=True), peaks, heard, change)
+        placed = self._placed(replace(found, checked=True), sound, change)
         return self._contradicted(placed)
 
     def _unchecked(self, witness: Evidence, entry: LedgerEntry, peaks: Peaks) -> TraceResult:
@@ -235,21 +278,39 @@ class _Search:
             found, transplanted=found.transplanted or bool(others), explanation=" ".join(said)
         )
 
-    def _placed(
-        self, found: TraceResult, peaks: Peaks, heard: Audio, change: Change
-    ) -> TraceResult:
+    def _placed(self, found: TraceResult, sound: _Sound, change: Change) -> TraceResult:
         """The result with what the file is from where to where."""
         entry = None if found.output is None else self.ledger.find(found.output)
         kept = None if entry is None else self._kept(entry)
         if entry is None or kept is None:
             return found
-        is_known = self._is_known
-        placed = self.placer.place(entry.record.output, kept, peaks, heard, change, is_known)
+        placed = self.placer.place(
+            entry.record.output,
+            kept,
+            sound.peaks,
+            sound.audio,
+            change,
+            self._is_known,
+            runs_backwards=sound.runs_backwards,
+        )
         return replace(
             found,
             ranges=placed.ranges,
+            outputs=self._in_file(placed.ranges),
             transplanted=found.transplanted or placed.moved,
             explanation=f"{found.explanation} {placed.says}".strip(),
+        )
+
+    def _in_file(self, ranges: Sequence[TimeRange]) -> tuple[InFile, ...]:
+        """Every output whose sound is in the file, in the order of time, with its sources."""
+        numbers = dict.fromkeys(one.output for one in ranges if one.output is not None)
+        entries = [entry for n in numbers if (entry := self.ledger.find(n)) is not None]
+        return tuple(
+            InFile(
+                entry.record.output,
+                tuple(traced_source(one, self.rights, None) for one in entry.record.sources),
+            )
+            for entry in entries
         )
 
     def _is_known(self, output: int) -> bool:
@@ -341,19 +402,25 @@ class _Search:
         return UNCHANGED if same else None
 
     def _is_in_master(
-        self, peaks: Peaks, heard: Audio, entry: LedgerEntry, detection: Detection
+        self, sounds: Sequence[Hearing], entry: LedgerEntry, detection: Detection
     ) -> bool | None:
         """Whether a sound is an output after all, whose landmarks it lacks; None: cannot be told.
 
-        That it is not takes enough sound, at the speed and pitch of the output.
+        That it is not takes enough sound, at the speed and pitch of the output, and none of it
+        where the output's would be.
         """
-        if self._kept(entry) is None:
+        kept = self._kept(entry)
+        if kept is None:
             return None
         output = entry.record.output
-        holds = self.placer.is_in_master(output, heard)
-        if holds or (holds is None and self.placer.keeps_master(output)):
-            return holds
-        return None if _is_short(peaks) or is_changed(detection) else False
+        told = [self.placer.is_in_master(output, sound.audio) for sound in sounds]
+        if any(told):
+            return True
+        if self.placer.keeps_master(output):
+            return None if None in told else False
+        if is_changed(detection) or _is_short(sounds[0].peaks):
+            return None
+        return None if any(_is_faint(kept, sound.peaks) for sound in sounds) else False
 
     def _kept(self, entry: LedgerEntry) -> Fingerprint | None:
         """An output's fingerprint, if it is the one that the record vouches for."""
@@ -368,29 +435,31 @@ class _Search:
             )
         return kept
 
-    def _by_content(self, peaks: Peaks) -> tuple[TraceResult | None, Change]:
+    def _by_content(self, sounds: Sequence[Hearing]) -> tuple[TraceResult | None, Fit | None]:
         """The output that the sound is, as it stands or changed, and how."""
-        if self.fingerprints is None or peaks.times_s.size == 0 or not self.fingerprints.count():
-            return None, UNCHANGED
-        fits = fits_of(self.fingerprints, peaks)
+        prints = self.fingerprints
+        if self.recogniser is None or prints is None or not prints.count():
+            return None, None
+        if not any(sound.peaks.times_s.size for sound in sounds):
+            return None, None
+        fits = self.recogniser.fits(sounds)
         for fit in fits:
             entry = self.ledger.find(fit.output)
             if entry is None:
                 continue
             self._kept(entry)
-            rivals = [f for f in fits if f is not fit and f.share >= _RIVAL * fit.share]
+            least = _RIVAL * fit.at.exact
+            rivals = [f for f in fits if f is not fit and f.at.exact >= least]
             said = _fingerprint_says(fit, rivals)
-            confidence = min(1.0, (fit.share - SAME_SHARE) / (_COPY_SHARE - SAME_SHARE))
-            if rivals:
-                confidence *= 0.5
+            confidence = fit.confidence * (0.5 if rivals else 1.0)
             others = tuple(rival.output for rival in rivals)
             self.evidence.append(Evidence("fingerprint", fit.output, confidence, said, others))
             found = replace(self.known(entry, "fingerprint", confidence, said), checked=True)
-            return found, (fit.tempo, fit.semitones)
+            return found, fit
         self.evidence.append(
             Evidence("fingerprint", None, 0.0, "The sound is not that of any output.")
         )
-        return None, UNCHANGED
+        return None, None
 
     def _nothing(self) -> TraceResult:
         """What is said when nobody names an output of this ledger."""
@@ -410,24 +479,37 @@ def _is_short(peaks: Peaks) -> bool:
     return peaks.duration_s < SHORTEST_S or fullest < JUDGED_LANDMARKS
 
 
-def _mark_says(detection: Detection) -> Evidence:
+def _is_faint(kept: Fingerprint, peaks: Peaks) -> bool:
+    """Whether some peaks of an output stand out in a sound that is not clearly its own."""
+    found = (align(peaks_of(kept), piece) for _, piece in pieces(peaks))
+    return any(at is not None and at.z >= _FAINT_Z for at in found)
+
+
+def _mark_says(detection: Detection, before: str = "") -> Evidence:
     mark, confidence = detection.mark, detection.confidence
     if mark is None:
-        return Evidence("watermark", None, 0.0, "No watermark of this key was found.")
+        said = f"{before}No watermark of this key was found."
+        return Evidence("watermark", None, 0.0, said)
     if mark.by_hand:
-        said = f"The mark {mark.payload} was embedded by hand; it is no ledger number."
+        said = f"{before}The mark {mark.payload} was embedded by hand; it is no ledger number."
         return Evidence("watermark", None, confidence, said)
-    said = f"The watermark says output {mark.payload}."
+    said = f"{before}The watermark says output {mark.payload}."
     return Evidence("watermark", mark.payload, confidence, said)
 
 
-def _fingerprint_says(fit: Match, rivals: Sequence[Match]) -> str:
+def _fingerprint_says(fit: Fit, rivals: Sequence[Fit]) -> str:
+    at = fit.at
     said = (
-        f"The sound is output {fit.output} from {max(0.0, fit.offset_s):.1f} s on: "
-        f"{fit.agreeing} landmarks agree ({100 * fit.share:.0f} %)."
+        f"The sound is output {fit.output} from {max(0.0, at.offset_s):.1f} s on: "
+        f"{at.shared} of {at.possible} peaks agree, {at.exact} of them exactly."
     )
-    if (fit.tempo, fit.semitones) != (1.0, 0.0):
-        said += f" Its tempo was changed by ×{fit.tempo:.2f}, its pitch by {fit.semitones:+.1f}."
+    if fit.coherence is not None:
+        said += f" Its coherence with the master is {fit.coherence:.2f}."
+    if fit.hearing.runs_backwards:
+        said += " It runs backwards."
+    tempo, semitones = fit.change
+    if (tempo, semitones) != UNCHANGED:
+        said += f" Its tempo was changed by ×{tempo:.2f}, its pitch by {semitones:+.1f}."
     if rivals:
         numbers = ", ".join(str(rival.output) for rival in rivals)
         said += f" Nearly as well fits output {numbers}."

@@ -8,7 +8,7 @@ Whatever is not seen is left out of an answer, or has a name that tells nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -23,7 +23,7 @@ from rag_audio.jobs import Job
 from rag_audio.jobs.access import Scope, SqlAccess
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.ports import Catalogue, LedgerEntry
-from rag_audio.provenance.findings import Evidence, TracedSource, TraceResult
+from rag_audio.provenance.findings import Evidence, InFile, TracedSource, TraceResult
 from rag_audio.provenance.ranges import TimeRange
 from rag_audio.provenance.records import record_to_json
 from rag_audio.service.places import Places
@@ -100,6 +100,7 @@ class Visibility:
             rights = own.rights(self._parts.territory, datetime.now(UTC))
             known = (self._source(one, own, rights) for one in found.sources)
             shown = tuple(one for one in known if one is not None)
+        found = replace(found, outputs=self._in_file(found.outputs))
         if shown != found.sources:
             found = replace(found, sources=shown, record=None, causal=None)
         elif found.record is not None:
@@ -127,6 +128,26 @@ class Visibility:
             record=None,
             causal=None,
             ancestors=(),
+        )
+
+    def _in_file(self, outputs: Sequence[InFile]) -> tuple[InFile, ...]:
+        """The outputs in a file that are seen, with the sources of the caller's libraries."""
+        told = self.disclosure
+        seen = [one for one in outputs if told.sees_output(one.output)]
+        if told.libraries is None or not seen:
+            return tuple(seen)
+        own = scoped(self._parts, sorted(told.libraries), told).catalogue
+        rights = own.rights(self._parts.territory, datetime.now(UTC))
+        return tuple(
+            InFile(
+                one.output,
+                tuple(
+                    known
+                    for source in one.sources
+                    if (known := self._source(source, own, rights)) is not None
+                ),
+            )
+            for one in seen
         )
 
     def _source(self, found: TracedSource, seen: Catalogue, rights: Rights) -> TracedSource | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
+from rag_audio.hearing import views
 from rag_audio.ports import Detection, Mark
 from rag_audio.shaping import resample
 from rag_audio.watermark import grid, modem
@@ -149,6 +150,9 @@ class SpreadSpectrumWatermarker:
             if not heard.silent:
                 here, z = self._read(heard, hints, budget, search)
             if not here:
+                here, clearer = self._read_in_views(piece, hints, budget)
+                z = max(z, clearer)
+            if not here:
                 found.add_empty(start_s + piece.duration_s / 2, z)
             for age, reading in here:
                 found.add(age, reading.later(start_s))
@@ -182,6 +186,21 @@ class SpreadSpectrumWatermarker:
                 place = max(readings, key=lambda reading: reading.z).place
                 beside, _ = self._listen(heard, (place.tempo, place.semitones), budget)
                 return [*((age, reading) for reading in readings), *beside], best
+        return [], best
+
+    def _read_in_views(
+        self, piece: Audio, hints: list[tuple[float, float]], budget: Budget
+    ) -> tuple[list[tuple[int, Reading]], float]:
+        """What a piece says in one of its views, where louder sound hides it in the channels as
+        they are; at known changes only. Mono, and what is all but mono, has no other view."""
+        best = 0.0
+        for view in views(piece)[1:] if piece.channels > 1 else []:
+            heard = grid.Heard(resample(view, grid.RATE).samples)
+            for change in hints:
+                found, z = self._listen(heard, change, budget)
+                best = max(best, z)
+                if found:
+                    return found, best
         return [], best
 
     def _listen(

@@ -21,7 +21,7 @@ from rag_audio.domain import Channel, License, Rights, Stem, StemKind, Use
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs.owners import SqlOwners
 from rag_audio.ports import FileState, WithheldFile
-from rag_audio.provenance.findings import Evidence, LicenseNow, TracedSource, TraceResult
+from rag_audio.provenance.findings import Evidence, InFile, LicenseNow, TracedSource, TraceResult
 from rag_audio.provenance.ranges import TimeRange
 from rag_audio.provenance.report_html import report_html
 from rag_audio.service.places import Places
@@ -97,6 +97,10 @@ def results(draw: st.DrawFn) -> TraceResult:
                       transplanted=draw(st.booleans()))
             for _ in range(draw(st.integers(0, 3)))
         ),
+        outputs=tuple(
+            InFile(draw(numbers), (source(draw(st.sampled_from(LIBRARIES))),))
+            for _ in range(draw(st.integers(0, 2)))
+        ),
     )  # fmt: skip
 
 
@@ -121,7 +125,8 @@ def test_a_trace_tells_of_ones_own_outputs_and_libraries_alone(
     shown = {one.stem for one in told.sources}
     assert shown == {s.stem for s in found.sources if libraries is None or s.stem != "theirsstem"}
     if set(found.named) <= mine:
-        assert replace(told, sources=found.sources) == found
+        assert replace(told, sources=found.sources, outputs=found.outputs) == found
+    assert [o.output for o in told.outputs] == [o.output for o in found.outputs if o.output in mine]
 
 
 @given(st.text(max_size=4), st.none() | st.text(max_size=4), st.booleans())
