@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from rag_audio import names
 from rag_audio.errors import Match, RequestRefused
 from rag_audio.guardrails import scripts, transform
+from rag_audio.guardrails.context import is_named
 from rag_audio.guardrails.events import note
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
@@ -201,7 +202,7 @@ def _matches(
     # How a single letter is written and what follows it decide: see read_names.
     hits = [hit for hit in hits if len(hit.form.letters) > 1]
     for hit in hits:
-        if hit.reading is Reading.NAME or _means_artist(text, hit):
+        if hit.reading is Reading.NAME or _means_artist(text, hit) or is_named(text, hit, hits):
             yield _match(text, hit.first, hit.last, "named-artist", hit.form)
     styles = StyleReader(text, hits, licensed, generic)
     for lead in find_leads(text):

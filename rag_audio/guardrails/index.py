@@ -23,12 +23,12 @@ from rapidfuzz.distance import OSA
 
 from rag_audio.guardrails.forms import Form, forms_of
 from rag_audio.guardrails.names import Artist, Reading, Song
-from rag_audio.guardrails.normalise import Text, Word, fold, read, sound, squash
+from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
 from rag_audio.guardrails.vocabulary import is_ordinary, word_set
 
 _ENDINGS = frozenset(
-    ("s", "es", "esque", "ish", "ian", "like", "y", "style", "vibes", "type", "core", "sound")
+    ("s", "es", "esque", "ish", "ian", "like", "y", "style", "vibes", "type", "core", "sound", "coded", "ified")
 )
 _KEY = 4
 _MAX_WINDOW = 5
@@ -98,7 +98,7 @@ class NameIndex:
             for form in self._candidates(run.letters, start):
                 end = start + len(form.letters)
                 last = run.ends.get(end)
-                if last is None and len(form.letters) >= 6:
+                if last is None and _may_end_longer(form, run, text.words, end):
                     last = _with_ending(run.letters, run.word_of, run.ends, end)
                 if (
                     last is not None
@@ -295,6 +295,13 @@ def _latin(word: str) -> str:
 
 def _deletions(letters: str) -> list[str]:
     return [letters, *(letters[:i] + letters[i + 1 :] for i in range(len(letters)))]
+
+
+def _may_end_longer(form: Form, run: Squashed, words: Sequence[Word], end: int) -> bool:
+    """Whether a name is long enough for an ending; in a word of no dictionary it may be shorter."""
+    if len(form.letters) >= 6 or end >= len(run.letters):
+        return len(form.letters) >= 6
+    return len(form.letters) == 5 and not is_ordinary(words[run.word_of[end]].text)
 
 
 def _with_ending(

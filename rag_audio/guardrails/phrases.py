@@ -10,6 +10,11 @@ The phrases are data (``data/policy/phrases.csv``): language, place (whose name 
     somebody ("sung by"), a choir as well as a name.
 ``weak``
     anything ("like").
+``name``
+    anything ("give me"): a name that is known counts, also one that is a countable noun too and
+    stands without an article.
+``proper``
+    anything ("make it"): a name that is known counts, where its capital or its rarity tells it.
 """
 
 from __future__ import annotations
@@ -29,6 +34,8 @@ class Strength(StrEnum):
     STRONG = "strong"
     BY = "by"
     WEAK = "weak"
+    NAME = "name"
+    PROPER = "proper"
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ _LETTER_ENDS = r"(?<=[^\W_])"
 _NAME_PRECEDES = _LETTER_ENDS + r"['\")]?[\s\-]{1,2}"
 _HYPHEN = _LETTER_ENDS + r"['\")]?\s?-\s?"
 _PHRASE_ENDS = r"(?![^\W_])(?!\s*(?:of|du|de|des|von|to|by|la|like)\b)"
-_ORDER = {Strength.STRONG: 0, Strength.BY: 1, Strength.WEAK: 2}
+_ORDER = {strength: place for place, strength in enumerate(Strength)}
 
 
 def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:

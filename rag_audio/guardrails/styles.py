@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rag_audio.guardrails.context import is_bare, is_rare
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.names import Reading
@@ -50,6 +51,12 @@ _PERFORMS = word_set(
 _WORKS = word_set(
     "song songs record album track tune hit single concert cover lyrics discography mixtape ep lp"
 )
+_TALENTS = word_set(
+    "vibes vibe energy flow vocals voice style feel aesthetic sound swagger lyrics harmonies hook "
+    "verse falsetto track song type"
+)
+_PLACES = word_set("boston chicago kansas texas america asia europe japan")
+_QUALITIES = word_set("free live lush sweet low blue tricky bent immortal oval sublime faithless")
 _MAX_WORDS = 7
 
 
@@ -91,11 +98,45 @@ class StyleReader:
             last = self._object_end(first)
             if last < first:
                 return
-            finding = self._judge(first, last, lead)
+            known_only = lead.strength in (Strength.NAME, Strength.PROPER)
+            finding = self._known(first, last, lead) if known_only else self._judge(first, last, lead)
             if finding is not None:
                 yield finding
                 last = max(last, finding.last)
             first = self._joined(last)
+
+    def _known(self, first: int, last: int, lead: Lead) -> Finding | None:
+        """A known name at the beginning of what may be anything: "give me some Drake"."""
+        words = self._words
+        start = first
+        while start < last and start not in self._at and words[start].text in _MODIFIERS | {"the"}:
+            start += 1
+        for hit in self._at.get(start, ()):
+            if hit.last <= last and hit.sure and not self._licensed & {hit.first, hit.last}:
+                following = words[hit.last + 1].text if hit.last < last else ""
+                if self._is_proper(hit, following) or self._is_countable(hit, following, lead):
+                    return Finding(hit.first, hit.last, hit.form)
+        return None
+
+    def _is_proper(self, hit: Hit, following: str) -> bool:
+        """Whether a name that is a word too is told by its capital, or by its rarity."""
+        word = self._words[hit.first]
+        if hit.reading is Reading.NAME or is_rare(hit):
+            return True
+        if not (word.capital and self._text.capitals_mean and hit.first > 0):
+            return False
+        if hit.reading is Reading.MASS:
+            return word.text not in _PLACES and (not following or following in _TALENTS)
+        return not following or is_music(following) or following in _PERFORMS
+
+    def _is_countable(self, hit: Hit, following: str, lead: Lead) -> bool:
+        """Whether a countable noun without an article is a name here."""
+        return (
+            lead.strength is Strength.NAME
+            and hit.exact
+            and (not following or following in _TALENTS)
+            and is_bare(self._text, hit)
+        )
 
     def _object_end(self, first: int) -> int:
         """Index of the last word of the object that starts at ``first``."""
@@ -273,6 +314,9 @@ class StyleReader:
         last = next((i for i in range(len(words) - 1, -1, -1) if words[i].end <= lead.at + 1), None)
         if last is None or last in self._licensed:
             return
+        if lead.strength in (Strength.NAME, Strength.PROPER):
+            yield from self._known_before(last, lead)
+            return
         beat = (
             plain[lead.at :].lstrip(" -'\")").startswith(("type", "esque", "soundalike", "clone"))
         )
@@ -285,9 +329,11 @@ class StyleReader:
                 article = hit.first > 0 and words[hit.first - 1].text in ("the", "a", "an")
                 style = plain[lead.at :].lstrip(" -'\")").startswith(("style", "inspired", "like"))
                 strong = beat or style or lead.language != "en"
+                kind_of_beat = plain[lead.at :].lstrip(" -'\")").startswith("type")
                 if (
                     hit.reading is Reading.NAME
                     or capital
+                    or (kind_of_beat and self._is_beat_of(hit))
                     or (hit.reading is Reading.WORD and strong and (beat or not article))
                     or (
                         hit.reading is Reading.WORD
@@ -300,6 +346,28 @@ class StyleReader:
                     return
         if self._generic:
             yield from self._unknown_before(last, lead)
+
+    def _known_before(self, last: int, lead: Lead) -> Iterator[Finding]:
+        """A known name right before what may follow anything: "Drake lyrics"."""
+        for start in range(max(0, last - 15), last + 1):
+            for hit in self._at.get(start, ()):
+                if hit.last != last or not hit.sure:
+                    continue
+                word = self._words[hit.first]
+                bare = is_bare(self._text, hit)
+                first = hit.first == 0 and word.capital and bare and hit.reading is Reading.WORD
+                countable = lead.strength is Strength.NAME and bare and hit.exact
+                if self._is_proper(hit, "") or first or countable:
+                    yield Finding(hit.first, hit.last, hit.form)
+                    return
+
+    def _is_beat_of(self, hit: Hit) -> bool:
+        """Whether a word is the artist of "… type beat": alone, or with an article before it."""
+        word = self._words[hit.first]
+        if hit.reading is Reading.MASS and word.text in _QUALITIES:
+            return False
+        before = self._text.plain[: word.start].rstrip(" \"'([")
+        return not before or before[-1] in ",;:|.)]/\n" or before.split()[-1] in ("a", "an", "free", "x")
 
     def _unknown_before(self, last: int, lead: Lead) -> Iterator[Finding]:
         words, plain = self._words, self._text.plain
