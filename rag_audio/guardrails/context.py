@@ -34,6 +34,11 @@ _DETERMINERS = word_set(
     "the a an my our your his her its their some any no every each this that these those one two "
     "three another which and of in at on der die das ein eine le la les un une el los il lo"
 )
+_UNCOUNTABLE = word_set(
+    "heart pink yes justice chic disturbed busted rancid sting squeeze blur accept hurts jam offset "
+    "rose psy brandy usher incognito telephone"
+)
+"""Names as words that need no article: stuffs, qualities, verbs."""
 _LEAST_SPELLED = 4
 """Letters that must be spelled out one by one before they mean a name that is a word too."""
 
@@ -48,7 +53,8 @@ def is_bare(text: Text, hit: Hit) -> bool:
     """Whether a countable noun stands in the singular without an article: so only names do."""
     words = text.words
     last = words[hit.last].text
-    if hit.reading is Reading.MASS or (hit.form.words == 1 and last.endswith("s")):
+    stuff = hit.form.words == 1 and (last.endswith("s") or last in _UNCOUNTABLE)
+    if hit.reading is Reading.MASS or stuff:
         return is_rare(hit)
     if hit.first == 0 or words[hit.first].text == "the":
         return True
@@ -115,6 +121,7 @@ def _is_alone(text: Text, hit: Hit) -> bool:
     capital = words[hit.first].capital
     if not rest:
         several = hit.form.words > 1 and hit.exact
-        return capital or is_rare(hit) or several or len(words) == 1
+        telling = capital and words[hit.first].text not in _UNCOUNTABLE
+        return telling or is_rare(hit) or several or len(words) == 1
     musical = all(w.text in _TAIL or w.text.isdigit() for w in rest)
     return musical and (capital or is_rare(hit)) and is_bare(text, hit)

@@ -62,6 +62,19 @@ _LETTER_ENDS = r"(?<=[^\W_])"
 _NAME_PRECEDES = _LETTER_ENDS + r"['\")]?[\s\-]{1,2}"
 _HYPHEN = _LETTER_ENDS + r"['\")]?\s?-\s?"
 _PHRASE_ENDS = r"(?![^\W_])(?!\s*(?:of|du|de|des|von|to|by|la|like)\b)"
+_LABELS = (
+    (Strength.STRONG, re.compile(
+        r"(?<!\w)(?:(?:reference|similar|target|original|vocal)\s+)?(?:artists?|singers?|bands?|rappers?|vocalists?|"
+        r"performers?|performed by|sounds like|inspirations?|influences?|rappeur|chanteur|kunstler|artista|cantante|"
+        r"ispolnitel|artist name)\s*[:=]\s*"
+    )),
+    (Strength.NAME, re.compile(
+        r"(?<!\w)(?:genres?|styles?|vibes?|moods?|tags?|references?|refs?|like|voice|vocals?|sound|feel|energy|stil|"
+        r"estilo|stile|genere|genero|style of music)\s*[:=]\s*"
+    )),
+    (Strength.BY, re.compile(r"(?<!\w)(?:co-?)?(?:prod|produced|mixed|arr|feat|ft|perf|comp|wr)(?:\.\s*(?:by)?|\s+by)[\s:]*")),
+)  # fmt: skip
+"""What comes before a name in a list of fields: "artist: …", "prod. …"."""
 _ORDER = {strength: place for place, strength in enumerate(Strength)}
 
 
@@ -81,6 +94,11 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
             known = found.get((at, lead.after))
             if known is None or _ORDER[strength] < _ORDER[known.strength]:
                 found[at, lead.after] = lead
+    for strength, label in _LABELS:
+        for match in label.finditer(text.plain):
+            found.setdefault(
+                (match.end(), False), Lead(match.end(), match.start(), False, strength, "en")
+            )
     yield from sorted(found.values(), key=lambda lead: (lead.at, lead.after))
 
 

@@ -56,6 +56,15 @@ _TALENTS = word_set(
     "verse falsetto track song type"
 )
 _PLACES = word_set("boston chicago kansas texas america asia europe japan")
+_BEAT_TALK = word_set(
+    "a an x free dark hard sad melodic chill emotional smooth old early new vintage hype fast slow "
+    "guitar piano trap drill sample soulful aggressive detroit atlanta toxic"
+)
+_THEMES = word_set(
+    "rain love death war ghost enigma madness poison rush imagination rainbow midnight mayhem exodus "
+    "burial traffic oasis wings focus genesis atmosphere america asia europe japan texas kansas "
+    "heatwave pendulum perfume propaganda underworld darkside"
+)
 _QUALITIES = word_set("free live lush sweet low blue tricky bent immortal oval sublime faithless")
 _MAX_WORDS = 7
 
@@ -355,7 +364,7 @@ class StyleReader:
                     continue
                 word = self._words[hit.first]
                 bare = is_bare(self._text, hit)
-                first = hit.first == 0 and word.capital and bare and hit.reading is Reading.WORD
+                first = hit.first == 0 and word.capital and hit.reading is Reading.WORD
                 countable = lead.strength is Strength.NAME and bare and hit.exact
                 if self._is_proper(hit, "") or first or countable:
                     yield Finding(hit.first, hit.last, hit.form)
@@ -367,7 +376,10 @@ class StyleReader:
         if hit.reading is Reading.MASS and word.text in _QUALITIES:
             return False
         before = self._text.plain[: word.start].rstrip(" \"'([")
-        return not before or before[-1] in ",;:|.)]/\n" or before.split()[-1] in ("a", "an", "free", "x")
+        if not before or before[-1] in ",;:|.)]/\n":
+            return True
+        previous = before.split()[-1]
+        return previous in _BEAT_TALK and (previous in ("a", "an", "x") or word.text not in _THEMES)
 
     def _unknown_before(self, last: int, lead: Lead) -> Iterator[Finding]:
         words, plain = self._words, self._text.plain
