@@ -17,7 +17,7 @@ class Form:
 
     Attributes:
         letters: without spaces and doubled letters. words: how many it has.
-        turned: surname first; looked for as it is only, not misspelled.
+        turned: surname first, or an epithet; looked for as it is only, not misspelled.
     """
 
     letters: str
@@ -36,6 +36,7 @@ class Form:
 def forms_of(artist: Artist) -> Iterator[Form]:
     """Every way to write an artist's name that is looked for."""
     for text, reading in artist.forms():
+        epithet = text in artist.epithets
         words = [word.text for word in read(text).words]
         if not words:
             continue
@@ -46,17 +47,17 @@ def forms_of(artist: Artist) -> Iterator[Form]:
             tiny = True
         if tiny and reading is Reading.NAME:
             reading = Reading.WORD
-        yield Form(letters, len(words), artist, reading, text)
+        yield Form(letters, len(words), artist, reading, text, epithet)
         with_s = squash(fold(text))
         if with_s != letters:  # a possessive that is spelled out: "d e s t i n y s"
-            yield Form(with_s, len(words), artist, reading, text)
+            yield Form(with_s, len(words), artist, reading, text, epithet)
         if words[0] in ("the", "die", "los", "les") and words[1:] not in ([], ["the"]):
             rest = words[1:]
             bare = " ".join(rest)
             plain = len(rest) == 1 and is_ordinary(rest[0])
             as_word = Reading.WORD if plain or reading is not Reading.NAME else Reading.NAME
-            yield Form(squash(bare), len(rest), artist, as_word, bare)
-        if reading is Reading.NAME and len(words) == 2 and text.isascii():
+            yield Form(squash(bare), len(rest), artist, as_word, bare, epithet)
+        if reading is Reading.NAME and not epithet and len(words) == 2 and text.isascii():
             yield Form(
                 squash(words[1] + words[0]), 2, artist, reading, f"{words[1]} {words[0]}", True
             )
