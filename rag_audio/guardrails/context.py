@@ -34,6 +34,11 @@ _DETERMINERS = word_set(
     "the a an my our your his her its their some any no every each this that these those one two "
     "three another which and of in at on der die das ein eine le la les un une el los il lo"
 )
+_SMALL = word_set("the of a an and in on from with de la le der die das el los")
+_AFTER_NAME = word_set(
+    "on with at in and but would could might singing sings playing plays rapping style type vibe "
+    "vibes energy era sound sounds flow as for from doing covering himself herself themselves"
+)
 _UNCOUNTABLE = word_set(
     "heart pink yes justice chic disturbed busted rancid sting squeeze blur accept hurts jam offset "
     "rose psy brandy usher incognito telephone"
@@ -41,6 +46,29 @@ _UNCOUNTABLE = word_set(
 """Names as words that need no article: stuffs, qualities, verbs."""
 _LEAST_SPELLED = 4
 """Letters that must be spelled out one by one before they mean a name that is a word too."""
+
+
+def is_epithet(hit: Hit) -> bool:
+    """Whether what was found is what somebody is called in place of the name."""
+    epithets = hit.form.artist.epithets
+    return bool(epithets) and (
+        hit.form.text in epithets
+        or f"the {hit.form.text}" in {epithet.lower() for epithet in epithets}
+    )
+
+
+def is_told_by_capitals(text: Text, hit: Hit) -> bool:
+    """Whether the words of an epithet are written as a name: "the Purple One", "the Boss"."""
+    words = text.words[hit.first : hit.last + 1]
+    telling = [word for word in words if word.text not in _SMALL]
+    if not text.capitals_mean or not all(word.capital for word in telling):
+        return False
+    if len(telling) > 1:
+        return True
+    the = words[0].text == "the" or (hit.first > 0 and text.words[hit.first - 1].text == "the")
+    following = text.words[hit.last + 1 : hit.last + 2]
+    gap = text.plain[words[-1].end : following[0].start] if following else ""
+    return the and (not following or gap.strip() != "" or following[0].text in _AFTER_NAME)
 
 
 def is_rare(hit: Hit) -> bool:
@@ -53,6 +81,8 @@ def is_bare(text: Text, hit: Hit) -> bool:
     """Whether a countable noun stands in the singular without an article: so only names do."""
     words = text.words
     last = words[hit.last].text
+    if is_epithet(hit):
+        return False
     stuff = hit.form.words == 1 and (last.endswith("s") or last in _UNCOUNTABLE)
     if hit.reading is Reading.MASS or stuff:
         return is_rare(hit)
@@ -72,6 +102,8 @@ def is_named(text: Text, hit: Hit, hits: Sequence[Hit]) -> bool:
         return True
     if _is_paired(text, hit, hits):
         return True
+    if is_epithet(hit):
+        return is_told_by_capitals(text, hit)
     if hit.reading is Reading.MASS:
         return False
     if _is_glued(text, hit) or (text.raw[: text.origin[start]][-1:] in ("#", "@") and is_rare(hit)):

@@ -55,6 +55,8 @@ def forms_of(artist: Artist) -> Iterator[Form]:
             rest = words[1:]
             bare = " ".join(rest)
             plain = len(rest) == 1 and is_ordinary(rest[0])
+            if epithet and plain:
+                continue  # "the Boss" is nobody without its article
             as_word = Reading.WORD if plain or reading is not Reading.NAME else Reading.NAME
             yield Form(squash(bare), len(rest), artist, as_word, bare, epithet)
         if reading is Reading.NAME and not epithet and len(words) == 2 and text.isascii():

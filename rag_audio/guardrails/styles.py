@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rag_audio.guardrails.context import is_bare, is_rare
+from rag_audio.guardrails.context import is_bare, is_epithet, is_rare, is_told_by_capitals
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.names import Reading
@@ -130,6 +130,8 @@ class StyleReader:
     def _is_proper(self, hit: Hit, following: str) -> bool:
         """Whether a name that is a word too is told by its capital, or by its rarity."""
         word = self._words[hit.first]
+        if is_epithet(hit):
+            return is_told_by_capitals(self._text, hit)
         if hit.reading is Reading.NAME or is_rare(hit):
             return True
         if not (word.capital and self._text.capitals_mean and hit.first > 0):
@@ -232,6 +234,8 @@ class StyleReader:
             return True
         if self._licensed & set(range(hit.first, hit.last + 1)):
             return False
+        if is_epithet(hit) and lead.strength is Strength.WEAK:
+            return is_told_by_capitals(self._text, hit)
         first_word = words[hit.first]
         capital = first_word.capital and self._text.capitals_mean and hit.first > 0
         following = words[hit.last + 1].text if hit.last < last else ""
