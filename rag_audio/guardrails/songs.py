@@ -54,6 +54,8 @@ def song_spans(
         start, end = words[0].start, words[-1].end
         single = len(words) == 1
         plain = song.common or (single and is_ordinary(words[0].text))
+        if not single and _is_parted(text.plain[start:end]) and not _is_parted(song.title):
+            continue
         if not plain and not (single and len(words[0].text) < 5):
             yield first, last, song
             continue
@@ -78,6 +80,11 @@ def song_spans(
             or (talk and len(words) >= 3 and "song" in before + after)
         ):
             yield first, last, song
+
+
+def _is_parted(words: str) -> bool:
+    """Whether a sentence or a part of one ends between the words."""
+    return re.search(r"[,.;:!?]\s", words) is not None
 
 
 def described_spans(text: Text) -> Iterator[tuple[int, int]]:

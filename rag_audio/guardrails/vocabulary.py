@@ -63,6 +63,11 @@ def is_ordinary(word: str) -> bool:
     return word in _list("english") or is_music(word) or _is_derived(word)
 
 
+def is_english(word: str) -> bool:
+    """Whether a folded word is in the English dictionary, or derived from one that is."""
+    return word in _list("english") or _is_derived(word)
+
+
 @lru_cache(maxsize=65536)
 def is_compound(word: str) -> bool:
     """Whether a folded word is two ordinary ones: birdsong, moonrise."""
@@ -75,7 +80,8 @@ def _is_derived(word: str) -> bool:
     english = _list("english")
     for ending, put in (
         ("y", ""), ("ish", ""), ("like", ""), ("ness", ""), ("ly", ""), ("er", ""), ("ing", ""),
-        ("ing", "e"), ("ed", ""), ("ed", "e"), ("s", ""), ("less", ""), ("ier", "y"), ("y", "e"),
+        ("ing", "e"), ("ed", ""), ("ed", "e"), ("s", ""), ("less", ""), ("ier", "y"), ("y", "e"), ("ism", ""), ("ist", ""),
+        ("esque", ""), ("al", ""), ("ic", ""), ("able", ""),
     ):  # fmt: skip
         stem = word.removesuffix(ending)
         if len(stem) >= 3 and stem != word and stem + put in english:
