@@ -64,8 +64,8 @@ def is_ordinary(word: str) -> bool:
 
 
 def is_english(word: str) -> bool:
-    """Whether a folded word is in the English dictionary, or derived from one that is."""
-    return word in _list("english") or _is_derived(word)
+    """Whether a folded word is English, or music talk as English has it."""
+    return word in _english_and_music() or _is_derived(word)
 
 
 @lru_cache(maxsize=65536)
