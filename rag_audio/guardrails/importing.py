@@ -224,6 +224,7 @@ class _Importer:
                     self._left_out[reason] += 1
                     continue
                 full = row.kind in ("person", UNKNOWN) and is_full_name(row.name, row.sort_name)
+                full = full or row.is_bare
                 artists.append((number, row.name, full, row.common, row.genre, row.era))
                 aliases += [(number, name) for name in row.aliases]
                 ratings.append((number, row.ratings))
