@@ -17,7 +17,8 @@ class Form:
 
     Attributes:
         letters: without spaces and doubled letters. words: how many it has.
-        turned: surname first, or an epithet; looked for as it is only, not misspelled.
+        turned: surname first, an epithet, or one word that is less known; looked for as it is only,
+            not misspelled.
     """
 
     letters: str
@@ -47,6 +48,7 @@ def forms_of(artist: Artist) -> Iterator[Form]:
             tiny = True
         if tiny and reading is Reading.NAME:
             reading = Reading.WORD
+        epithet = epithet or (len(words) == 1 and not artist.well_known)
         yield Form(letters, len(words), artist, reading, text, epithet)
         with_s = squash(fold(text))
         if with_s != letters:  # a possessive that is spelled out: "d e s t i n y s"
