@@ -60,6 +60,8 @@ def forms_of(artist: Artist) -> Iterator[Form]:
             if epithet and plain:
                 continue  # "the Boss" is nobody without its article
             as_word = Reading.WORD if plain or reading is not Reading.NAME else Reading.NAME
+            if as_word is Reading.WORD and not artist.well_known:
+                as_word = Reading.MASS
             yield Form(squash(bare), len(rest), artist, as_word, bare, epithet)
         if reading is Reading.NAME and not epithet and len(words) == 2 and text.isascii():
             yield Form(

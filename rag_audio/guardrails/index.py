@@ -365,6 +365,8 @@ def _is_fair(form: Form, words: Sequence[Word]) -> bool:
 
     A short name must stand in its own words or be spelled out letter by letter.
     """
+    if len(words) == 1 and len(form.letters) <= _KEY:
+        return words[0].text in (fold(form.text), form.letters) or not is_ordinary(words[0].text)
     if len(words) == form.words or len(form.letters) >= 8:
         return True
     if len(words) == 1 and (len(form.letters) >= 6 or form.words >= len(form.letters)):
