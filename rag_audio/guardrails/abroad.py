@@ -50,6 +50,10 @@ _PREFIXES = {
     "ar": ("وال", "بال", "كال", "لل", "ال", "و", "ب", "ل", "ك"),
     "he": ("וה", "שב", "ה", "ו", "ב", "ל", "מ", "ש", "כ"),
 }
+_NATIONS = word_set(
+    "viet nam bac trung nhat my phap duc anh y an do han quoc nga tay ban nha au chau jazz edm rap "
+    "rock pop blues bolero latin hip hop lofi"
+)
 _LONGEST = 4
 """Words that a name abroad has at most."""
 
@@ -150,10 +154,17 @@ def named_before(
     return None if found is None else (first + found[0], first + found[1])
 
 
+def _is_strange(word: Word, language: str, capitals: bool) -> bool:
+    """Whether a word is none of music talk; syllables are words of many meanings in Vietnamese."""
+    if language == "vi" and capitals and word.capital:
+        return word.text not in _NATIONS
+    return not is_talk(word.text, language)
+
+
 def _named(
     words: Sequence[Word], language: str, strength: Strength, capitals: bool
 ) -> tuple[int, int] | None:
-    strange = [i for i, word in enumerate(words) if not is_talk(word.text, language)]
+    strange = [i for i, word in enumerate(words) if _is_strange(word, language, capitals)]
     if not strange or strange[0] >= _LONGEST:
         return None
     first, last = strange[0], strange[0]

@@ -124,6 +124,10 @@ def described_spans(text: Text) -> Iterator[tuple[int, int]]:
             yield at, at + quote.end()
             continue
         words = [w for w in text.words if w.start >= at][:2]
+        album = re.search(r"\b(?:album|ep|lp)\b", match.group()) is not None
+        if album and words and words[0].start == at and words[0].capital and text.capitals_mean:
+            yield words[0].start, words[-1].end if words[-1].capital else words[0].end
+            continue
         if (
             len(words) == 2
             and text.capitals_mean
