@@ -147,6 +147,7 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     for other in variants(text):
         found.extend(_matches(other, policy, written, text))
     found.extend(_backwards(text, policy))
+    found.extend(_abroad(text, policy))
     # A licensed name that stands there as it is written is nobody else's in disguise.
     found = [match for match in found if not _is_licensed(match, text, written)]
     found += [_written_match(text, one.start, one.end, one.name) for one in written.asked]
@@ -157,6 +158,14 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
         if not any(k.start <= match.start and match.end <= k.end for k in kept):
             kept.append(match)
     return tuple(kept)
+
+
+def _abroad(text: Text, policy: Policy) -> Iterator[Match]:
+    """Names in scripts that write other consonants, by their sound."""
+    for index in policy.indexes():
+        for start, end, form in index.abroad(text.raw) if isinstance(index, NameIndex) else ():
+            if not policy.is_licensed(form.artist.name):
+                yield Match(start, end, text.raw[start:end], "named-artist", form.artist.name)
 
 
 def _backwards(text: Text, policy: Policy) -> Iterator[Match]:
