@@ -17,6 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
@@ -26,6 +27,7 @@ from rag_audio.guardrails.names import Artist, Reading, Song
 from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
 from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
+from rag_audio.guardrails.translit import SoundIndex, is_sounded
 from rag_audio.guardrails.vocabulary import is_english, is_ordinary, word_set
 
 _ENDINGS = frozenset(
@@ -78,16 +80,19 @@ class NameIndex:
         self._songs: dict[str, list[tuple[str, Song]]] = defaultdict(list)
         self._initials: dict[tuple[str, str], Form] = {}
         seen: set[str] = set()
+        forms: list[Form] = []
         for artist in artists:
             for form in forms_of(artist):
                 if form.letters not in seen:
                     seen.add(form.letters)
                     self._add(form)
+                    forms.append(form)
                 names = fold(form.text).split()
                 if form.reading is Reading.NAME and len(names) == 2 and len(names[1]) > 3:
                     self._initials.setdefault((names[0][0], squash(names[1])), form)
         for bucket in self._by_key.values():
             bucket.sort(key=lambda form: -len(form.letters))
+        self._forms = tuple(forms)
         for song in songs:
             letters = squash(" ".join(word.text for word in read(song.title).words))
             self._songs[letters[:_KEY]].append((letters, song))
@@ -185,6 +190,15 @@ class NameIndex:
                     if last is not None:
                         yield first, last, song
                         break
+
+    def abroad(self, raw: str) -> Iterator[tuple[int, int, Form]]:
+        """Names in scripts that are told by their sound, as spans of the original."""
+        if not raw.isascii() and is_sounded(raw):
+            yield from self._sounding.find(raw)
+
+    @cached_property
+    def _sounding(self) -> SoundIndex:
+        return SoundIndex(self._forms)
 
     def _add(self, form: Form) -> None:
         if len(form.letters) < _KEY:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
+from rag_audio.guardrails.glyphs import is_other_alphabet
 from rag_audio.guardrails.normalise import Text, fold
 from rag_audio.resources import data_dir
 
@@ -56,6 +57,7 @@ class Lead:
     language: str
 
 
+_OTHER_ALPHABETS = frozenset(("ru", "uk", "el"))
 _WORD_START = r"(?<![^\W_])"
 _NAME_FOLLOWS = r"(?:(?<=[\s'\-])|(?![^\W_]))[\s\"'“(:\-]*"
 _LETTER_ENDS = r"(?<=[^\W_])"
@@ -89,6 +91,8 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
         if not any(key in text.plain for key in keys):
             continue
         for match in pattern.finditer(text.plain):
+            if _is_transliterated(text, *match.span()) != (language in _OTHER_ALPHABETS):
+                continue
             at = match.end() if before else match.start()
             lead = Lead(at, match.start(), not before, strength, language)
             known = found.get((at, lead.after))
@@ -100,6 +104,14 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
                 (match.end(), False), Lead(match.end(), match.start(), False, strength, "en")
             )
     yield from sorted(found.values(), key=lambda lead: (lead.at, lead.after))
+
+
+def _is_transliterated(text: Text, start: int, end: int) -> bool:
+    """Whether a phrase of a Latin language is made of words of another alphabet: "в стиле"."""
+    if text.raw.isascii():
+        return False
+    letters = [c for c in text.raw[slice(*text.raw_span(start, end))] if c.isalpha()]
+    return bool(letters) and all(is_other_alphabet(c) for c in letters)
 
 
 @cache

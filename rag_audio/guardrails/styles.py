@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rag_audio.guardrails import abroad
 from rag_audio.guardrails.context import is_bare, is_epithet, is_rare, is_told_by_capitals
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
@@ -267,6 +268,8 @@ class StyleReader:
         self, first: int, last: int, lead: Lead, indefinite: bool, definite: bool
     ) -> Finding | None:
         """A name that nobody knows, in the object ``words[first:last + 1]``."""
+        if lead.language in abroad.languages():
+            return self._abroad(first, self._words[first : last + 1], lead)
         words = self._words[first : last + 1]
         if words[0].text in _ANYBODY or (definite and _is_part_of(words)):
             return None
@@ -296,6 +299,14 @@ class StyleReader:
         if unknown or europe or indefinite or definite or lead.strength is not Strength.STRONG:
             return None
         return None if _is_thing(words, lead, self._text.plain) else Finding(first, last, None)
+
+    def _abroad(self, first: int, words: list[Word], lead: Lead) -> Finding | None:
+        """A name that nobody knows at a phrase of a language whose words we know in part."""
+        if self._licensed & set(range(first, first + len(words))):
+            return None
+        read = abroad.named_before if lead.after else abroad.named_after
+        named = read(words, lead.language, lead.strength, self._text.capitals_mean)
+        return None if named is None else Finding(first + named[0], first + named[1], None)
 
     def _capital_name(
         self,
@@ -396,6 +407,17 @@ class StyleReader:
 
     def _unknown_before(self, last: int, lead: Lead) -> Iterator[Finding]:
         words, plain = self._words, self._text.plain
+        if lead.language in abroad.languages():
+            first = last
+            while first > 0 and last - first < 2:
+                gap = plain[words[first - 1].end : words[first].start]
+                if gap.strip(" -'&."):
+                    break
+                first -= 1
+            found = self._abroad(first, words[first : last + 1], lead)
+            if found is not None:
+                yield found
+            return
         first = last
         while first > 0 and last - first < 3:
             gap = plain[words[first - 1].end : words[first].start]
