@@ -94,6 +94,7 @@ def _chinese_names(plain: str) -> Iterator[tuple[int, int]]:
         group = next(g for g, found in match.groupdict().items() if found)
         start, end = _trim(plain, *match.span(group))
         name = plain[start:end]
+        name = name.removeprefix("那种").removeprefix("那種").removeprefix("这种")
         if name and not name.isascii() and not _is_talk(name, _chinese_music()):
             yield start, end
 
@@ -131,6 +132,12 @@ def _thai_names(plain: str) -> Iterator[tuple[int, int]]:
         talk = any(name.startswith(word) for word in _thai_music())
         if not talk and not match["weak"] and not (name.isascii() and is_ordinary(name)):
             yield match.span("name")
+
+
+@cache
+def _japanese_music() -> tuple[frozenset[str], int]:
+    words = asian_words("japanese")[0] | words_of("ja")
+    return words, max(map(len, words))
 
 
 @cache
@@ -177,7 +184,7 @@ def _is_japanese_name(name: str, raw: str, strong: bool) -> bool:
 
 def _without_music(name: str) -> str:
     """What is left of a run when music talk is taken from it, longest words first."""
-    words, longest = asian_words("japanese")
+    words, longest = _japanese_music()
     rest: list[str] = []
     at = 0
     while at < len(name):

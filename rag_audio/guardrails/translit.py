@@ -55,6 +55,7 @@ _KANA = {
     "ラ": "ra", "リ": "ri", "ル": "r", "レ": "re", "ロ": "ro", "ワ": "wa", "ヲ": "o", "ン": "n", "ヴ": "v", "ッ": "", "ー": "",
     "ヮ": "wa", "ヰ": "i", "ヱ": "e",
 }  # fmt: skip
+_PARTICLE = re.compile(r"(?<=..)(?:처럼|같이|같은|스타일|풍의|풍|식의|이랑|랑|의)$")
 _COARSE = str.maketrans(
     {**dict.fromkeys("pbfv", "p"), **dict.fromkeys("kg", "k"), **dict.fromkeys("td", "t"),
      **dict.fromkeys("szSCJj", "s"), **dict.fromkeys("lr", "l")}
@@ -211,6 +212,7 @@ def _script(word: str) -> str:
 def _sounds(word: str, script: str) -> str:
     """A word as small letters for vowels and plain consonants."""
     if script == "hangul":
+        word = _PARTICLE.sub("", unicodedata.normalize("NFC", word))
         return "".join(_syllable(char) for char in unicodedata.normalize("NFC", word))
     if script == "hebrew":
         word = re.sub(r"ג['\u05f3]", "J", word)
