@@ -36,9 +36,15 @@ _STOPS = {
     "fa": "با و ولی برای در روی بدون از",
     "he": "עם ו אבל בלי על ב ל",
     "fi": "ja mutta kanssa",
+    "sr": "sa s na u i ali za bez od po gde gdje",
+    "bg": "с със на в и но за без от по",
+    "tl": "at na sa pero para may kasama ang",
+    "bn": "এবং সাথে",
     "sw": "na ya wa kwa",
 }
 _ADJECTIVE = {
+    "sr": re.compile(r".{3,}(?:skog|skih|ske|nog|nih|ckog)$"),
+    "bg": re.compile(r".{3,}(?:ska|ski|sko|na|ni|no)$"),
     "ru": re.compile(r".{3,}(?:ogo|ego|oy|yh|ih|iy|yy|aya|oe|nom|yu)$"),
     "uk": re.compile(r".{3,}(?:ogo|oi|ih|iy|noyu|omu)$"),
     "pl": re.compile(r".{3,}(?:iego|nego|owego|ckiej|skiej|nej|owej|nych|owych|skich|ckich)$"),
@@ -119,7 +125,7 @@ def _is_empty(word: str, language: str) -> bool:
     """Whether a word says nothing about what it stands with: "songs", "the"."""
     talk = _lists().get(language)
     stems = talk.empty if talk is not None else frozenset()
-    return len(word) <= 3 or any(word[:size] in stems for size in range(3, len(word) + 1))
+    return any(word[:size] in stems for size in range(3, len(word) + 1))
 
 
 def named_after(
@@ -175,7 +181,12 @@ def _named(
         return with_capitals[0], max(last, with_capitals[0])
     if strength is not Strength.STRONG:
         return None
-    telling = [word.text for word in words if not _is_empty(word.text, language)]
+    telling = [
+        word.text
+        for word in words
+        if not _is_empty(word.text, language)
+        and (len(word.text) > 3 or language in CASELESS)
+    ]
     if language in CASELESS:
         thing = bool(telling) and (
             is_talk(telling[0], language) or (language == "ar" and telling[0].startswith("ال"))

@@ -57,7 +57,7 @@ class Lead:
     language: str
 
 
-_OTHER_ALPHABETS = frozenset(("ru", "uk", "el"))
+_OTHER_ALPHABETS = frozenset(("ru", "uk", "el", "bg"))
 _WORD_START = r"(?<![^\W_])"
 _NAME_FOLLOWS = r"(?:(?<=[\s'\-])|(?![^\W_]))[\s\"'“(:\-]*"
 _LETTER_ENDS = r"(?<=[^\W_])"

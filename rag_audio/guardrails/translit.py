@@ -41,7 +41,7 @@ _HEBREW = dict(
         strict=True,
     )
 )
-_INITIAL = "k k n t t l m p p s s  j j C k t p h".split(" ")
+_INITIAL = "g k n d t l m b p s s  j j C k t p h".split(" ")
 _MEDIAL = "a e ya ye o e yo ye o wa we we yo u wo we wi yu  i i".split(" ")
 _FINAL = " k k k n n n t l l l l l l l l m p p s s n j C k t p ".split(" ")
 _KANA = {
@@ -55,6 +55,7 @@ _KANA = {
     "ラ": "ra", "リ": "ri", "ル": "r", "レ": "re", "ロ": "ro", "ワ": "wa", "ヲ": "o", "ン": "n", "ヴ": "v", "ッ": "", "ー": "",
     "ヮ": "wa", "ヰ": "i", "ヱ": "e",
 }  # fmt: skip
+_PARTICLE = re.compile(r"(?<=..)(?:처럼|같이|같은|스타일|풍의|풍|식의|이랑|랑|의)$")
 _COARSE = str.maketrans(
     {**dict.fromkeys("pbfv", "p"), **dict.fromkeys("kg", "k"), **dict.fromkeys("td", "t"),
      **dict.fromkeys("szSCJj", "s"), **dict.fromkeys("lr", "l")}
@@ -123,6 +124,9 @@ class SoundIndex:
             window = runs[first : last + 1]
             if all(run.is_talk for run in window):
                 continue
+            gaps = raw[window[0].start : window[-1].end]
+            if window[0].script == "kana" and " " in gaps and len(window) > 1:
+                continue  # words of a list; a name in kana has a dot between its words
             form = self._match(window)
             if form is not None:
                 best = (last, form)
@@ -132,16 +136,17 @@ class SoundIndex:
         script = window[0].script
         parts = [_split(run.sounds) for run in window]
         written = _joined(parts)
-        least = _LEAST if len(window) > 1 else _LEAST_ALONE
-        if len(written.consonants) < least:
+        if len(written.consonants) < _LEAST:
             return None
+        short = len(window) == 1 and len(written.consonants) < _LEAST_ALONE
         for form, entry in self._by_key.get(written.consonants.translate(_COARSE), ()):
             unspaced = script in ("kana", "hangul") and len(window) == 1
             if entry.sizes != written.sizes and not unspaced:
                 continue
-            if _alike(written.consonants, entry.consonants, script) and _vowels_alike(
-                written.vowels, entry.vowels, script in ("kana", "hangul")
-            ):
+            all_written = script in ("kana", "hangul")
+            odd = _odd_vowels(written.vowels, entry.vowels, all_written)
+            most = 0.15 if short else 0.3 if unspaced or not all_written else 0.45
+            if odd <= most and _alike(written.consonants, entry.consonants, script):
                 return form
         return None
 
@@ -207,6 +212,7 @@ def _script(word: str) -> str:
 def _sounds(word: str, script: str) -> str:
     """A word as small letters for vowels and plain consonants."""
     if script == "hangul":
+        word = _PARTICLE.sub("", unicodedata.normalize("NFC", word))
         return "".join(_syllable(char) for char in unicodedata.normalize("NFC", word))
     if script == "hebrew":
         word = re.sub(r"ג['\u05f3]", "J", word)
@@ -233,7 +239,7 @@ def _split(sounds: str) -> tuple[str, tuple[str, ...]]:
     for sign in sounds:
         if _NOT_CONSONANT.match(sign):
             vowels[-1] += sign if sign in "aeiou" else {"y": "i", "w": "u"}.get(sign, "")
-        elif consonants and not vowels[-1] and _same(consonants[-1], sign):
+        elif consonants and not vowels[-1] and consonants[-1] == sign:
             continue
         else:
             consonants.append(sign)
@@ -241,16 +247,12 @@ def _split(sounds: str) -> tuple[str, tuple[str, ...]]:
     return "".join(consonants), tuple(vowels)
 
 
-def _same(one: str, other: str) -> bool:
-    return one.translate(_COARSE) == other.translate(_COARSE)
-
-
 _APART = {
     # Consonants that a script writes apart although they share a key.
-    "arabic": ("pb", "fv", "kgJ", "td", "sz", "SCJ", "l", "r"),
-    "hebrew": ("pbfv", "kg", "td", "sz", "SsC", "Jg", "l", "r"),
-    "hangul": ("pbfv", "kg", "td", "szSCJj", "lr"),
-    "kana": ("p", "bv", "f", "kg", "td", "sz", "SCJjs", "lr"),
+    "arabic": ("pb", "fv", "kgJ", "t", "d", "sz", "SCJ", "l", "r"),
+    "hebrew": ("pbfv", "kg", "t", "d", "sz", "SsC", "Jg", "l", "r"),
+    "hangul": ("pf", "bv", "k", "g", "t", "d", "szSCJj", "lr"),
+    "kana": ("p", "bv", "f", "k", "g", "t", "d", "sz", "SCJjs", "lr"),
 }  # fmt: skip
 
 
@@ -263,13 +265,13 @@ def _alike(written: str, name: str, script: str) -> bool:
     return len(written) == len(name) and odd <= len(name) // 6
 
 
-def _vowels_alike(written: tuple[str, ...], name: tuple[str, ...], all_written: bool) -> bool:
-    """Whether vowels agree; where only long ones are written, what is not written may be any."""
+def _odd_vowels(written: tuple[str, ...], name: tuple[str, ...], all_written: bool) -> float:
+    """Share of vowels that do not agree; where only long ones are written, of those."""
     if len(written) != len(name):
-        return False
+        return 1.0
     both = [(a, b) for a, b in zip(written, name, strict=True) if a or (b and all_written)]
     odd = sum(0.5 if not a or not b else 0.0 if _near(a, b) else 1.0 for a, b in both)
-    return odd <= (0.45 if all_written else 0.3) * len(both)
+    return odd / len(both) if both else 0.0
 
 
 def _near(one: str, other: str) -> bool:
