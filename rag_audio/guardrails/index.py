@@ -28,7 +28,7 @@ from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
 from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
 from rag_audio.guardrails.translit import SoundIndex, is_sounded
-from rag_audio.guardrails.vocabulary import is_english, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import is_english, is_everyday, is_ordinary, word_set
 
 _ENDINGS = frozenset(
     ("s", "es", "esque", "ish", "ian", "like", "y", "style", "vibes", "type", "core", "sound", "coded", "ified")
@@ -137,7 +137,7 @@ class NameIndex:
             only: look at windows that contain one of these words; None: at all.
         """
         words = text.words
-        ordinary = [is_ordinary(word.text) for word in words]
+        ordinary = [is_everyday(word.text) for word in words]
         english = _is_english(text)
         for first in range(len(words)):
             letters = ""
@@ -198,7 +198,7 @@ class NameIndex:
 
     @cached_property
     def _sounding(self) -> SoundIndex:
-        return SoundIndex(self._forms)
+        return SoundIndex(form for form in self._forms if form.artist.well_known)
 
     def _add(self, form: Form) -> None:
         if len(form.letters) < _KEY:
