@@ -164,6 +164,10 @@ class NameIndex:
                     continue
                 if form is not None and not english and not _is_spaced_as(form, words, first, last):
                     continue
+                if form is not None and not form.artist.well_known and (
+                    only is not None or last - first + 1 != form.words
+                ):
+                    continue
                 if form is not None:
                     yield Hit(first, last, form, exact=False, sure=not known or form.words > 1)
 
@@ -208,6 +212,8 @@ class NameIndex:
         if len(form.letters) >= 5 and form.letters.isascii() and not form.turned:
             for key in _deletions(form.letters):
                 self._deleted.setdefault(key, []).append(form)
+            if not form.artist.well_known:
+                return
             if len(form.heard) >= 4:
                 for key in _deletions(form.heard):
                     self._sounds.setdefault(key, []).append(form)
@@ -379,8 +385,9 @@ def _is_fair(form: Form, words: Sequence[Word]) -> bool:
 
     A short name must stand in its own words or be spelled out letter by letter.
     """
-    if len(words) == 1 and len(form.letters) <= _KEY:
-        return words[0].text in (fold(form.text), form.letters) or not is_ordinary(words[0].text)
+    if len(words) == 1 and (len(form.letters) <= _KEY or not form.artist.well_known):
+        if is_ordinary(words[0].text) and words[0].text != fold(form.text):
+            return False
     if len(words) == form.words or len(form.letters) >= 8:
         return True
     if len(words) == 1 and (len(form.letters) >= 6 or form.words >= len(form.letters)):
