@@ -71,10 +71,11 @@ _LABELS = (
         r"ispolnitel|artist name)\s*[:=]\s*"
     )),
     (Strength.NAME, re.compile(
-        r"(?<!\w)(?:genres?|styles?|vibes?|moods?|tags?|references?|refs?|like|voice|vocals?|sound|feel|energy|stil|"
+        r"(?<!\w)(?:genres?|styles?|vibes?|moods?|tags?|references?|refs?|like|voice|vocals?|sounds?|feel|energy|prompt|query|request|input|by|stil|"
         r"estilo|stile|genere|genero|style of music)\s*[:=]\s*"
     )),
     (Strength.BY, re.compile(r"(?<!\w)(?:co-?)?(?:prod|produced|mixed|arr|feat|ft|perf|comp|wr)(?:\.\s*(?:by)?|\s+by)[\s:]*")),
+    (Strength.PROPER, re.compile(r"(?<![\w.])(?:(?:19[5-9]|20[0-2])\d|'?\d0s|\d{1,2}\s?%)\s+")),
 )  # fmt: skip
 """What comes before a name in a list of fields: "artist: …", "prod. …"."""
 _ORDER = {strength: place for place, strength in enumerate(Strength)}

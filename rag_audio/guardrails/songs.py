@@ -50,6 +50,10 @@ _SOUND_OF = re.compile(
     r"[\"'”’]?[\s\-]+(?:sound|vibes?|feel|groove|riff|bassline|bass\s+line|beat|style|type|energy|drums?|solo|intro|"
     r"outro|chorus|hook|lyrics|remix|cover|flip|chords|melody|video|era|synths?|guitars?|piano)(?!\w)"
 )
+_REMAKE = re.compile(
+    r"(?<!\w)(?:(?:cover|remake|remix|version|rendition|sequel|prequel|recreation|copy|clone|flip)s?\s+(?:of|to)|songs?\s+(?:just\s+)?"
+    r"like|recreate|remake|remix|interpolate|interpolating|sampling)\s+[\"'“‘]?$"
+)
 _THAT = re.compile(r"(?<!\w)(?:that|the|this|a|with)\s+[\"'“‘]?$")
 _FROM_ALBUM = re.compile(
     r"(?<!\w)(?:from|off|on|like)\s+(?:of\s+)?(?:the|that|their|his|her)?\s*(?:famous\s+)?(?:album|record|ep|lp|single|song|track|hit)s?"
@@ -87,6 +91,10 @@ def song_spans(
         about = not single and _ABOUT.search(before) is not None
         after_title = text.plain[end:]
         changed = _begins(text, start) and _CHANGED.match(after_title) is not None
+        changed = changed or (
+            not single and _begins(text, start) and after_title.lstrip("\"'”’").startswith(" but ")
+        )
+        remade = _REMAKE.search(before) is not None and words[0].capital and start > 0
         sound = _SOUND_OF.match(after_title) is not None and (
             capital and (start > 0 or not single) and (not single or _THAT.search(before) is not None)
         )
@@ -96,6 +104,7 @@ def song_spans(
             or (_FAME.match(after_title) is not None and _OF.search(before) is not None)
             or (changed and (not single or words[0].capital))
             or (sound and words[0].capital)
+            or (remade and text.capitals_mean)
             or about
             or (quoted and talk)
             or (talk and capital and words[0].capital and (not single or quoted))

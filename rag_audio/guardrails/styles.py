@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rag_audio.guardrails import abroad
-from rag_audio.guardrails.context import is_bare, is_epithet, is_rare, is_told_by_capitals
+from rag_audio.guardrails.context import (
+    has_telling_capital,
+    is_bare,
+    is_epithet,
+    is_rare,
+    is_told_by_capitals,
+)
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.names import Reading
@@ -135,7 +141,7 @@ class StyleReader:
             return is_told_by_capitals(self._text, hit)
         if hit.reading is Reading.NAME or is_rare(hit):
             return True
-        if not (word.capital and self._text.capitals_mean and hit.first > 0):
+        if not has_telling_capital(self._text, hit.first):
             return False
         if hit.reading is Reading.MASS:
             return word.text not in _PLACES and (not following or following in _TALENTS)

@@ -67,6 +67,12 @@ _MOST_WAYS = 4
 _MOST_READINGS = 16
 _LEAST = 4
 _LEAST_ALONE = 5
+_LEAST_LED = 3
+"""Consonants of a name that follows "like"."""
+_LIKE = frozenset(
+    "مثل زي تشبه يشبه شبيه شبيهة كأنها كأنه مستوحى من أغاني أغنية صوت بصوت بأسلوب ستايل "
+    "شبیه به سبک مانند صدای عین آهنگ‌های כמו בסגנון של בהשראת שירי".split()
+)
 _MOST_WORDS = 4
 
 
@@ -122,21 +128,22 @@ class SoundIndex:
                 if not same or gap.strip("\u200c ・·-.") or len(gap) > 3:
                     break
             window = runs[first : last + 1]
+            led = first > 0 and raw[runs[first - 1].start : runs[first - 1].end] in _LIKE
             if all(run.is_talk for run in window):
                 continue
             gaps = raw[window[0].start : window[-1].end]
             if window[0].script == "kana" and " " in gaps and len(window) > 1:
                 continue  # words of a list; a name in kana has a dot between its words
-            form = self._match(window)
+            form = self._match(window, _LEAST_LED if led else _LEAST)
             if form is not None:
                 best = (last, form)
         return best
 
-    def _match(self, window: list[_Run]) -> Form | None:
+    def _match(self, window: list[_Run], least: int) -> Form | None:
         script = window[0].script
         parts = [_split(run.sounds) for run in window]
         written = _joined(parts)
-        if len(written.consonants) < _LEAST:
+        if len(written.consonants) < least:
             return None
         short = len(window) == 1 and len(written.consonants) < _LEAST_ALONE
         for form, entry in self._by_key.get(written.consonants.translate(_COARSE), ()):
@@ -145,7 +152,8 @@ class SoundIndex:
                 continue
             all_written = script in ("kana", "hangul")
             odd = _odd_vowels(written.vowels, entry.vowels, all_written)
-            most = 0.15 if short else 0.3 if unspaced or not all_written else 0.45
+            led = least < _LEAST
+            most = 0.15 if short and not led else 0.3 if unspaced or not all_written else 0.45
             if odd <= most and _alike(written.consonants, entry.consonants, script):
                 return form
         return None
@@ -165,7 +173,7 @@ def _entries(form: Form) -> Iterator[Sounds]:
         ways = [heard(word, 0)[:_MOST_WAYS] for word in spelling]
         for readings in islice(product(*ways), _MOST_READINGS):
             sounds = _joined([(reading.key, reading.vowels) for reading in readings])
-            if len(sounds.consonants) >= _LEAST and sounds.consonants not in seen:
+            if len(sounds.consonants) >= _LEAST_LED and sounds.consonants not in seen:
                 seen.add(sounds.consonants)
                 yield sounds
 
