@@ -184,8 +184,7 @@ def _named(
     telling = [
         word.text
         for word in words
-        if not _is_empty(word.text, language)
-        and (len(word.text) > 3 or language in CASELESS)
+        if not _is_empty(word.text, language) and (len(word.text) > 3 or language in CASELESS)
     ]
     if language in CASELESS:
         thing = bool(telling) and (

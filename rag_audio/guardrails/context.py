@@ -28,7 +28,9 @@ _ROLE_AFTER = re.compile(
     r"['\")]*\s*[(\[,]?\s*(?:the\s+)?(?:artist|singer|rapper|band|group|musician|producer|boyband|girlband|"
     r"girl\s+group|boy\s+band|duo)(?=[)\],.;!?]|\s*$)"
 )
-_PAIR = re.compile(r"['\")]*\s*(?:\bx\b|×|\bmeets\b|\bvs\b\.?|\bversus\b|\bfeat\b\.?|\bft\b\.?|\+)\s*['\"(]*")
+_PAIR = re.compile(
+    r"['\")]*\s*(?:\bx\b|×|\bmeets\b|\bvs\b\.?|\bversus\b|\bfeat\b\.?|\bft\b\.?|\+)\s*['\"(]*"
+)
 _GLUED = ("core", "esque", "ish", "coded", "ified", "wave")
 _DETERMINERS = word_set(
     "the a an my our your his her its their some any no every each this that these those one two "
@@ -165,7 +167,9 @@ def _is_alone(text: Text, hit: Hit) -> bool:
         telling = capital and words[hit.first].text not in _UNCOUNTABLE
         return telling or is_rare(hit) or several or len(words) == 1
     rare = is_rare(hit)
-    musical = all(w.text in _TAIL or w.text.isdigit() or (rare and _is_plain_talk(w.text)) for w in rest)
+    musical = all(
+        w.text in _TAIL or w.text.isdigit() or (rare and _is_plain_talk(w.text)) for w in rest
+    )
     return musical and (capital or rare) and is_bare(text, hit)
 
 

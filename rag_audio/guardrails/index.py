@@ -30,7 +30,22 @@ from rag_audio.guardrails.translit import SoundIndex, is_sounded
 from rag_audio.guardrails.vocabulary import is_ordinary, word_set
 
 _ENDINGS = frozenset(
-    ("s", "es", "esque", "ish", "ian", "like", "y", "style", "vibes", "type", "core", "sound", "coded", "ified")
+    (
+        "s",
+        "es",
+        "esque",
+        "ish",
+        "ian",
+        "like",
+        "y",
+        "style",
+        "vibes",
+        "type",
+        "core",
+        "sound",
+        "coded",
+        "ified",
+    )
 )
 _KEY = 4
 _MAX_WINDOW = 5

@@ -95,6 +95,8 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
             if _is_transliterated(text, *match.span()) != (language in _OTHER_ALPHABETS):
                 continue
             at = match.end() if before else match.start()
+            if before and text.plain.startswith("of ", at):  # "style of": a longer phrase has it
+                continue
             lead = Lead(at, match.start(), not before, strength, language)
             known = found.get((at, lead.after))
             if known is None or _ORDER[strength] < _ORDER[known.strength]:

@@ -37,12 +37,17 @@ _CHINESE = re.compile(
 )
 _KOREAN = re.compile(
     r"(?P<name>[\u1100-\u11ffa-z\s]{1,40}?)\s*(?:"
-    + unicodedata.normalize("NFKD", "스타일|풍의|풍|처럼|같은|같이|느낌|목소리|음색|창법|타입|비슷한|닮은|감성|버전|커버")
+    + unicodedata.normalize(
+        "NFKD",
+        "스타일|풍의|풍|처럼|같은|같이|느낌|목소리|음색|창법|타입|비슷한|닮은|감성|버전|커버",
+    )
     + ")"
 )
 _KOREAN_STRONG = re.compile(unicodedata.normalize("NFKD", "스타일|풍|목소리|음색|창법|타입 ?비트"))
 _KOREAN_ENDING = re.compile(
-    unicodedata.normalize("NFKD", "(?:와|과|랑|이랑|의|을|를|이|가|은|는|도|에|로|으로|하고|씨|님)$")
+    unicodedata.normalize(
+        "NFKD", "(?:와|과|랑|이랑|의|을|를|이|가|은|는|도|에|로|으로|하고|씨|님)$"
+    )
 )
 _THAI = re.compile(
     r"(?P<phrase>สไตล(?:ของ|วง|คุณ)?|ในแบบ(?:ของ)?|ตามแบบ(?:ของ)?|แบบ(?:วง|ของ)|แนว(?:วง|ของ)|เสียง(?:ของ)|เลียนแบบ|"

@@ -96,7 +96,9 @@ def song_spans(
         )
         remade = _REMAKE.search(before) is not None and words[0].capital and start > 0
         sound = _SOUND_OF.match(after_title) is not None and (
-            capital and (start > 0 or not single) and (not single or _THAT.search(before) is not None)
+            capital
+            and (start > 0 or not single)
+            and (not single or _THAT.search(before) is not None)
         )
         if (
             near

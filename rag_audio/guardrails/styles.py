@@ -115,7 +115,9 @@ class StyleReader:
             if last < first:
                 return
             known_only = lead.strength in (Strength.NAME, Strength.PROPER)
-            finding = self._known(first, last, lead) if known_only else self._judge(first, last, lead)
+            finding = (
+                self._known(first, last, lead) if known_only else self._judge(first, last, lead)
+            )
             if finding is not None:
                 yield finding
                 last = max(last, finding.last)

@@ -228,7 +228,9 @@ def _sounds(word: str, script: str) -> str:
         return "".join(_HEBREW.get(char, char if char in "JC" else "") for char in word)
     if script == "kana":
         word = re.sub(r"フ(?=[ァィェォ])", "f", re.sub(r"ウ(?=[ィェォ])", "w", word))
-        word = re.sub(r"[ヴヷ](?=[ァィェォュ])", "v", re.sub(r"テ(?=ィ)", "t", re.sub(r"デ(?=ィ)", "d", word)))
+        word = re.sub(
+            r"[ヴヷ](?=[ァィェォュ])", "v", re.sub(r"テ(?=ィ)", "t", re.sub(r"デ(?=ィ)", "d", word))
+        )
         return "".join(_KANA.get(char, char if char in "fwvtd" else "") for char in word)
     return "".join(_ARABIC.get(char, "") for char in word)
 
