@@ -83,7 +83,7 @@ def has_telling_capital(text: Text, number: int) -> bool:
 def is_rare(hit: Hit) -> bool:
     """Whether a name's only word is in no dictionary, so that as a word it is hardly used."""
     letters = hit.form.letters
-    return hit.form.words == 1 and len(letters) > 3 and not is_ordinary(hit.form.text.lower())
+    return hit.form.words == 1 and not hit.form.turned and len(letters) > 3 and not is_ordinary(hit.form.text.lower())
 
 
 def is_bare(text: Text, hit: Hit) -> bool:
