@@ -18,7 +18,8 @@ from rag_audio.guardrails.vocabulary import is_music, word_set
 from rag_audio.resources import data_dir
 
 CASELESS = frozenset(("ar", "fa", "he"))
-_ALSO = {"no": "sv", "da": "sv", "ms": "id"}
+_ALSO = {"no": "sv", "da": "sv", "ms": "id", "ru-latn": "ru", "el-latn": "el", "ar-latn": "ar"}
+"""Languages that are read by another one's words; some are written in Latin letters."""
 _STOPS = {
     "ru": "с со на в во и но для под без из от по за где чтобы только",
     "uk": "з із на в у і й та але для під без від по де щоб",
@@ -177,7 +178,7 @@ def _named(
     while last + 1 in strange and last - first < _LONGEST:
         last += 1
     with_capitals = [i for i in strange if words[i].capital and capitals]
-    if with_capitals and language not in CASELESS:
+    if with_capitals and (language not in CASELESS or words[with_capitals[0]].text.isascii()):
         return with_capitals[0], max(last, with_capitals[0])
     if strength is not Strength.STRONG:
         return None

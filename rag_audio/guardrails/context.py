@@ -18,11 +18,11 @@ from rag_audio.guardrails.vocabulary import is_music, is_ordinary, word_set
 _SEGMENT = re.compile(r"[,;|\n•/]|\s-\s|\.\s")
 _TEMPO = re.compile(r"[\s,(\[]*\d{2,3}\s?bpm\b")
 _TAIL = word_set(
-    "rock pop rap hip hop hiphop trap rnb funk soul disco house techno edm jazz blues country metal "
-    "punk ballad anthem acoustic guitar guitars piano drums bass synth vocals instrumental style "
-    "vibe vibes energy type song cover remix sad dark slow fast upbeat chill mellow minor major bpm "
-    "key stadium arena electro reggae folk grunge indie emo hard glam gospel autotune autotuned please pls plz "
-    "80s 90s 70s 60s 2000s 2010s 1980s 1990s 1970s 1960s a b c d e f g"
+    "rock pop rap hip hop hiphop trap rnb funk soul disco house techno edm jazz blues country "
+    "metal punk ballad anthem acoustic guitar guitars piano drums bass synth vocals instrumental "
+    "style vibe vibes energy type song cover remix sad dark slow fast upbeat chill mellow minor "
+    "major bpm key stadium arena electro reggae folk grunge indie emo hard glam gospel autotune "
+    "autotuned please pls plz 80s 90s 70s 60s 2000s 2010s 1980s 1990s 1970s 1960s a b c d e f g"
 )
 _ROLE_AFTER = re.compile(
     r"['\")]*\s*[(\[,]?\s*(?:the\s+)?(?:artist|singer|rapper|band|group|musician|producer|boyband|girlband|"
@@ -42,8 +42,8 @@ _AFTER_NAME = word_set(
     "vibes energy era sound sounds flow as for from doing covering himself herself themselves"
 )
 _UNCOUNTABLE = word_set(
-    "heart pink yes justice chic disturbed busted rancid sting squeeze blur accept hurts jam offset "
-    "rose psy brandy usher incognito telephone"
+    "heart pink yes justice chic disturbed busted rancid sting squeeze blur accept hurts jam "
+    "offset rose psy brandy usher incognito telephone"
 )
 """Names as words that need no article: stuffs, qualities, verbs."""
 _LEAST_SPELLED = 4
@@ -83,7 +83,12 @@ def has_telling_capital(text: Text, number: int) -> bool:
 def is_rare(hit: Hit) -> bool:
     """Whether a name's only word is in no dictionary, so that as a word it is hardly used."""
     letters = hit.form.letters
-    return hit.form.words == 1 and not hit.form.turned and len(letters) > 3 and not is_ordinary(hit.form.text.lower())
+    return (
+        hit.form.words == 1
+        and not hit.form.turned
+        and len(letters) > 3
+        and not is_ordinary(hit.form.text.lower())
+    )
 
 
 def is_bare(text: Text, hit: Hit) -> bool:

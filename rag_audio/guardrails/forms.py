@@ -11,7 +11,6 @@ from rag_audio.guardrails.names import Artist, Reading
 from rag_audio.guardrails.normalise import fold, read, sound, squash
 from rag_audio.guardrails.vocabulary import is_compound, is_ordinary
 
-
 _SURNAME = 5
 """Letters of a surname that is looked for by itself."""
 
@@ -22,7 +21,7 @@ class Form:
 
     Attributes:
         letters: without spaces and doubled letters. words: how many it has.
-        turned: surname first, a surname by itself, or an epithet; looked for as it is only, not misspelled.
+        turned: surname first or alone, or an epithet; looked for as it is only, not misspelled.
     """
 
     letters: str
@@ -44,14 +43,11 @@ def surname_of(artist: Artist) -> Form | None:
     It is read as a word too: what stands around it must make it a name.
     """
     words = [word.text for word in read(artist.name).words]
-    if artist.reading is not Reading.NAME or len(words) != 2 or not artist.name.isascii():
+    if artist.reading is not Reading.NAME or len(words) != 2 or not words[1].isascii():
         return None
     surname = words[1]
     plain = (
-        is_ordinary(surname)
-        or is_given_name(surname)
-        or is_place(surname)
-        or is_compound(surname)
+        is_ordinary(surname) or is_given_name(surname) or is_place(surname) or is_compound(surname)
     )
     if len(surname) < _SURNAME or not surname.isalpha() or plain:
         return None

@@ -68,9 +68,9 @@ _BEAT_TALK = word_set(
     "guitar piano trap drill sample soulful aggressive detroit atlanta toxic"
 )
 _THEMES = word_set(
-    "rain love death war ghost enigma madness poison rush imagination rainbow midnight mayhem exodus "
-    "burial traffic oasis wings focus genesis atmosphere america asia europe japan texas kansas "
-    "heatwave pendulum perfume propaganda underworld darkside"
+    "rain love death war ghost enigma madness poison rush imagination rainbow midnight mayhem "
+    "exodus burial traffic oasis wings focus genesis atmosphere america asia europe japan texas "
+    "kansas heatwave pendulum perfume propaganda underworld darkside"
 )
 _QUALITIES = word_set("free live lush sweet low blue tricky bent immortal oval sublime faithless")
 _MAX_WORDS = 7
