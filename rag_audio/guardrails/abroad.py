@@ -61,6 +61,8 @@ _NATIONS = word_set(
     "viet nam bac trung nhat my phap duc anh y an do han quoc nga tay ban nha au chau jazz edm rap "
     "rock pop blues bolero latin hip hop lofi"
 )
+_SHORT_STEM = 3
+_ENDING = 4
 _LONGEST = 4
 """Words that a name abroad has at most."""
 
@@ -116,10 +118,15 @@ def is_talk(word: str, language: str) -> bool:
             bare.append(word.removeprefix(prefix))
     lists = [_lists()[code] for code in ("all", language) if code in _lists()]
     return any(
-        one in talk.words or any(one[:size] in talk.stems for size in range(2, len(one) + 1))
+        one in talk.words or any(one[:size] in talk.stems for size in _sizes(one))
         for one in bare
         for talk in lists
     )
+
+
+def _sizes(word: str) -> range:
+    """Lengths of stems that a word may have: a short one is no stem of a long word."""
+    return range(2 if len(word) <= _SHORT_STEM + _ENDING else _SHORT_STEM + 1, len(word) + 1)
 
 
 def _is_empty(word: str, language: str) -> bool:

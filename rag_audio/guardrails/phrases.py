@@ -87,6 +87,8 @@ _LABELS = (
     (Strength.PROPER, re.compile(rf"(?<![\w.]){_PERIOD}")),
 )
 """What comes before a name in a list of fields ("artist: …", "prod. …"), and years before it."""
+_GOES_ON = ("of ", "ng ", "ni ")
+"""What continues a phrase: "style of …" is another one than "style …"."""
 _ORDER = {strength: place for place, strength in enumerate(Strength)}
 
 
@@ -104,7 +106,7 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
             if _is_transliterated(text, *match.span()) != (language in _OTHER_ALPHABETS):
                 continue
             at = match.end() if before else match.start()
-            if before and text.plain.startswith("of ", at):  # "style of": a longer phrase has it
+            if before and text.plain.startswith(_GOES_ON, at) and language != "tl":
                 continue
             lead = Lead(at, match.start(), not before, strength, language)
             known = found.get((at, lead.after))
