@@ -120,7 +120,7 @@ class Roster:
         shipped = shipped_roster()
         if self is not shipped and (self.artists, self.songs) == (shipped.artists, shipped.songs):
             return shipped.index
-        return NameIndex(self.artists, self.songs)
+        return NameIndex(self.artists, self.songs, surnames=True)
 
     def names(self) -> frozenset[str]:
         return frozenset(artist.name for artist in self.artists)
