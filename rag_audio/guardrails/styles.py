@@ -22,7 +22,7 @@ from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word
-from rag_audio.guardrails.phrases import Lead, Strength
+from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
 from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary, word_set
 
 _HARD_STOP = re.compile(r"[.;:!?()\n\[\]{}|…。、「」]")
@@ -114,7 +114,7 @@ class StyleReader:
             last = self._object_end(first)
             if last < first:
                 return
-            known_only = lead.strength in (Strength.NAME, Strength.PROPER)
+            known_only = lead.strength in KNOWN_ONLY
             finding = (
                 self._known(first, last, lead) if known_only else self._judge(first, last, lead)
             )
@@ -346,7 +346,7 @@ class StyleReader:
         last = next((i for i in range(len(words) - 1, -1, -1) if words[i].end <= lead.at + 1), None)
         if last is None or last in self._licensed:
             return
-        if lead.strength in (Strength.NAME, Strength.PROPER):
+        if lead.strength in KNOWN_ONLY:
             yield from self._known_before(last, lead)
             return
         beat = (
