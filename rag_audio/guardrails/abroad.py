@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 
 from rag_audio.guardrails.normalise import Word, fold
 from rag_audio.guardrails.phrases import Strength
-from rag_audio.guardrails.vocabulary import is_music, word_set
+from rag_audio.guardrails.vocabulary import ABROAD, is_music, listed_words, word_set
 from rag_audio.resources import data_dir
 
 CASELESS = frozenset(("ar", "fa", "he"))
@@ -76,17 +76,21 @@ class _Talk:
 
 @cache
 def _lists() -> dict[str, _Talk]:
-    found: dict[str, _Talk] = {}
+    found = {
+        code: _Talk(listed_words(name), frozenset(), frozenset()) for code, name in ABROAD.items()
+    }
     path = data_dir("policy") / "words" / "world.txt"
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") or not line.strip():
             continue
         language, _, rest = line.partition(":")
         folded = [(word, fold(word.strip("!*")).replace(" ", "")) for word in rest.split()]
+        talk = found.get(language.strip(), _Talk(frozenset(), frozenset(), frozenset()))
         found[language.strip()] = _Talk(
-            frozenset(plain for word, plain in folded if not word.endswith("*")),
-            frozenset(plain for word, plain in folded if word.endswith("*") and len(plain) > 1),
-            frozenset(plain for word, plain in folded if word.startswith("!")),
+            talk.words | {plain for word, plain in folded if not word.endswith("*")},
+            talk.stems
+            | {plain for word, plain in folded if word.endswith("*") and len(plain) > 1},
+            talk.empty | {plain for word, plain in folded if word.startswith("!")},
         )
     return found
 

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Word, read
-from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary
+from rag_audio.guardrails.vocabulary import is_compound, is_ordinary
 from rag_audio.resources import data_dir
 
 MAX_WORDS = 6
@@ -58,24 +58,28 @@ def reading_of(
 ) -> Reading | None:
     """How a name of a long list reads; None: it says nothing and is left out.
 
+    It says something when a word of it is no everyday one. A person's full name, and a name with
+    two such words, is found wherever it stands; a single word, a group's name with one such word,
+    and a name in other letters, whose everyday words we do not know, only where the context makes
+    it a name.
+
     Args:
         words: of the name, as :func:`.normalise.read` finds them. text: as it is written.
-        full_name: it is a person's given name and surname.
-        is_common: whether a folded word stands in many names of the list.
+        full_name: it is a person's given name and surname, or may be: a CSV file does not say.
+        is_common: whether a folded word stands in many names of groups; surnames do.
     """
     letters = "".join(word.text for word in words)
     if not words or len(words) > MAX_WORDS or not _SHORT < len(letters) <= MAX_LETTERS:
         return None
     if _UNSPACED.search(text):
         return None
-    strange = [w.text for w in words if not is_everyday(w.text) and not is_common(w.text)]
+    strange = [w for w in words if not is_everyday(w.text)]
+    if not full_name:
+        strange = [w for w in strange if not is_common(w.text)]
     if not strange:
         return None
-    if not full_name or len(words) < 2 or not _LATIN.fullmatch(text):
-        return Reading.WORD
-    plain = any(is_music(w.text) or (is_ordinary(w.text) and not is_given_name(w.text))
-                for w in words)  # fmt: skip
-    return Reading.WORD if plain else Reading.NAME
+    found_anywhere = len(words) > 1 and (full_name or len(strange) > 1)
+    return Reading.NAME if found_anywhere and _LATIN.fullmatch(text) else Reading.WORD
 
 
 def is_full_name(name: str, sort_name: str) -> bool:

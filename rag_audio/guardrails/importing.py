@@ -7,64 +7,27 @@ is replaced by the new one when that is whole.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from rag_audio.errors import InvalidInput
-from rag_audio.guardrails.everyday import is_full_name, reading_of
 from rag_audio.guardrails.expanding import Expanded, is_tar, members, pieces_of
-from rag_audio.guardrails.imported import FORMAT, Import, ImportedNames
-from rag_audio.guardrails.names import Reading
-from rag_audio.guardrails.normalise import read
-from rag_audio.guardrails.selecting import Choice, WordCounts, why_not
-from rag_audio.guardrails.sources import (
-    MAX_NAME,
-    TABLES,
-    UNKNOWN,
-    Alias,
-    Entry,
-    Ratings,
-    Row,
-    read_rows,
-)
+from rag_audio.guardrails.imported import Import, ImportedNames
+from rag_audio.guardrails.selecting import Choice
+from rag_audio.guardrails.sources import TABLES, Row, read_rows
+from rag_audio.guardrails.staging import LIST, STAGING, Staging, opened
 
 _ROWS = 5000
 _MAX_ROWS = 50_000_000
 _TOGETHER = (frozenset({"artist", "artist_alias"}), frozenset({"artist_meta", "artist_tag"}))
 """Tables that lie in one archive: when both were read, the rest of it holds none."""
-_STAGING = """
-CREATE TABLE artist (id INTEGER PRIMARY KEY, name TEXT, full INTEGER, common TEXT, genre TEXT,
-    era TEXT);
-CREATE TABLE alias (artist INTEGER, name TEXT);
-CREATE TABLE rating (artist INTEGER, count INTEGER);
-CREATE TABLE tag (artist INTEGER, count INTEGER);
-CREATE TABLE form (letters TEXT, rank INTEGER, words INTEGER, text TEXT, reading TEXT,
-    artist INTEGER);
-"""
-_LIST = """
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT);
-CREATE TABLE artist (id INTEGER PRIMARY KEY, name TEXT, genre TEXT, era TEXT);
-CREATE TABLE form (letters TEXT PRIMARY KEY, words INTEGER, text TEXT, reading TEXT,
-    artist INTEGER) WITHOUT ROWID;
-"""
-_CHOSEN = """
-SELECT a.id, a.name, a.full, a.common, a.genre, a.era FROM artist a
-LEFT JOIN (SELECT artist, count(*) n FROM alias GROUP BY artist) l ON l.artist = a.id
-LEFT JOIN (SELECT artist, sum(count) n FROM rating GROUP BY artist) r ON r.artist = a.id
-LEFT JOIN (SELECT artist, sum(count) n FROM tag GROUP BY artist) t ON t.artist = a.id
-WHERE coalesce(l.n, 0) >= ? AND coalesce(r.n, 0) >= ? AND coalesce(t.n, 0) >= ?
-ORDER BY coalesce(r.n, 0) + coalesce(t.n, 0) + coalesce(l.n, 0) DESC, a.id LIMIT ?
-"""
 
 
 @dataclass(frozen=True)
@@ -93,16 +56,15 @@ def import_names(
     Raises:
         InvalidInput: a file cannot be read, or nobody is left; the list that was there stays.
     """
-    chosen = choice or Choice()
     target.parent.mkdir(parents=True, exist_ok=True)
     mark = secrets.token_hex(4)
-    staging = target.with_name(f".{target.name}-rows.{mark}.tmp")
+    work = target.with_name(f".{target.name}-rows.{mark}.tmp")
     draft = target.with_name(f".{target.name}.{mark}.tmp")
     try:
-        with closing(_opened(staging, _STAGING)) as rows, closing(_opened(draft, _LIST)) as made:
-            importer = _Importer(rows, chosen, on_progress)
-            sources = importer.take(_in_folders(files))
-            found = importer.write(made, sources)
+        with closing(opened(work, STAGING)) as rows, closing(opened(draft, LIST)) as made:
+            staging = Staging(rows, choice or Choice())
+            sources = _Importer(staging, on_progress).take(_in_folders(files))
+            found = staging.write(made, sources)
         draft.chmod(0o600)
         with draft.open("rb") as file:
             os.fsync(file.fileno())
@@ -114,17 +76,9 @@ def import_names(
             f"the list {target} cannot be written: {error}", hint="is there room on the disk?"
         ) from error
     finally:
-        for path in (staging, draft):
+        for path in (work, draft):
             with suppress(FileNotFoundError):
                 path.unlink()
-
-
-def _opened(path: Path, schema: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None)
-    database.executescript(
-        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;" + schema
-    )
-    return database
 
 
 def _in_folders(files: Sequence[Path]) -> list[Path]:
@@ -149,13 +103,10 @@ def _in_folders(files: Sequence[Path]) -> list[Path]:
 
 
 class _Importer:
-    def __init__(
-        self, rows: sqlite3.Connection, choice: Choice, on_progress: OnProgress | None
-    ) -> None:
-        self._rows, self._choice, self._on_progress = rows, choice, on_progress
-        self._left_out: Counter[str] = Counter()
-        self._common = WordCounts()
-        self._seen: Counter[str] = Counter()
+    """Reads files one after another into a :class:`Staging`."""
+
+    def __init__(self, staging: Staging, on_progress: OnProgress | None) -> None:
+        self._staging, self._on_progress = staging, on_progress
         self._number = self._read = self._size = 0
 
     def take(self, files: list[Path]) -> list[dict[str, object]]:
@@ -179,7 +130,6 @@ class _Importer:
                     "rows": self._number - rows,
                 }
             )
-        self._check()
         return kept
 
     def _take(self, source: Expanded) -> None:
@@ -201,131 +151,15 @@ class _Importer:
             )
 
     def _put(self, rows: Iterator[Row]) -> None:
-        with self._transaction():
+        with self._staging.transaction():
             while some := list(islice(rows, _ROWS)):
                 self._number += len(some)
                 if self._number > _MAX_ROWS:
                     raise InvalidInput(
                         f"more than {_MAX_ROWS} rows", hint="it is no list of artists"
                     )
-                self._put_some(some)
+                self._staging.put(some)
                 self._tell(self._read)
-
-    def _put_some(self, rows: list[Row]) -> None:
-        artists, aliases, ratings, tags = [], [], [], []
-        for row in rows:
-            if isinstance(row, Entry):
-                self._seen["artists"] += 1
-                number = -self._seen["artists"] if row.id is None else row.id
-                if row.kind != "person":
-                    self._common.add(row.name)
-                reason = why_not(row, self._choice)
-                if reason:
-                    self._left_out[reason] += 1
-                    continue
-                full = row.kind in ("person", UNKNOWN) and is_full_name(row.name, row.sort_name)
-                artists.append((number, row.name, full, row.common, row.genre, row.era))
-                aliases += [(number, name) for name in row.aliases]
-                ratings.append((number, row.ratings))
-                tags.append((number, row.tags))
-            elif isinstance(row, Alias):
-                aliases.append((row.artist, row.name))
-            elif isinstance(row, Ratings):
-                ratings.append((row.artist, row.count))
-            else:
-                tags.append((row.artist, 1))
-        self._seen["ratings"] += sum(count for _, count in ratings)
-        self._seen["tags"] += sum(count for _, count in tags)
-        insert = self._rows.executemany
-        insert("INSERT OR REPLACE INTO artist VALUES (?, ?, ?, ?, ?, ?)", artists)
-        insert("INSERT INTO alias VALUES (?, ?)", aliases)
-        insert("INSERT INTO rating VALUES (?, ?)", [one for one in ratings if one[1]])
-        insert("INSERT INTO tag VALUES (?, ?)", [one for one in tags if one[1]])
-
-    def _check(self) -> None:
-        if not self._seen["artists"]:
-            raise InvalidInput("no artist is in these files", hint="the table artist is needed")
-        for what, least in (("ratings", self._choice.min_ratings), ("tags", self._choice.min_tags)):
-            if least and not self._seen[what]:
-                raise InvalidInput(
-                    f"--min-{what} {least}: these files have no {what}",
-                    hint="give mbdump-derived.tar.bz2 too, or the JSON dump",
-                )
-
-    def write(self, made: sqlite3.Connection, sources: list[dict[str, object]]) -> Import:
-        """Choose, and write the list; spellings that several share are the better known one's."""
-        choice = self._choice
-        self._rows.execute("CREATE INDEX alias_of ON alias (artist)")
-        chosen = self._rows.execute(
-            _CHOSEN,
-            (choice.min_aliases, choice.min_ratings, choice.min_tags, choice.limit or -1),
-        )
-        count = 0
-        with self._transaction():
-            while some := chosen.fetchmany(_ROWS):
-                spelled = [form for rank, row in enumerate(some, count)
-                           for form in self._forms(rank, row)]  # fmt: skip
-                count += len(some)
-                self._rows.executemany("INSERT INTO form VALUES (?, ?, ?, ?, ?, ?)", spelled)
-        self._left_out["below the limits"] += (
-            _number(self._rows, "SELECT count(*) FROM artist") - count
-        )
-        made.execute("BEGIN")
-        made.executemany(
-            "INSERT INTO form VALUES (?, ?, ?, ?, ?)",
-            self._rows.execute(
-                "SELECT letters, words, text, reading, artist FROM (SELECT *, min(rank) FROM form "
-                "GROUP BY letters) ORDER BY letters"
-            ),
-        )
-        made.executemany(
-            "INSERT INTO artist VALUES (?, ?, ?, ?)",
-            self._rows.execute(
-                "SELECT id, name, genre, era FROM artist WHERE id IN (SELECT artist FROM form)"
-            ),
-        )
-        artists = _number(made, "SELECT count(*) FROM artist")
-        forms = _number(made, "SELECT count(*) FROM form")
-        if not forms:
-            raise InvalidInput(
-                "nobody is left to import",
-                hint="names of everyday words are left out, and options leave out more",
-            )
-        found = Import(
-            datetime.now(UTC).isoformat(timespec="seconds"),
-            tuple(sources),
-            artists,
-            forms,
-            {reason: n for reason, n in sorted(self._left_out.items()) if n},
-            asdict(choice),
-        )
-        made.executemany("INSERT INTO about VALUES (?, ?)", _about(found))
-        made.execute("COMMIT")
-        return found
-
-    def _forms(
-        self, rank: int, row: tuple[int, str, int, str, str, str]
-    ) -> Iterator[tuple[str, int, int, str, str, int]]:
-        """The spellings of an artist: the name's, and those of the aliases."""
-        number, name, full, common, _, _ = row
-        aliases = self._rows.execute("SELECT name FROM alias WHERE artist = ?", (number,))
-        some = 0
-        for text, is_full in ((name, bool(full)), *((alias, False) for (alias,) in aliases)):
-            if len(text) > MAX_NAME:
-                self._left_out["names too long"] += 1
-                continue
-            words = read(text).words
-            reading = reading_of(words, text, is_full, self._common.is_common)
-            if text == name and common and words:
-                reading = Reading(common)
-            if reading is None:
-                self._left_out["spellings of everyday words"] += 1
-                continue
-            some += 1
-            letters = "".join(word.text for word in words)
-            yield letters, rank, len(words), text, reading.value, number
-        if not some:
-            self._left_out["artists without a telling name"] += 1
 
     def _tell_after(self, before: int, done: int) -> None:
         self._tell(before + done)
@@ -334,20 +168,3 @@ class _Importer:
         self._read = done
         if self._on_progress is not None:
             self._on_progress(Progress(done, self._size, self._number))
-
-    def _transaction(self) -> sqlite3.Connection:
-        self._rows.execute("BEGIN")
-        return self._rows
-
-
-def _number(database: sqlite3.Connection, query: str) -> int:
-    return int(database.execute(query).fetchone()[0])
-
-
-def _about(found: Import) -> Iterable[tuple[str, str]]:
-    yield "format", str(FORMAT)
-    yield "made", found.made
-    yield "artists", str(found.artists)
-    yield "forms", str(found.forms)
-    for key in ("sources", "left_out", "options"):
-        yield key, json.dumps(getattr(found, key), ensure_ascii=False)

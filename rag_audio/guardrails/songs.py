@@ -88,6 +88,8 @@ def song_spans(
         words = text.words[first : last + 1]
         start, end = words[0].start, words[-1].end
         single = len(words) == 1
+        if not single and _is_parted(text.plain[start:end]) and not _is_parted(song.title):
+            continue
         after_title = text.plain[end:]
         scene = (
             all(is_ordinary(w.text) and not w.capital for w in words[1:] or words)
@@ -130,6 +132,11 @@ def song_spans(
             or (talk and len(words) >= 3 and "song" in before + after)
         ):
             yield first, last, song
+
+
+def _is_parted(words: str) -> bool:
+    """Whether a sentence or a part of one ends between the words."""
+    return re.search(r"[,.;:!?]\s", words) is not None
 
 
 def _begins(text: Text, start: int) -> bool:

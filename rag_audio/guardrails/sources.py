@@ -52,6 +52,7 @@ class Entry:
         died: the year in which a person died or a group ended.
         common: how the name reads, where the list says it.
         ratings, tags: how many people rated the artist, and how many tags it was given.
+        is_bare: the list says nothing about what the artist is, as a CSV file does not.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Entry:
     era: str = ""
     ratings: int = 0
     tags: int = 0
+    is_bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,10 @@ def _checked(text: str) -> str:
 
 
 def _csv_entries(numbered: Iterator[tuple[int, bytes]], what: str) -> Iterator[Row]:
+    number = 1
+
     def decoded() -> Iterator[str]:
+        nonlocal number
         for number, line in numbered:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -309,6 +314,7 @@ def _csv_entries(numbered: Iterator[tuple[int, bytes]], what: str) -> Iterator[R
                 common=common,
                 genre=(row.get("genre") or "").strip(),
                 era=(row.get("era") or "").strip(),
+                is_bare=True,
             )
     except csv.Error as error:
-        raise InvalidInput(f"{what}, line {rows.line_num}: {error}") from error
+        raise InvalidInput(f"{what}, line {number}: {error}") from error

@@ -37,6 +37,8 @@ _DETERMINERS = word_set(
 _INDEFINITE = word_set(
     "a an one two three several many ein eine einen einem einer eines un une uno una um uma d"
 )
+_LINKS = word_set("de del di da do von van w u od")
+"""Small words before the object of a phrase that ended without them."""
 _MODIFIERS = word_set(
     "early late later old young classic vintage mid golden great legendary famous iconic "
     "mighty singer band artist rapper group duo producer composer pianist guitarist musician "
@@ -49,6 +51,11 @@ _PERFORMS = word_set(
     "demo solo voice vocals vocal riff riffs guitar guitars drums bass piano beat beats flow "
     "chorus verse concert live music sound sounds style era band vibe vibes single remix "
     "cover covers production harmonies performing jamming recording writing wrote made"
+)
+_BELONGS = word_set("of de del di da do dos das des della dello dei degli d von van der")
+_ANYBODY = word_set(
+    "someone somebody anyone anybody everyone everybody nobody noone something anything nothing "
+    "people jemand jemandem jemanden quelqu alguien alguem qualcuno kogos kogoś кто"
 )
 _WORKS = word_set(
     "song songs record album track tune hit single concert cover lyrics discography mixtape ep lp"
@@ -174,7 +181,7 @@ class StyleReader:
                 indefinite = True
             elif text in _DETERMINERS:
                 definite = True
-            elif text not in _MODIFIERS:
+            elif text not in _MODIFIERS and text not in _LINKS:
                 break
             start += 1
         for i in range(first, min(start + 1, last + 1) if start <= last else last + 1):
@@ -232,6 +239,8 @@ class StyleReader:
         if lead.language in abroad.languages():
             return self._abroad(first, self._words[first : last + 1], lead)
         words = self._words[first : last + 1]
+        if words[0].text in _ANYBODY or (definite and _is_part_of(words)):
+            return None
         free = [w for i, w in enumerate(words, first) if i not in self._licensed]
         strange = [w for w in free if not is_music(w.text)]
         if not strange or not words[0].text:
@@ -392,6 +401,13 @@ class StyleReader:
             len(capital) >= 2 and (first > 0 or len(words) > last + 1) and not weak
         ):
             yield Finding(first, last, None)
+
+
+def _is_part_of(words: list[Word]) -> bool:
+    """Whether words begin with a thing that belongs to something: "the deserts of Arizona"."""
+    if len(words) < 3 or words[0].capital or words[0].text in _PERFORMS | _MODIFIERS:
+        return False
+    return is_ordinary(words[0].text) and words[1].text in _BELONGS
 
 
 def _is_thing(words: list[Word], lead: Lead, plain: str) -> bool:
