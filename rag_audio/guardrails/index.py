@@ -128,7 +128,7 @@ class NameIndex:
     def exact(self, text: Text) -> Iterator[Hit]:
         """Names by their letters, those that are words too among them."""
         run = text.squashed
-        for start, first in run.starts.items():
+        for start, first in run.starts:
             for form in self._candidates(run.letters, start):
                 end = start + len(form.letters)
                 last = run.ends.get(end)
@@ -213,7 +213,7 @@ class NameIndex:
     def songs(self, text: Text) -> Iterator[tuple[int, int, Song]]:
         """Famous titles by their letters: first word, last word, song."""
         run = text.squashed
-        for start, first in run.starts.items():
+        for start, first in run.starts:
             for letters, song in self._songs.get(run.letters[start : start + _KEY], ()):
                 if run.letters.startswith(letters, start):
                     last = run.ends.get(start + len(letters))

@@ -87,6 +87,7 @@ _LABELS = (
     (Strength.PROPER, re.compile(rf"(?<![\w.]){_PERIOD}")),
 )
 """What comes before a name in a list of fields ("artist: …", "prod. …"), and years before it."""
+KNOWN_ONLY = (Strength.NAME, Strength.PROPER)
 _GOES_ON = ("of ", "ng ", "ni ")
 """What continues a phrase: "style of …" is another one than "style …"."""
 _ORDER = {strength: place for place, strength in enumerate(Strength)}
@@ -98,7 +99,7 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
     Args:
         any_sign: a name that stands before a phrase may end with any sign, not only a letter.
     """
-    found: dict[tuple[int, bool], Lead] = {}
+    found: dict[tuple[int, bool, bool], Lead] = {}
     for before, language, strength, pattern, keys in _patterns(any_sign):
         if not any(key in text.plain for key in keys):
             continue
@@ -109,13 +110,15 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
             if before and text.plain.startswith(_GOES_ON, at) and language != "tl":
                 continue
             lead = Lead(at, match.start(), not before, strength, language)
-            known = found.get((at, lead.after))
+            key = (at, lead.after, strength in KNOWN_ONLY)
+            known = found.get(key)
             if known is None or _ORDER[strength] < _ORDER[known.strength]:
-                found[at, lead.after] = lead
+                found[key] = lead
     for strength, label in _LABELS:
         for match in label.finditer(text.plain):
             found.setdefault(
-                (match.end(), False), Lead(match.end(), match.start(), False, strength, "en")
+                (match.end(), False, strength in KNOWN_ONLY),
+                Lead(match.end(), match.start(), False, strength, "en"),
             )
     yield from sorted(found.values(), key=lambda lead: (lead.at, lead.after))
 

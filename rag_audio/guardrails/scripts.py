@@ -141,9 +141,7 @@ def _thai_names(plain: str) -> Iterator[tuple[int, int]]:
     for match in _THAI.finditer(plain):
         name = match["name"]
         short = len(name) <= 5
-        talk = any(
-            name.startswith(word) for word in _thai_music() if short or len(word) > 2
-        )
+        talk = any(name.startswith(word) for word in _thai_music() if short or len(word) > 2)
         if not talk and not match["weak"] and not (name.isascii() and is_ordinary(name)):
             yield match.span("name")
 

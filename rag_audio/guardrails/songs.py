@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from rag_audio.guardrails.names import Song
 from rag_audio.guardrails.normalise import Text
-from rag_audio.guardrails.vocabulary import is_music, is_ordinary
+from rag_audio.guardrails.vocabulary import is_music, is_ordinary, word_set
 
 _ROLE = (
     r"singers?|vocalist|voice|bands?|groups?|artists?|rappers?|duo|trio|quartet|guys?|girls?|boys?|"
@@ -39,6 +39,10 @@ _SONG_TALK = re.compile(
     r"version|rendition|mashup|sang|sings|sung|singer|band|artist|rapper|chorus\s+of|intro\s+of|riff\s+(?:of|from)|"
     r"melody\s+of|beat\s+of|chords\s+of|like|as\s+in|lied|chanson|chante|cancion|canzone|musica|wie|comme|como|come)"
     r"(?!\w)|[曲歌]|गाना|गीत"
+)
+_SMALL = word_set(
+    "of the a an in to on me you is it and or with as for by from be but at this that was are my "
+    "your de la el du des le les en et un une y o i s"
 )
 _SCENE = re.compile(
     r"(?:\s+(?:over|under|in|on|at|across|above|below|through|around|near|behind|by\s+the|along|down|into|from)|-like)(?!\w)"
@@ -101,9 +105,7 @@ def song_spans(
         behind = "を歌っ" in after[:6] or "の歌手" in after[:6] or "गाने वाले" in after
         quoted = _QUOTED.search(before) is not None and after[:1] in "\"'」』’”,"
         capital = text.capitals_mean and all(
-            w.capital
-            or w.text in ("of", "the", "a", "in", "to", "on", "me", "you", "is", "it", "and")
-            for w in words
+            w.capital or w.text.isdigit() or w.text in _SMALL for w in words
         )
         talk = _SONG_TALK.search(before) is not None or after.lstrip("\"' ").startswith("by ")
         about = not single and _ABOUT.search(before) is not None
@@ -122,7 +124,7 @@ def song_spans(
             or behind
             or (_FAME.match(after_title) is not None and _OF.search(before) is not None)
             or (changed and (not single or words[0].capital))
-            or (sound and words[0].capital)
+            or (sound and (words[0].capital or not single))
             or (remade and text.capitals_mean)
             or about
             or (quoted and talk)

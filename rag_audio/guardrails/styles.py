@@ -11,18 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rag_audio.guardrails import abroad
-from rag_audio.guardrails.context import (
-    has_telling_capital,
-    is_bare,
-    is_epithet,
-    is_rare,
-    is_told_by_capitals,
-)
+from rag_audio.guardrails.context import is_bare, is_epithet, is_told_by_capitals
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
+from rag_audio.guardrails.known import is_beat_of, is_countable, is_proper
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word
-from rag_audio.guardrails.phrases import Lead, Strength
+from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
 from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary, word_set
 
 _HARD_STOP = re.compile(r"[.;:!?()\n\[\]{}|…。、「」]")
@@ -65,21 +60,6 @@ _ANYBODY = word_set(
 _WORKS = word_set(
     "song songs record album track tune hit single concert cover lyrics discography mixtape ep lp"
 )
-_TALENTS = word_set(
-    "vibes vibe energy flow vocals voice style feel aesthetic sound swagger lyrics harmonies hook "
-    "verse falsetto track song type"
-)
-_PLACES = word_set("boston chicago kansas texas america asia europe japan")
-_BEAT_TALK = word_set(
-    "a an x free dark hard sad melodic chill emotional smooth old early new vintage hype fast slow "
-    "guitar piano trap drill sample soulful aggressive detroit atlanta toxic"
-)
-_THEMES = word_set(
-    "rain love death war ghost enigma madness poison rush imagination rainbow midnight mayhem "
-    "exodus burial traffic oasis wings focus genesis atmosphere america asia europe japan texas "
-    "kansas heatwave pendulum perfume propaganda underworld darkside"
-)
-_QUALITIES = word_set("free live lush sweet low blue tricky bent immortal oval sublime faithless")
 _MAX_WORDS = 7
 
 
@@ -121,7 +101,7 @@ class StyleReader:
             last = self._object_end(first)
             if last < first:
                 return
-            known_only = lead.strength in (Strength.NAME, Strength.PROPER)
+            known_only = lead.strength in KNOWN_ONLY
             finding = (
                 self._known(first, last, lead) if known_only else self._judge(first, last, lead)
             )
@@ -132,38 +112,18 @@ class StyleReader:
 
     def _known(self, first: int, last: int, lead: Lead) -> Finding | None:
         """A known name at the beginning of what may be anything: "give me some Drake"."""
-        words = self._words
+        words, text = self._words, self._text
         start = first
         while start < last and start not in self._at and words[start].text in _MODIFIERS | {"the"}:
             start += 1
         for hit in self._at.get(start, ()):
             if hit.last <= last and hit.sure and not self._licensed & {hit.first, hit.last}:
                 following = words[hit.last + 1].text if hit.last < last else ""
-                if self._is_proper(hit, following) or self._is_countable(hit, following, lead):
+                works = following in _PERFORMS
+                countable = lead.strength is Strength.NAME and is_countable(text, hit, following)
+                if countable or is_proper(text, hit, following, works):
                     return Finding(hit.first, hit.last, hit.form)
         return None
-
-    def _is_proper(self, hit: Hit, following: str) -> bool:
-        """Whether a name that is a word too is told by its capital, or by its rarity."""
-        word = self._words[hit.first]
-        if is_epithet(hit):
-            return is_told_by_capitals(self._text, hit)
-        if hit.reading is Reading.NAME or is_rare(hit):
-            return True
-        if not has_telling_capital(self._text, hit.first):
-            return False
-        if hit.reading is Reading.MASS:
-            return word.text not in _PLACES and (not following or following in _TALENTS)
-        return not following or is_music(following) or following in _PERFORMS
-
-    def _is_countable(self, hit: Hit, following: str, lead: Lead) -> bool:
-        """Whether a countable noun without an article is a name here."""
-        return (
-            lead.strength is Strength.NAME
-            and hit.exact
-            and (not following or following in _TALENTS)
-            and is_bare(self._text, hit)
-        )
 
     def _object_end(self, first: int) -> int:
         """Index of the last word of the object that starts at ``first``."""
@@ -355,7 +315,7 @@ class StyleReader:
         last = next((i for i in range(len(words) - 1, -1, -1) if words[i].end <= lead.at + 1), None)
         if last is None or last in self._licensed:
             return
-        if lead.strength in (Strength.NAME, Strength.PROPER):
+        if lead.strength in KNOWN_ONLY:
             yield from self._known_before(last, lead)
             return
         beat = (
@@ -374,7 +334,7 @@ class StyleReader:
                 if (
                     hit.reading is Reading.NAME
                     or capital
-                    or (kind_of_beat and self._is_beat_of(hit))
+                    or (kind_of_beat and is_beat_of(self._text, hit))
                     or (hit.reading is Reading.WORD and strong and (beat or not article))
                     or (
                         hit.reading is Reading.WORD
@@ -398,20 +358,9 @@ class StyleReader:
                 bare = is_bare(self._text, hit)
                 first = hit.first == 0 and word.capital and hit.reading is Reading.WORD
                 countable = lead.strength is Strength.NAME and bare and hit.exact
-                if self._is_proper(hit, "") or first or countable:
+                if is_proper(self._text, hit) or first or countable:
                     yield Finding(hit.first, hit.last, hit.form)
                     return
-
-    def _is_beat_of(self, hit: Hit) -> bool:
-        """Whether a word is the artist of "… type beat": alone, or with an article before it."""
-        word = self._words[hit.first]
-        if hit.reading is Reading.MASS and word.text in _QUALITIES:
-            return False
-        before = self._text.plain[: word.start].rstrip(" \"'([")
-        if not before or before[-1] in ",;:|.)]/\n":
-            return True
-        previous = before.split()[-1]
-        return previous in _BEAT_TALK and (previous in ("a", "an", "x") or word.text not in _THEMES)
 
     def _unknown_before(self, last: int, lead: Lead) -> Iterator[Finding]:
         words, plain = self._words, self._text.plain

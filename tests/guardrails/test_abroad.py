@@ -68,7 +68,7 @@ def test_like_leads_to_names_by_their_capitals(policy: Policy, language: str) ->
 
 
 SOUNDS = {
-    "Taylor Swift": "تايلور سويفت|تیلور سوئیفت|טיילור סוויפט|테일러 스위프트|テイラースウィフト|Τέιλορ Σουίφτ",
+    "Taylor Swift": "تايلور سويفت|تیلور سوئیفت|טיילור סוויפט|테일러 스위프트|テイラースウィフト",
     "Michael Jackson": "مايكل جاكسون|מייקל ג'קסון|마이클 잭슨|マイケル・ジャクソン",
     "Hans Zimmer": "هانز زيمر|هانس زیمر",
     "Bob Dylan": "בוב דילן|ボブ・ディラン",

@@ -1,6 +1,8 @@
-"""Names that are words too, epithets, titles and other scripts: asked for without "in the style of"."""
+"""Names that are words too, epithets and titles, asked for without "in the style of"."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Artist, Policy
 from rag_audio.guardrails.names import Reading
-from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.normalise import fold, squash
 from rag_audio.guardrails.vocabulary import is_ordinary
 from tests.guardrails.conftest import LICENSED
 
@@ -27,12 +29,30 @@ def _words(reading: Reading) -> list[str]:
     ]
 
 
-RARE = [name for name in _words(Reading.WORD) if len(name) > 3 and not is_ordinary(fold(name))]
+RARE = [
+    name
+    for name in _words(Reading.WORD)
+    if len(squash(fold(name))) > 3 and not is_ordinary(fold(name))
+]
 COUNTABLE = ["Prince", "Queen", "Drake", "Muse", "Phoenix", "Goblin", "Emperor", "Fisher"]
 MASSES = [
     name
     for name in _words(Reading.MASS)
-    if fold(name) not in "free live lush sweet low blue tricky bent immortal oval sublime".split()
+    if fold(name)
+    not in [
+        "free",
+        "live",
+        "lush",
+        "sweet",
+        "low",
+        "blue",
+        "tricky",
+        "bent",
+        "immortal",
+        "oval",
+        "sublime",
+        "faithless",
+    ]
 ]
 
 
@@ -76,7 +96,11 @@ def test_a_countable_word_without_an_article_is_a_name(
 
 
 @QUICK
-@given(name=st.sampled_from(MASSES), small=st.booleans(), before=st.sampled_from(["", "a ", "90 bpm, "]))
+@given(
+    name=st.sampled_from(MASSES),
+    small=st.booleans(),
+    before=st.sampled_from(["", "a ", "90 bpm, "]),
+)
 def test_type_beat_makes_an_artist_of_a_word(
     policy: Policy, name: str, small: bool, before: str
 ) -> None:
@@ -165,7 +189,8 @@ def test_a_famous_title_stands_for_its_artist(policy: Policy, title: str, prompt
 
 @pytest.mark.parametrize(
     "prompt",
-    ["the drummer of Zorblat Nights fame", "from the album Zorblat", 'off the album "zorblat nights"',
+    ["the drummer of Zorblat Nights fame", "from the album Zorblat",
+     'off the album "zorblat nights"',
      "唱《佐尔布》的那个歌手", "「ゾルブ」を歌っているバンド", "певец «Зорблат»"],
 )  # fmt: skip
 def test_an_unknown_title_stands_for_somebody_too(policy: Policy, prompt: str) -> None:
@@ -190,17 +215,23 @@ NAMES = [
     turn=st.sampled_from([lambda n: n[::-1], lambda n: " ".join(w[::-1] for w in n.split())]),
     prompt=st.sampled_from(["{}", "{} pop, slow", "soft piano, {}"]),
 )
-def test_a_name_read_backwards_is_found(policy: Policy, name, turn, prompt) -> None:  # type: ignore[no-untyped-def]
+def test_a_name_read_backwards_is_found(
+    policy: Policy, name: str, turn: Callable[[str], str], prompt: str
+) -> None:
     text = prompt.format(turn(name))
     if len(name.split()) == 2 or turn(name) == name[::-1]:
         assert _refused(text, policy), text
 
 
-@pytest.mark.parametrize("prompt", ["pr1nce vocals", "gr33n d4y chords", "dr4k3 90 bpm", "d r a k e"])
+@pytest.mark.parametrize(
+    "prompt", ["pr1nce vocals", "gr33n d4y chords", "dr4k3 90 bpm", "d r a k e"]
+)
 def test_figures_in_a_word_tell_that_a_name_is_meant(policy: Policy, prompt: str) -> None:
     assert _refused(prompt, policy)
 
 
-@pytest.mark.parametrize("prompt", ["give me some Hendrix guitar", "Coltrane solo", "Einaudi, slow"])
+@pytest.mark.parametrize(
+    "prompt", ["give me some Hendrix guitar", "Coltrane solo", "Einaudi, slow"]
+)
 def test_a_surname_alone_counts_by_what_stands_around_it(policy: Policy, prompt: str) -> None:
     assert _refused(prompt, policy)
