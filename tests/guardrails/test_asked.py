@@ -25,7 +25,7 @@ def _words(reading: Reading) -> list[str]:
     return [
         artist.name
         for artist in ROSTER.artists
-        if artist.reading is reading and artist.name.isascii() and artist.name.isalpha()
+        if artist.reading is reading and artist.well_known and artist.name.isascii() and artist.name.isalpha()
     ]
 
 
