@@ -88,8 +88,7 @@ def _lists() -> dict[str, _Talk]:
         talk = found.get(language.strip(), _Talk(frozenset(), frozenset(), frozenset()))
         found[language.strip()] = _Talk(
             talk.words | {plain for word, plain in folded if not word.endswith("*")},
-            talk.stems
-            | {plain for word, plain in folded if word.endswith("*") and len(plain) > 1},
+            talk.stems | {plain for word, plain in folded if word.endswith("*") and len(plain) > 1},
             talk.empty | {plain for word, plain in folded if word.startswith("!")},
         )
     return found

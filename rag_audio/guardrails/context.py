@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.names import Reading
-from rag_audio.guardrails.normalise import Text, squash
+from rag_audio.guardrails.normalise import Text, fold, squash
 from rag_audio.guardrails.vocabulary import is_music, is_ordinary, word_set
 
 _SEGMENT = re.compile(r"[,;|\n•/]|\s-\s|\.\s")
@@ -91,6 +91,13 @@ def is_rare(hit: Hit) -> bool:
     )
 
 
+def is_surname(hit: Hit) -> bool:
+    """Whether somebody was found by the surname alone, as it is spelled."""
+    form = hit.form
+    surname = fold(form.artist.name).split()[1:] == [form.text]
+    return hit.exact and form.turned and surname and not is_ordinary(form.text)
+
+
 def is_bare(text: Text, hit: Hit) -> bool:
     """Whether a countable noun stands in the singular without an article: so only names do."""
     words = text.words
@@ -147,9 +154,16 @@ def _is_paired(text: Text, hit: Hit, hits: Sequence[Hit]) -> bool:
         left, right = (hit, other) if hit.first < other.first else (other, hit)
         if left.last < right.first and other.sure:
             gap = text.plain[text.words[left.last].end : text.words[right.first].start]
-            if _PAIR.fullmatch(gap):
+            if _PAIR.fullmatch(gap) and _is_told(text, left, right):
                 return True
     return False
+
+
+def _is_told(text: Text, one: Hit, other: Hit) -> bool:
+    """Whether two names that are joined are told by a name among them, or by their capitals."""
+    if any(hit.reading is Reading.NAME or is_rare(hit) for hit in (one, other)):
+        return True
+    return all(text.words[hit.first].capital for hit in (one, other))
 
 
 def _begins(text: Text, start: int) -> bool:

@@ -198,8 +198,10 @@ class NameIndex:
                     continue
                 if form is not None and not english and not _is_spaced_as(form, words, first, last):
                     continue
-                if form is not None and not form.artist.well_known and (
-                    only is not None or last - first + 1 != form.words
+                if (
+                    form is not None
+                    and not form.artist.well_known
+                    and (only is not None or last - first + 1 != form.words)
                 ):
                     continue
                 if form is not None:

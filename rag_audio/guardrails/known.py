@@ -7,6 +7,7 @@ from rag_audio.guardrails.context import (
     is_bare,
     is_epithet,
     is_rare,
+    is_surname,
     is_told_by_capitals,
 )
 from rag_audio.guardrails.index import Hit
@@ -41,7 +42,7 @@ def is_proper(text: Text, hit: Hit, following: str = "", works: bool = False) ->
     word = text.words[hit.first]
     if is_epithet(hit):
         return is_told_by_capitals(text, hit)
-    if hit.reading is Reading.NAME or is_rare(hit):
+    if hit.reading is Reading.NAME or is_rare(hit) or is_surname(hit):
         return True
     if not has_telling_capital(text, hit.first):
         return False

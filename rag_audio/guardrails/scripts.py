@@ -21,7 +21,7 @@ _JAPANESE = re.compile(
     rf"(?P<name>[\u30a1-\u30fa\u30fc・{_HAN}\w\s.&'\-]{{1,40}}?)"
     r"(?P<phrase>さん|氏)?(?P<suffix>風|ふう|調の|っぽい|つぽい|みたい|のよう|のような|のスタイル|スタイル|的な|系の|の曲調|"
     r"の作風|の真似|をまね|を真似|にインスパイア|に影響|への|の音楽性|の歌い方|の声|の世界観|ライク|テイスト|の雰囲気|"
-    r"に似|似の|の歌声|ボイス|そっくり|を彷彿|を思わせ|リスペクト|オマージュ|のカバー|のリミックス|の新曲|タイプビート|らしさ|らしい|の感じ|節)"
+    r"に似|似の|の歌声|ボイス|そっくり|が歌う|が歌っ|作曲|プロデュース|を彷彿|を思わせ|リスペクト|オマージュ|のカバー|のリミックス|の新曲|タイプビート|らしさ|らしい|の感じ|節)"
 )
 _STRONG = re.compile(
     "風|ふう|スタイル|作風|真似|まね|インスパイア|影響|歌い方|曲調|そっくり|彷彿|オマージュ|リスペクト|新曲|タイプビート"
@@ -191,7 +191,8 @@ def _is_japanese_name(name: str, raw: str, strong: bool) -> bool:
     if not rest:
         return False
     # "like" may be said of anything, and most things are written with one or two Han characters.
-    return strong or len(rest) >= 3 or re.search("[\u30a1-\u30fa]{2}", rest) is not None
+    person = len(name) in (3, 4) and re.fullmatch(f"[{_HAN}]+", name) is not None
+    return strong or person or len(rest) >= 3 or re.search("[\u30a1-\u30fa]{2}", rest) is not None
 
 
 def _without_music(name: str) -> str:

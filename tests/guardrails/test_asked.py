@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Artist, Policy
+from rag_audio.guardrails.innocent import innocent_words
 from rag_audio.guardrails.names import Reading
-from rag_audio.guardrails.normalise import fold, squash
+from rag_audio.guardrails.normalise import fold, read, squash
 from rag_audio.guardrails.vocabulary import is_ordinary
 from tests.guardrails.conftest import LICENSED
 
@@ -25,7 +26,11 @@ def _words(reading: Reading) -> list[str]:
     return [
         artist.name
         for artist in ROSTER.artists
-        if artist.reading is reading and artist.name.isascii() and artist.name.isalpha()
+        if artist.reading is reading
+        and artist.well_known
+        and not innocent_words(read(artist.name))
+        and artist.name.isascii()
+        and artist.name.isalpha()
     ]
 
 
