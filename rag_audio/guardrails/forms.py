@@ -17,7 +17,8 @@ class Form:
 
     Attributes:
         letters: without spaces and doubled letters. words: how many it has.
-        turned: surname first, or an epithet; looked for as it is only, not misspelled.
+        turned: surname first, an epithet, or one word that is less known; looked for as it is only,
+            not misspelled.
     """
 
     letters: str
@@ -47,6 +48,7 @@ def forms_of(artist: Artist) -> Iterator[Form]:
             tiny = True
         if tiny and reading is Reading.NAME:
             reading = Reading.WORD
+        epithet = epithet or (len(words) == 1 and not artist.well_known)
         yield Form(letters, len(words), artist, reading, text, epithet)
         with_s = squash(fold(text))
         if with_s != letters:  # a possessive that is spelled out: "d e s t i n y s"
@@ -55,7 +57,11 @@ def forms_of(artist: Artist) -> Iterator[Form]:
             rest = words[1:]
             bare = " ".join(rest)
             plain = len(rest) == 1 and is_ordinary(rest[0])
+            if epithet and plain:
+                continue  # "the Boss" is nobody without its article
             as_word = Reading.WORD if plain or reading is not Reading.NAME else Reading.NAME
+            if as_word is Reading.WORD and not artist.well_known:
+                as_word = Reading.MASS
             yield Form(squash(bare), len(rest), artist, as_word, bare, epithet)
         if reading is Reading.NAME and not epithet and len(words) == 2 and text.isascii():
             yield Form(

@@ -60,6 +60,7 @@ class Artist:
         genre, era: plain facts for the transform; empty when unknown.
         epithets: what somebody is called in place of the name: "the Copper Baron".
         kind: what somebody is known as, one of :data:`KINDS`.
+        well_known: whether a name of one word is found misspelled too.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Artist:
     era: str = ""
     epithets: tuple[str, ...] = ()
     kind: str = "artist"
+    well_known: bool = True
 
     def forms(self) -> Iterator[tuple[str, Reading]]:
         """Every way to write the name, with how it reads."""
@@ -161,7 +163,8 @@ def shipped_roster() -> Roster:
             Song(row["title"], row["artist"], row["common"] == "yes")
             for row in csv.DictReader(file)
         )
-    return Roster(read_artists(folder / "artists.csv"), songs)
+    more = (replace(one, well_known=False) for one in read_artists(folder / "artists_more.csv"))
+    return Roster((*read_artists(folder / "artists.csv"), *more), songs)
 
 
 def read_artists(path: Path) -> tuple[Artist, ...]:

@@ -35,11 +35,27 @@ _ABOUT = re.compile(
     r"(?<!\w)(?:that|the|this|his|her)\s+(?:famous\s+)?songs?\s+(?:about|called|with)\s+(?:an?|the)?\s*$"
 )
 _SONG_TALK = re.compile(
-    r"(?<!\w)(?:songs?|tracks?|hits?|tunes?|single|number|anthem|classic|sequel|prequel|cover|remix|remake|"
+    r"(?<!\w)(?:songs?|tracks?|hits?|tunes?|single|album|record|number|anthem|classic|sequel|prequel|cover|remix|remake|"
     r"version|rendition|mashup|sang|sings|sung|singer|band|artist|rapper|chorus\s+of|intro\s+of|riff\s+(?:of|from)|"
     r"melody\s+of|beat\s+of|chords\s+of|like|as\s+in|lied|chanson|chante|cancion|canzone|musica|wie|comme|como|come)"
     r"(?!\w)|[曲歌]|गाना|गीत"
 )
+_FAME = re.compile(r"[\"'”’]?\s+fame(?!\w)")
+_OF = re.compile(r"(?<!\w)(?:of|from)\s+[\"'“‘]?$")
+_CHANGED = re.compile(
+    r"[\"'”’]?\s+but\s+(?:faster|slower|slowed|sped|as|in|with|more|less|instrumental|acoustic|sadder|darker|happier|"
+    r"heavier|softer|make|reversed|on|sung|played|for|without)(?!\w)"
+)
+_SOUND_OF = re.compile(
+    r"[\"'”’]?[\s\-]+(?:sound|vibes?|feel|groove|riff|bassline|bass\s+line|beat|style|type|energy|drums?|solo|intro|"
+    r"outro|chorus|hook|lyrics|remix|cover|flip|chords|melody|video|era|synths?|guitars?|piano)(?!\w)"
+)
+_THAT = re.compile(r"(?<!\w)(?:that|the|this|a|with)\s+[\"'“‘]?$")
+_FROM_ALBUM = re.compile(
+    r"(?<!\w)(?:from|off|on|like)\s+(?:of\s+)?(?:the|that|their|his|her)?\s*(?:famous\s+)?(?:album|record|ep|lp|single|song|track|hit)s?"
+    r"\s*(?:called|named|titled|:)?\s*[\"'“‘(]*"
+)
+_OF_FAME = re.compile(r"(?<!\w)of\s+[\"'“‘]?((?:\S+\s+){0,5}?\S+?)[\"'”’]?\s+fame(?!\w)")
 _QUOTED = re.compile(r"[\"'「『‘“]\s*$")
 _NEAR = 60
 
@@ -54,6 +70,8 @@ def song_spans(
         start, end = words[0].start, words[-1].end
         single = len(words) == 1
         plain = song.common or (single and is_ordinary(words[0].text))
+        if not single and _is_parted(text.plain[start:end]) and not _is_parted(song.title):
+            continue
         if not plain and not (single and len(words[0].text) < 5):
             yield first, last, song
             continue
@@ -69,9 +87,17 @@ def song_spans(
         )
         talk = _SONG_TALK.search(before) is not None or after.lstrip("\"' ").startswith("by ")
         about = not single and _ABOUT.search(before) is not None
+        after_title = text.plain[end:]
+        changed = _begins(text, start) and _CHANGED.match(after_title) is not None
+        sound = _SOUND_OF.match(after_title) is not None and (
+            capital and (start > 0 or not single) and (not single or _THAT.search(before) is not None)
+        )
         if (
             near
             or behind
+            or (_FAME.match(after_title) is not None and _OF.search(before) is not None)
+            or (changed and (not single or words[0].capital))
+            or (sound and words[0].capital)
             or about
             or (quoted and talk)
             or (talk and capital and words[0].capital and (not single or quoted))
@@ -80,15 +106,35 @@ def song_spans(
             yield first, last, song
 
 
+def _is_parted(words: str) -> bool:
+    """Whether a sentence or a part of one ends between the words."""
+    return re.search(r"[,.;:!?]\s", words) is not None
+
+
+def _begins(text: Text, start: int) -> bool:
+    """Whether a segment of a list begins at an offset of the plain text."""
+    before = text.plain[:start].rstrip(" \"'“‘([")
+    return not before or before[-1] in ",;:.!\n"
+
+
 def described_spans(text: Text) -> Iterator[tuple[int, int]]:
-    """Unknown titles after "the band behind …": quoted, or two capitals, as plain spans."""
-    for match in (*_DESCRIBED.finditer(text.plain), *_WHO.finditer(text.plain)):
+    """Unknown titles after "the band behind …" or "from the album …": quoted, or two capitals, as
+    plain spans; and what anybody is famous for."""
+    for match in _OF_FAME.finditer(text.plain):
+        if any(w.capital for w in text.words if match.start(1) <= w.start < match.end(1)):
+            yield match.span(1)
+    leads = (_DESCRIBED, _WHO, _FROM_ALBUM)
+    for match in (match for lead in leads for match in lead.finditer(text.plain)):
         at = match.end()
         quote = re.match(r"[^\"”」』']{2,50}(?=[\"”」』']|$)", text.plain[at:])
         if text.plain[at - 1 : at] in ('"', "'") and quote is not None:
             yield at, at + quote.end()
             continue
         words = [w for w in text.words if w.start >= at][:2]
+        album = re.search(r"\b(?:album|ep|lp)\b", match.group()) is not None
+        if album and words and words[0].start == at and words[0].capital and text.capitals_mean:
+            yield words[0].start, words[-1].end if words[-1].capital else words[0].end
+            continue
         if (
             len(words) == 2
             and text.capitals_mean

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rag_audio.guardrails import abroad
+from rag_audio.guardrails.context import is_bare, is_epithet, is_rare, is_told_by_capitals
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.names import Reading
@@ -34,6 +36,8 @@ _DETERMINERS = word_set(
 _INDEFINITE = word_set(
     "a an one two three several many ein eine einen einem einer eines un une uno una um uma d"
 )
+_LINKS = word_set("de del di da do von van w u od")
+"""Small words before the object of a phrase that ended without them."""
 _MODIFIERS = word_set(
     "early late later old young classic vintage mid golden great legendary famous iconic "
     "mighty singer band artist rapper group duo producer composer pianist guitarist musician "
@@ -47,9 +51,29 @@ _PERFORMS = word_set(
     "chorus verse concert live music sound sounds style era band vibe vibes single remix "
     "cover covers production harmonies performing jamming recording writing wrote made"
 )
+_BELONGS = word_set("of de del di da do dos das des della dello dei degli d von van der")
+_ANYBODY = word_set(
+    "someone somebody anyone anybody everyone everybody nobody noone something anything nothing "
+    "people jemand jemandem jemanden quelqu alguien alguem qualcuno kogos kogoś кто"
+)
 _WORKS = word_set(
     "song songs record album track tune hit single concert cover lyrics discography mixtape ep lp"
 )
+_TALENTS = word_set(
+    "vibes vibe energy flow vocals voice style feel aesthetic sound swagger lyrics harmonies hook "
+    "verse falsetto track song type"
+)
+_PLACES = word_set("boston chicago kansas texas america asia europe japan")
+_BEAT_TALK = word_set(
+    "a an x free dark hard sad melodic chill emotional smooth old early new vintage hype fast slow "
+    "guitar piano trap drill sample soulful aggressive detroit atlanta toxic"
+)
+_THEMES = word_set(
+    "rain love death war ghost enigma madness poison rush imagination rainbow midnight mayhem exodus "
+    "burial traffic oasis wings focus genesis atmosphere america asia europe japan texas kansas "
+    "heatwave pendulum perfume propaganda underworld darkside"
+)
+_QUALITIES = word_set("free live lush sweet low blue tricky bent immortal oval sublime faithless")
 _MAX_WORDS = 7
 
 
@@ -91,11 +115,47 @@ class StyleReader:
             last = self._object_end(first)
             if last < first:
                 return
-            finding = self._judge(first, last, lead)
+            known_only = lead.strength in (Strength.NAME, Strength.PROPER)
+            finding = self._known(first, last, lead) if known_only else self._judge(first, last, lead)
             if finding is not None:
                 yield finding
                 last = max(last, finding.last)
             first = self._joined(last)
+
+    def _known(self, first: int, last: int, lead: Lead) -> Finding | None:
+        """A known name at the beginning of what may be anything: "give me some Drake"."""
+        words = self._words
+        start = first
+        while start < last and start not in self._at and words[start].text in _MODIFIERS | {"the"}:
+            start += 1
+        for hit in self._at.get(start, ()):
+            if hit.last <= last and hit.sure and not self._licensed & {hit.first, hit.last}:
+                following = words[hit.last + 1].text if hit.last < last else ""
+                if self._is_proper(hit, following) or self._is_countable(hit, following, lead):
+                    return Finding(hit.first, hit.last, hit.form)
+        return None
+
+    def _is_proper(self, hit: Hit, following: str) -> bool:
+        """Whether a name that is a word too is told by its capital, or by its rarity."""
+        word = self._words[hit.first]
+        if is_epithet(hit):
+            return is_told_by_capitals(self._text, hit)
+        if hit.reading is Reading.NAME or is_rare(hit):
+            return True
+        if not (word.capital and self._text.capitals_mean and hit.first > 0):
+            return False
+        if hit.reading is Reading.MASS:
+            return word.text not in _PLACES and (not following or following in _TALENTS)
+        return not following or is_music(following) or following in _PERFORMS
+
+    def _is_countable(self, hit: Hit, following: str, lead: Lead) -> bool:
+        """Whether a countable noun without an article is a name here."""
+        return (
+            lead.strength is Strength.NAME
+            and hit.exact
+            and (not following or following in _TALENTS)
+            and is_bare(self._text, hit)
+        )
 
     def _object_end(self, first: int) -> int:
         """Index of the last word of the object that starts at ``first``."""
@@ -153,7 +213,7 @@ class StyleReader:
                 indefinite = True
             elif text in _DETERMINERS:
                 definite = True
-            elif text not in _MODIFIERS:
+            elif text not in _MODIFIERS and text not in _LINKS:
                 break
             start += 1
         for i in range(first, min(start + 1, last + 1) if start <= last else last + 1):
@@ -182,6 +242,8 @@ class StyleReader:
             return True
         if self._licensed & set(range(hit.first, hit.last + 1)):
             return False
+        if is_epithet(hit) and lead.strength is Strength.WEAK:
+            return is_told_by_capitals(self._text, hit)
         first_word = words[hit.first]
         capital = first_word.capital and self._text.capitals_mean and hit.first > 0
         following = words[hit.last + 1].text if hit.last < last else ""
@@ -206,7 +268,11 @@ class StyleReader:
         self, first: int, last: int, lead: Lead, indefinite: bool, definite: bool
     ) -> Finding | None:
         """A name that nobody knows, in the object ``words[first:last + 1]``."""
+        if lead.language in abroad.languages():
+            return self._abroad(first, self._words[first : last + 1], lead)
         words = self._words[first : last + 1]
+        if words[0].text in _ANYBODY or (definite and _is_part_of(words)):
+            return None
         free = [w for i, w in enumerate(words, first) if i not in self._licensed]
         strange = [w for w in free if not is_music(w.text)]
         if not strange or not words[0].text:
@@ -233,6 +299,14 @@ class StyleReader:
         if unknown or europe or indefinite or definite or lead.strength is not Strength.STRONG:
             return None
         return None if _is_thing(words, lead, self._text.plain) else Finding(first, last, None)
+
+    def _abroad(self, first: int, words: list[Word], lead: Lead) -> Finding | None:
+        """A name that nobody knows at a phrase of a language whose words we know in part."""
+        if self._licensed & set(range(first, first + len(words))):
+            return None
+        read = abroad.named_before if lead.after else abroad.named_after
+        named = read(words, lead.language, lead.strength, self._text.capitals_mean)
+        return None if named is None else Finding(first + named[0], first + named[1], None)
 
     def _capital_name(
         self,
@@ -273,6 +347,9 @@ class StyleReader:
         last = next((i for i in range(len(words) - 1, -1, -1) if words[i].end <= lead.at + 1), None)
         if last is None or last in self._licensed:
             return
+        if lead.strength in (Strength.NAME, Strength.PROPER):
+            yield from self._known_before(last, lead)
+            return
         beat = (
             plain[lead.at :].lstrip(" -'\")").startswith(("type", "esque", "soundalike", "clone"))
         )
@@ -285,9 +362,11 @@ class StyleReader:
                 article = hit.first > 0 and words[hit.first - 1].text in ("the", "a", "an")
                 style = plain[lead.at :].lstrip(" -'\")").startswith(("style", "inspired", "like"))
                 strong = beat or style or lead.language != "en"
+                kind_of_beat = plain[lead.at :].lstrip(" -'\")").startswith("type")
                 if (
                     hit.reading is Reading.NAME
                     or capital
+                    or (kind_of_beat and self._is_beat_of(hit))
                     or (hit.reading is Reading.WORD and strong and (beat or not article))
                     or (
                         hit.reading is Reading.WORD
@@ -301,8 +380,44 @@ class StyleReader:
         if self._generic:
             yield from self._unknown_before(last, lead)
 
+    def _known_before(self, last: int, lead: Lead) -> Iterator[Finding]:
+        """A known name right before what may follow anything: "Drake lyrics"."""
+        for start in range(max(0, last - 15), last + 1):
+            for hit in self._at.get(start, ()):
+                if hit.last != last or not hit.sure:
+                    continue
+                word = self._words[hit.first]
+                bare = is_bare(self._text, hit)
+                first = hit.first == 0 and word.capital and hit.reading is Reading.WORD
+                countable = lead.strength is Strength.NAME and bare and hit.exact
+                if self._is_proper(hit, "") or first or countable:
+                    yield Finding(hit.first, hit.last, hit.form)
+                    return
+
+    def _is_beat_of(self, hit: Hit) -> bool:
+        """Whether a word is the artist of "… type beat": alone, or with an article before it."""
+        word = self._words[hit.first]
+        if hit.reading is Reading.MASS and word.text in _QUALITIES:
+            return False
+        before = self._text.plain[: word.start].rstrip(" \"'([")
+        if not before or before[-1] in ",;:|.)]/\n":
+            return True
+        previous = before.split()[-1]
+        return previous in _BEAT_TALK and (previous in ("a", "an", "x") or word.text not in _THEMES)
+
     def _unknown_before(self, last: int, lead: Lead) -> Iterator[Finding]:
         words, plain = self._words, self._text.plain
+        if lead.language in abroad.languages():
+            first = last
+            while first > 0 and last - first < 2:
+                gap = plain[words[first - 1].end : words[first].start]
+                if gap.strip(" -'&."):
+                    break
+                first -= 1
+            found = self._abroad(first, words[first : last + 1], lead)
+            if found is not None:
+                yield found
+            return
         first = last
         while first > 0 and last - first < 3:
             gap = plain[words[first - 1].end : words[first].start]
@@ -329,6 +444,13 @@ class StyleReader:
             len(capital) >= 2 and (first > 0 or len(words) > last + 1) and not weak
         ):
             yield Finding(first, last, None)
+
+
+def _is_part_of(words: list[Word]) -> bool:
+    """Whether words begin with a thing that belongs to something: "the deserts of Arizona"."""
+    if len(words) < 3 or words[0].capital or words[0].text in _PERFORMS | _MODIFIERS:
+        return False
+    return is_ordinary(words[0].text) and words[1].text in _BELONGS
 
 
 def _is_thing(words: list[Word], lead: Lead, plain: str) -> bool:
