@@ -18,7 +18,8 @@ from rag_audio.guardrails.vocabulary import ABROAD, is_music, listed_words, word
 from rag_audio.resources import data_dir
 
 CASELESS = frozenset(("ar", "fa", "he"))
-_ALSO = {"no": "sv", "da": "sv", "ms": "id"}
+_ALSO = {"no": "sv", "da": "sv", "ms": "id", "ru-latn": "ru", "el-latn": "el", "ar-latn": "ar"}
+"""Languages that are read by another one's words; some are written in Latin letters."""
 _STOPS = {
     "ru": "с со на в во и но для под без из от по за где чтобы только",
     "uk": "з із на в у і й та але для під без від по де щоб",
@@ -60,6 +61,8 @@ _NATIONS = word_set(
     "viet nam bac trung nhat my phap duc anh y an do han quoc nga tay ban nha au chau jazz edm rap "
     "rock pop blues bolero latin hip hop lofi"
 )
+_SHORT_STEM = 3
+_ENDING = 4
 _LONGEST = 4
 """Words that a name abroad has at most."""
 
@@ -119,10 +122,15 @@ def is_talk(word: str, language: str) -> bool:
             bare.append(word.removeprefix(prefix))
     lists = [_lists()[code] for code in ("all", language) if code in _lists()]
     return any(
-        one in talk.words or any(one[:size] in talk.stems for size in range(2, len(one) + 1))
+        one in talk.words or any(one[:size] in talk.stems for size in _sizes(one))
         for one in bare
         for talk in lists
     )
+
+
+def _sizes(word: str) -> range:
+    """Lengths of stems that a word may have: a short one is no stem of a long word."""
+    return range(2 if len(word) <= _SHORT_STEM + _ENDING else _SHORT_STEM + 1, len(word) + 1)
 
 
 def _is_empty(word: str, language: str) -> bool:
@@ -181,15 +189,14 @@ def _named(
     while last + 1 in strange and last - first < _LONGEST:
         last += 1
     with_capitals = [i for i in strange if words[i].capital and capitals]
-    if with_capitals and language not in CASELESS:
+    if with_capitals and (language not in CASELESS or words[with_capitals[0]].text.isascii()):
         return with_capitals[0], max(last, with_capitals[0])
     if strength is not Strength.STRONG:
         return None
     telling = [
         word.text
         for word in words
-        if not _is_empty(word.text, language)
-        and (len(word.text) > 3 or language in CASELESS)
+        if not _is_empty(word.text, language) and (len(word.text) > 3 or language in CASELESS)
     ]
     if language in CASELESS:
         thing = bool(telling) and (

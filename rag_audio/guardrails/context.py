@@ -13,22 +13,24 @@ from collections.abc import Sequence
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, squash
-from rag_audio.guardrails.vocabulary import is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import is_music, is_ordinary, word_set
 
 _SEGMENT = re.compile(r"[,;|\n•/]|\s-\s|\.\s")
 _TEMPO = re.compile(r"[\s,(\[]*\d{2,3}\s?bpm\b")
 _TAIL = word_set(
-    "rock pop rap hip hop hiphop trap rnb funk soul disco house techno edm jazz blues country metal "
-    "punk ballad anthem acoustic guitar guitars piano drums bass synth vocals instrumental style "
-    "vibe vibes energy type song cover remix sad dark slow fast upbeat chill mellow minor major bpm "
-    "key stadium arena electro reggae folk grunge indie emo "
-    "80s 90s 70s 60s 2000s 2010s 1980s 1990s 1970s 1960s a b c d e f g"
+    "rock pop rap hip hop hiphop trap rnb funk soul disco house techno edm jazz blues country "
+    "metal punk ballad anthem acoustic guitar guitars piano drums bass synth vocals instrumental "
+    "style vibe vibes energy type song cover remix sad dark slow fast upbeat chill mellow minor "
+    "major bpm key stadium arena electro reggae folk grunge indie emo hard glam gospel autotune "
+    "autotuned please pls plz 80s 90s 70s 60s 2000s 2010s 1980s 1990s 1970s 1960s a b c d e f g"
 )
 _ROLE_AFTER = re.compile(
     r"['\")]*\s*[(\[,]?\s*(?:the\s+)?(?:artist|singer|rapper|band|group|musician|producer|boyband|girlband|"
     r"girl\s+group|boy\s+band|duo)(?=[)\],.;!?]|\s*$)"
 )
-_PAIR = re.compile(r"['\")]*\s*(?:\bx\b|×|\bmeets\b|\bvs\b\.?|\bversus\b|\bfeat\b\.?|\bft\b\.?)\s*['\"(]*")
+_PAIR = re.compile(
+    r"['\")]*\s*(?:\bx\b|×|\bmeets\b|\bvs\b\.?|\bversus\b|\bfeat\b\.?|\bft\b\.?|\+)\s*['\"(]*"
+)
 _GLUED = ("core", "esque", "ish", "coded", "ified", "wave")
 _DETERMINERS = word_set(
     "the a an my our your his her its their some any no every each this that these those one two "
@@ -40,8 +42,8 @@ _AFTER_NAME = word_set(
     "vibes energy era sound sounds flow as for from doing covering himself herself themselves"
 )
 _UNCOUNTABLE = word_set(
-    "heart pink yes justice chic disturbed busted rancid sting squeeze blur accept hurts jam offset "
-    "rose psy brandy usher incognito telephone"
+    "heart pink yes justice chic disturbed busted rancid sting squeeze blur accept hurts jam "
+    "offset rose psy brandy usher incognito telephone"
 )
 """Names as words that need no article: stuffs, qualities, verbs."""
 _LEAST_SPELLED = 4
@@ -71,10 +73,22 @@ def is_told_by_capitals(text: Text, hit: Hit) -> bool:
     return the and (not following or gap.strip() != "" or following[0].text in _AFTER_NAME)
 
 
+def has_telling_capital(text: Text, number: int) -> bool:
+    """Whether a word after the first one has a capital that says "name"."""
+    word = text.words[number]
+    others = [w for i, w in enumerate(text.words) if i != number and w.text.isalpha()]
+    return word.capital and number > 0 and (text.capitals_mean or not others)
+
+
 def is_rare(hit: Hit) -> bool:
     """Whether a name's only word is in no dictionary, so that as a word it is hardly used."""
     letters = hit.form.letters
-    return hit.form.words == 1 and len(letters) > 3 and not is_ordinary(hit.form.text.lower())
+    return (
+        hit.form.words == 1
+        and not hit.form.turned
+        and len(letters) > 3
+        and not is_ordinary(hit.form.text.lower())
+    )
 
 
 def is_bare(text: Text, hit: Hit) -> bool:
@@ -83,7 +97,8 @@ def is_bare(text: Text, hit: Hit) -> bool:
     last = words[hit.last].text
     if is_epithet(hit):
         return False
-    stuff = hit.form.words == 1 and (last.endswith("s") or last in _UNCOUNTABLE)
+    plural = last.endswith("s") and not last.endswith("ss")
+    stuff = hit.form.words == 1 and (plural or last in _UNCOUNTABLE)
     if hit.reading is Reading.MASS or stuff:
         return is_rare(hit)
     if hit.first == 0 or words[hit.first].text == "the":
@@ -106,7 +121,8 @@ def is_named(text: Text, hit: Hit, hits: Sequence[Hit]) -> bool:
         return is_told_by_capitals(text, hit)
     if hit.reading is Reading.MASS:
         return False
-    if _is_glued(text, hit) or (text.raw[: text.origin[start]][-1:] in ("#", "@") and is_rare(hit)):
+    tagged = text.raw[: text.origin[start]][-1:] in ("#", "@")
+    if _is_glued(text, hit) or (tagged and is_bare(text, hit)):
         return True
     if _TEMPO.match(text.plain, end) and (words[hit.first].capital or is_bare(text, hit)):
         return _begins(text, start) and is_bare(text, hit)
@@ -155,5 +171,13 @@ def _is_alone(text: Text, hit: Hit) -> bool:
         several = hit.form.words > 1 and hit.exact
         telling = capital and words[hit.first].text not in _UNCOUNTABLE
         return telling or is_rare(hit) or several or len(words) == 1
-    musical = all(w.text in _TAIL or w.text.isdigit() for w in rest)
-    return musical and (capital or is_rare(hit)) and is_bare(text, hit)
+    rare = is_rare(hit)
+    musical = all(
+        w.text in _TAIL or w.text.isdigit() or (rare and _is_plain_talk(w.text)) for w in rest
+    )
+    return musical and (capital or rare) and is_bare(text, hit)
+
+
+def _is_plain_talk(word: str) -> bool:
+    """Whether a word is music talk, and no small word."""
+    return len(word) > 3 and is_music(word) and word not in _DETERMINERS | _SMALL

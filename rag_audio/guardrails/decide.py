@@ -224,9 +224,8 @@ def _matches(
     if not generic:
         hits = [hit for hit in hits if has_letters(text, hit)]
     for hit in hits:
-        if not generic and is_disguised(text, hit):
-            yield _match(text, hit.first, hit.last, "named-artist", hit.form)
-        elif hit.reading is Reading.NAME or _means_artist(text, hit) or is_named(text, hit, hits):
+        named = hit.reading is Reading.NAME or (not generic and is_disguised(text, hit))
+        if named or _means_artist(text, hit) or is_named(text, hit, hits):
             yield _match(text, hit.first, hit.last, "named-artist", hit.form)
     styles = StyleReader(text, hits, licensed, generic)
     for lead in find_leads(text):

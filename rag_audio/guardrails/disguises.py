@@ -37,7 +37,12 @@ def backwards(text: Text, index: NameIndex) -> Iterator[tuple[int, int, Hit]]:
         words = turned.words[hit.first : hit.last + 1]
         letters = squash("".join(word.text for word in words))
         plain = hit.reading is Reading.MASS or all(is_ordinary(word.text[::-1]) for word in words)
-        if letters == hit.form.letters and len(letters) >= _LEAST and letters.isascii() and not plain:
+        if (
+            letters == hit.form.letters
+            and len(letters) >= _LEAST
+            and letters.isascii()
+            and not plain
+        ):
             start, end = turned.origin[words[-1].end - 1], turned.origin[words[0].start] + 1
             if start < end:
                 yield start, end, hit

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from rag_audio.guardrails.everyday import is_given_name, is_place
 from rag_audio.guardrails.names import Artist, Reading
 from rag_audio.guardrails.normalise import fold, read, sound, squash
-from rag_audio.guardrails.vocabulary import is_ordinary
+from rag_audio.guardrails.vocabulary import is_compound, is_ordinary
+
+_SURNAME = 5
+"""Letters of a surname that is looked for by itself."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,8 @@ class Form:
 
     Attributes:
         letters: without spaces and doubled letters. words: how many it has.
-        turned: surname first, an epithet, or one word that is less known; looked for as it is only,
-            not misspelled.
+        turned: surname first or alone, an epithet, or one word that is less known; looked for as
+            it is only, not misspelled.
     """
 
     letters: str
@@ -32,6 +36,23 @@ class Form:
     def heard(self) -> str:
         """How it sounds."""
         return sound(self.letters)
+
+
+def surname_of(artist: Artist) -> Form | None:
+    """The surname by which somebody is known, where it is no word, place or given name.
+
+    It is read as a word too: what stands around it must make it a name.
+    """
+    words = [word.text for word in read(artist.name).words]
+    if artist.reading is not Reading.NAME or len(words) != 2 or not words[1].isascii():
+        return None
+    surname = words[1]
+    plain = (
+        is_ordinary(surname) or is_given_name(surname) or is_place(surname) or is_compound(surname)
+    )
+    if len(surname) < _SURNAME or not surname.isalpha() or plain:
+        return None
+    return Form(squash(surname), 1, artist, Reading.WORD, surname, True)
 
 
 def forms_of(artist: Artist) -> Iterator[Form]:

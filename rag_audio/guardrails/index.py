@@ -22,7 +22,7 @@ from functools import cached_property
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
-from rag_audio.guardrails.forms import Form, forms_of
+from rag_audio.guardrails.forms import Form, forms_of, surname_of
 from rag_audio.guardrails.names import Artist, Reading, Song
 from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
 from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
@@ -31,7 +31,22 @@ from rag_audio.guardrails.translit import SoundIndex, is_sounded
 from rag_audio.guardrails.vocabulary import is_english, is_everyday, is_ordinary, word_set
 
 _ENDINGS = frozenset(
-    ("s", "es", "esque", "ish", "ian", "like", "y", "style", "vibes", "type", "core", "sound", "coded", "ified")
+    (
+        "s",
+        "es",
+        "esque",
+        "ish",
+        "ian",
+        "like",
+        "y",
+        "style",
+        "vibes",
+        "type",
+        "core",
+        "sound",
+        "coded",
+        "ified",
+    )
 )
 _KEY = 4
 _MAX_WINDOW = 5
@@ -69,9 +84,15 @@ class Hit:
 
 
 class NameIndex:
-    """Forms of names, and song titles, by their letters."""
+    """Forms of names, and song titles, by their letters.
 
-    def __init__(self, artists: Iterable[Artist], songs: Iterable[Song] = ()) -> None:
+    Args:
+        surnames: also find people by their surname alone, as a word that may be a name.
+    """
+
+    def __init__(
+        self, artists: Iterable[Artist], songs: Iterable[Song] = (), *, surnames: bool = False
+    ) -> None:
         self._by_key: dict[str, list[Form]] = defaultdict(list)
         self._short: dict[str, Form] = {}
         self._deleted: dict[str, list[Form]] = {}
@@ -81,7 +102,8 @@ class NameIndex:
         self._initials: dict[tuple[str, str], Form] = {}
         seen: set[str] = set()
         forms: list[Form] = []
-        for artist in artists:
+        known = tuple(artists)
+        for artist in known:
             for form in forms_of(artist):
                 if form.letters not in seen:
                     seen.add(form.letters)
@@ -90,6 +112,10 @@ class NameIndex:
                 names = fold(form.text).split()
                 if form.reading is Reading.NAME and len(names) == 2 and len(names[1]) > 3:
                     self._initials.setdefault((names[0][0], squash(names[1])), form)
+        for form in filter(None, map(surname_of, known if surnames else ())):
+            if form.letters not in seen:
+                seen.add(form.letters)
+                self._add(form)
         for bucket in self._by_key.values():
             bucket.sort(key=lambda form: -len(form.letters))
         self._forms = tuple(forms)

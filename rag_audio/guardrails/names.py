@@ -123,7 +123,7 @@ class Roster:
         if self is not shipped and (self.artists, self.songs) == (shipped.artists, shipped.songs):
             return shipped.index
         with _no_collection():
-            return NameIndex(self.artists, self.songs)
+            return NameIndex(self.artists, self.songs, surnames=True)
 
     def names(self) -> frozenset[str]:
         return frozenset(artist.name for artist in self.artists)

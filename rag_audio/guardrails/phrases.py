@@ -64,19 +64,31 @@ _LETTER_ENDS = r"(?<=[^\W_])"
 _NAME_PRECEDES = _LETTER_ENDS + r"['\")]?[\s\-]{1,2}"
 _HYPHEN = _LETTER_ENDS + r"['\")]?\s?-\s?"
 _PHRASE_ENDS = r"(?![^\W_])(?!\s*(?:of|du|de|des|von|to|by|la|like)\b)"
+_SOMEBODY = (
+    "artists? singers? bands? rappers? vocalists? performers? performed\\sby sounds\\slike "
+    "artist\\sname inspirations? influences? rappeur chanteur kunstler artista cantante"
+)
+_ANYTHING = (
+    "genres? styles? vibes? moods? tags? references? refs? like voice vocals? sounds? feel energy "
+    "by prompt query request input stil estilo stile genere genero style\\sof\\smusic"
+)
+_CREDITS = r"(?:prod|produced|mixed|arr|feat|ft|perf|comp|wr)(?:\.\s*(?:by)?|\s+by)[\s:]*"
+_PERIOD = r"(?:(?:19[5-9]|20[0-2])\d|'?\d0s|\d{1,2}\s?%)\s+"
 _LABELS = (
-    (Strength.STRONG, re.compile(
-        r"(?<!\w)(?:(?:reference|similar|target|original|vocal)\s+)?(?:artists?|singers?|bands?|rappers?|vocalists?|"
-        r"performers?|performed by|sounds like|inspirations?|influences?|rappeur|chanteur|kunstler|artista|cantante|"
-        r"ispolnitel|artist name)\s*[:=]\s*"
-    )),
-    (Strength.NAME, re.compile(
-        r"(?<!\w)(?:genres?|styles?|vibes?|moods?|tags?|references?|refs?|like|voice|vocals?|sound|feel|energy|stil|"
-        r"estilo|stile|genere|genero|style of music)\s*[:=]\s*"
-    )),
-    (Strength.BY, re.compile(r"(?<!\w)(?:co-?)?(?:prod|produced|mixed|arr|feat|ft|perf|comp|wr)(?:\.\s*(?:by)?|\s+by)[\s:]*")),
-)  # fmt: skip
-"""What comes before a name in a list of fields: "artist: …", "prod. …"."""
+    (
+        Strength.STRONG,
+        re.compile(
+            r"(?<!\w)(?:(?:reference|similar|target|original|vocal)\s+)?"
+            rf"(?:{_SOMEBODY.replace(' ', '|')})\s*[:=]\s*"
+        ),
+    ),
+    (Strength.NAME, re.compile(rf"(?<!\w)(?:{_ANYTHING.replace(' ', '|')})\s*[:=]\s*")),
+    (Strength.BY, re.compile(rf"(?<!\w)(?:co-?)?{_CREDITS}")),
+    (Strength.PROPER, re.compile(rf"(?<![\w.]){_PERIOD}")),
+)
+"""What comes before a name in a list of fields ("artist: …", "prod. …"), and years before it."""
+_GOES_ON = ("of ", "ng ", "ni ")
+"""What continues a phrase: "style of …" is another one than "style …"."""
 _ORDER = {strength: place for place, strength in enumerate(Strength)}
 
 
@@ -94,6 +106,8 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
             if _is_transliterated(text, *match.span()) != (language in _OTHER_ALPHABETS):
                 continue
             at = match.end() if before else match.start()
+            if before and text.plain.startswith(_GOES_ON, at) and language != "tl":
+                continue
             lead = Lead(at, match.start(), not before, strength, language)
             known = found.get((at, lead.after))
             if known is None or _ORDER[strength] < _ORDER[known.strength]:

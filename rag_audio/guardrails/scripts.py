@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from functools import cache
 
-from rag_audio.guardrails.normalise import Text, fold, read
 from rag_audio.guardrails.abroad import words_of
+from rag_audio.guardrails.normalise import Text, fold, read
 from rag_audio.guardrails.vocabulary import asian_words, is_music, is_ordinary, word_set
 
 _KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u30fd-\u30ff"
@@ -33,22 +33,33 @@ _HINDI = re.compile(
 )
 _CHINESE = re.compile(
     rf"(?:[像仿似]|类似|類似|模仿|好像|翻唱|致敬|学习|如同|參考|参考)(?P<a>[{_HAN}a-z·\s]{{2,12}}?)(?:一样|一樣|那样|那樣|的|$)|"
-    rf"(?P<b>[{_HAN}a-z·]{{2,10}}?)(?:的)?(?:风格|風格|曲风|曲風|味道|唱腔|嗓音|声线|聲線|唱法|的声音|的聲音|的歌声|式唱|范儿|那种|那種|的感觉|的感覺|同款)"
+    rf"(?P<b>[{_HAN}a-z·]{{2,10}}?)(?:的)?(?:风格|風格|曲风|曲風|味道|唱腔|嗓音|声线|聲線|唱法|的声音|的聲音|的歌声|式唱|式的|式情歌|范儿|范兒|那种|那種|的感觉|的感覺|同款)"
 )
 _KOREAN = re.compile(
     r"(?P<name>[\u1100-\u11ffa-z\s]{1,40}?)\s*(?:"
-    + unicodedata.normalize("NFKD", "스타일|풍의|풍|처럼|같은|같이|느낌|목소리|음색|창법|타입|비슷한|닮은|감성|버전|커버")
+    + unicodedata.normalize(
+        "NFKD",
+        "스타일|풍의|풍|처럼|같은|같이|느낌|목소리|음색|창법|타입|비슷한|닮은|감성|버전|커버",
+    )
     + ")"
 )
-_KOREAN_STRONG = re.compile(unicodedata.normalize("NFKD", "스타일|풍|목소리|음색|창법|타입 ?비트"))
+_KOREAN_STRONG = re.compile(
+    unicodedata.normalize("NFKD", "스타일|풍|목소리|음색|창법|타입 ?비트|재질|노래처럼|곡처럼")
+)
 _KOREAN_ENDING = re.compile(
-    unicodedata.normalize("NFKD", "(?:와|과|랑|이랑|의|을|를|이|가|은|는|도|에|로|으로|하고|씨|님)$")
+    unicodedata.normalize(
+        "NFKD", "(?:와|과|랑|이랑|의|을|를|이|가|은|는|도|에|로|으로|하고|씨|님)$"
+    )
 )
 _THAI = re.compile(
     r"(?P<phrase>สไตล(?:ของ|วง|คุณ)?|ในแบบ(?:ของ)?|ตามแบบ(?:ของ)?|แบบ(?:วง|ของ)|แนว(?:วง|ของ)|เสียง(?:ของ)|เลียนแบบ|"
     r"(?P<weak>เหมือน(?:วง|กับ|ของ)?|คลาย(?:วง|กับ)?|แบบ|แนว))\s?(?P<name>[\u0e00-\u0e7fa-z.]+(?:\s[\u0e00-\u0e7f]{2,4}$)?)"
 )
-_SURNAMES = "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국"
+_SURNAMES = (
+    "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원"
+    "천방공현함변염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국"
+)
+"""Syllables that are surnames in Korea."""
 _CHINESE_MUSIC = word_set(
     "中国 中國 古典 爵士 摇滚 搖滾 流行 民谣 民謠 电子 電子 嘻哈 蓝调 藍調 日本 "
     "韩国 韓國 复古 復古 轻音乐 八十年代 九十年代 拉丁 交响 交響 钢琴 鋼琴 雨 "
@@ -129,7 +140,10 @@ def _is_korean_name(word: str) -> bool:
 def _thai_names(plain: str) -> Iterator[tuple[int, int]]:
     for match in _THAI.finditer(plain):
         name = match["name"]
-        talk = any(name.startswith(word) for word in _thai_music())
+        short = len(name) <= 5
+        talk = any(
+            name.startswith(word) for word in _thai_music() if short or len(word) > 2
+        )
         if not talk and not match["weak"] and not (name.isascii() and is_ordinary(name)):
             yield match.span("name")
 

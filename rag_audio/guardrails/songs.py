@@ -40,6 +40,17 @@ _SONG_TALK = re.compile(
     r"melody\s+of|beat\s+of|chords\s+of|like|as\s+in|lied|chanson|chante|cancion|canzone|musica|wie|comme|como|come)"
     r"(?!\w)|[曲歌]|गाना|गीत"
 )
+_SCENE = re.compile(
+    r"(?:\s+(?:over|under|in|on|at|across|above|below|through|around|near|behind|by\s+the|along|down|into|from)|-like)(?!\w)"
+)
+"""What follows words that are meant as words: "… over the fields"."""
+_QUOTED_ABROAD = re.compile(
+    r"(?:唱|演唱|写|寫|创作)(?:过|過|了)?[《〈「『](?P<zh>[^》〉」』]{1,30})[》〉」』]|"
+    r"[《〈「『](?P<ja>[^》〉」』]{1,30})[》〉」』](?:を歌|の歌手|の人|のバンド|を作っ|を書い|的歌手|的原唱|的作者|的乐队|的樂隊|那个歌手|那位)|"
+    r"[\"'‘“](?P<ko>[^\"'’”]{1,40})[\"'’”]\s*(?:를|을)?\s*(?:부른|부르는|만든|작곡한)|"
+    r"(?:автор|певец|певица|группа|исполнитель|исполнительница)\s+(?:песни|хита)?\s*[«\"“](?P<ru>[^»\"”]{2,40})[»\"”]"
+)
+"""Who sings or wrote a title in quotes, in languages in which titles have no capitals."""
 _FAME = re.compile(r"[\"'”’]?\s+fame(?!\w)")
 _OF = re.compile(r"(?<!\w)(?:of|from)\s+[\"'“‘]?$")
 _CHANGED = re.compile(
@@ -49,6 +60,10 @@ _CHANGED = re.compile(
 _SOUND_OF = re.compile(
     r"[\"'”’]?[\s\-]+(?:sound|vibes?|feel|groove|riff|bassline|bass\s+line|beat|style|type|energy|drums?|solo|intro|"
     r"outro|chorus|hook|lyrics|remix|cover|flip|chords|melody|video|era|synths?|guitars?|piano)(?!\w)"
+)
+_REMAKE = re.compile(
+    r"(?<!\w)(?:(?:cover|remake|remix|version|rendition|sequel|prequel|recreation|copy|clone|flip)s?\s+(?:of|to)|songs?\s+(?:just\s+)?"
+    r"like|recreate|remake|remix|interpolate|interpolating|sampling)\s+[\"'“‘]?$"
 )
 _THAT = re.compile(r"(?<!\w)(?:that|the|this|a|with)\s+[\"'“‘]?$")
 _FROM_ALBUM = re.compile(
@@ -69,9 +84,14 @@ def song_spans(
         words = text.words[first : last + 1]
         start, end = words[0].start, words[-1].end
         single = len(words) == 1
-        plain = song.common or (single and is_ordinary(words[0].text))
         if not single and _is_parted(text.plain[start:end]) and not _is_parted(song.title):
             continue
+        after_title = text.plain[end:]
+        scene = (
+            all(is_ordinary(w.text) and not w.capital for w in words[1:] or words)
+            and _SCENE.match(after_title) is not None
+        )
+        plain = song.common or scene or (single and is_ordinary(words[0].text))
         if not plain and not (single and len(words[0].text) < 5):
             yield first, last, song
             continue
@@ -87,10 +107,15 @@ def song_spans(
         )
         talk = _SONG_TALK.search(before) is not None or after.lstrip("\"' ").startswith("by ")
         about = not single and _ABOUT.search(before) is not None
-        after_title = text.plain[end:]
         changed = _begins(text, start) and _CHANGED.match(after_title) is not None
+        changed = changed or (
+            not single and _begins(text, start) and after_title.lstrip("\"'”’").startswith(" but ")
+        )
+        remade = _REMAKE.search(before) is not None and words[0].capital and start > 0
         sound = _SOUND_OF.match(after_title) is not None and (
-            capital and (start > 0 or not single) and (not single or _THAT.search(before) is not None)
+            capital
+            and (start > 0 or not single)
+            and (not single or _THAT.search(before) is not None)
         )
         if (
             near
@@ -98,6 +123,7 @@ def song_spans(
             or (_FAME.match(after_title) is not None and _OF.search(before) is not None)
             or (changed and (not single or words[0].capital))
             or (sound and words[0].capital)
+            or (remade and text.capitals_mean)
             or about
             or (quoted and talk)
             or (talk and capital and words[0].capital and (not single or quoted))
@@ -117,9 +143,19 @@ def _begins(text: Text, start: int) -> bool:
     return not before or before[-1] in ",;:.!\n"
 
 
+def _plain_span(text: Text, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A span of the original as one of the plain text."""
+    inside = [at for at, origin in enumerate(text.origin) if start <= origin < end]
+    if inside:
+        yield inside[0], inside[-1] + 1
+
+
 def described_spans(text: Text) -> Iterator[tuple[int, int]]:
     """Unknown titles after "the band behind …" or "from the album …": quoted, or two capitals, as
     plain spans; and what anybody is famous for."""
+    for match in _QUOTED_ABROAD.finditer(text.raw):
+        group = next(g for g, found in match.groupdict().items() if found)
+        yield from _plain_span(text, *match.span(group))
     for match in _OF_FAME.finditer(text.plain):
         if any(w.capital for w in text.words if match.start(1) <= w.start < match.end(1)):
             yield match.span(1)

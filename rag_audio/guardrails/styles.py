@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rag_audio.guardrails import abroad
-from rag_audio.guardrails.context import is_bare, is_epithet, is_rare, is_told_by_capitals
+from rag_audio.guardrails.context import (
+    has_telling_capital,
+    is_bare,
+    is_epithet,
+    is_rare,
+    is_told_by_capitals,
+)
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.names import Reading
@@ -69,9 +75,9 @@ _BEAT_TALK = word_set(
     "guitar piano trap drill sample soulful aggressive detroit atlanta toxic"
 )
 _THEMES = word_set(
-    "rain love death war ghost enigma madness poison rush imagination rainbow midnight mayhem exodus "
-    "burial traffic oasis wings focus genesis atmosphere america asia europe japan texas kansas "
-    "heatwave pendulum perfume propaganda underworld darkside"
+    "rain love death war ghost enigma madness poison rush imagination rainbow midnight mayhem "
+    "exodus burial traffic oasis wings focus genesis atmosphere america asia europe japan texas "
+    "kansas heatwave pendulum perfume propaganda underworld darkside"
 )
 _QUALITIES = word_set("free live lush sweet low blue tricky bent immortal oval sublime faithless")
 _MAX_WORDS = 7
@@ -116,7 +122,9 @@ class StyleReader:
             if last < first:
                 return
             known_only = lead.strength in (Strength.NAME, Strength.PROPER)
-            finding = self._known(first, last, lead) if known_only else self._judge(first, last, lead)
+            finding = (
+                self._known(first, last, lead) if known_only else self._judge(first, last, lead)
+            )
             if finding is not None:
                 yield finding
                 last = max(last, finding.last)
@@ -142,7 +150,7 @@ class StyleReader:
             return is_told_by_capitals(self._text, hit)
         if hit.reading is Reading.NAME or is_rare(hit):
             return True
-        if not (word.capital and self._text.capitals_mean and hit.first > 0):
+        if not has_telling_capital(self._text, hit.first):
             return False
         if hit.reading is Reading.MASS:
             return word.text not in _PLACES and (not following or following in _TALENTS)

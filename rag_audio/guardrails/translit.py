@@ -21,40 +21,50 @@ from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import fold
 from rag_audio.guardrails.phonetics import heard
-from rag_audio.guardrails.vocabulary import asian_words
+from rag_audio.guardrails.vocabulary import asian_words, word_set
 
 _RUN = re.compile(
     r"[\u0620-\u064a\u0671-\u06d3']+|[\u05d0-\u05ea'\u05f3]+|[\uac00-\ud7a3]+|[\u1100-\u11ff]+|"
     r"[\u30a1-\u30fa\u30fc]+"
 )
+
+
+def _sounds_of(table: str) -> list[str]:
+    """The sounds of a table, one for each sign; a dash is silence."""
+    return [sound.strip("-") for sound in table.split()]
+
+
 _ARABIC = dict(
     zip(
         "ابتثجحخدذرزسشصضطظعغفقكلمنهويىةءئؤأإآپچژگڤکیہٹڈڑں",
-        "a b t t J  k d d r z s S s d t z  g f k k l m n  w y a a    a i a p C J g v k y  t d r n".split(" "),
+        _sounds_of(
+            "a b t t J - k d d r z s S s d t z - g f k k l m n - w y a a - - - a i a p C J g v k y "
+            "- t d r n"
+        ),
         strict=True,
     )
 )  # fmt: skip
 _HEBREW = dict(
     zip(
         "אבגדהוזחטיכךלמםנןסעפףצץקרשת",
-        "a b g d  w z k t y k k l m m n n s  p f s s k r S t".split(" "),
+        _sounds_of("a b g d - w z k t y k k l m m n n s - p f s s k r S t"),
         strict=True,
     )
 )
-_INITIAL = "g k n d t l m b p s s  j j C k t p h".split(" ")
-_MEDIAL = "a e ya ye o e yo ye o wa we we yo u wo we wi yu  i i".split(" ")
-_FINAL = " k k k n n n t l l l l l l l l m p p s s n j C k t p ".split(" ")
-_KANA = {
-    "ア": "a", "イ": "i", "ウ": "u", "エ": "e", "オ": "o", "ァ": "a", "ィ": "i", "ゥ": "u", "ェ": "e", "ォ": "o",
-    "カ": "ka", "キ": "ki", "ク": "k", "ケ": "ke", "コ": "ko", "ガ": "ga", "ギ": "gi", "グ": "g", "ゲ": "ge", "ゴ": "go",
-    "サ": "sa", "シ": "Si", "ス": "s", "セ": "se", "ソ": "so", "ザ": "za", "ジ": "Ji", "ズ": "z", "ゼ": "ze", "ゾ": "zo",
-    "タ": "ta", "チ": "Ci", "ツ": "s", "テ": "te", "ト": "t", "ダ": "da", "ヂ": "Ji", "ヅ": "z", "デ": "de", "ド": "d",
-    "ナ": "na", "ニ": "ni", "ヌ": "nu", "ネ": "ne", "ノ": "no", "ハ": "a", "ヒ": "i", "フ": "f", "ヘ": "e", "ホ": "o",
-    "バ": "ba", "ビ": "bi", "ブ": "b", "ベ": "be", "ボ": "bo", "パ": "pa", "ピ": "pi", "プ": "p", "ペ": "pe", "ポ": "po",
-    "マ": "ma", "ミ": "mi", "ム": "m", "メ": "me", "モ": "mo", "ヤ": "ya", "ユ": "yu", "ヨ": "yo", "ャ": "a", "ュ": "u", "ョ": "o",
-    "ラ": "ra", "リ": "ri", "ル": "r", "レ": "re", "ロ": "ro", "ワ": "wa", "ヲ": "o", "ン": "n", "ヴ": "v", "ッ": "", "ー": "",
-    "ヮ": "wa", "ヰ": "i", "ヱ": "e",
-}  # fmt: skip
+_INITIAL = _sounds_of("g k n d t l m b p s s - j j C k t p h")
+_MEDIAL = _sounds_of("a e ya ye o e yo ye o wa we we yo u wo we wi yu - i i")
+_FINAL = _sounds_of("- k k k n n n t l l l l l l l l m p p s s n j C k t p -")
+_KANA = dict(
+    zip(
+        "アイウエオァィゥェォカキクケコガギグゲゴサシスセソザジズゼゾタチツテトダヂヅデドナニヌネノハヒフヘホバビブベボパピプペポマミムメモヤユヨャュョラリルレロワヲンヴッーヮヰヱ",
+        _sounds_of(
+            "a i u e o a i u e o ka ki k ke ko ga gi g ge go sa Si s se so za Ji z ze zo "
+            "ta Ci s te t da Ji z de d na ni nu ne no a i f e o ba bi b be bo pa pi p pe "
+            "po ma mi m me mo ya yu yo a u o ra ri r re ro wa o n v - - wa i e"
+        ),
+        strict=True,
+    )
+)
 _PARTICLE = re.compile(r"(?<=..)(?:처럼|같이|같은|스타일|풍의|풍|식의|이랑|랑|의)$")
 _COARSE = str.maketrans(
     {**dict.fromkeys("pbfv", "p"), **dict.fromkeys("kg", "k"), **dict.fromkeys("td", "t"),
@@ -67,6 +77,12 @@ _MOST_WAYS = 4
 _MOST_READINGS = 16
 _LEAST = 4
 _LEAST_ALONE = 5
+_LEAST_LED = 3
+"""Consonants of a name that follows "like"."""
+_LIKE = word_set(
+    "مثل زي تشبه يشبه شبيه شبيهة كأنها كأنه مستوحى من أغاني أغنية صوت بصوت بأسلوب ستايل "
+    "شبیه به سبک مانند صدای عین آهنگ‌های כמו בסגנון של בהשראת שירי"
+)
 _MOST_WORDS = 4
 
 
@@ -122,21 +138,22 @@ class SoundIndex:
                 if not same or gap.strip("\u200c ・·-.") or len(gap) > 3:
                     break
             window = runs[first : last + 1]
+            led = first > 0 and raw[runs[first - 1].start : runs[first - 1].end] in _LIKE
             if all(run.is_talk for run in window):
                 continue
             gaps = raw[window[0].start : window[-1].end]
             if window[0].script == "kana" and " " in gaps and len(window) > 1:
                 continue  # words of a list; a name in kana has a dot between its words
-            form = self._match(window)
+            form = self._match(window, _LEAST_LED if led else _LEAST)
             if form is not None:
                 best = (last, form)
         return best
 
-    def _match(self, window: list[_Run]) -> Form | None:
+    def _match(self, window: list[_Run], least: int) -> Form | None:
         script = window[0].script
         parts = [_split(run.sounds) for run in window]
         written = _joined(parts)
-        if len(written.consonants) < _LEAST:
+        if len(written.consonants) < least:
             return None
         short = len(window) == 1 and len(written.consonants) < _LEAST_ALONE
         for form, entry in self._by_key.get(written.consonants.translate(_COARSE), ()):
@@ -145,7 +162,8 @@ class SoundIndex:
                 continue
             all_written = script in ("kana", "hangul")
             odd = _odd_vowels(written.vowels, entry.vowels, all_written)
-            most = 0.15 if short else 0.3 if unspaced or not all_written else 0.45
+            led = least < _LEAST
+            most = 0.15 if short and not led else 0.3 if unspaced or not all_written else 0.45
             if odd <= most and _alike(written.consonants, entry.consonants, script):
                 return form
         return None
@@ -165,7 +183,7 @@ def _entries(form: Form) -> Iterator[Sounds]:
         ways = [heard(word, 0)[:_MOST_WAYS] for word in spelling]
         for readings in islice(product(*ways), _MOST_READINGS):
             sounds = _joined([(reading.key, reading.vowels) for reading in readings])
-            if len(sounds.consonants) >= _LEAST and sounds.consonants not in seen:
+            if len(sounds.consonants) >= _LEAST_LED and sounds.consonants not in seen:
                 seen.add(sounds.consonants)
                 yield sounds
 
@@ -220,7 +238,9 @@ def _sounds(word: str, script: str) -> str:
         return "".join(_HEBREW.get(char, char if char in "JC" else "") for char in word)
     if script == "kana":
         word = re.sub(r"フ(?=[ァィェォ])", "f", re.sub(r"ウ(?=[ィェォ])", "w", word))
-        word = re.sub(r"[ヴヷ](?=[ァィェォュ])", "v", re.sub(r"テ(?=ィ)", "t", re.sub(r"デ(?=ィ)", "d", word)))
+        word = re.sub(
+            r"[ヴヷ](?=[ァィェォュ])", "v", re.sub(r"テ(?=ィ)", "t", re.sub(r"デ(?=ィ)", "d", word))
+        )
         return "".join(_KANA.get(char, char if char in "fwvtd" else "") for char in word)
     return "".join(_ARABIC.get(char, "") for char in word)
 
