@@ -66,7 +66,7 @@ def forms_of(artist: Artist) -> Iterator[Form]:
             continue
         letters = squash(" ".join(words))
         # Two or three letters are an abbreviation of many things.
-        tiny = len(letters) <= 3
+        tiny = len(letters) <= 3 and letters.isascii() and len("".join(words)) <= 3
         if words[0] == "the" and len(words) == 2 and is_ordinary(words[1]):
             tiny = True
         if tiny and reading is Reading.NAME:

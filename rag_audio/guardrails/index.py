@@ -28,7 +28,7 @@ from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
 from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
 from rag_audio.guardrails.translit import SoundIndex, is_sounded
-from rag_audio.guardrails.vocabulary import is_english, is_everyday, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import is_english, is_everyday, is_given_name, is_ordinary, word_set
 
 _ENDINGS = frozenset(
     (
@@ -128,6 +128,7 @@ class NameIndex:
     def exact(self, text: Text) -> Iterator[Hit]:
         """Names by their letters, those that are words too among them."""
         run = text.squashed
+        english = _is_english(text)
         for start, first in run.starts:
             for form in self._candidates(run.letters, start):
                 end = start + len(form.letters)
@@ -139,7 +140,10 @@ class NameIndex:
                     and last >= first
                     and _is_fair(form, text.words[first : last + 1])
                 ):
-                    yield Hit(first, last, form, sure=_is_sure(form, text.words, first, last))
+                    sure = _is_sure(form, text.words, first, last)
+                    if sure and not english:
+                        sure = not _is_everyday_abroad(text.words[first : last + 1])
+                    yield Hit(first, last, form, sure=sure)
 
     def inside(self, text: Text) -> Iterator[Hit]:
         """Long names in the middle of a word: ``xxtaylorswiftxx``."""
@@ -163,8 +167,12 @@ class NameIndex:
             only: look at windows that contain one of these words; None: at all.
         """
         words = text.words
-        ordinary = [is_everyday(word.text) for word in words]
         english = _is_english(text)
+        ordinary = [
+            is_ordinary(word.text)
+            or (not english and (is_everyday(word.text) or is_given_name(word.text)))
+            for word in words
+        ]
         for first in range(len(words)):
             letters = ""
             known = True
@@ -219,7 +227,7 @@ class NameIndex:
             for letters, song in self._songs.get(run.letters[start : start + _KEY], ()):
                 if run.letters.startswith(letters, start):
                     last = run.ends.get(start + len(letters))
-                    if last is not None:
+                    if last is not None and last >= first:
                         yield first, last, song
                         break
 
@@ -351,6 +359,8 @@ def _begins_alike(letters: str, form: Form) -> bool:
 def _is_spaced_as(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
     """Whether words have the spaces of a name, or its capitals: words of languages that we have no
     dictionary of are not read as a name's letters run together."""
+    if last == first and not words[first].capital and len(form.letters) < 7:
+        return False
     return last - first + 1 == form.words or words[first].capital
 
 
@@ -421,6 +431,13 @@ def _is_fair(form: Form, words: Sequence[Word]) -> bool:
     if len(words) == 1 and (len(form.letters) >= 6 or form.words >= len(form.letters)):
         return True
     return len(words) >= 3 and all(len(word.text) == 1 for word in words)
+
+
+def _is_everyday_abroad(words: Sequence[Word]) -> bool:
+    """Whether words in small letters are everyday words of a language other than English."""
+    return all(
+        is_everyday(word.text) and len(word.text) > 1 and not word.capital for word in words
+    )
 
 
 def _is_sure(form: Form, words: Sequence[Word], first: int, last: int) -> bool:

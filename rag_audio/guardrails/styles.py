@@ -18,7 +18,7 @@ from rag_audio.guardrails.known import is_beat_of, is_countable, is_proper
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word
 from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
-from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import is_compound, is_given_name, is_music, is_ordinary, word_set
 
 _HARD_STOP = re.compile(r"[.;:!?()\n\[\]{}|…。、「」]")
 _INITIAL = re.compile(r"(?:^|[\s(])[a-z]\.?$|\b(?:mr|mrs|ms|dr|st|feat|ft)$")
@@ -108,7 +108,7 @@ class StyleReader:
             if finding is not None:
                 yield finding
                 last = max(last, finding.last)
-            first = self._joined(last)
+            first = self._joined(last, lead)
 
     def _known(self, first: int, last: int, lead: Lead) -> Finding | None:
         """A known name at the beginning of what may be anything: "give me some Drake"."""
@@ -154,7 +154,7 @@ class StyleReader:
             last = i
         return last
 
-    def _joined(self, last: int) -> int | None:
+    def _joined(self, last: int, lead: Lead) -> int | None:
         """Where the next object starts: after "and", "&", "/" or a comma before a capital."""
         following = last + 1
         if following >= len(self._words):
@@ -167,14 +167,17 @@ class StyleReader:
             return following + 1
         if "&" in gap or "/" in gap:
             return following
-        if "," in gap and word.capital and self._text.capitals_mean and not is_ordinary(word.text):
+        listed = "," in gap and word.capital and self._text.capitals_mean
+        if listed and not is_ordinary(word.text) and lead.language != "de":
             return following
         return None
 
     def _judge(self, first: int, last: int, lead: Lead) -> Finding | None:
         words = self._words
         start = first
-        indefinite = definite = False
+        led = self._text.plain[lead.start : lead.at].split()[-1:]
+        indefinite = lead.language == "de" and led[0] in _INDEFINITE if led else False
+        definite = lead.language == "de" and led[0] in _DETERMINERS if led else False
         while start <= last and start not in self._named(first, start, lead):
             text = words[start].text
             if text in _INDEFINITE:
@@ -249,6 +252,10 @@ class StyleReader:
         unknown = [w for w in strange if not is_ordinary(w.text)]
         unknown = [w for w in unknown if w.capital or not is_compound(w.text)]
         europe = lead.language not in ("en",)
+        if europe and lead.strength is Strength.BY and not words[0].capital:
+            return None  # "música de …": of something, unless a name follows at once
+        if len(unknown) == 1 and is_given_name(unknown[0].text) and lead.strength is Strength.BY:
+            return None
         if capital:
             if self._capital_name(words, capital, unknown, lead, indefinite, definite):
                 return Finding(first, self._name_end(first, last), None)
@@ -330,6 +337,7 @@ class StyleReader:
                 article = hit.first > 0 and words[hit.first - 1].text in ("the", "a", "an")
                 style = plain[lead.at :].lstrip(" -'\")").startswith(("style", "inspired", "like"))
                 strong = beat or style or lead.language != "en"
+                plain_sound = not word.capital and plain[lead.at :].lstrip(" -").startswith("sound")
                 kind_of_beat = plain[lead.at :].lstrip(" -'\")").startswith("type")
                 if (
                     hit.reading is Reading.NAME
@@ -341,6 +349,7 @@ class StyleReader:
                         and not article
                         and hit.form.words == 1
                         and not words[last].text.endswith("s")
+                        and not plain_sound
                     )
                 ):
                     yield Finding(hit.first, hit.last, hit.form)

@@ -94,6 +94,11 @@ def is_ordinary(word: str) -> bool:
     return word in _list("english") or is_music(word) or _is_derived(word)
 
 
+def is_given_name(word: str) -> bool:
+    """Whether a folded word is a common given name."""
+    return word in listed_words("given")
+
+
 def is_english(word: str) -> bool:
     """Whether a folded word is English, or music talk as English has it."""
     return word in _english_and_music() or _is_derived(word)
@@ -102,9 +107,24 @@ def is_english(word: str) -> bool:
 @lru_cache(maxsize=65536)
 def is_compound(word: str) -> bool:
     """Whether a folded word is two ordinary ones: birdsong, moonrise."""
-    known = _english_and_music()
-    halves = ((word[:i], word[i:]) for i in range(3, len(word) - 2))
-    return any(first in known and second in known for first, second in halves)
+    halves = [(word[:i], word[i:]) for i in range(3, len(word) - 2)]
+    return any(
+        first in known and (second in known or (linked and second.removeprefix("s") in known))
+        for known, linked in _compounding()
+        for first, second in halves
+    )
+
+
+@cache
+def _compounding() -> tuple[tuple[frozenset[str], bool], ...]:
+    """Words of languages that make one word of two, and whether an s may stand between them."""
+    long = (
+        frozenset(word for word in listed_words(name) if len(word) > 2)
+        for name in ("german", "dutch", "swedish", "norwegian_danish", "finnish", "hungarian")
+    )
+    return ((_english_and_music(), False), *((words, True) for words in long))
+
+
 
 
 def _is_derived(word: str) -> bool:
