@@ -23,7 +23,10 @@ def _words(reading: Reading) -> list[str]:
     return [
         artist.name
         for artist in ROSTER.artists
-        if artist.reading is reading and artist.name.isascii() and artist.name.isalpha()
+        if artist.well_known
+        and artist.reading is reading
+        and artist.name.isascii()
+        and artist.name.isalpha()
     ]
 
 
@@ -76,7 +79,11 @@ def test_a_countable_word_without_an_article_is_a_name(
 
 
 @QUICK
-@given(name=st.sampled_from(MASSES), small=st.booleans(), before=st.sampled_from(["", "a ", "90 bpm, "]))
+@given(
+    name=st.sampled_from(MASSES),
+    small=st.booleans(),
+    before=st.sampled_from(["", "a ", "90 bpm, "]),
+)
 def test_type_beat_makes_an_artist_of_a_word(
     policy: Policy, name: str, small: bool, before: str
 ) -> None:
@@ -196,11 +203,15 @@ def test_a_name_read_backwards_is_found(policy: Policy, name, turn, prompt) -> N
         assert _refused(text, policy), text
 
 
-@pytest.mark.parametrize("prompt", ["pr1nce vocals", "gr33n d4y chords", "dr4k3 90 bpm", "d r a k e"])
+@pytest.mark.parametrize(
+    "prompt", ["pr1nce vocals", "gr33n d4y chords", "dr4k3 90 bpm", "d r a k e"]
+)
 def test_figures_in_a_word_tell_that_a_name_is_meant(policy: Policy, prompt: str) -> None:
     assert _refused(prompt, policy)
 
 
-@pytest.mark.parametrize("prompt", ["give me some Hendrix guitar", "Coltrane solo", "Einaudi, slow"])
+@pytest.mark.parametrize(
+    "prompt", ["give me some Hendrix guitar", "Coltrane solo", "Einaudi, slow"]
+)
 def test_a_surname_alone_counts_by_what_stands_around_it(policy: Policy, prompt: str) -> None:
     assert _refused(prompt, policy)
