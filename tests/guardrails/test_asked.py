@@ -1,6 +1,8 @@
-"""Names that are words too, epithets, titles and other scripts: asked for without "in the style of"."""
+"""Names that are words too, epithets and titles, asked for without "in the style of"."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,8 +10,9 @@ from hypothesis import strategies as st
 
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Artist, Policy
+from rag_audio.guardrails.innocent import innocent_words
 from rag_audio.guardrails.names import Reading
-from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.normalise import fold, read, squash
 from rag_audio.guardrails.vocabulary import is_ordinary
 from tests.guardrails.conftest import LICENSED
 
@@ -23,19 +26,38 @@ def _words(reading: Reading) -> list[str]:
     return [
         artist.name
         for artist in ROSTER.artists
-        if artist.well_known
-        and artist.reading is reading
+        if artist.reading is reading
+        and artist.well_known
+        and not innocent_words(read(artist.name))
         and artist.name.isascii()
         and artist.name.isalpha()
     ]
 
 
-RARE = [name for name in _words(Reading.WORD) if len(name) > 3 and not is_ordinary(fold(name))]
+RARE = [
+    name
+    for name in _words(Reading.WORD)
+    if len(squash(fold(name))) > 3 and not is_ordinary(fold(name))
+]
 COUNTABLE = ["Prince", "Queen", "Drake", "Muse", "Phoenix", "Goblin", "Emperor", "Fisher"]
 MASSES = [
     name
     for name in _words(Reading.MASS)
-    if fold(name) not in "free live lush sweet low blue tricky bent immortal oval sublime".split()
+    if fold(name)
+    not in [
+        "free",
+        "live",
+        "lush",
+        "sweet",
+        "low",
+        "blue",
+        "tricky",
+        "bent",
+        "immortal",
+        "oval",
+        "sublime",
+        "faithless",
+    ]
 ]
 
 
@@ -172,7 +194,8 @@ def test_a_famous_title_stands_for_its_artist(policy: Policy, title: str, prompt
 
 @pytest.mark.parametrize(
     "prompt",
-    ["the drummer of Zorblat Nights fame", "from the album Zorblat", 'off the album "zorblat nights"',
+    ["the drummer of Zorblat Nights fame", "from the album Zorblat",
+     'off the album "zorblat nights"',
      "唱《佐尔布》的那个歌手", "「ゾルブ」を歌っているバンド", "певец «Зорблат»"],
 )  # fmt: skip
 def test_an_unknown_title_stands_for_somebody_too(policy: Policy, prompt: str) -> None:
@@ -197,7 +220,9 @@ NAMES = [
     turn=st.sampled_from([lambda n: n[::-1], lambda n: " ".join(w[::-1] for w in n.split())]),
     prompt=st.sampled_from(["{}", "{} pop, slow", "soft piano, {}"]),
 )
-def test_a_name_read_backwards_is_found(policy: Policy, name, turn, prompt) -> None:  # type: ignore[no-untyped-def]
+def test_a_name_read_backwards_is_found(
+    policy: Policy, name: str, turn: Callable[[str], str], prompt: str
+) -> None:
     text = prompt.format(turn(name))
     if len(name.split()) == 2 or turn(name) == name[::-1]:
         assert _refused(text, policy), text
