@@ -317,6 +317,10 @@ def _match(
     text: Text, first: int, last: int, rule: str, form: Form | None, name: str = ""
 ) -> Match:
     start, end = text.raw_span(text.words[first].start, text.words[last].end)
+    if form is not None:  # the signs that a name ends with belong to it: "Zanther!"
+        signs = form.text[len(form.text.rstrip("!?.*+&")) :]
+        if signs and text.raw.startswith(signs, end):
+            end += len(signs)
     words = text.raw[start:end]
     return Match(start, end, words, rule, name or (form.artist.name if form else words))
 

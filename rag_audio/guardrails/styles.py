@@ -18,7 +18,14 @@ from rag_audio.guardrails.known import is_beat_of, is_countable, is_proper
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word
 from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
-from rag_audio.guardrails.vocabulary import is_compound, is_everyday, is_given_name, is_music, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import (
+    is_compound,
+    is_everyday,
+    is_given_name,
+    is_music,
+    is_ordinary,
+    word_set,
+)
 
 _HARD_STOP = re.compile(r"[.;:!?()\n\[\]{}|…。、「」]")
 _INITIAL = re.compile(r"(?:^|[\s(])[a-z]\.?$|\b(?:mr|mrs|ms|dr|st|feat|ft)$")
@@ -336,9 +343,7 @@ class StyleReader:
                 several = hit.last > hit.first and all(
                     w.capital for w in words[hit.first : hit.last + 1]
                 )
-                capital = (
-                    word.capital and self._text.capitals_mean and (hit.first > 0 or several)
-                )
+                capital = word.capital and self._text.capitals_mean and (hit.first > 0 or several)
                 article = hit.first > 0 and words[hit.first - 1].text in ("the", "a", "an")
                 style = plain[lead.at :].lstrip(" -'\")").startswith(("style", "inspired", "like"))
                 strong = beat or style or lead.language != "en"
