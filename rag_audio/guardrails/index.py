@@ -23,12 +23,18 @@ from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
 from rag_audio.guardrails.forms import Form, forms_of, surname_of
-from rag_audio.guardrails.names import Artist, Reading, Song
 from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
+from rag_audio.guardrails.names import Artist, Reading, Song
 from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
 from rag_audio.guardrails.translit import SoundIndex, is_sounded
-from rag_audio.guardrails.vocabulary import is_english, is_everyday, is_given_name, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import (
+    is_english,
+    is_everyday,
+    is_given_name,
+    is_ordinary,
+    word_set,
+)
 
 _ENDINGS = frozenset(
     (
@@ -435,9 +441,7 @@ def _is_fair(form: Form, words: Sequence[Word]) -> bool:
 
 def _is_everyday_abroad(words: Sequence[Word]) -> bool:
     """Whether words in small letters are everyday words of a language other than English."""
-    return all(
-        is_everyday(word.text) and len(word.text) > 1 and not word.capital for word in words
-    )
+    return all(is_everyday(word.text) and len(word.text) > 1 and not word.capital for word in words)
 
 
 def _is_sure(form: Form, words: Sequence[Word], first: int, last: int) -> bool:

@@ -18,7 +18,13 @@ from rag_audio.guardrails.known import is_beat_of, is_countable, is_proper
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word
 from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
-from rag_audio.guardrails.vocabulary import is_compound, is_given_name, is_music, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import (
+    is_compound,
+    is_given_name,
+    is_music,
+    is_ordinary,
+    word_set,
+)
 
 _HARD_STOP = re.compile(r"[.;:!?()\n\[\]{}|…。、「」]")
 _INITIAL = re.compile(r"(?:^|[\s(])[a-z]\.?$|\b(?:mr|mrs|ms|dr|st|feat|ft)$")
@@ -213,6 +219,8 @@ class StyleReader:
             return True
         if self._licensed & set(range(hit.first, hit.last + 1)):
             return False
+        if reading is Reading.MASS and definite and is_music(words[hit.first].text):
+            return False  # "the Renaissance" is a period
         if is_epithet(hit) and lead.strength is Strength.WEAK:
             return is_told_by_capitals(self._text, hit)
         first_word = words[hit.first]

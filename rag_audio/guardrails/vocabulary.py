@@ -125,8 +125,6 @@ def _compounding() -> tuple[tuple[frozenset[str], bool], ...]:
     return ((_english_and_music(), False), *((words, True) for words in long))
 
 
-
-
 def _is_derived(word: str) -> bool:
     english = _list("english")
     for ending, put in (
