@@ -13,7 +13,8 @@ from functools import cache, lru_cache
 
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Word, read
-from rag_audio.guardrails.vocabulary import is_compound, is_ordinary
+from rag_audio.guardrails.vocabulary import is_compound
+from rag_audio.guardrails.vocabulary import is_everyday as is_in_a_dictionary
 from rag_audio.resources import data_dir
 
 MAX_WORDS = 6
@@ -45,7 +46,7 @@ def is_place(word: str) -> bool:
 def is_everyday(word: str) -> bool:
     """Whether a folded word may stand in a sentence without naming an artist."""
     return (
-        is_ordinary(word)
+        is_in_a_dictionary(word)
         or is_given_name(word)
         or is_place(word)
         or is_compound(word)

@@ -85,7 +85,8 @@ def forms_of(artist: Artist) -> Iterator[Form]:
             as_word = Reading.WORD if plain or reading is not Reading.NAME else Reading.NAME
             if as_word is Reading.WORD and not artist.well_known:
                 as_word = Reading.MASS
-            yield Form(squash(bare), len(rest), artist, as_word, bare, epithet)
+            as_it_is = epithet or (len(rest) == 1 and not artist.well_known)
+            yield Form(squash(bare), len(rest), artist, as_word, bare, as_it_is)
         if reading is Reading.NAME and not epithet and len(words) == 2 and text.isascii():
             yield Form(
                 squash(words[1] + words[0]), 2, artist, reading, f"{words[1]} {words[0]}", True

@@ -20,6 +20,7 @@ from rag_audio.guardrails.normalise import Text, Word
 from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
 from rag_audio.guardrails.vocabulary import (
     is_compound,
+    is_everyday,
     is_given_name,
     is_music,
     is_ordinary,
@@ -341,7 +342,10 @@ class StyleReader:
                 if hit.last != last:
                     continue
                 word = words[hit.first]
-                capital = word.capital and self._text.capitals_mean and hit.first > 0
+                several = hit.last > hit.first and all(
+                    w.capital for w in words[hit.first : hit.last + 1]
+                )
+                capital = word.capital and self._text.capitals_mean and (hit.first > 0 or several)
                 article = hit.first > 0 and words[hit.first - 1].text in ("the", "a", "an")
                 style = plain[lead.at :].lstrip(" -'\")").startswith(("style", "inspired", "like"))
                 strong = beat or style or lead.language != "en"
@@ -351,6 +355,7 @@ class StyleReader:
                     hit.reading is Reading.NAME
                     or capital
                     or (kind_of_beat and is_beat_of(self._text, hit))
+                    or (style and hit.first == 0 and word.capital and not is_everyday(word.text))
                     or (hit.reading is Reading.WORD and strong and (beat or not article))
                     or (
                         hit.reading is Reading.WORD

@@ -129,7 +129,8 @@ def _is_derived(word: str) -> bool:
     english = _list("english")
     for ending, put in (
         ("y", ""), ("ish", ""), ("like", ""), ("ness", ""), ("ly", ""), ("er", ""), ("ing", ""),
-        ("ing", "e"), ("ed", ""), ("ed", "e"), ("s", ""), ("less", ""), ("ier", "y"), ("y", "e"), ("ism", ""), ("ist", ""),
+        ("ing", "e"), ("ed", ""), ("ed", "e"), ("s", ""), ("less", ""), ("ier", "y"), ("y", "e"),
+        ("ism", ""), ("ist", ""),
         ("esque", ""), ("al", ""), ("ic", ""), ("able", ""),
     ):  # fmt: skip
         stem = word.removesuffix(ending)
