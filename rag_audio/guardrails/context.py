@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rag_audio.guardrails.everyday import is_given_name
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, fold, squash
@@ -81,14 +82,14 @@ def has_telling_capital(text: Text, number: int) -> bool:
 
 
 def is_rare(hit: Hit) -> bool:
-    """Whether a name's only word is in no dictionary, so that as a word it is hardly used."""
-    letters = hit.form.letters
-    return (
-        hit.form.words == 1
-        and not hit.form.turned
-        and len(letters) > 3
-        and not is_ordinary(hit.form.text.lower())
-    )
+    """Whether a name's only word is in no dictionary, so that as a word it is hardly used.
+
+    Given names are no such words: "a lullaby for …" is about anybody.
+    """
+    form = hit.form
+    word = fold(form.text)
+    short = form.words != 1 or form.turned or len(form.letters) <= 3
+    return not short and not is_ordinary(word) and not is_given_name(word)
 
 
 def is_surname(hit: Hit) -> bool:

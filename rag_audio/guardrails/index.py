@@ -429,9 +429,9 @@ def _is_fair(form: Form, words: Sequence[Word]) -> bool:
 
     A short name must stand in its own words or be spelled out letter by letter.
     """
-    if len(words) == 1 and (len(form.letters) <= _KEY or not form.artist.well_known):
-        if is_ordinary(words[0].text) and words[0].text != fold(form.text):
-            return False
+    little = len(words) == 1 and (len(form.letters) <= _KEY or not form.artist.well_known)
+    if little and is_ordinary(words[0].text) and words[0].text != fold(form.text):
+        return False
     if len(words) == form.words or len(form.letters) >= 8:
         return True
     if len(words) == 1 and (len(form.letters) >= 6 or form.words >= len(form.letters)):

@@ -1,7 +1,8 @@
 """What contains a name's words, or stands where a name may, and names no protected artist.
 
 Everyday phrases (``data/policy/innocent.txt``: "queen bee"), and people of history whose names
-stand for an age or a manner (``data/policy/figures.txt``: "inspired by Van Gogh", "a Bach-era organ").
+stand for an age or a manner (``data/policy/figures.txt``: "inspired by Van Gogh", "a Bach-era
+organ").
 """
 
 from __future__ import annotations

@@ -220,6 +220,8 @@ class StyleReader:
             return True
         if self._licensed & set(range(hit.first, hit.last + 1)):
             return False
+        if reading is Reading.MASS and definite and is_music(words[hit.first].text):
+            return False  # "the Renaissance" is a period
         if is_epithet(hit) and lead.strength is Strength.WEAK:
             return is_told_by_capitals(self._text, hit)
         first_word = words[hit.first]

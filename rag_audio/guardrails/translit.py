@@ -112,7 +112,8 @@ class SoundIndex:
     def __init__(self, forms: Iterable[Form]) -> None:
         self._by_key: dict[str, list[tuple[Form, Sounds]]] = defaultdict(list)
         for form in forms:
-            if form.reading is Reading.NAME and form.letters.isascii() and not form.turned:
+            known = form.artist.well_known and form.reading is Reading.NAME
+            if known and form.letters.isascii() and not form.turned:
                 for entry in _entries(form):
                     self._by_key[entry.consonants.translate(_COARSE)].append((form, entry))
 
