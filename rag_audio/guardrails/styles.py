@@ -21,6 +21,7 @@ from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
 from rag_audio.guardrails.vocabulary import (
     is_compound,
     is_everyday,
+    is_german_compound,
     is_given_name,
     is_music,
     is_ordinary,
@@ -304,7 +305,9 @@ class StyleReader:
         """Whether capitals make a name of an object."""
         if lead.language == "de":
             # Every German noun has a capital: an article makes it a thing.
-            strange = [w for w in capital if not is_ordinary(w.text)]
+            strange = [
+                w for w in capital if not is_ordinary(w.text) and not is_german_compound(w.text)
+            ]
             return bool(strange) and not indefinite and not (definite and len(strange) == 1)
         if any(w in unknown for w in capital):
             return not (

@@ -107,22 +107,20 @@ def is_english(word: str) -> bool:
 @lru_cache(maxsize=65536)
 def is_compound(word: str) -> bool:
     """Whether a folded word is two ordinary ones: birdsong, moonrise."""
-    halves = [(word[:i], word[i:]) for i in range(3, len(word) - 2)]
+    known = _english_and_music()
+    halves = ((word[:i], word[i:]) for i in range(3, len(word) - 2))
+    return any(first in known and second in known for first, second in halves)
+
+
+@lru_cache(maxsize=65536)
+def is_german_compound(word: str) -> bool:
+    """Whether a folded word is two of our German list, maybe with an s between: Fernsehkrimis."""
+    known = listed_words("german")
+    halves = ((word[:i], word[i:]) for i in range(4, len(word) - 3))
     return any(
-        first in known and (second in known or (linked and second.removeprefix("s") in known))
-        for known, linked in _compounding()
+        first in known and (second in known or second.removeprefix("s") in known)
         for first, second in halves
     )
-
-
-@cache
-def _compounding() -> tuple[tuple[frozenset[str], bool], ...]:
-    """Words of languages that make one word of two, and whether an s may stand between them."""
-    long = (
-        frozenset(word for word in listed_words(name) if len(word) > 2)
-        for name in ("german", "dutch", "swedish", "norwegian_danish", "finnish", "hungarian")
-    )
-    return ((_english_and_music(), False), *((words, True) for words in long))
 
 
 def _is_derived(word: str) -> bool:
