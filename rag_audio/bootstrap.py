@@ -243,14 +243,16 @@ class HomeParts:
 
     @cached_property
     def protected_names(self) -> Roster:
-        """The shipped names, and those of ``RAG_AUDIO_POLICY`` or ``policy.csv`` in the home."""
-        from rag_audio.guardrails import load_roster, log_to
+        """The shipped names, those of ``RAG_AUDIO_POLICY`` or ``policy.csv`` in the home, and the
+        list that was imported into the home."""
+        from rag_audio.guardrails import load_imported, load_roster, log_to
 
         if self.settings.security_log is not None:
             max_bytes = round(self.settings.security_log_mb * 2**20)
             log_to(self.settings.security_log, max_bytes, self.settings.security_log_files)
         own = self.settings.home / "policy.csv"
-        return load_roster(self.settings.policy or (own if own.is_file() else None))
+        extra = self.settings.policy or (own if own.is_file() else None)
+        return load_roster(extra, load_imported(self.settings.home))
 
     @cached_property
     def guard_actions(self) -> Mapping[str, Action]:

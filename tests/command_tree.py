@@ -97,6 +97,7 @@ def usual(command: str, files: Path) -> Given:
         "ledger erase": [("output", "1")],
         "artists show": [("name", "Copper Lantern Trio")],
         "guard": [("prompts", "warm piano")],
+        "names refresh": [("files", str(files / "names.csv"))],
         "watermark embed": [
             ("source", str(files / "sound.wav")),
             ("target", str(files / "made.wav")),

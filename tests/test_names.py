@@ -187,6 +187,7 @@ def test_style_of_one_artist_is_never_style_of_another(pair: tuple[str, str]) ->
 @example("+/-")
 @example("A")
 @example("ラウド")
+@example(": \ufe0f")
 def test_a_licensed_name_may_be_asked_for_whatever_it_is_made_of(name: str) -> None:
     policy = Policy(frozenset({name}), frozenset())
     decision = guardrails.check(f"a slow waltz in the style of {name}", policy)
@@ -213,7 +214,10 @@ def test_no_other_module_folds_names_in_a_way_of_its_own() -> None:
     root = Path(__file__).parent.parent
     known = {
         "rag_audio/names.py",
-        *(f"rag_audio/guardrails/{name}.py" for name in ("glyphs", "normalise", "scripts")),
+        *(
+            f"rag_audio/guardrails/{name}.py"
+            for name in ("glyphs", "normalise", "scripts", "translit")
+        ),
         "rag_audio/guardrails/written.py",
         "rag_audio/backends/_payload.py",  # tags
         "rag_audio/migrations/versions/v0005_names.py",  # what was stored before

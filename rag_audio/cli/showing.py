@@ -167,7 +167,8 @@ def _ledger(workspace: Workspace) -> str:
 def _guardrails(workspace: Workspace) -> str:
     names, actions = workspace.parts.protected_names, workspace.parts.guard_actions
     told = ", ".join(f"{rule} {action}" for rule, action in sorted(actions.items()))
-    return f"{len(names.artists)} protected names; {told or 'every rule refuses'}"
+    more = "" if names.imported is None else f"; {names.imported.about.line()}"
+    return f"{len(names.artists)} protected names{more}; {told or 'every rule refuses'}"
 
 
 def _keys(workspace: Workspace) -> str:

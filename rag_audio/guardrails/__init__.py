@@ -2,6 +2,7 @@
 
 from rag_audio.guardrails.decide import check, judge, require, require_artist
 from rag_audio.guardrails.events import counts, log_to
+from rag_audio.guardrails.imported import ImportedNames, load_imported
 from rag_audio.guardrails.names import Artist, Roster, load_roster, read_artists, read_names
 from rag_audio.guardrails.output import (
     Inspection,
@@ -16,9 +17,9 @@ from rag_audio.guardrails.output import (
 from rag_audio.guardrails.policy import Action, Decision, Policy, make_policy, parse_actions
 
 __all__ = [
-    "Action", "Artist", "Decision", "Inspection", "Nearness", "Policy", "Roster", "Source",
-    "WatchedSource", "allowed_similarity", "check", "check_output", "counts",
+    "Action", "Artist", "Decision", "ImportedNames", "Inspection", "Nearness", "Policy", "Roster",
+    "Source", "WatchedSource", "allowed_similarity", "check", "check_output", "counts",
     "inspect_output", "judge",
-    "load_roster", "log_to", "make_policy", "parse_actions", "read_artists",
+    "load_imported", "load_roster", "log_to", "make_policy", "parse_actions", "read_artists",
     "read_names", "require", "require_artist", "require_distance",
 ]  # fmt: skip

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from rag_audio import names
 from rag_audio.errors import Match, RequestRefused
 from rag_audio.guardrails import scripts, transform
+from rag_audio.guardrails.context import is_named
+from rag_audio.guardrails.disguises import backwards, has_letters, is_disguised
 from rag_audio.guardrails.events import note
 from rag_audio.guardrails.forms import Form
-from rag_audio.guardrails.index import Hit
+from rag_audio.guardrails.index import Hit, NameIndex
 from rag_audio.guardrails.innocent import innocent_words
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word, read, variants
@@ -144,6 +146,8 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     found: list[Match] = list(_matches(text, policy, written))
     for other in variants(text):
         found.extend(_matches(other, policy, written, text))
+    found.extend(_backwards(text, policy))
+    found.extend(_abroad(text, policy))
     # A licensed name that stands there as it is written is nobody else's in disguise.
     found = [match for match in found if not _is_licensed(match, text, written)]
     found += [_written_match(text, one.start, one.end, one.name) for one in written.asked]
@@ -154,6 +158,23 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
         if not any(k.start <= match.start and match.end <= k.end for k in kept):
             kept.append(match)
     return tuple(kept)
+
+
+def _abroad(text: Text, policy: Policy) -> Iterator[Match]:
+    """Names in scripts that write other consonants, by their sound."""
+    for index in policy.indexes():
+        for start, end, form in index.abroad(text.raw) if isinstance(index, NameIndex) else ():
+            if not policy.is_licensed(form.artist.name):
+                yield Match(start, end, text.raw[start:end], "named-artist", form.artist.name)
+
+
+def _backwards(text: Text, policy: Policy) -> Iterator[Match]:
+    """Names from right to left."""
+    for index in policy.indexes():
+        for start, end, hit in backwards(text, index) if isinstance(index, NameIndex) else ():
+            artist = hit.form.artist.name
+            if not policy.is_licensed(artist):
+                yield Match(start, end, text.raw[start:end], "named-artist", artist)
 
 
 def _is_licensed(match: Match, text: Text, written: NamesWritten) -> bool:
@@ -200,8 +221,11 @@ def _matches(
     hits = [hit for hit in hits if not policy.is_licensed(hit.form.artist.name)]
     # How a single letter is written and what follows it decide: see read_names.
     hits = [hit for hit in hits if len(hit.form.letters) > 1]
+    if not generic:
+        hits = [hit for hit in hits if has_letters(text, hit)]
     for hit in hits:
-        if hit.reading is Reading.NAME or _means_artist(text, hit):
+        named = hit.reading is Reading.NAME or (not generic and is_disguised(text, hit))
+        if named or _means_artist(text, hit) or is_named(text, hit, hits):
             yield _match(text, hit.first, hit.last, "named-artist", hit.form)
     styles = StyleReader(text, hits, licensed, generic)
     for lead in find_leads(text):
@@ -293,6 +317,10 @@ def _match(
     text: Text, first: int, last: int, rule: str, form: Form | None, name: str = ""
 ) -> Match:
     start, end = text.raw_span(text.words[first].start, text.words[last].end)
+    if form is not None:  # the signs that a name ends with belong to it: "Zanther!"
+        signs = form.text[len(form.text.rstrip("!?.*+&")) :]
+        if signs and text.raw.startswith(signs, end):
+            end += len(signs)
     words = text.raw[start:end]
     return Match(start, end, words, rule, name or (form.artist.name if form else words))
 

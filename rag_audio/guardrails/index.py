@@ -17,18 +17,42 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
-from rag_audio.guardrails.forms import Form, forms_of
+from rag_audio.guardrails.forms import Form, forms_of, surname_of
+from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
 from rag_audio.guardrails.names import Artist, Reading, Song
-from rag_audio.guardrails.normalise import Text, Word, fold, read, sound, squash
+from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
-from rag_audio.guardrails.vocabulary import is_ordinary, word_set
+from rag_audio.guardrails.translit import SoundIndex, is_sounded
+from rag_audio.guardrails.vocabulary import (
+    is_english,
+    is_everyday,
+    is_given_name,
+    is_ordinary,
+    word_set,
+)
 
 _ENDINGS = frozenset(
-    ("s", "es", "esque", "ish", "ian", "like", "y", "style", "vibes", "type", "core", "sound")
+    (
+        "s",
+        "es",
+        "esque",
+        "ish",
+        "ian",
+        "like",
+        "y",
+        "style",
+        "vibes",
+        "type",
+        "core",
+        "sound",
+        "coded",
+        "ified",
+    )
 )
 _KEY = 4
 _MAX_WINDOW = 5
@@ -38,6 +62,8 @@ _EDGE = word_set(
     "a an the of in at on with and or for from to by as like is are it my und mit der die das "
     "von le la les de du des et avec el los las con y o e com da do na no il lo di"
 )
+
+_AFTER_NAMES = word_set("era style styled type beat vibe vibes inspired like sound period age time")
 
 
 @dataclass(frozen=True)
@@ -64,9 +90,15 @@ class Hit:
 
 
 class NameIndex:
-    """Forms of names, and song titles, by their letters."""
+    """Forms of names, and song titles, by their letters.
 
-    def __init__(self, artists: Iterable[Artist], songs: Iterable[Song] = ()) -> None:
+    Args:
+        surnames: also find people by their surname alone, as a word that may be a name.
+    """
+
+    def __init__(
+        self, artists: Iterable[Artist], songs: Iterable[Song] = (), *, surnames: bool = False
+    ) -> None:
         self._by_key: dict[str, list[Form]] = defaultdict(list)
         self._short: dict[str, Form] = {}
         self._deleted: dict[str, list[Form]] = {}
@@ -75,16 +107,24 @@ class NameIndex:
         self._songs: dict[str, list[tuple[str, Song]]] = defaultdict(list)
         self._initials: dict[tuple[str, str], Form] = {}
         seen: set[str] = set()
-        for artist in artists:
+        forms: list[Form] = []
+        known = tuple(artists)
+        for artist in known:
             for form in forms_of(artist):
                 if form.letters not in seen:
                     seen.add(form.letters)
                     self._add(form)
+                    forms.append(form)
                 names = fold(form.text).split()
                 if form.reading is Reading.NAME and len(names) == 2 and len(names[1]) > 3:
                     self._initials.setdefault((names[0][0], squash(names[1])), form)
+        for form in filter(None, map(surname_of, known if surnames else ())):
+            if form.letters not in seen:
+                seen.add(form.letters)
+                self._add(form)
         for bucket in self._by_key.values():
             bucket.sort(key=lambda form: -len(form.letters))
+        self._forms = tuple(forms)
         for song in songs:
             letters = squash(" ".join(word.text for word in read(song.title).words))
             self._songs[letters[:_KEY]].append((letters, song))
@@ -94,18 +134,22 @@ class NameIndex:
     def exact(self, text: Text) -> Iterator[Hit]:
         """Names by their letters, those that are words too among them."""
         run = text.squashed
-        for start, first in run.starts.items():
+        english = _is_english(text)
+        for start, first in run.starts:
             for form in self._candidates(run.letters, start):
                 end = start + len(form.letters)
                 last = run.ends.get(end)
-                if last is None and len(form.letters) >= 6:
+                if last is None and _may_end_longer(form, run, text.words, end):
                     last = _with_ending(run.letters, run.word_of, run.ends, end)
                 if (
                     last is not None
                     and last >= first
                     and _is_fair(form, text.words[first : last + 1])
                 ):
-                    yield Hit(first, last, form, sure=_is_sure(form, text.words, first, last))
+                    sure = _is_sure(form, text.words, first, last)
+                    if sure and not english:
+                        sure = not _is_everyday_abroad(text.words[first : last + 1])
+                    yield Hit(first, last, form, sure=sure)
 
     def inside(self, text: Text) -> Iterator[Hit]:
         """Long names in the middle of a word: ``xxtaylorswiftxx``."""
@@ -129,7 +173,12 @@ class NameIndex:
             only: look at windows that contain one of these words; None: at all.
         """
         words = text.words
-        ordinary = [is_ordinary(word.text) for word in words]
+        english = _is_english(text)
+        ordinary = [
+            is_ordinary(word.text)
+            or (not english and (is_everyday(word.text) or is_given_name(word.text)))
+            for word in words
+        ]
         for first in range(len(words)):
             letters = ""
             known = True
@@ -142,11 +191,24 @@ class NameIndex:
                     continue
                 if known and words[first].text in _EDGE:
                     continue
+                if last > first and words[last].text in _AFTER_NAMES:
+                    continue
                 if only is not None and not any(i in only for i in range(first, last + 1)):
                     continue
                 proper = text.capitals_mean and all(w.capital for w in words[first : last + 1])
-                form = self._nearest(letters, known, proper) or self._swapped(letters, known)
+                by_ear = english and not _is_of_other_letters(text, first, last)
+                form = self._nearest(letters, known, proper, by_ear=by_ear) or self._swapped(
+                    letters, known
+                )
                 if form is not None and known and not _may_mean(form, words, first, last):
+                    continue
+                if form is not None and not english and not _is_spaced_as(form, words, first, last):
+                    continue
+                if (
+                    form is not None
+                    and not form.artist.well_known
+                    and (only is not None or last - first + 1 != form.words)
+                ):
                     continue
                 if form is not None:
                     yield Hit(first, last, form, exact=False, sure=not known or form.words > 1)
@@ -167,13 +229,22 @@ class NameIndex:
     def songs(self, text: Text) -> Iterator[tuple[int, int, Song]]:
         """Famous titles by their letters: first word, last word, song."""
         run = text.squashed
-        for start, first in run.starts.items():
+        for start, first in run.starts:
             for letters, song in self._songs.get(run.letters[start : start + _KEY], ()):
                 if run.letters.startswith(letters, start):
                     last = run.ends.get(start + len(letters))
-                    if last is not None:
+                    if last is not None and last >= first:
                         yield first, last, song
                         break
+
+    def abroad(self, raw: str) -> Iterator[tuple[int, int, Form]]:
+        """Names in scripts that are told by their sound, as spans of the original."""
+        if not raw.isascii() and is_sounded(raw):
+            yield from self._sounding.find(raw)
+
+    @cached_property
+    def _sounding(self) -> SoundIndex:
+        return SoundIndex(form for form in self._forms if form.artist.well_known)
 
     def _add(self, form: Form) -> None:
         if len(form.letters) < _KEY:
@@ -183,6 +254,8 @@ class NameIndex:
         if len(form.letters) >= 5 and form.letters.isascii() and not form.turned:
             for key in _deletions(form.letters):
                 self._deleted.setdefault(key, []).append(form)
+            if not form.artist.well_known:
+                return
             if len(form.heard) >= 4:
                 for key in _deletions(form.heard):
                     self._sounds.setdefault(key, []).append(form)
@@ -216,13 +289,16 @@ class NameIndex:
                             return form
         return None
 
-    def _nearest(self, written: str, known: bool, proper: bool) -> Form | None:
+    def _nearest(
+        self, written: str, known: bool, proper: bool, *, by_ear: bool = True
+    ) -> Form | None:
         """The protected name that letters are a misspelling of.
 
         Args:
             known: every word of them is in the dictionary: only the same sound counts then,
                 or, if they are proper, one edit in a long name.
             proper: every word of them has a capital, where capitals mean something.
+            by_ear: they may be read aloud as English is.
         """
         if not written.isascii():
             return None
@@ -238,7 +314,9 @@ class NameIndex:
             likeness = _likeness(letters, consonants, form, known, proper)
             if likeness and (best is None or likeness > best[0]):
                 best = (likeness, form)
-        if best is None and not known:
+        if best is not None and not by_ear and not _begins_alike(letters, best[1]):
+            best = None
+        if best is None and not known and by_ear:
             return self._by_ear(written)
         return best[1] if best else None
 
@@ -279,6 +357,34 @@ def _likeness(letters: str, heard: str, form: Form, known: bool, proper: bool) -
     return ratio if ratio >= wanted else 0.0
 
 
+def _begins_alike(letters: str, form: Form) -> bool:
+    """Whether letters are at most two slips from a name, or share its beginning."""
+    return letters[:2] == form.letters[:2] or OSA.distance(letters, form.letters) <= 2
+
+
+def _is_spaced_as(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
+    """Whether words have the spaces of a name, or its capitals: words of languages that we have no
+    dictionary of are not read as a name's letters run together."""
+    if last == first and not words[first].capital and len(form.letters) < 7:
+        return False
+    return last - first + 1 == form.words or words[first].capital
+
+
+def _is_english(text: Text) -> bool:
+    """Whether a text may be English, so that its words may be spelled as they are heard there.
+
+    A short text may; a longer one may where half of its words are in the English dictionary.
+    """
+    told = [is_english(word.text) for word in text.words if len(word.text) > 2]
+    return len(told) < 4 or 2 * sum(told) >= len(told)
+
+
+def _is_of_other_letters(text: Text, first: int, last: int) -> bool:
+    """Whether words were written in letters that are not Latin."""
+    start, end = text.raw_span(text.words[first].start, text.words[last].end)
+    return any(is_other_alphabet(sign) or has_devanagari(sign) for sign in text.raw[start:end])
+
+
 def _may_mean(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
     """Whether dictionary words that sound like a name may be it: "lead zeppelin", "the beetles"."""
     if last > first:
@@ -295,6 +401,13 @@ def _latin(word: str) -> str:
 
 def _deletions(letters: str) -> list[str]:
     return [letters, *(letters[:i] + letters[i + 1 :] for i in range(len(letters)))]
+
+
+def _may_end_longer(form: Form, run: Squashed, words: Sequence[Word], end: int) -> bool:
+    """Whether a name is long enough for an ending; in a word of no dictionary it may be shorter."""
+    if len(form.letters) >= 6 or end >= len(run.letters):
+        return len(form.letters) >= 6
+    return len(form.letters) == 5 and not is_ordinary(words[run.word_of[end]].text)
 
 
 def _with_ending(
@@ -316,11 +429,19 @@ def _is_fair(form: Form, words: Sequence[Word]) -> bool:
 
     A short name must stand in its own words or be spelled out letter by letter.
     """
+    little = len(words) == 1 and (len(form.letters) <= _KEY or not form.artist.well_known)
+    if little and is_ordinary(words[0].text) and words[0].text != fold(form.text):
+        return False
     if len(words) == form.words or len(form.letters) >= 8:
         return True
     if len(words) == 1 and (len(form.letters) >= 6 or form.words >= len(form.letters)):
         return True
     return len(words) >= 3 and all(len(word.text) == 1 for word in words)
+
+
+def _is_everyday_abroad(words: Sequence[Word]) -> bool:
+    """Whether words in small letters are everyday words of a language other than English."""
+    return all(is_everyday(word.text) and len(word.text) > 1 and not word.capital for word in words)
 
 
 def _is_sure(form: Form, words: Sequence[Word], first: int, last: int) -> bool:

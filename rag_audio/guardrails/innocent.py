@@ -1,4 +1,9 @@
-"""Everyday phrases that contain a name's words (``data/policy/innocent.txt``): "queen bee"."""
+"""What contains a name's words, or stands where a name may, and names no protected artist.
+
+Everyday phrases (``data/policy/innocent.txt``: "queen bee"), and people of history whose names
+stand for an age or a manner (``data/policy/figures.txt``: "inspired by Van Gogh", "a Bach-era
+organ").
+"""
 
 from __future__ import annotations
 
@@ -23,9 +28,9 @@ def innocent_words(text: Text) -> set[int]:
 @cache
 def _phrases() -> dict[str, list[tuple[str, ...]]]:
     made: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    path = data_dir("policy") / "innocent.txt"
-    for line in path.read_text(encoding="utf-8").splitlines():
-        words = tuple(fold(line).split())
-        if words and not line.startswith("#"):
-            made[words[0]].append(words)
+    for name in ("innocent.txt", "figures.txt"):
+        for line in (data_dir("policy") / name).read_text(encoding="utf-8").splitlines():
+            words = tuple(fold(line).split())
+            if words and not line.startswith("#"):
+                made[words[0]].append(words)
     return made

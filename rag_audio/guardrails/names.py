@@ -1,17 +1,22 @@
 """Who is protected: artists with what is generally known of them, and their famous songs.
 
-``data/policy/artists.csv`` has the columns ``name, aliases, common_aliases, common, genre, era``;
-aliases are separated by ``;``. ``common`` says how the name reads in an ordinary sentence: empty
-is "as a name only" (found wherever it stands), ``yes`` is "as a word too" (found where the context
-makes it a name), ``mass`` is "as a word that stands without an article" (rain, air, europe).
-A user's own list needs the column ``name`` only.
+``data/policy/artists.csv`` has the columns ``name, aliases, common_aliases, common, genre, era,
+epithets, kind``; aliases and epithets are separated by ``;``. ``common`` says how the name reads in
+an ordinary sentence: empty is "as a name only" (found wherever it stands), ``yes`` is "as a word
+too" (found where the context makes it a name), ``mass`` is "as a word that stands without an
+article" (rain, air, europe). ``epithets`` are what somebody is called in place of the name;
+``kind`` is artist (also when empty), producer, member or composer.
+A user's own list needs the column ``name`` only. Long lists that are imported from a database of
+artists are read by :mod:`.imported`.
 """
 
 from __future__ import annotations
 
 import csv
+import gc
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,9 +25,11 @@ from typing import TYPE_CHECKING
 from rag_audio import names
 from rag_audio.errors import ConfigError
 from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary, word_set
 from rag_audio.resources import data_dir
 
 if TYPE_CHECKING:
+    from rag_audio.guardrails.imported import ImportedNames
     from rag_audio.guardrails.index import NameIndex
 
 
@@ -34,6 +41,15 @@ class Reading(StrEnum):
     MASS = "mass"
 
 
+_REALMS = word_set(
+    "pop rock soul blues jazz funk disco reggae country rap house techno trance metal punk swing "
+    "gospel folk salsa bachata merengue flamenco tango samba fado rai ghazal qawwali bhangra "
+    "dancehall dub grime trap drill edm ska bossa nova mambo cumbia rumba ranchera"
+)
+"""Genres in which somebody is called a king or queen."""
+KINDS = ("artist", "producer", "member", "composer")
+
+
 @dataclass(frozen=True)
 class Artist:
     """A protected artist.
@@ -42,6 +58,9 @@ class Artist:
         aliases: other names that are found wherever they stand.
         common_aliases: other names that are words too.
         genre, era: plain facts for the transform; empty when unknown.
+        epithets: what somebody is called in place of the name: "the Copper Baron".
+        kind: what somebody is known as, one of :data:`KINDS`.
+        well_known: whether a name of one word is found misspelled too.
     """
 
     name: str
@@ -50,6 +69,9 @@ class Artist:
     reading: Reading = Reading.NAME
     genre: str = ""
     era: str = ""
+    epithets: tuple[str, ...] = ()
+    kind: str = "artist"
+    well_known: bool = True
 
     def forms(self) -> Iterator[tuple[str, Reading]]:
         """Every way to write the name, with how it reads."""
@@ -58,6 +80,8 @@ class Artist:
             yield alias, Reading.NAME
         for alias in self.common_aliases:
             yield alias, Reading.WORD
+        for epithet in self.epithets:
+            yield epithet, epithet_reading(epithet)
 
 
 @dataclass(frozen=True)
@@ -75,10 +99,15 @@ class Song:
 
 @dataclass(frozen=True, eq=False)
 class Roster:
-    """Protected artists and songs; the index over them is made once, on first use."""
+    """Protected artists and songs; the index over them is made once, on first use.
+
+    Attributes:
+        imported: a long list beside them, of which exact spellings are found only.
+    """
 
     artists: tuple[Artist, ...] = field(repr=False)
     songs: tuple[Song, ...] = field(default=(), repr=False)
+    imported: ImportedNames | None = field(default=None, repr=False)
     by_fold: dict[str, Artist] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +119,11 @@ class Roster:
     def index(self) -> NameIndex:
         from rag_audio.guardrails.index import NameIndex
 
-        return NameIndex(self.artists, self.songs)
+        shipped = shipped_roster()
+        if self is not shipped and (self.artists, self.songs) == (shipped.artists, shipped.songs):
+            return shipped.index
+        with _no_collection():
+            return NameIndex(self.artists, self.songs, surnames=True)
 
     def names(self) -> frozenset[str]:
         return frozenset(artist.name for artist in self.artists)
@@ -105,7 +138,20 @@ class Roster:
         added = tuple(more)
         replaced = {fold(artist.name) for artist in added}
         kept = tuple(a for a in self.artists if fold(a.name) not in replaced)
-        return Roster((*kept, *added), self.songs) if added else self
+        return replace(self, artists=(*kept, *added)) if added else self
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A block without the cyclic garbage collector, which doubles the time that an index takes:
+    it goes through all that is being made again and again, and nothing of that is garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @cache
@@ -117,7 +163,8 @@ def shipped_roster() -> Roster:
             Song(row["title"], row["artist"], row["common"] == "yes")
             for row in csv.DictReader(file)
         )
-    return Roster(read_artists(folder / "artists.csv"), songs)
+    more = (replace(one, well_known=False) for one in read_artists(folder / "artists_more.csv"))
+    return Roster((*read_artists(folder / "artists.csv"), *more), songs)
 
 
 def read_artists(path: Path) -> tuple[Artist, ...]:
@@ -132,7 +179,7 @@ def read_artists(path: Path) -> tuple[Artist, ...]:
             if rows.fieldnames is None or "name" not in rows.fieldnames:
                 raise ConfigError(
                     f"{path}: the first line has no column 'name'",
-                    hint="columns: name, aliases (separated by ;), common, genre, era",
+                    hint="columns: name, aliases (separated by ;), common, genre, era, epithets",
                 )
             return tuple(_artist(path, rows.line_num, row) for row in rows)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -149,9 +196,12 @@ def read_names(path: Path) -> frozenset[str]:
     return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
-def load_roster(extra: Path | None) -> Roster:
-    """The shipped roster, with the artists of a user's file."""
-    return shipped_roster() if extra is None else shipped_roster().with_artists(read_artists(extra))
+def load_roster(extra: Path | None, imported: ImportedNames | None = None) -> Roster:
+    """The shipped roster, with the artists of a user's file and an imported list."""
+    roster = shipped_roster()
+    if extra is not None:
+        roster = roster.with_artists(read_artists(extra))
+    return roster if imported is None else replace(roster, imported=imported)
 
 
 def artist_of(name: str) -> Artist:
@@ -162,11 +212,22 @@ def artist_of(name: str) -> Artist:
     known = shipped_roster().find(name)
     if known is not None and fold(known.name) == fold(name):
         return known
-    from rag_audio.guardrails.vocabulary import is_ordinary
-
     words = fold(name).split()
     plain = len(words) == 1 and (len(words[0]) <= 3 or is_ordinary(words[0]))
     return Artist(name, reading=Reading.WORD if plain else Reading.NAME)
+
+
+def epithet_reading(epithet: str) -> Reading:
+    """How an epithet reads: as a name where it holds a word that is in no dictionary, or crowns
+    somebody in a genre ("the king of …"); else as words too ("the purple one")."""
+    words = fold(epithet).split()
+    strange = [word for word in words if not is_ordinary(word)]
+    if strange:
+        plain = len(words) == 1 and (len(epithet) < 5 or is_compound(words[0]))
+        return Reading.WORD if plain else Reading.NAME
+    _, of, realm = " ".join(words).partition(" of ")
+    crowned = bool(of) and realm.split()[-1] in _REALMS and all(map(is_music, realm.split()))
+    return Reading.NAME if crowned else Reading.WORD
 
 
 def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
@@ -176,6 +237,11 @@ def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
     common = (row.get("common") or "").strip().lower()
     if common not in tuple(Reading):
         raise ConfigError(f"{path}, line {line}: common is {common!r}", hint="empty, yes or mass")
+    kind = (row.get("kind") or "").strip().lower()
+    if kind and kind not in KINDS:
+        raise ConfigError(
+            f"{path}, line {line}: kind is {kind!r}", hint=f"empty, {', '.join(KINDS)}"
+        )
     reading = Reading(common)
     if "common" not in row and reading is Reading.NAME:
         reading = artist_of(name).reading
@@ -186,6 +252,8 @@ def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
         reading,
         (row.get("genre") or "").strip(),
         (row.get("era") or "").strip(),
+        _split(row.get("epithets")),
+        kind or KINDS[0],
     )
 
 

@@ -113,13 +113,14 @@ class Squashed:
     Attributes:
         letters: the run.
         word_of: for each letter the index of its word.
-        starts, ends: where words start and end in the run (``ends`` are exclusive offsets).
+        starts: (offset in the run, word) of each word's start; two may share an offset ("a Adele").
+        ends: where words end in the run, exclusive; of two that end at one place the first.
     """
 
     def __init__(self, words: Iterable[Word]) -> None:
         letters: list[str] = []
         self.word_of: list[int] = []
-        self.starts: dict[int, int] = {}
+        self.starts: list[tuple[int, int]] = []
         self.ends: dict[int, int] = {}
         for number, word in enumerate(words):
             for position, letter in enumerate(word.text):
@@ -127,8 +128,8 @@ class Squashed:
                     letters.append(letter)
                     self.word_of.append(number)
                 if position == 0:
-                    self.starts.setdefault(len(letters) - 1, number)
-            self.ends[len(letters)] = number
+                    self.starts.append((len(letters) - 1, number))
+            self.ends.setdefault(len(letters), number)
         self.letters = "".join(letters)
 
 

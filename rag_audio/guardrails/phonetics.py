@@ -68,10 +68,11 @@ class Heard:
 
 
 @lru_cache(maxsize=65536)
-def heard(letters: str) -> tuple[Heard, ...]:
+def heard(letters: str, least: int = _LEAST) -> tuple[Heard, ...]:
     """The ways to read a run of small letters, the likeliest first.
 
-    Without those of fewer than three consonants: too many words sound like them.
+    Args:
+        least: consonants that a reading must have: too many words sound like a shorter one.
     """
     made = letters
     for pattern, to in _PLAIN:
@@ -84,7 +85,7 @@ def heard(letters: str) -> tuple[Heard, ...]:
         elif sites:
             readings = [pattern.sub(ways[0], one) for one in readings]
     found = (_split(one) for one in dict.fromkeys(readings))
-    return tuple(one for one in dict.fromkeys(found) if len(one.key) >= _LEAST)
+    return tuple(one for one in dict.fromkeys(found) if len(one.key) >= least)
 
 
 def unlikeness(one: Heard, other: Heard) -> float:

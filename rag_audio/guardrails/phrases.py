@@ -10,6 +10,11 @@ The phrases are data (``data/policy/phrases.csv``): language, place (whose name 
     somebody ("sung by"), a choir as well as a name.
 ``weak``
     anything ("like").
+``name``
+    anything ("give me"): a name that is known counts, also one that is a countable noun too and
+    stands without an article.
+``proper``
+    anything ("make it"): a name that is known counts, where its capital or its rarity tells it.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
+from rag_audio.guardrails.glyphs import is_other_alphabet
 from rag_audio.guardrails.normalise import Text, fold
 from rag_audio.resources import data_dir
 
@@ -29,6 +35,8 @@ class Strength(StrEnum):
     STRONG = "strong"
     BY = "by"
     WEAK = "weak"
+    NAME = "name"
+    PROPER = "proper"
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,40 @@ class Lead:
     language: str
 
 
+_OTHER_ALPHABETS = frozenset(("ru", "uk", "el", "bg"))
 _WORD_START = r"(?<![^\W_])"
 _NAME_FOLLOWS = r"(?:(?<=[\s'\-])|(?![^\W_]))[\s\"'“(:\-]*"
 _LETTER_ENDS = r"(?<=[^\W_])"
 _NAME_PRECEDES = _LETTER_ENDS + r"['\")]?[\s\-]{1,2}"
 _HYPHEN = _LETTER_ENDS + r"['\")]?\s?-\s?"
 _PHRASE_ENDS = r"(?![^\W_])(?!\s*(?:of|du|de|des|von|to|by|la|like)\b)"
-_ORDER = {Strength.STRONG: 0, Strength.BY: 1, Strength.WEAK: 2}
+_SOMEBODY = (
+    "artists? singers? bands? rappers? vocalists? performers? performed\\sby sounds\\slike "
+    "artist\\sname inspirations? influences? rappeur chanteur kunstler artista cantante"
+)
+_ANYTHING = (
+    "genres? styles? vibes? moods? tags? references? refs? like voice vocals? sounds? feel energy "
+    "by prompt query request input stil estilo stile genere genero style\\sof\\smusic"
+)
+_CREDITS = r"(?:prod|produced|mixed|arr|feat|ft|perf|comp|wr)(?:\.\s*(?:by)?|\s+by)[\s:]*"
+_PERIOD = r"(?:(?:19[5-9]|20[0-2])\d|'?\d0s|\d{1,2}\s?%)\s+"
+_LABELS = (
+    (
+        Strength.STRONG,
+        re.compile(
+            r"(?<!\w)(?:(?:reference|similar|target|original|vocal)\s+)?"
+            rf"(?:{_SOMEBODY.replace(' ', '|')})\s*[:=]\s*"
+        ),
+    ),
+    (Strength.NAME, re.compile(rf"(?<!\w)(?:{_ANYTHING.replace(' ', '|')})\s*[:=]\s*")),
+    (Strength.BY, re.compile(rf"(?<!\w)(?:co-?)?{_CREDITS}")),
+    (Strength.PROPER, re.compile(rf"(?<![\w.]){_PERIOD}")),
+)
+"""What comes before a name in a list of fields ("artist: …", "prod. …"), and years before it."""
+KNOWN_ONLY = (Strength.NAME, Strength.PROPER)
+_GOES_ON = ("of ", "ng ", "ni ")
+"""What continues a phrase: "style of …" is another one than "style …"."""
+_ORDER = {strength: place for place, strength in enumerate(Strength)}
 
 
 def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
@@ -64,17 +99,36 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
     Args:
         any_sign: a name that stands before a phrase may end with any sign, not only a letter.
     """
-    found: dict[tuple[int, bool], Lead] = {}
+    found: dict[tuple[int, bool, bool], Lead] = {}
     for before, language, strength, pattern, keys in _patterns(any_sign):
         if not any(key in text.plain for key in keys):
             continue
         for match in pattern.finditer(text.plain):
+            if _is_transliterated(text, *match.span()) != (language in _OTHER_ALPHABETS):
+                continue
             at = match.end() if before else match.start()
+            if before and text.plain.startswith(_GOES_ON, at) and language != "tl":
+                continue
             lead = Lead(at, match.start(), not before, strength, language)
-            known = found.get((at, lead.after))
+            key = (at, lead.after, strength in KNOWN_ONLY)
+            known = found.get(key)
             if known is None or _ORDER[strength] < _ORDER[known.strength]:
-                found[at, lead.after] = lead
+                found[key] = lead
+    for strength, label in _LABELS:
+        for match in label.finditer(text.plain):
+            found.setdefault(
+                (match.end(), False, strength in KNOWN_ONLY),
+                Lead(match.end(), match.start(), False, strength, "en"),
+            )
     yield from sorted(found.values(), key=lambda lead: (lead.at, lead.after))
+
+
+def _is_transliterated(text: Text, start: int, end: int) -> bool:
+    """Whether a phrase of a Latin language is made of words of another alphabet: "в стиле"."""
+    if text.raw.isascii():
+        return False
+    letters = [c for c in text.raw[slice(*text.raw_span(start, end))] if c.isalpha()]
+    return bool(letters) and all(is_other_alphabet(c) for c in letters)
 
 
 @cache

@@ -13,6 +13,7 @@ from rag_audio import names
 from rag_audio.conflicts import Conflict
 from rag_audio.domain import Rights, Stem, Use
 from rag_audio.errors import ConfigError, Match
+from rag_audio.guardrails.imported import ImportedNames
 from rag_audio.guardrails.index import NameIndex
 from rag_audio.guardrails.names import Artist, Reading, Roster, artist_of, shipped_roster
 from rag_audio.guardrails.normalise import fold
@@ -116,10 +117,16 @@ class Policy:
         }
         return replace(self, actions=actions)
 
-    def indexes(self) -> tuple[NameIndex, ...]:
+    def indexes(self) -> tuple[NameIndex | ImportedNames, ...]:
         """Indexes of the protected names; made once for the same names."""
-        own = (self.roster.index,) if self.roster is not None else ()
-        return (*own, index_of(self.protected)) if self.protected else own
+        found: list[NameIndex | ImportedNames] = []
+        if self.roster is not None:
+            found.append(self.roster.index)
+            if self.roster.imported is not None:
+                found.append(self.roster.imported)
+        if self.protected:
+            found.append(index_of(self.protected))
+        return tuple(found)
 
     def is_licensed(self, name: str) -> bool:
         """Whether the artist of that (canonical) name is licensed.
@@ -138,9 +145,11 @@ class Policy:
 
     def artist(self, name: str) -> Artist | None:
         """What is known of a protected artist."""
-        if self.roster is not None and (known := self.roster.find(name)) is not None:
-            return known
-        return shipped_roster().find(name)
+        known = self.roster.find(name) if self.roster is not None else None
+        known = known or shipped_roster().find(name)
+        if known is None and self.roster is not None and self.roster.imported is not None:
+            known = self.roster.imported.find(name)
+        return known
 
 
 def parse_actions(text: str) -> dict[str, Action]:

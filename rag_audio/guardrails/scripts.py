@@ -9,32 +9,57 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 
+from rag_audio.guardrails.abroad import words_of
 from rag_audio.guardrails.normalise import Text, fold, read
-from rag_audio.guardrails.vocabulary import asian_words, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import asian_words, is_music, is_ordinary, word_set
 
 _KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u30fd-\u30ff"
 _HAN = "\u3005-\u3007\u4e00-\u9fff"
 _JAPANESE = re.compile(
     rf"(?P<name>[\u30a1-\u30fa\u30fc・{_HAN}\w\s.&'\-]{{1,40}}?)"
     r"(?P<phrase>さん|氏)?(?P<suffix>風|ふう|調の|っぽい|つぽい|みたい|のよう|のような|のスタイル|スタイル|的な|系の|の曲調|"
-    r"の作風|の真似|をまね|を真似|にインスパイア|に影響|への|の音楽性|の歌い方|の声)"
+    r"の作風|の真似|をまね|を真似|にインスパイア|に影響|への|の音楽性|の歌い方|の声|の世界観|ライク|テイスト|の雰囲気|"
+    r"に似|似の|の歌声|ボイス|そっくり|が歌う|が歌っ|作曲|プロデュース|を彷彿|を思わせ|リスペクト|オマージュ|のカバー|のリミックス|の新曲|タイプビート|らしさ|らしい|の感じ|節)"
 )
-_STRONG = re.compile("風|ふう|スタイル|作風|真似|まね|インスパイア|影響|への|歌い方|声|曲調")
+_STRONG = re.compile(
+    "風|ふう|スタイル|作風|真似|まね|インスパイア|影響|歌い方|曲調|そっくり|彷彿|オマージュ|リスペクト|新曲|タイプビート"
+)
 _HINDI = re.compile(
     r"(?P<name>(?:[\u0900-\u097fa-z.]+\s+){1,4})"
     r"(?:(?:की|के|का)\s+(?:शैली|तरह|स्टाइल|अंदाज़?|अन्दाज|तर्ज|धुन|आवाज|जैसा|जैसी|जैसे|गायकी|स्वर|याद|नकल)|"
     r"जैसा|जैसी|जैसे|(?:से|द्वारा)\s+(?:प्रेरित|प्रभावित|रचित)|वाली शैली|स्टाइल)"
 )
 _CHINESE = re.compile(
-    rf"(?:[像仿似]|类似|類似|模仿)(?P<a>[{_HAN}a-z·\s]{{2,12}}?)(?:一样|一樣|那样|那樣|的|$)|"
-    rf"(?P<b>[{_HAN}a-z·]{{2,10}}?)(?:的)?(?:风格|風格|曲风|曲風)"
+    rf"(?:[像仿似]|类似|類似|模仿|好像|翻唱|致敬|学习|如同|參考|参考)(?P<a>[{_HAN}a-z·\s]{{2,12}}?)(?:一样|一樣|那样|那樣|的|$)|"
+    rf"(?P<b>[{_HAN}a-z·]{{2,10}}?)(?:的)?(?:风格|風格|曲风|曲風|味道|唱腔|嗓音|声线|聲線|唱法|的声音|的聲音|的歌声|式唱|式的|式情歌|范儿|范兒|那种|那種|的感觉|的感覺|同款)"
 )
 _KOREAN = re.compile(
     r"(?P<name>[\u1100-\u11ffa-z\s]{1,40}?)\s*(?:"
-    + unicodedata.normalize("NFKD", "스타일|풍의|처럼|같은|느낌")
+    + unicodedata.normalize(
+        "NFKD",
+        "스타일|풍의|풍|처럼|같은|같이|느낌|목소리|음색|창법|타입|비슷한|닮은|감성|버전|커버",
+    )
     + ")"
 )
+_KOREAN_STRONG = re.compile(
+    unicodedata.normalize("NFKD", "스타일|풍|목소리|음색|창법|타입 ?비트|재질|노래처럼|곡처럼")
+)
+_KOREAN_ENDING = re.compile(
+    unicodedata.normalize(
+        "NFKD", "(?:와|과|랑|이랑|의|을|를|이|가|은|는|도|에|로|으로|하고|씨|님)$"
+    )
+)
+_THAI = re.compile(
+    r"(?P<phrase>สไตล(?:ของ|วง|คุณ)?|ในแบบ(?:ของ)?|ตามแบบ(?:ของ)?|แบบ(?:วง|ของ)|แนว(?:วง|ของ)|เสียง(?:ของ)|เลียนแบบ|"
+    r"(?P<weak>เหมือน(?:วง|กับ|ของ)?|คลาย(?:วง|กับ)?|แบบ|แนว))\s?(?P<name>[\u0e00-\u0e7fa-z.]+(?:\s[\u0e00-\u0e7f]{2,4}$)?)"
+)
+_SURNAMES = (
+    "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원"
+    "천방공현함변염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국"
+)
+"""Syllables that are surnames in Korea."""
 _CHINESE_MUSIC = word_set(
     "中国 中國 古典 爵士 摇滚 搖滾 流行 民谣 民謠 电子 電子 嘻哈 蓝调 藍調 日本 "
     "韩国 韓國 复古 復古 轻音乐 八十年代 九十年代 拉丁 交响 交響 钢琴 鋼琴 雨 "
@@ -60,28 +85,91 @@ def find_names(text: Text, known: set[int]) -> Iterator[tuple[int, int]]:
         span = _trim(text.plain, *match.span("name"))
         name = text.plain[span[0] : span[1]]
         strong = _STRONG.search(match["suffix"]) is not None
-        if name and not known & set(range(*span)) and _is_japanese_name(name, strong):
+        raw = text.raw[slice(*text.raw_span(*span))] if name else ""
+        if name and not known & set(range(*span)) and _is_japanese_name(name, raw, strong):
             yield span
     for match in _HINDI.finditer(text.plain):
         span = _hindi_name(text.plain, *match.span("name"))
         if span[0] < span[1] and not known & set(range(*span)):
             yield span
-    for pattern, music in ((_CHINESE, _CHINESE_MUSIC), (_KOREAN, _KOREAN_MUSIC)):
-        for match in pattern.finditer(text.plain):
-            group = next(g for g, found in match.groupdict().items() if found)
-            span = _trim(text.plain, *match.span(group))
-            name = text.plain[span[0] : span[1]]
-            if not name or known & set(range(*span)) or name.isascii():
-                continue
-            if pattern is _CHINESE and re.search(rf"[{_KANA}]", text.plain):
-                continue
-            if not all(_is_talk(part, music) for part in name.split()):
+    for find in (_chinese_names, _korean_names, _thai_names):
+        for span in find(text.plain):
+            if not known & set(range(*span)):
                 yield span
+
+
+def _chinese_names(plain: str) -> Iterator[tuple[int, int]]:
+    if re.search(rf"[{_KANA}]", plain):
+        return
+    for match in _CHINESE.finditer(plain):
+        group = next(g for g, found in match.groupdict().items() if found)
+        start, end = _trim(plain, *match.span(group))
+        name = plain[start:end]
+        name = name.removeprefix("那种").removeprefix("那種").removeprefix("这种")
+        if name and not name.isascii() and not _is_talk(name, _chinese_music()):
+            yield start, end
+
+
+def _korean_names(plain: str) -> Iterator[tuple[int, int]]:
+    """The word before a phrase, or two where the first of them is no music talk either."""
+    for match in _KOREAN.finditer(plain):
+        start, end = _trim(plain, *match.span("name"))
+        words = list(re.finditer(r"\S+", plain[start:end]))[-2:]
+        if not words or plain[start:end].isascii():
+            continue
+        strong = _KOREAN_STRONG.search(match.group(), match.end("name") - match.start()) is not None
+        strange = [word for word in words if not _is_korean_talk(word.group())]
+        if words[-1] in strange and (strong or _is_korean_name(words[-1].group())):
+            yield start + strange[0].start(), start + words[-1].end()
+
+
+def _is_korean_talk(word: str) -> bool:
+    music = _korean_music()
+    bare = _KOREAN_ENDING.sub("", word)
+    return any(one in music or is_ordinary(one) for one in (word, bare) if one) or any(
+        word.startswith(known) for known in music if len(known) >= 4
+    )
+
+
+def _is_korean_name(word: str) -> bool:
+    """Whether a word has a surname and three syllables, as most people's names do there."""
+    composed = unicodedata.normalize("NFC", word)
+    return len(composed) == 3 and composed[0] in _SURNAMES
+
+
+def _thai_names(plain: str) -> Iterator[tuple[int, int]]:
+    for match in _THAI.finditer(plain):
+        name = match["name"]
+        short = len(name) <= 5
+        talk = any(name.startswith(word) for word in _thai_music() if short or len(word) > 2)
+        if not talk and not match["weak"] and not (name.isascii() and is_ordinary(name)):
+            yield match.span("name")
+
+
+@cache
+def _japanese_music() -> tuple[frozenset[str], int]:
+    words = asian_words("japanese")[0] | words_of("ja")
+    return words, max(map(len, words))
+
+
+@cache
+def _chinese_music() -> frozenset[str]:
+    return _CHINESE_MUSIC | frozenset(word for word in words_of("zh"))
+
+
+@cache
+def _korean_music() -> frozenset[str]:
+    return _KOREAN_MUSIC | words_of("ko")
+
+
+@cache
+def _thai_music() -> frozenset[str]:
+    return words_of("th")
 
 
 def _is_talk(part: str, music: frozenset[str]) -> bool:
     """Whether a run is music talk; Chinese writes several words in one run."""
-    return part in music or any(len(word) > 1 and word in part for word in music & _CHINESE_MUSIC)
+    return part in music or any(len(word) > 1 and word in part for word in music)
 
 
 def _trim(plain: str, start: int, end: int) -> tuple[int, int]:
@@ -93,20 +181,23 @@ def _trim(plain: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _is_japanese_name(name: str, strong: bool) -> bool:
+def _is_japanese_name(name: str, raw: str, strong: bool) -> bool:
     if name.isascii():
         words = fold(name).split()
+        if raw[:1].isupper() and words and not all(is_music(word) for word in words):
+            return True
         return bool(words) and not all(is_ordinary(word) for word in words)
     rest = _without_music(name)
     if not rest:
         return False
     # "like" may be said of anything, and most things are written with one or two Han characters.
-    return strong or len(rest) >= 3 or re.search("[\u30a1-\u30fa]{2}", rest) is not None
+    person = len(name) in (3, 4) and re.fullmatch(f"[{_HAN}]+", name) is not None
+    return strong or person or len(rest) >= 3 or re.search("[\u30a1-\u30fa]{2}", rest) is not None
 
 
 def _without_music(name: str) -> str:
     """What is left of a run when music talk is taken from it, longest words first."""
-    words, longest = asian_words("japanese")
+    words, longest = _japanese_music()
     rest: list[str] = []
     at = 0
     while at < len(name):

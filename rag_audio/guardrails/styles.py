@@ -10,12 +10,23 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rag_audio.guardrails import abroad
+from rag_audio.guardrails.context import is_bare, is_epithet, is_told_by_capitals
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
+from rag_audio.guardrails.known import is_beat_of, is_countable, is_proper
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word
-from rag_audio.guardrails.phrases import Lead, Strength
-from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary, word_set
+from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
+from rag_audio.guardrails.vocabulary import (
+    is_compound,
+    is_everyday,
+    is_german_compound,
+    is_given_name,
+    is_music,
+    is_ordinary,
+    word_set,
+)
 
 _HARD_STOP = re.compile(r"[.;:!?()\n\[\]{}|…。、「」]")
 _INITIAL = re.compile(r"(?:^|[\s(])[a-z]\.?$|\b(?:mr|mrs|ms|dr|st|feat|ft)$")
@@ -34,6 +45,8 @@ _DETERMINERS = word_set(
 _INDEFINITE = word_set(
     "a an one two three several many ein eine einen einem einer eines un une uno una um uma d"
 )
+_LINKS = word_set("de del di da do von van w u od")
+"""Small words before the object of a phrase that ended without them."""
 _MODIFIERS = word_set(
     "early late later old young classic vintage mid golden great legendary famous iconic "
     "mighty singer band artist rapper group duo producer composer pianist guitarist musician "
@@ -46,6 +59,11 @@ _PERFORMS = word_set(
     "demo solo voice vocals vocal riff riffs guitar guitars drums bass piano beat beats flow "
     "chorus verse concert live music sound sounds style era band vibe vibes single remix "
     "cover covers production harmonies performing jamming recording writing wrote made"
+)
+_BELONGS = word_set("of de del di da do dos das des della dello dei degli d von van der")
+_ANYBODY = word_set(
+    "someone somebody anyone anybody everyone everybody nobody noone something anything nothing "
+    "people jemand jemandem jemanden quelqu alguien alguem qualcuno kogos kogoś кто"
 )
 _WORKS = word_set(
     "song songs record album track tune hit single concert cover lyrics discography mixtape ep lp"
@@ -91,11 +109,29 @@ class StyleReader:
             last = self._object_end(first)
             if last < first:
                 return
-            finding = self._judge(first, last, lead)
+            known_only = lead.strength in KNOWN_ONLY
+            finding = (
+                self._known(first, last, lead) if known_only else self._judge(first, last, lead)
+            )
             if finding is not None:
                 yield finding
                 last = max(last, finding.last)
-            first = self._joined(last)
+            first = self._joined(last, lead)
+
+    def _known(self, first: int, last: int, lead: Lead) -> Finding | None:
+        """A known name at the beginning of what may be anything: "give me some Drake"."""
+        words, text = self._words, self._text
+        start = first
+        while start < last and start not in self._at and words[start].text in _MODIFIERS | {"the"}:
+            start += 1
+        for hit in self._at.get(start, ()):
+            if hit.last <= last and hit.sure and not self._licensed & {hit.first, hit.last}:
+                following = words[hit.last + 1].text if hit.last < last else ""
+                works = following in _PERFORMS
+                countable = lead.strength is Strength.NAME and is_countable(text, hit, following)
+                if countable or is_proper(text, hit, following, works):
+                    return Finding(hit.first, hit.last, hit.form)
+        return None
 
     def _object_end(self, first: int) -> int:
         """Index of the last word of the object that starts at ``first``."""
@@ -126,7 +162,7 @@ class StyleReader:
             last = i
         return last
 
-    def _joined(self, last: int) -> int | None:
+    def _joined(self, last: int, lead: Lead) -> int | None:
         """Where the next object starts: after "and", "&", "/" or a comma before a capital."""
         following = last + 1
         if following >= len(self._words):
@@ -139,21 +175,24 @@ class StyleReader:
             return following + 1
         if "&" in gap or "/" in gap:
             return following
-        if "," in gap and word.capital and self._text.capitals_mean and not is_ordinary(word.text):
+        listed = "," in gap and word.capital and self._text.capitals_mean
+        if listed and not is_ordinary(word.text) and lead.language != "de":
             return following
         return None
 
     def _judge(self, first: int, last: int, lead: Lead) -> Finding | None:
         words = self._words
         start = first
-        indefinite = definite = False
+        led = self._text.plain[lead.start : lead.at].split()[-1:]
+        indefinite = lead.language == "de" and led[0] in _INDEFINITE if led else False
+        definite = lead.language == "de" and led[0] in _DETERMINERS if led else False
         while start <= last and start not in self._named(first, start, lead):
             text = words[start].text
             if text in _INDEFINITE:
                 indefinite = True
             elif text in _DETERMINERS:
                 definite = True
-            elif text not in _MODIFIERS:
+            elif text not in _MODIFIERS and text not in _LINKS:
                 break
             start += 1
         for i in range(first, min(start + 1, last + 1) if start <= last else last + 1):
@@ -182,6 +221,10 @@ class StyleReader:
             return True
         if self._licensed & set(range(hit.first, hit.last + 1)):
             return False
+        if reading is Reading.MASS and definite and is_music(words[hit.first].text):
+            return False  # "the Renaissance" is a period
+        if is_epithet(hit) and lead.strength is Strength.WEAK:
+            return is_told_by_capitals(self._text, hit)
         first_word = words[hit.first]
         capital = first_word.capital and self._text.capitals_mean and hit.first > 0
         following = words[hit.last + 1].text if hit.last < last else ""
@@ -206,7 +249,11 @@ class StyleReader:
         self, first: int, last: int, lead: Lead, indefinite: bool, definite: bool
     ) -> Finding | None:
         """A name that nobody knows, in the object ``words[first:last + 1]``."""
+        if lead.language in abroad.languages():
+            return self._abroad(first, self._words[first : last + 1], lead)
         words = self._words[first : last + 1]
+        if words[0].text in _ANYBODY or (definite and _is_part_of(words)):
+            return None
         free = [w for i, w in enumerate(words, first) if i not in self._licensed]
         strange = [w for w in free if not is_music(w.text)]
         if not strange or not words[0].text:
@@ -215,6 +262,10 @@ class StyleReader:
         unknown = [w for w in strange if not is_ordinary(w.text)]
         unknown = [w for w in unknown if w.capital or not is_compound(w.text)]
         europe = lead.language not in ("en",)
+        if europe and lead.strength is Strength.BY and not words[0].capital:
+            return None  # "música de …": of something, unless a name follows at once
+        if len(unknown) == 1 and is_given_name(unknown[0].text) and lead.strength is Strength.BY:
+            return None
         if capital:
             if self._capital_name(words, capital, unknown, lead, indefinite, definite):
                 return Finding(first, self._name_end(first, last), None)
@@ -234,6 +285,14 @@ class StyleReader:
             return None
         return None if _is_thing(words, lead, self._text.plain) else Finding(first, last, None)
 
+    def _abroad(self, first: int, words: list[Word], lead: Lead) -> Finding | None:
+        """A name that nobody knows at a phrase of a language whose words we know in part."""
+        if self._licensed & set(range(first, first + len(words))):
+            return None
+        read = abroad.named_before if lead.after else abroad.named_after
+        named = read(words, lead.language, lead.strength, self._text.capitals_mean)
+        return None if named is None else Finding(first + named[0], first + named[1], None)
+
     def _capital_name(
         self,
         words: list[Word],
@@ -246,7 +305,9 @@ class StyleReader:
         """Whether capitals make a name of an object."""
         if lead.language == "de":
             # Every German noun has a capital: an article makes it a thing.
-            strange = [w for w in capital if not is_ordinary(w.text)]
+            strange = [
+                w for w in capital if not is_ordinary(w.text) and not is_german_compound(w.text)
+            ]
             return bool(strange) and not indefinite and not (definite and len(strange) == 1)
         if any(w in unknown for w in capital):
             return not (
@@ -273,6 +334,9 @@ class StyleReader:
         last = next((i for i in range(len(words) - 1, -1, -1) if words[i].end <= lead.at + 1), None)
         if last is None or last in self._licensed:
             return
+        if lead.strength in KNOWN_ONLY:
+            yield from self._known_before(last, lead)
+            return
         beat = (
             plain[lead.at :].lstrip(" -'\")").startswith(("type", "esque", "soundalike", "clone"))
         )
@@ -281,19 +345,27 @@ class StyleReader:
                 if hit.last != last:
                     continue
                 word = words[hit.first]
-                capital = word.capital and self._text.capitals_mean and hit.first > 0
+                several = hit.last > hit.first and all(
+                    w.capital for w in words[hit.first : hit.last + 1]
+                )
+                capital = word.capital and self._text.capitals_mean and (hit.first > 0 or several)
                 article = hit.first > 0 and words[hit.first - 1].text in ("the", "a", "an")
                 style = plain[lead.at :].lstrip(" -'\")").startswith(("style", "inspired", "like"))
                 strong = beat or style or lead.language != "en"
+                plain_sound = not word.capital and plain[lead.at :].lstrip(" -").startswith("sound")
+                kind_of_beat = plain[lead.at :].lstrip(" -'\")").startswith("type")
                 if (
                     hit.reading is Reading.NAME
                     or capital
+                    or (kind_of_beat and is_beat_of(self._text, hit))
+                    or (style and hit.first == 0 and word.capital and not is_everyday(word.text))
                     or (hit.reading is Reading.WORD and strong and (beat or not article))
                     or (
                         hit.reading is Reading.WORD
                         and not article
                         and hit.form.words == 1
                         and not words[last].text.endswith("s")
+                        and not plain_sound
                     )
                 ):
                     yield Finding(hit.first, hit.last, hit.form)
@@ -301,8 +373,33 @@ class StyleReader:
         if self._generic:
             yield from self._unknown_before(last, lead)
 
+    def _known_before(self, last: int, lead: Lead) -> Iterator[Finding]:
+        """A known name right before what may follow anything: "Drake lyrics"."""
+        for start in range(max(0, last - 15), last + 1):
+            for hit in self._at.get(start, ()):
+                if hit.last != last or not hit.sure:
+                    continue
+                word = self._words[hit.first]
+                bare = is_bare(self._text, hit)
+                first = hit.first == 0 and word.capital and hit.reading is Reading.WORD
+                countable = lead.strength is Strength.NAME and bare and hit.exact
+                if is_proper(self._text, hit) or first or countable:
+                    yield Finding(hit.first, hit.last, hit.form)
+                    return
+
     def _unknown_before(self, last: int, lead: Lead) -> Iterator[Finding]:
         words, plain = self._words, self._text.plain
+        if lead.language in abroad.languages():
+            first = last
+            while first > 0 and last - first < 2:
+                gap = plain[words[first - 1].end : words[first].start]
+                if gap.strip(" -'&."):
+                    break
+                first -= 1
+            found = self._abroad(first, words[first : last + 1], lead)
+            if found is not None:
+                yield found
+            return
         first = last
         while first > 0 and last - first < 3:
             gap = plain[words[first - 1].end : words[first].start]
@@ -329,6 +426,13 @@ class StyleReader:
             len(capital) >= 2 and (first > 0 or len(words) > last + 1) and not weak
         ):
             yield Finding(first, last, None)
+
+
+def _is_part_of(words: list[Word]) -> bool:
+    """Whether words begin with a thing that belongs to something: "the deserts of Arizona"."""
+    if len(words) < 3 or words[0].capital or words[0].text in _PERFORMS | _MODIFIERS:
+        return False
+    return is_ordinary(words[0].text) and words[1].text in _BELONGS
 
 
 def _is_thing(words: list[Word], lead: Lead, plain: str) -> bool:

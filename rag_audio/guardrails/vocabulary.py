@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
-from rag_audio.guardrails.normalise import read
+from rag_audio.guardrails.normalise import fold, read
 from rag_audio.resources import data_dir
 
 _FOREIGN = ("german", "french", "spanish", "portuguese", "italian")
+ABROAD = {
+    "ar": "arabic", "bg": "bulgarian", "cs": "czech", "da": "norwegian_danish", "el": "greek",
+    "fa": "persian", "fi": "finnish", "he": "hebrew", "hi": "hindi", "hr": "croatian",
+    "hu": "hungarian", "id": "indonesian_malay", "ja": "japanese", "ko": "korean",
+    "nl": "dutch", "no": "norwegian_danish", "pl": "polish", "ro": "romanian", "ru": "russian",
+    "sr": "serbian", "sv": "swedish", "sw": "swahili", "th": "thai", "tl": "tagalog",
+    "tr": "turkish", "uk": "ukrainian", "vi": "vietnamese", "zh": "chinese",
+}  # fmt: skip
+"""Languages of which we have a list of everyday words and music talk, and the list's name."""
 _DECADE = re.compile(
     r"\d{1,4}(?:s|er|ers|th|st|nd|rd|bpm|hz|khz|bit|bar|bars|db|k|%)?|[a-g][#b]?m?"
 )
@@ -40,6 +49,28 @@ def _english_and_music() -> frozenset[str]:
 
 
 @cache
+def listed_words(name: str) -> frozenset[str]:
+    """The words of a list, folded, each without spaces."""
+    path = data_dir("policy") / "words" / f"{name}.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    words = (word for line in lines if not line.startswith("#") for word in line.split())
+    return frozenset(fold(word).replace(" ", "") for word in words)
+
+
+@cache
+def everyday_words() -> frozenset[str]:
+    """Everyday words and music talk of all languages that we have lists of, folded."""
+    names = {*ABROAD.values(), *_FOREIGN, "places"}
+    return frozenset(word for name in names for word in listed_words(name))
+
+
+@lru_cache(maxsize=65536)
+def is_everyday(word: str) -> bool:
+    """Whether a folded word is in a dictionary or list of any language."""
+    return is_ordinary(word) or word in everyday_words()
+
+
+@cache
 def asian_words(name: str) -> tuple[frozenset[str], int]:
     """Music talk of a language in its own script, and the length of its longest word."""
     words = _list(name)
@@ -63,6 +94,16 @@ def is_ordinary(word: str) -> bool:
     return word in _list("english") or is_music(word) or _is_derived(word)
 
 
+def is_given_name(word: str) -> bool:
+    """Whether a folded word is a common given name."""
+    return word in listed_words("given")
+
+
+def is_english(word: str) -> bool:
+    """Whether a folded word is English, or music talk as English has it."""
+    return word in _english_and_music() or _is_derived(word)
+
+
 @lru_cache(maxsize=65536)
 def is_compound(word: str) -> bool:
     """Whether a folded word is two ordinary ones: birdsong, moonrise."""
@@ -71,11 +112,24 @@ def is_compound(word: str) -> bool:
     return any(first in known and second in known for first, second in halves)
 
 
+@lru_cache(maxsize=65536)
+def is_german_compound(word: str) -> bool:
+    """Whether a folded word is two of our German list, maybe with an s between: Fernsehkrimis."""
+    known = listed_words("german")
+    halves = ((word[:i], word[i:]) for i in range(4, len(word) - 3))
+    return any(
+        first in known and (second in known or second.removeprefix("s") in known)
+        for first, second in halves
+    )
+
+
 def _is_derived(word: str) -> bool:
     english = _list("english")
     for ending, put in (
         ("y", ""), ("ish", ""), ("like", ""), ("ness", ""), ("ly", ""), ("er", ""), ("ing", ""),
         ("ing", "e"), ("ed", ""), ("ed", "e"), ("s", ""), ("less", ""), ("ier", "y"), ("y", "e"),
+        ("ism", ""), ("ist", ""),
+        ("esque", ""), ("al", ""), ("ic", ""), ("able", ""),
     ):  # fmt: skip
         stem = word.removesuffix(ending)
         if len(stem) >= 3 and stem != word and stem + put in english:

@@ -228,6 +228,10 @@ def _script(char: str) -> str:
     return "other"
 
 
+_UNSEEN = dict.fromkeys((0x200D, 0xFE0E, 0xFE0F))
+"""Joiner and variation selectors: how a sign before them is drawn, and no signs themselves."""
+
+
 class _Spots:
     """Where in a text somebody's style is asked for."""
 
@@ -282,7 +286,7 @@ class _Spots:
             while at < len(self._raw) and self._raw[at] in _OPENS:
                 at += 1
             run = _SIGNS_ONLY.match(self._raw, at)
-            if run is None or not _SIGN.search(run.group()):
+            if run is None or not _SIGN.search(run.group().translate(_UNSEEN)):
                 continue
             if run.end() == len(self._raw) or self._raw[run.end()].isspace():
                 yield run.span()

@@ -107,7 +107,7 @@ def test_every_artist_of_the_list_can_become_a_licensed_one() -> None:
     policy = Policy(
         frozenset(styles), frozenset(), roster, guardrails.parse_actions(NEAREST), styles
     )
-    for artist in roster.artists[::41]:
+    for artist in [one for one in roster.artists if one.well_known][::41]:
         decision = guardrails.check(f"strings in the style of {artist.name}", policy)
         wanted = "strings in the style of Copper Lantern Trio"
         assert decision.prompt_out.rstrip(".") == wanted, decision
@@ -135,7 +135,7 @@ def test_every_artist_of_the_list_can_be_transformed() -> None:
         roster,
         guardrails.parse_actions("style-phrase=transform,named-artist=transform"),
     )
-    for artist in roster.artists[::37]:
+    for artist in [one for one in roster.artists if one.well_known][::37]:
         decision = guardrails.check(f"strings in the style of {artist.name}", policy)
         assert decision.action is Action.TRANSFORM, (artist.name, decision)
         assert artist.genre in decision.prompt_out

@@ -19,6 +19,7 @@ NAMES = [
     artist.name
     for artist in ROSTER.artists
     if artist.reading is Reading.NAME
+    and artist.well_known
     and artist.name.isascii()
     and len(fold(artist.name).split()) > 1
     and len(fold(artist.name).replace(" ", "")) >= 7

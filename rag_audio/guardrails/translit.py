@@ -1,0 +1,307 @@
+"""Names in Arabic, Hebrew, Hangul and kana, by the consonants that are heard in them.
+
+A name is written in another script as it sounds, with the consonants that script has: p is b in
+Arabic, r is l in Hangul, v is b in kana. So consonants that scripts do not tell apart are one here;
+they are the key under which names are looked up. What then tells names apart is the consonants that
+the script does write and, where it writes vowels, the vowels.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice, product
+
+from rag_audio.guardrails.abroad import is_talk
+from rag_audio.guardrails.forms import Form
+from rag_audio.guardrails.names import Reading
+from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.phonetics import heard
+from rag_audio.guardrails.vocabulary import asian_words, word_set
+
+_RUN = re.compile(
+    r"[\u0620-\u064a\u0671-\u06d3']+|[\u05d0-\u05ea'\u05f3]+|[\uac00-\ud7a3]+|[\u1100-\u11ff]+|"
+    r"[\u30a1-\u30fa\u30fc]+"
+)
+
+
+def _sounds_of(table: str) -> list[str]:
+    """The sounds of a table, one for each sign; a dash is silence."""
+    return [sound.strip("-") for sound in table.split()]
+
+
+_ARABIC = dict(
+    zip(
+        "ابتثجحخدذرزسشصضطظعغفقكلمنهويىةءئؤأإآپچژگڤکیہٹڈڑں",
+        _sounds_of(
+            "a b t t J - k d d r z s S s d t z - g f k k l m n - w y a a - - - a i a p C J g v k y "
+            "- t d r n"
+        ),
+        strict=True,
+    )
+)  # fmt: skip
+_HEBREW = dict(
+    zip(
+        "אבגדהוזחטיכךלמםנןסעפףצץקרשת",
+        _sounds_of("a b g d - w z k t y k k l m m n n s - p f s s k r S t"),
+        strict=True,
+    )
+)
+_INITIAL = _sounds_of("g k n d t l m b p s s - j j C k t p h")
+_MEDIAL = _sounds_of("a e ya ye o e yo ye o wa we we yo u wo we wi yu - i i")
+_FINAL = _sounds_of("- k k k n n n t l l l l l l l l m p p s s n j C k t p -")
+_KANA = dict(
+    zip(
+        "アイウエオァィゥェォカキクケコガギグゲゴサシスセソザジズゼゾタチツテトダヂヅデドナニヌネノハヒフヘホバビブベボパピプペポマミムメモヤユヨャュョラリルレロワヲンヴッーヮヰヱ",
+        _sounds_of(
+            "a i u e o a i u e o ka ki k ke ko ga gi g ge go sa Si s se so za Ji z ze zo "
+            "ta Ci s te t da Ji z de d na ni nu ne no a i f e o ba bi b be bo pa pi p pe "
+            "po ma mi m me mo ya yu yo a u o ra ri r re ro wa o n v - - wa i e"
+        ),
+        strict=True,
+    )
+)
+_PARTICLE = re.compile(r"(?<=..)(?:처럼|같이|같은|스타일|풍의|풍|식의|이랑|랑|의)$")
+_COARSE = str.maketrans(
+    {**dict.fromkeys("pbfv", "p"), **dict.fromkeys("kg", "k"), **dict.fromkeys("td", "t"),
+     **dict.fromkeys("szSCJj", "s"), **dict.fromkeys("lr", "l")}
+)  # fmt: skip
+_NOT_CONSONANT = re.compile(r"[^pbfvkgtdszSCJjlrmn]")
+_DROPPED_R = re.compile(r"r(?![aeiouy])")
+_LANGUAGES = {"arabic": ("ar", "fa"), "hebrew": ("he",), "hangul": ("ko",), "kana": ()}
+_MOST_WAYS = 4
+_MOST_READINGS = 16
+_LEAST = 4
+_LEAST_ALONE = 5
+_LEAST_LED = 3
+"""Consonants of a name that follows "like"."""
+_LIKE = word_set(
+    "مثل زي تشبه يشبه شبيه شبيهة كأنها كأنه مستوحى من أغاني أغنية صوت بصوت بأسلوب ستايل "
+    "شبیه به سبک مانند صدای عین آهنگ‌های כמו בסגנון של בהשראת שירי"
+)
+_MOST_WORDS = 4
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A word in another script, as it sounds: consonants, and what vowels stand between."""
+
+    start: int
+    end: int
+    sounds: str
+    script: str
+    is_talk: bool
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """What is heard of words: consonants, the vowels around them, consonants of each word."""
+
+    consonants: str
+    vowels: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+
+class SoundIndex:
+    """Names by what is heard of them in scripts that write other consonants."""
+
+    def __init__(self, forms: Iterable[Form]) -> None:
+        self._by_key: dict[str, list[tuple[Form, Sounds]]] = defaultdict(list)
+        for form in forms:
+            known = form.artist.well_known and form.reading is Reading.NAME
+            if known and form.letters.isascii() and not form.turned:
+                for entry in _entries(form):
+                    self._by_key[entry.consonants.translate(_COARSE)].append((form, entry))
+
+    def find(self, raw: str) -> Iterator[tuple[int, int, Form]]:
+        """Spans of the original, and the name that is heard there."""
+        runs = list(_runs(raw))
+        at = 0
+        while at < len(runs):
+            found = self._longest(raw, runs, at)
+            if found is None:
+                at += 1
+                continue
+            last, form = found
+            yield runs[at].start, runs[last].end, form
+            at = last + 1
+
+    def _longest(self, raw: str, runs: list[_Run], first: int) -> tuple[int, Form] | None:
+        best: tuple[int, Form] | None = None
+        for last in range(first, min(first + _MOST_WORDS, len(runs))):
+            if last > first:
+                gap = raw[runs[last - 1].end : runs[last].start]
+                same = runs[last].script == runs[first].script
+                if not same or gap.strip("\u200c ・·-.") or len(gap) > 3:
+                    break
+            window = runs[first : last + 1]
+            led = first > 0 and raw[runs[first - 1].start : runs[first - 1].end] in _LIKE
+            if all(run.is_talk for run in window):
+                continue
+            gaps = raw[window[0].start : window[-1].end]
+            if window[0].script == "kana" and " " in gaps and len(window) > 1:
+                continue  # words of a list; a name in kana has a dot between its words
+            form = self._match(window, _LEAST_LED if led else _LEAST)
+            if form is not None:
+                best = (last, form)
+        return best
+
+    def _match(self, window: list[_Run], least: int) -> Form | None:
+        script = window[0].script
+        parts = [_split(run.sounds) for run in window]
+        written = _joined(parts)
+        if len(written.consonants) < least:
+            return None
+        short = len(window) == 1 and len(written.consonants) < _LEAST_ALONE
+        for form, entry in self._by_key.get(written.consonants.translate(_COARSE), ()):
+            unspaced = script in ("kana", "hangul") and len(window) == 1
+            if entry.sizes != written.sizes and not unspaced:
+                continue
+            all_written = script in ("kana", "hangul")
+            odd = _odd_vowels(written.vowels, entry.vowels, all_written)
+            led = least < _LEAST
+            most = 0.15 if short and not led else 0.3 if unspaced or not all_written else 0.45
+            if odd <= most and _alike(written.consonants, entry.consonants, script):
+                return form
+        return None
+
+
+def is_sounded(raw: str) -> bool:
+    """Whether a text has a word in one of the scripts that are read by their sound."""
+    return any(char.isalpha() for char in "".join(_RUN.findall(raw)))
+
+
+def _entries(form: Form) -> Iterator[Sounds]:
+    words = fold(form.text).split()
+    seen: set[str] = set()
+    plain = [_without_r(word) for word in words]
+    spellings = (words, plain, [_with_s(word) for word in words], [_with_s(word) for word in plain])
+    for spelling in dict.fromkeys(map(tuple, spellings)):
+        ways = [heard(word, 0)[:_MOST_WAYS] for word in spelling]
+        for readings in islice(product(*ways), _MOST_READINGS):
+            sounds = _joined([(reading.key, reading.vowels) for reading in readings])
+            if len(sounds.consonants) >= _LEAST_LED and sounds.consonants not in seen:
+                seen.add(sounds.consonants)
+                yield sounds
+
+
+def _without_r(word: str) -> str:
+    return _DROPPED_R.sub("", word)
+
+
+def _with_s(word: str) -> str:
+    return word.replace("th", "s")
+
+
+def _joined(parts: Sequence[tuple[str, tuple[str, ...]]]) -> Sounds:
+    """The sounds of words that follow one another."""
+    consonants = "".join(part[0] for part in parts)
+    vowels: list[str] = [""]
+    for _, between in parts:
+        vowels[-1] += between[0]
+        vowels += between[1:]
+    return Sounds(consonants, tuple(vowels), tuple(len(part[0]) for part in parts))
+
+
+def _runs(raw: str) -> Iterator[_Run]:
+    for match in _RUN.finditer(raw):
+        word = match.group()
+        script = _script(word)
+        talk = any(is_talk(fold(word), language) for language in _LANGUAGES[script])
+        talk = talk or (script == "kana" and word in asian_words("japanese")[0])
+        yield _Run(match.start(), match.end(), _sounds(word, script), script, talk)
+
+
+def _script(word: str) -> str:
+    for char in word:
+        if "\u0590" <= char <= "\u05ff":
+            return "hebrew"
+        if "\u0600" <= char <= "\u06ff":
+            return "arabic"
+        if "\u30a0" <= char <= "\u30ff":
+            return "kana"
+    return "hangul"
+
+
+@lru_cache(maxsize=16384)
+def _sounds(word: str, script: str) -> str:
+    """A word as small letters for vowels and plain consonants."""
+    if script == "hangul":
+        word = _PARTICLE.sub("", unicodedata.normalize("NFC", word))
+        return "".join(_syllable(char) for char in unicodedata.normalize("NFC", word))
+    if script == "hebrew":
+        word = re.sub(r"ג['\u05f3]", "J", word)
+        word = re.sub(r"צ['\u05f3]", "C", word)
+        return "".join(_HEBREW.get(char, char if char in "JC" else "") for char in word)
+    if script == "kana":
+        word = re.sub(r"フ(?=[ァィェォ])", "f", re.sub(r"ウ(?=[ィェォ])", "w", word))
+        word = re.sub(
+            r"[ヴヷ](?=[ァィェォュ])", "v", re.sub(r"テ(?=ィ)", "t", re.sub(r"デ(?=ィ)", "d", word))
+        )
+        return "".join(_KANA.get(char, char if char in "fwvtd" else "") for char in word)
+    return "".join(_ARABIC.get(char, "") for char in word)
+
+
+def _syllable(char: str) -> str:
+    code = ord(char) - 0xAC00
+    if not 0 <= code < 11172:
+        return ""
+    return _INITIAL[code // 588] + _MEDIAL[code % 588 // 28] + _FINAL[code % 28]
+
+
+def _split(sounds: str) -> tuple[str, tuple[str, ...]]:
+    """Consonants, and the vowels before, between and after them; doubled consonants single."""
+    consonants: list[str] = []
+    vowels = [""]
+    for sign in sounds:
+        if _NOT_CONSONANT.match(sign):
+            vowels[-1] += sign if sign in "aeiou" else {"y": "i", "w": "u"}.get(sign, "")
+        elif consonants and not vowels[-1] and consonants[-1] == sign:
+            continue
+        else:
+            consonants.append(sign)
+            vowels.append("")
+    return "".join(consonants), tuple(vowels)
+
+
+_APART = {
+    # Consonants that a script writes apart although they share a key.
+    "arabic": ("pb", "fv", "kgJ", "t", "d", "sz", "SCJ", "l", "r"),
+    "hebrew": ("pbfv", "kg", "t", "d", "sz", "SsC", "Jg", "l", "r"),
+    "hangul": ("pf", "bv", "k", "g", "t", "d", "szSCJj", "lr"),
+    "kana": ("p", "bv", "f", "k", "g", "t", "d", "sz", "SCJjs", "lr"),
+}  # fmt: skip
+
+
+def _alike(written: str, name: str, script: str) -> bool:
+    """Whether consonants of a script may stand for those of a name; one in six may be odd."""
+    odd = sum(
+        one != other and not any(one in group and other in group for group in _APART[script])
+        for one, other in zip(written, name, strict=False)
+    )
+    return len(written) == len(name) and odd <= len(name) // 6
+
+
+def _odd_vowels(written: tuple[str, ...], name: tuple[str, ...], all_written: bool) -> float:
+    """Share of vowels that do not agree; where only long ones are written, of those."""
+    if len(written) != len(name):
+        return 1.0
+    both = [(a, b) for a, b in zip(written, name, strict=True) if a or (b and all_written)]
+    odd = sum(0.5 if not a or not b else 0.0 if _near(a, b) else 1.0 for a, b in both)
+    return odd / len(both) if both else 0.0
+
+
+def _near(one: str, other: str) -> bool:
+    """Whether vowels of a script may stand for those of a name: English ones are many."""
+    pairs = {frozenset("ae"), frozenset("ei"), frozenset("ou"), frozenset("ao"), frozenset("au")}
+    return (
+        one == other
+        or one[0] == other[0]
+        or one[-1] == other[-1]
+        or frozenset((one[0], other[0])) in pairs
+        or frozenset((one[-1], other[-1])) in pairs
+    )
