@@ -71,6 +71,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.keys",
         "rag_audio.tempo",
         "rag_audio.similarity",
+        "rag_audio.recognition",
         "rag_audio.analysis",
         "rag_audio.scores",
         "rag_audio.midi",
