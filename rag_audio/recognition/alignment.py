@@ -1,0 +1,159 @@
+"""Whether a stem's peaks are in a sound where a hypothesis puts them, and whether by chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_audio.recognition.peaks import SEMITONES, Numbers, Peaks, Reals
+
+_CELL_S, _CELL_SEMITONES = 0.012, 0.2
+_REACH_S, _REACH_SEMITONES = 3, 2
+_AROUND_S, _AROUND_SEMITONES = 0.8, 5.0
+_EXPECTED = 0.35
+_LEAST, _MOST = 0.02, 0.5
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How a stem lies in a sound: stem time = ``tempo`` · sound time + ``offset_s``.
+
+    Attributes:
+        evidence: natural logarithm of how much likelier the peaks are with the stem there than
+            without; the part of the sound where it is greatest.
+        agreeing: peaks of the stem that are where they belong, in that part.
+        of: peaks of the stem in that part.
+        start_s, end_s: that part, in the sound.
+    """
+
+    evidence: float
+    agreeing: int
+    of: int
+    start_s: float
+    end_s: float
+    tempo: float
+    semitones: float
+    offset_s: float
+
+
+class Scene:
+    """A sound's peaks, laid out so that a stem's can be looked up among them."""
+
+    def __init__(self, peaks: Peaks) -> None:
+        self._peaks = peaks
+        frames = int(peaks.duration_s / _CELL_S) + 2 * _REACH_S + 2
+        bands = int(SEMITONES / _CELL_SEMITONES) + 2 * _REACH_SEMITONES + 2
+        self._nearest = np.full((frames, bands), -1, np.int32)
+        rows, columns = self._place(peaks.times_s, peaks.semitones)
+        # The weaker ones first, so that the strongest of several near a place is found there.
+        order = np.argsort(-peaks.ranks, kind="stable")
+        reach = [
+            (i, j)
+            for i in range(-_REACH_S, _REACH_S + 1)
+            for j in range(-_REACH_SEMITONES, _REACH_SEMITONES + 1)
+        ]
+        for i, j in sorted(reach, key=lambda one: -(one[0] ** 2 + one[1] ** 2)):
+            self._nearest[rows[order] + i, columns[order] + j] = order
+        self._chance = _smooth(self._nearest >= 0)
+
+    def align(
+        self, times_s: Reals, semitones: Reals, tempo: float, shift: float, offset_s: float
+    ) -> Alignment:
+        """The best alignment near a hypothesis.
+
+        Args:
+            times_s, semitones: ``[N]``, the stem's peaks in order of time.
+            tempo, shift, offset_s: the hypothesis.
+        """
+        best = self._weigh(times_s, semitones, tempo, shift, offset_s)
+        for _ in range(3):
+            better = self._refined(times_s, semitones, best)
+            if better is None or better.evidence <= best.evidence + 1e-6:
+                break
+            best = better
+        return best
+
+    def _place(self, times_s: Reals, semitones: Reals) -> tuple[Numbers, Numbers]:
+        rows = np.rint(times_s / _CELL_S).astype(np.int64) + _REACH_S
+        columns = np.rint(semitones / _CELL_SEMITONES).astype(np.int64) + _REACH_SEMITONES
+        return rows, columns
+
+    def _look(
+        self, times_s: Reals, semitones: Reals, tempo: float, shift: float, offset_s: float
+    ) -> tuple[Numbers, Numbers, Reals]:
+        """Which of the stem's peaks fall into the sound, the sound's peak there (or -1), chance."""
+        places = (times_s - offset_s) / tempo
+        heard = semitones + shift
+        inside = np.flatnonzero(
+            (places >= 0) & (places < self._peaks.duration_s) & (heard >= 0) & (heard < SEMITONES)
+        )
+        rows, columns = self._place(places[inside], heard[inside])
+        return inside, self._nearest[rows, columns], self._chance[rows, columns]
+
+    def _weigh(
+        self, times_s: Reals, semitones: Reals, tempo: float, shift: float, offset_s: float
+    ) -> Alignment:
+        inside, found, chance = self._look(times_s, semitones, tempo, shift, offset_s)
+        there = found >= 0
+        expected = np.full(chance.size, _EXPECTED) + 0.65 * chance
+        gains = np.where(
+            there, np.log(expected / chance), np.log((1 - expected) / (1 - chance))
+        )
+        start, end, evidence = _best_run(gains)
+        if end == start:
+            return Alignment(0.0, 0, 0, 0.0, 0.0, tempo, shift, offset_s)
+        places = (times_s[inside[start:end]] - offset_s) / tempo
+        return Alignment(
+            evidence,
+            int(there[start:end].sum()),
+            end - start,
+            float(places[0]),
+            float(places[-1]),
+            tempo,
+            shift,
+            offset_s,
+        )
+
+    def _refined(self, times_s: Reals, semitones: Reals, near: Alignment) -> Alignment | None:
+        inside, found, _ = self._look(
+            times_s, semitones, near.tempo, near.semitones, near.offset_s
+        )
+        places = (times_s[inside] - near.offset_s) / near.tempo
+        used = (found >= 0) & (places >= near.start_s) & (places <= near.end_s)
+        if used.sum() < 4:
+            return None
+        heard = self._peaks.times_s[found[used]]
+        kept = times_s[inside[used]]
+        centre = heard.mean()
+        spread = float(((heard - centre) ** 2).sum())
+        tempo = near.tempo
+        if spread > 1.0:
+            tempo = float(((heard - centre) * (kept - kept.mean())).sum()) / spread
+        tempo = float(np.clip(tempo, near.tempo * 0.97, near.tempo * 1.03))
+        offset = float(np.median(kept - tempo * heard))
+        shift = float(np.median(self._peaks.semitones[found[used]] - semitones[inside[used]]))
+        return self._weigh(times_s, semitones, tempo, shift, offset)
+
+
+def _smooth(taken: NDArray[np.bool_]) -> NDArray[np.float64]:
+    from scipy.ndimage import uniform_filter
+
+    size = (
+        2 * round(_AROUND_S / _CELL_S) + 1,
+        2 * round(_AROUND_SEMITONES / _CELL_SEMITONES) + 1,
+    )
+    chance = uniform_filter(taken.astype(np.float32), size, mode="constant")
+    return np.clip(chance, _LEAST, _MOST).astype(np.float64)
+
+
+def _best_run(gains: Reals) -> tuple[int, int, float]:
+    """Where the sum over a run is greatest: start, end (exclusive) and sum."""
+    if gains.size == 0:
+        return 0, 0, 0.0
+    sums = np.concatenate([[0.0], np.cumsum(gains)])
+    lowest = np.minimum.accumulate(sums)
+    end = int(np.argmax(sums - lowest))
+    start = int(np.argmin(sums[: end + 1]))
+    return start, end, float(sums[end] - sums[start])
