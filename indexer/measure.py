@@ -189,9 +189,9 @@ def _instruments(names: tuple[str, ...], drums: bool) -> tuple[str, ...]:
 
 
 def _for_embedder(sound: Audio, job: Job) -> Audio:
-    from rag_audio import audio
+    from rag_audio import audio, hearing
 
-    return audio.resample(audio.mono(sound), job.sample_rate)
+    return audio.resample(hearing.heard(sound), job.sample_rate)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from rag_audio.compiled import librosa_ready
 from rag_audio.domain import Audio, Key
+from rag_audio.hearing import heard
 from rag_audio.keys import estimate_key
 from rag_audio.loudness import loudness_lufs, true_peak_dbtp
-from rag_audio.shaping import mono, resample
+from rag_audio.shaping import resample
 from rag_audio.similarity import copy_distance
 from rag_audio.tempo import NO_PULSE, find_pulse
 
@@ -62,7 +63,7 @@ def analyse(audio: Audio) -> Analysis:
     if peak_dbtp < _SILENCE_DBFS:
         return Analysis(None, 0.0, (), None, 0.0, -math.inf, peak_dbtp, silent=True)
     start = Audio(audio.samples[:, : round(_LONGEST_S * audio.sample_rate)], audio.sample_rate)
-    plain = resample(_folded(start), _RATE)
+    plain = resample(heard(start), _RATE)
     pulse = find_pulse(plain) if plain.duration_s > _MIN_SECONDS else NO_PULSE
     key, key_confidence = _key(plain)
     return Analysis(
@@ -82,17 +83,7 @@ def chroma(audio: Audio) -> NDArray[np.float32]:
 
     From a constant-Q transform, tuned to the clip, less what spreads over all pitches (drums).
     """
-    return _fold(_pitches(resample(_folded(audio), _RATE)))
-
-
-def _folded(audio: Audio) -> Audio:
-    """The mono sum; where that cancels (channels in opposite phase), the loudest channel."""
-    summed = mono(audio)
-    energies = np.mean(np.square(audio.samples, dtype=np.float64), axis=1)
-    if audio.frames and float(np.mean(np.square(summed.samples))) < 0.01 * energies.max():
-        loudest = int(energies.argmax())
-        return Audio(audio.samples[loudest : loudest + 1], audio.sample_rate)
-    return summed
+    return _fold(_pitches(resample(heard(audio), _RATE)))
 
 
 def _key(plain: Audio) -> tuple[Key | None, float]:

@@ -12,6 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 from rag_audio.domain import Audio
+from rag_audio.hearing import cancels, downmix_gains
 from rag_audio.shaping import to_channels
 
 Block = NDArray[np.float32]
@@ -73,22 +74,28 @@ class Balance:
     """How much power each channel of a sound has, and its downmix."""
 
     def __init__(self, channels: int) -> None:
-        self._each, self._mixed = np.zeros(channels), 0.0
+        self._products, self._mixed, self._to = np.zeros((channels, channels)), 0.0, channels
 
     def add(self, block: Block, mixed: Block) -> None:
         """Count a block, and what it was mixed to."""
-        self._each += np.square(block, dtype=np.float64).sum(axis=1)
+        wide = block.astype(np.float64)
+        self._products += wide @ wide.T
+        self._to = len(mixed)
         self._mixed += float(np.square(mixed, dtype=np.float64).sum(axis=1).max(initial=0.0))
 
     @property
     def is_lost(self) -> bool:
         """Whether the downmix lost the sound: channels cancel each other, or only one sounds that
         is left out of it, as the low-frequency one is."""
-        return self._mixed < _LOST * float(self._each.max(initial=0.0))
+        if self._mixed < _LOST * float(np.diag(self._products).max(initial=0.0)):
+            return True
+        return cancels(downmix_gains(len(self._products), self._to), self._products)
 
     def loudest(self, count: int) -> tuple[int, ...]:
         """The loudest channels, in their order."""
-        return tuple(sorted(int(c) for c in np.argsort(-self._each, kind="stable")[:count]))
+        return tuple(
+            sorted(int(c) for c in np.argsort(-np.diag(self._products), kind="stable")[:count])
+        )
 
 
 def folded(blocks: Iterable[Block], fold: Fold, balance: Balance | None = None) -> Iterator[Block]:

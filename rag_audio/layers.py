@@ -7,7 +7,6 @@ import numpy as np
 from rag_audio.compiled import librosa_ready
 from rag_audio.controls import Layer
 from rag_audio.domain import Audio
-from rag_audio.shaping import mono
 
 _WINDOW = 2048
 _MARGIN = 1.5
@@ -19,14 +18,15 @@ def extract(audio: Audio, layer: Layer) -> Audio:
 
     Median filters along time and frequency tell one from the other (Fitzgerald, "Harmonic /
     percussive separation using median filtering", DAFx 2010; the margin is that of Driedger, Müller
-    and Disch, ISMIR 2014); one mask serves all channels. It is no source separation: a
-    plucked string's attack counts as percussion, a long cymbal as harmony.
+    and Disch, ISMIR 2014); one mask serves all channels. It is made
+    from their mean power, so that what has opposite polarity in two of them counts too. It is no
+    source separation: a plucked string's attack counts as percussion, a long cymbal as harmony.
     """
     if audio.frames < _WINDOW:
         return audio
     librosa = librosa_ready()
     spectra = librosa.stft(audio.samples, n_fft=_WINDOW)
-    together = np.abs(librosa.stft(mono(audio).samples[0], n_fft=_WINDOW))
+    together = np.sqrt(np.mean(np.square(np.abs(spectra)), axis=0))
     harmonic, percussive = librosa.decompose.hpss(together, mask=True, margin=_MARGIN)
     mask = percussive if layer is Layer.DRUMS else harmonic
     made = librosa.istft(spectra * mask[None], n_fft=_WINDOW, length=audio.frames)

@@ -10,8 +10,8 @@ import numpy as np
 
 from rag_audio.domain import AttributionRecord, Audio, Channel
 from rag_audio.errors import InvalidInput
+from rag_audio.hearing import heard
 from rag_audio.pictures import draw_spectrogram, new_figure, write_png
-from rag_audio.shaping import mono
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def output_png(audio: Audio, record: AttributionRecord, path: str | Path) -> Non
 
 
 def _waveform(axes: Axes, audio: Audio, record: AttributionRecord) -> None:
-    samples = mono(audio).samples[0]
+    samples = heard(audio).samples[0]
     edges = np.linspace(0, samples.size, min(_COLUMNS, samples.size) + 1).astype(int)[:-1]
     high, low = np.maximum.reduceat(samples, edges), np.minimum.reduceat(samples, edges)
     axes.fill_between(edges / audio.sample_rate, low, high, color="#444", lw=0)

@@ -12,7 +12,8 @@ import numpy as np
 from rag_audio.compiled import librosa_ready
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
-from rag_audio.shaping import mono, resample
+from rag_audio.hearing import heard
+from rag_audio.shaping import resample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +109,7 @@ def write_png(figure: Figure, picture: Path) -> None:
 def _mel_decibels(audio: Audio) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float32]], int]:
     """Mel power ``[M, columns]`` in dB re its maximum, and the rate it was taken at."""
     librosa = librosa_ready()
-    sound = mono(audio)
+    sound = heard(audio)
     if sound.sample_rate > _MAX_RATE:
         sound = resample(sound, _MAX_RATE)
     hop = max(_WINDOW // 4, sound.frames // _MAX_COLUMNS)

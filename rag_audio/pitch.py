@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_audio.domain import Audio
-from rag_audio.shaping import mono, resample
+from rag_audio.hearing import heard
+from rag_audio.shaping import resample
 
 HOP_S = 0.01
 LOWEST_HZ, HIGHEST_HZ = 65.0, 2500.0
@@ -44,11 +45,12 @@ class PitchTrack:
 
 
 def track_pitch(audio: Audio) -> PitchTrack:
-    """The pitch of a voice between 65 and 2500 Hz, in windows of 46 ms; of the mono sum.
+    """The pitch of a voice between 65 and 2500 Hz, in windows of 46 ms; of what is heard in
+    one channel (:func:`rag_audio.hearing.heard`).
 
     Windows are centred on their time. An empty sound has no frames.
     """
-    wave = resample(mono(audio), _RATE).samples[0].astype(np.float64)
+    wave = resample(heard(audio), _RATE).samples[0].astype(np.float64)
     frames = round(wave.size / (_RATE * HOP_S))
     size = _WINDOW + _LONGEST
     padded = np.pad(wave, (size // 2, size))

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from rag_audio.compiled import librosa_ready
 from rag_audio.domain import Audio
+from rag_audio.hearing import heard
 from rag_audio.metre import beat_s
-from rag_audio.shaping import mono, resample
+from rag_audio.shaping import resample
 
 Curve = NDArray[np.float64]
 
@@ -81,7 +82,7 @@ def beat_offset_s(audio: Audio, bpm: float) -> float:
 
 def onset_strength(audio: Audio) -> Curve:
     """Mean rise of the mel bands in dB less its slow average, one value ≥ 0 per 11.6 ms."""
-    samples = resample(mono(audio), _RATE).samples[0]
+    samples = resample(heard(audio), _RATE).samples[0]
     if samples.size < _WINDOW:
         return np.zeros(0)
     strength = librosa_ready().onset.onset_strength(

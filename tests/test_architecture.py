@@ -50,6 +50,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.keeping",
         "rag_audio.loudness",
         "rag_audio.shaping",
+        "rag_audio.hearing",
+        "rag_audio.unmixing",
         "rag_audio.sinks",
         "rag_audio.layers",
         "rag_audio.pictures",

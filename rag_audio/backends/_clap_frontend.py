@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rag_audio.audio import mono, resample
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
+from rag_audio.hearing import heard
+from rag_audio.shaping import resample
 
 if TYPE_CHECKING:
     import torch
@@ -79,8 +80,8 @@ class MelSettings:
 def fixed_window(clip: Audio, settings: MelSettings, position: int = 0) -> NDArray[np.float32]:
     """The first window of a clip, always the same for the same clip.
 
-    Mono, at the model's rate, cut to the window; a shorter clip is repeated as often as it fits
-    whole, then zeros follow (``repeatpad``).
+    One channel (:func:`rag_audio.hearing.heard`), at the model's rate, cut to the window; a
+    shorter clip is repeated as often as it fits whole, then zeros follow (``repeatpad``).
 
     Args:
         clip: any rate and channel count.
@@ -99,15 +100,15 @@ def fixed_window(clip: Audio, settings: MelSettings, position: int = 0) -> NDArr
     head = Audio(np.ascontiguousarray(clip.samples[:, :longest]), clip.sample_rate)
     if not np.isfinite(head.samples).all():
         raise InvalidInput(f"clip {position} has samples that are not finite (NaN or infinite)")
-    heard = resample(mono(head), settings.sample_rate).samples[0]
+    sound = resample(heard(head), settings.sample_rate).samples[0]
     size = settings.window_frames
-    if heard.size >= size:
-        return np.ascontiguousarray(heard[:size], dtype=np.float32)
+    if sound.size >= size:
+        return np.ascontiguousarray(sound[:size], dtype=np.float32)
     window = np.zeros(size, dtype=np.float32)
-    if heard.size == 0:  # a sample or two at a high rate: nothing remains of them at a lower one
+    if sound.size == 0:  # a sample or two at a high rate: nothing remains of them at a lower one
         return window
-    times = size // heard.size if settings.repeat else 1
-    window[: times * heard.size] = np.tile(heard, times)
+    times = size // sound.size if settings.repeat else 1
+    window[: times * sound.size] = np.tile(sound, times)
     return window
 
 

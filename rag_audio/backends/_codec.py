@@ -14,6 +14,7 @@ import torch
 
 from rag_audio.domain import Audio
 from rag_audio.errors import BackendError, InvalidInput
+from rag_audio.hearing import heard
 
 TILE_FRAMES = 512
 LOW_MEMORY_TILE_FRAMES = 128
@@ -107,8 +108,7 @@ def seed_wave(audio: Audio, codec: Codec, samples: int) -> torch.Tensor:
         )
     wave = audio.samples
     if audio.channels != codec.channels:
-        mono = wave.mean(axis=0, keepdims=True)
-        wave = np.repeat(mono, codec.channels, axis=0)
+        wave = np.repeat(heard(audio).samples, codec.channels, axis=0)
     if audio.sample_rate != codec.sample_rate:
         wave = soxr.resample(wave.T, audio.sample_rate, codec.sample_rate, quality="VHQ").T
     whole = codec.frames_of(samples) * codec.hop

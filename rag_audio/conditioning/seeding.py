@@ -12,6 +12,7 @@ from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform,
 from rag_audio.conditioning.melody import PlayNotes, melody_audio
 from rag_audio.domain import Audio, ConditioningPlan, Melody, Mix, SeedPart
 from rag_audio.errors import ConfigError, InvalidInput, LibraryError
+from rag_audio.hearing import fitted
 from rag_audio.metre import beat_s
 from rag_audio.ports import SeedMix
 
@@ -61,7 +62,7 @@ def seed_audio(
         segment = plan.references[part.reference].segment
         asked = plan.controls.time_signature
         heard = conform(segment, part, load, render, sample_rate, asked)
-        made, tail = _laid_out(sound.to_channels(heard, channels), part, plan, first, last, frames)
+        made, tail = _laid_out(fitted(heard, channels), part, plan, first, last, frames)
         level = _level(Audio(made.samples[:, : last - first], sample_rate))
         if level < _SILENCE:
             stem = segment.stem

@@ -10,6 +10,7 @@ import numpy as np
 from rag_audio.conditioning.conforming import quiet_lead
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
+from rag_audio.hearing import heard
 from rag_audio.painting import SHORTEST_S, Canvas, Grid, check_regions
 from rag_audio.painting.regions import NAME_ONE, Region
 from rag_audio.painting.splicing import Samples, is_silent
@@ -264,12 +265,12 @@ def _loop_frames(source: Audio, bar_s: float) -> int:
 
 def _most_alike(source: Audio, longest: int) -> int:
     """The period after which the end of a sound repeats best: half to all of ``longest``."""
-    heard = source.samples.mean(axis=0, dtype=np.float64)[-longest:]
+    wave = heard(source).samples[0].astype(np.float64)[-longest:]
     fade = min(2 * round(LOOP_FADE_S * source.sample_rate), longest // 4)
     if fade < _SHORTEST_FADE:
         return max(1, longest)
-    end = heard[-fade:]
-    there = np.correlate(heard[: longest // 2 + fade], end, "valid")
-    power = np.convolve(np.square(heard[: longest // 2 + fade]), np.ones(fade), "valid")
+    end = wave[-fade:]
+    there = np.correlate(wave[: longest // 2 + fade], end, "valid")
+    power = np.convolve(np.square(wave[: longest // 2 + fade]), np.ones(fade), "valid")
     alike = there / np.sqrt(np.maximum(power, 1e-9))
     return longest - fade - int(alike.argmax())

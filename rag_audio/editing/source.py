@@ -10,7 +10,7 @@ import numpy as np
 from scipy.signal import correlate
 
 from rag_audio import audio as sound
-from rag_audio import foreign
+from rag_audio import foreign, hearing
 from rag_audio.conditioning import USE_OF
 from rag_audio.disclosure import Disclosure
 from rag_audio.domain import Audio, Channel, Reference, Rights, Segment
@@ -141,9 +141,9 @@ def in_master(master: Audio, heard: Audio, name: str) -> tuple[Audio, float]:
     Raises:
         InvalidInput: it is not found there.
     """
-    whole = sound.to_channels(sound.resample(master, heard.sample_rate), heard.channels).samples
-    a = whole.mean(axis=0, dtype=np.float64)
-    b = heard.samples.mean(axis=0, dtype=np.float64)
+    fit = hearing.fitted(sound.resample(master, heard.sample_rate), heard.channels)
+    whole = fit.samples
+    a, b = (hearing.heard(one).samples[0].astype(np.float64) for one in (fit, heard))
     lags = correlate(a, b, mode="full", method="fft")
     first = int(np.argmax(lags)) - (b.size - 1)
     start, end = max(0, first), min(a.size, first + b.size)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rag_audio.disclosure import EVERYTHING, OTHER_SOURCE, Disclosure
 from rag_audio.domain import Audio, Segment, SegmentFilter, Stem
 from rag_audio.errors import LibraryError, OutputRefused
 from rag_audio.ports import Embedder, Hit, StemIndex
+
+if TYPE_CHECKING:
+    from rag_audio.similarity import Sketch
 
 Hear = Callable[[Segment], Audio]
 """Loads or renders a segment; raises LibraryError where that is not possible."""
@@ -19,6 +22,8 @@ DEEP = 3
 TIMELINE_S = 2.5
 _WINDOW_S = 5.0
 _MOST_WINDOWS = 12
+_EMBEDDED_VIEWS = 3
+"""Of stereo: the mean and two components, each of which may be all of a stem."""
 _SILENT = 1e-4
 _FURTHER = "raise --strength or choose another seed"
 
@@ -136,8 +141,10 @@ def check_output(audio: Audio, sources: Iterable[WatchedSource] = ()) -> None:
         )
     if float(np.abs(audio.samples).max(initial=0.0)) < _SILENT:
         raise OutputRefused("the model's output is silent", hint="try another seed or more steps")
+    compared: list[Sketch] = []
     for source in sources:
-        similarity = _similarity(_to_compare(audio), source.audio)
+        compared = compared or _to_compare(audio)
+        similarity = _similarity(compared, source.audio)
         if similarity > source.max_similarity:
             raise _refused(source.name, similarity, source.max_similarity)
 
@@ -169,7 +176,9 @@ def inspect_output(
 ) -> Inspection:
     """Compare an output with the whole index, and closely with its sources and the nearest stems.
 
-    The embedding says which stems are worth a closer look, the spectrogram (time-aligned, see
+    It is heard in the mean of its channels and in what else there is in them
+    (:func:`rag_audio.hearing.views`), so that no polarity or gain hides a stem. The embedding says
+    which stems are worth a closer look, the spectrogram (time-aligned, see
     :func:`rag_audio.similarity.copy_distance`) how near they are: the whole and windows of 5 s.
 
     Args:
@@ -181,7 +190,10 @@ def inspect_output(
     Raises:
         LibraryError: a stem that a license limits cannot be heard.
     """
-    vectors = embedder.embed_audio(_windows(audio, embedder.window_s))
+    from rag_audio.hearing import views
+
+    parts = [v for w in _windows(audio, embedder.window_s) for v in views(w)[:_EMBEDDED_VIEWS]]
+    vectors = embedder.embed_audio(parts)
     nearest = _nearest(vectors, index, limits)
     windows = _to_compare(audio)
     compared = []
@@ -244,16 +256,19 @@ def allowed_similarity(stem: Stem, limits: Mapping[str, float]) -> float:
     return limits.get(stem.id, limits.get(stem.license_key, 1.0))
 
 
-def _to_compare(audio: Audio) -> list[Audio]:
+def _to_compare(audio: Audio) -> list[Sketch]:
     """The whole, and its windows: a copy may be short, and a loop repeats what it copied."""
+    from rag_audio.similarity import sketch
+
     windows = _windows(audio, _WINDOW_S)
-    return windows if len(windows) == 1 else [audio, *windows]
+    return [sketch(part) for part in (windows if len(windows) == 1 else [audio, *windows])]
 
 
-def _similarity(windows: Sequence[Audio], sound: Audio) -> float:
-    from rag_audio.similarity import copy_distance
+def _similarity(parts: Sequence[Sketch], sound: Audio) -> float:
+    from rag_audio.similarity import sketch
 
-    return 1.0 - min(copy_distance(sound, window) for window in windows)
+    sought = sketch(sound)
+    return 1.0 - min(sought.distance(part) for part in parts)
 
 
 def _windows(audio: Audio, window_s: float) -> list[Audio]:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rag_audio.domain import Audio
+from rag_audio.hearing import fitted
 from rag_audio.loudness import loudness_lufs
 from rag_audio.painting.levelling import Edge, level_window, near_frames
 from rag_audio.painting.passes import Grid, Pass, plan_passes
 from rag_audio.painting.regions import Region
 from rag_audio.painting.splicing import CROSSFADE_S, Samples, balanced, is_silent, splice
 from rag_audio.ports import DiffusionInput, Generator, Painting, Progress, StopAsked
-from rag_audio.shaping import resample, to_channels
+from rag_audio.shaping import resample
 
 MARGIN_S = 0.1
 """How much more than a region the model makes, on each side."""
@@ -165,12 +166,12 @@ class _Painter:
         samples = resample(made, self.rate).samples
         samples = np.pad(samples, ((0, 0), (0, max(0, end - start - samples.shape[1]))), "edge")
         channels = self.piece.shape[0]
-        fitted = to_channels(Audio(samples[:, : end - start], self.rate), channels)
+        fit = fitted(Audio(samples[:, : end - start], self.rate), channels)
         if made.channels == 1 < channels:
             kept = self.piece[:, start:end][:, ~self.waiting[start:end]]
             context = kept if kept.size else self.canvas.audio.samples[:, start:end]
-            return Audio(balanced(fitted.samples, context), self.rate)
-        return fitted
+            return Audio(balanced(fit.samples, context), self.rate)
+        return fit
 
     def _seed(self, start: int, end: int) -> Audio | None:
         seed = self.canvas.seed

@@ -8,6 +8,7 @@ import numpy as np
 
 from rag_audio import audio as sound
 from rag_audio.domain import Audio
+from rag_audio.hearing import heard
 
 _FRAME = 2048
 _SILENT_DB = -60.0
@@ -23,7 +24,7 @@ def quality(audio: Audio) -> dict[str, float | None]:
         ``centroid_hz``: mean of the frames' spectral centroids, weighted by power; ``flatness``:
         mean of the frames' geometric over arithmetic mean of power, 0…1. None: it is silent.
     """
-    mono = audio.samples.mean(axis=0, dtype=np.float64)
+    mono = heard(audio).samples[0].astype(np.float64)
     count = max(1, mono.size // _FRAME)
     frames = np.resize(mono, count * _FRAME).reshape(count, _FRAME)
     rms = np.sqrt(np.mean(frames**2, axis=1))
