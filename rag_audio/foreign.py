@@ -8,7 +8,7 @@ recognised is treated by its own rights; the user's statement does not overrule 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
@@ -18,7 +18,6 @@ import numpy as np
 
 from rag_audio import audio as sound
 from rag_audio import scores
-from rag_audio.analysis import copy_distance
 from rag_audio.disclosure import (
     EVERYTHING,
     NO_REASON,
@@ -31,36 +30,27 @@ from rag_audio.domain import (
     Audio,
     Channel,
     Rights,
-    Segment,
     SegmentFilter,
     Stem,
     StemKind,
     Use,
 )
-from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, UnreadableFile
+from rag_audio.errors import InvalidInput, RequestRefused, UnreadableFile
+from rag_audio.foreign_sound import WINDOWS, LoadSegment, SoundSearch, StoredLandmarks
 from rag_audio.ports import Catalogue, Embedder, Hit, Ledger, StemIndex, Watermarker
 from rag_audio.refusals import NO_CHANNEL, Refusal, most_curable
 from rag_audio.score_similarity import shared_notes
 from rag_audio.scores import Score
 
-COPY_THRESHOLD = 0.35
-"""A piece that is nearer to a stem than this is taken for the stem; see docs/rights.md."""
-
 NOTES_THRESHOLD = 0.9
 """A score that shares so many of its notes with a stem is taken for the stem."""
 
-PIECE_S = 5.0
-_RATE = 16_000
-_WINDOWS = 8
 _EXCERPT_S = 30.0
-_HITS_PER_WINDOW = 6
 _MAX_SCORES = 20
 _NOT_OVERRULED = "what you state about a file does not overrule the rights of what is in it"
 
 DoNotTrain = Callable[[Path], str | None]
 """What a file's own manifest forbids, in words; None when it forbids nothing or there is none."""
-
-LoadSegment = Callable[[Segment, int], Audio]
 
 
 @dataclass(frozen=True)
@@ -71,16 +61,24 @@ class Recognised:
         copies: the stem as each library has it that holds these bytes.
         how: ``bytes``, ``sound`` or ``notes``.
         distance: 0 is the same.
+        changed: how the stem's sound was changed, in words; empty where it was not, or that is not
+            known.
     """
 
     copies: tuple[Stem, ...]
     how: str
     distance: float
+    changed: str = ""
 
     @property
     def name(self) -> str:
         first = self.copies[0]
         return first.title or first.path
+
+    @property
+    def by(self) -> str:
+        """What it was recognised by, and how that was changed."""
+        return f"its {self.how} ({self.changed})" if self.changed else f"its {self.how}"
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class ForeignFinding:
             disclosure: to whom it is said.
         """
         name = Path(self.path).name
-        said = [f"{name} was recognised as {one.name}, by its {one.how}" for one in self.stems]
+        said = [f"{name} was recognised as {one.name}, by {one.by}" for one in self.stems]
         if self.output is not None:
             said.append(f"{name} was recognised as {disclosure.output(self.output)}")
         return said + [f"{name} was not compared with {why}" for why in self.unchecked]
@@ -133,6 +131,8 @@ class ForeignParts(Protocol):
     @property
     def catalogue(self) -> Catalogue: ...
     @property
+    def landmarks(self) -> StoredLandmarks: ...
+    @property
     def ledger(self) -> Ledger: ...
     @property
     def watermarker(self) -> Watermarker: ...
@@ -147,7 +147,7 @@ class Inspector:
     """Looks into foreign files.
 
     Args:
-        rights: as they stand now; revoked stems have no embedding and are compared one by one.
+        rights: as they stand now; revoked stems have no embedding.
         load: reads or renders a segment of a stem.
         render: plays a score in excerpts of so many seconds, so many at most.
         hear, score, do_not_train: read the sound, the notes and the manifest of a foreign file.
@@ -170,13 +170,13 @@ class Inspector:
     ) -> None:
         self._parts = parts
         self._rights = rights
-        self._load = load
+        every = disclosure.libraries is None
+        self._search = SoundSearch(parts, rights, load, all_libraries=every)
         self._render = render
         self._hear, self._score = hear, score
         self._do_not_train = do_not_train
         self._by_content = by_content
         self._disclosure = disclosure
-        self._loaded: dict[Segment, Audio] = {}
 
     def inspect(self, path: Path) -> ForeignFinding:
         """What is known about the content of an audio or MIDI file.
@@ -221,20 +221,26 @@ class Inspector:
     def _by_sound(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
         heard = self._hear(path)
         finding = self._by_ledger(heard, finding)
-        unchecked: list[str] = []
-        found: dict[str, Recognised] = {}
-        for piece, stem, segment in self._pairs(heard):
-            if stem.id in found:
-                continue
-            distance = self._distance(piece, segment, unchecked)
-            if distance < COPY_THRESHOLD:
-                copies = tuple(self._parts.catalogue.copies(stem.id)) or (stem,)
-                found[stem.id] = Recognised(copies, "sound", distance)
+        stems, unchecked = self._search.find(heard)
+        known, withheld = [], finding.library
+        for one in stems:
+            copies = tuple(self._parts.catalogue.copies(one.stem_id))
+            if copies:
+                known.append(Recognised(copies, "sound", one.distance, one.changed))
+            else:
+                withheld = withheld or self._withheld(one.stem_id)
         return replace(
             finding,
-            stems=tuple(found.values()),
+            stems=tuple(known),
+            library=withheld,
             unchecked=tuple(dict.fromkeys(unchecked)),
         )
+
+    def _withheld(self, stem: str) -> str:
+        """The name of the library that has a stem whose license grants nothing any more."""
+        holders = {library for library, _ in self._parts.catalogue.withheld_copies(stem)}
+        names = (one.name for one in self._parts.catalogue.libraries() if one.id in holders)
+        return next(names, "")
 
     def _by_ledger(self, heard: Audio, finding: ForeignFinding) -> ForeignFinding:
         """An output of ours: the very file, the mark in its sound, or the sound itself."""
@@ -251,22 +257,6 @@ class Inspector:
         stems = tuple(source.reference.stem for source in entry.record.sources)
         return replace(finding, output=entry.record.output, sources=stems)
 
-    def _pairs(self, heard: Audio) -> Iterator[tuple[Audio, Stem, Segment]]:
-        """Pieces of the foreign sound, each with the library segments it may be from."""
-        window_s = self._parts.embedder.window_s
-        windows = _spread(heard, window_s)
-        vectors = self._parts.embedder.embed_audio(windows)
-        for window, vector in zip(windows, vectors, strict=True):
-            pieces = _pieces(window)
-            for hit in self._nearest(np.asarray(vector), _HITS_PER_WINDOW):
-                around = _around(hit.segment, window_s / 2)
-                for piece in pieces:
-                    yield piece, hit.segment.stem, around
-        pieces = [piece for window in windows for piece in _pieces(window)]
-        for stem in self._without_embedding():
-            for piece in pieces:
-                yield piece, stem, Segment(stem, 0.0, stem.duration_s)
-
     def _nearest(
         self, vector: np.ndarray[tuple[int], np.dtype[np.float32]], limit: int
     ) -> list[Hit]:
@@ -281,18 +271,9 @@ class Inspector:
         stems = self._parts.catalogue.stems()
         return [stem for stem in stems if self._rights.is_revoked(stem)]
 
-    def _distance(self, piece: Audio, segment: Segment, unchecked: list[str]) -> float:
-        if segment not in self._loaded:
-            try:
-                self._loaded[segment] = self._load(segment, _RATE)
-            except LibraryError as error:
-                unchecked.append(f"{segment.stem.path}: {error.message}")
-                return 1.0
-        return copy_distance(piece, self._loaded[segment])
-
     def _by_notes(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
         score = self._score(path)
-        excerpts = list(self._render(score, _EXCERPT_S, _WINDOWS))
+        excerpts = list(self._render(score, _EXCERPT_S, WINDOWS))
         vectors = self._parts.embedder.embed_audio(excerpts)
         hits = [hit for vector in vectors for hit in self._nearest(np.asarray(vector), 50)]
         stems = {hit.segment.stem.id: hit.segment.stem for hit in hits if _is_score(hit)}
@@ -343,7 +324,7 @@ def require_rights(
     for one in finding.stems:
         why = _refusal(one.copies, rights, uses)
         if why is not None:
-            reasons.append(f"it holds {one.name} (by its {one.how}): {why.reason}")
+            reasons.append(f"it holds {one.name} (by {one.by}): {why.reason}")
             cures.append(why.cure)
     for stem in finding.sources:
         why = _refusal((stem,), rights, uses)
@@ -411,25 +392,3 @@ def _is_midi(path: Path) -> bool:
 
 def _is_score(hit: Hit) -> bool:
     return hit.segment.stem.kind is StemKind.MIDI
-
-
-def _spread(heard: Audio, window_s: float) -> list[Audio]:
-    """At most eight windows, evenly spread over the sound."""
-    size = max(1, round(window_s * heard.sample_rate))
-    count = min(_WINDOWS, max(1, -(-heard.frames // size)))
-    last = max(0, heard.frames - size)
-    starts = [round(last * n / max(1, count - 1)) for n in range(count)]
-    return [Audio(heard.samples[:, at : at + size], heard.sample_rate) for at in starts]
-
-
-def _pieces(window: Audio) -> list[Audio]:
-    """A window cut in pieces of five seconds; one that is no longer stays whole."""
-    size = round(PIECE_S * window.sample_rate)
-    starts = range(0, max(1, window.frames - size + 1), size)
-    return [Audio(window.samples[:, at : at + size], window.sample_rate) for at in starts]
-
-
-def _around(segment: Segment, more_s: float) -> Segment:
-    start = max(0.0, segment.start_s - more_s)
-    end = min(segment.stem.duration_s, segment.start_s + segment.duration_s + more_s)
-    return Segment(segment.stem, start, end - start)
