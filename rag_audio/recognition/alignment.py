@@ -13,7 +13,8 @@ _CELL_S, _CELL_SEMITONES = 0.012, 0.2
 _REACH_S, _REACH_SEMITONES = 3, 2
 _AROUND_S, _AROUND_SEMITONES = 0.8, 5.0
 _EXPECTED = 0.35
-_LEAST, _MOST = 0.02, 0.5
+_LEAST, _MOST = 0.02, 0.6
+_EXACT, _SIGMA_S, _SIGMA_SEMITONES = 0.7, 0.007, 0.1
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Scene:
         ]
         for i, j in sorted(reach, key=lambda one: -(one[0] ** 2 + one[1] ** 2)):
             self._nearest[rows[order] + i, columns[order] + j] = order
-        self._chance = _smooth(self._nearest >= 0)
+        self._chance = _chance(self._nearest >= 0)
 
     def align(
         self, times_s: Reals, semitones: Reals, tempo: float, shift: float, offset_s: float
@@ -97,9 +98,13 @@ class Scene:
     ) -> Alignment:
         inside, found, chance = self._look(times_s, semitones, tempo, shift, offset_s)
         there = found >= 0
-        expected = np.full(chance.size, _EXPECTED) + 0.65 * chance
+        late = (times_s[inside] - offset_s) / tempo - self._peaks.times_s[found]
+        high = semitones[inside] + shift - self._peaks.semitones[found]
+        present = _EXPECTED + (1 - _EXPECTED) * chance
         gains = np.where(
-            there, np.log(expected / chance), np.log((1 - expected) / (1 - chance))
+            there,
+            np.log(present / chance) + _precision(late, high),
+            np.log((1 - present) / (1 - chance)),
         )
         start, end, evidence = _best_run(gains)
         if end == start:
@@ -137,14 +142,28 @@ class Scene:
         return self._weigh(times_s, semitones, tempo, shift, offset)
 
 
-def _smooth(taken: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _precision(late: Reals, high: Reals) -> Reals:
+    """How much likelier a copy lies so far off than a peak that is near by chance: a logarithm."""
+    width, height = (2 * _REACH_S + 1) * _CELL_S, (2 * _REACH_SEMITONES + 1) * _CELL_SEMITONES
+    normal = np.exp(-0.5 * ((late / _SIGMA_S) ** 2 + (high / _SIGMA_SEMITONES) ** 2))
+    density = normal / (2 * np.pi * _SIGMA_S * _SIGMA_SEMITONES)
+    return np.asarray(np.log(_EXACT * density * width * height + 1 - _EXACT))
+
+
+def _chance(taken: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How likely each place is taken by chance, from what surrounds it.
+
+    Notes that sound together, and notes that stay, make it likelier: at one time or at one pitch
+    there is more than around the place.
+    """
     from scipy.ndimage import uniform_filter
 
-    size = (
-        2 * round(_AROUND_S / _CELL_S) + 1,
-        2 * round(_AROUND_SEMITONES / _CELL_SEMITONES) + 1,
-    )
-    chance = uniform_filter(taken.astype(np.float32), size, mode="constant")
+    long, high = 2 * round(_AROUND_S / _CELL_S) + 1, 2 * round(_AROUND_SEMITONES / _CELL_SEMITONES)
+    shares = taken.astype(np.float32)
+    around = uniform_filter(shares, (long, high + 1), mode="constant")
+    together = uniform_filter(shares, (1, high + 1), mode="constant")
+    staying = uniform_filter(shares, (long, 1), mode="constant")
+    chance = np.maximum(around, together * staying / np.maximum(around, 1e-3))
     return np.clip(chance, _LEAST, _MOST).astype(np.float64)
 
 

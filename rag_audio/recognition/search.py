@@ -79,12 +79,7 @@ def alignments(
     if peaks.times_s.size < 3:
         return []
     heard = peaks.backwards() if backwards else peaks
-    guesses: list[Hypothesis] = []
-    for window in _windows(heard):
-        triples = find_triples(window, _TRIPLES_EACH, 0.1)
-        if triples.first.size:
-            found = ask(store, triples, exclude)
-            guesses += hypotheses(triples, found, _MOST_HYPOTHESES)
+    guesses = _guesses(heard, store, exclude)
     kept = store.load({one.stem_id for one in guesses})
     scene = Scene(heard)
     best: dict[str, Alignment] = {}
@@ -100,6 +95,16 @@ def alignments(
         if one.stem_id not in best or best[one.stem_id].evidence < fit.evidence:
             best[one.stem_id] = fit
     return sorted(best.items(), key=lambda pair: -pair[1].evidence)
+
+
+def _guesses(peaks: Peaks, store: LandmarkStore, exclude: frozenset[str]) -> list[Hypothesis]:
+    """How stems may lie in a sound, window by window."""
+    guesses: list[Hypothesis] = []
+    for window in _windows(peaks):
+        triples = find_triples(window, _TRIPLES_EACH, 0.1)
+        if triples.first.size:
+            guesses += hypotheses(triples, ask(store, triples, exclude), _MOST_HYPOTHESES)
+    return guesses
 
 
 def _windows(peaks: Peaks) -> list[Peaks]:
