@@ -52,7 +52,7 @@ def views(audio: Audio) -> list[Audio]:
     The same sound has the same views; the time is linear in its length.
 
     Raises:
-        InvalidInput: samples are not finite.
+        InvalidInput: samples are not finite, or there are more than eight channels.
     """
     if audio.channels == 1 or audio.frames == 0:
         return [audio if audio.channels == 1 else _summed(audio, _mean(audio.channels))]

@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio.audio import mono, resample
+from rag_audio.audio import resample
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
+from rag_audio.hearing import heard
 
 
 class FakeEmbedder:
@@ -48,9 +49,9 @@ class FakeEmbedder:
     def _levels(self, clip: Audio) -> NDArray[np.float64]:
         if clip.frames == 0 or not np.isfinite(clip.samples).all():
             raise InvalidInput("clip has no samples, or some that are not finite")
-        heard = resample(mono(clip), self.sample_rate).samples[0]
-        heard = heard[: round(self.window_s * self.sample_rate)]
-        power = np.abs(np.fft.rfft(heard, max(64, heard.size))) ** 2 / max(1, heard.size)
+        sound = resample(heard(clip), self.sample_rate).samples[0]
+        sound = sound[: round(self.window_s * self.sample_rate)]
+        power = np.abs(np.fft.rfft(sound, max(64, sound.size))) ** 2 / max(1, sound.size)
         edges = np.geomspace(1, power.size, self.dimension).astype(int)
         levels = [np.sqrt(power[low : max(low + 1, high)].mean()) for low, high in _pairs(edges)]
         return np.array([*levels, 1.0])

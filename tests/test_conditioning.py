@@ -259,6 +259,17 @@ def test_silence_is_not_used_in_silence() -> None:
         seed_audio(plan, lambda s, r: Audio(np.zeros((1, 10 * r), np.float32), r), RATE, 2)
 
 
+def test_a_stem_of_opposite_polarity_seeds_a_model_of_one_channel() -> None:
+    def opposite(segment: Segment, rate: int) -> Audio:
+        plain = tone(segment, rate).samples
+        return Audio(np.concatenate([plain, -plain]), rate)
+
+    plan = plan_of(reference("a"))
+    plain, seed = (seed_audio(plan, load, RATE, 1) for load in (tone, opposite))
+    assert plain is not None and seed is not None
+    assert abs(np.corrcoef(seed.samples[0], plain.samples[0])[0, 1]) > 0.999
+
+
 def test_the_same_plan_gives_the_same_seed_audio() -> None:
     plan = plan_of(reference("a", bpm=100.0), bpm=92, key=Key.parse("C minor"))
     first, second = (seed_audio(plan, tone, RATE, 2) for _ in range(2))

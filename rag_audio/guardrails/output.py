@@ -18,7 +18,8 @@ Hear = Callable[[Segment], Audio]
 """Loads or renders a segment; raises LibraryError where that is not possible."""
 
 DEEP = 3
-"""How many of the library's nearest stems are compared closely, besides the sources."""
+"""How many of the library's nearest stems are compared closely, besides the sources; as many again
+of those that are nearest to what the mean of the channels loses."""
 TIMELINE_S = 2.5
 _WINDOW_S = 5.0
 _MOST_WINDOWS = 12
@@ -190,22 +191,21 @@ def inspect_output(
     Raises:
         LibraryError: a stem that a license limits cannot be heard.
     """
-    from rag_audio.hearing import views
-
-    parts = [v for w in _windows(audio, embedder.window_s) for v in views(w)[:_EMBEDDED_VIEWS]]
-    vectors = embedder.embed_audio(parts)
-    nearest = _nearest(vectors, index, limits)
+    nearest, beside = _nearest_stems(audio, embedder, index, limits)
     windows = _to_compare(audio)
     compared = []
     for source in sources:
         stem = source.segment.stem
-        hit = nearest.pop(stem.id, None)
+        hit = _better(nearest.pop(stem.id, None), beside.pop(stem.id, None))
         found = _nearness(source.segment, hit, limits, used=True)
         heard = source.conformed
         similarity = None if heard is None else _similarity(windows, heard)
         compared.append(replace(found, similarity=similarity))
-    others = sorted(nearest.values(), key=lambda hit: -hit.score)
-    for hit in others[:DEEP]:
+    others, apart = (
+        sorted(found.values(), key=lambda hit: -hit.score) for found in (nearest, beside)
+    )
+    ids = dict.fromkeys(hit.segment.stem.id for hit in (*others[:DEEP], *apart[:DEEP]))
+    for hit in filter(None, (_better(nearest.get(id), beside.get(id)) for id in ids)):
         found = _nearness(hit.segment, hit, limits, used=False)
         try:
             sound = hear(hit.segment)
@@ -226,6 +226,25 @@ def _refused(name: str, similarity: float, allowed: float) -> OutputRefused:
         f"its license allows {allowed:.2f}",
         hint=_FURTHER,
     )
+
+
+def _nearest_stems(
+    audio: Audio, embedder: Embedder, index: StemIndex, limits: Mapping[str, float]
+) -> tuple[dict[str, Hit], dict[str, Hit]]:
+    """The nearest stems to the output's windows, and to what else there is in their channels."""
+    from rag_audio.hearing import views
+
+    windows = _windows(audio, embedder.window_s)
+    beside = [view for window in windows for view in views(window)[1:_EMBEDDED_VIEWS]]
+    return (
+        _nearest(embedder.embed_audio(windows), index, limits),
+        _nearest(embedder.embed_audio(beside), index, limits) if beside else {},
+    )
+
+
+def _better(one: Hit | None, other: Hit | None) -> Hit | None:
+    """The nearer one of two."""
+    return max(filter(None, (one, other)), key=lambda hit: hit.score, default=None)
 
 
 def _nearest(vectors: Any, index: StemIndex, limits: Mapping[str, float]) -> dict[str, Hit]:

@@ -80,6 +80,15 @@ def test_the_same_clip_has_the_same_vector_in_any_company(embedder: Embedder) ->
     )
 
 
+def test_opposite_polarity_is_heard_and_other_stereo_is_its_mean(embedder: Embedder) -> None:
+    plain, wide = noise(2.0), noise(2.0, channels=2)
+    opposite = Audio(np.concatenate([plain.samples, -plain.samples]), 44_100)
+    mean = Audio(wide.samples.mean(axis=0, keepdims=True), 44_100)
+    vectors = embedder.embed_audio([plain, opposite, mean, wide])
+    assert float(vectors[0] @ vectors[1]) > 0.9999
+    assert np.abs(vectors[2] - vectors[3]).max() <= 1e-6
+
+
 def test_silence_and_one_sample_have_a_vector(embedder: Embedder) -> None:
     silence = Audio(np.zeros((1, 44_100), dtype=np.float32), 44_100)
     sample = Audio(np.full((2, 1), 0.5, dtype=np.float32), 44_100)

@@ -91,6 +91,32 @@ def test_a_short_copy_in_the_middle_is_seen() -> None:
     assert found.too_near and found.too_near[0].path == "stem-1.wav"
 
 
+HIDDEN = ([[1, 1], [-1, 1]], [[1, 3], [-0.8, 2.9]], [[0.7, 1], [0.6, -1]])
+"""Gains of a stem and of what it is hidden under, in two channels."""
+
+
+def hidden(gains: list[list[float]], number: int = 1, under: int = 3) -> Audio:
+    both = np.concatenate([sound(number).samples, sound(under).samples])
+    return Audio((np.array(gains) @ both).astype(np.float32), RATE)
+
+
+@pytest.mark.parametrize("gains", HIDDEN)
+def test_a_copy_with_opposite_polarity_in_the_channels_is_refused(gains: list[list[float]]) -> None:
+    check_output(hidden(gains), [WatchedSource("other", sound(0), 0.5)])
+    with pytest.raises(OutputRefused, match="too near to copied"):
+        check_output(hidden(gains), [WatchedSource("copied", sound(1), 0.5)])
+
+
+@pytest.mark.parametrize("gains", HIDDEN[:2])
+def test_the_nearest_stems_are_those_of_all_that_is_heard_in_the_channels(
+    gains: list[list[float]],
+) -> None:
+    found = inspect(hidden(gains), index_of(*(segment(n, "near") for n in range(4))))
+    cosines = {near.path: near.cosine for near in found.compared}
+    assert cosines["stem-1.wav"] == pytest.approx(1.0, abs=0.02)
+    assert "stem-1.wav" in [near.path for near in found.too_near]
+
+
 def test_what_is_far_from_everything_passes() -> None:
     found = inspect(sound(3), index_of(segment(0, "strict"), segment(1, "strict")))
     assert found.too_near == ()
