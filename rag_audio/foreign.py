@@ -8,9 +8,10 @@ recognised is treated by its own rights; the user's statement does not overrule 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
 
@@ -46,7 +47,7 @@ NOTES_THRESHOLD = 0.9
 """A score that shares so many of its notes with a stem is taken for the stem."""
 
 _EXCERPT_S = 30.0
-_MAX_SCORES = 20
+_HITS_PER_EXCERPT, _MAX_SCORES = 50, 40
 _NOT_OVERRULED = "what you state about a file does not overrule the rights of what is in it"
 
 DoNotTrain = Callable[[Path], str | None]
@@ -257,32 +258,36 @@ class Inspector:
         stems = tuple(source.reference.stem for source in entry.record.sources)
         return replace(finding, output=entry.record.output, sources=stems)
 
-    def _nearest(
-        self, vector: np.ndarray[tuple[int], np.dtype[np.float32]], limit: int
-    ) -> list[Hit]:
-        """Of everything in the index, licensed or not."""
-        keys = {stem.license_key for stem in self._parts.catalogue.stems()}
-        keys.update(key for one in self._rights.conflicts.values() for key in one.keys)
-        where = SegmentFilter(license_keys=frozenset(keys))
-        return self._parts.index.search_dense(vector, where, limit) if keys else []
+    def _nearest(self, excerpts: Sequence[Audio], stems: Sequence[Stem]) -> Iterator[Hit]:
+        """Segments of scores that sound like excerpts, licensed or not: the nearest of each first.
 
-    def _without_embedding(self) -> list[Stem]:
-        """Stems that were revoked: their embeddings are gone, their files may not be."""
-        stems = self._parts.catalogue.stems()
-        return [stem for stem in stems if self._rights.is_revoked(stem)]
+        Args:
+            stems: the scores of the catalogue.
+        """
+        keys = {stem.license_key for stem in stems}
+        if not keys or not excerpts:
+            return
+        keys.update(key for one in self._rights.conflicts.values() for key in one.keys)
+        where = SegmentFilter(license_keys=frozenset(keys), kind=StemKind.MIDI)
+        vectors = self._parts.embedder.embed_audio(excerpts)
+        found = [
+            self._parts.index.search_dense(np.asarray(vector), where, _HITS_PER_EXCERPT)
+            for vector in vectors
+        ]
+        for row in zip_longest(*found):
+            yield from (hit for hit in row if hit is not None)
 
     def _by_notes(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
         score = self._score(path)
         excerpts = list(self._render(score, _EXCERPT_S, WINDOWS))
-        vectors = self._parts.embedder.embed_audio(excerpts)
-        hits = [hit for vector in vectors for hit in self._nearest(np.asarray(vector), 50)]
-        stems = {hit.segment.stem.id: hit.segment.stem for hit in hits if _is_score(hit)}
-        near = [*list(stems.values())[:_MAX_SCORES], *self._without_embedding()]
+        every = [s for s in self._parts.catalogue.stems() if s.kind is StemKind.MIDI]
+        revoked = [stem for stem in every if self._rights.is_revoked(stem)]
+        near = {hit.segment.stem.id: hit.segment.stem for hit in self._nearest(excerpts, every)}
         found: list[Recognised] = []
         unchecked: list[str] = []
-        for stem in near:
-            if stem.kind is not StemKind.MIDI:
-                continue
+        if len(revoked) > _MAX_SCORES:
+            unchecked.append(f"{len(revoked) - _MAX_SCORES} of the scores that were revoked")
+        for stem in [*list(near.values())[:_MAX_SCORES], *revoked[:_MAX_SCORES]]:
             file = Path(self._parts.catalogue.file_of(stem))
             try:
                 other = scores.parse(file)

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 
 from rag_audio.database import writing
+from rag_audio.disclosure import Disclosure
 from rag_audio.domain import Use
 from rag_audio.errors import RequestRefused
 from rag_audio.licensing import RevocationOf
+from rag_audio.pipeline import Pipeline
+from rag_audio.service.scoped import scoped
 from rag_audio.shaping import resample, stretch
 from tests.recognition.material import RATE, sound, tune
 from tests.rights_world import World
@@ -25,7 +28,7 @@ Sound = NDArray[np.floating]
 
 
 class Tunes(World):
-    """The library of :class:`World` with music that is all its own; ``target.wav`` is a prompt's."""
+    """The library of :class:`World` with music of its own; ``target.wav`` is for prompts only."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -112,7 +115,7 @@ def test_what_a_disguised_stem_is_used_for_is_its_license_s_to_say(
     tunes.revoke(RevocationOf.STEM, tunes.target.id)
     tunes.parts.index.delete([one.id for one in tunes.parts.index.find_stem(tunes.target.id)])
     try:
-        with pytest.raises(RequestRefused, match="it holds Hidden Tide .*revoked"):
+        with pytest.raises(RequestRefused, match=r"it holds Hidden Tide .*revoked"):
             tunes.workspace.plan("slow", audio=str(file), audio_rights="own", **QUICK)
     finally:
         for one in tunes.parts.catalogue.revocations():
@@ -143,6 +146,17 @@ def test_sound_of_one_s_own_is_nobody_s_stem(tunes: Tunes, tmp_path: Path) -> No
         assert not [note for note in plan.notes if "recognised" in note]
 
 
+@pytest.mark.parametrize("libraries", [("small",), ("else",)])
+def test_a_key_hears_the_stems_of_its_own_libraries_alone(
+    tunes: Tunes, tmp_path: Path, libraries: tuple[str, ...]
+) -> None:
+    file = write(tmp_path / "mine.wav", _slower(TARGET))
+    told = Disclosure(frozenset(libraries))
+    seen = Pipeline(scoped(tunes.parts, libraries, told)).gate.inspector(None).inspect(file)
+    assert [one.name for one in seen.stems] == (["Hidden Tide"] if "small" in libraries else [])
+    assert (len(seen.notes(told)), seen.library) == (len(seen.stems), "")
+
+
 def test_stems_of_a_home_of_before_are_still_compared_as_they_are(
     tmp_path: Path,
 ) -> None:
@@ -161,9 +175,7 @@ def test_the_sound_of_a_stem_whose_license_ended_is_refused(tmp_path: Path) -> N
     world = Tunes(tmp_path)
     toml = (world.library / "library.toml").read_text()
     ended = 'spdx = "LicenseRef-Target-1"\nvalid_until = 2020-12-31'
-    (world.library / "library.toml").write_text(
-        toml.replace('spdx = "LicenseRef-Target-1"', ended)
-    )
+    (world.library / "library.toml").write_text(toml.replace('spdx = "LicenseRef-Target-1"', ended))
     world.index()
     file = write(tmp_path / "mine.wav", _slower(TARGET))
     with pytest.raises(RequestRefused, match="lie in the library Small and have no license there"):

@@ -169,15 +169,13 @@ def test_a_stem_that_was_revoked_or_whose_license_ended_is_still_recognised(
     library: Bench,
 ) -> None:
     stem = next(one for one in library.catalogue.stems() if one.path == "mono.wav")
-    library.catalogue.revoke(
-        Revocation(RevocationOf.STEM, stem.id, "", "test", datetime.now(UTC))
-    )
+    library.catalogue.revoke(Revocation(RevocationOf.STEM, stem.id, "", "test", datetime.now(UTC)))
     forget(library)
     report = library.run(render=render)
     assert library.reasons(report) == {"mono.wav": REVOKED}
     assert not library.index.find_stem(stem.id)
     assert heard(library, tune(1)) == {"mono.wav"}
-    library.tables(f"mono.wav,expired,The Band,,,,,,\nanti.wav,full,The Band,,,,,,")
+    library.tables("mono.wav,expired,The Band,,,,,,\nanti.wav,full,The Band,,,,,,")
     library.run(render=render)
     assert stem.id in store(library).ids()
     assert library.catalogue.withheld_copies(stem.id)
