@@ -91,6 +91,7 @@ class ForeignFinding:
         stems: library items in it.
         output: number of the output of ours that it is, and ``sources`` what that was made from.
         library: name of the library in whose folder these bytes lie without a license.
+        withheld: name of the library that has a stem in it whose license grants nothing any more.
         do_not_train: what a manifest in it forbids.
         unchecked: near library items that it could not be compared with, and why.
     """
@@ -101,6 +102,7 @@ class ForeignFinding:
     output: int | None = None
     sources: tuple[Stem, ...] = ()
     library: str = ""
+    withheld: str = ""
     do_not_train: str | None = None
     unchecked: tuple[str, ...] = ()
 
@@ -223,7 +225,7 @@ class Inspector:
         heard = self._hear(path)
         finding = self._by_ledger(heard, finding)
         stems, unchecked = self._search.find(heard)
-        known, withheld = [], finding.library
+        known, withheld = [], ""
         for one in stems:
             copies = tuple(self._parts.catalogue.copies(one.stem_id))
             if copies:
@@ -233,7 +235,7 @@ class Inspector:
         return replace(
             finding,
             stems=tuple(known),
-            library=withheld,
+            withheld=withheld,
             unchecked=tuple(dict.fromkeys(unchecked)),
         )
 
@@ -343,6 +345,8 @@ def require_rights(
         needs_statement = True
     if finding.library:
         reasons.append(f"its bytes lie in the library {finding.library} and have no license there")
+    if finding.withheld:
+        reasons.append(f"it holds a stem of the library {finding.withheld} that has no license now")
     # Our own outputs may carry it too: it is addressed to others, and their sources decide.
     if finding.do_not_train is not None and not finding.sources:
         reasons.append(f"its manifest says: {finding.do_not_train}")

@@ -60,7 +60,8 @@ def shared_notes(a: Score, b: Score) -> float:
 def onsets(notes: Notes) -> Onsets:
     """Steps and pitches of notes, each once, in order."""
     steps = np.floor(notes[:, 0] * STEPS_PER_BEAT + 0.5 + _TIE).astype(np.int64)
-    return np.unique(np.stack([steps, notes[:, 2].astype(np.int64)], axis=1), axis=0)
+    found = np.stack([steps, notes[:, 2].astype(np.int64)], axis=1)
+    return np.asarray(np.unique(found, axis=0), dtype=np.int64)
 
 
 def _notes(score: Score) -> tuple[Notes, bool]:
