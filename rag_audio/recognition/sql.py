@@ -19,6 +19,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -53,6 +54,7 @@ stem_landmarks = Table(
     Column("size", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("landmarks", LargeBinary, nullable=False),
+    Index("stem_landmarks_by_size", "version", "size"),
 )
 """``number`` stands for the stem in the index, ``size`` is how many landmarks it has; ``landmarks``
 is :meth:`.Landmarks.to_bytes`, compressed by zlib, and ``sha256`` that of these bytes before."""
@@ -137,8 +139,10 @@ def put(db: Connection, landmarks: Mapping[str, Landmarks]) -> None:
     if not landmarks:
         return
     old = select(stem_landmarks.c.number).where(stem_landmarks.c.version != VERSION)
-    db.execute(delete(stem_postings).where(stem_postings.c.number.in_(old)))
-    db.execute(delete(stem_landmarks).where(stem_landmarks.c.version != VERSION))
+    # Without an old one the index, in which all of a number's rows are far apart, is not read.
+    if db.execute(old.limit(1)).first() is not None:
+        db.execute(delete(stem_postings).where(stem_postings.c.number.in_(old)))
+        db.execute(delete(stem_landmarks).where(stem_landmarks.c.version != VERSION))
     known = _hashes_kept(db, landmarks)
     new = {id_: one for id_, one in landmarks.items() if known.get(id_) != one.sha256}
     drop(db, new.keys() & known.keys())

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("landmarks", sa.LargeBinary, nullable=False),
     )
+    op.create_index("stem_landmarks_by_size", "stem_landmarks", ["version", "size"])
     op.create_table(
         "stem_postings",
         sa.Column("hash", sa.Integer, primary_key=True, autoincrement=False),
