@@ -86,7 +86,8 @@ class Landmarks:
         for kind, size in kinds:
             columns.append(np.frombuffer(data, kind, size, at).astype(np.int64))
             at += np.dtype(kind).itemsize * size
-        return cls(*columns, duration_s)
+        hashes, times, spans, pitches, peak_times, peak_pitches = columns
+        return cls(hashes, times, spans, pitches, peak_times, peak_pitches, duration_s)
 
     @property
     def sha256(self) -> str:

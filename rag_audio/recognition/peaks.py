@@ -17,15 +17,17 @@ Levels = NDArray[np.float32]
 RATE = 11_025
 WINDOW = 1024
 HOP = 128
-LOWEST_HZ = 98.0
-SEMITONES = 66
+_PADDED = 4 * WINDOW
+"""So that low notes lie between close lines of the spectrum."""
+LOWEST_HZ = 49.0
+SEMITONES = 78
 """The axis ends at 4.4 kHz."""
 STEPS = 3
 """Bands per semitone."""
 _RANGE_DB = 70.0
 _NEAR_S, _NEAR_SEMITONES = 0.07, 1.2
 _CROWD_S, _CROWD_SEMITONES = 0.5, 8.0
-_TOGETHER = 4096
+_TOGETHER = 1024
 """Windows of a spectrogram that are transformed at once."""
 
 
@@ -35,7 +37,7 @@ class Peaks:
 
     Attributes:
         times_s: ``[N]``, ascending.
-        semitones: ``[N]`` above 98 Hz, 0…66, finer than a band.
+        semitones: ``[N]`` above 49 Hz, 0…78, finer than a band.
         ranks: ``[N]``, how many peaks within half a second and two thirds of an octave are
             stronger; 0 is the strongest.
         duration_s: of the sound.
@@ -83,13 +85,13 @@ def _levels(samples: Levels) -> Levels:
     framed = np.lib.stride_tricks.sliding_window_view(np.pad(samples, WINDOW // 2), WINDOW)[::HOP]
     window = np.hanning(WINDOW).astype(np.float32)
     hz = LOWEST_HZ * 2 ** (np.arange(SEMITONES * STEPS) / (12 * STEPS))
-    places = hz * 2 * WINDOW / RATE
+    places = hz * _PADDED / RATE
     left = places.astype(int)
     part = (places - left).astype(np.float32)
     levels = np.empty((len(framed), left.size), np.float32)
     for start in range(0, len(framed), _TOGETHER):
         piece = slice(start, start + _TOGETHER)
-        power = np.abs(rfft(framed[piece] * window, 2 * WINDOW, axis=1))
+        power = np.abs(rfft(framed[piece] * window, _PADDED, axis=1))
         power = 20 * np.log10(power[:, : left[-1] + 2] + np.float32(1e-9))
         levels[piece] = power[:, left] * (1 - part) + power[:, left + 1] * part
     levels -= levels.max() - np.float32(_RANGE_DB)

@@ -20,8 +20,11 @@ SOUND_RANK = 8
 ACCEPTED_EVIDENCE = 45.0
 """Evidence that names a stem, in natural units; ``benchmarks/bench_recognition.py``."""
 ACCEPTED_PEAKS = 12
-EXACT_UNCHANGED, EXACT_CHANGED = 0.5, 0.7
-"""Least exactness, at the stem's own tempo and pitch and at others."""
+EXACT, EXACT_AT_OTHER_TEMPO, EXACT_AT_OTHER_PITCH = 0.4, 0.7, 0.5
+"""Least exactness: of what is as long and as high as the stem, of what differs in tempo alone (the
+same drum kit may play the same pattern), and of what differs in pitch."""
+WHOLE = 0.9
+"""Share of agreeing peaks from which exactness as at other pitches suffices for other tempos."""
 _SAME_TEMPO, _SAME_SEMITONES = 0.004, 0.1
 _TRIPLES_EACH = 3
 _PIECE_S, _PIECE_STEP_S, _MOST_PIECES = 60.0, 50.0, 20
@@ -89,13 +92,16 @@ def accepted(fit: Alignment) -> bool:
     Two performances of one pattern with the same drum kit agree in most of their peaks, but not to
     the millisecond; what has another tempo or pitch must be the more exact for it.
     """
-    unchanged = (
-        abs(fit.tempo - 1) <= _SAME_TEMPO and abs(fit.semitones) <= _SAME_SEMITONES
-    )
+    if abs(fit.semitones) > _SAME_SEMITONES or fit.agreeing >= WHOLE * fit.of:
+        exact = EXACT_AT_OTHER_PITCH
+    else:
+        exact = EXACT_AT_OTHER_TEMPO
+    if abs(fit.tempo - 1) <= _SAME_TEMPO and abs(fit.semitones) <= _SAME_SEMITONES:
+        exact = EXACT
     return (
         fit.evidence >= ACCEPTED_EVIDENCE
         and fit.agreeing >= ACCEPTED_PEAKS
-        and fit.exactness >= (EXACT_UNCHANGED if unchanged else EXACT_CHANGED)
+        and fit.exactness >= exact
     )
 
 
@@ -126,13 +132,10 @@ def alignments(
             one.semitones,
             one.offset_s,
         )
-        if one.stem_id not in best or _rank(best[one.stem_id]) < _rank(fit):
+        # The strongest, not the first that would do: of many short ones one is exact by luck.
+        if one.stem_id not in best or best[one.stem_id].evidence < fit.evidence:
             best[one.stem_id] = fit
     return sorted(best.items(), key=lambda pair: (-pair[1].evidence, pair[0]))
-
-
-def _rank(fit: Alignment) -> tuple[bool, float]:
-    return accepted(fit), fit.evidence
 
 
 def _guesses(peaks: Peaks, store: LandmarkStore, exclude: frozenset[str]) -> list[Hypothesis]:
@@ -167,9 +170,7 @@ def _spread(peaks: Peaks) -> list[tuple[float, Peaks]]:
 def _between(peaks: Peaks, start_s: float, end_s: float) -> Peaks:
     low, high = np.searchsorted(peaks.times_s, (start_s, end_s))
     part = slice(low, high)
-    return Peaks(
-        peaks.times_s[part], peaks.semitones[part], peaks.ranks[part], peaks.duration_s
-    )
+    return Peaks(peaks.times_s[part], peaks.semitones[part], peaks.ranks[part], peaks.duration_s)
 
 
 def _found(

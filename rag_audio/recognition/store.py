@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from rag_audio.recognition.landmarks import Landmarks, Numbers
+from rag_audio.recognition.landmarks import Landmarks
+from rag_audio.recognition.peaks import Numbers
 
 
 @dataclass(frozen=True, eq=False)

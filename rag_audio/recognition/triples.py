@@ -23,13 +23,14 @@ MAX_TEMPO_CHANGE = 0.12
 MAX_SEMITONES = 2.4
 
 _MAX_LEAP = 10.0
-_MIN_SPAN_S, _MAX_SPAN_S = 0.35, 1.4
+_MIN_SPAN_S, _MAX_SPAN_S, _SPARSE_SPAN_S = 0.35, 1.4, 4.0
+_MOST_NEAR = 200
 _MIN_RATIO, _MAX_RATIO = 0.2, 0.8
-_LEAP_CELL, _RATIO_CELL, _SPAN_CELL, _PITCH_CELL = 0.4, 0.06, 0.2, 5.0
+_LEAP_CELL, _RATIO_CELL, _SPAN_CELL, _PITCH_CELL = 0.4, 0.06, 0.25, 5.0
 _BORDER = 0.25
 _LEAPS = 2 * round(_MAX_LEAP / _LEAP_CELL) + 2
 _RATIOS = round((_MAX_RATIO - _MIN_RATIO) / _RATIO_CELL) + 2
-_SPANS = round(np.log(_MAX_SPAN_S / _MIN_SPAN_S) / _SPAN_CELL) + 4
+_SPANS = round(np.log(_SPARSE_SPAN_S / _MIN_SPAN_S) / _SPAN_CELL) + 4
 _PITCHES = round(SEMITONES / _PITCH_CELL) + 2
 HASHES = _LEAPS * _LEAPS * _RATIOS * _SPANS * _PITCHES
 """How many different hashes there are: 0…HASHES-1."""
@@ -72,29 +73,39 @@ def find_triples(peaks: Peaks, each: int, stretch: float = 0.0) -> Triples:
         each: how many at most begin with one peak.
         stretch: natural logarithm by which the span may lie outside of what is stored.
     """
-    times, semitones, ranks = peaks.times_s, peaks.semitones, peaks.ranks
-    shortest, longest = _MIN_SPAN_S * np.exp(-stretch), _MAX_SPAN_S * np.exp(stretch)
+    shortest, longest, furthest = (
+        _MIN_SPAN_S * np.exp(-stretch),
+        _MAX_SPAN_S * np.exp(stretch),
+        _SPARSE_SPAN_S * np.exp(stretch),
+    )
+    times = peaks.times_s
     low = np.searchsorted(times, times + shortest * _MIN_RATIO)
     high = np.searchsorted(times, times + longest, side="right")
+    end = np.searchsorted(times, times + furthest, side="right")
     rows: list[NDArray[np.int64]] = []
-    for i in range(times.size):
-        near = np.arange(low[i], high[i])
-        near = near[np.abs(semitones[near] - semitones[i]) <= _MAX_LEAP]
-        if near.size < 2:
-            continue
-        a, b = np.triu_indices(near.size, 1)
-        second, third = near[a], near[b]
-        spans = times[third] - times[i]
-        ratios = (times[second] - times[i]) / np.maximum(spans, 1e-6)
-        fits = (spans >= shortest) & (ratios >= _MIN_RATIO) & (ratios <= _MAX_RATIO)
-        second, third, spans = second[fits], third[fits], spans[fits]
-        if second.size > each:
-            weakness = ranks[second] + ranks[third] + 0.1 * spans
-            best = np.argpartition(weakness, each)[:each]
-            second, third = second[best], third[best]
-        rows.append(np.stack([np.full(second.size, i), second, third]))
+    for first in range(times.size):
+        pairs = _pairs(peaks, first, np.arange(low[first], high[first]), shortest)
+        if pairs.shape[1] < each and end[first] > high[first]:
+            # Little sounds here: notes of a slow bass are seconds apart.
+            near = np.arange(low[first], min(end[first], low[first] + _MOST_NEAR))
+            pairs = _pairs(peaks, first, near, shortest)
+        if pairs.shape[1] > each:
+            spans = times[pairs[1]] - times[first]
+            weakness = peaks.ranks[pairs].sum(axis=0) + 0.1 * spans
+            pairs = pairs[:, np.argpartition(weakness, each)[:each]]
+        rows.append(np.stack([np.full(pairs.shape[1], first), *pairs]))
     found = np.concatenate(rows, axis=1) if rows else np.zeros((3, 0), np.int64)
     return Triples(peaks, *found.astype(np.int64))
+
+
+def _pairs(peaks: Peaks, first: int, near: Numbers, shortest: float) -> Numbers:
+    """``[2, N]``: every second and third peak of those near a first one that make a triple."""
+    near = near[np.abs(peaks.semitones[near] - peaks.semitones[first]) <= _MAX_LEAP]
+    second, third = near[np.stack(np.triu_indices(near.size, 1))]
+    spans = peaks.times_s[third] - peaks.times_s[first]
+    ratios = (peaks.times_s[second] - peaks.times_s[first]) / np.maximum(spans, 1e-6)
+    fits = (spans >= shortest) & (ratios >= _MIN_RATIO) & (ratios <= _MAX_RATIO)
+    return np.stack([second[fits], third[fits]])
 
 
 def hashes_of(triples: Triples) -> Numbers:

@@ -60,9 +60,7 @@ def hypotheses(triples: Triples, found: Postings, most: int) -> list[Hypothesis]
     """What most votes agree on, most first: at most ``most`` ways in which stems may lie here."""
     tempos = np.log(found.spans_ms / 1000 / triples.spans_s[found.probes])
     shifts = triples.semitones[found.probes] - found.pitches / 100
-    fits = (np.abs(tempos) <= _PAST * MAX_TEMPO_CHANGE) & (
-        np.abs(shifts) <= _PAST * MAX_SEMITONES
-    )
+    fits = (np.abs(tempos) <= _PAST * MAX_TEMPO_CHANGE) & (np.abs(shifts) <= _PAST * MAX_SEMITONES)
     if not fits.any():
         return []
     probes, stems = found.probes[fits], found.stems[fits]
@@ -85,9 +83,7 @@ def hypotheses(triples: Triples, found: Postings, most: int) -> list[Hypothesis]
                 if count >= _FEWEST:
                     members = keys == group
                     ratio = float(np.exp(np.median(tempos[members])))
-                    place = float(
-                        np.median(kept[members] - (heard[members] - middle) * ratio)
-                    )
+                    place = float(np.median(kept[members] - (heard[members] - middle) * ratio))
                     every.append(
                         (
                             int(count),
