@@ -14,17 +14,26 @@ from sqlalchemy import text
 
 from rag_audio.database import writing
 from rag_audio.disclosure import Disclosure
-from rag_audio.domain import Use
+from rag_audio.domain import Audio, Use
 from rag_audio.errors import RequestRefused
 from rag_audio.licensing import RevocationOf
 from rag_audio.pipeline import Pipeline
 from rag_audio.service.scoped import scoped
 from rag_audio.shaping import resample, stretch
-from tests.recognition.material import RATE, sound, tune
+from tests.recognition.sounds import RATE, melody
 from tests.rights_world import World
 
 QUICK = {"steps": 2, "duration_s": 2.0, "seed": 1}
 Sound = NDArray[np.floating]
+
+
+def tune(seed: int, seconds: float = 10.0) -> Sound:
+    return melody(seed, seconds).samples[0]
+
+
+def sound(samples: Sound) -> Audio:
+    """``[T]`` or ``[C, T]`` as a sound."""
+    return Audio(np.atleast_2d(samples).astype(np.float32), RATE)
 
 
 class Tunes(World):

@@ -18,7 +18,7 @@ from rag_audio.foreign_sound import StoredLandmarks
 from rag_audio.recognition import sql
 from rag_audio.recognition.landmarks import Landmarks
 from rag_audio.recognition.store import Postings
-from tests.recognition.material import MemoryLandmarks
+from tests.recognition.sounds import MemoryStore
 
 STEMS = [letter * 64 for letter in "abcd"]
 # Few hashes, so that stems have some in common.
@@ -34,6 +34,26 @@ class Store(StoredLandmarks, Protocol):
 
     def put(self, landmarks: Mapping[str, Landmarks]) -> None: ...
     def drop(self, stem_ids: Iterable[str]) -> None: ...
+
+
+class Memory(MemoryStore):
+    """The store of other tests, which can be written to."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def put(self, landmarks: Mapping[str, Landmarks]) -> None:
+        super().__init__({**self._landmarks, **landmarks})
+
+    def drop(self, stem_ids: Iterable[str]) -> None:
+        gone = set(stem_ids)
+        super().__init__({id_: one for id_, one in self._landmarks.items() if id_ not in gone})
+
+    def ids(self) -> set[str]:
+        return set(self._landmarks)
+
+    def scarce(self, fewest: int) -> set[str]:
+        return {id_ for id_, one in self._landmarks.items() if one.hashes.size < fewest}
 
 
 class Database(sql.SqlLandmarks):
@@ -64,7 +84,7 @@ class Database(sql.SqlLandmarks):
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "memory":
-        return MemoryLandmarks()
+        return Memory()
     if request.param == "postgresql":
         return Database(connect(str(request.getfixturevalue("postgres_url"))))
     return Database(connect(sqlite_url(tmp_path / "ledger.db")))

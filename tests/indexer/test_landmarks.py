@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 from sqlalchemy import text
 
 from indexer.build import REVOKED, index_library
@@ -20,7 +21,7 @@ from rag_audio.recognition.sql import SqlLandmarks
 from tests.fakes import dump
 from tests.indexer.conftest import TODAY, Bench
 from tests.indexer.library import write_tables
-from tests.recognition.material import RATE, sound, tune
+from tests.recognition.sounds import RATE, melody
 from tests.rights_world import write_score
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -28,11 +29,20 @@ pytestmark = pytest.mark.usefixtures("quick")
 ALL = "**,full,The Band,,,,,,"
 
 
+def tune(seed: int, seconds: float = 10.0) -> NDArray[np.float32]:
+    return melody(seed, seconds).samples[0]
+
+
+def sound(samples: NDArray[np.floating]) -> Audio:
+    """``[T]`` or ``[C, T]`` as a sound."""
+    return Audio(np.atleast_2d(samples).astype(np.float32), RATE)
+
+
 def render(path: Path) -> Audio:
     return sound(tune(77))
 
 
-def write(path: Path, samples: np.ndarray) -> Path:
+def write(path: Path, samples: NDArray[np.floating]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples.T, RATE)
     return path
@@ -42,7 +52,7 @@ def store(bench: Bench) -> SqlLandmarks:
     return SqlLandmarks(bench.engine)
 
 
-def heard(bench: Bench, samples: np.ndarray) -> set[str]:
+def heard(bench: Bench, samples: NDArray[np.floating]) -> set[str]:
     """Paths of the stems that are recognised in a sound."""
     found = recognise(views(sound(samples)), store(bench))
     return {copy.path for one in found for copy in bench.catalogue.copies(one.stem_id)}
