@@ -5,10 +5,10 @@
 
 In the store are the demo's stems, stems and loops of 3 s that the project's composer makes,
 excerpts of every second recording, and more of the composer's music up to 1,000. Some of them are
-disguised and looked for. Strangers are windows of 10 to 30 s of the other recordings and of the composer's
-music with other seeds, played by the given soundfont and by our own: the last ones share their drum
-kits, instruments and patterns with the store, and are told apart. A window counts as a false alarm
-where any stem is named, whether its music runs forwards or backwards.
+disguised and looked for. Strangers are windows of 10 to 30 s of the other recordings and of the
+composer's music with other seeds, played by the given soundfont and by our own: the last ones share
+their drum kits, instruments and patterns with the store, and are told apart. A window is a false
+alarm where any stem is named, whether its music runs forwards or backwards.
 """
 
 from __future__ import annotations

@@ -140,16 +140,20 @@ def alignments(
 
 def _guesses(peaks: Peaks, store: LandmarkStore, exclude: frozenset[str]) -> list[Hypothesis]:
     """How stems may lie in a sound, window by window; of nearly equal ones the first."""
+    triples = find_triples(peaks, _TRIPLES_EACH, 0.1)
+    if not triples.first.size:
+        return []
+    found = ask(store, triples, exclude)
+    begins = triples.times_s[found.probes]
     different: dict[tuple[str, int, int, int], Hypothesis] = {}
-    count = 1 + math.ceil(max(0.0, peaks.duration_s - _WINDOW_S) / _STEP_S)
     last = max(0.0, peaks.duration_s - _WINDOW_S)
-    for start in np.linspace(0.0, last, count):
-        triples = find_triples(_between(peaks, start, start + _WINDOW_S), _TRIPLES_EACH, 0.1)
-        if triples.first.size:
-            for one in hypotheses(triples, ask(store, triples, exclude), _MOST_HYPOTHESES):
-                middle = one.tempo * (start + _WINDOW_S / 2) + one.offset_s
-                about = (round(one.tempo * 40), round(one.semitones * 2), round(middle * 4))
-                different.setdefault((one.stem_id, *about), one)
+    for start in np.linspace(0.0, last, 1 + math.ceil(last / _STEP_S)):
+        inside = (begins >= start) & (begins <= start + _WINDOW_S)
+        middle = float(start) + min(_WINDOW_S, peaks.duration_s) / 2
+        for one in hypotheses(triples, found.of(inside), middle, _MOST_HYPOTHESES):
+            place = one.tempo * middle + one.offset_s
+            about = (round(one.tempo * 40), round(one.semitones * 2), round(place * 4))
+            different.setdefault((one.stem_id, *about), one)
     return list(different.values())
 
 

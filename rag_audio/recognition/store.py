@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from rag_audio.recognition.landmarks import Landmarks
 from rag_audio.recognition.peaks import Numbers
@@ -27,6 +29,17 @@ class Postings:
     spans_ms: Numbers
     pitches: Numbers
     stem_ids: tuple[str, ...]
+
+    def of(self, rows: NDArray[Any]) -> Postings:
+        """Some of them: a mask or indices."""
+        return Postings(
+            self.probes[rows],
+            self.stems[rows],
+            self.times_ms[rows],
+            self.spans_ms[rows],
+            self.pitches[rows],
+            self.stem_ids,
+        )
 
 
 class LandmarkStore(Protocol):

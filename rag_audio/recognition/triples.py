@@ -101,11 +101,10 @@ def find_triples(peaks: Peaks, each: int, stretch: float = 0.0) -> Triples:
 def _pairs(peaks: Peaks, first: int, near: Numbers, shortest: float) -> Numbers:
     """``[2, N]``: every second and third peak of those near a first one that make a triple."""
     near = near[np.abs(peaks.semitones[near] - peaks.semitones[first]) <= _MAX_LEAP]
-    second, third = near[np.stack(np.triu_indices(near.size, 1))]
-    spans = peaks.times_s[third] - peaks.times_s[first]
-    ratios = (peaks.times_s[second] - peaks.times_s[first]) / np.maximum(spans, 1e-6)
-    fits = (spans >= shortest) & (ratios >= _MIN_RATIO) & (ratios <= _MAX_RATIO)
-    return np.stack([second[fits], third[fits]])
+    after = peaks.times_s[near] - peaks.times_s[first]
+    gaps, spans = after[:, None], after[None]
+    fits = (spans >= shortest) & (gaps >= _MIN_RATIO * spans) & (gaps <= _MAX_RATIO * spans)
+    return np.asarray(near[np.array(np.nonzero(fits))])
 
 
 def hashes_of(triples: Triples) -> Numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -56,61 +57,85 @@ def ask(store: LandmarkStore, triples: Triples, exclude: frozenset[str]) -> Post
     )
 
 
-def hypotheses(triples: Triples, found: Postings, most: int) -> list[Hypothesis]:
-    """What most votes agree on, most first: at most ``most`` ways in which stems may lie here."""
-    tempos = np.log(found.spans_ms / 1000 / triples.spans_s[found.probes])
+def hypotheses(triples: Triples, found: Postings, middle: float, most: int) -> list[Hypothesis]:
+    """What most votes agree on, most first: at most ``most`` ways in which stems may lie here.
+
+    Args:
+        found: what :func:`ask` returned, or a part of it, from some ten seconds of the sound.
+        middle: of that part, in seconds: a tempo that is known to some per cent moves places there
+            least.
+    """
+    votes = _votes(triples, found)
+    groups: list[tuple[int, Numbers]] = []
+    for half, shifted in product((0.0, 0.5), repeat=2):
+        keys = _keys(votes, middle, half, shifted)
+        order = np.lexsort((votes.probes, keys))
+        keys, probes = keys[order], votes.probes[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        new = np.ones(keys.size, np.int64)
+        new[1:] = (keys[1:] != keys[:-1]) | (probes[1:] != probes[:-1])
+        counts = np.add.reduceat(new, starts) if starts.size else starts
+        ends = np.append(starts[1:], keys.size)
+        for best in np.argsort(-counts, kind="stable")[:most]:
+            if counts[best] >= _FEWEST:
+                groups.append((int(counts[best]), order[starts[best] : ends[best]]))
+    groups.sort(key=lambda group: -group[0])
+    different: dict[tuple[int, int, int, int], Hypothesis] = {}
+    for count, rows in groups:
+        # Cells overlap: what two of them say alike is said once.
+        tempo, shift = _middle(votes.tempos[rows]), _middle(votes.shifts[rows])
+        place = _middle(votes.kept_s[rows] - (votes.heard_s[rows] - middle) * np.exp(tempo))
+        stem = int(votes.stems[rows[0]])
+        about = (stem, round(tempo / 0.02), round(shift / 0.3), round(place / 0.15))
+        if about not in different:
+            ratio = float(np.exp(tempo))
+            different[about] = Hypothesis(
+                found.stem_ids[stem], count, ratio, shift, place - middle * ratio
+            )
+            if len(different) == most:
+                break
+    return list(different.values())
+
+
+@dataclass(frozen=True, eq=False)
+class _Votes:
+    """``[V]``: which triple found which stem, and what that says about tempo (a logarithm), pitch
+    and place."""
+
+    probes: Numbers
+    stems: Numbers
+    tempos: Reals
+    shifts: Reals
+    heard_s: Reals
+    kept_s: Reals
+
+
+def _votes(triples: Triples, found: Postings) -> _Votes:
+    tempos = np.log(np.maximum(found.spans_ms, 1) / 1000 / triples.spans_s[found.probes])
     shifts = triples.semitones[found.probes] - found.pitches / 100
-    fits = (np.abs(tempos) <= _PAST * MAX_TEMPO_CHANGE) & (np.abs(shifts) <= _PAST * MAX_SEMITONES)
-    if not fits.any():
-        return []
-    probes, stems = found.probes[fits], found.stems[fits]
-    tempos, shifts = tempos[fits], shifts[fits]
-    heard, kept = triples.times_s[probes], found.times_ms[fits] / 1000
-    # Tempo is known to some per cent only: places are compared where that matters least.
-    middle = float((triples.times_s.min() + triples.times_s.max()) / 2)
-    every: list[tuple[int, Hypothesis]] = []
-    for half in (0.0, 0.5):
-        cells = np.floor(tempos / _TEMPO_CELL + half)
-        tempo = np.exp((cells + 0.5 - half) * _TEMPO_CELL)
-        across = np.floor(shifts / _SEMITONES_CELL + half)
-        places = kept - (heard - middle) * tempo
-        for shifted in (0.0, 0.5):
-            at = np.floor(places / _OFFSET_CELL_S + shifted)
-            keys = _keys(stems, cells, across, at)
-            groups, counts = _different(keys, probes)
-            best = np.argsort(-counts, kind="stable")[:most]
-            for group, count in zip(groups[best], counts[best], strict=True):
-                if count >= _FEWEST:
-                    members = keys == group
-                    ratio = float(np.exp(np.median(tempos[members])))
-                    place = float(np.median(kept[members] - (heard[members] - middle) * ratio))
-                    every.append(
-                        (
-                            int(count),
-                            Hypothesis(
-                                found.stem_ids[int(stems[members][0])],
-                                int(count),
-                                ratio,
-                                float(np.median(shifts[members])),
-                                place - middle * ratio,
-                            ),
-                        )
-                    )
-    every.sort(key=lambda one: -one[0])
-    return [one for _, one in every[:most]]
+    fits = np.abs(tempos) <= _PAST * MAX_TEMPO_CHANGE
+    fits &= np.abs(shifts) <= _PAST * MAX_SEMITONES
+    probes = found.probes[fits]
+    return _Votes(
+        probes,
+        found.stems[fits],
+        tempos[fits],
+        shifts[fits],
+        triples.times_s[probes],
+        found.times_ms[fits] / 1000,
+    )
 
 
-def _keys(stems: Numbers, tempos: Reals, shifts: Reals, places: Reals) -> Numbers:
-    at = places.astype(np.int64) + (1 << 20)
-    cells = (tempos.astype(np.int64) + _TEMPOS // 2) * _SHIFTS
-    cells += shifts.astype(np.int64) + _SHIFTS // 2
-    return np.asarray((stems * (_TEMPOS * _SHIFTS) + cells) * (1 << 21) + at)
+def _keys(votes: _Votes, middle: float, half: float, shifted: float) -> Numbers:
+    """One number for each cell of stem, tempo, pitch and place; cells are shifted by parts."""
+    tempos = np.floor(votes.tempos / _TEMPO_CELL + half)
+    ratios = np.exp((tempos + 0.5 - half) * _TEMPO_CELL)
+    shifts = np.floor(votes.shifts / _SEMITONES_CELL + half).astype(np.int64)
+    places = (votes.kept_s - (votes.heard_s - middle) * ratios) / _OFFSET_CELL_S
+    cells = (tempos.astype(np.int64) + _TEMPOS // 2) * _SHIFTS + shifts + _SHIFTS // 2
+    at = np.floor(places + shifted).astype(np.int64) + (1 << 20)
+    return np.asarray((votes.stems * (_TEMPOS * _SHIFTS) + cells) * (1 << 21) + at)
 
 
-def _different(keys: Numbers, probes: Numbers) -> tuple[Numbers, Numbers]:
-    """Each key, and how many different probes have it."""
-    order = np.lexsort((probes, keys))
-    keys, probes = keys[order], probes[order]
-    new = np.ones(keys.size, bool)
-    new[1:] = (keys[1:] != keys[:-1]) | (probes[1:] != probes[:-1])
-    return np.unique(keys[new], return_counts=True)
+def _middle(values: Reals) -> float:
+    return float(np.partition(values, values.size // 2)[values.size // 2])
