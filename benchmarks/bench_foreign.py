@@ -2,8 +2,8 @@
 
 ``python benchmarks/bench_foreign.py`` renders the demo library, spoils pieces of five seconds as
 files on the way are spoilt, and prints quantiles of :func:`rag_audio.analysis.copy_distance` beside
-the threshold of :mod:`rag_audio.foreign`. The last lines are pieces of *other* stems: the smallest
-one decides how high the threshold may be.
+the threshold of :mod:`rag_audio.foreign_sound`. The last lines are pieces of *other* stems: the
+smallest one decides how high the threshold may be.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from rag_audio import audio, midi
 from rag_audio.analysis import copy_distance
 from rag_audio.domain import Audio
-from rag_audio.foreign import COPY_THRESHOLD, PIECE_S
+from rag_audio.foreign_sound import COPY_THRESHOLD, PIECE_S
 from rag_audio.resources import data_dir
 from rag_audio.shaping import mono, resample, stretch
 

@@ -3,7 +3,8 @@
 A run reconciles three things: the files with their declared licenses, the catalogue's rows, and the
 points in the index. It holds at every moment that
 
-* a row is written only after its points are durable in the index;
+* a row is written only after its points are durable in the index, and together with the landmarks
+  by which its stem is recognised in foreign sound;
 * points are removed before the row that explains them, or are swept by the next run;
 * what a stem's points say depends on the files alone: its metadata is that of the first of its
   paths, save that where their licenses differ, a decision and then the license's name come before
@@ -41,6 +42,7 @@ from rag_audio.conflict_documents import conflicts_json
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.errors import BackendError
 from rag_audio.ports import Catalogue, Embedder, FileState, StemIndex, WithheldFile
+from rag_audio.recognition.landmarks import Landmarks
 
 __all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
 
@@ -49,6 +51,9 @@ BATCH_WINDOWS = 64
 
 REVOKED = "it was revoked; rag-audio revoke --undo takes that back"
 """Why a file has no embedding though its license would allow one."""
+
+UNHEARD = "it stays indexed, but would not be recognised in foreign sound: {}"
+"""What is said of a file that a version before indexed, and that cannot be heard now."""
 
 BATCH_FILES = 64
 """Files written to the catalogue at once at most."""
@@ -103,6 +108,7 @@ def index_library(
         misdeclared=run.misdeclared,
         conflicts=tuple(conflicts_json(run.rights.conflicts.values(), run.rights, spec.id)),
         altered=altered,
+        landmarked=run.landmarked,
     )
 
 
@@ -112,6 +118,7 @@ class _Batch:
 
     states: list[tuple[FileState, FileOutcome]] = field(default_factory=list)
     sounds: dict[str, tuple[Stem, Audio]] = field(default_factory=dict)
+    landmarks: dict[str, Landmarks] = field(default_factory=dict)
     windows: int = 0
 
 
@@ -144,7 +151,8 @@ class _Run:
         self._present: set[str] = set()
         self.rejected: list[Rejection] = []
         self.counts = dict.fromkeys(FileOutcome, 0)
-        self.pruned = self.misdeclared = 0
+        self._without_landmarks = catalogue.without_landmarks(spec.id)
+        self.pruned = self.misdeclared = self.landmarked = 0
 
     def go(self, limits: Limits, render: Render, *, prune: bool, workers: int) -> None:
         """Do all of it; the attributes then say what was done."""
@@ -211,7 +219,11 @@ class _Run:
                 revoked = self._own.is_revoked(row.stem)
                 same = (row.declared, row.space) == (declared.digest, self._embedder.space)
                 same = same and (held or revoked)
-                if same and (row.size, row.mtime_ns) == (candidate.size, candidate.mtime_ns):
+                if (
+                    same
+                    and (row.size, row.mtime_ns) == (candidate.size, candidate.mtime_ns)
+                    and row.stem.id not in self._without_landmarks
+                ):
                     if revoked:
                         self.rejected.append(Rejection(path, REVOKED))
                     continue
@@ -226,6 +238,7 @@ class _Run:
                     known=None if row is None else row.stem.id,
                     unchanged=same,
                     embedded=held,
+                    landmarked=row is not None and row.stem.id not in self._without_landmarks,
                 ),
             )
 
@@ -243,6 +256,9 @@ class _Run:
             return
         if isinstance(outcome, Unchanged):
             stem, result = self._rows[path].stem, FileOutcome.SKIPPED
+            self.landmarked += outcome.landmarks is not None
+            if outcome.unheard:
+                self.rejected.append(Rejection(path, UNHEARD.format(outcome.unheard)))
         else:
             stem = make_stem(self._spec.id, path, declared, outcome)
             result = FileOutcome.UPDATED
@@ -267,6 +283,8 @@ class _Run:
             decision,
         )
         self._batch.states.append((state, result))
+        if outcome.landmarks is not None:
+            self._batch.landmarks[stem.id] = outcome.landmarks
         if self._batch.windows >= BATCH_WINDOWS or len(self._batch.states) >= BATCH_FILES:
             self._write_batch()
 
@@ -287,7 +305,8 @@ class _Run:
         for state, _ in batch.states:
             if state.stem.id not in batch.sounds:
                 self.holdings.relabel(self._stem(state.stem.id))
-        self._catalogue.put_files(self._spec.id, [state for state, _ in batch.states])
+        states = [state for state, _ in batch.states]
+        self._catalogue.put_files(self._spec.id, states, batch.landmarks)
         self.holdings.remove(sorted(superseded - self._paths_of.keys()))
         for state, outcome in batch.states:
             self._done(state.path, outcome)

@@ -17,6 +17,7 @@ from indexer.scan import SNIFFED_BYTES, is_midi
 from indexer.tags import FileTags
 from rag_audio.domain import Audio, Key, StemKind
 from rag_audio.errors import RagAudioError, UnreadableFile
+from rag_audio.recognition.landmarks import Landmarks
 
 Render = Callable[[Path], Audio]
 """Makes the sound of a MIDI file."""
@@ -39,6 +40,7 @@ class Job:
         known: id of the stem that lay here in the last run.
         unchanged: nothing needs to be done when the bytes are still those of ``known``.
         embedded: the sound is not needed when the bytes are still those of ``known``.
+        landmarked: landmarks are not needed when the bytes are still those of ``known``.
     """
 
     file: Path
@@ -49,11 +51,20 @@ class Job:
     known: str | None = None
     unchanged: bool = False
     embedded: bool = False
+    landmarked: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Unchanged:
-    """The file still holds the bytes of the last run."""
+    """The file still holds the bytes of the last run.
+
+    Attributes:
+        landmarks: of its sound; None where they were not needed, or cannot be made.
+        unheard: why they cannot be made; empty where that is not so.
+    """
+
+    landmarks: Landmarks | None = None
+    unheard: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class Measured:
     Attributes:
         stem: sha256 of its bytes.
         sound: ``[1, T]`` at the embedder's rate; None where it was not needed.
+        landmarks: of all that is heard in its channels; None where they were not needed.
         *_confidence: 0…1, as measured.
     """
 
@@ -82,6 +94,7 @@ class Measured:
     key_confidence: float
     loudness_lufs: float | None
     sound: Audio | None
+    landmarks: Landmarks | None = None
     instruments: tuple[str, ...] = ()
     time_signature: tuple[int, int] | None = None
     downbeat_s: float | None = None
@@ -96,7 +109,7 @@ def measure(job: Job, render: Render) -> Outcome:
     try:
         stem, midi = _hash(job)
         if stem == job.known and job.unchanged:
-            return Unchanged()
+            return Unchanged() if job.landmarked else _heard_again(job, midi, render)
         wants_sound = not (job.embedded and stem == job.known)
         if midi:
             return _midi(job, stem, render, wants_sound)
@@ -142,6 +155,7 @@ def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
         key_confidence=round(found.key_confidence, 3),
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=_for_embedder(sound, job) if wants_sound else None,
+        landmarks=_landmarks(sound, job, stem),
         tags=read_tags(job.file),
     )
 
@@ -168,10 +182,38 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
         key_confidence=round(info.key_confidence, 3),
         loudness_lufs=_rounded(loudness),
         sound=_for_embedder(sound, job) if wants_sound else None,
+        landmarks=_landmarks(sound, job, stem),
         instruments=_instruments(info.instruments, info.drums),
         time_signature=info.time_signature,
         downbeat_s=info.downbeat_s or None,
     )
+
+
+def _heard_again(job: Job, midi: bool, render: Render) -> Unchanged:
+    """What a run of before did not make: the file stays as it is indexed, whatever comes of it."""
+    from rag_audio import audio
+
+    try:
+        if midi:
+            sound = render(job.file)
+        else:
+            sound = audio.hear(job.file, max_duration_s=job.max_duration_s).audio
+    except RagAudioError as fault:
+        return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
+    return Unchanged(landmarks_of(sound))
+
+
+def _landmarks(sound: Audio, job: Job, stem: str) -> Landmarks | None:
+    return None if job.landmarked and stem == job.known else landmarks_of(sound)
+
+
+def landmarks_of(sound: Audio) -> Landmarks:
+    """The landmarks of a stem, from all that is heard in its channels."""
+    from rag_audio import audio, hearing
+    from rag_audio.recognition.landmarks import make_landmarks
+    from rag_audio.recognition.peaks import RATE
+
+    return make_landmarks(hearing.views(audio.resample(sound, RATE)))
 
 
 def _check_length(duration_s: float) -> None:

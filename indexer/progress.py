@@ -107,6 +107,11 @@ def summary_table(report: IndexReport, console: Console | None = None) -> None:
         counts.add_column(name, justify="right")
     counts.add_row(*(str(count) for count in row.values()))
     out.print(counts)
+    if report.landmarked:
+        out.print(
+            f"{report.landmarked} unchanged files were heard again, so that they are recognised in "
+            "foreign sound"
+        )
     if report.conflicts:
         out.print("the same bytes under several licenses or artists:")
         for conflict in report.conflicts[:_SHOWN]:

@@ -39,6 +39,8 @@ class IndexReport:
             :func:`rag_audio.conflict_documents.conflict_json` writes them.
         altered: what of the library's rows had been changed past the log when the run began:
             ``row``, ``license_rows``, ``files``, ``withheld``, ``conflicts``.
+        landmarked: unchanged files that were heard again, since the version that indexed them made
+            no landmarks by which they are recognised in foreign sound, or others.
     """
 
     indexed: int
@@ -51,6 +53,7 @@ class IndexReport:
     misdeclared: int = 0
     conflicts: tuple[JsonObject, ...] = ()
     altered: tuple[str, ...] = ()
+    landmarked: int = 0
 
     @property
     def is_unlicensed(self) -> bool:

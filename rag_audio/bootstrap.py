@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rag_audio.provenance.fingerprint_store import SqlFingerprints
     from rag_audio.provenance.trace import TraceResult
     from rag_audio.reading import Reader
+    from rag_audio.recognition.sql import SqlLandmarks
     from rag_audio.signing import Credentials, Signer
 
 
@@ -172,6 +173,12 @@ class HomeParts:
         from rag_audio.provenance.fingerprint_store import SqlFingerprints
 
         return SqlFingerprints(self.database)
+
+    @cached_property
+    def landmarks(self) -> SqlLandmarks:
+        from rag_audio.recognition.sql import SqlLandmarks
+
+        return SqlLandmarks(self.database)
 
     @cached_property
     def watermarker(self) -> Watermarker:

@@ -27,6 +27,8 @@ from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.migrations import migrate
 from rag_audio.plans import license_from_json, license_to_json, stem_from_json, stem_to_json
 from rag_audio.ports import FileState, LibraryInfo, RightsChange, RightsLog, WithheldFile
+from rag_audio.recognition import sql as landmark_rows
+from rag_audio.recognition.landmarks import Landmarks
 from rag_audio.rights_tables import files as _files
 from rag_audio.rights_tables import libraries as _libraries
 from rag_audio.rights_tables import licenses as _licenses
@@ -93,6 +95,7 @@ class SqlCatalogue:
             if {"files", "withheld"} & found.keys():
                 for table in (_files, withheld_files):
                     connection.execute(delete(table).where(table.c.library == library))
+                landmark_rows.drop_unheld(connection)
                 renewed = renewed or _has_wrong_conflicts(connection)
             if renewed:
                 contested.renew(connection, _files)
@@ -191,12 +194,22 @@ class SqlCatalogue:
                 connection.execute(insert(_licenses), rows)
             self._changes(connection, library, told)
 
-    def put_files(self, library: str, files: Iterable[FileState]) -> None:
-        """Insert or replace by path, in one transaction."""
+    def put_files(
+        self,
+        library: str,
+        files: Iterable[FileState],
+        landmarks: Mapping[str, Landmarks] | None = None,
+    ) -> None:
+        """Insert or replace by path, in one transaction.
+
+        Args:
+            landmarks: of stems among these files, by id; of others they stay as they are.
+        """
         rows = {state.path: _row_of(library, state) for state in files}
         if not rows:
             return
         with writing(self._engine, _FILES_LOCK) as connection:
+            landmark_rows.put(connection, landmarks or {})
             for known in _known(connection, library, list(rows)):
                 if rows[known["path"]] == known:
                     del rows[known["path"]]
@@ -206,6 +219,7 @@ class SqlCatalogue:
             connection.execute(insert(_files), list(rows.values()))
             touched.update(row["stem_id"] for row in rows.values())
             contested.update(connection, _files, touched)
+            landmark_rows.drop_unheld(connection, touched)
             self._changes(connection, library)
 
     def files(self, library: str) -> Mapping[str, FileState]:
@@ -222,8 +236,14 @@ class SqlCatalogue:
             with writing(self._engine, _FILES_LOCK) as connection:
                 touched = _delete_paths(connection, library, gone)
                 contested.update(connection, _files, touched)
+                landmark_rows.drop_unheld(connection, touched)
                 if touched:
                     self._changes(connection, library)
+
+    def without_landmarks(self, library: str | None = None) -> set[str]:
+        """Ids of the indexed stems, of a library or of all, that lack landmarks of this version."""
+        with reading(self._engine) as connection:
+            return landmark_rows.lacking(connection, library)
 
     def withheld(self, library: str) -> Mapping[str, WithheldFile]:
         """The files of a library whose license grants nothing, by path."""
@@ -245,6 +265,7 @@ class SqlCatalogue:
         with writing(self._engine, _FILES_LOCK) as connection:
             touched = contested.put_withheld(connection, library, files)
             contested.update(connection, _files, touched)
+            landmark_rows.drop_unheld(connection, touched)
             if touched:
                 self._changes(connection, library)
 

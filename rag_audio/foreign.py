@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,6 @@ import numpy as np
 
 from rag_audio import audio as sound
 from rag_audio import scores
-from rag_audio.analysis import copy_distance
 from rag_audio.disclosure import (
     EVERYTHING,
     NO_REASON,
@@ -31,36 +31,27 @@ from rag_audio.domain import (
     Audio,
     Channel,
     Rights,
-    Segment,
     SegmentFilter,
     Stem,
     StemKind,
     Use,
 )
-from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, UnreadableFile
+from rag_audio.errors import InvalidInput, RequestRefused, UnreadableFile
+from rag_audio.foreign_sound import WINDOWS, LoadSegment, SoundSearch, StoredLandmarks
 from rag_audio.ports import Catalogue, Embedder, Hit, Ledger, StemIndex, Watermarker
 from rag_audio.refusals import NO_CHANNEL, Refusal, most_curable
 from rag_audio.score_similarity import shared_notes
 from rag_audio.scores import Score
 
-COPY_THRESHOLD = 0.35
-"""A piece that is nearer to a stem than this is taken for the stem; see docs/rights.md."""
-
 NOTES_THRESHOLD = 0.9
 """A score that shares so many of its notes with a stem is taken for the stem."""
 
-PIECE_S = 5.0
-_RATE = 16_000
-_WINDOWS = 8
 _EXCERPT_S = 30.0
-_HITS_PER_WINDOW = 6
-_MAX_SCORES = 20
+_HITS_PER_EXCERPT, _MAX_SCORES = 50, 40
 _NOT_OVERRULED = "what you state about a file does not overrule the rights of what is in it"
 
 DoNotTrain = Callable[[Path], str | None]
 """What a file's own manifest forbids, in words; None when it forbids nothing or there is none."""
-
-LoadSegment = Callable[[Segment, int], Audio]
 
 
 @dataclass(frozen=True)
@@ -71,16 +62,24 @@ class Recognised:
         copies: the stem as each library has it that holds these bytes.
         how: ``bytes``, ``sound`` or ``notes``.
         distance: 0 is the same.
+        changed: how the stem's sound was changed, in words; empty where it was not, or that is not
+            known.
     """
 
     copies: tuple[Stem, ...]
     how: str
     distance: float
+    changed: str = ""
 
     @property
     def name(self) -> str:
         first = self.copies[0]
         return first.title or first.path
+
+    @property
+    def by(self) -> str:
+        """What it was recognised by, and how that was changed."""
+        return f"its {self.how} ({self.changed})" if self.changed else f"its {self.how}"
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,7 @@ class ForeignFinding:
         stems: library items in it.
         output: number of the output of ours that it is, and ``sources`` what that was made from.
         library: name of the library in whose folder these bytes lie without a license.
+        withheld: name of the library that has a stem in it whose license grants nothing any more.
         do_not_train: what a manifest in it forbids.
         unchecked: near library items that it could not be compared with, and why.
     """
@@ -102,6 +102,7 @@ class ForeignFinding:
     output: int | None = None
     sources: tuple[Stem, ...] = ()
     library: str = ""
+    withheld: str = ""
     do_not_train: str | None = None
     unchecked: tuple[str, ...] = ()
 
@@ -117,7 +118,7 @@ class ForeignFinding:
             disclosure: to whom it is said.
         """
         name = Path(self.path).name
-        said = [f"{name} was recognised as {one.name}, by its {one.how}" for one in self.stems]
+        said = [f"{name} was recognised as {one.name}, by {one.by}" for one in self.stems]
         if self.output is not None:
             said.append(f"{name} was recognised as {disclosure.output(self.output)}")
         return said + [f"{name} was not compared with {why}" for why in self.unchecked]
@@ -133,6 +134,8 @@ class ForeignParts(Protocol):
     @property
     def catalogue(self) -> Catalogue: ...
     @property
+    def landmarks(self) -> StoredLandmarks: ...
+    @property
     def ledger(self) -> Ledger: ...
     @property
     def watermarker(self) -> Watermarker: ...
@@ -147,7 +150,7 @@ class Inspector:
     """Looks into foreign files.
 
     Args:
-        rights: as they stand now; revoked stems have no embedding and are compared one by one.
+        rights: as they stand now; revoked stems have no embedding.
         load: reads or renders a segment of a stem.
         render: plays a score in excerpts of so many seconds, so many at most.
         hear, score, do_not_train: read the sound, the notes and the manifest of a foreign file.
@@ -170,13 +173,13 @@ class Inspector:
     ) -> None:
         self._parts = parts
         self._rights = rights
-        self._load = load
+        every = disclosure.libraries is None
+        self._search = SoundSearch(parts, rights, load, all_libraries=every)
         self._render = render
         self._hear, self._score = hear, score
         self._do_not_train = do_not_train
         self._by_content = by_content
         self._disclosure = disclosure
-        self._loaded: dict[Segment, Audio] = {}
 
     def inspect(self, path: Path) -> ForeignFinding:
         """What is known about the content of an audio or MIDI file.
@@ -221,20 +224,26 @@ class Inspector:
     def _by_sound(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
         heard = self._hear(path)
         finding = self._by_ledger(heard, finding)
-        unchecked: list[str] = []
-        found: dict[str, Recognised] = {}
-        for piece, stem, segment in self._pairs(heard):
-            if stem.id in found:
-                continue
-            distance = self._distance(piece, segment, unchecked)
-            if distance < COPY_THRESHOLD:
-                copies = tuple(self._parts.catalogue.copies(stem.id)) or (stem,)
-                found[stem.id] = Recognised(copies, "sound", distance)
+        stems, unchecked = self._search.find(heard)
+        known, withheld = [], ""
+        for one in stems:
+            copies = tuple(self._parts.catalogue.copies(one.stem_id))
+            if copies:
+                known.append(Recognised(copies, "sound", one.distance, one.changed))
+            else:
+                withheld = withheld or self._withheld(one.stem_id)
         return replace(
             finding,
-            stems=tuple(found.values()),
+            stems=tuple(known),
+            withheld=withheld,
             unchecked=tuple(dict.fromkeys(unchecked)),
         )
+
+    def _withheld(self, stem: str) -> str:
+        """The name of the library that has a stem whose license grants nothing any more."""
+        holders = {library for library, _ in self._parts.catalogue.withheld_copies(stem)}
+        names = (one.name for one in self._parts.catalogue.libraries() if one.id in holders)
+        return next(names, "")
 
     def _by_ledger(self, heard: Audio, finding: ForeignFinding) -> ForeignFinding:
         """An output of ours: the very file, the mark in its sound, or the sound itself."""
@@ -251,57 +260,36 @@ class Inspector:
         stems = tuple(source.reference.stem for source in entry.record.sources)
         return replace(finding, output=entry.record.output, sources=stems)
 
-    def _pairs(self, heard: Audio) -> Iterator[tuple[Audio, Stem, Segment]]:
-        """Pieces of the foreign sound, each with the library segments it may be from."""
-        window_s = self._parts.embedder.window_s
-        windows = _spread(heard, window_s)
-        vectors = self._parts.embedder.embed_audio(windows)
-        for window, vector in zip(windows, vectors, strict=True):
-            pieces = _pieces(window)
-            for hit in self._nearest(np.asarray(vector), _HITS_PER_WINDOW):
-                around = _around(hit.segment, window_s / 2)
-                for piece in pieces:
-                    yield piece, hit.segment.stem, around
-        pieces = [piece for window in windows for piece in _pieces(window)]
-        for stem in self._without_embedding():
-            for piece in pieces:
-                yield piece, stem, Segment(stem, 0.0, stem.duration_s)
+    def _nearest(self, excerpts: Sequence[Audio], stems: Sequence[Stem]) -> Iterator[Hit]:
+        """Segments of scores that sound like excerpts, licensed or not: the nearest of each first.
 
-    def _nearest(
-        self, vector: np.ndarray[tuple[int], np.dtype[np.float32]], limit: int
-    ) -> list[Hit]:
-        """Of everything in the index, licensed or not."""
-        keys = {stem.license_key for stem in self._parts.catalogue.stems()}
+        Args:
+            stems: the scores of the catalogue.
+        """
+        keys = {stem.license_key for stem in stems}
+        if not keys or not excerpts:
+            return
         keys.update(key for one in self._rights.conflicts.values() for key in one.keys)
-        where = SegmentFilter(license_keys=frozenset(keys))
-        return self._parts.index.search_dense(vector, where, limit) if keys else []
-
-    def _without_embedding(self) -> list[Stem]:
-        """Stems that were revoked: their embeddings are gone, their files may not be."""
-        stems = self._parts.catalogue.stems()
-        return [stem for stem in stems if self._rights.is_revoked(stem)]
-
-    def _distance(self, piece: Audio, segment: Segment, unchecked: list[str]) -> float:
-        if segment not in self._loaded:
-            try:
-                self._loaded[segment] = self._load(segment, _RATE)
-            except LibraryError as error:
-                unchecked.append(f"{segment.stem.path}: {error.message}")
-                return 1.0
-        return copy_distance(piece, self._loaded[segment])
+        where = SegmentFilter(license_keys=frozenset(keys), kind=StemKind.MIDI)
+        vectors = self._parts.embedder.embed_audio(excerpts)
+        found = [
+            self._parts.index.search_dense(np.asarray(vector), where, _HITS_PER_EXCERPT)
+            for vector in vectors
+        ]
+        for row in zip_longest(*found):
+            yield from (hit for hit in row if hit is not None)
 
     def _by_notes(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
         score = self._score(path)
-        excerpts = list(self._render(score, _EXCERPT_S, _WINDOWS))
-        vectors = self._parts.embedder.embed_audio(excerpts)
-        hits = [hit for vector in vectors for hit in self._nearest(np.asarray(vector), 50)]
-        stems = {hit.segment.stem.id: hit.segment.stem for hit in hits if _is_score(hit)}
-        near = [*list(stems.values())[:_MAX_SCORES], *self._without_embedding()]
+        excerpts = list(self._render(score, _EXCERPT_S, WINDOWS))
+        every = [s for s in self._parts.catalogue.stems() if s.kind is StemKind.MIDI]
+        revoked = [stem for stem in every if self._rights.is_revoked(stem)]
+        near = {hit.segment.stem.id: hit.segment.stem for hit in self._nearest(excerpts, every)}
         found: list[Recognised] = []
         unchecked: list[str] = []
-        for stem in near:
-            if stem.kind is not StemKind.MIDI:
-                continue
+        if len(revoked) > _MAX_SCORES:
+            unchecked.append(f"{len(revoked) - _MAX_SCORES} of the scores that were revoked")
+        for stem in [*list(near.values())[:_MAX_SCORES], *revoked[:_MAX_SCORES]]:
             file = Path(self._parts.catalogue.file_of(stem))
             try:
                 other = scores.parse(file)
@@ -343,7 +331,7 @@ def require_rights(
     for one in finding.stems:
         why = _refusal(one.copies, rights, uses)
         if why is not None:
-            reasons.append(f"it holds {one.name} (by its {one.how}): {why.reason}")
+            reasons.append(f"it holds {one.name} (by {one.by}): {why.reason}")
             cures.append(why.cure)
     for stem in finding.sources:
         why = _refusal((stem,), rights, uses)
@@ -357,6 +345,8 @@ def require_rights(
         needs_statement = True
     if finding.library:
         reasons.append(f"its bytes lie in the library {finding.library} and have no license there")
+    if finding.withheld:
+        reasons.append(f"it holds a stem of the library {finding.withheld} that has no license now")
     # Our own outputs may carry it too: it is addressed to others, and their sources decide.
     if finding.do_not_train is not None and not finding.sources:
         reasons.append(f"its manifest says: {finding.do_not_train}")
@@ -411,25 +401,3 @@ def _is_midi(path: Path) -> bool:
 
 def _is_score(hit: Hit) -> bool:
     return hit.segment.stem.kind is StemKind.MIDI
-
-
-def _spread(heard: Audio, window_s: float) -> list[Audio]:
-    """At most eight windows, evenly spread over the sound."""
-    size = max(1, round(window_s * heard.sample_rate))
-    count = min(_WINDOWS, max(1, -(-heard.frames // size)))
-    last = max(0, heard.frames - size)
-    starts = [round(last * n / max(1, count - 1)) for n in range(count)]
-    return [Audio(heard.samples[:, at : at + size], heard.sample_rate) for at in starts]
-
-
-def _pieces(window: Audio) -> list[Audio]:
-    """A window cut in pieces of five seconds; one that is no longer stays whole."""
-    size = round(PIECE_S * window.sample_rate)
-    starts = range(0, max(1, window.frames - size + 1), size)
-    return [Audio(window.samples[:, at : at + size], window.sample_rate) for at in starts]
-
-
-def _around(segment: Segment, more_s: float) -> Segment:
-    start = max(0.0, segment.start_s - more_s)
-    end = min(segment.stem.duration_s, segment.start_s + segment.duration_s + more_s)
-    return Segment(segment.stem, start, end - start)

@@ -23,7 +23,8 @@ from rag_audio.domain import (
     Stem,
 )
 from rag_audio.errors import RequestRefused
-from rag_audio.foreign import ForeignFinding, LoadSegment
+from rag_audio.foreign import ForeignFinding
+from rag_audio.foreign_sound import LoadSegment, StoredLandmarks
 from rag_audio.ports import Catalogue, Embedder, Ledger, StemIndex, Watermarker
 from rag_audio.provenance import content
 from rag_audio.reading import Reader
@@ -44,6 +45,8 @@ class GateParts(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def fingerprints(self) -> content.Fingerprints: ...
+    @property
+    def landmarks(self) -> StoredLandmarks: ...
     @property
     def watermarker(self) -> Watermarker: ...
     @property

@@ -42,6 +42,7 @@ from rag_audio.domain import (
 )
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.foreign import ForeignFinding
+from rag_audio.foreign_sound import StoredLandmarks
 from rag_audio.gate import RightsGate
 from rag_audio.keeping import SoundCache
 from rag_audio.measuring import measure_output
@@ -94,6 +95,8 @@ class Parts(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def fingerprints(self) -> SqlFingerprints: ...
+    @property
+    def landmarks(self) -> StoredLandmarks: ...
     def credentials_of(self, path: Path) -> Credentials | None: ...
     @property
     def signer(self) -> Signer: ...

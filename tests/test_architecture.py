@@ -73,6 +73,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.keys",
         "rag_audio.tempo",
         "rag_audio.similarity",
+        "rag_audio.recognition",
+        "rag_audio.foreign_sound",
         "rag_audio.analysis",
         "rag_audio.scores",
         "rag_audio.midi",

@@ -32,6 +32,7 @@ from rag_audio.provenance.fingerprint import Fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
 from rag_audio.provenance.rights_log import SqlRightsLog
+from rag_audio.recognition import sql as landmark_rows
 from tests.provenance.builders import record, source
 
 OPENERS: tuple[Callable[[Engine], object], ...] = (SqlCatalogue, SqlFingerprints, SqlLedger)
@@ -56,7 +57,7 @@ def version(engine: Engine) -> str:
 def differences(engine: Engine) -> list[object]:
     """Between the database and the tables as the code sees them, the ledger's own aside."""
     wanted = MetaData()
-    for metadata in (*BY_HAND, tables.metadata):
+    for metadata in (*BY_HAND, tables.metadata, landmark_rows.metadata):
         for table in metadata.tables.values():
             table.to_metadata(wanted)
     with reading(engine) as db:
@@ -114,6 +115,7 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
     ledger.append(record(ledger.next_output_id()))
     with writing(engine) as db:  # as the version before left it
         tables.metadata.drop_all(db)
+        landmark_rows.metadata.drop_all(db)
         for metadata in BY_HAND:
             metadata.drop_all(db)
         db.execute(text("ALTER TABLE ledger_counter DROP COLUMN first_output"))

@@ -23,8 +23,9 @@ from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.licensing import RevocationOf
 from rag_audio.plans import plan_from_json, plan_to_json
 from rag_audio.ports import Mark
+from tests.recognition.sounds import melody
 from tests.rights_world import TARGET_ARTIST, TARGET_WORDS, World, all_uses, write_score
-from tests.small_library import RATE, chords
+from tests.small_library import RATE
 
 NOTHING: frozenset[Use] = frozenset()
 QUICK = {"seed": 1, "duration_s": 4.0}
@@ -384,7 +385,8 @@ def test_unknown_audio_needs_a_statement_and_the_plan_s_request_records_it(
 ) -> None:
     world.reset()
     mine = tmp_path / "mine.wav"
-    soundfile.write(mine, chords(100, 196.0, 11.0, seed=9), RATE)  # the target's tempo and rhythm
+    # Chords would be those of the library, faster and lower.
+    soundfile.write(mine, melody(9, 11.0).samples[0], RATE)
     with pytest.raises(InvalidInput, match="nobody said by what right"):
         world.workspace.plan("slow", audio=str(mine), **QUICK)
     plan = world.workspace.plan("slow", audio=str(mine), audio_rights="own", **QUICK)

@@ -112,6 +112,7 @@ class Indexing:
                 "rejections": len(rejected),
                 "seconds": report.seconds,
                 "altered": list(report.altered),
+                "landmarked": report.landmarked,
             },
         )
 

@@ -164,6 +164,17 @@ def _ledger(workspace: Workspace) -> str:
     return f"{workspace.parts.ledger.size()} entries, all hashes right"
 
 
+def _landmarks(workspace: Workspace) -> str:
+    there = len(workspace.parts.landmarks.ids())
+    lacking = len(workspace.parts.catalogue.without_landmarks())
+    if not lacking:
+        return f"{there} stems, recognised in foreign sound however it was changed"
+    return (
+        f"{there} stems; {lacking} more have none and are recognised only where they are unchanged "
+        "(rag-audio index LIBRARY makes them)"
+    )
+
+
 def _guardrails(workspace: Workspace) -> str:
     names, actions = workspace.parts.protected_names, workspace.parts.guard_actions
     told = ", ".join(f"{rule} {action}" for rule, action in sorted(actions.items()))
@@ -188,6 +199,7 @@ _CHECKS: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
     ("embedder", _embedder),
     ("model", _model),
     ("index", lambda w: f"{w.parts.index.name}, {w.parts.index.count()} segments"),
+    ("landmarks", _landmarks),
     ("soundfont", _soundfont),
     ("ledger", _ledger),
     ("guardrails", _guardrails),

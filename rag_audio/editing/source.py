@@ -206,7 +206,7 @@ def require_rights(
     )
     finding = replace(source.finding, stems=others, sources=(), output=None)
     # Our own output carries a reservation addressed to others.
-    finding = replace(finding, do_not_train=None, library="")
+    finding = replace(finding, do_not_train=None, library="", withheld="")
     foreign.require_rights(
         finding,
         rights,

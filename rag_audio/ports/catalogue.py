@@ -6,10 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rag_audio.domain import License, Rights, Stem
 from rag_audio.licensing import Revocation
+
+if TYPE_CHECKING:
+    from rag_audio.recognition.landmarks import Landmarks
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,23 @@ class Catalogue(Protocol):
         """Replace all licenses of a library, in one transaction."""
         ...
 
-    def put_files(self, library: str, files: Iterable[FileState]) -> None:
-        """Insert or replace by path, in one transaction."""
+    def put_files(
+        self,
+        library: str,
+        files: Iterable[FileState],
+        landmarks: Mapping[str, Landmarks] | None = None,
+    ) -> None:
+        """Insert or replace by path, in one transaction.
+
+        Landmarks leave with the last file that has their stem's bytes.
+
+        Args:
+            landmarks: of stems among these files, by id; of others they stay as they are.
+        """
+        ...
+
+    def without_landmarks(self, library: str | None = None) -> set[str]:
+        """Ids of the indexed stems, of a library or of all, that lack landmarks of this version."""
         ...
 
     def files(self, library: str) -> Mapping[str, FileState]:

@@ -69,6 +69,10 @@ class _ScopedCatalogue:
         found = self._catalogue.withheld_copies(id_)
         return [one for one in found if one[0] in self._libraries]
 
+    def without_landmarks(self) -> set[str]:
+        seen = (self._catalogue.without_landmarks(library) for library in sorted(self._libraries))
+        return set[str]().union(*seen)
+
     def copies(self, id_: str) -> list[Stem]:
         return self._catalogue.copies(id_, self._libraries)
 

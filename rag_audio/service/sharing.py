@@ -28,8 +28,9 @@ def share(workspace: Workspace, *, generator: bool = True) -> None:
     if not isinstance(made, _OneAtATime):
         made = cast(Embedder, _OneAtATime(made))
         parts.__dict__["embedder"] = made
-    _ = (parts.index, parts.catalogue, parts.ledger, parts.fingerprints, parts.watermarker)
-    _ = (parts.signer, parts.soundfont, parts.protected_names, parts.guard_actions, parts.device)
+    _ = (parts.index, parts.catalogue, parts.ledger, parts.fingerprints, parts.landmarks)
+    _ = (parts.watermarker, parts.signer, parts.soundfont, parts.device)
+    _ = (parts.protected_names, parts.guard_actions)
     if generator:
         parts.generator(None)
     if made.text_weight > 0 or not made.untrained:

@@ -645,6 +645,7 @@ def test_the_report_is_a_json_document(bench: Bench) -> None:
         "conflicts",
         "seconds",
         "altered",
+        "landmarked",
     }
     assert [set(item) for item in document["rejected"]] == [{"path", "reason"}] * 2
 

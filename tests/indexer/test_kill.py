@@ -71,6 +71,7 @@ def state_of(kind: str, library: Path, home: Path) -> tuple[State, IndexReport]:
     from rag_audio.catalogue import SqlCatalogue
     from rag_audio.database import connect, sqlite_url
     from rag_audio.provenance.ledger import SqlLedger
+    from rag_audio.recognition.sql import SqlLandmarks
 
     index = open_index(kind, home)
     try:
@@ -79,7 +80,10 @@ def state_of(kind: str, library: Path, home: Path) -> tuple[State, IndexReport]:
     finally:
         index.close()
     engine = connect(sqlite_url(home / "ledger.db"))
-    files = SqlCatalogue(engine).files("night-shift").values()
+    catalogue, landmarks = SqlCatalogue(engine), SqlLandmarks(engine)
+    files = catalogue.files("night-shift").values()
+    assert landmarks.ids() == {file.stem.id for file in files}
+    assert landmarks.load(landmarks.ids()).keys() == landmarks.ids()
     ledger = SqlLedger(engine)
     assert (ledger.verify(), ledger.notes(), report.altered) == ([], [], ())
     engine.dispose()

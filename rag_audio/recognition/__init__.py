@@ -1,0 +1,1 @@
+"""Which stems of the library a sound holds, whatever was done to them on the way."""

@@ -1,0 +1,191 @@
+"""A stem that may not be used is refused, whatever was done to its sound on the way in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from sqlalchemy import text
+
+from rag_audio.database import writing
+from rag_audio.disclosure import Disclosure
+from rag_audio.domain import Audio, Use
+from rag_audio.errors import RequestRefused
+from rag_audio.licensing import RevocationOf
+from rag_audio.pipeline import Pipeline
+from rag_audio.service.scoped import scoped
+from rag_audio.shaping import resample, stretch
+from tests.recognition.sounds import RATE, melody
+from tests.rights_world import World
+
+QUICK = {"steps": 2, "duration_s": 2.0, "seed": 1}
+Sound = NDArray[np.floating]
+
+
+def tune(seed: int, seconds: float = 10.0) -> Sound:
+    return melody(seed, seconds).samples[0]
+
+
+def sound(samples: Sound) -> Audio:
+    """``[T]`` or ``[C, T]`` as a sound."""
+    return Audio(np.atleast_2d(samples).astype(np.float32), RATE)
+
+
+class Tunes(World):
+    """The library of :class:`World` with music of its own; ``target.wav`` is for prompts only."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.license(uses=frozenset({Use.PROMPT}))
+
+    def _write(self) -> None:
+        super()._write()
+        soundfile.write(self.library / "target.wav", TARGET, RATE)
+        soundfile.write(self.library / "good.wav", tune(2), RATE)
+
+
+TARGET = tune(1)
+NOISE = (np.random.default_rng(4).standard_normal(TARGET.size) * 0.2).astype(np.float32)
+
+
+def _gated(samples: Sound) -> Sound:
+    """On for 400 ms, off for 200 ms."""
+    t = np.arange(samples.size) / RATE
+    return samples * (t % 0.6 < 0.4)
+
+
+def _faster(samples: Sound) -> Sound:
+    """3 % faster, and higher with it."""
+    return resample(sound(samples), round(RATE / 1.03)).samples[0]
+
+
+def _slower(samples: Sound) -> Sound:
+    return stretch(sound(samples), 1.05, 0).samples[0]
+
+
+def _higher(samples: Sound) -> Sound:
+    return stretch(sound(samples), 1.0, 1).samples[0]
+
+
+DISGUISES: dict[str, Callable[[Sound], Sound]] = {
+    "opposite polarity": lambda s: np.stack([s + NOISE, NOISE - s]),
+    "left and right unlike": lambda s: np.stack([0.3 * s + NOISE, NOISE - 0.6 * s]),
+    "gated": _gated,
+    "backwards": lambda s: s[::-1],
+    "3 % faster": _faster,
+    "5 % slower": _slower,
+    "a semitone up": _higher,
+    "backwards and opposite": lambda s: np.stack([s[::-1] + NOISE, NOISE - s[::-1]]),
+}
+
+
+@pytest.fixture(scope="module")
+def tunes(tmp_path_factory: pytest.TempPathFactory) -> Tunes:
+    return Tunes(tmp_path_factory.mktemp("tunes"))
+
+
+def write(path: Path, samples: Sound) -> Path:
+    soundfile.write(path, np.atleast_2d(samples).T / 1.6, RATE)
+    return path
+
+
+@pytest.mark.parametrize("way", DISGUISES)
+def test_a_disguised_stem_may_not_be_edited_or_hummed_after(
+    tunes: Tunes, tmp_path: Path, way: str
+) -> None:
+    file = write(tmp_path / "mine.wav", DISGUISES[way](TARGET))
+    asks = (
+        lambda: tunes.workspace.inpaint(
+            file, "slow", tmp_path / "out.wav", regions=[(1.0, 2.0)], audio_rights="own", steps=2
+        ),
+        lambda: tunes.workspace.plan(
+            "slow", audio=str(file), audio_as="melody", audio_rights="own", **QUICK
+        ),
+    )
+    for ask in asks:
+        with pytest.raises(RequestRefused, match="it holds Hidden Tide"):
+            ask()
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize("way", DISGUISES)
+def test_what_a_disguised_stem_is_used_for_is_its_license_s_to_say(
+    tunes: Tunes, tmp_path: Path, way: str
+) -> None:
+    file = write(tmp_path / "mine.wav", DISGUISES[way](TARGET))
+    plan = tunes.workspace.plan("slow", audio=str(file), **QUICK)  # a prompt may be made from it
+    (note,) = [one for one in plan.notes if "recognised" in one]
+    assert note.startswith("mine.wav was recognised as Hidden Tide, by its sound")
+    tunes.revoke(RevocationOf.STEM, tunes.target.id)
+    tunes.parts.index.delete([one.id for one in tunes.parts.index.find_stem(tunes.target.id)])
+    try:
+        with pytest.raises(RequestRefused, match=r"it holds Hidden Tide .*revoked"):
+            tunes.workspace.plan("slow", audio=str(file), audio_rights="own", **QUICK)
+    finally:
+        for one in tunes.parts.catalogue.revocations():
+            tunes.parts.catalogue.end_revocation(one)
+        tunes.parts.index.upsert(tunes._points)
+
+
+def test_a_plan_says_how_a_stem_was_disguised(tunes: Tunes, tmp_path: Path) -> None:
+    said = {
+        way: tunes.workspace.plan(
+            "slow", audio=str(write(tmp_path / "mine.wav", disguise(TARGET))), **QUICK
+        ).notes
+        for way, disguise in DISGUISES.items()
+    }
+    notes = {way: next(n for n in all_ if "recognised" in n) for way, all_ in said.items()}
+    assert "backwards" in notes["backwards"]
+    assert re.search(r"\((2\.9|3\.\d) % faster, 0\.5 semitones higher\)", notes["3 % faster"])
+    assert re.search(r"\((4\.\d|5\.\d) % slower\)", notes["5 % slower"])
+    assert re.search(r"\((0\.9|1\.\d) semitones higher\)", notes["a semitone up"])
+    assert "channels differ" in notes["opposite polarity"]
+    assert "(" not in notes["gated"]
+
+
+def test_sound_of_one_s_own_is_nobody_s_stem(tunes: Tunes, tmp_path: Path) -> None:
+    for seed in range(20, 26):
+        file = write(tmp_path / "mine.wav", np.stack([tune(seed, 6.0), NOISE[: 6 * RATE]]))
+        plan = tunes.workspace.plan("slow", audio=str(file), audio_rights="own", **QUICK)
+        assert not [note for note in plan.notes if "recognised" in note]
+
+
+@pytest.mark.parametrize("libraries", [("small",), ("else",)])
+def test_a_key_hears_the_stems_of_its_own_libraries_alone(
+    tunes: Tunes, tmp_path: Path, libraries: tuple[str, ...]
+) -> None:
+    file = write(tmp_path / "mine.wav", _slower(TARGET))
+    told = Disclosure(frozenset(libraries))
+    seen = Pipeline(scoped(tunes.parts, libraries, told)).gate.inspector(None).inspect(file)
+    assert [one.name for one in seen.stems] == (["Hidden Tide"] if "small" in libraries else [])
+    assert (len(seen.notes(told)), seen.library) == (len(seen.stems), "")
+
+
+def test_stems_of_a_home_of_before_are_still_compared_as_they_are(
+    tmp_path: Path,
+) -> None:
+    old = Tunes(tmp_path)
+    with writing(old.parts.database) as db:
+        db.execute(text("DELETE FROM stem_landmarks"))
+        db.execute(text("DELETE FROM stem_postings"))
+    file = write(tmp_path / "mine.wav", DISGUISES["opposite polarity"](TARGET)[:, 3_000:])
+    with pytest.raises(RequestRefused, match="it holds Hidden Tide"):
+        old.workspace.inpaint(
+            file, "slow", tmp_path / "out.wav", regions=[(1.0, 2.0)], audio_rights="own", steps=2
+        )
+
+
+def test_the_sound_of_a_stem_whose_license_ended_is_refused(tmp_path: Path) -> None:
+    world = Tunes(tmp_path)
+    toml = (world.library / "library.toml").read_text()
+    ended = 'spdx = "LicenseRef-Target-1"\nvalid_until = 2020-12-31'
+    (world.library / "library.toml").write_text(toml.replace('spdx = "LicenseRef-Target-1"', ended))
+    world.index()
+    file = write(tmp_path / "mine.wav", _slower(TARGET))
+    with pytest.raises(RequestRefused, match="a stem of the library Small that has no license now"):
+        world.workspace.plan("slow", audio=str(file), audio_rights="own", **QUICK)
