@@ -4,11 +4,12 @@
         [--recordings FOLDER] [--soundfont FILE] [--write FILE]
 
 In the store are the demo's stems, stems and loops of 3 s that the project's composer makes,
-excerpts of every second recording, and more of the composer's music up to 1,000. Some of them are
-disguised and looked for. Strangers are windows of 10 to 30 s of the other recordings and of the
-composer's music with other seeds, played by the given soundfont and by our own: the last ones share
-their drum kits, instruments and patterns with the store, and are told apart. A window is a false
-alarm where any stem is named, whether its music runs forwards or backwards.
+excerpts of every second folder of recordings (an album: its tracks share loops), and more of the
+composer's music up to 1,000. Some of them are disguised and looked for. Strangers are windows of 10
+to 30 s of the other folders and of the composer's music with other seeds, played by the given
+soundfont and by our own: the last ones share their drum kits, instruments and patterns with the
+store, and are told apart. A window is a false alarm where any stem is named, whether its music runs
+forwards or backwards.
 """
 
 from __future__ import annotations
@@ -320,9 +321,10 @@ def _material(arguments: argparse.Namespace) -> Material:
             stems[f"composed/{length}/{seed}/{role if length == 'stem' else 'loop'}"] = sound
     strangers: dict[str, Samples] = {}
     files = sorted(_recordings(arguments.recordings)) if arguments.recordings else []
-    for number, path in enumerate(files):
+    albums = sorted({path.parent for path in files})
+    for path in files:
         name = path.parent.name + "-" + path.stem
-        if number % 2 == 0:
+        if albums.index(path.parent) % 2 == 0:
             stems[f"{name}/recordings"] = _excerpt(path, 20.0, rng)
             continue
         for length in (10.0, 15.0, 20.0, 30.0) * 4:
@@ -353,7 +355,7 @@ def _composed(
             piece, seed=seed, sample_rate=RATE, duration_s=length, soundfont=font
         ).mean(axis=0)
         role = piece.facts.roles[0] if piece.facts.kind == "stem" else "mix"
-        if np.abs(sound).max() > 1e-3:
+        if np.isfinite(sound).all() and 1e-3 < np.abs(sound).max() < 10:
             yield seed, (role, piece.facts.kind, sound)
 
 
@@ -394,7 +396,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--stems", type=int, default=12, help="how many stems are disguised, or 0")
     parser.add_argument("--windows", type=int, default=200, help="windows of foreign music, or 0")
-    parser.add_argument("--recordings", type=Path, help="a folder of music: half of it is foreign")
+    parser.add_argument(
+        "--recordings", type=Path, help="a folder of music: every second folder in it is foreign"
+    )
     parser.add_argument("--soundfont", type=Path, help="an SF2 that plays foreign music, too")
     parser.add_argument("--write", type=Path, help="put the section into this file")
     return parser.parse_args()

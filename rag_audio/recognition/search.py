@@ -10,6 +10,7 @@ import numpy as np
 
 from rag_audio.domain import Audio
 from rag_audio.recognition.alignment import Alignment, Scene
+from rag_audio.recognition.decision import accepted, confidence
 from rag_audio.recognition.peaks import Peaks, find_peaks
 from rag_audio.recognition.store import LandmarkStore
 from rag_audio.recognition.triples import find_triples
@@ -17,15 +18,6 @@ from rag_audio.recognition.voting import Hypothesis, ask, hypotheses
 
 SOUND_RANK = 8
 """Peaks of a sound that are compared have fewer than 8 stronger ones around them."""
-ACCEPTED_EVIDENCE = 45.0
-"""Evidence that names a stem, in natural units; ``benchmarks/bench_recognition.py``."""
-ACCEPTED_PEAKS = 12
-EXACT, EXACT_AT_OTHER_TEMPO, EXACT_AT_OTHER_PITCH = 0.4, 0.7, 0.5
-"""Least exactness: of what is as long and as high as the stem, of what differs in tempo alone (the
-same drum kit may play the same pattern), and of what differs in pitch."""
-WHOLE = 0.9
-"""Share of agreeing peaks from which exactness as at other pitches suffices for other tempos."""
-_SAME_TEMPO, _SAME_SEMITONES = 0.004, 0.1
 _TRIPLES_EACH = 3
 _PIECE_S, _PIECE_STEP_S, _MOST_PIECES = 60.0, 50.0, 20
 _WINDOW_S, _STEP_S = 12.0, 8.0
@@ -84,25 +76,6 @@ def recognise(
                         if stem_id not in best or best[stem_id].confidence < one.confidence:
                             best[stem_id] = one
     return sorted(best.values(), key=lambda one: (-one.confidence, one.stem_id))
-
-
-def accepted(fit: Alignment) -> bool:
-    """Whether an alignment is good enough to name its stem.
-
-    Two performances of one pattern with the same drum kit agree in most of their peaks, but not to
-    the millisecond; what has another tempo or pitch must be the more exact for it.
-    """
-    if abs(fit.semitones) > _SAME_SEMITONES or fit.agreeing >= WHOLE * fit.of:
-        exact = EXACT_AT_OTHER_PITCH
-    else:
-        exact = EXACT_AT_OTHER_TEMPO
-    if abs(fit.tempo - 1) <= _SAME_TEMPO and abs(fit.semitones) <= _SAME_SEMITONES:
-        exact = EXACT
-    return (
-        fit.evidence >= ACCEPTED_EVIDENCE
-        and fit.agreeing >= ACCEPTED_PEAKS
-        and fit.exactness >= exact
-    )
 
 
 def alignments(
@@ -185,7 +158,7 @@ def _found(
         start, end = duration_s - end, duration_s - start
     return Found(
         stem_id,
-        fit.evidence / (fit.evidence + ACCEPTED_EVIDENCE),
+        confidence(fit),
         fit.agreeing,
         begin_s + start,
         begin_s + end,
