@@ -28,6 +28,7 @@ from rag_audio.disclosure import (
     renamed,
 )
 from rag_audio.domain import (
+    AttributionRecord,
     Audio,
     Channel,
     Rights,
@@ -48,6 +49,8 @@ NOTES_THRESHOLD = 0.9
 
 _EXCERPT_S = 30.0
 _HITS_PER_EXCERPT, _MAX_SCORES = 50, 40
+_MOSTLY_KEPT = 0.5
+"""From this share on a part of an edited file's sound is that file's."""
 _NOT_OVERRULED = "what you state about a file does not overrule the rights of what is in it"
 
 DoNotTrain = Callable[[Path], str | None]
@@ -154,7 +157,8 @@ class Inspector:
         load: reads or renders a segment of a stem.
         render: plays a score in excerpts of so many seconds, so many at most.
         hear, score, do_not_train: read the sound, the notes and the manifest of a foreign file.
-        by_content: the number of the output that a sound is by its content, where its mark is gone.
+        by_content: the outputs that a sound is by its content, where its mark is gone, best first:
+            number, and which part of it, from and to in seconds.
         disclosure: to whoever brings the files.
     """
 
@@ -168,7 +172,7 @@ class Inspector:
         hear: Callable[[Path], Audio] = sound.load,
         score: Callable[[Path], Score] = scores.parse,
         do_not_train: DoNotTrain = no_manifest,
-        by_content: Callable[[Audio], int | None] = lambda heard: None,
+        by_content: Callable[[Audio], Sequence[tuple[int, float, float]]] = lambda heard: (),
         disclosure: Disclosure = EVERYTHING,
     ) -> None:
         self._parts = parts
@@ -251,14 +255,22 @@ class Inspector:
         if entry is None:
             mark = self._parts.watermarker.detect(heard).mark
             marked = None if mark is None or mark.by_hand else mark.payload
-            output = self._by_content(heard) if marked is None else marked
-            if output is None:
-                return finding
-            entry = self._parts.ledger.find(output)
+            if marked is None:
+                return self._by_content_of(heard, finding)
+            output, entry = marked, self._parts.ledger.find(marked)
         if entry is None:
             return replace(finding, output=output)
-        stems = tuple(source.reference.stem for source in entry.record.sources)
-        return replace(finding, output=entry.record.output, sources=stems)
+        return _with_sources(finding, entry.record)
+
+    def _by_content_of(self, heard: Audio, finding: ForeignFinding) -> ForeignFinding:
+        """An output by its sound; not one that has that sound from a file of somebody else's."""
+        for output, start_s, end_s in self._by_content(heard):
+            entry = self._parts.ledger.find(output)
+            if entry is None:
+                return replace(finding, output=output)
+            if not _is_kept_from_elsewhere(entry.record, finding.sha256, start_s, end_s):
+                return _with_sources(finding, entry.record)
+        return finding
 
     def _nearest(self, excerpts: Sequence[Audio], stems: Sequence[Stem]) -> Iterator[Hit]:
         """Segments of scores that sound like excerpts, licensed or not: the nearest of each first.
@@ -302,6 +314,27 @@ class Inspector:
                 copies = tuple(self._parts.catalogue.copies(stem.id)) or (stem,)
                 found.append(Recognised(copies, "notes", 1.0 - shared))
         return replace(finding, stems=tuple(found), unchecked=tuple(unchecked))
+
+
+def _with_sources(finding: ForeignFinding, record: AttributionRecord) -> ForeignFinding:
+    stems = tuple(source.reference.stem for source in record.sources)
+    return replace(finding, output=record.output, sources=stems)
+
+
+def _is_kept_from_elsewhere(
+    record: AttributionRecord, sha256: str, start_s: float, end_s: float
+) -> bool:
+    """Whether a part of an output is the sound of the file that was edited, which is nobody's
+    output: whoever brings that file again brings the file, not what was made from it."""
+    edit = record.plan.get("edit")
+    if not edit or edit["parent"] is not None:
+        return False
+    if edit["source_sha256"] == sha256:
+        return True
+    if edit["kind"] == "vary":
+        return bool(edit["kept"] >= _MOSTLY_KEPT)
+    made_s = sum(max(0.0, min(end, end_s) - max(start, start_s)) for start, end in edit["regions"])
+    return bool(made_s <= (1.0 - _MOSTLY_KEPT) * (end_s - start_s))
 
 
 def require_rights(

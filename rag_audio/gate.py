@@ -159,9 +159,10 @@ class RightsGate:
             hear=lambda path: reader.hear(path).audio,
             score=reader.score,
             do_not_train=self._do_not_train,
-            by_content=lambda heard: content.output_of(
-                self._parts.fingerprints, heard, self._master
-            ),
+            by_content=lambda heard: [
+                (fit.output, *fit.span_s)
+                for fit in content.outputs_of(self._parts.fingerprints, heard, self._master)
+            ],
             disclosure=self._parts.disclosure,
         )
 

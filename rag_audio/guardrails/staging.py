@@ -169,7 +169,7 @@ class Staging:
         for what, least in (("ratings", self._choice.min_ratings), ("tags", self._choice.min_tags)):
             if least and not self._seen[what]:
                 raise InvalidInput(
-                    f"--min-{what} {least}: these files have no {what}",
+                    f"at least {least} {what} are wanted, and these files have no {what}",
                     hint="give mbdump-derived.tar.bz2 too, or the JSON dump",
                 )
 

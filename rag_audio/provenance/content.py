@@ -103,12 +103,19 @@ class Fit:
         at: how its peaks lie over those of the output.
         hearing: in which of the file's sounds, and which way round, it was heard.
         coherence: with the master, 0…1; None: it was not needed.
+        piece_s: duration of the piece of the sound that was laid over the output.
     """
 
     output: int
     at: Alignment
     hearing: Hearing
     coherence: float | None = None
+    piece_s: float = 0.0
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """The part of the output that the piece is, in seconds."""
+        return self.at.offset_s, self.at.offset_s + self.piece_s * self.at.tempo
 
     @property
     def change(self) -> tuple[float, float]:
@@ -159,7 +166,7 @@ class Recogniser:
                 kept = self._fingerprints.load([one.output for one in alike])
                 for output, print_ in kept.items():
                     at = align(peaks_of(print_), piece)
-                    self._judge(output, at, heard, start_s, found)
+                    self._judge(output, at, heard, start_s, piece.duration_s, found)
         return _best_first(found)
 
     def _in_disguise(self, heard: Sequence[Hearing]) -> list[Fit]:
@@ -176,7 +183,14 @@ class Recogniser:
                 turned = backwards(piece)
                 for sound, there, from_s in ((one, piece, start_s), (None, turned, end_s)):
                     at = align(mine, there, _TEMPOS, candidate.semitones, reach=0.5)
-                    self._judge(candidate.output, at, sound or one.reversed, from_s, found)
+                    self._judge(
+                        candidate.output,
+                        at,
+                        sound or one.reversed,
+                        from_s,
+                        piece.duration_s,
+                        found,
+                    )
         return _best_first(found)
 
     def _judge(
@@ -185,27 +199,27 @@ class Recogniser:
         at: Alignment | None,
         heard: Hearing,
         start_s: float,
+        piece_s: float,
         found: dict[int, Fit],
     ) -> None:
         """Keep a fit that names an output, and is better than what is known of it."""
         if at is None or (output in found and found[output].at.exact >= at.exact):
             return
         if is_exact(at):
-            found[output] = Fit(output, at, heard)
+            found[output] = Fit(output, at, heard, piece_s=piece_s)
         elif is_likely(at) and _is_plain(at):
             master = self._master(output)
             if master is not None:
                 told = coherence(master, heard.audio, at.offset_s - start_s)
                 if told >= COHERENT:
-                    found[output] = Fit(output, at, heard, told)
+                    found[output] = Fit(output, at, heard, told, piece_s)
 
 
-def output_of(
+def outputs_of(
     fingerprints: Fingerprints, heard: Audio, master: Masters = lambda output: None
-) -> int | None:
-    """Number of the output that a sound is by its content, whatever became of its mark."""
-    fits = Recogniser(fingerprints, master).fits(hearings(heard))
-    return fits[0].output if fits else None
+) -> list[Fit]:
+    """The outputs that a sound is by its content, whatever became of its mark, best first."""
+    return Recogniser(fingerprints, master).fits(hearings(heard))
 
 
 def is_exact(at: Alignment) -> bool:

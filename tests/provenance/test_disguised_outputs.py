@@ -16,7 +16,14 @@ from rag_audio.database import connect
 from rag_audio.domain import Audio
 from rag_audio.midi import render
 from rag_audio.ports import Mark
-from rag_audio.provenance.content import Recogniser, hearings, output_of, turned_round
+from rag_audio.provenance.content import (
+    Fingerprints,
+    Masters,
+    Recogniser,
+    hearings,
+    outputs_of,
+    turned_round,
+)
 from rag_audio.provenance.fingerprint import Peaks, backwards, find_peaks, make_fingerprint
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
@@ -43,6 +50,11 @@ for _number, _sound in SOUNDS.items():
     STORE.put(_number, make_fingerprint(_sound))
 MASTERS = SOUNDS.get
 ONE = SOUNDS[1].samples.mean(axis=0)
+
+
+def output_of(store: Fingerprints, heard: Audio, master: Masters = lambda _: None) -> int | None:
+    fits = outputs_of(store, heard, master)
+    return fits[0].output if fits else None
 
 
 def made(samples: np.ndarray) -> Audio:

@@ -59,6 +59,8 @@ NOT_HELD = {
     "api_sessions": "for hours: the cookies of the page; the keys they stand for are held",
     "webhook_deliveries": "calls to be made; what they say is not asked for again",
     "webhook_secrets": "which secrets sign a key's calls; receivers accept no other than theirs",
+    "stem_landmarks": "what stems are recognised by: made of the stems' sound again by the index",
+    "stem_postings": "the same, by hash",
     "alembic_version": "a database that says another version is not opened, see below",
 }
 """Tables that verification does not hold, and why."""
