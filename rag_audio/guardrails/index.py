@@ -200,6 +200,8 @@ class NameIndex:
                 form = self._nearest(letters, known, proper, by_ear=by_ear) or self._swapped(
                     letters, known
                 )
+                if form is not None and _lacks_number(form, letters):
+                    continue
                 if form is not None and known and not _may_mean(form, words, first, last):
                     continue
                 if form is not None and not english and not _is_spaced_as(form, words, first, last):
@@ -355,6 +357,14 @@ def _likeness(letters: str, heard: str, form: Form, known: bool, proper: bool) -
     if form.words == 1:
         wanted += 6
     return ratio if ratio >= wanted else 0.0
+
+
+def _lacks_number(form: Form, letters: str) -> bool:
+    """Whether all that is missing of a name is its number: a surname is not a band's name."""
+    figures = [sign for sign in form.letters if sign.isdigit()]
+    return bool(figures) and squash(letters) == "".join(
+        sign for sign in form.letters if not sign.isdigit()
+    )
 
 
 def _begins_alike(letters: str, form: Form) -> bool:
