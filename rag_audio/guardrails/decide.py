@@ -17,7 +17,8 @@ from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word, read, variants
 from rag_audio.guardrails.phrases import KNOWN_ONLY, find_leads
 from rag_audio.guardrails.policy import Action, Decision, Policy
-from rag_audio.guardrails.private import is_private
+from rag_audio.guardrails.private import is_private, is_relation
+from rag_audio.guardrails.runs import cuts_a_word
 from rag_audio.guardrails.songs import described_spans, song_spans
 from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import is_ordinary, word_set
@@ -227,6 +228,8 @@ def _matches(
     leads = tuple(find_leads(text))
     asked = {lead.at for lead in leads if not lead.after and lead.strength not in KNOWN_ONLY}
     hits = [hit for hit in hits if not is_private(text, hit, asked)]
+    hits = [hit for hit in hits if not cuts_a_word(text, hit)]
+    words = text.words
     for hit in hits:
         named = hit.reading is Reading.NAME or (not generic and is_disguised(text, hit))
         if named or _means_artist(text, hit) or is_named(text, hit, hits):
@@ -234,6 +237,8 @@ def _matches(
     styles = StyleReader(text, hits, licensed, generic)
     for lead in leads:
         for finding in styles.read(lead):
+            if finding.form is None and finding.first and is_relation(words[finding.first - 1].text):
+                continue  # "for our son …"
             yield _match(text, finding.first, finding.last, "style-phrase", finding.form)
     for index in policy.indexes():
         for first, last, song in song_spans(text, index.songs(text)):
