@@ -439,6 +439,8 @@ def _is_fair(form: Form, words: Sequence[Word]) -> bool:
 
     A short name must stand in its own words or be spelled out letter by letter.
     """
+    if len(words) == 1 and form.words > 1 and is_given_name(words[0].text):
+        return False
     little = len(words) == 1 and (len(form.letters) <= _KEY or not form.artist.well_known)
     if little and is_ordinary(words[0].text) and words[0].text != fold(form.text):
         return False
