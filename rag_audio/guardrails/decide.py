@@ -8,8 +8,10 @@ from rag_audio import names
 from rag_audio.errors import Match, RequestRefused
 from rag_audio.guardrails import scripts, transform
 from rag_audio.guardrails.context import is_named
+from rag_audio.guardrails.descriptions import described_people, rhymed_names
 from rag_audio.guardrails.disguises import backwards, has_letters, is_disguised
 from rag_audio.guardrails.events import note
+from rag_audio.guardrails.evidence import evident_names, misspelled_beside
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit, NameIndex
 from rag_audio.guardrails.innocent import innocent_words
@@ -232,10 +234,18 @@ def _matches(
         for finding in styles.read(lead):
             yield _match(text, finding.first, finding.last, "style-phrase", finding.form)
     for index in policy.indexes():
-        for first, last, song in song_spans(text, index.songs(text)):
-            if not policy.is_licensed(song.artist) and first not in licensed:
-                yield _match(text, first, last, "song", None, f"{song.artist} ({song.title})")
+        titles = [one for one in index.songs(text) if not policy.is_licensed(one[2].artist)]
+        for hit in evident_names(text, hits, titles):
+            yield _match(text, hit.first, hit.last, "named-artist", hit.form)
+        titles = [one for one in titles if one[0] not in licensed]
+        for first, last, song in (*song_spans(text, titles), *misspelled_beside(text, titles)):
+            yield _match(text, first, last, "song", None, f"{song.artist} ({song.title})")
     if generic:
+        for first, last, name in described_people(text) if policy.roster is not None else ():
+            if not policy.is_licensed(name) and not licensed & set(range(first, last + 1)):
+                yield _match(text, first, last, "described-artist", None, name)
+        for start, end in rhymed_names(text):
+            yield _plain_match(text, start, end, "described-artist")
         offsets = {at for i in licensed for at in range(text.words[i].start, text.words[i].end)}
         for start, end in scripts.find_names(text, offsets):
             yield _plain_match(text, start, end, "style-phrase")
