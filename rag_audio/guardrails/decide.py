@@ -168,6 +168,9 @@ def _abroad(text: Text, policy: Policy) -> Iterator[Match]:
         for start, end, form in index.abroad(text.raw) if isinstance(index, NameIndex) else ():
             if not policy.is_licensed(form.artist.name):
                 yield Match(start, end, text.raw[start:end], "named-artist", form.artist.name)
+        for start, end, artist in index.native(text.raw) if isinstance(index, NameIndex) else ():
+            if not policy.is_licensed(artist.name):
+                yield Match(start, end, text.raw[start:end], "style-phrase", artist.name)
 
 
 def _backwards(text: Text, policy: Policy) -> Iterator[Match]:
