@@ -25,6 +25,7 @@ from rapidfuzz.distance import OSA
 from rag_audio.guardrails.forms import Form, forms_of, surname_of
 from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
 from rag_audio.guardrails.names import Artist, Reading, Song
+from rag_audio.guardrails.native import NativeIndex
 from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
 from rag_audio.guardrails.translit import SoundIndex, is_sounded
@@ -126,8 +127,9 @@ class NameIndex:
             bucket.sort(key=lambda form: -len(form.letters))
         self._forms = tuple(forms)
         for song in songs:
-            letters = squash(" ".join(word.text for word in read(song.title).words))
-            self._songs[letters[:_KEY]].append((letters, song))
+            for title in {song.title, song.title.replace(" & ", " and ")}:
+                letters = squash(" ".join(word.text for word in read(title).words))
+                self._songs[letters[:_KEY]].append((letters, song))
         for titles in self._songs.values():
             titles.sort(key=lambda pair: -len(pair[0]))
 
@@ -243,6 +245,15 @@ class NameIndex:
         """Names in scripts that are told by their sound, as spans of the original."""
         if not raw.isascii() and is_sounded(raw):
             yield from self._sounding.find(raw)
+
+    def native(self, raw: str) -> Iterator[tuple[int, int, Artist]]:
+        """Names as their own scripts write them, where a style is asked for, as spans of a text."""
+        if not raw.isascii():
+            yield from self._written.find(raw)
+
+    @cached_property
+    def _written(self) -> NativeIndex:
+        return NativeIndex(dict.fromkeys(form.artist for form in self._forms))
 
     @cached_property
     def _sounding(self) -> SoundIndex:
