@@ -242,7 +242,11 @@ def _matches(
     styles = StyleReader(text, hits, licensed, generic)
     for lead in leads:
         for finding in styles.read(lead):
-            if finding.form is None and finding.first and is_relation(words[finding.first - 1].text):
+            if (
+                finding.form is None
+                and finding.first
+                and is_relation(words[finding.first - 1].text)
+            ):
                 continue  # "for our son …"
             yield _match(text, finding.first, finding.last, "style-phrase", finding.form)
     for index in policy.indexes():

@@ -34,7 +34,9 @@ _NEAR = 8
 """So many words may stand between a name and a title of the same artist."""
 _MISSPELLED = 6
 """Letters of an artist's name that is read in a misspelled word beside a title."""
-_BESIDE = re.compile(r"[\s,:\"'“”‘’()–—|\-]*(?:(?:'s|by|from|of|de|von|di|do|da|on|in|era)\s+)*[\"'“‘(]*")
+_BESIDE = re.compile(
+    r"[\s,:\"'“”‘’()–—|\-]*(?:(?:'s|by|from|of|de|von|di|do|da|on|in|era)\s+)*[\"'“‘(]*"
+)
 _RECORDED = re.compile(
     r"['\"]*\s+(?:recorded|released|played|did|sang|performed|made|wrote|produced|mixed|do|does|plays|sings)\s+"
     r"(?:it|them|this|that|things)(?!\w)"

@@ -24,7 +24,7 @@ from rapidfuzz.distance import OSA
 
 from rag_audio.guardrails.forms import Form, forms_of, surname_of
 from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
-from rag_audio.guardrails.names import Artist, Reading, Song
+from rag_audio.guardrails.names import Artist, Reading, Song, without_collection
 from rag_audio.guardrails.native import NativeIndex
 from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
@@ -257,7 +257,8 @@ class NameIndex:
 
     @cached_property
     def _sounding(self) -> SoundIndex:
-        return SoundIndex(form for form in self._forms if form.artist.well_known)
+        with without_collection():
+            return SoundIndex(form for form in self._forms if form.artist.well_known)
 
     def _add(self, form: Form) -> None:
         if len(form.letters) < _KEY:
