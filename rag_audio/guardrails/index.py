@@ -202,6 +202,9 @@ class NameIndex:
                 form = self._nearest(letters, known, proper, by_ear=by_ear) or self._swapped(
                     letters, known
                 )
+                small = words[first].text if words[first].text in _EDGE else ""
+                if form is not None and small and not form.letters.startswith(squash(small)):
+                    continue  # "to Jackson" is nobody's given name and surname
                 if form is not None and _lacks_number(form, letters):
                     continue
                 if form is not None and known and not _may_mean(form, words, first, last):

@@ -58,8 +58,16 @@ def listed_words(name: str) -> frozenset[str]:
     """The words of a list, folded, each without spaces."""
     path = data_dir("policy") / "words" / f"{name}.txt"
     lines = path.read_text(encoding="utf-8").splitlines()
-    words = (word for line in lines if not line.startswith("#") for word in line.split())
-    return frozenset(fold(word).replace(" ", "") for word in words)
+    return frozenset(folded_words(" ".join(line for line in lines if not line.startswith("#"))))
+
+
+def folded_words(text: str) -> list[str]:
+    """The words between a text's spaces, each folded and without spaces of its own.
+
+    The text is read in one go, which is many times faster than word by word.
+    """
+    pieces = read(text).plain.replace("'", "").split()
+    return [one if one.isalpha() else fold(one).replace(" ", "") for one in pieces]
 
 
 @cache
