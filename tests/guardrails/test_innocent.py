@@ -1,4 +1,4 @@
-"""Prompts that only look like a request for an artist: private people, everyday words, institutions."""
+"""Prompts that only look like a request: private people, everyday words, institutions."""
 
 from __future__ import annotations
 
