@@ -55,6 +55,8 @@ _ENDINGS = frozenset(
         "ified",
     )
 )
+_CASES = frozenset("a u om oy ey e y yu ya em i oyu eyu ov ob ami ax am ovi oby oye".split())
+"""Endings of names in the languages of Cyrillic script, as their letters are read."""
 _KEY = 4
 _MAX_WINDOW = 5
 _DOUBLED = re.compile(r"(.)(?=\1)")
@@ -143,6 +145,8 @@ class NameIndex:
                 last = run.ends.get(end)
                 if last is None and _may_end_longer(form, run, text.words, end):
                     last = _with_ending(run.letters, run.word_of, run.ends, end)
+                if last is None and not text.raw.isascii():
+                    last = _declined(form, text, run, end)
                 if (
                     last is not None
                     and last >= first
@@ -432,6 +436,20 @@ def _with_ending(
         if last is not None:
             tail = letters[end : end + length]
             return last if tail in _ENDINGS or (tail == "que" and letters[end - 1] == "s") else None
+    return None
+
+
+def _declined(form: Form, text: Text, run: Squashed, end: int) -> int | None:
+    """The word in Cyrillic or Greek in which a name stops before the ending of a case."""
+    if len(form.letters) < 5 or end >= len(run.letters) or run.word_of[end] != run.word_of[end - 1]:
+        return None
+    word = text.words[run.word_of[end]]
+    if not is_other_alphabet(text.raw[slice(*text.raw_span(word.start, word.end))]):
+        return None
+    for length in range(1, 4):
+        last = run.ends.get(end + length)
+        if last is not None:
+            return last if run.letters[end : end + length] in _CASES else None
     return None
 
 
