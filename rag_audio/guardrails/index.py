@@ -55,7 +55,7 @@ _ENDINGS = frozenset(
         "ified",
     )
 )
-_CASES = frozenset("a u om oy ey e y yu ya em i oyu eyu ov ob ami ax am ovi oby oye".split())
+_CASES = word_set("a u om oy ey e y yu ya em i oyu eyu ov ob ami ax am ovi oby oye")
 """Endings of names in the languages of Cyrillic script, as their letters are read."""
 _KEY = 4
 _MAX_WINDOW = 5
