@@ -17,8 +17,10 @@ from rag_audio.guardrails.index import Hit, NameIndex
 from rag_audio.guardrails.innocent import innocent_words
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word, read, variants
-from rag_audio.guardrails.phrases import find_leads
+from rag_audio.guardrails.phrases import KNOWN_ONLY, find_leads
 from rag_audio.guardrails.policy import Action, Decision, Policy
+from rag_audio.guardrails.private import is_private, is_relation
+from rag_audio.guardrails.runs import cuts_a_word
 from rag_audio.guardrails.songs import described_spans, song_spans
 from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import is_ordinary, word_set
@@ -228,13 +230,24 @@ def _matches(
     hits = [hit for hit in hits if len(hit.form.letters) > 1]
     if not generic:
         hits = [hit for hit in hits if has_letters(text, hit)]
+    leads = tuple(find_leads(text))
+    asked = {lead.at for lead in leads if not lead.after and lead.strength not in KNOWN_ONLY}
+    hits = [hit for hit in hits if not is_private(text, hit, asked)]
+    hits = [hit for hit in hits if not cuts_a_word(text, hit)]
+    words = text.words
     for hit in hits:
         named = hit.reading is Reading.NAME or (not generic and is_disguised(text, hit))
         if named or _means_artist(text, hit) or is_named(text, hit, hits):
             yield _match(text, hit.first, hit.last, "named-artist", hit.form)
     styles = StyleReader(text, hits, licensed, generic)
-    for lead in find_leads(text):
+    for lead in leads:
         for finding in styles.read(lead):
+            if (
+                finding.form is None
+                and finding.first
+                and is_relation(words[finding.first - 1].text)
+            ):
+                continue  # "for our son …"
             yield _match(text, finding.first, finding.last, "style-phrase", finding.form)
     for index in policy.indexes():
         titles = [one for one in index.songs(text) if not policy.is_licensed(one[2].artist)]

@@ -24,7 +24,7 @@ from rapidfuzz.distance import OSA
 
 from rag_audio.guardrails.forms import Form, forms_of, surname_of
 from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
-from rag_audio.guardrails.names import Artist, Reading, Song
+from rag_audio.guardrails.names import Artist, Reading, Song, without_collection
 from rag_audio.guardrails.native import NativeIndex
 from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
@@ -206,6 +206,8 @@ class NameIndex:
                 form = self._nearest(letters, known, proper, by_ear=by_ear) or self._swapped(
                     letters, known
                 )
+                if form is not None and _lacks_number(form, letters):
+                    continue
                 if form is not None and known and not _may_mean(form, words, first, last):
                     continue
                 if form is not None and not english and not _is_spaced_as(form, words, first, last):
@@ -259,7 +261,8 @@ class NameIndex:
 
     @cached_property
     def _sounding(self) -> SoundIndex:
-        return SoundIndex(form for form in self._forms if form.artist.well_known)
+        with without_collection():
+            return SoundIndex(form for form in self._forms if form.artist.well_known)
 
     def _add(self, form: Form) -> None:
         if len(form.letters) < _KEY:
@@ -372,6 +375,14 @@ def _likeness(letters: str, heard: str, form: Form, known: bool, proper: bool) -
     return ratio if ratio >= wanted else 0.0
 
 
+def _lacks_number(form: Form, letters: str) -> bool:
+    """Whether all that is missing of a name is its number: a surname is not a band's name."""
+    figures = [sign for sign in form.letters if sign.isdigit()]
+    return bool(figures) and squash(letters) == "".join(
+        sign for sign in form.letters if not sign.isdigit()
+    )
+
+
 def _begins_alike(letters: str, form: Form) -> bool:
     """Whether letters are at most two slips from a name, or share its beginning."""
     return letters[:2] == form.letters[:2] or OSA.distance(letters, form.letters) <= 2
@@ -458,6 +469,8 @@ def _is_fair(form: Form, words: Sequence[Word]) -> bool:
 
     A short name must stand in its own words or be spelled out letter by letter.
     """
+    if len(words) == 1 and form.words > 1 and is_given_name(words[0].text):
+        return False
     little = len(words) == 1 and (len(form.letters) <= _KEY or not form.artist.well_known)
     if little and is_ordinary(words[0].text) and words[0].text != fold(form.text):
         return False

@@ -114,6 +114,8 @@ def song_spans(
         if not single and _is_parted(text.plain[start:end]) and not _is_parted(song.title):
             continue
         after_title = text.plain[end:]
+        if not single and " " not in song.title and all(is_ordinary(w.text) for w in words):
+            continue  # "a love song" is nobody's "Lovesong"
         scene = (
             all(is_ordinary(w.text) and not w.capital for w in words[1:] or words)
             and _SCENE.match(after_title) is not None

@@ -44,8 +44,13 @@ def music_words() -> frozenset[str]:
 
 
 @cache
+def _english() -> frozenset[str]:
+    return _list("english") | _list("english_more")
+
+
+@cache
 def _english_and_music() -> frozenset[str]:
-    return _list("english") | _list("music")
+    return _english() | _list("music")
 
 
 @cache
@@ -91,7 +96,7 @@ def is_music(word: str) -> bool:
 @lru_cache(maxsize=65536)
 def is_ordinary(word: str) -> bool:
     """Whether a folded word is in the English dictionary or is music talk."""
-    return word in _list("english") or is_music(word) or _is_derived(word)
+    return word in _english() or is_music(word) or _is_derived(word)
 
 
 def is_given_name(word: str) -> bool:
@@ -124,7 +129,7 @@ def is_german_compound(word: str) -> bool:
 
 
 def _is_derived(word: str) -> bool:
-    english = _list("english")
+    english = _english()
     for ending, put in (
         ("y", ""), ("ish", ""), ("like", ""), ("ness", ""), ("ly", ""), ("er", ""), ("ing", ""),
         ("ing", "e"), ("ed", ""), ("ed", "e"), ("s", ""), ("less", ""), ("ier", "y"), ("y", "e"),
