@@ -83,7 +83,7 @@ def described_people(text: Text) -> Iterator[tuple[int, int, str]]:
 
 
 def _complete(places: list[tuple[int, int]], wanted: int) -> tuple[int, int] | None:
-    """First and last word of the first window in which every slot is filled by a word of its own."""
+    """First and last word of the first window that fills every slot with a word of its own."""
     for at, (first, _) in enumerate(places):
         slots: dict[int, int] = {}
         for i, slot in places[at : at + _MOST_NEAR]:

@@ -123,8 +123,11 @@ def _is_unheard_of(text: Text, hit: Hit) -> bool:
         return False
     if fold(form.artist.name).split()[:1] in (["the"], ["die"]):
         return False  # with its article only
-    # Less known names may be words of languages that we have no list of.
-    if not form.artist.well_known and not _is_english_talk(text, hit):
+    # Less known names may be words of languages that we have no list of; those of an imported
+    # list (which are never turned) may be any words.
+    if not form.artist.well_known and not (form.turned and _is_english_talk(text, hit)):
+        return False
+    if hit.first > 0 and text.words[hit.first - 1].text in ("a", "an"):
         return False
     return is_unheard_word(word)
 

@@ -22,6 +22,7 @@ from functools import cached_property
 from rag_audio.guardrails.forms import Form, forms_of, surname_of
 from rag_audio.guardrails.likeness import (
     begins_alike,
+    declined,
     deletions,
     is_everyday_abroad,
     is_fair,
@@ -136,6 +137,8 @@ class NameIndex:
                 last = run.ends.get(end)
                 if last is None and may_end_longer(form, run, text.words, end):
                     last = with_ending(run.letters, run.word_of, run.ends, end)
+                if last is None and not text.raw.isascii():
+                    last = declined(form, text, run, end)
                 if (
                     last is not None
                     and last >= first

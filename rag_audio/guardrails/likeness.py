@@ -10,7 +10,13 @@ from rapidfuzz.distance import OSA
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
 from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, squash
-from rag_audio.guardrails.vocabulary import is_english, is_everyday, is_given_name, is_ordinary
+from rag_audio.guardrails.vocabulary import (
+    is_english,
+    is_everyday,
+    is_given_name,
+    is_ordinary,
+    word_set,
+)
 
 _ENDINGS = frozenset(
     (
@@ -30,6 +36,8 @@ _ENDINGS = frozenset(
         "ified",
     )
 )
+_CASES = word_set("a u om oy ey e y yu ya em i oyu eyu ov ob ami ax am ovi oby oye")
+"""Endings of names in the languages of Cyrillic script, as their letters are read."""
 _KEY = 4
 _LONG = 8
 
@@ -130,6 +138,20 @@ def with_ending(letters: str, word_of: Sequence[int], ends: dict[int, int], end:
         if last is not None:
             tail = letters[end : end + length]
             return last if tail in _ENDINGS or (tail == "que" and letters[end - 1] == "s") else None
+    return None
+
+
+def declined(form: Form, text: Text, run: Squashed, end: int) -> int | None:
+    """The word in Cyrillic or Greek in which a name stops before the ending of a case."""
+    if len(form.letters) < 5 or end >= len(run.letters) or run.word_of[end] != run.word_of[end - 1]:
+        return None
+    word = text.words[run.word_of[end]]
+    if not is_other_alphabet(text.raw[slice(*text.raw_span(word.start, word.end))]):
+        return None
+    for length in range(1, 4):
+        last = run.ends.get(end + length)
+        if last is not None:
+            return last if run.letters[end : end + length] in _CASES else None
     return None
 
 

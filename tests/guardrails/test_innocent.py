@@ -12,7 +12,12 @@ from tests.guardrails.test_labelled import SETS
 
 @pytest.mark.parametrize(
     ("name", "caught", "stopped"),
-    [("blind_a.csv", 165, 1), ("blind_b.csv", 160, 2), ("innocent2.csv", 0, 4)],
+    [
+        ("blind_a.csv", 168, 0),
+        ("blind_b.csv", 168, 0),
+        ("dev2.csv", 248, 1),
+        ("innocent2.csv", 0, 3),
+    ],
 )
 def test_sets_after_their_first_look(name: str, caught: int, stopped: int, policy: Policy) -> None:
     found = evaluate(name, read_labelled(SETS / name), policy)
