@@ -91,6 +91,10 @@ def _lists() -> dict[str, _Talk]:
             talk.stems | {plain for word, plain in folded if word.endswith("*") and len(plain) > 1},
             talk.empty | {plain for word, plain in folded if word.startswith("!")},
         )
+    for code, other in _ALSO.items():
+        if code in found:
+            base = found[other]
+            found[other] = _Talk(base.words | found[code].words, base.stems, base.empty)
     return found
 
 

@@ -8,15 +8,19 @@ from rag_audio import names
 from rag_audio.errors import Match, RequestRefused
 from rag_audio.guardrails import scripts, transform
 from rag_audio.guardrails.context import is_named
+from rag_audio.guardrails.descriptions import described_people, rhymed_names
 from rag_audio.guardrails.disguises import backwards, has_letters, is_disguised
 from rag_audio.guardrails.events import note
+from rag_audio.guardrails.evidence import evident_names, misspelled_beside
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit, NameIndex
 from rag_audio.guardrails.innocent import innocent_words
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, Word, read, variants
-from rag_audio.guardrails.phrases import find_leads
+from rag_audio.guardrails.phrases import KNOWN_ONLY, find_leads
 from rag_audio.guardrails.policy import Action, Decision, Policy
+from rag_audio.guardrails.private import is_private, is_relation
+from rag_audio.guardrails.runs import cuts_a_word
 from rag_audio.guardrails.songs import described_spans, song_spans
 from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import is_ordinary, word_set
@@ -166,6 +170,9 @@ def _abroad(text: Text, policy: Policy) -> Iterator[Match]:
         for start, end, form in index.abroad(text.raw) if isinstance(index, NameIndex) else ():
             if not policy.is_licensed(form.artist.name):
                 yield Match(start, end, text.raw[start:end], "named-artist", form.artist.name)
+        for start, end, artist in index.native(text.raw) if isinstance(index, NameIndex) else ():
+            if not policy.is_licensed(artist.name):
+                yield Match(start, end, text.raw[start:end], "style-phrase", artist.name)
 
 
 def _backwards(text: Text, policy: Policy) -> Iterator[Match]:
@@ -223,19 +230,38 @@ def _matches(
     hits = [hit for hit in hits if len(hit.form.letters) > 1]
     if not generic:
         hits = [hit for hit in hits if has_letters(text, hit)]
+    leads = tuple(find_leads(text))
+    asked = {lead.at for lead in leads if not lead.after and lead.strength not in KNOWN_ONLY}
+    hits = [hit for hit in hits if not is_private(text, hit, asked)]
+    hits = [hit for hit in hits if not cuts_a_word(text, hit)]
+    words = text.words
     for hit in hits:
         named = hit.reading is Reading.NAME or (not generic and is_disguised(text, hit))
         if named or _means_artist(text, hit) or is_named(text, hit, hits):
             yield _match(text, hit.first, hit.last, "named-artist", hit.form)
     styles = StyleReader(text, hits, licensed, generic)
-    for lead in find_leads(text):
+    for lead in leads:
         for finding in styles.read(lead):
+            if (
+                finding.form is None
+                and finding.first
+                and is_relation(words[finding.first - 1].text)
+            ):
+                continue  # "for our son …"
             yield _match(text, finding.first, finding.last, "style-phrase", finding.form)
     for index in policy.indexes():
-        for first, last, song in song_spans(text, index.songs(text)):
-            if not policy.is_licensed(song.artist) and first not in licensed:
-                yield _match(text, first, last, "song", None, f"{song.artist} ({song.title})")
+        titles = [one for one in index.songs(text) if not policy.is_licensed(one[2].artist)]
+        for hit in evident_names(text, hits, titles):
+            yield _match(text, hit.first, hit.last, "named-artist", hit.form)
+        titles = [one for one in titles if one[0] not in licensed]
+        for first, last, song in (*song_spans(text, titles), *misspelled_beside(text, titles)):
+            yield _match(text, first, last, "song", None, f"{song.artist} ({song.title})")
     if generic:
+        for first, last, name in described_people(text) if policy.roster is not None else ():
+            if not policy.is_licensed(name) and not licensed & set(range(first, last + 1)):
+                yield _match(text, first, last, "described-artist", None, name)
+        for start, end in rhymed_names(text):
+            yield _plain_match(text, start, end, "described-artist")
         offsets = {at for i in licensed for at in range(text.words[i].start, text.words[i].end)}
         for start, end in scripts.find_names(text, offsets):
             yield _plain_match(text, start, end, "style-phrase")

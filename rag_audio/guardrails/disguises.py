@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rag_audio.guardrails.index import Hit, NameIndex
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, squash
-from rag_audio.guardrails.vocabulary import is_ordinary
+from rag_audio.guardrails.vocabulary import is_everyday
 
 _LEAST = 5
 """Letters of a name that is looked for backwards."""
@@ -36,7 +36,7 @@ def backwards(text: Text, index: NameIndex) -> Iterator[tuple[int, int, Hit]]:
     for hit in index.exact(turned):
         words = turned.words[hit.first : hit.last + 1]
         letters = squash("".join(word.text for word in words))
-        plain = hit.reading is Reading.MASS or all(is_ordinary(word.text[::-1]) for word in words)
+        plain = hit.reading is Reading.MASS or all(is_everyday(word.text[::-1]) for word in words)
         if (
             letters == hit.form.letters
             and len(letters) >= _LEAST

@@ -43,9 +43,9 @@ def surname_of(artist: Artist) -> Form | None:
 
     It is read as a word too: what stands around it must make it a name.
     """
-    words = [word.text for word in read(artist.name).words]
     if artist.reading is not Reading.NAME or not artist.well_known:
         return None
+    words = [word.text for word in read(artist.name).words]
     if len(words) != 2 or not words[1].isascii():
         return None
     surname = words[1]

@@ -161,7 +161,7 @@ class ImportedNames:
             except sqlite3.Error as error:
                 raise self._damaged(str(error)) from error
             for letters, count, text, reading, name, genre, era in rows:
-                artist = Artist(name, genre=genre, era=era)
+                artist = Artist(name, genre=genre, era=era, well_known=False)
                 yield letters, count, Form(squash(letters), count, artist, Reading(reading), text)
 
     def _damaged(self, why: str) -> ConfigError:

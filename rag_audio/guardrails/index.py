@@ -15,45 +15,40 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from rapidfuzz import fuzz
-from rapidfuzz.distance import OSA
-
 from rag_audio.guardrails.forms import Form, forms_of, surname_of
-from rag_audio.guardrails.glyphs import has_devanagari, is_other_alphabet
-from rag_audio.guardrails.names import Artist, Reading, Song
-from rag_audio.guardrails.normalise import Squashed, Text, Word, fold, read, sound, squash
+from rag_audio.guardrails.likeness import (
+    begins_alike,
+    declined,
+    deletions,
+    is_everyday_abroad,
+    is_fair,
+    is_of_other_letters,
+    is_spaced_as,
+    is_sure,
+    lacks_number,
+    latin,
+    likeness,
+    may_be_english,
+    may_end_longer,
+    may_mean,
+    with_ending,
+)
+from rag_audio.guardrails.names import Artist, Reading, Song, without_collection
+from rag_audio.guardrails.native import NativeIndex
+from rag_audio.guardrails.normalise import Text, fold, read, sound, squash
 from rag_audio.guardrails.phonetics import Heard, heard, most_unlike, unlikeness
 from rag_audio.guardrails.translit import SoundIndex, is_sounded
 from rag_audio.guardrails.vocabulary import (
-    is_english,
     is_everyday,
     is_given_name,
     is_ordinary,
     word_set,
 )
 
-_ENDINGS = frozenset(
-    (
-        "s",
-        "es",
-        "esque",
-        "ish",
-        "ian",
-        "like",
-        "y",
-        "style",
-        "vibes",
-        "type",
-        "core",
-        "sound",
-        "coded",
-        "ified",
-    )
-)
 _KEY = 4
 _MAX_WINDOW = 5
 _DOUBLED = re.compile(r"(.)(?=\1)")
@@ -126,29 +121,32 @@ class NameIndex:
             bucket.sort(key=lambda form: -len(form.letters))
         self._forms = tuple(forms)
         for song in songs:
-            letters = squash(" ".join(word.text for word in read(song.title).words))
-            self._songs[letters[:_KEY]].append((letters, song))
+            for title in {song.title, song.title.replace(" & ", " and ")}:
+                letters = squash(" ".join(word.text for word in read(title).words))
+                self._songs[letters[:_KEY]].append((letters, song))
         for titles in self._songs.values():
             titles.sort(key=lambda pair: -len(pair[0]))
 
     def exact(self, text: Text) -> Iterator[Hit]:
         """Names by their letters, those that are words too among them."""
         run = text.squashed
-        english = _is_english(text)
+        english = may_be_english(text)
         for start, first in run.starts:
             for form in self._candidates(run.letters, start):
                 end = start + len(form.letters)
                 last = run.ends.get(end)
-                if last is None and _may_end_longer(form, run, text.words, end):
-                    last = _with_ending(run.letters, run.word_of, run.ends, end)
+                if last is None and may_end_longer(form, run, text.words, end):
+                    last = with_ending(run.letters, run.word_of, run.ends, end)
+                if last is None and not text.raw.isascii():
+                    last = declined(form, text, run, end)
                 if (
                     last is not None
                     and last >= first
-                    and _is_fair(form, text.words[first : last + 1])
+                    and is_fair(form, text.words[first : last + 1])
                 ):
-                    sure = _is_sure(form, text.words, first, last)
+                    sure = is_sure(form, text.words, first, last)
                     if sure and not english:
-                        sure = not _is_everyday_abroad(text.words[first : last + 1])
+                        sure = not is_everyday_abroad(text.words[first : last + 1])
                     yield Hit(first, last, form, sure=sure)
 
     def inside(self, text: Text) -> Iterator[Hit]:
@@ -173,7 +171,7 @@ class NameIndex:
             only: look at windows that contain one of these words; None: at all.
         """
         words = text.words
-        english = _is_english(text)
+        english = may_be_english(text)
         ordinary = [
             is_ordinary(word.text)
             or (not english and (is_everyday(word.text) or is_given_name(word.text)))
@@ -183,7 +181,7 @@ class NameIndex:
             letters = ""
             known = True
             for last in range(first, min(first + _MAX_WINDOW, len(words))):
-                letters += _latin(words[last].text)
+                letters += latin(words[last].text)
                 if len(letters) > 32:
                     break
                 known = known and ordinary[last]
@@ -196,13 +194,18 @@ class NameIndex:
                 if only is not None and not any(i in only for i in range(first, last + 1)):
                     continue
                 proper = text.capitals_mean and all(w.capital for w in words[first : last + 1])
-                by_ear = english and not _is_of_other_letters(text, first, last)
+                by_ear = english and not is_of_other_letters(text, first, last)
                 form = self._nearest(letters, known, proper, by_ear=by_ear) or self._swapped(
                     letters, known
                 )
-                if form is not None and known and not _may_mean(form, words, first, last):
+                small = words[first].text if words[first].text in _EDGE else ""
+                if form is not None and small and not form.letters.startswith(squash(small)):
+                    continue  # "to Jackson" is nobody's given name and surname
+                if form is not None and lacks_number(form, letters):
                     continue
-                if form is not None and not english and not _is_spaced_as(form, words, first, last):
+                if form is not None and known and not may_mean(form, words, first, last):
+                    continue
+                if form is not None and not english and not is_spaced_as(form, words, first, last):
                     continue
                 if (
                     form is not None
@@ -242,9 +245,19 @@ class NameIndex:
         if not raw.isascii() and is_sounded(raw):
             yield from self._sounding.find(raw)
 
+    def native(self, raw: str) -> Iterator[tuple[int, int, Artist]]:
+        """Names as their own scripts write them, where a style is asked for, as spans of a text."""
+        if not raw.isascii():
+            yield from self._written.find(raw)
+
+    @cached_property
+    def _written(self) -> NativeIndex:
+        return NativeIndex(dict.fromkeys(form.artist for form in self._forms))
+
     @cached_property
     def _sounding(self) -> SoundIndex:
-        return SoundIndex(form for form in self._forms if form.artist.well_known)
+        with without_collection():
+            return SoundIndex(form for form in self._forms if form.artist.well_known)
 
     def _add(self, form: Form) -> None:
         if len(form.letters) < _KEY:
@@ -252,12 +265,12 @@ class NameIndex:
         else:
             self._by_key[form.letters[:_KEY]].append(form)
         if len(form.letters) >= 5 and form.letters.isascii() and not form.turned:
-            for key in _deletions(form.letters):
+            for key in deletions(form.letters):
                 self._deleted.setdefault(key, []).append(form)
             if not form.artist.well_known:
                 return
             if len(form.heard) >= 4:
-                for key in _deletions(form.heard):
+                for key in deletions(form.heard):
                     self._sounds.setdefault(key, []).append(form)
             if len(form.letters) >= 6 or form.words > 1:
                 for reading in heard(fold(form.text).replace(" ", "")):
@@ -306,15 +319,15 @@ class NameIndex:
         consonants = sound(letters)
         pools = [self._sounds.get(consonants, ())]
         if not known or (proper and len(letters) >= _LONG - 1):
-            pools += [self._deleted[key] for key in _deletions(letters) if key in self._deleted]
+            pools += [self._deleted[key] for key in deletions(letters) if key in self._deleted]
         if not known and len(consonants) > 3:
-            pools += [self._sounds[key] for key in _deletions(consonants) if key in self._sounds]
+            pools += [self._sounds[key] for key in deletions(consonants) if key in self._sounds]
         best: tuple[float, Form] | None = None
         for form in {id(form): form for pool in pools for form in pool}.values():
-            likeness = _likeness(letters, consonants, form, known, proper)
-            if likeness and (best is None or likeness > best[0]):
-                best = (likeness, form)
-        if best is not None and not by_ear and not _begins_alike(letters, best[1]):
+            alike = likeness(letters, consonants, form, known, proper)
+            if alike and (best is None or alike > best[0]):
+                best = (alike, form)
+        if best is not None and not by_ear and not begins_alike(letters, best[1]):
             best = None
         if best is None and not known and by_ear:
             return self._by_ear(written)
@@ -329,142 +342,3 @@ class NameIndex:
                 if apart <= most_unlike(reading.key) and (best is None or apart < best[0]):
                     best = (apart, form)
         return best[1] if best else None
-
-
-def _likeness(letters: str, heard: str, form: Form, known: bool, proper: bool) -> float:
-    """How like a name the letters are, 0…100; 0 when they are not near enough."""
-    ratio = fuzz.ratio(letters, form.letters)
-    size = len(form.letters)
-    same_sound = heard == form.heard
-    if known:
-        long = proper and form.words > 1 and size >= _LONG
-        if long and OSA.distance(letters, form.letters, score_cutoff=1) <= 1:
-            return ratio
-        wanted = 84 if form.words > 1 else 75
-        return ratio if same_sound and ratio >= wanted and size >= 6 else 0.0
-    limit = 0 if size < 5 else 1 if size < 9 else 2
-    if size == 5 and (letters[:1] != form.letters[:1] or letters[-1:] != form.letters[-1:]):
-        limit = 0
-    if form.words == 1 and size < 7 and letters[:1] != form.letters[:1]:
-        limit = 0
-    if OSA.distance(letters, form.letters, score_cutoff=limit) <= limit:
-        return ratio
-    if len(heard) < 4 or (form.words == 1 and size < 6):
-        return 0.0
-    wanted = 70 if same_sound and len(heard) >= 5 else 76 if same_sound or len(heard) >= 6 else 84
-    if form.words == 1:
-        wanted += 6
-    return ratio if ratio >= wanted else 0.0
-
-
-def _begins_alike(letters: str, form: Form) -> bool:
-    """Whether letters are at most two slips from a name, or share its beginning."""
-    return letters[:2] == form.letters[:2] or OSA.distance(letters, form.letters) <= 2
-
-
-def _is_spaced_as(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
-    """Whether words have the spaces of a name, or its capitals: words of languages that we have no
-    dictionary of are not read as a name's letters run together."""
-    if last == first and not words[first].capital and len(form.letters) < 7:
-        return False
-    return last - first + 1 == form.words or words[first].capital
-
-
-def _is_english(text: Text) -> bool:
-    """Whether a text may be English, so that its words may be spelled as they are heard there.
-
-    A short text may; a longer one may where half of its words are in the English dictionary.
-    """
-    told = [is_english(word.text) for word in text.words if len(word.text) > 2]
-    return len(told) < 4 or 2 * sum(told) >= len(told)
-
-
-def _is_of_other_letters(text: Text, first: int, last: int) -> bool:
-    """Whether words were written in letters that are not Latin."""
-    start, end = text.raw_span(text.words[first].start, text.words[last].end)
-    return any(is_other_alphabet(sign) or has_devanagari(sign) for sign in text.raw[start:end])
-
-
-def _may_mean(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
-    """Whether dictionary words that sound like a name may be it: "lead zeppelin", "the beetles"."""
-    if last > first:
-        return form.words > 1
-    the = first > 0 and words[first - 1].text == "the"
-    return form.words == 1 and the and form.artist.name.lower().startswith("the ")
-
-
-def _latin(word: str) -> str:
-    """A word without the letters that only dress it up, where the rest of it is Latin."""
-    plain = "".join(c for c in word if c.isascii())
-    return plain if 2 * len(plain) > len(word) else word
-
-
-def _deletions(letters: str) -> list[str]:
-    return [letters, *(letters[:i] + letters[i + 1 :] for i in range(len(letters)))]
-
-
-def _may_end_longer(form: Form, run: Squashed, words: Sequence[Word], end: int) -> bool:
-    """Whether a name is long enough for an ending; in a word of no dictionary it may be shorter."""
-    if len(form.letters) >= 6 or end >= len(run.letters):
-        return len(form.letters) >= 6
-    return len(form.letters) == 5 and not is_ordinary(words[run.word_of[end]].text)
-
-
-def _with_ending(
-    letters: str, word_of: Sequence[int], ends: dict[int, int], end: int
-) -> int | None:
-    """The word in which a name and one of the usual endings stop together."""
-    if end >= len(letters) or word_of[end] != word_of[end - 1]:
-        return None
-    for length in range(1, 7):
-        last = ends.get(end + length)
-        if last is not None:
-            tail = letters[end : end + length]
-            return last if tail in _ENDINGS or (tail == "que" and letters[end - 1] == "s") else None
-    return None
-
-
-def _is_fair(form: Form, words: Sequence[Word]) -> bool:
-    """Whether words that spell a name by their letters are likely to mean it.
-
-    A short name must stand in its own words or be spelled out letter by letter.
-    """
-    little = len(words) == 1 and (len(form.letters) <= _KEY or not form.artist.well_known)
-    if little and is_ordinary(words[0].text) and words[0].text != fold(form.text):
-        return False
-    if len(words) == form.words or len(form.letters) >= 8:
-        return True
-    if len(words) == 1 and (len(form.letters) >= 6 or form.words >= len(form.letters)):
-        return True
-    return len(words) >= 3 and all(len(word.text) == 1 for word in words)
-
-
-def _is_everyday_abroad(words: Sequence[Word]) -> bool:
-    """Whether words in small letters are everyday words of a language other than English."""
-    return all(is_everyday(word.text) and len(word.text) > 1 and not word.capital for word in words)
-
-
-def _is_sure(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
-    """Whether an exact hit cannot be read as ordinary words: "a cold play of light" can.
-
-    So can a word of the dictionary whose letters are a name's in another spelling: "florida" is
-    Flo Rida's without the space, "beatless" is the Beatles' with an s doubled.
-    """
-    if first == last and is_ordinary(words[first].text):
-        return fold(form.text) == words[first].text
-    if (
-        form.words > 1
-        or last == first
-        or not all(is_ordinary(w.text) for w in words[first : last + 1])
-    ):
-        return True
-    if all(len(w.text) == 1 for w in words[first : last + 1]):
-        return True
-    before = words[first - 1].text if first else ""
-    after = words[last + 1].text if last + 1 < len(words) else ""
-    return before not in ("a", "an", "the", "my", "some") and after not in (
-        "of",
-        "with",
-        "in",
-        "on",
-    )

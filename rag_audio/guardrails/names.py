@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import gc
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,7 @@ class Reading(StrEnum):
     MASS = "mass"
 
 
+_PLAIN = re.compile("[A-Za-z0-9]")
 _REALMS = word_set(
     "pop rock soul blues jazz funk disco reggae country rap house techno trance metal punk swing "
     "gospel folk salsa bachata merengue flamenco tango samba fado rai ghazal qawwali bhangra "
@@ -108,12 +110,13 @@ class Roster:
     artists: tuple[Artist, ...] = field(repr=False)
     songs: tuple[Song, ...] = field(default=(), repr=False)
     imported: ImportedNames | None = field(default=None, repr=False)
-    by_fold: dict[str, Artist] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def by_fold(self) -> dict[str, Artist]:
+        """Artists by their folded names and aliases; a name counts before an alias."""
         forms = {fold(form): a for a in reversed(self.artists) for form, _ in a.forms()}
         forms |= {fold(artist.name): artist for artist in reversed(self.artists)}
-        object.__setattr__(self, "by_fold", forms)
+        return forms
 
     @cached_property
     def index(self) -> NameIndex:
@@ -122,7 +125,7 @@ class Roster:
         shipped = shipped_roster()
         if self is not shipped and (self.artists, self.songs) == (shipped.artists, shipped.songs):
             return shipped.index
-        with _no_collection():
+        with without_collection():
             return NameIndex(self.artists, self.songs, surnames=True)
 
     def names(self) -> frozenset[str]:
@@ -142,7 +145,7 @@ class Roster:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """A block without the cyclic garbage collector, which doubles the time that an index takes:
     it goes through all that is being made again and again, and nothing of that is garbage."""
     was_on = gc.isenabled()
@@ -157,14 +160,15 @@ def _no_collection() -> Iterator[None]:
 @cache
 def shipped_roster() -> Roster:
     """The artists and songs of ``data/policy``."""
-    folder = data_dir("policy")
-    with (folder / "songs.csv").open(encoding="utf-8", newline="") as file:
-        songs = tuple(
-            Song(row["title"], row["artist"], row["common"] == "yes")
-            for row in csv.DictReader(file)
-        )
-    more = (replace(one, well_known=False) for one in read_artists(folder / "artists_more.csv"))
-    return Roster((*read_artists(folder / "artists.csv"), *more), songs)
+    with without_collection():
+        folder = data_dir("policy")
+        with (folder / "songs.csv").open(encoding="utf-8", newline="") as file:
+            songs = tuple(
+                Song(row["title"], row["artist"], row["common"] == "yes")
+                for row in csv.DictReader(file)
+            )
+        more = (replace(one, well_known=False) for one in read_artists(folder / "artists_more.csv"))
+        return Roster((*read_artists(folder / "artists.csv"), *more), songs)
 
 
 def read_artists(path: Path) -> tuple[Artist, ...]:
@@ -232,7 +236,7 @@ def epithet_reading(epithet: str) -> Reading:
 
 def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
     name = (row.get("name") or "").strip()
-    if not names.fold(name):
+    if not _PLAIN.search(name) and not names.fold(name):
         raise ConfigError(f"{path}, line {line}: the name is empty", hint="remove the line")
     common = (row.get("common") or "").strip().lower()
     if common not in tuple(Reading):

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 from rag_audio.guardrails.glyphs import (
     fold_char,
@@ -32,6 +32,9 @@ _LEET = {
     "@": "a", "$": "s", "€": "e", "£": "l", "¥": "y", "+": "t", "(": "c", "2": "z",
 }  # fmt: skip
 _LEET_ONE = "1!|¡"
+_DOUBLE = re.compile(r"(.)\1+", re.DOTALL)
+_SHORT = 40
+"""Characters of the texts whose folds are kept."""
 _VOICING = frozenset("\u3099\u309a")
 _RUN = re.compile(r"[\w\u00ad\u200b-\u200f\u2060-\u2064\ufeff\u0300-\u036f]+")
 
@@ -135,6 +138,10 @@ class Squashed:
 
 def read(raw: str) -> Text:
     """The plain form of a text."""
+    if raw.isascii():
+        plain = raw.translate(_ascii_folds())
+        if len(plain) == len(raw):
+            return Text(raw, plain, list(range(len(raw))))
     pieces: list[str] = []
     origin: list[int] = []
     masked = _unmasked(raw) if is_other_alphabet(raw) else {}
@@ -148,6 +155,12 @@ def read(raw: str) -> Text:
         pieces.append(plain)
         origin.extend([i] * len(plain))
     return Text(raw, "".join(pieces), origin)
+
+
+@cache
+def _ascii_folds() -> dict[int, str]:
+    """What :func:`.glyphs.fold_char` makes of each ASCII character."""
+    return {code: fold_char(chr(code)) for code in range(128)}
 
 
 def variants(text: Text) -> list[Text]:
@@ -167,16 +180,21 @@ def variants(text: Text) -> list[Text]:
 @lru_cache(maxsize=65536)
 def fold(text: str) -> str:
     """Case, accents and punctuation removed, spaces single: how names are compared."""
+    return _fold_short(text) if len(text) <= _SHORT else _fold(text)
+
+
+def _fold(text: str) -> str:
     return " ".join(match.group() for match in _WORD.finditer(read(text).plain.replace("'", "")))
+
+
+_fold_short = lru_cache(maxsize=65536)(_fold)
+"""Names are folded several times while an index is made."""
 
 
 def squash(folded: str) -> str:
     """A folded name as one run of letters, doubled letters single."""
-    letters: list[str] = []
-    for letter in folded.replace(" ", ""):
-        if not letters or letters[-1] != letter:
-            letters.append(letter)
-    return "".join(letters)
+    letters = folded.replace(" ", "")
+    return _DOUBLE.sub(r"\1", letters) if _DOUBLE.search(letters) else letters
 
 
 _SPELLINGS = (
@@ -194,7 +212,6 @@ _SPELLINGS = (
 )
 _MERGED = str.maketrans({"c": "k", "q": "k", "z": "s", "w": "v"})
 _SILENT = re.compile(r"(?<!^)[aeiouyh]|(?<=[aeou])v(?![aeiou])")
-_DOUBLE = re.compile(r"(.)\1+")
 
 
 @lru_cache(maxsize=65536)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rag_audio.guardrails.names import Song
-from rag_audio.guardrails.normalise import Text
+from rag_audio.guardrails.normalise import Text, Word, read
 from rag_audio.guardrails.vocabulary import is_music, is_ordinary, word_set
 
 _ROLE = (
@@ -52,6 +52,11 @@ _QUOTED_ABROAD = re.compile(
     r"(?:唱|演唱|写|寫|创作)(?:过|過|了)?[《〈「『](?P<zh>[^》〉」』]{1,30})[》〉」』]|"
     r"[《〈「『](?P<ja>[^》〉」』]{1,30})[》〉」』](?:を歌|の歌手|の人|のバンド|を作っ|を書い|的歌手|的原唱|的作者|的乐队|的樂隊|那个歌手|那位)|"
     r"[\"'‘“](?P<ko>[^\"'’”]{1,40})[\"'’”]\s*(?:를|을)?\s*(?:부른|부르는|만든|작곡한)|"
+    r"(?:类似|類似|像|仿照|模仿|翻唱|参考|參考)(?:于|於|歌曲|一首)?[《〈](?P<zh2>[^》〉]{1,30})[》〉]|"
+    r"[《〈](?P<zh3>[^》〉]{1,30})[》〉](?:的|那种|那種)?(?:感觉|感覺|风格|風格|味道|曲风|曲風|那样|那樣|一样|一樣)|"
+    r"[「『](?P<ja2>[^」』]{1,30})[」』](?:みたいな|のような|っぽい|風の?(?:曲|歌|音楽|サウンド))|"
+    r"[\"'‘“](?P<ko2>[^\"'’”]{1,40})[\"'’”]\s*(?:처럼|같은 (?:노래|곡|느낌)|느낌의 (?:노래|곡))|"
+    r"(?:как\s+в\s+песне|как\s+в|вроде|типа|похож\w*\s+на)\s+(?:песню\s+|песни\s+)?«(?P<ru2>[^»]{2,40})»|"
     r"(?:автор|певец|певица|группа|исполнитель|исполнительница)\s+(?:песни|хита)?\s*[«\"“](?P<ru>[^»\"”]{2,40})[»\"”]"
 )
 """Who sings or wrote a title in quotes, in languages in which titles have no capitals."""
@@ -69,6 +74,24 @@ _REMAKE = re.compile(
     r"(?<!\w)(?:(?:cover|remake|remix|version|rendition|sequel|prequel|recreation|copy|clone|flip)s?\s+(?:of|to)|songs?\s+(?:just\s+)?"
     r"like|recreate|remake|remix|interpolate|interpolating|sampling)\s+[\"'“‘]?$"
 )
+_CUE = re.compile(
+    r"(?<!\w)(?:(?:outtakes?|b-?sides?|off-?cuts?|leftovers?|deep\s+cuts?|demos?|alternate\s+takes?|sessions?)\s+(?:from|off|of|for)|"
+    r"sound-?alikes?\s+(?:of|for|to)|(?:trying|tries|wants?|wanting|aiming|pretending)\s+to\s+be|(?:as\s+)?(?:a\s+)?"
+    r"(?:ref|refs|reference|references|temp|temped\s+with|temp\s+track)(?:\s+track)?(?:\s+is|\s+are|\s*[:=])?|"
+    r"same\s+(?:\w+\s+){0,4}(?:as|like)(?:\s+(?:in|on))?|(?:pattern|feel|groove|tempo|mood|energy|vibe|drums|production|synths?|"
+    r"guitars?|bass|chords|progression|arrangement)\s+(?:as|like|of|from)(?:\s+(?:in|on))?|(?:like|as)\s+(?:on|off)|answer\s+to|"
+    r"(?:meme|memes|mesmo|mesma|mismo|misma|gleiche[nrs]?|stesso|stessa)\s+(?:\w+\s+){1,3}(?:que|wie|di)(?:\s+(?:dans|sur|en|em|in|bei|auf))?)"
+    r"\s+[\"'“«‘]?$"
+)
+"""What refers to a piece: "an outtake from", "the same pattern as", "reference"."""
+_CUED = re.compile(
+    r"[\"'”’»]?[\s\-]+(?P<strong>sound-?alikes?|outtakes?|b-?sides?|album|lp|sessions?|era|riff|knock-?off|rip-?off|interpolation|parody|"
+    r"atmosphere|cue|pattern|tempo|reference|production)(?!\w)"
+)
+_ABROAD_LIKE = re.compile(
+    r"(?<!\w)(?:comme|facon|genre|style|wie|como|come|som|jak|jako|kao|kak|kuin|mint|gibi|zoals|als)\s+(?:(?:dans|sur|bei|in|auf|en|em|su)\s+)?[\"'“«‘]?$"
+)
+"""What leads to a title of several words in other languages, where only its first has a capital."""
 _THAT = re.compile(r"(?<!\w)(?:that|the|this|a|with)\s+[\"'“‘]?$")
 _FROM_ALBUM = re.compile(
     r"(?<!\w)(?:from|off|on|like)\s+(?:of\s+)?(?:the|that|their|his|her)?\s*(?:famous\s+)?(?:album|record|ep|lp|single|song|track|hit)s?"
@@ -91,6 +114,8 @@ def song_spans(
         if not single and _is_parted(text.plain[start:end]) and not _is_parted(song.title):
             continue
         after_title = text.plain[end:]
+        if not single and " " not in song.title and all(is_ordinary(w.text) for w in words):
+            continue  # "a love song" is nobody's "Lovesong"
         scene = (
             all(is_ordinary(w.text) and not w.capital for w in words[1:] or words)
             and _SCENE.match(after_title) is not None
@@ -104,9 +129,7 @@ def song_spans(
         near = any(start - 25 <= at <= start for at in described)
         behind = "を歌っ" in after[:6] or "の歌手" in after[:6] or "गाने वाले" in after
         quoted = _QUOTED.search(before) is not None and after[:1] in "\"'」』’”,"
-        capital = text.capitals_mean and all(
-            w.capital or w.text.isdigit() or w.text in _SMALL for w in words
-        )
+        capital = text.capitals_mean and _has_capitals(words, song)
         talk = _SONG_TALK.search(before) is not None or after.lstrip("\"' ").startswith("by ")
         about = not single and _ABOUT.search(before) is not None
         changed = _begins(text, start) and _CHANGED.match(after_title) is not None
@@ -130,8 +153,39 @@ def song_spans(
             or (quoted and talk)
             or (talk and capital and words[0].capital and (not single or quoted))
             or (talk and len(words) >= 3 and "song" in before + after)
+            or (capital and words[0].capital and _is_referred_to(text, words, before, after))
+            or (not scene and _is_named_era(words, after))
         ):
             yield first, last, song
+
+
+def _has_capitals(words: Sequence[Word], song: Song) -> bool:
+    """Whether a title's words have their capitals, as English has them or as the title has."""
+    own = [word.capital for word in read(song.title).words]
+    return all(
+        w.capital or w.text.isdigit() or w.text in _SMALL or (i < len(own) and not own[i])
+        for i, w in enumerate(words)
+    )
+
+
+def _is_referred_to(text: Text, words: Sequence[Word], before: str, after: str) -> bool:
+    """Whether words with a title's capitals are spoken of as a piece: "an outtake from …"."""
+    single = len(words) == 1
+    if _CUE.search(before) is not None or (not single and _ABROAD_LIKE.search(before) is not None):
+        return True
+    cued = _CUED.match(after)
+    if cued is None:
+        return False
+    telling = cued["strong"].startswith(("sound", "outtake", "album", "b", "riff"))
+    return not single or not _begins(text, words[0].start) or telling
+
+
+def _is_named_era(words: Sequence[Word], after: str) -> bool:
+    """Whether a title in small letters is what an era or album is called: "igor era"."""
+    cued = _CUED.match(after)
+    if cued is None or not cued["strong"].startswith(("era", "album", "sound", "outtake", "riff")):
+        return False
+    return len(words) > 1 or not is_ordinary(words[0].text)
 
 
 def _is_parted(words: str) -> bool:

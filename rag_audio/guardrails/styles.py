@@ -68,6 +68,7 @@ _ANYBODY = word_set(
 _WORKS = word_set(
     "song songs record album track tune hit single concert cover lyrics discography mixtape ep lp"
 )
+_MUSICIANS = word_set("band group duo trio singer rapper artist producer act")
 _MAX_WORDS = 7
 
 
@@ -316,6 +317,8 @@ class StyleReader:
                 and words[-1].text not in _WORKS
                 and not is_music(words[-1].text)
             )
+        if _is_called(words):
+            return True
         if indefinite and len(capital) < 2:
             return False
         if lead.strength is Strength.WEAK:
@@ -417,6 +420,7 @@ class StyleReader:
             return
         capital = [w for w in run if w.capital and self._text.capitals_mean]
         unknown = [w for w in run if not is_ordinary(w.text)]
+        unknown = [w for w in unknown if w.capital or not is_everyday(w.text)]
         german = lead.language == "de" and "style" not in plain[lead.at : lead.at + 8]
         weak = plain[lead.at :].lstrip(" -'\")").split(" ")[0].rstrip(",.") in (
             "vibe", "vibes", "energy", "flow", "sound", "feel", "aesthetic", "mode", "cover",
@@ -426,6 +430,15 @@ class StyleReader:
             len(capital) >= 2 and (first > 0 or len(words) > last + 1) and not weak
         ):
             yield Finding(first, last, None)
+
+
+def _is_called(words: list[Word]) -> bool:
+    """Whether two capitals follow a word for musicians: "my cousin's band The …"."""
+    for i, word in enumerate(words):
+        after = [w for w in words[i + 1 :] if w.text not in _DETERMINERS]
+        if i and word.text in _MUSICIANS and len(after) > 1 and all(w.capital for w in after):
+            return any(not is_music(w.text) for w in after)
+    return False
 
 
 def _is_part_of(words: list[Word]) -> bool:

@@ -44,8 +44,13 @@ def music_words() -> frozenset[str]:
 
 
 @cache
+def _english() -> frozenset[str]:
+    return _list("english") | _list("english_more")
+
+
+@cache
 def _english_and_music() -> frozenset[str]:
-    return _list("english") | _list("music")
+    return _english() | _list("music")
 
 
 @cache
@@ -53,8 +58,16 @@ def listed_words(name: str) -> frozenset[str]:
     """The words of a list, folded, each without spaces."""
     path = data_dir("policy") / "words" / f"{name}.txt"
     lines = path.read_text(encoding="utf-8").splitlines()
-    words = (word for line in lines if not line.startswith("#") for word in line.split())
-    return frozenset(fold(word).replace(" ", "") for word in words)
+    return frozenset(folded_words(" ".join(line for line in lines if not line.startswith("#"))))
+
+
+def folded_words(text: str) -> list[str]:
+    """The words between a text's spaces, each folded and without spaces of its own.
+
+    The text is read in one go, which is many times faster than word by word.
+    """
+    pieces = read(text).plain.replace("'", "").split()
+    return [one if one.isalpha() else fold(one).replace(" ", "") for one in pieces]
 
 
 @cache
@@ -91,7 +104,7 @@ def is_music(word: str) -> bool:
 @lru_cache(maxsize=65536)
 def is_ordinary(word: str) -> bool:
     """Whether a folded word is in the English dictionary or is music talk."""
-    return word in _list("english") or is_music(word) or _is_derived(word)
+    return word in _english() or is_music(word) or _is_derived(word)
 
 
 def is_given_name(word: str) -> bool:
@@ -124,7 +137,7 @@ def is_german_compound(word: str) -> bool:
 
 
 def _is_derived(word: str) -> bool:
-    english = _list("english")
+    english = _english()
     for ending, put in (
         ("y", ""), ("ish", ""), ("like", ""), ("ness", ""), ("ly", ""), ("er", ""), ("ing", ""),
         ("ing", "e"), ("ed", ""), ("ed", "e"), ("s", ""), ("less", ""), ("ier", "y"), ("y", "e"),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Policy
+from rag_audio.guardrails.innocent import innocent_words
 from rag_audio.guardrails.names import Reading
-from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.normalise import fold, read
 from tests.guardrails.conftest import LICENSED
 
 ROSTER = guardrails.load_roster(None)
@@ -24,6 +25,7 @@ NAMES = [
     and len(fold(artist.name).split()) > 1
     and len(fold(artist.name).replace(" ", "")) >= 7
     and not artist.name.lower().startswith("the ")
+    and not innocent_words(read(artist.name))  # figures of history
 ]
 STYLES = [
     "in the style of {}", "something that sounds like {}", "a {} type beat", "inspired by {}",
