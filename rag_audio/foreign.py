@@ -51,6 +51,8 @@ _EXCERPT_S = 30.0
 _HITS_PER_EXCERPT, _MAX_SCORES = 50, 40
 _MOSTLY_KEPT = 0.5
 """From this share on a part of an edited file's sound is that file's."""
+_MOSTLY_KNOWN = 0.5
+"""Where more than this share of a sound is outside of the stems in it, its rights are not known."""
 _NOT_OVERRULED = "what you state about a file does not overrule the rights of what is in it"
 
 DoNotTrain = Callable[[Path], str | None]
@@ -96,6 +98,7 @@ class ForeignFinding:
         library: name of the library in whose folder these bytes lie without a license.
         withheld: name of the library that has a stem in it whose license grants nothing any more.
         do_not_train: what a manifest in it forbids.
+        rest: share of a sound in which stems were recognised that is outside of them, 0…1.
         unchecked: near library items that it could not be compared with, and why.
     """
 
@@ -107,6 +110,7 @@ class ForeignFinding:
     library: str = ""
     withheld: str = ""
     do_not_train: str | None = None
+    rest: float = 0.0
     unchecked: tuple[str, ...] = ()
 
     @property
@@ -240,6 +244,7 @@ class Inspector:
             finding,
             stems=tuple(known),
             withheld=withheld,
+            rest=share_outside([one.part for one in stems], heard.duration_s) if known else 0.0,
             unchecked=tuple(dict.fromkeys(unchecked)),
         )
 
@@ -390,7 +395,13 @@ def require_rights(
             hint="; ".join((_NOT_OVERRULED, *filter(None, cures[:1]))),
             reasons=tuple(dict.fromkeys(reasons)),
         )
-    known = bool(finding.stems or finding.sources)
+    known = bool(finding.sources or (finding.stems and finding.rest <= _MOSTLY_KNOWN))
+    if needs_statement and finding.stems and not known and stated is None:
+        raise InvalidInput(
+            f"{name} holds {finding.stems[0].name}, and nobody said by what right the other "
+            f"{finding.rest:.0%} of it is used",
+            hint="--audio-rights own, or --audio-rights licensed",
+        )
     if needs_statement and not known and stated is None:
         raise InvalidInput(
             f"nobody said by what right {name} is used",

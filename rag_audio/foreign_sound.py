@@ -7,7 +7,7 @@ embeddings and compared as they are; that is bounded, and what was not compared 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from rag_audio.errors import LibraryError
 from rag_audio.hearing import views
 from rag_audio.ports import Catalogue, Embedder, StemIndex
 from rag_audio.recognition.peaks import RATE
-from rag_audio.recognition.search import Found, recognise
+from rag_audio.recognition.search import SEARCHED_S, Found, recognise
 from rag_audio.recognition.store import LandmarkStore
 from rag_audio.shaping import resample
 from rag_audio.similarity import Sketch, sketch
@@ -71,11 +71,13 @@ class Heard:
         stem_id: its id; no library that may be asked need hold it.
         distance: 0 is the same; 0.5 just suffices where landmarks tell, 0.35 where they do not.
         changed: how it was changed, in words; empty where it was not, or that is not known.
+        part: from and to in the sound, in seconds; None where that is not known.
     """
 
     stem_id: str
     distance: float
     changed: str = ""
+    part: tuple[float, float] | None = None
 
 
 class SoundSearch:
@@ -103,6 +105,8 @@ class SoundSearch:
         """
         found = {one.stem_id: one for one in self._by_landmarks(heard)}
         unchecked: list[str] = []
+        if heard.duration_s > SEARCHED_S:
+            unchecked.append(f"stems all along: beyond {SEARCHED_S / 60:.0f} minutes with gaps")
         for piece, segment in self._pairs(heard, unchecked):
             if segment.stem.id in found:
                 continue
@@ -117,7 +121,7 @@ class SoundSearch:
         if not self._all_libraries:
             unseen = store.ids() - {stem.id for stem in self._parts.catalogue.stems()}
         return [
-            Heard(one.stem_id, 1.0 - one.confidence, changes(one))
+            Heard(one.stem_id, 1.0 - one.confidence, changes(one), (one.start_s, one.end_s))
             for one in recognise(views(resample(heard, RATE)), store, unseen)
         ]
 
@@ -176,6 +180,17 @@ def changes(found: Found) -> str:
     if found.view > 0:
         said.append("hidden in how the channels differ")
     return ", ".join(said)
+
+
+def share_outside(parts: Sequence[tuple[float, float] | None], duration_s: float) -> float:
+    """Which share of a sound none of the parts covers, 0…1; a part that is not known is all."""
+    if duration_s <= 0 or any(part is None for part in parts):
+        return 0.0
+    covered, end_s = 0.0, 0.0
+    for start, end in sorted(part for part in parts if part is not None):
+        covered += max(0.0, min(end, duration_s) - max(start, end_s))
+        end_s = max(end_s, end)
+    return max(0.0, 1.0 - covered / duration_s)
 
 
 def spread(heard: Audio, window_s: float) -> list[Audio]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from rag_audio.guardrails import abroad
 from rag_audio.guardrails.context import is_bare, is_epithet, is_told_by_capitals
+from rag_audio.guardrails.everyday import is_place
 from rag_audio.guardrails.forms import Form
 from rag_audio.guardrails.index import Hit
 from rag_audio.guardrails.known import is_beat_of, is_countable, is_proper
@@ -20,6 +21,7 @@ from rag_audio.guardrails.normalise import Text, Word
 from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
 from rag_audio.guardrails.vocabulary import (
     is_compound,
+    is_english,
     is_everyday,
     is_german_compound,
     is_given_name,
@@ -256,6 +258,9 @@ class StyleReader:
         if words[0].text in _ANYBODY or (definite and _is_part_of(words)):
             return None
         free = [w for i, w in enumerate(words, first) if i not in self._licensed]
+        innocent = self._licensed & {first, first + 1}
+        if not (indefinite or definite or innocent) and self._is_proper_abroad(words, lead):
+            return Finding(first, self._name_end(first, last), None)
         strange = [w for w in free if not is_music(w.text)]
         if not strange or not words[0].text:
             return None
@@ -285,6 +290,15 @@ class StyleReader:
         if unknown or europe or indefinite or definite or lead.strength is not Strength.STRONG:
             return None
         return None if _is_thing(words, lead, self._text.plain) else Finding(first, last, None)
+
+    def _is_proper_abroad(self, words: list[Word], lead: Lead) -> bool:
+        """Whether two words with capitals are a name though they are everyday words of a language
+        that writes such words small: "Rosa Blanca"; German does not."""
+        if lead.language == "de" or not self._text.capitals_mean or len(words) < 2:
+            return False
+        pair = words[:2]
+        known = (is_english(w.text) or is_place(w.text) or w.text.isdigit() for w in pair)
+        return all(w.capital and len(w.text) > 1 for w in pair) and not all(known)
 
     def _abroad(self, first: int, words: list[Word], lead: Lead) -> Finding | None:
         """A name that nobody knows at a phrase of a language whose words we know in part."""

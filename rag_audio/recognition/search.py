@@ -19,7 +19,9 @@ from rag_audio.recognition.voting import Hypothesis, ask, hypotheses
 SOUND_RANK = 8
 """Peaks of a sound that are compared have fewer than 8 stronger ones around them."""
 _TRIPLES_EACH = 3
-_PIECE_S, _PIECE_STEP_S, _MOST_PIECES = 60.0, 50.0, 20
+_PIECE_S, _PIECE_STEP_S, _MOST_PIECES = 60.0, 50.0, 80
+SEARCHED_S = _PIECE_S + (_MOST_PIECES - 1) * _PIECE_STEP_S
+"""Longer sounds are searched with gaps."""
 _WINDOW_S, _STEP_S = 12.0, 8.0
 _MOST_HYPOTHESES = 80
 
@@ -131,7 +133,7 @@ def _guesses(peaks: Peaks, store: LandmarkStore, exclude: frozenset[str]) -> lis
 
 
 def _spread(peaks: Peaks) -> list[tuple[float, Peaks]]:
-    """Pieces of a minute that overlap, at most twenty, with where they begin; times from there."""
+    """Pieces of a minute that overlap, at most eighty, with where they begin; times from there."""
     last = max(0.0, peaks.duration_s - _PIECE_S)
     count = min(_MOST_PIECES, 1 + math.ceil(last / _PIECE_STEP_S))
     found = []
