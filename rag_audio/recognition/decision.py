@@ -1,6 +1,6 @@
 """When an alignment is good enough to name its stem.
 
-Unrelated music stays below an evidence of 40. What goes above it without being the stem is other
+Unrelated music seldom reaches an evidence of 40. What goes above it without being the stem is other
 performances: one drum kit that plays the same pattern at another tempo, one instrument that plays
 the same figure in another key. They agree in many peaks, but not to the millisecond, and not in
 most. What one change explains (none, a shift of pitch, another speed) is seldom met by chance and
