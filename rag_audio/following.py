@@ -64,7 +64,8 @@ def melody_of(
         require_clear(tune, path.name)
     elif not tune.is_evident:
         return None, (f"{path.name} is not one voice alone: references like it were sought",)
-    stated = None if finding.is_known and not _unsourced(finding) else request.audio_rights
+    counts = _unsourced(finding) or not (finding.output is not None or finding.is_mostly_stems)
+    stated = request.audio_rights if counts else None
     brought = BroughtMelody(tune, finding.sha256, stated, _stems(finding, rights))
     if asked:
         return brought, ()

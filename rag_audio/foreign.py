@@ -38,7 +38,13 @@ from rag_audio.domain import (
     Use,
 )
 from rag_audio.errors import InvalidInput, RequestRefused, UnreadableFile
-from rag_audio.foreign_sound import WINDOWS, LoadSegment, SoundSearch, StoredLandmarks
+from rag_audio.foreign_sound import (
+    WINDOWS,
+    LoadSegment,
+    SoundSearch,
+    StoredLandmarks,
+    share_outside,
+)
 from rag_audio.ports import Catalogue, Embedder, Hit, Ledger, StemIndex, Watermarker
 from rag_audio.refusals import NO_CHANNEL, Refusal, most_curable
 from rag_audio.score_similarity import shared_notes
@@ -117,6 +123,11 @@ class ForeignFinding:
     def is_known(self) -> bool:
         """Whether its rights are known to us, so that no statement of the user is needed."""
         return bool(self.stems) or self.output is not None
+
+    @property
+    def is_mostly_stems(self) -> bool:
+        """Whether it is hardly more than the stems in it, so that their licenses are its rights."""
+        return bool(self.stems) and self.rest <= _MOSTLY_KNOWN
 
     def notes(self, disclosure: Disclosure = EVERYTHING) -> list[str]:
         """What a plan should say about it; the file's name alone, since others read plans.
@@ -395,7 +406,7 @@ def require_rights(
             hint="; ".join((_NOT_OVERRULED, *filter(None, cures[:1]))),
             reasons=tuple(dict.fromkeys(reasons)),
         )
-    known = bool(finding.sources or (finding.stems and finding.rest <= _MOSTLY_KNOWN))
+    known = bool(finding.sources) or finding.is_mostly_stems
     if needs_statement and finding.stems and not known and stated is None:
         raise InvalidInput(
             f"{name} holds {finding.stems[0].name}, and nobody said by what right the other "

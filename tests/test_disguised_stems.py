@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sqlalchemy import text
 
 from rag_audio.database import writing
 from rag_audio.disclosure import Disclosure
-from rag_audio.domain import Audio, Use
-from rag_audio.errors import RequestRefused
+from rag_audio.domain import Audio, GenerationResult, Use
+from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.foreign_sound import share_outside
 from rag_audio.licensing import RevocationOf
 from rag_audio.pipeline import Pipeline
 from rag_audio.service.scoped import scoped
@@ -189,3 +192,53 @@ def test_the_sound_of_a_stem_whose_license_ended_is_refused(tmp_path: Path) -> N
     file = write(tmp_path / "mine.wav", _slower(TARGET))
     with pytest.raises(RequestRefused, match="a stem of the library Small that has no license now"):
         world.workspace.plan("slow", audio=str(file), audio_rights="own", **QUICK)
+
+
+def test_what_stands_beside_a_licensed_stem_needs_a_statement_of_its_own(
+    tunes: Tunes, tmp_path: Path
+) -> None:
+    """A snippet that is licensed says nothing of the minute of sound around it."""
+    file = write(tmp_path / "mine.wav", np.concatenate([tune(2)[: 6 * RATE], tune(30)]))
+
+    def ask(rights: str | None) -> GenerationResult:
+        (one,) = tunes.workspace.inpaint(
+            file, "slow", tmp_path / "out.wav", regions=[(1.0, 2.0)], audio_rights=rights, steps=2
+        )
+        return one
+
+    with pytest.raises(InvalidInput, match=r"by what right the other \d\d% of it is used"):
+        ask(None)
+    edit = ask("own").plan.edit
+    assert edit is not None and edit.source_rights == "own"
+    (whole,) = tunes.workspace.inpaint(
+        write(tmp_path / "whole.wav", tune(2)), "slow", tmp_path / "2.wav", regions=[(1.0, 2.0)],
+        steps=2,
+    )  # fmt: skip
+    assert whole.plan.edit is not None and whole.plan.edit.source_rights is None
+
+
+def test_an_edited_file_is_not_the_output_that_kept_its_sound(tunes: Tunes, tmp_path: Path) -> None:
+    own = tune(40)
+    file = write(tmp_path / "own.wav", own)
+    (first,) = tunes.workspace.inpaint(
+        file, "slow", tmp_path / "1.wav", regions=[(1.0, 2.0)], audio_rights="own", steps=2
+    )
+    again = tunes.workspace.pipeline.gate.inspector(None)
+    cut = write(tmp_path / "cut.wav", own[3 * RATE :])
+    assert [again.inspect(one).output for one in (file, cut)] == [None, None]
+    assert again.inspect(tmp_path / "1.wav").output == first.record.output
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 20), st.floats(0, 20)).map(sorted).map(tuple), max_size=6),
+    st.floats(0.1, 20),
+)
+def test_what_is_outside_of_parts_is_what_no_sample_of_them_covers(
+    parts: list[tuple[float, float]], duration_s: float
+) -> None:
+    times = (np.arange(4000) + 0.5) / 4000 * duration_s
+    inside = np.zeros(times.size, bool)
+    for start, end in parts:
+        inside |= (times >= start) & (times < end)
+    assert share_outside(parts, duration_s) == pytest.approx(1 - inside.mean(), abs=0.005)
+    assert share_outside([*parts, None], duration_s) == 0.0

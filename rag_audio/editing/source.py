@@ -47,8 +47,8 @@ class Source:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether nothing is known of it, so that the user's statement counts."""
-        return self.parent is None and not self.finding.stems
+        """Whether it is not known, or most of it is not, so that the user's statement counts."""
+        return self.parent is None and not self.finding.is_mostly_stems
 
     @property
     def opened(self) -> OpenedFile:
