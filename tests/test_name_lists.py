@@ -63,7 +63,7 @@ def test_lists_are_shown_with_their_files(
     [
         (["--kinds", "singer"], "--kinds: 'singer' is none"),
         (["--kinds", ","], "--kinds names nobody"),
-        (["--min-tags", "2"], "--min-tags 2: these files have no tags"),
+        (["--min-tags", "2"], "at least 2 tags are wanted, and these files have no tags"),
     ],
 )
 def test_wrong_options_leave_the_list(

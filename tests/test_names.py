@@ -216,7 +216,7 @@ def test_no_other_module_folds_names_in_a_way_of_its_own() -> None:
         "rag_audio/names.py",
         *(
             f"rag_audio/guardrails/{name}.py"
-            for name in ("glyphs", "normalise", "scripts", "translit")
+            for name in ("glyphs", "normalise", "scripts", "translit", "native")
         ),
         "rag_audio/guardrails/written.py",
         "rag_audio/backends/_payload.py",  # tags

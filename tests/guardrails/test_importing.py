@@ -219,7 +219,9 @@ def test_bad_input_is_one_line_and_the_old_list_stays(
 
 
 def test_figures_that_no_file_has_cannot_choose(tmp_path: Path, target: Path) -> None:
-    with pytest.raises(InvalidInput, match="--min-ratings 1: these files have no ratings"):
+    with pytest.raises(
+        InvalidInput, match="at least 1 ratings are wanted, and these files have no ratings"
+    ):
         import_names(_folder(tmp_path), target, Choice(min_ratings=1))
     assert not target.exists()
 
