@@ -188,6 +188,7 @@ def test_style_of_one_artist_is_never_style_of_another(pair: tuple[str, str]) ->
 @example("A")
 @example("ラウド")
 @example(": \ufe0f")
+@example("\u200b 0")
 def test_a_licensed_name_may_be_asked_for_whatever_it_is_made_of(name: str) -> None:
     policy = Policy(frozenset({name}), frozenset())
     decision = guardrails.check(f"a slow waltz in the style of {name}", policy)

@@ -228,8 +228,12 @@ def _script(char: str) -> str:
     return "other"
 
 
-_UNSEEN = dict.fromkeys((0x200D, 0xFE0E, 0xFE0F))
-"""Joiner and variation selectors: how a sign before them is drawn, and no signs themselves."""
+_UNSEEN = frozenset(("Cf", "Mn", "Me"))
+"""Unicode's categories of what only changes how other signs are drawn."""
+
+
+def _seen(signs: str) -> str:
+    return "".join(sign for sign in signs if unicodedata.category(sign) not in _UNSEEN)
 
 
 class _Spots:
@@ -286,7 +290,7 @@ class _Spots:
             while at < len(self._raw) and self._raw[at] in _OPENS:
                 at += 1
             run = _SIGNS_ONLY.match(self._raw, at)
-            if run is None or not _SIGN.search(run.group().translate(_UNSEEN)):
+            if run is None or not _SIGN.search(_seen(run.group())):
                 continue
             if run.end() == len(self._raw) or self._raw[run.end()].isspace():
                 yield run.span()
