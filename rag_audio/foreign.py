@@ -139,7 +139,8 @@ class ForeignFinding:
         said = [f"{name} was recognised as {one.name}, by {one.by}" for one in self.stems]
         if self.output is not None:
             said.append(f"{name} was recognised as {disclosure.output(self.output)}")
-        return said + [f"{name} was not compared with {why}" for why in self.unchecked]
+        said += [f"{name} was not compared with {why}" for why in self.unchecked]
+        return list(dict.fromkeys(said))
 
 
 class ForeignParts(Protocol):

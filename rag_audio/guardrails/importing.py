@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 
+_ABANDONED_S = 3600.0
+
 
 def import_names(
     files: Sequence[Path],
@@ -57,6 +60,7 @@ def import_names(
         InvalidInput: a file cannot be read, or nobody is left; the list that was there stays.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target)
     mark = secrets.token_hex(4)
     work = target.with_name(f".{target.name}-rows.{mark}.tmp")
     draft = target.with_name(f".{target.name}.{mark}.tmp")
@@ -78,6 +82,14 @@ def import_names(
     finally:
         for path in (work, draft):
             with suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what imports that were killed more than an hour ago left beside the list."""
+    for path in target.parent.glob(f".{target.name}*.tmp"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - _ABANDONED_S:
                 path.unlink()
 
 

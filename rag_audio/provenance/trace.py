@@ -146,6 +146,9 @@ class _Search:
         self.evidence: list[Evidence] = []
         self._stranger: Evidence | None = None
         """What a manifest says that somebody unknown signed: told of, and contradicts nothing."""
+        self._also: set[int] = set()
+        """Outputs that the sound is as well as the one that it is most like: an edit of an output
+        holds that one's sound, and a file may hold two."""
 
     def by_hash(
         self, entry: LedgerEntry, duration_s: float, claim: Credentials | None, said: str
@@ -172,17 +175,30 @@ class _Search:
                 if changed is not None:
                     one = _Sound(sound.peaks, heard if sound is sounds[0] else sound.audio)
                     return self._agreed(witness, entry, one, changed)
-        content, fit = self._by_content(sounds)
-        if content is None or fit is None:
+        content, fits = self._by_content(sounds)
+        if content is None:
             whole = _Sound(sounds[0].peaks, heard)
             return self._by_masters(self._named(), whole, sounds, detection, claim)
-        found_in = self._heard_in(fit, sounds, heard)
+        found_in = self._heard_in(fits[0], sounds, heard)
         for witness, entry in self._named():
-            if content.output == entry.record.output:
-                return self._agreed(witness, entry, found_in, fit.change)
-        content = self._placed(content, found_in, fit.change)
+            change = self._is_heard(entry, found_in, fits, detection)
+            if change is not None:
+                self._also.add(entry.record.output)
+                return self._agreed(witness, entry, found_in, change)
+        content = self._placed(content, found_in, fits[0].change)
         named = self._named()
         return self._transplanted(*named[0], content) if named else self._contradicted(content)
+
+    def _is_heard(
+        self, entry: LedgerEntry, sound: _Sound, fits: Sequence[Fit], detection: Detection
+    ) -> Change | None:
+        """How an output that a witness names was changed, where it is among those that the sound
+        is; None: it is not. An edit of that output, or a near twin, may be more like the sound."""
+        way = fits[0].hearing.runs_backwards
+        for fit in fits:
+            if fit.output == entry.record.output and fit.hearing.runs_backwards == way:
+                return fit.change
+        return self._by_landmarks(sound.peaks, entry, detection)
 
     def _named(self) -> list[_Named]:
         """The witnesses before the fingerprint that name an output of the ledger."""
@@ -265,7 +281,9 @@ class _Search:
         others = [
             w
             for w in self.evidence
-            if w.output not in (None, found.output) and w is not self._stranger
+            if w.output not in (None, found.output)
+            and w is not self._stranger
+            and not (w.by == "fingerprint" and found.output in self._also)
         ]
         said = [found.explanation]
         said += [f"But the {w.by} disagrees: {w.says}" for w in others]
@@ -274,8 +292,14 @@ class _Search:
             for w in self.evidence
             if w.by == "manifest" and w.confidence == 0 and w not in others
         ]
+        outputs = found.outputs
+        if found.checked and not (outputs or others or found.transplanted):
+            outputs = self._in_file((TimeRange(0.0, 0.0, found.output),))
         return replace(
-            found, transplanted=found.transplanted or bool(others), explanation=" ".join(said)
+            found,
+            transplanted=found.transplanted or bool(others),
+            explanation=" ".join(said),
+            outputs=outputs,
         )
 
     def _placed(self, found: TraceResult, sound: _Sound, change: Change) -> TraceResult:
@@ -435,13 +459,14 @@ class _Search:
             )
         return kept
 
-    def _by_content(self, sounds: Sequence[Hearing]) -> tuple[TraceResult | None, Fit | None]:
-        """The output that the sound is, as it stands or changed, and how."""
+    def _by_content(self, sounds: Sequence[Hearing]) -> tuple[TraceResult | None, list[Fit]]:
+        """The output that the sound is, as it stands or changed; and all that it may be, that one
+        first."""
         prints = self.fingerprints
         if self.recogniser is None or prints is None or not prints.count():
-            return None, None
+            return None, []
         if not any(sound.peaks.times_s.size for sound in sounds):
-            return None, None
+            return None, []
         fits = self.recogniser.fits(sounds)
         for fit in fits:
             entry = self.ledger.find(fit.output)
@@ -455,11 +480,11 @@ class _Search:
             others = tuple(rival.output for rival in rivals)
             self.evidence.append(Evidence("fingerprint", fit.output, confidence, said, others))
             found = replace(self.known(entry, "fingerprint", confidence, said), checked=True)
-            return found, fit
+            return found, [fit, *(other for other in fits if other is not fit)]
         self.evidence.append(
             Evidence("fingerprint", None, 0.0, "The sound is not that of any output.")
         )
-        return None, None
+        return None, []
 
     def _nothing(self) -> TraceResult:
         """What is said when nobody names an output of this ledger."""

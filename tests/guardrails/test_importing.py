@@ -338,3 +338,15 @@ def test_any_full_name_is_found_as_it_is_spelled(
         (1, 2, f"{first} {last}")
     ]
     names.close()
+
+
+def test_what_a_killed_import_left_is_removed_by_a_later_one(tmp_path: Path) -> None:
+    source = tmp_path / "names.csv"
+    source.write_text("name\nOzzeldrim Vantrell\n")
+    target = tmp_path / "names.db"
+    old, young = tmp_path / ".names.db-rows.00.tmp", tmp_path / ".names.db.01.tmp"
+    for left in (old, young):
+        left.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    import_names([source], target)
+    assert (old.exists(), young.exists(), target.exists()) == (False, True, True)

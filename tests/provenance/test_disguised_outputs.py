@@ -242,6 +242,41 @@ def test_every_output_of_a_medley_is_listed_with_its_sources(
     assert all([s["title"] for s in item["sources"]] == ["Break", "Keys"] for item in listed)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_output_whose_extension_is_kept_too_is_not_called_moved(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path, turned: bool
+) -> None:
+    """The longer one holds all of its sound, and may be more like it."""
+    first = load(give_out(ledger, tmp_path, prints, SOUNDS[1]))
+    longer = Audio(np.concatenate([SOUNDS[1].samples, SOUNDS[2].samples], axis=1), RATE)
+    give_out(ledger, tmp_path, prints, longer)
+    save(turned_round(first) if turned else first, tmp_path / "it.flac")
+    found = ask(ledger, tmp_path / "it.flac", prints=prints, masters={1: SOUNDS[1], 2: longer})
+    assert (found.output, found.transplanted) == (1, False)
+    assert [one.output for one in found.outputs] == [1]
+
+
+def test_two_outputs_that_run_backwards_are_both_listed_and_neither_is_moved(
+    ledger: SqlLedger, prints: SqlFingerprints, tmp_path: Path
+) -> None:
+    one = load(give_out(ledger, tmp_path, prints, SOUNDS[1])).samples
+    two = load(give_out(ledger, tmp_path, prints, SOUNDS[2])).samples
+    for order in ([one, two], [two, one]):
+        save(turned_round(Audio(np.concatenate(order, axis=1), RATE)), tmp_path / "medley.flac")
+        found = ask(
+            ledger, tmp_path / "medley.flac", prints=prints, masters={1: SOUNDS[1], 2: SOUNDS[2]}
+        )
+        assert not found.transplanted
+        assert sorted(item.output for item in found.outputs) == [1, 2]
+
+
+def test_a_file_that_is_known_by_its_bytes_lists_its_output(
+    ledger: SqlLedger, tmp_path: Path
+) -> None:
+    found = ask(ledger, give_out(ledger, tmp_path, audio=SOUNDS[1]))
+    assert [(one.output, len(one.sources)) for one in found.outputs] == [(1, 2)]
+
+
 def test_peaks_are_those_of_the_mean_where_the_channels_do_not_cancel() -> None:
     stereo = SOUNDS[3]
     mean = find_peaks(made(stereo.samples.mean(axis=0)))
