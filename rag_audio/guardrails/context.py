@@ -29,6 +29,7 @@ _ROLE_AFTER = re.compile(
     r"['\")]*\s*[(\[,]?\s*(?:the\s+)?(?:artist|singer|rapper|band|group|musician|producer|boyband|girlband|"
     r"girl\s+group|boy\s+band|duo)(?=[)\],.;!?]|\s*$)"
 )
+_PAIR_WORDS = 5
 _PAIR = re.compile(
     r"['\")]*\s*(?:\bx\b|×|\bmeets\b|\bvs\b\.?|\bversus\b|\bfeat\b\.?|\bft\b\.?|\+)\s*['\"(]*"
 )
@@ -153,7 +154,7 @@ def _is_paired(text: Text, hit: Hit, hits: Sequence[Hit]) -> bool:
     """Whether "x", "meets" or "feat." joins the name to another one."""
     for other in hits:
         left, right = (hit, other) if hit.first < other.first else (other, hit)
-        if left.last < right.first and other.sure:
+        if 0 < right.first - left.last <= _PAIR_WORDS and other.sure:
             gap = text.plain[text.words[left.last].end : text.words[right.first].start]
             if _PAIR.fullmatch(gap) and _is_told(text, left, right):
                 return True

@@ -129,10 +129,12 @@ def _is_explained(text: Text, hit: Hit) -> bool:
 def _is_for_an_occasion(text: Text, hit: Hit, joined: bool) -> bool:
     """``birthday song for …``, ``happy birthday … from all of us``."""
     words = text.words
-    if hit.first == 0 or not any(is_occasion(word.text) for word in words):
+    if hit.first == 0:
         return False
     before = words[hit.first - 1].text
     if before not in _FOR and not is_occasion(before) and before not in _OWN:
+        return False
+    if not any(is_occasion(word.text) for word in words):
         return False
     if not joined:
         return True

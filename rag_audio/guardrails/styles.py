@@ -7,6 +7,7 @@ a thing ("a", a plural, words of the dictionary where anything may follow); else
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,15 +101,23 @@ class StyleReader:
         self._at: dict[int, list[Hit]] = {}
         for hit in hits:
             self._at.setdefault(hit.first, []).append(hit)
-        self._starts = {word.start: i for i, word in enumerate(self._words)}
+        self._starts = [word.start for word in self._words]
+        self._read: set[tuple[int, Strength, str, str]] = set()
 
     def read(self, lead: Lead) -> Iterator[Finding]:
         """Who is named by the object of a style phrase."""
         if lead.after:
             yield from self._before(lead)
             return
-        first = next((i for i, w in enumerate(self._words) if w.start >= lead.at), None)
+        at = bisect_left(self._starts, lead.at)
+        first = at if at < len(self._words) else None
+        phrase = self._text.plain[lead.start : lead.at]
         while first is not None:
+            # The same phrase before the same object: what follows it was read already.
+            place = (first, lead.strength, lead.language, phrase)
+            if place in self._read:
+                return
+            self._read.add(place)
             last = self._object_end(first)
             if last < first:
                 return

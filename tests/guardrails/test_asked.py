@@ -14,6 +14,7 @@ from rag_audio.guardrails.everyday import is_given_name
 from rag_audio.guardrails.innocent import innocent_words
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import fold, read, squash
+from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import is_ordinary
 from rag_audio.resources import data_dir
 from tests.guardrails.conftest import LICENSED
@@ -245,3 +246,18 @@ def test_figures_in_a_word_tell_that_a_name_is_meant(policy: Policy, prompt: str
 )
 def test_a_surname_alone_counts_by_what_stands_around_it(policy: Policy, prompt: str) -> None:
     assert _refused(prompt, policy)
+
+
+def test_a_chain_of_style_phrases_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each "x" of a long prompt leads to all that follows: it must not be read anew for each."""
+    read: list[int] = []
+    plain = StyleReader._object_end
+
+    def counted(reader: StyleReader, first: int) -> int:
+        read.append(first)
+        return plain(reader, first)
+
+    monkeypatch.setattr(StyleReader, "_object_end", counted)
+    words = 800
+    assert guardrails.check("x " * words, EPITHETS).action is Action.ALLOW
+    assert len(read) <= 4 * words
