@@ -21,6 +21,7 @@ import numpy as np
 
 import rag_audio
 from benchmarks import disguising
+from benchmarks.figures import put_section
 from rag_audio import midi
 from rag_audio.audio import load, save
 from rag_audio.cli.demo import _lay_out_library
@@ -409,14 +410,7 @@ def _write(path: Path, lines: list[str], quick: bool) -> None:
     )
     section = f"{HEADING}\n\n`{command}`: outputs of the embedded models from the demo library.\n\n"
     section += "\n".join(lines).strip() + "\n"
-    text = path.read_text(encoding="utf-8")
-    before, found, after = text.partition(HEADING + "\n")
-    if found:
-        _, next_heading, rest = after.partition("\n## ")
-        text = before + section + (f"\n## {rest}" if next_heading else "")
-    else:
-        text = text.rstrip() + "\n\n" + section
-    path.write_text(text, encoding="utf-8")
+    put_section(path, HEADING, section)
 
 
 def _arguments() -> argparse.Namespace:

@@ -23,6 +23,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import rag_audio
+from benchmarks.figures import put_section
 from rag_audio.bootstrap import Workspace
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import ConditioningPlan
@@ -244,14 +245,7 @@ def _write(path: Path, lines: list[str], quick: bool) -> None:
     command = f"OMP_NUM_THREADS=1 python benchmarks/bench_influence.py{' --quick' if quick else ''}"
     section = f"{HEADING}\n\n`{command}`, on the embedded models.\n\n"
     section += "\n".join(lines).strip() + "\n"
-    text = path.read_text(encoding="utf-8")
-    before, found, after = text.partition(HEADING + "\n")
-    if found:
-        _, next_heading, rest = after.partition("\n## ")
-        text = before + section + (f"\n## {rest}" if next_heading else "")
-    else:
-        text = text.rstrip() + "\n\n" + section
-    path.write_text(text, encoding="utf-8")
+    put_section(path, HEADING, section)
 
 
 def _arguments() -> argparse.Namespace:

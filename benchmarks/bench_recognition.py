@@ -26,6 +26,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from benchmarks.figures import put_section
 from rag_audio import midi
 from rag_audio.domain import Audio
 from rag_audio.recognition.landmarks import Landmarks, make_landmarks
@@ -382,14 +383,7 @@ def _write(path: Path, lines: list[str], arguments: argparse.Namespace) -> None:
     options += " --soundfont FILE" if arguments.soundfont else ""
     command = f"OMP_NUM_THREADS=1 python benchmarks/bench_recognition.py{options}"
     section = f"{HEADING}\n\n`{command}`\n\n" + "\n".join(lines).strip() + "\n"
-    text = path.read_text(encoding="utf-8")
-    before, found, after = text.partition(HEADING + "\n")
-    if found:
-        _, next_heading, rest = after.partition("\n## ")
-        text = before + section + (f"\n## {rest}" if next_heading else "")
-    else:
-        text = text.rstrip() + "\n\n" + section
-    path.write_text(text, encoding="utf-8")
+    put_section(path, HEADING, section)
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -55,3 +56,20 @@ def share_of(hits: Sequence[bool], ceiling: Sequence[bool]) -> Figure:
     ratios = a[at].mean(axis=1) / np.maximum(b[at].mean(axis=1), 1e-9)
     low, high = np.percentile(ratios, [2.5, 97.5])
     return Figure(float(a.mean() / b.mean()), float(low), float(high), int(a.size))
+
+
+def put_section(path: Path, heading: str, section: str) -> None:
+    """Replace a section of a text in Markdown, or add it at the end.
+
+    Args:
+        heading: its first line, such as ``## Fingerprint``.
+        section: the new one, its heading included, with an end of line.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, found, after = text.partition(heading + "\n")
+    if found:
+        _, next_heading, rest = after.partition("\n## ")
+        text = before + section + (f"\n## {rest}" if next_heading else "")
+    else:
+        text = text.rstrip() + "\n\n" + section
+    path.write_text(text, encoding="utf-8")

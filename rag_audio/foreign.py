@@ -453,7 +453,3 @@ def _is_midi(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(12)
     return head[:4] == b"MThd" or (head[:4] == b"RIFF" and head[8:12] == b"RMID")
-
-
-def _is_score(hit: Hit) -> bool:
-    return hit.segment.stem.kind is StemKind.MIDI

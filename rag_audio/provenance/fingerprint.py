@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rag_audio.audio import mono, resample
 from rag_audio.domain import Audio
 from rag_audio.hearing import heard
+from rag_audio.recognition.peaks import local_maxima, summit
 
 Numbers = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -36,7 +37,8 @@ _SEMITONES = 52
 _STEPS = 3
 """Bands per semitone."""
 _RANGE_DB = 60.0
-_NEAR_S, _NEAR_SEMITONES = 0.1, 1.5
+_NEAR = (2 * round(0.1 * _RATE / _HOP) + 1, 2 * round(1.5 * _STEPS) + 1)
+"""100 ms and 1.5 semitones on either side."""
 _CROWD_S, _CROWD = 0.5, 25
 _MIN_GAP_S, _MAX_GAP_S = 0.06, 1.8
 _MAX_LEAP = 14.0
@@ -138,11 +140,11 @@ def find_peaks(audio: Audio) -> Peaks:
     if sound.size < _WINDOW or not np.any(np.abs(sound) > 1e-6):
         return Peaks(np.zeros(0), np.zeros(0), duration_s)
     levels = _levels(sound / np.abs(sound).max())
-    frames, bands = _local_maxima(levels)
+    frames, bands = local_maxima(levels, _NEAR)
     kept = _not_crowded_out(frames, levels[frames, bands])
     frames, bands = frames[kept], bands[kept]
-    times = (frames + _summit(levels, frames, bands, 0)) * _HOP / _RATE
-    semitones = (bands + _summit(levels, frames, bands, 1)) / _STEPS
+    times = (frames + summit(levels, frames, bands, 0)) * _HOP / _RATE
+    semitones = (bands + summit(levels, frames, bands, 1)) / _STEPS
     order = np.lexsort((semitones, times))
     return Peaks(times[order], semitones[order], duration_s)
 
@@ -310,19 +312,6 @@ def _levels(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     return below
 
 
-def _local_maxima(levels: NDArray[np.float32]) -> tuple[Numbers, Numbers]:
-    from scipy.ndimage import maximum_filter
-
-    reach = (
-        2 * round(_NEAR_S * _RATE / _HOP) + 1,
-        2 * round(_NEAR_SEMITONES * _STEPS) + 1,
-    )
-    highest = maximum_filter(levels, size=reach, mode="nearest")
-    frames, bands = np.nonzero((levels == highest) & (levels > 0))
-    inside = (bands > 0) & (bands < levels.shape[1] - 1)
-    return frames[inside].astype(np.int64), bands[inside].astype(np.int64)
-
-
 def _not_crowded_out(frames: Numbers, levels: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Peaks with fewer than 25 stronger ones within half a second: it depends on nothing else."""
     reach = round(_CROWD_S * _RATE / _HOP)
@@ -332,21 +321,6 @@ def _not_crowded_out(frames: Numbers, levels: NDArray[np.float32]) -> NDArray[np
         int((levels[a:b] > level).sum()) for a, b, level in zip(low, high, levels, strict=True)
     ]
     return np.array(stronger, dtype=np.int64) < _CROWD
-
-
-def _summit(
-    levels: NDArray[np.float32], frames: Numbers, bands: Numbers, axis: int
-) -> NDArray[np.float64]:
-    """Where between the neighbours a peak is highest, -0.5…0.5, by the parabola through three."""
-    step = (1, 0) if axis == 0 else (0, 1)
-    last = levels.shape[0] - 1
-    before = levels[np.maximum(frames - step[0], 0), bands - step[1]].astype(np.float64)
-    after = levels[np.minimum(frames + step[0], last), bands + step[1]].astype(np.float64)
-    here = levels[frames, bands]
-    bend = before - 2 * here + after
-    return np.asarray(
-        np.clip(0.5 * (before - after) / np.where(bend < -1e-9, bend, -1e9), -0.5, 0.5)
-    )
 
 
 def _pairs(times: Reals, semitones: Reals) -> tuple[Numbers, Numbers]:

@@ -25,7 +25,8 @@ SEMITONES = 78
 STEPS = 3
 """Bands per semitone."""
 _RANGE_DB = 70.0
-_NEAR_S, _NEAR_SEMITONES = 0.07, 1.2
+_NEAR = (2 * round(0.07 * RATE / HOP) + 1, 2 * round(1.2 * STEPS) + 1)
+"""70 ms and 1.2 semitones on either side."""
 _CROWD_S, _CROWD_SEMITONES = 0.5, 8.0
 _TOGETHER = 1024
 """Windows of a spectrogram that are transformed at once."""
@@ -70,9 +71,9 @@ def find_peaks(sound: Audio) -> Peaks:
         nothing = np.zeros(0)
         return Peaks(nothing, nothing, np.zeros(0, np.int64), sound.duration_s)
     levels = _levels(samples)
-    frames, bands = _local_maxima(levels)
-    times = (frames + _summit(levels, frames, bands, 0)) * HOP / RATE
-    semitones = (bands + _summit(levels, frames, bands, 1)) / STEPS
+    frames, bands = local_maxima(levels, _NEAR)
+    times = (frames + summit(levels, frames, bands, 0)) * HOP / RATE
+    semitones = (bands + summit(levels, frames, bands, 1)) / STEPS
     ranks = _ranks(frames, bands, levels[frames, bands])
     order = np.lexsort((semitones, times))
     return Peaks(times[order], semitones[order], ranks[order], sound.duration_s)
@@ -98,10 +99,17 @@ def _levels(samples: Levels) -> Levels:
     return np.maximum(levels, 0, out=levels)
 
 
-def _local_maxima(levels: Levels) -> tuple[Numbers, Numbers]:
+def local_maxima(levels: Levels, reach: tuple[int, int]) -> tuple[Numbers, Numbers]:
+    """Where levels ``[frames, bands]`` are the highest of a neighbourhood, and not on its edge.
+
+    Args:
+        reach: frames and bands of the neighbourhood, the place itself in its middle.
+
+    Returns:
+        Frame and band of each, ``[N]``, in order.
+    """
     from scipy.ndimage import maximum_filter
 
-    reach = (2 * round(_NEAR_S * RATE / HOP) + 1, 2 * round(_NEAR_SEMITONES * STEPS) + 1)
     highest = maximum_filter(levels, size=reach, mode="nearest")
     frames, bands = np.nonzero((levels == highest) & (levels > 0))
     inside = (bands > 0) & (bands < levels.shape[1] - 1)
@@ -119,7 +127,7 @@ def _ranks(frames: Numbers, bands: Numbers, levels: Levels) -> Numbers:
     return np.array(stronger, dtype=np.int64)
 
 
-def _summit(levels: Levels, frames: Numbers, bands: Numbers, axis: int) -> Reals:
+def summit(levels: Levels, frames: Numbers, bands: Numbers, axis: int) -> Reals:
     """Where between the neighbours a peak is highest, -0.5…0.5, by the parabola through three."""
     step = (1, 0) if axis == 0 else (0, 1)
     last = levels.shape[0] - 1
