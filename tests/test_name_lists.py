@@ -52,7 +52,7 @@ def test_lists_are_shown_with_their_files(
     (home / "policy.csv").write_text("name\nHarbor Vexling\n")
     (tmp_path / "list.csv").write_text("name\nZanther Quill\n")
     assert run(["names", "refresh", str(tmp_path / "list.csv")]) == 0
-    assert "1 artists in 1 spellings" in capsys.readouterr().out
+    assert "1 artist(s) in 1 spelling(s)" in capsys.readouterr().out
     assert run(["names"]) == 0
     said = capsys.readouterr().out
     assert "policy.csv" in said and "list.csv" in said

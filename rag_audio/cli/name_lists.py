@@ -120,13 +120,14 @@ def refresh(
     if as_json:
         show_json({**document, "seconds": round(time.monotonic() - began, 2)})
         return
-    table(
-        ("left out", "because"),
-        [(count, reason) for reason, count in made.left_out.items()],
-    )
+    if made.left_out:
+        table(
+            ("left out", "because"),
+            [(count, reason) for reason, count in made.left_out.items()],
+        )
     out.print(
-        f"{made.artists} artists in {made.forms} spellings are protected in {target}; a running "
-        "service takes them up when it starts anew",
+        f"{made.artists} artist(s) in {made.forms} spelling(s) are protected in {target}; a "
+        "running service takes them up when it starts anew",
         markup=False,
     )
 

@@ -168,7 +168,7 @@ def _landmarks(workspace: Workspace) -> str:
     there = len(workspace.parts.landmarks.ids())
     lacking = len(workspace.parts.catalogue.without_landmarks())
     if not lacking:
-        return f"{there} stems, recognised in foreign sound however it was changed"
+        return f"{there} stems can be recognised in foreign sound"
     return (
         f"{there} stems; {lacking} more have none and are recognised only where they are unchanged "
         "(rag-audio index LIBRARY makes them)"
