@@ -28,7 +28,7 @@ from rag_audio.migrations import migrate
 from rag_audio.plans import license_from_json, license_to_json, stem_from_json, stem_to_json
 from rag_audio.ports import FileState, LibraryInfo, RightsChange, RightsLog, WithheldFile
 from rag_audio.recognition import sql as landmark_rows
-from rag_audio.recognition.landmarks import Landmarks
+from rag_audio.recognition.store import Landmarks
 from rag_audio.rights_tables import files as _files
 from rag_audio.rights_tables import libraries as _libraries
 from rag_audio.rights_tables import licenses as _licenses
