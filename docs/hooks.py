@@ -83,8 +83,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Drop the Sphinx roles of docstrings, and the escapes of ``|`` that tables leave in code."""
-    html = ROLE.sub(r"\1", html)
+    """Drop Sphinx's roles and literal blocks' second colon, and escapes of ``|`` in tables."""
+    html = ROLE.sub(r"\1", html).replace("::</p>", ":</p>")
     return CELL.sub(lambda found: found[0].replace("\\|", "|"), html)
 
 
