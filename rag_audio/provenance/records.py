@@ -57,13 +57,8 @@ def record_to_json(record: AttributionRecord) -> dict[str, Any]:
     }
 
 
-def record_from_json(
-    document: Mapping[str, Any], sources: tuple[SourceUse, ...] | None = None
-) -> AttributionRecord:
+def record_from_json(document: Mapping[str, Any]) -> AttributionRecord:
     """The inverse of :func:`record_to_json`.
-
-    Args:
-        sources: those of the document, where they are known; None: they are read from it.
 
     Raises:
         LedgerError: the document is not a record.
@@ -71,7 +66,7 @@ def record_from_json(
     try:
         if document["format"] != _FORMAT:
             raise LedgerError(f"a record of format {document['format']!r} cannot be read")
-        return _record(document, sources)
+        return _record(document)
     except KeyError as error:
         raise LedgerError(f"the record lacks {error.args[0]!r}") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -192,17 +187,13 @@ def parse(document: bytes) -> dict[str, Any]:
     return loaded
 
 
-def _record(
-    document: Mapping[str, Any], sources: tuple[SourceUse, ...] | None
-) -> AttributionRecord:
-    if sources is None:
-        sources = tuple(_source_from_json(source) for source in document["sources"])
+def _record(document: Mapping[str, Any]) -> AttributionRecord:
     return AttributionRecord(
         output=int(document["output"]),
         created=datetime.fromisoformat(document["created"]),
         request=document["request"],
         plan=document["plan"],
-        sources=sources,
+        sources=tuple(_source_from_json(source) for source in document["sources"]),
         model_share=_shares_from_json(document["model_share"]),
         model=document["model"],
         model_id=document["model_id"],
