@@ -138,11 +138,10 @@ class FingerprintAudit:
             right = (hashes >= 0) & (hashes < HASHES)
             yield hashes[right], outputs[right], len(rows) - int(right.sum())
             last = {"hash": rows[-1][0], "output": rows[-1][1]}
-            more = len(rows) == _ROWS_AT_ONCE
-            rows = self._db.execute(_NEXT, last).all() if more else []
+            rows = self._db.execute(_NEXT, last).all() if len(rows) == _ROWS_AT_ONCE else []
 
 
-def _columns(rows: Sequence[Sequence[Any]]) -> NDArray[np.int64]:
+def _columns(rows: Sequence[tuple[Any, ...]]) -> NDArray[np.int64]:
     """``[2, N]`` of rows; those that do not hold two numbers are left out."""
     if set(map(type, chain.from_iterable(rows))) != {int}:
         rows = [row for row in rows if all(map(_is_int, row))]

@@ -68,8 +68,8 @@ class Given:
 
 def given_in(db: Connection) -> Given:
     """The numbers that were given, without a look at the checksums."""
-    columns = counter.c.id, counter.c.first_output, counter.c.last_output
-    rows = db.execute(select(*columns).order_by(counter.c.id))
+    numbers = select(counter.c.id, counter.c.first_output, counter.c.last_output)
+    rows = db.execute(numbers.order_by(counter.c.id))
     return Given(tuple(Epoch(*map(int, row)) for row in rows))
 
 
@@ -94,8 +94,8 @@ def next_number(
         epoch = begin_epoch(db)
         begin(epoch.first)
         number = epoch.first
-    counted = {"last_output": number, "checksum": counter_checksum(number, epoch.first)}
-    db.execute(update(counter).where(counter.c.id == epoch.id).values(counted))
+    values = {"last_output": number, "checksum": counter_checksum(number, epoch.first)}
+    db.execute(update(counter).where(counter.c.id == epoch.id).values(values))
     return number
 
 

@@ -23,6 +23,7 @@ from rag_audio.provenance.tables import (
     tree,
 )
 
+_APPENDED = (entries, nodes, sources, hashes, private)
 _HASH = re.compile("[0-9a-f]{64}")
 
 
@@ -56,9 +57,7 @@ def append_drafts(db: Connection, drafts: Sequence[Draft]) -> int:
     """
     frontier = frontier_in(db)
     first = frontier.size + 1
-    rows: dict[Table, list[dict[str, Any]]] = {
-        table: [] for table in (entries, nodes, sources, hashes, private)
-    }
+    rows: dict[Table, list[dict[str, Any]]] = {table: [] for table in _APPENDED}
     for draft in drafts:
         made = frontier.append(draft.leaf)
         rows[nodes] += [{"level": n[0], "place": n[1], "hash": n[2]} for n in made]
@@ -93,10 +92,10 @@ def frontier_in(db: Connection) -> Frontier:
         LedgerTampered: its row is missing or damaged.
     """
     try:
-        state = db.execute(select(tree.c.size, tree.c.peaks)).first()
-        if state is None:
+        row = db.execute(select(tree.c.size, tree.c.peaks)).first()
+        if row is None:
             raise _damaged("the state of the log is missing")
-        return Frontier.unpack(state.size, bytes(state.peaks))
+        return Frontier.unpack(row.size, bytes(row.peaks))
     except (ValueError, TypeError, AttributeError) as error:
         raise _damaged(f"the state of the log is damaged: {error}") from error
 
