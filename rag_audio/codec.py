@@ -18,6 +18,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
 from operator import attrgetter, methodcaller
+from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from rag_audio.errors import InvalidInput, RagAudioError
@@ -143,7 +144,7 @@ def _made(kind: Any) -> Form:
         return _row([form_of(one) for one in inner], tuple)
     if origin is frozenset:
         return _sequence(form_of(inner[0]), frozenset, sorted)
-    if origin is Mapping:
+    if origin in (Mapping, dict):
         return _mapping(form_of(inner[0]), form_of(inner[1]))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return Form(attrgetter("value"), kind)
@@ -223,6 +224,7 @@ FORMS: dict[Any, Form] = {
     float: Form(number, as_real),
     date: Form(methodcaller("isoformat"), _day),
     datetime: Form(lambda at: at.astimezone(UTC).isoformat(), datetime.fromisoformat),
+    Path: Form(str, lambda name: Path(as_text(name))),
     Any: Form(plain, _same),
 }
 """By type; a module whose class is written otherwise than its fields say adds that form."""

@@ -16,6 +16,7 @@ SIDECAR = ".c2pa"
 Shares = Mapping[Channel, float]
 
 
+@json_form(as_list=True)
 @dataclass(frozen=True)
 class OpenedFile:
     """The file that an output was edited or converted from.

@@ -136,11 +136,12 @@ def _opened(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _signed(asked: dict[str, Any]) -> dict[str, Any]:
     """Sign a file that was made from another one; the service signs, and keeps its key."""
+    from rag_audio.codec import read
     from rag_audio.errors import RagAudioError
     from rag_audio.provenance.opened_signing import OpenedSigning
     from rag_audio.provenance.signers import C2paSigner
 
-    task = OpenedSigning.from_json(asked["task"])
+    task = read(OpenedSigning, asked["task"])
     _limit(asked)
     try:
         signer = C2paSigner.from_callback(
