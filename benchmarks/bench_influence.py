@@ -171,7 +171,7 @@ def _planted(
 def _case(plan: ConditioningPlan, workspace: Workspace) -> Case:
     parts = workspace.parts
     generator = parts.generator(None)
-    studio = Studio(parts, {}, workspace.pipeline._load_segment, generator)
+    studio = Studio(parts, {}, workspace.pipeline.load_segment, generator)
     started = time.perf_counter()
     lab = Laboratory(plan, (plan.seed,), generator, parts.embedder, studio.seed_audio, None)
     players = len(plan.references)

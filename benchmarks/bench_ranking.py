@@ -188,7 +188,7 @@ class Listener:
     """Makes outputs of references, and hears whose pieces they are nearer to."""
 
     def __init__(self, workspace: Workspace, asks: Sequence[Ask]) -> None:
-        parts, load = workspace.parts, workspace.pipeline._load_segment
+        parts, load = workspace.parts, workspace.pipeline.load_segment
         self.workspace, self.asks = workspace, asks
         self.studio = Studio(parts, {}, load, parts.generator(None), load)
         held = [audio.load(ask.held_out, duration_s=DURATION_S) for ask in asks if ask.held_out]

@@ -81,7 +81,7 @@ class Bench:
     def __init__(self, workspace: Workspace, takes: int) -> None:
         self.workspace, self.takes = workspace, takes
         parts = workspace.parts
-        load = workspace.pipeline._load_segment
+        load = workspace.pipeline.load_segment
         self.studio = Studio(parts, {}, load, parts.generator(None), load)
         self._seeds: dict[int, Audio] = {}
 

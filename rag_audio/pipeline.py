@@ -130,7 +130,7 @@ class Pipeline:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.gate = RightsGate(parts, self._load_segment, lambda: _today())
+        self.gate = RightsGate(parts, self.load_segment, lambda: _today())
 
     def rights(self, territory: str | None = None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
@@ -310,7 +310,7 @@ class Pipeline:
         """Where takes of a request are made and inspected."""
         self.parts.kept.keep_in_step(generator)
         limits = self._similarity_limits(request.territory)
-        load = self._load_segment
+        load = self.load_segment
         told = self.parts.disclosure
         return Studio(self.parts, limits, load, generator, load, self.parts.kept, told)
 
@@ -386,8 +386,8 @@ class Pipeline:
             output,
             parts=self.parts,
             rights=self.rights(),
-            load=self._load_segment,
-            render=self._load_segment,
+            load=self.load_segment,
+            render=self.load_segment,
             method=method,
             progress=progress,
             stop_asked=stop_asked,
@@ -397,14 +397,6 @@ class Pipeline:
         """The unmarked sound of an output, where it is still kept."""
         path = self.parts.masters / f"{output}.wav"
         return audio.load(path, max_duration_s=None) if path.is_file() else None
-
-    def hear(self, reference: Reference, sample_rate: int = 44100) -> Audio:
-        """The sound of a reference's segment, as the library has it."""
-        return self._load_segment(reference.segment, sample_rate)
-
-    def render(self, segment: Segment, sample_rate: int = 44100) -> Audio:
-        """The sound of a segment, as the library has it."""
-        return self._load_segment(segment, sample_rate)
 
     def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
         """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""
@@ -515,7 +507,7 @@ class Pipeline:
             )
         return (Reference(points[0].segment, 0.0, 1),)
 
-    def _load_segment(
+    def load_segment(
         self,
         segment: Segment,
         sample_rate: int,

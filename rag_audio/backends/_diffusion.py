@@ -192,12 +192,6 @@ class LatentDiffusion(Family):
         key = tuple(tuple(one) if isinstance(one, list) else one for one in told)
         return self._texts.get(key, lambda: self._pipe.encode_prompt(*told))
 
-    def start_latents(
-        self, noise: torch.Tensor, reference: torch.Tensor, strength: float
-    ) -> torch.Tensor:
-        """Noised reference latents ``[N, D, F]`` that sampling starts from, in the model's form."""
-        return self._start(self._schedule(1, strength), noise, reference, strength)
-
     def _sample(
         self,
         batch: DiffusionInput,

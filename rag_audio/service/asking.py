@@ -13,8 +13,6 @@ from rag_audio.editing import Order, order_of
 FileOf = Callable[[str], Path]
 """The file of an upload, by its id."""
 
-FORMATS = ("wav", "flac", "mp3", "ogg")
-
 
 def generation_request(asked: Mapping[str, Any], file_of: FileOf) -> GenerationRequest:
     """The request of a generation.

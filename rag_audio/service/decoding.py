@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rag_audio.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
 from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.provenance.opened_signing import OpenedSigning, SignBytes, Written
@@ -163,7 +164,7 @@ class Decoders:
             manifest = Path(folder, "manifest")
             asked = {
                 "kind": "sign",
-                "task": task.to_json(),
+                "task": encode(task),
                 "document": str(manifest),
                 "seconds": settings.decode_s,
                 "megabytes": settings.decode_mb,

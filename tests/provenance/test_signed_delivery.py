@@ -9,18 +9,17 @@ from pathlib import Path
 import pytest
 
 from rag_audio.database import connect, sqlite_url
-from rag_audio.delivery import Delivery
+from rag_audio.delivery import Delivery, hand_over
 from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest
 from rag_audio.errors import BackendUnavailable, LedgerError, OutputRefused
 from rag_audio.ports import Detection, Mark
 from rag_audio.provenance.credentials import read_credentials
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.records import decode_record, encode_record
 from rag_audio.provenance.signers import C2paSigner, NoSigner, open_signer
 from rag_audio.signing import ClaimedOutput, CredentialState, Signature, Signer
 from tests.fakes import FakeEmbedder, FakeIndex
-from tests.provenance.builders import plan, record
+from tests.provenance.builders import decode_record, encode_record, plan, record
 from tests.provenance.material import INFO, sound
 
 
@@ -67,7 +66,8 @@ def parts(tmp_path: Path) -> Parts:
 def _deliver(parts: Parts, target: Path, made: ConditioningPlan | None = None) -> tuple[str, ...]:
     request = GenerationRequest("song for my secret wedding")
     delivery = Delivery(parts, request, made or plan(references=(), seed_parts=()), INFO)
-    return delivery.give_out(sound(2.0), 7, target).files
+    (result,) = hand_over(parts, [delivery.pack(sound(2.0), 7, target)])
+    return result.files
 
 
 def test_an_entry_that_is_not_written_leaves_no_fingerprint(
