@@ -20,6 +20,7 @@ from rag_audio.domain import (
     Stem,
     Use,
 )
+from rag_audio.domain.fields import to_json
 from rag_audio.errors import (
     BackendError,
     BackendUnavailable,
@@ -28,7 +29,7 @@ from rag_audio.errors import (
     RagAudioError,
     RequestRefused,
 )
-from rag_audio.plans import controls_json, melody_json
+from rag_audio.plans import melody_json
 from rag_audio.ports import LedgerEntry
 from rag_audio.refusals import Refusal, revoked
 
@@ -160,7 +161,7 @@ def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
         "bpm": plan.bpm,
         "key": None if plan.key is None else str(plan.key),
         "duration_s": plan.duration_s,
-        "controls": controls_json(plan.controls),
+        "controls": to_json(plan.controls),
         "melody": None if plan.melody is None else melody_json(plan.melody),
         "watermark": dict(record.watermark),
         "notes": list(plan.notes),

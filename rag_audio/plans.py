@@ -26,6 +26,7 @@ from rag_audio.domain import (
     PromptSpan,
     SeedPart,
 )
+from rag_audio.domain.fields import from_json, to_json
 from rag_audio.errors import InvalidInput
 from rag_audio.json_forms import (
     SAFE_INTEGER,
@@ -54,7 +55,6 @@ from rag_audio.source_documents import (
 from rag_audio.tunes import notes_from_text, notes_to_text
 
 __all__ = [
-    "controls_json",
     "license_from_json",
     "license_to_json",
     "melody_json",
@@ -128,7 +128,7 @@ def _later_fields(plan: ConditioningPlan) -> Document:
             "candidates": plan.enforcement.candidates,
         }
     if plan.controls != Controls():
-        later["controls"] = controls_json(plan.controls)
+        later["controls"] = to_json(plan.controls)
     if plan.edit is not None:
         later["edit"] = _edit_to_json(plan.edit)
     if plan.mix is not Mix.WAVEFORM:
@@ -177,17 +177,6 @@ def _placed_to_json(part: SeedPart) -> Document:
     if part.start_s or part.end_s is not None:
         placed |= {"start_s": number(part.start_s), "end_s": maybe_number(part.end_s)}
     return placed
-
-
-def controls_json(controls: Controls) -> Document:
-    """Controls as a JSON object; the time signature is a list of two numbers."""
-    signature = controls.time_signature
-    return {
-        "time_signature": None if signature is None else list(signature),
-        "bars": controls.bars,
-        "instrumentation": list(controls.instrumentation),
-        "mood": list(controls.mood),
-    }
 
 
 def _edit_to_json(edit: Edit) -> Document:
@@ -290,7 +279,9 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
         model=as_text(document["model"]),
         notes=tuple(as_text(note) for note in as_items(document["notes"])),
         enforcement=_enforcement(document.get("enforcement")),
-        controls=_controls(document.get("controls")),
+        controls=from_json(Controls, document["controls"])
+        if "controls" in document
+        else Controls(),
         edit=maybe(_edit, document.get("edit")),
         mix=Mix(document.get("mix", Mix.WAVEFORM.value)),
         melody=maybe(_melody, document.get("melody")),
@@ -300,19 +291,6 @@ def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
             for one in as_items(document.get("held_by", []))
         ),
         windows_on_bars=as_truth(document.get("windows_on_bars", False)),
-    )
-
-
-def _controls(document: Mapping[str, Any] | None) -> Controls:
-    if document is None:
-        return Controls()
-    signature = document["time_signature"]
-    beats, unit = (None, None) if signature is None else map(as_integer, as_items(signature))
-    return Controls(
-        time_signature=None if beats is None or unit is None else (beats, unit),
-        bars=maybe(as_integer, document["bars"]),
-        instrumentation=tuple(as_text(word) for word in as_items(document["instrumentation"])),
-        mood=tuple(as_text(word) for word in as_items(document["mood"])),
     )
 
 

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import Enum
 from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +18,11 @@ from rag_audio.domain import (
     ConditioningPlan,
     GenerationRequest,
     Influence,
-    Key,
     OtherClaim,
     Played,
     SourceUse,
 )
+from rag_audio.domain.fields import to_json
 from rag_audio.plans import plan_to_json
 from rag_audio.ports import ModelInfo
 from rag_audio.provenance.influence import used_shares
@@ -80,7 +79,7 @@ def make_record(
     return AttributionRecord(
         output=output.number,
         created=datetime.now(UTC),
-        request=request_to_json(request),
+        request=to_json(request),
         plan=plan_to_json(plan),
         sources=tuple(
             SourceUse(
@@ -137,23 +136,6 @@ def signed(record: AttributionRecord, target: Path, signature: Signature) -> Att
         with signature.sidecar.open("rb") as file:
             files[sidecar_of(target).name] = file_digest(file, "sha256").hexdigest()
     return replace(record, files=files, signature=signature.record)
-
-
-def request_to_json(request: GenerationRequest) -> dict[str, Any]:
-    """Every field of a request in JSON's own types."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, frozenset):
-            return sorted(plain(item) for item in value)
-        if isinstance(value, tuple):
-            return [plain(item) for item in value]
-        return value.value if isinstance(value, Enum) else value
-
-    document = {name: plain(value) for name, value in vars(request).items()}
-    document["key"] = str(request.key) if isinstance(request.key, Key) else None
-    # RFC 8785 cannot hold integers past 2^53 exactly.
-    document["seed"] = None if request.seed is None else str(request.seed)
-    return document
 
 
 def _versions(device: str) -> dict[str, str]:
