@@ -52,9 +52,9 @@ def look() -> None:
     import rag_audio
     from rag_audio.api.schemas import EditAsked, GenerationAsked
     from rag_audio.cli.batch import COLUMNS
+    from rag_audio.codec import encode
     from rag_audio.conditioning.replay import request_of
     from rag_audio.domain import GenerationRequest
-    from rag_audio.domain.fields import to_json
     from rag_audio.plans import plan_from_json, plan_to_json
     from rag_audio.provenance.sealing import without_texts
     from rag_audio.service.asking import generation_request
@@ -76,9 +76,9 @@ def look() -> None:
     asked = {"prompt": "slow", "mood": ["calm"], name: 0.8}
     request = generation_request(asked, Path)
     assert getattr(request, name) == 0.8
-    document = to_json(request)
+    document = encode(request)
     assert without_texts(document, "/request", {})[name] == 0.8
-    assert document.keys() - to_json(GenerationRequest("slow")).keys() == {name}
+    assert document.keys() - encode(GenerationRequest("slow")).keys() == {name}
 
     plan = plan_of(mood=("calm",), mood_intensity=0.8)
     assert "very calm" in plan.enriched_prompt

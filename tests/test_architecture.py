@@ -16,6 +16,7 @@ PACKAGES = ("rag_audio", "indexer", "training")
 # Lowest first. A module may import what stands on a lower line, and what shares its own name.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.errors",),
+    ("rag_audio.codec",),
     ("rag_audio.codes", "rag_audio.names", "rag_audio.limits"),
     ("rag_audio.metre",),
     ("rag_audio.conflicts", "rag_audio.refusals"),
@@ -38,8 +39,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.contested",
         "rag_audio.rights_tables",
         "rag_audio.compiled",
-        "rag_audio.json_forms",
-        "rag_audio.source_documents",
         "rag_audio.plans",
         "rag_audio.documents",
         "rag_audio.disclosure",
@@ -62,7 +61,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.chunks",
         "rag_audio.sound_stream",
         "rag_audio.loading",
-        "rag_audio.score_documents",
         "rag_audio.id3",
         "rag_audio.formats",
         "rag_audio.full_scale",

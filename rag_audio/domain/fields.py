@@ -11,11 +11,12 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, Flag, StrEnum
+from enum import Flag, StrEnum
 from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from rag_audio.codec import Form, as_integer, json_form
 from rag_audio.controls import Layer
 from rag_audio.domain import values
 from rag_audio.domain.key import Key
@@ -43,15 +44,6 @@ class On(Flag):
     ALL = CLI | API
 
 
-def plain(value: Any) -> Any:
-    """A value in JSON's own types; sets are sorted."""
-    if isinstance(value, frozenset):
-        return sorted(plain(item) for item in value)
-    if isinstance(value, tuple):
-        return [plain(item) for item in value]
-    return value.value if isinstance(value, Enum) else value
-
-
 def _unchanged(name: str, value: Any) -> Any:
     return value
 
@@ -64,7 +56,7 @@ class Kind:
         form: its name.
         read: from a value of Python or JSON, with the field's name for the error.
         parse: from what the command line or a cell of a batch holds, to what ``read`` takes.
-        write: to JSON's own types.
+        json: how records and plans hold them, where their type does not say it.
         shape: on the command line ``one`` value, several ``commas`` between, or an option to
             ``repeat``.
         is_free_text: a person's own words or file names: they never enter the log itself.
@@ -74,7 +66,7 @@ class Kind:
     form: str
     read: Callable[[str, Any], Any]
     parse: Callable[[str, Any], Any] = _unchanged
-    write: Callable[[Any], Any] = plain
+    json: Form | None = None
     shape: str = "one"
     is_free_text: bool = False
     members: tuple[str, ...] = ()
@@ -182,26 +174,13 @@ def check_limits(owner: object) -> None:
             one.limit.check(one.label, getattr(owner, name))
 
 
-def to_json(owner: object) -> dict[str, Any]:
-    """All fields in JSON's own types, as records and plans hold them."""
-    values_of = {name: getattr(owner, name) for name in fields_of(type(owner))}
-    return {
-        name: None if values_of[name] is None else one.kind.write(values_of[name])
-        for name, one in fields_of(type(owner)).items()
-        if not (one.sparse and values_of[name] == one.default)
-    }
-
-
-def from_json(owner: type[_Owner], document: Mapping[str, Any]) -> _Owner:
-    """The inverse of :func:`to_json`.
-
-    Raises:
-        KeyError: the document lacks a field that is always written.
-        InvalidInput: a value cannot be used.
-    """
-    fields = fields_of(owner)
-    names = [name for name, one in fields.items() if not one.sparse or name in document]
-    return owner(**{name: document[name] for name in names})
+def documented(owner: type[_Owner]) -> type[_Owner]:
+    """State to the codec how a class of declared fields is written: sparse ones last, if at all."""
+    said = fields_of(owner).items()
+    return json_form(
+        later=tuple(name for name, one in said if one.sparse),
+        forms={name: one.kind.json for name, one in said if one.kind.json is not None},
+    )(owner)
 
 
 def public_names(owner: type) -> frozenset[str]:
@@ -319,11 +298,11 @@ TEXT = Kind("text", values.text, is_free_text=True)
 FILE = Kind("file", values.file_name, is_free_text=True)
 TERRITORY = Kind("territory", values.text)
 WHOLE = Kind("whole", values.whole)
-SEED = Kind("whole", values.whole, write=str)
-"""A whole number past what canonical JSON (RFC 8785) holds exactly: written as text."""
+SEED = Kind("whole", values.whole, json=Form(str, as_integer))
+"""Always text in a document, since JSON does not hold every one exactly."""
 NUMBER = Kind("number", values.number)
 FLAG = Kind("flag", values.flag)
-KEY = Kind("key", key_of, write=str)
+KEY = Kind("key", key_of)
 TEXTS = Kind("texts", values.texts, words, shape="commas", is_free_text=True)
 REFERENCES = Kind("references", _stems, shape="repeat")
 STEMS = Kind("stems", values.texts, shape="repeat")

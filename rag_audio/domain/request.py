@@ -53,6 +53,7 @@ class Channel(StrEnum):
     INIT = "init"
 
 
+@fields.documented
 @dataclass(frozen=True, kw_only=True)
 class Controls:
     """Musical fields of a request that are put in words for the model, tempo and key aside.
@@ -92,6 +93,7 @@ class Controls:
         return None if self.bars is None else self.bars * bar_s(bpm, self.time_signature)
 
 
+@fields.documented
 @dataclass(frozen=True)
 class GenerationRequest(Controls):
     """Everything the user asked for. None means: let the product choose, and record what it chose.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio import audio as sound
+from rag_audio.codec import encode
 from rag_audio.domain import (
     AttributionRecord,
     Audio,
@@ -22,7 +23,6 @@ from rag_audio.domain import (
     Played,
     SourceUse,
 )
-from rag_audio.domain.fields import to_json
 from rag_audio.plans import plan_to_json
 from rag_audio.ports import ModelInfo
 from rag_audio.provenance.influence import used_shares
@@ -79,7 +79,7 @@ def make_record(
     return AttributionRecord(
         output=output.number,
         created=datetime.now(UTC),
-        request=to_json(request),
+        request=encode(request),
         plan=plan_to_json(plan),
         sources=tuple(
             SourceUse(

@@ -22,14 +22,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+from rag_audio.codec import plain
 from rag_audio.domain import AttributionRecord, GenerationRequest
 from rag_audio.domain.fields import public_names
 from rag_audio.errors import LedgerError
-from rag_audio.provenance.readback import as_read
 from rag_audio.provenance.records import (
     canonical,
     parse,
-    plain,
     record_from_json,
     record_to_json,
 )
@@ -103,7 +102,7 @@ def seal(record: AttributionRecord, owner: str | None = None) -> Sealed:
         "commitments": commitments,
     }
     written = canonical(sealed)
-    return Sealed(as_read(record, whole), written, salt, canonical(texts) if texts else None)
+    return Sealed(record_from_json(whole), written, salt, canonical(texts) if texts else None)
 
 
 def unseal(document: Mapping[str, Any], texts: bytes | None) -> tuple[AttributionRecord, bool]:

@@ -50,7 +50,7 @@ def _load() -> None:
     import rag_audio.provenance.credential_documents
     import rag_audio.provenance.credentials
     import rag_audio.provenance.signers
-    import rag_audio.score_documents  # noqa: F401
+    import rag_audio.scores  # noqa: F401
 
 
 def _in_child(asked: dict[str, Any]) -> dict[str, Any]:
@@ -220,8 +220,7 @@ def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _midi(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
     from rag_audio.errors import UnreadableFile
-    from rag_audio.score_documents import score_to_json
-    from rag_audio.scores import parse
+    from rag_audio.scores import parse, score_to_json
 
     score, longest_s = parse(file), float(asked["longest_s"])
     if score.end_s > longest_s:
