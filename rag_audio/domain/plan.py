@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rag_audio.codec import json_form
-from rag_audio.controls import Controls, Enforcement, Layer, Mix
+from rag_audio.controls import Enforcement, Layer, Mix
 from rag_audio.domain.key import Key
-from rag_audio.domain.request import Channel
+from rag_audio.domain.request import Channel, Controls
 from rag_audio.domain.stems import Reference
 from rag_audio.licensing import License
 from rag_audio.metre import bar_s
