@@ -16,8 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
 from indexer.measure import Job, Measured, Outcome, Refused, Render, Unchanged, measure
-from indexer.scan import SNIFFED_BYTES, is_midi
 from rag_audio.errors import BackendError
+from rag_audio.formats import SCORE, read_head, suffix_of
 
 TIME_LIMIT_S = 900.0
 """A file that takes longer than this is given up."""
@@ -179,7 +179,6 @@ def _portable(render: Render) -> bytes | None:
 
 def _begins_like_midi(job: Job) -> bool:
     try:
-        with job.file.open("rb") as file:
-            return is_midi(file.read(SNIFFED_BYTES))
+        return suffix_of(read_head(job.file)) == SCORE
     except OSError:
         return False

@@ -18,12 +18,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from rag_audio import contested, names, revocations
-from rag_audio.claims import claim
 from rag_audio.conflicts import Conflict
 from rag_audio.database import reading, writing
 from rag_audio.domain import License, Rights, Stem
 from rag_audio.errors import InvalidInput, LedgerTampered, LibraryError
 from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.locks import claim
 from rag_audio.migrations import migrate
 from rag_audio.plans import license_from_json, license_to_json, stem_from_json, stem_to_json
 from rag_audio.ports import FileState, LibraryInfo, RightsChange, RightsLog, WithheldFile

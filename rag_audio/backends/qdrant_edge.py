@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import qdrant_edge as edge
 
 from rag_audio.backends._copying import copy_folder
-from rag_audio.backends._lock import LOCK, QUEUE, IndexLock, wait_for_lock
 from rag_audio.backends._payload import (
     DENSE,
     EXACT_BELOW,
@@ -42,6 +41,8 @@ from rag_audio.backends._payload import (
 )
 from rag_audio.domain import SegmentFilter
 from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch, RagAudioError
+from rag_audio.files import atomic_write
+from rag_audio.locks import LOCK, QUEUE, FileLock, wait_for_index
 from rag_audio.ports import Hit, IndexedSegment, SparseVector
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class EdgeIndex:
     """
 
     def __init__(
-        self, path: Path, *, space: str, dimension: int, lock: IndexLock | None = None
+        self, path: Path, *, space: str, dimension: int, lock: FileLock | None = None
     ) -> None:
         self.name = f"qdrant-edge:{path.name}"
         self.space = space
@@ -88,7 +89,7 @@ class EdgeIndex:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BackendUnavailable(f"the index at {path} cannot be made: {error}") from error
-        self._lock = lock or IndexLock(path / LOCK, f"the index at {path}")
+        self._lock = lock or FileLock(path / LOCK, f"the index at {path}")
         try:
             self._claim()
             self._shard = self._open()
@@ -280,13 +281,9 @@ class EdgeIndex:
 
     def _describe(self) -> None:
         """Write down what the index holds."""
-        described = self._path / "index.json"
-        temporary = described.with_suffix(".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump({"format": FORMAT, "space": self.space, "dimension": self._dimension}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(described)
+        what = {"format": FORMAT, "space": self.space, "dimension": self._dimension}
+        with atomic_write(self._path / "index.json") as draft:
+            draft.write_text(json.dumps(what), encoding="utf-8")
 
     def _remake(self) -> str:
         return "rag-audio index --rebuild LIBRARY, then index your other libraries again"
@@ -415,7 +412,7 @@ def remove_index(path: Path, is_served: Callable[[], bool] = lambda: False) -> N
     if not path.is_dir():
         return
     # Where it is served, one more try says who does that.
-    lock = wait_for_lock(path, is_served) or IndexLock(path / LOCK, f"the index at {path}")
+    lock = wait_for_index(path, is_served) or FileLock(path / LOCK, f"the index at {path}")
     try:
         for part in path.iterdir():
             if part.is_dir():

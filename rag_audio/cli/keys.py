@@ -123,7 +123,7 @@ def export_root(
     as_json: Json = False,
 ) -> None:
     """Write the public certificates that others need to trust this home's signatures."""
-    from rag_audio import secret_files
+    from rag_audio.files import export
     from rag_audio.provenance.signing_keys import anchors
 
     with open_workspace(home) as workspace:
@@ -133,10 +133,8 @@ def export_root(
             f"there is no signing key in {workspace.settings.home / 'keys'}",
             hint="the first output that is generated makes one",
         )
-    try:
-        secret_files.replace(target, known.encode(), secret_files.PUBLIC)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {target}: {error.strerror}") from error
+    with export(target) as draft:
+        draft.write_text(known)
     count = known.count("BEGIN CERTIFICATE")
     if as_json:
         show_json({"file": str(target), "certificates": count})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
-import secrets
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +15,7 @@ from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.documents import entry_json
 from rag_audio.errors import InvalidInput
+from rag_audio.files import export
 from rag_audio.licensing import Revocation
 from rag_audio.ports import LedgerEntry
 from rag_audio.reporting import UsageReport, period, usage_report
@@ -172,16 +171,7 @@ def _text(found: UsageReport, kind: str) -> str:
 
 
 def _write(found: UsageReport, kind: str, target: Path) -> None:
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     # A spreadsheet takes UTF-8 for UTF-8 only after a byte order mark.
     encoding = "utf-8-sig" if kind == "csv" else "utf-8"
-    try:
-        with draft.open("w", encoding=encoding, newline="") as file:
-            file.write(_text(found, kind))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with export(target) as draft:
+        draft.write_text(_text(found, kind), encoding=encoding, newline="")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from rag_audio.cli.options import Home, Json, parse_method
 from rag_audio.cli.output import busy, err, out, percent, show_json, stages, table
 from rag_audio.domain import AttributionRecord, Channel
 from rag_audio.errors import InvalidInput
+from rag_audio.files import export
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.findings import TraceResult
 from rag_audio.provenance.report_html import report_html
@@ -60,7 +60,8 @@ def trace(
         _show_public(found.to_public(contact), as_json)
         return
     if report is not None:
-        _write(report, report_html(found, file.name, datetime.now(UTC)))
+        with export(report) as draft:
+            draft.write_text(report_html(found, file.name, datetime.now(UTC)), encoding="utf-8")
     if as_json:
         show_json(found.to_json())
     else:
@@ -197,18 +198,3 @@ def _show(file: Path, found: TraceResult) -> None:
 
 def _value(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a page whole or not at all.
-
-    Raises:
-        InvalidInput: it cannot be written there.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InvalidInput(f"{path} cannot be written: {error.strerror}") from error

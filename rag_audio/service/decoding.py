@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
+from rag_audio.formats import SCORE, read_head, suffix_of
 from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.provenance.opened_signing import OpenedSigning, SignBytes, Written
 from rag_audio.service.decoded import Writing
@@ -33,14 +34,8 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SIGNATURES = 12
 _MANIFESTS_BYTES = 64 << 20
 _EXPANSION = 64
-SCORE = ".mid"
-"""How the names of uploaded scores end."""
 _UNSIGNED = "set RAG_AUDIO_SIGNING=off to give outputs out unsigned; their records will say so"
-MAGIC = (
-    (b"RIFF", ".wav"), (b"RF64", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"),
-    (b"FORM", ".aiff"), (b"MThd", SCORE),
-)  # fmt: skip
-"""How files begin that may be uploaded; MP3 may also begin with a frame."""
+_UPLOADED = (".wav", ".flac", ".ogg", ".mp3", ".aiff", SCORE)
 
 
 @dataclass(frozen=True)
@@ -52,24 +47,16 @@ class Decoded:
     suffix: str
 
 
-def suffix_of(head: bytes) -> str | None:
-    """The ending for a file that begins so; None: it is nothing that may be uploaded."""
-    for magic, suffix in MAGIC:
-        if head.startswith(magic):
-            return suffix
-    is_mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
-    return ".mp3" if is_mpeg else None
-
-
 def kind_of(file: Path) -> str:
-    """The ending that fits a file, by its first bytes.
+    """The ending that fits a file, by its first bytes; MP3 may also begin with a frame.
 
     Raises:
         UnreadableFile: it is nothing that may be uploaded.
     """
-    with file.open("rb") as opened:
-        suffix = suffix_of(opened.read(16))
-    if suffix is None:
+    head = read_head(file)
+    is_frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
+    suffix = ".mp3" if is_frame else suffix_of(head)
+    if suffix not in _UPLOADED:
         raise UnreadableFile(
             "this is no sound or score that can be read",
             hint="WAV, FLAC, OGG, MP3, AIFF or standard MIDI",
