@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.arguments",
         "rag_audio.signing",
         "rag_audio.locks",
+        "rag_audio.child_process",
         "rag_audio.files",
         "rag_audio.appending",
         "rag_audio.resources",
@@ -72,6 +73,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.keys",
         "rag_audio.tempo",
         "rag_audio.similarity",
+        "rag_audio.likeness",
         "rag_audio.recognition",
         "rag_audio.foreign_sound",
         "rag_audio.analysis",
@@ -84,7 +86,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "rag_audio.guardrails",
         "rag_audio.retrieval",
-        "rag_audio.likeness",
         "rag_audio.profiles",
         "rag_audio.enforcing",
         "rag_audio.foreign",

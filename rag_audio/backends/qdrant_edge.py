@@ -28,13 +28,12 @@ from rag_audio.backends._payload import (
     AnyOf,
     Condition,
     InRanges,
+    ScrolledIndex,
     best_with_ties,
     checked_vector,
     conditions,
     hit,
     in_library,
-    indexed_segment,
-    of_stem,
     outdated,
     payload_of,
     write_anew,
@@ -57,7 +56,7 @@ _FLUSH_AFTER = 4096
 """Changes between two full flushes: what a restart after a crash replays at most."""
 
 
-class EdgeIndex:
+class EdgeIndex(ScrolledIndex):
     """A :class:`rag_audio.ports.StemIndex` in a folder of this machine.
 
     Fewer than 20,000 points are searched exactly. From there on :meth:`close` builds an HNSW
@@ -149,14 +148,6 @@ class EdgeIndex:
         sparse = edge.SparseVector(list(vector.indices), list(vector.values))
         return self._search(edge.Query.Nearest(sparse, using=SPARSE), where, limit)
 
-    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id."""
-        yield from self._scroll(in_library(library) if library is not None else None)
-
-    def find_stem(self, stem: str) -> list[IndexedSegment]:
-        """All points of a stem, in order of start."""
-        return sorted(self._scroll(of_stem(stem)), key=lambda p: (p.segment.start_s, p.id))
-
     def count(self, library: str | None = None) -> int:
         """Points in the index (of one library)."""
         where = None if library is None else _filter((in_library(library),))
@@ -238,24 +229,17 @@ class EdgeIndex:
             found = best_with_ties(fetch, lambda point: (point.score, str(point.id)), limit)
         return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found]
 
-    def _scroll(self, condition: AnyOf | None) -> Iterator[IndexedSegment]:
-        where = _filter((condition,)) if condition is not None else None
-        offset: Any = None
-        while True:
-            with self._translated("be read") as shard:
-                records, offset = shard.scroll(
-                    edge.ScrollRequest(
-                        offset=offset,
-                        limit=_PAGE,
-                        filter=where,
-                        with_payload=True,
-                        with_vector=True,
-                    )
-                )
-            for record in records:
-                yield indexed_segment(record.id, record.payload, record.vector)
-            if offset is None:
-                return
+    def _page(self, where: Sequence[Condition], offset: Any) -> tuple[Sequence[Any], Any]:
+        request = edge.ScrollRequest(
+            offset=offset,
+            limit=_PAGE,
+            filter=_filter(where) if where else None,
+            with_payload=True,
+            with_vector=True,
+        )
+        with self._translated("be read") as shard:
+            records, following = shard.scroll(request)
+        return records, following
 
     def _claim(self) -> None:
         """Write down the space of a new index; compare it for an old one."""

@@ -176,8 +176,8 @@ def _show(made: archive.Backup, as_json: bool) -> None:
         show_json({**document, "warnings": list(made.warnings)})
     else:
         rows = "" if made.rows is None else f", {made.rows} rows of the database"
-        out.print(f"{made.path}: {made.files} files, {made.size} bytes{rows}", markup=False)
+        out.print(f"{made.path}: {made.files} files, {made.size} bytes{rows}")
         for line in () if made.restored is None else made.restored.lines():
-            out.print(line, markup=False)
+            out.print(line)
     for warning in made.warnings:
-        err.print(f"note: {warning}", markup=False)
+        err.print(f"note: {warning}")

@@ -259,16 +259,15 @@ def show_results(results: tuple[GenerationResult, ...]) -> None:
         record = result.record
         out.print(
             f"output {record.output}   {', '.join(result.files)}   seed {record.seed}   "
-            f"{result.audio.duration_s:.2f} s   pcm {record.pcm_sha256[:12]}",
-            markup=False,
+            f"{result.audio.duration_s:.2f} s   pcm {record.pcm_sha256[:12]}"
         )
     common = results[0].plan.notes
     for note in common:
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
     for result in results[1:]:
         own = (note for note in result.plan.notes if note not in common)
         for said in (*own, *(unmet_line(promise) for promise in result.unmet)):
-            out.print(f"note: output {result.record.output}: {said}", markup=False)
+            out.print(f"note: output {result.record.output}: {said}")
     for result in results:
         _show_sources(result.record, titled=len(results) > 1)
 

@@ -127,8 +127,7 @@ def refresh(
         )
     out.print(
         f"{made.artists} artist(s) in {made.forms} spelling(s) are protected in {target}; a "
-        "running service takes them up when it starts anew",
-        markup=False,
+        "running service takes them up when it starts anew"
     )
 
 

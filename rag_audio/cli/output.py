@@ -25,9 +25,12 @@ from rag_audio.documents import error_json, finite
 from rag_audio.errors import UNMET_EXIT, RagAudioError
 from rag_audio.pipeline import OnStage
 
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+# Names and messages may hold square brackets, which are no markup.
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 # A pipe or a file has no width of its own; tables there should not be squeezed into 80 columns.
-out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
+out = Console(
+    soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 140
+)
 
 
 def escape_what_is_no_text() -> None:
@@ -56,9 +59,9 @@ def show_error(error: RagAudioError, as_json: bool) -> None:
     if as_json:
         show_json({"error": error_json(error)})
         return
-    err.print(f"rag-audio: {error.message}", style="bold red", markup=False)
+    err.print(f"rag-audio: {error.message}", style="bold red")
     if error.hint:
-        err.print(f"  {error.hint}", markup=False)
+        err.print(f"  {error.hint}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
@@ -80,10 +83,10 @@ def say_unmet(files: Sequence[str], best_effort: bool) -> None:
         typer.Exit: code 5, unless the best is good enough.
     """
     said = f"what was enforced is not met by {', '.join(files)}; delivered, and marked so"
-    err.print(f"rag-audio: {said}", style="bold", markup=False)
+    err.print(f"rag-audio: {said}", style="bold")
     if not best_effort:
         hint = "more --candidates or another --seed may meet it; --best-effort exits with 0"
-        err.print(f"  {hint}", markup=False)
+        err.print(f"  {hint}")
         raise typer.Exit(UNMET_EXIT)
 
 

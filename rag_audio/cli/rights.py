@@ -59,7 +59,7 @@ def outputs(
         notes = {"notes": [unknown]} if unknown else {}
         show_json({"outputs": [entry_json(entry) for entry in entries], **notes})
     elif unknown:
-        err.print(f"note: {unknown}", markup=False)
+        err.print(f"note: {unknown}")
     else:
         _show_outputs(entries)
 
@@ -97,9 +97,9 @@ def revoke(
     if as_json:
         show_json(document)
         return
-    out.print(document["message"], markup=False)
+    out.print(document["message"])
     for copy in copies:
-        out.print(f"stem {copy['stem'][:12]}: {copy['says']}", markup=False)
+        out.print(f"stem {copy['stem'][:12]}: {copy['says']}")
     if not stems:
         err.print(f"note: no indexed stem has this {of.value}; it counts for what comes later")
     _show_outputs(entries)
@@ -124,7 +124,7 @@ def report(
     if as_json:
         show_json({**found.to_json(), "file": None if out_file is None else str(out_file)})
     elif out_file is not None:
-        out.print(f"{len(found.rows)} rows in {out_file}", markup=False)
+        out.print(f"{len(found.rows)} rows in {out_file}")
     else:
         typer.echo(_text(found, kind), nl=False)
 

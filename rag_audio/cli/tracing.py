@@ -67,7 +67,7 @@ def trace(
     else:
         _show(file, found)
         if report is not None:
-            err.print(f"the report is in {report}", markup=False)
+            err.print(f"the report is in {report}")
 
 
 def influence(
@@ -125,8 +125,7 @@ def show_influence(record: AttributionRecord, measured: CausalInfluence) -> None
     )
     out.print(
         f"noise floor {measured.noise_floor:.4f}: below it there is no share; all sources "
-        f"together {measured.total:.4f}",
-        markup=False,
+        f"together {measured.total:.4f}"
     )
 
 
@@ -134,14 +133,14 @@ def _show_public(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(document)
         return
-    out.print(document["statement"], markup=False)
+    out.print(document["statement"])
     if document["contact"]:
-        out.print(f"Contact: {document['contact']}", markup=False)
+        out.print(f"Contact: {document['contact']}")
 
 
 def _show(file: Path, found: TraceResult) -> None:
     if not found.found:
-        out.print(f"{file}: {found.explanation}", markup=False)
+        out.print(f"{file}: {found.explanation}")
         return
     what = f"output {found.output}"
     if found.transplanted and not found.sources and found.model_share is None:
@@ -151,20 +150,19 @@ def _show(file: Path, found: TraceResult) -> None:
     out.print(
         f"{what}, made {found.created} by {found.model}; "
         f"found by its {found.by} (confidence {found.confidence:.2f}"
-        f"{'' if found.checked else ', not checked'})",
-        markup=False,
+        f"{'' if found.checked else ', not checked'})"
     )
     if found.transplanted:
-        out.print(f"transplanted: {found.explanation}", style="bold red", markup=False)
+        out.print(f"transplanted: {found.explanation}", style="bold red")
     else:
-        out.print(found.explanation, markup=False)
+        out.print(found.explanation)
     if found.ancestors:
         numbers = ", ".join(str(number) for number in found.ancestors)
-        out.print(f"edited from output {numbers}", markup=False)
+        out.print(f"edited from output {numbers}")
     elif found.edited is not None:
         stated = found.edited["source_rights"] or "nothing, its license is known"
         digest = str(found.edited["source_sha256"])[:12]
-        out.print(f"edited from a file (sha256 {digest}…), stated: {stated}", markup=False)
+        out.print(f"edited from a file (sha256 {digest}…), stated: {stated}")
     if found.sources:
         table(
             ("source", "artist", "holder", "license", "now", "in the words", "in the sound",
@@ -187,12 +185,11 @@ def _show(file: Path, found: TraceResult) -> None:
     for other in found.outputs:
         if other.output != found.output:
             names = ", ".join(source.title or source.stem[:12] for source in other.sources)
-            out.print(f"also in it: output {other.output}, made from {names}", markup=False)
+            out.print(f"also in it: output {other.output}, made from {names}")
     if found.proof is not None:
         out.print(
             f"entry {found.proof['seq']} of {found.proof['size']} in the log with the root "
-            f"{found.proof['root']}",
-            markup=False,
+            f"{found.proof['root']}"
         )
 
 
