@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, Generic, TypeVar
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -100,22 +100,25 @@ class Child:
                     pipe.close()
 
 
-class ChildPool:
+_Kind = TypeVar("_Kind", bound=Child)
+
+
+class ChildPool(Generic[_Kind]):
     """At most ``count`` processes, started when they are needed and anew when they ended.
 
     Args:
         start: makes a process.
     """
 
-    def __init__(self, count: int, start: Callable[[], Child]) -> None:
+    def __init__(self, count: int, start: Callable[[], _Kind]) -> None:
         self._start = start
-        self._free: queue.LifoQueue[Child | None] = queue.LifoQueue()
-        self._started: list[Child] = []
+        self._free: queue.LifoQueue[_Kind | None] = queue.LifoQueue()
+        self._started: list[_Kind] = []
         for _ in range(count):
             self._free.put(None)
 
     @contextmanager
-    def lease(self, wait_s: float | None = None) -> Iterator[Child]:
+    def lease(self, wait_s: float | None = None) -> Iterator[_Kind]:
         """A process for one task.
 
         Raises:

@@ -15,6 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -90,6 +91,17 @@ def say_unmet(files: Sequence[str], best_effort: bool) -> None:
         raise typer.Exit(UNMET_EXIT)
 
 
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """The description of a task and these columns, on stderr, where that is a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        *columns,
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+
+
 @contextmanager
 def stages() -> Iterator[OnStage]:
     """A progress bar per stage on stderr, where that is a terminal."""
@@ -99,15 +111,7 @@ def stages() -> Iterator[OnStage]:
         "write": "marking, logging",
         "influence": "leaving sources out",
     }
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
+    progress = progress_bar(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     tasks: dict[str, Any] = {}
     with progress:
 
@@ -122,15 +126,7 @@ def stages() -> Iterator[OnStage]:
 @contextmanager
 def busy(what: str) -> Iterator[None]:
     """What is done and for how long by now, on stderr, where that is a terminal."""
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
-    with progress:
+    with progress_bar(SpinnerColumn(), TimeElapsedColumn()) as progress:
         progress.add_task(what, total=None)
         yield
 

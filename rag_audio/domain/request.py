@@ -21,6 +21,7 @@ from rag_audio.controls import (
 from rag_audio.domain import values
 from rag_audio.domain.key import Key
 from rag_audio.errors import InvalidInput
+from rag_audio.licensing import Use
 from rag_audio.tunes import AudioAs
 
 _CALLED = {"k": "references to find (k)"}
@@ -32,6 +33,10 @@ class Channel(StrEnum):
 
     PROMPT = "prompt"
     INIT = "init"
+
+
+USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
+"""The use that a license must grant for a channel."""
 
 
 @dataclass(frozen=True)
@@ -187,11 +192,8 @@ def _references(name: str, value: object) -> tuple[str, ...]:
 
 
 def _time_signature(name: str, value: object) -> tuple[int, int]:
-    wanted = "two whole numbers, such as (3, 4)"
-    beats = values.several(name, value, wanted)
-    if len(beats) != 2:
-        raise values.refused(name, value, wanted)
-    return values.whole(name, beats[0]), values.whole(name, beats[1])
+    beats, unit = values.pair(name, value, "two whole numbers, such as (3, 4)")
+    return values.whole(name, beats), values.whole(name, unit)
 
 
 def _layers(name: str, value: object) -> tuple[tuple[Layer, str], ...]:
