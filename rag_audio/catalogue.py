@@ -18,13 +18,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
 
 from rag_audio import contested, names, revocations
-from rag_audio.claims import claim
 from rag_audio.codec import decode, encode
 from rag_audio.conflicts import Conflict
 from rag_audio.database import reading, writing
 from rag_audio.domain import License, Rights, Stem
 from rag_audio.errors import InvalidInput, LedgerTampered, LibraryError
 from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.locks import claim
 from rag_audio.migrations import migrate
 from rag_audio.ports import FileState, LibraryInfo, RightsChange, RightsLog, WithheldFile
 from rag_audio.recognition import sql as landmark_rows

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import file_digest
 from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +37,7 @@ from rag_audio.domain import (
     Use,
 )
 from rag_audio.errors import InvalidInput, RequestRefused, UnreadableFile
+from rag_audio.files import file_sha256
 from rag_audio.foreign_sound import (
     WINDOWS,
     LoadSegment,
@@ -45,6 +45,7 @@ from rag_audio.foreign_sound import (
     StoredLandmarks,
     share_outside,
 )
+from rag_audio.formats import SCORE, read_head, suffix_of
 from rag_audio.ports import Catalogue, Embedder, Hit, Ledger, StemIndex, Watermarker
 from rag_audio.refusals import NO_CHANNEL, Refusal, most_curable
 from rag_audio.score_similarity import shared_notes
@@ -210,13 +211,13 @@ class Inspector:
         finding = self._by_bytes(path)
         if finding.stems:
             return finding
-        if _is_midi(path):
+        if suffix_of(read_head(path)) == SCORE:
             return self._by_notes(path, finding)
         return self._by_sound(path, finding)
 
     def _by_bytes(self, path: Path) -> ForeignFinding:
         try:
-            digest = _sha256(path)
+            digest = file_sha256(path)
         except OSError as error:
             name = self._disclosure.file(path)
             raise UnreadableFile(f"{name} cannot be read: {error.strerror}") from error
@@ -428,11 +429,6 @@ def _refusal(copies: Iterable[Stem], rights: Rights, uses: Sequence[Use]) -> Ref
     return (most_curable(known) or NO_CHANNEL) if len(known) == len(found) else None
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
 def _holds(root: Path, size: int, digest: str) -> bool:
     """Whether a file below a library's root has these bytes.
 
@@ -442,14 +438,8 @@ def _holds(root: Path, size: int, digest: str) -> bool:
         for name in names:
             file = Path(folder, name)
             try:
-                if file.lstat().st_size == size and _sha256(file) == digest:
+                if file.lstat().st_size == size and file_sha256(file) == digest:
                     return True
             except OSError:
                 continue  # a file that cannot be read is not the one that was given
     return False
-
-
-def _is_midi(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(12)
-    return head[:4] == b"MThd" or (head[:4] == b"RIFF" and head[8:12] == b"RMID")

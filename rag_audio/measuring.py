@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from rag_audio.conditioning import USE_OF
 from rag_audio.conditioning.conforming import LoadSegment, RenderScore
-from rag_audio.domain import ConditioningPlan, Rights
+from rag_audio.domain import USE_OF, ConditioningPlan, Rights
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.plans import plan_from_json
 from rag_audio.ports import Embedder, Generator, Ledger, LedgerEntry, Progress, StopAsked

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +40,7 @@ from rag_audio.domain import (
     StemKind,
 )
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
+from rag_audio.files import file_sha256
 from rag_audio.foreign import ForeignFinding
 from rag_audio.foreign_sound import StoredLandmarks
 from rag_audio.gate import RightsGate
@@ -549,8 +549,7 @@ class Pipeline:
     ) -> Audio:
         name = self.parts.disclosure.file_of(segment.stem, path)
         try:
-            with path.open("rb") as file:
-                digest = file_digest(file, "sha256").hexdigest()
+            digest = file_sha256(path)
         except OSError as error:
             raise LibraryError(
                 f"{name} cannot be read: {error.strerror}", hint="index the library again"

@@ -62,7 +62,12 @@ class LatentDiffusion(Family):
     info: ModelInfo
 
     def __init__(
-        self, checkpoint: Checkpoint, device: str, low_memory: bool, dtype: str | None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "cpu",
+        low_memory: bool = False,
+        dtype: str | None = None,
     ) -> None:
         self._device = pick_device(device)
         self._dtype = pick_dtype(dtype, self._device)

@@ -302,7 +302,7 @@ def _say(line: Mapping[str, Any], count: int) -> None:
     else:
         said = line["error"]["message"]
     said += "".join(f"; {unmet_line(promise)}" for promise in line.get("unmet", ()))
-    err.print(f"row {line['row']} of {count}: {line['status']}: {said}", markup=False)
+    err.print(f"row {line['row']} of {count}: {line['status']}: {said}")
 
 
 def _finish(results: list[dict[str, Any]], folder: Path, as_json: bool, best_effort: bool) -> None:
@@ -328,10 +328,10 @@ def _finish(results: list[dict[str, Any]], folder: Path, as_json: bool, best_eff
             table(("row", "why it was not made"),
                   [(line["row"], line["error"]["message"]) for line in failed])  # fmt: skip
         said = ", ".join(f"{number} {status}" for status, number in count.items() if number)
-        out.print(f"{len(results)} rows: {said}; {report}", markup=False)
+        out.print(f"{len(results)} rows: {said}; {report}")
         if unmet:
             rows = ", ".join(map(str, unmet))
-            out.print(f"what was enforced is not met in row {rows}", markup=False)
+            out.print(f"what was enforced is not met in row {rows}")
     codes = [line["exit_code"] for line in results if line["status"] == "failed"]
     if codes:
         raise typer.Exit(codes[0])

@@ -150,8 +150,8 @@ def _run(given: dict[str, Any], do: _Do) -> None:
         return
     show_results(results)
     if edit.parent is not None:
-        out.print(f"edited from output {edit.parent}", markup=False)
+        out.print(f"edited from output {edit.parent}")
     else:
         stated = "" if edit.source_rights is None else f", stated to be {edit.source_rights}"
-        out.print(f"edited from {given['file']}{stated}", markup=False)
-    out.print(f"{edit.kept:.0%} of the sound is that file's", markup=False)
+        out.print(f"edited from {given['file']}{stated}")
+    out.print(f"{edit.kept:.0%} of the sound is that file's")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from rag_audio.domain import AttributionRecord, Channel, ConditioningPlan, Gener
 from rag_audio.domain.fields import On
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import InvalidInput
+from rag_audio.files import export
 from rag_audio.output_picture import output_png
 from rag_audio.plans import plan_to_json
 from rag_audio.provenance.causal import CausalInfluence, Method
@@ -231,13 +231,8 @@ def _show(plan: ConditioningPlan, wanted: _Wanted) -> None:
 def _save(plan: ConditioningPlan, file: Path) -> None:
     """Write a plan, whole or not at all."""
     text = json.dumps(plan_to_json(plan), indent=2, ensure_ascii=False)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
+    with export(file) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def _draw(results: tuple[GenerationResult, ...], picture: Path) -> None:
@@ -253,16 +248,15 @@ def show_results(results: tuple[GenerationResult, ...]) -> None:
         record = result.record
         out.print(
             f"output {record.output}   {', '.join(result.files)}   seed {record.seed}   "
-            f"{result.audio.duration_s:.2f} s   pcm {record.pcm_sha256[:12]}",
-            markup=False,
+            f"{result.audio.duration_s:.2f} s   pcm {record.pcm_sha256[:12]}"
         )
     common = results[0].plan.notes
     for note in common:
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
     for result in results[1:]:
         own = (note for note in result.plan.notes if note not in common)
         for said in (*own, *(unmet_line(promise) for promise in result.unmet)):
-            out.print(f"note: output {result.record.output}: {said}", markup=False)
+            out.print(f"note: output {result.record.output}: {said}")
     for result in results:
         _show_sources(result.record, titled=len(results) > 1)
 

@@ -41,6 +41,7 @@ from rag_audio.domain.fields import (
 )
 from rag_audio.domain.key import Key
 from rag_audio.errors import InvalidInput
+from rag_audio.licensing import Use
 from rag_audio.limits import Items, Number, Text
 from rag_audio.metre import Signature, bar_s, require_signature
 from rag_audio.tunes import AudioAs
@@ -51,6 +52,10 @@ class Channel(StrEnum):
 
     PROMPT = "prompt"
     INIT = "init"
+
+
+USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
+"""The use that a license must grant for a channel."""
 
 
 @fields.documented

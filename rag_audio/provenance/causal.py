@@ -234,16 +234,7 @@ class Laboratory:
 
     def _run(self, plan: ConditioningPlan) -> tuple[Audio, ...]:
         seed_audio = None if plan.strength >= 1.0 else self.make_seed(plan)
-        batch = DiffusionInput(
-            prompt=plan.enriched_prompt,
-            negative_prompt=plan.negative_prompt,
-            duration_s=plan.duration_s,
-            steps=plan.steps,
-            guidance=plan.guidance,
-            seeds=self.seeds,
-            strength=plan.strength,
-            init_audio=seed_audio,
-        )
+        batch = DiffusionInput.of(plan, self.seeds, seed_audio)
         self.runs += len(self.seeds)
         return self.generator.generate(batch, None, self.stop_asked)
 

@@ -9,6 +9,7 @@ from typing import Any
 from rag_audio.codec import encode
 from rag_audio.documents import claim_json
 from rag_audio.domain import (
+    USE_OF,
     AttributionRecord,
     Channel,
     License,
@@ -17,11 +18,8 @@ from rag_audio.domain import (
     Rights,
     SourceUse,
     Stem,
-    Use,
 )
 from rag_audio.provenance.ranges import TimeRange
-
-_USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
 
 
 @dataclass(frozen=True)
@@ -321,7 +319,7 @@ def _state(stem: Stem, used: Mapping[Channel, float], rights: Rights) -> tuple[b
     reasons = [
         reason
         for channel, share in used.items()
-        if share > 0 and (reason := rights.refusal(stem, _USE_OF[channel])) is not None
+        if share > 0 and (reason := rights.refusal(stem, USE_OF[channel])) is not None
     ]
     revoked = rights.is_revoked(stem)
     if revoked and not reasons:

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from rag_audio.domain import (
     Played,
     SourceUse,
 )
+from rag_audio.files import file_sha256
 from rag_audio.plans import plan_to_json
 from rag_audio.ports import ModelInfo
 from rag_audio.provenance.influence import used_shares
@@ -74,8 +74,6 @@ def make_record(
         mark["none"] = "too little to carry a mark"
     else:
         mark["payload"] = output.number
-    with output.written.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
     return AttributionRecord(
         output=output.number,
         created=datetime.now(UTC),
@@ -101,7 +99,7 @@ def make_record(
         seed=output.seed,
         pcm_sha256=sound.pcm_sha256(output.audio),
         marked_pcm_sha256=sound.pcm_sha256(output.marked or output.audio),
-        files={output.name: digest},
+        files={output.name: file_sha256(output.written)},
         watermark=mark,
         versions=_versions(made.device),
         checks=output.checks,
@@ -133,8 +131,7 @@ def signed(record: AttributionRecord, target: Path, signature: Signature) -> Att
     """The record of an output that was signed, with its sidecar among its files."""
     files = dict(record.files)
     if signature.sidecar is not None:
-        with signature.sidecar.open("rb") as file:
-            files[sidecar_of(target).name] = file_digest(file, "sha256").hexdigest()
+        files[sidecar_of(target).name] = file_sha256(signature.sidecar)
     return replace(record, files=files, signature=signature.record)
 
 
