@@ -53,7 +53,7 @@ class Kind:
     """What the values of a field are, and the forms that they have outside of Python.
 
     Attributes:
-        form: its name.
+        form: its name, by which the command line and the API's schema choose their types.
         read: from a value of Python or JSON, with the field's name for the error.
         parse: from what the command line or a cell of a batch holds, to what ``read`` takes.
         json: how records and plans hold them, where their type does not say it.
