@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from rag_audio import limits
-from rag_audio.conditioning.clearance import USE_OF, claims_on
+from rag_audio.conditioning.clearance import claims_on
 from rag_audio.conditioning.enrichment import Phrase, enrich
 from rag_audio.conditioning.melody import (
     FURTHEST,
@@ -30,6 +30,7 @@ from rag_audio.conditioning.wording import (
     words_before,
 )
 from rag_audio.domain import (
+    USE_OF,
     Aim,
     Channel,
     ConditioningPlan,

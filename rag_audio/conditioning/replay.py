@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rag_audio.conditioning.clearance import USE_OF, clear_plan
+from rag_audio.conditioning.clearance import clear_plan
 from rag_audio.conditioning.parts import first_silence_s
 from rag_audio.conditioning.promised import changes, require_as_shown
 from rag_audio.domain import (
+    USE_OF,
     Channel,
     ConditioningPlan,
     GenerationRequest,
