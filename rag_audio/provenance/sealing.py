@@ -35,9 +35,7 @@ from rag_audio.provenance.records import (
 FORMAT = 2
 """Of documents with commitments; documents of format 1 hold all texts themselves."""
 OUTPUT, ERASURE = "output", "erasure"
-EVENTS = (
-    *("influence", "revocation", "refusal", "library", "restore", "numbers", "key", "access"),
-)
+EVENTS = tuple("influence revocation refusal library restore numbers key access".split())
 """Kinds of events that callers may append; an erasure is appended by erasing."""
 ERASED = "[erased]"
 """Stands in a record where a text was erased."""
@@ -49,21 +47,12 @@ _WITH_TEXTS = ("request", "plan")
 # Words of a fixed vocabulary or names from the library. Any other text counts as personal: a field
 # that somebody adds later is then committed to, and not published for ever by mistake.
 _PUBLIC = frozenset(
-    {
-        *(
-            "artist",
-            "audio_rights",
-            "channels",
-            "edit",
-            "enforce",
-            "enforcement",
-            "exclude",
-            "format",
-        ),
-        *("arrange", "held_by", "influence", "layers", "midi_instruments", "mix", "subtype"),
-        *("audio_as", "instrument", "source_rights", "source_sha256"),
-        *("key", "licenses", "model", "references", "seed", "seed_parts", "stem", "territory"),
-    }
+    (
+        "artist audio_rights channels edit enforce enforcement exclude format arrange "
+        "held_by influence layers midi_instruments mix subtype audio_as instrument "
+        "source_rights source_sha256 key licenses model references seed seed_parts stem "
+        "territory"
+    ).split()
 )
 _WORDS_OF_PEOPLE = frozenset({"prompt", "negative_prompt", "enriched_prompt", "prompt_out", "text"})
 
