@@ -69,7 +69,21 @@ class OwnFiles:
     """Opens files in this process: those of whoever runs it."""
 
     signs_elsewhere: SignElsewhere | None = None
-    hear = staticmethod(hear)
-    score = staticmethod(scores.parse)
-    credentials = staticmethod(read_credentials)
-    reservation = staticmethod(training_reservation)
+
+    def hear(
+        self,
+        path: Path,
+        *,
+        max_duration_s: float | None = MAX_DURATION_S,
+        allow_truncated: bool = False,
+    ) -> Heard:
+        return hear(path, max_duration_s=max_duration_s, allow_truncated=allow_truncated)
+
+    def score(self, path: Path) -> Score:
+        return scores.parse(path)
+
+    def credentials(self, path: Path, anchors: str) -> Credentials | None:
+        return read_credentials(path, anchors)
+
+    def reservation(self, path: Path) -> str | None:
+        return training_reservation(path)
