@@ -17,7 +17,7 @@ from indexer.tags import FileTags
 from rag_audio.domain import Audio, Key, StemKind
 from rag_audio.errors import RagAudioError, UnreadableFile
 from rag_audio.formats import SCORE, suffix_of
-from rag_audio.recognition.landmarks import Landmarks
+from rag_audio.recognition.store import Landmarks
 
 Render = Callable[[Path], Audio]
 """Makes the sound of a MIDI file."""

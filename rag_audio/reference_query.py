@@ -10,7 +10,7 @@ import numpy as np
 
 from rag_audio import limits
 from rag_audio.domain import Audio, Key, StemKind, Use, values
-from rag_audio.domain.request import key_of
+from rag_audio.domain.fields import key_of
 from rag_audio.errors import InvalidInput
 
 if TYPE_CHECKING:

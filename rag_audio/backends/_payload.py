@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from rag_audio import names
+from rag_audio.codec import decode, encode
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem
 from rag_audio.errors import BackendError, InvalidInput
-from rag_audio.plans import stem_from_json, stem_to_json
 from rag_audio.ports import Hit, IndexedSegment, SparseVector
 
 if TYPE_CHECKING:
@@ -176,13 +176,13 @@ def segment_of(payload: Mapping[str, Any] | None) -> Segment:
 @lru_cache(maxsize=STEMS_KEPT)
 def stem_of(text: str) -> Stem:
     """The stem in a payload; the same few stand in every answer, so they are read once."""
-    return stem_from_json(json.loads(text))
+    return decode(Stem, json.loads(text))
 
 
 @lru_cache(maxsize=STEMS_KEPT)
 def text_of(stem: Stem) -> str:
     """A stem as a payload holds it."""
-    return json.dumps(stem_to_json(stem), ensure_ascii=True, separators=(",", ":"))
+    return json.dumps(encode(stem), ensure_ascii=True, separators=(",", ":"))
 
 
 def checked_vector(vector: NDArray[np.float32], dimension: int) -> list[float]:

@@ -7,21 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from rag_audio.bootstrap import Workspace, open_workspace
-from rag_audio.cli import generate_options as option
 from rag_audio.cli.batch import run_batch
 from rag_audio.cli.indexing import warn_untrained
-from rag_audio.cli.options import Home, Json, Territory, parse_method
+from rag_audio.cli.options import Home, Json, parse_method
 from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table
 from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
-from rag_audio.cli.requests import request_from
+from rag_audio.cli.request_options import request_from, with_fields
 from rag_audio.cli.tracing import measure_outputs, show_influence
 from rag_audio.documents import enforced_met, outputs_json, results_json
 from rag_audio.domain import AttributionRecord, Channel, ConditioningPlan, GenerationResult
+from rag_audio.domain.fields import On
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import InvalidInput
 from rag_audio.files import export
@@ -35,49 +35,38 @@ def register(app: typer.Typer) -> None:
     app.command("generate")(generate)
 
 
+@with_fields(On.GENERATE)
 def generate(
     ctx: typer.Context,
-    prompt: option.Prompt = "",
-    out_file: option.Out = None,
-    artist: option.Artist = None,
-    reference: option.NamedReferences = None,
-    audio: option.SoundLike = None,
-    audio_as: option.SoundAs = None,
-    midi: option.ScoreLike = None,
-    references: option.Count = None,
-    strength: option.Strength = None,
-    negative: option.Negative = "",
-    bpm: option.Bpm = None,
-    key: option.WantedKey = None,
-    time_signature: option.TimeSignature = None,
-    bars: option.Bars = None,
-    instrumentation: option.Instrumentation = "",
-    mood: option.Mood = "",
-    duration: option.Duration = None,
-    seed: option.Seed = None,
-    steps: option.Steps = None,
-    guidance: option.Guidance = None,
-    model: option.Model = None,
-    variations: option.Variations = 1,
-    channels: option.Channels = "prompt,init",
-    weights: option.Weights = None,
-    exclude: option.Excluded = None,
-    audio_rights: option.AudioRights = None,
-    plan: option.OlderPlan = None,
-    save_plan: option.SavePlan = None,
-    mix: option.MixingIn = "waveform",
-    layer: option.LayersOf = None,
-    arrange: option.Arrange = "",
-    enforce: option.Enforce = "",
-    candidates: option.Candidates = None,
-    best_effort: option.BestEffort = False,
-    midi_instruments: option.MidiInstruments = "",
-    influence: option.Influence = "none",
-    subtype: option.Subtype = None,
-    picture: option.Picture = None,
-    batch: option.BatchFile = None,
-    dry_run: option.DryRun = False,
-    territory: Territory = None,
+    prompt: Annotated[
+        str, typer.Argument(help="What the music should be like.", show_default=False)
+    ] = "",
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="WAV, FLAC, MP3, OGG or Opus file.")
+    ] = None,
+    *,
+    asked: dict[str, Any],
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="Make this older plan (from --dry-run --json), if it is still allowed."),
+    ] = None,
+    save_plan: Annotated[
+        Path | None, typer.Option(help="Also write the plan here, as JSON.")
+    ] = None,
+    best_effort: Annotated[
+        bool, typer.Option(help="Exit with 0 although what --enforce asks for was not met.")
+    ] = False,
+    influence: Annotated[
+        str, typer.Option(help="none, fast or exact: measure what each source did; costs runs.")
+    ] = "none",
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw waveform, spectrogram and sources into this PNG.")
+    ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(help="CSV or JSONL of requests, a row each; --out is then a folder."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the plan and make nothing.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -93,7 +82,7 @@ def generate(
         refuse_beside_plan(ctx)
         _replay(read_plan(plan), ctx.params, wanted)
     else:
-        if best_effort and not enforce:
+        if best_effort and not asked["enforce"]:
             raise InvalidInput(
                 "--best-effort is about what is enforced, and nothing is",
                 hint="--enforce tempo,key with --best-effort",

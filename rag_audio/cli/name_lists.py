@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn
 
-from rag_audio.cli.options import Home, Json, parse_words
+from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import out, progress_bar, show_json, table
+from rag_audio.domain.fields import words
 from rag_audio.errors import InvalidInput
 from rag_audio.guardrails import load_imported, load_roster, read_artists
 from rag_audio.guardrails.imported import FILE
@@ -104,7 +105,7 @@ def refresh(
     as_json: Json = False,
 ) -> None:
     """Replace the imported names of the home by those of a dump; the old ones stay until then."""
-    wanted = parse_words(kinds)
+    wanted = words("kinds", kinds)
     for kind in wanted:
         if kind not in ALL_KINDS:
             raise InvalidInput(f"--kinds: {kind!r} is none", hint=", ".join(ALL_KINDS))

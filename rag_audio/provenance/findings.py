@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rag_audio.codec import encode
 from rag_audio.documents import claim_json
 from rag_audio.domain import (
     USE_OF,
@@ -18,7 +19,6 @@ from rag_audio.domain import (
     SourceUse,
     Stem,
 )
-from rag_audio.plans import played_to_json
 from rag_audio.provenance.ranges import TimeRange
 
 
@@ -113,7 +113,7 @@ class TracedSource:
             "causal": self.causal,
             "similar": self.similar,
             "revoked": self.revoked,
-            **({"played": [played_to_json(part) for part in self.played]} if self.played else {}),
+            **({"played": [encode(part) for part in self.played]} if self.played else {}),
             **({"also": [claim_json(claim) for claim in self.also]} if self.also else {}),
             "license_then": {
                 "spdx": then.spdx,

@@ -6,19 +6,18 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rag_audio import audio as sound
+from rag_audio.codec import encode
 from rag_audio.domain import (
     AttributionRecord,
     Audio,
     ConditioningPlan,
     GenerationRequest,
     Influence,
-    Key,
     OtherClaim,
     Played,
     SourceUse,
@@ -78,7 +77,7 @@ def make_record(
     return AttributionRecord(
         output=output.number,
         created=datetime.now(UTC),
-        request=request_to_json(request),
+        request=encode(request),
         plan=plan_to_json(plan),
         sources=tuple(
             SourceUse(
@@ -134,23 +133,6 @@ def signed(record: AttributionRecord, target: Path, signature: Signature) -> Att
     if signature.sidecar is not None:
         files[sidecar_of(target).name] = file_sha256(signature.sidecar)
     return replace(record, files=files, signature=signature.record)
-
-
-def request_to_json(request: GenerationRequest) -> dict[str, Any]:
-    """Every field of a request in JSON's own types."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, frozenset):
-            return sorted(plain(item) for item in value)
-        if isinstance(value, tuple):
-            return [plain(item) for item in value]
-        return value.value if isinstance(value, Enum) else value
-
-    document = {name: plain(value) for name, value in vars(request).items()}
-    document["key"] = str(request.key) if isinstance(request.key, Key) else None
-    # RFC 8785 cannot hold integers past 2^53 exactly.
-    document["seed"] = None if request.seed is None else str(request.seed)
-    return document
 
 
 def _versions(device: str) -> dict[str, str]:

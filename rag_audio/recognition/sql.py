@@ -33,9 +33,7 @@ from sqlalchemy import (
 from rag_audio.database import reading
 from rag_audio.errors import InvalidInput, LedgerError
 from rag_audio.migrations import SqlStore
-from rag_audio.recognition.landmarks import VERSION, Landmarks
-from rag_audio.recognition.peaks import Numbers
-from rag_audio.recognition.store import Postings
+from rag_audio.recognition.store import VERSION, Landmarks, Numbers, Postings
 from rag_audio.rights_tables import files, withheld_files
 
 _HASHES_AT_ONCE = 20_000

@@ -25,8 +25,7 @@ from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, Hear
 from rag_audio.provenance.credential_documents import credentials_from_json
 from rag_audio.provenance.opened_signing import SignElsewhere
 from rag_audio.reading import OwnFiles
-from rag_audio.score_documents import score_from_json
-from rag_audio.scores import Score
+from rag_audio.scores import Score, score_from_json
 from rag_audio.service.decoded import DecodedFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
 from rag_audio.service.decoding import Decoded, Decoders

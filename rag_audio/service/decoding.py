@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.child_process import Child, ChildPool
+from rag_audio.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
 from rag_audio.formats import SCORE, read_head, suffix_of
 from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
@@ -144,7 +145,7 @@ class Decoders:
             manifest = Path(folder, "manifest")
             asked = {
                 "kind": "sign",
-                "task": task.to_json(),
+                "task": encode(task),
                 "document": str(manifest),
                 "seconds": settings.decode_s,
                 "megabytes": settings.decode_mb,

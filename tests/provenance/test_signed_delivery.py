@@ -16,11 +16,10 @@ from rag_audio.ports import Detection, Mark
 from rag_audio.provenance.credentials import read_credentials
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.records import decode_record, encode_record
 from rag_audio.provenance.signers import C2paSigner, NoSigner, open_signer
 from rag_audio.signing import ClaimedOutput, CredentialState, Signature, Signer
 from tests.fakes import FakeEmbedder, FakeIndex
-from tests.provenance.builders import plan, record
+from tests.provenance.builders import decode_record, encode_record, plan, record
 from tests.provenance.material import INFO, sound
 
 
