@@ -29,19 +29,11 @@ MINIMAL = (
 _TABLES = ("library", "licenses", "conflicts")
 _LICENSE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SPDX = re.compile(r"[A-Za-z0-9.+() -]+")
-_KEYS = (
-    "holder",
-    "spdx",
-    "uses",
-    "territories",
-    "except",
-    "valid_from",
-    "valid_until",
-    "timezone",
-    "credit",
-    "max_similarity",
-    "splits",
-    "ipi",
+_KEYS = tuple(
+    (
+        "holder spdx uses territories except valid_from valid_until timezone credit "
+        "max_similarity splits ipi"
+    ).split()
 )
 _NEEDED = ("holder", "spdx", "uses")
 

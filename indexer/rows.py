@@ -17,18 +17,7 @@ from rag_audio.domain import Key
 from rag_audio.errors import InvalidInput, LibraryError
 
 STEMS_CSV = "stems.csv"
-COLUMNS = (
-    "path",
-    "license",
-    "artist",
-    "title",
-    "bpm",
-    "key",
-    "tags",
-    "isrc",
-    "iswc",
-    "downbeat_s",
-)
+COLUMNS = tuple("path license artist title bpm key tags isrc iswc downbeat_s".split())
 """The columns that are read; ``path`` and ``license`` must be there."""
 
 BPM_RANGE = (20.0, 400.0)

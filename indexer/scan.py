@@ -19,29 +19,9 @@ from rag_audio.formats import read_head, suffix_of
 
 _AUDIO_SUFFIXES = frozenset(
     (
-        ".wav",
-        ".wave",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".snd",
-        ".caf",
-        ".w64",
-        ".rf64",
-        ".m4a",
-        ".aac",
-        ".wma",
-        ".mid",
-        ".midi",
-        ".kar",
-        ".rmi",
-    )
+        ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 "
+        ".m4a .aac .wma .mid .midi .kar .rmi"
+    ).split()
 )
 _SPECIAL = {
     stat.S_IFIFO: "a named pipe",

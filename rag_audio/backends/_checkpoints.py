@@ -40,12 +40,8 @@ _CODECS = {
 _TOKENIZERS = {
     ("transformers", name): f"transformers:{name}"
     for name in (
-        "T5Tokenizer",
-        "T5TokenizerFast",
-        "GemmaTokenizer",
-        "GemmaTokenizerFast",
-        "PreTrainedTokenizerFast",
-    )
+        "T5Tokenizer T5TokenizerFast GemmaTokenizer GemmaTokenizerFast PreTrainedTokenizerFast"
+    ).split()
 }
 _TEXT_ENCODERS = {
     ("transformers", name): f"transformers:{name}"

@@ -18,24 +18,7 @@ from rag_audio.guardrails.vocabulary import (
     word_set,
 )
 
-_ENDINGS = frozenset(
-    (
-        "s",
-        "es",
-        "esque",
-        "ish",
-        "ian",
-        "like",
-        "y",
-        "style",
-        "vibes",
-        "type",
-        "core",
-        "sound",
-        "coded",
-        "ified",
-    )
-)
+_ENDINGS = frozenset("s es esque ish ian like y style vibes type core sound coded ified".split())
 _CASES = word_set("a u om oy ey e y yu ya em i oyu eyu ov ob ami ax am ovi oby oye")
 """Endings of names in the languages of Cyrillic script, as their letters are read."""
 _KEY = 4

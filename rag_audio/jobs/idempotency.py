@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import delete, insert, select
 
 from rag_audio.database import writing
 from rag_audio.errors import RagAudioError
 from rag_audio.jobs.tables import idempotency, now
-from rag_audio.migrations import migrate
+from rag_audio.migrations import SqlStore
 
 KEPT_S = 24 * 3600.0
 """After this a key may be used anew."""
@@ -33,16 +33,8 @@ class KeyInFlight(RagAudioError):
     exit_code = 2
 
 
-class SqlIdempotency:
-    """Keeps which job a key stands for.
-
-    Args:
-        engine: the ledger's own.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        migrate(engine)
+class SqlIdempotency(SqlStore):
+    """Keeps which job a key stands for."""
 
     def begin(self, owner: str, key: str, body: bytes) -> str | None:
         """Take a key for a request.

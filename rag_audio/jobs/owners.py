@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, insert, select
 
 from rag_audio.database import reading
 from rag_audio.jobs.tables import owners
-from rag_audio.migrations import migrate
+from rag_audio.migrations import SqlStore
 
 
-class SqlOwners:
-    """Answers whose an output is, from one indexed table.
-
-    Args:
-        engine: the ledger's own.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        migrate(engine)
+class SqlOwners(SqlStore):
+    """Answers whose an output is, from one indexed table."""
 
     def of(self, output: int) -> str | None:
         """Id of the key whose job made it; empty: no key was needed; None: no job made it."""

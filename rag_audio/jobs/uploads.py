@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, exists, func, insert, select
+from sqlalchemy import Connection, delete, exists, func, insert, select
 
 from rag_audio.database import reading, writing
 from rag_audio.errors import RagAudioError
 from rag_audio.jobs.nouns import JobState
 from rag_audio.jobs.tables import jobs, now, uploads
-from rag_audio.migrations import migrate
+from rag_audio.migrations import SqlStore
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,8 @@ class UploadsFull(RagAudioError):
         self.is_yours = is_yours
 
 
-class SqlUploads:
-    """Keeps uploads.
-
-    Args:
-        engine: the ledger's own.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        migrate(engine)
+class SqlUploads(SqlStore):
+    """Keeps uploads."""
 
     def put(self, upload: Upload, quota: Quota | None = None) -> None:
         """Keep a new upload.

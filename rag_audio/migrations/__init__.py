@@ -86,6 +86,21 @@ def _tables_in(file: Path) -> set[str]:
         return set()
 
 
+class SqlStore:
+    """What keeps its rows in tables of the ledger's database, which are made on first use.
+
+    Args:
+        engine: from :func:`rag_audio.database.connect`.
+
+    Raises:
+        BackendUnavailable: the database cannot be reached; so may every method.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        migrate(engine)
+
+
 def migrate(engine: Engine) -> None:
     """Bring the database to :data:`HEAD`, in one transaction; one that is there is only read.
 

@@ -18,7 +18,6 @@ from sqlalchemy import (
     BindParameter,
     Column,
     Connection,
-    Engine,
     Float,
     Integer,
     LargeBinary,
@@ -35,7 +34,7 @@ from sqlalchemy import (
 
 from rag_audio.database import reading, writing
 from rag_audio.errors import LedgerError
-from rag_audio.migrations import migrate
+from rag_audio.migrations import SqlStore
 from rag_audio.provenance.fingerprint import Fingerprint, Match, Numbers, Query, match
 
 _CANDIDATES = 24
@@ -60,19 +59,8 @@ postings = Table(
 )
 
 
-class SqlFingerprints:
-    """Keeps fingerprints by output and finds which outputs a query comes from.
-
-    Args:
-        engine: from :func:`rag_audio.database.connect`. Tables are made on first use.
-
-    Raises:
-        BackendUnavailable: the database cannot be reached; so may every method.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        migrate(engine)
+class SqlFingerprints(SqlStore):
+    """Keeps fingerprints by output and finds which outputs a query comes from."""
 
     def put(self, output: int, fingerprint: Fingerprint) -> None:
         """Keep an output's fingerprint, in place of an earlier one of that number."""

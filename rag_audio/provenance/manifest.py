@@ -31,11 +31,8 @@ GENERATED = f"{_IPTC}trainedAlgorithmicMedia"
 """Made by a model, all of it."""
 COMPOSITE = f"{_IPTC}compositeWithTrainedAlgorithmicMedia"
 """Sound that was there, with parts that a model made."""
-TRAINING_USES = (
-    "cawg.ai_generative_training",
-    "cawg.ai_inference",
-    "cawg.ai_training",
-    "cawg.data_mining",
+TRAINING_USES = tuple(
+    "cawg.ai_generative_training cawg.ai_inference cawg.ai_training cawg.data_mining".split()
 )
 _ATTRIBUTION_VERSION = 1
 _MIDI = {".mid", ".midi", ".kar"}

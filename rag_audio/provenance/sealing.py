@@ -36,9 +36,7 @@ from rag_audio.provenance.records import (
 FORMAT = 2
 """Of documents with commitments; documents of format 1 hold all texts themselves."""
 OUTPUT, ERASURE = "output", "erasure"
-EVENTS = (
-    *("influence", "revocation", "refusal", "library", "restore", "numbers", "key", "access"),
-)
+EVENTS = tuple("influence revocation refusal library restore numbers key access".split())
 """Kinds of events that callers may append; an erasure is appended by erasing."""
 ERASED = "[erased]"
 """Stands in a record where a text was erased."""

@@ -18,7 +18,6 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Engine,
     Index,
     Integer,
     LargeBinary,
@@ -33,7 +32,7 @@ from sqlalchemy import (
 
 from rag_audio.database import reading
 from rag_audio.errors import InvalidInput, LedgerError
-from rag_audio.migrations import migrate
+from rag_audio.migrations import SqlStore
 from rag_audio.recognition.store import VERSION, Landmarks, Numbers, Postings
 from rag_audio.rights_tables import files, withheld_files
 
@@ -67,19 +66,8 @@ stem_postings = Table(
 """``place``: milliseconds · 2^32 + span in milliseconds · 2^16 + cents."""
 
 
-class SqlLandmarks:
-    """The :class:`.LandmarkStore` on SQLite or PostgreSQL; it only reads.
-
-    Args:
-        engine: from :func:`rag_audio.database.connect`. Tables are made on first use.
-
-    Raises:
-        BackendUnavailable: the database cannot be reached; so may every method.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        migrate(engine)
+class SqlLandmarks(SqlStore):
+    """The :class:`.LandmarkStore` on SQLite or PostgreSQL; it only reads."""
 
     def sharing(self, hashes: Numbers, exclude: Collection[str] = ()) -> Postings:
         """Every landmark that has one of the hashes: :meth:`.LandmarkStore.sharing`."""
