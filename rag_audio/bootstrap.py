@@ -157,7 +157,7 @@ class HomeParts:
     @cached_property
     def kept(self) -> SoundCache:
         """Sound made from stems, shared by all that works on this home in this process."""
-        return SoundCache(lambda: tuple(self.catalogue.revocations()))
+        return SoundCache()
 
     @cached_property
     def ledger(self) -> Ledger:

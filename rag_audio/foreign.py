@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import file_digest
 from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +44,7 @@ from rag_audio.foreign_sound import (
     StoredLandmarks,
     share_outside,
 )
+from rag_audio.keeping import content_hash
 from rag_audio.ports import Catalogue, Embedder, Hit, Ledger, StemIndex, Watermarker
 from rag_audio.refusals import NO_CHANNEL, Refusal, most_curable
 from rag_audio.score_similarity import shared_notes
@@ -216,7 +216,7 @@ class Inspector:
 
     def _by_bytes(self, path: Path) -> ForeignFinding:
         try:
-            digest = _sha256(path)
+            digest = content_hash(path)
         except OSError as error:
             name = self._disclosure.file(path)
             raise UnreadableFile(f"{name} cannot be read: {error.strerror}") from error
@@ -428,11 +428,6 @@ def _refusal(copies: Iterable[Stem], rights: Rights, uses: Sequence[Use]) -> Ref
     return (most_curable(known) or NO_CHANNEL) if len(known) == len(found) else None
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
 def _holds(root: Path, size: int, digest: str) -> bool:
     """Whether a file below a library's root has these bytes.
 
@@ -442,7 +437,7 @@ def _holds(root: Path, size: int, digest: str) -> bool:
         for name in names:
             file = Path(folder, name)
             try:
-                if file.lstat().st_size == size and _sha256(file) == digest:
+                if file.lstat().st_size == size and content_hash(file) == digest:
                     return True
             except OSError:
                 continue  # a file that cannot be read is not the one that was given

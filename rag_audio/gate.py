@@ -1,9 +1,9 @@
-"""Rights, asked at every step of the way to an output: before the search, before the model, before
-delivery. What was allowed a minute ago may have ended or been revoked since."""
+"""Rights on the way to an output: read once before the search, and anew once before delivery, since
+what was allowed a minute ago may have ended or been revoked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Protocol
 
 from rag_audio import audio as sound
 from rag_audio import conditioning, foreign, guardrails, midi, sourcing
+from rag_audio.clearance import Clearance
 from rag_audio.disclosure import Disclosure
 from rag_audio.domain import (
     Audio,
@@ -18,13 +19,13 @@ from rag_audio.domain import (
     Channel,
     ConditioningPlan,
     GenerationRequest,
-    Reference,
     Rights,
     Stem,
 )
 from rag_audio.errors import RequestRefused
 from rag_audio.foreign import ForeignFinding
 from rag_audio.foreign_sound import LoadSegment, StoredLandmarks
+from rag_audio.keeping import SoundCache
 from rag_audio.ports import Catalogue, Embedder, Ledger, StemIndex, Watermarker
 from rag_audio.provenance import content
 from rag_audio.reading import Reader
@@ -63,10 +64,12 @@ class GateParts(Protocol):
     def reader(self) -> Reader: ...
     @property
     def masters(self) -> Path: ...
+    @property
+    def kept(self) -> SoundCache: ...
 
 
 class RightsGate:
-    """Asks the catalogue anew each time.
+    """Reads the rights, and asks them at each step; what is read is handed down, never read again.
 
     Args:
         load: reads or renders a segment of a stem.
@@ -78,18 +81,35 @@ class RightsGate:
     ) -> None:
         self._parts, self._load, self._now = parts, load, now
 
+    def read(self, territory: str | None) -> Clearance:
+        """What may be used now, for ``territory`` or the configured one."""
+        return self._read(territory, None)
+
+    def read_again(self, earlier: Clearance, request: GenerationRequest) -> Clearance:
+        """The same anew, before delivery; stems are read again only for an artist's name."""
+        return self._read(request.territory, None if request.artist else earlier.stems)
+
+    def _read(self, territory: str | None, stems: tuple[Stem, ...] | None) -> Clearance:
+        found = self._parts.catalogue.clearance(
+            territory or self._parts.territory, self._now(), stems=stems
+        )
+        self._parts.kept.renew(found.rights.revocations)
+        return found
+
     def rights(self, territory: str | None) -> Rights:
-        """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
-        return self._parts.catalogue.rights(territory or self._parts.territory, self._now())
+        """Licenses and revocations alone, as :meth:`read`."""
+        found = self._parts.catalogue.rights(territory or self._parts.territory, self._now())
+        self._parts.kept.renew(found.revocations)
+        return found
 
-    def policy(self, territory: str | None) -> guardrails.Policy:
-        """Whose style may be asked for, now."""
-        stems = self._parts.catalogue.stems()
+    def policy(self, clearance: Clearance) -> guardrails.Policy:
+        """Whose style may be asked for."""
         names, actions = self._parts.protected_names, self._parts.guard_actions
-        withheld = self._parts.catalogue.withheld_artists()
-        return guardrails.make_policy(stems, self.rights(territory), names, actions, withheld)
+        return guardrails.make_policy(
+            clearance.stems, clearance.rights, names, actions, clearance.withheld
+        )
 
-    def require_stem(self, stem: Stem, territory: str | None, what: str) -> None:
+    def require_stem(self, stem: Stem, rights: Rights, what: str) -> None:
         """Let a stem be used for anything at all.
 
         Args:
@@ -98,7 +118,6 @@ class RightsGate:
         Raises:
             RequestRefused: no license of any library that holds its bytes opens a channel.
         """
-        rights = self.rights(territory)
         copies = self._parts.catalogue.copies(stem.id) or [stem]
         uses = conditioning.USE_OF.values()
         found = [rights.why_not_any(copy, uses) for copy in copies]
@@ -111,28 +130,7 @@ class RightsGate:
                 reasons=list(dict.fromkeys(why.reason for why in known)),
             )
 
-    def require_references(
-        self, references: Iterable[Reference], request: GenerationRequest
-    ) -> Rights:
-        """The rights of now, once more after the search.
-
-        Raises:
-            RequestRefused: what the search found may not be used any more.
-        """
-        rights = self.rights(request.territory)
-        uses = [conditioning.USE_OF[channel] for channel in sorted(request.channels)]
-        for reference in references:
-            stem = reference.stem
-            why = rights.why_not_any(stem, uses)
-            if why is not None:
-                raise RequestRefused(
-                    f"refused: {stem.title or stem.path} may not be a reference: {why.reason}",
-                    hint=f"ask again: another reference will be found; or else {why.cure}",
-                    reasons=[str(rights.refusal(stem, use)) for use in uses],
-                )
-        return rights
-
-    def inspect(self, request: GenerationRequest) -> tuple[ForeignFinding, ...]:
+    def inspect(self, request: GenerationRequest, rights: Rights) -> tuple[ForeignFinding, ...]:
         """Look into the files that the request brings, and let them in or not.
 
         Raises:
@@ -142,18 +140,18 @@ class RightsGate:
         files = [Path(name) for name in (request.audio, request.midi) if name is not None]
         if not files:
             return ()
-        inspector = self.inspector(request.territory)
+        inspector = self.inspector(rights)
         findings = tuple(inspector.inspect(path) for path in files)
         as_melody = request.audio_as is AudioAs.MELODY
-        self._require_foreign(findings, request, as_melody=as_melody)
+        self._require_foreign(findings, request, rights, as_melody=as_melody)
         return findings
 
-    def inspector(self, territory: str | None) -> foreign.Inspector:
+    def inspector(self, rights: Rights) -> foreign.Inspector:
         """Looks into foreign files; lets nothing in by itself."""
         reader = self._parts.reader
         return foreign.Inspector(
             self._parts,
-            self.rights(territory),
+            rights,
             load=self._load,
             render=self._rendered,
             hear=lambda path: reader.hear(path).audio,
@@ -175,17 +173,21 @@ class RightsGate:
         plan: ConditioningPlan,
         request: GenerationRequest,
         findings: tuple[ForeignFinding, ...],
+        clearance: Clearance,
     ) -> ConditioningPlan:
-        """The plan with the licenses as they stand now.
+        """The plan with the licenses as they stand in ``clearance``.
 
         Raises:
             RequestRefused: something in it may not be used any more.
         """
-        self._require_foreign(findings, request, as_melody=plan.melody is not None)
-        self.require_style(plan, request)
-        return conditioning.clear_plan(plan, self.rights(request.territory))
+        as_melody = plan.melody is not None
+        self._require_foreign(findings, request, clearance.rights, as_melody=as_melody)
+        self.require_style(plan, request, clearance)
+        return conditioning.clear_plan(plan, clearance.rights)
 
-    def require_style(self, plan: ConditioningPlan, request: GenerationRequest) -> None:
+    def require_style(
+        self, plan: ConditioningPlan, request: GenerationRequest, clearance: Clearance
+    ) -> None:
         """Let a plan pass whose artist may be asked for, and is a source of it.
 
         Raises:
@@ -193,24 +195,15 @@ class RightsGate:
         """
         if request.artist is None:
             return
-        artist = guardrails.require_artist(request.artist, self.policy(request.territory))
-        self.require_source(plan, replace(request, artist=artist))
-
-    def require_source(self, plan: ConditioningPlan, request: GenerationRequest) -> None:
-        """As :func:`rag_audio.sourcing.require_source`, by the rights of this moment."""
-        if request.artist is not None:
-            sourcing.require_source(
-                plan,
-                request,
-                stems=self._parts.catalogue.stems,
-                rights=self.rights(request.territory),
-                index=self._parts.index,
-            )
+        artist = guardrails.require_artist(request.artist, self.policy(clearance))
+        asked = replace(request, artist=artist)
+        sourcing.require_source(plan, asked, clearance, self._parts.index)
 
     def _require_foreign(
         self,
         findings: tuple[ForeignFinding, ...],
         request: GenerationRequest,
+        rights: Rights,
         *,
         as_melody: bool,
     ) -> None:
@@ -219,7 +212,7 @@ class RightsGate:
             is_sound = finding.path == request.audio
             foreign.require_rights(
                 finding,
-                self.rights(request.territory),
+                rights,
                 {Channel.INIT} if is_sound and as_melody else request.channels,
                 stated=request.audio_rights,
                 needs_statement=is_sound,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from rag_audio import (
     retrieval,
     sourcing,
 )
+from rag_audio.clearance import Clearance
 from rag_audio.controls import named_window
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
 from rag_audio.disclosure import Disclosure, renamed
@@ -44,7 +44,7 @@ from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.foreign import ForeignFinding
 from rag_audio.foreign_sound import StoredLandmarks
 from rag_audio.gate import RightsGate
-from rag_audio.keeping import SoundCache
+from rag_audio.keeping import SoundCache, content_hash
 from rag_audio.measuring import measure_output
 from rag_audio.ports import (
     Catalogue,
@@ -66,7 +66,7 @@ from rag_audio.profiles import (
 from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.license_audit import CLEARED, now
+from rag_audio.provenance.license_audit import CLEARED
 from rag_audio.reading import Reader
 from rag_audio.retrieval import QUERY_WINDOWS, ReferenceQuery
 from rag_audio.signing import Credentials, Signer
@@ -79,7 +79,6 @@ OnStage = Callable[[str, int, int], None]
 
 DEFAULT_REFERENCES = 3
 _SHORTEST_WINDOW_S = 1.0
-NO_LICENSE_SIMILARITY = 0.5
 
 
 class Parts(Protocol):
@@ -125,6 +124,19 @@ class Parts(Protocol):
     def generator(self, model: str | None) -> Generator: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A plan and what it was made from.
+
+    Attributes:
+        request: as guardrails left it. findings: what is known of the files that it brings.
+    """
+
+    request: GenerationRequest
+    plan: ConditioningPlan
+    findings: tuple[ForeignFinding, ...]
+
+
 class Pipeline:
     """Index aside, everything the product does; holds no state but its parts."""
 
@@ -136,9 +148,13 @@ class Pipeline:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
         return self.gate.rights(territory)
 
+    def clearance(self, territory: str | None = None) -> Clearance:
+        """What may be used now, for ``territory`` or the configured one."""
+        return self.gate.read(territory)
+
     def policy(self, territory: str | None = None) -> guardrails.Policy:
         """Whose style may be asked for, now."""
-        return self.gate.policy(territory)
+        return self.gate.policy(self.clearance(territory))
 
     def artist_named(self, name: str) -> str:
         """An artist of the library, as the library writes the name.
@@ -146,11 +162,12 @@ class Pipeline:
         Raises:
             InvalidInput: no indexed stem has such an artist, or several are written so.
         """
-        known = {stem.artist for stem in self.parts.catalogue.stems() if stem.artist}
+        clearance = self.clearance()
+        known = {stem.artist for stem in clearance.stems if stem.artist}
         found = names.resolve(name, known)
         if found is not None:
             return found
-        policy = self.policy()
+        policy = self.gate.policy(clearance)
         barred = names.resolve(name, policy.unlicensed)
         why = None if barred is None else policy.why_not(barred)
         said = "" if why is None else f": {why.reason}"
@@ -165,11 +182,9 @@ class Pipeline:
         Raises:
             RequestRefused: nobody licensed for style has that name.
         """
-        artist = guardrails.require_artist(name, self.policy(territory))
-        return self._profile(artist, self.rights(territory))
-
-    def _profile(self, artist: str, rights: Rights) -> ArtistProfile:
-        return make_profile(artist, self.parts.catalogue.stems(), rights, self.parts.index)
+        clearance = self.clearance(territory)
+        artist = guardrails.require_artist(name, self.gate.policy(clearance))
+        return make_profile(artist, clearance.stems, clearance.rights, self.parts.index)
 
     def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
         """Licensed segments nearest to the query, one per stem, best first.
@@ -177,19 +192,14 @@ class Pipeline:
         Raises:
             RequestRefused: a stem to resemble may not be used itself.
         """
+        rights = self.rights(territory)
         for stem in query.like:
-            self.gate.require_stem(self.parts.catalogue.stem(stem), territory, "resembled")
-        return retrieval.find_references(
-            query,
-            rights=self.rights(territory),
-            embedder=self.parts.embedder,
-            index=self.parts.index,
-        )
+            self.gate.require_stem(self.parts.catalogue.stem(stem), rights, "resembled")
+        return self._search(query, rights)
 
     def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
         """Why a search that found nothing could find nothing, see :mod:`.sourcing`."""
-        stems = self.parts.catalogue.stems()
-        return sourcing.why_nothing(stems, self.rights(territory), self.parts.index, artist)
+        return sourcing.why_nothing(self.clearance(territory), self.parts.index, artist)
 
     def plan(self, request: GenerationRequest) -> ConditioningPlan:
         """What :meth:`generate` would give to the model.
@@ -197,19 +207,12 @@ class Pipeline:
         Raises:
             RequestRefused: guardrails or rights do not allow it.
         """
-        return self._planned(request)[0]
+        return self.planned(request, self.clearance(request.territory)).plan
 
-    def _planned(
-        self, request: GenerationRequest
-    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
-        """The plan, and what is known of the files that the request brings."""
-        plan, findings, _ = self.plan_words(request)
-        return plan, findings
-
-    def plan_words(
-        self, request: GenerationRequest, *, audio_is_known: bool = False
-    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...], GenerationRequest]:
-        """The plan, what is known of the request's files, and the request as guardrails leave it.
+    def planned(
+        self, request: GenerationRequest, clearance: Clearance, *, audio_is_known: bool = False
+    ) -> Planned:
+        """The plan under a clearance, with what it was made from.
 
         Args:
             audio_is_known: the request's audio was let in already.
@@ -217,39 +220,33 @@ class Pipeline:
         Raises:
             RequestRefused: guardrails or rights do not allow it.
         """
-        policy = self.policy(request.territory)
+        policy, rights = self.gate.policy(clearance), clearance.rights
         request, guarded = guarding.guard_request(request, policy, self.parts.ledger)
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
-        findings = self.gate.inspect(brought)
-        rights = self.rights(request.territory)
+        findings = self.gate.inspect(brought, rights)
         melody, heard = following.melody_of(brought, findings, rights, self._brought)
         # Who hums wants to sound like something else: the words find that, not the hum.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
-        references = self.find_references(sought, rights)
+        own = _styled(request, clearance)
+        references = self.find_references(sought, clearance, own)
         generator = self.parts.generator(request.model)
         plan = conditioning.make_plan(
             request,
             references,
-            rights=self.gate.require_references(references, request),
+            rights=rights,
             info=generator.info,
             count_tokens=generator.count_tokens,
             seed=secrets.randbits(31) if request.seed is None else request.seed,
             is_clean=guarding.phrase_filter(policy),
-            typical=typical_words(self._styled(request, self.rights(request.territory))),
+            typical=typical_words(own),
             brought=melody,
         )
-        self.gate.require_source(plan, request)
+        sourcing.require_source(plan, request, clearance, self.parts.index)
         guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
         told = self.parts.disclosure
         said = tuple(note for finding in findings for note in finding.notes(told))
         plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
-        return plan, findings, request
-
-    def _styled(self, request: GenerationRequest, rights: Rights) -> tuple[Stem, ...]:
-        """The stems of the artist whose style is asked for; none where nobody's is."""
-        if request.artist is None:
-            return ()
-        return licensed_stems(request.artist, self.parts.catalogue.stems(), rights)
+        return Planned(request, plan, findings)
 
     def generate(
         self,
@@ -280,52 +277,59 @@ class Pipeline:
         # Keys that do not fit are told of before any work is done.
         _ = (self.parts.signer, self.parts.watermarker)
         say("retrieve", 0, 1)
-        asked = request
+        clearance = self.clearance(request.territory)
+        asked, findings = request, tuple[ForeignFinding, ...]()
         if accepted is not None:
             asked = replace(request, artist=accepted.artist)  # guardrails may have named one
-            plan, findings = self._taken_up(asked, accepted)
+            plan, findings = self._taken_up(asked, accepted, clearance)
         elif older is None:
-            plan, findings = self._planned(request)
+            planned = self.planned(request, clearance)
+            plan, findings = planned.plan, planned.findings
         else:
-            plan, findings = self.renew(request, older), ()
+            plan = self.renewed(request, older, clearance)
         say("retrieve", 1, 1)
         generator = self.parts.generator(request.model)
-        studio = self.studio(request, generator)
-        cleared = now()
-        plan = self.gate.still_clear(plan, asked, findings)
-        takes = studio.make(plan, partial(say, "generate"), stop_asked)
+        takes = self.studio(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
+        clearance = self.gate.read_again(clearance, asked)
         with packing() as parcels:
             for i, take in enumerate(takes):
                 say("write", i, len(takes))
-                self.gate.still_clear(take.plan, asked, findings)
-                delivery = Delivery(self.parts, request, take.plan, generator.info)
+                cleared = self.gate.still_clear(take.plan, asked, findings, clearance)
+                delivery = Delivery(self.parts, request, cleared, generator.info)
                 target = name_of(out, i, len(takes))
-                checks = {**take.checks(), CLEARED: cleared}
+                checks = {**take.checks(), CLEARED: clearance.moment.isoformat()}
                 parcels.append(delivery.pack(take.audio, take.seed, target, checks))
         results = hand_over(self.parts, parcels, take_over)
         say("write", len(takes), len(takes))
         return results
 
-    def studio(self, request: GenerationRequest, generator: Generator) -> Studio:
-        """Where takes of a request are made and inspected."""
+    def studio(self, clearance: Clearance, generator: Generator) -> Studio:
+        """Where takes are made and inspected."""
         self.parts.kept.keep_in_step(generator)
-        limits = self._similarity_limits(request.territory)
-        load = self._load_segment
-        told = self.parts.disclosure
-        return Studio(self.parts, limits, load, generator, load, self.parts.kept, told)
+        load, told = self._load_segment, self.parts.disclosure
+        return Studio(self.parts, clearance.limits, load, generator, load, self.parts.kept, told)
 
     def _taken_up(
-        self, request: GenerationRequest, accepted: ConditioningPlan
+        self, request: GenerationRequest, accepted: ConditioningPlan, clearance: Clearance
     ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
         """A plan that was shown, and what is known now of the files that the request brings."""
-        findings = self.gate.inspect(request)
+        findings = self.gate.inspect(request, clearance.rights)
         following.require_as_planned(accepted, request, findings, self.parts.disclosure)
-        return self.renew(request, accepted, shown=True), findings
+        return self.renewed(request, accepted, clearance, shown=True), findings
 
-    def renew(
-        self, request: GenerationRequest, older: ConditioningPlan, *, shown: bool = False
+    def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
+        """As :meth:`renewed`, under the rights of now."""
+        return self.renewed(request, older, self.clearance(request.territory))
+
+    def renewed(
+        self,
+        request: GenerationRequest,
+        older: ConditioningPlan,
+        clearance: Clearance,
+        *,
+        shown: bool = False,
     ) -> ConditioningPlan:
-        """An older plan, by the stems, licenses and guardrails of now.
+        """An older plan, by the stems and guardrails of now, under a clearance.
 
         Args:
             shown: it was made here and shown, see :func:`rag_audio.conditioning.renew_plan`.
@@ -335,7 +339,7 @@ class Pipeline:
             InvalidInput: it contradicts itself, the catalogue or the model; or a source of a plan
                 that was shown is described otherwise now.
         """
-        policy = self.policy(request.territory)
+        policy = self.gate.policy(clearance)
         for text, rules in (
             (older.prompt, policy),
             (older.negative_prompt, policy.describing()),
@@ -353,12 +357,12 @@ class Pipeline:
             older,
             copies=self.parts.catalogue.copies,
             withheld=self.parts.catalogue.withheld_copies,
-            rights=self.rights(request.territory),
+            rights=clearance.rights,
             info=generator.info,
             count_tokens=generator.count_tokens,
             shown=shown,
         )
-        self.gate.require_style(renewed, request)
+        self.gate.require_style(renewed, request, clearance)
         return renewed
 
     def trace(self, path: Path) -> trace.TraceResult:
@@ -427,12 +431,19 @@ class Pipeline:
         rate = played[0].sample_rate
         return Audio(np.concatenate([one.samples for one in played], axis=1), rate)
 
-    def find_references(self, request: GenerationRequest, rights: Rights) -> tuple[Reference, ...]:
-        """The named references, then the nearest others up to ``k``."""
+    def find_references(
+        self, request: GenerationRequest, clearance: Clearance, own: Sequence[Stem]
+    ) -> tuple[Reference, ...]:
+        """The named references, then the nearest others up to ``k``.
+
+        Args:
+            own: stems of the artist whose style is asked for; none where nobody's is.
+        """
+        rights = clearance.rights
         wanted = tuple(conditioning.USE_OF[channel] for channel in sorted(request.channels))
-        stems = (self.parts.catalogue.stem(prefix) for prefix in request.named)
+        stems = (clearance.stem(prefix) for prefix in request.named)
         named = tuple({stem.id: stem for stem in stems}.values())
-        excluded = tuple(self.parts.catalogue.stem(prefix).id for prefix in request.exclude)
+        excluded = tuple(clearance.stem(prefix).id for prefix in request.exclude)
         for stem in named:
             if stem.id in excluded:
                 raise InvalidInput(f"stem {stem.id[:12]} is both a reference and excluded")
@@ -443,7 +454,7 @@ class Pipeline:
                     hint=why.cure,
                     reasons=[str(rights.refusal(stem, use)) for use in wanted],
                 )
-        wanted_bpm, wanted_key = wanted_tempo_and_key(request, self._styled(request, rights))
+        wanted_bpm, wanted_key = wanted_tempo_and_key(request, own)
         query = ReferenceQuery(
             text=request.prompt,
             audio=self.query_audio(request.audio, request.midi),
@@ -454,7 +465,7 @@ class Pipeline:
             wanted_bpm=wanted_bpm,
             wanted_key=wanted_key,
         )
-        windows = self._named_windows(request)
+        windows = _named_windows(request, clearance)
         chosen: list[Reference] = []
         for stem in named:
             if stem.id in windows:
@@ -471,30 +482,6 @@ class Pipeline:
             others = (*excluded, *(stem.id for stem in named))
             chosen.extend(self._search(replace(query, exclude=others, k=k - len(chosen)), rights))
         return tuple(replace(found, rank=i + 1) for i, found in enumerate(chosen))
-
-    def _named_windows(self, request: GenerationRequest) -> dict[str, Segment]:
-        """The parts of stems that the request names."""
-        windows: dict[str, Segment] = {}
-        for reference in request.references:
-            prefix, window = named_window(reference)
-            if window is None:
-                continue
-            stem = self.parts.catalogue.stem(prefix)
-            start_s, end_s = window[0], min(window[1] or stem.duration_s, stem.duration_s)
-            if end_s - start_s < _SHORTEST_WINDOW_S:
-                till = "its end" if window[1] is None else f"{window[1]:g} s"
-                raise InvalidInput(
-                    f"the part of {stem.path} from {start_s:g} s to {till} has less than "
-                    f"{_SHORTEST_WINDOW_S:g} s: the stem lasts {stem.duration_s:.1f} s",
-                    hint="name a longer part of it",
-                )
-            segment = Segment(stem, start_s, end_s - start_s)
-            if windows.setdefault(stem.id, segment) != segment:
-                raise InvalidInput(
-                    f"two parts of {stem.path} are named as references",
-                    hint="name one part of a stem; --arrange says who plays when",
-                )
-        return windows
 
     def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:
         return retrieval.find_references(
@@ -557,8 +544,7 @@ class Pipeline:
     ) -> Audio:
         name = self.parts.disclosure.file_of(segment.stem, path)
         try:
-            with path.open("rb") as file:
-                digest = file_digest(file, "sha256").hexdigest()
+            digest = content_hash(path)
         except OSError as error:
             raise LibraryError(
                 f"{name} cannot be read: {error.strerror}", hint="index the library again"
@@ -610,22 +596,39 @@ class Pipeline:
             ),
         )
 
-    def _similarity_limits(self, territory: str | None) -> dict[str, float]:
-        """How near a copy may be, by license: of all there are, also of those that grant nothing.
-
-        A stem whose license is no longer in the catalogue may not be resembled at all closely. A
-        stem that several licenses claim has a limit by its id: the smallest of theirs.
-        """
-        rights = self.rights(territory)
-        found = {key: granted.max_similarity for key, granted in rights.licenses.items()}
-        for stem in self.parts.catalogue.stems():
-            found.setdefault(stem.license_key, NO_LICENSE_SIMILARITY)
-        for id_, conflict in rights.conflicts.items():
-            keys = conflict.outcome.licenses
-            found[id_] = min(found.get(key, NO_LICENSE_SIMILARITY) for key in keys)
-        return found
-
 
 def _today() -> datetime:
     """This moment, UTC: a license may begin or end within a day."""
     return datetime.now(UTC)
+
+
+def _styled(request: GenerationRequest, clearance: Clearance) -> tuple[Stem, ...]:
+    """The stems of the artist whose style is asked for; none where nobody's is."""
+    if request.artist is None:
+        return ()
+    return licensed_stems(request.artist, clearance.stems, clearance.rights)
+
+
+def _named_windows(request: GenerationRequest, clearance: Clearance) -> dict[str, Segment]:
+    """The parts of stems that the request names."""
+    windows: dict[str, Segment] = {}
+    for reference in request.references:
+        prefix, window = named_window(reference)
+        if window is None:
+            continue
+        stem = clearance.stem(prefix)
+        start_s, end_s = window[0], min(window[1] or stem.duration_s, stem.duration_s)
+        if end_s - start_s < _SHORTEST_WINDOW_S:
+            till = "its end" if window[1] is None else f"{window[1]:g} s"
+            raise InvalidInput(
+                f"the part of {stem.path} from {start_s:g} s to {till} has less than "
+                f"{_SHORTEST_WINDOW_S:g} s: the stem lasts {stem.duration_s:.1f} s",
+                hint="name a longer part of it",
+            )
+        segment = Segment(stem, start_s, end_s - start_s)
+        if windows.setdefault(stem.id, segment) != segment:
+            raise InvalidInput(
+                f"two parts of {stem.path} are named as references",
+                hint="name one part of a stem; --arrange says who plays when",
+            )
+    return windows

@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.conflicts", "rag_audio.refusals"),
     ("rag_audio.licensing", "rag_audio.controls", "rag_audio.tunes"),
     ("rag_audio.domain",),
+    ("rag_audio.clearance",),
     (
         "rag_audio.ports",
         "rag_audio.arguments",

@@ -394,10 +394,10 @@ def test_a_copy_that_nobody_licenses_claims_nothing(world: Contested) -> None:
 
 
 def test_a_copy_too_near_is_judged_by_the_smallest_limit(world: Contested) -> None:
-    limits = world.workspace.pipeline._similarity_limits(None)
+    limits = world.workspace.pipeline.clearance().limits
     assert limits[world.target.id] == 0.5
     world.decide('"z/copy.wav" = "target"')
-    assert world.workspace.pipeline._similarity_limits(None)[world.target.id] == 1.0
+    assert world.workspace.pipeline.clearance().limits[world.target.id] == 1.0
 
 
 def test_a_revocation_of_the_copy_s_license_is_seen_in_a_trace(

@@ -164,7 +164,8 @@ def test_a_key_hears_the_stems_of_its_own_libraries_alone(
 ) -> None:
     file = write(tmp_path / "mine.wav", _slower(TARGET))
     told = Disclosure(frozenset(libraries))
-    seen = Pipeline(scoped(tunes.parts, libraries, told)).gate.inspector(None).inspect(file)
+    theirs = Pipeline(scoped(tunes.parts, libraries, told))
+    seen = theirs.gate.inspector(theirs.rights()).inspect(file)
     assert [one.name for one in seen.stems] == (["Hidden Tide"] if "small" in libraries else [])
     assert (len(seen.notes(told)), seen.library) == (len(seen.stems), "")
 
@@ -223,7 +224,7 @@ def test_an_edited_file_is_not_the_output_that_kept_its_sound(tunes: Tunes, tmp_
     (first,) = tunes.workspace.inpaint(
         file, "slow", tmp_path / "1.wav", regions=[(1.0, 2.0)], audio_rights="own", steps=2
     )
-    again = tunes.workspace.pipeline.gate.inspector(None)
+    again = tunes.workspace.pipeline.gate.inspector(tunes.workspace.pipeline.rights())
     cut = write(tmp_path / "cut.wav", own[3 * RATE :])
     assert [again.inspect(one).output for one in (file, cut)] == [None, None]
     assert again.inspect(tmp_path / "1.wav").output == first.record.output

@@ -24,18 +24,18 @@ def tone(frames: int = 100) -> Audio:
 
 
 def test_a_sound_is_made_once_until_something_is_revoked() -> None:
-    revoked: list[str] = []
     made: list[int] = []
 
     def make() -> Audio:
         made.append(1)
         return tone()
 
-    kept = SoundCache(lambda: tuple(revoked))
+    kept = SoundCache()
     for _ in range(3):
+        kept.renew(())
         assert kept.of("a", make).frames == 100
     assert len(made) == 1
-    revoked.append("stem")
+    kept.renew(("stem",))
     kept.of("a", make)
     assert len(made) == 2
     assert kept.generation == 1
@@ -50,16 +50,16 @@ def test_a_holder_forgets_once_for_each_change_of_revocations() -> None:
         def forget(self) -> None:
             self.forgot += 1
 
-    revoked: list[str] = []
-    kept, holder = SoundCache(lambda: tuple(revoked)), Holder()
+    kept, holder = SoundCache(), Holder()
     for _ in range(2):
+        kept.renew(())
         kept.keep_in_step(holder)
     assert holder.forgot == 0
-    revoked.append("stem")
     for _ in range(2):
+        kept.renew(("stem",))
         kept.keep_in_step(holder)
     assert holder.forgot == 1
-    revoked.clear()
+    kept.renew(())
     kept.keep_in_step(holder)
     assert holder.forgot == 2
 
@@ -79,7 +79,7 @@ def test_the_least_used_are_given_up_first_and_what_is_large_is_not_kept() -> No
 
         kept.of(key, make)
 
-    kept = SoundCache(lambda: 0, most_bytes=5 * 400)
+    kept = SoundCache(most_bytes=5 * 400)
     for key in "abcde":
         of(kept, key)
     of(kept, "a")

@@ -224,6 +224,7 @@ class Runner:
                 on_stage=on_stage,
                 stop_asked=stop_asked,
                 take_over=take_over,
+                accepted=_accepted_plan(job),
                 **fields,
             )
         request = generation_request(asked, self.folders.find_upload)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any, cast
 
 from rag_audio.bootstrap import HomeParts
+from rag_audio.clearance import Clearance
 from rag_audio.disclosure import Disclosure
 from rag_audio.domain import Rights, Stem
 from rag_audio.pipeline import Parts
@@ -62,9 +62,6 @@ class _ScopedCatalogue:
         """Of any library: an output is held against stems that are not seen."""
         return self._catalogue.file_of(stem)
 
-    def withheld_artists(self) -> list[tuple[str, str, str]]:
-        return [one for one in self._catalogue.withheld_artists() if one[1] in self._libraries]
-
     def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
         found = self._catalogue.withheld_copies(id_)
         return [one for one in found if one[0] in self._libraries]
@@ -76,10 +73,11 @@ class _ScopedCatalogue:
     def copies(self, id_: str) -> list[Stem]:
         return self._catalogue.copies(id_, self._libraries)
 
+    def clearance(
+        self, territory: str | None, on: date, *, stems: Iterable[Stem] | None = None
+    ) -> Clearance:
+        return self._catalogue.clearance(territory, on, self._libraries, stems)
+
     def rights(self, territory: str | None, on: date) -> Rights:
         found = self._catalogue.rights(territory, on, self._libraries)
-        licenses = {
-            key: one if one.library in self._libraries else replace(one, uses=frozenset())
-            for key, one in found.licenses.items()
-        }
-        return replace(found, licenses=licenses)
+        return found.limited_to(self._libraries)
