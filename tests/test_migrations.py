@@ -122,7 +122,8 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
         db.execute(text("DROP TABLE key_fingerprints"))
         db.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     old_home(engine)
-    assert SqlCatalogue(engine).revocations() == [REVOKED]
+    again = connect(engine.url.render_as_string(hide_password=False))
+    assert SqlCatalogue(again).revocations() == [REVOKED]
     assert version(engine) == HEAD
     # The second entry seals the revocation that was found.
     assert (SqlLedger(engine).size(), SqlLedger(engine).verify()) == (2, [])

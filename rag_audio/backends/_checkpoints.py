@@ -19,6 +19,7 @@ from typing import Any
 
 from rag_audio import resources
 from rag_audio.errors import BackendUnavailable, ConfigError
+from rag_audio.keeping import content_hash
 
 STABLE_AUDIO = "stable-audio"
 STABLE_AUDIO_3 = "stable-audio-3"
@@ -188,9 +189,8 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         folder = checkpoint.root / part
         files += sorted(path for pattern in _FILES for path in folder.glob(pattern))
     for path in files:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{path.relative_to(checkpoint.root).as_posix()}\0{digest}\n".encode())
+        name = path.relative_to(checkpoint.root).as_posix()
+        total.update(f"{name}\0{content_hash(path)}\n".encode())
     return total.hexdigest()
 
 
