@@ -18,6 +18,7 @@ from rag_audio.domain import Key, Use
 from rag_audio.foreign import ForeignFinding, Inspector, Recognised
 from rag_audio.jobs.tables import jobs
 from rag_audio.licensing import RevocationOf
+from rag_audio.pipeline import Pipeline
 from rag_audio.ports import WithheldFile
 from tests.api.small_service import SHORT, SmallService
 from tests.hums import make_notes, perform
@@ -133,6 +134,75 @@ def test_what_was_indexed_meanwhile_changes_no_plan(service: SmallService) -> No
     done = service.run(job["id"])
     assert done["state"] == "succeeded", done["problem"]
     assert service.plan(job["id"]) == shown
+
+
+EDITS: dict[str, dict[str, Any]] = {
+    "vary": {"kind": "vary"},
+    "inpaint with a stem": {"kind": "inpaint", "regions": [[0.2, 0.6]], "references": ["target"]},
+    "extend in a style": {"kind": "extend", "right_s": 0.5, "artist": TARGET_ARTIST, "k": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def take(service: SmallService) -> str:
+    """A finished generation of 1 s that a stem went into."""
+    service.world.reset()
+    service.empty()
+    job = service.accept(references=[service.world.good.id])["id"]
+    assert service.run(job)["state"] == "succeeded"
+    return str(job)
+
+
+def accept_edit(service: SmallService, take: str, case: str) -> dict[str, Any]:
+    wanted = {"steps": 2, **EDITS[case]}
+    if "references" in wanted:
+        wanted["references"] = [service.world.target.id]
+    answer = service.client.post("/v1/edits", json={"generation": take, **wanted})
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_an_edit_is_planned_once(
+    case: str, service: SmallService, take: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = accept_edit(service, take, case)
+    shown = service.plan(job["id"])
+    good = service.world.good.id
+    assert good in [one["stem"]["id"] for one in shown["references"]]
+    monkeypatch.delattr(Pipeline, "planned")
+    done = service.run(job["id"])
+    assert done["state"] == "succeeded", done["problem"]
+    assert service.plan(job["id"]) == shown
+    record = service.client.get(done["outputs"][0]["record"]).json()["record"]
+    assert record["plan"]["edit"] == shown["edit"]
+
+
+@pytest.mark.parametrize("of", ["target", "good"])
+def test_an_edit_whose_source_was_revoked_meanwhile_fails(
+    of: str, service: SmallService, take: str
+) -> None:
+    job = accept_edit(service, take, "inpaint with a stem")
+    service.world.revoke(RevocationOf.STEM, getattr(service.world, of).id)
+    problem = refused(service, job["id"])
+    assert (problem["type"], "revoked" in problem["message"]) == ("RequestRefused", True)
+
+
+def test_an_edited_sound_that_is_known_as_something_else_now_fails_the_job(
+    service: SmallService, take: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = accept_edit(service, take, "vary")
+    found = Recognised((service.world.target,), "sound", 0.1)
+    real = Inspector.inspect
+
+    def inspect(self: Inspector, path: Path) -> ForeignFinding:
+        return replace(real(self, path), stems=(found,))
+
+    monkeypatch.setattr(Inspector, "inspect", inspect)
+    problem = refused(service, job["id"])
+    assert "changed since the plan was made" in problem["message"]
+    assert problem["hint"].startswith("ask again")
 
 
 def refused(service: SmallService, job: str) -> dict[str, Any]:
