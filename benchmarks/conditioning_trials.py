@@ -14,13 +14,13 @@ import numpy as np
 
 from benchmarks.conditioning_material import Case, hear
 from rag_audio.analysis import Analysis, analyse, chroma, copy_distance
-from rag_audio.bootstrap import Workspace
 from rag_audio.compiled import librosa_ready
 from rag_audio.controls import Aim
 from rag_audio.domain import Audio, Channel, ConditioningPlan, Key
 from rag_audio.enforcing import enforce
 from rag_audio.shaping import mono, resample
 from rag_audio.takes import Studio
+from rag_audio.workspace import Workspace
 
 TEMPO_TOLERANCE = 0.04
 CHANNELS = {
@@ -80,9 +80,9 @@ class Bench:
 
     def __init__(self, workspace: Workspace, takes: int) -> None:
         self.workspace, self.takes = workspace, takes
-        parts = workspace.parts
+        home = workspace.home
         load = workspace.pipeline._load_segment
-        self.studio = Studio(parts, {}, load, parts.generator(None), load)
+        self.studio = Studio(home, {}, load, home.generator(None), load)
         self._seeds: dict[int, Audio] = {}
 
     def jobs(self, cases: Sequence[Case], enforced: int) -> Iterator[Job]:
@@ -113,7 +113,7 @@ class Bench:
         seeds = tuple(plan.seed + n for n in range(self.takes))
         made = self.studio._generate(plan, seeds, None, None)
         model = self._reference(case)
-        vectors = self.workspace.parts.embedder.embed_audio([model, *made])
+        vectors = self.workspace.home.embedder.embed_audio([model, *made])
         pairs = list(combinations(range(1, len(made) + 1), 2))
         return {
             "kind": "grid", "case": case.number, "channels": channels, "strength": strength,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rag_audio import audio, full_scale
 from rag_audio.credits import credit_lines, file_tags
@@ -24,43 +24,21 @@ from rag_audio.domain import (
 )
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError
+from rag_audio.home import Home
 from rag_audio.likeness import likeness
-from rag_audio.ports import Embedder, Ledger, Mark, ModelInfo, StemIndex, Watermarker
+from rag_audio.ports import Mark, ModelInfo
 from rag_audio.provenance.fingerprint import Fingerprint, make_fingerprint
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.recording import FinishedOutput, MadeWith, make_record, signed
 from rag_audio.signing import (
     ClaimedOutput,
     OpenedFile,
     Signature,
-    Signer,
     put_in_place,
     sidecar_of,
 )
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-
-class DeliveryParts(Protocol):
-    """What delivery works with."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def fingerprints(self) -> SqlFingerprints: ...
-    @property
-    def signer(self) -> Signer: ...
-    @property
-    def watermarker(self) -> Watermarker: ...
-    @property
-    def masters(self) -> Path: ...
-    @property
-    def device(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -106,15 +84,15 @@ class Delivery:
 
     def __init__(
         self,
-        parts: DeliveryParts,
+        home: Home,
         request: GenerationRequest,
         plan: ConditioningPlan,
         info: ModelInfo,
         opened: OpenedFile | None = None,
     ) -> None:
-        self.parts, self.request, self.plan, self._opened = parts, request, plan, opened
+        self.home, self.request, self.plan, self._opened = home, request, plan, opened
         self._made = MadeWith(
-            info, parts.embedder.space, parts.index.name, parts.watermarker.name, parts.device
+            info, home.embedder.space, home.index.name, home.watermarker.name, home.device
         )
 
     def give_out(
@@ -125,7 +103,7 @@ class Delivery:
         Args:
             checks: what the output gate measured, for the record.
         """
-        (result,) = hand_over(self.parts, [self.pack(take, seed, target, checks)])
+        (result,) = hand_over(self.home, [self.pack(take, seed, target, checks)])
         return result
 
     def pack(
@@ -137,8 +115,8 @@ class Delivery:
             checks: what the output gate measured, for the record.
         """
         take, plan = self._fitted(take, target)
-        number = self.parts.ledger.next_output_id()
-        marked = self.parts.watermarker.embed(take, Mark(number))
+        number = self.home.ledger.next_output_id()
+        marked = self.home.watermarker.embed(take, Mark(number))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -153,9 +131,9 @@ class Delivery:
             audio.save(marked or take, part, subtype=self.request.subtype, tags=tags)
             audio.save(take, master, subtype="FLOAT")
             master.chmod(0o600)
-            signature = self.parts.signer.sign(part, self._claim(number, take, marked))
+            signature = self.home.signer.sign(part, self._claim(number, take, marked))
             fingerprint = make_fingerprint(marked or take)
-            similar = likeness(take, plan.references, self.parts.embedder, self.parts.index)
+            similar = likeness(take, plan.references, self.home.embedder, self.home.index)
             kept = {
                 "sha256": fingerprint.sha256,
                 "landmarks": len(fingerprint.hashes),
@@ -192,9 +170,9 @@ class Delivery:
             LedgerError: there is a master of this number, so it was given before.
             InvalidInput: it cannot be made.
         """
-        master = self.parts.masters / f"{number}.wav"
+        master = self.home.masters / f"{number}.wav"
         try:
-            self.parts.masters.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.home.masters.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(master, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError as error:
             raise LedgerError(
@@ -206,7 +184,7 @@ class Delivery:
         return master
 
     def _claim(self, number: int, take: Audio, marked: Audio | None) -> ClaimedOutput:
-        name = None if marked is None else self.parts.watermarker.name
+        name = None if marked is None else self.home.watermarker.name
         lines = credit_lines(self.plan.licenses)
         return ClaimedOutput(
             number, self.plan, self._made.info, name, take.duration_s, lines, self._opened
@@ -214,7 +192,7 @@ class Delivery:
 
 
 def hand_over(
-    parts: DeliveryParts, parcels: Sequence[Parcel], take_over: TakeOver | None = None
+    home: Home, parcels: Sequence[Parcel], take_over: TakeOver | None = None
 ) -> tuple[GenerationResult, ...]:
     """Log all outputs of a request in one transaction, and give their files their names.
 
@@ -228,11 +206,11 @@ def hand_over(
         RagAudioError: nothing was logged or given out.
     """
     with _uninterrupted():
-        return _hand_over(parts, parcels, take_over)
+        return _hand_over(home, parcels, take_over)
 
 
 def _hand_over(
-    parts: DeliveryParts, parcels: Sequence[Parcel], take_over: TakeOver | None
+    home: Home, parcels: Sequence[Parcel], take_over: TakeOver | None
 ) -> tuple[GenerationResult, ...]:
     done: tuple[GenerationResult, ...] = ()
     note: Callable[[Connection], None] | None = None
@@ -240,7 +218,7 @@ def _hand_over(
     def within(db: Connection) -> None:
         # With the entries: a fingerprint without one would name an output that never was.
         for parcel in parcels:
-            parts.fingerprints.put_in(db, parcel.record.output, parcel.fingerprint)
+            home.fingerprints.put_in(db, parcel.record.output, parcel.fingerprint)
         if note is not None:
             note(db)
 
@@ -249,7 +227,7 @@ def _hand_over(
             done = tuple(_put_in_place(parcel) for parcel in parcels)
             note = take_over.take(done)
         owner = None if take_over is None else take_over.owner
-        parts.ledger.append_many([parcel.record for parcel in parcels], within, owner)
+        home.ledger.append_many([parcel.record for parcel in parcels], within, owner)
     except BaseException as error:
         if take_over is None or not isinstance(error, BackendUnavailable):
             for parcel in parcels:

@@ -3,15 +3,13 @@ delivery. What was allowed a minute ago may have ended or been revoked since."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Protocol
 
 from rag_audio import audio as sound
 from rag_audio import conditioning, foreign, guardrails, midi, sourcing
-from rag_audio.disclosure import Disclosure
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -24,45 +22,11 @@ from rag_audio.domain import (
 )
 from rag_audio.errors import RequestRefused
 from rag_audio.foreign import ForeignFinding
-from rag_audio.foreign_sound import LoadSegment, StoredLandmarks
-from rag_audio.ports import Catalogue, Embedder, Ledger, StemIndex, Watermarker
+from rag_audio.foreign_sound import LoadSegment, Neighbours
+from rag_audio.home import Home
 from rag_audio.provenance import content
-from rag_audio.reading import Reader
 from rag_audio.refusals import most_curable
 from rag_audio.scores import Score
-
-
-class GateParts(Protocol):
-    """What the gate works with."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def fingerprints(self) -> content.Fingerprints: ...
-    @property
-    def landmarks(self) -> StoredLandmarks: ...
-    @property
-    def watermarker(self) -> Watermarker: ...
-    @property
-    def soundfont(self) -> Path: ...
-    @property
-    def territory(self) -> str | None: ...
-    @property
-    def protected_names(self) -> guardrails.Roster: ...
-    @property
-    def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
-    @property
-    def disclosure(self) -> Disclosure: ...
-    @property
-    def reader(self) -> Reader: ...
-    @property
-    def masters(self) -> Path: ...
 
 
 class RightsGate:
@@ -73,20 +37,18 @@ class RightsGate:
         now: the present moment, UTC.
     """
 
-    def __init__(
-        self, parts: GateParts, load: LoadSegment, now: Callable[[], date | datetime]
-    ) -> None:
-        self._parts, self._load, self._now = parts, load, now
+    def __init__(self, home: Home, load: LoadSegment, now: Callable[[], date | datetime]) -> None:
+        self._home, self._load, self._now = home, load, now
 
     def rights(self, territory: str | None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
-        return self._parts.catalogue.rights(territory or self._parts.territory, self._now())
+        return self._home.catalogue.rights(territory or self._home.territory, self._now())
 
     def policy(self, territory: str | None) -> guardrails.Policy:
         """Whose style may be asked for, now."""
-        stems = self._parts.catalogue.stems()
-        names, actions = self._parts.protected_names, self._parts.guard_actions
-        withheld = self._parts.catalogue.withheld_artists()
+        stems = self._home.catalogue.stems()
+        names, actions = self._home.protected_names, self._home.guard_actions
+        withheld = self._home.catalogue.withheld_artists()
         return guardrails.make_policy(stems, self.rights(territory), names, actions, withheld)
 
     def require_stem(self, stem: Stem, territory: str | None, what: str) -> None:
@@ -99,7 +61,7 @@ class RightsGate:
             RequestRefused: no license of any library that holds its bytes opens a channel.
         """
         rights = self.rights(territory)
-        copies = self._parts.catalogue.copies(stem.id) or [stem]
+        copies = self._home.catalogue.copies(stem.id) or [stem]
         uses = conditioning.USE_OF.values()
         found = [rights.why_not_any(copy, uses) for copy in copies]
         known = [why for why in found if why is not None]
@@ -150,10 +112,14 @@ class RightsGate:
 
     def inspector(self, territory: str | None) -> foreign.Inspector:
         """Looks into foreign files; lets nothing in by itself."""
-        reader = self._parts.reader
+        home, reader = self._home, self._home.reader
         return foreign.Inspector(
-            self._parts,
             self.rights(territory),
+            catalogue=home.catalogue,
+            landmarks=home.landmarks,
+            ledger=home.ledger,
+            neighbours=Neighbours(lambda: home.embedder, lambda: home.index),
+            mark_in=lambda heard: home.watermarker.detect(heard).mark,
             load=self._load,
             render=self._rendered,
             hear=lambda path: reader.hear(path).audio,
@@ -161,13 +127,13 @@ class RightsGate:
             do_not_train=self._do_not_train,
             by_content=lambda heard: [
                 (fit.output, *fit.span_s)
-                for fit in content.outputs_of(self._parts.fingerprints, heard, self._master)
+                for fit in content.outputs_of(self._home.fingerprints, heard, self._master)
             ],
-            disclosure=self._parts.disclosure,
+            disclosure=self._home.disclosure,
         )
 
     def _master(self, output: int) -> Audio | None:
-        path = self._parts.masters / f"{output}.wav"
+        path = self._home.masters / f"{output}.wav"
         return sound.load(path, max_duration_s=None) if path.is_file() else None
 
     def still_clear(
@@ -202,9 +168,9 @@ class RightsGate:
             sourcing.require_source(
                 plan,
                 request,
-                stems=self._parts.catalogue.stems,
+                stems=self._home.catalogue.stems,
                 rights=self.rights(request.territory),
-                index=self._parts.index,
+                index=self._home.index,
             )
 
     def _require_foreign(
@@ -223,12 +189,12 @@ class RightsGate:
                 {Channel.INIT} if is_sound and as_melody else request.channels,
                 stated=request.audio_rights,
                 needs_statement=is_sound,
-                disclosure=self._parts.disclosure,
+                disclosure=self._home.disclosure,
             )
 
     def _rendered(self, score: Score, window_s: float, most: int) -> tuple[Audio, ...]:
-        return midi.excerpts(score, window_s, most, soundfont=self._parts.soundfont)
+        return midi.excerpts(score, window_s, most, soundfont=self._home.soundfont)
 
     def _do_not_train(self, path: Path) -> str | None:
-        reserved = self._parts.reader.reservation(path)
+        reserved = self._home.reader.reservation(path)
         return None if reserved is None else "not for training or mining"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import structlog
@@ -27,7 +26,7 @@ from rag_audio import (
 )
 from rag_audio.controls import named_window
 from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
-from rag_audio.disclosure import Disclosure, renamed
+from rag_audio.disclosure import renamed
 from rag_audio.domain import (
     Audio,
     ConditioningPlan,
@@ -42,20 +41,10 @@ from rag_audio.domain import (
 )
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.foreign import ForeignFinding
-from rag_audio.foreign_sound import StoredLandmarks
 from rag_audio.gate import RightsGate
-from rag_audio.keeping import SoundCache
+from rag_audio.home import Home
 from rag_audio.measuring import measure_output
-from rag_audio.ports import (
-    Catalogue,
-    Embedder,
-    Generator,
-    Ledger,
-    Progress,
-    StemIndex,
-    StopAsked,
-    Watermarker,
-)
+from rag_audio.ports import Generator, Progress, StopAsked
 from rag_audio.profiles import (
     ArtistProfile,
     licensed_stems,
@@ -65,11 +54,8 @@ from rag_audio.profiles import (
 )
 from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.license_audit import CLEARED, now
-from rag_audio.reading import Reader
 from rag_audio.retrieval import QUERY_WINDOWS, ReferenceQuery
-from rag_audio.signing import Credentials, Signer
 from rag_audio.takes import Studio
 
 log = structlog.get_logger("rag_audio.pipeline")
@@ -82,55 +68,12 @@ _SHORTEST_WINDOW_S = 1.0
 NO_LICENSE_SIMILARITY = 0.5
 
 
-class Parts(Protocol):
-    """What the main path works with; each part is made when it is first asked for."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def fingerprints(self) -> SqlFingerprints: ...
-    @property
-    def landmarks(self) -> StoredLandmarks: ...
-    def credentials_of(self, path: Path) -> Credentials | None: ...
-    @property
-    def signer(self) -> Signer: ...
-    @property
-    def watermarker(self) -> Watermarker: ...
-    @property
-    def kept(self) -> SoundCache: ...
-    @property
-    def soundfont(self) -> Path: ...
-    @property
-    def masters(self) -> Path: ...
-    @property
-    def territory(self) -> str | None: ...
-    @property
-    def protected_names(self) -> guardrails.Roster: ...
-    @property
-    def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def retries(self) -> int: ...
-    @property
-    def disclosure(self) -> Disclosure: ...
-    @property
-    def reader(self) -> Reader: ...
-    def generator(self, model: str | None) -> Generator: ...
-
-
 class Pipeline:
-    """Index aside, everything the product does; holds no state but its parts."""
+    """Index aside, everything the product does; holds no state but its home."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self.gate = RightsGate(parts, self._load_segment, lambda: _today())
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.gate = RightsGate(home, self._load_segment, lambda: _today())
 
     def rights(self, territory: str | None = None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
@@ -146,7 +89,7 @@ class Pipeline:
         Raises:
             InvalidInput: no indexed stem has such an artist, or several are written so.
         """
-        known = {stem.artist for stem in self.parts.catalogue.stems() if stem.artist}
+        known = {stem.artist for stem in self.home.catalogue.stems() if stem.artist}
         found = names.resolve(name, known)
         if found is not None:
             return found
@@ -169,7 +112,7 @@ class Pipeline:
         return self._profile(artist, self.rights(territory))
 
     def _profile(self, artist: str, rights: Rights) -> ArtistProfile:
-        return make_profile(artist, self.parts.catalogue.stems(), rights, self.parts.index)
+        return make_profile(artist, self.home.catalogue.stems(), rights, self.home.index)
 
     def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
         """Licensed segments nearest to the query, one per stem, best first.
@@ -178,18 +121,18 @@ class Pipeline:
             RequestRefused: a stem to resemble may not be used itself.
         """
         for stem in query.like:
-            self.gate.require_stem(self.parts.catalogue.stem(stem), territory, "resembled")
+            self.gate.require_stem(self.home.catalogue.stem(stem), territory, "resembled")
         return retrieval.find_references(
             query,
             rights=self.rights(territory),
-            embedder=self.parts.embedder,
-            index=self.parts.index,
+            embedder=self.home.embedder,
+            index=self.home.index,
         )
 
     def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
         """Why a search that found nothing could find nothing, see :mod:`.sourcing`."""
-        stems = self.parts.catalogue.stems()
-        return sourcing.why_nothing(stems, self.rights(territory), self.parts.index, artist)
+        stems = self.home.catalogue.stems()
+        return sourcing.why_nothing(stems, self.rights(territory), self.home.index, artist)
 
     def plan(self, request: GenerationRequest) -> ConditioningPlan:
         """What :meth:`generate` would give to the model.
@@ -218,7 +161,7 @@ class Pipeline:
             RequestRefused: guardrails or rights do not allow it.
         """
         policy = self.policy(request.territory)
-        request, guarded = guarding.guard_request(request, policy, self.parts.ledger)
+        request, guarded = guarding.guard_request(request, policy, self.home.ledger)
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
         findings = self.gate.inspect(brought)
         rights = self.rights(request.territory)
@@ -226,7 +169,7 @@ class Pipeline:
         # Who hums wants to sound like something else: the words find that, not the hum.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
         references = self.find_references(sought, rights)
-        generator = self.parts.generator(request.model)
+        generator = self.home.generator(request.model)
         plan = conditioning.make_plan(
             request,
             references,
@@ -239,8 +182,8 @@ class Pipeline:
             brought=melody,
         )
         self.gate.require_source(plan, request)
-        guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
-        told = self.parts.disclosure
+        guarding.guard_text(plan.enriched_prompt, policy, self.home.ledger, "enriched")
+        told = self.home.disclosure
         said = tuple(note for finding in findings for note in finding.notes(told))
         plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
         return plan, findings, request
@@ -249,7 +192,7 @@ class Pipeline:
         """The stems of the artist whose style is asked for; none where nobody's is."""
         if request.artist is None:
             return ()
-        return licensed_stems(request.artist, self.parts.catalogue.stems(), rights)
+        return licensed_stems(request.artist, self.home.catalogue.stems(), rights)
 
     def generate(
         self,
@@ -278,7 +221,7 @@ class Pipeline:
         say = on_stage or (lambda stage, done, total: None)
         audio.check_writable(out, request.subtype)
         # Keys that do not fit are told of before any work is done.
-        _ = (self.parts.signer, self.parts.watermarker)
+        _ = (self.home.signer, self.home.watermarker)
         say("retrieve", 0, 1)
         asked = request
         if accepted is not None:
@@ -289,7 +232,7 @@ class Pipeline:
         else:
             plan, findings = self.renew(request, older), ()
         say("retrieve", 1, 1)
-        generator = self.parts.generator(request.model)
+        generator = self.home.generator(request.model)
         studio = self.studio(request, generator)
         cleared = now()
         plan = self.gate.still_clear(plan, asked, findings)
@@ -298,28 +241,28 @@ class Pipeline:
             for i, take in enumerate(takes):
                 say("write", i, len(takes))
                 self.gate.still_clear(take.plan, asked, findings)
-                delivery = Delivery(self.parts, request, take.plan, generator.info)
+                delivery = Delivery(self.home, request, take.plan, generator.info)
                 target = name_of(out, i, len(takes))
                 checks = {**take.checks(), CLEARED: cleared}
                 parcels.append(delivery.pack(take.audio, take.seed, target, checks))
-        results = hand_over(self.parts, parcels, take_over)
+        results = hand_over(self.home, parcels, take_over)
         say("write", len(takes), len(takes))
         return results
 
     def studio(self, request: GenerationRequest, generator: Generator) -> Studio:
         """Where takes of a request are made and inspected."""
-        self.parts.kept.keep_in_step(generator)
+        self.home.cache.keep_in_step(generator)
         limits = self._similarity_limits(request.territory)
         load = self._load_segment
-        told = self.parts.disclosure
-        return Studio(self.parts, limits, load, generator, load, self.parts.kept, told)
+        told = self.home.disclosure
+        return Studio(self.home, limits, load, generator, load, self.home.cache, told)
 
     def _taken_up(
         self, request: GenerationRequest, accepted: ConditioningPlan
     ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
         """A plan that was shown, and what is known now of the files that the request brings."""
         findings = self.gate.inspect(request)
-        following.require_as_planned(accepted, request, findings, self.parts.disclosure)
+        following.require_as_planned(accepted, request, findings, self.home.disclosure)
         return self.renew(request, accepted, shown=True), findings
 
     def renew(
@@ -341,18 +284,18 @@ class Pipeline:
             (older.negative_prompt, policy.describing()),
             (older.enriched_prompt, policy),
         ):
-            decision = guarding.guard_text(text, rules, self.parts.ledger, "plan")
+            decision = guarding.guard_text(text, rules, self.home.ledger, "plan")
             if decision.action is not guardrails.Action.ALLOW:
                 raise RequestRefused(
                     f"refused: the plan's words would be rewritten now: {decision.reason}",
                     hint="make a new plan",
                     matches=decision.matches,
                 )
-        generator = self.parts.generator(request.model)
+        generator = self.home.generator(request.model)
         renewed = conditioning.renew_plan(
             older,
-            copies=self.parts.catalogue.copies,
-            withheld=self.parts.catalogue.withheld_copies,
+            copies=self.home.catalogue.copies,
+            withheld=self.home.catalogue.withheld_copies,
             rights=self.rights(request.territory),
             info=generator.info,
             count_tokens=generator.count_tokens,
@@ -365,13 +308,13 @@ class Pipeline:
         """What went into the audio at ``path``."""
         return trace.trace(
             path,
-            ledger=self.parts.ledger,
-            watermarker=self.parts.watermarker,
+            ledger=self.home.ledger,
+            watermarker=self.home.watermarker,
             rights=self.rights(),
-            fingerprints=self.parts.fingerprints,
-            read_manifest=self.parts.credentials_of,
+            fingerprints=self.home.fingerprints,
+            read_manifest=self.home.credentials_of,
             master=self.master,
-            hear=partial(self.parts.reader.hear, max_duration_s=None, allow_truncated=True),
+            hear=partial(self.home.reader.hear, max_duration_s=None, allow_truncated=True),
         )
 
     def influence(
@@ -384,7 +327,7 @@ class Pipeline:
         """Measure what each source did to an output of the ledger; see :mod:`.measuring`."""
         return measure_output(
             output,
-            parts=self.parts,
+            home=self.home,
             rights=self.rights(),
             load=self._load_segment,
             render=self._load_segment,
@@ -395,7 +338,7 @@ class Pipeline:
 
     def master(self, output: int) -> Audio | None:
         """The unmarked sound of an output, where it is still kept."""
-        path = self.parts.masters / f"{output}.wav"
+        path = self.home.masters / f"{output}.wav"
         return audio.load(path, max_duration_s=None) if path.is_file() else None
 
     def hear(self, reference: Reference, sample_rate: int = 44100) -> Audio:
@@ -418,21 +361,21 @@ class Pipeline:
 
     def _brought(self, path: Path) -> Audio:
         """The sound of a file that the request brings."""
-        return self.parts.reader.hear(path).audio
+        return self.home.reader.hear(path).audio
 
     def _played(self, path: Path) -> Audio:
         """A score as a search hears it: all of it, or the windows that a search looks at."""
-        score, window_s = self.parts.reader.score(path), self.parts.embedder.window_s
-        played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.parts.soundfont)
+        score, window_s = self.home.reader.score(path), self.home.embedder.window_s
+        played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.home.soundfont)
         rate = played[0].sample_rate
         return Audio(np.concatenate([one.samples for one in played], axis=1), rate)
 
     def find_references(self, request: GenerationRequest, rights: Rights) -> tuple[Reference, ...]:
         """The named references, then the nearest others up to ``k``."""
         wanted = tuple(conditioning.USE_OF[channel] for channel in sorted(request.channels))
-        stems = (self.parts.catalogue.stem(prefix) for prefix in request.named)
+        stems = (self.home.catalogue.stem(prefix) for prefix in request.named)
         named = tuple({stem.id: stem for stem in stems}.values())
-        excluded = tuple(self.parts.catalogue.stem(prefix).id for prefix in request.exclude)
+        excluded = tuple(self.home.catalogue.stem(prefix).id for prefix in request.exclude)
         for stem in named:
             if stem.id in excluded:
                 raise InvalidInput(f"stem {stem.id[:12]} is both a reference and excluded")
@@ -479,7 +422,7 @@ class Pipeline:
             prefix, window = named_window(reference)
             if window is None:
                 continue
-            stem = self.parts.catalogue.stem(prefix)
+            stem = self.home.catalogue.stem(prefix)
             start_s, end_s = window[0], min(window[1] or stem.duration_s, stem.duration_s)
             if end_s - start_s < _SHORTEST_WINDOW_S:
                 till = "its end" if window[1] is None else f"{window[1]:g} s"
@@ -498,14 +441,14 @@ class Pipeline:
 
     def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:
         return retrieval.find_references(
-            query, rights=rights, embedder=self.parts.embedder, index=self.parts.index
+            query, rights=rights, embedder=self.home.embedder, index=self.home.index
         )
 
     def _first_segment(self, stem: Stem, rights: Rights) -> tuple[Reference, ...]:
         """The first segment of a stem, as the library has it that was found, not another one."""
         points = [
             point
-            for point in self.parts.index.find_stem(stem.id)
+            for point in self.home.index.find_stem(stem.id)
             if point.segment.stem.library == stem.library and rights.holds_for(point.segment.stem)
         ]
         if not points:
@@ -528,8 +471,8 @@ class Pipeline:
 
         The last four say how a score is played; a recording stays as it is.
         """
-        path = Path(self.parts.catalogue.file_of(segment.stem))
-        if not self.parts.disclosure.knows(segment.stem.library):
+        path = Path(self.home.catalogue.file_of(segment.stem))
+        if not self.home.disclosure.knows(segment.stem.library):
             return self._load_hidden(path, segment, sample_rate)
         return self._load_known(
             path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
@@ -555,7 +498,7 @@ class Pipeline:
         instruments: tuple[str, ...] = (),
         layer: Layer | None = None,
     ) -> Audio:
-        name = self.parts.disclosure.file_of(segment.stem, path)
+        name = self.home.disclosure.file_of(segment.stem, path)
         try:
             with path.open("rb") as file:
                 digest = file_digest(file, "sha256").hexdigest()
@@ -586,7 +529,7 @@ class Pipeline:
     ) -> Audio:
         where = (segment.stem.id, segment.start_s, segment.duration_s)
         if segment.stem.kind is StemKind.AUDIO:
-            return self.parts.kept.of(
+            return self.home.cache.of(
                 (*where, sample_rate),
                 lambda: audio.load(
                     path,
@@ -595,11 +538,11 @@ class Pipeline:
                     duration_s=segment.duration_s,
                 ),
             )
-        return self.parts.kept.of(
-            (*where, sample_rate, tempo_ratio, semitones, instruments, layer, self.parts.soundfont),
+        return self.home.cache.of(
+            (*where, sample_rate, tempo_ratio, semitones, instruments, layer, self.home.soundfont),
             lambda: midi.render(
                 path,
-                soundfont=self.parts.soundfont,
+                soundfont=self.home.soundfont,
                 sample_rate=sample_rate,
                 start_s=segment.start_s,
                 duration_s=segment.duration_s,
@@ -618,7 +561,7 @@ class Pipeline:
         """
         rights = self.rights(territory)
         found = {key: granted.max_similarity for key, granted in rights.licenses.items()}
-        for stem in self.parts.catalogue.stems():
+        for stem in self.home.catalogue.stems():
             found.setdefault(stem.license_key, NO_LICENSE_SIMILARITY)
         for id_, conflict in rights.conflicts.items():
             keys = conflict.outcome.licenses

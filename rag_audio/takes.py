@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rag_audio import audio as sound
 from rag_audio import conditioning, guardrails, midi
@@ -15,38 +14,15 @@ from rag_audio.disclosure import EVERYTHING, OTHER_SOURCE, Disclosure
 from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
 from rag_audio.enforcing import enforce
 from rag_audio.errors import InvalidInput, LibraryError
+from rag_audio.home import Home
 from rag_audio.keeping import SoundCache
 from rag_audio.metre import COMMON, bar_s
 from rag_audio.painting import Grid, paint_whole
-from rag_audio.ports import (
-    Catalogue,
-    DiffusionInput,
-    Embedder,
-    Generator,
-    Progress,
-    SeedMix,
-    StemIndex,
-    StopAsked,
-)
+from rag_audio.ports import DiffusionInput, Generator, Progress, SeedMix, StopAsked
 
 STRENGTH_STEP = 0.15
 _COMPARE_HZ = 22_050
 _NOT_INSPECTED = guardrails.Inspection((), None)
-
-
-class StudioParts(Protocol):
-    """What a studio works with."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def soundfont(self) -> Path: ...
-    @property
-    def retries(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +58,7 @@ class Studio:
 
     def __init__(
         self,
-        parts: StudioParts,
+        home: Home,
         limits: dict[str, float],
         load: LoadSegment,
         generator: Generator,
@@ -90,7 +66,7 @@ class Studio:
         kept: SoundCache | None = None,
         disclosure: Disclosure = EVERYTHING,
     ) -> None:
-        self.parts, self.limits, self.load, self.generator = parts, limits, load, generator
+        self.home, self.limits, self.load, self.generator = home, limits, load, generator
         self.render, self.kept, self.disclosure = render, kept, disclosure
 
     def make(
@@ -107,14 +83,14 @@ class Studio:
         takes: dict[int, Take] = {}
         waiting = tuple(plan.seed + i for i in range(plan.variations))
         sources = self._sources(plan)
-        for tries in range(self.parts.retries + 1):
+        for tries in range(self.home.retries + 1):
             again = []
             for seed, made in self._candidates(plan, waiting, progress, stop_asked):
                 found = self._inspect(made.audio, sources)
                 if not found.too_near:
                     takes[seed] = replace(made, inspection=replace(found, tries=tries))
                     continue
-                if tries == self.parts.retries or plan.strength >= 1.0:
+                if tries == self.home.retries or plan.strength >= 1.0:
                     guardrails.require_distance(found, self.disclosure)
                 again.append((seed, found.too_near[0]))
             if not again:
@@ -179,7 +155,7 @@ class Studio:
             notes,
             instrument,
             duration_s=duration_s,
-            soundfont=self.parts.soundfont,
+            soundfont=self.home.soundfont,
             sample_rate=sample_rate,
         )
 
@@ -225,8 +201,8 @@ class Studio:
     ) -> guardrails.Inspection:
         return guardrails.inspect_output(
             audio,
-            embedder=self.parts.embedder,
-            index=self.parts.index,
+            embedder=self.home.embedder,
+            index=self.home.index,
             limits=self.limits,
             sources=sources,
             hear=partial(_hear, self.load),

@@ -205,7 +205,7 @@ def test_a_stem_s_tune_is_followed_by_its_own_license_alone(world: World, hum: s
         title="Hidden Line",
         path="line.wav",
     )
-    world.parts.catalogue.put_files("small", [FileState("line.wav", 1, 1, "", "", stem)])
+    world.home.catalogue.put_files("small", [FileState("line.wav", 1, 1, "", "", stem)])
     ask = {"audio": hum, "audio_rights": "own", "k": 0, **QUICK}
     try:
         assert world.workspace.plan("slow", **ask).melody is None  # known: it is searched by
@@ -220,7 +220,7 @@ def test_a_stem_s_tune_is_followed_by_its_own_license_alone(world: World, hum: s
         with pytest.raises(RequestRefused, match="Hidden Line"):
             world.workspace.renew(plan)
     finally:
-        world.parts.catalogue.remove_files("small", ["line.wav"])
+        world.home.catalogue.remove_files("small", ["line.wav"])
 
 
 def test_the_ledger_has_the_tune_aside_and_its_plan_is_played_again(
@@ -235,7 +235,7 @@ def test_the_ledger_has_the_tune_aside_and_its_plan_is_played_again(
     wanted = [pitch for pitch, _ in groupby(note.pitch for note in made.plan.melody.notes)]
     heard = transcribe(given.init_audio).notes
     assert [pitch for pitch, _ in groupby(note.pitch for note in heard)] == wanted
-    found = world.parts.ledger.find(made.record.output)
+    found = world.home.ledger.find(made.record.output)
     assert found is not None
     assert found.record.plan["melody"]["source_rights"] == "own"
     text = notes_to_text(made.plan.melody.notes)

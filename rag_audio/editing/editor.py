@@ -47,10 +47,10 @@ _MP3_HZ = 48_000
 
 
 class Editor:
-    """Edits sound on the parts of a pipeline."""
+    """Edits sound on the home of a pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline, self.parts = pipeline, pipeline.parts
+        self.pipeline, self.home = pipeline, pipeline.home
 
     def edit(
         self,
@@ -78,10 +78,10 @@ class Editor:
         """
         say = on_stage or (lambda stage, done, total: None)
         audio.check_writable(out)
-        _ = self.parts.signer
+        _ = self.home.signer
         say("retrieve", 0, 1)
         source, request, plan = self._planned(file, prompt, order, out, fields)
-        generator = self.parts.generator(request.model)
+        generator = self.home.generator(request.model)
         say("retrieve", 1, 1)
         studio = self.pipeline.studio(request, generator)
         with packing() as parcels:
@@ -94,11 +94,11 @@ class Editor:
                 say("write", i, plan.variations)
                 cleared = now()
                 plan = self._still_clear(plan, request, source)
-                delivery = Delivery(self.parts, request, plan, generator.info, source.opened)
+                delivery = Delivery(self.home, request, plan, generator.info, source.opened)
                 target = name_of(out, i, plan.variations)
                 checks = {**found.to_json(), CLEARED: cleared}
                 parcels.append(delivery.pack(take, plan.seed + i, target, checks))
-        results = hand_over(self.parts, parcels, take_over)
+        results = hand_over(self.home, parcels, take_over)
         say("write", plan.variations, plan.variations)
         return results
 
@@ -123,17 +123,17 @@ class Editor:
         _check_fits(source.audio, out)
         order.made(source.audio.duration_s)
         request, notes = self._request(source, prompt, order, fields)
-        generator = self.parts.generator(request.model)
+        generator = self.home.generator(request.model)
         request, plan = self._plan(request, source, order, generator)
         return source, request, replace(plan, notes=(*notes, *plan.notes))
 
     def _open(self, file: Path, territory: str | None, stated: str | None) -> Source:
-        gate, told = self.pipeline.gate, self.parts.disclosure
-        inspector, reader = gate.inspector(territory), self.parts.reader
+        gate, told = self.pipeline.gate, self.home.disclosure
+        inspector, reader = gate.inspector(territory), self.home.reader
         source = open_source(
             file,
             inspector,
-            self.parts.ledger,
+            self.home.ledger,
             self.pipeline.master,
             told,
             lambda path: reader.hear(path).audio,
@@ -190,14 +190,14 @@ class Editor:
             notes = (*notes, "bar lines are not followed: no tempo is known (--bpm)")
         plan = replace(plan, strength=strength, notes=notes)
         plan = _with_inherited(plan, source, order, rights, request.audio_rights)
-        said = source.finding.notes(self.parts.disclosure)
+        said = source.finding.notes(self.home.disclosure)
         return request, replace(plan, notes=(*plan.notes, *said))
 
     def _still_clear(
         self, plan: ConditioningPlan, request: GenerationRequest, source: Source
     ) -> ConditioningPlan:
         gate, rights = self.pipeline.gate, self.pipeline.rights(request.territory)
-        require_rights(source, rights, request.audio_rights, self.parts.disclosure)
+        require_rights(source, rights, request.audio_rights, self.home.disclosure)
         return gate.still_clear(plan, request, ())
 
     def _make(
