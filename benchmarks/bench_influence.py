@@ -29,7 +29,7 @@ from rag_audio.domain import ConditioningPlan
 from rag_audio.provenance import shapley
 from rag_audio.provenance.causal import MEASURES, Laboratory
 from rag_audio.resources import data_dir
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
 from rag_audio.workspace import Workspace
 
 PROMPTS = (
@@ -171,9 +171,9 @@ def _planted(
 def _case(plan: ConditioningPlan, workspace: Workspace) -> Case:
     home = workspace.home
     generator = home.generator(None)
-    studio = Studio(home, {}, workspace.pipeline._load_segment, generator)
+    renderer = Renderer(home, generator, {})
     started = time.perf_counter()
-    lab = Laboratory(plan, (plan.seed,), generator, home.embedder, studio.seed_audio, None)
+    lab = Laboratory(plan, (plan.seed,), generator, home.embedder, renderer.seed_audio, None)
     players = len(plan.references)
     values = {s: lab.value(s).mean(axis=(0, 1)) for s in range(1 << players)}
     seconds = time.perf_counter() - started

@@ -135,7 +135,7 @@ class Bench:
         self.judge = Judge(workspace.home.embedder)
         stems = workspace.home.catalogue.stems()
         self.drums = next(stem.id for stem in stems if DRUMS in stem.path)
-        self._studio = workspace.pipeline.studio(
+        self._renderer = workspace.pipeline.renderer(
             GenerationRequest("a tune"), workspace.home.generator(None)
         )
         self._plans: dict[tuple[int, bool], ConditioningPlan] = {}
@@ -199,7 +199,7 @@ class Bench:
         return self._made(self.workspace.plan(words, seed=number, duration_s=8.0))
 
     def _made(self, plan: ConditioningPlan) -> Audio:
-        (take,) = self._studio.make(plan, None, None)
+        (take,) = self._renderer.make(plan, None, None)
         return take.audio
 
     def _varied(self, strength: float) -> Callable[[int, Hummed], Audio]:

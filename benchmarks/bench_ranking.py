@@ -31,7 +31,7 @@ from rag_audio import audio
 from rag_audio.domain import Audio, GenerationRequest, Reference, Stem, Use
 from rag_audio.profiles import licensed_stems, wanted_tempo_and_key
 from rag_audio.retrieval import ReferenceQuery, Weights, find_references
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
 from rag_audio.workspace import Workspace
 from training.measures import describe_sound
 
@@ -188,9 +188,9 @@ class Listener:
     """Makes outputs of references, and hears whose pieces they are nearer to."""
 
     def __init__(self, workspace: Workspace, asks: Sequence[Ask]) -> None:
-        home, load = workspace.home, workspace.pipeline._load_segment
+        home = workspace.home
         self.workspace, self.asks = workspace, asks
-        self.studio = Studio(home, {}, load, home.generator(None), load)
+        self.renderer = Renderer(home, home.generator(None), {})
         held = [audio.load(ask.held_out, duration_s=DURATION_S) for ask in asks if ask.held_out]
         self.artists = np.array([ask.wanted.artist for ask in asks if ask.held_out])
         fixed = np.stack([describe_sound(sound) for sound in held])
@@ -208,7 +208,7 @@ class Listener:
                 key=ask.wanted.key, duration_s=DURATION_S, seed=ask.number,
             )  # fmt: skip
             plan = self.workspace.plan(request)
-            (self._made[key],) = self.studio._generate(plan, (plan.seed,), None, None)
+            (self._made[key],) = self.renderer._generate(plan, (plan.seed,), None, None)
         return self._made[key]
 
     def likeness(self, ask: Ask, sound: Audio) -> tuple[float, float]:

@@ -58,9 +58,9 @@ def _compare(workspace: Workspace, folder: Path, repeats: int) -> None:
 
     def seed() -> None:
         request = GenerationRequest(PROMPT, seed=1, k=3, duration_s=10.0)
-        studio = workspace.pipeline.studio(request, workspace.home.generator(None))
-        made = studio.seed_audio(workspace.plan(request))
-        studio.generator.reference_latents(made, 10.0)  # type: ignore[attr-defined]
+        renderer = workspace.pipeline.renderer(request, workspace.home.generator(None))
+        made = renderer.seed_audio(workspace.plan(request))
+        renderer.generator.reference_latents(made, 10.0)  # type: ignore[attr-defined]
 
     print("| request | n | forgotten, s | kept, s | ratio | same samples |")
     print("|---|---:|---:|---:|---:|---|")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rag_audio import audio, full_scale
 from rag_audio.credits import credit_lines, file_tags
@@ -41,18 +41,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-@dataclass(frozen=True)
-class TakeOver:
-    """Somebody who takes the finished outputs over while they are logged.
+class OnCommit(Protocol):
+    """What is to be written with the ledger's entries of finished outputs, or not at all."""
 
-    Attributes:
-        owner: id of the API key that they are made for; empty: none was needed.
-        take: is given the finished outputs, and returns what is to be done in the transaction that
-            logs them; what that raises undoes the log's entries too.
-    """
+    @property
+    def owner(self) -> str:
+        """Id of the API key that the outputs are made for; empty: none was needed."""
+        ...
 
-    owner: str
-    take: Callable[[Sequence[GenerationResult]], Callable[[Connection], None]]
+    def prepare(self, results: Sequence[GenerationResult]) -> None:
+        """Is given the outputs, whose files have their names, before the transaction begins."""
+        ...
+
+    def write(self, db: Connection) -> None:
+        """Writes in the transaction that logs the outputs; an error undoes the entries too."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,47 +195,46 @@ class Delivery:
 
 
 def hand_over(
-    home: Home, parcels: Sequence[Parcel], take_over: TakeOver | None = None
+    home: Home, parcels: Sequence[Parcel], on_commit: OnCommit | None = None
 ) -> tuple[GenerationResult, ...]:
     """Log all outputs of a request in one transaction, and give their files their names.
 
     Args:
-        take_over: somebody who keeps the outputs in a folder where nobody looks for them until
+        on_commit: of a caller who keeps the outputs in a folder where nobody looks for them until
             they are logged: the files have their names before that.
 
     Raises:
-        BackendUnavailable: with ``take_over`` the files stay, since nobody knows whether a commit
+        BackendUnavailable: with ``on_commit`` the files stay, since nobody knows whether a commit
             that broke off took place; without it they are removed.
         RagAudioError: nothing was logged or given out.
     """
     with _uninterrupted():
-        return _hand_over(home, parcels, take_over)
+        return _hand_over(home, parcels, on_commit)
 
 
 def _hand_over(
-    home: Home, parcels: Sequence[Parcel], take_over: TakeOver | None
+    home: Home, parcels: Sequence[Parcel], on_commit: OnCommit | None
 ) -> tuple[GenerationResult, ...]:
     done: tuple[GenerationResult, ...] = ()
-    note: Callable[[Connection], None] | None = None
 
     def within(db: Connection) -> None:
         # With the entries: a fingerprint without one would name an output that never was.
         for parcel in parcels:
             home.fingerprints.put_in(db, parcel.record.output, parcel.fingerprint)
-        if note is not None:
-            note(db)
+        if on_commit is not None:
+            on_commit.write(db)
 
     try:
-        if take_over is not None:
+        if on_commit is not None:
             done = tuple(_put_in_place(parcel) for parcel in parcels)
-            note = take_over.take(done)
-        owner = None if take_over is None else take_over.owner
+            on_commit.prepare(done)
+        owner = None if on_commit is None else on_commit.owner
         home.ledger.append_many([parcel.record for parcel in parcels], within, owner)
     except BaseException as error:
-        if take_over is None or not isinstance(error, BackendUnavailable):
+        if on_commit is None or not isinstance(error, BackendUnavailable):
             for parcel in parcels:
                 _remove(parcel.part, parcel.master)
-                if take_over is not None:
+                if on_commit is not None:
                     _remove(parcel.target)
         raise
     return done or tuple(_put_in_place(parcel) for parcel in parcels)

@@ -22,7 +22,7 @@ from rag_audio.domain import (
 )
 from rag_audio.errors import RequestRefused
 from rag_audio.foreign import ForeignFinding
-from rag_audio.foreign_sound import LoadSegment, Neighbours
+from rag_audio.foreign_sound import Neighbours
 from rag_audio.home import Home
 from rag_audio.provenance import content
 from rag_audio.refusals import most_curable
@@ -33,12 +33,11 @@ class RightsGate:
     """Asks the catalogue anew each time.
 
     Args:
-        load: reads or renders a segment of a stem.
         now: the present moment, UTC.
     """
 
-    def __init__(self, home: Home, load: LoadSegment, now: Callable[[], date | datetime]) -> None:
-        self._home, self._load, self._now = home, load, now
+    def __init__(self, home: Home, now: Callable[[], date | datetime]) -> None:
+        self._home, self._now = home, now
 
     def rights(self, territory: str | None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
@@ -120,7 +119,7 @@ class RightsGate:
             ledger=home.ledger,
             neighbours=Neighbours(lambda: home.embedder, lambda: home.index),
             mark_in=lambda heard: home.watermarker.detect(heard).mark,
-            load=self._load,
+            load=home.player.play,
             render=self._rendered,
             hear=lambda path: reader.hear(path).audio,
             score=reader.score,

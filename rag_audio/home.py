@@ -18,6 +18,7 @@ from rag_audio.keeping import SoundCache
 from rag_audio.library_scope import LimitedCatalogue
 from rag_audio.resources import data_dir
 from rag_audio.settings import Settings
+from rag_audio.stem_player import StemPlayer
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -279,6 +280,11 @@ class Home:
     def disclosure(self) -> Disclosure:
         """Whoever works on the home itself is told everything."""
         return EVERYTHING
+
+    @property
+    def player(self) -> StemPlayer:
+        """Plays the stems of all libraries; errors name those that may be told of."""
+        return StemPlayer(self.catalogue, self.cache, lambda: self.soundfont, self.disclosure)
 
     @property
     def masters(self) -> Path:

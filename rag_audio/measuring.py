@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from rag_audio.conditioning import USE_OF
-from rag_audio.conditioning.conforming import LoadSegment, RenderScore
 from rag_audio.domain import ConditioningPlan, Rights
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.home import Home
 from rag_audio.plans import plan_from_json
 from rag_audio.ports import Generator, LedgerEntry, Progress, StopAsked
 from rag_audio.provenance.causal import CausalInfluence, Method, measure
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
 
 
 def measure_output(
@@ -20,8 +19,6 @@ def measure_output(
     *,
     home: Home,
     rights: Rights,
-    load: LoadSegment,
-    render: RenderScore | None = None,
     method: Method = "fast",
     progress: Progress | None = None,
     stop_asked: StopAsked | None = None,
@@ -52,13 +49,13 @@ def measure_output(
             f"output {output} lasts {plan.duration_s:g} s; influence is measured up to "
             f"{generator.info.max_duration_s:g} s with {generator.info.name}"
         )
-    studio = Studio(home, {}, load, generator, render)
+    renderer = Renderer(home, generator, {})
     measured = measure(
         plan,
         entry.record.seed,
         generator=generator,
         embedder=home.embedder,
-        make_seed=studio.seed_audio,
+        make_seed=renderer.seed_audio,
         method=method,
         progress=progress,
         stop_asked=stop_asked,

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
-import structlog
 
 from rag_audio import (
     audio,
@@ -25,19 +23,16 @@ from rag_audio import (
     sourcing,
 )
 from rag_audio.controls import named_window
-from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
-from rag_audio.disclosure import renamed
+from rag_audio.delivery import Delivery, OnCommit, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
     ConditioningPlan,
     GenerationRequest,
     GenerationResult,
-    Layer,
     Reference,
     Rights,
     Segment,
     Stem,
-    StemKind,
 )
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.foreign import ForeignFinding
@@ -56,9 +51,7 @@ from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.license_audit import CLEARED, now
 from rag_audio.retrieval import QUERY_WINDOWS, ReferenceQuery
-from rag_audio.takes import Studio
-
-log = structlog.get_logger("rag_audio.pipeline")
+from rag_audio.takes import Renderer
 
 OnStage = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages: retrieve, generate, write."""
@@ -73,7 +66,7 @@ class Pipeline:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.gate = RightsGate(home, self._load_segment, lambda: _today())
+        self.gate = RightsGate(home, lambda: _today())
 
     def rights(self, territory: str | None = None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
@@ -201,7 +194,7 @@ class Pipeline:
         on_stage: OnStage | None = None,
         stop_asked: StopAsked | None = None,
         older: ConditioningPlan | None = None,
-        take_over: TakeOver | None = None,
+        on_commit: OnCommit | None = None,
         accepted: ConditioningPlan | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
@@ -211,7 +204,7 @@ class Pipeline:
                 gets ``-1``, ``-2``, … Nothing stands there before the ledger holds the record.
             older: a plan to make in place of a new one, held against today's rights; ``request``
                 is then the one of :func:`rag_audio.conditioning.request_of`.
-            take_over: is given the outputs in the transaction that logs them all.
+            on_commit: is given the outputs in the transaction that logs them all.
             accepted: the plan that :meth:`plan` made of ``request`` and that was shown: it is made,
                 under the rights, the guardrails and with the model of now, or nothing is.
 
@@ -233,10 +226,10 @@ class Pipeline:
             plan, findings = self.renew(request, older), ()
         say("retrieve", 1, 1)
         generator = self.home.generator(request.model)
-        studio = self.studio(request, generator)
+        renderer = self.renderer(request, generator)
         cleared = now()
         plan = self.gate.still_clear(plan, asked, findings)
-        takes = studio.make(plan, partial(say, "generate"), stop_asked)
+        takes = renderer.make(plan, partial(say, "generate"), stop_asked)
         with packing() as parcels:
             for i, take in enumerate(takes):
                 say("write", i, len(takes))
@@ -245,17 +238,14 @@ class Pipeline:
                 target = name_of(out, i, len(takes))
                 checks = {**take.checks(), CLEARED: cleared}
                 parcels.append(delivery.pack(take.audio, take.seed, target, checks))
-        results = hand_over(self.home, parcels, take_over)
+        results = hand_over(self.home, parcels, on_commit)
         say("write", len(takes), len(takes))
         return results
 
-    def studio(self, request: GenerationRequest, generator: Generator) -> Studio:
-        """Where takes of a request are made and inspected."""
+    def renderer(self, request: GenerationRequest, generator: Generator) -> Renderer:
+        """What makes and inspects the takes of a request."""
         self.home.cache.keep_in_step(generator)
-        limits = self._similarity_limits(request.territory)
-        load = self._load_segment
-        told = self.home.disclosure
-        return Studio(self.home, limits, load, generator, load, self.home.cache, told)
+        return Renderer(self.home, generator, self._similarity_limits(request.territory))
 
     def _taken_up(
         self, request: GenerationRequest, accepted: ConditioningPlan
@@ -329,8 +319,6 @@ class Pipeline:
             output,
             home=self.home,
             rights=self.rights(),
-            load=self._load_segment,
-            render=self._load_segment,
             method=method,
             progress=progress,
             stop_asked=stop_asked,
@@ -340,14 +328,6 @@ class Pipeline:
         """The unmarked sound of an output, where it is still kept."""
         path = self.home.masters / f"{output}.wav"
         return audio.load(path, max_duration_s=None) if path.is_file() else None
-
-    def hear(self, reference: Reference, sample_rate: int = 44100) -> Audio:
-        """The sound of a reference's segment, as the library has it."""
-        return self._load_segment(reference.segment, sample_rate)
-
-    def render(self, segment: Segment, sample_rate: int = 44100) -> Audio:
-        """The sound of a segment, as the library has it."""
-        return self._load_segment(segment, sample_rate)
 
     def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
         """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""
@@ -457,101 +437,6 @@ class Pipeline:
                 hint="run rag-audio index on its library again",
             )
         return (Reference(points[0].segment, 0.0, 1),)
-
-    def _load_segment(
-        self,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float = 1.0,
-        semitones: int = 0,
-        instruments: tuple[str, ...] = (),
-        layer: Layer | None = None,
-    ) -> Audio:
-        """The segment's sound; the file must still be the one that was indexed and licensed.
-
-        The last four say how a score is played; a recording stays as it is.
-        """
-        path = Path(self.home.catalogue.file_of(segment.stem))
-        if not self.home.disclosure.knows(segment.stem.library):
-            return self._load_hidden(path, segment, sample_rate)
-        return self._load_known(
-            path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
-        )
-
-    def _load_hidden(self, path: Path, segment: Segment, sample_rate: int) -> Audio:
-        """A segment that an output is held against and its maker may not know of."""
-        try:
-            return self._load_known(path, segment, sample_rate)
-        except LibraryError as error:
-            log.error("a stem that outputs are held against cannot be read", file=str(path))
-            raise LibraryError(
-                "the output cannot be checked now", hint="tell whoever runs this"
-            ) from error
-
-    def _load_known(
-        self,
-        path: Path,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float = 1.0,
-        semitones: int = 0,
-        instruments: tuple[str, ...] = (),
-        layer: Layer | None = None,
-    ) -> Audio:
-        name = self.home.disclosure.file_of(segment.stem, path)
-        try:
-            with path.open("rb") as file:
-                digest = file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise LibraryError(
-                f"{name} cannot be read: {error.strerror}", hint="index the library again"
-            ) from error
-        if digest != segment.stem.id:
-            raise LibraryError(
-                f"{name} changed since it was indexed", hint="run rag-audio index on its library"
-            )
-        try:
-            return self._heard(
-                path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
-            )
-        except LibraryError as error:
-            raise renamed(error, path, name) from error
-
-    def _heard(
-        self,
-        path: Path,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float,
-        semitones: int,
-        instruments: tuple[str, ...],
-        layer: Layer | None,
-    ) -> Audio:
-        where = (segment.stem.id, segment.start_s, segment.duration_s)
-        if segment.stem.kind is StemKind.AUDIO:
-            return self.home.cache.of(
-                (*where, sample_rate),
-                lambda: audio.load(
-                    path,
-                    sample_rate=sample_rate,
-                    start_s=segment.start_s,
-                    duration_s=segment.duration_s,
-                ),
-            )
-        return self.home.cache.of(
-            (*where, sample_rate, tempo_ratio, semitones, instruments, layer, self.home.soundfont),
-            lambda: midi.render(
-                path,
-                soundfont=self.home.soundfont,
-                sample_rate=sample_rate,
-                start_s=segment.start_s,
-                duration_s=segment.duration_s,
-                tempo_ratio=tempo_ratio,
-                semitones=semitones,
-                instruments=instruments,
-                layer=layer,
-            ),
-        )
 
     def _similarity_limits(self, territory: str | None) -> dict[str, float]:
         """How near a copy may be, by license: of all there are, also of those that grant nothing.

@@ -98,7 +98,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.backends",
         "rag_audio.jobs",
     ),
-    ("rag_audio.sourcing", "rag_audio.custody", "rag_audio.reading", "rag_audio.library_scope"),
+    (
+        "rag_audio.sourcing",
+        "rag_audio.custody",
+        "rag_audio.reading",
+        "rag_audio.library_scope",
+        "rag_audio.stem_player",
+    ),
     ("rag_audio.home",),
     (
         "rag_audio.takes",

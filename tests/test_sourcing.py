@@ -155,15 +155,15 @@ def test_an_output_led_away_from_all_its_sources_is_not_delivered(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too near to a stem it is made again further away: at strength 1 nothing of it is left."""
-    from rag_audio.takes import Studio
+    from rag_audio.takes import Renderer
 
-    make = Studio.make
+    make = Renderer.make
 
-    def led_away(self: Studio, plan: ConditioningPlan, *more: Any) -> Any:
+    def led_away(self: Renderer, plan: ConditioningPlan, *more: Any) -> Any:
         return tuple(replace(take, plan=replace(take.plan, strength=1.0))
                      for take in make(self, plan, *more))  # fmt: skip
 
-    monkeypatch.setattr(Studio, "make", led_away)
+    monkeypatch.setattr(Renderer, "make", led_away)
     with pytest.raises(RequestRefused, match="at strength 1 nothing of their sound is left"):
         world.workspace.generate(
             "zither", tmp_path / "x.wav", artist=TARGET_ARTIST, channels=SOUND, **QUICK

@@ -73,7 +73,7 @@ def preview(pipeline: Pipeline, stem: Stem, folder: Path) -> Path:
     if not target.is_file():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         segment = Segment(stem, 0.0, min(PREVIEW_S, stem.duration_s))
-        sound = pipeline.render(segment, 44_100)
+        sound = pipeline.home.player.play(segment, 44_100)
         _save(audio.to_channels(sound, min(2, sound.channels)), target)
     _used(target)
     return target

@@ -186,7 +186,7 @@ def _generate(
     plan = result.plan
     if plan.references:
         first = plan.references[0]
-        source = workspace.pipeline.hear(first)
+        source = workspace.home.player.play(first.segment, 44_100)
         title = first.stem.title or first.stem.path
         audio.spectrogram_png(source, folder / "reference.png", title=f"reference 1: {title}")
     return {

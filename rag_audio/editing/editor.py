@@ -9,7 +9,7 @@ from typing import Any
 
 from rag_audio import analysis, audio
 from rag_audio.conditioning import claims_on
-from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
+from rag_audio.delivery import Delivery, OnCommit, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -39,7 +39,7 @@ from rag_audio.pipeline import OnStage, Pipeline
 from rag_audio.ports import DiffusionInput, Generator, Progress, StopAsked
 from rag_audio.provenance.license_audit import CLEARED, now
 from rag_audio.provenance.sealing import ERASED
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
 
 _CLEAR_TEMPO = 0.3
 _MEASURED_S = 30.0
@@ -61,14 +61,14 @@ class Editor:
         *,
         on_stage: OnStage | None = None,
         stop_asked: StopAsked | None = None,
-        take_over: TakeOver | None = None,
+        on_commit: OnCommit | None = None,
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
 
         Args:
             prompt: what the new part should be like; empty: the words of the output it is.
-            take_over: is given the outputs in the transaction that logs them all.
+            on_commit: is given the outputs in the transaction that logs them all.
             fields: further fields of :class:`GenerationRequest`. References are used only where
                 some are asked for (``k``, ``references`` or ``artist``).
 
@@ -83,14 +83,14 @@ class Editor:
         source, request, plan = self._planned(file, prompt, order, out, fields)
         generator = self.home.generator(request.model)
         say("retrieve", 1, 1)
-        studio = self.pipeline.studio(request, generator)
+        renderer = self.pipeline.renderer(request, generator)
         with packing() as parcels:
             for i in range(plan.variations):
                 plan = self._still_clear(plan, request, source)
                 told = partial(_told, say, i, plan.variations)
                 told(0, plan.steps)
-                take = self._make(plan, plan.seed + i, source, order, studio, told, stop_asked)
-                found = studio.inspect(take, plan)
+                take = self._make(plan, plan.seed + i, source, order, renderer, told, stop_asked)
+                found = renderer.inspect(take, plan)
                 say("write", i, plan.variations)
                 cleared = now()
                 plan = self._still_clear(plan, request, source)
@@ -98,7 +98,7 @@ class Editor:
                 target = name_of(out, i, plan.variations)
                 checks = {**found.to_json(), CLEARED: cleared}
                 parcels.append(delivery.pack(take, plan.seed + i, target, checks))
-        results = hand_over(self.home, parcels, take_over)
+        results = hand_over(self.home, parcels, on_commit)
         say("write", plan.variations, plan.variations)
         return results
 
@@ -206,12 +206,12 @@ class Editor:
         seed: int,
         source: Source,
         order: Order,
-        studio: Studio,
+        renderer: Renderer,
         progress: Progress,
         stop_asked: StopAsked | None,
     ) -> Audio:
         grid = Grid(plan.bar_s, source.bar_line_s)
-        canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, studio))
+        canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, renderer))
         batch = DiffusionInput(
             prompt=plan.enriched_prompt,
             negative_prompt=plan.negative_prompt,
@@ -221,15 +221,15 @@ class Editor:
             seeds=(seed,),
             strength=plan.strength,
         )
-        return paint(canvas, batch, studio.generator, progress, stop_asked).audio
+        return paint(canvas, batch, renderer.generator, progress, stop_asked).audio
 
 
-def _seed(plan: ConditioningPlan, order: Order, grid: Grid, studio: Studio) -> Audio | None:
+def _seed(plan: ConditioningPlan, order: Order, grid: Grid, renderer: Renderer) -> Audio | None:
     """The references' seed mix, on the bar lines of the edited sound."""
     ahead_s = order.ahead_s(grid)
     if ahead_s == 0.0 or any(part.start_s or part.end_s is not None for part in plan.seed_parts):
-        return studio.seed_audio(plan)
-    made = studio.seed_audio(replace(plan, duration_s=plan.duration_s + ahead_s))
+        return renderer.seed_audio(plan)
+    made = renderer.seed_audio(replace(plan, duration_s=plan.duration_s + ahead_s))
     if made is None:
         return None
     return Audio(made.samples[:, round(ahead_s * made.sample_rate) :], made.sample_rate)

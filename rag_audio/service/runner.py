@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from rag_audio.delivery import TakeOver
 from rag_audio.documents import finite, is_operators, public_json, results_json
 from rag_audio.domain import ConditioningPlan, GenerationResult
 from rag_audio.editing import Editor
@@ -205,12 +204,7 @@ class Runner:
         def stop_asked() -> bool:
             return lease.is_over or self._stopping()
 
-        def take(results: Sequence[GenerationResult]) -> Callable[[Connection], None]:
-            clock.enter("done")
-            document = _result(held, results, clock.spent, 1 if seat is None else seat.pass_of)
-            return lambda db: self._jobs.finish_in(db, held, document)
-
-        take_over = TakeOver(job.owner, take)
+        on_commit = _Finish(self._jobs, held, clock, seat)
         if job.kind == "edit":
             file = self._source(asked)
             fields = request_fields(asked, self.folders.find_upload)
@@ -221,12 +215,12 @@ class Runner:
                 out,
                 on_stage=on_stage,
                 stop_asked=stop_asked,
-                take_over=take_over,
+                on_commit=on_commit,
                 **fields,
             )
         request = generation_request(asked, self.folders.find_upload)
         return pipeline.generate(
-            request, out, on_stage, stop_asked, take_over=take_over, accepted=_accepted_plan(job)
+            request, out, on_stage, stop_asked, on_commit=on_commit, accepted=_accepted_plan(job)
         )
 
     def _begin(self, job: Job, working: ExitStack, stop_asked: Callable[[], bool]) -> None:
@@ -293,6 +287,29 @@ class Runner:
             if job is not None and job.state is JobState.CANCELED:
                 self.folders.remove_attempts(job)
             return
+
+
+@dataclass
+class _Finish:
+    """Ends a job in the transaction that logs its outputs; see :class:`.delivery.OnCommit`."""
+
+    jobs: SqlJobs
+    held: Claimed
+    clock: _Clock
+    seat: Seat | None
+    document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str:
+        return self.held.job.owner
+
+    def prepare(self, results: Sequence[GenerationResult]) -> None:
+        self.clock.enter("done")
+        pass_of = 1 if self.seat is None else self.seat.pass_of
+        self.document = _result(self.held, results, self.clock.spent, pass_of)
+
+    def write(self, db: Connection) -> None:
+        self.jobs.finish_in(db, self.held, self.document)
 
 
 def _accepted_plan(job: Job) -> ConditioningPlan | None:
