@@ -35,7 +35,7 @@ def main() -> None:
         folder = Path(name)
         with rag_audio.open(folder / "home") as workspace:
             workspace.index(data_dir("demo"))
-            stems = len(workspace.parts.catalogue.stems())
+            stems = len(workspace.home.catalogue.stems())
             gate = workspace.pipeline.gate
             gate.inspector(gate.rights(None)).inspect(_write(folder / "first.wav", _noise()))
             print(f"{stems} stems, {SECONDS:.0f} s of stereo each.\n")

@@ -3,16 +3,14 @@ what was allowed a minute ago may have ended or been revoked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Protocol
 
 from rag_audio import audio as sound
 from rag_audio import conditioning, foreign, guardrails, midi, sourcing
 from rag_audio.clearance import Clearance
-from rag_audio.disclosure import Disclosure
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -24,62 +22,22 @@ from rag_audio.domain import (
 )
 from rag_audio.errors import RequestRefused
 from rag_audio.foreign import ForeignFinding
-from rag_audio.foreign_sound import LoadSegment, StoredLandmarks
-from rag_audio.keeping import SoundCache
-from rag_audio.ports import Catalogue, Embedder, Ledger, StemIndex, Watermarker
+from rag_audio.foreign_sound import Neighbours
+from rag_audio.home import Home
 from rag_audio.provenance import content
-from rag_audio.reading import Reader
 from rag_audio.refusals import most_curable
 from rag_audio.scores import Score
-
-
-class GateParts(Protocol):
-    """What the gate works with."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def fingerprints(self) -> content.Fingerprints: ...
-    @property
-    def landmarks(self) -> StoredLandmarks: ...
-    @property
-    def watermarker(self) -> Watermarker: ...
-    @property
-    def soundfont(self) -> Path: ...
-    @property
-    def territory(self) -> str | None: ...
-    @property
-    def protected_names(self) -> guardrails.Roster: ...
-    @property
-    def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
-    @property
-    def disclosure(self) -> Disclosure: ...
-    @property
-    def reader(self) -> Reader: ...
-    @property
-    def masters(self) -> Path: ...
-    @property
-    def kept(self) -> SoundCache: ...
 
 
 class RightsGate:
     """Reads the rights, and asks them at each step; what is read is handed down, never read again.
 
     Args:
-        load: reads or renders a segment of a stem.
         now: the present moment, UTC.
     """
 
-    def __init__(
-        self, parts: GateParts, load: LoadSegment, now: Callable[[], date | datetime]
-    ) -> None:
-        self._parts, self._load, self._now = parts, load, now
+    def __init__(self, home: Home, now: Callable[[], date | datetime]) -> None:
+        self._home, self._now = home, now
 
     def read(self, territory: str | None) -> Clearance:
         """What may be used now, for ``territory`` or the configured one."""
@@ -90,21 +48,21 @@ class RightsGate:
         return self._read(request.territory, None if request.artist else earlier.stems)
 
     def _read(self, territory: str | None, stems: tuple[Stem, ...] | None) -> Clearance:
-        found = self._parts.catalogue.clearance(
-            territory or self._parts.territory, self._now(), stems=stems
+        found = self._home.catalogue.clearance(
+            territory or self._home.territory, self._now(), stems=stems
         )
-        self._parts.kept.renew(found.rights.revocations)
+        self._home.cache.renew(found.rights.revocations)
         return found
 
     def rights(self, territory: str | None) -> Rights:
         """Licenses and revocations alone, as :meth:`read`."""
-        found = self._parts.catalogue.rights(territory or self._parts.territory, self._now())
-        self._parts.kept.renew(found.revocations)
+        found = self._home.catalogue.rights(territory or self._home.territory, self._now())
+        self._home.cache.renew(found.revocations)
         return found
 
     def policy(self, clearance: Clearance) -> guardrails.Policy:
         """Whose style may be asked for."""
-        names, actions = self._parts.protected_names, self._parts.guard_actions
+        names, actions = self._home.protected_names, self._home.guard_actions
         return guardrails.make_policy(
             clearance.stems, clearance.rights, names, actions, clearance.withheld
         )
@@ -118,7 +76,7 @@ class RightsGate:
         Raises:
             RequestRefused: no license of any library that holds its bytes opens a channel.
         """
-        copies = self._parts.catalogue.copies(stem.id) or [stem]
+        copies = self._home.catalogue.copies(stem.id) or [stem]
         uses = conditioning.USE_OF.values()
         found = [rights.why_not_any(copy, uses) for copy in copies]
         known = [why for why in found if why is not None]
@@ -148,24 +106,28 @@ class RightsGate:
 
     def inspector(self, rights: Rights) -> foreign.Inspector:
         """Looks into foreign files; lets nothing in by itself."""
-        reader = self._parts.reader
+        home, reader = self._home, self._home.reader
         return foreign.Inspector(
-            self._parts,
             rights,
-            load=self._load,
+            catalogue=home.catalogue,
+            landmarks=home.landmarks,
+            ledger=home.ledger,
+            neighbours=Neighbours(lambda: home.embedder, lambda: home.index),
+            mark_in=lambda heard: home.watermarker.detect(heard).mark,
+            load=home.player.play,
             render=self._rendered,
             hear=lambda path: reader.hear(path).audio,
             score=reader.score,
             do_not_train=self._do_not_train,
             by_content=lambda heard: [
                 (fit.output, *fit.span_s)
-                for fit in content.outputs_of(self._parts.fingerprints, heard, self._master)
+                for fit in content.outputs_of(self._home.fingerprints, heard, self._master)
             ],
-            disclosure=self._parts.disclosure,
+            disclosure=self._home.disclosure,
         )
 
     def _master(self, output: int) -> Audio | None:
-        path = self._parts.masters / f"{output}.wav"
+        path = self._home.masters / f"{output}.wav"
         return sound.load(path, max_duration_s=None) if path.is_file() else None
 
     def still_clear(
@@ -197,7 +159,7 @@ class RightsGate:
             return
         artist = guardrails.require_artist(request.artist, self.policy(clearance))
         asked = replace(request, artist=artist)
-        sourcing.require_source(plan, asked, clearance, self._parts.index)
+        sourcing.require_source(plan, asked, clearance, self._home.index)
 
     def _require_foreign(
         self,
@@ -216,12 +178,12 @@ class RightsGate:
                 {Channel.INIT} if is_sound and as_melody else request.channels,
                 stated=request.audio_rights,
                 needs_statement=is_sound,
-                disclosure=self._parts.disclosure,
+                disclosure=self._home.disclosure,
             )
 
     def _rendered(self, score: Score, window_s: float, most: int) -> tuple[Audio, ...]:
-        return midi.excerpts(score, window_s, most, soundfont=self._parts.soundfont)
+        return midi.excerpts(score, window_s, most, soundfont=self._home.soundfont)
 
     def _do_not_train(self, path: Path) -> str | None:
-        reserved = self._parts.reader.reservation(path)
+        reserved = self._home.reader.reservation(path)
         return None if reserved is None else "not for training or mining"

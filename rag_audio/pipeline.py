@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import structlog
 
 from rag_audio import (
     audio,
@@ -26,36 +24,23 @@ from rag_audio import (
 )
 from rag_audio.clearance import Clearance
 from rag_audio.controls import named_window
-from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
-from rag_audio.disclosure import Disclosure, renamed
+from rag_audio.delivery import Delivery, OnCommit, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
     ConditioningPlan,
     GenerationRequest,
     GenerationResult,
-    Layer,
     Reference,
     Rights,
     Segment,
     Stem,
-    StemKind,
 )
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.foreign import ForeignFinding
-from rag_audio.foreign_sound import StoredLandmarks
 from rag_audio.gate import RightsGate
-from rag_audio.keeping import SoundCache, content_hash
+from rag_audio.home import Home
 from rag_audio.measuring import measure_output
-from rag_audio.ports import (
-    Catalogue,
-    Embedder,
-    Generator,
-    Ledger,
-    Progress,
-    StemIndex,
-    StopAsked,
-    Watermarker,
-)
+from rag_audio.ports import Generator, Progress, StopAsked
 from rag_audio.profiles import (
     ArtistProfile,
     licensed_stems,
@@ -65,63 +50,15 @@ from rag_audio.profiles import (
 )
 from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.license_audit import CLEARED
-from rag_audio.reading import Reader
 from rag_audio.retrieval import QUERY_WINDOWS, ReferenceQuery
-from rag_audio.signing import Credentials, Signer
-from rag_audio.takes import Studio
-
-log = structlog.get_logger("rag_audio.pipeline")
+from rag_audio.takes import Renderer
 
 OnStage = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages: retrieve, generate, write."""
 
 DEFAULT_REFERENCES = 3
 _SHORTEST_WINDOW_S = 1.0
-
-
-class Parts(Protocol):
-    """What the main path works with; each part is made when it is first asked for."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def fingerprints(self) -> SqlFingerprints: ...
-    @property
-    def landmarks(self) -> StoredLandmarks: ...
-    def credentials_of(self, path: Path) -> Credentials | None: ...
-    @property
-    def signer(self) -> Signer: ...
-    @property
-    def watermarker(self) -> Watermarker: ...
-    @property
-    def kept(self) -> SoundCache: ...
-    @property
-    def soundfont(self) -> Path: ...
-    @property
-    def masters(self) -> Path: ...
-    @property
-    def territory(self) -> str | None: ...
-    @property
-    def protected_names(self) -> guardrails.Roster: ...
-    @property
-    def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def retries(self) -> int: ...
-    @property
-    def disclosure(self) -> Disclosure: ...
-    @property
-    def reader(self) -> Reader: ...
-    def generator(self, model: str | None) -> Generator: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +75,11 @@ class Planned:
 
 
 class Pipeline:
-    """Index aside, everything the product does; holds no state but its parts."""
+    """Index aside, everything the product does; holds no state but its home."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self.gate = RightsGate(parts, self._load_segment, lambda: _today())
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.gate = RightsGate(home, lambda: _today())
 
     def rights(self, territory: str | None = None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
@@ -184,7 +121,7 @@ class Pipeline:
         """
         clearance = self.clearance(territory)
         artist = guardrails.require_artist(name, self.gate.policy(clearance))
-        return make_profile(artist, clearance.stems, clearance.rights, self.parts.index)
+        return make_profile(artist, clearance.stems, clearance.rights, self.home.index)
 
     def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
         """Licensed segments nearest to the query, one per stem, best first.
@@ -194,12 +131,12 @@ class Pipeline:
         """
         rights = self.rights(territory)
         for stem in query.like:
-            self.gate.require_stem(self.parts.catalogue.stem(stem), rights, "resembled")
+            self.gate.require_stem(self.home.catalogue.stem(stem), rights, "resembled")
         return self._search(query, rights)
 
     def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
         """Why a search that found nothing could find nothing, see :mod:`.sourcing`."""
-        return sourcing.why_nothing(self.clearance(territory), self.parts.index, artist)
+        return sourcing.why_nothing(self.clearance(territory), self.home.index, artist)
 
     def plan(self, request: GenerationRequest) -> ConditioningPlan:
         """What :meth:`generate` would give to the model.
@@ -221,7 +158,7 @@ class Pipeline:
             RequestRefused: guardrails or rights do not allow it.
         """
         policy, rights = self.gate.policy(clearance), clearance.rights
-        request, guarded = guarding.guard_request(request, policy, self.parts.ledger)
+        request, guarded = guarding.guard_request(request, policy, self.home.ledger)
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
         findings = self.gate.inspect(brought, rights)
         melody, heard = following.melody_of(brought, findings, rights, self._brought)
@@ -229,7 +166,7 @@ class Pipeline:
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
         own = _styled(request, clearance)
         references = self.find_references(sought, clearance, own)
-        generator = self.parts.generator(request.model)
+        generator = self.home.generator(request.model)
         plan = conditioning.make_plan(
             request,
             references,
@@ -241,9 +178,9 @@ class Pipeline:
             typical=typical_words(own),
             brought=melody,
         )
-        sourcing.require_source(plan, request, clearance, self.parts.index)
-        guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
-        told = self.parts.disclosure
+        sourcing.require_source(plan, request, clearance, self.home.index)
+        guarding.guard_text(plan.enriched_prompt, policy, self.home.ledger, "enriched")
+        told = self.home.disclosure
         said = tuple(note for finding in findings for note in finding.notes(told))
         plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
         return Planned(request, plan, findings)
@@ -255,7 +192,7 @@ class Pipeline:
         on_stage: OnStage | None = None,
         stop_asked: StopAsked | None = None,
         older: ConditioningPlan | None = None,
-        take_over: TakeOver | None = None,
+        on_commit: OnCommit | None = None,
         accepted: ConditioningPlan | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
@@ -265,7 +202,7 @@ class Pipeline:
                 gets ``-1``, ``-2``, … Nothing stands there before the ledger holds the record.
             older: a plan to make in place of a new one, held against today's rights; ``request``
                 is then the one of :func:`rag_audio.conditioning.request_of`.
-            take_over: is given the outputs in the transaction that logs them all.
+            on_commit: is given the outputs in the transaction that logs them all.
             accepted: the plan that :meth:`plan` made of ``request`` and that was shown: it is made,
                 under the rights, the guardrails and with the model of now, or nothing is.
 
@@ -275,7 +212,7 @@ class Pipeline:
         say = on_stage or (lambda stage, done, total: None)
         audio.check_writable(out, request.subtype)
         # Keys that do not fit are told of before any work is done.
-        _ = (self.parts.signer, self.parts.watermarker)
+        _ = (self.home.signer, self.home.watermarker)
         say("retrieve", 0, 1)
         clearance = self.clearance(request.territory)
         asked, findings = request, tuple[ForeignFinding, ...]()
@@ -288,33 +225,32 @@ class Pipeline:
         else:
             plan = self.renewed(request, older, clearance)
         say("retrieve", 1, 1)
-        generator = self.parts.generator(request.model)
-        takes = self.studio(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
+        generator = self.home.generator(request.model)
+        takes = self.renderer(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
         clearance = self.gate.read_again(clearance, asked)
         with packing() as parcels:
             for i, take in enumerate(takes):
                 say("write", i, len(takes))
                 cleared = self.gate.still_clear(take.plan, asked, findings, clearance)
-                delivery = Delivery(self.parts, request, cleared, generator.info)
+                delivery = Delivery(self.home, request, cleared, generator.info)
                 target = name_of(out, i, len(takes))
                 checks = {**take.checks(), CLEARED: clearance.moment.isoformat()}
                 parcels.append(delivery.pack(take.audio, take.seed, target, checks))
-        results = hand_over(self.parts, parcels, take_over)
+        results = hand_over(self.home, parcels, on_commit)
         say("write", len(takes), len(takes))
         return results
 
-    def studio(self, clearance: Clearance, generator: Generator) -> Studio:
-        """Where takes are made and inspected."""
-        self.parts.kept.keep_in_step(generator)
-        load, told = self._load_segment, self.parts.disclosure
-        return Studio(self.parts, clearance.limits, load, generator, load, self.parts.kept, told)
+    def renderer(self, clearance: Clearance, generator: Generator) -> Renderer:
+        """What makes and inspects the takes of a request."""
+        self.home.cache.keep_in_step(generator)
+        return Renderer(self.home, generator, clearance.limits)
 
     def _taken_up(
         self, request: GenerationRequest, accepted: ConditioningPlan, clearance: Clearance
     ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
         """A plan that was shown, and what is known now of the files that the request brings."""
         findings = self.gate.inspect(request, clearance.rights)
-        following.require_as_planned(accepted, request, findings, self.parts.disclosure)
+        following.require_as_planned(accepted, request, findings, self.home.disclosure)
         return self.renewed(request, accepted, clearance, shown=True), findings
 
     def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
@@ -345,18 +281,18 @@ class Pipeline:
             (older.negative_prompt, policy.describing()),
             (older.enriched_prompt, policy),
         ):
-            decision = guarding.guard_text(text, rules, self.parts.ledger, "plan")
+            decision = guarding.guard_text(text, rules, self.home.ledger, "plan")
             if decision.action is not guardrails.Action.ALLOW:
                 raise RequestRefused(
                     f"refused: the plan's words would be rewritten now: {decision.reason}",
                     hint="make a new plan",
                     matches=decision.matches,
                 )
-        generator = self.parts.generator(request.model)
+        generator = self.home.generator(request.model)
         renewed = conditioning.renew_plan(
             older,
-            copies=self.parts.catalogue.copies,
-            withheld=self.parts.catalogue.withheld_copies,
+            copies=self.home.catalogue.copies,
+            withheld=self.home.catalogue.withheld_copies,
             rights=clearance.rights,
             info=generator.info,
             count_tokens=generator.count_tokens,
@@ -369,13 +305,13 @@ class Pipeline:
         """What went into the audio at ``path``."""
         return trace.trace(
             path,
-            ledger=self.parts.ledger,
-            watermarker=self.parts.watermarker,
+            ledger=self.home.ledger,
+            watermarker=self.home.watermarker,
             rights=self.rights(),
-            fingerprints=self.parts.fingerprints,
-            read_manifest=self.parts.credentials_of,
+            fingerprints=self.home.fingerprints,
+            read_manifest=self.home.credentials_of,
             master=self.master,
-            hear=partial(self.parts.reader.hear, max_duration_s=None, allow_truncated=True),
+            hear=partial(self.home.reader.hear, max_duration_s=None, allow_truncated=True),
         )
 
     def influence(
@@ -388,10 +324,8 @@ class Pipeline:
         """Measure what each source did to an output of the ledger; see :mod:`.measuring`."""
         return measure_output(
             output,
-            parts=self.parts,
+            home=self.home,
             rights=self.rights(),
-            load=self._load_segment,
-            render=self._load_segment,
             method=method,
             progress=progress,
             stop_asked=stop_asked,
@@ -399,16 +333,8 @@ class Pipeline:
 
     def master(self, output: int) -> Audio | None:
         """The unmarked sound of an output, where it is still kept."""
-        path = self.parts.masters / f"{output}.wav"
+        path = self.home.masters / f"{output}.wav"
         return audio.load(path, max_duration_s=None) if path.is_file() else None
-
-    def hear(self, reference: Reference, sample_rate: int = 44100) -> Audio:
-        """The sound of a reference's segment, as the library has it."""
-        return self._load_segment(reference.segment, sample_rate)
-
-    def render(self, segment: Segment, sample_rate: int = 44100) -> Audio:
-        """The sound of a segment, as the library has it."""
-        return self._load_segment(segment, sample_rate)
 
     def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
         """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""
@@ -422,12 +348,12 @@ class Pipeline:
 
     def _brought(self, path: Path) -> Audio:
         """The sound of a file that the request brings."""
-        return self.parts.reader.hear(path).audio
+        return self.home.reader.hear(path).audio
 
     def _played(self, path: Path) -> Audio:
         """A score as a search hears it: all of it, or the windows that a search looks at."""
-        score, window_s = self.parts.reader.score(path), self.parts.embedder.window_s
-        played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.parts.soundfont)
+        score, window_s = self.home.reader.score(path), self.home.embedder.window_s
+        played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.home.soundfont)
         rate = played[0].sample_rate
         return Audio(np.concatenate([one.samples for one in played], axis=1), rate)
 
@@ -485,14 +411,14 @@ class Pipeline:
 
     def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:
         return retrieval.find_references(
-            query, rights=rights, embedder=self.parts.embedder, index=self.parts.index
+            query, rights=rights, embedder=self.home.embedder, index=self.home.index
         )
 
     def _first_segment(self, stem: Stem, rights: Rights) -> tuple[Reference, ...]:
         """The first segment of a stem, as the library has it that was found, not another one."""
         points = [
             point
-            for point in self.parts.index.find_stem(stem.id)
+            for point in self.home.index.find_stem(stem.id)
             if point.segment.stem.library == stem.library and rights.holds_for(point.segment.stem)
         ]
         if not points:
@@ -501,100 +427,6 @@ class Pipeline:
                 hint="run rag-audio index on its library again",
             )
         return (Reference(points[0].segment, 0.0, 1),)
-
-    def _load_segment(
-        self,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float = 1.0,
-        semitones: int = 0,
-        instruments: tuple[str, ...] = (),
-        layer: Layer | None = None,
-    ) -> Audio:
-        """The segment's sound; the file must still be the one that was indexed and licensed.
-
-        The last four say how a score is played; a recording stays as it is.
-        """
-        path = Path(self.parts.catalogue.file_of(segment.stem))
-        if not self.parts.disclosure.knows(segment.stem.library):
-            return self._load_hidden(path, segment, sample_rate)
-        return self._load_known(
-            path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
-        )
-
-    def _load_hidden(self, path: Path, segment: Segment, sample_rate: int) -> Audio:
-        """A segment that an output is held against and its maker may not know of."""
-        try:
-            return self._load_known(path, segment, sample_rate)
-        except LibraryError as error:
-            log.error("a stem that outputs are held against cannot be read", file=str(path))
-            raise LibraryError(
-                "the output cannot be checked now", hint="tell whoever runs this"
-            ) from error
-
-    def _load_known(
-        self,
-        path: Path,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float = 1.0,
-        semitones: int = 0,
-        instruments: tuple[str, ...] = (),
-        layer: Layer | None = None,
-    ) -> Audio:
-        name = self.parts.disclosure.file_of(segment.stem, path)
-        try:
-            digest = content_hash(path)
-        except OSError as error:
-            raise LibraryError(
-                f"{name} cannot be read: {error.strerror}", hint="index the library again"
-            ) from error
-        if digest != segment.stem.id:
-            raise LibraryError(
-                f"{name} changed since it was indexed", hint="run rag-audio index on its library"
-            )
-        try:
-            return self._heard(
-                path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
-            )
-        except LibraryError as error:
-            raise renamed(error, path, name) from error
-
-    def _heard(
-        self,
-        path: Path,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float,
-        semitones: int,
-        instruments: tuple[str, ...],
-        layer: Layer | None,
-    ) -> Audio:
-        where = (segment.stem.id, segment.start_s, segment.duration_s)
-        if segment.stem.kind is StemKind.AUDIO:
-            return self.parts.kept.of(
-                (*where, sample_rate),
-                lambda: audio.load(
-                    path,
-                    sample_rate=sample_rate,
-                    start_s=segment.start_s,
-                    duration_s=segment.duration_s,
-                ),
-            )
-        return self.parts.kept.of(
-            (*where, sample_rate, tempo_ratio, semitones, instruments, layer, self.parts.soundfont),
-            lambda: midi.render(
-                path,
-                soundfont=self.parts.soundfont,
-                sample_rate=sample_rate,
-                start_s=segment.start_s,
-                duration_s=segment.duration_s,
-                tempo_ratio=tempo_ratio,
-                semitones=semitones,
-                instruments=instruments,
-                layer=layer,
-            ),
-        )
 
 
 def _today() -> datetime:

@@ -84,7 +84,7 @@ def test_one_generate_with_three_references(
     named: bool, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with rag_audio.open(home) as workspace:
-        stems = [stem.id for stem in workspace.parts.catalogue.stems() if stem.license != "gone"]
+        stems = [stem.id for stem in workspace.home.catalogue.stems() if stem.license != "gone"]
     keeping._content_hash.cache_clear()  # as in a process of its own
     hashed = count_hashes(monkeypatch)
     read: list[Any] = []
@@ -118,7 +118,7 @@ def test_a_file_that_changed_is_hashed_again(home: Path, tmp_path: Path) -> None
     library = home.parent / "library"
     before = (library / "full_a.wav").read_bytes()
     with rag_audio.open(home) as workspace:
-        named = next(s for s in workspace.parts.catalogue.stems() if s.path == "full_a.wav")
+        named = next(s for s in workspace.home.catalogue.stems() if s.path == "full_a.wav")
         asked: dict[str, Any] = {"references": (named.id,), "duration_s": 3.0, "steps": 2}
         workspace.generate("piano", tmp_path / "1.wav", **asked)
         try:

@@ -66,7 +66,7 @@ def test_a_holder_forgets_once_for_each_change_of_revocations() -> None:
 
 def test_every_pipeline_of_a_home_keeps_in_one_place(tmp_path: Path) -> None:
     with rag_audio.open(tmp_path / "home") as home:
-        assert Pipeline(home.parts).parts.kept is home.pipeline.parts.kept
+        assert Pipeline(home.home).home.cache is home.pipeline.home.cache
 
 
 def test_the_least_used_are_given_up_first_and_what_is_large_is_not_kept() -> None:
@@ -108,10 +108,10 @@ def test_the_first_output_and_the_same_again_are_equal_and_a_revocation_empties_
             for _ in range(2)
         ]  # fmt: skip
         assert edits[0] == edits[1]
-        generator = cold.parts.generator(None)
+        generator = cold.home.generator(None)
         assert generator._latents._kept  # type: ignore[attr-defined]
         stem = first.record.sources[0].reference.stem
-        cold.parts.catalogue.revoke(
+        cold.home.catalogue.revoke(
             Revocation(RevocationOf.STEM, stem.id, "asked", "test", datetime.now(UTC))
         )
         loaded: list[str] = []
@@ -125,7 +125,7 @@ def test_the_first_output_and_the_same_again_are_equal_and_a_revocation_empties_
         assert stem.id not in {use.reference.stem.id for use in other.record.sources}
         assert loaded  # nothing of before was used
     with rag_audio.open(tmp_path / "home") as warm:
-        warm.parts.catalogue.end_revocation(
+        warm.home.catalogue.end_revocation(
             Revocation(RevocationOf.STEM, stem.id, "", "test", datetime.now(UTC))
         )
         (later,) = warm.generate("warm electric piano", tmp_path / "5.wav", **FAST)

@@ -344,13 +344,13 @@ def test_what_ends_on_the_way_stops_the_output(
         monkeypatch.setattr(world.workspace.pipeline, "planned", plan_then_end)
     else:
         world.generator.after_run = end
-    before = len(world.parts.ledger.outputs())
+    before = len(world.home.ledger.outputs())
     with pytest.raises(RequestRefused, match=r"revoked|expired"):
         world.workspace.generate(
             "slow", tmp_path / "no.wav", references=(world.target.id,), **QUICK
         )
     assert list(tmp_path.iterdir()) == []
-    assert len(world.parts.ledger.outputs()) == before
+    assert len(world.home.ledger.outputs()) == before
 
 
 def test_an_artist_s_style_brings_only_what_the_style_is_licensed_for(world: World) -> None:
@@ -386,7 +386,7 @@ def test_a_copy_in_another_format_is_recognised_by_its_sound(world: World, tmp_p
     plan = world.workspace.plan("slow", audio=str(copy), **QUICK)
     assert any("Hidden Tide, by its sound" in note for note in plan.notes)
     world.revoke(RevocationOf.STEM, world.target.id)
-    world.parts.index.delete([p.id for p in world.parts.index.find_stem(world.target.id)])
+    world.home.index.delete([p.id for p in world.home.index.find_stem(world.target.id)])
     with pytest.raises(RequestRefused, match="revoked"):
         world.workspace.plan("slow", audio=str(copy), audio_rights="own", **QUICK)
 
@@ -458,7 +458,7 @@ def test_a_file_whose_manifest_reserves_its_use_is_refused(
 def test_a_day_is_whole_in_the_license_s_time_zone(world: World) -> None:
     world.reset()
     world.license(valid_until=date(2026, 6, 30), timezone="America/New_York")
-    rights = world.parts.catalogue.rights
+    rights = world.home.catalogue.rights
     inside = datetime(2026, 7, 1, 3, 59, tzinfo=UTC)
     assert rights(None, inside).refusal(world.target, Use.PROMPT) is None
     reason = rights(None, inside + timedelta(minutes=1)).refusal(world.target, Use.PROMPT)

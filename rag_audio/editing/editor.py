@@ -10,7 +10,7 @@ from typing import Any
 from rag_audio import analysis, audio
 from rag_audio.clearance import Clearance
 from rag_audio.conditioning import claims_on
-from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
+from rag_audio.delivery import Delivery, OnCommit, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -40,7 +40,7 @@ from rag_audio.pipeline import OnStage, Pipeline
 from rag_audio.ports import DiffusionInput, Progress, StopAsked
 from rag_audio.provenance.license_audit import CLEARED
 from rag_audio.provenance.sealing import ERASED
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
 
 _CLEAR_TEMPO = 0.3
 _MEASURED_S = 30.0
@@ -48,10 +48,10 @@ _MP3_HZ = 48_000
 
 
 class Editor:
-    """Edits sound on the parts of a pipeline."""
+    """Edits sound on the home of a pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline, self.parts = pipeline, pipeline.parts
+        self.pipeline, self.home = pipeline, pipeline.home
 
     def edit(
         self,
@@ -62,7 +62,7 @@ class Editor:
         *,
         on_stage: OnStage | None = None,
         stop_asked: StopAsked | None = None,
-        take_over: TakeOver | None = None,
+        on_commit: OnCommit | None = None,
         accepted: ConditioningPlan | None = None,
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
@@ -70,7 +70,7 @@ class Editor:
 
         Args:
             prompt: what the new part should be like; empty: the words of the output it is.
-            take_over: is given the outputs in the transaction that logs them all.
+            on_commit: is given the outputs in the transaction that logs them all.
             accepted: the plan that :meth:`plan` made of the same edit and that was shown: it is
                 made, under the rights and guardrails of now, or nothing is.
             fields: further fields of :class:`GenerationRequest`. References are used only where
@@ -82,29 +82,29 @@ class Editor:
         """
         say = on_stage or (lambda stage, done, total: None)
         audio.check_writable(out)
-        _ = self.parts.signer
+        _ = self.home.signer
         say("retrieve", 0, 1)
         clearance = self.pipeline.clearance(fields.get("territory"))
         source, request, plan = self._planned(file, prompt, order, out, fields, clearance, accepted)
-        generator = self.parts.generator(request.model)
+        generator = self.home.generator(request.model)
         say("retrieve", 1, 1)
-        studio = self.pipeline.studio(clearance, generator)
+        renderer = self.pipeline.renderer(clearance, generator)
         takes = []
         for i in range(plan.variations):
             told = partial(_told, say, i, plan.variations)
             told(0, plan.steps)
-            take = self._make(plan, plan.seed + i, source, order, studio, told, stop_asked)
-            takes.append((take, studio.inspect(take, plan)))
+            take = self._make(plan, plan.seed + i, source, order, renderer, told, stop_asked)
+            takes.append((take, renderer.inspect(take, plan)))
         clearance = self.pipeline.gate.read_again(clearance, request)
         plan = self._still_clear(plan, request, source, clearance)
         with packing() as parcels:
             for i, (take, found) in enumerate(takes):
                 say("write", i, plan.variations)
-                delivery = Delivery(self.parts, request, plan, generator.info, source.opened)
+                delivery = Delivery(self.home, request, plan, generator.info, source.opened)
                 target = name_of(out, i, plan.variations)
                 checks = {**found.to_json(), CLEARED: clearance.moment.isoformat()}
                 parcels.append(delivery.pack(take, plan.seed + i, target, checks))
-        results = hand_over(self.parts, parcels, take_over)
+        results = hand_over(self.home, parcels, on_commit)
         say("write", plan.variations, plan.variations)
         return results
 
@@ -174,12 +174,12 @@ class Editor:
         return again
 
     def _open(self, file: Path, rights: Rights, stated: str | None) -> Source:
-        told, reader = self.parts.disclosure, self.parts.reader
+        told, reader = self.home.disclosure, self.home.reader
         inspector = self.pipeline.gate.inspector(rights)
         source = open_source(
             file,
             inspector,
-            self.parts.ledger,
+            self.home.ledger,
             self.pipeline.master,
             told,
             lambda path: reader.hear(path).audio,
@@ -225,7 +225,7 @@ class Editor:
     ) -> tuple[GenerationRequest, ConditioningPlan]:
         planned = self.pipeline.planned(request, clearance, audio_is_known=True)
         request, plan = planned.request, planned.plan
-        info = self.parts.generator(request.model).info
+        info = self.home.generator(request.model).info
         strength = plan.strength
         if not plan.seed_parts:
             own = {EXTEND: EXTEND_STRENGTH, INPAINT: INPAINT_STRENGTH}
@@ -237,7 +237,7 @@ class Editor:
             notes = (*notes, "bar lines are not followed: no tempo is known (--bpm)")
         plan = replace(plan, strength=strength, notes=notes)
         plan = _with_inherited(plan, source, order, clearance.rights, request.audio_rights)
-        said = source.finding.notes(self.parts.disclosure)
+        said = source.finding.notes(self.home.disclosure)
         return request, replace(plan, notes=(*plan.notes, *said))
 
     def _still_clear(
@@ -247,7 +247,7 @@ class Editor:
         source: Source,
         clearance: Clearance,
     ) -> ConditioningPlan:
-        require_rights(source, clearance.rights, request.audio_rights, self.parts.disclosure)
+        require_rights(source, clearance.rights, request.audio_rights, self.home.disclosure)
         return self.pipeline.gate.still_clear(plan, request, (), clearance)
 
     def _make(
@@ -256,12 +256,12 @@ class Editor:
         seed: int,
         source: Source,
         order: Order,
-        studio: Studio,
+        renderer: Renderer,
         progress: Progress,
         stop_asked: StopAsked | None,
     ) -> Audio:
         grid = Grid(plan.bar_s, source.bar_line_s)
-        canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, studio))
+        canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, renderer))
         batch = DiffusionInput(
             prompt=plan.enriched_prompt,
             negative_prompt=plan.negative_prompt,
@@ -271,15 +271,15 @@ class Editor:
             seeds=(seed,),
             strength=plan.strength,
         )
-        return paint(canvas, batch, studio.generator, progress, stop_asked).audio
+        return paint(canvas, batch, renderer.generator, progress, stop_asked).audio
 
 
-def _seed(plan: ConditioningPlan, order: Order, grid: Grid, studio: Studio) -> Audio | None:
+def _seed(plan: ConditioningPlan, order: Order, grid: Grid, renderer: Renderer) -> Audio | None:
     """The references' seed mix, on the bar lines of the edited sound."""
     ahead_s = order.ahead_s(grid)
     if ahead_s == 0.0 or any(part.start_s or part.end_s is not None for part in plan.seed_parts):
-        return studio.seed_audio(plan)
-    made = studio.seed_audio(replace(plan, duration_s=plan.duration_s + ahead_s))
+        return renderer.seed_audio(plan)
+    made = renderer.seed_audio(replace(plan, duration_s=plan.duration_s + ahead_s))
     if made is None:
         return None
     return Audio(made.samples[:, round(ahead_s * made.sample_rate) :], made.sample_rate)

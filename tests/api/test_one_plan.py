@@ -121,7 +121,7 @@ def test_what_was_indexed_meanwhile_changes_no_plan(service: SmallService) -> No
     shown = service.plan(job["id"])
     (chosen,) = shown["references"]
     world = service.world
-    index = world.parts.index
+    index = world.home.index
     here, there = (index.find_stem(one.id) for one in (world.target, world.good))
     index.upsert(
         [
@@ -207,7 +207,7 @@ def test_an_edited_sound_that_is_known_as_something_else_now_fails_the_job(
 
 def refused(service: SmallService, job: str) -> dict[str, Any]:
     """The problem of a job that made nothing."""
-    ledger = service.world.parts.ledger
+    ledger = service.world.home.ledger
     before, given = len(ledger.outputs()), len(service.world.generator.given)
     done = service.run(job)
     assert done["state"] == "failed" and done["outputs"] == []
@@ -285,7 +285,7 @@ def test_what_only_identifies_a_stem_may_change(
     job = service.accept(references=[world.target.id])
     shown = service.plan(job["id"])
     told = replace(world.target, **change)
-    monkeypatch.setattr(type(world.parts.catalogue), "copies", lambda *_: [told])
+    monkeypatch.setattr(type(world.home.catalogue), "copies", lambda *_: [told])
     done = service.run(job["id"])
     assert done["state"] == "succeeded", done["problem"]
     made = service.plan(job["id"])
@@ -311,7 +311,7 @@ def test_an_ended_license_is_the_reason_also_once_its_library_was_indexed(tmp_pa
         )
         toml.write_text(ended)
         world.index()
-        assert "target.wav" in world.parts.catalogue.withheld("small")
+        assert "target.wav" in world.home.catalogue.withheld("small")
         problem = refused(service, job["id"])
         assert problem["message"] == "refused: target.wav: license target expired on 2020-01-01"
         assert problem["reasons"] == ["target.wav: license target expired on 2020-01-01"]
@@ -321,7 +321,7 @@ def test_an_ended_license_is_the_reason_also_once_its_library_was_indexed(tmp_pa
 def test_a_license_that_grants_again_asks_for_its_library_to_be_indexed(
     service: SmallService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catalogue = service.world.parts.catalogue
+    catalogue = service.world.home.catalogue
     job = service.accept(references=[service.world.target.id])
     kept = [("small", WithheldFile("target.wav", 1, 1, service.world.target.id, "target"))]
     monkeypatch.setattr(type(catalogue), "copies", lambda *_: [])
@@ -334,7 +334,7 @@ def test_a_license_that_grants_again_asks_for_its_library_to_be_indexed(
 def test_a_stem_whose_library_was_taken_away_is_said_so(service: SmallService) -> None:
     world = service.world
     job = service.accept(references=[world.target.id])
-    catalogue = world.parts.catalogue
+    catalogue = world.home.catalogue
     state = catalogue.files("small")["target.wav"]
     catalogue.remove_files("small", ["target.wav"])
     try:
@@ -392,7 +392,7 @@ def test_jobs_that_earlier_versions_accepted_still_run(
     stored: str | None, service: SmallService
 ) -> None:
     job = service.accept(k=1)
-    with writing(service.world.parts.database) as db:
+    with writing(service.world.home.database) as db:
         db.execute(update(jobs).where(jobs.c.id == job["id"]).values(plan=stored))
     done = service.run(job["id"])
     assert done["state"] == "succeeded", done["problem"]
@@ -400,7 +400,7 @@ def test_jobs_that_earlier_versions_accepted_still_run(
 
 
 def test_a_refusal_is_one_entry_of_the_log(service: SmallService) -> None:
-    ledger = service.world.parts.ledger
+    ledger = service.world.home.ledger
 
     def refusals() -> int:
         documents = (ledger.document(n) or b"" for n in range(1, ledger.size() + 1))

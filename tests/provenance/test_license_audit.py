@@ -23,7 +23,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def found(world: World) -> list[str]:
-    return [fault.what for fault in world.parts.ledger.verify()]
+    return [fault.what for fault in world.home.ledger.verify()]
 
 
 def make(world: World, name: str) -> None:
@@ -40,7 +40,7 @@ def rewrite(world: World, old: str, new: str, name: str = "library.toml") -> Non
 
 def edit(world: World, **changes: object) -> None:
     """Change a license in its table, and nothing else."""
-    with closing(sqlite3.connect(world.parts.home / "ledger.db")) as db:
+    with closing(sqlite3.connect(world.home.folder / "ledger.db")) as db:
         for id_, text in db.execute("SELECT id, license FROM licenses").fetchall():
             edited = json.dumps({**json.loads(text), **changes}, ensure_ascii=False)
             db.execute("UPDATE licenses SET license = ? WHERE id = ?", (edited, id_))
@@ -53,14 +53,14 @@ def test_a_license_that_was_widened_past_the_log_is_found_after_it_was_put_back(
     narrow = rights_world.TOML.replace('"prompt", "init_audio", "style"', '"prompt"')
     monkeypatch.setattr(rights_world, "TOML", narrow)
     world = World(tmp_path)
-    sealed = world.parts.ledger.size()
+    sealed = world.home.ledger.size()
     edit(world, uses=["init_audio", "prompt", "style"])
     make(world, "wide.wav")
     world.index()
-    shown = world.parts.ledger.notes()
+    shown = world.home.ledger.notes()
     rewrite(world, "Amber Stairs", "Amber Steps", "stems.csv")
     world.index()
-    assert world.parts.ledger.notes() == shown
+    assert world.home.ledger.notes() == shown
     wrong = found(world)
     assert wrong
     assert all(
@@ -90,9 +90,9 @@ def test_licenses_that_change_by_rights_are_never_a_fault(world: World) -> None:
     make(world, "2.wav")
     # A run that did not end, and one that goes on with yet another license.
     world.license(max_similarity=0.9)
-    world.parts.catalogue.put_licenses("small", list(world.licenses.values()))
+    world.home.catalogue.put_licenses("small", list(world.licenses.values()))
     changed = world.licenses["small/good"]
-    world.parts.catalogue.put_licenses(
+    world.home.catalogue.put_licenses(
         "small",
         [world.licenses["small/target"], replace(changed, credit="Between two runs")],
     )
@@ -102,7 +102,7 @@ def test_licenses_that_change_by_rights_are_never_a_fault(world: World) -> None:
     world.index()
     make(world, "4.wav")
     assert found(world) == []
-    assert world.parts.ledger.notes() == []
+    assert world.home.ledger.notes() == []
 
 
 def test_a_license_that_is_replaced_while_an_output_is_made_is_no_fault(
