@@ -8,9 +8,11 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rag_audio.delivery import Delivery
 from rag_audio.provenance import license_audit
 from tests import rights_world
 from tests.rights_world import World
@@ -108,11 +110,14 @@ def test_licenses_that_change_by_rights_are_never_a_fault(world: World) -> None:
 def test_a_license_that_is_replaced_while_an_output_is_made_is_no_fault(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change() -> None:
+    pack = Delivery.pack
+
+    def change_and_pack(self: Delivery, *given: Any) -> Any:
         rewrite(world, "Contains Good", "Holds Good")
         world.index()
+        return pack(self, *given)
 
-    world.generator.after_run = change
+    monkeypatch.setattr(Delivery, "pack", change_and_pack)
     make(world, "slow.wav")
     assert found(world) == []
     monkeypatch.setattr(license_audit, "_SLACK", timedelta(days=-1))
