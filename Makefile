@@ -1,10 +1,10 @@
-# make demo · make serve · make test · make check · make bench: each sets up .venv by itself.
+# make demo · make serve · make test · make check · make docs · make bench: each sets up .venv by itself.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= demo-out
 
-.PHONY: demo serve test check bench format clean
+.PHONY: demo serve test check docs bench format clean
 
 demo: $(VENV)/.core
 	$(BIN)/rag-audio demo --out $(OUT)
@@ -23,6 +23,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+# The documentation site, into site/. Unknown links and names are errors; nothing is fetched.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -55,4 +59,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.core $(VENV)/.serve
 
 clean:
-	rm -rf $(VENV) demo-out dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo-out site dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -13,12 +13,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from hashlib import file_digest
 from pathlib import Path
 
 from c2pa import Builder, C2paSignerInfo, C2paSigningAlg, Context, Reader, Settings, Signer
 
 from rag_audio import audio
+from rag_audio.files import file_sha256
 from rag_audio.provenance.credentials import read_credentials
 from rag_audio.provenance.manifest import MEDIA_TYPES, NOT_ALLOWED, make_manifest
 from rag_audio.provenance.signers import C2paSigner, open_signer
@@ -68,8 +68,7 @@ def main() -> None:
                 file.write_bytes(plain)
 
             def digest(file: Path = file) -> str:
-                with file.open("rb") as opened:
-                    return file_digest(opened, "sha256").hexdigest()
+                return file_sha256(file)
 
             usual = "–"
             ratio = "–"

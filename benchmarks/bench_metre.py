@@ -113,7 +113,7 @@ def enforced(sound: Audio, metre: Signature) -> str:
         prompt="p", enriched_prompt="p", spans=(), negative_prompt="", references=(), licenses=(),
         seed_parts=(), channels=frozenset(Channel), strength=1.0, bpm=BPM, key=None,
         duration_s=sound.duration_s, seed=1, steps=1, guidance=1.0, variations=1, model="m",
-        enforcement=Enforcement(frozenset({Aim.TEMPO})), controls=Controls(metre),
+        enforcement=Enforcement(frozenset({Aim.TEMPO})), controls=Controls(time_signature=metre),
     )  # fmt: skip
     found = []
     for bars in (8, 9, 10, 11, 12):

@@ -29,10 +29,9 @@ from numpy.typing import NDArray
 from benchmarks.figures import put_section
 from rag_audio import midi
 from rag_audio.domain import Audio
-from rag_audio.recognition.landmarks import Landmarks, make_landmarks
-from rag_audio.recognition.peaks import Numbers
+from rag_audio.recognition.landmarks import make_landmarks
 from rag_audio.recognition.search import recognise
-from rag_audio.recognition.store import Postings
+from rag_audio.recognition.store import Landmarks, Numbers, Postings
 from rag_audio.resources import data_dir
 from rag_audio.shaping import mono, resample, stretch
 from training import corpus, pieces

@@ -21,9 +21,9 @@ from pathlib import Path
 from sqlalchemy import Engine, insert
 
 from rag_audio.catalogue import SqlCatalogue
+from rag_audio.codec import encode
 from rag_audio.database import connect, sqlite_url, writing
 from rag_audio.domain import Stem, StemKind
-from rag_audio.plans import stem_to_json
 from rag_audio.provenance.ledger import SqlLedger
 from rag_audio.provenance.rights_log import SqlRightsLog
 from rag_audio.rights_tables import files
@@ -58,7 +58,7 @@ def fill(engine: Engine, count: int) -> None:
                     "space": "c" * 64,
                     "stem_id": stem.id,
                     "artist": stem.artist,
-                    "stem": json.dumps(stem_to_json(stem), ensure_ascii=False),
+                    "stem": json.dumps(encode(stem), ensure_ascii=False),
                     "decision": "",
                 }
             )

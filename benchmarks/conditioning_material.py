@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
 
 from rag_audio import audio
 from rag_audio.domain import Audio, Channel, GenerationRequest, Key
+from rag_audio.files import file_sha256
 from training.corpus import make_clip
 
 FIRST_SEED = 40_000_000  # training counts from 0, its held-out splits from 10 and 20 million
@@ -100,7 +100,7 @@ def _make(number: int, path: Path, facts_path: Path) -> None:
     voices = zip(facts.instruments, facts.roles, strict=True)
     words = [name if name == role else f"{name} {role}" for name, role in voices]
     document = {
-        "stem": _sha256(path),
+        "stem": file_sha256(path),
         "bpm": facts.bpm,
         "key": str(facts.key) if facts.key else "",
         "tags": ";".join([*words[-1:], facts.genre, facts.mood, *words[:-1]]),
@@ -115,8 +115,3 @@ def _case(number: int, stem: str, path: Path, bpm: float, key: Key | None) -> Ca
     shift = int(rng.integers(-6, 6))
     wanted = None if key is None else Key((key.tonic + shift) % 12, key.minor)
     return Case(number, stem, str(path), bpm, key, asked, wanted)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

@@ -42,7 +42,7 @@ from rag_audio.conflict_documents import conflicts_json
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.errors import BackendError
 from rag_audio.ports import Catalogue, Embedder, FileState, StemIndex, WithheldFile
-from rag_audio.recognition.landmarks import Landmarks
+from rag_audio.recognition.store import Landmarks
 
 __all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
 

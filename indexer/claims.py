@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from hashlib import file_digest
 
 from indexer.decisions import decision_on
 from indexer.licenses import LibrarySpec
 from indexer.scan import Candidate
 from indexer.survey import Survey
 from rag_audio.conflicts import Claim, Conflict, are_contested
+from rag_audio.files import file_sha256
 from rag_audio.ports import FileState, WithheldFile
 
 
@@ -81,7 +81,6 @@ def _hash(
     if row is not None and (row.size, row.mtime_ns) == state:
         return row.stem.id
     try:
-        with (spec.root / candidate.path).open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return file_sha256(spec.root / candidate.path)
     except OSError:
         return None if before is None else before.stem

@@ -6,18 +6,16 @@ import os
 import pickle
 import re
 import signal
-import subprocess
-import sys
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
 from indexer.measure import Job, Measured, Outcome, Refused, Render, Unchanged, measure
-from indexer.scan import SNIFFED_BYTES, is_midi
+from rag_audio.child_process import Child, ChildPool
 from rag_audio.errors import BackendError
+from rag_audio.formats import SCORE, read_head, suffix_of
 
 TIME_LIMIT_S = 900.0
 """A file that takes longer than this is given up."""
@@ -32,7 +30,6 @@ _DYING_S = 5.0
 _FRAME = re.compile(r'\s+File "(?:.*/)?(?P<file>[^"/]+/[^"/]+)", line \d+ in (?P<function>\S+)')
 """The innermost line of what Python's faulthandler leaves of a crash."""
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _Tag = TypeVar("_Tag")
 
 
@@ -46,8 +43,8 @@ class Decoders:
         self._render = render
         self._blob = _portable(render)
         self._time_limit_s = time_limit_s
-        self._own = threading.local()
-        self._processes: list[_Process] = []
+        first = self._blob or pickle.dumps(None)
+        self._processes = ChildPool(workers, lambda: _Measurer(first))
         self._threads = ThreadPoolExecutor(workers, "decoder") if workers else None
         self._ahead = workers * _AHEAD
 
@@ -55,10 +52,10 @@ class Decoders:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.kill()
+        self._processes.kill()
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
+        self._processes.end_idle()
 
     def outcomes(self, jobs: Iterable[tuple[_Tag, Job]]) -> Iterator[tuple[_Tag, Outcome]]:
         """The outcome of every job, in the order of the jobs; a few are worked on ahead."""
@@ -81,76 +78,36 @@ class Decoders:
         return future.result
 
     def _in_process(self, job: Job) -> Outcome:
-        process: _Process | None = getattr(self._own, "process", None)
-        if process is None or not process.alive:
-            process = self._own.process = _Process(self._blob or pickle.dumps(None))
-            self._processes.append(process)
-        return process.measure(job, self._time_limit_s)
+        with self._processes.lease() as process:
+            return process.measure(job, self._time_limit_s)
 
 
-class _Process:
-    """One worker process and the pipes to it."""
+class _Measurer(Child):
+    """A worker process that measures files, and what it leaves of a crash."""
 
     def __init__(self, render: bytes) -> None:
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in kill)
-        environment = {
-            **os.environ,
-            **dict.fromkeys(_ONE_THREAD, "1"),
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-X", "faulthandler", "-m", "indexer.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment,
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
+        super().__init__(
+            "indexer.worker", os.environ, options=("-X", "faulthandler"), errors=self._errors
         )
         self._first = render
 
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
     def measure(self, job: Job, time_limit_s: float) -> Outcome:
         """Have the process measure one file; when it dies over it, say how."""
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            self._process.kill()
-
-        timer = threading.Timer(time_limit_s, give_up)
-        timer.daemon = True
-        timer.start()
         try:
-            return self._ask(job)
+            with self.pipes(time_limit_s) as (requests, replies):
+                requests.write(self._first + pickle.dumps(job))
+                self._first = b""
+                requests.flush()
+                outcome = pickle.load(replies)  # noqa: S301 (our own process wrote it)
         except (BrokenPipeError, EOFError, pickle.UnpicklingError):
-            code = self._end()
-            if late.is_set():
+            code = self.exit_code(_DYING_S)
+            if self.is_late:
                 return Refused(f"decoding it took longer than {time_limit_s:g} s")
             return Refused(f"its decoder crashed ({self._cause(code)})")
-        finally:
-            timer.cancel()
-
-    def _ask(self, job: Job) -> Outcome:
-        requests, replies = self._process.stdin, self._process.stdout
-        if requests is None or replies is None:
-            raise BackendError("a decoding process has no pipes")
-        requests.write(self._first + pickle.dumps(job))
-        self._first = b""
-        requests.flush()
-        outcome = pickle.load(replies)  # noqa: S301 (our own process wrote it)
         if not isinstance(outcome, Measured | Unchanged | Refused):
             raise BackendError(f"a decoding process answered with {type(outcome).__name__}")
         return outcome
-
-    def _end(self) -> int:
-        """The exit code; a process that closed its pipe gets a moment to die its own death."""
-        try:
-            return self._process.wait(_DYING_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
 
     def _cause(self, code: int) -> str:
         self._errors.seek(0)
@@ -161,10 +118,8 @@ class _Process:
             return f"{name} in {place['file']}, {place['function']}" if place else name
         return lines[-1][:200] if lines else f"exit code {code}"
 
-    def kill(self) -> None:
-        """End the process; idempotent."""
-        self._process.kill()
-        self._process.wait()
+    def close(self) -> None:
+        super().close()
         self._errors.close()
 
 
@@ -179,7 +134,6 @@ def _portable(render: Render) -> bytes | None:
 
 def _begins_like_midi(job: Job) -> bool:
     try:
-        with job.file.open("rb") as file:
-            return is_midi(file.read(SNIFFED_BYTES))
+        return suffix_of(read_head(job.file)) == SCORE
     except OSError:
         return False

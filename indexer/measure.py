@@ -13,19 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.scan import SNIFFED_BYTES, is_midi
 from indexer.tags import FileTags
 from rag_audio.domain import Audio, Key, StemKind
 from rag_audio.errors import RagAudioError, UnreadableFile
-from rag_audio.recognition.landmarks import Landmarks
+from rag_audio.formats import SCORE, suffix_of
+from rag_audio.recognition.store import Landmarks
 
 Render = Callable[[Path], Audio]
 """Makes the sound of a MIDI file."""
 
 MIN_DURATION_S = 0.01
 """What is shorter has no tempo, no key and, at a low rate, not a single sample."""
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -122,18 +120,16 @@ def measure(job: Job, render: Render) -> Outcome:
 
 def _hash(job: Job) -> tuple[str, bool]:
     """The sha256 of the file's bytes, and whether they begin like a MIDI file."""
-    digest = hashlib.sha256()
     # Without O_NONBLOCK a pipe that took the file's place since the scan would hang us.
     descriptor = os.open(job.file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as file:
-        head = file.read(SNIFFED_BYTES)
-        digest.update(head)
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+        head = file.read(16)
+        file.seek(0)
+        stem = hashlib.file_digest(file, "sha256").hexdigest()
         status = os.fstat(file.fileno())
     if (status.st_size, status.st_mtime_ns) != (job.size, job.mtime_ns):
         raise UnreadableFile("it was changed while it was read; run the indexer again")
-    return digest.hexdigest(), is_midi(head)
+    return stem, suffix_of(head) == SCORE
 
 
 def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:

@@ -68,7 +68,7 @@ class RichProgress:
             _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[path]}", markup=False),
+            TextColumn("{task.fields[path]}"),
             console=console,
             transient=True,
             disable=quiet or not console.is_terminal,

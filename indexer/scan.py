@@ -15,8 +15,7 @@ from pathlib import Path
 from indexer.library_toml import LIBRARY_TOML
 from indexer.report import Rejection
 from indexer.rows import STEMS_CSV
-
-SNIFFED_BYTES = 16
+from rag_audio.formats import read_head, suffix_of
 
 _AUDIO_SUFFIXES = frozenset(
     (
@@ -150,18 +149,6 @@ def looks_like_music(root: Path, path: str) -> bool:
     if Path(path).suffix.lower() in _AUDIO_SUFFIXES:
         return True
     try:
-        with Path(root, path).open("rb") as file:
-            head = file.read(SNIFFED_BYTES)
+        return suffix_of(read_head(Path(root, path))) is not None
     except OSError:
         return False
-    return is_midi(head) or _is_sound(head)
-
-
-def is_midi(head: bytes) -> bool:
-    """Whether the first bytes are those of a standard MIDI file, bare or in RIFF."""
-    return head[:4] == b"MThd" or (head[:4] == b"RIFF" and head[8:12] == b"RMID")
-
-
-def _is_sound(head: bytes) -> bool:
-    riff = head[:4] in (b"RIFF", b"RF64", b"FORM") and head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
-    return riff or head[:4] in (b"fLaC", b"OggS", b".snd", b"caff") or head[:3] == b"ID3"

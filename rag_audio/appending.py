@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from rag_audio.locks import lock_file
 
 PRIVATE = 0o600
 _TRIES = 100
@@ -79,7 +80,7 @@ def _locked(path: Path) -> Iterator[int]:
     handle = os.open(path, flags, PRIVATE)
     try:
         if stat.S_ISREG(os.fstat(handle).st_mode):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock_file(handle)
         yield handle
     finally:
         os.close(handle)

@@ -7,7 +7,6 @@ Files are read through libsndfile (WAV, FLAC, OGG, MP3, AIFF and its other forma
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import soundfile
 
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
+from rag_audio.files import export
 from rag_audio.formats import format_of, rate_for
 from rag_audio.full_scale import require_fit
 from rag_audio.id3 import id3_tag
@@ -117,29 +117,20 @@ def save(
     options: dict[str, Any] = {"format": kind, "subtype": encoding}
     if bitrate_kbps is not None:
         options |= _constant_bitrate(kind, audio.sample_rate, bitrate_kbps)
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with unfinished.open("wb") as raw:
-            disk = Sink(raw)
-            _write(audio, disk, options, {} if kind == "MP3" else tags or {})
-            if disk.fault is not None:
-                raise disk.fault
-            raw.flush()
-            os.fsync(raw.fileno())
-        if kind == "MP3" and tags:
-            _prepend(id3_tag(tags), unfinished)
-        unfinished.replace(target)
-    except OSError as error:
-        raise InvalidInput(
-            f"cannot write {target}: {error.strerror or error}", hint="choose another place"
-        ) from error
+        with export(target) as draft:
+            with draft.open("wb") as raw:
+                disk = Sink(raw)
+                _write(audio, disk, options, {} if kind == "MP3" else tags or {})
+                if disk.fault is not None:
+                    raise disk.fault
+            if kind == "MP3" and tags:
+                draft.write_bytes(id3_tag(tags) + draft.read_bytes())
     except (soundfile.LibsndfileError, ValueError) as error:
         raise InvalidInput(
             f"cannot write {target.name} as {options['subtype']} with {audio.channels} channels at "
             f"{audio.sample_rate} Hz: {error}",
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def check_writable(path: str | Path, subtype: str | None = None) -> None:
@@ -167,14 +158,6 @@ def pcm_sha256(audio: Audio) -> str:
     digest = PcmHash(audio.sample_rate, audio.channels)
     digest.add(audio.samples)
     return digest.hexdigest()
-
-
-def _prepend(head: bytes, path: Path) -> None:
-    whole = head + path.read_bytes()
-    with path.open("wb") as raw:
-        raw.write(whole)
-        raw.flush()
-        os.fsync(raw.fileno())
 
 
 def _write(audio: Audio, raw: Any, options: dict[str, Any], tags: Mapping[str, str]) -> None:

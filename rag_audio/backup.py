@@ -30,9 +30,9 @@ from sqlalchemy import Connection, Engine
 
 from rag_audio import manifests
 from rag_audio.archiving import DATABASE, ROOT, TELL_EVERY_S, Archiver, Done, OnProgress
-from rag_audio.drafts import draft_file, draft_folder
 from rag_audio.dump import read_dump
 from rag_audio.errors import InvalidInput, UnreadableFile
+from rag_audio.files import draft_file, draft_folder, put_in_place
 from rag_audio.home_files import KEYS, work_folder
 from rag_audio.manifests import BadManifest, Filed, Listing
 from rag_audio.restoring import Archived, Restored, Wanted, settle, settle_database, settle_file
@@ -103,7 +103,7 @@ def create(
             archiver = Archiver(home, work, target, without, database, on_progress)
             made = held.enter_context(closing(archiver.listing))
             rows, warnings = _write(archiver, draft)
-            draft.replace(target)
+            put_in_place(draft, target)
     except OSError as error:
         raise InvalidInput(
             f"the backup {str(target)!r} cannot be written: {error.strerror or error}",
@@ -191,12 +191,10 @@ def _restore_database(
 
 
 def _write(archiver: Archiver, draft: Path) -> tuple[int | None, list[str]]:
-    """Write the archive, on the disk when this returns; rows of the database, and warnings."""
+    """Write the archive; rows of the database, and warnings."""
     # By its number: gzip would write the name of a file that has one into the archive.
     with os.fdopen(os.open(draft, os.O_WRONLY), "wb") as raw:
         counts, warnings = archiver.write(raw)
-        raw.flush()
-        os.fsync(raw.fileno())
     return None if counts is None else sum(counts.values()), warnings
 
 

@@ -30,18 +30,18 @@ from sqlalchemy import (
 from sqlalchemy import literal_column as literal
 
 from rag_audio import contested, names, revocations
-from rag_audio.claims import claim
 from rag_audio.clearance import Clearance, checked_prefix, first_of, one_per_content, standing
+from rag_audio.codec import decode, encode
 from rag_audio.conflicts import Conflict
 from rag_audio.database import reading, writing
 from rag_audio.domain import License, Rights, Stem
 from rag_audio.errors import LedgerTampered, LibraryError
 from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.locks import claim
 from rag_audio.migrations import migrate
-from rag_audio.plans import license_from_json, license_to_json, stem_from_json, stem_to_json
 from rag_audio.ports import FileState, LibraryInfo, RightsChange, RightsLog, WithheldFile
 from rag_audio.recognition import sql as landmark_rows
-from rag_audio.recognition.landmarks import Landmarks
+from rag_audio.recognition.store import Landmarks
 from rag_audio.rights_tables import files as _files
 from rag_audio.rights_tables import libraries as _libraries
 from rag_audio.rights_tables import licenses as _licenses
@@ -193,7 +193,7 @@ class SqlCatalogue:
                     f"license {granted.id!r} belongs to library {granted.library!r}, "
                     f"not to {library!r}"
                 )
-            told[granted.id] = license_to_json(granted)
+            told[granted.id] = encode(granted)
             document = json.dumps(told[granted.id], ensure_ascii=False)
             rows.append({"library": library, "id": granted.id, "license": document})
         rows.sort(key=lambda row: row["id"])
@@ -403,7 +403,7 @@ class SqlCatalogue:
         libraries: Collection[str] | None,
     ) -> Rights:
         self._roots = {library: root for library, root, *_ in rows["library"]}
-        licenses = [license_from_json(json.loads(text)) for text, *_ in rows["license"]]
+        licenses = [decode(License, json.loads(text)) for text, *_ in rows["license"]]
         revoked = {
             of: frozenset(key for kind, key, *_ in rows["revocation"] if kind == of.value)
             for of in RevocationOf
@@ -539,7 +539,7 @@ def _row_of(library: str, state: FileState) -> dict[str, Any]:
         "space": state.space,
         "stem_id": state.stem.id,
         "artist": names.exact(state.stem.artist),
-        "stem": json.dumps(stem_to_json(state.stem), ensure_ascii=False),
+        "stem": json.dumps(encode(state.stem), ensure_ascii=False),
         "decision": state.decision,
     }
 
@@ -550,7 +550,7 @@ def _state_of(row: Row[Any]) -> FileState:
 
 
 def _stem_of(text: str) -> Stem:
-    return stem_from_json(json.loads(text))
+    return decode(Stem, json.loads(text))
 
 
 def _known(connection: Connection, library: str, paths: list[str]) -> Iterator[dict[str, Any]]:

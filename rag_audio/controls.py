@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from rag_audio import limits
 from rag_audio.errors import InvalidInput
-from rag_audio.metre import Signature, bar_s, require_signature
 
 DEFAULT_CANDIDATES = 4
 
@@ -134,29 +133,3 @@ class Enforcement:
 
     def __bool__(self) -> bool:
         return bool(self.aims)
-
-
-@dataclass(frozen=True)
-class Controls:
-    """Musical fields of a request that are put in words for the model, tempo and key aside.
-
-    Attributes:
-        time_signature: (beats, unit) such as (3, 4); None: not asked for, bars are of 4/4.
-        bars: length in bars of that signature, see :func:`rag_audio.metre.bar_s`.
-        instrumentation, mood: at most eight of each, in the user's own words.
-    """
-
-    time_signature: Signature | None = None
-    bars: int | None = None
-    instrumentation: tuple[str, ...] = ()
-    mood: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.time_signature is not None:
-            require_signature(self.time_signature)
-        for name in ("bars", "instrumentation", "mood"):
-            limits.REQUEST[name].check(name, getattr(self, name))
-
-    def duration_s(self, bpm: float) -> float | None:
-        """Seconds that the bars last at a tempo; None where no bars were asked for."""
-        return None if self.bars is None else self.bars * bar_s(bpm, self.time_signature)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rag_audio.credits import credit_lines, file_tags
 from rag_audio.domain import AttributionRecord, unmet_promises
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import OutputRefused
+from rag_audio.files import file_sha256
 from rag_audio.plans import plan_from_json
 from rag_audio.ports import ModelInfo
 from rag_audio.signing import ClaimedOutput, OpenedFile, Signer, put_in_place, sidecar_of
@@ -50,8 +50,7 @@ def write_copy(
         OutputRefused: it is not the file that the ledger knows, or the copy cannot be signed.
             Nothing is written then.
     """
-    with file.open("rb") as source:
-        digest = file_digest(source, "sha256").hexdigest()
+    digest = file_sha256(file)
     if digest not in record.files.values():
         raise OutputRefused(
             f"{file.name} is not copied: it is not output {record.output} as it was delivered",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -130,35 +130,6 @@ def database_errors(
         raise error(said, hint=_hint(cause), public=AWAY) from cause
 
 
-def drive(db: Connection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """Run SQL on the driver's own cursor, in the connection's transaction, without SQLAlchemy.
-
-    Args:
-        sql: in the driver's own words, its marks for parameters included.
-        parameters: a sequence or mapping for each time it is run; none: once, without any.
-
-    Returns:
-        The rows, where there are any.
-
-    Raises:
-        DBAPIError: as SQLAlchemy would raise it.
-    """
-    driver = db.dialect.loaded_dbapi
-    cursor = db.connection.cursor()
-    try:
-        if len(parameters) > 1:
-            cursor.executemany(sql, parameters)
-        elif parameters:
-            cursor.execute(sql, parameters[0])
-        else:
-            cursor.execute(sql)
-        return list(cursor.fetchall()) if cursor.description is not None else []
-    except driver.Error as error:
-        raise DBAPIError.instance(sql, list(parameters), error, driver.Error) from error
-    finally:
-        cursor.close()
-
-
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
@@ -233,7 +204,7 @@ def _enter_wal(cursor: sqlite3.Cursor) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     wants_write = connection.get_execution_options().get(_WRITE, False)
-    drive(connection, "BEGIN IMMEDIATE" if wants_write else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if wants_write else "BEGIN")
 
 
 def _postgresql(url: URL) -> Engine:

@@ -98,17 +98,6 @@ class Delivery:
             info, home.embedder.space, home.index.name, home.watermarker.name, home.device
         )
 
-    def give_out(
-        self, take: Audio, seed: int, target: Path, checks: Mapping[str, Any] | None = None
-    ) -> GenerationResult:
-        """Mark, write under a temporary name, log, and only then rename into place.
-
-        Args:
-            checks: what the output gate measured, for the record.
-        """
-        (result,) = hand_over(self.home, [self.pack(take, seed, target, checks)])
-        return result
-
     def pack(
         self, take: Audio, seed: int, target: Path, checks: Mapping[str, Any] | None = None
     ) -> Parcel:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag_audio import names
+from rag_audio.codec import encode
 from rag_audio.domain import (
     Channel,
     GenerationResult,
@@ -28,7 +29,6 @@ from rag_audio.errors import (
     RagAudioError,
     RequestRefused,
 )
-from rag_audio.plans import controls_json, melody_json
 from rag_audio.ports import LedgerEntry
 from rag_audio.refusals import Refusal, revoked
 
@@ -160,8 +160,8 @@ def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
         "bpm": plan.bpm,
         "key": None if plan.key is None else str(plan.key),
         "duration_s": plan.duration_s,
-        "controls": controls_json(plan.controls),
-        "melody": None if plan.melody is None else melody_json(plan.melody),
+        "controls": encode(plan.controls),
+        "melody": None if plan.melody is None else encode(plan.melody),
         "watermark": dict(record.watermark),
         "notes": list(plan.notes),
         "enforced": record.checks.get("enforced"),

@@ -42,6 +42,7 @@ from rag_audio.foreign_sound import (
     StoredLandmarks,
     share_outside,
 )
+from rag_audio.formats import SCORE, read_head, suffix_of
 from rag_audio.keeping import content_hash
 from rag_audio.ports import Catalogue, Hit, Ledger, Mark
 from rag_audio.refusals import NO_CHANNEL, Refusal, most_curable
@@ -204,7 +205,7 @@ class Inspector:
         finding = self._by_bytes(path)
         if finding.stems:
             return finding
-        if _is_midi(path):
+        if suffix_of(read_head(path)) == SCORE:
             return self._by_notes(path, finding)
         return self._by_sound(path, finding)
 
@@ -431,9 +432,3 @@ def _holds(root: Path, size: int, digest: str) -> bool:
             except OSError:
                 continue  # a file that cannot be read is not the one that was given
     return False
-
-
-def _is_midi(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(12)
-    return head[:4] == b"MThd" or (head[:4] == b"RIFF" and head[8:12] == b"RMID")

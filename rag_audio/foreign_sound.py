@@ -20,7 +20,7 @@ from rag_audio.ports import Catalogue, Embedder, Hit, StemIndex
 from rag_audio.recognition.peaks import RATE
 from rag_audio.recognition.search import SEARCHED_S, Found, recognise
 from rag_audio.recognition.store import LandmarkStore
-from rag_audio.shaping import resample
+from rag_audio.shaping import resample, spread_windows
 from rag_audio.similarity import Sketch, sketch
 
 COPY_THRESHOLD = 0.35
@@ -145,7 +145,7 @@ class SoundSearch:
         if not stems:
             return
         window_s = self._neighbours.embedder().window_s
-        windows = spread(heard, window_s)
+        windows = spread_windows(heard, window_s, WINDOWS)
         sketches = [[sketch(piece) for piece in pieces(window)] for window in windows]
         asked = tuple(sorted({stem.id for stem in stems if not self._rights.is_revoked(stem)}))
         keys = frozenset(stem.license_key for stem in stems)
@@ -200,15 +200,6 @@ def share_outside(parts: Sequence[tuple[float, float] | None], duration_s: float
         covered += max(0.0, min(end, duration_s) - max(start, end_s))
         end_s = max(end_s, end)
     return max(0.0, 1.0 - covered / duration_s)
-
-
-def spread(heard: Audio, window_s: float) -> list[Audio]:
-    """At most eight windows, evenly spread over the sound."""
-    size = max(1, round(window_s * heard.sample_rate))
-    count = min(WINDOWS, max(1, -(-heard.frames // size)))
-    last = max(0, heard.frames - size)
-    starts = [round(last * n / max(1, count - 1)) for n in range(count)]
-    return [Audio(heard.samples[:, at : at + size], heard.sample_rate) for at in starts]
 
 
 def pieces(window: Audio) -> list[Audio]:

@@ -1,4 +1,4 @@
-"""Which sound files can be written, and in which encodings."""
+"""How sound files begin; which can be written, and in which encodings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 from rag_audio.errors import InvalidInput
 
 OPUS_HZ = 48_000
+SCORE = ".mid"
+"""The ending of standard MIDI files."""
+_BEGINNINGS = {b"fLaC": ".flac", b"OggS": ".ogg", b".snd": ".au", b"caff": ".caf"}
+_CHUNKED = {b"WAVE": ".wav", b"AIFF": ".aiff", b"AIFC": ".aiff", b"RMID": SCORE}
 _OPUS_RATES = (8000, 12_000, 16_000, 24_000, OPUS_HZ)
 _SHORT = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT", "float": "FLOAT"}
 
@@ -59,6 +63,28 @@ def format_of(path: str | Path, subtype: str | None = None) -> tuple[str, str]:
             hint=f"a {file.suffix} file has: " + ", ".join(_shown(s) for s in kind.subtypes),
         )
     return kind.name, wanted
+
+
+def read_head(path: Path) -> bytes:
+    """The first bytes of a file, enough for :func:`suffix_of`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(16)
+
+
+def suffix_of(head: bytes) -> str | None:
+    """The ending for a sound file or score that begins so, such as ``.wav``; None: it is neither.
+
+    An MP3 that begins with a frame, not with an ID3 tag, is not told from other data.
+    """
+    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
+        return _CHUNKED.get(head[8:12])
+    if head[:4] == b"MThd":
+        return SCORE
+    return ".mp3" if head[:3] == b"ID3" else _BEGINNINGS.get(head[:4])
 
 
 def rate_for(subtype: str, sample_rate: int) -> int:

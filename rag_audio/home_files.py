@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from rag_audio.backends._copying import copy_folder
-from rag_audio.backends._lock import wait_for_lock
 from rag_audio.backends.index_socket import COPY, copy_served, is_served
 from rag_audio.errors import BackendUnavailable, InvalidInput
+from rag_audio.locks import lock_file, lock_if_free, wait_for_index
 
 INDEX, KEYS, MASTERS = "index", "keys", "masters"
 _DECODED = "decoded/"
@@ -40,7 +39,7 @@ def work_folder(home: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=".backup-", dir=home))
     try:
         with (folder / _WORK_LOCK).open("x") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(lock)
             _remove_leftovers(home, folder)
             yield folder
     finally:
@@ -51,9 +50,9 @@ def _remove_leftovers(home: Path, mine: Path) -> None:
     for folder in home.glob(".backup-*"):
         if folder == mine or not _is_work(folder):
             continue
-        with suppress(OSError), (folder / _WORK_LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+        with lock_if_free(folder / _WORK_LOCK) as is_free:
+            if is_free:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_work(folder: Path) -> bool:
@@ -195,7 +194,7 @@ def copy_index(home: Path, work: Path) -> Path | None:
     index, copy = home / INDEX, work / COPY
     if index.is_symlink() or not index.is_dir():
         return None
-    lock = wait_for_lock(index, partial(is_served, index))
+    lock = wait_for_index(index, partial(is_served, index))
     if lock is None:
         try:
             copy_served(index, work.name)
@@ -205,7 +204,7 @@ def copy_index(home: Path, work: Path) -> Path | None:
                 raise
         # It ended meanwhile.
         shutil.rmtree(copy, ignore_errors=True)
-        lock = wait_for_lock(index, lambda: False)
+        lock = wait_for_index(index, lambda: False)
     if lock is not None:
         try:
             copy_folder(index, copy)

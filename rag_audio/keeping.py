@@ -6,12 +6,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import lru_cache
-from hashlib import file_digest
 from pathlib import Path
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from rag_audio.domain import Audio
+from rag_audio.files import file_sha256
 
 MOST_BYTES = 128 * 2**20
 
@@ -99,5 +99,4 @@ def content_hash(path: Path) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _content_hash(path: Path, *_state: int) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

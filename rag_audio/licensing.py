@@ -11,6 +11,7 @@ from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rag_audio import names, refusals
+from rag_audio.codec import FORMS, Form, form_of, json_form
 from rag_audio.codes import COUNTRIES, WORLD
 from rag_audio.conflicts import Conflict, Outcome
 from rag_audio.errors import InvalidInput
@@ -81,6 +82,18 @@ class Splits:
         return {"master": self.master, "composition": self.composition}
 
 
+_SHARES = form_of(tuple[Share, ...])
+FORMS[Splits] = Form(
+    lambda splits: {
+        kind: _SHARES.write(shares) for kind, shares in splits.kinds().items() if shares
+    },
+    lambda document: Splits(
+        **{kind: _SHARES.read(shares) for kind, shares in dict(document).items()}
+    ),
+)
+
+
+@json_form(named="license", later=("excluded", "timezone", "splits", "ipi"))
 @dataclass(frozen=True)
 class License:
     """Permission to use library items.

@@ -1,8 +1,8 @@
-"""The limits of every field of a request, stated once.
+"""Limits of values, stated once.
 
 The nouns check them on construction, the API writes them into its schema and the command line into
-its options. Fields are named as in :class:`rag_audio.domain.GenerationRequest`, see
-:data:`REQUEST`, and :class:`rag_audio.retrieval.ReferenceQuery`, see :data:`SEARCH`.
+its options. :class:`rag_audio.domain.GenerationRequest` has those of a request;
+:data:`SEARCH` those of a search, named as in :class:`rag_audio.retrieval.ReferenceQuery`.
 """
 
 from __future__ import annotations
@@ -139,32 +139,6 @@ NAME = Text(200, least=1)
 WORD = Text(40, least=1)
 WEIGHT = Number(0, 1000)
 STEM_IDS = Items(256)
-
-REQUEST: Mapping[str, Limit] = MappingProxyType(
-    {
-        "prompt": Text(PROMPT.most, least=1),
-        "negative_prompt": PROMPT,
-        "artist": NAME,
-        "references": Items(MOST_REFERENCES),
-        "exclude": STEM_IDS,
-        "k": Number(0, MOST_REFERENCES),
-        "strength": Number(0, 1, above=True),
-        "bpm": BPM,
-        "duration_s": DURATION_S,
-        "seed": SEED,
-        "steps": STEPS,
-        "guidance": GUIDANCE,
-        "variations": VARIATIONS,
-        "weights": Items(MOST_REFERENCES, WEIGHT),
-        "candidates": CANDIDATES,
-        "bars": BAR,
-        "instrumentation": Items(8, WORD),
-        "mood": Items(8, WORD),
-        "midi_instruments": Items(16, NAME),
-        "layers": Items(MOST_REFERENCES),
-        "arrange": Items(256),
-    }
-)
 
 SEARCH: Mapping[str, Limit] = MappingProxyType(
     {

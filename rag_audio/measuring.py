@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rag_audio.conditioning import USE_OF
-from rag_audio.domain import ConditioningPlan, Rights
+from rag_audio.domain import USE_OF, ConditioningPlan, Rights
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.home import Home
 from rag_audio.plans import plan_from_json

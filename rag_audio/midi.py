@@ -21,6 +21,7 @@ from rag_audio.keys import estimate_key
 from rag_audio.metre import Signature, beat_s
 from rag_audio.resources import data_dir
 from rag_audio.scores import MAX_DURATION_S, Score, ScoreNote, ScorePart, parse
+from rag_audio.shaping import spread_starts
 
 DRUMS = "Drums"
 """The name that stands for the percussion channel among a score's instruments."""
@@ -149,12 +150,9 @@ def excerpts(
         ConfigError: as :func:`render`.
     """
     length_s = score.end_s + _TAIL_S
-    count = min(most, max(1, math.ceil(length_s / window_s)))
-    last_s = max(0.0, length_s - window_s)
-    starts = (last_s * n / max(1, count - 1) for n in range(count))
     return tuple(
         render(score, soundfont=soundfont, start_s=start_s, duration_s=min(window_s, length_s))
-        for start_s in starts
+        for start_s in spread_starts(length_s, window_s, most)
     )
 
 

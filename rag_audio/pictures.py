@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 from rag_audio.compiled import librosa_ready
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
+from rag_audio.files import export
 from rag_audio.hearing import heard
 from rag_audio.shaping import resample
 
@@ -96,14 +96,8 @@ def write_png(figure: Figure, picture: Path) -> None:
     Raises:
         InvalidInput: the file cannot be written.
     """
-    unfinished = picture.with_name(f".{picture.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        figure.savefig(unfinished, format="png", metadata={"Software": None})
-        unfinished.replace(picture)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {picture}: {error.strerror or error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with export(picture) as draft:
+        figure.savefig(draft, format="png", metadata={"Software": None})
 
 
 def _mel_decibels(audio: Audio) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float32]], int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rag_audio import limits
 from rag_audio.domain import Audio, Key, StemKind, Use, values
-from rag_audio.domain.request import key_of
+from rag_audio.domain.fields import key_of
 from rag_audio.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -106,11 +106,8 @@ class ReferenceQuery:
 
 
 def _tempos(name: str, value: object) -> tuple[float, float]:
-    wanted = "a lowest and a highest tempo"
-    found = values.several(name, value, wanted)
-    if len(found) != 2:
-        raise values.refused(name, value, wanted)
-    return values.number(name, found[0]), values.number(name, found[1])
+    low, high = values.pair(name, value, "a lowest and a highest tempo")
+    return values.number(name, low), values.number(name, high)
 
 
 def _sound(name: str, value: object) -> Audio:

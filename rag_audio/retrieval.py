@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag_audio.domain import (
-    Audio,
     Key,
     Reference,
     Rights,
@@ -31,6 +30,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.keywords import encode_document, encode_query
 from rag_audio.ports import Embedder, Hit, StemIndex
 from rag_audio.reference_query import ReferenceQuery, Weights
+from rag_audio.shaping import spread_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,7 +157,7 @@ def _parts(
         parts.append(_Part(embedder.text_weight, meaning))
         parts.append(_Part(1.0, terms=query.text))
     if query.audio is not None:
-        windows = _windows(query.audio, embedder.window_s)
+        windows = spread_windows(query.audio, embedder.window_s, QUERY_WINDOWS)
         parts.append(_Part(1.0, tuple(embedder.embed_audio(windows))))
     if query.vectors:
         parts.append(_Part(query.weights.vectors, query.vectors))
@@ -166,15 +166,6 @@ def _parts(
         centroid = _centroid(index, where, embedder.dimension)
         parts = [_Part(1.0, (centroid,))] if centroid is not None else []
     return parts
-
-
-def _windows(audio: Audio, window_s: float) -> list[Audio]:
-    """The sound in at most eight windows, evenly spread over it."""
-    size = max(1, round(window_s * audio.sample_rate))
-    count = min(QUERY_WINDOWS, max(1, math.ceil(audio.frames / size)))
-    last = max(0, audio.frames - size)
-    starts = [round(last * n / max(1, count - 1)) for n in range(count)]
-    return [Audio(audio.samples[:, at : at + size], audio.sample_rate) for at in starts]
 
 
 def _vectors_of(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rag_audio.codec import Document, encode, json_form, read
 from rag_audio.errors import UnreadableFile
 from rag_audio.metre import Signature, is_signature
 
@@ -24,6 +25,7 @@ MAX_MESSAGES = 400_000
 MAX_DURATION_S = 7200.0
 
 
+@json_form(as_list=True)
 @dataclass(frozen=True)
 class ScoreNote:
     """One note: seconds, MIDI pitch 0…127, velocity 1…127."""
@@ -73,6 +75,36 @@ class Score:
         return max(note.end_s for part in self.parts for note in part.notes)
 
 
+def score_to_json(score: Score) -> Document:
+    """A score for another process than the one that parsed its file."""
+    return encode(score)
+
+
+def score_from_json(document: Any) -> Score:
+    """The inverse of :func:`score_to_json`.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is no score, or a value is out of range.
+    """
+    score = read(Score, document)
+    if not score.parts or not score.tempos or not all(_is_tempo(*one) for one in score.tempos):
+        raise ValueError("a score has notes and a tempo")
+    if score.key_number is not None and not 0 <= score.key_number < 24:
+        raise ValueError(f"there is no key {score.key_number}")
+    for part in score.parts:
+        if not part.notes or not 0 <= part.program <= 127:
+            raise ValueError("a part has notes and a program of 0…127")
+        for note in part.notes:
+            in_range = 0 <= note.pitch <= 127 and 0 < note.velocity <= 127
+            if not (in_range and 0 <= note.start_s < note.end_s <= MAX_DURATION_S):
+                raise ValueError(f"{note} is no note")
+    return score
+
+
+def _is_tempo(at: float, bpm: float) -> bool:
+    return math.isfinite(at) and 0 < bpm < math.inf
+
+
 def parse(path: str | Path) -> Score:
     """Read a MIDI file.
 
@@ -108,7 +140,7 @@ def parse(path: str | Path) -> Score:
 def _score(
     path: Path, held: Any, tempos: tuple[tuple[float, float], ...], states_tempo: bool
 ) -> Score:
-    if not all(math.isfinite(at) and 0 < bpm < math.inf for at, bpm in tempos):
+    if not all(_is_tempo(*tempo) for tempo in tempos):
         raise UnreadableFile(f"{path} has a tempo of zero")
     keys, parts = held.key_signature_changes[:1], _parts(path, held)
     end_s = max(note.end_s for part in parts for note in part.notes)

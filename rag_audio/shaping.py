@@ -34,6 +34,30 @@ _LEFT_RIGHT = {
 }
 
 
+def spread_starts(length: float, window: float, most: int, hop: float | None = None) -> list[float]:
+    """Where windows begin that are evenly spread from the beginning to the end of a length.
+
+    Args:
+        length, window: in one unit, seconds or frames; that of the result. Window > 0.
+        most: at most so many windows, ≥ 1.
+        hop: the largest step where ``most`` allows it; None: the windows just cover the length.
+    """
+    last = max(0.0, length - window)
+    count = min(most, 1 + math.ceil(last / (hop or window)))
+    return [last * n / max(1, count - 1) for n in range(count)]
+
+
+def spread_windows(audio: Audio, window_s: float, most: int, overlap: float = 0.0) -> list[Audio]:
+    """At most ``most`` windows, evenly spread over a sound; a shorter sound is one window.
+
+    Args:
+        overlap: of neighbours at least, 0…1, where ``most`` allows it.
+    """
+    size = max(1, round(window_s * audio.sample_rate))
+    starts = map(round, spread_starts(audio.frames, size, most, size * (1.0 - overlap)))
+    return [Audio(audio.samples[:, at : at + size], audio.sample_rate) for at in starts]
+
+
 def resample(audio: Audio, sample_rate: int) -> Audio:
     """The audio at ``sample_rate`` Hz (soxr, high quality), ``round(T · new / old)`` frames long.
 

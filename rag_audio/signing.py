@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from rag_audio.codec import Form, json_form
 from rag_audio.domain import Channel, ConditioningPlan
 from rag_audio.ports import ModelInfo
 
@@ -15,6 +16,7 @@ SIDECAR = ".c2pa"
 Shares = Mapping[Channel, float]
 
 
+@json_form(as_list=True)
 @dataclass(frozen=True)
 class OpenedFile:
     """The file that an output was edited or converted from.
@@ -101,6 +103,7 @@ class CredentialState(StrEnum):
     NONE = "none"
 
 
+@json_form(as_list=True)
 @dataclass(frozen=True)
 class ParentCredentials:
     """A file that a manifest says its own was opened from.
@@ -116,6 +119,7 @@ class ParentCredentials:
     label: str = ""
 
 
+@json_form(forms={"attribution": Form(dict, dict)})
 @dataclass(frozen=True)
 class Credentials:
     """What the manifest of a file says. Unless the state is trusted, anybody may have written it.

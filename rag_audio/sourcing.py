@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from rag_audio import names
 from rag_audio.clearance import Clearance
-from rag_audio.conditioning import USE_OF
-from rag_audio.domain import Channel, ConditioningPlan, GenerationRequest, Rights, Stem, Use
+from rag_audio.domain import USE_OF, Channel, ConditioningPlan, GenerationRequest, Rights, Stem, Use
 from rag_audio.errors import RequestRefused
 from rag_audio.ports import StemIndex
 from rag_audio.provenance.influence import used_shares

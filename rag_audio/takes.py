@@ -152,16 +152,7 @@ class Renderer:
         progress: Progress | None,
         stop_asked: StopAsked | None,
     ) -> tuple[Audio, ...]:
-        batch = DiffusionInput(
-            prompt=plan.enriched_prompt,
-            negative_prompt=plan.negative_prompt,
-            duration_s=plan.duration_s,
-            steps=plan.steps,
-            guidance=plan.guidance,
-            seeds=seeds,
-            strength=plan.strength,
-            init_audio=self.seed_audio(plan),
-        )
+        batch = DiffusionInput.of(plan, seeds, self.seed_audio(plan))
         if plan.duration_s > self.generator.info.max_duration_s:
             # Of plans of before, those in 4/4 make the sound again that they made.
             as_before = not plan.windows_on_bars and plan.bar_s == bar_s(plan.bpm, COMMON)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rag_audio.codec import Form, as_text, json_form
 from rag_audio.errors import InvalidInput
 
 MAX_NOTES = 1024
@@ -36,6 +37,27 @@ class Note:
             raise InvalidInput(f"the pitch of a note must be 0…127, got {self.pitch}")
 
 
+def notes_to_text(notes: Iterable[Note]) -> str:
+    """``0.500-0.980:64 …``: start, end and pitch. A text, so that a ledger sets it aside."""
+    return " ".join(f"{note.start_s:.3f}-{note.end_s:.3f}:{note.pitch}" for note in notes)
+
+
+def notes_from_text(text: str) -> tuple[Note, ...]:
+    """The inverse of :func:`notes_to_text`.
+
+    Raises:
+        InvalidInput: it holds something else, or no note.
+    """
+    notes = []
+    for word in text.split():
+        found = _NOTE.fullmatch(word)
+        if found is None:
+            raise InvalidInput(f"{word[:40]!r} is no note", hint="write it like 0.500-0.980:64")
+        notes.append(Note(float(found[1]), float(found[2]), int(found[3])))
+    return tuple(notes)
+
+
+@json_form(forms={"notes": Form(notes_to_text, lambda text: notes_from_text(as_text(text)))})
 @dataclass(frozen=True)
 class Melody:
     """The tune that seeds a plan, played by an instrument of the soundfont.
@@ -65,23 +87,3 @@ class Melody:
             raise InvalidInput(f"a melody's notes must end within its {self.period_s:g} s")
         if not 0 < self.weight <= 1:
             raise InvalidInput(f"a melody's weight must be in (0, 1], got {self.weight:g}")
-
-
-def notes_to_text(notes: Iterable[Note]) -> str:
-    """``0.500-0.980:64 …``: start, end and pitch. A text, so that a ledger sets it aside."""
-    return " ".join(f"{note.start_s:.3f}-{note.end_s:.3f}:{note.pitch}" for note in notes)
-
-
-def notes_from_text(text: str) -> tuple[Note, ...]:
-    """The inverse of :func:`notes_to_text`.
-
-    Raises:
-        InvalidInput: it holds something else, or no note.
-    """
-    notes = []
-    for word in text.split():
-        found = _NOTE.fullmatch(word)
-        if found is None:
-            raise InvalidInput(f"{word[:40]!r} is no note", hint="write it like 0.500-0.980:64")
-        notes.append(Note(float(found[1]), float(found[2]), int(found[3])))
-    return tuple(notes)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_audio.codec import decode, encode
 from rag_audio.domain import Segment, SegmentFilter, Stem
 from rag_audio.errors import IndexMismatch
-from rag_audio.plans import stem_from_json, stem_to_json
 from rag_audio.ports import Hit, IndexedSegment, SparseVector
 from tests.fake_embedder import FakeEmbedder
 
@@ -96,7 +96,7 @@ class FakeIndex:
         for id_, stem, start, length, dense, indices, values in document["points"]:
             self._points[id_] = IndexedSegment(
                 id_,
-                Segment(stem_from_json(stem), start, length),
+                Segment(decode(Stem, stem), start, length),
                 np.array(dense, dtype=np.float32),
                 SparseVector(tuple(indices), tuple(values)),
             )
@@ -107,7 +107,7 @@ class FakeIndex:
         rows = [
             (
                 point.id,
-                stem_to_json(point.segment.stem),
+                encode(point.segment.stem),
                 point.segment.start_s,
                 point.segment.duration_s,
                 point.dense.tolist(),
@@ -151,7 +151,7 @@ def dump(index: FakeIndex, library: str | None = None) -> tuple[list[Row], NDArr
     rows = [
         (
             point.id,
-            json.dumps([stem_to_json(point.segment.stem), point.sparse.indices]),
+            json.dumps([encode(point.segment.stem), point.sparse.indices]),
             point.segment.start_s,
             point.segment.duration_s,
         )

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ PACKAGES = ("rag_audio", "indexer", "training")
 # Lowest first. A module may import what stands on a lower line, and what shares its own name.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.errors",),
+    ("rag_audio.codec",),
     ("rag_audio.codes", "rag_audio.names", "rag_audio.limits"),
     ("rag_audio.metre",),
     ("rag_audio.conflicts", "rag_audio.refusals"),
@@ -26,21 +28,19 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.ports",
         "rag_audio.arguments",
         "rag_audio.signing",
-        "rag_audio.secret_files",
-        "rag_audio.drafts",
+        "rag_audio.locks",
+        "rag_audio.child_process",
+        "rag_audio.files",
         "rag_audio.appending",
         "rag_audio.resources",
         "rag_audio.settings",
         "rag_audio.settings_file",
         "rag_audio.database",
         "rag_audio.migrations",
-        "rag_audio.claims",
         "rag_audio.revocations",
         "rag_audio.contested",
         "rag_audio.rights_tables",
         "rag_audio.compiled",
-        "rag_audio.json_forms",
-        "rag_audio.source_documents",
         "rag_audio.plans",
         "rag_audio.documents",
         "rag_audio.disclosure",
@@ -63,7 +63,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.chunks",
         "rag_audio.sound_stream",
         "rag_audio.loading",
-        "rag_audio.score_documents",
         "rag_audio.id3",
         "rag_audio.formats",
         "rag_audio.full_scale",
@@ -74,6 +73,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.keys",
         "rag_audio.tempo",
         "rag_audio.similarity",
+        "rag_audio.likeness",
         "rag_audio.recognition",
         "rag_audio.foreign_sound",
         "rag_audio.analysis",
@@ -86,7 +86,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "rag_audio.guardrails",
         "rag_audio.retrieval",
-        "rag_audio.likeness",
         "rag_audio.profiles",
         "rag_audio.enforcing",
         "rag_audio.foreign",
@@ -281,10 +280,37 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+HEADING = re.compile(r"## (\d+)\.(\d+)\.(\d+) – (\d{4}-\d\d-\d\d|unreleased)")
+
+
+def _releases(changelog: str) -> list[tuple[tuple[int, ...], str]]:
+    """Version and date of each section, first to last; every heading must be one."""
+    found = []
+    for line in changelog.splitlines():
+        if line.startswith("## "):
+            heading = HEADING.fullmatch(line)
+            assert heading, f"{line!r} is not '## X.Y.Z – YYYY-MM-DD' or '– unreleased'"
+            *version, date = heading.groups()
+            found.append((tuple(map(int, version)), date))
+    return found
+
+
 def test_version_and_changelog_agree() -> None:
+    """docs/releasing.md: one number in three places, and sections from new to old."""
     import rag_audio
 
-    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert f'version = "{rag_audio.__version__}"' in project
-    assert f"## {rag_audio.__version__}" in changelog
+    releases = _releases((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = [version for version, _ in releases]
+    assert project["version"] == rag_audio.__version__ == ".".join(map(str, versions[0]))
+    assert versions == sorted(set(versions), reverse=True)
+    dates = [date for _, date in releases]
+    assert "unreleased" not in dates[1:]
+    released = [date for date in dates if date != "unreleased"]
+    assert released == sorted(released, reverse=True)
+
+
+@pytest.mark.parametrize("line", ["## 0.1.0", "## Unreleased", "## v0.1.0 – 2026-01-01"])
+def test_a_heading_without_version_or_date_is_found(line: str) -> None:
+    with pytest.raises(AssertionError):
+        _releases(line)

@@ -25,7 +25,6 @@ from sqlalchemy import Engine, inspect
 
 from rag_audio import backup, manifests
 from rag_audio.archiving import Done
-from rag_audio.backends._lock import IndexLock
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.cli.app import run
 from rag_audio.database import connect, sqlite_url
@@ -38,6 +37,7 @@ from rag_audio.errors import (
     UnreadableFile,
 )
 from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.locks import FileLock
 from rag_audio.manifests import Filed, Listing
 from rag_audio.migrations import HEAD
 from rag_audio.provenance.fingerprint import Fingerprint
@@ -115,8 +115,8 @@ def test_what_is_not_checkpointed_yet_is_in_the_copy(home: Path, tmp_path: Path)
 def test_an_index_that_somebody_holds_for_long_is_not_copied(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag_audio.backends._lock.WAIT_S", 0.1)
-    lock = IndexLock(home / "index" / "lock", "the index")
+    monkeypatch.setattr("rag_audio.locks.WAIT_S", 0.1)
+    lock = FileLock(home / "index" / "lock", "the index")
     with pytest.raises(BackendUnavailable, match="in use by"):
         backup.create(home, tmp_path / "b.tar")
     lock.release()
@@ -126,7 +126,7 @@ def test_an_index_that_somebody_holds_for_long_is_not_copied(
 def test_an_index_that_somebody_holds_for_a_moment_is_waited_for(
     home: Path, tmp_path: Path
 ) -> None:
-    lock = IndexLock(home / "index" / "lock", "the index")
+    lock = FileLock(home / "index" / "lock", "the index")
     timer = threading.Timer(0.1, lock.release)
     timer.start()
     assert backup.create(home, tmp_path / "b.tar").files == 6

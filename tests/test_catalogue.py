@@ -181,7 +181,7 @@ def test_files_of_an_unknown_library_are_refused(catalogue: Catalogue) -> None:
 
 def test_a_claim_is_exclusive_per_library_and_ends_with_its_block(catalogue: Catalogue) -> None:
     refused = pytest.raises(
-        BackendUnavailable, match=r"library lab is being written by (process|a client)"
+        BackendUnavailable, match=r"library lab is being written by (pid|a client)"
     )
     with catalogue.claim("lab"), catalogue.claim("other"), refused:
         catalogue.claim("lab").__enter__()

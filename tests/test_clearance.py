@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sqlite3
 import sys
@@ -24,7 +23,6 @@ from rag_audio.errors import LibraryError
 from tests.small_library import write_library
 
 MOST_STATEMENTS = 20
-_HASHES = ("file_sha256", "file_digest")
 _VALUE = re.compile(r"x?'(?:[^']|'')*'|\b[\d.]+(?:e[+-]?\d+)?\b", re.IGNORECASE)
 
 
@@ -55,17 +53,15 @@ def count_hashes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     def counting(real: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(real)
-        def count(file: Any, *given: Any) -> Any:
-            hashed[str(getattr(file, "name", file))] += 1
-            return real(file, *given)
+        def count(path: Path) -> Any:
+            hashed[str(path)] += 1
+            return real(path)
 
         return count
 
-    monkeypatch.setattr(hashlib, "file_digest", counting(hashlib.file_digest))
     for module in [m for name, m in sys.modules.items() if name.split(".")[0] == "rag_audio"]:
-        for name in _HASHES:
-            if name in vars(module):
-                monkeypatch.setattr(module, name, counting(vars(module)[name]))
+        if "file_sha256" in vars(module):
+            monkeypatch.setattr(module, "file_sha256", counting(vars(module)["file_sha256"]))
     return hashed
 
 

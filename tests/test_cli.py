@@ -215,7 +215,7 @@ def test_an_index_is_rebuilt_unless_somebody_keeps_it(
     import rag_audio
     from rag_audio.backends.shared_index import SharedIndex
 
-    monkeypatch.setattr("rag_audio.backends._lock.WAIT_S", 0.2)
+    monkeypatch.setattr("rag_audio.locks.WAIT_S", 0.2)
     library, home = write_library(tmp_path / "library"), tmp_path / "home"
     first = _json(capsys, "index", str(library), "--home", str(home))
     rebuild = ("index", str(library), "--rebuild", "--home", str(home))

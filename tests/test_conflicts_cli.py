@@ -22,7 +22,7 @@ from rag_audio.errors import RequestRefused
 from rag_audio.licensing import RevocationOf
 from rag_audio.ports import LedgerEntry
 from rag_audio.provenance.manifest import make_manifest
-from rag_audio.provenance.records import decode_record, encode_record
+from rag_audio.provenance.records import canonical, parse, record_from_json, record_to_json
 from rag_audio.provenance.report_html import report_html
 from rag_audio.signing import ClaimedOutput
 from rag_audio.workspace import Workspace
@@ -222,7 +222,7 @@ def test_everything_that_is_said_of_an_output_names_every_holder(
     entry = made_output(world, tmp_path / "out.wav")
     (source,) = entry.record.sources
     assert set(source.holders) == {"Target Holder", "Narrow Holder"}
-    assert decode_record(encode_record(entry.record)) == entry.record
+    assert record_from_json(parse(canonical(record_to_json(entry.record)))) == entry.record
     for option in (["--license", "narrow"], ["--license", "small/target"],
                    ["--holder", "narrow holder"], ["--holder", "target holder"]):  # fmt: skip
         found = said(capsys, "outputs", *option)["outputs"]

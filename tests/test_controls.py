@@ -36,7 +36,7 @@ def test_bars_are_a_length_at_the_tempo() -> None:
     assert plan_of(**FIELDS).duration_s == pytest.approx(4 * 3 * 60 / 90)
     from_reference = plan_of(reference("a", bpm=120.0), bars=4, duration_s=None)
     assert from_reference.duration_s == pytest.approx(8.0)
-    assert Controls((6, 8), 2).duration_s(120) == pytest.approx(3.0)
+    assert Controls(time_signature=(6, 8), bars=2).length_s(120) == pytest.approx(3.0)
     with pytest.raises(InvalidInput, match="no length"):
         plan_of(bars=4, duration_s=None)
     with pytest.raises(InvalidInput, match="two lengths"):

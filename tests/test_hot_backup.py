@@ -13,7 +13,6 @@ import pytest
 
 from rag_audio import backup
 from rag_audio.archiving import Done
-from rag_audio.backends._lock import IndexLock
 from rag_audio.backends.index_socket import IndexHost
 from rag_audio.backends.qdrant_edge import EdgeIndex
 from rag_audio.backends.shared_index import SharedIndex
@@ -21,6 +20,7 @@ from rag_audio.cli.app import run
 from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import BackendUnavailable, InvalidInput
 from rag_audio.home_files import HomeFiles
+from rag_audio.locks import FileLock
 from rag_audio.provenance.ledger import SqlLedger
 from rag_audio.watermark import keys
 from tests.contracts.test_stem_index import SPACE, D, point, stem
@@ -223,7 +223,7 @@ def test_a_lock_of_the_index_is_free_while_the_archive_is_written(
     others = HomeFiles.others
 
     def listed(self: HomeFiles) -> Iterator[tuple[Path, str]]:
-        IndexLock(home.path / "index" / "lock", "the index").release()
+        FileLock(home.path / "index" / "lock", "the index").release()
         return others(self)
 
     monkeypatch.setattr(HomeFiles, "others", listed)

@@ -15,7 +15,7 @@ from rag_audio.domain import Audio
 from rag_audio.errors import UnreadableFile
 from rag_audio.folding import Fold, folded
 from rag_audio.loading import hear, load
-from rag_audio.score_documents import score_from_json, score_to_json
+from rag_audio.scores import score_from_json, score_to_json
 from rag_audio.shaping import resample, to_channels
 from tests.bombs import BOMBS, NOTE, number, score, silence
 from tests.memory import growth

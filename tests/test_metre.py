@@ -61,7 +61,7 @@ def expected(bpm: float, metre: Metre) -> float:
 
 
 def planned(bpm: float, metre: Metre | None, **fields: Any) -> ConditioningPlan:
-    return replace(PLAN, bpm=bpm, controls=Controls(metre), **fields)
+    return replace(PLAN, bpm=bpm, controls=Controls(time_signature=metre), **fields)
 
 
 def off_line_s(time_s: float, bar: float) -> float:

@@ -182,7 +182,7 @@ def test_a_batch_makes_every_row_and_ends_with_5(
     rows = tmp_path / "rows.csv"
     rows.write_text("prompt,enforce,bpm\none,tempo,100\ntwo,tempo,100\n")
     asked = ["generate", "--batch", str(rows), "--out", str(tmp_path / "out"), "--duration", "8",
-             "--references", "0", "--json"]  # fmt: skip
+             "--references", "0", "--candidates", "1", "--json"]  # fmt: skip
 
     def batched(*more: str, code: int) -> dict[str, Any]:
         capsys.readouterr()
@@ -190,7 +190,6 @@ def test_a_batch_makes_every_row_and_ends_with_5(
         document: dict[str, Any] = json.loads(capsys.readouterr().out)
         return document
 
-    monkeypatch.setattr("rag_audio.cli.requests.DEFAULT_CANDIDATES", 1)
     first = batched(code=5)
     assert (first["made"], first["unmet"]) == (2, [2])
     met, unmet = first["results"]

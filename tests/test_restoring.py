@@ -26,7 +26,7 @@ from rag_audio.catalogue import SqlCatalogue
 from rag_audio.cli.app import run
 from rag_audio.custody import rotate_watermark, watermark_keys
 from rag_audio.database import connect, reading, sqlite_url
-from rag_audio.delivery import Delivery
+from rag_audio.delivery import Delivery, hand_over
 from rag_audio.domain import GenerationRequest
 from rag_audio.earlier_logs import Later, LaterEvent
 from rag_audio.errors import InvalidInput
@@ -172,7 +172,8 @@ def test_restored_homes_trace_their_own_outputs_and_no_others(tmp_path: Path) ->
         noise = np.random.default_rng(seed).standard_normal(take.samples.shape) * 0.1
         take = type(take)(noise.astype(np.float32), take.sample_rate)
         target = tmp_path / f"{opened_home.folder.name}-{seed}.wav"
-        return delivery.give_out(take, seed, target).record.output, target
+        (result,) = hand_over(opened_home, [delivery.pack(take, seed, target)])
+        return result.record.output, target
 
     original = opened(tmp_path / "original")
     deliver(original, 0)

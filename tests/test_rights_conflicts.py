@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from rag_audio.catalogue import SqlCatalogue
+from rag_audio.codec import encode
 from rag_audio.conflict_documents import conflict_json, conflict_lines
 from rag_audio.conflicts import Claim, Conflict
 from rag_audio.database import connect, sqlite_url, writing
@@ -23,7 +24,6 @@ from rag_audio.domain import License, Rights, Stem, StemKind, Use
 from rag_audio.library_scope import LimitedCatalogue
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.migrations import make_schema
-from rag_audio.plans import license_to_json, stem_to_json
 from rag_audio.ports import FileState, WithheldFile
 
 TODAY = date(2026, 6, 1)
@@ -371,14 +371,14 @@ def test_the_conflicts_of_an_older_home_are_found_when_it_is_opened(tmp_path: Pa
         db.execute(text("INSERT INTO libraries VALUES ('north', 'North', '/nowhere')"))
         for key in ("north/x", "north/y"):
             uses = frozenset(Use) if key.endswith("x") else frozenset({Use.PROMPT})
-            document = json.dumps(license_to_json(granted(key, uses=uses)))
+            document = json.dumps(encode(granted(key, uses=uses)))
             row = {"id": key[-1], "license": document}
             db.execute(text("INSERT INTO licenses VALUES ('north', :id, :license)"), row)
         for copy, path, id_ in told:
             row = {
                 "path": path,
                 "id": id_,
-                "stem": json.dumps(stem_to_json(stem_of(copy, path, id_))),
+                "stem": json.dumps(encode(stem_of(copy, path, id_))),
             }
             db.execute(
                 text("INSERT INTO files VALUES ('north', :path, 1, 1, 'd', 's', :id, '', :stem)"),

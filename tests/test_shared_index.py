@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import rag_audio
-from rag_audio.backends import _lock, qdrant_edge
+from rag_audio import locks
+from rag_audio.backends import qdrant_edge
 from rag_audio.backends.index_socket import COPY, IndexHost, copy_served
 from rag_audio.backends.qdrant_edge import EdgeIndex
 from rag_audio.backends.shared_index import SharedIndex
@@ -50,7 +51,7 @@ def shared(path: Path) -> Iterator[Open]:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for long."""
-    monkeypatch.setattr(_lock, "WAIT_S", 0.2)
+    monkeypatch.setattr(locks, "WAIT_S", 0.2)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -62,7 +63,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def is_free(path: Path) -> bool:
     try:
-        _lock.IndexLock(path / "lock", "it").release()
+        locks.FileLock(path / "lock", "it").release()
     except BackendUnavailable:
         return False
     return True
@@ -126,9 +127,9 @@ def test_a_scroll_that_was_given_up_does_not_keep_it_from_closing(shared: Open, 
 def test_who_waits_says_so_once_and_who_holds_it(
     shared: Open, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_lock, "SAY_AFTER_S", 0.0)
+    monkeypatch.setattr(locks, "SAY_AFTER_S", 0.0)
     path.mkdir(parents=True)
-    lock = _lock.IndexLock(path / "lock", "it")
+    lock = locks.FileLock(path / "lock", "it")
     timer = threading.Timer(0.3, lock.release)
     timer.start()
     assert shared().count() == 0

@@ -12,7 +12,6 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -202,10 +201,3 @@ def soundfont_bytes(
     pdta = _list("pdta", *_preset_chunks(samples, ordered), shdr)
     body = b"sfbk" + info + _list("sdta", smpl) + pdta
     return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-def write_soundfont(
-    path: Path, name: str, license_line: str, samples: Sequence[Sample], presets: Sequence[Preset]
-) -> None:
-    """Write :func:`soundfont_bytes` to ``path``, whose folder must exist."""
-    path.write_bytes(soundfont_bytes(name, license_line, samples, presets))

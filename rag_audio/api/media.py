@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from fastapi.responses import FileResponse
 
 from rag_audio import audio
 from rag_audio.copying import write_copy
-from rag_audio.domain import AttributionRecord, Audio, Segment, Stem
+from rag_audio.domain import AttributionRecord, Segment, Stem
 from rag_audio.pipeline import Pipeline
 from rag_audio.signing import Signer, sidecar_of
 
@@ -74,7 +73,7 @@ def preview(pipeline: Pipeline, stem: Stem, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         segment = Segment(stem, 0.0, min(PREVIEW_S, stem.duration_s))
         sound = pipeline.home.player.play(segment, 44_100)
-        _save(audio.to_channels(sound, min(2, sound.channels)), target)
+        audio.save(audio.to_channels(sound, min(2, sound.channels)), target)
     _used(target)
     return target
 
@@ -83,12 +82,3 @@ def _used(file: Path) -> None:
     """Tidying removes what was not used for long; it may just have done so."""
     with suppress(FileNotFoundError):
         os.utime(file)
-
-
-def _save(sound: Audio, target: Path) -> None:
-    draft = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
-    try:
-        audio.save(sound, draft)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)

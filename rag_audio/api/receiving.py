@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from rag_audio.api.service import Caller, Service
 from rag_audio.api.using import decode, no_room
 from rag_audio.errors import InvalidInput
 from rag_audio.jobs.uploads import Upload
+from rag_audio.locks import lock_file
 from rag_audio.service.decoding import kind_of
 
 LOOK_BYTES = 8 << 20
@@ -81,7 +81,7 @@ async def received(request: Request, service: Service, caller: Caller) -> AsyncI
             raise busy("too many bodies come in at once", 5)
         try:
             with draft.open("xb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_file(file)
                 digest, size = await _write(request, service, file)
                 suffix = await run_in_threadpool(kind_of, draft)
                 draft = draft.replace(service.folders.of_draft(id_, suffix))

@@ -1,13 +1,14 @@
 """What requests may say. Every field has a limit; what is not known is refused.
 
-Limits that the domain has are read from :mod:`rag_audio.limits`, under the names that fields have
-there.
+The fields of generations and edits are those of :class:`rag_audio.domain.GenerationRequest`, with
+the limits that stand there; other limits that the domain has are read from :mod:`rag_audio.limits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -16,15 +17,19 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    create_model,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from rag_audio import limits
+from rag_audio.domain import GenerationRequest
+from rag_audio.domain.fields import FILE, On, fields_of, settable_on
+from rag_audio.domain.fields import Field as RequestField
 from rag_audio.domain.request import check_territory
 from rag_audio.editing import MOST_S
 from rag_audio.errors import InvalidInput
-from rag_audio.limits import REQUEST, SEARCH, Items, Number, Text
+from rag_audio.limits import SEARCH, Items, Number, Text
 from rag_audio.painting import MOST_REGIONS
 
 JOB_ID = "[0-9a-f]{32}"
@@ -120,40 +125,7 @@ class RegionAsked(Asked):
     duration_s: float | None = _within(limits.WINDOW_S, None)
 
 
-class MusicFields(Asked):
-    """What generations and edits have in common."""
-
-    negative_prompt: Words = ""
-    artist: Name | None = Field(None, description="A licensed artist's style.")
-    references: list[StemId | RegionAsked] = _within(
-        REQUEST["references"], [], description="Stems, or parts of them, that must be used."
-    )
-    exclude: list[StemId] = _within(REQUEST["exclude"], [])
-    k: int | None = _within(REQUEST["k"], None, description="How many references to retrieve.")
-    strength: float | None = _within(REQUEST["strength"], None)
-    bpm: float | None = _within(REQUEST["bpm"], None)
-    key: Name | None = Field(None, examples=["A minor"])
-    seed: int | None = _within(REQUEST["seed"], None)
-    steps: int | None = _within(REQUEST["steps"], None)
-    guidance: float | None = _within(REQUEST["guidance"], None)
-    variations: int = _within(REQUEST["variations"], 1, description="Takes.")
-    territory: Territory | None = None
-    audio_rights: Literal["own", "licensed"] | None = Field(
-        None, description="What you state about the sound that you brought."
-    )
-    format: Literal["wav", "flac", "mp3", "ogg"] = "wav"
-    webhook: Annotated[str, Field(max_length=500, pattern=WEB_URL)] | None = Field(
-        None, description="Is called when the job ends; see docs/api.md."
-    )
-
-
-_WARM: JsonValue = {
-    "prompt": "warm electric piano over soft drums",
-    "duration_s": 8,
-    "bpm": 92,
-    "key": "A minor",
-    "variations": 2,
-}
+_Model = TypeVar("_Model", bound=Asked)
 
 
 class LayerAsked(Asked):
@@ -171,46 +143,119 @@ class SectionAsked(Asked):
     last_bar: int = _within(limits.BAR)
 
 
+_TYPES: Mapping[str, Any] = {
+    "file": UploadId,
+    "territory": Territory,
+    "whole": int,
+    "number": float,
+    "flag": bool,
+    "key": Name,
+    "references": list[StemId | RegionAsked],
+    "stems": list[StemId],
+    "time_signature": TimeSignature,
+    "layers": list[LayerAsked],
+    "sections": list[SectionAsked],
+}
+"""Of a field, by the form of its kind; texts and choices are made of limits and members."""
+_List: Any = list
+_Literal: Any = Literal
+_EXAMPLES: Mapping[str, list[Any]] = {"key": ["A minor"], "time_signature": [[3, 4]]}
+
+
+def _type_of(field: RequestField) -> Any:
+    kind, limit = field.kind, field.limit
+    if isinstance(limit, Items) and limit.each is not None:
+        return _List[_one_of(float if isinstance(limit.each, Number) else str, limit.each)]
+    if kind.members:
+        one = _Literal[kind.members]
+        return _List[one] if kind.form == "choices" else one
+    return _TYPES[kind.form] if kind.form in _TYPES else _one_of(str, limit or limits.NAME)
+
+
+def _one_of(kind: type, limit: Number | Text | Items) -> Any:
+    checked = (AfterValidator(_no_controls),) if kind is str else ()
+    return Annotated[(kind, _within(limit), *checked)]
+
+
+def _field_of(field: RequestField, surface: On) -> tuple[Any, Any]:
+    """Type and field of a schema; a default that chooses something is left to the domain."""
+    kind, default = _type_of(field), field.default
+    if default is MISSING:
+        default = ...
+    elif field.needs or (field.kind.members and default):
+        default = None
+    elif isinstance(default, tuple | frozenset):
+        default = list(default)
+    bounds: dict[str, Any] = {} if field.limit is None else dict(_bounds(field.limit))
+    if field.kind.form == "choices":
+        bounds = {"max_length": len(field.kind.members)}
+    if field.kind.form in ("text", "key"):
+        bounds = {}
+    said: dict[str, Any] = {
+        "description": field.help_on(surface),
+        "examples": _EXAMPLES.get(field.kind.form),
+    }
+    return kind | None if default is None else kind, Field(default, **bounds, **said)
+
+
+def _with_fields(surface: On) -> Callable[[type[_Model]], type[_Model]]:
+    """Give a schema the fields of the request's table that a route takes."""
+
+    def add(model: type[_Model]) -> type[_Model]:
+        fields: dict[str, Any] = {
+            field.name: _field_of(field, surface)
+            for field in settable_on(GenerationRequest, surface)
+            if field.name not in model.model_fields
+        }
+        made: type[_Model] = create_model(
+            model.__name__, __base__=model, __doc__=model.__doc__, __module__=__name__, **fields
+        )
+        return made
+
+    return add
+
+
+class MusicFields(Asked):
+    """What generations and edits have in common, beside the fields of the request's table."""
+
+    format: Literal["wav", "flac", "mp3", "ogg"] = "wav"
+    webhook: Annotated[str, Field(max_length=500, pattern=WEB_URL)] | None = Field(
+        None, description="Is called when the job ends; see docs/api.md."
+    )
+
+    @model_validator(mode="after")
+    def _needed_is_there(self) -> MusicFields:
+        for name, field in fields_of(GenerationRequest).items():
+            is_said = field.needs and getattr(self, name, None) is not None
+            if is_said and not getattr(self, field.needs):
+                raise _fault(name, f"{name} needs {field.needs}: give both, or leave it out")
+        return self
+
+    @property
+    def uploads(self) -> dict[str, str]:
+        """Ids of the uploads that it works with, by field."""
+        files = [n for n, field in fields_of(GenerationRequest).items() if field.kind is FILE]
+        named = {name: getattr(self, name, None) for name in files}
+        return {name: id_ for name, id_ in named.items() if id_ is not None}
+
+
+_WARM: JsonValue = {
+    "prompt": "warm electric piano over soft drums",
+    "duration_s": 8,
+    "bpm": 92,
+    "key": "A minor",
+    "variations": 2,
+}
+
+
+@_with_fields(On.GENERATIONS)
 class GenerationAsked(MusicFields):
     """Music that follows a prompt and the best licensed references."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_WARM]})
 
-    prompt: Annotated[Words, _within(REQUEST["prompt"])]
-    audio: UploadId | None = Field(None, description="An upload to follow or to be near.")
-    audio_as: Literal["melody", "search"] | None = Field(
-        None,
-        description="Follow its melody, or find references near it; left out, its sound decides.",
-    )
-    midi: UploadId | None = Field(None, description="An uploaded score to be near.")
-    duration_s: float | None = _within(REQUEST["duration_s"], None)
-    weights: list[Annotated[float, _within(limits.WEIGHT)]] | None = _within(
-        REQUEST["weights"],
-        None,
-        description="One per named reference, in order; each one that is found besides weighs 1.",
-    )
-    channels: list[Literal["prompt", "init"]] | None = Field(None, max_length=2)
-    enforce: list[Literal["tempo", "key"]] = Field([], max_length=2)
-    candidates: int | None = _within(REQUEST["candidates"], None)
-    time_signature: TimeSignature | None = Field(None, examples=[[3, 4]])
-    bars: int | None = _within(REQUEST["bars"], None)
-    instrumentation: list[Word] = _within(REQUEST["instrumentation"], [])
-    mood: list[Word] = _within(REQUEST["mood"], [])
-    midi_instruments: list[Name] = _within(REQUEST["midi_instruments"], [])
-    auto_strength: bool = Field(
-        False, description="Scores and licenses of the references decide, in place of strength."
-    )
-    mix: Literal["waveform", "latent"] | None = Field(None, description="How references blend.")
-    layers: list[LayerAsked] = _within(REQUEST["layers"], [])
-    arrange: list[SectionAsked] = _within(REQUEST["arrange"], [])
 
-    @model_validator(mode="after")
-    def _candidates_for_something(self) -> GenerationAsked:
-        if self.candidates is not None and not self.enforce:
-            raise _fault("candidates", "candidates need enforce: the best of them is chosen by it")
-        return self
-
-
+@_with_fields(On.EDITS)
 class EditAsked(MusicFields):
     """A change of a finished take, or of an uploaded sound."""
 
@@ -231,11 +276,8 @@ class EditAsked(MusicFields):
     kind: Literal["inpaint", "extend", "vary"]
     prompt: Words = Field("", description="Empty: the words of what is edited.")
     generation: JobId | None = Field(None, description="The job whose take is edited ...")
-    take: int = _within(REQUEST["variations"], 1)
+    take: int = _within(limits.VARIATIONS, 1)
     upload: UploadId | None = Field(None, description="... or an upload.")
-    time_signature: TimeSignature | None = Field(
-        None, examples=[[3, 4]], description="Where bar lines lie; left out, as what is edited."
-    )
     regions: list[Span] = Field(
         [],
         max_length=MOST_REGIONS,

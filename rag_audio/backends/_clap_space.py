@@ -1,19 +1,25 @@
-"""What CLAP backends share besides the front end: tokens, unit vectors and the id of a space."""
+"""What CLAP backends share besides the front end: batches, tokens, unit vectors, ids of spaces."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from rag_audio.backends._clap_frontend import MelSettings
+from rag_audio.backends._clap_frontend import MelSettings, fixed_windows
+from rag_audio.domain import Audio
 from rag_audio.errors import BackendUnavailable, InvalidInput
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
+
+_One = TypeVar("_One")
 
 CODE_VERSION = 1
 """Raised when the code changes what comes out for the same weights: old indexes then mismatch."""
@@ -22,6 +28,81 @@ TEXT_TOKENS = 77
 """Longest text, in tokens: what CLAP is trained with. What follows is not heard."""
 
 _NOT_WEIGHTS = ("position_ids", "token_type_ids", "relative_position_index", "num_batches_tracked")
+
+
+class BatchedEmbedder(ABC):
+    """An :class:`rag_audio.ports.Embedder` that works through clips and texts in batches.
+
+    Args:
+        batch_size: clips or texts that go through the model together.
+
+    Raises:
+        InvalidInput: ``batch_size`` below 1.
+    """
+
+    space: str
+    name: str
+    dimension: int
+    sample_rate: int
+    window_s: float
+    untrained: bool
+    text_weight: float
+    _mel: MelSettings
+    _tokenizer: Any
+    _text_tokens: int
+
+    def __init__(self, batch_size: int) -> None:
+        if batch_size < 1:
+            raise InvalidInput(f"batch_size must be at least 1, got {batch_size}")
+        self._batch_size = batch_size
+        # Tokenizers and models hold state while they run.
+        self._one_at_a_time = threading.Lock()
+
+    def embed_audio(self, clips: Sequence[Audio]) -> NDArray[np.float32]:
+        """``[N, D]``, one unit vector per clip; what follows the first window is not heard.
+
+        Raises:
+            InvalidInput: a clip is empty or not finite.
+            BackendUnavailable: the checkpoint's weights are not finite.
+        """
+        batches = []
+        for part in self._parts(clips):
+            windows = fixed_windows(part, self._mel)
+            with self._one_at_a_time:
+                batches.append(self._embed_windows(windows))
+        return self._gather(batches)
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """``[N, D]``, one unit vector per text; tokens past the 77th are not heard.
+
+        Raises:
+            InvalidInput: a text cannot be encoded (lone surrogates).
+            BackendUnavailable: the checkpoint's weights are not finite.
+        """
+        batches = []
+        for part in self._parts(texts):
+            with self._one_at_a_time:
+                tokens = tokenize(self._tokenizer, part, self._text_tokens)
+                batches.append(self._embed_tokens(tokens))
+        return self._gather(batches)
+
+    @abstractmethod
+    def _embed_windows(self, windows: NDArray[np.float32]) -> torch.Tensor:
+        """``[N, D]`` of windows ``[N, T]``, of any length."""
+
+    @abstractmethod
+    def _embed_tokens(self, tokens: Any) -> torch.Tensor:
+        """``[N, D]`` of what :func:`tokenize` made of texts, of any length."""
+
+    def _parts(self, items: Sequence[_One]) -> Iterator[Sequence[_One]]:
+        for start in range(0, len(items), self._batch_size):
+            yield items[start : start + self._batch_size]
+
+    def _gather(self, batches: list[torch.Tensor]) -> NDArray[np.float32]:
+        if not batches:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        rows = np.concatenate([batch.float().cpu().numpy() for batch in batches])
+        return unit_rows(rows, self.name)
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], longest: int) -> Any:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rag_audio.backends._index_wire import SOCKET
-from rag_audio.backends._lock import LOCK, QUEUE
 from rag_audio.errors import InvalidInput
+from rag_audio.locks import LOCK, QUEUE
 
 _PIECE = 2**20
 _SPARE_BYTES = 32 * 2**20

@@ -62,7 +62,12 @@ class LatentDiffusion(Family):
     info: ModelInfo
 
     def __init__(
-        self, checkpoint: Checkpoint, device: str, low_memory: bool, dtype: str | None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "cpu",
+        low_memory: bool = False,
+        dtype: str | None = None,
     ) -> None:
         self._device = pick_device(device)
         self._dtype = pick_dtype(dtype, self._device)
@@ -191,12 +196,6 @@ class LatentDiffusion(Family):
         """``encode_prompt`` of the stock pipeline; the same words are encoded once."""
         key = tuple(tuple(one) if isinstance(one, list) else one for one in told)
         return self._texts.get(key, lambda: self._pipe.encode_prompt(*told))
-
-    def start_latents(
-        self, noise: torch.Tensor, reference: torch.Tensor, strength: float
-    ) -> torch.Tensor:
-        """Noised reference latents ``[N, D, F]`` that sampling starts from, in the model's form."""
-        return self._start(self._schedule(1, strength), noise, reference, strength)
 
     def _sample(
         self,

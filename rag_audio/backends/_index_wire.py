@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag_audio.backends._payload import stem_of, text_of
-from rag_audio.domain import Key, Segment, SegmentFilter, StemKind
+from rag_audio.codec import encode, read
+from rag_audio.domain import Segment
 from rag_audio.errors import BackendError
 from rag_audio.ports import Hit, IndexedSegment, SparseVector
 
@@ -92,53 +93,13 @@ def vector_from_text(text: str) -> NDArray[np.float32]:
     return flat.reshape([int(size) for size in shape.split("x")])
 
 
-def filter_to_json(where: SegmentFilter) -> Message:
-    """A filter in JSON's own types."""
-    return {
-        "license_keys": sorted(where.license_keys),
-        "artists": list(where.artists),
-        "bpm_ranges": [list(one) for one in where.bpm_ranges],
-        "keys": [str(key) for key in where.keys],
-        "kind": None if where.kind is None else where.kind.value,
-        "tags": list(where.tags),
-        "min_duration_s": where.min_duration_s,
-        "stems": list(where.stems),
-        "exclude": list(where.exclude),
-    }
-
-
-def filter_from_json(said: Message) -> SegmentFilter:
-    """The inverse of :func:`filter_to_json`."""
-    return SegmentFilter(
-        license_keys=frozenset(said["license_keys"]),
-        artists=tuple(said["artists"]),
-        bpm_ranges=tuple((low, high) for low, high in said["bpm_ranges"]),
-        keys=tuple(Key.parse(key) for key in said["keys"]),
-        kind=None if said["kind"] is None else StemKind(said["kind"]),
-        tags=tuple(said["tags"]),
-        min_duration_s=said["min_duration_s"],
-        stems=tuple(said["stems"]),
-        exclude=tuple(said["exclude"]),
-    )
-
-
-def sparse_to_json(sparse: SparseVector) -> list[list[Any]]:
-    """Indices and values."""
-    return [list(sparse.indices), list(sparse.values)]
-
-
-def sparse_from_json(said: list[list[Any]]) -> SparseVector:
-    """The inverse of :func:`sparse_to_json`."""
-    return SparseVector(tuple(map(int, said[0])), tuple(map(float, said[1])))
-
-
 def point_to_json(point: IndexedSegment) -> Message:
     """A stored point."""
     return {
         "id": point.id,
         **_segment_to_json(point.segment),
         "dense": vector_to_text(point.dense),
-        "sparse": sparse_to_json(point.sparse),
+        "sparse": encode(point.sparse),
     }
 
 
@@ -148,7 +109,7 @@ def point_from_json(said: Message) -> IndexedSegment:
         said["id"],
         _segment_from_json(said),
         vector_from_text(said["dense"]),
-        sparse_from_json(said["sparse"]),
+        read(SparseVector, said["sparse"]),
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from rag_audio import names
+from rag_audio.codec import decode, encode
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem
 from rag_audio.errors import BackendError, InvalidInput
-from rag_audio.plans import stem_from_json, stem_to_json
 from rag_audio.ports import Hit, IndexedSegment, SparseVector
 
 if TYPE_CHECKING:
@@ -175,13 +176,13 @@ def segment_of(payload: Mapping[str, Any] | None) -> Segment:
 @lru_cache(maxsize=STEMS_KEPT)
 def stem_of(text: str) -> Stem:
     """The stem in a payload; the same few stand in every answer, so they are read once."""
-    return stem_from_json(json.loads(text))
+    return decode(Stem, json.loads(text))
 
 
 @lru_cache(maxsize=STEMS_KEPT)
 def text_of(stem: Stem) -> str:
     """A stem as a payload holds it."""
-    return json.dumps(stem_to_json(stem), ensure_ascii=True, separators=(",", ":"))
+    return json.dumps(encode(stem), ensure_ascii=True, separators=(",", ":"))
 
 
 def checked_vector(vector: NDArray[np.float32], dimension: int) -> list[float]:
@@ -197,6 +198,35 @@ def checked_vector(vector: NDArray[np.float32], dimension: int) -> list[float]:
         raise InvalidInput("the vector holds a value that is not finite")
     floats: list[float] = array.tolist()
     return floats
+
+
+class ScrolledIndex(ABC):
+    """The parts of a :class:`rag_audio.ports.StemIndex` that list points, by pages of a client."""
+
+    @abstractmethod
+    def _page(self, where: Sequence[Condition], offset: Any) -> tuple[Sequence[Any], Any]:
+        """The next records after ``offset``, with payload and vectors, and the next offset.
+
+        Args:
+            offset: None at the beginning, and at the end.
+        """
+
+    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
+        """All points (of one library), in order of id."""
+        yield from self._scroll(() if library is None else (in_library(library),))
+
+    def find_stem(self, stem: str) -> list[IndexedSegment]:
+        """All points of a stem, in order of start."""
+        return sorted(self._scroll((of_stem(stem),)), key=lambda p: (p.segment.start_s, p.id))
+
+    def _scroll(self, where: Sequence[Condition]) -> Iterator[IndexedSegment]:
+        records, offset = self._page(where, None)
+        while True:
+            for record in records:
+                yield indexed_segment(record.id, record.payload, record.vector)
+            if offset is None:
+                return
+            records, offset = self._page(where, offset)
 
 
 def indexed_segment(

@@ -11,8 +11,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +18,13 @@ import numpy as np
 
 from rag_audio.backends import _clap_laion
 from rag_audio.backends._clap_checkpoint import find_tokenizer, translated
-from rag_audio.backends._clap_frontend import MelSettings, fixed_windows
-from rag_audio.backends._clap_space import (
-    TEXT_TOKENS,
-    space_id,
-    tokenize,
-    unit_rows,
-)
+from rag_audio.backends._clap_frontend import MelSettings
+from rag_audio.backends._clap_space import TEXT_TOKENS, BatchedEmbedder, space_id
 from rag_audio.compiled import librosa_ready
-from rag_audio.domain import Audio
-from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput, MissingExtra
+from rag_audio.errors import BackendUnavailable, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
 _HUB_FILES = (
@@ -40,7 +33,7 @@ _HUB_FILES = (
 )
 
 
-class LaionClapEmbedder:
+class LaionClapEmbedder(BatchedEmbedder):
     """Embeds with ``laion_clap.CLAP_Module``; implements :class:`rag_audio.ports.Embedder`.
 
     Args:
@@ -58,14 +51,6 @@ class LaionClapEmbedder:
         InvalidInput: ``batch_size`` below 1.
     """
 
-    space: str
-    name: str
-    dimension: int
-    sample_rate: int
-    window_s: float
-    untrained: bool
-    text_weight: float
-
     def __init__(
         self,
         source: str | Path,
@@ -74,8 +59,7 @@ class LaionClapEmbedder:
         batch_size: int = 32,
         tokenizer: Any = None,
     ) -> None:
-        if batch_size < 1:
-            raise InvalidInput(f"batch_size must be at least 1, got {batch_size}")
+        super().__init__(batch_size)
         _require_package()
         from rag_audio.backends._device import pick_device
 
@@ -90,9 +74,7 @@ class LaionClapEmbedder:
         self._mel = MelSettings()
         self._model = _make_model(path, str(where))
         self._device = where
-        self._batch_size = batch_size
-        # Tokenizers and models hold state while they run.
-        self._one_at_a_time = threading.Lock()
+        self._text_tokens = TEXT_TOKENS
         self.name = f"{path.stem} (laion-clap)"
         self.untrained = False
         self.text_weight = 1.0
@@ -101,53 +83,22 @@ class LaionClapEmbedder:
         self.window_s = self._mel.window_s
         self.space = space_id("laion-clap", self._model, self._mel, self._tokenizer)
 
-    def embed_audio(self, clips: Sequence[Audio]) -> NDArray[np.float32]:
-        """``[N, D]``, one unit vector per clip; what follows the first window is not heard.
-
-        Raises:
-            InvalidInput: a clip is empty or not finite.
-            BackendUnavailable: the checkpoint's weights are not finite.
-        """
+    def _embed_windows(self, windows: NDArray[np.float32]) -> torch.Tensor:
         import torch
 
-        batches = []
-        for start in range(0, len(clips), self._batch_size):
-            windows = fixed_windows(clips[start : start + self._batch_size], self._mel)
-            data = {
-                "waveform": torch.from_numpy(windows),
-                "longer": torch.zeros((len(windows), 1), dtype=torch.bool),
-            }
-            with self._one_at_a_time, torch.inference_mode():
-                encoded = self._model.encode_audio(
-                    {name: tensor.to(self._device) for name, tensor in data.items()},
-                    device=self._device,
-                )
-                batches.append(self._model.audio_projection(encoded["embedding"]))
-        return self._gather(batches)
+        waveform = torch.from_numpy(windows).to(self._device)
+        longer = torch.zeros((len(windows), 1), dtype=torch.bool, device=self._device)
+        with torch.inference_mode():
+            encoded = self._model.encode_audio(
+                {"waveform": waveform, "longer": longer}, device=self._device
+            )
+            return torch.as_tensor(self._model.audio_projection(encoded["embedding"]))
 
-    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``[N, D]``, one unit vector per text; tokens past the 77th are not heard.
-
-        Raises:
-            InvalidInput: a text cannot be encoded (lone surrogates).
-            BackendUnavailable: the checkpoint's weights are not finite.
-        """
+    def _embed_tokens(self, tokens: Any) -> torch.Tensor:
         import torch
 
-        batches = []
-        for start in range(0, len(texts), self._batch_size):
-            some = texts[start : start + self._batch_size]
-            with self._one_at_a_time, torch.inference_mode():
-                tokens = tokenize(self._tokenizer, some, TEXT_TOKENS)
-                batches.append(self._model.encode_text(tokens, device=self._device))
-        return self._gather(batches)
-
-    def _gather(self, batches: list[Any]) -> NDArray[np.float32]:
-        if not batches:
-            return np.zeros((0, self.dimension), dtype=np.float32)
-        return unit_rows(
-            np.concatenate([batch.float().cpu().numpy() for batch in batches]), self.name
-        )
+        with torch.inference_mode():
+            return torch.as_tensor(self._model.encode_text(tokens, device=self._device))
 
 
 def _require_package() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rag_audio.backends import _index_wire as wire
+from rag_audio.codec import encode, read
 from rag_audio.domain import SegmentFilter
 from rag_audio.errors import (
     BackendError,
@@ -83,7 +84,7 @@ class SocketIndex:
 
     def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
         """Best by BM25, best first, ties by id; only hits that share a term."""
-        asked = {"op": "search_sparse", "vector": wire.sparse_to_json(vector)}
+        asked = {"op": "search_sparse", "vector": encode(vector)}
         return self._hits(asked, where, limit)
 
     def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
@@ -114,7 +115,7 @@ class SocketIndex:
                 self._socket = None
 
     def _hits(self, asked: wire.Message, where: SegmentFilter, limit: int) -> list[Hit]:
-        asked = {**asked, "where": wire.filter_to_json(where), "limit": limit}
+        asked = {**asked, "where": encode(where), "limit": limit}
         found: dict[str, Hit] = {}
         more, after = True, 0
         while more:
@@ -325,13 +326,13 @@ def _connect(folder: Path) -> socket.socket:
 
 def _search_dense(index: StemIndex, asked: wire.Message) -> wire.Message:
     vector = wire.vector_from_text(asked["vector"])
-    where = wire.filter_from_json(asked["where"])
+    where = read(SegmentFilter, asked["where"])
     return _page_of(index.search_dense(vector, where, int(asked["limit"])), asked)
 
 
 def _search_sparse(index: StemIndex, asked: wire.Message) -> wire.Message:
-    where = wire.filter_from_json(asked["where"])
-    vector = wire.sparse_from_json(asked["vector"])
+    where = read(SegmentFilter, asked["where"])
+    vector = read(SparseVector, asked["vector"])
     return _page_of(index.search_sparse(vector, where, int(asked["limit"])), asked)
 
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import qdrant_edge as edge
 
 from rag_audio.backends._copying import copy_folder
-from rag_audio.backends._lock import LOCK, QUEUE, IndexLock, wait_for_lock
 from rag_audio.backends._payload import (
     DENSE,
     EXACT_BELOW,
@@ -29,19 +28,20 @@ from rag_audio.backends._payload import (
     AnyOf,
     Condition,
     InRanges,
+    ScrolledIndex,
     best_with_ties,
     checked_vector,
     conditions,
     hit,
     in_library,
-    indexed_segment,
-    of_stem,
     outdated,
     payload_of,
     write_anew,
 )
 from rag_audio.domain import SegmentFilter
 from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch, RagAudioError
+from rag_audio.files import atomic_write
+from rag_audio.locks import LOCK, QUEUE, FileLock, wait_for_index
 from rag_audio.ports import Hit, IndexedSegment, SparseVector
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _FLUSH_AFTER = 4096
 """Changes between two full flushes: what a restart after a crash replays at most."""
 
 
-class EdgeIndex:
+class EdgeIndex(ScrolledIndex):
     """A :class:`rag_audio.ports.StemIndex` in a folder of this machine.
 
     Fewer than 20,000 points are searched exactly. From there on :meth:`close` builds an HNSW
@@ -74,7 +74,7 @@ class EdgeIndex:
     """
 
     def __init__(
-        self, path: Path, *, space: str, dimension: int, lock: IndexLock | None = None
+        self, path: Path, *, space: str, dimension: int, lock: FileLock | None = None
     ) -> None:
         self.name = f"qdrant-edge:{path.name}"
         self.space = space
@@ -88,7 +88,7 @@ class EdgeIndex:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BackendUnavailable(f"the index at {path} cannot be made: {error}") from error
-        self._lock = lock or IndexLock(path / LOCK, f"the index at {path}")
+        self._lock = lock or FileLock(path / LOCK, f"the index at {path}")
         try:
             self._claim()
             self._shard = self._open()
@@ -147,14 +147,6 @@ class EdgeIndex:
             return []
         sparse = edge.SparseVector(list(vector.indices), list(vector.values))
         return self._search(edge.Query.Nearest(sparse, using=SPARSE), where, limit)
-
-    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id."""
-        yield from self._scroll(in_library(library) if library is not None else None)
-
-    def find_stem(self, stem: str) -> list[IndexedSegment]:
-        """All points of a stem, in order of start."""
-        return sorted(self._scroll(of_stem(stem)), key=lambda p: (p.segment.start_s, p.id))
 
     def count(self, library: str | None = None) -> int:
         """Points in the index (of one library)."""
@@ -237,24 +229,17 @@ class EdgeIndex:
             found = best_with_ties(fetch, lambda point: (point.score, str(point.id)), limit)
         return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found]
 
-    def _scroll(self, condition: AnyOf | None) -> Iterator[IndexedSegment]:
-        where = _filter((condition,)) if condition is not None else None
-        offset: Any = None
-        while True:
-            with self._translated("be read") as shard:
-                records, offset = shard.scroll(
-                    edge.ScrollRequest(
-                        offset=offset,
-                        limit=_PAGE,
-                        filter=where,
-                        with_payload=True,
-                        with_vector=True,
-                    )
-                )
-            for record in records:
-                yield indexed_segment(record.id, record.payload, record.vector)
-            if offset is None:
-                return
+    def _page(self, where: Sequence[Condition], offset: Any) -> tuple[Sequence[Any], Any]:
+        request = edge.ScrollRequest(
+            offset=offset,
+            limit=_PAGE,
+            filter=_filter(where) if where else None,
+            with_payload=True,
+            with_vector=True,
+        )
+        with self._translated("be read") as shard:
+            records, following = shard.scroll(request)
+        return records, following
 
     def _claim(self) -> None:
         """Write down the space of a new index; compare it for an old one."""
@@ -280,13 +265,9 @@ class EdgeIndex:
 
     def _describe(self) -> None:
         """Write down what the index holds."""
-        described = self._path / "index.json"
-        temporary = described.with_suffix(".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump({"format": FORMAT, "space": self.space, "dimension": self._dimension}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(described)
+        what = {"format": FORMAT, "space": self.space, "dimension": self._dimension}
+        with atomic_write(self._path / "index.json") as draft:
+            draft.write_text(json.dumps(what), encoding="utf-8")
 
     def _remake(self) -> str:
         return "rag-audio index --rebuild LIBRARY, then index your other libraries again"
@@ -415,7 +396,7 @@ def remove_index(path: Path, is_served: Callable[[], bool] = lambda: False) -> N
     if not path.is_dir():
         return
     # Where it is served, one more try says who does that.
-    lock = wait_for_lock(path, is_served) or IndexLock(path / LOCK, f"the index at {path}")
+    lock = wait_for_index(path, is_served) or FileLock(path / LOCK, f"the index at {path}")
     try:
         for part in path.iterdir():
             if part.is_dir():

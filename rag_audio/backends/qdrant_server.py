@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
@@ -31,13 +31,12 @@ from rag_audio.backends._payload import (
     AnyOf,
     Condition,
     InRanges,
+    ScrolledIndex,
     best_with_ties,
     checked_vector,
     conditions,
     hit,
     in_library,
-    indexed_segment,
-    of_stem,
     outdated,
     payload_of,
     write_anew,
@@ -67,7 +66,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _Answer = TypeVar("_Answer")
 
 
-class ServerIndex:
+class ServerIndex(ScrolledIndex):
     """A :class:`rag_audio.ports.StemIndex` in one collection of a Qdrant server.
 
     The collection is made when it is missing. Segments of the server's storage smaller than
@@ -159,14 +158,6 @@ class ServerIndex:
         sparse = models.SparseVector(indices=list(vector.indices), values=list(vector.values))
         return self._search(sparse, SPARSE, where, limit)
 
-    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id."""
-        yield from self._scroll(in_library(library) if library is not None else None)
-
-    def find_stem(self, stem: str) -> list[IndexedSegment]:
-        """All points of a stem, in order of start."""
-        return sorted(self._scroll(of_stem(stem)), key=lambda p: (p.segment.start_s, p.id))
-
     def count(self, library: str | None = None) -> int:
         """Points in the collection (of one library)."""
         where = None if library is None else _filter((in_library(library),))
@@ -205,26 +196,18 @@ class ServerIndex:
         found = best_with_ties(fetch, lambda point: (point.score, str(point.id)), limit)
         return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found]
 
-    def _scroll(self, condition: AnyOf | None) -> Iterator[IndexedSegment]:
-        where = _filter((condition,)) if condition is not None else None
-        offset: Any = None
-        while True:
-            records, offset = self._call(
-                partial(
-                    self._client.scroll,
-                    self._collection,
-                    scroll_filter=where,
-                    limit=_PAGE,
-                    offset=offset,
-                    with_payload=True,
-                    with_vectors=True,
-                )
+    def _page(self, where: Sequence[Condition], offset: Any) -> tuple[Sequence[Any], Any]:
+        return self._call(
+            partial(
+                self._client.scroll,
+                self._collection,
+                scroll_filter=_filter(where) if where else None,
+                limit=_PAGE,
+                offset=offset,
+                with_payload=True,
+                with_vectors=True,
             )
-            for record in records:
-                vectors = cast("dict[str, Any]", record.vector)
-                yield indexed_segment(record.id, record.payload, vectors)
-            if offset is None:
-                return
+        )
 
     def _claim(self) -> None:
         """Make the collection with its payload indexes, or check whose it is."""

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from rag_audio.backends._lock import is_wanted, wait_for_lock
 from rag_audio.backends.index_socket import SocketIndex, is_served
 from rag_audio.domain import SegmentFilter
 from rag_audio.errors import BackendError, BackendUnavailable
+from rag_audio.locks import is_wanted, wait_for_index
 from rag_audio.ports import Hit, IndexedSegment, SparseVector
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class SharedIndex:
 
         known: _Known = {"space": self.space, "dimension": self._dimension}
         while True:
-            lock = wait_for_lock(self._path, partial(is_served, self._path))
+            lock = wait_for_index(self._path, partial(is_served, self._path))
             if lock is not None:
                 self._here = EdgeIndex(self._path, lock=lock, **known)
                 return self._here

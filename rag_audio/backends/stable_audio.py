@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from rag_audio.backends._checkpoints import Checkpoint
 from rag_audio.backends._diffusion import LatentDiffusion
 from rag_audio.backends._family import Conditioning, Defaults
 from rag_audio.ports import DiffusionInput
@@ -28,16 +27,6 @@ def start_sigma(strength: float, sigma_max: float) -> float:
 
 class StableAudioGenerator(LatentDiffusion):
     """Text-to-audio and audio-to-audio with a Stable Audio Open checkpoint."""
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        *,
-        device: str = "cpu",
-        low_memory: bool = False,
-        dtype: str | None = None,
-    ) -> None:
-        super().__init__(checkpoint, device, low_memory, dtype)
 
     @property
     def _latent_dim(self) -> int:

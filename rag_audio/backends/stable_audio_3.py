@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from rag_audio.backends._checkpoints import Checkpoint
 from rag_audio.backends._diffusion import LatentDiffusion
 from rag_audio.backends._family import Conditioning, Defaults
 from rag_audio.ports import DiffusionInput
@@ -40,16 +39,6 @@ def flow_sigmas(steps: int, strength: float) -> list[float]:
 
 class StableAudio3Generator(LatentDiffusion):
     """Text-to-audio and audio-to-audio with a Stable Audio 3 checkpoint, distilled or not."""
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        *,
-        device: str = "cpu",
-        low_memory: bool = False,
-        dtype: str | None = None,
-    ) -> None:
-        super().__init__(checkpoint, device, low_memory, dtype)
 
     @property
     def _latent_dim(self) -> int:

@@ -60,15 +60,14 @@ def _show(profile: ArtistProfile) -> None:
         said += f", half of them {quartiles[0]:g}–{quartiles[1]:g}"
     out.print(
         f"{profile.artist}: {len(profile.stems)} stems under {', '.join(document['licenses'])}, "
-        f"{len(profile.owners)} segments",
-        markup=False,
+        f"{len(profile.owners)} segments"
     )
-    out.print(f"tempo        {said}", markup=False)
+    out.print(f"tempo        {said}")
     for title, counted in (
         ("keys", profile.keys), ("tags", profile.tags), ("instruments", profile.instruments)
     ):  # fmt: skip
-        out.print(f"{title:<12} {_counts(counted) or '–'}", markup=False)
-    out.print(f"spread       {profile.spread:.2f} (0: all stems sound alike)", markup=False)
+        out.print(f"{title:<12} {_counts(counted) or '–'}")
+    out.print(f"spread       {profile.spread:.2f} (0: all stems sound alike)")
     ranked = sorted(
         zip(profile.typicality(), profile.stems, strict=True), key=lambda pair: -pair[0]
     )

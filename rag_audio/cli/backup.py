@@ -13,7 +13,6 @@ import typer
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -23,7 +22,7 @@ from sqlalchemy import Engine
 from rag_audio import backup as archive
 from rag_audio.archiving import Done, OnProgress
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import err, out, show_json
+from rag_audio.cli.output import err, out, progress_bar, show_json
 from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import ConfigError
 from rag_audio.restoring import Wanted
@@ -133,16 +132,9 @@ def _of_settings(home: Path) -> Iterator[str]:
 @contextmanager
 def _progress(what: str) -> Iterator[tuple[OnProgress, Callable[[], None]]]:
     """A bar of bytes on stderr, where that is a terminal, and what takes it away."""
-    bar = Progress(
-        TextColumn(what),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[files]} files"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
+    files = TextColumn("{task.fields[files]} files")
+    bar = progress_bar(
+        BarColumn(), DownloadColumn(), files, TimeElapsedColumn(), TimeRemainingColumn()
     )
     task = bar.add_task(what, total=None, files=0)
 
@@ -176,8 +168,8 @@ def _show(made: archive.Backup, as_json: bool) -> None:
         show_json({**document, "warnings": list(made.warnings)})
     else:
         rows = "" if made.rows is None else f", {made.rows} rows of the database"
-        out.print(f"{made.path}: {made.files} files, {made.size} bytes{rows}", markup=False)
+        out.print(f"{made.path}: {made.files} files, {made.size} bytes{rows}")
         for line in () if made.restored is None else made.restored.lines():
-            out.print(line, markup=False)
+            out.print(line)
     for warning in made.warnings:
-        err.print(f"note: {warning}", markup=False)
+        err.print(f"note: {warning}")

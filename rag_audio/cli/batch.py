@@ -16,35 +16,21 @@ import typer
 
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.output import err, out, show_json, table
-from rag_audio.cli.requests import request_from
+from rag_audio.cli.request_options import default_of, request_from, type_of
 from rag_audio.documents import enforced_met, outputs_json, unmet_json
+from rag_audio.domain import GenerationRequest
+from rag_audio.domain.fields import On, settable_on
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import UNMET_EXIT, Cancelled, InvalidInput, RagAudioError
 from rag_audio.workspace import Workspace, open_workspace
 
 REPORT = "report.jsonl"
 
-_NUMBERS = {
-    "bpm": float,
-    "duration": float,
-    "guidance": float,
-    "references": int,
-    "bars": int,
-    "seed": int,
-    "steps": int,
-    "variations": int,
-    "candidates": int,
-}
-_LISTS = {"reference", "exclude", "layer"}
-_WORDS = {"prompt", "negative", "artist", "audio", "midi", "strength", "key", "time_signature"}
-_WORDS |= {"instrumentation", "mood", "model", "channels", "weights", "audio_rights", "mix"}
-_WORDS |= {"audio_as", "arrange", "enforce", "midi_instruments", "territory", "subtype"}
-_COMMAS = {"channels", "weights", "instrumentation", "mood", "enforce", "midi_instruments"}
-_COMMAS |= {"arrange"}
-_FIGURES = {"strength", "weights", "subtype"}
-"""Words that may also be written as numbers."""
-COLUMNS = frozenset({*_NUMBERS, *_LISTS, *_WORDS, "out"})
+_FIELDS = {field.option: field for field in settable_on(GenerationRequest, On.GENERATE)}
+COLUMNS = frozenset({*_FIELDS, "out"})
 """The options of ``generate`` that a row may set, with _ in place of -, and the file's name."""
+_FIGURES = {"strength", "weights", "subtype"}
+"""Texts that may also be written as numbers."""
 
 
 @dataclass(frozen=True)
@@ -210,27 +196,30 @@ def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         if name == "out":
             continue
-        if name in _NUMBERS:
-            made[name] = _number(name, value)
-        elif name in _LISTS:
+        field = _FIELDS[name]
+        kind = type_of(field, On.GENERATE)
+        if kind in (int, float):
+            made[name] = _number(name, value, kind)
+        elif field.kind.shape == "repeat":
             items = value if isinstance(value, list) else _text(name, value).split(";")
             made[name] = [_text(name, item).strip() for item in items]
-        elif name in _COMMAS and isinstance(value, list):
+        elif field.kind.shape == "commas" and isinstance(value, list):
             made[name] = ",".join(_text(name, item) for item in value)
         else:
             made[name] = _text(name, value)
     return made
 
 
-def _number(name: str, value: Any) -> float | int:
-    kind = _NUMBERS[name]
+def _number(name: str, value: Any, kind: type) -> float | int:
     try:
         if isinstance(value, bool):
             raise TypeError
         number = float(value)
         if kind is int and not number.is_integer():
             raise ValueError
-        return int(str(value)) if kind is int and isinstance(value, str) else kind(value)
+        if kind is float:
+            return number
+        return int(value)
     except (TypeError, ValueError, OverflowError) as error:
         wanted = "a whole number" if kind is int else "a number"
         raise InvalidInput(f"{name}: {_shown(value)} is not {wanted}") from error
@@ -265,7 +254,12 @@ def _refuse_single(given: Mapping[str, Any]) -> None:
 
 def _digest(given: Mapping[str, Any], row: Row) -> str:
     """Of all that a row asks for."""
-    asked = {name: str(given[name]) for name in sorted(COLUMNS - {"out", "prompt"})}
+    names = sorted(
+        name
+        for name, field in _FIELDS.items()
+        if name != "prompt" and not (field.sparse and given[name] == default_of(field))
+    )
+    asked = {name: str(given[name]) for name in names}
     fields = {name: row.fields[name] for name in sorted(row.fields)}
     text = json.dumps([row.number, asked, fields, row.fault], ensure_ascii=False, default=str)
     return sha256(text.encode()).hexdigest()
@@ -308,7 +302,7 @@ def _say(line: Mapping[str, Any], count: int) -> None:
     else:
         said = line["error"]["message"]
     said += "".join(f"; {unmet_line(promise)}" for promise in line.get("unmet", ()))
-    err.print(f"row {line['row']} of {count}: {line['status']}: {said}", markup=False)
+    err.print(f"row {line['row']} of {count}: {line['status']}: {said}")
 
 
 def _finish(results: list[dict[str, Any]], folder: Path, as_json: bool, best_effort: bool) -> None:
@@ -334,10 +328,10 @@ def _finish(results: list[dict[str, Any]], folder: Path, as_json: bool, best_eff
             table(("row", "why it was not made"),
                   [(line["row"], line["error"]["message"]) for line in failed])  # fmt: skip
         said = ", ".join(f"{number} {status}" for status, number in count.items() if number)
-        out.print(f"{len(results)} rows: {said}; {report}", markup=False)
+        out.print(f"{len(results)} rows: {said}; {report}")
         if unmet:
             rows = ", ".join(map(str, unmet))
-            out.print(f"what was enforced is not met in row {rows}", markup=False)
+            out.print(f"what was enforced is not met in row {rows}")
     codes = [line["exit_code"] for line in results if line["status"] == "failed"]
     if codes:
         raise typer.Exit(codes[0])

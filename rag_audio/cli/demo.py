@@ -59,7 +59,7 @@ def demo(
         show_json(document)
     else:
         _heading(f"Everything is in {out_dir}")
-        out.print("  " + "\n  ".join(files), markup=False)
+        out.print("  " + "\n  ".join(files))
 
 
 def _drop_foreign_index(workspace: Workspace) -> None:
@@ -71,7 +71,7 @@ def _drop_foreign_index(workspace: Workspace) -> None:
 
 
 def _heading(text: str) -> None:
-    out.print(f"\n{text}", style="bold", markup=False)
+    out.print(f"\n{text}", style="bold")
 
 
 def _lay_out_library(target: Path, renders: list[dict[str, str]], quiet: bool) -> Path:
@@ -125,7 +125,7 @@ def _refusal(workspace: Workspace, prompt: str, quiet: bool) -> dict[str, Any]:
     except RequestRefused as refused:
         if not quiet:
             _heading(f'3. Ask for what is not licensed: rag-audio generate "{prompt}"')
-            out.print(f"  {refused.message}\n  {refused.hint}", markup=False)
+            out.print(f"  {refused.message}\n  {refused.hint}")
         return {"prompt": prompt, "message": refused.message, "hint": refused.hint}
     raise RagAudioError(f"the guardrails let {prompt!r} through")
 
@@ -155,8 +155,7 @@ def _without(
     if not quiet:
         out.print(
             f"  likeness to the artist's references: {near['with']:.2f} with them, "
-            f"{near['without']:.2f} without (without_references.wav)",
-            markup=False,
+            f"{near['without']:.2f} without (without_references.wav)"
         )
     return {"likeness": near, "files": list(plain.files)}
 
@@ -172,13 +171,12 @@ def _generate(
     (result,) = results
     heard = analysis.analyse(result.audio)
     if not quiet:
-        out.print(f"  enriched prompt: {result.plan.enriched_prompt}", markup=False)
+        out.print(f"  enriched prompt: {result.plan.enriched_prompt}")
         show_results(results)
         tempo = "no clear tempo" if heard.bpm is None else f"{heard.bpm:.1f} bpm"
         out.print(
             f"  asked: {made.bpm:g} bpm, {made.key}; heard in the output: {tempo}, "
-            f"{heard.key or 'no clear key'}, {heard.loudness_lufs:.1f} LUFS",
-            markup=False,
+            f"{heard.key or 'no clear key'}, {heard.loudness_lufs:.1f} LUFS"
         )
     _write_json(folder / "plan.json", plan_to_json(result.plan))
     _write_json(folder / "record.json", record_to_json(result.record))
@@ -213,8 +211,7 @@ def _trace(workspace: Workspace, folder: Path, quiet: bool) -> dict[str, Any]:
         _heading("5. Trace what is left of it: rag-audio trace cropped.mp3")
         out.print(
             f"  6 seconds of an MP3 of an MP3: output {found['output']}, found by its "
-            f"{found['by']}, confidence {found['confidence']:.2f}",
-            markup=False,
+            f"{found['by']}, confidence {found['confidence']:.2f}"
         )
         table(
             ("source", "artist", "holder", "license"),

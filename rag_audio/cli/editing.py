@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_audio import limits
 from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import warn_untrained
-from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_time_signature
+from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import out, show_json, stages
+from rag_audio.cli.request_options import fields_from, with_fields
 from rag_audio.documents import outputs_json, results_json
 from rag_audio.domain import GenerationResult
+from rag_audio.domain.fields import On
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import SHORTEST_S, parse_regions
 from rag_audio.pipeline import OnStage
@@ -22,36 +23,6 @@ from rag_audio.workspace import Workspace, open_workspace
 
 File = Annotated[Path, typer.Argument(help="An output of this home, or sound of your own.")]
 OutFile = Annotated[Path, typer.Option("--out", help="WAV, FLAC, MP3 or OGG file to write.")]
-Artist = Annotated[str | None, typer.Option(help="A licensed artist's style.")]
-Named = Annotated[list[str] | None, typer.Option(help="Stem that must be used; repeatable.")]
-HowMany = Annotated[
-    int | None,
-    typer.Option(min=0, max=limits.MOST_REFERENCES, help="How many references to retrieve (0)."),
-]
-Negative = Annotated[str, typer.Option(help="What it should not be.")]
-Bpm = Annotated[
-    float | None,
-    typer.Option(min=limits.BPM.low, max=limits.BPM.high, help="Tempo (the file's own)."),
-]
-TimeSignature = Annotated[
-    str | None, typer.Option(help="Such as 3/4: where bar lines lie (the file's own, else 4/4).")
-]
-KeyText = Annotated[str | None, typer.Option("--key", help="Such as 'A minor'.")]
-Seed = Annotated[
-    int | None, typer.Option(min=0, max=limits.SEED.high, help="Same seed, same music.")
-]
-Steps = Annotated[int | None, typer.Option(min=1, max=limits.STEPS.high, help="Denoising steps.")]
-Guidance = Annotated[
-    float | None, typer.Option(min=0, max=limits.GUIDANCE.high, help="How closely to follow words.")
-]
-Model = Annotated[str | None, typer.Option(help="Checkpoint: directory or hub id.")]
-Variations = Annotated[int, typer.Option(min=1, max=limits.VARIATIONS.high, help="How many takes.")]
-AudioRights = Annotated[
-    str | None, typer.Option(help="own or licensed: what you state about a file from elsewhere.")
-]
-Subtype = Annotated[
-    str | None, typer.Option(help="16, 24, 32f; opus in an .ogg file. Default: 24, Vorbis.")
-]
 _SIDES = ("left", "right", "both")
 
 
@@ -62,6 +33,10 @@ def register(app: typer.Typer) -> None:
     app.command("vary")(vary)
 
 
+@with_fields(
+    On.EDIT,
+    strength="More than 0, at most 1: how far to leave the sound beside it (0.7).",
+)
 def inpaint(
     ctx: typer.Context,
     file: File,
@@ -70,25 +45,8 @@ def inpaint(
     region: Annotated[
         list[str], typer.Option(help="Seconds to make anew, such as 4.0-8.0; may be repeated.")
     ],
-    strength: Annotated[
-        float | None,
-        typer.Option(help="More than 0, at most 1: how far to leave the sound beside it (0.7)."),
-    ] = None,
-    artist: Artist = None,
-    reference: Named = None,
-    references: HowMany = None,
-    negative: Negative = "",
-    bpm: Bpm = None,
-    key: KeyText = None,
-    time_signature: TimeSignature = None,
-    seed: Seed = None,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    model: Model = None,
-    variations: Variations = 1,
-    audio_rights: AudioRights = None,
-    subtype: Subtype = None,
-    territory: Territory = None,
+    *,
+    asked: dict[str, Any],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -102,6 +60,10 @@ def inpaint(
     )
 
 
+@with_fields(
+    On.EDIT,
+    strength="More than 0, at most 1: how far to leave the sound it goes on from (0.5).",
+)
 def extend(
     ctx: typer.Context,
     file: File,
@@ -114,27 +76,8 @@ def extend(
     ],
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
     side: Annotated[str, typer.Option(help="left, right or both.")] = "right",
-    strength: Annotated[
-        float | None,
-        typer.Option(
-            help="More than 0, at most 1: how far to leave the sound it goes on from (0.5)."
-        ),
-    ] = None,
-    artist: Artist = None,
-    reference: Named = None,
-    references: HowMany = None,
-    negative: Negative = "",
-    bpm: Bpm = None,
-    key: KeyText = None,
-    time_signature: TimeSignature = None,
-    seed: Seed = None,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    model: Model = None,
-    variations: Variations = 1,
-    audio_rights: AudioRights = None,
-    subtype: Subtype = None,
-    territory: Territory = None,
+    *,
+    asked: dict[str, Any],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -150,30 +93,14 @@ def extend(
     )
 
 
+@with_fields(On.EDIT, strength="More than 0, at most 1: how far to leave the file's sound.")
 def vary(
     ctx: typer.Context,
     file: File,
     out_file: OutFile,
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
-    strength: Annotated[
-        float | None,
-        typer.Option(help="More than 0, at most 1: how far to leave the file's sound."),
-    ] = None,
-    artist: Artist = None,
-    reference: Named = None,
-    references: HowMany = None,
-    negative: Negative = "",
-    bpm: Bpm = None,
-    key: KeyText = None,
-    time_signature: TimeSignature = None,
-    seed: Seed = None,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    model: Model = None,
-    variations: Variations = 1,
-    audio_rights: AudioRights = None,
-    subtype: Subtype = None,
-    territory: Territory = None,
+    *,
+    asked: dict[str, Any],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -194,24 +121,7 @@ _Do = Callable[[Workspace, OnStage, dict[str, Any]], tuple[GenerationResult, ...
 
 
 def _run(given: dict[str, Any], do: _Do) -> None:
-    fields = {
-        "negative_prompt": given["negative"],
-        "artist": given["artist"],
-        "references": tuple(given["reference"] or ()),
-        "k": given["references"],
-        "strength": given["strength"],
-        "bpm": given["bpm"],
-        "time_signature": parse_time_signature(given["time_signature"]),
-        "key": parse_key(given["key"]),
-        "seed": given["seed"],
-        "steps": given["steps"],
-        "guidance": given["guidance"],
-        "model": given["model"],
-        "variations": given["variations"],
-        "audio_rights": given["audio_rights"],
-        "subtype": given["subtype"],
-        "territory": given["territory"],
-    }
+    fields = fields_from(given, On.EDIT)
     if _same_file(given["file"], given["out_file"]):
         raise InvalidInput(
             f"the output would take the place of {given['file']}, which it is made from",
@@ -240,8 +150,8 @@ def _run(given: dict[str, Any], do: _Do) -> None:
         return
     show_results(results)
     if edit.parent is not None:
-        out.print(f"edited from output {edit.parent}", markup=False)
+        out.print(f"edited from output {edit.parent}")
     else:
         stated = "" if edit.source_rights is None else f", stated to be {edit.source_rights}"
-        out.print(f"edited from {given['file']}{stated}", markup=False)
-    out.print(f"{edit.kept:.0%} of the sound is that file's", markup=False)
+        out.print(f"edited from {given['file']}{stated}")
+    out.print(f"{edit.kept:.0%} of the sound is that file's")

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from rag_audio.cli import generate_options as option
 from rag_audio.cli.batch import run_batch
 from rag_audio.cli.indexing import warn_untrained
-from rag_audio.cli.options import Home, Json, Territory, parse_method
+from rag_audio.cli.options import Home, Json, parse_method
 from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table
 from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
-from rag_audio.cli.requests import request_from
+from rag_audio.cli.request_options import request_from, with_fields
 from rag_audio.cli.tracing import measure_outputs, show_influence
 from rag_audio.documents import enforced_met, outputs_json, results_json
 from rag_audio.domain import AttributionRecord, Channel, ConditioningPlan, GenerationResult
+from rag_audio.domain.fields import On
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import InvalidInput
+from rag_audio.files import export
 from rag_audio.output_picture import output_png
 from rag_audio.plans import plan_to_json
 from rag_audio.provenance.causal import CausalInfluence, Method
@@ -35,49 +35,38 @@ def register(app: typer.Typer) -> None:
     app.command("generate")(generate)
 
 
+@with_fields(On.GENERATE)
 def generate(
     ctx: typer.Context,
-    prompt: option.Prompt = "",
-    out_file: option.Out = None,
-    artist: option.Artist = None,
-    reference: option.NamedReferences = None,
-    audio: option.SoundLike = None,
-    audio_as: option.SoundAs = None,
-    midi: option.ScoreLike = None,
-    references: option.Count = None,
-    strength: option.Strength = None,
-    negative: option.Negative = "",
-    bpm: option.Bpm = None,
-    key: option.WantedKey = None,
-    time_signature: option.TimeSignature = None,
-    bars: option.Bars = None,
-    instrumentation: option.Instrumentation = "",
-    mood: option.Mood = "",
-    duration: option.Duration = None,
-    seed: option.Seed = None,
-    steps: option.Steps = None,
-    guidance: option.Guidance = None,
-    model: option.Model = None,
-    variations: option.Variations = 1,
-    channels: option.Channels = "prompt,init",
-    weights: option.Weights = None,
-    exclude: option.Excluded = None,
-    audio_rights: option.AudioRights = None,
-    plan: option.OlderPlan = None,
-    save_plan: option.SavePlan = None,
-    mix: option.MixingIn = "waveform",
-    layer: option.LayersOf = None,
-    arrange: option.Arrange = "",
-    enforce: option.Enforce = "",
-    candidates: option.Candidates = None,
-    best_effort: option.BestEffort = False,
-    midi_instruments: option.MidiInstruments = "",
-    influence: option.Influence = "none",
-    subtype: option.Subtype = None,
-    picture: option.Picture = None,
-    batch: option.BatchFile = None,
-    dry_run: option.DryRun = False,
-    territory: Territory = None,
+    prompt: Annotated[
+        str, typer.Argument(help="What the music should be like.", show_default=False)
+    ] = "",
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="WAV, FLAC, MP3, OGG or Opus file.")
+    ] = None,
+    *,
+    asked: dict[str, Any],
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="Make this older plan (from --dry-run --json), if it is still allowed."),
+    ] = None,
+    save_plan: Annotated[
+        Path | None, typer.Option(help="Also write the plan here, as JSON.")
+    ] = None,
+    best_effort: Annotated[
+        bool, typer.Option(help="Exit with 0 although what --enforce asks for was not met.")
+    ] = False,
+    influence: Annotated[
+        str, typer.Option(help="none, fast or exact: measure what each source did; costs runs.")
+    ] = "none",
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw waveform, spectrogram and sources into this PNG.")
+    ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(help="CSV or JSONL of requests, a row each; --out is then a folder."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the plan and make nothing.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -93,7 +82,7 @@ def generate(
         refuse_beside_plan(ctx)
         _replay(read_plan(plan), ctx.params, wanted)
     else:
-        if best_effort and not enforce:
+        if best_effort and not asked["enforce"]:
             raise InvalidInput(
                 "--best-effort is about what is enforced, and nothing is",
                 hint="--enforce tempo,key with --best-effort",
@@ -242,13 +231,8 @@ def _show(plan: ConditioningPlan, wanted: _Wanted) -> None:
 def _save(plan: ConditioningPlan, file: Path) -> None:
     """Write a plan, whole or not at all."""
     text = json.dumps(plan_to_json(plan), indent=2, ensure_ascii=False)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InvalidInput(f"{file} cannot be written: {error.strerror}") from error
+    with export(file) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def _draw(results: tuple[GenerationResult, ...], picture: Path) -> None:
@@ -264,16 +248,15 @@ def show_results(results: tuple[GenerationResult, ...]) -> None:
         record = result.record
         out.print(
             f"output {record.output}   {', '.join(result.files)}   seed {record.seed}   "
-            f"{result.audio.duration_s:.2f} s   pcm {record.pcm_sha256[:12]}",
-            markup=False,
+            f"{result.audio.duration_s:.2f} s   pcm {record.pcm_sha256[:12]}"
         )
     common = results[0].plan.notes
     for note in common:
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
     for result in results[1:]:
         own = (note for note in result.plan.notes if note not in common)
         for said in (*own, *(unmet_line(promise) for promise in result.unmet)):
-            out.print(f"note: output {result.record.output}: {said}", markup=False)
+            out.print(f"note: output {result.record.output}: {said}")
     for result in results:
         _show_sources(result.record, titled=len(results) > 1)
 

@@ -113,4 +113,4 @@ def _show(one: Evaluation) -> None:
         ],
     )
     for item in one.wrong:
-        out.print(f"wrong: {item.label}, {item.kind}: {item.prompt}", markup=False)
+        out.print(f"wrong: {item.label}, {item.kind}: {item.prompt}")

@@ -62,7 +62,7 @@ def index(
         else:
             summary_table(report)
     if report.alteration:
-        err.print(f"rag-audio: {report.alteration}", style="bold red", markup=False)
+        err.print(f"rag-audio: {report.alteration}", style="bold red")
     if report.is_unlicensed:
         err.print(
             f"rag-audio: nothing was indexed: the licenses of {report.misdeclared} files are "
@@ -125,7 +125,7 @@ def search(
             return
         show_references(found)
         for note in notes:
-            err.print(note, markup=False)
+            err.print(note)
 
 
 def _ids(workspace: Workspace, prefixes: list[str] | None) -> tuple[str, ...]:

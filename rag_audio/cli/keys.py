@@ -55,12 +55,12 @@ def show(context: typer.Context, home: Home = None, as_json: Json = False) -> No
         for key in found
     ]
     table(("file", "is", "in the database", "name", "until", "sha256"), rows, title=str(folder))
-    out.print(f"outputs are signed by: {signer['is']}", markup=False)
+    out.print(f"outputs are signed by: {signer['is']}")
     for problem in problems:
-        err.print(problem, style="yellow", markup=False)
+        err.print(problem, style="yellow")
     for key in found:
         if key.exposed:
-            err.print(f"others may read {key.path}: chmod 600 it", style="yellow", markup=False)
+            err.print(f"others may read {key.path}: chmod 600 it", style="yellow")
 
 
 def _by_database(workspace: Workspace, folder: Path) -> tuple[dict[str, str], list[str]]:
@@ -112,8 +112,7 @@ def import_chain(
         return
     out.print(
         f"outputs are signed by {identity.subject} until {document['valid_until']}"
-        f" ({identity.algorithm}, {identity.fingerprint[:32]})",
-        markup=False,
+        f" ({identity.algorithm}, {identity.fingerprint[:32]})"
     )
 
 
@@ -123,7 +122,7 @@ def export_root(
     as_json: Json = False,
 ) -> None:
     """Write the public certificates that others need to trust this home's signatures."""
-    from rag_audio import secret_files
+    from rag_audio.files import export
     from rag_audio.provenance.signing_keys import anchors
 
     with open_workspace(home) as workspace:
@@ -133,15 +132,13 @@ def export_root(
             f"there is no signing key in {workspace.settings.home / 'keys'}",
             hint="the first output that is generated makes one",
         )
-    try:
-        secret_files.replace(target, known.encode(), secret_files.PUBLIC)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {target}: {error.strerror}") from error
+    with export(target) as draft:
+        draft.write_text(known)
     count = known.count("BEGIN CERTIFICATE")
     if as_json:
         show_json({"file": str(target), "certificates": count})
     else:
-        out.print(f"{target}: {count} certificate{'s' if count > 1 else ''}", markup=False)
+        out.print(f"{target}: {count} certificate{'s' if count > 1 else ''}")
 
 
 def api_list(home: Home = None, as_json: Json = False) -> None:
@@ -205,8 +202,8 @@ def api_make(
     if as_json:
         show_json({**made.to_json(), "key": text})
         return
-    out.print(text, markup=False)
-    err.print(f"key {made.id} of {made.name}; it is shown only this once", markup=False)
+    out.print(text)
+    err.print(f"key {made.id} of {made.name}; it is shown only this once")
 
 
 def api_revoke(
@@ -223,7 +220,7 @@ def api_revoke(
     if as_json:
         show_json(ended.to_json())
     else:
-        out.print(f"key {ended.id} of {ended.name} is revoked", markup=False)
+        out.print(f"key {ended.id} of {ended.name} is revoked")
 
 
 def webhook_secret(
@@ -255,7 +252,7 @@ def webhook_secret(
         earlier = [_moment(one.valid_until) for one in found[1:]]
         show_json({"key": id_ or None, "secret": found[0].text, "earlier_until": earlier})
         return
-    out.print(found[0].text, markup=False)
+    out.print(found[0].text)
     for one in found[1:]:
         err.print(f"an earlier secret signs as well until {_moment(one.valid_until)}")
 

@@ -124,9 +124,9 @@ def _show_verdict(document: dict[str, Any], as_json: bool) -> None:
             out.print(f"personal texts were erased from outputs {numbers}")
     if not as_json:
         for note in document.get("notes", ()):
-            err.print(note, markup=False)
+            err.print(note)
         for one in document.get("restores", ()):
-            out.print(_restored_line(one), markup=False)
+            out.print(_restored_line(one))
     if document["faults"]:
         raise typer.Exit(1)
 
@@ -213,12 +213,12 @@ def checkpoint(
             }
         )
         return
-    out.print(note, markup=False, end="")
-    err.print(f"verifier key: {key}", markup=False)
+    out.print(note, end="")
+    err.print(f"verifier key: {key}")
     if published is None:
         err.print("it proves little until it is kept elsewhere: --publish DIR|URL")
     else:
-        err.print(f"published at {published}", markup=False)
+        err.print(f"published at {published}")
 
 
 def export(
@@ -234,9 +234,9 @@ def export(
     if as_json:
         show_json({"file": str(file), "entries": report.entries, "root": report.root, "key": key})
     else:
-        out.print(f"{file}: {report.entries} entries, root {report.root}", markup=False)
+        out.print(f"{file}: {report.entries} entries, root {report.root}")
     for fault in report.faults:
-        err.print(f"entry {fault.seq}: {fault.what}", markup=False)
+        err.print(f"entry {fault.seq}: {fault.what}")
     if report.faults:
         raise typer.Exit(1)
 

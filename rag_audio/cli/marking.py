@@ -71,7 +71,7 @@ def embed(
     if written_hz != sound.sample_rate:
         notes.append(f"{source.name} is at {sound.sample_rate} Hz, {target.name} at {written_hz}")
     for note in notes:
-        err.print(f"note: {note}", markup=False)
+        err.print(f"note: {note}")
     if as_json:
         show_json(
             {
@@ -89,8 +89,7 @@ def embed(
     else:
         out.print(
             f"{target}: {payload}, {below_db:.1f} dB below the music, "
-            f"{-mask_db:.1f} dB below what it masks",
-            markup=False,
+            f"{-mask_db:.1f} dB below what it masks"
         )
 
 
@@ -109,14 +108,14 @@ def detect(
     if as_json:
         show_json(_document(found))
     elif found.mark is None:
-        out.print(f"{file}: no mark of ours", markup=False)
+        out.print(f"{file}: no mark of ours")
     else:
-        out.print(f"{file}: {found.mark.payload}, {_origin(found.mark)}", markup=False)
+        out.print(f"{file}: {found.mark.payload}, {_origin(found.mark)}")
         if (found.tempo, found.semitones) != (1.0, 0.0):
             changed = f"tempo × {found.tempo:g}, pitch {found.semitones:+g} semitones"
-            out.print(f"  found at {changed}", markup=False)
+            out.print(f"  found at {changed}")
         for other in found.others:
-            out.print(f"  also {other.payload}, {_origin(other)}", markup=False)
+            out.print(f"  also {other.payload}, {_origin(other)}")
 
 
 def abx(
@@ -133,7 +132,7 @@ def abx(
 
     sound, excess = full_scale.fit(audio.load(source), "a.wav", None)
     if excess:
-        err.print(f"note: lowered by {excess.peak_db:.2f} dB, so that nothing clips", markup=False)
+        err.print(f"note: lowered by {excess.peak_db:.2f} dB, so that nothing clips")
     with open_workspace(home) as workspace, busy("marking"):
         marked = _marked(workspace, source, sound, 0)
     needed = write_kit(sound, marked, folder, trials=trials, seconds=seconds, seed=seed)
@@ -153,7 +152,7 @@ def rotate(home: Home = None, as_json: Json = False) -> None:
     if as_json:
         show_json({"key": str(key), "retired": str(kept)})
     else:
-        out.print(f"{key} is new; the one before is kept in {kept}", markup=False)
+        out.print(f"{key} is new; the one before is kept in {kept}")
 
 
 def _changes(

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 
-from rag_audio.cli.options import Home, Json, parse_words
-from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.cli.options import Home, Json
+from rag_audio.cli.output import out, progress_bar, show_json, table
+from rag_audio.domain.fields import words
 from rag_audio.errors import InvalidInput
 from rag_audio.guardrails import load_imported, load_roster, read_artists
 from rag_audio.guardrails.imported import FILE
@@ -105,7 +105,7 @@ def refresh(
     as_json: Json = False,
 ) -> None:
     """Replace the imported names of the home by those of a dump; the old ones stay until then."""
-    wanted = parse_words(kinds)
+    wanted = words("kinds", kinds)
     for kind in wanted:
         if kind not in ALL_KINDS:
             raise InvalidInput(f"--kinds: {kind!r} is none", hint=", ".join(ALL_KINDS))
@@ -127,25 +127,15 @@ def refresh(
         )
     out.print(
         f"{made.artists} artist(s) in {made.forms} spelling(s) are protected in {target}; a "
-        "running service takes them up when it starts anew",
-        markup=False,
+        "running service takes them up when it starts anew"
     )
 
 
 @contextmanager
 def _progress() -> Iterator[OnProgress]:
     """How much of the files was read, on stderr, where that is a terminal."""
-    bars = Bars(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[rows]} rows"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
-    with bars:
+    rows = TextColumn("{task.fields[rows]} rows")
+    with progress_bar(BarColumn(), DownloadColumn(), rows, TimeElapsedColumn()) as bars:
         task: Any = bars.add_task("reading", total=None, rows=0)
 
         def on_progress(far: Progress) -> None:

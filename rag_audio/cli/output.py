@@ -15,6 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -25,9 +26,12 @@ from rag_audio.documents import error_json, finite
 from rag_audio.errors import UNMET_EXIT, RagAudioError
 from rag_audio.pipeline import OnStage
 
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+# Names and messages may hold square brackets, which are no markup.
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 # A pipe or a file has no width of its own; tables there should not be squeezed into 80 columns.
-out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
+out = Console(
+    soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 140
+)
 
 
 def escape_what_is_no_text() -> None:
@@ -56,9 +60,9 @@ def show_error(error: RagAudioError, as_json: bool) -> None:
     if as_json:
         show_json({"error": error_json(error)})
         return
-    err.print(f"rag-audio: {error.message}", style="bold red", markup=False)
+    err.print(f"rag-audio: {error.message}", style="bold red")
     if error.hint:
-        err.print(f"  {error.hint}", markup=False)
+        err.print(f"  {error.hint}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
@@ -80,11 +84,22 @@ def say_unmet(files: Sequence[str], best_effort: bool) -> None:
         typer.Exit: code 5, unless the best is good enough.
     """
     said = f"what was enforced is not met by {', '.join(files)}; delivered, and marked so"
-    err.print(f"rag-audio: {said}", style="bold", markup=False)
+    err.print(f"rag-audio: {said}", style="bold")
     if not best_effort:
         hint = "more --candidates or another --seed may meet it; --best-effort exits with 0"
-        err.print(f"  {hint}", markup=False)
+        err.print(f"  {hint}")
         raise typer.Exit(UNMET_EXIT)
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """The description of a task and these columns, on stderr, where that is a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        *columns,
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
 
 
 @contextmanager
@@ -96,15 +111,7 @@ def stages() -> Iterator[OnStage]:
         "write": "marking, logging",
         "influence": "leaving sources out",
     }
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
+    progress = progress_bar(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     tasks: dict[str, Any] = {}
     with progress:
 
@@ -119,15 +126,7 @@ def stages() -> Iterator[OnStage]:
 @contextmanager
 def busy(what: str) -> Iterator[None]:
     """What is done and for how long by now, on stderr, where that is a terminal."""
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
-    with progress:
+    with progress_bar(SpinnerColumn(), TimeElapsedColumn()) as progress:
         progress.add_task(what, total=None)
         yield
 

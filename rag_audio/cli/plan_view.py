@@ -46,32 +46,30 @@ def show_plan(plan: ConditioningPlan, as_json: bool) -> None:
     if as_json:
         show_json({"plan": plan_to_json(plan), "enriched_prompt": plan.enriched_prompt})
         return
-    out.print(f"prompt     {plan.prompt}", markup=False)
-    out.print(f"enriched   {plan.enriched_prompt}", markup=False)
+    out.print(f"prompt     {plan.prompt}")
+    out.print(f"enriched   {plan.enriched_prompt}")
     tempo = "free" if plan.bpm is None else f"{plan.bpm:g} bpm"
     out.print(
         f"model      {plan.model}, {plan.duration_s:g} s, {tempo}, {plan.key or 'any key'}, "
         f"strength {plan.strength:g}, {plan.steps} steps, guidance {plan.guidance:g}, "
-        f"seed {plan.seed}",
-        markup=False,
+        f"seed {plan.seed}"
     )
     if plan.artist is not None:
-        out.print(f"artist     {plan.artist}", markup=False)
+        out.print(f"artist     {plan.artist}")
     if plan.enforcement:
         aims = " and ".join(sorted(aim.value for aim in plan.enforcement.aims))
-        out.print(f"enforced   {aims}, best of {plan.enforcement.candidates}", markup=False)
+        out.print(f"enforced   {aims}, best of {plan.enforcement.candidates}")
     if plan.mix is Mix.LATENT:
-        out.print("mixed      as latents", markup=False)
+        out.print("mixed      as latents")
     if plan.melody is not None:
         stated = plan.melody.source_rights
         whose = "" if stated is None else f", stated to be {stated}"
         out.print(
             f"melody     {len(plan.melody.notes)} notes by {plan.melody.instrument}, "
-            f"{percent(plan.melody.weight)} of the seed{whose}",
-            markup=False,
+            f"{percent(plan.melody.weight)} of the seed{whose}"
         )
     for note in plan.notes:
-        out.print(f"note       {note}", markup=False)
+        out.print(f"note       {note}")
     rows = []
     for i, reference in enumerate(plan.references):
         words = ", ".join(s.text.strip(" ,") for s in plan.spans if s.stem == reference.stem.id)

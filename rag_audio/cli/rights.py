@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
-import secrets
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +14,7 @@ from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.documents import entry_json
 from rag_audio.errors import InvalidInput
+from rag_audio.files import export
 from rag_audio.licensing import Revocation
 from rag_audio.ports import LedgerEntry
 from rag_audio.reporting import UsageReport, period, usage_report
@@ -60,7 +59,7 @@ def outputs(
         notes = {"notes": [unknown]} if unknown else {}
         show_json({"outputs": [entry_json(entry) for entry in entries], **notes})
     elif unknown:
-        err.print(f"note: {unknown}", markup=False)
+        err.print(f"note: {unknown}")
     else:
         _show_outputs(entries)
 
@@ -98,9 +97,9 @@ def revoke(
     if as_json:
         show_json(document)
         return
-    out.print(document["message"], markup=False)
+    out.print(document["message"])
     for copy in copies:
-        out.print(f"stem {copy['stem'][:12]}: {copy['says']}", markup=False)
+        out.print(f"stem {copy['stem'][:12]}: {copy['says']}")
     if not stems:
         err.print(f"note: no indexed stem has this {of.value}; it counts for what comes later")
     _show_outputs(entries)
@@ -125,7 +124,7 @@ def report(
     if as_json:
         show_json({**found.to_json(), "file": None if out_file is None else str(out_file)})
     elif out_file is not None:
-        out.print(f"{len(found.rows)} rows in {out_file}", markup=False)
+        out.print(f"{len(found.rows)} rows in {out_file}")
     else:
         typer.echo(_text(found, kind), nl=False)
 
@@ -172,16 +171,7 @@ def _text(found: UsageReport, kind: str) -> str:
 
 
 def _write(found: UsageReport, kind: str, target: Path) -> None:
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     # A spreadsheet takes UTF-8 for UTF-8 only after a byte order mark.
     encoding = "utf-8-sig" if kind == "csv" else "utf-8"
-    try:
-        with draft.open("w", encoding=encoding, newline="") as file:
-            file.write(_text(found, kind))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with export(target) as draft:
+        draft.write_text(_text(found, kind), encoding=encoding, newline="")

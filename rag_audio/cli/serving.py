@@ -39,7 +39,7 @@ def serve(
 
     settings = read_serve_settings()
     with open_workspace(home) as workspace:
-        err.print(f"http://{host}:{port}/   stop with Ctrl+C", markup=False)
+        err.print(f"http://{host}:{port}/   stop with Ctrl+C")
         run(workspace, settings, host, port, workers)
 
 
@@ -70,7 +70,7 @@ def worker(home: Home = None) -> None:
     with open_workspace(home) as workspace, _stopped_by_signals(stop):
         jobs = SqlJobs(workspace.home.database, None, settings.lease_s, settings.attempts)
         runner = Runner(workspace, jobs, stop.is_set, settings.job_s)
-        err.print("working   stop with Ctrl+C", markup=False)
+        err.print("working   stop with Ctrl+C")
         log_as_json()
         takes = takes_of_device(settings.batch, workspace.home.device)
         Worker(runner, jobs, stop, takes).work()

@@ -58,7 +58,7 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
     if conflicts:
         out.print("the same bytes under several licenses or artists:")
     for conflict in conflicts[:_SHOWN]:
-        out.print("\n".join(conflict_lines(conflict)), markup=False, soft_wrap=True)
+        out.print("\n".join(conflict_lines(conflict)), soft_wrap=True)
     if len(conflicts) > _SHOWN:
         out.print(f"… and {len(conflicts) - _SHOWN} more; --json lists them all")
 
@@ -66,7 +66,7 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
 def _say_cures(cures: Iterable[str]) -> None:
     """What would help, each once, below a table."""
     for cure in dict.fromkeys(filter(None, cures)):
-        out.print(f"hint: {cure}", markup=False)
+        out.print(f"hint: {cure}")
 
 
 def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from rag_audio.cli.options import Home, Json, parse_method
 from rag_audio.cli.output import busy, err, out, percent, show_json, stages, table
 from rag_audio.domain import AttributionRecord, Channel
 from rag_audio.errors import InvalidInput
+from rag_audio.files import export
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.findings import TraceResult
 from rag_audio.provenance.report_html import report_html
@@ -60,13 +60,14 @@ def trace(
         _show_public(found.to_public(contact), as_json)
         return
     if report is not None:
-        _write(report, report_html(found, file.name, datetime.now(UTC)))
+        with export(report) as draft:
+            draft.write_text(report_html(found, file.name, datetime.now(UTC)), encoding="utf-8")
     if as_json:
         show_json(found.to_json())
     else:
         _show(file, found)
         if report is not None:
-            err.print(f"the report is in {report}", markup=False)
+            err.print(f"the report is in {report}")
 
 
 def influence(
@@ -124,8 +125,7 @@ def show_influence(record: AttributionRecord, measured: CausalInfluence) -> None
     )
     out.print(
         f"noise floor {measured.noise_floor:.4f}: below it there is no share; all sources "
-        f"together {measured.total:.4f}",
-        markup=False,
+        f"together {measured.total:.4f}"
     )
 
 
@@ -133,14 +133,14 @@ def _show_public(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(document)
         return
-    out.print(document["statement"], markup=False)
+    out.print(document["statement"])
     if document["contact"]:
-        out.print(f"Contact: {document['contact']}", markup=False)
+        out.print(f"Contact: {document['contact']}")
 
 
 def _show(file: Path, found: TraceResult) -> None:
     if not found.found:
-        out.print(f"{file}: {found.explanation}", markup=False)
+        out.print(f"{file}: {found.explanation}")
         return
     what = f"output {found.output}"
     if found.transplanted and not found.sources and found.model_share is None:
@@ -150,20 +150,19 @@ def _show(file: Path, found: TraceResult) -> None:
     out.print(
         f"{what}, made {found.created} by {found.model}; "
         f"found by its {found.by} (confidence {found.confidence:.2f}"
-        f"{'' if found.checked else ', not checked'})",
-        markup=False,
+        f"{'' if found.checked else ', not checked'})"
     )
     if found.transplanted:
-        out.print(f"transplanted: {found.explanation}", style="bold red", markup=False)
+        out.print(f"transplanted: {found.explanation}", style="bold red")
     else:
-        out.print(found.explanation, markup=False)
+        out.print(found.explanation)
     if found.ancestors:
         numbers = ", ".join(str(number) for number in found.ancestors)
-        out.print(f"edited from output {numbers}", markup=False)
+        out.print(f"edited from output {numbers}")
     elif found.edited is not None:
         stated = found.edited["source_rights"] or "nothing, its license is known"
         digest = str(found.edited["source_sha256"])[:12]
-        out.print(f"edited from a file (sha256 {digest}…), stated: {stated}", markup=False)
+        out.print(f"edited from a file (sha256 {digest}…), stated: {stated}")
     if found.sources:
         table(
             ("source", "artist", "holder", "license", "now", "in the words", "in the sound",
@@ -186,29 +185,13 @@ def _show(file: Path, found: TraceResult) -> None:
     for other in found.outputs:
         if other.output != found.output:
             names = ", ".join(source.title or source.stem[:12] for source in other.sources)
-            out.print(f"also in it: output {other.output}, made from {names}", markup=False)
+            out.print(f"also in it: output {other.output}, made from {names}")
     if found.proof is not None:
         out.print(
             f"entry {found.proof['seq']} of {found.proof['size']} in the log with the root "
-            f"{found.proof['root']}",
-            markup=False,
+            f"{found.proof['root']}"
         )
 
 
 def _value(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a page whole or not at all.
-
-    Raises:
-        InvalidInput: it cannot be written there.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InvalidInput(f"{path} cannot be written: {error.strerror}") from error

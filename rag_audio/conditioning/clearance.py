@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from rag_audio.domain import Channel, ConditioningPlan, HeldBy, License, Rights, Stem, Use
+from rag_audio.domain import USE_OF, Channel, ConditioningPlan, HeldBy, License, Rights, Stem
 from rag_audio.errors import RequestRefused
 from rag_audio.refusals import Refusal, most_curable
-
-USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
-"""The use that a license must grant for a channel."""
 
 
 def clear_plan(plan: ConditioningPlan, rights: Rights) -> ConditioningPlan:

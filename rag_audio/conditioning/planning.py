@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from rag_audio import limits
-from rag_audio.conditioning.clearance import USE_OF, claims_on
+from rag_audio.conditioning.clearance import claims_on
 from rag_audio.conditioning.enrichment import Phrase, enrich
 from rag_audio.conditioning.melody import (
     FURTHEST,
@@ -30,6 +30,7 @@ from rag_audio.conditioning.wording import (
     words_before,
 )
 from rag_audio.domain import (
+    USE_OF,
     Aim,
     Channel,
     ConditioningPlan,
@@ -203,7 +204,7 @@ def _duration(
                 f"{bars} bars have no length: no reference that is used has a tempo",
                 hint="say it: --bpm 92",
             )
-        duration_s = replace(request.controls, bars=bars).duration_s(bpm) or duration_s
+        duration_s = replace(request.controls, bars=bars).length_s(bpm) or duration_s
         if not limits.DURATION_S.holds(duration_s):
             shortest, longest = limits.DURATION_S.low, limits.DURATION_S.high
             raise InvalidInput(
@@ -219,7 +220,7 @@ def _cut_bars(request: GenerationRequest, bpm: float | None, duration_s: float) 
     last = request.mixing.bars
     if last is None or bpm is None:
         return []
-    arranged_s = replace(request.controls, bars=last).duration_s(bpm)
+    arranged_s = replace(request.controls, bars=last).length_s(bpm)
     if arranged_s is None or arranged_s <= duration_s + _EPSILON_S:
         return []
     fits = duration_s * last / arranged_s

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rag_audio.conditioning.clearance import USE_OF, clear_plan
+from rag_audio.conditioning.clearance import clear_plan
 from rag_audio.conditioning.parts import first_silence_s
 from rag_audio.conditioning.promised import changes, require_as_shown
 from rag_audio.domain import (
+    USE_OF,
     Channel,
     ConditioningPlan,
     GenerationRequest,
@@ -26,6 +27,7 @@ from rag_audio.domain import (
     Stem,
     StemKind,
 )
+from rag_audio.domain.fields import fields_of
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.midi import programs_of
 from rag_audio.ports import ModelInfo, WithheldFile
@@ -41,29 +43,17 @@ def request_of(plan: ConditioningPlan, territory: str | None) -> GenerationReque
     Raises:
         InvalidInput: a value of the plan is out of range.
     """
+    alike = (fields_of(GenerationRequest).keys() & vars(plan).keys()) - {"references", "model"}
     return GenerationRequest(
-        prompt=plan.prompt,
-        negative_prompt=plan.negative_prompt,
-        artist=plan.artist,
+        **{name: getattr(plan, name) for name in alike},
+        # Their length is said by the plan's duration.
+        **vars(replace(plan.controls, bars=None)),
         references=tuple(dict.fromkeys(reference.stem.id for reference in plan.references)),
         k=0,
-        strength=plan.strength,
-        bpm=plan.bpm,
-        key=plan.key,
-        duration_s=plan.duration_s,
-        seed=plan.seed,
-        steps=plan.steps,
-        guidance=plan.guidance,
-        variations=plan.variations,
-        channels=plan.channels,
         territory=territory,
         midi_instruments=next((p.instruments for p in plan.seed_parts if p.instruments), ()),
-        time_signature=plan.controls.time_signature,
-        instrumentation=plan.controls.instrumentation,
-        mood=plan.controls.mood,
         enforce=plan.enforcement.aims,
         candidates=plan.enforcement.candidates,
-        mix=plan.mix,
     )
 
 

@@ -6,7 +6,7 @@ Everything is imported from here; the modules below only keep what belongs toget
 
 from __future__ import annotations
 
-from rag_audio.controls import Aim, Controls, Enforcement, Layer, Mix, Mixing
+from rag_audio.controls import Aim, Enforcement, Layer, Mix, Mixing
 from rag_audio.domain.key import Key
 from rag_audio.domain.plan import (
     ConditioningPlan,
@@ -25,13 +25,14 @@ from rag_audio.domain.record import (
     SourceUse,
     unmet_promises,
 )
-from rag_audio.domain.request import Channel, GenerationRequest
+from rag_audio.domain.request import USE_OF, Channel, Controls, GenerationRequest
 from rag_audio.domain.sound import Audio
 from rag_audio.domain.stems import Reference, Segment, SegmentFilter, Stem, StemKind
 from rag_audio.licensing import WORLD, License, Rights, Share, Splits, Use
 from rag_audio.tunes import AudioAs, Melody, Note
 
 __all__ = [
+    "USE_OF",
     "WORLD",
     "Aim",
     "AttributionRecord",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from rag_audio.codec import FORMS, Form
 from rag_audio.errors import InvalidInput
 
 _PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
@@ -73,3 +74,6 @@ class Key:
         """
         source = self if self.minor == other.minor else self.relative()
         return (other.tonic - source.tonic + 6) % 12 - 6
+
+
+FORMS[Key] = Form(str, Key.parse)

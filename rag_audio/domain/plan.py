@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rag_audio.controls import Controls, Enforcement, Layer, Mix
+from rag_audio.codec import json_form
+from rag_audio.controls import Enforcement, Layer, Mix
 from rag_audio.domain.key import Key
-from rag_audio.domain.request import Channel
+from rag_audio.domain.request import Channel, Controls
 from rag_audio.domain.stems import Reference
 from rag_audio.licensing import License
 from rag_audio.metre import bar_s
@@ -25,6 +26,7 @@ class PromptSpan:
     stem: str | None
 
 
+@json_form(later=("rendered", "instruments", "layer", ("start_s", "end_s")))
 @dataclass(frozen=True)
 class SeedPart:
     """One reference's part in the seed audio.
@@ -87,6 +89,7 @@ class InheritedSource:
     used: Mapping[Channel, float]
 
 
+@json_form(later=("bar_line_s",))
 @dataclass(frozen=True)
 class Edit:
     """How a plan's output comes from another sound.
@@ -114,6 +117,18 @@ class Edit:
     bar_line_s: float = 0.0
 
 
+@json_form(
+    later=(
+        "enforcement",
+        "controls",
+        "edit",
+        "mix",
+        "melody",
+        "artist",
+        "windows_on_bars",
+        "held_by",
+    ),
+)
 @dataclass(frozen=True)
 class ConditioningPlan:
     """What will be given to the model. Pure data: it can be printed, logged and replayed.

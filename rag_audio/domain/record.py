@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rag_audio.codec import json_form
 from rag_audio.domain.plan import ConditioningPlan
 from rag_audio.domain.request import Channel
 from rag_audio.domain.sound import Audio
@@ -29,6 +30,7 @@ class Influence:
     similar: float | None = None
 
 
+@json_form(named="part that was played")
 @dataclass(frozen=True)
 class Played:
     """A part of an output's seed that a source played.
@@ -52,6 +54,7 @@ class OtherClaim:
     artist: str = ""
 
 
+@json_form(flat=("influence",), later=("played", "also"))
 @dataclass(frozen=True)
 class SourceUse:
     """A source as the ledger holds it: what it was, under which license, and how it was used.
@@ -79,6 +82,7 @@ class SourceUse:
         return tuple(dict.fromkeys(license.holder for license in self.licenses))
 
 
+@json_form(later=("checks", "signature"))
 @dataclass(frozen=True)
 class AttributionRecord:
     """What the ledger holds for one output.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, MISSING, dataclass
 from enum import StrEnum
 
 from rag_audio import limits
@@ -11,20 +10,41 @@ from rag_audio.codes import COUNTRIES
 from rag_audio.controls import (
     DEFAULT_CANDIDATES,
     Aim,
-    Controls,
     Enforcement,
     Layer,
     Mix,
     Mixing,
     named_window,
 )
-from rag_audio.domain import values
+from rag_audio.domain import fields
+from rag_audio.domain.fields import (
+    AUDIO_RIGHTS,
+    FILE,
+    FLAG,
+    KEY,
+    LAYERS,
+    NUMBER,
+    REFERENCES,
+    SECTIONS,
+    SEED,
+    STEMS,
+    TERRITORY,
+    TEXT,
+    TEXTS,
+    TIME_SIGNATURE,
+    WEIGHTS,
+    WHOLE,
+    On,
+    asked,
+    choice,
+    choices,
+)
 from rag_audio.domain.key import Key
 from rag_audio.errors import InvalidInput
+from rag_audio.licensing import Use
+from rag_audio.limits import Items, Number, Text
+from rag_audio.metre import Signature, bar_s, require_signature
 from rag_audio.tunes import AudioAs
-
-_CALLED = {"k": "references to find (k)"}
-"""Fields whose name says little."""
 
 
 class Channel(StrEnum):
@@ -34,11 +54,56 @@ class Channel(StrEnum):
     INIT = "init"
 
 
+USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
+"""The use that a license must grant for a channel."""
+
+
+@fields.documented
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """Musical fields of a request that are put in words for the model, tempo and key aside.
+
+    They are fields of every :class:`GenerationRequest`, and a plan and its replay have them too.
+
+    Attributes:
+        time_signature: (beats, unit) such as (3, 4); None: not asked for, bars are of 4/4.
+        bars: length in bars of that signature, see :func:`rag_audio.metre.bar_s`.
+        instrumentation, mood: at most eight of each, in the user's own words.
+    """
+
+    time_signature: Signature | None = asked(
+        None, TIME_SIGNATURE, "Such as 3/4.", None, "controls", On.ALL,
+        edit="Such as 3/4: where bar lines lie (the file's own, else 4/4).",
+        api_edit="Where bar lines lie; left out, as what is edited.",
+    )  # fmt: skip
+    bars: int | None = asked(
+        None, WHOLE, "Length in bars, in place of seconds.", limits.BAR, "controls"
+    )
+    instrumentation: tuple[str, ...] = asked(
+        (), TEXTS, "Such as 'electric piano,upright bass'.", Items(8, limits.WORD), "controls",
+        api="Such as electric piano.",
+    )  # fmt: skip
+    mood: tuple[str, ...] = asked(
+        (), TEXTS, "Such as 'calm,dusty'.", Items(8, limits.WORD), "controls", api="Such as calm."
+    )
+
+    def __post_init__(self) -> None:
+        fields.settle(self)
+        if self.time_signature is not None:
+            require_signature(self.time_signature)
+        fields.check_limits(self)
+
+    def length_s(self, bpm: float) -> float | None:
+        """Seconds that the bars last at a tempo; None where no bars were asked for."""
+        return None if self.bars is None else self.bars * bar_s(bpm, self.time_signature)
+
+
+@fields.documented
 @dataclass(frozen=True)
-class GenerationRequest:
+class GenerationRequest(Controls):
     """Everything the user asked for. None means: let the product choose, and record what it chose.
 
-    Values are brought to the types below (:mod:`rag_audio.domain.values`): a key or an enumeration
+    Values are brought to the types below (:mod:`rag_audio.domain.fields`): a key or an enumeration
     may be given by name, a list in place of a tuple, one text in place of several, a path, numbers
     of numpy.
 
@@ -53,7 +118,6 @@ class GenerationRequest:
             are found besides weigh 1. Normalised.
         audio_rights: ``own`` or ``licensed``: what the user states about ``audio``.
         model: checkpoint, a directory or a hub id; None is the configured one.
-        time_signature, bars, instrumentation, mood: see :class:`rag_audio.controls.Controls`.
         midi_instruments: General MIDI names that play the scores in place of their own.
         enforce: what is measured on ``candidates`` takes a variation, and put right.
         subtype: encoding of the file, see :func:`rag_audio.formats.format_of`.
@@ -63,43 +127,122 @@ class GenerationRequest:
             nothing that is known, else the search.
     """
 
-    prompt: str
-    negative_prompt: str = ""
-    artist: str | None = None
-    references: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    audio: str | None = None
-    midi: str | None = None
-    audio_rights: str | None = None
-    k: int | None = None
-    strength: float | None = None
-    bpm: float | None = None
-    key: Key | None = None
-    duration_s: float | None = None
-    seed: int | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    variations: int = 1
-    channels: frozenset[Channel] = frozenset(Channel)
-    weights: tuple[float, ...] | None = None
-    territory: str | None = None
-    model: str | None = None
-    enforce: frozenset[Aim] = frozenset()
-    candidates: int = DEFAULT_CANDIDATES
-    midi_instruments: tuple[str, ...] = ()
-    time_signature: tuple[int, int] | None = None
-    bars: int | None = None
-    instrumentation: tuple[str, ...] = ()
-    mood: tuple[str, ...] = ()
-    auto_strength: bool = False
-    mix: Mix = Mix.WAVEFORM
-    layers: tuple[tuple[Layer, str], ...] = ()
-    arrange: tuple[tuple[str, int, int], ...] = ()
-    subtype: str | None = None
-    audio_as: AudioAs | None = None
+    prompt: str = asked(
+        MISSING, TEXT, "What the music should be like.", Text(limits.PROMPT.most, least=1), "words"
+    )
+    negative_prompt: str = asked(
+        "", TEXT, "What it should not be.", limits.PROMPT, "words", On.ALL, option="negative"
+    )
+    _: KW_ONLY
+    artist: str | None = asked(
+        None, TEXT, "A licensed artist's style.", limits.NAME, "sources", On.ALL, is_public=True
+    )
+    references: tuple[str, ...] = asked(
+        (), REFERENCES, "Stem that must be used, or STEM@4-12 for a part of it; repeatable.",
+        Items(limits.MOST_REFERENCES), "sources", On.ALL, option="reference",
+        edit="Stem that must be used; repeatable.",
+        api="Stems, or parts of them, that must be used.",
+    )  # fmt: skip
+    audio: str | None = asked(
+        None, FILE, "Hummed: follow its melody; else find references like it.", None, "sources",
+        api="An upload to follow or to be near.",
+    )  # fmt: skip
+    audio_as: AudioAs | None = asked(
+        None, choice(AudioAs),
+        "melody or search: what --audio is for; left out, its sound decides.", None, "sources",
+        api="Follow its melody, or find references near it; left out, its sound decides.",
+    )  # fmt: skip
+    midi: str | None = asked(
+        None, FILE, "Find references like this score.", None, "sources",
+        api="An uploaded score to be near.",
+    )  # fmt: skip
+    k: int | None = asked(
+        None, WHOLE, "How many to retrieve (3).", Number(0, limits.MOST_REFERENCES), "sources",
+        On.ALL, option="references", label="references to find (k)",
+        edit="How many references to retrieve (0).", api="How many references to retrieve.",
+    )  # fmt: skip
+    strength: float | None = asked(
+        None, NUMBER, "More than 0, at most 1: how far to leave the references' sound; or auto.",
+        Number(0, 1, above=True), "sources", On.ALL, auto="auto_strength",
+        api="How far to leave the references' sound.",
+        api_edit="How far to leave the sound that is edited.",
+    )  # fmt: skip
+    auto_strength: bool = asked(
+        False, FLAG, "Scores and licenses of the references decide, in place of strength.", None,
+        "sources", On.GENERATIONS,
+    )  # fmt: skip
+    bpm: float | None = asked(
+        None, NUMBER, "Tempo.", limits.BPM, "words", On.ALL, edit="Tempo (the file's own)."
+    )
+    key: Key | None = asked(None, KEY, "Such as 'A minor'.", None, "words", On.ALL)
+    duration_s: float | None = asked(
+        None, NUMBER, "Seconds.", limits.DURATION_S, "sampling", option="duration"
+    )
+    seed: int | None = asked(None, SEED, "Same seed, same music.", limits.SEED, "sampling", On.ALL)
+    steps: int | None = asked(None, WHOLE, "Denoising steps.", limits.STEPS, "sampling", On.ALL)
+    guidance: float | None = asked(
+        None, NUMBER, "How closely to follow words.", limits.GUIDANCE, "sampling", On.ALL
+    )
+    model: str | None = asked(
+        None, TEXT, "Checkpoint: directory or hub id.", None, "sampling", On.CLI, is_public=True
+    )
+    variations: int = asked(
+        1, WHOLE, "How many takes.", limits.VARIATIONS, "sampling", On.ALL, api="Takes."
+    )
+    channels: frozenset[Channel] = asked(
+        frozenset(Channel), choices(Channel), "How references reach the model.", None, "use"
+    )
+    weights: tuple[float, ...] | None = asked(
+        None, WEIGHTS, "One per reference, or per --reference: 2,1,1.",
+        Items(limits.MOST_REFERENCES, limits.WEIGHT), "use",
+        api="One per named reference, in order; each one that is found besides weighs 1.",
+    )  # fmt: skip
+    exclude: tuple[str, ...] = asked(
+        (), STEMS, "Never this stem.", limits.STEM_IDS, "use", On.GENERATE | On.API,
+        api="Stems that are never used.",
+    )  # fmt: skip
+    audio_rights: str | None = asked(
+        None, AUDIO_RIGHTS, "own or licensed: what you state about --audio.", None, "use", On.ALL,
+        label="audio rights", edit="own or licensed: what you state about a file from elsewhere.",
+        api="What you state about the sound that you brought.",
+    )  # fmt: skip
+    mix: Mix = asked(
+        Mix.WAVEFORM, choice(Mix), "waveform or latent: where references are mixed.", None,
+        "mixing", api="How references blend.",
+    )  # fmt: skip
+    layers: tuple[tuple[Layer, str], ...] = asked(
+        (), LAYERS, "drums=STEM or harmony=STEM: only that of a stem; may be repeated.",
+        Items(limits.MOST_REFERENCES), "mixing", option="layer",
+        api="Stems of which only a layer is used.",
+    )  # fmt: skip
+    arrange: tuple[tuple[str, int, int], ...] = asked(
+        (), SECTIONS, "Who plays in which bars: STEM:1-4,STEM:5-8.", Items(256), "mixing",
+        api="Who plays in which bars.",
+    )  # fmt: skip
+    enforce: frozenset[Aim] = asked(
+        frozenset(), choices(Aim),
+        "tempo,key: make candidates, keep the best, conform what is off.", None, "promises",
+        api="Make candidates, keep the best, conform what is off.",
+    )  # fmt: skip
+    candidates: int = asked(
+        DEFAULT_CANDIDATES, WHOLE, "How many takes --enforce chooses from (4).", limits.CANDIDATES,
+        "promises", needs="enforce", api="How many takes the best is chosen from (4).",
+    )  # fmt: skip
+    midi_instruments: tuple[str, ...] = asked(
+        (), TEXTS, "General MIDI names that play the scores, such as Vibraphone.",
+        Items(16, limits.NAME), "output", is_public=True,
+    )  # fmt: skip
+    subtype: str | None = asked(
+        None, TEXT, "16, 24, 32f; opus in an .ogg file. Default: 24, Vorbis.", None, "output",
+        On.CLI, is_public=True,
+    )  # fmt: skip
+    territory: str | None = asked(
+        None, TERRITORY, "Where the output is used, ISO 3166-1 code such as DE.", None, "output",
+        On.ALL,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        values.settle(self, _FIELDS, _UNSET)
+        fields.settle(self)
         _ = self.enforcement, self.controls, self.mixing, self.named
         if self.auto_strength and self.strength is not None:
             raise InvalidInput("a strength and an automatic one are two", hint="give one of them")
@@ -119,8 +262,7 @@ class GenerationRequest:
             )
         if self.artist is not None and not self.artist.strip():
             raise InvalidInput("the artist's name is empty", hint="rag-audio artists lists them")
-        for name, limit in limits.REQUEST.items():
-            limit.check(_CALLED.get(name, name), getattr(self, name))
+        fields.check_limits(self)
         if len(self.named) > limits.MOST_REFERENCES:
             raise InvalidInput(
                 f"references, layers and arrange must name at most {limits.MOST_REFERENCES} stems, "
@@ -139,7 +281,7 @@ class GenerationRequest:
     @property
     def controls(self) -> Controls:
         """Metre, bars, instruments and mood; checked on construction."""
-        return Controls(self.time_signature, self.bars, self.instrumentation, self.mood)
+        return Controls(**{name: getattr(self, name) for name in fields.fields_of(Controls)})
 
     @property
     def mixing(self) -> Mixing:
@@ -169,87 +311,3 @@ def check_territory(code: str | None) -> None:
             f"territory must be an ISO 3166-1 alpha-2 code such as DE, got {code!r}",
             hint="left out, only licenses count that hold everywhere",
         )
-
-
-def key_of(name: str, value: object) -> Key:
-    """A key, or its name such as ``A minor``; for :func:`rag_audio.domain.values.settle`."""
-    if isinstance(value, Key):
-        return value
-    if not isinstance(value, str):
-        raise values.refused(name, value, "a key such as 'A minor'")
-    return Key.parse(values.text(name, value))
-
-
-def _references(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, list | tuple | str):
-        return values.texts(name, value)
-    raise values.refused(name, value, "stem ids", hint="k is how many to retrieve")
-
-
-def _time_signature(name: str, value: object) -> tuple[int, int]:
-    wanted = "two whole numbers, such as (3, 4)"
-    beats = values.several(name, value, wanted)
-    if len(beats) != 2:
-        raise values.refused(name, value, wanted)
-    return values.whole(name, beats[0]), values.whole(name, beats[1])
-
-
-def _layers(name: str, value: object) -> tuple[tuple[Layer, str], ...]:
-    found = values.rows(name, value, 'pairs such as ("drums", STEM)', 2)
-    return tuple(
-        (values.one_of(name, layer, Layer), values.text(name, stem)) for layer, stem in found
-    )
-
-
-def _sections(name: str, value: object) -> tuple[tuple[str, int, int], ...]:
-    found = values.rows(name, value, "sections such as (STEM, 1, 4)", 3)
-    return tuple(
-        (values.text(name, stem), values.whole(name, first), values.whole(name, last))
-        for stem, first, last in found
-    )
-
-
-_FIELDS: dict[str, Callable[[str, object], object]] = {
-    **dict.fromkeys(
-        ("prompt", "negative_prompt", "artist", "audio_rights", "territory", "model", "subtype"),
-        values.text,
-    ),
-    **dict.fromkeys(("audio", "midi"), values.file_name),
-    **dict.fromkeys(("k", "seed", "steps", "variations", "candidates", "bars"), values.whole),
-    **dict.fromkeys(("strength", "bpm", "duration_s", "guidance"), values.number),
-    **dict.fromkeys(("exclude", "midi_instruments", "instrumentation", "mood"), values.texts),
-    "references": _references,
-    "key": key_of,
-    "weights": values.numbers_of,
-    "channels": lambda name, value: values.some_of(name, value, Channel),
-    "enforce": lambda name, value: values.some_of(name, value, Aim),
-    "auto_strength": values.flag,
-    "time_signature": _time_signature,
-    "mix": lambda name, value: values.one_of(name, value, Mix),
-    "audio_as": lambda name, value: values.one_of(name, value, AudioAs),
-    "layers": _layers,
-    "arrange": _sections,
-}
-_UNSET = frozenset(
-    [
-        "artist",
-        "audio",
-        "midi",
-        "audio_rights",
-        "k",
-        "strength",
-        "bpm",
-        "key",
-        "duration_s",
-        "seed",
-        "steps",
-        "guidance",
-        "weights",
-        "territory",
-        "model",
-        "time_signature",
-        "bars",
-        "subtype",
-        "audio_as",
-    ]
-)

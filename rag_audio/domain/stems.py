@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+from rag_audio.codec import Form, as_integer, as_items, json_form
 from rag_audio.domain.key import Key
-from rag_audio.metre import Signature
+from rag_audio.metre import Signature, require_signature
 
 
 class StemKind(StrEnum):
@@ -14,6 +16,13 @@ class StemKind(StrEnum):
     MIDI = "midi"
 
 
+def _signature(value: Any) -> Signature:
+    beats, unit = map(as_integer, as_items(value))
+    require_signature((beats, unit))
+    return beats, unit
+
+
+@json_form(later=("iswc", "time_signature"), forms={"time_signature": Form(list, _signature)})
 @dataclass(frozen=True)
 class Stem:
     """One library item.
@@ -77,6 +86,7 @@ class Segment:
     duration_s: float
 
 
+@json_form(named="reference", flat=("segment",))
 @dataclass(frozen=True)
 class Reference:
     """A retrieved segment; rank counts from 1, a higher score is nearer."""

@@ -85,6 +85,14 @@ def several(name: str, value: object, wanted: str) -> tuple[Any, ...]:
     return tuple(plain)
 
 
+def pair(name: str, value: object, wanted: str) -> tuple[Any, Any]:
+    """The two items of a list, a tuple or an array."""
+    found = several(name, value, wanted)
+    if len(found) != 2:
+        raise refused(name, value, wanted)
+    return found[0], found[1]
+
+
 def texts(name: str, value: object) -> tuple[str, ...]:
     """Several texts; a single text is one."""
     if isinstance(value, str):

@@ -262,15 +262,7 @@ class Editor:
     ) -> Audio:
         grid = Grid(plan.bar_s, source.bar_line_s)
         canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, renderer))
-        batch = DiffusionInput(
-            prompt=plan.enriched_prompt,
-            negative_prompt=plan.negative_prompt,
-            duration_s=plan.duration_s,
-            steps=plan.steps,
-            guidance=plan.guidance,
-            seeds=(seed,),
-            strength=plan.strength,
-        )
+        batch = DiffusionInput.of(plan, (seed,))
         return paint(canvas, batch, renderer.generator, progress, stop_asked).audio
 
 

@@ -11,9 +11,8 @@ from scipy.signal import correlate
 
 from rag_audio import audio as sound
 from rag_audio import foreign, hearing
-from rag_audio.conditioning import USE_OF
 from rag_audio.disclosure import Disclosure
-from rag_audio.domain import Audio, Channel, Reference, Rights, Segment
+from rag_audio.domain import USE_OF, Audio, Channel, Reference, Rights, Segment
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.foreign import ForeignFinding
 from rag_audio.metre import Signature

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from rag_audio import names
 from rag_audio.errors import Match, RequestRefused
@@ -354,8 +354,3 @@ def _match(
 def _plain_match(text: Text, start: int, end: int, rule: str) -> Match:
     begin, stop = text.raw_span(start, end)
     return Match(begin, stop, text.raw[begin:stop], rule, text.raw[begin:stop])
-
-
-def rules_of(matches: Iterable[Match]) -> tuple[str, ...]:
-    """The rules that spoke, each once, in order of the alphabet."""
-    return tuple(sorted({match.rule for match in matches}))

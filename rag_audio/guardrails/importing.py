@@ -7,18 +7,16 @@ is replaced by the new one when that is whole.
 
 from __future__ import annotations
 
-import os
-import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from rag_audio.errors import InvalidInput
+from rag_audio.files import draft_file, put_in_place
 from rag_audio.guardrails.expanding import Expanded, is_tar, members, pieces_of
 from rag_audio.guardrails.imported import Import, ImportedNames
 from rag_audio.guardrails.selecting import Choice
@@ -42,8 +40,6 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 
-_ABANDONED_S = 3600.0
-
 
 def import_names(
     files: Sequence[Path],
@@ -60,37 +56,20 @@ def import_names(
         InvalidInput: a file cannot be read, or nobody is left; the list that was there stays.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(target)
-    mark = secrets.token_hex(4)
-    work = target.with_name(f".{target.name}-rows.{mark}.tmp")
-    draft = target.with_name(f".{target.name}.{mark}.tmp")
+    rows_of = target.with_name(f"{target.name}-rows")
     try:
-        with closing(opened(work, STAGING)) as rows, closing(opened(draft, LIST)) as made:
-            staging = Staging(rows, choice or Choice())
-            sources = _Importer(staging, on_progress).take(_in_folders(files))
-            found = staging.write(made, sources)
-        draft.chmod(0o600)
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        ImportedNames(draft).close()  # it is whole
-        draft.replace(target)
+        with draft_file(rows_of) as work, draft_file(target) as draft:
+            with closing(opened(work, STAGING)) as rows, closing(opened(draft, LIST)) as made:
+                staging = Staging(rows, choice or Choice())
+                sources = _Importer(staging, on_progress).take(_in_folders(files))
+                found = staging.write(made, sources)
+            ImportedNames(draft).close()  # it is whole
+            put_in_place(draft, target)
         return found
     except sqlite3.Error as error:
         raise InvalidInput(
             f"the list {target} cannot be written: {error}", hint="is there room on the disk?"
         ) from error
-    finally:
-        for path in (work, draft):
-            with suppress(FileNotFoundError):
-                path.unlink()
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Remove what imports that were killed more than an hour ago left beside the list."""
-    for path in target.parent.glob(f".{target.name}*.tmp"):
-        with suppress(FileNotFoundError):
-            if path.stat().st_mtime < time.time() - _ABANDONED_S:
-                path.unlink()
 
 
 def _in_folders(files: Sequence[Path]) -> list[Path]:

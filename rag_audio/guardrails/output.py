@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rag_audio.disclosure import EVERYTHING, OTHER_SOURCE, Disclosure
 from rag_audio.domain import Audio, Segment, SegmentFilter, Stem
 from rag_audio.errors import LibraryError, OutputRefused
+from rag_audio.likeness import cosines
 from rag_audio.ports import Embedder, Hit, StemIndex
 
 if TYPE_CHECKING:
@@ -217,7 +218,10 @@ def inspect_output(
         compared.append(replace(found, similarity=_similarity(windows, sound)))
     compared.sort(key=lambda near: -1.0 if near.similarity is None else -near.similarity)
     control = _nearness(others[0].segment, others[0], limits, used=False) if others else None
-    return Inspection(tuple(compared), control, _timeline(audio, embedder, index, sources))
+    segments = [source.segment for source in sources]
+    rows = cosines(audio, segments, embedder, index, TIMELINE_S) if sources else []
+    timeline = tuple(zip(*rows, strict=True))
+    return Inspection(tuple(compared), control, timeline)
 
 
 def _refused(name: str, similarity: float, allowed: float) -> OutputRefused:
@@ -291,39 +295,6 @@ def _similarity(parts: Sequence[Sketch], sound: Audio) -> float:
 
 
 def _windows(audio: Audio, window_s: float) -> list[Audio]:
-    """Windows that overlap by half, at most twelve, the last one at the end."""
-    import numpy as np
+    from rag_audio.shaping import spread_windows
 
-    size = round(window_s * audio.sample_rate)
-    last = max(0, audio.frames - size)
-    count = min(_MOST_WINDOWS, 1 + -(-2 * last // size))
-    starts = sorted({round(float(at)) for at in np.linspace(0, last, count)})
-    return [
-        Audio(np.ascontiguousarray(audio.samples[:, at : at + size]), audio.sample_rate)
-        for at in starts
-    ]
-
-
-def _timeline(
-    audio: Audio, embedder: Embedder, index: StemIndex, sources: Sequence[Source]
-) -> tuple[tuple[float | None, ...], ...]:
-    import numpy as np
-
-    if not sources:
-        return ()
-    size = round(TIMELINE_S * audio.sample_rate)
-    starts = range(0, max(1, audio.frames - size // 2), size)
-    clips = [Audio(audio.samples[:, at : at + size], audio.sample_rate) for at in starts]
-    vectors = embedder.embed_audio(clips)
-    columns: list[list[float | None]] = []
-    for source in sources:
-        wanted = source.segment.start_s
-        same = [
-            point.dense
-            for point in index.find_stem(source.segment.stem.id)
-            if abs(point.segment.start_s - wanted) < 1e-3
-        ]
-        columns.append(
-            [float(v) for v in np.asarray(vectors @ same[0])] if same else [None] * len(clips)
-        )
-    return tuple(zip(*columns, strict=True))
+    return spread_windows(audio, window_s, _MOST_WINDOWS, overlap=0.5)

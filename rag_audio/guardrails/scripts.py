@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from rag_audio.guardrails.abroad import words_of
-from rag_audio.guardrails.normalise import Text, fold, read
+from rag_audio.guardrails.normalise import Text, fold
 from rag_audio.guardrails.vocabulary import asian_words, is_music, is_ordinary, word_set
 
 _KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u30fd-\u30ff"
@@ -226,8 +226,3 @@ def _hindi_name(plain: str, start: int, end: int) -> tuple[int, int]:
     if first == len(found):
         return end, end
     return start + found[first].start(), start + found[-1].end()
-
-
-def plain_of(text: str) -> str:
-    """The plain form of a text, for tests of the patterns above."""
-    return read(text).plain

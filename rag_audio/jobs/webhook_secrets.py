@@ -23,9 +23,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
 
-from rag_audio import secret_files
 from rag_audio.database import reading, writing
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
+from rag_audio.files import create_once
 from rag_audio.jobs.tables import now, webhook_secrets
 from rag_audio.migrations import migrate
 
@@ -138,7 +138,7 @@ class WebhookSecrets:
     def _root(self) -> bytes:
         file = self._keys / "webhook-secrets.key"
         try:
-            root = secret_files.create_once(file, lambda: secrets.token_bytes(_ROOT_BYTES))
+            root = create_once(file, lambda: secrets.token_bytes(_ROOT_BYTES))
         except OSError as error:
             raise BackendUnavailable(f"{file} cannot be made or read: {error}") from error
         if len(root) != _ROOT_BYTES:

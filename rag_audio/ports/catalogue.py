@@ -13,7 +13,7 @@ from rag_audio.domain import License, Rights, Stem
 from rag_audio.licensing import Revocation
 
 if TYPE_CHECKING:
-    from rag_audio.recognition.landmarks import Landmarks
+    from rag_audio.recognition.store import Landmarks
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rag_audio.domain import Audio
+from rag_audio.domain import Audio, ConditioningPlan
 from rag_audio.errors import RagAudioError
 
 Progress = Callable[[int, int], None]
@@ -90,6 +90,22 @@ class DiffusionInput:
     strength: float = 1.0
     init_audio: Audio | None = None
     painting: Painting | None = None
+
+    @classmethod
+    def of(
+        cls, plan: ConditioningPlan, seeds: tuple[int, ...], init_audio: Audio | None = None
+    ) -> DiffusionInput:
+        """A batch as a plan describes it."""
+        return cls(
+            prompt=plan.enriched_prompt,
+            negative_prompt=plan.negative_prompt,
+            duration_s=plan.duration_s,
+            steps=plan.steps,
+            guidance=plan.guidance,
+            seeds=seeds,
+            strength=plan.strength,
+            init_audio=init_audio,
+        )
 
 
 @dataclass(frozen=True, eq=False)

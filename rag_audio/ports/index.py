@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from rag_audio.codec import json_form
 from rag_audio.domain import Segment, SegmentFilter
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@json_form(as_list=True)
 @dataclass(frozen=True)
 class SparseVector:
     """BM25 term weights: ``values[i]`` at dimension ``indices[i]``; indices ascend."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from rag_audio.codec import encode
 from rag_audio.domain import AttributionRecord
 
 if TYPE_CHECKING:
@@ -68,13 +69,7 @@ class InclusionProof:
 
     def to_json(self) -> JsonObject:
         """The proof as a JSON object."""
-        return {
-            "seq": self.seq,
-            "leaf_hash": self.leaf_hash,
-            "size": self.size,
-            "root": self.root,
-            "path": list(self.path),
-        }
+        return encode(self)
 
 
 @dataclass(frozen=True)

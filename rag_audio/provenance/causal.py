@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_audio.audio import mono, resample
+from rag_audio.codec import encode
 from rag_audio.compiled import librosa_ready
 from rag_audio.domain import Audio, Channel, ConditioningPlan, Melody
 from rag_audio.errors import InvalidInput
@@ -92,18 +93,7 @@ class CausalInfluence:
             "segments": [list(segment) for segment in self.segments_s],
             "total": self.total,
             "noise_floor": self.noise_floor,
-            "sources": [
-                {
-                    "reference": source.reference,
-                    "stem": source.stem,
-                    "value": source.value,
-                    "share": source.share,
-                    "by_channel": {c.value: v for c, v in source.by_channel.items()},
-                    "by_segment": list(source.by_segment),
-                    "by_measure": dict(source.by_measure),
-                }
-                for source in self.sources
-            ],
+            "sources": [encode(source) for source in self.sources],
         }
 
 
@@ -244,16 +234,7 @@ class Laboratory:
 
     def _run(self, plan: ConditioningPlan) -> tuple[Audio, ...]:
         seed_audio = None if plan.strength >= 1.0 else self.make_seed(plan)
-        batch = DiffusionInput(
-            prompt=plan.enriched_prompt,
-            negative_prompt=plan.negative_prompt,
-            duration_s=plan.duration_s,
-            steps=plan.steps,
-            guidance=plan.guidance,
-            seeds=self.seeds,
-            strength=plan.strength,
-            init_audio=seed_audio,
-        )
+        batch = DiffusionInput.of(plan, self.seeds, seed_audio)
         self.runs += len(self.seeds)
         return self.generator.generate(batch, None, self.stop_asked)
 

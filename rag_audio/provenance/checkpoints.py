@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from rag_audio import secret_files
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
+from rag_audio.files import PUBLIC, create_once, write_bytes
 from rag_audio.provenance.notes import (
     SEED_BYTES,
     SigningKey,
@@ -110,7 +110,7 @@ def load_or_create_key(path: Path) -> SigningKey:
         ConfigError: the file cannot be read or written, or does not hold a key.
     """
     try:
-        secret_files.create_once(path, lambda: secrets.token_bytes(SEED_BYTES))
+        create_once(path, lambda: secrets.token_bytes(SEED_BYTES))
     except OSError as error:
         raise _unusable(path, error) from error
     made = load_key(path)
@@ -145,7 +145,7 @@ def publish(note: str, where: str) -> str:
                 hint="one of the two logs was rewritten: rag-audio ledger verify --against FILE",
             )
         for target in (kept, folder / "checkpoint"):
-            secret_files.replace(target, note.encode(), secret_files.PUBLIC)
+            write_bytes(target, note.encode(), PUBLIC)
     except OSError as error:
         raise BackendUnavailable(
             f"the checkpoint cannot be published in {where!r}: {error.strerror}",

@@ -8,31 +8,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rag_audio.signing import Credentials, CredentialState, ParentCredentials
+from rag_audio.codec import encode, read
+from rag_audio.signing import Credentials, CredentialState
 
 MOST_CHARACTERS = 2_000_000
 """Longer credentials are told of and not carried along: those of this project have some 20,000."""
 _DEEPEST = 60
-_TEXTS = ("claim_generator", "label", "signer", "source_type")
 _TOO_MUCH = "they say more than any honest ones"
 
 
 def credentials_to_json(found: Credentials) -> dict[str, Any]:
     """All fields; of credentials that say too much, or too deeply nested, what they reserve."""
-    document = {
-        "state": found.state.value,
-        "output": found.output,
-        "sources": list(found.sources),
-        **{name: getattr(found, name) for name in _TEXTS},
-        "signed_at": found.signed_at,
-        "time_trusted": found.time_trusted,
-        "sidecar": found.sidecar,
-        "errors": list(found.errors),
-        "attribution": dict(found.attribution),
-        "training": dict(found.training),
-        "actions": list(found.actions),
-        "parents": [[one.title, one.instance, one.label] for one in found.parents],
-    }
+    document = encode(found)
     if _depth(document) <= _DEEPEST and len(json.dumps(document)) <= MOST_CHARACTERS:
         return document
     if found.errors == (_TOO_MUCH,):
@@ -49,21 +36,7 @@ def credentials_from_json(document: Mapping[str, Any]) -> Credentials:
     Raises:
         ValueError, TypeError, KeyError: it is none.
     """
-    output, signed_at = document["output"], document["signed_at"]
-    return Credentials(
-        CredentialState(document["state"]),
-        output=None if output is None else int(output),
-        sources=tuple(map(str, document["sources"])),
-        **{name: str(document[name]) for name in _TEXTS},
-        signed_at=None if signed_at is None else str(signed_at),
-        time_trusted=bool(document["time_trusted"]),
-        sidecar=bool(document["sidecar"]),
-        errors=tuple(map(str, document["errors"])),
-        attribution=dict(document["attribution"]),
-        training={str(name): str(use) for name, use in dict(document["training"]).items()},
-        actions=tuple(map(str, document["actions"])),
-        parents=tuple(ParentCredentials(*map(str, one)) for one in document["parents"]),
-    )
+    return read(Credentials, document)
 
 
 def _depth(value: Any) -> int:

@@ -6,8 +6,6 @@ key, signed checkpoint), then each entry's leaf hash and document, as strings an
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.errors import ConfigError, InvalidInput, LedgerError, UnreadableFile
+from rag_audio.files import atomic_write
 from rag_audio.ports import Fault, Ledger
 from rag_audio.provenance.audit import document_faults
 from rag_audio.provenance.checkpoints import Checkpoint, read_checkpoint
@@ -66,14 +65,10 @@ def write_export(ledger: Ledger, target: Path) -> Path:
         "checkpoint": note,
     }
     file = target / NAME if target.is_dir() or not target.suffix else target
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic_write(file) as draft:
             _write(draft, head, islice(ledger.documents(), said.size))
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
     except OSError as error:
         raise InvalidInput(
             f"the export {str(file)!r} cannot be written: {error.strerror}",
@@ -175,7 +170,7 @@ def signed_size(path: Path) -> int | None:
 
 
 def _write(path: Path, head: dict[str, Any], documents: Iterable[bytes]) -> None:
-    with path.open("xb") as out:
+    with path.open("wb") as out:
         out.write(canonical(head) + b"\n")
         for seq, document in enumerate(documents, start=1):
             line = {
@@ -184,8 +179,6 @@ def _write(path: Path, head: dict[str, Any], documents: Iterable[bytes]) -> None
                 "document": document.decode(),
             }
             out.write(canonical(line) + b"\n")
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def _head(

@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rag_audio.codec import encode
 from rag_audio.documents import claim_json
 from rag_audio.domain import (
+    USE_OF,
     AttributionRecord,
     Channel,
     License,
@@ -16,12 +18,8 @@ from rag_audio.domain import (
     Rights,
     SourceUse,
     Stem,
-    Use,
 )
-from rag_audio.plans import played_to_json
 from rag_audio.provenance.ranges import TimeRange
-
-_USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class TracedSource:
             "causal": self.causal,
             "similar": self.similar,
             "revoked": self.revoked,
-            **({"played": [played_to_json(part) for part in self.played]} if self.played else {}),
+            **({"played": [encode(part) for part in self.played]} if self.played else {}),
             **({"also": [claim_json(claim) for claim in self.also]} if self.also else {}),
             "license_then": {
                 "spdx": then.spdx,
@@ -321,7 +319,7 @@ def _state(stem: Stem, used: Mapping[Channel, float], rights: Rights) -> tuple[b
     reasons = [
         reason
         for channel, share in used.items()
-        if share > 0 and (reason := rights.refusal(stem, _USE_OF[channel])) is not None
+        if share > 0 and (reason := rights.refusal(stem, USE_OF[channel])) is not None
     ]
     revoked = rights.is_revoked(stem)
     if revoked and not reasons:

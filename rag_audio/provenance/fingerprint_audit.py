@@ -24,7 +24,6 @@ from rag_audio.ports import Fault
 from rag_audio.provenance.fingerprint import HASHES, Fingerprint, Numbers
 from rag_audio.provenance.fingerprint_store import prints
 from rag_audio.provenance.logged import Logged
-from rag_audio.provenance.statements import Prepared
 from rag_audio.provenance.tables import entries, is_output, raw_bytes
 
 _ROWS_AT_ONCE = 100_000
@@ -34,8 +33,8 @@ _SLACK_S = 0.1
 """A record that does not name the sound's duration has that of its plan."""
 _READ = "SELECT hash, output FROM fingerprint_postings"
 _IN_ORDER = f"ORDER BY hash, output LIMIT {_ROWS_AT_ONCE}"
-_FIRST = Prepared(text(f"{_READ} {_IN_ORDER}"))
-_NEXT = Prepared(text(f"{_READ} WHERE (hash, output) > (:hash, :output) {_IN_ORDER}"))
+_FIRST = text(f"{_READ} {_IN_ORDER}")
+_NEXT = text(f"{_READ} WHERE (hash, output) > (:hash, :output) {_IN_ORDER}")
 
 
 class FingerprintAudit:
@@ -133,13 +132,13 @@ class FingerprintAudit:
 
     def _postings(self) -> Iterator[tuple[Numbers, Numbers, int]]:
         """The index in pieces: hashes, outputs, and how many rows hold something else."""
-        rows = _FIRST.run(self._db)
+        rows = self._db.execute(_FIRST).all()
         while rows:
             hashes, outputs = _columns(rows)
             right = (hashes >= 0) & (hashes < HASHES)
             yield hashes[right], outputs[right], len(rows) - int(right.sum())
             last = {"hash": rows[-1][0], "output": rows[-1][1]}
-            rows = _NEXT.run(self._db, last) if len(rows) == _ROWS_AT_ONCE else []
+            rows = self._db.execute(_NEXT, last).all() if len(rows) == _ROWS_AT_ONCE else []
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> NDArray[np.int64]:

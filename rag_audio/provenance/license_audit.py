@@ -18,11 +18,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from rag_audio.codec import decode, encode
 from rag_audio.errors import InvalidInput
+from rag_audio.licensing import License
 from rag_audio.ports import Fault, LedgerEvent
 from rag_audio.provenance.logged import Logged
 from rag_audio.provenance.rights_rows import CHANGING, SEALED, library_events
-from rag_audio.source_documents import license_from_json, license_to_json
 
 CLEARED = "cleared"
 """Among the checks of a record: when the licenses of its plan were read, ISO 8601."""
@@ -146,7 +147,7 @@ def _same(said: Mapping[str, Any], sealed: Any) -> bool:
 
 def _spelled(document: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
-        return license_to_json(license_from_json(document))
+        return encode(decode(License, document))
     except InvalidInput:
         return document
 

@@ -116,18 +116,6 @@ def open_note(note: str, key: VerifierKey) -> str:
     raise InvalidInput(f"the note is not signed by {key.name} but by {names}")
 
 
-def signer_of(note: str) -> str:
-    """The name in the first signature of a note; unverified.
-
-    Raises:
-        InvalidInput: it is not a note.
-    """
-    _, found, signatures = note.rpartition("\n\n")
-    if not found:
-        raise InvalidInput("this is not a signed note: no signature follows a blank line")
-    return _signature(signatures.split("\n")[0])[0]
-
-
 def _signature(line: str) -> tuple[str, bytes]:
     name, _, encoded = line.removeprefix(_DASH).partition(" ")
     raw = _from_base64(encoded)

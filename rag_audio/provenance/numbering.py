@@ -21,12 +21,11 @@ import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from rag_audio.errors import LedgerError
 from rag_audio.ports import Fault, LedgerEvent
 from rag_audio.provenance.log import MAX_OUTPUT, events_in
-from rag_audio.provenance.statements import Prepared
 from rag_audio.provenance.tables import counter, counter_checksum, entries
 
 FIRST_EPOCH_LAST = 10**9
@@ -40,17 +39,6 @@ RESTORE, NUMBERS = "restore", "numbers"
 """The kinds of events that begin an epoch."""
 _OF_MIGRATIONS = ("library", "access")
 """Kinds of events that bringing an older database up to date may append."""
-
-_EPOCHS = Prepared(
-    select(counter.c.id, counter.c.first_output, counter.c.last_output).order_by(
-        counter.c.id.desc()
-    )
-)
-_COUNT_ON = Prepared(
-    update(counter)
-    .where(counter.c.id == bindparam("epoch"))
-    .values(last_output=bindparam("number"), checksum=bindparam("sum"))
-)
 
 
 @dataclass(frozen=True)
@@ -80,7 +68,9 @@ class Given:
 
 def given_in(db: Connection) -> Given:
     """The numbers that were given, without a look at the checksums."""
-    return Given(tuple(Epoch(*map(int, row)) for row in reversed(_EPOCHS.run(db))))
+    numbers = select(counter.c.id, counter.c.first_output, counter.c.last_output)
+    rows = db.execute(numbers.order_by(counter.c.id))
+    return Given(tuple(Epoch(*map(int, row)) for row in rows))
 
 
 def next_number(
@@ -95,18 +85,17 @@ def next_number(
     Raises:
         LedgerError: all numbers have been given.
     """
-    rows = _EPOCHS.run(db)  # the one that is counted on first
-    if not rows:
+    epochs = given_in(db).epochs
+    if not epochs:
         raise LedgerError("the counter of outputs is gone", hint="rag-audio ledger verify")
-    epoch = Epoch(*map(int, rows[0]))
+    epoch = epochs[-1]
     number = epoch.last + 1
     while number > epoch.end or is_used(number):
         epoch = begin_epoch(db)
         begin(epoch.first)
         number = epoch.first
-    _COUNT_ON.run(
-        db, {"epoch": epoch.id, "number": number, "sum": counter_checksum(number, epoch.first)}
-    )
+    values = {"last_output": number, "checksum": counter_checksum(number, epoch.first)}
+    db.execute(update(counter).where(counter.c.id == epoch.id).values(values))
     return number
 
 

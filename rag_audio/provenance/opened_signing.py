@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
+from rag_audio.codec import Form, json_form
 from rag_audio.provenance.certificates import SigningIdentity, private_key
 from rag_audio.signing import OpenedFile
 
@@ -22,6 +23,7 @@ SignBytes = Callable[[bytes], bytes]
 _HASHES = {"es256": hashes.SHA256(), "es384": hashes.SHA384(), "es512": hashes.SHA512()}
 
 
+@json_form(forms={"document": Form(dict, dict)})
 @dataclass(frozen=True)
 class OpenedSigning:
     """What is to be signed.
@@ -40,34 +42,6 @@ class OpenedSigning:
     chain_pem: str
     training: str
     timestamp_url: str | None
-
-    def to_json(self) -> dict[str, Any]:
-        """As :meth:`from_json` reads it."""
-        return {
-            "file": str(self.file),
-            "signed": str(self.signed),
-            "output": self.output,
-            "document": dict(self.document),
-            "opened": [str(self.opened.path), self.opened.sha256, self.opened.output],
-            "chain_pem": self.chain_pem,
-            "training": self.training,
-            "timestamp_url": self.timestamp_url,
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> OpenedSigning:
-        """The task in a document."""
-        path, sha256, output = document["opened"]
-        return cls(
-            Path(document["file"]),
-            Path(document["signed"]),
-            int(document["output"]),
-            document["document"],
-            OpenedFile(Path(path), sha256, output),
-            document["chain_pem"],
-            document["training"],
-            document["timestamp_url"],
-        )
 
 
 @dataclass(frozen=True)

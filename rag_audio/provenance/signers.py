@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rag_audio.errors import ConfigError, OutputRefused
+from rag_audio.files import atomic_write
 from rag_audio.provenance import credentials, signing_keys
 from rag_audio.provenance.certificates import SigningIdentity, check, parse_certificates, pem_of
 from rag_audio.provenance.manifest import (
@@ -271,11 +272,8 @@ class C2paSigner:
             signed.replace(file)
             return None
         sidecar = sidecar_of(file)
-        with signed.open("wb") as draft:
-            draft.write(manifest)
-            draft.flush()
-            os.fsync(draft.fileno())
-        signed.replace(sidecar)
+        with atomic_write(sidecar) as draft:
+            draft.write_bytes(manifest)
         return sidecar
 
 

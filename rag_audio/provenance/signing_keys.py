@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from rag_audio import secret_files
 from rag_audio.errors import ConfigError
+from rag_audio.files import PUBLIC, create_once, write_bytes
 from rag_audio.provenance.certificates import (
     HINT,
     SigningIdentity,
@@ -52,14 +52,14 @@ def local_identity(folder: Path, now: datetime | None = None) -> SigningIdentity
     """
     at = now or datetime.now(UTC)
     try:
-        content = secret_files.create_once(folder / ROOT_FILE, partial(_new_root, at))
+        content = create_once(folder / ROOT_FILE, partial(_new_root, at))
         root = _identity(content.decode("ascii", "replace"), "local", folder / ROOT_FILE)
         leaf_file = folder / LEAF_FILE
-        content = secret_files.create_once(leaf_file, partial(_new_leaf, root, at))
+        content = create_once(leaf_file, partial(_new_leaf, root, at))
         leaf = _identity(content.decode("ascii", "replace"), "local", leaf_file)
         if leaf.valid_until - at < timedelta(days=365 * RENEW_YEARS) or _not_yet(leaf, at):
             _remember(folder, leaf.certificates[-1:])
-            secret_files.replace(leaf_file, _new_leaf(root, at))
+            write_bytes(leaf_file, _new_leaf(root, at))
             leaf = _identity(leaf_file.read_text("ascii"), "local", leaf_file)
     except OSError as error:
         raise ConfigError(
@@ -131,7 +131,7 @@ def import_chain(
     try:
         _remember(folder, identity.certificates[-1:])
         whole = identity.key_pem + pem_of(identity.certificates)
-        secret_files.replace(folder / OWN_FILE, whole.encode())
+        write_bytes(folder / OWN_FILE, whole.encode())
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
     return identity
@@ -185,7 +185,7 @@ def _remember(folder: Path, roots: Sequence[x509.Certificate]) -> None:
     known = parse_certificates(text, str(path)) if text else ()
     new = [root for root in roots if root not in known]
     if new:
-        secret_files.replace(path, pem_of((*known, *new)).encode(), secret_files.PUBLIC)
+        write_bytes(path, pem_of((*known, *new)).encode(), PUBLIC)
 
 
 def _new_root(at: datetime) -> bytes:

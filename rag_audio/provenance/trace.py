@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import file_digest
 from pathlib import Path
 
 from rag_audio.domain import Audio, Rights
 from rag_audio.errors import LedgerTampered, UnreadableFile
+from rag_audio.files import file_sha256
 from rag_audio.loading import Heard, hear
 from rag_audio.ports import Detection, Ledger, LedgerEntry, Watermarker
 from rag_audio.provenance.alignment import align, peaks_of
@@ -99,7 +99,10 @@ def trace(
         LedgerTampered: a fingerprint is not the one that the ledger's record vouches for.
     """
     search = _Search(ledger, rights, fingerprints, master, watermarker)
-    entry = ledger.find_pcm(_file_sha256(path))
+    try:
+        entry = ledger.find_pcm(file_sha256(path))
+    except OSError as error:
+        raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error
     claim = None if read_manifest is None else read_manifest(path)
     heard = hear(path)
     if entry is not None:
@@ -539,11 +542,3 @@ def _fingerprint_says(fit: Fit, rivals: Sequence[Fit]) -> str:
         numbers = ", ".join(str(rival.output) for rival in rivals)
         said += f" Nearly as well fits output {numbers}."
     return said
-
-
-def _file_sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error

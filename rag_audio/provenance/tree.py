@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 
 from rag_audio.errors import LedgerTampered
 from rag_audio.provenance.merkle import HASH_BYTES, Frontier, Node, leaf_hash
 from rag_audio.provenance.sealing import Sealed
-from rag_audio.provenance.statements import Prepared
 from rag_audio.provenance.tables import (
     entries,
     hash_rows,
@@ -24,13 +23,7 @@ from rag_audio.provenance.tables import (
     tree,
 )
 
-_INSERTS = {table: Prepared(insert(table)) for table in (entries, nodes, sources, hashes, private)}
-_STATE = Prepared(select(tree.c.size, tree.c.peaks))
-_STATE_UPDATE = Prepared(
-    update(tree).values(
-        size=bindparam("new_size"), root=bindparam("new_root"), peaks=bindparam("new_peaks")
-    )
-)
+_APPENDED = (entries, nodes, sources, hashes, private)
 _HASH = re.compile("[0-9a-f]{64}")
 
 
@@ -64,7 +57,7 @@ def append_drafts(db: Connection, drafts: Sequence[Draft]) -> int:
     """
     frontier = frontier_in(db)
     first = frontier.size + 1
-    rows: dict[Table, list[dict[str, Any]]] = {table: [] for table in _INSERTS}
+    rows: dict[Table, list[dict[str, Any]]] = {table: [] for table in _APPENDED}
     for draft in drafts:
         made = frontier.append(draft.leaf)
         rows[nodes] += [{"level": n[0], "place": n[1], "hash": n[2]} for n in made]
@@ -86,15 +79,9 @@ def append_drafts(db: Connection, drafts: Sequence[Draft]) -> int:
                 rows[private].append({"seq": seq, "salt": sealed.salt, "texts": sealed.texts})
     for table, some in rows.items():
         if some:
-            _INSERTS[table].run(db, *some)
-    _STATE_UPDATE.run(
-        db,
-        {
-            "new_size": frontier.size,
-            "new_root": frontier.root().hex(),
-            "new_peaks": frontier.pack(),
-        },
-    )
+            db.execute(insert(table), some)
+    state = {"size": frontier.size, "root": frontier.root().hex(), "peaks": frontier.pack()}
+    db.execute(update(tree).values(state))
     return first
 
 
@@ -104,12 +91,11 @@ def frontier_in(db: Connection) -> Frontier:
     Raises:
         LedgerTampered: its row is missing or damaged.
     """
-    rows = _STATE.run(db)
-    if not rows:
-        raise _damaged("the state of the log is missing")
-    size, peaks = rows[0]
     try:
-        return Frontier.unpack(size, bytes(peaks))
+        row = db.execute(select(tree.c.size, tree.c.peaks)).first()
+        if row is None:
+            raise _damaged("the state of the log is missing")
+        return Frontier.unpack(row.size, bytes(row.peaks))
     except (ValueError, TypeError, AttributeError) as error:
         raise _damaged(f"the state of the log is damaged: {error}") from error
 

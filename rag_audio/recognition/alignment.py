@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio.recognition.peaks import SEMITONES, Numbers, Peaks, Reals
+from rag_audio.recognition.peaks import SEMITONES, Peaks
+from rag_audio.recognition.store import Numbers, Reals
 
 _CELL_S, _CELL_SEMITONES = 0.012, 0.2
 _REACH_S, _REACH_SEMITONES = 3, 2

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_audio.domain import Audio
+from rag_audio.recognition.store import Numbers, Reals
 from rag_audio.shaping import mono, resample
 
-Numbers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 Levels = NDArray[np.float32]
 
 RATE = 11_025

@@ -15,6 +15,7 @@ from rag_audio.recognition.peaks import Peaks, find_peaks
 from rag_audio.recognition.store import LandmarkStore
 from rag_audio.recognition.triples import find_triples
 from rag_audio.recognition.voting import Hypothesis, ask, hypotheses
+from rag_audio.shaping import spread_starts
 
 SOUND_RANK = 8
 """Peaks of a sound that are compared have fewer than 8 stronger ones around them."""
@@ -134,15 +135,11 @@ def _guesses(peaks: Peaks, store: LandmarkStore, exclude: frozenset[str]) -> lis
 
 def _spread(peaks: Peaks) -> list[tuple[float, Peaks]]:
     """Pieces of a minute that overlap, at most eighty, with where they begin; times from there."""
-    last = max(0.0, peaks.duration_s - _PIECE_S)
-    count = min(_MOST_PIECES, 1 + math.ceil(last / _PIECE_STEP_S))
     found = []
-    for start in np.linspace(0.0, last, count):
+    for start in spread_starts(peaks.duration_s, _PIECE_S, _MOST_PIECES, _PIECE_STEP_S):
         part = _between(peaks, start, start + _PIECE_S)
         length = min(_PIECE_S, peaks.duration_s)
-        found.append(
-            (float(start), Peaks(part.times_s - start, part.semitones, part.ranks, length))
-        )
+        found.append((start, Peaks(part.times_s - start, part.semitones, part.ranks, length)))
     return found
 
 

@@ -31,12 +31,10 @@ from sqlalchemy import (
     select,
 )
 
-from rag_audio.database import drive, reading
+from rag_audio.database import reading
 from rag_audio.errors import InvalidInput, LedgerError
 from rag_audio.migrations import migrate
-from rag_audio.recognition.landmarks import VERSION, Landmarks
-from rag_audio.recognition.peaks import Numbers
-from rag_audio.recognition.store import Postings
+from rag_audio.recognition.store import VERSION, Landmarks, Numbers, Postings
 from rag_audio.rights_tables import files, withheld_files
 
 _HASHES_AT_ONCE = 20_000
@@ -202,7 +200,7 @@ def _rows_with(db: Connection, hashes: Numbers) -> Iterator[tuple[Any, ...]]:
         # Written into the statement: these are more than a statement may have variables.
         some = ",".join(map(str, hashes[start : start + _HASHES_AT_ONCE].tolist()))
         wanted = f"SELECT hash, number, place FROM stem_postings WHERE hash IN ({some})"  # noqa: S608
-        yield from drive(db, wanted)
+        yield from db.exec_driver_sql(wanted)
 
 
 def _stems_of(db: Connection, numbers: list[int]) -> dict[int, str]:

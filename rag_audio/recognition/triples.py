@@ -16,7 +16,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio.recognition.peaks import SEMITONES, Numbers, Peaks, Reals
+from rag_audio.recognition.peaks import SEMITONES, Peaks
+from rag_audio.recognition.store import Numbers, Reals
 
 MAX_TEMPO_CHANGE = 0.12
 """Natural logarithm of the largest change of tempo that is looked for."""

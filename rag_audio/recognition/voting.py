@@ -7,8 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from rag_audio.recognition.peaks import Numbers, Reals
-from rag_audio.recognition.store import LandmarkStore, Postings
+from rag_audio.recognition.store import LandmarkStore, Numbers, Postings, Reals
 from rag_audio.recognition.triples import MAX_SEMITONES, MAX_TEMPO_CHANGE, Triples, probes_of
 
 _TEMPO_CELL, _SEMITONES_CELL, _OFFSET_CELL_S = 0.05, 0.5, 0.4

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rag_audio.controls import Layer
-from rag_audio.domain import Aim, AudioAs, Channel, GenerationRequest, Key, Mix
+from rag_audio.domain import GenerationRequest
+from rag_audio.domain.fields import fields_of
 from rag_audio.editing import Order, order_of
 
 FileOf = Callable[[str], Path]
 """The file of an upload, by its id."""
-
-FORMATS = ("wav", "flac", "mp3", "ogg")
 
 
 def generation_request(asked: Mapping[str, Any], file_of: FileOf) -> GenerationRequest:
@@ -31,33 +29,24 @@ def request_fields(asked: Mapping[str, Any], file_of: FileOf) -> dict[str, Any]:
     Raises:
         InvalidInput: a value cannot be used.
     """
-    readers: dict[str, Callable[[Any], Any]] = {
-        "key": Key.parse,
-        "audio": lambda id_: str(file_of(id_)),
-        "midi": lambda id_: str(file_of(id_)),
-        "audio_as": AudioAs,
-        "channels": lambda names: frozenset(Channel(name) for name in names),
-        "enforce": lambda names: frozenset(Aim(name) for name in names),
-        "references": lambda named: tuple(map(_reference, named)),
-        "mix": Mix,
-        "layers": lambda layers: tuple((Layer(one["layer"]), one["stem"]) for one in layers),
-        "arrange": lambda sections: tuple(
-            (one["stem"], one["first_bar"], one["last_bar"]) for one in sections
-        ),
+    return {
+        name: _read(field.kind.form, asked[name], file_of)
+        for name, field in fields_of(GenerationRequest).items()
+        if name != "prompt" and asked.get(name) is not None
     }
-    plain = (
-        *("negative_prompt", "artist", "audio_rights", "k", "strength", "bpm", "duration_s"),
-        *("seed", "steps", "guidance", "variations", "territory", "candidates", "bars"),
-        "auto_strength",
-    )
-    tuples = (
-        *("exclude", "weights", "time_signature"),
-        *("instrumentation", "mood", "midi_instruments"),
-    )
-    readers |= {name: (lambda value: value) for name in plain}
-    readers |= dict.fromkeys(tuples, tuple)
-    given = {name: asked[name] for name in readers if asked.get(name) is not None}
-    return {name: readers[name](value) for name, value in given.items()}
+
+
+def _read(form: str, value: Any, file_of: FileOf) -> Any:
+    """A value as the request takes it: JSON has objects in the place of tuples."""
+    if form == "file":
+        return str(file_of(value))
+    if form == "references":
+        return [_reference(one) for one in value]
+    if form == "layers":
+        return [(one["layer"], one["stem"]) for one in value]
+    if form == "sections":
+        return [(one["stem"], one["first_bar"], one["last_bar"]) for one in value]
+    return value
 
 
 def _reference(asked: str | Mapping[str, Any]) -> str:

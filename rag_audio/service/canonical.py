@@ -19,16 +19,16 @@ import numpy as np
 
 from rag_audio.domain import Audio
 from rag_audio.errors import BackendUnavailable, UnreadableFile
+from rag_audio.formats import SCORE
 from rag_audio.home import Home
 from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, Heard
 from rag_audio.provenance.credential_documents import credentials_from_json
 from rag_audio.provenance.opened_signing import SignElsewhere
 from rag_audio.reading import OwnFiles
-from rag_audio.score_documents import score_from_json
-from rag_audio.scores import Score
+from rag_audio.scores import Score, score_from_json
 from rag_audio.service.decoded import DecodedFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
-from rag_audio.service.decoding import SCORE, Decoded, Decoders
+from rag_audio.service.decoding import Decoded, Decoders
 from rag_audio.service.files import Folders
 from rag_audio.service.settings import ServeSettings, read_serve_settings
 from rag_audio.service.sound_use import SoundUse

@@ -7,7 +7,6 @@ is being written has its room promised to it beforehand.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import shutil
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from rag_audio.locks import lock_file, lock_if_free
 
 LEAST_BYTES = 1 << 20
 """With less room than this nothing is decoded."""
@@ -80,7 +81,7 @@ class DecodedFiles:
             yield False
             return
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH)
+            lock_file(handle, shared=True)
             with suppress(FileNotFoundError):
                 os.utime(files.document)
             yield _is_at(handle, files.document) and files.sound.exists()
@@ -186,20 +187,12 @@ class DecodedFiles:
 
     def _removed(self, id_: str) -> bool:
         """Remove what is kept of an upload; False: somebody uses it."""
-        try:
-            handle = os.open(self.of(id_).document, _OPEN)
-        except OSError:
-            self.drop(id_)
-            return True
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        else:
-            self.drop(id_)
-            return True
-        finally:
-            os.close(handle)
+        document = self.of(id_).document
+        with lock_if_free(document) as is_free:
+            if is_free or not document.exists():
+                self.drop(id_)
+                return True
+        return False
 
 
 def _is_at(handle: int, path: Path) -> bool:

@@ -50,7 +50,7 @@ def _load() -> None:
     import rag_audio.provenance.credential_documents
     import rag_audio.provenance.credentials
     import rag_audio.provenance.signers
-    import rag_audio.score_documents  # noqa: F401
+    import rag_audio.scores  # noqa: F401
 
 
 def _in_child(asked: dict[str, Any]) -> dict[str, Any]:
@@ -136,11 +136,12 @@ def _opened(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _signed(asked: dict[str, Any]) -> dict[str, Any]:
     """Sign a file that was made from another one; the service signs, and keeps its key."""
+    from rag_audio.codec import read
     from rag_audio.errors import RagAudioError
     from rag_audio.provenance.opened_signing import OpenedSigning
     from rag_audio.provenance.signers import C2paSigner
 
-    task = OpenedSigning.from_json(asked["task"])
+    task = read(OpenedSigning, asked["task"])
     _limit(asked)
     try:
         signer = C2paSigner.from_callback(
@@ -220,8 +221,7 @@ def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _midi(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
     from rag_audio.errors import UnreadableFile
-    from rag_audio.score_documents import score_to_json
-    from rag_audio.scores import parse
+    from rag_audio.scores import parse, score_to_json
 
     score, longest_s = parse(file), float(asked["longest_s"])
     if score.end_s > longest_s:

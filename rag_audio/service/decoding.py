@@ -9,18 +9,16 @@ from __future__ import annotations
 import errno
 import json
 import os
-import queue
-import subprocess
-import sys
 import tempfile
-import threading
 from base64 import b64decode, b64encode
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rag_audio.child_process import Child, ChildPool
+from rag_audio.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
+from rag_audio.formats import SCORE, read_head, suffix_of
 from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.provenance.opened_signing import OpenedSigning, SignBytes, Written
 from rag_audio.service.decoded import Writing
@@ -29,18 +27,11 @@ from rag_audio.service.settings import ServeSettings
 from rag_audio.service.turns import Turns
 
 _KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT")
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SIGNATURES = 12
 _MANIFESTS_BYTES = 64 << 20
 _EXPANSION = 64
-SCORE = ".mid"
-"""How the names of uploaded scores end."""
 _UNSIGNED = "set RAG_AUDIO_SIGNING=off to give outputs out unsigned; their records will say so"
-MAGIC = (
-    (b"RIFF", ".wav"), (b"RF64", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"),
-    (b"FORM", ".aiff"), (b"MThd", SCORE),
-)  # fmt: skip
-"""How files begin that may be uploaded; MP3 may also begin with a frame."""
+_UPLOADED = (".wav", ".flac", ".ogg", ".mp3", ".aiff", SCORE)
 
 
 @dataclass(frozen=True)
@@ -52,24 +43,16 @@ class Decoded:
     suffix: str
 
 
-def suffix_of(head: bytes) -> str | None:
-    """The ending for a file that begins so; None: it is nothing that may be uploaded."""
-    for magic, suffix in MAGIC:
-        if head.startswith(magic):
-            return suffix
-    is_mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
-    return ".mp3" if is_mpeg else None
-
-
 def kind_of(file: Path) -> str:
-    """The ending that fits a file, by its first bytes.
+    """The ending that fits a file, by its first bytes; MP3 may also begin with a frame.
 
     Raises:
         UnreadableFile: it is nothing that may be uploaded.
     """
-    with file.open("rb") as opened:
-        suffix = suffix_of(opened.read(16))
-    if suffix is None:
+    head = read_head(file)
+    is_frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
+    suffix = ".mp3" if is_frame else suffix_of(head)
+    if suffix not in _UPLOADED:
         raise UnreadableFile(
             "this is no sound or score that can be read",
             hint="WAV, FLAC, OGG, MP3, AIFF or standard MIDI",
@@ -90,9 +73,8 @@ class Decoders:
     def __init__(self, settings: ServeSettings, count: int = 2) -> None:
         self._settings = settings
         self.turns = Turns(count)
-        self._free: queue.Queue[_Decoder | None] = queue.Queue()
-        for _ in range(count):
-            self._free.put(None)
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        self._processes = ChildPool(count, lambda: Child("rag_audio.service.decoder", environment))
 
     def most_bytes(self, file: Path) -> int:
         """Bytes that the samples of a file take at most once they are decoded.
@@ -163,7 +145,7 @@ class Decoders:
             manifest = Path(folder, "manifest")
             asked = {
                 "kind": "sign",
-                "task": task.to_json(),
+                "task": encode(task),
                 "document": str(manifest),
                 "seconds": settings.decode_s,
                 "megabytes": settings.decode_mb,
@@ -185,28 +167,18 @@ class Decoders:
 
     def close(self) -> None:
         """End the processes that are idle; those that work end with this process's pipes."""
-        while True:
-            try:
-                decoder = self._free.get_nowait()
-            except queue.Empty:
-                return
-            if decoder is not None:
-                decoder.end()
+        self._processes.end_idle()
 
     def _ask(self, asked: dict[str, Any], sign: SignBytes | None = None) -> dict[str, Any]:
+        limit_s = self._settings.decode_s
         try:
-            decoder = self._free.get(timeout=2 * self._settings.decode_s)
-        except queue.Empty:
+            with self._processes.lease(2 * limit_s) as process:
+                return _answer(process, asked, limit_s + 10.0, sign)
+        except TimeoutError:
             said = "too many uploads are being decoded"
             raise BackendUnavailable(said, public=said) from None
-        try:
-            if decoder is None or not decoder.is_alive:
-                decoder = _Decoder()
-            return decoder.ask(asked, self._settings.decode_s + 10.0, sign)
         except OSError as error:
             raise BackendUnavailable(f"no decoder can be started: {error}") from error
-        finally:
-            self._free.put(decoder)
 
 
 def _remembering(sign_bytes: SignBytes, failed: list[Exception]) -> SignBytes:
@@ -231,40 +203,16 @@ def _unsigned(task: OpenedSigning, said: dict[str, Any], failed: list[Exception]
     return OutputRefused(f"output {task.output} could not be signed: {why}", hint=hint)
 
 
-class _Decoder:
-    """One process of :mod:`rag_audio.service.decoder`."""
+def _answer(
+    process: Child, asked: dict[str, Any], seconds: float, sign: SignBytes | None
+) -> dict[str, Any]:
+    """What becomes of one file; a process that does not answer in time is ended.
 
-    def __init__(self) -> None:
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        environment |= dict.fromkeys(_ONE_THREAD, "1")
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rag_audio.service.decoder"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def ask(
-        self, asked: dict[str, Any], seconds: float, sign: SignBytes | None = None
-    ) -> dict[str, Any]:
-        """What becomes of one file; a process that does not answer in time is ended.
-
-        Args:
-            sign: is asked for signatures, a few times at most.
-        """
-        timer = threading.Timer(seconds, self._process.kill)
-        timer.daemon = True
-        timer.start()
-        try:
-            to, source = self._process.stdin, self._process.stdout
-            if to is None or source is None:
-                raise OSError("it has no pipes")
+    Args:
+        sign: is asked for signatures, a few times at most.
+    """
+    try:
+        with process.pipes(seconds) as (to, source):
             to.write(json.dumps(asked).encode() + b"\n")
             to.flush()
             for _ in range(_SIGNATURES if sign is not None else 1):
@@ -277,19 +225,8 @@ class _Decoder:
                 signature = b64encode(sign(b64decode(said["sign"]))).decode()
                 to.write(json.dumps({"signature": signature}).encode() + b"\n")
                 to.flush()
-            self._process.kill()
+            process.kill()
             return {"refused": CRASHED, "hint": SIMPLER}
-        except BaseException:
-            self._process.kill()
-            raise
-        finally:
-            timer.cancel()
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
+    except BaseException:
+        process.kill()
+        raise

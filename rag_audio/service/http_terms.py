@@ -12,44 +12,22 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rag_audio.domain import GenerationRequest
+from rag_audio.domain.fields import On, fields_of
+
 FIELDS: Mapping[str, str] = {
-    "arrange": "arrange",
-    "artist": "artist",
-    "audio": "audio",
-    "audio-as": "audio_as",
-    "audio-rights": "audio_rights",
-    "bars": "bars",
-    "bpm": "bpm",
-    "candidates": "candidates",
-    "channels": "channels",
-    "duration": "duration_s",
-    "enforce": "enforce",
-    "exclude": "exclude",
-    "guidance": "guidance",
-    "instrumentation": "instrumentation",
-    "key": "key",
-    "layer": "layers",
+    **{
+        field.option.replace("_", "-"): field.name
+        for field in fields_of(GenerationRequest).values()
+        if On.GENERATE in field.on and On.GENERATIONS in field.on
+    },
     "license": "license",
     "like": "like",
     "limit": "limit",
-    "midi": "midi",
-    "midi-instruments": "midi_instruments",
     "min-duration": "min_duration_s",
-    "mix": "mix",
-    "mood": "mood",
-    "negative": "negative_prompt",
-    "reference": "references",
-    "references": "k",
     "region": "regions",
-    "seed": "seed",
     "stem": "stem",
-    "steps": "steps",
-    "strength": "strength",
     "tag": "tags",
-    "territory": "territory",
-    "time-signature": "time_signature",
-    "variations": "variations",
-    "weights": "weights",
 }
 """The fields of the API that the options of the command line stand for."""
 

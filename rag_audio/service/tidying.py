@@ -6,7 +6,6 @@ request is being answered from or a job that has not ended was given.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -18,6 +17,7 @@ import structlog
 
 from rag_audio.jobs import SqlJobs
 from rag_audio.jobs.uploads import SqlUploads
+from rag_audio.locks import lock_if_free
 from rag_audio.service.files import Folders
 
 FRESH_S = 10.0
@@ -156,15 +156,5 @@ def _remove(file: Path) -> bool:
 
 def _remove_unheld(draft: Path) -> bool:
     """Remove a draft that nobody holds a lock on: who wrote it has ended, however it did."""
-    try:
-        handle = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
-        return _remove(draft)
-    finally:
-        os.close(handle)
+    with lock_if_free(draft) as is_free:
+        return is_free and _remove(draft)

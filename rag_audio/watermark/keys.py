@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from rag_audio import secret_files
 from rag_audio.errors import ConfigError
+from rag_audio.files import create_once, write_bytes
 
 KEY_BYTES = 32
 
@@ -25,7 +25,7 @@ def load_or_create(path: Path) -> bytes:
         ConfigError: the file cannot be read or written, or does not hold a key.
     """
     try:
-        key = secret_files.create_once(path, lambda: secrets.token_bytes(KEY_BYTES))
+        key = create_once(path, lambda: secrets.token_bytes(KEY_BYTES))
     except OSError as error:
         raise _unusable(path, error) from error
     return _checked(path, key)
@@ -60,7 +60,7 @@ def rotate(path: Path) -> Path:
         numbers = [_number(old) for old in _retired_files(path)]
         kept = path.with_name(f"{path.name}.{max(numbers, default=0) + 1}")
         kept.hardlink_to(path)
-        secret_files.replace(path, secrets.token_bytes(KEY_BYTES))
+        write_bytes(path, secrets.token_bytes(KEY_BYTES))
     except OSError as error:
         raise _unusable(path, error) from error
     return kept

@@ -12,12 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 from rag_audio import limits
 from rag_audio.api.schemas import GenerationAsked, MusicFields, RegionAsked, SearchAsked
 from rag_audio.domain import GenerationRequest, Key, StemKind
+from rag_audio.domain.fields import fields_of
 from rag_audio.errors import InvalidInput
-from rag_audio.limits import REQUEST, SEARCH, Items, Limit, Number, Text
+from rag_audio.limits import SEARCH, Items, Limit, Number, Text
 from rag_audio.retrieval import ReferenceQuery
 from rag_audio.service.asking import generation_request
 
 STEM = "ab" * 32
+REQUEST = {n: one.limit for n, one in fields_of(GenerationRequest).items() if one.limit is not None}
 NAMED = {**SEARCH, "limit": SEARCH["k"]}
 """Limits of a search, as the API calls its fields."""
 PARTS: dict[str, Limit] = {
@@ -100,7 +102,7 @@ def bounded(model: type[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def test_every_bound_in_the_schema_is_that_of_the_noun(
     field: str, said: dict[str, Any], known: Mapping[str, Limit]
 ) -> None:
-    """Whoever adds a field with a number, a text or a list states its limit in limits.py."""
+    """Whoever adds a field with a number, a text or a list states its limit beside it."""
     name = field.replace("[]", "")
     if field.endswith("[]"):
         listed = known[name]
@@ -108,7 +110,7 @@ def test_every_bound_in_the_schema_is_that_of_the_noun(
         assert said == of(listed.each)
         return
     limit = PARTS.get(name) or known.get(name)
-    assert limit is not None, f"{field} has no limit in rag_audio/limits.py"
+    assert limit is not None, f"{field} has no limit where it is declared"
     assert said == of(limit)
 
 

@@ -177,7 +177,7 @@ def test_regions_are_numbers(service: SmallService) -> None:
 def test_a_fault_of_a_whole_body_names_the_field_that_is_meant(service: SmallService) -> None:
     (fault,) = told(service, json.dumps({**SHORT, "candidates": 2}))["errors"]
     assert (fault["where"], fault["field"]) == ("/candidates", "candidates")
-    assert fault["message"].startswith("candidates need enforce")
+    assert fault["message"].startswith("candidates needs enforce")
     body = {"kind": "vary", "upload": "0" * 32, "take": 2}
     (fault,) = told(service, json.dumps(body), "/v1/edits")["errors"]
     assert (fault["where"], fault["field"]) == ("/take", "take")

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from rag_audio.backends._mixing import mix_latents
-from rag_audio.backends._noise import init_latents_snr_db
 from rag_audio.backends.generators import load_generator
 from rag_audio.domain import Audio
 from rag_audio.errors import Cancelled, InvalidInput
@@ -78,8 +77,13 @@ def test_starting_latents_have_the_snr_that_strength_states(
     start = first_model_input(generator, request)
     monkeypatch.setattr(generator, "reference_latents", lambda *_: torch.zeros_like(reference))
     noise = first_model_input(generator, request)
-    measured = init_latents_snr_db(start, noise, reference.expand_as(start))
+    # 20·log₁₀(RMS(start − noise) / RMS(reference) / RMS(noise)), of which the first ratio is 1 − s.
+    measured = 20 * np.log10(rms(start - noise) / rms(reference.expand_as(start)) / rms(noise))
     assert measured == pytest.approx(20 * np.log10((1 - strength) / strength), abs=0.3)
+
+
+def rms(latents: torch.Tensor) -> float:
+    return float(latents.double().square().mean().sqrt())
 
 
 def first_model_input(generator: Any, request: DiffusionInput) -> torch.Tensor:

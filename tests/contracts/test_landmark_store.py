@@ -16,8 +16,7 @@ from rag_audio.database import connect, reading, sqlite_url, writing
 from rag_audio.errors import LedgerError
 from rag_audio.foreign_sound import StoredLandmarks
 from rag_audio.recognition import sql
-from rag_audio.recognition.landmarks import Landmarks
-from rag_audio.recognition.store import Postings
+from rag_audio.recognition.store import Landmarks, Postings
 from tests.recognition.sounds import MemoryStore
 
 STEMS = [letter * 64 for letter in "abcd"]

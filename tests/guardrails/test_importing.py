@@ -19,6 +19,7 @@ from rag_audio.guardrails import Action, ImportedNames, Policy
 from rag_audio.guardrails.importing import Progress, import_names
 from rag_audio.guardrails.normalise import read
 from rag_audio.guardrails.selecting import Choice
+from rag_audio.locks import lock_file
 from tests.guardrails import dumps
 
 
@@ -344,9 +345,11 @@ def test_what_a_killed_import_left_is_removed_by_a_later_one(tmp_path: Path) -> 
     source = tmp_path / "names.csv"
     source.write_text("name\nOzzeldrim Vantrell\n")
     target = tmp_path / "names.db"
-    old, young = tmp_path / ".names.db-rows.00.tmp", tmp_path / ".names.db.01.tmp"
-    for left in (old, young):
+    killed = tmp_path / f".names.db-rows.{'0' * 16}", tmp_path / f".names.db.{'1' * 16}"
+    running = tmp_path / f".names.db.{'2' * 16}"
+    for left in (*killed, running):
         left.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    import_names([source], target)
-    assert (old.exists(), young.exists(), target.exists()) == (False, True, True)
+    with running.open("rb") as held:
+        lock_file(held)
+        import_names([source], target)
+    assert {path.name for path in tmp_path.iterdir()} == {source.name, target.name, running.name}

@@ -10,9 +10,9 @@ import pytest
 
 from indexer.licenses import Declared, LibrarySpec, match, read_library
 from indexer.report import Rejection
-from rag_audio.domain import Key, Share, Use
+from rag_audio.codec import decode, encode
+from rag_audio.domain import Key, License, Share, Use
 from rag_audio.errors import LibraryError
-from rag_audio.plans import license_from_json, license_to_json
 from tests.indexer.library import LICENSES, write_tables
 
 TODAY = date(2026, 6, 1)
@@ -333,7 +333,7 @@ def test_splits_and_numbers_are_kept(tmp_path: Path) -> None:
     assert found.license.splits.master == (Share("Label A", 0.5), Share("Label B", 0.5))
     assert found.license.splits.composition[0] == Share("Writer", 0.75, "I0000002297")
     assert (found.isrc, found.iswc) == ("QZABC2600001", "T0345246801")
-    again = license_from_json(json.loads(json.dumps(license_to_json(found.license))))
+    again = decode(License, json.loads(json.dumps(encode(found.license))))
     assert again == found.license
 
 
@@ -386,4 +386,4 @@ def test_documents_of_the_first_release_still_decode_and_keep_their_spelling() -
         "territories": ["WORLD"], "valid_from": None, "valid_until": "2030-12-31",
         "credit": "", "max_similarity": 1.0,
     }  # fmt: skip
-    assert license_to_json(license_from_json(old)) == old
+    assert encode(decode(License, old)) == old

@@ -23,6 +23,7 @@ from rag_audio.domain import (
     StemKind,
     Use,
 )
+from rag_audio.provenance.records import canonical, parse, record_from_json, record_to_json
 
 LICENSE = License(
     "nightshift-2026",
@@ -36,6 +37,16 @@ LICENSE = License(
 
 def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
+
+
+def encode_record(record: AttributionRecord) -> bytes:
+    """Its canonical JSON, all texts in it."""
+    return canonical(record_to_json(record))
+
+
+def decode_record(document: bytes) -> AttributionRecord:
+    """The inverse of :func:`encode_record`."""
+    return record_from_json(parse(document))
 
 
 def stem(name: str = "break", artist: str = "Night Shift House Band") -> Stem:

@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from rag_audio.domain import AttributionRecord
-from rag_audio.provenance.records import encode_record
 from rag_audio.provenance.tables import hash_rows, source_rows
+from tests.provenance.builders import encode_record
 
 SCHEMA = """
 CREATE TABLE ledger_counter (id INTEGER NOT NULL, last_output BIGINT NOT NULL, PRIMARY KEY (id));

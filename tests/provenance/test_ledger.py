@@ -10,8 +10,7 @@ import pytest
 from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import InvalidInput, LedgerError
 from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.records import encode_record
-from tests.provenance.builders import digest, record, source
+from tests.provenance.builders import digest, encode_record, record, source
 from tests.tampering import tampering
 
 TABLES = ("ledger_entries", "ledger_sources", "ledger_hashes", "ledger_private")

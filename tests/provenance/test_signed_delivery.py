@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from rag_audio.delivery import Delivery
+from rag_audio.delivery import Delivery, hand_over
 from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest
 from rag_audio.errors import BackendUnavailable, LedgerError, OutputRefused
 from rag_audio.home import Home
 from rag_audio.ports import Detection, Mark
 from rag_audio.provenance.credentials import read_credentials
 from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.records import decode_record, encode_record
 from rag_audio.provenance.signers import C2paSigner, NoSigner
 from rag_audio.settings import Settings
 from rag_audio.signing import ClaimedOutput, CredentialState, Signature
 from tests.fakes import FakeEmbedder, FakeIndex
-from tests.provenance.builders import plan, record
+from tests.provenance.builders import decode_record, encode_record, plan, record
 from tests.provenance.material import INFO, sound
 
 
@@ -46,7 +45,8 @@ def home(tmp_path: Path) -> Home:
 def _deliver(home: Home, target: Path, made: ConditioningPlan | None = None) -> tuple[str, ...]:
     request = GenerationRequest("song for my secret wedding")
     delivery = Delivery(home, request, made or plan(references=(), seed_parts=()), INFO)
-    return delivery.give_out(sound(2.0), 7, target).files
+    (result,) = hand_over(home, [delivery.pack(sound(2.0), 7, target)])
+    return result.files
 
 
 def test_an_entry_that_is_not_written_leaves_no_fingerprint(

@@ -7,9 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from rag_audio.domain import Audio
-from rag_audio.recognition.landmarks import Landmarks
-from rag_audio.recognition.peaks import Numbers
-from rag_audio.recognition.store import Postings
+from rag_audio.recognition.store import Landmarks, Numbers, Postings
 
 RATE = 22_050
 

@@ -5,7 +5,8 @@ import pytest
 
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
-from rag_audio.recognition.landmarks import VERSION, Landmarks, make_landmarks
+from rag_audio.recognition.landmarks import make_landmarks
+from rag_audio.recognition.store import VERSION, Landmarks
 from tests.recognition.sounds import RATE, melody
 
 COLUMNS = ("hashes", "times_ms", "spans_ms", "pitches", "peak_times_ms", "peak_pitches")

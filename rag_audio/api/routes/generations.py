@@ -64,7 +64,7 @@ async def generate(
         wanted, plan = _planned(asked, hook, caller, service)
         return _queue(service, caller, "generation", wanted, plan_to_json(plan), key)
 
-    brought = using(service, caller, audio=asked.audio, midi=asked.midi)
+    brought = using(service, caller, **asked.uploads)
     return await _accepted(request, caller, service, idempotency_key, prefer, accept, brought)
 
 
@@ -102,7 +102,7 @@ async def edit(
         order.made(length_s)
         length_s += asked.left_s + asked.right_s
         _require_duration(length_s, service)
-        _require_size(length_s, asked.variations, service)
+        _require_size(length_s, wanted["variations"], service)
         fields = request_fields(wanted, service.folders.find_upload)
         out = file.with_name(f"take.{asked.format}")
         plan = Editor(service.pipeline(caller)).plan(file, asked.prompt, order, out, **fields)
@@ -116,7 +116,7 @@ async def edit(
 async def plan(asked: GenerationAsked, caller: Generates, service: TheService) -> dict[str, Any]:
     """What would be given to the model; nothing is made."""
     hook = await service.lookups.checked(asked.webhook, caller.owner)
-    async with using(service, caller, audio=asked.audio, midi=asked.midi):
+    async with using(service, caller, **asked.uploads):
         _, plan = await run_in_threadpool(_planned, asked, hook, caller, service)
     return {"plan": plan_to_json(plan)}
 
@@ -211,8 +211,8 @@ def _planned(
 ) -> tuple[dict[str, Any], ConditioningPlan]:
     """A generation's request as its row will hold it, and its plan."""
     service.require_model()
-    _require_duration(asked.duration_s, service)
     wanted = _document(asked, hook, caller, service, "generation")
+    _require_duration(wanted.get("duration_s"), service)
     made = generation_request(wanted, lambda id_: service.folders.find_upload(id_))
     plan = service.pipeline(caller).plan(made)
     _require_duration(plan.duration_s, service)

@@ -1,0 +1,90 @@
+"""The pages name what exists: files, modules, classes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import rag_audio.domain
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCES = {
+    path: path.read_text(encoding="utf-8")
+    for package in ("rag_audio", "indexer", "training")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+_FOLDERS = r"rag_audio|indexer|training|tests|docs|data|benchmarks|examples|integrations"
+_PATH = re.compile(rf"(?:{_FOLDERS}|\.github)/[\w./*-]*[\w/*]")
+_DOTTED = re.compile(r"(?:rag_audio|indexer|training)(?:\.[A-Za-z_]\w*)+")
+_LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+NO_MODULES = {
+    "rag_audio.embedders",  # entry points
+    "rag_audio.indexes",
+    "rag_audio.generators",
+    "rag_audio.watermarkers",
+    "rag_audio.security",  # a logger
+}
+
+
+def _dangling(text: str, folder: Path) -> list[str]:
+    """Paths, links and dotted names in a page that lead nowhere."""
+    code = "\n".join(_CODE.findall(text) + re.findall(r"^```.*?^```", text, re.M | re.S))
+    files = [name for name in _PATH.findall(code) if not any(ROOT.glob(name.rstrip("/")))]
+    links = [name for name in _LINK.findall(text) if not (folder / name).exists()]
+    names = [name for name in _DOTTED.findall(code) if not _is_defined(name)]
+    return [*files, *links, *names]
+
+
+def _is_defined(name: str) -> bool:
+    """Whether a module exists, or the module before the last names defines or holds them."""
+    if name in NO_MODULES or (ROOT / name).exists():
+        return True
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        module = ROOT.joinpath(*parts[:length])
+        for path in (module.with_suffix(".py"), module / "__init__.py"):
+            if path in SOURCES:
+                return all(re.search(rf"\b{part}\b", SOURCES[path]) for part in parts[length:])
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_and_module_that_a_page_names_exists(page: Path) -> None:
+    assert _dangling(page.read_text(encoding="utf-8"), page.parent) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see `rag_audio/no_such_file.py`",
+        "see `tests/no_such_*.py`",
+        "see `rag_audio.no_such_module`",
+        "see `rag_audio.domain.NoSuchNoun`",
+        "see [here](no_such_page.md#heading)",
+    ],
+)
+def test_what_leads_nowhere_is_found(text: str) -> None:
+    assert len(_dangling(text, ROOT)) == 1
+
+
+def test_the_glossary_has_every_noun_of_the_vocabulary() -> None:
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    exported = {name: getattr(rag_audio.domain, name) for name in rag_audio.domain.__all__}
+    nouns = {name for name, value in exported.items() if inspect.isclass(value)}
+    assert len(nouns) > 20
+    assert nouns - set(_CODE.findall(glossary)) == set()
+
+
+def test_every_class_of_the_glossary_exists() -> None:
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in glossary.splitlines() if line.startswith("|")]
+    named = {name for row in rows for name in _CODE.findall(row[3])}
+    defined = {
+        name for text in SOURCES.values() for name in re.findall(r"^class (\w+)", text, re.M)
+    }
+    assert named - defined == set()
