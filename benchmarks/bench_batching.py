@@ -43,7 +43,7 @@ def main() -> None:
         home = Path(name) / "home"
         with rag_audio.open(home) as workspace:
             if arguments.model_only:
-                measure = sampler(workspace.parts.generator(None), arguments)
+                measure = sampler(workspace.home.generator(None), arguments)
             else:
                 workspace.index(data_dir("demo"))
                 measure = worker(workspace, arguments)
@@ -56,7 +56,7 @@ def main() -> None:
                     alone = alone or made
                     row["furthest_sample"] = furthest(alone, made)
                     rows[takes].append(row)
-            print(json.dumps(summary(arguments, rows, workspace.parts.device), indent=2))
+            print(json.dumps(summary(arguments, rows, workspace.home.device), indent=2))
 
 
 def timed(
@@ -110,7 +110,7 @@ def worker(
     from rag_audio.service.runner import Runner
     from rag_audio.service.worker import Worker
 
-    jobs = SqlJobs(workspace.parts.database)
+    jobs = SqlJobs(workspace.home.database)
     runner = Runner(workspace, jobs)
 
     def measure(takes: int) -> tuple[list[Audio], float]:

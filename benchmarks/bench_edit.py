@@ -24,12 +24,12 @@ from edit_melody import melodies
 
 import rag_audio
 from rag_audio import audio
-from rag_audio.bootstrap import Workspace
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import Audio
 from rag_audio.painting.splicing import CROSSFADE_S
 from rag_audio.ports import Mark
 from rag_audio.resources import data_dir
+from rag_audio.workspace import Workspace
 
 PARTS = ("null", "chain", "seams", "extend", "memory", "melody")
 Say = Callable[..., None]
@@ -48,8 +48,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.work or Path(name)
         with rag_audio.open(folder / "home") as workspace:
-            generator = workspace.parts.generator(None)
-            if not workspace.parts.index.count() and {"null", "chain", "melody"} & arguments.only:
+            generator = workspace.home.generator(None)
+            if not workspace.home.index.count() and {"null", "chain", "melody"} & arguments.only:
                 renders = json.loads((data_dir("demo") / "demo.json").read_text())["renders"]
                 workspace.index(_lay_out_library(folder / "library", renders, quiet=True))
             if "null" in arguments.only:
@@ -97,7 +97,7 @@ def nulls(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
         if master is None:
             raise SystemExit(f"the master of output {number} is not kept")
         null = null_dbfs(source, master, regions)
-        marked = workspace.parts.watermarker.embed(master, Mark(number)) or master
+        marked = workspace.home.watermarker.embed(master, Mark(number)) or master
         steps = np.abs(audio.load(out).samples - marked.samples.clip(-1, 1)).max() * 2**23
         passed += null <= -90
         exact += steps <= 2**8
@@ -148,7 +148,7 @@ def chains(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
     say("|---|---:|---:|")
     for kind, hits in found.items():
         say(row(kind, share(hits, count), share(complete[kind], count)))
-    faults = workspace.parts.ledger.verify()
+    faults = workspace.home.ledger.verify()
     say(f"\n`ledger verify` finds {len(faults)} faults.")
 
 

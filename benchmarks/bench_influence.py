@@ -24,13 +24,13 @@ from scipy.stats import spearmanr
 
 import rag_audio
 from benchmarks.figures import put_section
-from rag_audio.bootstrap import Workspace
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import ConditioningPlan
 from rag_audio.provenance import shapley
 from rag_audio.provenance.causal import MEASURES, Laboratory
 from rag_audio.resources import data_dir
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
+from rag_audio.workspace import Workspace
 
 PROMPTS = (
     "slow dusty drums and warm keys",
@@ -89,7 +89,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = arguments.work or Path(folder)
         with rag_audio.open(work / "home") as workspace:
-            if not workspace.parts.index.count():
+            if not workspace.home.index.count():
                 workspace.index(_library(work))
             plans = [_plan(workspace, i, players, steps) for i in range(count)]
             rng = np.random.default_rng(0)
@@ -169,11 +169,11 @@ def _planted(
 
 
 def _case(plan: ConditioningPlan, workspace: Workspace) -> Case:
-    parts = workspace.parts
-    generator = parts.generator(None)
-    studio = Studio(parts, {}, workspace.pipeline.load_segment, generator)
+    home = workspace.home
+    generator = home.generator(None)
+    renderer = Renderer(home, generator, {})
     started = time.perf_counter()
-    lab = Laboratory(plan, (plan.seed,), generator, parts.embedder, studio.seed_audio, None)
+    lab = Laboratory(plan, (plan.seed,), generator, home.embedder, renderer.seed_audio, None)
     players = len(plan.references)
     values = {s: lab.value(s).mean(axis=(0, 1)) for s in range(1 << players)}
     seconds = time.perf_counter() - started

@@ -28,11 +28,11 @@ from melody_measures import Judge, Reading, read, through_a_room
 
 import rag_audio
 from rag_audio import audio, midi
-from rag_audio.bootstrap import Workspace
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import Audio, AudioAs, ConditioningPlan, GenerationRequest, Layer
 from rag_audio.melody import transcribe
 from rag_audio.resources import data_dir
+from rag_audio.workspace import Workspace
 from tests.hums import Hummed, make_notes, tune
 
 Say = Callable[..., None]
@@ -76,7 +76,7 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
     with rag_audio.open(given.work / "home") as workspace:
-        if not workspace.parts.index.count():
+        if not workspace.home.index.count():
             renders = json.loads((data_dir("demo") / "demo.json").read_text())["renders"]
             workspace.index(_lay_out_library(given.work / "library", renders, quiet=True))
         tunes = [tune(number) for number in range(given.tunes)]
@@ -132,17 +132,17 @@ class Bench:
 
     def __init__(self, workspace: Workspace, folder: Path) -> None:
         self.workspace, self.folder = workspace, folder
-        self.judge = Judge(workspace.parts.embedder)
-        stems = workspace.parts.catalogue.stems()
+        self.judge = Judge(workspace.home.embedder)
+        stems = workspace.home.catalogue.stems()
         self.drums = next(stem.id for stem in stems if DRUMS in stem.path)
-        self._studio = workspace.pipeline.studio(
-            GenerationRequest("a tune"), workspace.parts.generator(None)
+        self._renderer = workspace.pipeline.renderer(
+            GenerationRequest("a tune"), workspace.home.generator(None)
         )
         self._plans: dict[tuple[int, bool], ConditioningPlan] = {}
 
     def ways(self) -> list[Way]:
         """Every way of the large table."""
-        usual = self.workspace.parts.generator(None).info.default_strength
+        usual = self.workspace.home.generator(None).info.default_strength
         own = [Way(f"`generate --audio`, strength {s:g}", self._followed(s)) for s in STRENGTHS]
         varied = [Way(f"`vary`, strength {s:g}", self._varied(s)) for s in VARIED]
         return [
@@ -199,7 +199,7 @@ class Bench:
         return self._made(self.workspace.plan(words, seed=number, duration_s=8.0))
 
     def _made(self, plan: ConditioningPlan) -> Audio:
-        (take,) = self._studio.make(plan, None, None)
+        (take,) = self._renderer.make(plan, None, None)
         return take.audio
 
     def _varied(self, strength: float) -> Callable[[int, Hummed], Audio]:

@@ -28,11 +28,11 @@ from benchmarks import ranking_material as material
 from benchmarks.figures import Figure, over_groups
 from benchmarks.ranking_material import Ask, Truth
 from rag_audio import audio
-from rag_audio.bootstrap import Workspace
 from rag_audio.domain import Audio, GenerationRequest, Reference, Stem, Use
 from rag_audio.profiles import licensed_stems, wanted_tempo_and_key
 from rag_audio.retrieval import ReferenceQuery, Weights, find_references
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
+from rag_audio.workspace import Workspace
 from training.measures import describe_sound
 
 K = 3
@@ -102,8 +102,8 @@ def search(workspace: Workspace, asks: Sequence[Ask], styled: bool = True) -> Fo
     Args:
         styled: only the artist's stems, as the product does it for ``--artist``.
     """
-    pipeline, parts = workspace.pipeline, workspace.parts
-    rights, embedder = pipeline.rights(), Once(parts.embedder)
+    pipeline, home = workspace.pipeline, workspace.home
+    rights, embedder = pipeline.rights(), Once(home.embedder)
     centres = {
         name: pipeline.artist_profile(name).centroid for name in {a.wanted.artist for a in asks}
     }
@@ -122,7 +122,7 @@ def search(workspace: Workspace, asks: Sequence[Ask], styled: bool = True) -> Fo
                 ),
                 rights=rights,
                 embedder=embedder,
-                index=parts.index,
+                index=home.index,
             )
             for ask in asks
         ]
@@ -153,8 +153,8 @@ def report(asks: Sequence[Ask], found: Found, truth: Callable[[Stem], Truth]) ->
 
 def left_open(workspace: Workspace, asks: Sequence[Ask], truth: Callable[[Stem], Truth]) -> None:
     """The table of requests without tempo and key: how far the others are from the first."""
-    rights, embedder = workspace.pipeline.rights(), Once(workspace.parts.embedder)
-    stems = workspace.parts.catalogue.stems()
+    rights, embedder = workspace.pipeline.rights(), Once(workspace.home.embedder)
+    stems = workspace.home.catalogue.stems()
     print("| wanted | genre | family | over 15 % from the first | semitones from it |")
     print("|---|---|---|---|---|")
     for name in ("any tempo and key", "the artist's usual ones"):
@@ -170,7 +170,7 @@ def left_open(workspace: Workspace, asks: Sequence[Ask], truth: Callable[[Stem],
             found = [
                 truth(r.stem)
                 for r in find_references(
-                    query, rights=rights, embedder=embedder, index=workspace.parts.index
+                    query, rights=rights, embedder=embedder, index=workspace.home.index
                 )
             ]
             rows.append([judge(one, ask.wanted) for one in found])
@@ -188,15 +188,15 @@ class Listener:
     """Makes outputs of references, and hears whose pieces they are nearer to."""
 
     def __init__(self, workspace: Workspace, asks: Sequence[Ask]) -> None:
-        parts, load = workspace.parts, workspace.pipeline.load_segment
+        home = workspace.home
         self.workspace, self.asks = workspace, asks
-        self.studio = Studio(parts, {}, load, parts.generator(None), load)
+        self.renderer = Renderer(home, home.generator(None), {})
         held = [audio.load(ask.held_out, duration_s=DURATION_S) for ask in asks if ask.held_out]
         self.artists = np.array([ask.wanted.artist for ask in asks if ask.held_out])
         fixed = np.stack([describe_sound(sound) for sound in held])
         self._mean, self._scale = fixed.mean(0), fixed.std(0) + 1e-9
         self._fixed = (fixed - self._mean) / self._scale
-        self._learnt = np.asarray(parts.embedder.embed_audio(held))
+        self._learnt = np.asarray(home.embedder.embed_audio(held))
         self._made: dict[tuple[int, tuple[str, ...]], Audio] = {}
 
     def make(self, ask: Ask, references: Sequence[Reference]) -> Audio:
@@ -208,7 +208,7 @@ class Listener:
                 key=ask.wanted.key, duration_s=DURATION_S, seed=ask.number,
             )  # fmt: skip
             plan = self.workspace.plan(request)
-            (self._made[key],) = self.studio._generate(plan, (plan.seed,), None, None)
+            (self._made[key],) = self.renderer._generate(plan, (plan.seed,), None, None)
         return self._made[key]
 
     def likeness(self, ask: Ask, sound: Audio) -> tuple[float, float]:
@@ -220,7 +220,7 @@ class Listener:
         own = self.artists == ask.wanted.artist
         there = (describe_sound(sound) - self._mean) / self._scale
         far = np.linalg.norm(self._fixed - there, axis=1)
-        near = self._learnt @ np.asarray(self.workspace.parts.embedder.embed_audio([sound]))[0]
+        near = self._learnt @ np.asarray(self.workspace.home.embedder.embed_audio([sound]))[0]
         return _nearer(-far, own), _nearer(near, own)
 
 
@@ -255,7 +255,7 @@ def _mean(values: Sequence[float]) -> Figure:
 def _licensed(workspace: Workspace) -> set[str]:
     """Artists whose style may be asked for."""
     rights = workspace.pipeline.rights()
-    stems = workspace.parts.catalogue.stems()
+    stems = workspace.home.catalogue.stems()
     return {s.artist for s in stems if rights.refusal(s, Use.STYLE) is None}
 
 
@@ -273,7 +273,7 @@ def main() -> None:
         with rag_audio.open(work / "home") as workspace:
             workspace.index(work / "library")
             print(f"Composed library: {given.stems} stems of each of {len(material.ARTISTS)} "
-                  f"artists, {len(asks)} requests, {workspace.parts.index.space}.\n")  # fmt: skip
+                  f"artists, {len(asks)} requests, {workspace.home.index.space}.\n")  # fmt: skip
             found = search(workspace, asks)
             report(asks, found, lambda stem: material.truth_of(stem, work / "library"))
             print("\nThe same requests without tempo and key.\n")

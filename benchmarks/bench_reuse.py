@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import rag_audio
-from rag_audio.bootstrap import Workspace
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import GenerationRequest
 from rag_audio.editing import Editor, inpainting
 from rag_audio.errors import Cancelled
 from rag_audio.resources import data_dir
+from rag_audio.workspace import Workspace
 
 PROMPT = "warm electric piano, deep house"
 
@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = given.work or Path(name)
         with rag_audio.open(folder / "home") as workspace:
-            if not workspace.parts.index.count():
+            if not workspace.home.index.count():
                 renders = json.loads((data_dir("demo") / "demo.json").read_text())["renders"]
                 workspace.index(_lay_out_library(folder / "library", renders, quiet=True))
             _compare(workspace, folder, given.repeats)
@@ -58,9 +58,9 @@ def _compare(workspace: Workspace, folder: Path, repeats: int) -> None:
 
     def seed() -> None:
         request = GenerationRequest(PROMPT, seed=1, k=3, duration_s=10.0)
-        studio = workspace.pipeline.studio(request, workspace.parts.generator(None))
-        made = studio.seed_audio(workspace.plan(request))
-        studio.generator.reference_latents(made, 10.0)  # type: ignore[attr-defined]
+        renderer = workspace.pipeline.renderer(request, workspace.home.generator(None))
+        made = renderer.seed_audio(workspace.plan(request))
+        renderer.generator.reference_latents(made, 10.0)  # type: ignore[attr-defined]
 
     print("| request | n | forgotten, s | kept, s | ratio | same samples |")
     print("|---|---:|---:|---:|---:|---|")
@@ -136,7 +136,7 @@ def _forget(workspace: Workspace) -> None:
     with kept._lock:
         kept._kept.clear()
         kept._bytes = 0
-    generator: Any = workspace.parts.generator(None)
+    generator: Any = workspace.home.generator(None)
     generator.forget()
     generator._texts.clear()
 

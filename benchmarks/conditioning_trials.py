@@ -14,13 +14,13 @@ import numpy as np
 
 from benchmarks.conditioning_material import Case, hear
 from rag_audio.analysis import Analysis, analyse, chroma, copy_distance
-from rag_audio.bootstrap import Workspace
 from rag_audio.compiled import librosa_ready
 from rag_audio.controls import Aim
 from rag_audio.domain import Audio, Channel, ConditioningPlan, Key
 from rag_audio.enforcing import enforce
 from rag_audio.shaping import mono, resample
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
+from rag_audio.workspace import Workspace
 
 TEMPO_TOLERANCE = 0.04
 CHANNELS = {
@@ -80,9 +80,8 @@ class Bench:
 
     def __init__(self, workspace: Workspace, takes: int) -> None:
         self.workspace, self.takes = workspace, takes
-        parts = workspace.parts
-        load = workspace.pipeline.load_segment
-        self.studio = Studio(parts, {}, load, parts.generator(None), load)
+        home = workspace.home
+        self.renderer = Renderer(home, home.generator(None), {})
         self._seeds: dict[int, Audio] = {}
 
     def jobs(self, cases: Sequence[Case], enforced: int) -> Iterator[Job]:
@@ -111,9 +110,9 @@ class Bench:
         """Several takes of one cell on one reference."""
         plan = self._plan(case, channels, None if strength == 1.0 else strength)
         seeds = tuple(plan.seed + n for n in range(self.takes))
-        made = self.studio._generate(plan, seeds, None, None)
+        made = self.renderer._generate(plan, seeds, None, None)
         model = self._reference(case)
-        vectors = self.workspace.parts.embedder.embed_audio([model, *made])
+        vectors = self.workspace.home.embedder.embed_audio([model, *made])
         pairs = list(combinations(range(1, len(made) + 1), 2))
         return {
             "kind": "grid", "case": case.number, "channels": channels, "strength": strength,
@@ -130,12 +129,12 @@ class Bench:
         """One take of a request with tempo and key as fields, or the best of four, conformed."""
         plan = self._plan(case, "both" if mode.startswith("reference") else "neither", None)
         if not mode.endswith("enforced"):
-            (made,) = self.studio._generate(plan, (plan.seed,), None, None)
+            (made,) = self.renderer._generate(plan, (plan.seed,), None, None)
         else:
             aims = frozenset(Aim) if plan.key is not None else frozenset({Aim.TEMPO})
             plan = replace(plan, enforcement=replace(plan.enforcement, aims=aims))
             seeds = tuple(plan.seed + n for n in range(plan.enforcement.candidates))
-            takes = self.studio._generate(plan, seeds, None, None)
+            takes = self.renderer._generate(plan, seeds, None, None)
             made = enforce(list(zip(seeds, takes, strict=True)), plan).audio
         return {"kind": "promise", "case": case.number, "mode": mode,
                 **readings(made, case.bpm, case.key)}  # fmt: skip
@@ -146,7 +145,7 @@ class Bench:
     def _reference(self, case: Case) -> Audio:
         """The reference at the asked tempo and key: what seeds the latents where sound is used."""
         if case.number not in self._seeds:
-            made = self.studio.seed_audio(self._plan(case, "both", 0.5))
+            made = self.renderer.seed_audio(self._plan(case, "both", 0.5))
             assert made is not None  # noqa: S101 - every piece may seed
             self._seeds = {case.number: made}
         return self._seeds[case.number]

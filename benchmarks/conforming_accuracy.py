@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rag_audio.analysis import analyse
 from rag_audio.conditioning import seed_audio
-from rag_audio.conditioning.conforming import conform
+from rag_audio.conditioning.conforming import PlaySegment, conform
 from rag_audio.domain import Audio, Key, Segment
 from rag_audio.enforcing import tempo_near
 from rag_audio.loudness import loudness_lufs
@@ -42,7 +41,7 @@ def references() -> list[Conformed]:
             one = reference("a", bpm=float(bpm), key=A_MAJOR)
             plan = plan_of(one, bpm=wanted, key=key, duration_s=10.0)
             (part,) = plan.seed_parts
-            made = conform(one.segment, part, cut(source), None, RATE, COMMON)
+            made = conform(one.segment, part, cut(source), RATE, COMMON)
             heard = analyse(made)
             # Of what was made: a source in half or double time is brought to that octave.
             bpm_made = bpm / part.time_ratio
@@ -66,10 +65,10 @@ def loudness_gaps_lu() -> list[float]:
     return gaps
 
 
-def _apart(sounds: dict[str, np.ndarray]) -> Callable[[Segment, int], Audio]:
+def _apart(sounds: dict[str, np.ndarray]) -> PlaySegment:
     """Each part in a channel of its own, so that the mix can be taken apart."""
 
-    def load(segment: Segment, rate: int) -> Audio:
+    def load(segment: Segment, rate: int, *_how: object) -> Audio:
         samples = sounds[segment.stem.id][:, : 10 * rate].astype(np.float32)
         rows = [samples, np.zeros_like(samples)]
         return Audio(np.concatenate(rows if segment.stem.id == "low" else rows[::-1]), rate)

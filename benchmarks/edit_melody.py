@@ -9,9 +9,9 @@ import numpy as np
 from edit_material import Contour, melody, row, spread
 
 from rag_audio import analysis, audio
-from rag_audio.bootstrap import Workspace
 from rag_audio.domain import Audio
 from rag_audio.shaping import mono, resample
+from rag_audio.workspace import Workspace
 
 Say = Callable[..., None]
 PROMPTS = ("warm electric piano melody", "solo violin melody, expressive", "flute melody, calm")

@@ -37,7 +37,7 @@ from indexer.report import IndexReport, Rejection
 from indexer.scan import Candidate
 from indexer.stems import make_stem
 from indexer.survey import Limits, Survey, survey
-from rag_audio import contested
+from rag_audio.clearance import standing
 from rag_audio.conflict_documents import conflicts_json
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.errors import BackendError
@@ -341,7 +341,7 @@ class _Run:
         paths = self._paths_of[stem]
         conflict = local_conflict(stem, [self._rows[path] for path in paths])
         copies = (self._rows[path].stem for path in paths & self._present or paths)
-        return min(copies, key=lambda copy: contested.standing(copy, conflict))
+        return min(copies, key=lambda copy: standing(copy, conflict))
 
     def _forget(self, paths: Iterable[str]) -> None:
         gone = [path for path in paths if path in self._rows]

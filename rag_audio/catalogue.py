@@ -8,21 +8,34 @@ from __future__ import annotations
 
 import json
 import secrets
-import string
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    delete,
+    func,
+    insert,
+    select,
+    union_all,
+)
+from sqlalchemy import literal_column as literal
 
 from rag_audio import contested, names, revocations
+from rag_audio.clearance import Clearance, checked_prefix, first_of, one_per_content, standing
 from rag_audio.codec import decode, encode
 from rag_audio.conflicts import Conflict
 from rag_audio.database import reading, writing
 from rag_audio.domain import License, Rights, Stem
-from rag_audio.errors import InvalidInput, LedgerTampered, LibraryError
+from rag_audio.errors import LedgerTampered, LibraryError
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.locks import claim
 from rag_audio.migrations import migrate
@@ -38,7 +51,6 @@ from rag_audio.rights_tables import withheld_files
 _FILES_LOCK = "files"
 """Conflicts are found from the files of all libraries, so their writers take turns."""
 _ROWS_AT_ONCE = 500
-_SHOWN_IDS = 4
 
 
 class SqlCatalogue:
@@ -57,6 +69,7 @@ class SqlCatalogue:
 
     def __init__(self, engine: Engine, log: RightsLog | None = None) -> None:
         self._engine, self._log = engine, log
+        self._roots: Mapping[str, str] = {}
         migrate(engine)
 
     @contextmanager
@@ -250,11 +263,6 @@ class SqlCatalogue:
         with reading(self._engine) as connection:
             return contested.withheld(connection, library)
 
-    def withheld_artists(self) -> list[tuple[str, str, str]]:
-        """(artist, library, license) that ``stems.csv`` gives to files which grant nothing."""
-        with reading(self._engine) as connection:
-            return contested.withheld_artists(connection)
-
     def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
         """The files with exactly these bytes whose license grants nothing, with their libraries."""
         with reading(self._engine) as connection:
@@ -286,13 +294,7 @@ class SqlCatalogue:
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
             conflicts = _seen(contested.read(connection), libraries)
-        disputed = [stem for stem in stems if stem.id in conflicts]
-        disputed.sort(key=lambda stem: contested.standing(stem, conflicts[stem.id]))
-        stems.sort(key=_place)
-        first: dict[tuple[str, str], Stem] = {}
-        for stem in (*disputed, *stems):
-            first.setdefault((stem.library, stem.id), stem)
-        return sorted(first.values(), key=_place) if disputed else list(first.values())
+        return one_per_content(stems, conflicts)
 
     def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
         """The stem whose id starts so; where its bytes lie at several places, the first of
@@ -304,33 +306,13 @@ class SqlCatalogue:
         Raises:
             InvalidInput: none or several do, or the text is not the start of an id.
         """
-        prefix = id_prefix.strip().lower()
-        if not prefix or len(prefix) > 64 or not set(prefix) <= set(string.hexdigits):
-            raise InvalidInput(
-                f"{id_prefix!r} is not a stem id",
-                hint="an id is up to 64 hexadecimal digits; `rag-audio search --json` shows them",
-            )
-        query = select(_files.c.stem_id, _files.c.stem).where(_files.c.stem_id.startswith(prefix))
+        query = select(_files.c.stem).where(_files.c.stem_id.startswith(checked_prefix(id_prefix)))
         if libraries is not None:
             query = query.where(_files.c.library.in_(sorted(libraries)))
         with reading(self._engine) as connection:
-            found = connection.execute(query).all()
+            found = [_stem_of(text) for text in connection.execute(query).scalars()]
             conflicts = _seen(contested.read(connection), libraries)
-        ids = sorted({row.stem_id for row in found})
-        if not ids:
-            raise InvalidInput(
-                f"no stem's id starts with {id_prefix!r}",
-                hint="`rag-audio library` lists the stems that are indexed",
-            )
-        if len(ids) > 1:
-            shown = ", ".join(_telling(id_, ids) for id_ in ids[:_SHOWN_IDS])
-            more = "…" if len(ids) > _SHOWN_IDS else ""
-            raise InvalidInput(
-                f"{len(ids)} stems' ids start with {id_prefix!r}: {shown}{more}",
-                hint="write more digits of the id",
-            )
-        stems = (_stem_of(row.stem) for row in found)
-        return min(stems, key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
+        return first_of(found, conflicts, id_prefix)
 
     def file_of(self, stem: Stem) -> str:
         """Absolute path of a stem's file: the stem's own, else one with the same bytes.
@@ -338,22 +320,21 @@ class SqlCatalogue:
         Raises:
             LibraryError: its library is not in the catalogue.
         """
+        root = self._roots.get(stem.library)
+        if root is not None and (place := Path(root, stem.path)).is_file():
+            return str(place)
+        twins = select(_libraries.c.root, _files.c.path).outerjoin(
+            _files, (_files.c.library == _libraries.c.id) & (_files.c.stem_id == stem.id)
+        )
         with reading(self._engine) as connection:
-            root = connection.execute(
-                select(_libraries.c.root).where(_libraries.c.id == stem.library)
-            ).scalar_one_or_none()
-            twins = connection.execute(
-                select(_files.c.path).where(
-                    _files.c.library == stem.library, _files.c.stem_id == stem.id
-                )
-            ).scalars()
-            paths = [stem.path, *sorted(set(twins) - {stem.path})]
-        if root is None:
+            found = connection.execute(twins.where(_libraries.c.id == stem.library)).all()
+        if not found:
             raise LibraryError(
                 f"library {stem.library!r} of stem {stem.id[:12]} is not in the catalogue",
                 hint="index the library again",
             )
-        places = [Path(root, path) for path in paths]
+        paths = [stem.path, *sorted({row.path for row in found} - {stem.path, None})]
+        places = [Path(found[0].root, path) for path in paths]
         return str(next((place for place in places if place.is_file()), places[0]))
 
     def copies(self, id_: str, libraries: Collection[str] | None = None) -> list[Stem]:
@@ -371,7 +352,7 @@ class SqlCatalogue:
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
             conflicts = _seen(contested.read(connection, id_), libraries)
-        return sorted(stems, key=lambda stem: contested.standing(stem, conflicts.get(stem.id)))
+        return sorted(stems, key=lambda stem: standing(stem, conflicts.get(stem.id)))
 
     def rights(
         self, territory: str | None, on: date, libraries: Collection[str] | None = None
@@ -382,20 +363,60 @@ class SqlCatalogue:
             libraries: whose claims on bytes, and whose artists, count; None: all.
         """
         with reading(self._engine) as connection:
-            texts = connection.execute(select(_licenses.c.license)).scalars()
-            licenses = [decode(License, json.loads(text)) for text in texts]
-            revoked = revocations.in_force(connection)
-            artists = _targets(revoked, RevocationOf.ARTIST)
-            conflicts = _seen(contested.read(connection), libraries)
-            alone = _targets(revoked, RevocationOf.STEM)
-            stems = alone | _stems_of_artists(connection, artists, conflicts, libraries)
+            return self._rights(connection, _rows_of_rights(connection), territory, on, libraries)
+
+    def clearance(
+        self,
+        territory: str | None,
+        on: date,
+        libraries: Collection[str] | None = None,
+        stems: Iterable[Stem] | None = None,
+    ) -> Clearance:
+        """All that decides what a request may use, of one state of the database.
+
+        Args:
+            libraries: ids of those that may be used, see :meth:`Rights.limited_to`; None: all.
+            stems: of an earlier clearance, to be taken over; None: they are read.
+        """
+        query = select(_files.c.stem)
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
+        with reading(self._engine) as connection:
+            rows = _rows_of_rights(connection)
+            rights = self._rights(connection, rows, territory, on, libraries)
+            if stems is None:
+                stems = map(_stem_of, connection.execute(query).scalars().all())
+        seen = [row for row in rows["withheld"] if libraries is None or row[1] in libraries]
+        return Clearance(
+            rights if libraries is None else rights.limited_to(libraries),
+            tuple(one_per_content(stems, rights.conflicts)),
+            tuple(sorted((artist, library, license) for artist, library, license, *_ in seen)),
+            sha256(repr(rows).encode()).hexdigest(),
+        )
+
+    def _rights(
+        self,
+        connection: Connection,
+        rows: Mapping[str, list[tuple[str, ...]]],
+        territory: str | None,
+        on: date,
+        libraries: Collection[str] | None,
+    ) -> Rights:
+        self._roots = {library: root for library, root, *_ in rows["library"]}
+        licenses = [decode(License, json.loads(text)) for text, *_ in rows["license"]]
+        revoked = {
+            of: frozenset(key for kind, key, *_ in rows["revocation"] if kind == of.value)
+            for of in RevocationOf
+        }
+        artists, alone = revoked[RevocationOf.ARTIST], revoked[RevocationOf.STEM]
+        conflicts = _seen(contested.conflicts_of(rows["conflict"]), libraries)
         return Rights(
             {granted.key: granted for granted in licenses},
             territory,
             on,
-            stems,
+            alone | _stems_of_artists(connection, artists, conflicts, libraries),
             artists,
-            _targets(revoked, RevocationOf.LICENSE),
+            revoked[RevocationOf.LICENSE],
             conflicts,
             alone,
         )
@@ -446,8 +467,34 @@ def _seen(
     return {id_: one for id_, one in seen.items() if one is not None}
 
 
-def _targets(revoked: Iterable[Revocation], of: RevocationOf) -> frozenset[str]:
-    return frozenset(one.key for one in revoked if one.of is of)
+def _named(what: str, query: Select[Any]) -> Select[Any]:
+    """A query's text columns behind the name of what they are, filled up to the same number."""
+    columns = list(query.selected_columns)
+    empty: list[ColumnElement[str]] = [
+        literal("''").label(f"empty{n}") for n in range(_RIGHTS_COLUMNS - len(columns))
+    ]
+    return query.with_only_columns(literal(f"'{what}'").label("what"), *columns, *empty)
+
+
+_RIGHTS_COLUMNS = 6
+_RIGHTS = union_all(
+    _named("license", select(_licenses.c.license)),
+    _named("revocation", revocations.keys_in_force()),
+    _named("conflict", contested.CLAIMS),
+    _named("withheld", contested.WITHHELD_ARTISTS),
+    _named("library", select(_libraries.c.id, _libraries.c.root)),
+)
+"""All rows that rights are made of, in one statement."""
+
+
+def _rows_of_rights(connection: Connection) -> dict[str, list[tuple[str, ...]]]:
+    """The rows of :data:`_RIGHTS` by what they are, sorted."""
+    found: dict[str, list[tuple[str, ...]]] = {
+        what: [] for what in ("license", "revocation", "conflict", "withheld", "library")
+    }
+    for what, *columns in connection.execute(_RIGHTS):
+        found[what].append(tuple(columns))
+    return {what: sorted(rows, key=repr) for what, rows in found.items()}
 
 
 def _stems_of_artists(
@@ -478,10 +525,6 @@ def _stems_of_artists(
 
 def _artists(connection: Connection) -> list[str]:
     return list(connection.execute(select(_files.c.artist).distinct()).scalars())
-
-
-def _place(stem: Stem) -> tuple[str, str]:
-    return stem.library, stem.path
 
 
 def _row_of(library: str, state: FileState) -> dict[str, Any]:
@@ -550,11 +593,3 @@ def _is_library(root: str) -> bool:
 
 def _same(root: str, other: str) -> bool:
     return Path(other).exists() and Path(root).samefile(other)
-
-
-def _telling(id_: str, ids: list[str]) -> str:
-    """The shortest start of an id, at least 8 digits, that none of the others shares."""
-    length = 8
-    while length < len(id_) and sum(other.startswith(id_[:length]) for other in ids) > 1:
-        length += 1
-    return id_[:length]

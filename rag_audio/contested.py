@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -30,7 +30,6 @@ from sqlalchemy import (
 )
 
 from rag_audio.conflicts import Claim, Conflict, are_contested
-from rag_audio.domain import Stem
 from rag_audio.errors import LedgerTampered
 from rag_audio.ports import WithheldFile
 
@@ -65,19 +64,19 @@ _conflicts = Table(
     *_claim_columns(),
     Index("conflicts_by_stem", "stem_id"),
 )
-
-
-def standing(stem: Stem, conflict: Conflict | None) -> tuple[object, ...]:
-    """Orders the copies of one stem, and stems by library and path.
-
-    In a conflict the copies whose license holds come first, and paths have no say before licenses
-    and artists.
-    """
-    if conflict is None:
-        return (False, stem.library, "", "", stem.path)
-    aside = stem.license_key not in conflict.outcome.licenses
-    artist = stem.artist if stem.artist_declared else ""
-    return (aside, stem.library, stem.license, artist, stem.path)
+CLAIMS = select(
+    *(
+        _conflicts.c[name]
+        for name in ("stem_id", "library", "path", "license", "artist", "decision")
+    )
+)
+"""Of every stem in conflict."""
+WITHHELD_ARTISTS = (
+    select(_withheld.c.artist, _withheld.c.library, _withheld.c.license)
+    .where(_withheld.c.artist != "")
+    .distinct()
+)
+"""(artist, library, license) that ``stems.csv`` gives to files which grant nothing."""
 
 
 def define(metadata: MetaData) -> None:
@@ -88,13 +87,15 @@ def define(metadata: MetaData) -> None:
 
 def read(connection: Connection, stem: str | None = None) -> dict[str, Conflict]:
     """The conflicts by stem id; with ``stem`` that one alone."""
-    query = select(_conflicts)
-    if stem is not None:
-        query = query.where(_conflicts.c.stem_id == stem)
+    query = CLAIMS if stem is None else CLAIMS.where(_conflicts.c.stem_id == stem)
+    return conflicts_of(connection.execute(query).tuples())
+
+
+def conflicts_of(rows: Iterable[Sequence[str]]) -> dict[str, Conflict]:
+    """The conflicts by stem id, of rows of :data:`CLAIMS`."""
     found: dict[str, list[Claim]] = {}
-    for row in connection.execute(query):
-        claim = Claim(row.library, row.path, row.license, row.artist, row.decision)
-        found.setdefault(row.stem_id, []).append(claim)
+    for stem, *claim in rows:
+        found.setdefault(stem, []).append(Claim(*claim))
     return {
         id_: Conflict(id_, tuple(sorted(claims, key=lambda one: (one.library, one.path))))
         for id_, claims in found.items()
@@ -156,13 +157,6 @@ def _withheld_file(row: Row[Any]) -> WithheldFile:
     return WithheldFile(
         row.path, row.size, row.mtime_ns, row.stem_id, row.license, row.artist, row.decision
     )
-
-
-def withheld_artists(connection: Connection) -> list[tuple[str, str, str]]:
-    """(artist, library, license) that ``stems.csv`` gives to files which grant nothing."""
-    columns = (_withheld.c.artist, _withheld.c.library, _withheld.c.license)
-    query = select(*columns).where(_withheld.c.artist != "").distinct()
-    return sorted((row[0], row[1], row[2]) for row in connection.execute(query))
 
 
 def put_withheld(connection: Connection, library: str, files: Iterable[WithheldFile]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rag_audio import audio
 from rag_audio.credits import credit_lines, file_tags
@@ -26,15 +26,8 @@ _NO_WORDS: dict[str, Any] = {
 """Credentials quote no words, which may have been erased from the record."""
 
 
-class CopyParts(Protocol):
-    """What copying works with."""
-
-    @property
-    def signer(self) -> Signer: ...
-
-
 def write_copy(
-    parts: CopyParts,
+    signer: Signer,
     record: AttributionRecord,
     file: Path,
     target: Path,
@@ -81,7 +74,7 @@ def write_copy(
             converted=True,
             shares=([one.influence.used for one in record.sources], record.model_share),
         )
-        return put_in_place(part, target, parts.signer.sign(part, claim))
+        return put_in_place(part, target, signer.sign(part, claim))
     finally:
         part.unlink(missing_ok=True)
         sidecar_of(part).unlink(missing_ok=True)

@@ -51,9 +51,8 @@ def connect(url: str) -> Engine:
     """
     parsed = _parse(url)
     engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
-    with database_errors(engine), engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
-    return engine
+    with database_errors(engine), engine.connect():
+        return engine
 
 
 def connect_to_read(path: Path) -> Engine:

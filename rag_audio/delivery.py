@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,16 +24,15 @@ from rag_audio.domain import (
 )
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError
+from rag_audio.home import Home
 from rag_audio.likeness import likeness
-from rag_audio.ports import Embedder, Ledger, Mark, ModelInfo, StemIndex, Watermarker
+from rag_audio.ports import Mark, ModelInfo
 from rag_audio.provenance.fingerprint import Fingerprint, make_fingerprint
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.recording import FinishedOutput, MadeWith, make_record, signed
 from rag_audio.signing import (
     ClaimedOutput,
     OpenedFile,
     Signature,
-    Signer,
     put_in_place,
     sidecar_of,
 )
@@ -42,39 +41,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-class DeliveryParts(Protocol):
-    """What delivery works with."""
+class OnCommit(Protocol):
+    """What is to be written with the ledger's entries of finished outputs, or not at all."""
 
     @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def fingerprints(self) -> SqlFingerprints: ...
-    @property
-    def signer(self) -> Signer: ...
-    @property
-    def watermarker(self) -> Watermarker: ...
-    @property
-    def masters(self) -> Path: ...
-    @property
-    def device(self) -> str: ...
+    def owner(self) -> str:
+        """Id of the API key that the outputs are made for; empty: none was needed."""
+        ...
 
+    def prepare(self, results: Sequence[GenerationResult]) -> None:
+        """Is given the outputs, whose files have their names, before the transaction begins."""
+        ...
 
-@dataclass(frozen=True)
-class TakeOver:
-    """Somebody who takes the finished outputs over while they are logged.
-
-    Attributes:
-        owner: id of the API key that they are made for; empty: none was needed.
-        take: is given the finished outputs, and returns what is to be done in the transaction that
-            logs them; what that raises undoes the log's entries too.
-    """
-
-    owner: str
-    take: Callable[[Sequence[GenerationResult]], Callable[[Connection], None]]
+    def write(self, db: Connection) -> None:
+        """Writes in the transaction that logs the outputs; an error undoes the entries too."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,15 +87,15 @@ class Delivery:
 
     def __init__(
         self,
-        parts: DeliveryParts,
+        home: Home,
         request: GenerationRequest,
         plan: ConditioningPlan,
         info: ModelInfo,
         opened: OpenedFile | None = None,
     ) -> None:
-        self.parts, self.request, self.plan, self._opened = parts, request, plan, opened
+        self.home, self.request, self.plan, self._opened = home, request, plan, opened
         self._made = MadeWith(
-            info, parts.embedder.space, parts.index.name, parts.watermarker.name, parts.device
+            info, home.embedder.space, home.index.name, home.watermarker.name, home.device
         )
 
     def pack(
@@ -126,8 +107,8 @@ class Delivery:
             checks: what the output gate measured, for the record.
         """
         take, plan = self._fitted(take, target)
-        number = self.parts.ledger.next_output_id()
-        marked = self.parts.watermarker.embed(take, Mark(number))
+        number = self.home.ledger.next_output_id()
+        marked = self.home.watermarker.embed(take, Mark(number))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -142,9 +123,9 @@ class Delivery:
             audio.save(marked or take, part, subtype=self.request.subtype, tags=tags)
             audio.save(take, master, subtype="FLOAT")
             master.chmod(0o600)
-            signature = self.parts.signer.sign(part, self._claim(number, take, marked))
+            signature = self.home.signer.sign(part, self._claim(number, take, marked))
             fingerprint = make_fingerprint(marked or take)
-            similar = likeness(take, plan.references, self.parts.embedder, self.parts.index)
+            similar = likeness(take, plan.references, self.home.embedder, self.home.index)
             kept = {
                 "sha256": fingerprint.sha256,
                 "landmarks": len(fingerprint.hashes),
@@ -181,9 +162,9 @@ class Delivery:
             LedgerError: there is a master of this number, so it was given before.
             InvalidInput: it cannot be made.
         """
-        master = self.parts.masters / f"{number}.wav"
+        master = self.home.masters / f"{number}.wav"
         try:
-            self.parts.masters.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.home.masters.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(master, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError as error:
             raise LedgerError(
@@ -195,7 +176,7 @@ class Delivery:
         return master
 
     def _claim(self, number: int, take: Audio, marked: Audio | None) -> ClaimedOutput:
-        name = None if marked is None else self.parts.watermarker.name
+        name = None if marked is None else self.home.watermarker.name
         lines = credit_lines(self.plan.licenses)
         return ClaimedOutput(
             number, self.plan, self._made.info, name, take.duration_s, lines, self._opened
@@ -203,47 +184,46 @@ class Delivery:
 
 
 def hand_over(
-    parts: DeliveryParts, parcels: Sequence[Parcel], take_over: TakeOver | None = None
+    home: Home, parcels: Sequence[Parcel], on_commit: OnCommit | None = None
 ) -> tuple[GenerationResult, ...]:
     """Log all outputs of a request in one transaction, and give their files their names.
 
     Args:
-        take_over: somebody who keeps the outputs in a folder where nobody looks for them until
+        on_commit: of a caller who keeps the outputs in a folder where nobody looks for them until
             they are logged: the files have their names before that.
 
     Raises:
-        BackendUnavailable: with ``take_over`` the files stay, since nobody knows whether a commit
+        BackendUnavailable: with ``on_commit`` the files stay, since nobody knows whether a commit
             that broke off took place; without it they are removed.
         RagAudioError: nothing was logged or given out.
     """
     with _uninterrupted():
-        return _hand_over(parts, parcels, take_over)
+        return _hand_over(home, parcels, on_commit)
 
 
 def _hand_over(
-    parts: DeliveryParts, parcels: Sequence[Parcel], take_over: TakeOver | None
+    home: Home, parcels: Sequence[Parcel], on_commit: OnCommit | None
 ) -> tuple[GenerationResult, ...]:
     done: tuple[GenerationResult, ...] = ()
-    note: Callable[[Connection], None] | None = None
 
     def within(db: Connection) -> None:
         # With the entries: a fingerprint without one would name an output that never was.
         for parcel in parcels:
-            parts.fingerprints.put_in(db, parcel.record.output, parcel.fingerprint)
-        if note is not None:
-            note(db)
+            home.fingerprints.put_in(db, parcel.record.output, parcel.fingerprint)
+        if on_commit is not None:
+            on_commit.write(db)
 
     try:
-        if take_over is not None:
+        if on_commit is not None:
             done = tuple(_put_in_place(parcel) for parcel in parcels)
-            note = take_over.take(done)
-        owner = None if take_over is None else take_over.owner
-        parts.ledger.append_many([parcel.record for parcel in parcels], within, owner)
+            on_commit.prepare(done)
+        owner = None if on_commit is None else on_commit.owner
+        home.ledger.append_many([parcel.record for parcel in parcels], within, owner)
     except BaseException as error:
-        if take_over is None or not isinstance(error, BackendUnavailable):
+        if on_commit is None or not isinstance(error, BackendUnavailable):
             for parcel in parcels:
                 _remove(parcel.part, parcel.master)
-                if take_over is not None:
+                if on_commit is not None:
                     _remove(parcel.target)
         raise
     return done or tuple(_put_in_place(parcel) for parcel in parcels)

@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from rag_audio import audio as sound
 from rag_audio import scores
@@ -37,16 +34,17 @@ from rag_audio.domain import (
     Use,
 )
 from rag_audio.errors import InvalidInput, RequestRefused, UnreadableFile
-from rag_audio.files import file_sha256
 from rag_audio.foreign_sound import (
     WINDOWS,
     LoadSegment,
+    Neighbours,
     SoundSearch,
     StoredLandmarks,
     share_outside,
 )
 from rag_audio.formats import SCORE, read_head, suffix_of
-from rag_audio.ports import Catalogue, Embedder, Hit, Ledger, StemIndex, Watermarker
+from rag_audio.keeping import content_hash
+from rag_audio.ports import Catalogue, Hit, Ledger, Mark
 from rag_audio.refusals import NO_CHANNEL, Refusal, most_curable
 from rag_audio.score_similarity import shared_notes
 from rag_audio.scores import Score
@@ -144,23 +142,6 @@ class ForeignFinding:
         return list(dict.fromkeys(said))
 
 
-class ForeignParts(Protocol):
-    """What recognition works with."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def landmarks(self) -> StoredLandmarks: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def watermarker(self) -> Watermarker: ...
-
-
 def no_manifest(path: Path) -> str | None:
     """A :data:`DoNotTrain` that reads nothing."""
     return None
@@ -171,6 +152,8 @@ class Inspector:
 
     Args:
         rights: as they stand now; revoked stems have no embedding.
+        landmarks, neighbours: find the stems whose sound a file holds, changed or not.
+        mark_in: the watermark in a sound; None: there is none.
         load: reads or renders a segment of a stem.
         render: plays a score in excerpts of so many seconds, so many at most.
         hear, score, do_not_train: read the sound, the notes and the manifest of a foreign file.
@@ -181,9 +164,13 @@ class Inspector:
 
     def __init__(
         self,
-        parts: ForeignParts,
         rights: Rights,
         *,
+        catalogue: Catalogue,
+        landmarks: StoredLandmarks,
+        ledger: Ledger,
+        neighbours: Neighbours,
+        mark_in: Callable[[Audio], Mark | None],
         load: LoadSegment,
         render: Callable[[Score, float, int], Sequence[Audio]],
         hear: Callable[[Path], Audio] = sound.load,
@@ -192,10 +179,17 @@ class Inspector:
         by_content: Callable[[Audio], Sequence[tuple[int, float, float]]] = lambda heard: (),
         disclosure: Disclosure = EVERYTHING,
     ) -> None:
-        self._parts = parts
         self._rights = rights
-        every = disclosure.libraries is None
-        self._search = SoundSearch(parts, rights, load, all_libraries=every)
+        self._catalogue, self._ledger, self._neighbours = catalogue, ledger, neighbours
+        self._search = SoundSearch(
+            rights,
+            load,
+            catalogue=catalogue,
+            landmarks=landmarks,
+            neighbours=neighbours,
+            all_libraries=disclosure.libraries is None,
+        )
+        self._mark_in = mark_in
         self._render = render
         self._hear, self._score = hear, score
         self._do_not_train = do_not_train
@@ -217,19 +211,19 @@ class Inspector:
 
     def _by_bytes(self, path: Path) -> ForeignFinding:
         try:
-            digest = file_sha256(path)
+            digest = content_hash(path)
         except OSError as error:
             name = self._disclosure.file(path)
             raise UnreadableFile(f"{name} cannot be read: {error.strerror}") from error
         finding = ForeignFinding(str(path), digest, do_not_train=self._do_not_train(path))
-        copies = tuple(self._parts.catalogue.copies(digest))
+        copies = tuple(self._catalogue.copies(digest))
         if copies:
             return replace(finding, stems=(Recognised(copies, "bytes", 0.0),))
         if digest in self._rights.revoked:
             raise RequestRefused(self._revoked(path))
         resolved = path.resolve()
         size = resolved.stat().st_size
-        for library in self._parts.catalogue.libraries():
+        for library in self._catalogue.libraries():
             root = Path(library.root).resolve()
             if resolved.is_relative_to(root) or _holds(root, size, digest):
                 return replace(finding, library=library.name)
@@ -248,7 +242,7 @@ class Inspector:
         stems, unchecked = self._search.find(heard)
         known, withheld = [], ""
         for one in stems:
-            copies = tuple(self._parts.catalogue.copies(one.stem_id))
+            copies = tuple(self._catalogue.copies(one.stem_id))
             if copies:
                 known.append(Recognised(copies, "sound", one.distance, one.changed))
             else:
@@ -263,19 +257,19 @@ class Inspector:
 
     def _withheld(self, stem: str) -> str:
         """The name of the library that has a stem whose license grants nothing any more."""
-        holders = {library for library, _ in self._parts.catalogue.withheld_copies(stem)}
-        names = (one.name for one in self._parts.catalogue.libraries() if one.id in holders)
+        holders = {library for library, _ in self._catalogue.withheld_copies(stem)}
+        names = (one.name for one in self._catalogue.libraries() if one.id in holders)
         return next(names, "")
 
     def _by_ledger(self, heard: Audio, finding: ForeignFinding) -> ForeignFinding:
         """An output of ours: the very file, the mark in its sound, or the sound itself."""
-        entry, output = self._parts.ledger.find_pcm(finding.sha256), None
+        entry, output = self._ledger.find_pcm(finding.sha256), None
         if entry is None:
-            mark = self._parts.watermarker.detect(heard).mark
+            mark = self._mark_in(heard)
             marked = None if mark is None or mark.by_hand else mark.payload
             if marked is None:
                 return self._by_content_of(heard, finding)
-            output, entry = marked, self._parts.ledger.find(marked)
+            output, entry = marked, self._ledger.find(marked)
         if entry is None:
             return replace(finding, output=output)
         return _with_sources(finding, entry.record)
@@ -283,7 +277,7 @@ class Inspector:
     def _by_content_of(self, heard: Audio, finding: ForeignFinding) -> ForeignFinding:
         """An output by its sound; not one that has that sound from a file of somebody else's."""
         for output, start_s, end_s in self._by_content(heard):
-            entry = self._parts.ledger.find(output)
+            entry = self._ledger.find(output)
             if entry is None:
                 return replace(finding, output=output)
             if not _is_kept_from_elsewhere(entry.record, finding.sha256, start_s, end_s):
@@ -301,18 +295,13 @@ class Inspector:
             return
         keys.update(key for one in self._rights.conflicts.values() for key in one.keys)
         where = SegmentFilter(license_keys=frozenset(keys), kind=StemKind.MIDI)
-        vectors = self._parts.embedder.embed_audio(excerpts)
-        found = [
-            self._parts.index.search_dense(np.asarray(vector), where, _HITS_PER_EXCERPT)
-            for vector in vectors
-        ]
-        for row in zip_longest(*found):
+        for row in zip_longest(*self._neighbours.nearest(excerpts, where, _HITS_PER_EXCERPT)):
             yield from (hit for hit in row if hit is not None)
 
     def _by_notes(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
         score = self._score(path)
         excerpts = list(self._render(score, _EXCERPT_S, WINDOWS))
-        every = [s for s in self._parts.catalogue.stems() if s.kind is StemKind.MIDI]
+        every = [s for s in self._catalogue.stems() if s.kind is StemKind.MIDI]
         revoked = [stem for stem in every if self._rights.is_revoked(stem)]
         near = {hit.segment.stem.id: hit.segment.stem for hit in self._nearest(excerpts, every)}
         found: list[Recognised] = []
@@ -320,7 +309,7 @@ class Inspector:
         if len(revoked) > _MAX_SCORES:
             unchecked.append(f"{len(revoked) - _MAX_SCORES} of the scores that were revoked")
         for stem in [*list(near.values())[:_MAX_SCORES], *revoked[:_MAX_SCORES]]:
-            file = Path(self._parts.catalogue.file_of(stem))
+            file = Path(self._catalogue.file_of(stem))
             try:
                 other = scores.parse(file)
             except UnreadableFile as error:
@@ -329,7 +318,7 @@ class Inspector:
                 continue
             shared = shared_notes(score, other)
             if shared >= NOTES_THRESHOLD:
-                copies = tuple(self._parts.catalogue.copies(stem.id)) or (stem,)
+                copies = tuple(self._catalogue.copies(stem.id)) or (stem,)
                 found.append(Recognised(copies, "notes", 1.0 - shared))
         return replace(finding, stems=tuple(found), unchecked=tuple(unchecked))
 
@@ -438,7 +427,7 @@ def _holds(root: Path, size: int, digest: str) -> bool:
         for name in names:
             file = Path(folder, name)
             try:
-                if file.lstat().st_size == size and file_sha256(file) == digest:
+                if file.lstat().st_size == size and content_hash(file) == digest:
                     return True
             except OSError:
                 continue  # a file that cannot be read is not the one that was given

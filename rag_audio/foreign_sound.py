@@ -16,7 +16,7 @@ import numpy as np
 from rag_audio.domain import Audio, Rights, Segment, SegmentFilter
 from rag_audio.errors import LibraryError
 from rag_audio.hearing import views
-from rag_audio.ports import Catalogue, Embedder, StemIndex
+from rag_audio.ports import Catalogue, Embedder, Hit, StemIndex
 from rag_audio.recognition.peaks import RATE
 from rag_audio.recognition.search import SEARCHED_S, Found, recognise
 from rag_audio.recognition.store import LandmarkStore
@@ -50,17 +50,21 @@ class StoredLandmarks(LandmarkStore, Protocol):
         ...
 
 
-class SoundParts(Protocol):
-    """What stems are recognised with."""
+@dataclass(frozen=True)
+class Neighbours:
+    """Segments of the index that sound like something.
 
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def landmarks(self) -> StoredLandmarks: ...
+    Args:
+        embedder, index: give the part, which is made only where something is searched for.
+    """
+
+    embedder: Callable[[], Embedder]
+    index: Callable[[], StemIndex]
+
+    def nearest(self, sounds: Sequence[Audio], where: SegmentFilter, limit: int) -> list[list[Hit]]:
+        """For each sound its nearest segments, at most ``limit``, best first."""
+        vectors = self.embedder().embed_audio(sounds)
+        return [self.index().search_dense(np.asarray(one), where, limit) for one in vectors]
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,17 @@ class SoundSearch:
     """
 
     def __init__(
-        self, parts: SoundParts, rights: Rights, load: LoadSegment, *, all_libraries: bool
+        self,
+        rights: Rights,
+        load: LoadSegment,
+        *,
+        catalogue: Catalogue,
+        landmarks: StoredLandmarks,
+        neighbours: Neighbours,
+        all_libraries: bool,
     ) -> None:
-        self._parts, self._rights, self._load = parts, rights, load
+        self._rights, self._load = rights, load
+        self._catalogue, self._landmarks, self._neighbours = catalogue, landmarks, neighbours
         self._all_libraries = all_libraries
         self._sketches: dict[Segment, Sketch] = {}
 
@@ -116,10 +128,10 @@ class SoundSearch:
         return list(found.values()), unchecked
 
     def _by_landmarks(self, heard: Audio) -> list[Heard]:
-        store = self._parts.landmarks
+        store = self._landmarks
         unseen: set[str] = set()
         if not self._all_libraries:
-            unseen = store.ids() - {stem.id for stem in self._parts.catalogue.stems()}
+            unseen = store.ids() - {stem.id for stem in self._catalogue.stems()}
         return [
             Heard(one.stem_id, 1.0 - one.confidence, changes(one), (one.start_s, one.end_s))
             for one in recognise(views(resample(heard, RATE)), store, unseen)
@@ -127,23 +139,20 @@ class SoundSearch:
 
     def _pairs(self, heard: Audio, unchecked: list[str]) -> Iterator[tuple[Sketch, Segment]]:
         """Pieces of the sound, each with the segments of other stems that it may be from."""
-        lacking = self._parts.catalogue.without_landmarks()
-        wanted = lacking | self._parts.landmarks.scarce(FEW_LANDMARKS)
-        stems = (
-            [stem for stem in self._parts.catalogue.stems() if stem.id in wanted] if wanted else []
-        )
+        lacking = self._catalogue.without_landmarks()
+        wanted = lacking | self._landmarks.scarce(FEW_LANDMARKS)
+        stems = [stem for stem in self._catalogue.stems() if stem.id in wanted] if wanted else []
         if not stems:
             return
-        window_s = self._parts.embedder.window_s
+        window_s = self._neighbours.embedder().window_s
         windows = spread_windows(heard, window_s, WINDOWS)
         sketches = [[sketch(piece) for piece in pieces(window)] for window in windows]
         asked = tuple(sorted({stem.id for stem in stems if not self._rights.is_revoked(stem)}))
         keys = frozenset(stem.license_key for stem in stems)
         keys |= {key for one in self._rights.conflicts.values() for key in one.keys}
-        vectors = list(self._parts.embedder.embed_audio(windows)) if asked else []
-        for mine, vector in zip(sketches, vectors, strict=bool(asked)):
-            where = SegmentFilter(license_keys=keys, stems=asked)
-            hits = self._parts.index.search_dense(np.asarray(vector), where, _HITS_PER_WINDOW)
+        where = SegmentFilter(license_keys=keys, stems=asked)
+        found = self._neighbours.nearest(windows, where, _HITS_PER_WINDOW) if asked else []
+        for mine, hits in zip(sketches, found, strict=bool(asked)):
             for hit in hits:
                 around = _around(hit.segment, window_s / 2)
                 yield from ((piece, around) for piece in mine)

@@ -1,95 +1,73 @@
-"""Rights, asked at every step of the way to an output: before the search, before the model, before
-delivery. What was allowed a minute ago may have ended or been revoked since."""
+"""Rights on the way to an output: read once before the search, and anew once before delivery, since
+what was allowed a minute ago may have ended or been revoked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Protocol
 
 from rag_audio import audio as sound
 from rag_audio import conditioning, foreign, guardrails, midi, sourcing
-from rag_audio.disclosure import Disclosure
+from rag_audio.clearance import Clearance
 from rag_audio.domain import (
     Audio,
     AudioAs,
     Channel,
     ConditioningPlan,
     GenerationRequest,
-    Reference,
     Rights,
     Stem,
 )
 from rag_audio.errors import RequestRefused
 from rag_audio.foreign import ForeignFinding
-from rag_audio.foreign_sound import LoadSegment, StoredLandmarks
-from rag_audio.ports import Catalogue, Embedder, Ledger, StemIndex, Watermarker
+from rag_audio.foreign_sound import Neighbours
+from rag_audio.home import Home
 from rag_audio.provenance import content
-from rag_audio.reading import Reader
 from rag_audio.refusals import most_curable
 from rag_audio.scores import Score
 
 
-class GateParts(Protocol):
-    """What the gate works with."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def fingerprints(self) -> content.Fingerprints: ...
-    @property
-    def landmarks(self) -> StoredLandmarks: ...
-    @property
-    def watermarker(self) -> Watermarker: ...
-    @property
-    def soundfont(self) -> Path: ...
-    @property
-    def territory(self) -> str | None: ...
-    @property
-    def protected_names(self) -> guardrails.Roster: ...
-    @property
-    def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
-    @property
-    def disclosure(self) -> Disclosure: ...
-    @property
-    def reader(self) -> Reader: ...
-    @property
-    def masters(self) -> Path: ...
-
-
 class RightsGate:
-    """Asks the catalogue anew each time.
+    """Reads the rights, and asks them at each step; what is read is handed down, never read again.
 
     Args:
-        load: reads or renders a segment of a stem.
         now: the present moment, UTC.
     """
 
-    def __init__(
-        self, parts: GateParts, load: LoadSegment, now: Callable[[], date | datetime]
-    ) -> None:
-        self._parts, self._load, self._now = parts, load, now
+    def __init__(self, home: Home, now: Callable[[], date | datetime]) -> None:
+        self._home, self._now = home, now
+
+    def read(self, territory: str | None) -> Clearance:
+        """What may be used now, for ``territory`` or the configured one."""
+        return self._read(territory, None)
+
+    def read_again(self, earlier: Clearance, request: GenerationRequest) -> Clearance:
+        """The same anew, before delivery; stems are read again only for an artist's name."""
+        return self._read(request.territory, None if request.artist else earlier.stems)
+
+    def _read(self, territory: str | None, stems: tuple[Stem, ...] | None) -> Clearance:
+        found = self._home.catalogue.clearance(
+            territory or self._home.territory, self._now(), stems=stems
+        )
+        self._home.cache.renew(found.rights.revocations)
+        return found
 
     def rights(self, territory: str | None) -> Rights:
-        """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
-        return self._parts.catalogue.rights(territory or self._parts.territory, self._now())
+        """Licenses and revocations alone, as :meth:`read`."""
+        found = self._home.catalogue.rights(territory or self._home.territory, self._now())
+        self._home.cache.renew(found.revocations)
+        return found
 
-    def policy(self, territory: str | None) -> guardrails.Policy:
-        """Whose style may be asked for, now."""
-        stems = self._parts.catalogue.stems()
-        names, actions = self._parts.protected_names, self._parts.guard_actions
-        withheld = self._parts.catalogue.withheld_artists()
-        return guardrails.make_policy(stems, self.rights(territory), names, actions, withheld)
+    def policy(self, clearance: Clearance) -> guardrails.Policy:
+        """Whose style may be asked for."""
+        names, actions = self._home.protected_names, self._home.guard_actions
+        return guardrails.make_policy(
+            clearance.stems, clearance.rights, names, actions, clearance.withheld
+        )
 
-    def require_stem(self, stem: Stem, territory: str | None, what: str) -> None:
+    def require_stem(self, stem: Stem, rights: Rights, what: str) -> None:
         """Let a stem be used for anything at all.
 
         Args:
@@ -98,8 +76,7 @@ class RightsGate:
         Raises:
             RequestRefused: no license of any library that holds its bytes opens a channel.
         """
-        rights = self.rights(territory)
-        copies = self._parts.catalogue.copies(stem.id) or [stem]
+        copies = self._home.catalogue.copies(stem.id) or [stem]
         uses = conditioning.USE_OF.values()
         found = [rights.why_not_any(copy, uses) for copy in copies]
         known = [why for why in found if why is not None]
@@ -111,28 +88,7 @@ class RightsGate:
                 reasons=list(dict.fromkeys(why.reason for why in known)),
             )
 
-    def require_references(
-        self, references: Iterable[Reference], request: GenerationRequest
-    ) -> Rights:
-        """The rights of now, once more after the search.
-
-        Raises:
-            RequestRefused: what the search found may not be used any more.
-        """
-        rights = self.rights(request.territory)
-        uses = [conditioning.USE_OF[channel] for channel in sorted(request.channels)]
-        for reference in references:
-            stem = reference.stem
-            why = rights.why_not_any(stem, uses)
-            if why is not None:
-                raise RequestRefused(
-                    f"refused: {stem.title or stem.path} may not be a reference: {why.reason}",
-                    hint=f"ask again: another reference will be found; or else {why.cure}",
-                    reasons=[str(rights.refusal(stem, use)) for use in uses],
-                )
-        return rights
-
-    def inspect(self, request: GenerationRequest) -> tuple[ForeignFinding, ...]:
+    def inspect(self, request: GenerationRequest, rights: Rights) -> tuple[ForeignFinding, ...]:
         """Look into the files that the request brings, and let them in or not.
 
         Raises:
@@ -142,32 +98,36 @@ class RightsGate:
         files = [Path(name) for name in (request.audio, request.midi) if name is not None]
         if not files:
             return ()
-        inspector = self.inspector(request.territory)
+        inspector = self.inspector(rights)
         findings = tuple(inspector.inspect(path) for path in files)
         as_melody = request.audio_as is AudioAs.MELODY
-        self._require_foreign(findings, request, as_melody=as_melody)
+        self._require_foreign(findings, request, rights, as_melody=as_melody)
         return findings
 
-    def inspector(self, territory: str | None) -> foreign.Inspector:
+    def inspector(self, rights: Rights) -> foreign.Inspector:
         """Looks into foreign files; lets nothing in by itself."""
-        reader = self._parts.reader
+        home, reader = self._home, self._home.reader
         return foreign.Inspector(
-            self._parts,
-            self.rights(territory),
-            load=self._load,
+            rights,
+            catalogue=home.catalogue,
+            landmarks=home.landmarks,
+            ledger=home.ledger,
+            neighbours=Neighbours(lambda: home.embedder, lambda: home.index),
+            mark_in=lambda heard: home.watermarker.detect(heard).mark,
+            load=home.player.play,
             render=self._rendered,
             hear=lambda path: reader.hear(path).audio,
             score=reader.score,
             do_not_train=self._do_not_train,
             by_content=lambda heard: [
                 (fit.output, *fit.span_s)
-                for fit in content.outputs_of(self._parts.fingerprints, heard, self._master)
+                for fit in content.outputs_of(self._home.fingerprints, heard, self._master)
             ],
-            disclosure=self._parts.disclosure,
+            disclosure=self._home.disclosure,
         )
 
     def _master(self, output: int) -> Audio | None:
-        path = self._parts.masters / f"{output}.wav"
+        path = self._home.masters / f"{output}.wav"
         return sound.load(path, max_duration_s=None) if path.is_file() else None
 
     def still_clear(
@@ -175,17 +135,21 @@ class RightsGate:
         plan: ConditioningPlan,
         request: GenerationRequest,
         findings: tuple[ForeignFinding, ...],
+        clearance: Clearance,
     ) -> ConditioningPlan:
-        """The plan with the licenses as they stand now.
+        """The plan with the licenses as they stand in ``clearance``.
 
         Raises:
             RequestRefused: something in it may not be used any more.
         """
-        self._require_foreign(findings, request, as_melody=plan.melody is not None)
-        self.require_style(plan, request)
-        return conditioning.clear_plan(plan, self.rights(request.territory))
+        as_melody = plan.melody is not None
+        self._require_foreign(findings, request, clearance.rights, as_melody=as_melody)
+        self.require_style(plan, request, clearance)
+        return conditioning.clear_plan(plan, clearance.rights)
 
-    def require_style(self, plan: ConditioningPlan, request: GenerationRequest) -> None:
+    def require_style(
+        self, plan: ConditioningPlan, request: GenerationRequest, clearance: Clearance
+    ) -> None:
         """Let a plan pass whose artist may be asked for, and is a source of it.
 
         Raises:
@@ -193,24 +157,15 @@ class RightsGate:
         """
         if request.artist is None:
             return
-        artist = guardrails.require_artist(request.artist, self.policy(request.territory))
-        self.require_source(plan, replace(request, artist=artist))
-
-    def require_source(self, plan: ConditioningPlan, request: GenerationRequest) -> None:
-        """As :func:`rag_audio.sourcing.require_source`, by the rights of this moment."""
-        if request.artist is not None:
-            sourcing.require_source(
-                plan,
-                request,
-                stems=self._parts.catalogue.stems,
-                rights=self.rights(request.territory),
-                index=self._parts.index,
-            )
+        artist = guardrails.require_artist(request.artist, self.policy(clearance))
+        asked = replace(request, artist=artist)
+        sourcing.require_source(plan, asked, clearance, self._home.index)
 
     def _require_foreign(
         self,
         findings: tuple[ForeignFinding, ...],
         request: GenerationRequest,
+        rights: Rights,
         *,
         as_melody: bool,
     ) -> None:
@@ -219,16 +174,16 @@ class RightsGate:
             is_sound = finding.path == request.audio
             foreign.require_rights(
                 finding,
-                self.rights(request.territory),
+                rights,
                 {Channel.INIT} if is_sound and as_melody else request.channels,
                 stated=request.audio_rights,
                 needs_statement=is_sound,
-                disclosure=self._parts.disclosure,
+                disclosure=self._home.disclosure,
             )
 
     def _rendered(self, score: Score, window_s: float, most: int) -> tuple[Audio, ...]:
-        return midi.excerpts(score, window_s, most, soundfont=self._parts.soundfont)
+        return midi.excerpts(score, window_s, most, soundfont=self._home.soundfont)
 
     def _do_not_train(self, path: Path) -> str | None:
-        reserved = self._parts.reader.reservation(path)
+        reserved = self._home.reader.reservation(path)
         return None if reserved is None else "not for training or mining"

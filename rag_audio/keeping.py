@@ -1,19 +1,19 @@
-"""Sound made from stems, kept in memory for as long as no revocation comes between."""
+"""What is kept in memory: sound made from stems, until a revocation comes, and hashes of files."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from rag_audio.domain import Audio
+from rag_audio.files import file_sha256
 
 MOST_BYTES = 128 * 2**20
-
-State = Callable[[], Hashable]
-"""What is revoked now; another answer than before empties what is kept."""
 
 
 class Forgets(Protocol):
@@ -26,15 +26,15 @@ class Forgets(Protocol):
 class SoundCache:
     """Sounds by key, the least recently used given up first.
 
-    Each look-up first asks what is revoked, also by other processes: when that changed, everything
-    is forgotten. The arrays are read-only: who gets one shares it.
+    Whoever reads rights says what is revoked (:meth:`renew`): when that changed, everything is
+    forgotten. The arrays are read-only: who gets one shares it.
 
     Args:
-        state: what is revoked now. most_bytes: of samples that are kept.
+        most_bytes: of samples that are kept.
     """
 
-    def __init__(self, state: State, most_bytes: int = MOST_BYTES) -> None:
-        self._state, self._most = state, most_bytes
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most = most_bytes
         self._seen: Hashable = None
         self._kept: OrderedDict[Hashable, Audio] = OrderedDict()
         self._bytes = 0
@@ -45,7 +45,6 @@ class SoundCache:
 
     def of(self, key: Hashable, make: Callable[[], Audio]) -> Audio:
         """What is kept under the key, or what ``make`` gives; that is then kept."""
-        self.renew()
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -58,20 +57,22 @@ class SoundCache:
                 self._put(key, made)
         return made
 
-    def renew(self) -> int:
-        """Forget everything if a revocation came or went; the number of times that happened."""
-        now = self._state()
+    def renew(self, revoked: Hashable) -> None:
+        """Forget everything if a revocation came or went since the last call.
+
+        Args:
+            revoked: all that is revoked now, see :attr:`rag_audio.licensing.Rights.revocations`.
+        """
         with self._lock:
-            if now != self._seen:
+            if revoked != self._seen:
                 self.generation += self._seen is not None
-                self._seen = now
+                self._seen = revoked
                 self._kept.clear()
                 self._bytes = 0
-            return self.generation
 
     def keep_in_step(self, holder: Forgets) -> None:
         """Have a holder forget what it made, if a revocation came or went since it was here."""
-        generation = self.renew()
+        generation = self.generation
         if self._holders.setdefault(holder, generation) != generation:
             holder.forget()
             self._holders[holder] = generation
@@ -84,3 +85,18 @@ class SoundCache:
         while self._bytes > self._most:
             _, given_up = self._kept.popitem(last=False)
             self._bytes -= given_up.samples.nbytes
+
+
+def content_hash(path: Path) -> str:
+    """The SHA-256 of a file's bytes, hex; computed once in a process for each size and time.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found = path.stat()
+    return _content_hash(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+@lru_cache(maxsize=1 << 16)
+def _content_hash(path: Path, *_state: int) -> str:
+    return file_sha256(path)

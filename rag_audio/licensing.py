@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -260,6 +260,23 @@ class Rights:
     revoked_licenses: frozenset[str] = frozenset()
     conflicts: Mapping[str, Conflict] = field(default_factory=dict)
     revoked_stems: frozenset[str] = frozenset()
+
+    @property
+    def revocations(self) -> tuple[frozenset[str], ...]:
+        """All that is revoked: equal for as long as nothing is revoked or taken back."""
+        return self.revoked_stems, self.revoked_artists, self.revoked_licenses
+
+    def limited_to(self, libraries: Collection[str]) -> Rights:
+        """The same where other libraries' licenses grant nothing.
+
+        The licenses themselves stay, since an output may not come too near to a stem of anybody's,
+        and so does what was revoked.
+        """
+        licenses = {
+            key: one if one.library in libraries else replace(one, uses=frozenset())
+            for key, one in self.licenses.items()
+        }
+        return replace(self, licenses=licenses)
 
     def keys_of(self, stem: Licensed) -> tuple[str, ...]:
         """Keys of the licenses that hold for the stem's bytes, its own first where it does."""

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
-from rag_audio.conditioning.conforming import LoadSegment, RenderScore
 from rag_audio.domain import USE_OF, ConditioningPlan, Rights
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.home import Home
 from rag_audio.plans import plan_from_json
-from rag_audio.ports import Embedder, Generator, Ledger, LedgerEntry, Progress, StopAsked
+from rag_audio.ports import Generator, LedgerEntry, Progress, StopAsked
 from rag_audio.provenance.causal import CausalInfluence, Method, measure
-from rag_audio.takes import Studio, StudioParts
-
-
-class MeasuringParts(StudioParts, Protocol):
-    """What a measurement works with."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    def generator(self, model: str | None) -> Generator: ...
+from rag_audio.takes import Renderer
 
 
 def measure_output(
     output: int,
     *,
-    parts: MeasuringParts,
+    home: Home,
     rights: Rights,
-    load: LoadSegment,
-    render: RenderScore | None = None,
     method: Method = "fast",
     progress: Progress | None = None,
     stop_asked: StopAsked | None = None,
@@ -44,7 +32,7 @@ def measure_output(
             or exact values would take too many runs.
         RequestRefused: a source may not be used any more.
     """
-    entry = parts.ledger.find(output)
+    entry = home.ledger.find(output)
     if entry is None:
         raise InvalidInput(f"the ledger has no output {output}", hint="rag-audio outputs")
     plan = _plan(entry)
@@ -54,24 +42,24 @@ def measure_output(
             hint="measure the output that was edited: rag-audio trace names the ancestors",
         )
     _require_rights(plan, rights)
-    generator = _same_model(entry, parts)
+    generator = _same_model(entry, home)
     if plan.duration_s > generator.info.max_duration_s:
         raise InvalidInput(
             f"output {output} lasts {plan.duration_s:g} s; influence is measured up to "
             f"{generator.info.max_duration_s:g} s with {generator.info.name}"
         )
-    studio = Studio(parts, {}, load, generator, render)
+    renderer = Renderer(home, generator, {})
     measured = measure(
         plan,
         entry.record.seed,
         generator=generator,
-        embedder=parts.embedder,
-        make_seed=studio.seed_audio,
+        embedder=home.embedder,
+        make_seed=renderer.seed_audio,
         method=method,
         progress=progress,
         stop_asked=stop_asked,
     )
-    parts.ledger.append_event("influence", event_document(output, measured, parts.embedder.space))
+    home.ledger.append_event("influence", event_document(output, measured, home.embedder.space))
     return measured
 
 
@@ -104,9 +92,9 @@ def _require_rights(plan: ConditioningPlan, rights: Rights) -> None:
                 )
 
 
-def _same_model(entry: LedgerEntry, parts: MeasuringParts) -> Generator:
+def _same_model(entry: LedgerEntry, home: Home) -> Generator:
     record = entry.record
-    generator = parts.generator(record.request.get("model"))
+    generator = home.generator(record.request.get("model"))
     if generator.info.id != record.model_id:
         raise InvalidInput(
             f"output {record.output} was made by {record.model} ({record.model_id[:12]}), "

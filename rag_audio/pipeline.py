@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import structlog
 
 from rag_audio import (
     audio,
@@ -24,38 +22,25 @@ from rag_audio import (
     retrieval,
     sourcing,
 )
+from rag_audio.clearance import Clearance
 from rag_audio.controls import named_window
-from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
-from rag_audio.disclosure import Disclosure, renamed
+from rag_audio.delivery import Delivery, OnCommit, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
     ConditioningPlan,
     GenerationRequest,
     GenerationResult,
-    Layer,
     Reference,
     Rights,
     Segment,
     Stem,
-    StemKind,
 )
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
-from rag_audio.files import file_sha256
 from rag_audio.foreign import ForeignFinding
-from rag_audio.foreign_sound import StoredLandmarks
 from rag_audio.gate import RightsGate
-from rag_audio.keeping import SoundCache
+from rag_audio.home import Home
 from rag_audio.measuring import measure_output
-from rag_audio.ports import (
-    Catalogue,
-    Embedder,
-    Generator,
-    Ledger,
-    Progress,
-    StemIndex,
-    StopAsked,
-    Watermarker,
-)
+from rag_audio.ports import Generator, Progress, StopAsked
 from rag_audio.profiles import (
     ArtistProfile,
     licensed_stems,
@@ -65,80 +50,48 @@ from rag_audio.profiles import (
 )
 from rag_audio.provenance import trace
 from rag_audio.provenance.causal import CausalInfluence, Method
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.license_audit import CLEARED, now
-from rag_audio.reading import Reader
+from rag_audio.provenance.license_audit import CLEARED
 from rag_audio.retrieval import QUERY_WINDOWS, ReferenceQuery
-from rag_audio.signing import Credentials, Signer
-from rag_audio.takes import Studio
-
-log = structlog.get_logger("rag_audio.pipeline")
+from rag_audio.takes import Renderer
 
 OnStage = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages: retrieve, generate, write."""
 
 DEFAULT_REFERENCES = 3
 _SHORTEST_WINDOW_S = 1.0
-NO_LICENSE_SIMILARITY = 0.5
 
 
-class Parts(Protocol):
-    """What the main path works with; each part is made when it is first asked for."""
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A plan and what it was made from.
 
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def fingerprints(self) -> SqlFingerprints: ...
-    @property
-    def landmarks(self) -> StoredLandmarks: ...
-    def credentials_of(self, path: Path) -> Credentials | None: ...
-    @property
-    def signer(self) -> Signer: ...
-    @property
-    def watermarker(self) -> Watermarker: ...
-    @property
-    def kept(self) -> SoundCache: ...
-    @property
-    def soundfont(self) -> Path: ...
-    @property
-    def masters(self) -> Path: ...
-    @property
-    def territory(self) -> str | None: ...
-    @property
-    def protected_names(self) -> guardrails.Roster: ...
-    @property
-    def guard_actions(self) -> Mapping[str, guardrails.Action]: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def retries(self) -> int: ...
-    @property
-    def disclosure(self) -> Disclosure: ...
-    @property
-    def reader(self) -> Reader: ...
-    def generator(self, model: str | None) -> Generator: ...
+    Attributes:
+        request: as guardrails left it. findings: what is known of the files that it brings.
+    """
+
+    request: GenerationRequest
+    plan: ConditioningPlan
+    findings: tuple[ForeignFinding, ...]
 
 
 class Pipeline:
-    """Index aside, everything the product does; holds no state but its parts."""
+    """Index aside, everything the product does; holds no state but its home."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self.gate = RightsGate(parts, self.load_segment, lambda: _today())
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.gate = RightsGate(home, lambda: _today())
 
     def rights(self, territory: str | None = None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
         return self.gate.rights(territory)
 
+    def clearance(self, territory: str | None = None) -> Clearance:
+        """What may be used now, for ``territory`` or the configured one."""
+        return self.gate.read(territory)
+
     def policy(self, territory: str | None = None) -> guardrails.Policy:
         """Whose style may be asked for, now."""
-        return self.gate.policy(territory)
+        return self.gate.policy(self.clearance(territory))
 
     def artist_named(self, name: str) -> str:
         """An artist of the library, as the library writes the name.
@@ -146,11 +99,12 @@ class Pipeline:
         Raises:
             InvalidInput: no indexed stem has such an artist, or several are written so.
         """
-        known = {stem.artist for stem in self.parts.catalogue.stems() if stem.artist}
+        clearance = self.clearance()
+        known = {stem.artist for stem in clearance.stems if stem.artist}
         found = names.resolve(name, known)
         if found is not None:
             return found
-        policy = self.policy()
+        policy = self.gate.policy(clearance)
         barred = names.resolve(name, policy.unlicensed)
         why = None if barred is None else policy.why_not(barred)
         said = "" if why is None else f": {why.reason}"
@@ -165,11 +119,9 @@ class Pipeline:
         Raises:
             RequestRefused: nobody licensed for style has that name.
         """
-        artist = guardrails.require_artist(name, self.policy(territory))
-        return self._profile(artist, self.rights(territory))
-
-    def _profile(self, artist: str, rights: Rights) -> ArtistProfile:
-        return make_profile(artist, self.parts.catalogue.stems(), rights, self.parts.index)
+        clearance = self.clearance(territory)
+        artist = guardrails.require_artist(name, self.gate.policy(clearance))
+        return make_profile(artist, clearance.stems, clearance.rights, self.home.index)
 
     def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
         """Licensed segments nearest to the query, one per stem, best first.
@@ -177,19 +129,14 @@ class Pipeline:
         Raises:
             RequestRefused: a stem to resemble may not be used itself.
         """
+        rights = self.rights(territory)
         for stem in query.like:
-            self.gate.require_stem(self.parts.catalogue.stem(stem), territory, "resembled")
-        return retrieval.find_references(
-            query,
-            rights=self.rights(territory),
-            embedder=self.parts.embedder,
-            index=self.parts.index,
-        )
+            self.gate.require_stem(self.home.catalogue.stem(stem), rights, "resembled")
+        return self._search(query, rights)
 
     def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
         """Why a search that found nothing could find nothing, see :mod:`.sourcing`."""
-        stems = self.parts.catalogue.stems()
-        return sourcing.why_nothing(stems, self.rights(territory), self.parts.index, artist)
+        return sourcing.why_nothing(self.clearance(territory), self.home.index, artist)
 
     def plan(self, request: GenerationRequest) -> ConditioningPlan:
         """What :meth:`generate` would give to the model.
@@ -197,19 +144,12 @@ class Pipeline:
         Raises:
             RequestRefused: guardrails or rights do not allow it.
         """
-        return self._planned(request)[0]
+        return self.planned(request, self.clearance(request.territory)).plan
 
-    def _planned(
-        self, request: GenerationRequest
-    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
-        """The plan, and what is known of the files that the request brings."""
-        plan, findings, _ = self.plan_words(request)
-        return plan, findings
-
-    def plan_words(
-        self, request: GenerationRequest, *, audio_is_known: bool = False
-    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...], GenerationRequest]:
-        """The plan, what is known of the request's files, and the request as guardrails leave it.
+    def planned(
+        self, request: GenerationRequest, clearance: Clearance, *, audio_is_known: bool = False
+    ) -> Planned:
+        """The plan under a clearance, with what it was made from.
 
         Args:
             audio_is_known: the request's audio was let in already.
@@ -217,39 +157,33 @@ class Pipeline:
         Raises:
             RequestRefused: guardrails or rights do not allow it.
         """
-        policy = self.policy(request.territory)
-        request, guarded = guarding.guard_request(request, policy, self.parts.ledger)
+        policy, rights = self.gate.policy(clearance), clearance.rights
+        request, guarded = guarding.guard_request(request, policy, self.home.ledger)
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
-        findings = self.gate.inspect(brought)
-        rights = self.rights(request.territory)
+        findings = self.gate.inspect(brought, rights)
         melody, heard = following.melody_of(brought, findings, rights, self._brought)
         # Who hums wants to sound like something else: the words find that, not the hum.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
-        references = self.find_references(sought, rights)
-        generator = self.parts.generator(request.model)
+        own = _styled(request, clearance)
+        references = self.find_references(sought, clearance, own)
+        generator = self.home.generator(request.model)
         plan = conditioning.make_plan(
             request,
             references,
-            rights=self.gate.require_references(references, request),
+            rights=rights,
             info=generator.info,
             count_tokens=generator.count_tokens,
             seed=secrets.randbits(31) if request.seed is None else request.seed,
             is_clean=guarding.phrase_filter(policy),
-            typical=typical_words(self._styled(request, self.rights(request.territory))),
+            typical=typical_words(own),
             brought=melody,
         )
-        self.gate.require_source(plan, request)
-        guarding.guard_text(plan.enriched_prompt, policy, self.parts.ledger, "enriched")
-        told = self.parts.disclosure
+        sourcing.require_source(plan, request, clearance, self.home.index)
+        guarding.guard_text(plan.enriched_prompt, policy, self.home.ledger, "enriched")
+        told = self.home.disclosure
         said = tuple(note for finding in findings for note in finding.notes(told))
         plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
-        return plan, findings, request
-
-    def _styled(self, request: GenerationRequest, rights: Rights) -> tuple[Stem, ...]:
-        """The stems of the artist whose style is asked for; none where nobody's is."""
-        if request.artist is None:
-            return ()
-        return licensed_stems(request.artist, self.parts.catalogue.stems(), rights)
+        return Planned(request, plan, findings)
 
     def generate(
         self,
@@ -258,7 +192,7 @@ class Pipeline:
         on_stage: OnStage | None = None,
         stop_asked: StopAsked | None = None,
         older: ConditioningPlan | None = None,
-        take_over: TakeOver | None = None,
+        on_commit: OnCommit | None = None,
         accepted: ConditioningPlan | None = None,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
@@ -268,7 +202,7 @@ class Pipeline:
                 gets ``-1``, ``-2``, … Nothing stands there before the ledger holds the record.
             older: a plan to make in place of a new one, held against today's rights; ``request``
                 is then the one of :func:`rag_audio.conditioning.request_of`.
-            take_over: is given the outputs in the transaction that logs them all.
+            on_commit: is given the outputs in the transaction that logs them all.
             accepted: the plan that :meth:`plan` made of ``request`` and that was shown: it is made,
                 under the rights, the guardrails and with the model of now, or nothing is.
 
@@ -278,54 +212,60 @@ class Pipeline:
         say = on_stage or (lambda stage, done, total: None)
         audio.check_writable(out, request.subtype)
         # Keys that do not fit are told of before any work is done.
-        _ = (self.parts.signer, self.parts.watermarker)
+        _ = (self.home.signer, self.home.watermarker)
         say("retrieve", 0, 1)
-        asked = request
+        clearance = self.clearance(request.territory)
+        asked, findings = request, tuple[ForeignFinding, ...]()
         if accepted is not None:
             asked = replace(request, artist=accepted.artist)  # guardrails may have named one
-            plan, findings = self._taken_up(asked, accepted)
+            plan, findings = self._taken_up(asked, accepted, clearance)
         elif older is None:
-            plan, findings = self._planned(request)
+            planned = self.planned(request, clearance)
+            plan, findings = planned.plan, planned.findings
         else:
-            plan, findings = self.renew(request, older), ()
+            plan = self.renewed(request, older, clearance)
         say("retrieve", 1, 1)
-        generator = self.parts.generator(request.model)
-        studio = self.studio(request, generator)
-        cleared = now()
-        plan = self.gate.still_clear(plan, asked, findings)
-        takes = studio.make(plan, partial(say, "generate"), stop_asked)
+        generator = self.home.generator(request.model)
+        takes = self.renderer(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
+        clearance = self.gate.read_again(clearance, asked)
         with packing() as parcels:
             for i, take in enumerate(takes):
                 say("write", i, len(takes))
-                self.gate.still_clear(take.plan, asked, findings)
-                delivery = Delivery(self.parts, request, take.plan, generator.info)
+                cleared = self.gate.still_clear(take.plan, asked, findings, clearance)
+                delivery = Delivery(self.home, request, cleared, generator.info)
                 target = name_of(out, i, len(takes))
-                checks = {**take.checks(), CLEARED: cleared}
+                checks = {**take.checks(), CLEARED: clearance.moment.isoformat()}
                 parcels.append(delivery.pack(take.audio, take.seed, target, checks))
-        results = hand_over(self.parts, parcels, take_over)
+        results = hand_over(self.home, parcels, on_commit)
         say("write", len(takes), len(takes))
         return results
 
-    def studio(self, request: GenerationRequest, generator: Generator) -> Studio:
-        """Where takes of a request are made and inspected."""
-        self.parts.kept.keep_in_step(generator)
-        limits = self._similarity_limits(request.territory)
-        load = self.load_segment
-        told = self.parts.disclosure
-        return Studio(self.parts, limits, load, generator, load, self.parts.kept, told)
+    def renderer(self, clearance: Clearance, generator: Generator) -> Renderer:
+        """What makes and inspects the takes of a request."""
+        self.home.cache.keep_in_step(generator)
+        return Renderer(self.home, generator, clearance.limits)
 
     def _taken_up(
-        self, request: GenerationRequest, accepted: ConditioningPlan
+        self, request: GenerationRequest, accepted: ConditioningPlan, clearance: Clearance
     ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
         """A plan that was shown, and what is known now of the files that the request brings."""
-        findings = self.gate.inspect(request)
-        following.require_as_planned(accepted, request, findings, self.parts.disclosure)
-        return self.renew(request, accepted, shown=True), findings
+        findings = self.gate.inspect(request, clearance.rights)
+        following.require_as_planned(accepted, request, findings, self.home.disclosure)
+        return self.renewed(request, accepted, clearance, shown=True), findings
 
-    def renew(
-        self, request: GenerationRequest, older: ConditioningPlan, *, shown: bool = False
+    def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
+        """As :meth:`renewed`, under the rights of now."""
+        return self.renewed(request, older, self.clearance(request.territory))
+
+    def renewed(
+        self,
+        request: GenerationRequest,
+        older: ConditioningPlan,
+        clearance: Clearance,
+        *,
+        shown: bool = False,
     ) -> ConditioningPlan:
-        """An older plan, by the stems, licenses and guardrails of now.
+        """An older plan, by the stems and guardrails of now, under a clearance.
 
         Args:
             shown: it was made here and shown, see :func:`rag_audio.conditioning.renew_plan`.
@@ -335,43 +275,43 @@ class Pipeline:
             InvalidInput: it contradicts itself, the catalogue or the model; or a source of a plan
                 that was shown is described otherwise now.
         """
-        policy = self.policy(request.territory)
+        policy = self.gate.policy(clearance)
         for text, rules in (
             (older.prompt, policy),
             (older.negative_prompt, policy.describing()),
             (older.enriched_prompt, policy),
         ):
-            decision = guarding.guard_text(text, rules, self.parts.ledger, "plan")
+            decision = guarding.guard_text(text, rules, self.home.ledger, "plan")
             if decision.action is not guardrails.Action.ALLOW:
                 raise RequestRefused(
                     f"refused: the plan's words would be rewritten now: {decision.reason}",
                     hint="make a new plan",
                     matches=decision.matches,
                 )
-        generator = self.parts.generator(request.model)
+        generator = self.home.generator(request.model)
         renewed = conditioning.renew_plan(
             older,
-            copies=self.parts.catalogue.copies,
-            withheld=self.parts.catalogue.withheld_copies,
-            rights=self.rights(request.territory),
+            copies=self.home.catalogue.copies,
+            withheld=self.home.catalogue.withheld_copies,
+            rights=clearance.rights,
             info=generator.info,
             count_tokens=generator.count_tokens,
             shown=shown,
         )
-        self.gate.require_style(renewed, request)
+        self.gate.require_style(renewed, request, clearance)
         return renewed
 
     def trace(self, path: Path) -> trace.TraceResult:
         """What went into the audio at ``path``."""
         return trace.trace(
             path,
-            ledger=self.parts.ledger,
-            watermarker=self.parts.watermarker,
+            ledger=self.home.ledger,
+            watermarker=self.home.watermarker,
             rights=self.rights(),
-            fingerprints=self.parts.fingerprints,
-            read_manifest=self.parts.credentials_of,
+            fingerprints=self.home.fingerprints,
+            read_manifest=self.home.credentials_of,
             master=self.master,
-            hear=partial(self.parts.reader.hear, max_duration_s=None, allow_truncated=True),
+            hear=partial(self.home.reader.hear, max_duration_s=None, allow_truncated=True),
         )
 
     def influence(
@@ -384,10 +324,8 @@ class Pipeline:
         """Measure what each source did to an output of the ledger; see :mod:`.measuring`."""
         return measure_output(
             output,
-            parts=self.parts,
+            home=self.home,
             rights=self.rights(),
-            load=self.load_segment,
-            render=self.load_segment,
             method=method,
             progress=progress,
             stop_asked=stop_asked,
@@ -395,7 +333,7 @@ class Pipeline:
 
     def master(self, output: int) -> Audio | None:
         """The unmarked sound of an output, where it is still kept."""
-        path = self.parts.masters / f"{output}.wav"
+        path = self.home.masters / f"{output}.wav"
         return audio.load(path, max_duration_s=None) if path.is_file() else None
 
     def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
@@ -410,21 +348,28 @@ class Pipeline:
 
     def _brought(self, path: Path) -> Audio:
         """The sound of a file that the request brings."""
-        return self.parts.reader.hear(path).audio
+        return self.home.reader.hear(path).audio
 
     def _played(self, path: Path) -> Audio:
         """A score as a search hears it: all of it, or the windows that a search looks at."""
-        score, window_s = self.parts.reader.score(path), self.parts.embedder.window_s
-        played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.parts.soundfont)
+        score, window_s = self.home.reader.score(path), self.home.embedder.window_s
+        played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.home.soundfont)
         rate = played[0].sample_rate
         return Audio(np.concatenate([one.samples for one in played], axis=1), rate)
 
-    def find_references(self, request: GenerationRequest, rights: Rights) -> tuple[Reference, ...]:
-        """The named references, then the nearest others up to ``k``."""
+    def find_references(
+        self, request: GenerationRequest, clearance: Clearance, own: Sequence[Stem]
+    ) -> tuple[Reference, ...]:
+        """The named references, then the nearest others up to ``k``.
+
+        Args:
+            own: stems of the artist whose style is asked for; none where nobody's is.
+        """
+        rights = clearance.rights
         wanted = tuple(conditioning.USE_OF[channel] for channel in sorted(request.channels))
-        stems = (self.parts.catalogue.stem(prefix) for prefix in request.named)
+        stems = (clearance.stem(prefix) for prefix in request.named)
         named = tuple({stem.id: stem for stem in stems}.values())
-        excluded = tuple(self.parts.catalogue.stem(prefix).id for prefix in request.exclude)
+        excluded = tuple(clearance.stem(prefix).id for prefix in request.exclude)
         for stem in named:
             if stem.id in excluded:
                 raise InvalidInput(f"stem {stem.id[:12]} is both a reference and excluded")
@@ -435,7 +380,7 @@ class Pipeline:
                     hint=why.cure,
                     reasons=[str(rights.refusal(stem, use)) for use in wanted],
                 )
-        wanted_bpm, wanted_key = wanted_tempo_and_key(request, self._styled(request, rights))
+        wanted_bpm, wanted_key = wanted_tempo_and_key(request, own)
         query = ReferenceQuery(
             text=request.prompt,
             audio=self.query_audio(request.audio, request.midi),
@@ -446,7 +391,7 @@ class Pipeline:
             wanted_bpm=wanted_bpm,
             wanted_key=wanted_key,
         )
-        windows = self._named_windows(request)
+        windows = _named_windows(request, clearance)
         chosen: list[Reference] = []
         for stem in named:
             if stem.id in windows:
@@ -464,40 +409,16 @@ class Pipeline:
             chosen.extend(self._search(replace(query, exclude=others, k=k - len(chosen)), rights))
         return tuple(replace(found, rank=i + 1) for i, found in enumerate(chosen))
 
-    def _named_windows(self, request: GenerationRequest) -> dict[str, Segment]:
-        """The parts of stems that the request names."""
-        windows: dict[str, Segment] = {}
-        for reference in request.references:
-            prefix, window = named_window(reference)
-            if window is None:
-                continue
-            stem = self.parts.catalogue.stem(prefix)
-            start_s, end_s = window[0], min(window[1] or stem.duration_s, stem.duration_s)
-            if end_s - start_s < _SHORTEST_WINDOW_S:
-                till = "its end" if window[1] is None else f"{window[1]:g} s"
-                raise InvalidInput(
-                    f"the part of {stem.path} from {start_s:g} s to {till} has less than "
-                    f"{_SHORTEST_WINDOW_S:g} s: the stem lasts {stem.duration_s:.1f} s",
-                    hint="name a longer part of it",
-                )
-            segment = Segment(stem, start_s, end_s - start_s)
-            if windows.setdefault(stem.id, segment) != segment:
-                raise InvalidInput(
-                    f"two parts of {stem.path} are named as references",
-                    hint="name one part of a stem; --arrange says who plays when",
-                )
-        return windows
-
     def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:
         return retrieval.find_references(
-            query, rights=rights, embedder=self.parts.embedder, index=self.parts.index
+            query, rights=rights, embedder=self.home.embedder, index=self.home.index
         )
 
     def _first_segment(self, stem: Stem, rights: Rights) -> tuple[Reference, ...]:
         """The first segment of a stem, as the library has it that was found, not another one."""
         points = [
             point
-            for point in self.parts.index.find_stem(stem.id)
+            for point in self.home.index.find_stem(stem.id)
             if point.segment.stem.library == stem.library and rights.holds_for(point.segment.stem)
         ]
         if not points:
@@ -507,116 +428,39 @@ class Pipeline:
             )
         return (Reference(points[0].segment, 0.0, 1),)
 
-    def load_segment(
-        self,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float = 1.0,
-        semitones: int = 0,
-        instruments: tuple[str, ...] = (),
-        layer: Layer | None = None,
-    ) -> Audio:
-        """The segment's sound; the file must still be the one that was indexed and licensed.
-
-        The last four say how a score is played; a recording stays as it is.
-        """
-        path = Path(self.parts.catalogue.file_of(segment.stem))
-        if not self.parts.disclosure.knows(segment.stem.library):
-            return self._load_hidden(path, segment, sample_rate)
-        return self._load_known(
-            path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
-        )
-
-    def _load_hidden(self, path: Path, segment: Segment, sample_rate: int) -> Audio:
-        """A segment that an output is held against and its maker may not know of."""
-        try:
-            return self._load_known(path, segment, sample_rate)
-        except LibraryError as error:
-            log.error("a stem that outputs are held against cannot be read", file=str(path))
-            raise LibraryError(
-                "the output cannot be checked now", hint="tell whoever runs this"
-            ) from error
-
-    def _load_known(
-        self,
-        path: Path,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float = 1.0,
-        semitones: int = 0,
-        instruments: tuple[str, ...] = (),
-        layer: Layer | None = None,
-    ) -> Audio:
-        name = self.parts.disclosure.file_of(segment.stem, path)
-        try:
-            digest = file_sha256(path)
-        except OSError as error:
-            raise LibraryError(
-                f"{name} cannot be read: {error.strerror}", hint="index the library again"
-            ) from error
-        if digest != segment.stem.id:
-            raise LibraryError(
-                f"{name} changed since it was indexed", hint="run rag-audio index on its library"
-            )
-        try:
-            return self._heard(
-                path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
-            )
-        except LibraryError as error:
-            raise renamed(error, path, name) from error
-
-    def _heard(
-        self,
-        path: Path,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float,
-        semitones: int,
-        instruments: tuple[str, ...],
-        layer: Layer | None,
-    ) -> Audio:
-        where = (segment.stem.id, segment.start_s, segment.duration_s)
-        if segment.stem.kind is StemKind.AUDIO:
-            return self.parts.kept.of(
-                (*where, sample_rate),
-                lambda: audio.load(
-                    path,
-                    sample_rate=sample_rate,
-                    start_s=segment.start_s,
-                    duration_s=segment.duration_s,
-                ),
-            )
-        return self.parts.kept.of(
-            (*where, sample_rate, tempo_ratio, semitones, instruments, layer, self.parts.soundfont),
-            lambda: midi.render(
-                path,
-                soundfont=self.parts.soundfont,
-                sample_rate=sample_rate,
-                start_s=segment.start_s,
-                duration_s=segment.duration_s,
-                tempo_ratio=tempo_ratio,
-                semitones=semitones,
-                instruments=instruments,
-                layer=layer,
-            ),
-        )
-
-    def _similarity_limits(self, territory: str | None) -> dict[str, float]:
-        """How near a copy may be, by license: of all there are, also of those that grant nothing.
-
-        A stem whose license is no longer in the catalogue may not be resembled at all closely. A
-        stem that several licenses claim has a limit by its id: the smallest of theirs.
-        """
-        rights = self.rights(territory)
-        found = {key: granted.max_similarity for key, granted in rights.licenses.items()}
-        for stem in self.parts.catalogue.stems():
-            found.setdefault(stem.license_key, NO_LICENSE_SIMILARITY)
-        for id_, conflict in rights.conflicts.items():
-            keys = conflict.outcome.licenses
-            found[id_] = min(found.get(key, NO_LICENSE_SIMILARITY) for key in keys)
-        return found
-
 
 def _today() -> datetime:
     """This moment, UTC: a license may begin or end within a day."""
     return datetime.now(UTC)
+
+
+def _styled(request: GenerationRequest, clearance: Clearance) -> tuple[Stem, ...]:
+    """The stems of the artist whose style is asked for; none where nobody's is."""
+    if request.artist is None:
+        return ()
+    return licensed_stems(request.artist, clearance.stems, clearance.rights)
+
+
+def _named_windows(request: GenerationRequest, clearance: Clearance) -> dict[str, Segment]:
+    """The parts of stems that the request names."""
+    windows: dict[str, Segment] = {}
+    for reference in request.references:
+        prefix, window = named_window(reference)
+        if window is None:
+            continue
+        stem = clearance.stem(prefix)
+        start_s, end_s = window[0], min(window[1] or stem.duration_s, stem.duration_s)
+        if end_s - start_s < _SHORTEST_WINDOW_S:
+            till = "its end" if window[1] is None else f"{window[1]:g} s"
+            raise InvalidInput(
+                f"the part of {stem.path} from {start_s:g} s to {till} has less than "
+                f"{_SHORTEST_WINDOW_S:g} s: the stem lasts {stem.duration_s:.1f} s",
+                hint="name a longer part of it",
+            )
+        segment = Segment(stem, start_s, end_s - start_s)
+        if windows.setdefault(stem.id, segment) != segment:
+            raise InvalidInput(
+                f"two parts of {stem.path} are named as references",
+                hint="name one part of a stem; --arrange says who plays when",
+            )
+    return windows

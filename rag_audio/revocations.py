@@ -63,6 +63,11 @@ def in_force(connection: Connection) -> list[Revocation]:
     ]
 
 
+def keys_in_force() -> Select[Any]:
+    """Asks for kind and key (:attr:`Revocation.key`) of all that nobody took back."""
+    return _in_force().with_only_columns(_revocations.c.kind, _revocations.c.folded)
+
+
 def insert(
     connection: Connection, revocation: Revocation, known: Iterable[str] = (), last: int = 0
 ) -> list[dict[str, Any]]:

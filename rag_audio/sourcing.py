@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rag_audio import names
+from rag_audio.clearance import Clearance
 from rag_audio.domain import USE_OF, Channel, ConditioningPlan, GenerationRequest, Rights, Stem, Use
 from rag_audio.errors import RequestRefused
 from rag_audio.ports import StemIndex
@@ -19,9 +20,7 @@ _REFERENCE = frozenset({Use.PROMPT, Use.INIT_AUDIO})
 def require_source(
     plan: ConditioningPlan,
     request: GenerationRequest,
-    *,
-    stems: Callable[[], Iterable[Stem]],
-    rights: Rights,
+    clearance: Clearance,
     index: StemIndex,
 ) -> None:
     """Let a plan pass that asks for an artist's style and takes something from the artist's stems.
@@ -30,16 +29,13 @@ def require_source(
     the output: tokens of the prompt, or energy of the seed. What an edited sound was made from
     before does not count.
 
-    Args:
-        stems: gives all of the catalogue; asked only where the plan does not pass.
-
     Raises:
         RequestRefused: ``request.artist`` is set, and no stem of that artist has a share.
     """
-    artist = request.artist
+    artist, rights = request.artist, clearance.rights
     if artist is None or _has_source(plan, artist, rights):
         return
-    own = [s for s in stems() if _is_by(s, artist) and rights.why_no_style(s) is None]
+    own = [s for s in clearance.stems if _is_by(s, artist) and rights.why_no_style(s) is None]
     reason, cure = _why_none(plan, request, own, rights, index)
     raise RequestRefused(
         f"refused: nothing by {artist} would go into the output: {reason}",
@@ -48,14 +44,13 @@ def require_source(
     )
 
 
-def why_nothing(
-    stems: Sequence[Stem], rights: Rights, index: StemIndex, artist: str | None = None
-) -> list[str]:
+def why_nothing(clearance: Clearance, index: StemIndex, artist: str | None = None) -> list[str]:
     """Why a search that found nothing could not find anything, in lines; none: nothing fitted it.
 
     Args:
-        stems: of the catalogue. artist: the only one who was looked for.
+        artist: the only one who was looked for.
     """
+    stems, rights = clearance.stems, clearance.rights
     if not stems:
         return ["no library is indexed yet: rag-audio index LIBRARY"]
     meant = names.lookup(artist or "", {stem.artist for stem in stems}).names

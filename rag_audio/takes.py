@@ -4,49 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rag_audio import audio as sound
 from rag_audio import conditioning, guardrails, midi
-from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform
-from rag_audio.disclosure import EVERYTHING, OTHER_SOURCE, Disclosure
+from rag_audio.conditioning.conforming import conform
+from rag_audio.disclosure import OTHER_SOURCE, Disclosure
 from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
 from rag_audio.enforcing import enforce
 from rag_audio.errors import InvalidInput, LibraryError
-from rag_audio.keeping import SoundCache
+from rag_audio.home import Home
 from rag_audio.metre import COMMON, bar_s
 from rag_audio.painting import Grid, paint_whole
-from rag_audio.ports import (
-    Catalogue,
-    DiffusionInput,
-    Embedder,
-    Generator,
-    Progress,
-    SeedMix,
-    StemIndex,
-    StopAsked,
-)
+from rag_audio.ports import DiffusionInput, Generator, Progress, SeedMix, StopAsked
 
 STRENGTH_STEP = 0.15
 _COMPARE_HZ = 22_050
 _NOT_INSPECTED = guardrails.Inspection((), None)
-
-
-class StudioParts(Protocol):
-    """What a studio works with."""
-
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def index(self) -> StemIndex: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def soundfont(self) -> Path: ...
-    @property
-    def retries(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,28 +44,16 @@ class Take:
         return {**found, "enforced": self.enforced} if self.enforced else found
 
 
-class Studio:
+class Renderer:
     """Makes the takes of a plan.
 
     Args:
         limits: ``max_similarity`` of every license that is known, by key.
-        load: the sound of a segment. render: that of a score, at another tempo and key.
-        kept: seed audio of before; None keeps nothing.
-        disclosure: to whoever reads the plan's notes and what is refused.
     """
 
-    def __init__(
-        self,
-        parts: StudioParts,
-        limits: dict[str, float],
-        load: LoadSegment,
-        generator: Generator,
-        render: RenderScore | None = None,
-        kept: SoundCache | None = None,
-        disclosure: Disclosure = EVERYTHING,
-    ) -> None:
-        self.parts, self.limits, self.load, self.generator = parts, limits, load, generator
-        self.render, self.kept, self.disclosure = render, kept, disclosure
+    def __init__(self, home: Home, generator: Generator, limits: dict[str, float]) -> None:
+        self.home, self.generator, self.limits = home, generator, limits
+        self._player = home.player
 
     def make(
         self, plan: ConditioningPlan, progress: Progress | None, stop_asked: StopAsked | None
@@ -107,20 +69,20 @@ class Studio:
         takes: dict[int, Take] = {}
         waiting = tuple(plan.seed + i for i in range(plan.variations))
         sources = self._sources(plan)
-        for tries in range(self.parts.retries + 1):
+        for tries in range(self.home.retries + 1):
             again = []
             for seed, made in self._candidates(plan, waiting, progress, stop_asked):
                 found = self._inspect(made.audio, sources)
                 if not found.too_near:
                     takes[seed] = replace(made, inspection=replace(found, tries=tries))
                     continue
-                if tries == self.parts.retries or plan.strength >= 1.0:
-                    guardrails.require_distance(found, self.disclosure)
+                if tries == self.home.retries or plan.strength >= 1.0:
+                    guardrails.require_distance(found, self.home.disclosure)
                 again.append((seed, found.too_near[0]))
             if not again:
                 break
             waiting = tuple(seed for seed, _ in again)
-            plan = _further(plan, again[0][1], self.disclosure)
+            plan = _further(plan, again[0][1], self.home.disclosure)
         return tuple(takes[seed] for seed in sorted(takes))
 
     def _candidates(
@@ -163,23 +125,23 @@ class Studio:
 
         def make() -> Audio | SeedMix:
             made = conditioning.seed_audio(
-                plan, self.load, info.sample_rate, info.channels, self.render, self._play
+                plan, self._player.play, info.sample_rate, info.channels, self._play_notes
             )
             assert made is not None  # noqa: S101 - the plan is seeded
             return made
 
-        if self.kept is None or plan.mix is Mix.LATENT:
+        if plan.mix is Mix.LATENT:
             return make()
-        return self.kept.of((_seed_key(plan), info.sample_rate, info.channels), _audio(make))
+        return self.home.cache.of((_seed_key(plan), info.sample_rate, info.channels), _audio(make))
 
-    def _play(
+    def _play_notes(
         self, notes: Sequence[Note], instrument: str, duration_s: float, sample_rate: int
     ) -> Audio:
         return midi.play_notes(
             notes,
             instrument,
             duration_s=duration_s,
-            soundfont=self.parts.soundfont,
+            soundfont=self.home.soundfont,
             sample_rate=sample_rate,
         )
 
@@ -208,7 +170,7 @@ class Studio:
         """
         guardrails.check_output(audio)
         found = self._inspect(audio, self._sources(plan))
-        guardrails.require_distance(found, self.disclosure)
+        guardrails.require_distance(found, self.home.disclosure)
         return found
 
     def _inspect(
@@ -216,11 +178,11 @@ class Studio:
     ) -> guardrails.Inspection:
         return guardrails.inspect_output(
             audio,
-            embedder=self.parts.embedder,
-            index=self.parts.index,
+            embedder=self.home.embedder,
+            index=self.home.index,
             limits=self.limits,
             sources=sources,
-            hear=partial(_hear, self.load),
+            hear=self._hear,
         )
 
     def _sources(self, plan: ConditioningPlan) -> tuple[guardrails.Source, ...]:
@@ -237,14 +199,17 @@ class Studio:
             if len({part.layer for part in parts}) > 1:
                 part = replace(part, layer=None)
             asked = plan.controls.time_signature
-            conformed = conform(segment, part, self.load, self.render, _COMPARE_HZ, asked)
+            conformed = conform(segment, part, self._player.play, _COMPARE_HZ, asked)
             found.append(guardrails.Source(segment, conformed))
         return tuple(found)
+
+    def _hear(self, segment: Segment) -> Audio:
+        return self._player.play(segment, _COMPARE_HZ)
 
     def _words_only(self, segment: Segment) -> Audio | None:
         """The sound of a stem that gave words only: needed where its license limits likeness."""
         try:
-            return _hear(self.load, segment)
+            return self._hear(segment)
         except LibraryError:
             if guardrails.allowed_similarity(segment.stem, self.limits) < 1.0:
                 raise
@@ -268,10 +233,6 @@ def _seed_key(plan: ConditioningPlan) -> str:
         artist=None,
     )  # fmt: skip
     return repr(seeding)
-
-
-def _hear(load: LoadSegment, segment: Segment) -> Audio:
-    return load(segment, _COMPARE_HZ)
 
 
 def _further(

@@ -13,7 +13,6 @@ import pytest
 import soundfile
 
 from indexer.build import index_library
-from rag_audio.bootstrap import Workspace
 from rag_audio.domain import Audio, Stem, Use
 from rag_audio.errors import RagAudioError
 from rag_audio.licensing import Revocation, RevocationOf
@@ -30,6 +29,7 @@ from rag_audio.ports import (
 )
 from rag_audio.provenance.signers import NoSigner
 from rag_audio.settings import Settings
+from rag_audio.workspace import Workspace
 from tests.fakes import FakeEmbedder, FakeIndex
 from tests.indexer.library import use_quick_analysis
 from tests.small_library import RATE, chords
@@ -125,17 +125,17 @@ class World:
         self.library = folder / "library"
         self._write()
         self.workspace = Workspace(Settings(home=folder / "home"))
-        self.parts = self.workspace.parts
+        self.home = self.workspace.home
         self.generator, self.watermarker = FakeGenerator(), FakeWatermarker()
-        self.parts.embedder, self.parts.index = FakeEmbedder(), FakeIndex()
-        self.parts.watermarker, self.parts.signer = self.watermarker, NoSigner()
-        self.parts.generator = lambda model: self.generator  # type: ignore[method-assign]
+        self.home.embedder, self.home.index = FakeEmbedder(), FakeIndex()
+        self.home.watermarker, self.home.signer = self.watermarker, NoSigner()
+        self.home.generator = lambda model: self.generator  # type: ignore[method-assign]
         self.index()
         self.licenses = dict(self.workspace.pipeline.rights().licenses)
         self.good = self._named("good.wav")
         self.target, self.score = self._named("target.wav"), self._named("target.mid")
         self.targets = {self.target.id, self.score.id}
-        self._points: list[IndexedSegment] = list(self.parts.index.scroll())
+        self._points: list[IndexedSegment] = list(self.home.index.scroll())
 
     def index(self) -> None:
         """Index the library, without measuring what tests do not ask about."""
@@ -143,19 +143,19 @@ class World:
             use_quick_analysis(patch.setattr, patch.setitem)
             index_library(
                 self.library,
-                embedder=self.parts.embedder,
-                index=self.parts.index,
-                catalogue=self.parts.catalogue,
+                embedder=self.home.embedder,
+                index=self.home.index,
+                catalogue=self.home.catalogue,
                 render=_hum,
                 workers=0,
             )
 
     def reset(self) -> None:
         """Everything licensed again, nothing revoked, all embeddings there."""
-        for revocation in self.parts.catalogue.revocations():
-            self.parts.catalogue.end_revocation(revocation)
-        self.parts.catalogue.put_licenses("small", self.licenses.values())
-        self.parts.index.upsert(self._points)
+        for revocation in self.home.catalogue.revocations():
+            self.home.catalogue.end_revocation(revocation)
+        self.home.catalogue.put_licenses("small", self.licenses.values())
+        self.home.index.upsert(self._points)
         self._relabel({point.segment.stem.id: point.segment.stem for point in self._points})
         self.watermarker.heard = None
         self.generator.given.clear()
@@ -167,11 +167,11 @@ class World:
         old = told.pop("small/target")
         if not changes.pop("gone", False):
             told[old.key] = replace(old, **changes)  # type: ignore[arg-type]
-        self.parts.catalogue.put_licenses("small", told.values())
+        self.home.catalogue.put_licenses("small", told.values())
 
     def revoke(self, of: RevocationOf, target: str) -> None:
         """As ``rag-audio revoke`` does, leaving the embeddings where they are."""
-        self.parts.catalogue.revoke(Revocation(of, target, "", "test", datetime.now(UTC)))
+        self.home.catalogue.revoke(Revocation(of, target, "", "test", datetime.now(UTC)))
 
     def undeclare_artist(self) -> None:
         """The targets' artist stands in their files' tags only."""
@@ -184,7 +184,7 @@ class World:
         self._relabel({stem.id: stem})
 
     def _relabel(self, stems: dict[str, Stem]) -> None:
-        states = self.parts.catalogue.files("small")
+        states = self.home.catalogue.files("small")
         new = [
             replace(state, stem=stems[state.stem.id])
             for state in states.values()
@@ -192,8 +192,8 @@ class World:
         ]
         if not new:
             return
-        self.parts.catalogue.put_files("small", new)
-        self.parts.index.upsert(
+        self.home.catalogue.put_files("small", new)
+        self.home.index.upsert(
             [
                 replace(point, segment=replace(point.segment, stem=stems[point.segment.stem.id]))
                 for point in self._points
@@ -202,7 +202,7 @@ class World:
         )
 
     def _named(self, path: str) -> Stem:
-        state: FileState = self.parts.catalogue.files("small")[path]
+        state: FileState = self.home.catalogue.files("small")[path]
         return state.stem
 
     def _write(self) -> None:

@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.conflicts", "rag_audio.refusals"),
     ("rag_audio.licensing", "rag_audio.controls", "rag_audio.tunes"),
     ("rag_audio.domain",),
+    ("rag_audio.clearance",),
     (
         "rag_audio.ports",
         "rag_audio.arguments",
@@ -97,7 +98,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.backends",
         "rag_audio.jobs",
     ),
-    ("rag_audio.sourcing", "rag_audio.custody", "rag_audio.reading"),
+    (
+        "rag_audio.sourcing",
+        "rag_audio.custody",
+        "rag_audio.reading",
+        "rag_audio.library_scope",
+        "rag_audio.stem_player",
+    ),
+    ("rag_audio.home",),
     (
         "rag_audio.takes",
         "rag_audio.guarding",
@@ -116,7 +124,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("rag_audio.pipeline",),
     ("rag_audio.editing",),
-    ("rag_audio.bootstrap",),
+    ("rag_audio.workspace",),
     ("rag_audio.manifests", "rag_audio.home_files"),
     ("rag_audio.archiving",),
     ("rag_audio.backup",),
@@ -175,7 +183,7 @@ def test_imports_go_down_only(name: str) -> None:
         if imported == "rag_audio":
             continue
         if imported.startswith("indexer"):
-            assert unit in ("rag_audio.cli", "rag_audio.api", "rag_audio.bootstrap"), (
+            assert unit in ("rag_audio.cli", "rag_audio.api", "rag_audio.workspace"), (
                 f"{name} imports {imported}: only the outermost layer may"
             )
             continue

@@ -177,4 +177,4 @@ def test_a_file_is_no_home(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(RagAudioError, match="file"), rag_audio.open(file) as workspace:
-        workspace.parts.catalogue.libraries()
+        workspace.home.catalogue.libraries()

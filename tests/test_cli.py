@@ -220,18 +220,18 @@ def test_an_index_is_rebuilt_unless_somebody_keeps_it(
     first = _json(capsys, "index", str(library), "--home", str(home))
     rebuild = ("index", str(library), "--rebuild", "--home", str(home))
     with rag_audio.open(home) as workspace:
-        kept = workspace.parts.index
+        kept = workspace.home.index
         assert isinstance(kept, SharedIndex) and kept.keep()
         assert "in use by pid" in _json(capsys, *rebuild, code=4)["error"]["message"]
         kept.release()
-        with workspace.parts.catalogue.claim(workspace.parts.catalogue.libraries()[0].id):
+        with workspace.home.catalogue.claim(workspace.home.catalogue.libraries()[0].id):
             assert "being written by" in _json(capsys, *rebuild, code=4)["error"]["message"]
-        assert workspace.parts.index.count() == first["segments"]
+        assert workspace.home.index.count() == first["segments"]
         # Who only asked before does not stand in the way, and sees what there is then.
         rebuilt = _json(capsys, *rebuild)
         assert rebuilt["segments"] == first["segments"]
         assert rebuilt["indexed"] + rebuilt["updated"] == 4
-        assert workspace.parts.index.count() == first["segments"]
+        assert workspace.home.index.count() == first["segments"]
 
 
 def test_an_enforced_tempo_is_in_the_document(

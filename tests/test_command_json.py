@@ -98,7 +98,7 @@ def test_every_variation_is_told_by_itself(
     again = changed(given, "out_file", str(tmp_path / "again.wav"))
     assert run(typed(command, again)) == 0
     said = capfd.readouterr().out
-    last = world.parts.ledger.find(max(made["outputs"]) + 3)
+    last = world.home.ledger.find(max(made["outputs"]) + 3)
     assert last is not None
     facts = [
         {**one, "output": one["output"] + 3, "file": f"again-{number}.wav"}

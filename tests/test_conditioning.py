@@ -71,7 +71,7 @@ def plan_of(*references: Reference, **fields: object) -> ConditioningPlan:
     return make_plan(request, references, rights=RIGHTS, info=INFO, count_tokens=words, seed=1)
 
 
-def tone(segment: Segment, rate: int) -> Audio:
+def tone(segment: Segment, rate: int, *_how: object) -> Audio:
     t = np.arange(round(segment.duration_s * rate)) / rate
     return Audio(np.sin(2 * np.pi * 220 * t)[None].astype(np.float32) * 0.3, rate)
 
@@ -209,7 +209,7 @@ def test_the_mix_has_energy_by_weight() -> None:
         for n, s in (("a", 0.01), ("b", 0.3))
     }
 
-    def load(segment: Segment, rate: int) -> Audio:
+    def load(segment: Segment, rate: int, *_how: object) -> Audio:
         return Audio(voices[segment.stem.id][None], rate)
 
     plan = plan_of(
@@ -256,11 +256,11 @@ def test_the_seed_of_a_piece_longer_than_the_model_s_window_is_as_long_as_the_pi
 def test_silence_is_not_used_in_silence() -> None:
     plan = plan_of(reference("a"))
     with pytest.raises(LibraryError, match="silent"):
-        seed_audio(plan, lambda s, r: Audio(np.zeros((1, 10 * r), np.float32), r), RATE, 2)
+        seed_audio(plan, lambda s, r, *_: Audio(np.zeros((1, 10 * r), np.float32), r), RATE, 2)
 
 
 def test_a_stem_of_opposite_polarity_seeds_a_model_of_one_channel() -> None:
-    def opposite(segment: Segment, rate: int) -> Audio:
+    def opposite(segment: Segment, rate: int, *_how: object) -> Audio:
         plain = tone(segment, rate).samples
         return Audio(np.concatenate([plain, -plain]), rate)
 

@@ -15,7 +15,6 @@ import soundfile
 
 from indexer.build import IndexReport, index_library
 from indexer.progress import summary_table
-from rag_audio.bootstrap import Workspace
 from rag_audio.cli import generating, rights, showing, tracing
 from rag_audio.cli.app import run
 from rag_audio.domain import Channel, Use
@@ -26,6 +25,7 @@ from rag_audio.provenance.manifest import make_manifest
 from rag_audio.provenance.records import canonical, parse, record_from_json, record_to_json
 from rag_audio.provenance.report_html import report_html
 from rag_audio.signing import ClaimedOutput
+from rag_audio.workspace import Workspace
 from tests import rights_world
 from tests.indexer.library import use_quick_analysis
 from tests.rights_world import CSV, TARGET_ARTIST, TOML, World
@@ -67,9 +67,9 @@ class Contested(World):
             use_quick_analysis(patch.setattr, patch.setitem)
             return index_library(
                 self.library,
-                embedder=self.parts.embedder,
-                index=self.parts.index,
-                catalogue=self.parts.catalogue,
+                embedder=self.home.embedder,
+                index=self.home.index,
+                catalogue=self.home.catalogue,
                 render=rights_world._hum,
                 workers=0,
                 **options,
@@ -108,8 +108,8 @@ def world(made: Contested, monkeypatch: pytest.MonkeyPatch) -> Contested:
 
     for module in (rights, generating, showing, tracing):
         monkeypatch.setattr(module, "open_workspace", the_same)
-    for revocation in made.parts.catalogue.revocations():
-        made.parts.catalogue.end_revocation(revocation)
+    for revocation in made.home.catalogue.revocations():
+        made.home.catalogue.end_revocation(revocation)
     if made.copy != Contested.copy:
         made.place(Contested.copy)
     made.artist = Contested.artist
@@ -131,7 +131,7 @@ def made_output(world: Contested, out: Path) -> LedgerEntry:
     (result,) = world.workspace.generate(
         "slow", out, references=(world.target.id,), seed=1, duration_s=4.0
     )
-    entry = world.parts.ledger.find(result.record.output)
+    entry = world.home.ledger.find(result.record.output)
     assert entry is not None
     return entry
 
@@ -188,7 +188,7 @@ def test_a_person_decides_in_library_toml(world: Contested) -> None:
     assert world.uses() == {Use.PROMPT}
     plan = world.plan()
     assert [license.id for license in plan.licenses] == ["narrow"]
-    (point, *_) = world.parts.index.find_stem(world.target.id)
+    (point, *_) = world.home.index.find_stem(world.target.id)
     assert point.segment.stem.license == "narrow"
     world.decide()
     assert len(world.plan().licenses) == 2
@@ -229,7 +229,7 @@ def test_everything_that_is_said_of_an_output_names_every_holder(
         (own,) = [one for one in found if one["output"] == entry.record.output]
         names = [own["sources"][0], *own["sources"][0]["also"]]
         assert {one["holder"] for one in names} == {"Target Holder", "Narrow Holder"}
-    assert world.parts.ledger.verify() == []
+    assert world.home.ledger.verify() == []
     comment = soundfile.SoundFile(tmp_path / "out.wav").comment
     assert "Narrow Holder material" in comment
     assert "Target Holder material" in comment
@@ -283,13 +283,13 @@ def test_revoking_one_copy_says_that_the_other_is_not_usable_either(
     assert "not usable" in copy["says"]
     assert "[conflicts]" in copy["says"]
     assert world.uses() == set()
-    assert world.parts.index.find_stem(world.target.id) == []
+    assert world.home.index.find_stem(world.target.id) == []
     with pytest.raises(RequestRefused, match="revoked"):
         world.plan()
     assert run(["revoke", "--license", target]) == 0
     assert f"small: {other}" in capsys.readouterr().out
     world.report()
-    assert world.parts.index.find_stem(world.target.id) == [], "indexing does not bring it back"
+    assert world.home.index.find_stem(world.target.id) == [], "indexing does not bring it back"
     undone = said(capsys, "revoke", "--license", target, "--undo")
     assert undone["copies"][0]["granted"] == ["prompt"]
 
@@ -305,7 +305,7 @@ def test_a_copy_that_a_decision_keeps_stays_usable_when_the_other_is_revoked(
     assert document["purged"]["segments"] == 0
     assert world.uses() >= {Use.PROMPT, Use.INIT_AUDIO}
     world.report()
-    assert world.parts.index.find_stem(world.target.id) != []
+    assert world.home.index.find_stem(world.target.id) != []
 
 
 def test_a_renamed_folder_keeps_its_decision_when_a_copy_was_revoked(world: Contested) -> None:
@@ -316,7 +316,7 @@ def test_a_renamed_folder_keeps_its_decision_when_a_copy_was_revoked(world: Cont
     report = world.report(prune=True)
     assert not [one for one in report.rejected if "revoked" in one.reason]
     assert world.uses() >= {Use.PROMPT, Use.INIT_AUDIO}
-    assert world.parts.index.find_stem(world.target.id) != []
+    assert world.home.index.find_stem(world.target.id) != []
 
 
 def test_revoking_a_stem_names_its_copies(
@@ -394,10 +394,10 @@ def test_a_copy_that_nobody_licenses_claims_nothing(world: Contested) -> None:
 
 
 def test_a_copy_too_near_is_judged_by_the_smallest_limit(world: Contested) -> None:
-    limits = world.workspace.pipeline._similarity_limits(None)
+    limits = world.workspace.pipeline.clearance().limits
     assert limits[world.target.id] == 0.5
     world.decide('"z/copy.wav" = "target"')
-    assert world.workspace.pipeline._similarity_limits(None)[world.target.id] == 1.0
+    assert world.workspace.pipeline.clearance().limits[world.target.id] == 1.0
 
 
 def test_a_revocation_of_the_copy_s_license_is_seen_in_a_trace(

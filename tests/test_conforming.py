@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 from rag_audio import midi
 from rag_audio.analysis import analyse
 from rag_audio.conditioning import seed_audio
-from rag_audio.conditioning.conforming import conform, first_beat_s, loop, quiet_lead
-from rag_audio.domain import Audio, Key, SeedPart, Segment, StemKind
+from rag_audio.conditioning.conforming import PlaySegment, conform, first_beat_s, loop, quiet_lead
+from rag_audio.domain import Audio, Key, Layer, SeedPart, Segment, StemKind
 from rag_audio.enforcing import tempo_near
 from rag_audio.loudness import loudness_lufs, true_peak_dbtp
 from tests.scores import write_score
@@ -22,10 +21,10 @@ from tests.test_enforcing import RATE, take
 BEAT_S, LOUDNESS_LU, TEMPO = 0.015, 0.5, 0.005
 
 
-def cut(source: Audio) -> Callable[[Segment, int], Audio]:
+def cut(source: Audio) -> PlaySegment:
     """Loads segments of one sound."""
 
-    def load(segment: Segment, rate: int) -> Audio:
+    def load(segment: Segment, rate: int, *_how: object) -> Audio:
         assert rate == RATE
         first = round(segment.start_s * RATE)
         last = first + round(segment.duration_s * RATE)
@@ -71,7 +70,7 @@ def test_a_reference_comes_out_at_tempo_key_and_beat(
     target = Key.parse(key)
     plan = plan_of(found, bpm=96.0, key=target, duration_s=10.0)
     (part,) = plan.seed_parts
-    made = conform(found.segment, part, cut(source), None, RATE, None)
+    made = conform(found.segment, part, cut(source), RATE, None)
     heard = analyse(made)
     assert heard.bpm is not None
     assert tempo_near(heard.bpm, 96.0) == pytest.approx(96.0, rel=TEMPO)
@@ -87,7 +86,7 @@ def test_every_part_is_as_loud_as_its_weight_says_and_the_mix_keeps_its_true_pea
         assert seed is not None
         assert true_peak_dbtp(seed) <= -0.29
 
-    def load(segment: Segment, rate: int) -> Audio:
+    def load(segment: Segment, rate: int, *_how: object) -> Audio:
         low = segment.stem.id == "low"
         samples = (bass.samples * 0.05 if low else bright.samples)[:, : 10 * RATE]
         silent = np.zeros_like(samples)
@@ -132,21 +131,23 @@ def test_a_score_is_played_at_tempo_and_key_and_by_other_instruments(tmp_path: P
     found = score.__class__(Segment(stem, 0.0, 10.0), 0.5, 1)
 
     def render(
-        segment: Segment, rate: int, tempo: float, semitones: int, names: tuple[str, ...]
+        segment: Segment,
+        rate: int,
+        tempo: float = 0.0,  # it is always said: a score is never stretched
+        semitones: int = 0,
+        names: tuple[str, ...] = (),
+        layer: Layer | None = None,
     ) -> Audio:
         return midi.render(
             path, sample_rate=rate, start_s=segment.start_s, duration_s=segment.duration_s,
-            tempo_ratio=tempo, semitones=semitones, instruments=names,
+            tempo_ratio=tempo, semitones=semitones, instruments=names, layer=layer,
         )  # fmt: skip
-
-    def load(segment: Segment, rate: int) -> Audio:
-        raise AssertionError("a score is never stretched")
 
     made = {}
     for names in ((), ("Vibraphone",)):
         plan = plan_of(found, bpm=104.0, key=Key.parse("D major"), midi_instruments=names)
         assert plan.seed_parts[0].rendered and plan.seed_parts[0].instruments == names
-        seed = seed_audio(plan, load, RATE, 2, render)
+        seed = seed_audio(plan, render, RATE, 2)
         assert seed is not None
         heard = analyse(seed)
         assert heard.bpm is not None

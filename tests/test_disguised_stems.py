@@ -21,7 +21,6 @@ from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.foreign_sound import share_outside
 from rag_audio.licensing import RevocationOf
 from rag_audio.pipeline import Pipeline
-from rag_audio.service.scoped import scoped
 from rag_audio.shaping import resample, stretch
 from tests.recognition.sounds import RATE, melody
 from tests.rights_world import World
@@ -125,14 +124,14 @@ def test_what_a_disguised_stem_is_used_for_is_its_license_s_to_say(
     (note,) = [one for one in plan.notes if "recognised" in one]
     assert note.startswith("mine.wav was recognised as Hidden Tide, by its sound")
     tunes.revoke(RevocationOf.STEM, tunes.target.id)
-    tunes.parts.index.delete([one.id for one in tunes.parts.index.find_stem(tunes.target.id)])
+    tunes.home.index.delete([one.id for one in tunes.home.index.find_stem(tunes.target.id)])
     try:
         with pytest.raises(RequestRefused, match=r"it holds Hidden Tide .*revoked"):
             tunes.workspace.plan("slow", audio=str(file), audio_rights="own", **QUICK)
     finally:
-        for one in tunes.parts.catalogue.revocations():
-            tunes.parts.catalogue.end_revocation(one)
-        tunes.parts.index.upsert(tunes._points)
+        for one in tunes.home.catalogue.revocations():
+            tunes.home.catalogue.end_revocation(one)
+        tunes.home.index.upsert(tunes._points)
 
 
 def test_a_plan_says_how_a_stem_was_disguised(tunes: Tunes, tmp_path: Path) -> None:
@@ -164,7 +163,8 @@ def test_a_key_hears_the_stems_of_its_own_libraries_alone(
 ) -> None:
     file = write(tmp_path / "mine.wav", _slower(TARGET))
     told = Disclosure(frozenset(libraries))
-    seen = Pipeline(scoped(tunes.parts, libraries, told)).gate.inspector(None).inspect(file)
+    theirs = Pipeline(tunes.home.limited_to(libraries, disclosure=told))
+    seen = theirs.gate.inspector(theirs.rights()).inspect(file)
     assert [one.name for one in seen.stems] == (["Hidden Tide"] if "small" in libraries else [])
     assert (len(seen.notes(told)), seen.library) == (len(seen.stems), "")
 
@@ -173,7 +173,7 @@ def test_stems_of_a_home_of_before_are_still_compared_as_they_are(
     tmp_path: Path,
 ) -> None:
     old = Tunes(tmp_path)
-    with writing(old.parts.database) as db:
+    with writing(old.home.database) as db:
         db.execute(text("DELETE FROM stem_landmarks"))
         db.execute(text("DELETE FROM stem_postings"))
     file = write(tmp_path / "mine.wav", DISGUISES["opposite polarity"](TARGET)[:, 3_000:])
@@ -223,7 +223,7 @@ def test_an_edited_file_is_not_the_output_that_kept_its_sound(tunes: Tunes, tmp_
     (first,) = tunes.workspace.inpaint(
         file, "slow", tmp_path / "1.wav", regions=[(1.0, 2.0)], audio_rights="own", steps=2
     )
-    again = tunes.workspace.pipeline.gate.inspector(None)
+    again = tunes.workspace.pipeline.gate.inspector(tunes.workspace.pipeline.rights())
     cut = write(tmp_path / "cut.wav", own[3 * RATE :])
     assert [again.inspect(one).output for one in (file, cut)] == [None, None]
     assert again.inspect(tmp_path / "1.wav").output == first.record.output

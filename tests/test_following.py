@@ -93,7 +93,7 @@ def test_a_tune_alone_seeds_the_sound_in_the_asked_instrument_and_register() -> 
 
 def test_the_seed_is_the_tune_rests_and_all_and_begins_again() -> None:
     plan = plan_of(duration_s=8.0)
-    seed = seed_audio(plan, tone, 16_000, 2, None, play)
+    seed = seed_audio(plan, tone, 16_000, 2, play)
     assert seed is not None
     assert seed.samples.shape == (2, 8 * 16_000)
     heard = transcribe(seed)
@@ -113,7 +113,7 @@ def test_named_references_play_beside_the_tune_and_own_the_rest_of_the_seed() ->
     assert shares[1][Channel.INIT] == pytest.approx(kept * (1 - plan.melody.weight))
     assert rest[Channel.INIT] == pytest.approx(1 - kept * (1 - plan.melody.weight))
     both = plan_of(a, references=("a",), key=a.stem.key)
-    seed = seed_audio(both, tone, 16_000, 1, None, play)
+    seed = seed_audio(both, tone, 16_000, 1, play)
     assert seed is not None
     power = np.abs(np.fft.rfft(seed.samples[0].astype(np.float64))) ** 2
     at = np.fft.rfftfreq(seed.frames, 1 / 16_000)
@@ -205,7 +205,7 @@ def test_a_stem_s_tune_is_followed_by_its_own_license_alone(world: World, hum: s
         title="Hidden Line",
         path="line.wav",
     )
-    world.parts.catalogue.put_files("small", [FileState("line.wav", 1, 1, "", "", stem)])
+    world.home.catalogue.put_files("small", [FileState("line.wav", 1, 1, "", "", stem)])
     ask = {"audio": hum, "audio_rights": "own", "k": 0, **QUICK}
     try:
         assert world.workspace.plan("slow", **ask).melody is None  # known: it is searched by
@@ -220,7 +220,7 @@ def test_a_stem_s_tune_is_followed_by_its_own_license_alone(world: World, hum: s
         with pytest.raises(RequestRefused, match="Hidden Line"):
             world.workspace.renew(plan)
     finally:
-        world.parts.catalogue.remove_files("small", ["line.wav"])
+        world.home.catalogue.remove_files("small", ["line.wav"])
 
 
 def test_the_ledger_has_the_tune_aside_and_its_plan_is_played_again(
@@ -235,7 +235,7 @@ def test_the_ledger_has_the_tune_aside_and_its_plan_is_played_again(
     wanted = [pitch for pitch, _ in groupby(note.pitch for note in made.plan.melody.notes)]
     heard = transcribe(given.init_audio).notes
     assert [pitch for pitch, _ in groupby(note.pitch for note in heard)] == wanted
-    found = world.parts.ledger.find(made.record.output)
+    found = world.home.ledger.find(made.record.output)
     assert found is not None
     assert found.record.plan["melody"]["source_rights"] == "own"
     text = notes_to_text(made.plan.melody.notes)

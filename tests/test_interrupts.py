@@ -83,7 +83,7 @@ def test_an_index_run_that_is_stopped_is_gone_on_with(tmp_path: Path) -> None:
 
 def test_what_is_logged_has_its_file_though_ctrl_c_came_between(tmp_path: Path) -> None:
     world = World(tmp_path)
-    ledger: Any = world.parts.ledger
+    ledger: Any = world.home.ledger
     append = ledger.append_many
 
     def logged_then_stopped(*given: Any) -> list[JsonObject]:
@@ -98,5 +98,5 @@ def test_what_is_logged_has_its_file_though_ctrl_c_came_between(tmp_path: Path) 
     (entry,) = ledger.outputs()
     assert (tmp_path / "take.wav").is_file()
     assert not list(tmp_path.glob(".take*"))
-    assert (world.parts.masters / f"{entry.record.output}.wav").is_file()
+    assert (world.home.masters / f"{entry.record.output}.wav").is_file()
     world.workspace.close()

@@ -24,18 +24,18 @@ def tone(frames: int = 100) -> Audio:
 
 
 def test_a_sound_is_made_once_until_something_is_revoked() -> None:
-    revoked: list[str] = []
     made: list[int] = []
 
     def make() -> Audio:
         made.append(1)
         return tone()
 
-    kept = SoundCache(lambda: tuple(revoked))
+    kept = SoundCache()
     for _ in range(3):
+        kept.renew(())
         assert kept.of("a", make).frames == 100
     assert len(made) == 1
-    revoked.append("stem")
+    kept.renew(("stem",))
     kept.of("a", make)
     assert len(made) == 2
     assert kept.generation == 1
@@ -50,23 +50,23 @@ def test_a_holder_forgets_once_for_each_change_of_revocations() -> None:
         def forget(self) -> None:
             self.forgot += 1
 
-    revoked: list[str] = []
-    kept, holder = SoundCache(lambda: tuple(revoked)), Holder()
+    kept, holder = SoundCache(), Holder()
     for _ in range(2):
+        kept.renew(())
         kept.keep_in_step(holder)
     assert holder.forgot == 0
-    revoked.append("stem")
     for _ in range(2):
+        kept.renew(("stem",))
         kept.keep_in_step(holder)
     assert holder.forgot == 1
-    revoked.clear()
+    kept.renew(())
     kept.keep_in_step(holder)
     assert holder.forgot == 2
 
 
 def test_every_pipeline_of_a_home_keeps_in_one_place(tmp_path: Path) -> None:
     with rag_audio.open(tmp_path / "home") as home:
-        assert Pipeline(home.parts).parts.kept is home.pipeline.parts.kept
+        assert Pipeline(home.home).home.cache is home.pipeline.home.cache
 
 
 def test_the_least_used_are_given_up_first_and_what_is_large_is_not_kept() -> None:
@@ -79,7 +79,7 @@ def test_the_least_used_are_given_up_first_and_what_is_large_is_not_kept() -> No
 
         kept.of(key, make)
 
-    kept = SoundCache(lambda: 0, most_bytes=5 * 400)
+    kept = SoundCache(most_bytes=5 * 400)
     for key in "abcde":
         of(kept, key)
     of(kept, "a")
@@ -108,10 +108,10 @@ def test_the_first_output_and_the_same_again_are_equal_and_a_revocation_empties_
             for _ in range(2)
         ]  # fmt: skip
         assert edits[0] == edits[1]
-        generator = cold.parts.generator(None)
+        generator = cold.home.generator(None)
         assert generator._latents._kept  # type: ignore[attr-defined]
         stem = first.record.sources[0].reference.stem
-        cold.parts.catalogue.revoke(
+        cold.home.catalogue.revoke(
             Revocation(RevocationOf.STEM, stem.id, "asked", "test", datetime.now(UTC))
         )
         loaded: list[str] = []
@@ -125,7 +125,7 @@ def test_the_first_output_and_the_same_again_are_equal_and_a_revocation_empties_
         assert stem.id not in {use.reference.stem.id for use in other.record.sources}
         assert loaded  # nothing of before was used
     with rag_audio.open(tmp_path / "home") as warm:
-        warm.parts.catalogue.end_revocation(
+        warm.home.catalogue.end_revocation(
             Revocation(RevocationOf.STEM, stem.id, "", "test", datetime.now(UTC))
         )
         (later,) = warm.generate("warm electric piano", tmp_path / "5.wav", **FAST)

@@ -13,7 +13,6 @@ from tinytag import TinyTag
 
 import rag_audio
 from rag_audio import audio as sound
-from rag_audio.bootstrap import Workspace
 from rag_audio.cli.app import run
 from rag_audio.cli.batch import REPORT, read_rows
 from rag_audio.domain import GenerationRequest, Key, Layer, Mix
@@ -23,6 +22,7 @@ from rag_audio.plans import plan_from_json, plan_to_json
 from rag_audio.profile_picture import profile_png
 from rag_audio.profiles import typical_words, wanted_tempo_and_key
 from rag_audio.signing import sidecar_of
+from rag_audio.workspace import Workspace
 from tests.small_library import write_library
 from tests.test_conditioning import INFO, RIGHTS, make_plan, reference, words
 
@@ -46,7 +46,7 @@ def workspace(home: Path) -> Iterator[Workspace]:
 
 def ids(workspace: Workspace) -> tuple[str, str]:
     """The two stems under the full license."""
-    stems = {stem.path: stem.id for stem in workspace.parts.catalogue.stems()}
+    stems = {stem.path: stem.id for stem in workspace.home.catalogue.stems()}
     return stems["full_a.wav"], stems["full_b.wav"]
 
 
@@ -76,7 +76,7 @@ def test_the_same_request_and_its_plan_from_a_file_give_the_same_samples(
             workspace.renew(plan_from_json(broken))
     (replayed,) = workspace.replay(plan_from_json(json.loads(file)), tmp_path / "3.wav")
     assert replayed.record.pcm_sha256 == first.record.pcm_sha256
-    kept = workspace.parts.ledger.find(first.record.output)
+    kept = workspace.home.ledger.find(first.record.output)
     assert kept is not None
     for source in kept.record.sources:
         assert bool(source.played) == (kind in ("arranged", "layered"))
@@ -123,7 +123,7 @@ def test_every_encoding_is_marked_tagged_signed_and_traced(
     soundfile.write(again, samples, hz)  # neither bytes nor manifest are left: the sound is
     found = workspace.trace(again).to_json()
     assert (found["found"], found["output"]) == (True, made.record.output)
-    assert workspace.parts.watermarker.detect(sound.load(again)).mark is not None
+    assert workspace.home.watermarker.detect(sound.load(again)).mark is not None
 
 
 def test_encodings_are_known_before_any_work(workspace: Workspace, tmp_path: Path) -> None:
@@ -263,12 +263,12 @@ def test_a_profile_counts_what_is_licensed_for_style_now(
             workspace.artist(name)
     assert workspace.artist("Nebel Kapelle", territory="DE").stems
     gone = ids(workspace)[1]
-    run(["revoke", "--stem", gone, "--home", str(workspace.parts.home)])
+    run(["revoke", "--stem", gone, "--home", str(workspace.home.folder)])
     try:
         assert [stem.path for stem in workspace.artist(ARTIST).stems] == ["full_a.wav"]
     finally:
-        run(["revoke", "--stem", gone, "--undo", "--home", str(workspace.parts.home)])
-        workspace.index(workspace.parts.home.parent / "library")  # embeds it again
+        run(["revoke", "--stem", gone, "--undo", "--home", str(workspace.home.folder)])
+        workspace.index(workspace.home.folder.parent / "library")  # embeds it again
 
 
 def test_what_a_request_leaves_open_is_wanted_as_is_usual_of_the_artist() -> None:
@@ -324,15 +324,15 @@ def test_what_could_not_be_written_afterwards_is_refused_before_any_work(
 ) -> None:
     (tmp_path / "file").touch()
     stem, home = ids(workspace)[0][:12], workspace.settings.home
-    _ = workspace.parts.watermarker  # the first use of a key is logged
-    before = workspace.parts.ledger.size()
+    _ = workspace.home.watermarker  # the first use of a key is logged
+    before = workspace.home.ledger.size()
     workspace.close()
     given = [option.replace("{}", str(tmp_path)).replace("{stem}", stem) for option in options]
     assert run(["generate", "warm keys", "--home", str(home), "--json", *given]) == 2
     assert said in json.loads(capsys.readouterr().out)["error"]["message"]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     with rag_audio.open(home) as again:
-        assert again.parts.ledger.size() == before
+        assert again.home.ledger.size() == before
 
 
 def test_a_dry_run_writes_its_plan_and_the_plan_is_made(home: Path, tmp_path: Path) -> None:

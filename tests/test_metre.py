@@ -39,8 +39,8 @@ from rag_audio.painting import Canvas, Grid, Pass, paint, plan_passes, work
 from rag_audio.plans import plan_from_json, plan_to_json
 from rag_audio.ports import DiffusionInput, ModelInfo
 from rag_audio.service.asking import request_fields
-from rag_audio.takes import Studio
-from tests.fakes import FakeEmbedder, FakeIndex
+from rag_audio.takes import Renderer
+from tests.rendering import rendering_home
 from tests.test_conditioning import INFO, plan_of, reference, tone
 
 Metre = tuple[int, int]
@@ -198,10 +198,9 @@ def test_sections_begin_and_end_on_bar_lines(metre: Metre) -> None:
 def test_every_window_of_a_long_piece_begins_on_a_bar_line(
     metre: Metre, windows: list[Pass]
 ) -> None:
-    parts = SimpleNamespace(embedder=FakeEmbedder(), index=FakeIndex(), retries=0)
-    studio = Studio(parts, {}, tone, Noise())  # type: ignore[arg-type]
+    renderer = Renderer(rendering_home(tone), Noise(), {})
     plan = plan_of(bpm=110.0, time_signature=metre, duration_s=60.0)
-    (take,) = studio.make(plan, None, None)
+    (take,) = renderer.make(plan, None, None)
     assert take.audio.duration_s == pytest.approx(60.0)
     assert len(windows) > 5
     bar = expected(110.0, metre)
@@ -214,16 +213,15 @@ def test_a_plan_of_before_is_painted_in_the_windows_of_before(windows: list[Pass
     document = plan_to_json(plan)
     assert document.pop("windows_on_bars")
     assert "windows_on_bars" not in plan_to_json(plan_of(bpm=92.0, duration_s=10.0))
-    parts = SimpleNamespace(embedder=FakeEmbedder(), index=FakeIndex(), retries=0)
-    studio = Studio(parts, {}, tone, Noise())  # type: ignore[arg-type]
-    studio.make(plan_from_json(document), None, None)
+    renderer = Renderer(rendering_home(tone), Noise(), {})
+    renderer.make(plan_from_json(document), None, None)
     begins = [0.0, 5.217391, 10.434783, 15.652174, 20.869565, 28.0]
     assert [one.start_s for one in windows] == pytest.approx(begins, abs=1e-6)
     # Those of another metre were on the wrong bar lines.
     windows.clear()
     document = plan_to_json(plan_of(bpm=92.0, duration_s=40.0, time_signature=(3, 4)))
     del document["windows_on_bars"]
-    studio.make(plan_from_json(document), None, None)
+    renderer.make(plan_from_json(document), None, None)
     bar = expected(92.0, (3, 4))
     assert len(windows) > 3 and max(off_line_s(one.start_s, bar) for one in windows) < 1 / RATE
 
@@ -276,10 +274,10 @@ def edited(
         return paint(canvas, *given)
 
     monkeypatch.setattr("rag_audio.editing.editor.paint", watched)
-    studio: Any = SimpleNamespace(generator=Noise(), seed_audio=lambda plan: None)
-    editor = Editor(SimpleNamespace(parts=None))  # type: ignore[arg-type]
+    renderer: Any = SimpleNamespace(generator=Noise(), seed_audio=lambda plan: None)
+    editor = Editor(SimpleNamespace(home=None))  # type: ignore[arg-type]
     source: Any = SimpleNamespace(audio=sound, bar_line_s=0.0)
-    editor._make(replace(plan, strength=0.5), 1, source, order, studio, lambda *_: None, None)
+    editor._make(replace(plan, strength=0.5), 1, source, order, renderer, lambda *_: None, None)
     return seen[0]
 
 
@@ -355,10 +353,10 @@ def test_the_references_of_an_extension_to_the_left_have_their_bar_line_where_th
         return paint(canvas, *given)
 
     monkeypatch.setattr("rag_audio.editing.editor.paint", watched)
-    editor = Editor(SimpleNamespace(parts=None))  # type: ignore[arg-type]
-    studio: Any = SimpleNamespace(generator=Noise(), seed_audio=seeded)
+    editor = Editor(SimpleNamespace(home=None))  # type: ignore[arg-type]
+    renderer: Any = SimpleNamespace(generator=Noise(), seed_audio=seeded)
     source: Any = SimpleNamespace(audio=noise(8.0), bar_line_s=0.0)
-    editor._make(plan, 1, source, extension(left_s=2.5), studio, lambda *_: None, None)
+    editor._make(plan, 1, source, extension(left_s=2.5), renderer, lambda *_: None, None)
     seed = seen[0].seed
     assert seed is not None and seed.frames == round(10.5 * RATE)
     rises = np.flatnonzero(np.diff(seed.samples[0]) > 0.5) + 1

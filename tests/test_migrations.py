@@ -122,7 +122,8 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
         db.execute(text("DROP TABLE key_fingerprints"))
         db.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     old_home(engine)
-    assert SqlCatalogue(engine).revocations() == [REVOKED]
+    again = connect(engine.url.render_as_string(hide_password=False))
+    assert SqlCatalogue(again).revocations() == [REVOKED]
     assert version(engine) == HEAD
     # The second entry seals the revocation that was found.
     assert (SqlLedger(engine).size(), SqlLedger(engine).verify()) == (2, [])
@@ -147,7 +148,7 @@ def test_a_database_of_another_program_is_not_adopted(
             db.execute(f"CREATE TABLE {name} (text TEXT)")
     before = file.read_bytes()
     with rag_audio.open(tmp_path) as audio, pytest.raises(ConfigError, match="another program"):
-        _ = audio.parts.ledger
+        _ = audio.home.ledger
     assert file.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["ledger.db"]
 
@@ -162,7 +163,7 @@ def test_an_empty_database_is_taken(tmp_path: Path, made: bool) -> None:
         file.touch()
     for _ in range(2):
         with rag_audio.open(tmp_path) as audio:
-            assert audio.parts.ledger.size() == 0
+            assert audio.home.ledger.size() == 0
 
 
 def test_a_home_of_before_with_only_our_tables_is_no_foreign_one(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_a_home_of_before_with_only_our_tables_is_no_foreign_one(tmp_path: Path)
         metadata.create_all(connect(url))
     refuse_foreign(url)
     with rag_audio.open(tmp_path) as audio:
-        assert audio.parts.ledger.size() == 0
+        assert audio.home.ledger.size() == 0
 
 
 def test_names_that_were_folded_are_stored_as_they_are_written(engine: Engine) -> None:

@@ -31,7 +31,7 @@ BAR = 4 * 60 / 96
 HZ = {"a": 220.0, "b": 330.0}
 
 
-def tone(segment: Segment, rate: int) -> Audio:
+def tone(segment: Segment, rate: int, *_how: object) -> Audio:
     """A steady tone for each stem: who plays when can be read off the spectrum."""
     t = np.arange(round(segment.duration_s * rate)) / rate
     hz = HZ.get(segment.stem.id, 220.0)
@@ -179,7 +179,7 @@ def test_drums_of_one_under_the_harmony_of_another() -> None:
     ]  # fmt: skip
     silent = np.zeros_like(chord.samples)
 
-    def load(segment: Segment, rate: int) -> Audio:
+    def load(segment: Segment, rate: int, *_how: object) -> Audio:
         other = 220 * 2 ** (4 / 12)
         t = np.arange(chord.frames) / RATE
         deep = 0.4 * np.sin(2 * np.pi * other / 2 * t)[None].astype(np.float32)

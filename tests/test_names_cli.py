@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from rag_audio import names
-from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.app import run
 from rag_audio.errors import RequestRefused
 from rag_audio.resources import data_dir
+from rag_audio.workspace import open_workspace
 
 STYLE = ("!!!", "ラウト", "A", "Zoë Ñandú", "Ka/Vo", "Sunn Ø)))", "The The", "mono")
 NO_STYLE = ("$$$", "ラウド", "+/-", "†††", "バンド", "M.O.X.", "Γιαννίκος", "MONO")
@@ -109,7 +109,7 @@ def test_a_revocation_is_of_one_artist(
     said(capsys, "revoke", "--artist", name, "--home", str(home))
     with open_workspace(home) as workspace:
         rights = workspace.pipeline.rights()
-        stems = workspace.parts.catalogue.stems()
+        stems = workspace.home.catalogue.stems()
         assert {stem.artist for stem in stems if rights.is_revoked(stem)} == {name}
     undone = said(capsys, "revoke", "--artist", name, "--undo", "--home", str(home))
     assert undone["undone"]
@@ -121,7 +121,7 @@ def test_revoking_asks_and_never_guesses(home: Path, capsys: pytest.CaptureFixtu
     told = said(capsys, "revoke", "--artist", "MONO", "--home", str(home))
     assert told["alike"] == ["mono"] and "'mono'" in told["message"]
     with open_workspace(home) as workspace:
-        (held,) = workspace.parts.catalogue.revocations()
+        (held,) = workspace.home.catalogue.revocations()
     assert held.target == "MONO"
 
 
@@ -133,7 +133,7 @@ def test_outputs_are_found_by_a_name_that_is_only_in_the_ledger(
     made = said(capsys, "generate", "drums", "--artist", "zoe nandu", "--duration", "1",
                 "--steps", "2", "--out", out, *where)  # fmt: skip
     with open_workspace(home) as workspace:
-        workspace.parts.catalogue.remove_files("named", [f"{STYLE.index('Zoë Ñandú'):02}.mid"])
+        workspace.home.catalogue.remove_files("named", [f"{STYLE.index('Zoë Ñandú'):02}.mid"])
     for option, typed in (("--artist", "ZOE  nandu"), ("--holder", "united holder")):
         found = said(capsys, "outputs", option, typed, *where)["outputs"]
         assert [one["output"] for one in found] == [made["output"]]
@@ -187,7 +187,7 @@ def test_a_third_spelling_of_a_revoked_namesake_is_revoked(
     (library / "stems.csv").write_text(table.replace('"mono"', '"Mono"'), encoding="utf-8")
     said(capsys, "index", str(library), "--home", str(home))
     with open_workspace(home) as workspace:
-        stems = {stem.artist: stem for stem in workspace.parts.catalogue.stems()}
+        stems = {stem.artist: stem for stem in workspace.home.catalogue.stems()}
         keys = workspace.pipeline.rights().revoked_artists
         assert names.is_revoked(stems["Mono"].artist, keys)
         assert not names.is_revoked(stems["MONO"].artist, keys)

@@ -11,7 +11,6 @@ import pytest
 
 import rag_audio
 from rag_audio import audio
-from rag_audio.bootstrap import Workspace
 from rag_audio.domain import Aim, Audio, Channel, Key
 from rag_audio.errors import (
     InvalidInput,
@@ -20,6 +19,7 @@ from rag_audio.errors import (
     RequestRefused,
 )
 from rag_audio.ports import Detection, Mark
+from rag_audio.workspace import Workspace
 from tests.small_library import write_library
 
 FAST = {"steps": 2, "duration_s": 10.0, "seed": 11}
@@ -82,7 +82,7 @@ def test_a_generation_names_its_sources_and_an_mp3_of_it_is_traced(
     assert found["found"] and found["by"] == "watermark"
     assert found["output"] == result.record.output
     assert {source["holder"] for source in found["sources"]} == {"Invented Holder"}
-    listed = workspace.parts.ledger.outputs(artist="Copper Lantern Trio")
+    listed = workspace.home.ledger.outputs(artist="Copper Lantern Trio")
     assert result.record.output in [entry.record.output for entry in listed]
 
 
@@ -111,7 +111,7 @@ def test_at_strength_one_references_give_words_and_no_sound(
 
 
 def test_a_prompt_only_stem_never_reaches_the_latents(workspace: Workspace) -> None:
-    (stem,) = [s for s in workspace.parts.catalogue.stems() if s.license == "words"]
+    (stem,) = [s for s in workspace.home.catalogue.stems() if s.license == "words"]
     plan = workspace.plan("plucked quartet", references=(stem.id[:12],))
     assert [reference.stem.id for reference in plan.references] == [stem.id]
     assert plan.seed_parts == ()
@@ -128,7 +128,7 @@ def test_an_expired_license_ends_what_was_indexed_before(
 
     from rag_audio import pipeline
 
-    stems = [s for s in workspace.parts.catalogue.stems() if s.license == "full"]
+    stems = [s for s in workspace.home.catalogue.stems() if s.license == "full"]
     rights = workspace.pipeline.rights()
     from dataclasses import replace
 
@@ -136,7 +136,7 @@ def test_an_expired_license_ends_what_was_indexed_before(
         replace(license, valid_until=date(2025, 1, 1)) if license.id == "full" else license
         for license in rights.licenses.values()
     ]
-    workspace.parts.catalogue.put_licenses("small", ended)
+    workspace.home.catalogue.put_licenses("small", ended)
     try:
         assert "Copper Lantern Trio" not in {r.stem.artist for r in workspace.search("warm piano")}
         with pytest.raises(RequestRefused, match="expired"):
@@ -144,7 +144,7 @@ def test_an_expired_license_ends_what_was_indexed_before(
         with pytest.raises(RequestRefused, match="may not be asked for: license full expired"):
             workspace.plan("warm", artist="Copper Lantern Trio")
     finally:
-        workspace.parts.catalogue.put_licenses("small", rights.licenses.values())
+        workspace.home.catalogue.put_licenses("small", rights.licenses.values())
     later = rights.on + timedelta(days=1)
     monkeypatch.setattr(pipeline, "_today", lambda: later)
     assert workspace.search("warm piano")
@@ -184,18 +184,18 @@ def test_variations_differ_and_each_has_its_own_number(
 def test_nothing_is_given_out_when_the_ledger_fails(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = len(workspace.parts.ledger.outputs())
-    masters = sorted(workspace.parts.masters.iterdir()) if workspace.parts.masters.exists() else []
+    before = len(workspace.home.ledger.outputs())
+    masters = sorted(workspace.home.masters.iterdir()) if workspace.home.masters.exists() else []
 
     def fail(*given: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(workspace.parts.ledger, "append_many", fail)
+    monkeypatch.setattr(workspace.home.ledger, "append_many", fail)
     with pytest.raises(OSError, match="disk full"):
         workspace.generate("warm", tmp_path / "take.wav", **FAST)
     assert not list(tmp_path.iterdir())
-    assert len(workspace.parts.ledger.outputs()) == before
-    after = sorted(workspace.parts.masters.iterdir()) if workspace.parts.masters.exists() else []
+    assert len(workspace.home.ledger.outputs()) == before
+    after = sorted(workspace.home.masters.iterdir()) if workspace.home.masters.exists() else []
     assert after == masters
 
 
@@ -211,7 +211,7 @@ def test_too_little_to_mark_is_recorded_and_the_sound_left_alone(
         def detect(self, audio: Audio) -> Detection:
             return Detection(None, 0.0)
 
-    monkeypatch.setattr(workspace.parts, "watermarker", Refuses())
+    monkeypatch.setattr(workspace.home, "watermarker", Refuses())
     (result,) = workspace.generate("warm", tmp_path / "take.wav", **FAST)
     assert "none" in result.record.watermark
     assert result.record.pcm_sha256 == result.record.marked_pcm_sha256
@@ -226,7 +226,7 @@ def test_a_library_file_that_changed_since_indexing_is_not_used(
         workspace.index(library)
         with (library / "full_a.wav").open("ab") as file:
             file.write(b"\0\0")
-        (stem,) = [s for s in workspace.parts.catalogue.stems() if s.path == "full_a.wav"]
+        (stem,) = [s for s in workspace.home.catalogue.stems() if s.path == "full_a.wav"]
         with pytest.raises(LibraryError, match="changed since it was indexed"):
             workspace.generate("warm", tmp_path / "t.wav", references=(stem.id,), **FAST)
 

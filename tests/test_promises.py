@@ -109,7 +109,7 @@ def test_what_is_not_met_is_delivered_marked_and_ends_with_5(
     wanted = {one["aim"]: (one["wanted"], one["heard"]) for one in made["unmet"]}
     assert wanted["tempo"] == (100.0, None) and wanted["key"][0] == "A major"
     assert any("tempo not met: 100 bpm was enforced, no pulse" in note for note in made["notes"])
-    record = world.parts.ledger.find(made["output"])
+    record = world.home.ledger.find(made["output"])
     assert record is not None and record.record.checks["enforced"]["met"] is False
     assert b"tempo not met: 100 bpm" in out.read_bytes()
 

@@ -258,8 +258,8 @@ def test_reasons_are_told_once_and_without_the_word_of_the_message() -> None:
 def test_a_search_that_finds_nothing_in_the_index_says_so(
     opened: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    points = [p.id for stem in opened.targets for p in opened.parts.index.find_stem(stem)]
-    opened.parts.index.delete(points)
+    points = [p.id for stem in opened.targets for p in opened.home.index.find_stem(stem)]
+    opened.home.index.delete(points)
     found = _document(capsys, "search", "zither", "--artist", TARGET_ARTIST)
     assert found["references"] == []
     assert "rag-audio index on small" in found["notes"][0]

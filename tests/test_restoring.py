@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, inspect
 
 from rag_audio import audio, backup
-from rag_audio.bootstrap import HomeParts
 from rag_audio.carrying_over import find_carried_over, in_order
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.cli.app import run
@@ -31,6 +30,7 @@ from rag_audio.delivery import Delivery, hand_over
 from rag_audio.domain import GenerationRequest
 from rag_audio.earlier_logs import Later, LaterEvent
 from rag_audio.errors import InvalidInput
+from rag_audio.home import Home
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.names import fold
 from rag_audio.provenance.export import write_export
@@ -159,47 +159,47 @@ def test_no_number_repeats_whatever_is_restored_and_goes_on(
 
 
 def test_restored_homes_trace_their_own_outputs_and_no_others(tmp_path: Path) -> None:
-    def opened(home: Path) -> HomeParts:
-        parts = HomeParts(Settings(home=home))
-        parts.embedder, parts.index = FakeEmbedder(), FakeIndex()
-        parts.signer = NoSigner()
-        return parts
+    def opened(home: Path) -> Home:
+        opened_home = Home(Settings(home=home))
+        opened_home.embedder, opened_home.index = FakeEmbedder(), FakeIndex()
+        opened_home.signer = NoSigner()
+        return opened_home
 
-    def deliver(parts: HomeParts, seed: int) -> tuple[int, Path]:
+    def deliver(opened_home: Home, seed: int) -> tuple[int, Path]:
         request = GenerationRequest("dusty drums")
-        delivery = Delivery(parts, request, plan(references=(), seed_parts=()), INFO)
+        delivery = Delivery(opened_home, request, plan(references=(), seed_parts=()), INFO)
         take = sound(6.0)
         noise = np.random.default_rng(seed).standard_normal(take.samples.shape) * 0.1
         take = type(take)(noise.astype(np.float32), take.sample_rate)
-        target = tmp_path / f"{parts.home.name}-{seed}.wav"
-        (result,) = hand_over(parts, [delivery.pack(take, seed, target)])
+        target = tmp_path / f"{opened_home.folder.name}-{seed}.wav"
+        (result,) = hand_over(opened_home, [delivery.pack(take, seed, target)])
         return result.record.output, target
 
     original = opened(tmp_path / "original")
     deliver(original, 0)
-    backup.create(original.home, tmp_path / "b.tar")
+    backup.create(original.folder, tmp_path / "b.tar")
     homes = [original]
     for name in ("a", "b"):
         backup.restore(tmp_path / "b.tar", tmp_path / name)
         homes.append(opened(tmp_path / name))
-    made = [deliver(parts, seed) for seed, parts in enumerate(homes, start=1)]
+    made = [deliver(opened_home, seed) for seed, opened_home in enumerate(homes, start=1)]
     assert len({number for number, _ in made}) == 3
     for maker, (number, file) in zip(homes, made, strict=True):
         mark = maker.watermarker.detect(audio.load(file, start_s=0.5)).mark
         assert mark is not None and mark.payload == number
-        knows = [parts.ledger.find(number) is not None for parts in homes]
-        assert knows == [parts is maker for parts in homes]
+        knows = [opened_home.ledger.find(number) is not None for opened_home in homes]
+        assert knows == [opened_home is maker for opened_home in homes]
         assert maker.ledger.verify() == []
 
 
 def test_a_home_whose_database_is_older_than_its_masters_goes_on_elsewhere(home: Path) -> None:
     (home / "masters").mkdir()
     (home / "masters" / "3.wav").write_bytes(b"of an output that the database forgot")
-    parts = HomeParts(Settings(home=home))
-    number = parts.ledger.next_output_id()
-    assert number > 10**9 and parts.ledger.next_output_id() == number + 1
-    assert parts.ledger.verify() == []
-    parts.close()
+    opened_home = Home(Settings(home=home))
+    number = opened_home.ledger.next_output_id()
+    assert number > 10**9 and opened_home.ledger.next_output_id() == number + 1
+    assert opened_home.ledger.verify() == []
+    opened_home.close()
 
 
 def test_what_the_archived_home_says_later_is_kept_by_itself(

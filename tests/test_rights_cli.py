@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rag_audio.bootstrap import Workspace
 from rag_audio.cli import generating, rights, showing
 from rag_audio.cli.app import run
 from rag_audio.errors import BackendUnavailable
+from rag_audio.workspace import Workspace
 from tests.rights_world import TARGET_ARTIST, World
 
 MADE = {1, 2}
@@ -78,26 +78,26 @@ def test_revoke_stops_it_lists_its_outputs_and_purges_its_embeddings(
 ) -> None:
     value = {"--stem": world.target.id[:10], "--artist": "HIDDEN férry", "--license": "target"}
     asked = [option, value[option]]
-    before = world.parts.ledger.size()
+    before = world.home.ledger.size()
     said = _json(capsys, "revoke", *asked, "--reason", "withdrawn", "--by", "rights desk")
     assert said["new"] is True
     assert said["revoked"]["reason"] == "withdrawn"
     assert set(_output_ids(said)) >= MADE
     assert world.target.id in {stem["stem"] for stem in said["stems"]}
     assert said["purged"]["segments"] > 0
-    assert world.parts.index.find_stem(world.target.id) == []
+    assert world.home.index.find_stem(world.target.id) == []
     refused = _json(
         capsys, "generate", "slow", "--reference", world.target.id, "--dry-run", *QUICK, code=3
     )
     assert "revoked" in refused["error"]["message"]
-    (event,) = [e for e in world.parts.ledger.events("revocation") if e.seq > before]
+    (event,) = [e for e in world.home.ledger.events("revocation") if e.seq > before]
     assert said["ledger"] == event.seq
     assert "withdrawn" not in json.dumps(dict(event.document)), "reasons may name people"
     again = _json(capsys, "revoke", *asked)
     assert (again["new"], again["ledger"]) == (False, None)
     undone = _json(capsys, "revoke", *asked, "--undo")
     assert undone["undone"] is True
-    assert world.parts.catalogue.revocations() == []
+    assert world.home.catalogue.revocations() == []
     assert _json(capsys, "revoke", *asked, "--undo", code=2)["error"]["type"] == "InvalidInput"
 
 
@@ -134,7 +134,7 @@ def test_an_index_that_somebody_holds_does_not_stop_a_revocation(
     def held(id_: str) -> None:
         raise BackendUnavailable("the index is in use by pid 7")
 
-    monkeypatch.setattr(world.parts.index, "find_stem", held)
+    monkeypatch.setattr(world.home.index, "find_stem", held)
     said = _json(capsys, "revoke", "--artist", TARGET_ARTIST)
     assert said["purged"]["segments"] == 0
     assert "every search leaves out" in said["purged"]["index"]
@@ -158,25 +158,25 @@ def test_a_name_that_nothing_has_is_not_revoked(
     world: World, capsys: pytest.CaptureFixture[str], option: str, name: str, hint: str,
     undo: list[str],
 ) -> None:  # fmt: skip
-    size = world.parts.ledger.size()
+    size = world.home.ledger.size()
     error = _json(capsys, "revoke", option, name, *undo, code=2)["error"]
     assert error["type"] == "InvalidInput"
     assert repr(name) in error["message"]
     assert hint in error["hint"]
-    assert world.parts.catalogue.revocations() == []
-    assert world.parts.ledger.size() == size
+    assert world.home.catalogue.revocations() == []
+    assert world.home.ledger.size() == size
 
 
 def test_who_left_the_library_can_be_revoked_for_what_outputs_used(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = dict(world.parts.catalogue.files("small"))
-    world.parts.catalogue.remove_files("small", list(files))
+    files = dict(world.home.catalogue.files("small"))
+    world.home.catalogue.remove_files("small", list(files))
     try:
         said = _json(capsys, "revoke", "--artist", TARGET_ARTIST)
         undone = _json(capsys, "revoke", "--artist", TARGET_ARTIST.upper(), "--undo")
     finally:
-        world.parts.catalogue.put_files("small", list(files.values()))
+        world.home.catalogue.put_files("small", list(files.values()))
     assert (said["new"], said["stems"], undone["undone"]) == (True, [], True)
     assert set(_output_ids(said)) >= MADE
 

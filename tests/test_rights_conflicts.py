@@ -21,10 +21,10 @@ from rag_audio.conflict_documents import conflict_json, conflict_lines
 from rag_audio.conflicts import Claim, Conflict
 from rag_audio.database import connect, sqlite_url, writing
 from rag_audio.domain import License, Rights, Stem, StemKind, Use
+from rag_audio.library_scope import LimitedCatalogue
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.migrations import make_schema
 from rag_audio.ports import FileState, WithheldFile
-from rag_audio.service.scoped import _ScopedCatalogue
 
 TODAY = date(2026, 6, 1)
 ID = "a" * 64
@@ -234,7 +234,7 @@ def test_a_scope_neither_learns_of_other_libraries_nor_gets_rights_from_them(
     libraries = [name for name in LIBRARIES if name[0] in scope]
     told = [(one, f"{i}.wav") for i, one in enumerate(files)]
     catalogue = home()
-    seen = _ScopedCatalogue(catalogue, libraries)
+    seen = LimitedCatalogue(catalogue, libraries)
     fill(catalogue, world, told)
     rights = seen.rights(None, TODAY)
     with_all = (

@@ -83,7 +83,7 @@ def test_the_home_of_the_environment_has_its_file_read(
     monkeypatch.setenv("RAG_AUDIO_TERRITORY", "")
     assert read_settings().territory is None
     with rag_audio.open(home, territory="FR") as workspace:
-        assert workspace.parts.territory == "FR"
+        assert workspace.home.territory == "FR"
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from rag_audio.backends import qdrant_edge
 from rag_audio.backends.index_socket import COPY, IndexHost, copy_served
 from rag_audio.backends.qdrant_edge import EdgeIndex
 from rag_audio.backends.shared_index import SharedIndex
-from rag_audio.bootstrap import Workspace
 from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch, InvalidInput
 from rag_audio.service.supervising import Threads
+from rag_audio.workspace import Workspace
 from tests.contracts.test_stem_index import ANY, QUERY, SPACE, D, point, stem
 
 Open = Callable[..., SharedIndex]
@@ -339,7 +339,7 @@ def test_two_generate_on_one_home_at_once(indexed_home: Path, tmp_path: Path) ->
     shutil.copytree(indexed_home, home)
     with rag_audio.open(home) as one, rag_audio.open(home) as other, ThreadPoolExecutor(2) as both:
         for workspace in (one, other):  # loading two models at once is not what is tried here
-            _ = workspace.parts.embedder, workspace.parts.generator(None)
+            _ = workspace.home.embedder, workspace.home.generator(None)
 
         def generate(workspace: Workspace, name: str) -> int:
             (made,) = workspace.generate(
@@ -349,4 +349,4 @@ def test_two_generate_on_one_home_at_once(indexed_home: Path, tmp_path: Path) ->
 
         made = both.map(generate, (one, other), ("a.wav", "b.wav"))
         assert sorted(made) == [1, 2]
-        assert one.parts.ledger.verify() == []
+        assert one.home.ledger.verify() == []

@@ -44,7 +44,7 @@ def world(shared: World) -> Iterator[World]:
     shared.reset()
     yield shared
     for name in ("guard_actions", "protected_names"):
-        shared.parts.__dict__.pop(name, None)
+        delattr(shared.home, name)
 
 
 def unindexed(world: World) -> None:
@@ -57,12 +57,12 @@ def refused(world: World, tmp_path: Path, words: str = "zither", **fields: Any) 
     """What a request is refused with, planned or made; the model was not run, nothing written."""
     with pytest.raises(RequestRefused) as planned:
         world.workspace.plan(words, **{**QUICK, **fields})
-    entries = len(world.parts.ledger.outputs())
+    entries = len(world.home.ledger.outputs())
     with pytest.raises(RequestRefused) as made:
         world.workspace.generate(words, tmp_path / "x.wav", **{**QUICK, **fields})
     assert made.value.message == planned.value.message
     assert not world.generator.given and not list(tmp_path.iterdir())
-    assert len(world.parts.ledger.outputs()) == entries
+    assert len(world.home.ledger.outputs()) == entries
     return planned.value
 
 
@@ -72,7 +72,7 @@ def test_what_is_not_indexed_again_is_no_source(world: World, tmp_path: Path) ->
     assert f"nothing by {TARGET_ARTIST} would go into the output" in told.message
     assert "no stem of theirs is in the index" in told.message
     assert "rag-audio index on small" in told.hint
-    world.parts.index.upsert(world._points)
+    world.home.index.upsert(world._points)
     assert world.workspace.plan("zither", artist=TARGET_ARTIST, **QUICK).references
 
 
@@ -122,11 +122,11 @@ def test_an_artist_whom_the_guardrails_put_in_must_be_a_source_too(
 ) -> None:
     told = "named-artist=transform-licensed,style-phrase=transform-licensed"
     stranger = Artist("Zanther Quill", genre="r&b", era="1990s")
-    world.parts.__dict__["guard_actions"] = parse_actions(told)
-    world.parts.__dict__["protected_names"] = Roster((stranger,))
+    world.home.guard_actions = parse_actions(told)
+    world.home.protected_names = Roster((stranger,))
     prompt = "slow, in the style of Zanther Quill"
     assert world.workspace.plan(prompt, **QUICK).artist == GOOD_ARTIST
-    world.parts.index.delete([p.id for p in world.parts.index.find_stem(world.good.id)])
+    world.home.index.delete([p.id for p in world.home.index.find_stem(world.good.id)])
     assert f"nothing by {GOOD_ARTIST}" in refused(world, tmp_path, prompt).message
 
 
@@ -155,15 +155,15 @@ def test_an_output_led_away_from_all_its_sources_is_not_delivered(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too near to a stem it is made again further away: at strength 1 nothing of it is left."""
-    from rag_audio.takes import Studio
+    from rag_audio.takes import Renderer
 
-    make = Studio.make
+    make = Renderer.make
 
-    def led_away(self: Studio, plan: ConditioningPlan, *more: Any) -> Any:
+    def led_away(self: Renderer, plan: ConditioningPlan, *more: Any) -> Any:
         return tuple(replace(take, plan=replace(take.plan, strength=1.0))
                      for take in make(self, plan, *more))  # fmt: skip
 
-    monkeypatch.setattr(Studio, "make", led_away)
+    monkeypatch.setattr(Renderer, "make", led_away)
     with pytest.raises(RequestRefused, match="at strength 1 nothing of their sound is left"):
         world.workspace.generate(
             "zither", tmp_path / "x.wav", artist=TARGET_ARTIST, channels=SOUND, **QUICK
@@ -219,8 +219,8 @@ def test_every_plan_with_an_artist_has_a_share_of_the_artist_s(
     }
     if not is_indexed:
         own = [one.id for one in stems.values() if one.artist == fields["artist"]]
-        world.parts.index.delete(
-            [p.id for p in world.parts.index.scroll() if p.segment.stem.id in own]
+        world.home.index.delete(
+            [p.id for p in world.home.index.scroll() if p.segment.stem.id in own]
         )
     try:
         plan = world.workspace.plan(GenerationRequest("slow", **QUICK, **asked))

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.app import run
 from rag_audio.domain import Use
 from rag_audio.resources import data_dir
+from rag_audio.workspace import open_workspace
 
 
 def write_one(root: Path, name: str, uses: str, artist: str) -> Path:
@@ -53,7 +53,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict
 def indexed(home: Path, library: str) -> set[str]:
     """Paths of the stems that a library has embeddings of."""
     with open_workspace(home) as workspace:
-        return {point.segment.stem.path for point in workspace.parts.index.scroll(library)}
+        return {point.segment.stem.path for point in workspace.home.index.scroll(library)}
 
 
 @pytest.mark.parametrize("words", [("--license", "north/north"), ("--artist", "Ann Orme")])
@@ -67,7 +67,7 @@ def test_what_is_revoked_in_one_library_is_kept_by_the_other(
     assert (report["rejected"], report["skipped"]) == ([], 2)
     assert indexed(home, "south") == {"own.mid", "shared.mid"}
     with open_workspace(home) as workspace:
-        catalogue = workspace.parts.catalogue
+        catalogue = workspace.home.catalogue
         shared = next(s for s in catalogue.stems() if s.path == "shared.mid")
         (copy,) = [s for s in catalogue.copies(shared.id) if s.library == "south"]
         # Who may use that library alone is not touched; who may use both is told no.

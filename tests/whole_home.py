@@ -32,7 +32,7 @@ def command_home(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def the_same(*_: object, **__: object) -> Iterator[Any]:
         yield world.workspace
 
-    world.parts.watermarker = Listening()
+    world.home.watermarker = Listening()
     for found in pkgutil.iter_modules(rag_audio.cli.__path__, "rag_audio.cli."):
         module = importlib.import_module(found.name) if "__main__" not in found.name else None
         if hasattr(module, "open_workspace"):

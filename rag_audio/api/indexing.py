@@ -15,9 +15,9 @@ from typing import Any
 import structlog
 
 from rag_audio.api.problems import Problem, not_found
-from rag_audio.bootstrap import Workspace
 from rag_audio.documents import public_json
 from rag_audio.errors import RagAudioError
+from rag_audio.workspace import Workspace
 
 log = structlog.get_logger("rag_audio.indexing")
 _SHOWN = 100
@@ -77,7 +77,7 @@ class Indexing:
             self._state["done"] += 1
 
     def _root(self, name: str) -> Path:
-        for one in self._workspace.parts.catalogue.libraries():
+        for one in self._workspace.home.catalogue.libraries():
             if one.id == name:
                 return Path(one.root)
         if self._folder is not None and name in self.folders():

@@ -9,10 +9,10 @@ from pathlib import Path
 from fastapi.responses import FileResponse
 
 from rag_audio import audio
-from rag_audio.copying import CopyParts, write_copy
+from rag_audio.copying import write_copy
 from rag_audio.domain import AttributionRecord, Segment, Stem
 from rag_audio.pipeline import Pipeline
-from rag_audio.signing import sidecar_of
+from rag_audio.signing import Signer, sidecar_of
 
 TYPES = {
     ".wav": "audio/wav",
@@ -41,7 +41,7 @@ def sound_response(file: Path, name: str, credentials: str | None = None) -> Fil
     )
 
 
-def in_format(parts: CopyParts, record: AttributionRecord, file: Path, format: str) -> Path:
+def in_format(signer: Signer, record: AttributionRecord, file: Path, format: str) -> Path:
     """An output in another format, made on first use beside it, and kept while it is used.
 
     See :func:`rag_audio.copying.write_copy`; what an earlier version left unsigned is made anew.
@@ -52,9 +52,9 @@ def in_format(parts: CopyParts, record: AttributionRecord, file: Path, format: s
     if file.suffix == f".{format}":
         return file
     # Signed or not as the signer of now would have it.
-    other = file.with_name(f"{file.stem}.{parts.signer.name}.copy.{format}")
+    other = file.with_name(f"{file.stem}.{signer.name}.copy.{format}")
     if not other.is_file():
-        write_copy(parts, record, file, other)
+        write_copy(signer, record, file, other)
     _used(other)
     beside = sidecar_of(other)
     if beside.is_file():
@@ -72,7 +72,7 @@ def preview(pipeline: Pipeline, stem: Stem, folder: Path) -> Path:
     if not target.is_file():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         segment = Segment(stem, 0.0, min(PREVIEW_S, stem.duration_s))
-        sound = pipeline.load_segment(segment, 44_100)
+        sound = pipeline.home.player.play(segment, 44_100)
         audio.save(audio.to_channels(sound, min(2, sound.channels)), target)
     _used(target)
     return target

@@ -19,7 +19,6 @@ from rag_audio.api.webhooks import CALLERS, Calls
 from rag_audio.appending import LineLog
 from rag_audio.backends.index_socket import IndexHost
 from rag_audio.backends.shared_index import SharedIndex
-from rag_audio.bootstrap import Workspace
 from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.jobs import Limits, SqlJobs
 from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
@@ -34,15 +33,14 @@ from rag_audio.service.canonical import CanonicalUploads, shielded
 from rag_audio.service.files import Folders
 from rag_audio.service.places import Places
 from rag_audio.service.runner import Runner
-from rag_audio.service.scoped import scoped
 from rag_audio.service.settings import ServeSettings
-from rag_audio.service.sharing import share
 from rag_audio.service.supervising import Threads
 from rag_audio.service.tidying import Tidying
 from rag_audio.service.together import takes_of_device
 from rag_audio.service.turns import Turns
 from rag_audio.service.visibility import Visibility
 from rag_audio.service.worker import Worker
+from rag_audio.workspace import Workspace
 
 MODEL_AGAIN_S = 30.0
 """A model that could not be loaded is tried again after so long."""
@@ -119,32 +117,32 @@ class Service:
     traces: Turns = field(init=False)
 
     def __post_init__(self) -> None:
-        parts, settings = self.workspace.parts, self.settings
-        database = parts.database
+        home, settings = self.workspace.home, self.settings
+        database = home.database
         limits = Limits(settings.queue, settings.queue_per_key)
         self.jobs = SqlJobs(database, limits, settings.lease_s, settings.attempts)
         self.access = SqlAccess(database, log_key)
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.owners = SqlOwners(database)
-        self.webhook_secrets = WebhookSecrets(database, parts.home)
+        self.webhook_secrets = WebhookSecrets(database, home.folder)
         self.webhook_hosts = settings.listed_webhooks()
         self.lookups = Lookups(self.webhook_hosts)
         self._home_secret = self.webhook_secrets.of_home() if settings.webhook_home_secret else None
-        self.places = Places(parts, [settings.libraries] if settings.libraries else [])
-        self.folders = Folders(parts.home)
+        self.places = Places(home, [settings.libraries] if settings.libraries else [])
+        self.folders = Folders(home.folder)
         kept_s = settings.upload_hours * 3600.0
         self.tidying = Tidying(self.folders, self.uploads, self.jobs, kept_s)
         self.upload_quota = Quota(
             settings.upload_mb << 20, settings.uploads_per_key, settings.uploads_total_mb << 20
         )
         audit_bytes = round(settings.audit_mb * 2**20)
-        file = LineLog(parts.home / "audit.log", audit_bytes, settings.audit_files)
+        file = LineLog(home.folder / "audit.log", audit_bytes, settings.audit_files)
         self.audit = AuditLog(file)
         self.receiving = Slots(settings.uploads_at_once, settings.receiving)
         self.streams = Slots(settings.streams_per_key)
         self.waits = Slots(settings.streams_per_key)
-        self.canonical = shielded(parts, settings)
+        self.canonical = shielded(home, settings)
         self.indexing = Indexing(self.workspace, settings.libraries)
         self.traces = Turns(settings.traces)
         self._stop = threading.Event()
@@ -161,12 +159,12 @@ class Service:
         Raises:
             RagAudioError: another part cannot be made.
         """
-        share(self.workspace, generator=False)
+        self.workspace.home.make_all(generator=False)
         self.model()
-        parts = self.workspace.parts
-        index = parts.index
+        home = self.workspace.home
+        index = home.index
         if isinstance(index, SharedIndex) and index.keep():
-            self._host = IndexHost(index, parts.home / "index")
+            self._host = IndexHost(index, home.folder / "index")
             self._host.start(partial(self.threads.keep, is_waited_for=False))
         calls = self._calls()
         for i in range(CALLERS):
@@ -174,7 +172,7 @@ class Service:
         self.threads.keep(self._upkeep.tidy, "tidying")
         self.threads.keep(self._upkeep.count, "auditing")
         runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
-        takes = takes_of_device(self.settings.batch, parts.device)
+        takes = takes_of_device(self.settings.batch, home.device)
         for i in range(self.workers):
             worker = Worker(runner, self.jobs, self._stop, takes)
             self._workers.append(worker)
@@ -182,7 +180,7 @@ class Service:
 
     def _calls(self) -> Calls:
         return Calls(
-            self.workspace.parts.database,
+            self.workspace.home.database,
             self.jobs,
             self.webhook_secrets,
             self.webhook_hosts,
@@ -222,11 +220,11 @@ class Service:
     def pipeline(self, caller: Caller) -> Pipeline:
         """The main path as a caller may walk it."""
         told = self.visibility(caller).disclosure
-        return Pipeline(scoped(self.workspace.parts, caller.libraries, told))
+        return Pipeline(self.workspace.home.limited_to(caller.libraries, disclosure=told))
 
     def visibility(self, caller: Caller) -> Visibility:
         """What a caller may see."""
-        return Visibility(caller, self.workspace.parts, self.owners, self.places)
+        return Visibility(caller, self.workspace.home, self.owners, self.places)
 
     def upload_of(self, caller: Caller, id_: str) -> Upload:
         """A caller's upload.
@@ -246,7 +244,7 @@ class Service:
             if isinstance(self._model, ModelInfo) or moment < self._model_again:
                 return self._model
             try:
-                self._model = self.workspace.parts.generator(None).info
+                self._model = self.workspace.home.generator(None).info
             except BackendError as error:
                 log.error("the model cannot be loaded", error=error.message, hint=error.hint)
                 self._model, self._model_again = error, moment + MODEL_AGAIN_S
@@ -254,11 +252,11 @@ class Service:
 
     def is_ready(self) -> tuple[bool, dict[str, str]]:
         """Whether requests can be served, and the state of each part."""
-        parts = self.workspace.parts
+        home = self.workspace.home
         state: dict[str, str] = {}
         for name, look in (
             ("database", lambda: self.jobs.counts()),
-            ("index", lambda: parts.index.count()),
+            ("index", lambda: home.index.count()),
             ("model", self.require_model),
         ):
             try:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rag_audio.api.app import make_app
 from rag_audio.api.connections import MOST_HEAD_BYTES, ConnectionLimits, protocol_with
 from rag_audio.api.service import Service
-from rag_audio.bootstrap import Workspace
 from rag_audio.errors import BackendUnavailable, ConfigError
 from rag_audio.service.logs import log_as_json
 from rag_audio.service.settings import ServeSettings
+from rag_audio.workspace import Workspace
 
 if TYPE_CHECKING:
     import uvicorn

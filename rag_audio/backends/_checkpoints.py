@@ -19,7 +19,7 @@ from typing import Any
 
 from rag_audio import resources
 from rag_audio.errors import BackendUnavailable, ConfigError
-from rag_audio.files import file_sha256
+from rag_audio.keeping import content_hash
 
 STABLE_AUDIO = "stable-audio"
 STABLE_AUDIO_3 = "stable-audio-3"
@@ -186,7 +186,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         files += sorted(path for pattern in _FILES for path in folder.glob(pattern))
     for path in files:
         name = path.relative_to(checkpoint.root).as_posix()
-        total.update(f"{name}\0{file_sha256(path)}\n".encode())
+        total.update(f"{name}\0{content_hash(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -8,6 +8,7 @@ Same file, same vector, always: windows are fixed, nothing is cropped at random,
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,8 @@ class ClapEmbedder:
         self.space = space_id("clap", checkpoint.model, self._mel, self._tokenizer)
         self._model = checkpoint.model.to(where)
         self._front_end = LogMel(self._mel, where)
+        # Tokenizers and models hold state while they run.
+        self._one_at_a_time = threading.Lock()
 
     def embed_audio(self, clips: Sequence[Audio]) -> NDArray[np.float32]:
         """``[N, D]``, one unit vector per clip; what follows the first window is not heard.
@@ -97,7 +100,8 @@ class ClapEmbedder:
         batches = []
         for start in range(0, len(clips), self._batch_size):
             windows = fixed_windows(clips[start : start + self._batch_size], self._mel)
-            batches.append(self._embed_features(self._front_end(windows)))
+            with self._one_at_a_time:
+                batches.append(self._embed_features(self._front_end(windows)))
         return self._gather(batches)
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -111,10 +115,9 @@ class ClapEmbedder:
 
         batches = []
         for start in range(0, len(texts), self._batch_size):
-            tokens = tokenize(
-                self._tokenizer, texts[start : start + self._batch_size], self._text_tokens
-            )
-            with torch.inference_mode():
+            some = texts[start : start + self._batch_size]
+            with self._one_at_a_time, torch.inference_mode():
+                tokens = tokenize(self._tokenizer, some, self._text_tokens)
                 output = self._model.get_text_features(
                     input_ids=tokens["input_ids"].to(self._device),
                     attention_mask=tokens["attention_mask"].to(self._device),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,8 @@ class LaionClapEmbedder:
         self._model = _make_model(path, str(where))
         self._device = where
         self._batch_size = batch_size
+        # Tokenizers and models hold state while they run.
+        self._one_at_a_time = threading.Lock()
         self.name = f"{path.stem} (laion-clap)"
         self.untrained = False
         self.text_weight = 1.0
@@ -114,7 +117,7 @@ class LaionClapEmbedder:
                 "waveform": torch.from_numpy(windows),
                 "longer": torch.zeros((len(windows), 1), dtype=torch.bool),
             }
-            with torch.inference_mode():
+            with self._one_at_a_time, torch.inference_mode():
                 encoded = self._model.encode_audio(
                     {name: tensor.to(self._device) for name, tensor in data.items()},
                     device=self._device,
@@ -133,8 +136,9 @@ class LaionClapEmbedder:
 
         batches = []
         for start in range(0, len(texts), self._batch_size):
-            tokens = tokenize(self._tokenizer, texts[start : start + self._batch_size], TEXT_TOKENS)
-            with torch.inference_mode():
+            some = texts[start : start + self._batch_size]
+            with self._one_at_a_time, torch.inference_mode():
+                tokens = tokenize(self._tokenizer, some, TEXT_TOKENS)
                 batches.append(self._model.encode_text(tokens, device=self._device))
         return self._gather(batches)
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import typer
 
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.cli.request_options import default_of, request_from, type_of
@@ -23,6 +22,7 @@ from rag_audio.domain import GenerationRequest
 from rag_audio.domain.fields import On, settable_on
 from rag_audio.enforcing import unmet_line
 from rag_audio.errors import UNMET_EXIT, Cancelled, InvalidInput, RagAudioError
+from rag_audio.workspace import Workspace, open_workspace
 
 REPORT = "report.jsonl"
 
@@ -69,7 +69,7 @@ def run_batch(ctx: typer.Context, file: Path, folder: Path | None) -> None:
     results: list[dict[str, Any]] = []
     names: set[str] = set()
     with open_workspace(given["home"], territory=given["territory"]) as workspace:
-        info = workspace.parts.generator(given["model"]).info
+        info = workspace.home.generator(given["model"]).info
         warn_untrained(info.name, info.untrained)
         for row in rows:
             asked = _digest(given, row)

@@ -12,7 +12,6 @@ import typer
 from rich.progress import track
 
 from rag_audio import analysis, audio, midi
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import show_references, warn_untrained
 from rag_audio.cli.options import Json
@@ -25,6 +24,7 @@ from rag_audio.likeness import likeness
 from rag_audio.plans import plan_to_json
 from rag_audio.provenance.records import record_to_json
 from rag_audio.resources import data_dir
+from rag_audio.workspace import Workspace, open_workspace
 
 CROP_S = (2.0, 8.0)
 
@@ -45,7 +45,7 @@ def demo(
     document: dict[str, Any] = {"out": str(out_dir)}
     with open_workspace(out_dir / "home") as workspace:
         _drop_foreign_index(workspace)
-        info = workspace.parts.generator(None).info
+        info = workspace.home.generator(None).info
         warn_untrained(f"{info.name} (and maybe the embedder)", info.untrained)
         document["index"] = _index(workspace, library, as_json)
         document["search"] = _search(workspace, story["search"], as_json)
@@ -65,9 +65,9 @@ def demo(
 def _drop_foreign_index(workspace: Workspace) -> None:
     """An index that an earlier release's embedder left in this folder is made anew."""
     try:
-        workspace.parts.index.count()
+        workspace.home.index.count()
     except IndexMismatch:
-        workspace.parts.remove_index()
+        workspace.home.remove_index()
 
 
 def _heading(text: str) -> None:
@@ -145,12 +145,12 @@ def _without(
         (plain,) = workspace.generate(
             replace(made, artist=None, k=0), folder / "without_references.wav", on_stage=on_stage
         )
-    parts = workspace.parts
+    home = workspace.home
     near: dict[str, Any] = {}
     for name, take in (
         ("with", audio.load(folder / "output.wav")), ("without", plain.audio),
     ):  # fmt: skip
-        found = likeness(take, plan.references, parts.embedder, parts.index)
+        found = likeness(take, plan.references, home.embedder, home.index)
         near[name] = sum(value or 0.0 for value in found) / len(found)
     if not quiet:
         out.print(
@@ -184,7 +184,7 @@ def _generate(
     plan = result.plan
     if plan.references:
         first = plan.references[0]
-        source = workspace.pipeline.load_segment(first.segment, 44_100)
+        source = workspace.home.player.play(first.segment, 44_100)
         title = first.stem.title or first.stem.path
         audio.spectrogram_png(source, folder / "reference.png", title=f"reference 1: {title}")
     return {
@@ -229,7 +229,7 @@ def _copy(workspace: Workspace, file: Path, target: Path) -> None:
     found = workspace.trace(file)
     if found.record is None:
         raise RagAudioError(f"{file.name} is not in the ledger")
-    write_copy(workspace.parts, found.record, file, target, bitrate_kbps=128)
+    write_copy(workspace.home.signer, found.record, file, target, bitrate_kbps=128)
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

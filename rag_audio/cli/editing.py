@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.generating import show_results
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.options import Home, Json
@@ -20,6 +19,7 @@ from rag_audio.domain.fields import On
 from rag_audio.errors import InvalidInput
 from rag_audio.painting import SHORTEST_S, parse_regions
 from rag_audio.pipeline import OnStage
+from rag_audio.workspace import Workspace, open_workspace
 
 File = Annotated[Path, typer.Argument(help="An output of this home, or sound of your own.")]
 OutFile = Annotated[Path, typer.Option("--out", help="WAV, FLAC, MP3 or OGG file to write.")]
@@ -128,7 +128,7 @@ def _run(given: dict[str, Any], do: _Do) -> None:
             hint="give --out another name",
         )
     with open_workspace(given["home"], territory=given["territory"]) as workspace:
-        info = workspace.parts.generator(given["model"]).info
+        info = workspace.home.generator(given["model"]).info
         warn_untrained(info.name, info.untrained)
         with stages() as on_stage:
             results = do(workspace, on_stage, fields)

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.batch import run_batch
 from rag_audio.cli.indexing import warn_untrained
 from rag_audio.cli.options import Home, Json, parse_method
@@ -28,6 +27,7 @@ from rag_audio.files import export
 from rag_audio.output_picture import output_png
 from rag_audio.plans import plan_to_json
 from rag_audio.provenance.causal import CausalInfluence, Method
+from rag_audio.workspace import Workspace, open_workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -185,7 +185,7 @@ def _replay(older: ConditioningPlan, given: Mapping[str, Any], wanted: _Wanted) 
 def _workspace(given: Mapping[str, Any]) -> Iterator[Workspace]:
     """The home, with a word about a model that was never trained."""
     with open_workspace(given["home"], territory=given["territory"]) as workspace:
-        info = workspace.parts.generator(given["model"]).info
+        info = workspace.home.generator(given["model"]).info
         warn_untrained(info.name, info.untrained)
         yield workspace
 

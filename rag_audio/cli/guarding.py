@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from rag_audio import guardrails
-from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import out, percent, show_json, table
 from rag_audio.errors import InvalidInput
 from rag_audio.guardrails.evaluation import Evaluation, evaluate, read_labelled
+from rag_audio.workspace import open_workspace
 
 
 def register(app: typer.Typer) -> None:

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from rag_audio import limits
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_kind, parse_range
 from rag_audio.cli.output import busy, err, show_json, table
 from rag_audio.documents import reference_json
 from rag_audio.domain import Reference
 from rag_audio.errors import InvalidInput
+from rag_audio.workspace import Workspace, open_workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -52,8 +52,8 @@ def index(
 
     with open_workspace(home) as workspace:
         if rebuild:
-            workspace.parts.remove_index()
-        embedder = workspace.parts.embedder
+            workspace.home.remove_index()
+        embedder = workspace.home.embedder
         warn_untrained(embedder.name, embedder.untrained)
         with RichProgress() as progress:
             report = workspace.index(library, prune=prune, workers=workers, progress=progress)
@@ -109,7 +109,7 @@ def search(
     }
     with open_workspace(home, territory=territory) as workspace:
         filters["exclude"] = _ids(workspace, exclude)
-        embedder = workspace.parts.embedder
+        embedder = workspace.home.embedder
         warn_untrained(embedder.name, embedder.untrained)
         with busy("searching"):
             found = workspace.search(text, audio=audio, midi=midi, like=like or (), **filters)
@@ -129,7 +129,7 @@ def search(
 
 
 def _ids(workspace: Workspace, prefixes: list[str] | None) -> tuple[str, ...]:
-    return tuple(workspace.parts.catalogue.stem(prefix).id for prefix in prefixes or ())
+    return tuple(workspace.home.catalogue.stem(prefix).id for prefix in prefixes or ())
 
 
 def show_references(found: tuple[Reference, ...]) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.errors import InvalidInput
+from rag_audio.workspace import Workspace, open_workspace
 
 keys_app = typer.Typer(
     help="Keys of the home, signing under a chain of one's own, keys of the HTTP API."
@@ -70,7 +70,7 @@ def _by_database(workspace: Workspace, folder: Path) -> tuple[dict[str, str], li
     settings = workspace.settings
     if settings.database_url is None and not (settings.home / "ledger.db").is_file():
         return {}, []
-    database = workspace.parts.database
+    database = workspace.home.database
     return states_of(database, folder), key_notes(database, folder)
 
 
@@ -83,7 +83,7 @@ def lost(
     from rag_audio.custody import declare_lost
 
     with open_workspace(home) as workspace:
-        print_ = declare_lost(workspace.parts.database, purpose, workspace.parts.home / "keys")
+        print_ = declare_lost(workspace.home.database, purpose, workspace.home.folder / "keys")
     if as_json:
         show_json({"purpose": purpose, "fingerprint": print_, "state": "lost"})
     else:
@@ -100,7 +100,7 @@ def import_chain(
     from rag_audio.provenance import signing_keys
 
     with open_workspace(home) as workspace:
-        identity = signing_keys.import_chain(workspace.parts.home / "keys", chain, key)
+        identity = signing_keys.import_chain(workspace.home.folder / "keys", chain, key)
     document = {
         "subject": identity.subject,
         "fingerprint": identity.fingerprint,
@@ -147,7 +147,7 @@ def api_list(home: Home = None, as_json: Json = False) -> None:
     from rag_audio.provenance.access_log import log_key
 
     with open_workspace(home) as workspace:
-        found = SqlAccess(workspace.parts.database, log_key).keys()
+        found = SqlAccess(workspace.home.database, log_key).keys()
     if as_json:
         show_json({"keys": [key.to_json() for key in found]})
         return
@@ -191,12 +191,12 @@ def api_make(
     scopes = _scopes(scope)
     with open_workspace(home) as workspace:
         if library:
-            known = {one.id for one in workspace.parts.catalogue.libraries()}
+            known = {one.id for one in workspace.home.catalogue.libraries()}
             for id_ in library:
                 if id_ not in known:
                     there = ", ".join(sorted(known)) or "none is indexed"
                     raise InvalidInput(f"there is no library {id_!r}", hint=there)
-        access = SqlAccess(workspace.parts.database, log_key)
+        access = SqlAccess(workspace.home.database, log_key)
         seconds = None if days is None else days * 86_400.0
         made, text = access.make(name, scopes, library or None, seconds)
     if as_json:
@@ -216,7 +216,7 @@ def api_revoke(
     from rag_audio.provenance.access_log import log_key
 
     with open_workspace(home) as workspace:
-        ended = SqlAccess(workspace.parts.database, log_key).revoke(id_)
+        ended = SqlAccess(workspace.home.database, log_key).revoke(id_)
     if as_json:
         show_json(ended.to_json())
     else:
@@ -241,12 +241,12 @@ def webhook_secret(
     from rag_audio.provenance.access_log import log_key
 
     with open_workspace(home) as workspace:
-        database = workspace.parts.database
+        database = workspace.home.database
         access = SqlAccess(database, log_key)
         known = {key.id for key in access.keys()}  # noqa: SIM118 - it is no dictionary
         if id_ and id_ not in known:
             raise InvalidInput(f"there is no key {id_!r}", hint="rag-audio keys api")
-        secrets = WebhookSecrets(database, workspace.parts.home)
+        secrets = WebhookSecrets(database, workspace.home.folder)
         found = secrets.rotate(id_, overlap_hours * 3600.0) if rotate else secrets.of(id_)
     if as_json:
         earlier = [_moment(one.valid_until) for one in found[1:]]

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from rag_audio import limits
-from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.errors import (
@@ -24,6 +23,7 @@ from rag_audio.provenance.checkpoints import Checkpoint, publish
 from rag_audio.provenance.export import verify_export, write_export
 from rag_audio.provenance.notes import VerifierKey
 from rag_audio.provenance.records import record_to_json
+from rag_audio.workspace import open_workspace
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
 
@@ -64,7 +64,7 @@ def verify(
             err.print("the key is the export's own; --key says whose ledger it has to be")
     else:
         with open_workspace(home) as workspace, busy("verifying the ledger"):
-            ledger = workspace.parts.ledger
+            ledger = workspace.home.ledger
             faults = ledger.verify(notes, known)
             document = _verdict(faults, *_told(partial(_state, ledger), (0, ""), bool(faults)))
             document["key"] = ledger.verifier_key()
@@ -150,8 +150,8 @@ def _counted(number: int, what: str) -> str:
 def show(output: Output, home: Home = None, as_json: Json = False) -> None:
     """Print the record of one output and what was logged about it later, as JSON."""
     with open_workspace(home) as workspace:
-        entry = _find(workspace.parts.ledger, output)
-        events = workspace.parts.ledger.events(output=output)
+        entry = _find(workspace.home.ledger, output)
+        events = workspace.home.ledger.events(output=output)
     show_json(
         {
             "seq": entry.seq,
@@ -181,7 +181,7 @@ def proof(
     The leaf's document stands in an export (`rag-audio ledger export`).
     """
     with open_workspace(home) as workspace:
-        ledger = workspace.parts.ledger
+        ledger = workspace.home.ledger
         found = ledger.inclusion(_find(ledger, output).seq, size)
         later = {"consistency": list(ledger.consistency(found.size))} if size else {}
     show_json({"output": output, **found.to_json(), **later})
@@ -197,8 +197,8 @@ def checkpoint(
 ) -> None:
     """Sign the ledger's present state; keep it where whoever could rewrite the ledger cannot."""
     with open_workspace(home) as workspace:
-        note = workspace.parts.ledger.checkpoint()
-        key = workspace.parts.ledger.verifier_key()
+        note = workspace.home.ledger.checkpoint()
+        key = workspace.home.ledger.verifier_key()
     published = None if publish_to is None else publish(note, publish_to)
     signed = Checkpoint.parse(note)
     if as_json:
@@ -228,8 +228,8 @@ def export(
 ) -> None:
     """Write the whole log, signed and without personal texts, for `ledger verify --export`."""
     with open_workspace(home) as workspace, busy("exporting"):
-        file = write_export(workspace.parts.ledger, target)
-        key = workspace.parts.ledger.verifier_key()
+        file = write_export(workspace.home.ledger, target)
+        key = workspace.home.ledger.verifier_key()
         report = verify_export(file, key=key)
     if as_json:
         show_json({"file": str(file), "entries": report.entries, "root": report.root, "key": key})
@@ -250,7 +250,7 @@ def erase(
 ) -> None:
     """Delete the prompt and other personal texts of an output; the log stays verifiable."""
     with open_workspace(home) as workspace:
-        event = workspace.parts.ledger.erase(output)
+        event = workspace.home.ledger.erase(output)
     if as_json:
         show_json(_event_json(event))
         return

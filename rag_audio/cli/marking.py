@@ -11,7 +11,6 @@ import numpy as np
 import typer
 
 from rag_audio import audio, full_scale, limits
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json
 from rag_audio.domain import Audio
@@ -23,6 +22,7 @@ from rag_audio.pictures import line_png
 from rag_audio.ports import Detection, Mark
 from rag_audio.sound_header import SoundHeader, read_header, require_room
 from rag_audio.sound_stream import SoundStream
+from rag_audio.workspace import Workspace, open_workspace
 
 watermark_app = typer.Typer(no_args_is_help=True, help="Embed or read a mark by hand.")
 
@@ -101,7 +101,7 @@ def detect(
 ) -> None:
     """Read the mark of a file, if it has one, also where tempo or pitch were changed."""
     with open_workspace(home) as workspace, busy("listening"):
-        found = workspace.parts.watermarker.detect_pieces(_pieces(file))
+        found = workspace.home.watermarker.detect_pieces(_pieces(file))
     if plot is not None:
         title = "no mark" if found.mark is None else f"mark {found.mark.payload}"
         line_png(found.over_time, plot, ("time [s]", "confidence"), f"{file.name}: {title}")
@@ -147,8 +147,8 @@ def rotate(home: Home = None, as_json: Json = False) -> None:
     from rag_audio.custody import rotate_watermark
 
     with open_workspace(home) as workspace:
-        key = workspace.parts.home / "keys" / "watermark.key"
-        kept = rotate_watermark(workspace.parts.database, key.parent)
+        key = workspace.home.folder / "keys" / "watermark.key"
+        kept = rotate_watermark(workspace.home.database, key.parent)
     if as_json:
         show_json({"key": str(key), "retired": str(kept)})
     else:
@@ -191,7 +191,7 @@ def _write(
     try:
         audio.save(marked, draft, subtype=encoding, tags=header.tags_in(target))
         if not is_clipped_by(target, encoding) and format_of(target, encoding)[1] != "FLOAT":
-            found = workspace.parts.watermarker.detect_pieces(_pieces(draft))
+            found = workspace.home.watermarker.detect_pieces(_pieces(draft))
             marks = (found.mark, *found.others)
             if Mark(payload, by_hand=True) not in marks:
                 kind = format_of(target, encoding)[1]
@@ -206,7 +206,7 @@ def _write(
 
 
 def _marked(workspace: Workspace, source: Path, sound: Audio, payload: int) -> Audio:
-    marked = workspace.parts.watermarker.embed(sound, Mark(payload, by_hand=True))
+    marked = workspace.home.watermarker.embed(sound, Mark(payload, by_hand=True))
     if marked is None:
         raise OutputRefused(f"{source} has too little sound to carry a mark")
     return marked

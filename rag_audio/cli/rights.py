@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.documents import entry_json
@@ -28,6 +27,7 @@ from rag_audio.service.revoking import (
     target_of,
     unknown_source,
 )
+from rag_audio.workspace import open_workspace
 
 StemOption = Annotated[str | None, typer.Option(help="Stem id or its beginning.")]
 ArtistOption = Annotated[str | None, typer.Option(help="Name; case and accents do not matter.")]
@@ -52,7 +52,7 @@ def outputs(
     """List the outputs that a source went into; without an option, all outputs."""
     with open_workspace(home) as workspace:
         if stem is not None and len(stem) < 64:
-            stem = workspace.parts.catalogue.stem(stem).id
+            stem = workspace.home.catalogue.stem(stem).id
         entries = outputs_of(workspace, stem=stem, artist=artist, license=license, holder=holder)
         unknown = "" if entries else unknown_source(workspace, artist, license, holder)
     if as_json:
@@ -118,7 +118,7 @@ def report(
         raise InvalidInput(f"{kind!r} is not a format of reports", hint="csv or json")
     start, end = period(_day("--from", first), _day("--to", last))
     with open_workspace(home) as workspace, busy("reading the ledger"):
-        found = usage_report(workspace.parts.ledger.outputs(), start, end)
+        found = usage_report(workspace.home.ledger.outputs(), start, end)
     if out_file is not None:
         _write(found, kind, out_file)
     if as_json:

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from rag_audio.bootstrap import open_workspace
 from rag_audio.cli.options import Home
 from rag_audio.cli.output import err
 from rag_audio.errors import MissingExtra
+from rag_audio.workspace import open_workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -68,9 +68,9 @@ def worker(home: Home = None) -> None:
     settings = read_serve_settings()
     stop = threading.Event()
     with open_workspace(home) as workspace, _stopped_by_signals(stop):
-        jobs = SqlJobs(workspace.parts.database, None, settings.lease_s, settings.attempts)
+        jobs = SqlJobs(workspace.home.database, None, settings.lease_s, settings.attempts)
         runner = Runner(workspace, jobs, stop.is_set, settings.job_s)
         err.print("working   stop with Ctrl+C")
         log_as_json()
-        takes = takes_of_device(settings.batch, workspace.parts.device)
+        takes = takes_of_device(settings.batch, workspace.home.device)
         Worker(runner, jobs, stop, takes).work()

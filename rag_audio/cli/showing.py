@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 import typer
 
 from rag_audio import __version__
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.conflict_documents import conflict_lines, conflicts_json
 from rag_audio.documents import artists_json, license_rows, not_indexed_json
 from rag_audio.errors import InvalidInput, RagAudioError
 from rag_audio.settings import shown
+from rag_audio.workspace import Workspace, open_workspace
 
 _SHOWN = 40
 """So many conflicts of licenses are printed."""
@@ -29,9 +29,9 @@ def register(app: typer.Typer) -> None:
 def library(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
     """Show the indexed libraries, their licenses and what each grants today."""
     with open_workspace(home, territory=territory) as workspace:
-        libraries = workspace.parts.catalogue.libraries()
+        libraries = workspace.home.catalogue.libraries()
         rights = workspace.pipeline.rights()
-        stems = workspace.parts.catalogue.stems()
+        stems = workspace.home.catalogue.stems()
     rows = license_rows(stems, rights)
     conflicts = conflicts_json(rights.conflicts.values(), rights)
     if as_json:
@@ -72,7 +72,7 @@ def _say_cures(cures: Iterable[str]) -> None:
 def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
     """List the artists of the library and whether their style may be asked for."""
     with open_workspace(home, territory=territory) as workspace:
-        stems = workspace.parts.catalogue.stems()
+        stems = workspace.home.catalogue.stems()
         policy = workspace.pipeline.policy()
     rows = artists_json(stems, policy.licensed, policy.why_not)
     ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
@@ -138,35 +138,35 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 
 
 def _embedder(workspace: Workspace) -> str:
-    embedder = workspace.parts.embedder
+    embedder = workspace.home.embedder
     state = "untrained" if embedder.untrained else "trained"
     return f"{embedder.name}, {state}, {embedder.dimension} dimensions, {embedder.space[:12]}"
 
 
 def _model(workspace: Workspace) -> str:
-    info = workspace.parts.generator(None).info
+    info = workspace.home.generator(None).info
     state = "untrained" if info.untrained else "trained"
     return f"{info.name}, {state}, {info.sample_rate} Hz × {info.channels}, {info.id[:12]}"
 
 
 def _soundfont(workspace: Workspace) -> str:
-    path = workspace.parts.soundfont
+    path = workspace.home.soundfont
     if not path.is_file():
         raise InvalidInput(f"{path} is missing")
     return str(path)
 
 
 def _ledger(workspace: Workspace) -> str:
-    faults = workspace.parts.ledger.verify()
+    faults = workspace.home.ledger.verify()
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise InvalidInput(count, hint="rag-audio ledger verify")
-    return f"{workspace.parts.ledger.size()} entries, all hashes right"
+    return f"{workspace.home.ledger.size()} entries, all hashes right"
 
 
 def _landmarks(workspace: Workspace) -> str:
-    there = len(workspace.parts.landmarks.ids())
-    lacking = len(workspace.parts.catalogue.without_landmarks())
+    there = len(workspace.home.landmarks.ids())
+    lacking = len(workspace.home.catalogue.without_landmarks())
     if not lacking:
         return f"{there} stems can be recognised in foreign sound"
     return (
@@ -176,7 +176,7 @@ def _landmarks(workspace: Workspace) -> str:
 
 
 def _guardrails(workspace: Workspace) -> str:
-    names, actions = workspace.parts.protected_names, workspace.parts.guard_actions
+    names, actions = workspace.home.protected_names, workspace.home.guard_actions
     told = ", ".join(f"{rule} {action}" for rule, action in sorted(actions.items()))
     more = "" if names.imported is None else f"; {names.imported.about.line()}"
     return f"{len(names.artists)} protected names{more}; {told or 'every rule refuses'}"
@@ -185,8 +185,8 @@ def _guardrails(workspace: Workspace) -> str:
 def _keys(workspace: Workspace) -> str:
     from rag_audio.custody import key_notes
 
-    name = workspace.parts.watermarker.name
-    problems = key_notes(workspace.parts.database, workspace.parts.home / "keys")
+    name = workspace.home.watermarker.name
+    problems = key_notes(workspace.home.database, workspace.home.folder / "keys")
     if problems:
         raise InvalidInput("; ".join(problems), hint="copy it from the home that made it")
     return name
@@ -194,11 +194,11 @@ def _keys(workspace: Workspace) -> str:
 
 _CHECKS: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
     ("rag-audio", lambda w: f"{__version__}, Python {platform.python_version()}"),
-    ("home", lambda w: str(w.parts.home)),
-    ("device", lambda w: w.parts.device),
+    ("home", lambda w: str(w.home.folder)),
+    ("device", lambda w: w.home.device),
     ("embedder", _embedder),
     ("model", _model),
-    ("index", lambda w: f"{w.parts.index.name}, {w.parts.index.count()} segments"),
+    ("index", lambda w: f"{w.home.index.name}, {w.home.index.count()} segments"),
     ("landmarks", _landmarks),
     ("soundfont", _soundfont),
     ("ledger", _ledger),

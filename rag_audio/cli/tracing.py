@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from rag_audio import limits
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.options import Home, Json, parse_method
 from rag_audio.cli.output import busy, err, out, percent, show_json, stages, table
 from rag_audio.domain import AttributionRecord, Channel
@@ -19,6 +18,7 @@ from rag_audio.files import export
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.findings import TraceResult
 from rag_audio.provenance.report_html import report_html
+from rag_audio.workspace import Workspace, open_workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -84,7 +84,7 @@ def influence(
         raise InvalidInput("nothing was to be measured", hint="--method fast or exact")
     with open_workspace(home) as workspace:
         (measured,) = measure_outputs(workspace, [output], how)
-        entry = workspace.parts.ledger.find(output)
+        entry = workspace.home.ledger.find(output)
     if as_json:
         show_json({"output": output, **measured.to_json()})
     elif entry is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,20 +17,17 @@ from rag_audio.layers import extract, holds_nothing
 from rag_audio.metre import Signature, beat_s
 from rag_audio.tempo import beat_offset_s
 
-LoadSegment = Callable[[Segment, int], Audio]
-"""Reads or renders a segment at a sample rate."""
 
-
-class RenderScore(Protocol):
-    """Plays a segment of a score, or a layer of it, at another tempo and key."""
+class PlaySegment(Protocol):
+    """Gives the sound of a segment, see :meth:`rag_audio.stem_player.StemPlayer.play`."""
 
     def __call__(
         self,
         segment: Segment,
         sample_rate: int,
-        tempo_ratio: float,
-        semitones: int,
-        instruments: tuple[str, ...],
+        tempo_ratio: float = 1.0,
+        semitones: int = 0,
+        instruments: tuple[str, ...] = (),
         layer: Layer | None = None,
         /,
     ) -> Audio: ...
@@ -45,8 +41,7 @@ _MIN_BEATS = 4
 def conform(
     segment: Segment,
     part: SeedPart,
-    load: LoadSegment,
-    render: RenderScore | None,
+    play: PlaySegment,
     sample_rate: int,
     asked: Signature | None,
 ) -> Audio:
@@ -56,7 +51,6 @@ def conform(
     beat of what follows the segment in its stem comes along, for a loop to fade out in.
 
     Args:
-        render: plays scores; without one a rendering is stretched like a recording.
         asked: the metre of the piece, see :func:`rag_audio.conditioning.parts.aligned`.
 
     Returns:
@@ -69,12 +63,10 @@ def conform(
     stem = start.stem
     room_s = max(0.0, stem.duration_s - start.start_s - start.duration_s)
     wanted = replace(start, duration_s=start.duration_s + min(beat_s(stem.bpm), room_s))
-    if part.rendered and render is not None:
-        play = (1.0 / part.time_ratio, part.semitones, part.instruments)
-        if part.layer is None:
-            return render(wanted, sample_rate, *play)
-        return render(wanted, sample_rate, *play, part.layer)
-    made = load(wanted, sample_rate)
+    if part.rendered:
+        how = (1.0 / part.time_ratio, part.semitones, part.instruments, part.layer)
+        return play(wanted, sample_rate, *how)
+    made = play(wanted, sample_rate)
     if stem.kind is StemKind.AUDIO and stem.downbeat_s is None and stem.bpm is not None:
         made = from_first_beat(made, stem.bpm)
     if part.layer is not None:

@@ -75,7 +75,8 @@ def renew_plan(
         withheld: files of an id that were not indexed, with their libraries, since their license
             granted nothing.
         shown: it was made and stored here, and shown to whoever asked for it: ranks and notes stay,
-            and so must all that was said of its sources, see :mod:`.promised`.
+            and so must all that was said of its sources, see :mod:`.promised`. What an edited sound
+            brings along is held against that sound by whoever has it.
 
     Raises:
         RequestRefused: a reference is not in the catalogue or not licensed (any more).
@@ -87,11 +88,12 @@ def renew_plan(
             f"the plan was made for the model {plan.model!r}, this one is {info.name!r}",
             hint="make a new plan, or choose that model with --model",
         )
-    if plan.edit is not None:
+    if plan.edit is not None and not shown:
         raise InvalidInput(
             f"the plan is that of an edit ({plan.edit.kind}), not of a piece",
             hint=f"rag-audio {plan.edit.kind} FILE …, with the same seed",
         )
+    own = plan.own_references
     references = tuple(
         _renewed(
             reference,
@@ -99,11 +101,11 @@ def renew_plan(
             _known(reference, plan, copies, withheld, rights),
             shown,
         )
-        for rank, reference in enumerate(plan.references, start=1)
+        for rank, reference in enumerate(plan.references[:own], start=1)
     )
     renewed = replace(
         plan,
-        references=references,
+        references=(*references, *plan.references[own:]),
         spans=_counted(plan, {reference.stem.id for reference in references}, count_tokens),
         notes=plan.notes if shown else ("from an older plan; rights as they stand now",),
     )

@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_audio import audio as sound
-from rag_audio.conditioning.conforming import LoadSegment, RenderScore, conform, loop
+from rag_audio.conditioning.conforming import PlaySegment, conform, loop
 from rag_audio.conditioning.melody import PlayNotes, melody_audio
 from rag_audio.domain import Audio, ConditioningPlan, Melody, Mix, SeedPart
 from rag_audio.errors import ConfigError, InvalidInput, LibraryError
 from rag_audio.hearing import fitted
 from rag_audio.metre import beat_s
 from rag_audio.ports import SeedMix
-
-__all__ = ["LoadSegment", "RenderScore", "seed_audio"]
 
 SEED_RMS = 10 ** (-18 / 20)
 SEED_PEAK_DBTP = -0.3
@@ -26,11 +24,10 @@ _ATTACK_S, _RING_S = 0.005, 0.5
 
 def seed_audio(
     plan: ConditioningPlan,
-    load: LoadSegment,
+    play: PlaySegment,
     sample_rate: int,
     channels: int,
-    render: RenderScore | None = None,
-    play: PlayNotes | None = None,
+    play_notes: PlayNotes | None = None,
 ) -> Audio | None:
     """The mix that seeds the latents: each part conformed, looped, levelled, then weighted.
 
@@ -40,8 +37,7 @@ def seed_audio(
     rings on for a beat under what follows. A melody plays from beginning to end, rests and all.
 
     Args:
-        render: plays the parts that the plan wants rendered from their score.
-        play: plays the plan's melody.
+        play: plays the references. play_notes: plays the plan's melody.
 
     Returns:
         ``[channels, round(duration · sample_rate)]``, -18 dBFS RMS, or less where its true peak
@@ -61,7 +57,7 @@ def seed_audio(
         first, last = _frames_of(part, sample_rate, frames)
         segment = plan.references[part.reference].segment
         asked = plan.controls.time_signature
-        heard = conform(segment, part, load, render, sample_rate, asked)
+        heard = conform(segment, part, play, sample_rate, asked)
         made, tail = _laid_out(fitted(heard, channels), part, plan, first, last, frames)
         level = _level(Audio(made.samples[:, : last - first], sample_rate))
         if level < _SILENCE:
@@ -78,7 +74,7 @@ def seed_audio(
         if plan.mix is Mix.LATENT:
             parts.append(made.samples / level)
     if plan.melody is not None:
-        mix += _melody(plan, plan.melody, play, sample_rate, channels)
+        mix += _melody(plan, plan.melody, play_notes, sample_rate, channels)
         played[:] = True
     gain = SEED_RMS / np.sqrt(np.mean(mix[:, played] ** 2))
     mix *= gain

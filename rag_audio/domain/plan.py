@@ -182,6 +182,18 @@ class ConditioningPlan:
         return tuple((known[key], artist) for key, artist in held)
 
     @property
+    def own_references(self) -> int:
+        """How many references, from the first, give words or sound themselves; those behind them
+        only came along with an edited sound."""
+        if self.edit is None:
+            return len(self.references)
+        ids = [reference.stem.id for reference in self.references]
+        used = {part.reference for part in self.seed_parts}
+        used |= {ids.index(span.stem) for span in self.spans if span.stem in ids}
+        used |= set(() if self.melody is None else self.melody.sources)
+        return max(used, default=-1) + 1
+
+    @property
     def bar_s(self) -> float:
         """Length of a bar of the piece in seconds; 0.0: its tempo is not known."""
         return bar_s(self.bpm, self.controls.time_signature)

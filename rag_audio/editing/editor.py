@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio import analysis, audio
+from rag_audio.clearance import Clearance
 from rag_audio.conditioning import claims_on
-from rag_audio.delivery import Delivery, TakeOver, hand_over, name_of, packing
+from rag_audio.delivery import Delivery, OnCommit, hand_over, name_of, packing
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -33,13 +34,13 @@ from rag_audio.editing.orders import (
     canvas_of,
 )
 from rag_audio.editing.source import Source, open_source, require_rights, sources_in
-from rag_audio.errors import InvalidInput
+from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.painting import Grid, paint
 from rag_audio.pipeline import OnStage, Pipeline
-from rag_audio.ports import DiffusionInput, Generator, Progress, StopAsked
-from rag_audio.provenance.license_audit import CLEARED, now
+from rag_audio.ports import DiffusionInput, Progress, StopAsked
+from rag_audio.provenance.license_audit import CLEARED
 from rag_audio.provenance.sealing import ERASED
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
 
 _CLEAR_TEMPO = 0.3
 _MEASURED_S = 30.0
@@ -47,10 +48,10 @@ _MP3_HZ = 48_000
 
 
 class Editor:
-    """Edits sound on the parts of a pipeline."""
+    """Edits sound on the home of a pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline, self.parts = pipeline, pipeline.parts
+        self.pipeline, self.home = pipeline, pipeline.home
 
     def edit(
         self,
@@ -61,14 +62,17 @@ class Editor:
         *,
         on_stage: OnStage | None = None,
         stop_asked: StopAsked | None = None,
-        take_over: TakeOver | None = None,
+        on_commit: OnCommit | None = None,
+        accepted: ConditioningPlan | None = None,
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Make, mark, log and write one output per variation.
 
         Args:
             prompt: what the new part should be like; empty: the words of the output it is.
-            take_over: is given the outputs in the transaction that logs them all.
+            on_commit: is given the outputs in the transaction that logs them all.
+            accepted: the plan that :meth:`plan` made of the same edit and that was shown: it is
+                made, under the rights and guardrails of now, or nothing is.
             fields: further fields of :class:`GenerationRequest`. References are used only where
                 some are asked for (``k``, ``references`` or ``artist``).
 
@@ -78,27 +82,29 @@ class Editor:
         """
         say = on_stage or (lambda stage, done, total: None)
         audio.check_writable(out)
-        _ = self.parts.signer
+        _ = self.home.signer
         say("retrieve", 0, 1)
-        source, request, plan = self._planned(file, prompt, order, out, fields)
-        generator = self.parts.generator(request.model)
+        clearance = self.pipeline.clearance(fields.get("territory"))
+        source, request, plan = self._planned(file, prompt, order, out, fields, clearance, accepted)
+        generator = self.home.generator(request.model)
         say("retrieve", 1, 1)
-        studio = self.pipeline.studio(request, generator)
+        renderer = self.pipeline.renderer(clearance, generator)
+        takes = []
+        for i in range(plan.variations):
+            told = partial(_told, say, i, plan.variations)
+            told(0, plan.steps)
+            take = self._make(plan, plan.seed + i, source, order, renderer, told, stop_asked)
+            takes.append((take, renderer.inspect(take, plan)))
+        clearance = self.pipeline.gate.read_again(clearance, request)
+        plan = self._still_clear(plan, request, source, clearance)
         with packing() as parcels:
-            for i in range(plan.variations):
-                plan = self._still_clear(plan, request, source)
-                told = partial(_told, say, i, plan.variations)
-                told(0, plan.steps)
-                take = self._make(plan, plan.seed + i, source, order, studio, told, stop_asked)
-                found = studio.inspect(take, plan)
+            for i, (take, found) in enumerate(takes):
                 say("write", i, plan.variations)
-                cleared = now()
-                plan = self._still_clear(plan, request, source)
-                delivery = Delivery(self.parts, request, plan, generator.info, source.opened)
+                delivery = Delivery(self.home, request, plan, generator.info, source.opened)
                 target = name_of(out, i, plan.variations)
-                checks = {**found.to_json(), CLEARED: cleared}
+                checks = {**found.to_json(), CLEARED: clearance.moment.isoformat()}
                 parcels.append(delivery.pack(take, plan.seed + i, target, checks))
-        results = hand_over(self.parts, parcels, take_over)
+        results = hand_over(self.home, parcels, on_commit)
         say("write", plan.variations, plan.variations)
         return results
 
@@ -113,32 +119,72 @@ class Editor:
         Raises:
             RequestRefused, InvalidInput: as :meth:`edit`.
         """
-        return self._planned(file, prompt, order, out, fields)[-1]
+        clearance = self.pipeline.clearance(fields.get("territory"))
+        return self._planned(file, prompt, order, out, fields, clearance)[-1]
 
     def _planned(
-        self, file: Path, prompt: str, order: Order, out: Path, fields: dict[str, Any]
+        self,
+        file: Path,
+        prompt: str,
+        order: Order,
+        out: Path,
+        fields: dict[str, Any],
+        clearance: Clearance,
+        accepted: ConditioningPlan | None = None,
     ) -> tuple[Source, GenerationRequest, ConditioningPlan]:
         """The opened file, the request as guardrails leave it, and the plan."""
-        source = self._open(file, fields.get("territory"), fields.get("audio_rights"))
+        source = self._open(file, clearance.rights, fields.get("audio_rights"))
         _check_fits(source.audio, out)
         order.made(source.audio.duration_s)
         request, notes = self._request(source, prompt, order, fields)
-        generator = self.parts.generator(request.model)
-        request, plan = self._plan(request, source, order, generator)
+        if accepted is not None:
+            request = replace(
+                request,
+                prompt=accepted.prompt,
+                negative_prompt=accepted.negative_prompt,
+                artist=accepted.artist,
+            )
+            return source, request, self._renewed(accepted, request, source, order, clearance)
+        request, plan = self._plan(request, source, order, clearance)
         return source, request, replace(plan, notes=(*notes, *plan.notes))
 
-    def _open(self, file: Path, territory: str | None, stated: str | None) -> Source:
-        gate, told = self.pipeline.gate, self.parts.disclosure
-        inspector, reader = gate.inspector(territory), self.parts.reader
+    def _renewed(
+        self,
+        accepted: ConditioningPlan,
+        request: GenerationRequest,
+        source: Source,
+        order: Order,
+        clearance: Clearance,
+    ) -> ConditioningPlan:
+        """A plan that was shown, where the edited sound is still known as what it was then.
+
+        Raises:
+            RequestRefused, InvalidInput: it may not be made any more, or differs from what was
+                shown.
+        """
+        plan = self.pipeline.renewed(request, accepted, clearance, shown=True)
+        own = replace(plan, edit=None, references=plan.references[: plan.own_references])
+        again = _with_inherited(own, source, order, clearance.rights, request.audio_rights)
+        if (again.edit, again.references) != (plan.edit, plan.references):
+            raise RequestRefused(
+                "refused: the edited sound, or what is known of its sources, changed since the "
+                "plan was made",
+                hint="make a new plan",
+            )
+        return again
+
+    def _open(self, file: Path, rights: Rights, stated: str | None) -> Source:
+        told, reader = self.home.disclosure, self.home.reader
+        inspector = self.pipeline.gate.inspector(rights)
         source = open_source(
             file,
             inspector,
-            self.parts.ledger,
+            self.home.ledger,
             self.pipeline.master,
             told,
             lambda path: reader.hear(path).audio,
         )
-        require_rights(source, gate.rights(territory), stated, told)
+        require_rights(source, rights, stated, told)
         return source
 
     def _request(
@@ -175,30 +221,34 @@ class Editor:
         return GenerationRequest(**given), tuple(notes)
 
     def _plan(
-        self, request: GenerationRequest, source: Source, order: Order, generator: Generator
+        self, request: GenerationRequest, source: Source, order: Order, clearance: Clearance
     ) -> tuple[GenerationRequest, ConditioningPlan]:
-        plan, _, request = self.pipeline.plan_words(request, audio_is_known=True)
+        planned = self.pipeline.planned(request, clearance, audio_is_known=True)
+        request, plan = planned.request, planned.plan
+        info = self.home.generator(request.model).info
         strength = plan.strength
         if not plan.seed_parts:
             own = {EXTEND: EXTEND_STRENGTH, INPAINT: INPAINT_STRENGTH}
-            usual = own.get(order.kind, generator.info.default_strength)
+            usual = own.get(order.kind, info.default_strength)
             strength = usual if request.strength is None else request.strength
-        rights = self.pipeline.rights(request.territory)
         # What a generation without references says of itself is not so of an edit.
         notes = tuple(note for note in plan.notes if not note.startswith("no licensed reference"))
         if request.time_signature is not None and plan.bpm is None:
             notes = (*notes, "bar lines are not followed: no tempo is known (--bpm)")
         plan = replace(plan, strength=strength, notes=notes)
-        plan = _with_inherited(plan, source, order, rights, request.audio_rights)
-        said = source.finding.notes(self.parts.disclosure)
+        plan = _with_inherited(plan, source, order, clearance.rights, request.audio_rights)
+        said = source.finding.notes(self.home.disclosure)
         return request, replace(plan, notes=(*plan.notes, *said))
 
     def _still_clear(
-        self, plan: ConditioningPlan, request: GenerationRequest, source: Source
+        self,
+        plan: ConditioningPlan,
+        request: GenerationRequest,
+        source: Source,
+        clearance: Clearance,
     ) -> ConditioningPlan:
-        gate, rights = self.pipeline.gate, self.pipeline.rights(request.territory)
-        require_rights(source, rights, request.audio_rights, self.parts.disclosure)
-        return gate.still_clear(plan, request, ())
+        require_rights(source, clearance.rights, request.audio_rights, self.home.disclosure)
+        return self.pipeline.gate.still_clear(plan, request, (), clearance)
 
     def _make(
         self,
@@ -206,22 +256,22 @@ class Editor:
         seed: int,
         source: Source,
         order: Order,
-        studio: Studio,
+        renderer: Renderer,
         progress: Progress,
         stop_asked: StopAsked | None,
     ) -> Audio:
         grid = Grid(plan.bar_s, source.bar_line_s)
-        canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, studio))
+        canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, renderer))
         batch = DiffusionInput.of(plan, (seed,))
-        return paint(canvas, batch, studio.generator, progress, stop_asked).audio
+        return paint(canvas, batch, renderer.generator, progress, stop_asked).audio
 
 
-def _seed(plan: ConditioningPlan, order: Order, grid: Grid, studio: Studio) -> Audio | None:
+def _seed(plan: ConditioningPlan, order: Order, grid: Grid, renderer: Renderer) -> Audio | None:
     """The references' seed mix, on the bar lines of the edited sound."""
     ahead_s = order.ahead_s(grid)
     if ahead_s == 0.0 or any(part.start_s or part.end_s is not None for part in plan.seed_parts):
-        return studio.seed_audio(plan)
-    made = studio.seed_audio(replace(plan, duration_s=plan.duration_s + ahead_s))
+        return renderer.seed_audio(plan)
+    made = renderer.seed_audio(replace(plan, duration_s=plan.duration_s + ahead_s))
     if made is None:
         return None
     return Audio(made.samples[:, round(ahead_s * made.sample_rate) :], made.sample_rate)

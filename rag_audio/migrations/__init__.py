@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError
@@ -39,6 +40,8 @@ _MADE_EARLY = {
 }
 """Those that homes of before may have had earlier than the migrations make them."""
 _COLUMNS_MADE_EARLY = {("files", "decision"), ("libraries", "salt"), ("revocations", "salt")}
+_migrated: WeakSet[Engine] = WeakSet()
+"""Engines whose database was found at :data:`HEAD`."""
 _alembic = threading.Lock()
 """Alembic keeps the migration that runs in a global of its own."""
 
@@ -102,7 +105,8 @@ class SqlStore:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database to :data:`HEAD`, in one transaction; one that is there is only read.
+    """Bring the database to :data:`HEAD`, in one transaction; one that is there is only read,
+    once for each engine.
 
     A database of the first version, which knew no alembic, is taken for revision 0001; one that
     has no ledger yet, only tables of rights, gets what it lacks.
@@ -113,14 +117,17 @@ def migrate(engine: Engine) -> None:
             that its revision is another one than its tables are of.
         BackendUnavailable: the database failed.
     """
+    if engine in _migrated:
+        return
     with reading(engine) as db:
-        if revision_of(db) == HEAD:
-            return
-    with writing(engine, "schema") as db:
-        revision = revision_of(db)
-        if revision != HEAD:
-            _refuse_later_tables(db, revision)
-            _upgrade(db, revision)
+        is_there = revision_of(db) == HEAD
+    if not is_there:
+        with writing(engine, "schema") as db:
+            revision = revision_of(db)
+            if revision != HEAD:
+                _refuse_later_tables(db, revision)
+                _upgrade(db, revision)
+    _migrated.add(engine)
 
 
 def make_schema(db: Connection, revision: str) -> None:

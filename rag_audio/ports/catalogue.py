@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
+from rag_audio.clearance import Clearance
 from rag_audio.domain import License, Rights, Stem
 from rag_audio.licensing import Revocation
 
@@ -149,10 +150,6 @@ class Catalogue(Protocol):
         """The files of a library whose license grants nothing, by path."""
         ...
 
-    def withheld_artists(self) -> list[tuple[str, str, str]]:
-        """(artist, library, license) that ``stems.csv`` gives to files which grant nothing."""
-        ...
-
     def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
         """The files with exactly these bytes whose license grants nothing, with their libraries."""
         ...
@@ -193,6 +190,21 @@ class Catalogue(Protocol):
 
         Args:
             libraries: whose claims on bytes, and whose artists, count; None: all.
+        """
+        ...
+
+    def clearance(
+        self,
+        territory: str | None,
+        on: date,
+        libraries: Collection[str] | None = None,
+        stems: Iterable[Stem] | None = None,
+    ) -> Clearance:
+        """All that decides what a request may use, of one state of the database.
+
+        Args:
+            libraries: ids of those that may be used; None: all.
+            stems: of an earlier clearance, to be taken over; None: they are read.
         """
         ...
 

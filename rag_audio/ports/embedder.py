@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Embedder(Protocol):
-    """Maps sound and words into one space.
+    """Maps sound and words into one space; several threads may call it at once.
 
     Attributes:
         space: id of the space: a hash of weights and preprocessing.

@@ -38,7 +38,6 @@ from rag_audio.migrations import SqlStore
 from rag_audio.provenance.fingerprint import Fingerprint, Match, Numbers, Query, match
 
 _CANDIDATES = 24
-_INSERT_ROWS = 500
 _READ_ROWS = 500
 
 metadata = MetaData()
@@ -83,8 +82,8 @@ class SqlFingerprints(SqlStore):
         if earlier:
             # The index is ordered by hash: this reads all of it, which a new output does not need.
             db.execute(delete(postings).where(postings.c.output == output))
-        for start in range(0, len(rows), _INSERT_ROWS):
-            db.execute(insert(postings), rows[start : start + _INSERT_ROWS])
+        if rows:
+            db.execute(insert(postings), rows)
 
     def get(self, output: int) -> Fingerprint | None:
         """The fingerprint of an output, if one is kept.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -31,11 +31,6 @@ _LONGEST = timedelta(days=1)
 """A record of before was made at most so long after its licenses were read."""
 _SLACK = timedelta(seconds=10)
 """Between the clocks of two machines, and between an event's time and its commit."""
-
-
-def now() -> str:
-    """The moment, as :data:`CLEARED` has it."""
-    return datetime.now(UTC).isoformat()
 
 
 class LicenseAudit:

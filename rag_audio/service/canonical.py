@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rag_audio.bootstrap import HomeParts
 from rag_audio.domain import Audio
 from rag_audio.errors import BackendUnavailable, UnreadableFile
 from rag_audio.formats import SCORE
+from rag_audio.home import Home
 from rag_audio.loading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, Heard
 from rag_audio.provenance.credential_documents import credentials_from_json
 from rag_audio.provenance.opened_signing import SignElsewhere
@@ -49,19 +49,19 @@ _Made = TypeVar("_Made")
 _WRONG = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
 
 
-def shielded(parts: HomeParts, settings: ServeSettings | None = None) -> CanonicalUploads:
+def shielded(home: Home, settings: ServeSettings | None = None) -> CanonicalUploads:
     """What opens uploads in the place of a home's own reader, from now on."""
-    known = parts.reader
+    known = home.reader
     if isinstance(known, CanonicalUploads):
         return known
     chosen = settings or read_serve_settings()
-    folders = Folders(parts.home)
+    folders = Folders(home.folder)
     kept = DecodedFiles(
         folders.decoded, chosen.decoded_mb << 20, chosen.free_mb << 20, chosen.decode_s
     )
     decoders, use = Decoders(chosen, DECODERS), SoundUse(chosen.sound_mb << 20)
-    made = CanonicalUploads(folders, decoders, lambda: parts.anchors, kept, use)
-    parts.reader = made
+    made = CanonicalUploads(folders, decoders, lambda: home.anchors, kept, use)
+    home.reader = made
     return made
 
 

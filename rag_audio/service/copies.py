@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from rag_audio import names
-from rag_audio.bootstrap import Workspace
 from rag_audio.conflict_documents import conflict_json
 from rag_audio.conflicts import Claim, Conflict
 from rag_audio.domain import Rights, Stem
 from rag_audio.licensing import Revocation, RevocationOf
+from rag_audio.workspace import Workspace
 
 
 def copies_left(
@@ -83,7 +83,7 @@ def _told(
 
 def artists_of_stems(workspace: Workspace) -> set[str]:
     """Names of the stems' artists, with those whom only a further copy of the same bytes names."""
-    written = {one.artist for one in workspace.parts.catalogue.stems()}
+    written = {one.artist for one in workspace.home.catalogue.stems()}
     conflicts = workspace.pipeline.rights().conflicts.values()
     written.update(claim.artist for one in conflicts for claim in one.claims)
     return written - {""}
@@ -109,7 +109,7 @@ def is_about(asked: Revocation, claim: Claim, keys: frozenset[str]) -> bool:
 
 def _agreeing(workspace: Workspace, id_: str, asked: Revocation) -> Conflict | None:
     """Several files that say the same of a stem which is revoked by its id."""
-    copies = workspace.parts.catalogue.copies(id_) if asked.of is RevocationOf.STEM else []
+    copies = workspace.home.catalogue.copies(id_) if asked.of is RevocationOf.STEM else []
     claims = tuple(Claim(one.library, one.path, one.license) for one in copies)
     return Conflict(id_, claims) if len(claims) > 1 else None
 

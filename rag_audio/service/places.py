@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rag_audio.bootstrap import HomeParts
 from rag_audio.errors import BackendError
+from rag_audio.home import Home
 from rag_audio.resources import data_dir
 from rag_audio.service.http_terms import in_http_terms
 
@@ -36,11 +36,11 @@ class Places:
         folders: of the server, besides those of the home and of the libraries.
     """
 
-    def __init__(self, parts: HomeParts, folders: Iterable[Path] = ()) -> None:
-        self._parts = parts
-        settings = parts.settings
+    def __init__(self, home: Home, folders: Iterable[Path] = ()) -> None:
+        self._home = home
+        settings = home.settings
         named = (settings.model, settings.embedder)
-        self._folders = [parts.home, *folders, data_dir("models").parent]
+        self._folders = [home.folder, *folders, data_dir("models").parent]
         self._folders += [Path(name).parent for name in named if name and Path(name).is_absolute()]
         self._folders.append(Path(tempfile.gettempdir()))
         self._libraries: tuple[Path, ...] = ()
@@ -79,7 +79,7 @@ class Places:
         if self._looked is None or time.monotonic() - self._looked > LOOK_S:
             # The message may be that the database is away: those of before are left out then.
             with suppress(BackendError):
-                self._libraries = tuple(Path(one.root) for one in self._parts.catalogue.libraries())
+                self._libraries = tuple(Path(one.root) for one in self._home.catalogue.libraries())
                 self._looked = time.monotonic()
         folders = {*self._folders, *self._libraries}
         folders |= {folder.resolve() for folder in folders}

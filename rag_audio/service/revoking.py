@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rag_audio import names
-from rag_audio.bootstrap import Workspace
 from rag_audio.domain import Stem
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.ports import LedgerEntry
 from rag_audio.service.copies import artists_of_stems, is_about, keys_of
+from rag_audio.workspace import Workspace
 
 
 def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
     """Revoke a source at once: in the table and the ledger's log, in one transaction, and then in
     the index."""
-    made = workspace.parts.catalogue.revoke(asked)
+    made = workspace.home.catalogue.revoke(asked)
     new = bool(made)
     removed, index = _purge(workspace, stems_of(workspace, asked))
     state = "is revoked" if new else "was revoked before"
@@ -41,7 +41,7 @@ def end_revocation(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
     Raises:
         InvalidInput: there is none.
     """
-    ended = workspace.parts.catalogue.end_revocation(asked)
+    ended = workspace.home.catalogue.end_revocation(asked)
     if not ended:
         raise InvalidInput(f"{asked.of.value} {asked.target} is not revoked")
     return {
@@ -80,10 +80,10 @@ def _purge(workspace: Workspace, stems: Iterable[Stem]) -> tuple[int, str]:
     if not ids:
         return 0, "nothing of it is in the index"
     try:
-        index = workspace.parts.index
+        index = workspace.home.index
         found = [point for id_ in sorted(ids) for point in index.find_stem(id_)]
         libraries = {point.segment.stem.library for point in found}
-        now, catalogue = datetime.now(UTC), workspace.parts.catalogue
+        now, catalogue = datetime.now(UTC), workspace.home.catalogue
         rights = {library: catalogue.rights(None, now, [library]) for library in libraries}
         points = [
             point.id
@@ -113,7 +113,7 @@ def target_of(
         whole = stem.strip().lower()
         if len(whole) == 64 and set(whole) <= set("0123456789abcdef"):
             return RevocationOf.STEM, whole
-        return RevocationOf.STEM, workspace.parts.catalogue.stem(stem).id
+        return RevocationOf.STEM, workspace.home.catalogue.stem(stem).id
     if artist is not None:
         return RevocationOf.ARTIST, _artist_of(workspace, artist)
     return RevocationOf.LICENSE, _license_of(workspace, (license or "").strip())
@@ -143,13 +143,13 @@ def _artists(workspace: Workspace) -> set[str]:
     return {
         *artists_of_stems(workspace),
         *_revoked(workspace, RevocationOf.ARTIST),
-        *workspace.parts.ledger.source_names("artist"),
+        *workspace.home.ledger.source_names("artist"),
     }
 
 
 def _license_of(workspace: Workspace, named: str) -> str:
     """The key (library/id) of a license, from it or from its id."""
-    known = {one.license_key for one in workspace.parts.catalogue.stems()}
+    known = {one.license_key for one in workspace.home.catalogue.stems()}
     known |= set(workspace.pipeline.rights().licenses)
     known |= set(_revoked(workspace, RevocationOf.LICENSE))
     keys = sorted(key for key in known if named in (key, key.partition("/")[2]))
@@ -159,7 +159,7 @@ def _license_of(workspace: Workspace, named: str) -> str:
         )
     if keys:
         return keys[0]
-    if "/" in named and workspace.parts.ledger.outputs(license=named):
+    if "/" in named and workspace.home.ledger.outputs(license=named):
         return named
     raise InvalidInput(
         f"no library has a license {named!r}", hint="rag-audio library lists the licenses"
@@ -167,12 +167,12 @@ def _license_of(workspace: Workspace, named: str) -> str:
 
 
 def _revoked(workspace: Workspace, of: RevocationOf) -> list[str]:
-    return [one.target for one in workspace.parts.catalogue.revocations() if one.of is of]
+    return [one.target for one in workspace.home.catalogue.revocations() if one.of is of]
 
 
 def stems_of(workspace: Workspace, asked: Revocation) -> list[Stem]:
     """The indexed stems that a revocation is about, by any of the files that have their bytes."""
-    stems = workspace.parts.catalogue.stems()
+    stems = workspace.home.catalogue.stems()
     if asked.of is RevocationOf.STEM:
         return [stem for stem in stems if stem.id == asked.target]
     keys = keys_of(workspace, asked)
@@ -202,7 +202,7 @@ def outputs_of(
         artist = names.resolve(artist, _artists(workspace)) or artist
     if holder is not None:
         holder = names.resolve(holder, _holders(workspace), "holder") or holder
-    ledger = workspace.parts.ledger
+    ledger = workspace.home.ledger
     return ledger.outputs(stem=stem, artist=artist, license=license, holder=holder)
 
 
@@ -228,14 +228,14 @@ def unknown_source(
 def _holders(workspace: Workspace) -> set[str]:
     """Every holder that is known: of licenses and of outputs."""
     granting = {one.holder for one in workspace.pipeline.rights().licenses.values()}
-    return granting | set(workspace.parts.ledger.source_names("holder"))
+    return granting | set(workspace.home.ledger.source_names("holder"))
 
 
 def _licenses(workspace: Workspace) -> set[str]:
     """Keys and ids of every license that is known: of libraries, stems, revocations, outputs."""
-    keys = {one.license_key for one in workspace.parts.catalogue.stems()}
+    keys = {one.license_key for one in workspace.home.catalogue.stems()}
     keys |= {*workspace.pipeline.rights().licenses, *_revoked(workspace, RevocationOf.LICENSE)}
-    outputs = workspace.parts.ledger.outputs()
+    outputs = workspace.home.ledger.outputs()
     keys |= {one.key for entry in outputs for use in entry.record.sources for one in use.licenses}
     return keys | {key.partition("/")[2] for key in keys}
 

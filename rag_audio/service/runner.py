@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from rag_audio.bootstrap import Workspace
-from rag_audio.delivery import TakeOver
 from rag_audio.documents import finite, is_operators, public_json, results_json
 from rag_audio.domain import ConditioningPlan, GenerationResult
 from rag_audio.editing import Editor
@@ -31,10 +29,9 @@ from rag_audio.service.canonical import shielded
 from rag_audio.service.files import Folders
 from rag_audio.service.places import Places
 from rag_audio.service.quality import quality
-from rag_audio.service.scoped import scoped
-from rag_audio.service.sharing import share
-from rag_audio.service.together import Seat, SharedPass, seated
+from rag_audio.service.together import Seat, SharedPass
 from rag_audio.service.visibility import Visibility, owner_of
+from rag_audio.workspace import Workspace
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -89,11 +86,11 @@ class Runner:
         self._workspace, self._jobs, self._stopping = workspace, jobs, stopping
         self._job_s = job_s
         self._shares, self._share_again = False, 0.0
-        self.folders = Folders(workspace.parts.home)
-        self._uploads = shielded(workspace.parts)
-        database = workspace.parts.database
+        self.folders = Folders(workspace.home.folder)
+        self._uploads = shielded(workspace.home)
+        database = workspace.home.database
         self._access, self._owners = SqlAccess(database, log_key), SqlOwners(database)
-        self._places = Places(workspace.parts)
+        self._places = Places(workspace.home)
 
     def can_share(self) -> bool:
         """Load what jobs share that run at once; False: a part is away, each job will say which.
@@ -102,7 +99,7 @@ class Runner:
         """
         if not self._shares and time.monotonic() >= self._share_again:
             try:
-                share(self._workspace)
+                self._workspace.home.make_all()
                 self._shares = True
             except RagAudioError as error:
                 self._share_again = time.monotonic() + SHARE_AGAIN_S
@@ -117,7 +114,7 @@ class Runner:
         if len(held) == 1:
             self.run(held[0])
             return
-        shared = SharedPass(self._workspace.parts.generator(None))
+        shared = SharedPass(self._workspace.home.generator(None))
         log.info("jobs share a pass", jobs=[one.job.id for one in held])
         threads = [
             threading.Thread(target=self.run, args=(one, shared.seat()), name=f"job-{one.job.id}")
@@ -178,9 +175,9 @@ class Runner:
         job, asked = held.job, held.job.request
         if not job.can_be_run:
             raise RowUnreadable(job.unreadable)
-        parts, owner = self._workspace.parts, owner_of(job, self._access)
-        told = Visibility(owner, parts, self._owners, self._places).disclosure
-        pipeline = Pipeline(seated(scoped(parts, job.libraries, told), seat))
+        home, owner = self._workspace.home, owner_of(job, self._access)
+        told = Visibility(owner, home, self._owners, self._places).disclosure
+        pipeline = Pipeline(home.limited_to(job.libraries, disclosure=told, generator=seat))
         folder = self.folders.of_attempt(job.id, held.token)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         out = folder / f"take.{asked.get('format') or 'wav'}"
@@ -207,12 +204,7 @@ class Runner:
         def stop_asked() -> bool:
             return lease.is_over or self._stopping()
 
-        def take(results: Sequence[GenerationResult]) -> Callable[[Connection], None]:
-            clock.enter("done")
-            document = _result(held, results, clock.spent, 1 if seat is None else seat.pass_of)
-            return lambda db: self._jobs.finish_in(db, held, document)
-
-        take_over = TakeOver(job.owner, take)
+        on_commit = _Finish(self._jobs, held, clock, seat)
         if job.kind == "edit":
             file = self._source(asked)
             fields = request_fields(asked, self.folders.find_upload)
@@ -223,12 +215,13 @@ class Runner:
                 out,
                 on_stage=on_stage,
                 stop_asked=stop_asked,
-                take_over=take_over,
+                on_commit=on_commit,
+                accepted=_accepted_plan(job),
                 **fields,
             )
         request = generation_request(asked, self.folders.find_upload)
         return pipeline.generate(
-            request, out, on_stage, stop_asked, take_over=take_over, accepted=_accepted_plan(job)
+            request, out, on_stage, stop_asked, on_commit=on_commit, accepted=_accepted_plan(job)
         )
 
     def _begin(self, job: Job, working: ExitStack, stop_asked: Callable[[], bool]) -> None:
@@ -295,6 +288,29 @@ class Runner:
             if job is not None and job.state is JobState.CANCELED:
                 self.folders.remove_attempts(job)
             return
+
+
+@dataclass
+class _Finish:
+    """Ends a job in the transaction that logs its outputs; see :class:`.delivery.OnCommit`."""
+
+    jobs: SqlJobs
+    held: Claimed
+    clock: _Clock
+    seat: Seat | None
+    document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str:
+        return self.held.job.owner
+
+    def prepare(self, results: Sequence[GenerationResult]) -> None:
+        self.clock.enter("done")
+        pass_of = 1 if self.seat is None else self.seat.pass_of
+        self.document = _result(self.held, results, self.clock.spent, pass_of)
+
+    def write(self, db: Connection) -> None:
+        self.jobs.finish_in(db, self.held, self.document)
 
 
 def _accepted_plan(job: Job) -> ConditioningPlan | None:

@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
 from rag_audio.domain import Audio
 from rag_audio.errors import BackendError, Cancelled, RagAudioError
 from rag_audio.jobs import Job
-from rag_audio.pipeline import Parts
 from rag_audio.ports import DiffusionInput, Generator, Member, Progress, StopAsked
 
 PATIENCE_S = 2.0
@@ -190,26 +189,6 @@ class Seat:
     def leave(self) -> None:
         """The job has ended: the others need not wait for it."""
         self._shared.leave(self)
-
-
-def seated(parts: Parts, seat: Seat | None) -> Parts:
-    """The parts with a seat in place of the configured model; None: as they are."""
-    return parts if seat is None else cast(Parts, _SeatedParts(parts, seat))
-
-
-class _SeatedParts:
-    def __init__(self, parts: Parts, seat: Seat) -> None:
-        self._parts, self._seat = parts, seat
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._parts, name)
-
-    def generator(self, model: str | None) -> Generator:
-        if model is not None:
-            return self._parts.generator(model)
-        # The seat is new with every batch; what the model keeps may be older than a revocation.
-        self._parts.kept.keep_in_step(self._parts.generator(None))
-        return self._seat
 
 
 def _answer(model: Generator, tickets: Sequence[_Ticket]) -> None:

@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from rag_audio.bootstrap import HomeParts
 from rag_audio.disclosure import OTHER_OUTPUT, Disclosure
 from rag_audio.documents import finite
 from rag_audio.domain import Rights
+from rag_audio.home import Home
 from rag_audio.jobs import Job
 from rag_audio.jobs.access import Scope, SqlAccess
 from rag_audio.jobs.owners import SqlOwners
@@ -27,7 +27,6 @@ from rag_audio.provenance.findings import Evidence, InFile, TracedSource, TraceR
 from rag_audio.provenance.ranges import TimeRange
 from rag_audio.provenance.records import record_to_json
 from rag_audio.service.places import Places
-from rag_audio.service.scoped import scoped
 
 _UNSEEN = "It names an output that this key does not see, or that is not known here."
 
@@ -69,8 +68,8 @@ class Visibility:
         places: names files.
     """
 
-    def __init__(self, asking: Asking, parts: HomeParts, owners: SqlOwners, places: Places) -> None:
-        self._asking, self._parts, self._owners = asking, parts, owners
+    def __init__(self, asking: Asking, home: Home, owners: SqlOwners, places: Places) -> None:
+        self._asking, self._home, self._owners = asking, home, owners
         self.places = places
         own = None if asking.is_admin or asking.libraries is None else frozenset(asking.libraries)
         self.disclosure = Disclosure(own, cache(self.sees_output), places.file)
@@ -96,8 +95,8 @@ class Visibility:
         told = self.disclosure
         shown = found.sources
         if told.libraries is not None and found.sources:
-            own = scoped(self._parts, sorted(told.libraries), told).catalogue
-            rights = own.rights(self._parts.territory, datetime.now(UTC))
+            own = self._home.limited_to(told.libraries).catalogue
+            rights = own.rights(self._home.territory, datetime.now(UTC))
             known = (self._source(one, own, rights) for one in found.sources)
             shown = tuple(one for one in known if one is not None)
         found = replace(found, outputs=self._in_file(found.outputs))
@@ -136,8 +135,8 @@ class Visibility:
         seen = [one for one in outputs if told.sees_output(one.output)]
         if told.libraries is None or not seen:
             return tuple(seen)
-        own = scoped(self._parts, sorted(told.libraries), told).catalogue
-        rights = own.rights(self._parts.territory, datetime.now(UTC))
+        own = self._home.limited_to(told.libraries).catalogue
+        rights = own.rights(self._home.territory, datetime.now(UTC))
         return tuple(
             InFile(
                 one.output,
@@ -221,7 +220,7 @@ class Visibility:
 
     def _nearness(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         """A row of a comparison with a stem, as a library of the caller's has it; None: none."""
-        copies = self._parts.catalogue.copies(str(row["stem"]))
+        copies = self._home.catalogue.copies(str(row["stem"]))
         own = [one for one in copies if self.disclosure.knows(one.library)]
         return {**row, "path": own[0].path} if own else None
 

@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 
 from rag_audio.api.app import make_app
 from rag_audio.api.service import Service
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.service.settings import ServeSettings
+from rag_audio.workspace import Workspace, open_workspace
 from tests.api.small_service import SmallService
 
 FAST = {"prompt": "warm electric piano", "duration_s": 1.0, "steps": 2, "seed": 11}

@@ -164,7 +164,7 @@ def test_only_hashes_of_keys_are_kept_and_nothing_secret_is_logged(
     asked = {**FAST, "prompt": "a melody for zanzibarella"}
     app.client.post("/v1/generations", json=asked, headers={**headers, "Prefer": "wait=60"})
     cookie = app.client.post("/v1/session", json={"key": key}).cookies["rag_audio_session"]
-    home = app.service.workspace.parts.home
+    home = app.service.workspace.home.folder
     audit = (home / "audit.log").read_text()
     logs = "".join(capfd.readouterr())
     for place in (audit, logs):

@@ -31,10 +31,10 @@ def app(serve: Serve) -> Iterator[tuple[Served, dict[str, str]]]:
     app = serve(workers=0)
     headers = app.key("admin")
     url = "postgresql+psycopg://quentinuser:hiddenpassword@127.0.0.1:1/ledgerbase?connect_timeout=5"
-    away, parts = create_engine(url), app.service.workspace.parts
+    away, home = create_engine(url), app.service.workspace.home
     holders = (
         *(app.service.access, app.service.jobs, app.service.idempotency, app.service.uploads),
-        *(parts.catalogue, parts.ledger, parts.fingerprints),
+        *(home.catalogue, home.ledger, home.fingerprints),
     )
     with pytest.MonkeyPatch.context() as patch:
         for holder in holders:
@@ -47,7 +47,7 @@ def test_no_answer_tells_where_the_database_is(
     app: tuple[Served, dict[str, str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     served, valid = app
-    home = str(served.service.workspace.parts.home)
+    home = str(served.service.workspace.home.folder)
     away = 0
     for headers in ({}, valid, {"X-API-Key": "nonsense"}, {"Cookie": "rag_audio_session=x"}):
         for method, path in routes(served):

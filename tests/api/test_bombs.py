@@ -173,7 +173,7 @@ def test_no_upload_is_opened_by_the_service_itself_and_edits_carry_its_manifests
     assert not [name for name in opened if name.startswith(uploads) or name.startswith("c2pa ")]
     take = tmp_path / "take.wav"
     take.write_bytes(client.get(content).content)
-    ours = read_credentials(take, roomy.service.workspace.parts.anchors)
+    ours = read_credentials(take, roomy.service.workspace.home.anchors)
     assert theirs is not None and ours is not None
     assert (ours.state, ours.parents[0].label) == (CredentialState.TRUSTED, theirs.label)
 

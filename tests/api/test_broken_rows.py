@@ -26,7 +26,7 @@ def service(cleared: SmallService) -> SmallService:
 
 
 def write(service: SmallService, job: str, **cells: Any) -> None:
-    with writing(service.world.parts.database) as db:
+    with writing(service.world.home.database) as db:
         db.execute(update(jobs).where(jobs.c.id == job).values(**cells))
 
 

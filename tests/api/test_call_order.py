@@ -141,7 +141,7 @@ def test_keys_whose_endpoints_never_answer_delay_others_by_one_round(
         for owner, path in [(one, "/never") for one in bad * 6] + [("good", "/good")]:
             job = jobs.accept("generation", {}, owner=owner, webhook=f"http://{hooks.place}{path}")
             jobs.cancel(job.id)
-        listed, places = listed_hosts(hooks.place), Places(workspace.parts)
+        listed, places = listed_hosts(hooks.place), Places(workspace.home)
         processes = [
             Calls(engine, jobs, secrets, listed, stop, places=places, timeout_s=0.3)
             for _ in range(2)

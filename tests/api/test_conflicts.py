@@ -14,7 +14,7 @@ SECRETS = ("Other Holder", "narrow", '"other"', "other/", "several licenses")
 
 def _claimed_by_another(app: Served) -> Stem:
     """A stem of the library, which another library now has under a license for words only."""
-    catalogue = app.service.workspace.parts.catalogue
+    catalogue = app.service.workspace.home.catalogue
     stem = next(one for one in catalogue.stems() if one.license == "full")
     narrow = License("narrow", "other", "Other Holder", "CC0-1.0", frozenset({Use.PROMPT}))
     copy = replace(stem, library="other", path="hidden/loop.wav", license="narrow")

@@ -18,8 +18,8 @@ import uvicorn
 
 from rag_audio.api import connections, serving
 from rag_audio.api.service import Service
-from rag_audio.bootstrap import open_workspace
 from rag_audio.service.settings import ServeSettings
+from rag_audio.workspace import open_workspace
 from tests.api.conftest import FAST
 from tests.api.test_security import wav
 

@@ -104,7 +104,7 @@ def test_takes_in_other_formats_carry_label_credits_and_credentials(
     else:
         assert "link" not in answer.headers
         assert served.client.get(f"{manifest}&format={format}").status_code == 404
-    found = served.service.workspace.parts.credentials_of(file)
+    found = served.service.workspace.home.credentials_of(file)
     assert found is not None and found.state is CredentialState.TRUSTED
     assert (found.output, found.is_copy) == (one["output"], True)
     traced = served.client.post("/v1/trace", content=answer.content).json()
@@ -112,7 +112,7 @@ def test_takes_in_other_formats_carry_label_credits_and_credentials(
 
 
 def test_the_ledger_has_each_take_once(served: Served, made: dict[str, Any]) -> None:
-    ledger = served.service.workspace.parts.ledger
+    ledger = served.service.workspace.home.ledger
     for one in made["outputs"]:
         entry = ledger.find(one["output"])
         assert entry is not None and entry.record.pcm_sha256 == one["pcm_sha256"]
@@ -127,7 +127,7 @@ def test_the_plan_is_that_of_the_output(served: Served, made: dict[str, Any]) ->
 
 
 def test_a_refusal_says_rule_and_reason_and_is_logged(served: Served) -> None:
-    size = served.service.workspace.parts.ledger.size()
+    size = served.service.workspace.home.ledger.size()
     asked = {**FAST, "prompt": "in the style of Paper Moth Quartet"}
     answer = served.client.post("/v1/generations", json=asked)
     assert answer.status_code == 403
@@ -137,7 +137,7 @@ def test_a_refusal_says_rule_and_reason_and_is_logged(served: Served) -> None:
     assert problem["matches"][0]["rule"] and problem["reasons"] and problem["hint"]
     start, end = problem["matches"][0]["span"]
     assert "Paper Moth" in asked["prompt"][start:end]
-    assert served.service.workspace.parts.ledger.size() == size + 1
+    assert served.service.workspace.home.ledger.size() == size + 1
     negative = served.client.post("/v1/generations", json={**FAST, "artist": "Nobody Known"})
     assert negative.status_code == 422
 

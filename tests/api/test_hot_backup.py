@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rag_audio import backup
-from rag_audio.bootstrap import open_workspace
+from rag_audio.workspace import open_workspace
 from tests.api.conftest import FAST, Serve
 
 
@@ -18,15 +18,15 @@ def test_backups_while_the_service_makes_outputs(serve: Serve, tmp_path: Path) -
     archives = []
     for id_ in asked:
         archives.append(tmp_path / f"{len(archives)}.tar")
-        backup.create(workspace.parts.home, archives[-1])
+        backup.create(workspace.home.folder, archives[-1])
         headers = {"Prefer": "wait=60"}
         assert client.get(f"/v1/generations/{id_}", headers=headers).status_code == 200
     for archive in (archives[0], archives[-1]):
         backup.restore(archive, tmp_path / archive.stem)
         with open_workspace(tmp_path / archive.stem) as again:
-            assert again.parts.ledger.verify() == []
-            for entry in again.parts.ledger.outputs():
+            assert again.home.ledger.verify() == []
+            for entry in again.home.ledger.outputs():
                 assert again.pipeline.master(entry.record.output) is not None
-            assert {point.id for point in again.parts.index.scroll()} == {
-                point.id for point in workspace.parts.index.scroll()
+            assert {point.id for point in again.home.index.scroll()} == {
+                point.id for point in workspace.home.index.scroll()
             }

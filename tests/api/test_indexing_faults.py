@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rag_audio.api.indexing import Indexing
-from rag_audio.bootstrap import Workspace
+from rag_audio.workspace import Workspace
 
 
 @pytest.mark.parametrize("error", [RuntimeError("/secret/path"), OSError(28, "no space"), KeyError])
@@ -21,7 +21,7 @@ def test_it_has_failed_and_another_may_begin(tmp_path: Path, error: Any) -> None
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "library.toml").touch()
     catalogue = SimpleNamespace(libraries=lambda: [])
-    workspace = SimpleNamespace(parts=SimpleNamespace(catalogue=catalogue), index=index)
+    workspace = SimpleNamespace(home=SimpleNamespace(catalogue=catalogue), index=index)
     indexing = Indexing(cast(Workspace, workspace), tmp_path)
     with capture_logs() as logs:
         for _ in range(2):

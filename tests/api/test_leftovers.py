@@ -43,7 +43,7 @@ def test_a_traced_body_is_gone_when_the_answer_is_there(serve: Serve) -> None:
     for wrong in (b"", b"no sound", b"RIFF" + b"\xff" * 900, b"MThd\0\0\0\x06\0\0\0\0\0\x60"):
         assert app.client.post("/v1/trace", content=wrong).status_code == 422
     assert files_of(app) == set() and app.service.uploads.ids() == set()
-    log = (app.service.workspace.parts.home / "audit.log").read_text()
+    log = (app.service.workspace.home.folder / "audit.log").read_text()
     assert [json.loads(line)["what"] for line in log.splitlines()].count("trace") == 2
 
 

@@ -145,7 +145,7 @@ def test_a_revocation_is_previewed_and_then_holds_at_once(serve: Serve) -> None:
     assert app.client.get(f"/v1/stems/{stem}").json()["revoked"] is True
     refused = app.client.post("/v1/generations", json={**FAST, "artist": "Copper Lantern Trio"})
     assert refused.status_code == 403
-    assert app.service.workspace.parts.ledger.verify() == []
+    assert app.service.workspace.home.ledger.verify() == []
 
 
 def test_a_folder_is_indexed_by_its_name_with_progress(serve: Serve, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_folder_is_indexed_by_its_name_with_progress(serve: Serve, tmp_path: P
 def test_commands_go_through_the_server_that_holds_the_index(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home = str(served.service.workspace.parts.home)
+    home = str(served.service.workspace.home.folder)
     assert cli(["search", "warm electric piano", "--home", home, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["references"]
     assert found[0]["artist"] == "Copper Lantern Trio"

@@ -22,7 +22,7 @@ WRONG = "ra_000000000000_" + "x" * 43
 
 def lines_of(app: Served) -> list[dict[str, object]]:
     app.service.audit.flush()
-    text = (app.service.workspace.parts.home / "audit.log").read_text()
+    text = (app.service.workspace.home.folder / "audit.log").read_text()
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -180,7 +180,7 @@ def test_the_audit_log_is_rotated_and_private(serve: Serve) -> None:
     for _ in range(60):
         app.client.post("/v1/uploads", content=b"x" * 10)
         app.service.audit.write("tested", key="0" * 12)
-    files = list(app.service.workspace.parts.home.glob("audit.log*"))
+    files = list(app.service.workspace.home.folder.glob("audit.log*"))
     assert len(files) == 3
     for one in files:
         assert stat.S_IMODE(one.stat().st_mode) == 0o600

@@ -18,6 +18,7 @@ from rag_audio.domain import Key, Use
 from rag_audio.foreign import ForeignFinding, Inspector, Recognised
 from rag_audio.jobs.tables import jobs
 from rag_audio.licensing import RevocationOf
+from rag_audio.pipeline import Pipeline
 from rag_audio.ports import WithheldFile
 from tests.api.small_service import SHORT, SmallService
 from tests.hums import make_notes, perform
@@ -120,7 +121,7 @@ def test_what_was_indexed_meanwhile_changes_no_plan(service: SmallService) -> No
     shown = service.plan(job["id"])
     (chosen,) = shown["references"]
     world = service.world
-    index = world.parts.index
+    index = world.home.index
     here, there = (index.find_stem(one.id) for one in (world.target, world.good))
     index.upsert(
         [
@@ -135,9 +136,78 @@ def test_what_was_indexed_meanwhile_changes_no_plan(service: SmallService) -> No
     assert service.plan(job["id"]) == shown
 
 
+EDITS: dict[str, dict[str, Any]] = {
+    "vary": {"kind": "vary"},
+    "inpaint with a stem": {"kind": "inpaint", "regions": [[0.2, 0.6]], "references": ["target"]},
+    "extend in a style": {"kind": "extend", "right_s": 0.5, "artist": TARGET_ARTIST, "k": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def take(service: SmallService) -> str:
+    """A finished generation of 1 s that a stem went into."""
+    service.world.reset()
+    service.empty()
+    job = service.accept(references=[service.world.good.id])["id"]
+    assert service.run(job)["state"] == "succeeded"
+    return str(job)
+
+
+def accept_edit(service: SmallService, take: str, case: str) -> dict[str, Any]:
+    wanted = {"steps": 2, **EDITS[case]}
+    if "references" in wanted:
+        wanted["references"] = [service.world.target.id]
+    answer = service.client.post("/v1/edits", json={"generation": take, **wanted})
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_an_edit_is_planned_once(
+    case: str, service: SmallService, take: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = accept_edit(service, take, case)
+    shown = service.plan(job["id"])
+    good = service.world.good.id
+    assert good in [one["stem"]["id"] for one in shown["references"]]
+    monkeypatch.delattr(Pipeline, "planned")
+    done = service.run(job["id"])
+    assert done["state"] == "succeeded", done["problem"]
+    assert service.plan(job["id"]) == shown
+    record = service.client.get(done["outputs"][0]["record"]).json()["record"]
+    assert record["plan"]["edit"] == shown["edit"]
+
+
+@pytest.mark.parametrize("of", ["target", "good"])
+def test_an_edit_whose_source_was_revoked_meanwhile_fails(
+    of: str, service: SmallService, take: str
+) -> None:
+    job = accept_edit(service, take, "inpaint with a stem")
+    service.world.revoke(RevocationOf.STEM, getattr(service.world, of).id)
+    problem = refused(service, job["id"])
+    assert (problem["type"], "revoked" in problem["message"]) == ("RequestRefused", True)
+
+
+def test_an_edited_sound_that_is_known_as_something_else_now_fails_the_job(
+    service: SmallService, take: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = accept_edit(service, take, "vary")
+    found = Recognised((service.world.target,), "sound", 0.1)
+    real = Inspector.inspect
+
+    def inspect(self: Inspector, path: Path) -> ForeignFinding:
+        return replace(real(self, path), stems=(found,))
+
+    monkeypatch.setattr(Inspector, "inspect", inspect)
+    problem = refused(service, job["id"])
+    assert "changed since the plan was made" in problem["message"]
+    assert problem["hint"].startswith("ask again")
+
+
 def refused(service: SmallService, job: str) -> dict[str, Any]:
     """The problem of a job that made nothing."""
-    ledger = service.world.parts.ledger
+    ledger = service.world.home.ledger
     before, given = len(ledger.outputs()), len(service.world.generator.given)
     done = service.run(job)
     assert done["state"] == "failed" and done["outputs"] == []
@@ -215,7 +285,7 @@ def test_what_only_identifies_a_stem_may_change(
     job = service.accept(references=[world.target.id])
     shown = service.plan(job["id"])
     told = replace(world.target, **change)
-    monkeypatch.setattr(type(world.parts.catalogue), "copies", lambda *_: [told])
+    monkeypatch.setattr(type(world.home.catalogue), "copies", lambda *_: [told])
     done = service.run(job["id"])
     assert done["state"] == "succeeded", done["problem"]
     made = service.plan(job["id"])
@@ -241,7 +311,7 @@ def test_an_ended_license_is_the_reason_also_once_its_library_was_indexed(tmp_pa
         )
         toml.write_text(ended)
         world.index()
-        assert "target.wav" in world.parts.catalogue.withheld("small")
+        assert "target.wav" in world.home.catalogue.withheld("small")
         problem = refused(service, job["id"])
         assert problem["message"] == "refused: target.wav: license target expired on 2020-01-01"
         assert problem["reasons"] == ["target.wav: license target expired on 2020-01-01"]
@@ -251,7 +321,7 @@ def test_an_ended_license_is_the_reason_also_once_its_library_was_indexed(tmp_pa
 def test_a_license_that_grants_again_asks_for_its_library_to_be_indexed(
     service: SmallService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catalogue = service.world.parts.catalogue
+    catalogue = service.world.home.catalogue
     job = service.accept(references=[service.world.target.id])
     kept = [("small", WithheldFile("target.wav", 1, 1, service.world.target.id, "target"))]
     monkeypatch.setattr(type(catalogue), "copies", lambda *_: [])
@@ -264,7 +334,7 @@ def test_a_license_that_grants_again_asks_for_its_library_to_be_indexed(
 def test_a_stem_whose_library_was_taken_away_is_said_so(service: SmallService) -> None:
     world = service.world
     job = service.accept(references=[world.target.id])
-    catalogue = world.parts.catalogue
+    catalogue = world.home.catalogue
     state = catalogue.files("small")["target.wav"]
     catalogue.remove_files("small", ["target.wav"])
     try:
@@ -322,7 +392,7 @@ def test_jobs_that_earlier_versions_accepted_still_run(
     stored: str | None, service: SmallService
 ) -> None:
     job = service.accept(k=1)
-    with writing(service.world.parts.database) as db:
+    with writing(service.world.home.database) as db:
         db.execute(update(jobs).where(jobs.c.id == job["id"]).values(plan=stored))
     done = service.run(job["id"])
     assert done["state"] == "succeeded", done["problem"]
@@ -330,7 +400,7 @@ def test_jobs_that_earlier_versions_accepted_still_run(
 
 
 def test_a_refusal_is_one_entry_of_the_log(service: SmallService) -> None:
-    ledger = service.world.parts.ledger
+    ledger = service.world.home.ledger
 
     def refusals() -> int:
         documents = (ledger.document(n) or b"" for n in range(1, ledger.size() + 1))

@@ -73,7 +73,7 @@ def test_an_edit_is_refused_before_it_waits(keyed: Served) -> None:
 def test_an_artist_without_a_source_is_refused_until_the_library_is_indexed(keyed: Served) -> None:
     own, workspace = keyed.key("generate"), keyed.service.workspace
     asked = Revocation(RevocationOf.ARTIST, FULL, "", "test", datetime.now(UTC))
-    index = workspace.parts.index
+    index = workspace.home.index
     points = [p for p in index.scroll() if p.segment.stem.artist == FULL]
     revoke_source(workspace, asked)
     told = refused(keyed, own, artist=FULL)
@@ -113,7 +113,7 @@ def test_a_promise_that_is_not_met_is_said_of_job_take_and_event(served: Served)
     assert any("tempo not met" in note for note in done["notes"])
     last = events_of(served.client.get(done["links"]["events"]).text)[-1][2]
     assert last["state"] == "succeeded" and last["enforced_met"] is False
-    home = str(served.service.workspace.parts.home)
+    home = str(served.service.workspace.home.folder)
     assert home not in json.dumps(done["unmet"]) + json.dumps(done["outputs"])
     sound = served.client.get(done["outputs"][0]["content"]).content
     assert b"tempo not met: 92 bpm" in sound

@@ -145,7 +145,7 @@ def test_somebody_elses_job_is_a_404_like_one_that_never_was(keyed: Served) -> N
 
 
 def test_a_key_that_is_bound_to_libraries_finds_and_sees_these_alone(keyed: Served) -> None:
-    libraries = [one.id for one in keyed.service.workspace.parts.catalogue.libraries()]
+    libraries = [one.id for one in keyed.service.workspace.home.catalogue.libraries()]
     own = keyed.key("generate", "search", "trace", libraries=libraries)
     foreign = keyed.key("generate", "search", "trace", libraries=["somebody-elses"])
     stems = keyed.client.get("/v1/stems", headers=own).json()["stems"]

@@ -149,7 +149,7 @@ class Turn:
 
     def seq(self) -> tuple[int, bool]:
         """An entry's number, and whether it is about an output of one's own."""
-        ledger = self.world.workspace.parts.ledger
+        ledger = self.world.workspace.home.ledger
         seq = self.data.draw(st.integers(1, ledger.size() + 1))
         document = ledger.document(seq)
         about = None if document is None else json.loads(document)["output"]
@@ -311,7 +311,7 @@ def test_an_output_is_seen_by_who_made_it_and_by_admins(world: TwoTenants) -> No
 
 def test_events_about_libraries_are_for_admins(world: TwoTenants) -> None:
     """They hold all licenses of a library."""
-    events = world.workspace.parts.ledger.events("library")
+    events = world.workspace.home.ledger.events("library")
     assert {one.document["state"] for one in events} == {"changing", "sealed"}
     for seq in {one.seq for one in events}:
         for tenant in (world.one, world.other, world.stranger):
@@ -461,7 +461,7 @@ def test_a_file_of_the_library_is_named_by_its_place_in_there(world: TwoTenants)
 def test_the_same_bytes_in_two_libraries_are_to_each_its_own(
     world: TwoTenants, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index = world.workspace.parts.index
+    index = world.workspace.home.index
     for name in ("search_dense", "search_sparse"):  # nothing in common with the words
         monkeypatch.setattr(index, name, lambda *_: [])
     for tenant in (world.one, world.other):
@@ -500,7 +500,7 @@ def test_a_changed_row_of_a_job_shows_nobody_elses_record(world: TwoTenants) -> 
     """Whose an output is is held against the log; what a job's row says is not enough."""
     job = next(iter(world.one.jobs.values()))
     theirs = world.other.outputs[0]
-    database = world.workspace.parts.database
+    database = world.workspace.home.database
     mine = jobs.c.id == job["id"]
     with writing(database) as db:
         before = db.execute(select(jobs.c.result).where(mine)).scalar_one()
@@ -510,13 +510,13 @@ def test_a_changed_row_of_a_job_shows_nobody_elses_record(world: TwoTenants) -> 
     try:
         address = f"/v1/generations/{job['id']}/record"
         assert world.ask(world.one, "GET", address).status_code == 404
-        found = [fault.what for fault in world.workspace.parts.ledger.verify()]
+        found = [fault.what for fault in world.workspace.home.ledger.verify()]
         assert any(f"job {job['id']}" in what for what in found)
     finally:
         with writing(database) as db:
             db.execute(update(jobs).where(mine).values(result=before))
     assert world.ask(world.one, "GET", address).status_code == 200
-    assert world.workspace.parts.ledger.verify() == []
+    assert world.workspace.home.ledger.verify() == []
 
 
 def test_a_changed_idempotency_key_answers_with_nobody_elses_job(world: TwoTenants) -> None:
@@ -524,7 +524,7 @@ def test_a_changed_idempotency_key_answers_with_nobody_elses_job(world: TwoTenan
     asked = {"json": {"prompt": "again", **SHORT}, "headers": {"Idempotency-Key": "moved-1"}}
     first = world.ask(world.one, "POST", "/v1/generations", **asked)
     assert first.status_code in (200, 202)
-    with writing(world.workspace.parts.database) as db:
+    with writing(world.workspace.home.database) as db:
         moved = update(idempotency).where(idempotency.c.key == "moved-1")
         db.execute(moved.values(job=theirs))
     again = world.ask(world.one, "POST", "/v1/generations", **asked)

@@ -40,7 +40,7 @@ OPERATORS = {
 
 NEVER_OVER_HTTP = {
     *("archiving", "backup", "dump", "earlier_logs", "home_files", "manifests", "restoring"),
-    *("bootstrap", "settings", "settings_file", "reporting", "custody", "database"),
+    *("home", "workspace", "settings", "settings_file", "reporting", "custody", "database"),
     "migrations",
     "cli",
     # Their errors are LedgerErrors, made by helpers; the rest is names within certificates.

@@ -84,7 +84,7 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
         return ()
 
     def by_path(self: Pipeline, path: Path) -> None:
-        made.hold(self.parts.reader.hear(path).audio)
+        made.hold(self.home.reader.hear(path).audio)
         raise InvalidInput("measured")
 
     def plan(self: Pipeline, request: Any) -> None:

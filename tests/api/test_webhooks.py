@@ -28,7 +28,6 @@ import rag_audio
 from rag_audio.api.posting import FAULTS, Deadline, post
 from rag_audio.api.targets import target_of
 from rag_audio.api.webhooks import CALLERS, Calls
-from rag_audio.bootstrap import Workspace
 from rag_audio.database import connect, reading, writing
 from rag_audio.errors import BackendError
 from rag_audio.jobs import SqlJobs
@@ -39,6 +38,7 @@ from rag_audio.provenance.access_log import log_key
 from rag_audio.service.hosts import listed_hosts
 from rag_audio.service.places import Places
 from rag_audio.service.supervising import Threads
+from rag_audio.workspace import Workspace
 from tests.api.conftest import FAST, Serve, Served
 from tests.api.endpoints import BEHAVIOURS, HEARD_ALL_THE_SAME, Endpoints, Heard, endpoints
 from tests.tampering import tampering
@@ -81,7 +81,7 @@ class World:
 
     def calls(self, waits_s: tuple[float, ...] = (0, 60), **more: Any) -> Calls:
         listed = more.pop("listed", self.hooks.place)
-        more = {"places": Places(self.workspace.parts), "timeout_s": TIMEOUT_S, **more}
+        more = {"places": Places(self.workspace.home), "timeout_s": TIMEOUT_S, **more}
         stop = more.pop("stop", threading.Event())
         return Calls(
             self.engine, self.jobs, self.secrets, listed_hosts(listed), stop, waits_s, **more
@@ -105,7 +105,7 @@ class World:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("template") / "home"
     with rag_audio.open(home) as workspace:
-        SqlJobs(workspace.parts.database)
+        SqlJobs(workspace.home.database)
     return home
 
 
@@ -120,7 +120,7 @@ def world(template: Path, tmp_path: Path, hooks: Endpoints) -> Iterator[World]:
     shutil.copytree(template, tmp_path / "home")
     hooks.heard.clear()
     with rag_audio.open(tmp_path / "home") as workspace:
-        engine, home = workspace.parts.database, workspace.parts.home
+        engine, home = workspace.home.database, workspace.home.folder
         access = SqlAccess(engine, log_key)
         secrets = WebhookSecrets(engine, home)
         yield World(workspace, engine, SqlJobs(engine), access, secrets, hooks)
@@ -157,7 +157,7 @@ def test_calls_are_made_on_postgresql_as_well(world: World, postgres_url: str) -
     engine = connect(postgres_url)
     world.engine, world.jobs = engine, SqlJobs(engine)
     world.access = SqlAccess(engine, log_key)
-    world.secrets = WebhookSecrets(engine, world.workspace.parts.home)
+    world.secrets = WebhookSecrets(engine, world.workspace.home.folder)
     gone, here = world.key("gone"), world.key("here")
     bad, revoked, good = (
         world.due(f"http://{world.hooks.place}{path}", owner)
@@ -215,7 +215,7 @@ def test_a_row_that_cannot_be_read_fails_alone_and_is_given_up(world: World, wha
     good = world.due(f"http://{world.hooks.place}/good", owner=world.key().id)
     with reading(world.engine) as db:
         id_ = db.execute(select(deliveries.c.id).where(deliveries.c.job == bad)).scalar_one()
-    with tampering(world.workspace.parts.home / "ledger.db") as file:
+    with tampering(world.workspace.home.folder / "ledger.db") as file:
         file.execute(DAMAGE[what], {"job": bad})
     calls = world.calls((0, 0))
     drain(calls)
@@ -294,7 +294,7 @@ def test_the_secret_before_signs_as_well_until_the_overlap_is_over(world: World)
 
 
 def test_the_secret_of_the_home_signs_as_well_where_it_is_wanted(world: World) -> None:
-    keys = world.workspace.parts.home / "keys"
+    keys = world.workspace.home.folder / "keys"
     keys.mkdir(exist_ok=True)
     (keys / "webhook.key").write_text("as-it-was-before")
     world.due(f"http://{world.hooks.place}/hook")
@@ -452,7 +452,7 @@ def test_a_key_sees_and_rotates_its_own_secret_and_no_other(app: Served) -> None
         secret(one, overlap_hours=24)
     answer = app.client.post("/v1/webhooks/secret", headers=one, json={"overlap_hours": 24})
     assert answer.status_code == 422 and "overlap of 0" in answer.json()["hint"]
-    log = (app.service.workspace.parts.home / "audit.log").read_text()
+    log = (app.service.workspace.home.folder / "audit.log").read_text()
     assert log.count("webhook secret rotated") == 2 + MOST_EARLIER, "not of the one refused"
     assert not any(text in log for text in first)
 

@@ -22,7 +22,6 @@ from sqlalchemy import update
 from indexer.build import index_library
 from rag_audio.api.app import make_app
 from rag_audio.api.service import Service
-from rag_audio.bootstrap import Workspace
 from rag_audio.database import writing
 from rag_audio.domain import Audio, GenerationRequest
 from rag_audio.jobs.access import Scope
@@ -31,6 +30,7 @@ from rag_audio.provenance.signers import NoSigner
 from rag_audio.provenance.tables import counter, counter_checksum
 from rag_audio.service.settings import ServeSettings
 from rag_audio.settings import Settings
+from rag_audio.workspace import Workspace
 from tests.fakes import FakeEmbedder, FakeIndex
 from tests.indexer.library import use_quick_analysis
 from tests.rights_world import FakeGenerator, write_score
@@ -123,14 +123,14 @@ class TwoTenants:
         # A space, so that nobody takes a path for a word.
         self.base = base / "server place"
         self.workspace = Workspace(Settings(home=self.base / "home", contact="rights@example.org"))
-        parts = self.workspace.parts
-        (parts.home / "index").mkdir(parents=True)  # where the server's socket goes
-        parts.embedder, parts.index = FakeEmbedder(), FakeIndex()
-        parts.watermarker, parts.signer = Remembering(), NoSigner()
+        home = self.workspace.home
+        (home.folder / "index").mkdir(parents=True)  # where the server's socket goes
+        home.embedder, home.index = FakeEmbedder(), FakeIndex()
+        home.watermarker, home.signer = Remembering(), NoSigner()
         self.generator = Imitator()
-        parts.generator = lambda model: self.generator  # type: ignore[method-assign]
-        parts.ledger.next_output_id()
-        with writing(parts.database) as db:
+        home.generator = lambda model: self.generator  # type: ignore[method-assign]
+        home.ledger.next_output_id()
+        with writing(home.database) as db:
             given = {"last_output": FIRST_OUTPUT, "checksum": counter_checksum(FIRST_OUTPUT)}
             db.execute(update(counter).values(**given))
         words = {
@@ -205,14 +205,14 @@ class TwoTenants:
         # The same bytes lie in both libraries, under other names and licenses.
         soundfile.write(root / folder / "both.wav", chords(90, 400.0, 5.0, seed=99), RATE)
         write_score(root / folder / "c.mid", seed=seed)
-        parts = self.workspace.parts
+        home = self.workspace.home
         with pytest.MonkeyPatch.context() as patch:
             use_quick_analysis(patch.setattr, patch.setitem)
             index_library(
                 root,
-                embedder=parts.embedder,
-                index=parts.index,
-                catalogue=parts.catalogue,
+                embedder=home.embedder,
+                index=home.index,
+                catalogue=home.catalogue,
                 render=_hum,
                 workers=0,
             )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import rag_audio
-from rag_audio.bootstrap import Workspace
 from rag_audio.domain import GenerationResult
+from rag_audio.workspace import Workspace
 from tests.small_library import write_library
 
 

@@ -14,7 +14,6 @@ import soundfile
 from c2pa import C2paError, Reader
 
 from rag_audio import audio
-from rag_audio.bootstrap import Workspace
 from rag_audio.copying import write_copy
 from rag_audio.domain import GenerationResult
 from rag_audio.errors import OutputRefused
@@ -24,6 +23,7 @@ from rag_audio.provenance.manifest import COMPOSITE, GENERATED
 from rag_audio.provenance.opened import Parent
 from rag_audio.provenance.signers import C2paSigner, open_signer
 from rag_audio.signing import Credentials, CredentialState, OpenedFile, sidecar_of
+from rag_audio.workspace import Workspace
 from tests.editing.conftest import Made
 from tests.editing.sounds import pad_sound
 from tests.provenance.material import Authority, claim
@@ -61,7 +61,7 @@ def stranger(folder: Path, training: str) -> C2paSigner:
 
 
 def read(workspace: Workspace, file: Path) -> Credentials:
-    found = workspace.parts.credentials_of(file)
+    found = workspace.home.credentials_of(file)
     assert found is not None
     return found
 
@@ -82,7 +82,7 @@ def manifests(file: Path) -> dict[str, Any]:
 def test_an_edit_says_what_was_opened_and_what_was_done_to_it(
     made: Made, workspace: Workspace, tmp_path: Path, kind: str, whose: str
 ) -> None:
-    _ = workspace.parts.signer
+    _ = workspace.home.signer
     file = source(whose, made, tmp_path)
     result = edit(workspace, kind, file, tmp_path / "out.wav")
     told = read(workspace, tmp_path / "out.wav")
@@ -159,7 +159,7 @@ def test_a_file_that_was_replaced_meanwhile_is_not_named_as_the_opened_one(
     before = target.read_bytes()
     wrong = OpenedFile(file, "0" * 64)
     with pytest.raises(OutputRefused, match="another one now than"):
-        workspace.parts.signer.sign(target, replace(claim(), opened=wrong))
+        workspace.home.signer.sign(target, replace(claim(), opened=wrong))
     assert target.read_bytes() == before
 
 
@@ -191,7 +191,7 @@ def test_a_copy_has_the_credits_the_label_and_the_manifest_of_its_output(
     if delivered == "ogg":
         record = edit(workspace, "vary", made.file, file).record
     copy = tmp_path / f"copy.{suffix}"
-    files = write_copy(workspace.parts, record, file, copy)
+    files = write_copy(workspace.home, record, file, copy)
     assert files[0] == str(copy) and len(files) == (2 if suffix == "ogg" else 1)
     told, first = read(workspace, copy), read(workspace, file)
     assert (told.state, told.output) == (CredentialState.TRUSTED, record.output)
@@ -213,10 +213,10 @@ def test_a_copy_of_an_erased_output_needs_no_words(
     made: Made, workspace: Workspace, tmp_path: Path
 ) -> None:
     record = edit(workspace, "inpaint", made.file, tmp_path / "x.wav").record
-    workspace.parts.ledger.erase(record.output)
-    entry = workspace.parts.ledger.find(record.output)
+    workspace.home.ledger.erase(record.output)
+    entry = workspace.home.ledger.find(record.output)
     assert entry is not None and entry.erased
-    write_copy(workspace.parts, entry.record, tmp_path / "x.wav", tmp_path / "x.mp3")
+    write_copy(workspace.home, entry.record, tmp_path / "x.wav", tmp_path / "x.mp3")
     assert read(workspace, tmp_path / "x.mp3").output == record.output
 
 
@@ -229,7 +229,7 @@ def test_manifests_that_are_too_large_or_not_accepted_stay_out_and_the_ingredien
     def signed(name: str) -> tuple[Credentials, str]:
         out = tmp_path / name
         audio.save(pad_sound(1.0, 44_100), out)
-        record = workspace.parts.signer.sign(out, replace(claim(), opened=opened)).record
+        record = workspace.home.signer.sign(out, replace(claim(), opened=opened)).record
         assert "parent_manifest" not in record
         told = read(workspace, out)
         (parent,) = [
@@ -280,7 +280,5 @@ def test_a_file_that_is_not_as_it_was_delivered_is_not_copied_as_the_output(
 ) -> None:
     audio.save(pad_sound(2.0, 44_100), tmp_path / "take.wav")
     with pytest.raises(OutputRefused, match="not output 1 as it was delivered"):
-        write_copy(
-            workspace.parts, made.result.record, tmp_path / "take.wav", tmp_path / "copy.mp3"
-        )
+        write_copy(workspace.home, made.result.record, tmp_path / "take.wav", tmp_path / "copy.mp3")
     assert [path.name for path in tmp_path.iterdir()] == ["take.wav"]

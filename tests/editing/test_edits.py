@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from rag_audio import audio
-from rag_audio.bootstrap import Workspace
 from rag_audio.cli.app import run
 from rag_audio.domain import Audio, Channel
 from rag_audio.errors import InvalidInput, RequestRefused
@@ -19,6 +18,7 @@ from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.painting import Canvas, Grid, paint
 from rag_audio.painting.splicing import CROSSFADE_S
 from rag_audio.plans import plan_from_json, plan_to_json
+from rag_audio.workspace import Workspace
 from tests.editing.conftest import Made
 from tests.editing.sounds import pad_sound
 
@@ -62,7 +62,7 @@ def test_inpainting_an_output_leaves_its_master_as_it_is_outside_the_regions(
     # What is delivered differs by the mark alone: it is the watermarker's own doing.
     from rag_audio.ports import Mark
 
-    marked = workspace.parts.watermarker.embed(after, Mark(result.record.output))
+    marked = workspace.home.watermarker.embed(after, Mark(result.record.output))
     assert marked is not None
     delivered = audio.load(tmp_path / "x.wav")
     np.testing.assert_allclose(delivered.samples, marked.samples, atol=2**-23)
@@ -102,9 +102,9 @@ def test_after_three_edits_the_newest_output_is_traced_with_its_ancestors_and_so
         for channel in Channel:
             total = sum(source.influence.used[channel] for source in record.sources)
             assert total + record.model_share[channel] == pytest.approx(1.0)
-    assert workspace.parts.ledger.verify() == []
+    assert workspace.home.ledger.verify() == []
     stem = made.result.record.sources[0].reference.stem.id
-    listed = {entry.record.output for entry in workspace.parts.ledger.outputs(stem=stem)}
+    listed = {entry.record.output for entry in workspace.home.ledger.outputs(stem=stem)}
     assert {one.record.output, two.record.output, three.record.output} <= listed
 
 
@@ -178,10 +178,10 @@ def test_an_output_whose_master_is_gone_or_that_was_stretched_is_not_edited(
 ) -> None:
     slower = audio.stretch(audio.load(made.file), 1.04, 0)
     audio.save(slower, tmp_path / "slow.wav")
-    if workspace.parts.watermarker.detect(slower).mark is not None:
+    if workspace.home.watermarker.detect(slower).mark is not None:
         with pytest.raises(InvalidInput, match="cannot be found in its master"):
             workspace.vary(tmp_path / "slow.wav", tmp_path / "x.wav", **FAST)
-    path = workspace.parts.masters / f"{made.result.record.output}.wav"
+    path = workspace.home.masters / f"{made.result.record.output}.wav"
     path.rename(path.with_suffix(".away"))
     try:
         with pytest.raises(InvalidInput, match="unmarked master is not in this home"):
@@ -213,12 +213,12 @@ def test_an_output_of_a_revoked_source_is_not_edited(
 ) -> None:
     stem = made.result.record.sources[0].reference.stem
     revocation = Revocation(RevocationOf.STEM, stem.id, "asked", "test", datetime.now(UTC))
-    workspace.parts.catalogue.revoke(revocation)
+    workspace.home.catalogue.revoke(revocation)
     try:
         with pytest.raises(RequestRefused, match="revoked"):
             workspace.inpaint(made.file, "bells", tmp_path / "x.wav", regions=[REGION], **FAST)
     finally:
-        workspace.parts.catalogue.end_revocation(revocation)
+        workspace.home.catalogue.end_revocation(revocation)
     assert not (tmp_path / "x.wav").exists()
 
 

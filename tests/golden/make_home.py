@@ -114,8 +114,8 @@ def serve_one(home: Home) -> dict[str, Any]:
 
     from rag_audio.api.app import make_app
     from rag_audio.api.service import Service
-    from rag_audio.bootstrap import open_workspace
     from rag_audio.service.settings import ServeSettings
+    from rag_audio.workspace import open_workspace
 
     key = home.run("keys", "api-make", "Golden desk", "--library", "golden")
     other = home.run("keys", "api-make", "Second desk", "--library", "second")

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from rag_audio.bootstrap import Workspace, open_workspace
 from rag_audio.cli.app import run as command
 from rag_audio.database import connect, sqlite_url
 from rag_audio.domain import Use
@@ -23,6 +22,7 @@ from rag_audio.jobs.owners import SqlOwners
 from rag_audio.plans import plan_from_json
 from rag_audio.provenance.ledger import SqlLedger
 from rag_audio.signing import CredentialState
+from rag_audio.workspace import Workspace, open_workspace
 from tests.provenance.tampered import Copy
 
 HERE = Path(__file__).parent / "v17e3f1b"
@@ -72,10 +72,10 @@ def test_the_ledger_verifies_with_the_same_root(
         name: was[name] for name in ("key", "erased")
     }
     with open_workspace(home) as workspace:
-        ledger = workspace.parts.ledger
+        ledger = workspace.home.ledger
         assert ledger.root(was["entries"]) == was["root"]
         later = [event for event in ledger.events() if event.seq > was["entries"]]
-        libraries = {one.id for one in workspace.parts.catalogue.libraries()}
+        libraries = {one.id for one in workspace.home.catalogue.libraries()}
     # Other tests of this home may have logged more after the restore.
     places = [place for place, event in enumerate(later, 1) if event.kind == "restore"]
     added = later[: places[0]]
@@ -103,7 +103,7 @@ def test_the_ledger_verifies_with_the_same_root(
 )
 def test_rights_of_then_cannot_be_changed_unseen(home: Path, tmp_path: Path, change: str) -> None:
     with open_workspace(home) as workspace:
-        assert workspace.parts.ledger.verify() == []
+        assert workspace.home.ledger.verify() == []
     with (
         closing(sqlite3.connect(home / "ledger.db")) as was,
         closing(sqlite3.connect(tmp_path / "ledger.db")) as db,
@@ -164,7 +164,7 @@ def test_a_cropped_copy_is_traced_by_its_mark(
 def test_the_signature_of_a_file_still_holds(home: Path, golden: Path) -> None:
     with open_workspace(home) as opened:
         for name in ("zoe.mp3", "slash.wav", "signs.flac"):
-            credentials = opened.parts.credentials_of(golden / "delivered" / name)
+            credentials = opened.home.credentials_of(golden / "delivered" / name)
             assert credentials is not None and credentials.state is CredentialState.TRUSTED, name
 
 
@@ -190,7 +190,7 @@ def test_the_index_is_searched_by_the_names_it_held_in_another_form(workspace: W
 
 
 def test_who_was_revoked_then_is_and_nobody_else(workspace: Workspace) -> None:
-    stems = {stem.artist: stem for stem in workspace.parts.catalogue.stems()}
+    stems = {stem.artist: stem for stem in workspace.home.catalogue.stems()}
     rights = workspace.pipeline.rights("DE")
     revoked = {artist for artist, stem in stems.items() if rights.is_revoked(stem)}
     assert revoked == {"ラウト", "Straße Nord"}, "ラウド was taken for ラウト, and is not any more"
@@ -224,7 +224,7 @@ def test_style_is_refused_to_those_who_were_taken_for_others(workspace: Workspac
 
 
 def test_outputs_of_then_belong_to_the_keys_whose_jobs_made_them(workspace: Workspace) -> None:
-    owners = SqlOwners(workspace.parts.database)
+    owners = SqlOwners(workspace.home.database)
     for key, job in zip(FACTS["served"]["keys"], FACTS["served"]["jobs"], strict=True):
         made = [one["output"] for one in job["outputs"]]
         assert made and owners.outputs_of(key["id"]) == made
@@ -235,7 +235,7 @@ def test_the_same_bytes_under_two_licenses_are_held_by_the_strictest(workspace: 
     rights = workspace.pipeline.rights()
     ((id_, conflict),) = rights.conflicts.items()
     assert {claim.path for claim in conflict.claims} == {"b-quarn.mid", "copies/j-twin.mid"}
-    for copy in workspace.parts.catalogue.copies(id_):
+    for copy in workspace.home.catalogue.copies(id_):
         assert rights.refusal(copy, Use.PROMPT) is None
         assert rights.refusal(copy, Use.INIT_AUDIO) is not None
         assert rights.refusal(copy, Use.STYLE) is not None
@@ -245,7 +245,7 @@ def test_the_same_bytes_under_two_licenses_are_held_by_the_strictest(workspace: 
 def database(home: Path) -> Copy:
     """Its database, brought up to date, to be tampered with."""
     with open_workspace(home) as opened:
-        assert opened.parts.ledger.verify() == []
+        assert opened.home.ledger.verify() == []
     return Copy(home / "ledger.db")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +27,10 @@ from rag_audio.ports import (
     SparseVector,
     StopAsked,
 )
-from rag_audio.takes import Studio
+from rag_audio.takes import Renderer
 from tests.fakes import FakeEmbedder, FakeIndex
 from tests.provenance import builders
+from tests.rendering import rendering_home
 from tests.small_library import RATE, chords
 
 EMBEDDER = FakeEmbedder()
@@ -206,15 +208,6 @@ class Leaving:
         return tuple(batch.init_audio if near else sound(3) for _ in batch.seeds)
 
 
-class Parts:
-    embedder = EMBEDDER
-    catalogue = None
-
-    def __init__(self, retries: int) -> None:
-        self.retries = retries
-        self.index = index_of(segment(0, "strict"))
-
-
 def plan() -> ConditioningPlan:
     license = License(
         "strict", "lib", "H", "LicenseRef-X", frozenset(Use), max_similarity=LICENSES["strict"]
@@ -230,13 +223,14 @@ def plan() -> ConditioningPlan:
     )
 
 
-def studio(retries: int, generator: Leaving) -> Studio:
-    return Studio(Parts(retries), {"lib/strict": 0.3}, hear, generator)  # type: ignore[arg-type]
+def renderer(retries: int, generator: Leaving, limit: float = 0.3, play: Any = hear) -> Renderer:
+    home = rendering_home(play, EMBEDDER, index_of(segment(0, "strict")), retries)
+    return Renderer(home, generator, {"lib/strict": limit})
 
 
 def test_too_near_a_copy_is_made_again_at_higher_strength_and_said() -> None:
     generator = Leaving(0.5)
-    (take,) = studio(1, generator).make(plan(), None, None)
+    (take,) = renderer(1, generator).make(plan(), None, None)
     assert generator.strengths == [0.4, pytest.approx(0.55)]
     assert take.plan.strength == pytest.approx(0.55)
     assert "made again at strength 0.55" in take.plan.notes[-1]
@@ -247,7 +241,7 @@ def test_too_near_a_copy_is_made_again_at_higher_strength_and_said() -> None:
 def test_when_every_try_is_too_near_nothing_is_given_out(retries: int) -> None:
     generator = Leaving(2.0)
     with pytest.raises(OutputRefused, match=r"stem-0\.wav"):
-        studio(retries, generator).make(plan(), None, None)
+        renderer(retries, generator).make(plan(), None, None)
     assert len(generator.strengths) == retries + 1
 
 
@@ -268,10 +262,10 @@ def test_words_of_a_stem_whose_sound_is_gone_can_be_used_where_likeness_is_free(
         raise LibraryError("gone")
 
     made = replace(plan(), seed_parts=(), strength=1.0)
-    room = Studio(Parts(0), {"lib/strict": limit}, gone, Plain(0.0))  # type: ignore[arg-type]
+    made_by = renderer(0, Plain(0.0), limit, gone)
     if refused:
         with pytest.raises(LibraryError):
-            room.make(made, None, None)
+            made_by.make(made, None, None)
     else:
-        (take,) = room.make(made, None, None)
+        (take,) = made_by.make(made, None, None)
         assert [near.similarity for near in take.inspection.compared] == [None]

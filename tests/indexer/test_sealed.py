@@ -241,7 +241,7 @@ def test_the_command_says_in_a_line_that_rows_were_changed(
 
     @contextmanager
     def opened(home: Path | None = None) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(parts=parts, index=lambda *given, **options: report)
+        yield SimpleNamespace(home=parts, index=lambda *given, **options: report)
 
     monkeypatch.setattr(indexing, "open_workspace", opened)
     assert command(["index", str(tmp_path), "--json"]) == 0

@@ -45,7 +45,7 @@ def make_home(folder: Path) -> Path:
     revoked; the texts of output 4 were erased.
     """
     world = World(folder)
-    parts, database = world.parts, world.parts.database
+    home, database = world.home, world.home.database
     world.workspace.generate("slow warm", folder / "take.wav", duration_s=SHORT["duration_s"])
     access, jobs = SqlAccess(database, log_key), SqlJobs(database)
     keys = [access.make(name, [Scope.GENERATE], ["small"], 3600.0)[0] for name in ("one", "two")]
@@ -53,15 +53,15 @@ def make_home(folder: Path) -> Path:
     for key in (*keys, keys[1]):
         _made_by(key, jobs, runner)
     access.revoke(keys[0].id)
-    WebhookSecrets(database, parts.home).rotate(keys[1].id)
+    WebhookSecrets(database, home.folder).rotate(keys[1].id)
     access.open_session(keys[1], 3600.0)
     _begin_request(SqlIdempotency(database), jobs, keys[1])
     upload = Upload("c" * 32, keys[1].id, "audio", ".wav", "0" * 64, 10, 1.0)
     SqlUploads(database).put(upload, Quota(1000, 10, 10_000))
-    parts.ledger.append_event("influence", {"output": 1, "causal": [0.5]})
-    parts.ledger.append_event("refusal", {"rule": "names", "reason": "a name"})
-    parts.ledger.erase(4)
-    parts.ledger.checkpoint()
+    home.ledger.append_event("influence", {"output": 1, "causal": [0.5]})
+    home.ledger.append_event("refusal", {"rule": "names", "reason": "a name"})
+    home.ledger.erase(4)
+    home.ledger.checkpoint()
     with (world.library / "library.toml").open("a", encoding="utf-8") as file:
         file.write(MORE_LICENSES)
     with (world.library / "stems.csv").open("a", encoding="utf-8") as file:
@@ -71,9 +71,9 @@ def make_home(folder: Path) -> Path:
     world.index()
     target = Revocation(RevocationOf.ARTIST, GOOD_ARTIST, "asked", "desk", datetime.now(UTC))
     revoke_source(world.workspace, target)
-    assert parts.ledger.verify() == []
+    assert home.ledger.verify() == []
     world.workspace.close()
-    return parts.home / "ledger.db"
+    return home.folder / "ledger.db"
 
 
 def _made_by(key: ApiKey, jobs: SqlJobs, runner: Runner) -> None:

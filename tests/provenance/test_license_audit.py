@@ -8,9 +8,11 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rag_audio.delivery import Delivery
 from rag_audio.provenance import license_audit
 from tests import rights_world
 from tests.rights_world import World
@@ -23,7 +25,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def found(world: World) -> list[str]:
-    return [fault.what for fault in world.parts.ledger.verify()]
+    return [fault.what for fault in world.home.ledger.verify()]
 
 
 def make(world: World, name: str) -> None:
@@ -40,7 +42,7 @@ def rewrite(world: World, old: str, new: str, name: str = "library.toml") -> Non
 
 def edit(world: World, **changes: object) -> None:
     """Change a license in its table, and nothing else."""
-    with closing(sqlite3.connect(world.parts.home / "ledger.db")) as db:
+    with closing(sqlite3.connect(world.home.folder / "ledger.db")) as db:
         for id_, text in db.execute("SELECT id, license FROM licenses").fetchall():
             edited = json.dumps({**json.loads(text), **changes}, ensure_ascii=False)
             db.execute("UPDATE licenses SET license = ? WHERE id = ?", (edited, id_))
@@ -53,14 +55,14 @@ def test_a_license_that_was_widened_past_the_log_is_found_after_it_was_put_back(
     narrow = rights_world.TOML.replace('"prompt", "init_audio", "style"', '"prompt"')
     monkeypatch.setattr(rights_world, "TOML", narrow)
     world = World(tmp_path)
-    sealed = world.parts.ledger.size()
+    sealed = world.home.ledger.size()
     edit(world, uses=["init_audio", "prompt", "style"])
     make(world, "wide.wav")
     world.index()
-    shown = world.parts.ledger.notes()
+    shown = world.home.ledger.notes()
     rewrite(world, "Amber Stairs", "Amber Steps", "stems.csv")
     world.index()
-    assert world.parts.ledger.notes() == shown
+    assert world.home.ledger.notes() == shown
     wrong = found(world)
     assert wrong
     assert all(
@@ -90,9 +92,9 @@ def test_licenses_that_change_by_rights_are_never_a_fault(world: World) -> None:
     make(world, "2.wav")
     # A run that did not end, and one that goes on with yet another license.
     world.license(max_similarity=0.9)
-    world.parts.catalogue.put_licenses("small", list(world.licenses.values()))
+    world.home.catalogue.put_licenses("small", list(world.licenses.values()))
     changed = world.licenses["small/good"]
-    world.parts.catalogue.put_licenses(
+    world.home.catalogue.put_licenses(
         "small",
         [world.licenses["small/target"], replace(changed, credit="Between two runs")],
     )
@@ -102,17 +104,20 @@ def test_licenses_that_change_by_rights_are_never_a_fault(world: World) -> None:
     world.index()
     make(world, "4.wav")
     assert found(world) == []
-    assert world.parts.ledger.notes() == []
+    assert world.home.ledger.notes() == []
 
 
 def test_a_license_that_is_replaced_while_an_output_is_made_is_no_fault(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change() -> None:
+    pack = Delivery.pack
+
+    def change_and_pack(self: Delivery, *given: Any) -> Any:
         rewrite(world, "Contains Good", "Holds Good")
         world.index()
+        return pack(self, *given)
 
-    world.generator.after_run = change
+    monkeypatch.setattr(Delivery, "pack", change_and_pack)
     make(world, "slow.wav")
     assert found(world) == []
     monkeypatch.setattr(license_audit, "_SLACK", timedelta(days=-1))

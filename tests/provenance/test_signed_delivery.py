@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from rag_audio.database import connect, sqlite_url
 from rag_audio.delivery import Delivery, hand_over
 from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest
 from rag_audio.errors import BackendUnavailable, LedgerError, OutputRefused
+from rag_audio.home import Home
 from rag_audio.ports import Detection, Mark
 from rag_audio.provenance.credentials import read_credentials
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
 from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.signers import C2paSigner, NoSigner, open_signer
-from rag_audio.signing import ClaimedOutput, CredentialState, Signature, Signer
+from rag_audio.provenance.signers import C2paSigner, NoSigner
+from rag_audio.settings import Settings
+from rag_audio.signing import ClaimedOutput, CredentialState, Signature
 from tests.fakes import FakeEmbedder, FakeIndex
 from tests.provenance.builders import decode_record, encode_record, plan, record
 from tests.provenance.material import INFO, sound
@@ -35,90 +35,70 @@ class Quietly:
         return Detection(None, 0.0)
 
 
-@dataclass
-class Parts:
-    embedder: FakeEmbedder
-    index: FakeIndex
-    ledger: SqlLedger
-    fingerprints: SqlFingerprints
-    signer: Signer
-    watermarker: Quietly
-    masters: Path
-    device: str = "cpu"
-
-
 @pytest.fixture
-def parts(tmp_path: Path) -> Parts:
-    home = tmp_path / "home"
-    home.mkdir()
-    engine = connect(sqlite_url(home / "ledger.db"))
-    return Parts(
-        FakeEmbedder(),
-        FakeIndex(),
-        SqlLedger(engine, home / "keys" / "ledger.key"),
-        SqlFingerprints(engine),
-        open_signer(home / "keys"),
-        Quietly(),
-        home / "masters",
-    )
+def home(tmp_path: Path) -> Home:
+    made = Home(Settings(home=tmp_path / "home", device="cpu"))
+    made.embedder, made.index, made.watermarker = FakeEmbedder(), FakeIndex(), Quietly()
+    return made
 
 
-def _deliver(parts: Parts, target: Path, made: ConditioningPlan | None = None) -> tuple[str, ...]:
+def _deliver(home: Home, target: Path, made: ConditioningPlan | None = None) -> tuple[str, ...]:
     request = GenerationRequest("song for my secret wedding")
-    delivery = Delivery(parts, request, made or plan(references=(), seed_parts=()), INFO)
-    (result,) = hand_over(parts, [delivery.pack(sound(2.0), 7, target)])
+    delivery = Delivery(home, request, made or plan(references=(), seed_parts=()), INFO)
+    (result,) = hand_over(home, [delivery.pack(sound(2.0), 7, target)])
     return result.files
 
 
 def test_an_entry_that_is_not_written_leaves_no_fingerprint(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*given: object) -> None:
         raise BackendUnavailable("the disk is full")
 
-    monkeypatch.setattr(parts.ledger, "append_many", fail)
+    monkeypatch.setattr(home.ledger, "append_many", fail)
     with pytest.raises(BackendUnavailable):
-        _deliver(parts, tmp_path / "take.wav")
-    assert parts.fingerprints.count() == 0
+        _deliver(home, tmp_path / "take.wav")
+    assert home.fingerprints.count() == 0
     assert list(tmp_path.glob("*take*")) == []
     monkeypatch.undo()
-    _deliver(parts, tmp_path / "take.wav")
-    assert parts.fingerprints.count() == 1
+    _deliver(home, tmp_path / "take.wav")
+    assert home.fingerprints.count() == 1
 
 
 @pytest.mark.parametrize("name", ["take.wav", "take.flac", "take.mp3", "take.ogg"])
 def test_the_ledger_holds_the_signature_and_the_hash_of_the_signed_file(
-    parts: Parts, tmp_path: Path, name: str
+    home: Home, tmp_path: Path, name: str
 ) -> None:
-    files = _deliver(parts, tmp_path / "out" / name)
-    (entry,) = parts.ledger.outputs()
+    files = _deliver(home, tmp_path / "out" / name)
+    (entry,) = home.ledger.outputs()
     record = entry.record
     assert {Path(file).name for file in files} == set(record.files)
     assert len(files) == (2 if name.endswith(".ogg") else 1)
     assert {file.name for file in (tmp_path / "out").iterdir()} == set(record.files)
     for file in files:
         assert sha256(Path(file).read_bytes()).hexdigest() == record.files[Path(file).name]
-    found = read_credentials(Path(files[0]), parts.signer.anchors)
+    found = read_credentials(Path(files[0]), home.signer.anchors)
     assert found is not None and found.state is CredentialState.TRUSTED
     assert found.output == record.output
     assert found.label == record.signature["manifest"]
-    assert isinstance(parts.signer, C2paSigner)
-    assert record.signature["certificate"] == parts.signer.identity.fingerprint
+    assert isinstance(home.signer, C2paSigner)
+    assert record.signature["certificate"] == home.signer.identity.fingerprint
     assert str(tmp_path) not in repr(dict(record.signature))
     for file in files:
         assert b"wedding" not in Path(file).read_bytes()
-    assert parts.ledger.verify() == []
+    assert home.ledger.verify() == []
 
 
-def test_a_master_is_never_written_over(parts: Parts, tmp_path: Path) -> None:
-    parts.masters.mkdir()
-    (parts.masters / "1.wav").write_bytes(b"of another output")
+def test_a_master_is_never_written_over(home: Home, tmp_path: Path) -> None:
+    home.ledger = SqlLedger(home.database, home.folder / "keys" / "ledger.key")
+    home.masters.mkdir()
+    (home.masters / "1.wav").write_bytes(b"of another output")
     with pytest.raises(LedgerError, match="output 1 was given before"):
-        _deliver(parts, tmp_path / "take.wav")
-    assert (parts.masters / "1.wav").read_bytes() == b"of another output"
+        _deliver(home, tmp_path / "take.wav")
+    assert (home.masters / "1.wav").read_bytes() == b"of another output"
     assert list(tmp_path.glob("*take*")) == []
-    _deliver(parts, tmp_path / "take.wav")
-    assert [entry.record.output for entry in parts.ledger.outputs()] == [2]
+    _deliver(home, tmp_path / "take.wav")
+    assert [entry.record.output for entry in home.ledger.outputs()] == [2]
 
 
 class _Refusing:
@@ -129,33 +109,33 @@ class _Refusing:
         raise OutputRefused("the key service is down")
 
 
-def test_an_output_that_cannot_be_signed_is_not_given_out(parts: Parts, tmp_path: Path) -> None:
-    parts.signer = _Refusing()
+def test_an_output_that_cannot_be_signed_is_not_given_out(home: Home, tmp_path: Path) -> None:
+    home.signer = _Refusing()
     for name in ("take.wav", "take.ogg"):
         with pytest.raises(OutputRefused, match="key service"):
-            _deliver(parts, tmp_path / "out" / name)
+            _deliver(home, tmp_path / "out" / name)
     assert list((tmp_path / "out").iterdir()) == []
-    assert list(parts.masters.iterdir()) == []
-    assert parts.ledger.outputs() == []
+    assert list(home.masters.iterdir()) == []
+    assert home.ledger.outputs() == []
 
 
 def test_an_output_that_cannot_be_logged_leaves_no_sidecar(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*given: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(parts.ledger, "append_many", full)
+    monkeypatch.setattr(home.ledger, "append_many", full)
     with pytest.raises(OSError, match="disk full"):
-        _deliver(parts, tmp_path / "out" / "take.ogg")
+        _deliver(home, tmp_path / "out" / "take.ogg")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_record_says_that_signing_was_turned_off(parts: Parts, tmp_path: Path) -> None:
-    parts.signer = NoSigner()
-    (file,) = _deliver(parts, tmp_path / "take.ogg")
+def test_a_record_says_that_signing_was_turned_off(home: Home, tmp_path: Path) -> None:
+    home.signer = NoSigner()
+    (file,) = _deliver(home, tmp_path / "take.ogg")
     assert read_credentials(Path(file)) is None
-    (entry,) = parts.ledger.outputs()
+    (entry,) = home.ledger.outputs()
     assert "RAG_AUDIO_SIGNING=off" in entry.record.signature["none"]
 
 

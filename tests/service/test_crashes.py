@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from rag_audio.api.service import Service
-from rag_audio.bootstrap import open_workspace
 from rag_audio.jobs import Job, JobState
 from rag_audio.service.runner import Runner
 from rag_audio.service.settings import ServeSettings
+from rag_audio.workspace import open_workspace
 
 LONG = {"prompt": "warm electric piano", "duration_s": 4.0, "steps": 100, "seed": 5}
 ROOT = Path(__file__).parent.parent.parent
@@ -37,7 +37,7 @@ def service(indexed_home: Path, tmp_path: Path) -> Iterator[Service]:
 @pytest.fixture
 def worker(service: Service) -> Iterator[subprocess.Popen[bytes]]:
     """A ``rag-audio worker`` beside it, in a process of its own."""
-    home = str(service.workspace.parts.home)
+    home = str(service.workspace.home.folder)
     process = subprocess.Popen(
         [sys.executable, "-m", "rag_audio.cli", "worker", "--home", home],
         env={**os.environ, "RAG_AUDIO_SERVE_LEASE_S": "1", "PYTHONPATH": str(ROOT)},
@@ -79,7 +79,7 @@ def work_off(service: Service) -> None:
 def test_a_stalled_worker_and_a_killed_one_lose_their_jobs_and_nothing_else(
     service: Service, worker: subprocess.Popen[bytes]
 ) -> None:
-    ledger = service.workspace.parts.ledger
+    ledger = service.workspace.home.ledger
     stalled = service.jobs.accept("generation", LONG)
     until(service, stalled, is_generating)
     worker.send_signal(signal.SIGSTOP)
@@ -111,9 +111,9 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str | None] = []
-    load = service.workspace.parts.generator
+    load = service.workspace.home.generator
     monkeypatch.setattr(
-        service.workspace.parts, "generator", lambda model: asked.append(model) or load(model)
+        service.workspace.home, "generator", lambda model: asked.append(model) or load(model)
     )
     job = service.jobs.accept("generation", LONG)
     held = service.jobs.claim()
@@ -123,7 +123,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(
     assert found is not None
     assert (found.state, found.attempts) == (JobState.QUEUED, 0)
     assert asked == [], "it must not load a model, which may take minutes, only to be stopped"
-    assert service.workspace.parts.ledger.outputs() == []
+    assert service.workspace.home.ledger.outputs() == []
     assert not any(service.folders.outputs.glob("*/*/*"))
 
 
@@ -145,4 +145,4 @@ def test_a_running_job_is_canceled_within_a_step(service: Service) -> None:
     Runner(service.workspace, service.jobs).run(held)
     found = service.jobs.find(job.id)
     assert found is not None and found.state is JobState.CANCELED
-    assert service.workspace.parts.ledger.outputs() == []
+    assert service.workspace.home.ledger.outputs() == []

@@ -21,7 +21,7 @@ def test_a_lease_that_is_no_longer_renewed_ends_the_attempt_and_the_job_is_begun
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     small = SmallService(tmp_path)
-    store, ledger = small.service.jobs, small.world.workspace.parts.ledger
+    store, ledger = small.service.jobs, small.world.workspace.home.ledger
     progress, store.lease_s = store.progress, 0.04
 
     def fails(*_: Any) -> bool:
@@ -44,7 +44,7 @@ def test_a_lease_that_is_no_longer_renewed_ends_the_attempt_and_the_job_is_begun
     assert found is not None
     assert (found.state, found.attempts) == (JobState.RUNNING, 1), "its lease runs out"
     assert ledger.outputs() == [] and not any(small.service.folders.outputs.glob("*/*/*"))
-    with writing(small.world.workspace.parts.database) as db:
+    with writing(small.world.workspace.home.database) as db:
         db.execute(update(jobs).values(lease_until=1.0))
     again = store.claim()
     assert again is not None and (again.job.id, again.job.attempts) == (job, 2)

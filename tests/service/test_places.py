@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_audio.bootstrap import HomeParts
 from rag_audio.errors import BackendUnavailable
+from rag_audio.home import Home
 from rag_audio.service.places import Places
 from rag_audio.settings import Settings
 
@@ -32,9 +32,9 @@ def places(**more: Any) -> Places:
     libraries = [SimpleNamespace(root=str(LIBRARY))]
     catalogue = more.get("catalogue") or SimpleNamespace(libraries=lambda: libraries)
     settings = Settings(home=HOME, model=str(MODEL))
-    return Places(
-        cast(HomeParts, SimpleNamespace(home=HOME, settings=settings, catalogue=catalogue))
-    )
+    home = Home(settings)
+    home.folder, home.catalogue = HOME, catalogue
+    return Places(home)
 
 
 @given(

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from rag_audio.api.service import Service
-from rag_audio.bootstrap import open_workspace
 from rag_audio.domain import Audio
 from rag_audio.errors import BackendError, Cancelled, RagAudioError
 from rag_audio.jobs import Job, JobState
@@ -26,6 +25,7 @@ from rag_audio.service.runner import Runner
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.together import SharedPass, takes_of_device
 from rag_audio.service.worker import Worker
+from rag_audio.workspace import open_workspace
 from tests.rights_world import FakeGenerator
 
 SHORT = {"prompt": "warm electric piano", "duration_s": 1.0, "steps": 4, "seed": 5}
@@ -77,7 +77,7 @@ def result_of(service: Service, job: Job) -> Any:
 def passes(service: Service) -> Iterator[list[int]]:
     """The rows of each call of the transformer."""
     rows: list[int] = []
-    generator: Any = service.workspace.parts.generator(None)
+    generator: Any = service.workspace.home.generator(None)
     hook = generator._pipe.transformer.register_forward_pre_hook(
         lambda model, given: rows.append(given[0].shape[0])
     )
@@ -105,7 +105,7 @@ def test_jobs_that_differ_share_passes_and_are_as_made_alone(service: Service) -
         made, expected = (masters(one["outputs"][0]["output"]) for one in (first, second))
         assert made is not None and expected is not None
         np.testing.assert_allclose(made.samples, expected.samples, atol=TOLERANCE)
-    ledger = service.workspace.parts.ledger
+    ledger = service.workspace.home.ledger
     assert len({entry.record.output for entry in ledger.outputs()}) == 6
     assert ledger.verify() == []
 
@@ -135,7 +135,7 @@ def test_a_member_that_fails_or_is_canceled_ends_alone(service: Service) -> None
     assert [result_of(service, job)["pass_of"] for job in good] == [2, 2]
     assert found(service, bad).state is JobState.FAILED
     assert found(service, canceled).state is JobState.CANCELED
-    assert len(service.workspace.parts.ledger.outputs()) == 2
+    assert len(service.workspace.home.ledger.outputs()) == 2
 
 
 def test_a_worker_that_is_told_to_stop_gives_all_its_jobs_back(service: Service) -> None:
@@ -144,7 +144,7 @@ def test_a_worker_that_is_told_to_stop_gives_all_its_jobs_back(service: Service)
     runner.run_together(worker.claim())
     for job in jobs:
         assert (found(service, job).state, found(service, job).attempts) == (JobState.QUEUED, 0)
-    assert service.workspace.parts.ledger.outputs() == []
+    assert service.workspace.home.ledger.outputs() == []
 
 
 def test_a_killed_worker_loses_all_its_jobs_once_and_they_are_begun_alone(
@@ -161,7 +161,7 @@ def test_a_killed_worker_loses_all_its_jobs_once_and_they_are_begun_alone(
             "rag_audio.cli",
             "worker",
             "--home",
-            str(service.workspace.parts.home),
+            str(service.workspace.home.folder),
         ],
         env={
             **os.environ,
@@ -191,7 +191,7 @@ def test_a_killed_worker_loses_all_its_jobs_once_and_they_are_begun_alone(
     for job in accepted:
         assert result_of(service, job)["pass_of"] == 1
         assert found(service, job).attempts == 2
-    ledger = service.workspace.parts.ledger
+    ledger = service.workspace.home.ledger
     assert len({entry.record.output for entry in ledger.outputs()}) == len(ledger.outputs()) == 3
     assert ledger.verify() == []
 

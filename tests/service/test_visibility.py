@@ -13,20 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_audio.bootstrap import HomeParts
 from rag_audio.catalogue import SqlCatalogue
 from rag_audio.database import connect, sqlite_url
-from rag_audio.disclosure import EVERYTHING
 from rag_audio.domain import Channel, License, Rights, Stem, StemKind, Use
 from rag_audio.errors import InvalidInput
+from rag_audio.home import Home
 from rag_audio.jobs.owners import SqlOwners
-from rag_audio.ports import FileState, WithheldFile
+from rag_audio.library_scope import LimitedCatalogue
+from rag_audio.ports import Catalogue, FileState, WithheldFile
 from rag_audio.provenance.findings import Evidence, InFile, LicenseNow, TracedSource, TraceResult
 from rag_audio.provenance.ranges import TimeRange
 from rag_audio.provenance.report_html import report_html
 from rag_audio.service.places import Places
-from rag_audio.service.scoped import scoped
 from rag_audio.service.visibility import JobOwner, Visibility, may_see
+from rag_audio.settings import Settings
 
 NUMBERS = range(70_001, 70_006)
 LIBRARIES = ("mine", "ours", "theirs")
@@ -45,9 +45,10 @@ class Owned:
 
 def seeing(mine: frozenset[int], libraries: tuple[str, ...] | None) -> Visibility:
     gone = SimpleNamespace(copies=lambda *_: [], rights=lambda *_: Rights({}, None, date.max))
-    parts = cast(HomeParts, SimpleNamespace(catalogue=gone, territory=None))
+    home = Home(Settings(device="cpu"))
+    home.catalogue = cast(Catalogue, gone)
     places = cast(Places, SimpleNamespace(file=str))
-    return Visibility(JobOwner("me", False, libraries), parts, cast(SqlOwners, Owned(mine)), places)
+    return Visibility(JobOwner("me", False, libraries), home, cast(SqlOwners, Owned(mine)), places)
 
 
 def source(library: str) -> TracedSource:
@@ -164,12 +165,12 @@ def test_beginnings_of_ids_mean_what_they_would_without_the_other_library(
     library = "theirs" if other else "mine"
     own = [one for one in catalogue.stems() if one.library == library]
     alike = sorted({one.id for one in own if one.id.startswith(prefix)})
-    parts = scoped(cast(HomeParts, SimpleNamespace(catalogue=catalogue)), (library,), EVERYTHING)
+    seen = LimitedCatalogue(catalogue, (library,))
     if len(alike) == 1:
-        assert parts.catalogue.stem(prefix).library == library
+        assert seen.stem(prefix).library == library
         return
     with pytest.raises(InvalidInput) as refused:
-        parts.catalogue.stem(prefix)
+        seen.stem(prefix)
     how_many = f"{len(alike)} stems' ids" if alike else "no stem's id"
     assert refused.value.message.startswith(how_many)
     foreign = {one.id[:8] for one in catalogue.stems()} - {one.id[:8] for one in own}
@@ -182,15 +183,15 @@ def test_files_that_were_withheld_are_seen_in_ones_own_libraries_alone(
     id_ = "e" * 64
     for library in ("mine", "theirs"):
         catalogue.put_withheld(library, [WithheldFile("a.wav", 1, 1, id_, "ended")])
-    parts = scoped(cast(HomeParts, SimpleNamespace(catalogue=catalogue)), ("mine",), EVERYTHING)
+    seen = LimitedCatalogue(catalogue, ("mine",))
     assert [library for library, _ in catalogue.withheld_copies(id_)] == ["mine", "theirs"]
-    assert [library for library, _ in parts.catalogue.withheld_copies(id_)] == ["mine"]
+    assert [library for library, _ in seen.withheld_copies(id_)] == ["mine"]
     for library in ("mine", "theirs"):
         catalogue.put_withheld(library, [])
 
 
-def test_a_scoped_catalogue_has_only_what_was_looked_at(catalogue: SqlCatalogue) -> None:
-    parts = scoped(cast(HomeParts, SimpleNamespace(catalogue=catalogue)), ("mine",), EVERYTHING)
+def test_a_limited_catalogue_has_only_what_was_looked_at(catalogue: SqlCatalogue) -> None:
+    seen = LimitedCatalogue(catalogue, ("mine",))
     for name in ("files", "revocations", "revoke", "put_files", "claim"):
         with pytest.raises(AttributeError):
-            getattr(parts.catalogue, name)
+            getattr(seen, name)

@@ -18,11 +18,11 @@ from sqlalchemy import delete
 
 from rag_audio.api.app import make_app
 from rag_audio.api.service import Service
-from rag_audio.bootstrap import open_workspace
 from rag_audio.database import writing
 from rag_audio.jobs.access import Scope
 from rag_audio.jobs.tables import api_keys, api_sessions
 from rag_audio.service.settings import ServeSettings
+from rag_audio.workspace import open_workspace
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -65,7 +65,7 @@ class Site:
         try:
             yield text
         finally:
-            with writing(self.service.workspace.parts.database) as database:
+            with writing(self.service.workspace.home.database) as database:
                 for table in (api_sessions, api_keys):
                     database.execute(delete(table))
 

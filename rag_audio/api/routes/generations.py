@@ -77,7 +77,8 @@ async def edit(
     idempotency_key: Idempotency = None,
     prefer: Prefer = None,
 ) -> JSONResponse:
-    """Make part of a take anew, go on from it, or vary it. The job is a generation like any."""
+    """Make part of a take anew, go on from it, or vary it. The job is a generation like any: the
+    plan that is made at once is the one that runs."""
     hook = await service.lookups.checked(asked.webhook, caller.owner)
 
     def accept(key: str | None) -> Job:
@@ -104,9 +105,8 @@ async def edit(
         _require_size(length_s, wanted["variations"], service)
         fields = request_fields(wanted, service.folders.find_upload)
         out = file.with_name(f"take.{asked.format}")
-        # The worker plans once more, by what is licensed and indexed then.
-        Editor(service.pipeline(caller)).plan(file, asked.prompt, order, out, **fields)
-        return _queue(service, caller, "edit", wanted, None, key)
+        plan = Editor(service.pipeline(caller)).plan(file, asked.prompt, order, out, **fields)
+        return _queue(service, caller, "edit", wanted, plan_to_json(plan), key)
 
     brought = using(service, caller, either=asked.upload)
     return await _accepted(request, caller, service, idempotency_key, prefer, accept, brought)

@@ -41,7 +41,7 @@ async def search(asked: SearchAsked, caller: Searches, service: TheService) -> d
 
 def _found(asked: SearchAsked, caller: Caller, service: Service) -> dict[str, Any]:
     pipeline = service.pipeline(caller)
-    catalogue = pipeline.parts.catalogue
+    catalogue = pipeline.home.catalogue
     query = ReferenceQuery(
         text=asked.text,
         audio=_sound(asked.upload, caller, service),
@@ -59,7 +59,7 @@ def _found(asked: SearchAsked, caller: Caller, service: Service) -> dict[str, An
     )
     found = pipeline.search(query, asked.territory)
     rights = pipeline.rights(asked.territory)
-    embedder = pipeline.parts.embedder
+    embedder = pipeline.home.embedder
     return {
         "references": [
             {**reference_json(one), **_license_of(one.stem, rights), "rank": one.rank}
@@ -89,7 +89,7 @@ def stems(
     """The stems of the library with their license's state, and how many have each value."""
     pipeline = service.pipeline(caller)
     wanted_key = None if key is None else Key.parse(key)
-    stems = pipeline.parts.catalogue.stems()
+    stems = pipeline.home.catalogue.stems()
     rights = pipeline.rights(territory)
     artists = () if artist is None else names.lookup(artist, {one.artist for one in stems}).names
     found = [
@@ -120,7 +120,7 @@ def stem(
 ) -> dict[str, Any]:
     """One stem."""
     pipeline = service.pipeline(caller)
-    return stem_json(_stem(pipeline.parts.catalogue.copies(id)), pipeline.rights(territory))
+    return stem_json(_stem(pipeline.home.catalogue.copies(id)), pipeline.rights(territory))
 
 
 @router.get("/stems/{id}/preview", response_class=FileResponse)
@@ -129,7 +129,7 @@ def hear(
 ) -> FileResponse:
     """Half a minute of a stem, where its license lets its sound be used."""
     pipeline = service.pipeline(caller)
-    found = _stem(pipeline.parts.catalogue.copies(id))
+    found = _stem(pipeline.home.catalogue.copies(id))
     why = pipeline.rights(territory).why_not(found, Use.INIT_AUDIO)
     if why is not None:
         said = f"this stem may not be heard: {why.reason}"
@@ -145,7 +145,7 @@ def artists(
     """The artists, and whose style may be asked for."""
     pipeline = service.pipeline(caller)
     policy = pipeline.policy(territory)
-    stems = pipeline.parts.catalogue.stems()
+    stems = pipeline.home.catalogue.stems()
     rows = artists_json(stems, policy.licensed, policy.why_not)
     ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
     return {"artists": rows, "not_indexed": ended}
@@ -157,7 +157,7 @@ def libraries(
 ) -> dict[str, Any]:
     """The indexed libraries, and what each license grants today."""
     pipeline = service.pipeline(caller)
-    catalogue = pipeline.parts.catalogue
+    catalogue = pipeline.home.catalogue
     own = {one.id for one in catalogue.libraries()}
     rights = pipeline.rights(territory)
     rows = license_rows(catalogue.stems(), rights)
@@ -174,9 +174,9 @@ def libraries(
 def map_(caller: Searches, service: TheService) -> dict[str, Any]:
     """The stems on a plane: the first two principal components of their embeddings, ±1."""
     pipeline = service.pipeline(caller)
-    own = {(stem.library, stem.id) for stem in pipeline.parts.catalogue.stems()}
+    own = {(stem.library, stem.id) for stem in pipeline.home.catalogue.stems()}
     sums: dict[str, Any] = {}
-    for point in pipeline.parts.index.scroll():
+    for point in pipeline.home.index.scroll():
         id_ = point.segment.stem.id
         if (point.segment.stem.library, id_) in own:
             sums[id_] = sums.get(id_, 0.0) + point.dense

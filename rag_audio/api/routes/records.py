@@ -92,11 +92,11 @@ def _sound_of(
     if file.is_symlink() or not file.is_file():
         raise Problem(410, "gone", "the sound of this take is no longer kept")
     if format is not None:
-        parts = service.workspace.parts
-        entry = parts.ledger.find(number)
+        home = service.workspace.home
+        entry = home.ledger.find(number)
         if entry is None:
             raise not_found()
-        file = in_format(parts, entry.record, file, format)
+        file = in_format(home.signer, entry.record, file, format)
     return number, file
 
 
@@ -106,7 +106,7 @@ def record(id: JobPath, caller: Generates, service: TheService, take: Take = 1) 
     job = mine(service, caller, id)
     number, seen = int(_take(job, take)["output"]), service.visibility(caller)
     # Whose an output is stands in a table that is held against the log; a job's row is not enough.
-    entry = service.workspace.parts.ledger.find(number) if seen.sees_output(number) else None
+    entry = service.workspace.home.ledger.find(number) if seen.sees_output(number) else None
     if entry is None:
         raise not_found()
     return seen.record(entry)
@@ -128,7 +128,7 @@ def outputs(
     An admin sees those of all.
     """
     own = service.visibility(caller).own_outputs()
-    ledger = service.workspace.parts.ledger
+    ledger = service.workspace.home.ledger
     if artist is not None:
         artist = names.resolve(artist, ledger.source_names("artist", own)) or artist
     if holder is not None:
@@ -149,7 +149,7 @@ def output(
     """The record of one output of one's own; an admin sees those of all."""
     seen = service.visibility(caller)
     # What is not seen is not even looked up, so that it takes no longer than what is not there.
-    found = service.workspace.parts.ledger.find(output) if seen.sees_output(output) else None
+    found = service.workspace.home.ledger.find(output) if seen.sees_output(output) else None
     if found is None:
         raise not_found()
     return seen.record(found)
@@ -158,7 +158,7 @@ def output(
 @router.get("/ledger/checkpoint", response_class=PlainTextResponse, tags=["ledger"])
 def checkpoint(caller: Traces, service: TheService) -> str:
     """The log's present state as a signed note (C2SP tlog-checkpoint): its size and root."""
-    return service.workspace.parts.ledger.checkpoint()
+    return service.workspace.home.ledger.checkpoint()
 
 
 @router.get("/ledger/entries/{seq}", tags=["ledger"])
@@ -183,7 +183,7 @@ def proof(
 ) -> dict[str, Any]:
     """That entry ``seq``, about one's own output, is in the log; or that the log of ``old``
     entries is the beginning of that of ``size``, which tells nothing but hashes."""
-    ledger = service.workspace.parts.ledger
+    ledger = service.workspace.home.ledger
     if (seq is None) == (old is None):
         raise InvalidInput("name an entry or an older size", hint="?seq=12 or ?old=100")
     if seq is not None:
@@ -204,7 +204,7 @@ def _take(job: Job, take: int) -> Mapping[str, Any]:
 
 def _document(service: Service, caller: Caller, seq: int) -> bytes:
     """The bytes of an entry; one that is not the caller's is as little there as one that is not."""
-    document = service.workspace.parts.ledger.document(seq)
+    document = service.workspace.home.ledger.document(seq)
     if document is None or not service.visibility(caller).sees_entry(document):
         raise not_found()
     return document

@@ -60,7 +60,7 @@ def status(caller: AnyCaller, service: TheService) -> dict[str, Any]:
     an admin; to others that it cannot.
     """
     workspace = service.workspace
-    embedder = workspace.parts.embedder
+    embedder = workspace.home.embedder
     counts = service.jobs.counts(caller.sees)
     model: dict[str, Any] = service.places.document(_model_json(service.model(), caller))
     return {
@@ -129,7 +129,7 @@ def sign_out(request: Request, service: TheService) -> Response:
 
 def _segments(service: Service, caller: Caller) -> int:
     """How much is indexed of what the caller may use."""
-    index = service.workspace.parts.index
+    index = service.workspace.home.index
     if caller.libraries is None:
         return index.count()
     return sum(index.count(library) for library in set(caller.libraries))

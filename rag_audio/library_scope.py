@@ -1,43 +1,16 @@
-"""A home as somebody sees it who may use some of its libraries only, or is told less of it."""
+"""A catalogue as a user sees it who may use some of the home's libraries only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from datetime import date
-from typing import Any, cast
 
-from rag_audio.bootstrap import HomeParts
-from rag_audio.disclosure import Disclosure
+from rag_audio.clearance import Clearance
 from rag_audio.domain import Rights, Stem
-from rag_audio.pipeline import Parts
 from rag_audio.ports import Catalogue, LibraryInfo, WithheldFile
 
 
-def scoped(parts: HomeParts, libraries: Sequence[str] | None, disclosure: Disclosure) -> Parts:
-    """The parts with the catalogue of ``libraries``; None: of all there are.
-
-    Args:
-        disclosure: what may be told of them.
-    """
-    seen = parts.catalogue
-    if libraries is not None:
-        seen = cast(Catalogue, _ScopedCatalogue(seen, libraries))
-    return cast(Parts, _ScopedParts(parts, seen, disclosure))
-
-
-class _ScopedParts:
-    """Everything as the home has it, save the catalogue and what may be told."""
-
-    def __init__(self, parts: HomeParts, catalogue: Catalogue, disclosure: Disclosure) -> None:
-        self._parts = parts
-        self.catalogue, self.disclosure = catalogue, disclosure
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._parts, name)
-
-
-class _ScopedCatalogue:
+class LimitedCatalogue:
     """Other libraries' stems cannot be found, and their licenses grant nothing.
 
     The licenses themselves stay: an output may not come too near to a stem of anybody's. So do
@@ -46,7 +19,7 @@ class _ScopedCatalogue:
     whoever is refused for them would learn that another library holds the very same file.
     """
 
-    def __init__(self, catalogue: Catalogue, libraries: Sequence[str]) -> None:
+    def __init__(self, catalogue: Catalogue, libraries: Iterable[str]) -> None:
         self._catalogue, self._libraries = catalogue, frozenset(libraries)
 
     def libraries(self) -> list[LibraryInfo]:
@@ -62,9 +35,6 @@ class _ScopedCatalogue:
         """Of any library: an output is held against stems that are not seen."""
         return self._catalogue.file_of(stem)
 
-    def withheld_artists(self) -> list[tuple[str, str, str]]:
-        return [one for one in self._catalogue.withheld_artists() if one[1] in self._libraries]
-
     def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
         found = self._catalogue.withheld_copies(id_)
         return [one for one in found if one[0] in self._libraries]
@@ -76,10 +46,11 @@ class _ScopedCatalogue:
     def copies(self, id_: str) -> list[Stem]:
         return self._catalogue.copies(id_, self._libraries)
 
+    def clearance(
+        self, territory: str | None, on: date, *, stems: Iterable[Stem] | None = None
+    ) -> Clearance:
+        return self._catalogue.clearance(territory, on, self._libraries, stems)
+
     def rights(self, territory: str | None, on: date) -> Rights:
         found = self._catalogue.rights(territory, on, self._libraries)
-        licenses = {
-            key: one if one.library in self._libraries else replace(one, uses=frozenset())
-            for key, one in found.licenses.items()
-        }
-        return replace(found, licenses=licenses)
+        return found.limited_to(self._libraries)

@@ -1,0 +1,372 @@
+"""A home: the parts that settings name, each made when it is first asked for.
+
+The only place that names backends. ``trace`` loads no model and ``library`` opens no index, since
+nothing is made before it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+from rag_audio.disclosure import EVERYTHING, Disclosure
+from rag_audio.errors import ConfigError
+from rag_audio.keeping import SoundCache
+from rag_audio.library_scope import LimitedCatalogue
+from rag_audio.resources import data_dir
+from rag_audio.settings import Settings
+from rag_audio.stem_player import StemPlayer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sqlalchemy import Engine
+
+    from rag_audio.guardrails import Action, Roster
+    from rag_audio.ports import Catalogue, Embedder, Generator, Ledger, StemIndex, Watermarker
+    from rag_audio.provenance.fingerprint_store import SqlFingerprints
+    from rag_audio.reading import Reader
+    from rag_audio.recognition.sql import SqlLandmarks
+    from rag_audio.signing import Credentials, Signer
+
+_T = TypeVar("_T")
+
+
+class _Part(Generic[_T]):
+    """An attribute that the whole home makes when it or a limited one is first asked for it."""
+
+    def __init__(self, make: Callable[[Any], _T]) -> None:
+        self._make, self._name, self.__doc__ = make, make.__name__, make.__doc__
+
+    @overload
+    def __get__(self, home: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, home: Home, owner: type) -> _T: ...
+    def __get__(self, home: Home | None, owner: type) -> Self | _T:
+        if home is None:
+            return self
+        if self._name in home.made:
+            own: _T = home.made[self._name]
+            return own
+        whole = home.whole
+        if self._name not in whole.made:
+            whole.made[self._name] = self._make(whole)
+        shared: _T = whole.made[self._name]
+        return shared
+
+    def __set__(self, home: Home, value: _T) -> None:
+        home.made[self._name] = value
+
+    def __delete__(self, home: Home) -> None:
+        home.made.pop(self._name, None)
+
+
+class Home:
+    """The parts of one home, each made once, when first asked for.
+
+    A part may be set to another one before it is used, as tests and ``signer=`` of
+    :func:`rag_audio.open` do.
+
+    Attributes:
+        whole: the home that this one is a limited view of; itself where it is none.
+        made: parts by name: for a limited home only those that it does not share.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.whole = settings, self
+        self.made: dict[str, Any] = {}
+        self._libraries: frozenset[str] | None = None
+        self._generators: dict[str, Generator] = {}
+        self._batch_member: Generator | None = None
+
+    def limited_to(
+        self,
+        libraries: Iterable[str] | None,
+        *,
+        disclosure: Disclosure | None = None,
+        generator: Generator | None = None,
+    ) -> Home:
+        """This home as a user of some of its libraries sees it; all other parts are shared.
+
+        Args:
+            libraries: ids of those that may be used; None: no fewer than here.
+            disclosure: what that user may be told; None: as here.
+            generator: runs in place of the configured model; None: that model runs.
+        """
+        limited = Home(self.settings)
+        limited.whole, limited._libraries = self.whole, self._libraries
+        limited._batch_member = generator or self._batch_member
+        if libraries is not None:
+            asked = frozenset(libraries)
+            limited._libraries = asked if self._libraries is None else asked & self._libraries
+        if limited._libraries is not None:
+            seen = LimitedCatalogue(self.whole.catalogue, limited._libraries)
+            limited.made["catalogue"] = seen
+        limited.made["disclosure"] = disclosure or self.disclosure
+        return limited
+
+    @_Part
+    def folder(self) -> Path:
+        """The home folder, made private to its owner on first use."""
+        try:
+            self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError(
+                f"the home {self.settings.home} cannot be made: {error.strerror}",
+                hint="set RAG_AUDIO_HOME or --home to a folder you may write to",
+            ) from error
+        return self.settings.home
+
+    @_Part
+    def device(self) -> str:
+        import torch
+
+        if self.settings.device != "auto":
+            return self.settings.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @_Part
+    def embedder(self) -> Embedder:
+        source = self.settings.embedder or data_dir("models") / "clap-mini"
+        if self.settings.laion:
+            from rag_audio.backends.clap_laion import LaionClapEmbedder
+
+            return LaionClapEmbedder(source, device=self.device)
+        from rag_audio.backends.clap import ClapEmbedder
+
+        return ClapEmbedder(source, device=self.device)
+
+    @_Part
+    def index(self) -> StemIndex:
+        space, dimension = self.embedder.space, self.embedder.dimension
+        if self.settings.qdrant_url is not None:
+            from rag_audio.backends.qdrant_server import ServerIndex
+
+            secret = self.settings.qdrant_api_key
+            return ServerIndex(
+                space=space,
+                dimension=dimension,
+                url=self.settings.qdrant_url,
+                api_key=secret.get_secret_value() if secret else None,
+                prefer_grpc=self.settings.qdrant_grpc,
+            )
+        from rag_audio.backends.shared_index import SharedIndex
+
+        return SharedIndex(self.folder / "index", space=space, dimension=dimension)
+
+    def remove_index(self) -> None:
+        """Start the embedded index anew; a server's collections are left alone.
+
+        Raises:
+            ConfigError: the index is on a server.
+            BackendUnavailable: another process holds it, or is indexing a library.
+        """
+        if self.settings.qdrant_url is not None:
+            raise ConfigError(
+                "only the embedded index can be rebuilt",
+                hint="delete the collection on the server, then index again",
+            )
+        from rag_audio.backends.index_socket import is_served
+        from rag_audio.backends.qdrant_edge import remove_index
+        from rag_audio.backends.shared_index import SharedIndex
+
+        mine = self.made.get("index")
+        if isinstance(mine, SharedIndex):
+            mine.release()
+        with ExitStack() as claimed:
+            # A run that is in the middle of its library knows what it has written.
+            for library in self.catalogue.libraries():
+                claimed.enter_context(self.catalogue.claim(library.id))
+            remove_index(self.folder / "index", partial(is_served, self.folder / "index"))
+
+    @_Part
+    def database(self) -> Engine:
+        from rag_audio.database import connect, sqlite_url
+        from rag_audio.migrations import refuse_foreign
+
+        secret = self.settings.database_url
+        url = secret.get_secret_value() if secret else sqlite_url(self.folder / "ledger.db")
+        refuse_foreign(url)
+        return connect(url)
+
+    @_Part
+    def catalogue(self) -> Catalogue:
+        from rag_audio.catalogue import SqlCatalogue
+        from rag_audio.provenance.rights_log import SqlRightsLog
+
+        return SqlCatalogue(self.database, SqlRightsLog())
+
+    @_Part
+    def cache(self) -> SoundCache:
+        """Sound made from stems, shared by all that works on this home in this process."""
+        return SoundCache()
+
+    @_Part
+    def ledger(self) -> Ledger:
+        from rag_audio.provenance.ledger import SqlLedger
+
+        def is_used(number: int) -> bool:
+            return (self.masters / f"{number}.wav").exists()
+
+        return SqlLedger(self.database, self.folder / "keys" / "ledger.key", is_used)
+
+    @_Part
+    def fingerprints(self) -> SqlFingerprints:
+        from rag_audio.provenance.fingerprint_store import SqlFingerprints
+
+        return SqlFingerprints(self.database)
+
+    @_Part
+    def landmarks(self) -> SqlLandmarks:
+        from rag_audio.recognition.sql import SqlLandmarks
+
+        return SqlLandmarks(self.database)
+
+    @_Part
+    def watermarker(self) -> Watermarker:
+        from rag_audio.custody import watermark_keys
+        from rag_audio.watermark import SpreadSpectrumWatermarker
+
+        return SpreadSpectrumWatermarker(*watermark_keys(self.database, self.folder / "keys"))
+
+    @_Part
+    def signer(self) -> Signer:
+        from rag_audio.provenance.signers import NoSigner, open_signer
+
+        if self.settings.signing == "off":
+            return NoSigner()
+        return open_signer(
+            self.folder / "keys",
+            chain=self.settings.signing_chain,
+            key=self.settings.signing_key,
+            timestamp_url=self.settings.timestamp_url,
+            training=self.settings.training_mining,
+            elsewhere=lambda: self.reader.signs_elsewhere,
+        )
+
+    @_Part
+    def reader(self) -> Reader:
+        """Opens the files that requests bring: here they are those of whoever runs this."""
+        from rag_audio.reading import OwnFiles
+
+        return OwnFiles()
+
+    def credentials_of(self, path: Path) -> Credentials | None:
+        """The content credentials of a file, held against the roots known here; makes no key."""
+        return self.reader.credentials(path, self.anchors)
+
+    @property
+    def anchors(self) -> str:
+        """PEM of the certificates whose signers are trusted here; makes no key."""
+        from rag_audio.provenance.signing_keys import anchors
+
+        named = (self.settings.trust_anchors, self.settings.signing_chain)
+        # Who signs nothing has no root of its own to add.
+        own = self.signer.anchors if "signer" in self.made else ""
+        given = [own] if own else []
+        return anchors(self.folder / "keys", [path for path in named if path is not None], given)
+
+    @_Part
+    def soundfont(self) -> Path:
+        chosen = self.settings.soundfont
+        if chosen is not None and not chosen.is_file():
+            raise ConfigError(f"the soundfont {chosen} does not exist", hint="RAG_AUDIO_SOUNDFONT")
+        return chosen or data_dir("soundfont") / "rag-audio.sf2"
+
+    @_Part
+    def disclosure(self) -> Disclosure:
+        """Whoever works on the home itself is told everything."""
+        return EVERYTHING
+
+    @property
+    def player(self) -> StemPlayer:
+        """Plays the stems of all libraries; errors name those that may be told of."""
+        return StemPlayer(self.catalogue, self.cache, lambda: self.soundfont, self.disclosure)
+
+    @property
+    def masters(self) -> Path:
+        return self.folder / "masters"
+
+    @property
+    def territory(self) -> str | None:
+        return self.settings.territory
+
+    @property
+    def retries(self) -> int:
+        return self.settings.retries
+
+    @_Part
+    def protected_names(self) -> Roster:
+        """The shipped names, those of ``RAG_AUDIO_POLICY`` or ``policy.csv`` in the home, and the
+        list that was imported into the home."""
+        from rag_audio.guardrails import load_imported, load_roster, log_to
+
+        if self.settings.security_log is not None:
+            max_bytes = round(self.settings.security_log_mb * 2**20)
+            log_to(self.settings.security_log, max_bytes, self.settings.security_log_files)
+        own = self.settings.home / "policy.csv"
+        extra = self.settings.policy or (own if own.is_file() else None)
+        return load_roster(extra, load_imported(self.settings.home))
+
+    @_Part
+    def guard_actions(self) -> Mapping[str, Action]:
+        from rag_audio.guardrails import parse_actions
+
+        return parse_actions(self.settings.guard_actions)
+
+    def generator(self, model: str | None) -> Generator:
+        """The checkpoint ``model`` (directory or hub id), or the configured one; loaded once."""
+        if self.whole is not self:
+            found = self.whole.generator(model)
+            if model is not None or self._batch_member is None:
+                return found
+            # A member is new with every batch; what the model keeps may be older than a revocation.
+            self.cache.keep_in_step(found)
+            return self._batch_member
+        source = model or self.settings.model or str(data_dir("models") / "stable-audio-mini")
+        if source not in self._generators:
+            from rag_audio.backends.generators import load_generator
+
+            self._generators[source] = load_generator(
+                source, device=self.device, low_memory=self.settings.low_memory
+            )
+        return self._generators[source]
+
+    def make_all(self, *, generator: bool = True) -> None:
+        """Make every part now, so that no two threads make one.
+
+        Args:
+            generator: load the model too; it is needed to plan.
+
+        Raises:
+            RagAudioError: a part cannot be made.
+        """
+        for name, attribute in vars(Home).items():
+            if isinstance(attribute, _Part):
+                getattr(self, name)
+        if generator:
+            self.generator(None)
+        if self.embedder.text_weight > 0 or not self.embedder.untrained:
+            self.embedder.embed_text(["ready"])
+
+    def close(self) -> None:
+        """Close the index and the database; they are opened again when they are asked for."""
+        if "index" in self.made:
+            self.index.close()
+            del self.index
+        if "database" in self.made:
+            self.database.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
