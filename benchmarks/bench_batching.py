@@ -111,7 +111,7 @@ def worker(
     from rag_audio.service.worker import Worker
 
     jobs = SqlJobs(workspace.home.database)
-    runner = Runner(workspace, jobs)
+    runner = Runner(workspace.home, jobs)
 
     def measure(takes: int) -> tuple[list[Audio], float]:
         accepted = [jobs.accept("generation", asked(i, arguments)) for i in range(arguments.jobs)]

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from rag_audio import arguments
 from rag_audio.disclosure import EVERYTHING, Disclosure
+from rag_audio.domain import Rights
 from rag_audio.errors import ConfigError
 from rag_audio.keeping import SoundCache
 from rag_audio.library_scope import LimitedCatalogue
 from rag_audio.resources import data_dir
-from rag_audio.settings import Settings
+from rag_audio.settings import Settings, read_settings
 from rag_audio.stem_player import StemPlayer
 
 if TYPE_CHECKING:
@@ -81,6 +84,10 @@ class Home:
         self._libraries: frozenset[str] | None = None
         self._generators: dict[str, Generator] = {}
         self._batch_member: Generator | None = None
+
+    def rights(self, territory: str | None = None) -> Rights:
+        """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
+        return self.catalogue.rights(territory or self.territory, datetime.now(UTC))
 
     def limited_to(
         self,
@@ -370,3 +377,9 @@ class Home:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def open_home(folder: str | Path | None = None, **overrides: Any) -> Home:
+    """The home in a folder (None: ``RAG_AUDIO_HOME``); ``overrides`` are fields of Settings."""
+    place = None if folder is None else arguments.path("home", folder)
+    return Home(read_settings(home=place, **overrides))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,10 @@ from rag_audio.provenance.manifest import make_manifest
 from rag_audio.provenance.records import canonical, parse, record_from_json, record_to_json
 from rag_audio.provenance.report_html import report_html
 from rag_audio.signing import ClaimedOutput
-from rag_audio.workspace import Workspace
 from tests import rights_world
 from tests.indexer.library import use_quick_analysis
 from tests.rights_world import CSV, TARGET_ARTIST, TOML, World
+from tests.whole_home import opened_by
 
 NARROW = """
 [licenses.narrow]
@@ -101,13 +100,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contested]:
 @pytest.fixture
 def world(made: Contested, monkeypatch: pytest.MonkeyPatch) -> Contested:
     """As it was indexed first: nobody has decided, nothing is revoked."""
-
-    @contextmanager
-    def the_same(home: Path | None = None, **options: Any) -> Iterator[Workspace]:
-        yield made.workspace
-
-    for module in (rights, generating, showing, tracing):
-        monkeypatch.setattr(module, "open_workspace", the_same)
+    opened_by(monkeypatch, made.workspace, rights, generating, showing, tracing)
     for revocation in made.home.catalogue.revocations():
         made.home.catalogue.end_revocation(revocation)
     if made.copy != Contested.copy:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from rag_audio.plans import plan_from_json
 from rag_audio.ports import DiffusionInput
 from tests.rights_world import World
 from tests.test_enforcing import PLAN, take
+from tests.whole_home import opened_by
 
 ASKED = ["--bpm", "100", "--key", "A major", "--duration", "8", "--references", "0",
          "--candidates", "1"]  # fmt: skip
@@ -38,13 +38,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture
 def world(shared: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Commands work on the home; the model answers as :func:`plays` says."""
-
-    @contextmanager
-    def the_same(home: Path | None = None, **settings: Any) -> Iterator[Any]:
-        yield shared.workspace
-
-    for module in (generating, batch):
-        monkeypatch.setattr(module, "open_workspace", the_same)
+    opened_by(monkeypatch, shared.workspace, generating, batch)
     shared.reset()
     return shared
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from rag_audio.errors import RequestRefused
 from rag_audio.licensing import RevocationOf
 from rag_audio.refusals import Obstacle
 from tests.rights_world import GOOD_ARTIST, TARGET_ARTIST, World, all_uses
+from tests.whole_home import opened_by
 
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
 DAYS = st.none() | st.dates(date(2026, 5, 1), date(2026, 5, 9))
@@ -214,14 +214,7 @@ def _document(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0
 @pytest.fixture
 def opened(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Commands work on the test's home; nothing is closed between them."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def the_same(home: Path | None = None, **settings: Any) -> Iterator[Any]:
-        yield world.workspace
-
-    for module in (showing, indexing, guarding):
-        monkeypatch.setattr(module, "open_workspace", the_same)
+    opened_by(monkeypatch, world.workspace, showing, indexing, guarding)
     world.reset()
     return world
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ import pytest
 from rag_audio.cli import generating, rights, showing
 from rag_audio.cli.app import run
 from rag_audio.errors import BackendUnavailable
-from rag_audio.workspace import Workspace
 from tests.rights_world import TARGET_ARTIST, World
+from tests.whole_home import opened_by
 
 MADE = {1, 2}
 """Outputs of the target that are there before any test."""
@@ -36,13 +35,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def opened(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands work on the test's home; nothing is closed between them."""
-
-    @contextmanager
-    def the_same(home: Path | None = None, **settings: Any) -> Iterator[Workspace]:
-        yield world.workspace
-
-    for module in (rights, generating, showing):
-        monkeypatch.setattr(module, "open_workspace", the_same)
+    opened_by(monkeypatch, world.workspace, rights, generating, showing)
     world.reset()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from rag_audio.provenance.influence import used_shares
 from rag_audio.service.revoking import end_revocation, revoke_source
 from tests.rights_world import GOOD_ARTIST, TARGET_ARTIST, World
 from tests.small_library import RATE, chords
+from tests.whole_home import opened_by
 
 QUICK: dict[str, Any] = {"seed": 1, "duration_s": 4.0}
 WORDS, SOUND = frozenset({Channel.PROMPT}), frozenset({Channel.INIT})
@@ -49,8 +49,8 @@ def world(shared: World) -> Iterator[World]:
 
 def unindexed(world: World) -> None:
     """As after ``revoke`` and ``revoke --undo``, before the next ``index``."""
-    assert revoke_source(world.workspace, REVOKED)["purged"]["segments"] > 0
-    end_revocation(world.workspace, REVOKED)
+    assert revoke_source(world.home, REVOKED)["purged"]["segments"] > 0
+    end_revocation(world.home, REVOKED)
 
 
 def refused(world: World, tmp_path: Path, words: str = "zither", **fields: Any) -> RequestRefused:
@@ -239,12 +239,7 @@ def test_every_plan_with_an_artist_has_a_share_of_the_artist_s(
 
 @pytest.fixture
 def opened(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    @contextmanager
-    def the_same(home: Path | None = None, **settings: Any) -> Iterator[Any]:
-        yield world.workspace
-
-    for module in (generating, batch):
-        monkeypatch.setattr(module, "open_workspace", the_same)
+    opened_by(monkeypatch, world.workspace, generating, batch)
     return world
 
 

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import rag_audio.cli
 from rag_audio.domain import Audio
 from rag_audio.ports import Detection
+from rag_audio.workspace import Workspace
 from tests.rights_world import FakeWatermarker, World
 
 
@@ -25,17 +27,27 @@ class Listening(FakeWatermarker):
         return Detection(None, 0.0)
 
 
+def opened_by(monkeypatch: pytest.MonkeyPatch, workspace: Workspace, *modules: ModuleType) -> None:
+    """Commands of these modules work on this workspace, and leave it open."""
+
+    def opener(opened: Any) -> Any:
+        @contextmanager
+        def the_same(*_: object, **__: object) -> Iterator[Any]:
+            yield opened
+
+        return the_same
+
+    for module in modules:
+        for name, opened in (("open_workspace", workspace), ("open_home", workspace.home)):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, opener(opened))
+
+
 def command_home(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command works on this home; serving and the demo do nothing."""
-
-    @contextmanager
-    def the_same(*_: object, **__: object) -> Iterator[Any]:
-        yield world.workspace
-
     world.home.watermarker = Listening()
-    for found in pkgutil.iter_modules(rag_audio.cli.__path__, "rag_audio.cli."):
-        module = importlib.import_module(found.name) if "__main__" not in found.name else None
-        if hasattr(module, "open_workspace"):
-            monkeypatch.setattr(module, "open_workspace", the_same)
+    found = pkgutil.iter_modules(rag_audio.cli.__path__, "rag_audio.cli.")
+    names = [one.name for one in found if "__main__" not in one.name]
+    opened_by(monkeypatch, world.workspace, *map(importlib.import_module, names))
     monkeypatch.setattr("rag_audio.api.serving.serve", lambda *_: None)
     world.reset()

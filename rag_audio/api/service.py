@@ -20,6 +20,7 @@ from rag_audio.appending import LineLog
 from rag_audio.backends.index_socket import IndexHost
 from rag_audio.backends.shared_index import SharedIndex
 from rag_audio.errors import BackendError, InvalidInput, RagAudioError
+from rag_audio.home import Home
 from rag_audio.jobs import Limits, SqlJobs
 from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
 from rag_audio.jobs.idempotency import SqlIdempotency
@@ -96,6 +97,7 @@ class Service:
     settings: ServeSettings
     bound: Sequence[str] = ()
     workers: int = 1
+    home: Home = field(init=False)
     jobs: SqlJobs = field(init=False)
     access: SqlAccess = field(init=False)
     idempotency: SqlIdempotency = field(init=False)
@@ -117,7 +119,8 @@ class Service:
     traces: Turns = field(init=False)
 
     def __post_init__(self) -> None:
-        home, settings = self.workspace.home, self.settings
+        self.home = home = self.workspace.home
+        settings = self.settings
         database = home.database
         limits = Limits(settings.queue, settings.queue_per_key)
         self.jobs = SqlJobs(database, limits, settings.lease_s, settings.attempts)
@@ -159,9 +162,9 @@ class Service:
         Raises:
             RagAudioError: another part cannot be made.
         """
-        self.workspace.home.make_all(generator=False)
+        self.home.make_all(generator=False)
         self.model()
-        home = self.workspace.home
+        home = self.home
         index = home.index
         if isinstance(index, SharedIndex) and index.keep():
             self._host = IndexHost(index, home.folder / "index")
@@ -171,7 +174,7 @@ class Service:
             self.threads.keep(calls.work, f"webhooks-{i}")
         self.threads.keep(self._upkeep.tidy, "tidying")
         self.threads.keep(self._upkeep.count, "auditing")
-        runner = Runner(self.workspace, self.jobs, self._stop.is_set, self.settings.job_s)
+        runner = Runner(self.home, self.jobs, self._stop.is_set, self.settings.job_s)
         takes = takes_of_device(self.settings.batch, home.device)
         for i in range(self.workers):
             worker = Worker(runner, self.jobs, self._stop, takes)
@@ -180,7 +183,7 @@ class Service:
 
     def _calls(self) -> Calls:
         return Calls(
-            self.workspace.home.database,
+            self.home.database,
             self.jobs,
             self.webhook_secrets,
             self.webhook_hosts,
@@ -220,11 +223,11 @@ class Service:
     def pipeline(self, caller: Caller) -> Pipeline:
         """The main path as a caller may walk it."""
         told = self.visibility(caller).disclosure
-        return Pipeline(self.workspace.home.limited_to(caller.libraries, disclosure=told))
+        return Pipeline(self.home.limited_to(caller.libraries, disclosure=told))
 
     def visibility(self, caller: Caller) -> Visibility:
         """What a caller may see."""
-        return Visibility(caller, self.workspace.home, self.owners, self.places)
+        return Visibility(caller, self.home, self.owners, self.places)
 
     def upload_of(self, caller: Caller, id_: str) -> Upload:
         """A caller's upload.
@@ -244,7 +247,7 @@ class Service:
             if isinstance(self._model, ModelInfo) or moment < self._model_again:
                 return self._model
             try:
-                self._model = self.workspace.home.generator(None).info
+                self._model = self.home.generator(None).info
             except BackendError as error:
                 log.error("the model cannot be loaded", error=error.message, hint=error.hint)
                 self._model, self._model_again = error, moment + MODEL_AGAIN_S
@@ -252,7 +255,7 @@ class Service:
 
     def is_ready(self) -> tuple[bool, dict[str, str]]:
         """Whether requests can be served, and the state of each part."""
-        home = self.workspace.home
+        home = self.home
         state: dict[str, str] = {}
         for name, look in (
             ("database", lambda: self.jobs.counts()),

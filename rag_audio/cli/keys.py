@@ -11,7 +11,8 @@ import typer
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.errors import InvalidInput
-from rag_audio.workspace import Workspace, open_workspace
+from rag_audio.home import Home as OpenedHome
+from rag_audio.home import open_home
 
 keys_app = typer.Typer(
     help="Keys of the home, signing under a chain of one's own, keys of the HTTP API."
@@ -37,11 +38,11 @@ def show(context: typer.Context, home: Home = None, as_json: Json = False) -> No
         return
     from rag_audio.provenance.key_ring import list_keys
 
-    with open_workspace(home) as workspace:
-        folder = workspace.settings.home / "keys"
+    with open_home(home) as opened:
+        folder = opened.settings.home / "keys"
         found = list_keys(folder)
-        signer = _signer(workspace.settings)
-        states, problems = _by_database(workspace, folder)
+        signer = _signer(opened.settings)
+        states, problems = _by_database(opened, folder)
     if as_json:
         keys = [{**key.to_json(), "database": states.get(key.path.name)} for key in found]
         document = {"folder": str(folder), "signer": signer, "keys": keys, "problems": problems}
@@ -63,14 +64,14 @@ def show(context: typer.Context, home: Home = None, as_json: Json = False) -> No
             err.print(f"others may read {key.path}: chmod 600 it", style="yellow")
 
 
-def _by_database(workspace: Workspace, folder: Path) -> tuple[dict[str, str], list[str]]:
+def _by_database(opened: OpenedHome, folder: Path) -> tuple[dict[str, str], list[str]]:
     """What each key is to the database, and what is wrong with them; no database is made."""
     from rag_audio.custody import key_notes, states_of
 
-    settings = workspace.settings
+    settings = opened.settings
     if settings.database_url is None and not (settings.home / "ledger.db").is_file():
         return {}, []
-    database = workspace.home.database
+    database = opened.database
     return states_of(database, folder), key_notes(database, folder)
 
 
@@ -82,8 +83,8 @@ def lost(
     """Stop asking for the database's key, of which no copy is left; its marks stay unread."""
     from rag_audio.custody import declare_lost
 
-    with open_workspace(home) as workspace:
-        print_ = declare_lost(workspace.home.database, purpose, workspace.home.folder / "keys")
+    with open_home(home) as opened:
+        print_ = declare_lost(opened.database, purpose, opened.folder / "keys")
     if as_json:
         show_json({"purpose": purpose, "fingerprint": print_, "state": "lost"})
     else:
@@ -99,8 +100,8 @@ def import_chain(
     """Sign outputs with this certificate and key from now on."""
     from rag_audio.provenance import signing_keys
 
-    with open_workspace(home) as workspace:
-        identity = signing_keys.import_chain(workspace.home.folder / "keys", chain, key)
+    with open_home(home) as opened:
+        identity = signing_keys.import_chain(opened.folder / "keys", chain, key)
     document = {
         "subject": identity.subject,
         "fingerprint": identity.fingerprint,
@@ -125,11 +126,11 @@ def export_root(
     from rag_audio.files import export
     from rag_audio.provenance.signing_keys import anchors
 
-    with open_workspace(home) as workspace:
-        known = anchors(workspace.settings.home / "keys")
+    with open_home(home) as opened:
+        known = anchors(opened.settings.home / "keys")
     if not known:
         raise InvalidInput(
-            f"there is no signing key in {workspace.settings.home / 'keys'}",
+            f"there is no signing key in {opened.settings.home / 'keys'}",
             hint="the first output that is generated makes one",
         )
     with export(target) as draft:
@@ -146,8 +147,8 @@ def api_list(home: Home = None, as_json: Json = False) -> None:
     from rag_audio.jobs.access import SqlAccess
     from rag_audio.provenance.access_log import log_key
 
-    with open_workspace(home) as workspace:
-        found = SqlAccess(workspace.home.database, log_key).keys()
+    with open_home(home) as opened:
+        found = SqlAccess(opened.database, log_key).keys()
     if as_json:
         show_json({"keys": [key.to_json() for key in found]})
         return
@@ -189,14 +190,14 @@ def api_make(
     from rag_audio.provenance.access_log import log_key
 
     scopes = _scopes(scope)
-    with open_workspace(home) as workspace:
+    with open_home(home) as opened:
         if library:
-            known = {one.id for one in workspace.home.catalogue.libraries()}
+            known = {one.id for one in opened.catalogue.libraries()}
             for id_ in library:
                 if id_ not in known:
                     there = ", ".join(sorted(known)) or "none is indexed"
                     raise InvalidInput(f"there is no library {id_!r}", hint=there)
-        access = SqlAccess(workspace.home.database, log_key)
+        access = SqlAccess(opened.database, log_key)
         seconds = None if days is None else days * 86_400.0
         made, text = access.make(name, scopes, library or None, seconds)
     if as_json:
@@ -215,8 +216,8 @@ def api_revoke(
     from rag_audio.jobs.access import SqlAccess
     from rag_audio.provenance.access_log import log_key
 
-    with open_workspace(home) as workspace:
-        ended = SqlAccess(workspace.home.database, log_key).revoke(id_)
+    with open_home(home) as opened:
+        ended = SqlAccess(opened.database, log_key).revoke(id_)
     if as_json:
         show_json(ended.to_json())
     else:
@@ -240,13 +241,13 @@ def webhook_secret(
     from rag_audio.jobs.webhook_secrets import WebhookSecrets
     from rag_audio.provenance.access_log import log_key
 
-    with open_workspace(home) as workspace:
-        database = workspace.home.database
+    with open_home(home) as opened:
+        database = opened.database
         access = SqlAccess(database, log_key)
         known = {key.id for key in access.keys()}  # noqa: SIM118 - it is no dictionary
         if id_ and id_ not in known:
             raise InvalidInput(f"there is no key {id_!r}", hint="rag-audio keys api")
-        secrets = WebhookSecrets(database, workspace.home.folder)
+        secrets = WebhookSecrets(database, opened.folder)
         found = secrets.rotate(id_, overlap_hours * 3600.0) if rotate else secrets.of(id_)
     if as_json:
         earlier = [_moment(one.valid_until) for one in found[1:]]

@@ -18,12 +18,12 @@ from rag_audio.errors import (
     LedgerError,
     UnreadableFile,
 )
+from rag_audio.home import open_home
 from rag_audio.ports import Fault, Ledger, LedgerEntry, LedgerEvent
 from rag_audio.provenance.checkpoints import Checkpoint, publish
 from rag_audio.provenance.export import verify_export, write_export
 from rag_audio.provenance.notes import VerifierKey
 from rag_audio.provenance.records import record_to_json
-from rag_audio.workspace import open_workspace
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
 
@@ -63,8 +63,8 @@ def verify(
         if known is None:
             err.print("the key is the export's own; --key says whose ledger it has to be")
     else:
-        with open_workspace(home) as workspace, busy("verifying the ledger"):
-            ledger = workspace.home.ledger
+        with open_home(home) as opened, busy("verifying the ledger"):
+            ledger = opened.ledger
             faults = ledger.verify(notes, known)
             document = _verdict(faults, *_told(partial(_state, ledger), (0, ""), bool(faults)))
             document["key"] = ledger.verifier_key()
@@ -149,9 +149,9 @@ def _counted(number: int, what: str) -> str:
 
 def show(output: Output, home: Home = None, as_json: Json = False) -> None:
     """Print the record of one output and what was logged about it later, as JSON."""
-    with open_workspace(home) as workspace:
-        entry = _find(workspace.home.ledger, output)
-        events = workspace.home.ledger.events(output=output)
+    with open_home(home) as opened:
+        entry = _find(opened.ledger, output)
+        events = opened.ledger.events(output=output)
     show_json(
         {
             "seq": entry.seq,
@@ -180,8 +180,8 @@ def proof(
 
     The leaf's document stands in an export (`rag-audio ledger export`).
     """
-    with open_workspace(home) as workspace:
-        ledger = workspace.home.ledger
+    with open_home(home) as opened:
+        ledger = opened.ledger
         found = ledger.inclusion(_find(ledger, output).seq, size)
         later = {"consistency": list(ledger.consistency(found.size))} if size else {}
     show_json({"output": output, **found.to_json(), **later})
@@ -196,9 +196,9 @@ def checkpoint(
     as_json: Json = False,
 ) -> None:
     """Sign the ledger's present state; keep it where whoever could rewrite the ledger cannot."""
-    with open_workspace(home) as workspace:
-        note = workspace.home.ledger.checkpoint()
-        key = workspace.home.ledger.verifier_key()
+    with open_home(home) as opened:
+        note = opened.ledger.checkpoint()
+        key = opened.ledger.verifier_key()
     published = None if publish_to is None else publish(note, publish_to)
     signed = Checkpoint.parse(note)
     if as_json:
@@ -227,9 +227,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the whole log, signed and without personal texts, for `ledger verify --export`."""
-    with open_workspace(home) as workspace, busy("exporting"):
-        file = write_export(workspace.home.ledger, target)
-        key = workspace.home.ledger.verifier_key()
+    with open_home(home) as opened, busy("exporting"):
+        file = write_export(opened.ledger, target)
+        key = opened.ledger.verifier_key()
         report = verify_export(file, key=key)
     if as_json:
         show_json({"file": str(file), "entries": report.entries, "root": report.root, "key": key})
@@ -249,8 +249,8 @@ def erase(
     as_json: Json = False,
 ) -> None:
     """Delete the prompt and other personal texts of an output; the log stays verifiable."""
-    with open_workspace(home) as workspace:
-        event = workspace.home.ledger.erase(output)
+    with open_home(home) as opened:
+        event = opened.ledger.erase(output)
     if as_json:
         show_json(_event_json(event))
         return

@@ -18,11 +18,12 @@ from rag_audio.errors import InvalidInput, OutputRefused
 from rag_audio.folding import Block
 from rag_audio.formats import format_of, rate_for
 from rag_audio.full_scale import Excess, is_clipped_by
+from rag_audio.home import Home as OpenedHome
+from rag_audio.home import open_home
 from rag_audio.pictures import line_png
 from rag_audio.ports import Detection, Mark
 from rag_audio.sound_header import SoundHeader, read_header, require_room
 from rag_audio.sound_stream import SoundStream
-from rag_audio.workspace import Workspace, open_workspace
 
 watermark_app = typer.Typer(no_args_is_help=True, help="Embed or read a mark by hand.")
 
@@ -62,9 +63,9 @@ def embed(
     encoding = header.subtype_in(target) if subtype is None else subtype
     require_room(target, encoding, sound.channels, sound.sample_rate)
     sound, excess = full_scale.fit(sound, target, encoding)
-    with open_workspace(home) as workspace, busy("marking"):
-        marked = _marked(workspace, source, sound, payload)
-        _write(workspace, marked, payload, target, encoding, header)
+    with open_home(home) as opened, busy("marking"):
+        marked = _marked(opened, source, sound, payload)
+        _write(opened, marked, payload, target, encoding, header)
     below_db, mask_db = snr_db(sound, marked), noise_to_mask_db(sound, marked)
     written_hz = rate_for(format_of(target, encoding)[1], sound.sample_rate)
     notes = _changes(header, source, target, encoding, excess)
@@ -100,8 +101,8 @@ def detect(
     as_json: Json = False,
 ) -> None:
     """Read the mark of a file, if it has one, also where tempo or pitch were changed."""
-    with open_workspace(home) as workspace, busy("listening"):
-        found = workspace.home.watermarker.detect_pieces(_pieces(file))
+    with open_home(home) as opened, busy("listening"):
+        found = opened.watermarker.detect_pieces(_pieces(file))
     if plot is not None:
         title = "no mark" if found.mark is None else f"mark {found.mark.payload}"
         line_png(found.over_time, plot, ("time [s]", "confidence"), f"{file.name}: {title}")
@@ -133,8 +134,8 @@ def abx(
     sound, excess = full_scale.fit(audio.load(source), "a.wav", None)
     if excess:
         err.print(f"note: lowered by {excess.peak_db:.2f} dB, so that nothing clips")
-    with open_workspace(home) as workspace, busy("marking"):
-        marked = _marked(workspace, source, sound, 0)
+    with open_home(home) as opened, busy("marking"):
+        marked = _marked(opened, source, sound, 0)
     needed = write_kit(sound, marked, folder, trials=trials, seconds=seconds, seed=seed)
     if as_json:
         show_json({"folder": str(folder), "trials": trials, "needed": needed})
@@ -146,9 +147,9 @@ def rotate(home: Home = None, as_json: Json = False) -> None:
     """Make new marks with a new key; those made with the old one are still read."""
     from rag_audio.custody import rotate_watermark
 
-    with open_workspace(home) as workspace:
-        key = workspace.home.folder / "keys" / "watermark.key"
-        kept = rotate_watermark(workspace.home.database, key.parent)
+    with open_home(home) as opened:
+        key = opened.folder / "keys" / "watermark.key"
+        kept = rotate_watermark(opened.database, key.parent)
     if as_json:
         show_json({"key": str(key), "retired": str(kept)})
     else:
@@ -175,7 +176,7 @@ def _changes(
 
 
 def _write(
-    workspace: Workspace,
+    opened: OpenedHome,
     marked: Audio,
     payload: int,
     target: Path,
@@ -191,7 +192,7 @@ def _write(
     try:
         audio.save(marked, draft, subtype=encoding, tags=header.tags_in(target))
         if not is_clipped_by(target, encoding) and format_of(target, encoding)[1] != "FLOAT":
-            found = workspace.home.watermarker.detect_pieces(_pieces(draft))
+            found = opened.watermarker.detect_pieces(_pieces(draft))
             marks = (found.mark, *found.others)
             if Mark(payload, by_hand=True) not in marks:
                 kind = format_of(target, encoding)[1]
@@ -205,8 +206,8 @@ def _write(
         draft.unlink(missing_ok=True)
 
 
-def _marked(workspace: Workspace, source: Path, sound: Audio, payload: int) -> Audio:
-    marked = workspace.home.watermarker.embed(sound, Mark(payload, by_hand=True))
+def _marked(opened: OpenedHome, source: Path, sound: Audio, payload: int) -> Audio:
+    marked = opened.watermarker.embed(sound, Mark(payload, by_hand=True))
     if marked is None:
         raise OutputRefused(f"{source} has too little sound to carry a mark")
     return marked

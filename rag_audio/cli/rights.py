@@ -15,6 +15,7 @@ from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.documents import entry_json
 from rag_audio.errors import InvalidInput
 from rag_audio.files import export
+from rag_audio.home import open_home
 from rag_audio.licensing import Revocation
 from rag_audio.ports import LedgerEntry
 from rag_audio.reporting import UsageReport, period, usage_report
@@ -27,7 +28,6 @@ from rag_audio.service.revoking import (
     target_of,
     unknown_source,
 )
-from rag_audio.workspace import open_workspace
 
 StemOption = Annotated[str | None, typer.Option(help="Stem id or its beginning.")]
 ArtistOption = Annotated[str | None, typer.Option(help="Name; case and accents do not matter.")]
@@ -50,11 +50,11 @@ def outputs(
     as_json: Json = False,
 ) -> None:
     """List the outputs that a source went into; without an option, all outputs."""
-    with open_workspace(home) as workspace:
+    with open_home(home) as opened:
         if stem is not None and len(stem) < 64:
-            stem = workspace.home.catalogue.stem(stem).id
-        entries = outputs_of(workspace, stem=stem, artist=artist, license=license, holder=holder)
-        unknown = "" if entries else unknown_source(workspace, artist, license, holder)
+            stem = opened.catalogue.stem(stem).id
+        entries = outputs_of(opened, stem=stem, artist=artist, license=license, holder=holder)
+        unknown = "" if entries else unknown_source(opened, artist, license, holder)
     if as_json:
         notes = {"notes": [unknown]} if unknown else {}
         show_json({"outputs": [entry_json(entry) for entry in entries], **notes})
@@ -80,13 +80,13 @@ def revoke(
         raise InvalidInput(
             "name one source to revoke", hint="--stem ID, --artist NAME or --license ID"
         )
-    with open_workspace(home) as workspace:
-        of, target = target_of(workspace, stem, artist, license)
+    with open_home(home) as opened:
+        of, target = target_of(opened, stem, artist, license)
         asked = Revocation(of, target, reason.strip(), by or _login(), datetime.now(UTC))
-        document = end_revocation(workspace, asked) if undo else revoke_source(workspace, asked)
-        stems = stems_of(workspace, asked)
-        copies = copies_left(workspace, asked, stems, undone=undo)
-        entries = outputs_of(workspace, **{of.value: target})
+        document = end_revocation(opened, asked) if undo else revoke_source(opened, asked)
+        stems = stems_of(opened, asked)
+        copies = copies_left(opened, asked, stems, undone=undo)
+        entries = outputs_of(opened, **{of.value: target})
     document["stems"] = [
         {"stem": one.id, "title": one.title, "artist": one.artist, "path": one.path}
         for one in stems
@@ -117,8 +117,8 @@ def report(
     if kind not in ("csv", "json"):
         raise InvalidInput(f"{kind!r} is not a format of reports", hint="csv or json")
     start, end = period(_day("--from", first), _day("--to", last))
-    with open_workspace(home) as workspace, busy("reading the ledger"):
-        found = usage_report(workspace.home.ledger.outputs(), start, end)
+    with open_home(home) as opened, busy("reading the ledger"):
+        found = usage_report(opened.ledger.outputs(), start, end)
     if out_file is not None:
         _write(found, kind, out_file)
     if as_json:

@@ -13,6 +13,7 @@ import typer
 from rag_audio.cli.options import Home
 from rag_audio.cli.output import err
 from rag_audio.errors import MissingExtra
+from rag_audio.home import open_home
 from rag_audio.workspace import open_workspace
 
 
@@ -67,10 +68,10 @@ def worker(home: Home = None) -> None:
 
     settings = read_serve_settings()
     stop = threading.Event()
-    with open_workspace(home) as workspace, _stopped_by_signals(stop):
-        jobs = SqlJobs(workspace.home.database, None, settings.lease_s, settings.attempts)
-        runner = Runner(workspace, jobs, stop.is_set, settings.job_s)
+    with open_home(home) as opened, _stopped_by_signals(stop):
+        jobs = SqlJobs(opened.database, None, settings.lease_s, settings.attempts)
+        runner = Runner(opened, jobs, stop.is_set, settings.job_s)
         err.print("working   stop with Ctrl+C")
         log_as_json()
-        takes = takes_of_device(settings.batch, workspace.home.device)
+        takes = takes_of_device(settings.batch, opened.device)
         Worker(runner, jobs, stop, takes).work()

@@ -13,8 +13,10 @@ from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.conflict_documents import conflict_lines, conflicts_json
 from rag_audio.documents import artists_json, license_rows, not_indexed_json
 from rag_audio.errors import InvalidInput, RagAudioError
+from rag_audio.home import Home as OpenedHome
+from rag_audio.home import open_home
 from rag_audio.settings import shown
-from rag_audio.workspace import Workspace, open_workspace
+from rag_audio.workspace import open_workspace
 
 _SHOWN = 40
 """So many conflicts of licenses are printed."""
@@ -28,10 +30,10 @@ def register(app: typer.Typer) -> None:
 
 def library(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
     """Show the indexed libraries, their licenses and what each grants today."""
-    with open_workspace(home, territory=territory) as workspace:
-        libraries = workspace.home.catalogue.libraries()
-        rights = workspace.pipeline.rights()
-        stems = workspace.home.catalogue.stems()
+    with open_home(home, territory=territory) as opened:
+        libraries = opened.catalogue.libraries()
+        rights = opened.rights()
+        stems = opened.catalogue.stems()
     rows = license_rows(stems, rights)
     conflicts = conflicts_json(rights.conflicts.values(), rights)
     if as_json:
@@ -110,11 +112,11 @@ def _span(values: list[int]) -> str:
 def doctor(home: Home = None, as_json: Json = False) -> None:
     """Check that everything an installation needs is there; exit code 1 when something is not."""
     checks: list[tuple[str, bool, str]] = []
-    with open_workspace(home) as workspace, busy("looking at every part"):
-        settings = shown(workspace.settings)
+    with open_home(home) as opened, busy("looking at every part"):
+        settings = shown(opened.settings)
         for name, look in _CHECKS:
             try:
-                checks.append((name, True, look(workspace)))
+                checks.append((name, True, look(opened)))
             except RagAudioError as error:
                 checks.append((name, False, f"{error.message} ({error.hint})"))
     well = all(ok for _, ok, _ in checks)
@@ -137,36 +139,36 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _embedder(workspace: Workspace) -> str:
-    embedder = workspace.home.embedder
+def _embedder(opened: OpenedHome) -> str:
+    embedder = opened.embedder
     state = "untrained" if embedder.untrained else "trained"
     return f"{embedder.name}, {state}, {embedder.dimension} dimensions, {embedder.space[:12]}"
 
 
-def _model(workspace: Workspace) -> str:
-    info = workspace.home.generator(None).info
+def _model(opened: OpenedHome) -> str:
+    info = opened.generator(None).info
     state = "untrained" if info.untrained else "trained"
     return f"{info.name}, {state}, {info.sample_rate} Hz × {info.channels}, {info.id[:12]}"
 
 
-def _soundfont(workspace: Workspace) -> str:
-    path = workspace.home.soundfont
+def _soundfont(opened: OpenedHome) -> str:
+    path = opened.soundfont
     if not path.is_file():
         raise InvalidInput(f"{path} is missing")
     return str(path)
 
 
-def _ledger(workspace: Workspace) -> str:
-    faults = workspace.home.ledger.verify()
+def _ledger(opened: OpenedHome) -> str:
+    faults = opened.ledger.verify()
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise InvalidInput(count, hint="rag-audio ledger verify")
-    return f"{workspace.home.ledger.size()} entries, all hashes right"
+    return f"{opened.ledger.size()} entries, all hashes right"
 
 
-def _landmarks(workspace: Workspace) -> str:
-    there = len(workspace.home.landmarks.ids())
-    lacking = len(workspace.home.catalogue.without_landmarks())
+def _landmarks(opened: OpenedHome) -> str:
+    there = len(opened.landmarks.ids())
+    lacking = len(opened.catalogue.without_landmarks())
     if not lacking:
         return f"{there} stems can be recognised in foreign sound"
     return (
@@ -175,30 +177,30 @@ def _landmarks(workspace: Workspace) -> str:
     )
 
 
-def _guardrails(workspace: Workspace) -> str:
-    names, actions = workspace.home.protected_names, workspace.home.guard_actions
+def _guardrails(opened: OpenedHome) -> str:
+    names, actions = opened.protected_names, opened.guard_actions
     told = ", ".join(f"{rule} {action}" for rule, action in sorted(actions.items()))
     more = "" if names.imported is None else f"; {names.imported.about.line()}"
     return f"{len(names.artists)} protected names{more}; {told or 'every rule refuses'}"
 
 
-def _keys(workspace: Workspace) -> str:
+def _keys(opened: OpenedHome) -> str:
     from rag_audio.custody import key_notes
 
-    name = workspace.home.watermarker.name
-    problems = key_notes(workspace.home.database, workspace.home.folder / "keys")
+    name = opened.watermarker.name
+    problems = key_notes(opened.database, opened.folder / "keys")
     if problems:
         raise InvalidInput("; ".join(problems), hint="copy it from the home that made it")
     return name
 
 
-_CHECKS: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
-    ("rag-audio", lambda w: f"{__version__}, Python {platform.python_version()}"),
-    ("home", lambda w: str(w.home.folder)),
-    ("device", lambda w: w.home.device),
+_CHECKS: tuple[tuple[str, Callable[[OpenedHome], str]], ...] = (
+    ("rag-audio", lambda home: f"{__version__}, Python {platform.python_version()}"),
+    ("home", lambda home: str(home.folder)),
+    ("device", lambda home: home.device),
     ("embedder", _embedder),
     ("model", _model),
-    ("index", lambda w: f"{w.home.index.name}, {w.home.index.count()} segments"),
+    ("index", lambda home: f"{home.index.name}, {home.index.count()} segments"),
     ("landmarks", _landmarks),
     ("soundfont", _soundfont),
     ("ledger", _ledger),

@@ -10,12 +10,12 @@ from rag_audio import names
 from rag_audio.conflict_documents import conflict_json
 from rag_audio.conflicts import Claim, Conflict
 from rag_audio.domain import Rights, Stem
+from rag_audio.home import Home
 from rag_audio.licensing import Revocation, RevocationOf
-from rag_audio.workspace import Workspace
 
 
 def copies_left(
-    workspace: Workspace, asked: Revocation, stems: Iterable[Stem], *, undone: bool = False
+    home: Home, asked: Revocation, stems: Iterable[Stem], *, undone: bool = False
 ) -> list[dict[str, Any]]:
     """What becomes of the other files with the bytes of stems that a revocation is about.
 
@@ -27,13 +27,13 @@ def copies_left(
         others: library, path, license, holder), whether it is ``usable`` and what is ``granted``
         once the revocation is in force (with ``undone``: taken back), and ``says``, one line.
     """
-    rights, keys = workspace.pipeline.rights(), keys_of(workspace, asked)
+    rights, keys = home.rights(), keys_of(home, asked)
     if not undone:
         rights = _with(rights, asked, keys)
     holders = {key: license.holder for key, license in rights.licenses.items()}
     found = []
     for id_ in dict.fromkeys(stem.id for stem in stems):
-        conflict = rights.conflicts.get(id_) or _agreeing(workspace, id_, asked)
+        conflict = rights.conflicts.get(id_) or _agreeing(home, id_, asked)
         if conflict is None:
             continue
         others = [one for one in conflict.claims if not is_about(asked, one, keys)]
@@ -81,19 +81,19 @@ def _told(
     )
 
 
-def artists_of_stems(workspace: Workspace) -> set[str]:
+def artists_of_stems(home: Home) -> set[str]:
     """Names of the stems' artists, with those whom only a further copy of the same bytes names."""
-    written = {one.artist for one in workspace.home.catalogue.stems()}
-    conflicts = workspace.pipeline.rights().conflicts.values()
+    written = {one.artist for one in home.catalogue.stems()}
+    conflicts = home.rights().conflicts.values()
     written.update(claim.artist for one in conflicts for claim in one.claims)
     return written - {""}
 
 
-def keys_of(workspace: Workspace, asked: Revocation) -> frozenset[str]:
+def keys_of(home: Home, asked: Revocation) -> frozenset[str]:
     """How the artist of a revocation is compared; none where it is of something else."""
     if asked.of is not RevocationOf.ARTIST:
         return frozenset()
-    return frozenset({names.revocation_key(asked.target, artists_of_stems(workspace))})
+    return frozenset({names.revocation_key(asked.target, artists_of_stems(home))})
 
 
 def is_about(asked: Revocation, claim: Claim, keys: frozenset[str]) -> bool:
@@ -107,9 +107,9 @@ def is_about(asked: Revocation, claim: Claim, keys: frozenset[str]) -> bool:
     return asked.of is RevocationOf.ARTIST and names.is_revoked(claim.artist, keys)
 
 
-def _agreeing(workspace: Workspace, id_: str, asked: Revocation) -> Conflict | None:
+def _agreeing(home: Home, id_: str, asked: Revocation) -> Conflict | None:
     """Several files that say the same of a stem which is revoked by its id."""
-    copies = workspace.home.catalogue.copies(id_) if asked.of is RevocationOf.STEM else []
+    copies = home.catalogue.copies(id_) if asked.of is RevocationOf.STEM else []
     claims = tuple(Claim(one.library, one.path, one.license) for one in copies)
     return Conflict(id_, claims) if len(claims) > 1 else None
 

@@ -9,20 +9,20 @@ from typing import Any
 from rag_audio import names
 from rag_audio.domain import Stem
 from rag_audio.errors import BackendError, InvalidInput
+from rag_audio.home import Home
 from rag_audio.licensing import Revocation, RevocationOf
 from rag_audio.ports import LedgerEntry
 from rag_audio.service.copies import artists_of_stems, is_about, keys_of
-from rag_audio.workspace import Workspace
 
 
-def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
+def revoke_source(home: Home, asked: Revocation) -> dict[str, Any]:
     """Revoke a source at once: in the table and the ledger's log, in one transaction, and then in
     the index."""
-    made = workspace.home.catalogue.revoke(asked)
+    made = home.catalogue.revoke(asked)
     new = bool(made)
-    removed, index = _purge(workspace, stems_of(workspace, asked))
+    removed, index = _purge(home, stems_of(home, asked))
     state = "is revoked" if new else "was revoked before"
-    alike = _alike(workspace, asked)
+    alike = _alike(home, asked)
     others = f"; not revoked: {', '.join(map(repr, alike))}, another name" if alike else ""
     return {
         "revoked": _revocation_json(asked),
@@ -35,13 +35,13 @@ def revoke_source(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
     }
 
 
-def end_revocation(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
+def end_revocation(home: Home, asked: Revocation) -> dict[str, Any]:
     """Take a revocation back.
 
     Raises:
         InvalidInput: there is none.
     """
-    ended = workspace.home.catalogue.end_revocation(asked)
+    ended = home.catalogue.end_revocation(asked)
     if not ended:
         raise InvalidInput(f"{asked.of.value} {asked.target} is not revoked")
     return {
@@ -55,21 +55,21 @@ def end_revocation(workspace: Workspace, asked: Revocation) -> dict[str, Any]:
     }
 
 
-def _alike(workspace: Workspace, asked: Revocation) -> list[str]:
+def _alike(home: Home, asked: Revocation) -> list[str]:
     """Artists whose name only looks like the revoked one, and who are not revoked."""
     if asked.of is not RevocationOf.ARTIST:
         return []
-    rights = workspace.pipeline.rights()
+    rights = home.rights()
     return sorted(
         name
-        for name in artists_of_stems(workspace)
+        for name in artists_of_stems(home)
         if names.loose(name) == names.loose(asked.target)
         and names.loose(name)
         and not names.is_revoked(name, rights.revoked_artists)
     )
 
 
-def _purge(workspace: Workspace, stems: Iterable[Stem]) -> tuple[int, str]:
+def _purge(home: Home, stems: Iterable[Stem]) -> tuple[int, str]:
     """Delete the embeddings of stems that are revoked as their own library has them; where the
     index is held by somebody, say what that means.
 
@@ -80,10 +80,10 @@ def _purge(workspace: Workspace, stems: Iterable[Stem]) -> tuple[int, str]:
     if not ids:
         return 0, "nothing of it is in the index"
     try:
-        index = workspace.home.index
+        index = home.index
         found = [point for id_ in sorted(ids) for point in index.find_stem(id_)]
         libraries = {point.segment.stem.library for point in found}
-        now, catalogue = datetime.now(UTC), workspace.home.catalogue
+        now, catalogue = datetime.now(UTC), home.catalogue
         rights = {library: catalogue.rights(None, now, [library]) for library in libraries}
         points = [
             point.id
@@ -100,7 +100,7 @@ def _purge(workspace: Workspace, stems: Iterable[Stem]) -> tuple[int, str]:
 
 
 def target_of(
-    workspace: Workspace, stem: str | None, artist: str | None, license: str | None
+    home: Home, stem: str | None, artist: str | None, license: str | None
 ) -> tuple[RevocationOf, str]:
     """What is meant, in full: something that was indexed, that outputs used, or that is revoked.
 
@@ -113,20 +113,20 @@ def target_of(
         whole = stem.strip().lower()
         if len(whole) == 64 and set(whole) <= set("0123456789abcdef"):
             return RevocationOf.STEM, whole
-        return RevocationOf.STEM, workspace.home.catalogue.stem(stem).id
+        return RevocationOf.STEM, home.catalogue.stem(stem).id
     if artist is not None:
-        return RevocationOf.ARTIST, _artist_of(workspace, artist)
-    return RevocationOf.LICENSE, _license_of(workspace, (license or "").strip())
+        return RevocationOf.ARTIST, _artist_of(home, artist)
+    return RevocationOf.LICENSE, _license_of(home, (license or "").strip())
 
 
-def _artist_of(workspace: Workspace, name: str) -> str:
+def _artist_of(home: Home, name: str) -> str:
     """An artist as the library, a revocation or an output writes the name; nobody is guessed.
 
     Raises:
         InvalidInput: several are meant, nobody is, or the name is written with other stops, spaces
             or hyphens than the one that is known.
     """
-    known = _artists(workspace)
+    known = _artists(home)
     found = names.lookup(name, known)
     if len(found.names) > 1:
         raise names.several(name, found.names)
@@ -138,20 +138,20 @@ def _artist_of(workspace: Workspace, name: str) -> str:
     )
 
 
-def _artists(workspace: Workspace) -> set[str]:
+def _artists(home: Home) -> set[str]:
     """Every artist that is known: of stems, revocations and outputs."""
     return {
-        *artists_of_stems(workspace),
-        *_revoked(workspace, RevocationOf.ARTIST),
-        *workspace.home.ledger.source_names("artist"),
+        *artists_of_stems(home),
+        *_revoked(home, RevocationOf.ARTIST),
+        *home.ledger.source_names("artist"),
     }
 
 
-def _license_of(workspace: Workspace, named: str) -> str:
+def _license_of(home: Home, named: str) -> str:
     """The key (library/id) of a license, from it or from its id."""
-    known = {one.license_key for one in workspace.home.catalogue.stems()}
-    known |= set(workspace.pipeline.rights().licenses)
-    known |= set(_revoked(workspace, RevocationOf.LICENSE))
+    known = {one.license_key for one in home.catalogue.stems()}
+    known |= set(home.rights().licenses)
+    known |= set(_revoked(home, RevocationOf.LICENSE))
     keys = sorted(key for key in known if named in (key, key.partition("/")[2]))
     if len(keys) > 1:
         raise InvalidInput(
@@ -159,26 +159,26 @@ def _license_of(workspace: Workspace, named: str) -> str:
         )
     if keys:
         return keys[0]
-    if "/" in named and workspace.home.ledger.outputs(license=named):
+    if "/" in named and home.ledger.outputs(license=named):
         return named
     raise InvalidInput(
         f"no library has a license {named!r}", hint="rag-audio library lists the licenses"
     )
 
 
-def _revoked(workspace: Workspace, of: RevocationOf) -> list[str]:
-    return [one.target for one in workspace.home.catalogue.revocations() if one.of is of]
+def _revoked(home: Home, of: RevocationOf) -> list[str]:
+    return [one.target for one in home.catalogue.revocations() if one.of is of]
 
 
-def stems_of(workspace: Workspace, asked: Revocation) -> list[Stem]:
+def stems_of(home: Home, asked: Revocation) -> list[Stem]:
     """The indexed stems that a revocation is about, by any of the files that have their bytes."""
-    stems = workspace.home.catalogue.stems()
+    stems = home.catalogue.stems()
     if asked.of is RevocationOf.STEM:
         return [stem for stem in stems if stem.id == asked.target]
-    keys = keys_of(workspace, asked)
+    keys = keys_of(home, asked)
     claimed = {
         id_
-        for id_, conflict in workspace.pipeline.rights().conflicts.items()
+        for id_, conflict in home.rights().conflicts.items()
         if any(is_about(asked, claim, keys) for claim in conflict.claims)
     }
     if asked.of is RevocationOf.LICENSE:
@@ -187,7 +187,7 @@ def stems_of(workspace: Workspace, asked: Revocation) -> list[Stem]:
 
 
 def outputs_of(
-    workspace: Workspace,
+    home: Home,
     stem: str | None = None,
     artist: str | None = None,
     license: str | None = None,
@@ -199,15 +199,15 @@ def outputs_of(
         InvalidInput: several artists or holders are written so.
     """
     if artist is not None:
-        artist = names.resolve(artist, _artists(workspace)) or artist
+        artist = names.resolve(artist, _artists(home)) or artist
     if holder is not None:
-        holder = names.resolve(holder, _holders(workspace), "holder") or holder
-    ledger = workspace.home.ledger
+        holder = names.resolve(holder, _holders(home), "holder") or holder
+    ledger = home.ledger
     return ledger.outputs(stem=stem, artist=artist, license=license, holder=holder)
 
 
 def unknown_source(
-    workspace: Workspace,
+    home: Home,
     artist: str | None = None,
     license: str | None = None,
     holder: str | None = None,
@@ -219,23 +219,23 @@ def unknown_source(
         ("holder", holder, _holders),
         ("license", license, _licenses),
     ):
-        if name is not None and not names.lookup(name, written := known(workspace)).names:
+        if name is not None and not names.lookup(name, written := known(home)).names:
             near = _suggested(name, written)
             return f"no {what} {names.exact(name)!r} is known" + (f": {near}" if near else "")
     return ""
 
 
-def _holders(workspace: Workspace) -> set[str]:
+def _holders(home: Home) -> set[str]:
     """Every holder that is known: of licenses and of outputs."""
-    granting = {one.holder for one in workspace.pipeline.rights().licenses.values()}
-    return granting | set(workspace.home.ledger.source_names("holder"))
+    granting = {one.holder for one in home.rights().licenses.values()}
+    return granting | set(home.ledger.source_names("holder"))
 
 
-def _licenses(workspace: Workspace) -> set[str]:
+def _licenses(home: Home) -> set[str]:
     """Keys and ids of every license that is known: of libraries, stems, revocations, outputs."""
-    keys = {one.license_key for one in workspace.home.catalogue.stems()}
-    keys |= {*workspace.pipeline.rights().licenses, *_revoked(workspace, RevocationOf.LICENSE)}
-    outputs = workspace.home.ledger.outputs()
+    keys = {one.license_key for one in home.catalogue.stems()}
+    keys |= {*home.rights().licenses, *_revoked(home, RevocationOf.LICENSE)}
+    outputs = home.ledger.outputs()
     keys |= {one.key for entry in outputs for use in entry.record.sources for one in use.licenses}
     return keys | {key.partition("/")[2] for key in keys}
 

@@ -18,6 +18,7 @@ from rag_audio.documents import finite, is_operators, public_json, results_json
 from rag_audio.domain import ConditioningPlan, GenerationResult
 from rag_audio.editing import Editor
 from rag_audio.errors import BackendUnavailable, Cancelled, InvalidInput, RagAudioError
+from rag_audio.home import Home
 from rag_audio.jobs import Claimed, Job, JobState, LeaseLost, RowUnreadable, SqlJobs
 from rag_audio.jobs.access import SqlAccess
 from rag_audio.jobs.owners import SqlOwners
@@ -31,7 +32,6 @@ from rag_audio.service.places import Places
 from rag_audio.service.quality import quality
 from rag_audio.service.together import Seat, SharedPass
 from rag_audio.service.visibility import Visibility, owner_of
-from rag_audio.workspace import Workspace
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -69,7 +69,7 @@ class _Clock:
 
 
 class Runner:
-    """Runs jobs on a workspace, alone or several at once.
+    """Runs jobs on a home, alone or several at once.
 
     Args:
         stopping: whether the process is to end: the job is given back to the queue then.
@@ -78,19 +78,19 @@ class Runner:
 
     def __init__(
         self,
-        workspace: Workspace,
+        home: Home,
         jobs: SqlJobs,
         stopping: Callable[[], bool] = lambda: False,
         job_s: float = 3600.0,
     ) -> None:
-        self._workspace, self._jobs, self._stopping = workspace, jobs, stopping
+        self._home, self._jobs, self._stopping = home, jobs, stopping
         self._job_s = job_s
         self._shares, self._share_again = False, 0.0
-        self.folders = Folders(workspace.home.folder)
-        self._uploads = shielded(workspace.home)
-        database = workspace.home.database
+        self.folders = Folders(home.folder)
+        self._uploads = shielded(home)
+        database = home.database
         self._access, self._owners = SqlAccess(database, log_key), SqlOwners(database)
-        self._places = Places(workspace.home)
+        self._places = Places(home)
 
     def can_share(self) -> bool:
         """Load what jobs share that run at once; False: a part is away, each job will say which.
@@ -99,7 +99,7 @@ class Runner:
         """
         if not self._shares and time.monotonic() >= self._share_again:
             try:
-                self._workspace.home.make_all()
+                self._home.make_all()
                 self._shares = True
             except RagAudioError as error:
                 self._share_again = time.monotonic() + SHARE_AGAIN_S
@@ -114,7 +114,7 @@ class Runner:
         if len(held) == 1:
             self.run(held[0])
             return
-        shared = SharedPass(self._workspace.home.generator(None))
+        shared = SharedPass(self._home.generator(None))
         log.info("jobs share a pass", jobs=[one.job.id for one in held])
         threads = [
             threading.Thread(target=self.run, args=(one, shared.seat()), name=f"job-{one.job.id}")
@@ -175,7 +175,7 @@ class Runner:
         job, asked = held.job, held.job.request
         if not job.can_be_run:
             raise RowUnreadable(job.unreadable)
-        home, owner = self._workspace.home, owner_of(job, self._access)
+        home, owner = self._home, owner_of(job, self._access)
         told = Visibility(owner, home, self._owners, self._places).disclosure
         pipeline = Pipeline(home.limited_to(job.libraries, disclosure=told, generator=seat))
         folder = self.folders.of_attempt(job.id, held.token)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,9 +94,9 @@ class Visibility:
         told = self.disclosure
         shown = found.sources
         if told.libraries is not None and found.sources:
-            own = self._home.limited_to(told.libraries).catalogue
-            rights = own.rights(self._home.territory, datetime.now(UTC))
-            known = (self._source(one, own, rights) for one in found.sources)
+            own = self._home.limited_to(told.libraries)
+            catalogue, rights = own.catalogue, own.rights()
+            known = (self._source(one, catalogue, rights) for one in found.sources)
             shown = tuple(one for one in known if one is not None)
         found = replace(found, outputs=self._in_file(found.outputs))
         if shown != found.sources:
@@ -135,15 +134,15 @@ class Visibility:
         seen = [one for one in outputs if told.sees_output(one.output)]
         if told.libraries is None or not seen:
             return tuple(seen)
-        own = self._home.limited_to(told.libraries).catalogue
-        rights = own.rights(self._home.territory, datetime.now(UTC))
+        own = self._home.limited_to(told.libraries)
+        catalogue, rights = own.catalogue, own.rights()
         return tuple(
             InFile(
                 one.output,
                 tuple(
                     known
                     for source in one.sources
-                    if (known := self._source(source, own, rights)) is not None
+                    if (known := self._source(source, catalogue, rights)) is not None
                 ),
             )
             for one in seen

@@ -29,7 +29,7 @@ class SmallService:
             workers=0,
         )
         self.client = TestClient(make_app(self.service), raise_server_exceptions=False)
-        self.runner = Runner(self.world.workspace, self.service.jobs)
+        self.runner = Runner(self.world.home, self.service.jobs)
 
     def accept(self, **asked: Any) -> dict[str, Any]:
         """A job that waits."""

@@ -209,7 +209,7 @@ def test_a_failed_job_says_why(serve: Serve) -> None:
     upload = served.client.post("/v1/uploads", content=buffer.getvalue()).json()
     asked = {"kind": "vary", "upload": upload["id"], "prompt": "x", "audio_rights": "own"}
     job = served.client.post("/v1/edits", json=asked).json()
-    runner = Runner(served.service.workspace, served.service.jobs)
+    runner = Runner(served.service.home, served.service.jobs)
     runner.folders.find_upload(upload["id"]).unlink()
     held = served.service.jobs.claim()
     assert held is not None

@@ -75,10 +75,10 @@ def test_an_artist_without_a_source_is_refused_until_the_library_is_indexed(keye
     asked = Revocation(RevocationOf.ARTIST, FULL, "", "test", datetime.now(UTC))
     index = workspace.home.index
     points = [p for p in index.scroll() if p.segment.stem.artist == FULL]
-    revoke_source(workspace, asked)
+    revoke_source(workspace.home, asked)
     told = refused(keyed, own, artist=FULL)
     assert f"artist {FULL} was revoked" in told["detail"] and "undo the revocation" in told["hint"]
-    end_revocation(workspace, asked)
+    end_revocation(workspace.home, asked)
     told = refused(keyed, own, artist=FULL)
     assert f"nothing by {FULL} would go into the output" in told["detail"]
     assert "`POST /v1/indexing`" in told["hint"]

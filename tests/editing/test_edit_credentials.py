@@ -191,7 +191,7 @@ def test_a_copy_has_the_credits_the_label_and_the_manifest_of_its_output(
     if delivered == "ogg":
         record = edit(workspace, "vary", made.file, file).record
     copy = tmp_path / f"copy.{suffix}"
-    files = write_copy(workspace.home, record, file, copy)
+    files = write_copy(workspace.home.signer, record, file, copy)
     assert files[0] == str(copy) and len(files) == (2 if suffix == "ogg" else 1)
     told, first = read(workspace, copy), read(workspace, file)
     assert (told.state, told.output) == (CredentialState.TRUSTED, record.output)
@@ -216,7 +216,7 @@ def test_a_copy_of_an_erased_output_needs_no_words(
     workspace.home.ledger.erase(record.output)
     entry = workspace.home.ledger.find(record.output)
     assert entry is not None and entry.erased
-    write_copy(workspace.home, entry.record, tmp_path / "x.wav", tmp_path / "x.mp3")
+    write_copy(workspace.home.signer, entry.record, tmp_path / "x.wav", tmp_path / "x.mp3")
     assert read(workspace, tmp_path / "x.mp3").output == record.output
 
 
@@ -280,5 +280,7 @@ def test_a_file_that_is_not_as_it_was_delivered_is_not_copied_as_the_output(
 ) -> None:
     audio.save(pad_sound(2.0, 44_100), tmp_path / "take.wav")
     with pytest.raises(OutputRefused, match="not output 1 as it was delivered"):
-        write_copy(workspace.home, made.result.record, tmp_path / "take.wav", tmp_path / "copy.mp3")
+        write_copy(
+            workspace.home.signer, made.result.record, tmp_path / "take.wav", tmp_path / "copy.mp3"
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["take.wav"]

@@ -49,7 +49,7 @@ def make_home(folder: Path) -> Path:
     world.workspace.generate("slow warm", folder / "take.wav", duration_s=SHORT["duration_s"])
     access, jobs = SqlAccess(database, log_key), SqlJobs(database)
     keys = [access.make(name, [Scope.GENERATE], ["small"], 3600.0)[0] for name in ("one", "two")]
-    runner = Runner(world.workspace, jobs)
+    runner = Runner(world.home, jobs)
     for key in (*keys, keys[1]):
         _made_by(key, jobs, runner)
     access.revoke(keys[0].id)
@@ -70,7 +70,7 @@ def make_home(folder: Path) -> Path:
         shutil.copy(world.library / of, world.library / name)
     world.index()
     target = Revocation(RevocationOf.ARTIST, GOOD_ARTIST, "asked", "desk", datetime.now(UTC))
-    revoke_source(world.workspace, target)
+    revoke_source(world.home, target)
     assert home.ledger.verify() == []
     world.workspace.close()
     return home.folder / "ledger.db"

@@ -66,7 +66,7 @@ def is_generating(job: Job) -> bool:
 
 def work_off(service: Service) -> None:
     """Another worker, here: takes what nobody is heard of any more."""
-    runner = Runner(service.workspace, service.jobs)
+    runner = Runner(service.home, service.jobs)
     end = time.monotonic() + 30
     while any(service.jobs.counts()[s] for s in (JobState.QUEUED, JobState.RUNNING)):
         assert time.monotonic() < end
@@ -118,7 +118,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(
     job = service.jobs.accept("generation", LONG)
     held = service.jobs.claim()
     assert held is not None
-    Runner(service.workspace, service.jobs, stopping=lambda: True).run(held)
+    Runner(service.home, service.jobs, stopping=lambda: True).run(held)
     found = service.jobs.find(job.id)
     assert found is not None
     assert (found.state, found.attempts) == (JobState.QUEUED, 0)
@@ -131,7 +131,7 @@ def test_a_job_that_runs_too_long_is_ended(service: Service) -> None:
     job = service.jobs.accept("generation", LONG)
     held = service.jobs.claim()
     assert held is not None
-    Runner(service.workspace, service.jobs, job_s=0.05).run(held)
+    Runner(service.home, service.jobs, job_s=0.05).run(held)
     found = service.jobs.find(job.id)
     assert found is not None and found.state is JobState.FAILED
     assert found.problem is not None and found.problem["type"] == "TimeLimit"
@@ -142,7 +142,7 @@ def test_a_running_job_is_canceled_within_a_step(service: Service) -> None:
     held = service.jobs.claim()
     assert held is not None
     service.jobs.cancel(job.id)
-    Runner(service.workspace, service.jobs).run(held)
+    Runner(service.home, service.jobs).run(held)
     found = service.jobs.find(job.id)
     assert found is not None and found.state is JobState.CANCELED
     assert service.workspace.home.ledger.outputs() == []

@@ -47,7 +47,7 @@ def service(indexed_home: Path, tmp_path: Path) -> Iterator[Service]:
 
 
 def a_worker(service: Service, takes: int = 4, stopped: bool = False) -> tuple[Worker, Runner]:
-    runner = Runner(service.workspace, service.jobs, stopping=lambda: stopped)
+    runner = Runner(service.home, service.jobs, stopping=lambda: stopped)
     return Worker(runner, service.jobs, threading.Event(), takes), runner
 
 

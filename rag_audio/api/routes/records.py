@@ -92,7 +92,7 @@ def _sound_of(
     if file.is_symlink() or not file.is_file():
         raise Problem(410, "gone", "the sound of this take is no longer kept")
     if format is not None:
-        home = service.workspace.home
+        home = service.home
         entry = home.ledger.find(number)
         if entry is None:
             raise not_found()
@@ -106,7 +106,7 @@ def record(id: JobPath, caller: Generates, service: TheService, take: Take = 1) 
     job = mine(service, caller, id)
     number, seen = int(_take(job, take)["output"]), service.visibility(caller)
     # Whose an output is stands in a table that is held against the log; a job's row is not enough.
-    entry = service.workspace.home.ledger.find(number) if seen.sees_output(number) else None
+    entry = service.home.ledger.find(number) if seen.sees_output(number) else None
     if entry is None:
         raise not_found()
     return seen.record(entry)
@@ -128,7 +128,7 @@ def outputs(
     An admin sees those of all.
     """
     own = service.visibility(caller).own_outputs()
-    ledger = service.workspace.home.ledger
+    ledger = service.home.ledger
     if artist is not None:
         artist = names.resolve(artist, ledger.source_names("artist", own)) or artist
     if holder is not None:
@@ -149,7 +149,7 @@ def output(
     """The record of one output of one's own; an admin sees those of all."""
     seen = service.visibility(caller)
     # What is not seen is not even looked up, so that it takes no longer than what is not there.
-    found = service.workspace.home.ledger.find(output) if seen.sees_output(output) else None
+    found = service.home.ledger.find(output) if seen.sees_output(output) else None
     if found is None:
         raise not_found()
     return seen.record(found)
@@ -158,7 +158,7 @@ def output(
 @router.get("/ledger/checkpoint", response_class=PlainTextResponse, tags=["ledger"])
 def checkpoint(caller: Traces, service: TheService) -> str:
     """The log's present state as a signed note (C2SP tlog-checkpoint): its size and root."""
-    return service.workspace.home.ledger.checkpoint()
+    return service.home.ledger.checkpoint()
 
 
 @router.get("/ledger/entries/{seq}", tags=["ledger"])
@@ -183,7 +183,7 @@ def proof(
 ) -> dict[str, Any]:
     """That entry ``seq``, about one's own output, is in the log; or that the log of ``old``
     entries is the beginning of that of ``size``, which tells nothing but hashes."""
-    ledger = service.workspace.home.ledger
+    ledger = service.home.ledger
     if (seq is None) == (old is None):
         raise InvalidInput("name an entry or an older size", hint="?seq=12 or ?old=100")
     if seq is not None:
@@ -204,7 +204,7 @@ def _take(job: Job, take: int) -> Mapping[str, Any]:
 
 def _document(service: Service, caller: Caller, seq: int) -> bytes:
     """The bytes of an entry; one that is not the caller's is as little there as one that is not."""
-    document = service.workspace.home.ledger.document(seq)
+    document = service.home.ledger.document(seq)
     if document is None or not service.visibility(caller).sees_entry(document):
         raise not_found()
     return document
@@ -213,17 +213,17 @@ def _document(service: Service, caller: Caller, seq: int) -> bytes:
 @router.post("/revocations", tags=["ledger"])
 def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> dict[str, Any]:
     """Stop using a source at once; with ``preview`` (the default) only say what that affects."""
-    workspace = service.workspace
+    home = service.home
     named = {asked.of: asked.target}
-    of, target = target_of(workspace, named.get("stem"), named.get("artist"), named.get("license"))
+    of, target = target_of(home, named.get("stem"), named.get("artist"), named.get("license"))
     wanted = Revocation(of, target, asked.reason.strip(), caller.name, datetime.now(UTC))
     document: dict[str, Any] = {"of": of.value, "target": target, "done": not asked.preview}
     if not asked.preview:
         audit("revoked", key=caller.owner, of=of.value)
-        document |= revoke_source(workspace, wanted)
-    stems = stems_of(workspace, wanted)
-    copies = copies_left(workspace, wanted, stems)
-    entries = outputs_of(workspace, **{of.value: target})
+        document |= revoke_source(home, wanted)
+    stems = stems_of(home, wanted)
+    copies = copies_left(home, wanted, stems)
+    entries = outputs_of(home, **{of.value: target})
     return {
         **document,
         "stems": [

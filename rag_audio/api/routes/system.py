@@ -129,7 +129,7 @@ def sign_out(request: Request, service: TheService) -> Response:
 
 def _segments(service: Service, caller: Caller) -> int:
     """How much is indexed of what the caller may use."""
-    index = service.workspace.home.index
+    index = service.home.index
     if caller.libraries is None:
         return index.count()
     return sum(index.count(library) for library in set(caller.libraries))
