@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rag_audio import arguments, limits
+from rag_audio import arguments, limits, plugins
 from rag_audio.conditioning import request_of
 from rag_audio.disclosure import EVERYTHING, Disclosure
 from rag_audio.domain import (
@@ -31,7 +31,7 @@ from rag_audio.keeping import SoundCache
 from rag_audio.pipeline import OnStage, Pipeline
 from rag_audio.resources import data_dir
 from rag_audio.retrieval import ReferenceQuery
-from rag_audio.settings import Settings, read_settings
+from rag_audio.settings import EMBEDDED, SPREAD_SPECTRUM, Settings, read_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -85,18 +85,24 @@ class HomeParts:
 
     @cached_property
     def embedder(self) -> Embedder:
-        source = self.settings.embedder or data_dir("models") / "clap-mini"
+        named = self.settings.embedder
+        source = named or data_dir("models") / "clap-mini"
         if self.settings.laion:
             from rag_audio.backends.clap_laion import LaionClapEmbedder
 
             return LaionClapEmbedder(source, device=self.device)
         from rag_audio.backends.clap import ClapEmbedder
 
+        plugin = plugins.embedder(named, self.device) if named else None
+        if plugin is not None:
+            return plugin
         return ClapEmbedder(source, device=self.device)
 
     @cached_property
     def index(self) -> StemIndex:
         space, dimension = self.embedder.space, self.embedder.dimension
+        if self.settings.index != EMBEDDED:
+            return plugins.index(self.settings.index, self.home, space=space, dimension=dimension)
         if self.settings.qdrant_url is not None:
             from rag_audio.backends.qdrant_server import ServerIndex
 
@@ -116,10 +122,10 @@ class HomeParts:
         """Start the embedded index anew; a server's collections are left alone.
 
         Raises:
-            ConfigError: the index is on a server.
+            ConfigError: the index is on a server, or a plugin's.
             BackendUnavailable: another process holds it, or is indexing a library.
         """
-        if self.settings.qdrant_url is not None:
+        if self.settings.qdrant_url is not None or self.settings.index != EMBEDDED:
             raise ConfigError(
                 "only the embedded index can be rebuilt",
                 hint="delete the collection on the server, then index again",
@@ -185,7 +191,10 @@ class HomeParts:
         from rag_audio.custody import watermark_keys
         from rag_audio.watermark import SpreadSpectrumWatermarker
 
-        return SpreadSpectrumWatermarker(*watermark_keys(self.database, self.home / "keys"))
+        keys = watermark_keys(self.database, self.home / "keys")
+        if self.settings.watermarker != SPREAD_SPECTRUM:
+            return plugins.watermarker(self.settings.watermarker, *keys)
+        return SpreadSpectrumWatermarker(*keys)
 
     @cached_property
     def signer(self) -> Signer:
@@ -273,9 +282,9 @@ class HomeParts:
         if source not in self._generators:
             from rag_audio.backends.generators import load_generator
 
-            self._generators[source] = load_generator(
-                source, device=self.device, low_memory=self.settings.low_memory
-            )
+            how: dict[str, Any] = {"device": self.device, "low_memory": self.settings.low_memory}
+            plugin = plugins.generator(source, **how)
+            self._generators[source] = plugin or load_generator(source, **how)
         return self._generators[source]
 
     def close(self) -> None:
