@@ -1,10 +1,12 @@
-# make demo · make serve · make test · make check · make docs · make bench: each sets up .venv by itself.
+# make demo · serve · test · check · docs · plugin · bench: each sets up .venv by itself.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= demo-out
 
-.PHONY: demo serve test check docs bench format clean
+PLUGIN := examples/rag-audio-example-plugin
+
+.PHONY: demo serve test check docs plugin bench format clean
 
 demo: $(VENV)/.core
 	$(BIN)/rag-audio demo --out $(OUT)
@@ -27,6 +29,17 @@ check: $(VENV)/.dev
 # The documentation site, into site/. Unknown links and names are errors; nothing is fetched.
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# The example plugin as a user installs it: its tests, and two commands that use its embedder.
+plugin: export RAG_AUDIO_EMBEDDER := band-levels
+plugin: export RAG_AUDIO_HOME := $(VENV)/plugin-home
+plugin: $(VENV)/.dev
+	rm -rf $(VENV)/plugin-home
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e $(PLUGIN)
+	$(BIN)/python -m pytest -q $(PLUGIN)/tests
+	$(BIN)/rag-audio index $(PLUGIN)/library
+	$(BIN)/rag-audio search "warm piano" --limit 1
+	$(BIN)/python -m pip uninstall -q --yes rag-audio-example-plugin
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
-from rag_audio import arguments
+from rag_audio import arguments, plugins
 from rag_audio.disclosure import EVERYTHING, Disclosure
 from rag_audio.domain import Rights
 from rag_audio.errors import ConfigError
 from rag_audio.keeping import SoundCache
 from rag_audio.library_scope import LimitedCatalogue
 from rag_audio.resources import data_dir
-from rag_audio.settings import Settings, read_settings
+from rag_audio.settings import EMBEDDED, SPREAD_SPECTRUM, Settings, read_settings
 from rag_audio.stem_player import StemPlayer
 
 if TYPE_CHECKING:
@@ -137,18 +137,24 @@ class Home:
 
     @_Part
     def embedder(self) -> Embedder:
-        source = self.settings.embedder or data_dir("models") / "clap-mini"
+        named = self.settings.embedder
+        source = named or data_dir("models") / "clap-mini"
         if self.settings.laion:
             from rag_audio.backends.clap_laion import LaionClapEmbedder
 
             return LaionClapEmbedder(source, device=self.device)
         from rag_audio.backends.clap import ClapEmbedder
 
+        plugin = plugins.embedder(named, self.device) if named else None
+        if plugin is not None:
+            return plugin
         return ClapEmbedder(source, device=self.device)
 
     @_Part
     def index(self) -> StemIndex:
         space, dimension = self.embedder.space, self.embedder.dimension
+        if self.settings.index != EMBEDDED:
+            return plugins.index(self.settings.index, self.folder, space=space, dimension=dimension)
         if self.settings.qdrant_url is not None:
             from rag_audio.backends.qdrant_server import ServerIndex
 
@@ -168,10 +174,10 @@ class Home:
         """Start the embedded index anew; a server's collections are left alone.
 
         Raises:
-            ConfigError: the index is on a server.
+            ConfigError: the index is on a server, or a plugin's.
             BackendUnavailable: another process holds it, or is indexing a library.
         """
-        if self.settings.qdrant_url is not None:
+        if self.settings.qdrant_url is not None or self.settings.index != EMBEDDED:
             raise ConfigError(
                 "only the embedded index can be rebuilt",
                 hint="delete the collection on the server, then index again",
@@ -237,7 +243,10 @@ class Home:
         from rag_audio.custody import watermark_keys
         from rag_audio.watermark import SpreadSpectrumWatermarker
 
-        return SpreadSpectrumWatermarker(*watermark_keys(self.database, self.folder / "keys"))
+        keys = watermark_keys(self.database, self.folder / "keys")
+        if self.settings.watermarker != SPREAD_SPECTRUM:
+            return plugins.watermarker(self.settings.watermarker, *keys)
+        return SpreadSpectrumWatermarker(*keys)
 
     @_Part
     def signer(self) -> Signer:
@@ -337,9 +346,9 @@ class Home:
         if source not in self._generators:
             from rag_audio.backends.generators import load_generator
 
-            self._generators[source] = load_generator(
-                source, device=self.device, low_memory=self.settings.low_memory
-            )
+            how: dict[str, Any] = {"device": self.device, "low_memory": self.settings.low_memory}
+            plugin = plugins.generator(source, **how)
+            self._generators[source] = plugin or load_generator(source, **how)
         return self._generators[source]
 
     def make_all(self, *, generator: bool = True) -> None:

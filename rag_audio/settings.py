@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from rag_audio.codes import country
@@ -16,6 +23,11 @@ from rag_audio.settings_file import NAME, read_home_file
 
 DEFAULT = "default"
 """Where a value comes from that nobody set."""
+
+EMBEDDED = "embedded"
+"""The index that this program brings itself."""
+SPREAD_SPECTRUM = "spread-spectrum"
+"""The watermarker that this program brings itself."""
 
 
 def default_home() -> Path:
@@ -39,7 +51,9 @@ class Settings(BaseSettings):
         qdrant_url: use this Qdrant server in place of the embedded index.
         database_url: SQLAlchemy URL in place of ``home/ledger.db``.
         territory: ISO 3166-1 alpha-2 code of where outputs are used; unset: WORLD licenses only.
-        embedder, model: directory or hub id; unset: the embedded checkpoints.
+        index: ``embedded`` (or the server at ``qdrant_url``), or the name of a plugin.
+        embedder, model: directory, name of a plugin, or hub id; unset: the embedded checkpoints.
+        watermarker: ``spread-spectrum``, or the name of a plugin.
         laion: read ``embedder`` with the ``laion-clap`` package.
         soundfont: SF2 that renders MIDI; unset: our own.
         device: ``auto`` takes a CUDA device when there is one.
@@ -65,9 +79,11 @@ class Settings(BaseSettings):
     qdrant_grpc: bool = False
     database_url: SecretStr | None = None
     territory: str | None = None
+    index: str = EMBEDDED
     embedder: str | None = None
     laion: bool = False
     model: str | None = None
+    watermarker: str = SPREAD_SPECTRUM
     soundfont: Path | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     low_memory: bool = False
@@ -111,6 +127,11 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value or None
+
+    @field_validator("index", "watermarker", mode="before")
+    @classmethod
+    def _empty_is_built_in(cls, value: object, info: ValidationInfo) -> object:
+        return value or cls.model_fields[str(info.field_name)].default
 
     @field_validator("timestamp_url")
     @classmethod

@@ -2,11 +2,12 @@
 
 import json
 import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
-import numpy as np
-
-from rag_audio.domain import Audio
+from rag_audio.backends.generators import load_generator
+from rag_audio.ports import Generator
 from training.untrained_stable_audio import build_sa3, build_sao
 
 FAMILIES = ("stable-audio", "stable-audio-3", "stable-audio-3-base", "stable-audio-3-mel")
@@ -46,14 +47,8 @@ def _put_mel_codec(root: Path) -> None:
     (root / "model_index.json").write_text(json.dumps(index))
 
 
-def tune(duration_s: float, sample_rate: int = 16_000, channels: int = 2, seed: int = 0) -> Audio:
-    """Decaying notes of random pitch: something with a beginning, a middle and an end."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(round(duration_s * sample_rate)) / sample_rate
-    wave = np.zeros_like(t)
-    for start in np.arange(0, duration_s, 0.25):
-        pitch = 110 * 2 ** (rng.integers(0, 36) / 12)
-        age = np.maximum(t - start, 0)
-        wave += (t >= start) * np.exp(-age * 12) * np.sin(2 * np.pi * pitch * age)
-    samples = np.stack([wave * gain for gain in np.linspace(0.5, 0.3, channels)])
-    return Audio(samples.astype(np.float32), sample_rate)
+@cache
+def loaded(kind: str) -> Generator:
+    """A generator on :func:`build`, one in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        return load_generator(build(kind, Path(folder) / kind))

@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "rag_audio.files",
         "rag_audio.appending",
         "rag_audio.resources",
+        "rag_audio.plugins",
         "rag_audio.settings",
         "rag_audio.settings_file",
         "rag_audio.database",
@@ -131,6 +132,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.service",),
     ("rag_audio.api",),
     ("rag_audio.cli",),
+    ("rag_audio.testing",),
 )
 # One line may import along itself: readers and writers of sound build on each other.
 MAY_IMPORT_ALONG = {n for n, line in enumerate(LAYERS) if "rag_audio.ports" in line}

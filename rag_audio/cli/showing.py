@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import typer
 
-from rag_audio import __version__
+from rag_audio import __version__, plugins
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.conflict_documents import conflict_lines, conflicts_json
@@ -15,6 +15,7 @@ from rag_audio.documents import artists_json, license_rows, not_indexed_json
 from rag_audio.errors import InvalidInput, RagAudioError
 from rag_audio.home import Home as OpenedHome
 from rag_audio.home import open_home
+from rag_audio.plugins import Plugin
 from rag_audio.settings import shown
 from rag_audio.workspace import open_workspace
 
@@ -119,6 +120,7 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
                 checks.append((name, True, look(opened)))
             except RagAudioError as error:
                 checks.append((name, False, f"{error.message} ({error.hint})"))
+        checks += map(_plugin, plugins.installed())
     well = all(ok for _, ok, _ in checks)
     if as_json:
         show_json(
@@ -137,6 +139,16 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
         out.print("all is well" if well else "something is missing: see above")
     if not well:
         raise typer.Exit(1)
+
+
+def _plugin(plugin: Plugin) -> tuple[str, bool, str]:
+    """A plugin's line: whether its factory can be imported; it is not called."""
+    name = f"{plugin.kind} {plugin.entry.name}"
+    try:
+        plugin.load()
+    except RagAudioError as error:
+        return name, False, f"{error.message} ({error.hint})"
+    return name, True, f"plugin of {plugin.distribution}"
 
 
 def _embedder(opened: OpenedHome) -> str:

@@ -22,7 +22,8 @@ from rag_audio.backends.stable_audio_3 import flow_sigmas
 from rag_audio.domain import Audio
 from rag_audio.errors import BackendError, BackendUnavailable, InvalidInput
 from rag_audio.ports import DiffusionInput
-from tests.checkpoints import FAMILIES, build, tune
+from rag_audio.testing.sounds import tune
+from tests.checkpoints import FAMILIES, build
 
 PROMPT = "warm piano"
 

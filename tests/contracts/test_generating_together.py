@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,9 +12,10 @@ import pytest
 
 from rag_audio.backends.generators import load_generator
 from rag_audio.domain import Audio
-from rag_audio.errors import BackendError, Cancelled, InvalidInput
-from rag_audio.ports import DiffusionInput, Member, Painting
-from tests.checkpoints import FAMILIES, build, tune
+from rag_audio.errors import BackendError
+from rag_audio.ports import DiffusionInput, Member
+from rag_audio.testing.sounds import tune
+from tests.checkpoints import FAMILIES, build, loaded
 
 ASKED = DiffusionInput("warm piano with soft drums", "", 0.9, 4, 2.0, (11,))
 SEEDED = replace(ASKED, init_audio=tune(1.5), strength=0.4, seeds=(3,))
@@ -23,8 +24,8 @@ TOLERANCE = 1e-3
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_generator(build(request.param, tmp_path_factory.mktemp("model") / request.param))
+def generator(request: pytest.FixtureRequest) -> Any:
+    return loaded(request.param)
 
 
 @contextmanager
@@ -64,39 +65,6 @@ def test_members_of_one_shape_share_every_pass_and_are_as_made_alone(generator: 
         generator.generate_together([Member(batch) for batch in batches])
     assert rows == [2 + 2 + 4 + 2 + 1] * ASKED.steps
     assert_as_alone(generator, batches)
-
-
-def test_members_may_differ_in_steps_length_and_what_they_keep(generator: Any) -> None:
-    painted = replace(ASKED, painting=Painting(tune(0.9), ((0.3, 0.6),)), seeds=(6,))
-    worded = replace(ASKED, negative_prompt="drums", seeds=(8,))
-    assert_as_alone(
-        generator,
-        [ASKED, replace(SEEDED, steps=2), replace(ASKED, duration_s=0.5), painted, worded],
-    )
-
-
-def test_a_member_that_cannot_be_made_or_is_stopped_leaves_the_others_alone(
-    generator: Any,
-) -> None:
-    seen: list[tuple[int, int]] = []
-
-    def noted(done: int, total: int) -> None:
-        seen.append((done, total))
-
-    stop: Callable[[], bool] = lambda: len(seen) >= 2  # noqa: E731
-    bad, stopped, good = generator.generate_together(
-        [
-            Member(replace(ASKED, strength=0.0)),
-            Member(SEEDED, stop_asked=stop),
-            Member(ASKED, noted),
-        ]
-    )
-    assert isinstance(bad, InvalidInput)
-    assert isinstance(stopped, Cancelled)
-    assert seen == [(i, ASKED.steps) for i in range(1, ASKED.steps + 1)]
-    np.testing.assert_allclose(
-        sounds(good)[0].samples, generator.generate(ASKED)[0].samples, atol=TOLERANCE
-    )
 
 
 def test_a_member_whose_sound_is_not_finite_fails_alone(

@@ -1,4 +1,4 @@
-"""What every :class:`rag_audio.ports.Generator` must do; a new family adds a line to FAMILIES."""
+"""The contract of generators, run by every family, and what the families have in common on top."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,63 +9,37 @@ import pytest
 import torch
 
 from rag_audio.backends._mixing import mix_latents
-from rag_audio.backends.generators import load_generator
 from rag_audio.domain import Audio
-from rag_audio.errors import Cancelled, InvalidInput
-from rag_audio.ports import DiffusionInput, Painting, SeedMix
-from tests.checkpoints import FAMILIES, build, tune
+from rag_audio.errors import InvalidInput
+from rag_audio.ports import DiffusionInput, Generator, Painting, SeedMix
+from rag_audio.testing import GeneratorContract
+from rag_audio.testing.generator import ASKED, HOLE, with_hole, with_reference
+from rag_audio.testing.sounds import difference, tune
+from tests.checkpoints import FAMILIES, loaded
 
-REQUEST = DiffusionInput("warm piano with soft drums", "", 0.9, 4, 1.0, (11,))
+
+class TestStableAudio(GeneratorContract):
+    family = "stable-audio"
+
+    def make(self) -> Generator:
+        return loaded(self.family)
+
+
+class TestStableAudio3(TestStableAudio):
+    family = "stable-audio-3"
+
+
+class TestStableAudio3Base(TestStableAudio):
+    family = "stable-audio-3-base"
+
+
+class TestStableAudio3Mel(TestStableAudio):
+    family = "stable-audio-3-mel"
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_generator(build(request.param, tmp_path_factory.mktemp("model") / request.param))
-
-
-def pcm(audio: Audio) -> bytes:
-    return audio.samples.tobytes()
-
-
-def difference(a: Audio, b: Audio) -> float:
-    """RMS of the difference over the RMS of the first."""
-    gap = np.sqrt(np.mean((a.samples - b.samples) ** 2))
-    return float(gap / np.sqrt(np.mean(a.samples**2)))
-
-
-def with_reference(strength: float, **changes: Any) -> DiffusionInput:
-    seeded = replace(REQUEST, strength=strength, init_audio=tune(1.5))
-    return replace(seeded, **changes)
-
-
-def test_the_output_has_exactly_the_wanted_length_rate_and_channels(generator: Any) -> None:
-    for duration_s in (0.5, 0.77777, 1.0, generator.info.max_duration_s):
-        (audio,) = generator.generate(replace(REQUEST, duration_s=duration_s, steps=1))
-        assert audio.frames == round(duration_s * generator.info.sample_rate)
-        assert audio.sample_rate == generator.info.sample_rate
-        assert audio.channels == generator.info.channels
-        assert np.isfinite(audio.samples).all()
-        assert audio.samples.std() > 1e-4
-
-
-def test_the_same_request_gives_the_same_bytes(generator: Any) -> None:
-    request = with_reference(0.5, seeds=(3, 2**63 - 1))
-    first, second = generator.generate(request), generator.generate(request)
-    assert [pcm(a) for a in first] == [pcm(a) for a in second]
-
-
-def test_seeds_differ_and_an_item_depends_only_on_its_own(generator: Any) -> None:
-    for request in (REQUEST, with_reference(0.6)):
-        one, two = generator.generate(replace(request, seeds=(1, 2)))
-        (alone,) = generator.generate(replace(request, seeds=(2,)))
-        assert difference(one, two) > 1e-3
-        np.testing.assert_allclose(alone.samples, two.samples, atol=2e-4)
-
-
-def test_at_strength_1_the_output_is_bit_equal_to_text_to_audio(generator: Any) -> None:
-    plain = generator.generate(replace(REQUEST, seeds=(1, 2)))
-    seeded = generator.generate(with_reference(1.0, seeds=(1, 2)))
-    assert [pcm(a) for a in plain] == [pcm(a) for a in seeded]
+def generator(request: pytest.FixtureRequest) -> Any:
+    return loaded(request.param)
 
 
 @pytest.mark.parametrize("strength", [0.02, 0.1, 0.5, 0.6, 0.9, 0.99])
@@ -97,16 +71,6 @@ def first_model_input(generator: Any, request: DiffusionInput) -> torch.Tensor:
     return seen[0]
 
 
-def test_lower_strength_stays_nearer_to_the_reference(generator: Any) -> None:
-    reference = generator.generate(with_reference(1e-4))[0]
-    gaps = [
-        difference(reference, generator.generate(with_reference(s))[0]) for s in (0.02, 0.1, 0.4)
-    ]
-    assert gaps == sorted(gaps)
-    plain = generator.generate(REQUEST)[0]
-    assert gaps[0] < 0.3 * difference(reference, plain)
-
-
 @pytest.mark.parametrize("change", ["zeroed", "shuffled", "swapped"])
 def test_other_reference_latents_give_another_output(
     generator: Any, change: str, monkeypatch: pytest.MonkeyPatch
@@ -127,56 +91,6 @@ def test_other_reference_latents_give_another_output(
     monkeypatch.setattr(generator, "reference_latents", changed)
     (other,) = generator.generate(request)
     assert difference(usual, other) > 0.02
-
-
-def test_the_seed_audio_may_have_any_rate_and_channel_count(generator: Any) -> None:
-    (mono,) = generator.generate(with_reference(0.3, init_audio=tune(1.5, channels=1)))
-    doubled = Audio(np.repeat(tune(1.5, channels=1).samples, 2, axis=0), 16_000)
-    (stereo,) = generator.generate(with_reference(0.3, init_audio=doubled))
-    np.testing.assert_allclose(mono.samples, stereo.samples, atol=1e-5)
-    for rate, channels in ((11_025, 1), (44_100, 2), (48_000, 6)):
-        odd = tune(0.9, sample_rate=rate, channels=channels)
-        (audio,) = generator.generate(with_reference(0.3, init_audio=odd))
-        assert np.isfinite(audio.samples).all()
-
-
-def test_silence_is_a_valid_reference(generator: Any) -> None:
-    silence = Audio(np.zeros((2, 24_000), np.float32), 16_000)
-    (audio,) = generator.generate(with_reference(0.5, init_audio=silence))
-    assert np.isfinite(audio.samples).all()
-
-
-def test_prompt_guidance_and_negative_prompt_change_the_output(generator: Any) -> None:
-    outputs = [
-        generator.generate(replace(REQUEST, **change))[0]
-        for change in (
-            {},
-            {"prompt": "fast techno"},
-            {"guidance": 6.0},
-            {"guidance": 6.0, "negative_prompt": "drums"},
-        )
-    ]
-    for i, first in enumerate(outputs):
-        for second in outputs[:i]:
-            assert difference(first, second) > 1e-5
-
-
-def test_guidance_and_negative_prompt_work_with_a_reference(generator: Any) -> None:
-    plain = generator.generate(with_reference(0.6))[0]
-    guided = generator.generate(with_reference(0.6, guidance=6.0))[0]
-    negative = generator.generate(
-        with_reference(0.6, guidance=6.0, negative_prompt="flute and organ")
-    )[0]
-    assert difference(plain, guided) > 1e-5
-    assert difference(guided, negative) > 1e-5
-
-
-HOLE = (0.3, 0.6)
-
-
-def with_hole(*regions: tuple[float, float], **changes: Any) -> DiffusionInput:
-    painting = Painting(tune(0.9), regions or (HOLE,))
-    return replace(REQUEST, painting=painting, **changes)
 
 
 def latents_of(generator: Any, request: DiffusionInput) -> tuple[torch.Tensor, torch.Tensor]:
@@ -201,18 +115,9 @@ def test_a_painting_keeps_the_latents_outside_its_regions_and_makes_new_ones_ins
         assert 0.1 < kept[0, 0].float().mean() < 0.98
 
 
-def test_a_painting_is_the_same_again_and_another_with_another_seed(generator: Any) -> None:
-    one, two = (generator.generate(with_hole())[0] for _ in range(2))
-    assert pcm(one) == pcm(two)
-    (other,) = generator.generate(with_hole(seeds=(12,)))
-    assert difference(one, other) > 1e-3
-    middle = slice(round(0.4 * one.sample_rate), round(0.5 * one.sample_rate))
-    assert np.abs(one.samples[:, middle] - other.samples[:, middle]).max() > 1e-3
-
-
 def test_what_is_kept_is_heard_by_what_is_made(generator: Any) -> None:
     """Other surroundings, the same noise: other sound in the hole."""
-    other = replace(REQUEST, painting=Painting(tune(0.9, seed=5), (HOLE,)))
+    other = replace(ASKED, painting=Painting(tune(0.9, seed=5), (HOLE,)))
     (made, _), (changed, _) = (latents_of(generator, r) for r in (with_hole(), other))
     mask = generator._kept(other).mask.expand_as(made) > 0
     made_latents = made + generator._kept(with_hole()).latents
@@ -260,7 +165,7 @@ def test_the_denoised_estimate_of_a_kept_frame_is_what_is_kept(generator: Any) -
     ],
 )
 def test_regions_that_are_none_are_refused(generator: Any, regions: Any, words: str) -> None:
-    request = replace(REQUEST, painting=Painting(tune(0.9), regions))
+    request = replace(ASKED, painting=Painting(tune(0.9), regions))
     with pytest.raises(InvalidInput, match=words):
         generator.generate(request)
 
@@ -271,7 +176,7 @@ def test_a_trained_mask_is_told_to_the_model_on_both_halves(generator: Any) -> N
         lambda model, args, kwargs: seen.append(kwargs), with_kwargs=True
     )
     generator.generate(with_hole(guidance=4.0, steps=1))
-    generator.generate(replace(REQUEST, steps=1))
+    generator.generate(replace(ASKED, steps=1))
     hook.remove()
     painted, plain = seen
     assert ("local_add_cond" in painted) == generator.info.trained_mask
@@ -282,27 +187,6 @@ def test_a_trained_mask_is_told_to_the_model_on_both_halves(generator: Any) -> N
         mask, latents = told[:, :1], told[:, 1:]
         assert set(mask.unique().tolist()) == {0.0, 1.0}
         assert float((latents * (1 - mask)).abs().max()) == 0.0
-
-
-def test_progress_counts_the_steps(generator: Any) -> None:
-    seen: list[tuple[int, int]] = []
-    generator.generate(
-        with_reference(0.5, seeds=(1, 2)), progress=lambda done, total: seen.append((done, total))
-    )
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
-
-
-@pytest.mark.parametrize("steps_before", [0, 1, 3])
-def test_a_stop_is_obeyed_within_one_step(generator: Any, steps_before: int) -> None:
-    done: list[int] = []
-    with pytest.raises(Cancelled):
-        generator.generate(
-            REQUEST,
-            progress=lambda step, total: done.append(step),
-            stop_asked=lambda: len(done) >= steps_before,
-        )
-    assert len(done) == steps_before
-    assert generator.generate(REQUEST)[0].frames > 0
 
 
 @pytest.mark.parametrize(
@@ -332,39 +216,15 @@ def test_what_cannot_be_done_is_refused_with_the_value(
     generator: Any, change: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InvalidInput, match=words):
-        generator.generate(replace(REQUEST, **change))
-
-
-def test_tokens_are_counted_without_special_ones_and_a_full_window_is_accepted(
-    generator: Any,
-) -> None:
-    assert generator.count_tokens("") == 0
-    assert generator.count_tokens("piano") >= 1
-    words = ["piano"]
-    while generator.count_tokens(" ".join([*words, "piano"])) <= generator.info.max_prompt_tokens:
-        words.append("piano")
-    full = replace(REQUEST, prompt=" ".join(words), steps=1)
-    assert generator.generate(full)[0].frames > 0
-    with pytest.raises(InvalidInput, match="tokens"):
-        generator.generate(replace(full, prompt=full.prompt + " piano"))
-
-
-def test_the_model_says_what_it_is(generator: Any) -> None:
-    info = generator.info
-    assert info.untrained
-    assert len(info.id) == 64
-    assert info.max_duration_s > 1
-    assert info.default_steps >= 1
-    assert 0 < info.default_strength <= 1
-    assert info.max_prompt_tokens > 8
+        generator.generate(replace(ASKED, **change))
 
 
 def test_parts_that_are_mixed_as_latents_start_as_loud_as_a_mix_of_sound(generator: Any) -> None:
     parts = (tune(1.5), tune(1.5, seed=7))
     mixed = Audio(np.float32(0.5) * (parts[0].samples + parts[1].samples), parts[0].sample_rate)
     seed = SeedMix(mixed.samples, mixed.sample_rate, parts, (0.7, 0.3))
-    latents = generator.reference_latents(seed, REQUEST.duration_s)
-    own = [generator.reference_latents(part, REQUEST.duration_s) for part in parts]
+    latents = generator.reference_latents(seed, ASKED.duration_s)
+    own = [generator.reference_latents(part, ASKED.duration_s) for part in parts]
     assert latents.shape == own[0].shape
     torch.testing.assert_close(latents, mix_latents(own, (0.7, 0.3)))
     mean = torch.cat(own).mean(dim=(0, 2), keepdim=True)

@@ -15,7 +15,8 @@ from rag_audio.errors import Cancelled
 from rag_audio.painting import Grid, Painted, paint
 from rag_audio.painting.splicing import CROSSFADE_S
 from rag_audio.ports import DiffusionInput
-from tests.checkpoints import FAMILIES, build, tune
+from rag_audio.testing.sounds import tune
+from tests.checkpoints import FAMILIES, build
 
 BATCH = DiffusionInput("warm piano", "", 1.0, 2, 1.0, (11,), strength=0.6)
 

@@ -1,4 +1,4 @@
-"""What every StemIndex does, and what each of the two does on top."""
+"""The contract of indexes, run by each of ours, and what each of the two does on top."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,258 +34,70 @@ from rag_audio.errors import (
     BackendUnavailable,
     ConfigError,
     IndexMismatch,
-    InvalidInput,
 )
-from rag_audio.ports import IndexedSegment, SparseVector, StemIndex
+from rag_audio.ports import StemIndex
+from rag_audio.testing import StemIndexContract
+from rag_audio.testing.index import ANY, QUERY, SPACE, point, stem
+from rag_audio.testing.index import DIMENSION as D
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
-SPACE = "space-a"
-D = 8
 LIVE_URL = os.environ.get("RAG_AUDIO_TEST_QDRANT_URL")
-BACKENDS = [
-    "embedded",
-    "memory",
-    "served",
-    pytest.param(
-        "live", marks=pytest.mark.skipif(not LIVE_URL, reason="RAG_AUDIO_TEST_QDRANT_URL unset")
-    ),
-]
 
 
-@pytest.fixture(params=BACKENDS)
-def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StemIndex]:
+class OnDisk(StemIndexContract):
+    def make(self, folder: Path, *, space: str, dimension: int) -> StemIndex:
+        return SharedIndex(folder, space=space, dimension=dimension)
+
+
+class TestEmbedded(OnDisk):
+    pass
+
+
+class TestServed(OnDisk):
+    def make(self, folder: Path, *, space: str, dimension: int) -> StemIndex:
+        self.held = EdgeIndex(folder, space=space, dimension=dimension)
+        self.host = IndexHost(self.held, folder)
+        self.host.start()
+        return super().make(folder, space=space, dimension=dimension)
+
+    def close(self) -> None:
+        self.host.stop()
+        self.held.close()
+        super().close()
+
+
+class TestMemory(StemIndexContract):
+    def make(self, folder: Path, *, space: str, dimension: int) -> StemIndex:
+        return ServerIndex(space=space, dimension=dimension, client=QdrantClient(":memory:"))
+
+
+@pytest.mark.skipif(not LIVE_URL, reason="RAG_AUDIO_TEST_QDRANT_URL unset")
+class TestLive(StemIndexContract):
+    key = os.environ.get("RAG_AUDIO_TEST_QDRANT_API_KEY")
+
+    def make(self, folder: Path, *, space: str, dimension: int) -> StemIndex:
+        self.name = f"test-{uuid.uuid4()}"
+        return ServerIndex(
+            space=space,
+            dimension=dimension,
+            url=LIVE_URL,
+            api_key=self.key,
+            collection=self.name,
+        )
+
+    def close(self) -> None:
+        QdrantClient(url=LIVE_URL, api_key=self.key).delete_collection(self.name)
+        super().close()
+
+
+@pytest.fixture(params=[TestEmbedded, TestServed, TestMemory])
+def index(request: pytest.FixtureRequest) -> Iterator[StemIndex]:
     """An empty index of each kind."""
-    made: StemIndex
-    if request.param == "embedded":
-        made = SharedIndex(tmp_path / "index", space=SPACE, dimension=D)
-        yield made
-    elif request.param == "served":
-        held = EdgeIndex(tmp_path / "index", space=SPACE, dimension=D)
-        host = IndexHost(held, tmp_path / "index")
-        host.start()
-        made = SharedIndex(tmp_path / "index", space=SPACE, dimension=D)
-        yield made
-        host.stop()
-        held.close()
-    elif request.param == "memory":
-        made = ServerIndex(space=SPACE, dimension=D, client=QdrantClient(":memory:"))
-        yield made
-    else:
-        key = os.environ.get("RAG_AUDIO_TEST_QDRANT_API_KEY")
-        name = f"test-{uuid.uuid4()}"
-        made = ServerIndex(space=SPACE, dimension=D, url=LIVE_URL, api_key=key, collection=name)
-        yield made
-        QdrantClient(url=LIVE_URL, api_key=key).delete_collection(name)
-    made.close()
-
-
-def stem(name: str, **changes: object) -> Stem:
-    base = Stem(
-        id=uuid.uuid5(uuid.NAMESPACE_URL, name).hex,
-        library="night-shift",
-        path=f"keys/{name}.flac",
-        kind=StemKind.AUDIO,
-        license="2026",
-        duration_s=30.0,
-        artist="Vera Quill",
-        title=name,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def point(
-    of: Stem,
-    start_s: float = 0.0,
-    dense: list[float] | None = None,
-    terms: dict[int, float] | None = None,
-) -> IndexedSegment:
-    vector = np.zeros(D, dtype=np.float32)
-    values = dense or [1.0]
-    vector[: len(values)] = values
-    terms = terms if terms is not None else {1: 1.0}
-    return IndexedSegment(
-        id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{of.id}/{start_s}")),
-        segment=Segment(of, start_s, 10.0),
-        dense=vector / np.linalg.norm(vector),
-        sparse=SparseVector(tuple(sorted(terms)), tuple(terms[t] for t in sorted(terms))),
-    )
-
-
-ANY = SegmentFilter(license_keys=frozenset({"night-shift/2026"}))
-QUERY = np.eye(D, dtype=np.float32)[0]
-
-
-def titles(index: StemIndex, where: SegmentFilter) -> set[str]:
-    dense = {h.segment.stem.title for h in index.search_dense(QUERY, where, 50)}
-    sparse = {
-        h.segment.stem.title for h in index.search_sparse(SparseVector((1,), (1.0,)), where, 50)
-    }
-    assert dense == sparse
-    return dense
-
-
-def test_an_empty_index_finds_nothing(index: StemIndex) -> None:
-    assert index.count() == 0
-    assert index.search_dense(QUERY, ANY, 5) == []
-    assert index.search_sparse(SparseVector((1,), (1.0,)), ANY, 5) == []
-    assert list(index.scroll()) == []
-    assert index.find_stem("nothing") == []
-    index.upsert([])
-    index.delete([])
-
-
-def test_a_point_comes_back_as_it_was_put(index: StemIndex) -> None:
-    whole = stem(
-        "Ночь / 夜 \x00 é",
-        path="caf\udce9/クリック.wav",
-        kind=StemKind.MIDI,
-        artist_declared=True,
-        tags=("Warm", "electric piano"),
-        bpm=92.5,
-        bpm_confidence=0.25,
-        key=Key(6, True),
-        downbeat_s=0.125,
-        loudness_lufs=float("-inf"),
-        instruments=("Electric Piano 1",),
-    )
-    put = point(whole, start_s=2.5, dense=[0.6, 0.8], terms={3: 0.5, 4_000_000_000: 1.25})
-    index.upsert([put])
-    (got,) = index.scroll()
-    assert (got.id, got.segment) == (put.id, put.segment)
-    assert got.sparse == put.sparse
-    np.testing.assert_allclose(got.dense, put.dense, atol=1e-6)
-
-
-def test_upsert_replaces_by_id_and_forgets_what_the_old_point_had(index: StemIndex) -> None:
-    old = point(stem("a", tags=("old",), bpm=90.0), dense=[1.0])
-    new = replace(old, segment=Segment(stem("a"), 0.0, 10.0), dense=np.roll(old.dense, 1))
-    index.upsert([old, point(stem("b"))])
-    index.upsert([new])
-    assert index.count() == 2
-    assert titles(index, replace(ANY, tags=("old",))) == set()
-    assert titles(index, replace(ANY, bpm_ranges=((80.0, 100.0),))) == set()
-    (got,) = index.find_stem(old.segment.stem.id)
-    np.testing.assert_allclose(got.dense, new.dense, atol=1e-6)
-
-
-def test_delete_removes_and_ignores_unknown_ids(index: StemIndex) -> None:
-    a, b = point(stem("a")), point(stem("b"))
-    index.upsert([a, b])
-    index.delete([a.id, str(uuid.uuid4())])
-    assert [p.id for p in index.scroll()] == [b.id]
-    assert titles(index, ANY) == {"b"}
-
-
-def test_scroll_goes_in_order_of_id_over_pages_and_libraries(index: StemIndex) -> None:
-    first = [point(stem(f"s{n}"), terms={}) for n in range(300)]
-    second = [point(stem(f"t{n}", library="other"), terms={}) for n in range(20)]
-    index.upsert(first + second)
-    every = [p.id for p in index.scroll()]
-    assert every == sorted(p.id for p in first + second)
-    assert [p.id for p in index.scroll("other")] == sorted(p.id for p in second)
-    assert list(index.scroll("absent")) == []
-    assert [index.count("other"), index.count("absent")] == [len(second), 0]
-    assert index.count() == 320
-
-
-def test_find_stem_gives_its_segments_in_order_of_start(index: StemIndex) -> None:
-    long = stem("long")
-    starts = [15.0, 0.0, 5.0, 10.0, 100.0]
-    index.upsert([point(long, start_s=s) for s in starts] + [point(stem("other"))])
-    assert [p.segment.start_s for p in index.find_stem(long.id)] == sorted(starts)
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"license_keys": frozenset()}, set()),
-        ({"license_keys": frozenset({"night-shift/other"})}, {"c"}),
-        ({"license_keys": frozenset({"2026"})}, set()),
-        ({"artists": ("Vera  Quill",)}, {"a"}),
-        ({"artists": ("vera quill",)}, set()),
-        ({"artists": ("Vera Quill", "E\u0301mile")}, {"a", "b"}),
-        ({"artists": ("Vera",)}, set()),
-        ({"bpm_ranges": ((88.0, 92.0),)}, {"a"}),
-        ({"bpm_ranges": ((88.0, 91.0), (120.0, 130.0))}, {"b"}),
-        ({"keys": (Key(9, True),)}, {"a"}),
-        ({"keys": (Key(9, False), Key(0, False))}, {"b"}),
-        ({"kind": StemKind.MIDI}, {"b"}),
-        ({"kind": StemKind.AUDIO}, {"a", "d"}),
-        ({"tags": ("WARM",)}, {"a", "b"}),
-        ({"tags": ("drums", "soft")}, {"a", "b"}),
-        ({"min_duration_s": 30.0}, {"a", "d"}),
-        ({"stems": (stem("a").id, stem("c").id)}, {"a"}),
-        ({"exclude": (stem("a").id,)}, {"b", "d"}),
-        ({"tags": ("warm",), "exclude": (stem("a").id,), "kind": StemKind.MIDI}, {"b"}),
-        ({"tags": ("warm",), "artists": ("Nobody",)}, set()),
-    ],
-)
-def test_every_field_of_a_filter_must_hold_and_lists_are_any_of(
-    index: StemIndex, changes: dict[str, object], expected: set[str]
-) -> None:
-    index.upsert(
-        [
-            point(stem("a", bpm=92.0, key=Key(9, True), tags=("Warm", "drums"))),
-            point(
-                stem(
-                    "b",
-                    artist="Émile",
-                    bpm=120.0,
-                    key=Key(0, False),
-                    kind=StemKind.MIDI,
-                    tags=("warm", "soft"),
-                    duration_s=29.9,
-                )
-            ),
-            point(stem("c", license="other")),
-            point(stem("d", artist="")),
-        ]
-    )
-    assert titles(index, replace(ANY, **changes)) == expected  # type: ignore[arg-type]
-
-
-def test_dense_search_ranks_by_cosine(index: StemIndex) -> None:
-    angles = [0.9, 0.1, 0.5, 1.4, 2.5]
-    index.upsert([point(stem(f"{a}"), dense=[float(np.cos(a)), float(np.sin(a))]) for a in angles])
-    hits = index.search_dense(QUERY, ANY, 4)
-    assert [h.segment.stem.title for h in hits] == ["0.1", "0.5", "0.9", "1.4"]
-    np.testing.assert_allclose([h.score for h in hits], np.cos([0.1, 0.5, 0.9, 1.4]), atol=1e-5)
-    np.testing.assert_allclose(hits[0].dense[:2], [np.cos(0.1), np.sin(0.1)], atol=1e-6)
-    assert index.search_dense(QUERY, ANY, 0) == []
-
-
-def test_sparse_search_applies_idf_and_returns_only_sharers_of_a_term(index: StemIndex) -> None:
-    index.upsert([point(stem(f"common{n}"), terms={1: 1.0}) for n in range(5)])
-    index.upsert([point(stem("rare"), terms={1: 1.0, 2: 1.0}), point(stem("none"), terms={9: 1.0})])
-    hits = index.search_sparse(SparseVector((1, 2, 77), (1.0, 1.0, 1.0)), ANY, 50)
-    assert hits[0].segment.stem.title == "rare"
-    assert {h.segment.stem.title for h in hits[1:]} == {f"common{n}" for n in range(5)}
-    assert hits[0].score - hits[1].score > hits[1].score  # the rare term weighs more
-    assert index.search_sparse(SparseVector((), ()), ANY, 5) == []
-    assert index.search_sparse(SparseVector((77,), (1.0,)), ANY, 5) == []
-
-
-def test_ties_are_broken_by_id_even_where_the_limit_cuts_them(index: StemIndex) -> None:
-    twins = [point(stem(f"twin{n}")) for n in range(90)]
-    index.upsert([*twins, point(stem("better"), dense=[1.0], terms={1: 5.0})])
-    ids = sorted(p.id for p in twins)
-    sparse = [h.id for h in index.search_sparse(SparseVector((1,), (1.0,)), ANY, 4)]
-    assert sparse[1:] == ids[:3]
-    dense = [h.id for h in index.search_dense(QUERY, ANY, 7)]
-    assert dense == sorted([*ids, point(stem("better")).id])[:7]
-
-
-@pytest.mark.parametrize(
-    "vector",
-    [np.ones(D + 1, np.float32), np.full(D, np.nan, np.float32), np.ones((1, D), np.float32)],
-)
-def test_a_vector_that_does_not_fit_is_refused(index: StemIndex, vector: np.ndarray) -> None:
-    with pytest.raises(InvalidInput):
-        index.search_dense(vector, ANY, 3)
-    with pytest.raises(InvalidInput):
-        index.upsert([point(stem("fine")), replace(point(stem("a")), dense=vector)])
-    assert index.count() == 0
+    made: StemIndexContract = request.param()
+    made.setup_method()
+    yield made.index
+    made.teardown_method()
 
 
 TEXT = st.text(max_size=12)
