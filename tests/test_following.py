@@ -296,6 +296,6 @@ def test_the_command_line_says_in_a_line_what_cannot_be_followed(
     assert "there is no melody in silence.wav: it is silent" in told
     assert "Traceback" not in told
     assert run([*ask, "--audio-as", "sing"]) == 2
-    assert "melody or search" in capsys.readouterr().err
+    assert "audio_as must be search or melody" in capsys.readouterr().err
     assert run(["generate", "slow", "--dry-run", "--audio-as", "melody"]) == 2
     assert "--audio FILE" in capsys.readouterr().err
