@@ -75,9 +75,9 @@ def _say_cures(cures: Iterable[str]) -> None:
 def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
     """List the artists of the library and whether their style may be asked for."""
     with open_workspace(home, territory=territory) as workspace:
-        stems = workspace.home.catalogue.stems()
-        policy = workspace.pipeline.policy()
-    rows = artists_json(stems, policy.licensed, policy.why_not)
+        clearance = workspace.pipeline.clearance()
+        policy = workspace.pipeline.gate.policy(clearance)
+    rows = artists_json(clearance.stems, policy.licensed, policy.why_not)
     ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
     if as_json:
         show_json({"artists": rows, "not_indexed": ended})

@@ -89,8 +89,8 @@ def stems(
     """The stems of the library with their license's state, and how many have each value."""
     pipeline = service.pipeline(caller)
     wanted_key = None if key is None else Key.parse(key)
-    stems = pipeline.home.catalogue.stems()
-    rights = pipeline.rights(territory)
+    clearance = pipeline.clearance(territory)
+    stems, rights = clearance.stems, clearance.rights
     artists = () if artist is None else names.lookup(artist, {one.artist for one in stems}).names
     found = [
         stem
@@ -144,9 +144,9 @@ def artists(
 ) -> dict[str, Any]:
     """The artists, and whose style may be asked for."""
     pipeline = service.pipeline(caller)
-    policy = pipeline.policy(territory)
-    stems = pipeline.home.catalogue.stems()
-    rows = artists_json(stems, policy.licensed, policy.why_not)
+    clearance = pipeline.clearance(territory)
+    policy = pipeline.gate.policy(clearance)
+    rows = artists_json(clearance.stems, policy.licensed, policy.why_not)
     ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
     return {"artists": rows, "not_indexed": ended}
 
@@ -159,8 +159,9 @@ def libraries(
     pipeline = service.pipeline(caller)
     catalogue = pipeline.home.catalogue
     own = {one.id for one in catalogue.libraries()}
-    rights = pipeline.rights(territory)
-    rows = license_rows(catalogue.stems(), rights)
+    clearance = pipeline.clearance(territory)
+    rights = clearance.rights
+    rows = license_rows(clearance.stems, rights)
     return {
         "libraries": [
             {"id": one.id, "name": one.name, "stems": one.stems} for one in catalogue.libraries()
