@@ -542,7 +542,7 @@ class Pipeline:
         except LibraryError as error:
             log.error("a stem that outputs are held against cannot be read", file=str(path))
             raise LibraryError(
-                "the output cannot be checked now", hint="tell whoever runs this"
+                "the output cannot be checked now", hint="tell the operator of this service"
             ) from error
 
     def _load_known(

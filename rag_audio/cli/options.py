@@ -90,7 +90,7 @@ def parse_strength(text: str | float | None) -> float | None:
         return float(text)
     except ValueError as error:
         raise InvalidInput(
-            f"{text!r} is no strength", hint="a number of more than 0 and at most 1, or auto"
+            f"{text!r} is not a strength", hint="a number of more than 0 and at most 1, or auto"
         ) from error
 
 
@@ -103,7 +103,7 @@ def parse_mix(text: str) -> Mix:
     try:
         return Mix(text)
     except ValueError as error:
-        raise InvalidInput(f"{text!r} is no way to mix", hint="waveform or latent") from error
+        raise InvalidInput(f"{text!r} is not a way to mix", hint="waveform or latent") from error
 
 
 def parse_audio_as(text: str | None) -> AudioAs | None:
@@ -115,7 +115,7 @@ def parse_audio_as(text: str | None) -> AudioAs | None:
     try:
         return None if text is None else AudioAs(text)
     except ValueError as error:
-        raise InvalidInput(f"{text!r} is no use of a sound", hint="melody or search") from error
+        raise InvalidInput(f"{text!r} is not a use of a sound", hint="melody or search") from error
 
 
 def parse_layers(texts: Sequence[str]) -> tuple[tuple[Layer, str], ...]:
@@ -130,7 +130,7 @@ def parse_layers(texts: Sequence[str]) -> tuple[tuple[Layer, str], ...]:
         name, _, stem = text.partition("=")
         if name.strip() not in known or not stem.strip():
             raise InvalidInput(
-                f"{text!r} is no layer", hint="--layer drums=STEM --layer harmony=STEM"
+                f"{text!r} is not a layer", hint="--layer drums=STEM --layer harmony=STEM"
             )
         found.append((known[name.strip()], stem.strip()))
     return tuple(found)
@@ -149,7 +149,7 @@ def parse_arrangement(text: str) -> tuple[tuple[str, int, int], ...]:
     for part in text.split(",") if text.strip() else ():
         found = _SECTION.fullmatch(part)
         if found is None:
-            raise InvalidInput(f"{part!r} is no section", hint='--arrange "STEM:1-4,STEM:5-8"')
+            raise InvalidInput(f"{part!r} is not a section", hint='--arrange "STEM:1-4,STEM:5-8"')
         stem, first, last = found.groups()
         sections.append((stem, int(first), int(last or first)))
     return tuple(sections)
@@ -170,7 +170,7 @@ def parse_time_signature(text: str | None) -> tuple[int, int] | None:
         return None
     beats, _, unit = text.partition("/")
     if not (beats.strip().isdecimal() and unit.strip().isdecimal()):
-        raise InvalidInput(f"{text!r} is no time signature", hint="write it like 3/4")
+        raise InvalidInput(f"{text!r} is not a time signature", hint="write it like 3/4")
     return int(beats), int(unit)
 
 
@@ -221,5 +221,7 @@ def parse_method(text: str) -> Method | None:
     """
     methods: dict[str, Method | None] = {"none": None, "fast": "fast", "exact": "exact"}
     if text not in methods:
-        raise InvalidInput(f"{text!r} is no way to measure influence", hint="none, fast or exact")
+        raise InvalidInput(
+            f"{text!r} is not a way to measure influence", hint="none, fast or exact"
+        )
     return methods[text]

@@ -33,7 +33,7 @@ def request_from(given: Mapping[str, Any]) -> GenerationRequest:
     aims = parse_aims(given["enforce"])
     if given["candidates"] is not None and not aims:
         raise InvalidInput(
-            "candidates are what is chosen from to enforce something, and nothing is enforced",
+            "--candidates needs --enforce",
             hint="--enforce tempo,key with --candidates, or --variations N to keep N takes",
         )
     return GenerationRequest(

@@ -35,7 +35,7 @@ _MANIFESTS_BYTES = 64 << 20
 _EXPANSION = 64
 SCORE = ".mid"
 """How the names of uploaded scores end."""
-_UNSIGNED = "set RAG_AUDIO_SIGNING=off to give outputs out unsigned; their records will say so"
+_UNSIGNED = "set RAG_AUDIO_SIGNING=off to deliver outputs unsigned; their records will say so"
 MAGIC = (
     (b"RIFF", ".wav"), (b"RF64", ".wav"), (b"fLaC", ".flac"), (b"OggS", ".ogg"), (b"ID3", ".mp3"),
     (b"FORM", ".aiff"), (b"MThd", SCORE),
@@ -71,7 +71,7 @@ def kind_of(file: Path) -> str:
         suffix = suffix_of(opened.read(16))
     if suffix is None:
         raise UnreadableFile(
-            "this is no sound or score that can be read",
+            "this is not a sound or score that can be read",
             hint="WAV, FLAC, OGG, MP3, AIFF or standard MIDI",
         )
     return suffix

@@ -113,7 +113,7 @@ def test_the_ledger_holds_the_signature_and_the_hash_of_the_signed_file(
 def test_a_master_is_never_written_over(parts: Parts, tmp_path: Path) -> None:
     parts.masters.mkdir()
     (parts.masters / "1.wav").write_bytes(b"of another output")
-    with pytest.raises(LedgerError, match="output 1 was given before"):
+    with pytest.raises(LedgerError, match="output 1 was used before"):
         _deliver(parts, tmp_path / "take.wav")
     assert (parts.masters / "1.wav").read_bytes() == b"of another output"
     assert list(tmp_path.glob("*take*")) == []
