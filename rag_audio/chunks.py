@@ -37,7 +37,7 @@ def require_few_chunks(path: Path) -> None:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
     if many:
         raise UnreadableFile(
-            f"{path} has more than {MOST_CHUNKS:,} chunks of data beside its sound",
+            f"{path} has more than {MOST_CHUNKS:,} data chunks besides its sound",
             hint="export it anew without them",
         )
 

@@ -74,7 +74,7 @@ class Mixing:
         for stem, first, last in self.sections:
             if not limits.BAR.low <= first <= last <= limits.BAR.high:
                 raise InvalidInput(
-                    f"bars {first}-{last} of {stem[:12]} are no section",
+                    f"bars {first}-{last} of {stem[:12]} are not a section",
                     hint=f"bars count from 1, the first comes first, at most {limits.BAR.high:g}",
                 )
         if self.kind is Mix.LATENT and self.sections:

@@ -88,7 +88,7 @@ def declare_lost(engine: Engine, purpose: str, folder: Path) -> str:
         InvalidInput: the database knows no key of that purpose, or the home has it.
     """
     if purpose not in FILES:
-        raise InvalidInput(f"{purpose!r} is no purpose of a key", hint=", ".join(FILES))
+        raise InvalidInput(f"{purpose!r} is not a purpose of a key", hint=", ".join(FILES))
     migrate(engine)
     with writing(engine, _LOCK) as db:
         wanted = key_in_use(db, purpose)

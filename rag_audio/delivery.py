@@ -159,7 +159,7 @@ class Delivery:
         """An empty file for the unmarked sound, so that no other one is ever written over.
 
         Raises:
-            LedgerError: there is a master of this number, so it was given before.
+            LedgerError: there is a master of this number, so it was used before.
             InvalidInput: it cannot be made.
         """
         master = self.home.masters / f"{number}.wav"
@@ -168,7 +168,7 @@ class Delivery:
             os.close(os.open(master, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError as error:
             raise LedgerError(
-                f"{master} is there already: output {number} was given before",
+                f"{master} is there already: output {number} was used before",
                 hint="the database is older than the home: restore both from one backup",
             ) from error
         except OSError as error:

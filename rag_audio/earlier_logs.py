@@ -181,7 +181,7 @@ def _engine_of(home: Path) -> Engine:
     if url:
         return connect(str(url))
     if not (home / _DATABASE).is_file():
-        raise InvalidInput(f"{str(home)!r} is no home: it has no {_DATABASE}")
+        raise InvalidInput(f"{str(home)!r} is not a home: it has no {_DATABASE}")
     return connect_to_read(home / _DATABASE)
 
 

@@ -400,13 +400,13 @@ def require_rights(
     known = bool(finding.sources) or finding.is_mostly_stems
     if needs_statement and finding.stems and not known and stated is None:
         raise InvalidInput(
-            f"{name} holds {finding.stems[0].name}, and nobody said by what right the other "
-            f"{finding.rest:.0%} of it is used",
+            f"{name} holds {finding.stems[0].name}; state your rights to the other "
+            f"{finding.rest:.0%} of it",
             hint="--audio-rights own, or --audio-rights licensed",
         )
     if needs_statement and not known and stated is None:
         raise InvalidInput(
-            f"nobody said by what right {name} is used",
+            f"state your rights to {name}",
             hint="--audio-rights own, or --audio-rights licensed",
         )
 

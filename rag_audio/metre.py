@@ -33,7 +33,7 @@ def require_signature(signature: Signature) -> None:
         beats, unit = signature
         units = ", ".join(map(str, limits.BEAT_UNITS))
         raise InvalidInput(
-            f"time_signature: {beats}/{unit} is no time signature",
+            f"time_signature: {beats}/{unit} is not a time signature",
             hint=f"1…{limits.BEATS.high} over one of {units}, such as 3/4",
         )
 

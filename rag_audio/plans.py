@@ -46,7 +46,9 @@ def _check_plan(plan: ConditioningPlan) -> None:
             raise InvalidInput(f"the plan's seed part {part} sounds nowhere")
     for source in () if plan.melody is None else plan.melody.sources:
         if not 0 <= source < len(plan.references):
-            raise InvalidInput(f"the plan's melody is owed to reference {source}, which it lacks")
+            raise InvalidInput(
+                f"the plan attributes its melody to reference {source}, which it lacks"
+            )
     for span in plan.spans:
         if plan.enriched_prompt[span.start : span.end] != span.text:
             raise InvalidInput(f"the plan's prompt does not hold {span.text!r} where it says so")

@@ -109,7 +109,7 @@ def not_indexed(artist: str, library: str) -> Refusal:
 def not_looked_at(library: str) -> Refusal:
     """A file under a license that grants something, which was not indexed while it did not."""
     cure = f"run rag-audio index on {library}"
-    return Refusal(Obstacle.NOT_INDEXED, "it is not indexed under its license of now", cure)
+    return Refusal(Obstacle.NOT_INDEXED, "it is not indexed under its current license", cure)
 
 
 def no_license(license: str) -> Refusal:

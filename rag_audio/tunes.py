@@ -52,7 +52,7 @@ def notes_from_text(text: str) -> tuple[Note, ...]:
     for word in text.split():
         found = _NOTE.fullmatch(word)
         if found is None:
-            raise InvalidInput(f"{word[:40]!r} is no note", hint="write it like 0.500-0.980:64")
+            raise InvalidInput(f"{word[:40]!r} is not a note", hint="write it like 0.500-0.980:64")
         notes.append(Note(float(found[1]), float(found[2]), int(found[3])))
     return tuple(notes)
 

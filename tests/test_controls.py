@@ -39,7 +39,7 @@ def test_bars_are_a_length_at_the_tempo() -> None:
     assert Controls(time_signature=(6, 8), bars=2).length_s(120) == pytest.approx(3.0)
     with pytest.raises(InvalidInput, match="no length"):
         plan_of(bars=4, duration_s=None)
-    with pytest.raises(InvalidInput, match="two lengths"):
+    with pytest.raises(InvalidInput, match="bars or a duration"):
         GenerationRequest("slow", bars=4, duration_s=8.0)
 
 

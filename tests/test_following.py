@@ -193,7 +193,7 @@ def test_one_voice_is_followed_and_anything_else_is_searched_by(
 
 def test_nobody_s_tune_is_followed_without_a_statement(world: World, hum: str) -> None:
     for use in (None, AudioAs.MELODY):
-        with pytest.raises(InvalidInput, match="nobody said by what right"):
+        with pytest.raises(InvalidInput, match="state your rights to"):
             world.workspace.plan("slow", audio=hum, audio_as=use, **QUICK)
 
 
@@ -252,7 +252,7 @@ def test_the_ledger_has_the_tune_aside_and_its_plan_is_played_again(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"source_rights": None}, "nobody vouches for"),
+        ({"source_rights": None}, "does not state the rights"),
         ({"instrument": "Theremin"}, "not a General MIDI instrument"),
         ({"weight": 0.5}, "a weight of 0.5"),
     ],

@@ -72,7 +72,7 @@ def test_the_same_request_and_its_plan_from_a_file_give_the_same_samples(
     if kind == "arranged":
         broken = json.loads(file)
         broken["seed_parts"][1]["start_s"] += 1.0
-        with pytest.raises(InvalidInput, match="nobody plays"):
+        with pytest.raises(InvalidInput, match="seed sounds at"):
             workspace.renew(plan_from_json(broken))
     (replayed,) = workspace.replay(plan_from_json(json.loads(file)), tmp_path / "3.wav")
     assert replayed.record.pcm_sha256 == first.record.pcm_sha256

@@ -134,7 +134,7 @@ def test_asking_for_bars_is_asking_for_their_length(
 
 @pytest.mark.parametrize("metre", [(0, 4), (33, 4), (3, 5), (3, 0)])
 def test_what_is_no_time_signature_is_refused(metre: Metre) -> None:
-    with pytest.raises(InvalidInput, match="is no time signature"):
+    with pytest.raises(InvalidInput, match="is not a time signature"):
         GenerationRequest("slow", time_signature=metre)
 
 

@@ -117,11 +117,11 @@ def test_the_energy_of_a_section_is_its_weight() -> None:
 @pytest.mark.parametrize(
     ("sections", "fields", "said"),
     [
-        ((("a", 1, 2), ("b", 4, 5)), {}, "nobody plays in bar 3"),
-        ((("a", 2, 4), ("b", 2, 4)), {}, "nobody plays in bar 1"),
-        ((("a", 1, 2), ("b", 3, 4)), {"bars": 8}, "nobody plays in bar 5"),
+        ((("a", 1, 2), ("b", 4, 5)), {}, "no stem plays in bar 3"),
+        ((("a", 2, 4), ("b", 2, 4)), {}, "no stem plays in bar 1"),
+        ((("a", 1, 2), ("b", 3, 4)), {"bars": 8}, "no stem plays in bar 5"),
         ((("a", 1, 2), ("b", 9, 10)), {"bars": 4}, "behind the end"),
-        ((("a", 3, 2),), {}, "no section"),
+        ((("a", 3, 2),), {}, "not a section"),
         ((("a", 1, 2),), {"mix": Mix.LATENT}, "cannot be arranged"),
         ((("a", 1, 2),), {"strength": 1.0}, "sound is not used"),
         ((("a", 1, 2),), {"channels": frozenset({Channel.PROMPT})}, "sound is not used"),
@@ -281,7 +281,7 @@ def test_stems_may_be_named_by_different_prefixes() -> None:
     assert mixing.layers_of("xyz") == (None,) and mixing.bars == 6
     request = GenerationRequest("p", references=("abc",), arrange=(("abc", 1, 2),))
     assert request.named == ("abc",)
-    with pytest.raises(InvalidInput, match="two"):
+    with pytest.raises(InvalidInput, match="not both"):
         GenerationRequest("p", strength=0.5, auto_strength=True)
     assert make_plan(
         GenerationRequest("p"), (), rights=RIGHTS, info=INFO, count_tokens=words, seed=1

@@ -61,7 +61,7 @@ def test_lists_are_shown_with_their_files(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--kinds", "singer"], "--kinds: 'singer' is none"),
+        (["--kinds", "singer"], "--kinds: 'singer' is not a kind of artist"),
         (["--kinds", ","], "--kinds names nobody"),
         (["--min-tags", "2"], "at least 2 tags are wanted, and these files have no tags"),
     ],

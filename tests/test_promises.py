@@ -118,7 +118,7 @@ def test_the_best_effort_is_the_same_output_and_ends_with_0(
     assert b"tempo not met" in (tmp_path / "a.wav").read_bytes()
     capsys.readouterr()
     assert run(["generate", "slow", "--best-effort", "--out", str(tmp_path / "b.wav")]) == 2
-    assert "nothing is" in capsys.readouterr().err
+    assert "needs --enforce" in capsys.readouterr().err
 
 
 def test_what_nobody_enforced_is_no_promise(

@@ -370,7 +370,7 @@ def test_unknown_audio_needs_a_statement_and_the_plan_s_request_records_it(
     mine = tmp_path / "mine.wav"
     # Chords would be those of the library, faster and lower.
     soundfile.write(mine, melody(9, 11.0).samples[0], RATE)
-    with pytest.raises(InvalidInput, match="nobody said by what right"):
+    with pytest.raises(InvalidInput, match="state your rights to"):
         world.workspace.plan("slow", audio=str(mine), **QUICK)
     plan = world.workspace.plan("slow", audio=str(mine), audio_rights="own", **QUICK)
     assert plan.references

@@ -188,7 +188,7 @@ def test_an_edit_in_an_artist_s_style_needs_a_source_of_its_own(
         edit(source, *words, out=tmp_path / "out.wav", artist=TARGET_ARTIST, seed=1,
              audio_rights="own", **more)  # fmt: skip
     assert not world.generator.given and not (tmp_path / "out.wav").exists()
-    with pytest.raises(InvalidInput, match="not enforced in an edit"):
+    with pytest.raises(InvalidInput, match="cannot be enforced in an edit"):
         edit(source, *words, out=tmp_path / "out.wav", audio_rights="own", bpm=90.0,
              enforce=frozenset({"tempo"}), **more)  # fmt: skip
 

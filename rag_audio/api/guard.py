@@ -38,7 +38,7 @@ JSON_BYTES = 1 << 20
 JSON_S = 60.0
 """A body that is no upload is whole within this: it is read before anybody looks at the key."""
 _ID = re.compile("[A-Za-z0-9-]{1,64}")
-_FAULT = "a fault of this program"
+_FAULT = "an internal error"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _MOST_HEADERS = 100
 _UPLOADS = ("/v1/uploads", "/v1/trace")
@@ -97,7 +97,7 @@ class Guard:
         except ClientDisconnect:
             status = 499
         except Exception:
-            log.exception("request failed by a fault of this program")
+            log.exception("request failed by an internal error")
             if began_answer:
                 raise
             await _refuse(scope, receive, answer, Problem(500, "internal", _FAULT))

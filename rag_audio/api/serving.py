@@ -88,7 +88,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise BackendUnavailable(
-            f"port {port} of {host} cannot be had: {error.strerror}", hint="--port another"
+            f"cannot listen on port {port} of {host}: {error.strerror}", hint="--port another"
         ) from error
     listener.listen(256)
     return listener

@@ -79,7 +79,7 @@ def target_of(url: str, listed: frozenset[str]) -> Target:
     if port != PORT and not is_listed:
         raise InvalidInput(
             f"the webhook has the port {port}: only {PORT} is called",
-            hint="whoever runs this service can list others in RAG_AUDIO_SERVE_WEBHOOK_HOSTS",
+            hint="the operator of this service can list others in RAG_AUDIO_SERVE_WEBHOOK_HOSTS",
         )
     path = quote(rest if rest.startswith("/") else f"/{rest}", safe=_KEPT)
     return Target(scheme, host, port, path, is_listed)

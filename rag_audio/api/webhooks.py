@@ -116,7 +116,7 @@ class Calls:
                 return False
             id_, attempts = held
             if attempts > len(self._waits_s):  # of each the process or the database failed
-                self._close(id_, {"state": "given up", "said": "never came to an end"})
+                self._close(id_, {"state": "given up", "said": "no attempt was completed"})
                 return True
             row = self._row(id_)
             self._turns.begin(row.owner)
@@ -164,7 +164,7 @@ class Calls:
         if row is None:
             raise BackendError(f"the webhook delivery {id_} has no job")
         if not isinstance(row.owner, str):
-            raise BackendError(f"the webhook delivery {id_} has an owner that is no text")
+            raise BackendError(f"the webhook delivery {id_} has an owner that is not text")
         return row
 
     def _close(self, id_: str, after: dict[str, Any]) -> None:

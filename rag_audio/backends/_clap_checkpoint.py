@@ -170,7 +170,7 @@ def find_tokenizer(path: Path, tokenizer: Any = None) -> Any:
         return _as_tokenizer(TEXT_TOKENIZER)
     except BackendUnavailable as error:
         raise BackendUnavailable(
-            f"{path.name} comes without a tokenizer, and {TEXT_TOKENIZER}'s cannot be had",
+            f"{path.name} comes without a tokenizer, and {TEXT_TOKENIZER}'s cannot be found",
             hint=f"put the tokenizer files of {TEXT_TOKENIZER} into {path.parent / TEXT_TOKENIZER}",
         ) from error
 
@@ -213,7 +213,7 @@ def _from_hub(source: str, weights: bool = True) -> Path:
         folder = _snapshot(source, [*_SMALL_FILES, "pytorch_model*.bin"])
     if folder is None:
         raise BackendUnavailable(
-            f"{source} is neither a directory here nor to be had from the hub",
+            f"{source} is neither a local directory nor available from the hub",
             hint="check the name and the network; a private one needs `hf auth login`",
         )
     return folder

@@ -62,7 +62,7 @@ def receive(source: socket.socket) -> Message | None:
     except ValueError as error:
         raise BackendError("a frame cannot be read") from error
     if not isinstance(message, dict):
-        raise BackendError("a frame is no object")
+        raise BackendError("a frame is not an object")
     return message
 
 

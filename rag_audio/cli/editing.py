@@ -83,7 +83,7 @@ def extend(
 ) -> None:
     """Go on from a file: to the right, to the left or both, to any length."""
     if side not in _SIDES:
-        raise InvalidInput(f"{side!r} is no side", hint="--side left, right or both")
+        raise InvalidInput(f"{side!r} is not a side", hint="--side left, right or both")
     left_s, right_s = (0.0 if side == "right" else by), (0.0 if side == "left" else by)
     _run(
         ctx.params,

@@ -84,7 +84,7 @@ def generate(
     else:
         if best_effort and not asked["enforce"]:
             raise InvalidInput(
-                "--best-effort is about what is enforced, and nothing is",
+                "--best-effort needs --enforce",
                 hint="--enforce tempo,key with --best-effort",
             )
         _make(ctx.params, wanted)

@@ -265,7 +265,7 @@ def _scopes(text: str) -> list[Any]:
     known = {scope.value: scope for scope in Scope}
     for name in names:
         if name not in known:
-            raise InvalidInput(f"{name!r} is no scope", hint=", ".join(known))
+            raise InvalidInput(f"{name!r} is not a scope", hint=", ".join(known))
     return [known[name] for name in names]
 
 

@@ -108,7 +108,9 @@ def refresh(
     wanted = words("kinds", kinds)
     for kind in wanted:
         if kind not in ALL_KINDS:
-            raise InvalidInput(f"--kinds: {kind!r} is none", hint=", ".join(ALL_KINDS))
+            raise InvalidInput(
+                f"--kinds: {kind!r} is not a kind of artist", hint=", ".join(ALL_KINDS)
+            )
     if not wanted:
         raise InvalidInput("--kinds names nobody", hint=", ".join(ALL_KINDS))
     choice = Choice(wanted, died_from, min_aliases, min_ratings, min_tags, limit or 0)

@@ -68,5 +68,7 @@ def parse_method(text: str) -> Method | None:
     """
     methods: dict[str, Method | None] = {"none": None, "fast": "fast", "exact": "exact"}
     if text not in methods:
-        raise InvalidInput(f"{text!r} is no way to measure influence", hint="none, fast or exact")
+        raise InvalidInput(
+            f"{text!r} is not a way to measure influence", hint="none, fast or exact"
+        )
     return methods[text]

@@ -91,7 +91,7 @@ def sounding(
             stem = candidate.stem
             name = stem.title or stem.path
             if Channel.INIT in candidate.channels:
-                raise InvalidInput(f"{name} is to play, and its weight is 0", hint="--weights")
+                raise InvalidInput(f"{name} is to play, but its weight is 0", hint="--weights")
             why = candidate.unsounding
             assert why is not None  # noqa: S101 - the channel was asked for, and is not open
             raise RequestRefused(
@@ -180,7 +180,7 @@ def _require_cover(
     if placed and reached is not None and reached < duration_s - _SLACK_S:
         bar = math.floor(reached / _section_bar_s(bpm, request) + _SLACK_S) + 1
         raise InvalidInput(
-            f"nobody plays in bar {bar} of the arrangement",
+            f"no stem plays in bar {bar} of the arrangement",
             hint="sections must leave no bar empty",
         )
 

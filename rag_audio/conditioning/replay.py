@@ -186,9 +186,9 @@ def _counted(
     counted, before = [], 0
     for span in spans:
         if span.stem is not None and span.stem not in stems:
-            raise InvalidInput(f"words of the plan are owed to {span.stem[:12]!r}, which it lacks")
+            raise InvalidInput(f"the plan attributes words to {span.stem[:12]!r}, which it lacks")
         if span.stem is not None and Channel.PROMPT not in plan.channels:
-            raise InvalidInput("a stem gives words in the plan, and its prompt channel is closed")
+            raise InvalidInput("a stem gives words in the plan, but its prompt channel is closed")
         total = count_tokens(plan.enriched_prompt[: span.end])
         counted.append(replace(span, tokens=max(0, total - before)))
         before = total
@@ -200,7 +200,7 @@ def _check_melody(plan: ConditioningPlan) -> None:
     if melody is None:
         return
     if Channel.INIT not in plan.channels or plan.mix is Mix.LATENT:
-        raise InvalidInput("the plan has a melody, and its sound has no way in")
+        raise InvalidInput("the plan has a melody, but its init channel is closed")
     programs_of((melody.instrument,))
     if (melody.weight < 1.0) != bool(plan.seed_parts):
         raise InvalidInput(
@@ -208,7 +208,7 @@ def _check_melody(plan: ConditioningPlan) -> None:
             f"beside {len(plan.seed_parts)} parts of references"
         )
     if not melody.sources and melody.source_rights is None:
-        raise InvalidInput("the plan's melody comes from a file that nobody vouches for")
+        raise InvalidInput("the plan does not state the rights to the file of its melody")
 
 
 def _check_seed_parts(plan: ConditioningPlan) -> None:
@@ -216,7 +216,7 @@ def _check_seed_parts(plan: ConditioningPlan) -> None:
     if not parts:
         return
     if Channel.INIT not in plan.channels:
-        raise InvalidInput("the plan has seed audio, and its init channel is closed")
+        raise InvalidInput("the plan has seed audio, but its init channel is closed")
     total = sum(part.weight for part in parts)
     if abs(total - 1.0) > _WEIGHT_SLACK:
         raise InvalidInput(f"the weights of the plan's seed parts sum to {total:g}, not to 1")
@@ -238,4 +238,4 @@ def _check_seed_parts(plan: ConditioningPlan) -> None:
             raise InvalidInput(f"the plan's seed part {part} is out of range")
     end_s = first_silence_s((p.start_s, p.end_s) for p in parts)
     if end_s is not None and end_s < plan.duration_s - _SLACK_S:
-        raise InvalidInput(f"nobody plays in the plan's seed at {end_s:g} s")
+        raise InvalidInput(f"no part of the plan's seed sounds at {end_s:g} s")

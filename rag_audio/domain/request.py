@@ -245,9 +245,13 @@ class GenerationRequest(Controls):
         fields.settle(self)
         _ = self.enforcement, self.controls, self.mixing, self.named
         if self.auto_strength and self.strength is not None:
-            raise InvalidInput("a strength and an automatic one are two", hint="give one of them")
+            raise InvalidInput(
+                "give either a strength or an automatic one, not both", hint="leave one of them out"
+            )
         if self.bars is not None and self.duration_s is not None:
-            raise InvalidInput("bars and a duration are two lengths", hint="give one of them")
+            raise InvalidInput(
+                "give either bars or a duration, not both", hint="leave one of them out"
+            )
         if not self.prompt.strip():
             raise InvalidInput("the prompt is empty", hint="say what the music should be like")
         if (

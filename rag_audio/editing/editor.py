@@ -194,12 +194,10 @@ class Editor:
         older = {} if source.parent is None else source.parent.record.plan
         words = prompt.strip() or str(older.get("prompt", ""))
         if not words or words == ERASED:
-            raise InvalidInput(
-                "nobody said what the new part should be like", hint="say it in the prompt"
-            )
+            raise InvalidInput("the new part has no prompt", hint="say it in the prompt")
         if fields.get("enforce"):
             raise InvalidInput(
-                "tempo and key are not enforced in an edit: it keeps what stands beside it",
+                "tempo and key cannot be enforced in an edit: it keeps the rest of the file",
                 hint="leave enforce out; rag-audio generate --enforce makes a piece anew",
             )
         notes: list[str] = []

@@ -94,7 +94,7 @@ def order_of(
     """
     named = tuple(regions)
     if kind not in _FIELDS:
-        raise InvalidInput(f"{kind!r} is no kind of edit", hint=f"one of {', '.join(_FIELDS)}")
+        raise InvalidInput(f"{kind!r} is not a kind of edit", hint=f"one of {', '.join(_FIELDS)}")
     listed = [list(region) for region in named]
     for name, value in (("regions", listed), ("left_s", left_s), ("right_s", right_s)):
         if value and name not in _FIELDS[kind]:

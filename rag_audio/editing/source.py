@@ -101,7 +101,7 @@ def open_source(
         # Its unmarked sound and its words are its owner's, and an edit would begin with both.
         raise RequestRefused(
             f"refused: {name} is {made} that is not yours to edit",
-            hint="whoever made it, or an administrator, can edit it",
+            hint="its owner or an administrator can edit it",
         )
     entry = ledger.find(finding.output)
     kept = None if entry is None else master(finding.output)

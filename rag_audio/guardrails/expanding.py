@@ -195,7 +195,7 @@ def lines(pieces: Iterator[bytes], what: str) -> Iterator[tuple[int, bytes]]:
         if len(rest) > MAX_LINE:
             raise InvalidInput(
                 f"{what}, line {number}: longer than {MAX_LINE // 2**20} MiB",
-                hint="it is no list of artists",
+                hint="it is not a list of artists",
             )
     if rest:
         yield number, rest

@@ -147,7 +147,7 @@ class _Importer:
                 self._number += len(some)
                 if self._number > _MAX_ROWS:
                     raise InvalidInput(
-                        f"more than {_MAX_ROWS} rows", hint="it is no list of artists"
+                        f"more than {_MAX_ROWS} rows", hint="it is not a list of artists"
                     )
                 self._staging.put(some)
                 self._tell(self._read)

@@ -148,7 +148,7 @@ class Staging:
         forms = _number(made, "SELECT count(*) FROM form")
         if not forms:
             raise InvalidInput(
-                "nobody is left to import",
+                "no artist is left to import",
                 hint="names of everyday words are left out, and options leave out more",
             )
         found = Import(

@@ -347,7 +347,7 @@ class SqlJobs:
             if state is JobState.FAILED:
                 problem = {
                     "type": "WorkerLost",
-                    "message": f"it was begun {row.attempts} times and never came to an end",
+                    "message": f"the job failed after {row.attempts} attempts (worker lost)",
                     "hint": "its worker died, or a backend was away; the workers' logs say which",
                 }
             db.execute(update(jobs).where(jobs.c.id == row.id).values(**closed(db, state, problem)))

@@ -75,7 +75,7 @@ def _checked(region: Region, duration_s: float) -> Region:
         start_s, end_s = (float(edge) for edge in region)
     except (TypeError, ValueError) as error:
         raise InvalidInput(
-            f"region {region!r} is no start and end in seconds", hint="such as (4.0, 8.0)"
+            f"region {region!r} is not a start and an end in seconds", hint="such as (4.0, 8.0)"
         ) from error
     name = f"region {start_s:g}-{end_s:g}"
     if not (math.isfinite(start_s) and math.isfinite(end_s)):

@@ -190,7 +190,7 @@ def _head(
         if head["format"] != _FORMAT:
             raise InvalidInput(f"the format {head['format']!r} is not known")
         if not isinstance(head["key"], str) or not isinstance(head["checkpoint"], str):
-            raise InvalidInput("its key or its checkpoint is no text")
+            raise InvalidInput("its key or its checkpoint is not text")
         own = VerifierKey.parse(head["key"])
         if known is not None and own != known:
             raise InvalidInput("it is signed by another key than the one that was asked for")

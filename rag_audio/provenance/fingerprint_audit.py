@@ -70,7 +70,10 @@ class FingerprintAudit:
         logged = select(entries.c.seq).where(is_output, entries.c.output == prints.c.output)
         strays = select(prints.c.output).where(~logged.exists())
         for output in self._db.execute(strays).scalars():
-            yield Fault(0, f"the fingerprint of output {output} is kept, which is not in the log")
+            yield Fault(
+                0,
+                f"the fingerprint of output {output} is stored, but that output is not in the log",
+            )
         odd, unknown = self._take_off_postings()
         if odd:
             yield Fault(0, f"{odd} rows of the index of fingerprints are of no landmark")

@@ -62,7 +62,7 @@ class SqlLedger(LogReader):
             version are migrated, on first use.
         key_file: the key that signs checkpoints; made when the first one is signed.
         is_used: whether the home holds something of an output of this number (its master): then it
-            was given before, whatever the counter says, and is not given again.
+            was used before, whatever the counter says, and is not given again.
 
     Raises:
         BackendUnavailable: the database cannot be reached; so may every method.

@@ -79,7 +79,7 @@ def next_number(
     """Give the next number; the writer's lock is held by the caller.
 
     Args:
-        is_used: whether a number was given before, whatever the counter says.
+        is_used: whether a number was used before, whatever the counter says.
         begin: logs that an epoch begins with this number.
 
     Raises:
@@ -113,7 +113,7 @@ def begin_epoch(db: Connection, without: Collection[int] = ()) -> Epoch:
     taken |= {number // EPOCH_NUMBERS for number in without}
     free = LAST_PLACE - FIRST_PLACE + 1 - sum(FIRST_PLACE <= one <= LAST_PLACE for one in taken)
     if free <= 0:
-        raise LedgerError(f"all {MAX_OUTPUT} output numbers have been given")
+        raise LedgerError(f"all {MAX_OUTPUT} output numbers have been used")
     while (place := _draw()) in taken:
         pass
     first = place * EPOCH_NUMBERS + 1

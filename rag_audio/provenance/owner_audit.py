@@ -55,7 +55,9 @@ class OwnerAudit:
         logged = select(entries.c.seq).where(is_output, entries.c.output == _OWNERS.c.output)
         strays = select(_OWNERS.c.output).where(~logged.exists())
         for output in self._db.execute(strays).scalars():
-            yield Fault(0, f"the owner of output {output} is kept, which is not in the log")
+            yield Fault(
+                0, f"the owner of output {output} is stored, but that output is not in the log"
+            )
         last: Any = None
         finished = select(_JOBS).where(_JOBS.c.result.is_not(None)).order_by(_JOBS.c.seq)
         while jobs := self._db.execute(

@@ -66,7 +66,7 @@ class Landmarks:
             InvalidInput: these bytes are no landmarks, or of another version.
         """
         if len(data) < _HEAD.size or data[:4] != _MAGIC:
-            raise InvalidInput("these bytes are no landmarks of a stem")
+            raise InvalidInput("these bytes are not landmarks of a stem")
         _, version, duration_s, count, peaks = _HEAD.unpack_from(data)
         if version != VERSION:
             raise InvalidInput(f"landmarks must be of version {VERSION}, got version {version}")

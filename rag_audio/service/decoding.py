@@ -30,7 +30,7 @@ _KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _SIGNATURES = 12
 _MANIFESTS_BYTES = 64 << 20
 _EXPANSION = 64
-_UNSIGNED = "set RAG_AUDIO_SIGNING=off to give outputs out unsigned; their records will say so"
+_UNSIGNED = "set RAG_AUDIO_SIGNING=off to deliver outputs unsigned; their records will say so"
 _UPLOADED = (".wav", ".flac", ".ogg", ".mp3", ".aiff", SCORE)
 
 
@@ -54,7 +54,7 @@ def kind_of(file: Path) -> str:
     suffix = ".mp3" if is_frame else suffix_of(head)
     if suffix not in _UPLOADED:
         raise UnreadableFile(
-            "this is no sound or score that can be read",
+            "this is not a sound or score that can be read",
             hint="WAV, FLAC, OGG, MP3, AIFF or standard MIDI",
         )
     return suffix

@@ -163,8 +163,8 @@ class Runner:
             said = self._places.error(public)
             self._end(partial(self._jobs.fail, held, finite(said)))
         except Exception:  # noqa: BLE001 - a job's fault is not the worker's end
-            told.exception("job failed by a fault of this program")
-            said = {"type": "InternalError", "message": "a fault of this program"}
+            told.exception("job failed by an internal error")
+            said = {"type": "InternalError", "message": "an internal error"}
             said["hint"] = "see the worker's log"
             self._end(partial(self._jobs.fail, held, said))
         self._settle(held)

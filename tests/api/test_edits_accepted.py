@@ -71,8 +71,8 @@ def test_what_can_never_be_made_is_refused_at_once(
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"prompt": "bells"}, "by what right"),
-        ({"audio_rights": "own"}, "nobody said what the new part should be like"),
+        ({"prompt": "bells"}, "state your rights"),
+        ({"audio_rights": "own"}, "the new part has no prompt"),
     ],
 )
 def test_an_upload_needs_words_and_a_right(

@@ -327,7 +327,9 @@ def test_a_license_that_grants_again_asks_for_its_library_to_be_indexed(
     monkeypatch.setattr(type(catalogue), "copies", lambda *_: [])
     monkeypatch.setattr(type(catalogue), "withheld_copies", lambda *_: kept)
     problem = refused(service, job["id"])
-    assert problem["message"] == ("refused: target.wav: it is not indexed under its license of now")
+    assert problem["message"] == (
+        "refused: target.wav: it is not indexed under its current license"
+    )
     assert "`POST /v1/indexing` on small" in problem["hint"]
 
 

@@ -128,7 +128,7 @@ def test_a_foreign_file_needs_a_statement_and_keeps_rate_channels_and_length(
     for rate, channels in ((22_050, 1), (48_000, 2)):
         sound = pad_sound(6.0, rate, channels)
         audio.save(sound, tmp_path / "own.wav", subtype="FLOAT")
-        with pytest.raises(InvalidInput, match="by what right"):
+        with pytest.raises(InvalidInput, match="state your rights"):
             workspace.inpaint(
                 tmp_path / "own.wav", "bells", tmp_path / "x.wav", regions=[(2.0, 3.0)], **FAST
             )

@@ -60,8 +60,8 @@ def test_regions_apart_are_taken_in_any_order(data: st.DataObject, duration_s: f
         ([(float("nan"), 2)], "region nan-2 is not a number of seconds"),
         ([(1, float("inf"))], "region 1-inf is not a number of seconds"),
         ([(1, 3), (2, 3.5)], "regions 1-3 and 2-3.5 overlap"),
-        ([(1,)], "is no start and end in seconds"),
-        ([("one", 2)], "is no start and end in seconds"),
+        ([(1,)], "is not a start and an end in seconds"),
+        ([("one", 2)], "is not a start and an end in seconds"),
         ([(0, 1)] * (MOST_REGIONS + 1), "65 regions are more than 64"),
         ([], "no region was named"),
     ],
@@ -87,7 +87,7 @@ def test_the_shortest_region_can_be_asked_for_anywhere() -> None:
         ({"kind": "extend", "right_s": 4.0, "regions": [(1, 2)]}, "regions [[1, 2]] does not"),
         ({"kind": "extend"}, "must be more than 0 s"),
         ({"kind": "inpaint"}, "no region was named"),
-        ({"kind": "reverse"}, "'reverse' is no kind of edit"),
+        ({"kind": "reverse"}, "'reverse' is not a kind of edit"),
     ],
 )
 def test_what_belongs_to_another_kind_of_edit_is_refused(asked: dict[str, Any], says: str) -> None:

@@ -212,7 +212,6 @@ def make_more(home: Home, root: Path) -> dict[str, Any]:
 
 def documents(home: Path, root: Path) -> dict[str, Any]:
     """The documents that the version wrote, each as the text of its bytes."""
-    from rag_audio.workspace import open_workspace
     from rag_audio.copying import _model_of
     from rag_audio.credits import credit_lines
     from rag_audio.plans import plan_from_json, stem_to_json
@@ -221,6 +220,7 @@ def documents(home: Path, root: Path) -> dict[str, Any]:
     from rag_audio.provenance.merkle import frontier_of, leaf_hash
     from rag_audio.provenance.records import canonical
     from rag_audio.signing import ClaimedOutput
+    from rag_audio.workspace import open_workspace
 
     with open_workspace(home) as workspace:
         ledger = workspace.home.ledger

@@ -201,7 +201,7 @@ ARTIST = dumps.artist(1, "Zanther Quill")
         ("artist", b'{"name": "Zan\\ud800"}\n', "line 1: not UTF-8"),
         ("artist", b'{"name": "Zan\\u0000"}\n', "line 1: a zero byte"),
         ("artist", b'{"name": ' + b"[" * 100_000 + b"\n", "line 1: nested too deeply"),
-        ("list.csv", b"name\nSummer Rain\nAnna\n", "nobody is left"),
+        ("list.csv", b"name\nSummer Rain\nAnna\n", "no artist is left"),
         ("artist_alias", dumps.ALIASES, "no artist is in these files"),
     ],
 )

@@ -82,7 +82,7 @@ def test_when_no_place_is_left_nothing_is_given(
         with writing(ledger._engine) as db:
             places.add(begin_epoch(db).first // EPOCH_NUMBERS)
     assert places == {FIRST_PLACE, FIRST_PLACE + 1}
-    with writing(ledger._engine) as db, pytest.raises(LedgerError, match="have been given"):
+    with writing(ledger._engine) as db, pytest.raises(LedgerError, match="have been used"):
         begin_epoch(db)
 
 

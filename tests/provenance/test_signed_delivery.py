@@ -93,7 +93,7 @@ def test_a_master_is_never_written_over(home: Home, tmp_path: Path) -> None:
     home.ledger = SqlLedger(home.database, home.folder / "keys" / "ledger.key")
     home.masters.mkdir()
     (home.masters / "1.wav").write_bytes(b"of another output")
-    with pytest.raises(LedgerError, match="output 1 was given before"):
+    with pytest.raises(LedgerError, match="output 1 was used before"):
         _deliver(home, tmp_path / "take.wav")
     assert (home.masters / "1.wav").read_bytes() == b"of another output"
     assert list(tmp_path.glob("*take*")) == []

@@ -80,7 +80,7 @@ FOUND = [
      "WHERE output = 2", "is not the one that its record names"),
     ("DELETE FROM fingerprints WHERE output = 2", "the fingerprint of output 2 is missing"),
     ("INSERT INTO fingerprints SELECT 9, duration_s, sha256, landmarks FROM fingerprints "
-     "WHERE output = 2", "output 9 is kept, which is not in the log"),
+     "WHERE output = 2", "output 9 is stored, but that output is not in the log"),
     ("DELETE FROM fingerprint_postings WHERE output = 2", "the landmarks of output 2"),
     ("DELETE FROM fingerprint_postings WHERE output = 2 AND hash = 7", "the landmarks of output 2"),
     ("UPDATE fingerprint_postings SET hash = hash + 1 WHERE output = 2 AND hash = 902",
@@ -94,7 +94,7 @@ FOUND = [
     ("UPDATE output_owners SET owner = '' WHERE output = 2", "is not the one"),
     ("DELETE FROM output_owners WHERE output = 3", "the owner of output 3 is missing"),
     ("INSERT INTO output_owners VALUES (1, 'ann')", "its record says that it has none"),
-    ("INSERT INTO output_owners VALUES (9, 'ann')", "output 9 is kept, which is not in the log"),
+    ("INSERT INTO output_owners VALUES (9, 'ann')", "output 9 is stored, but that output is not"),
     ("UPDATE api_keys SET revoked_at = NULL", "is not as it was logged"),
     ("UPDATE api_keys SET scopes = '[\"admin\"]'", "is not as it was logged"),
     ("UPDATE api_keys SET expires_at = 1e12", "is not as it was logged"),

@@ -177,7 +177,7 @@ def test_an_edit_of_an_upload_asks_for_its_rights_and_words(desk: Desk) -> None:
     words.fill("low bells")
     form.get_by_label("Time signature").fill("4/3")
     vary.click()
-    form.get_by_text("“4/3” is no time signature").wait_for()
+    form.get_by_text("“4/3” is not a time signature").wait_for()
     form.get_by_label("Time signature").fill("6/8")
     vary.click()
     page.get_by_text("Caught on its way").wait_for()

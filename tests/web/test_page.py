@@ -237,7 +237,7 @@ def test_without_the_scope_a_trace_says_whether_and_whom_to_ask(
             {"name": "found.wav", "mimeType": "audio/wav", "buffer": sound}
         )
         page.get_by_text("Made here", exact=True).wait_for()
-        page.get_by_text("ask whoever runs this service").wait_for()
+        page.get_by_text("ask the operator of this service").wait_for()
         assert page.get_by_role("region", name="Sources").count() == 0
         assert_accessible(page, [(390, "dark")])
         page.goto("about:blank")

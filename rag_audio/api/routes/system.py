@@ -137,7 +137,7 @@ def _segments(service: Service, caller: Caller) -> int:
 
 def _model_json(found: ModelInfo | BackendError, caller: Caller) -> dict[str, Any]:
     if isinstance(found, BackendError):
-        said = public_json(found, "ask whoever runs this service")
+        said = public_json(found, "ask the operator of this service")
         return {"model": None, "model_problem": error_json(found) if caller.is_admin else said}
     shown = (
         *("name", "untrained", "sample_rate", "channels", "max_duration_s"),

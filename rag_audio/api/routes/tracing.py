@@ -135,5 +135,8 @@ async def _trace(service: Service, path: Path, caller: Caller) -> TraceResult:
                 raise
             log.error("a trace found the ledger tampered with", error=error.message)
             raise Problem(
-                500, "internal", "the ledger does not match its hashes", "tell whoever runs this"
+                500,
+                "internal",
+                "the ledger does not match its hashes",
+                "tell the operator of this service",
             ) from error

@@ -91,13 +91,13 @@ function drawBanner() {
   if (status?.problem) said.push(`No model: ${status.problem.detail ?? status.problem.message}. ${told(status.problem.hint)}`);
   else if (status && !status.model) said.push(noModel(status.model_problem));
   else if (status?.model.untrained) said.push("The model is untrained: what it makes is noise. Train or load weights before you judge it.");
-  if (status && !status.problem && status.segments === 0) said.push("The library is empty: when licensed stems are indexed (Library tab, or ask whoever runs this service), reload.");
+  if (status && !status.problem && status.segments === 0) said.push("The library is empty: when licensed stems are indexed (Library tab, or ask the operator of this service), reload.");
   put(document.getElementById("banner"), said.map((text) => h("div", {}, text)));
 }
 
 function noModel(problem) {
   const why = problem?.message ? ` (${problem.message})` : "";
-  return `No model can be loaded${why}, so nothing can be made. Search, Trace, History and the Ledger work. What helps: ${told(problem?.hint) || "ask whoever runs this service"}. Then reload.`;
+  return `No model can be loaded${why}, so nothing can be made. Search, Trace, History and the Ledger work. What helps: ${told(problem?.hint) || "ask the operator of this service"}. Then reload.`;
 }
 
 export async function refreshStatus() {
@@ -129,7 +129,7 @@ function signIn() {
     "form",
     { class: "panel stack", onsubmit: (event) => { event.preventDefault(); enter(); } },
     h("h1", {}, "Sign in"),
-    field("API key", key, "From whoever runs this service"),
+    field("API key", key, "From the operator of this service"),
     said,
     h("div", {}, go),
   );

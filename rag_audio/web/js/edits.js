@@ -36,7 +36,7 @@ export function edits(source, parts, older = null, needs = { words: false, right
   const rest = {};
   const rule = { ...limit("left_s", "EditAsked"), maximum: room };
   const neither = () => ((before.value ?? 0) + (after.value ?? 0) > 0 ? "" : "Say how many seconds are added, at the start or at the end.");
-  const wordless = () => (needs.words && !words.value.trim() ? "Say what the new sound should be like: nobody has said it of an upload." : "");
+  const wordless = () => (needs.words && !words.value.trim() ? "Say what the new sound should be like: an upload has no prompt of its own." : "");
   form.watch(before.input, () => numberFault(before.input, rule, "s"), () => "/left_s");
   form.watch(after.input, () => numberFault(after.input, rule, "s") || neither(), () => "/right_s");
   form.watch(strength.input, () => numberFault(strength.input, limit("strength", "EditAsked")), () => "/strength");

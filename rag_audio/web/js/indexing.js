@@ -32,7 +32,7 @@ export function indexing(done) {
 
   function drawForm(names) {
     if (!names.length) {
-      return put(form, h("p", { class: "muted" }, "No folder of libraries is set up here: whoever runs this service can name one, or index there."));
+      return put(form, h("p", { class: "muted" }, "No folder of libraries is set up here: the operator of this service can name one, or index there."));
     }
     const choice = select(names, names[0][0]);
     put(form, h("div", { class: "stack tight" }, field("Library", choice), asking("Index", async () => {

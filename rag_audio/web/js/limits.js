@@ -53,7 +53,7 @@ export function numberFault(input, { minimum, exclusiveMinimum, maximum, type },
 
 /** Control characters, which no text of a request may hold; lines and tabs may be. */
 export function textFault(text, { maxLength } = {}) {
-  if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text)) return "It holds a control character, which cannot be seen: write it anew.";
+  if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text)) return "It holds a control character, which cannot be seen: type it again.";
   return [...text].length > maxLength ? `At most ${maxLength} characters.` : "";
 }
 
@@ -89,7 +89,7 @@ export function metreFault(text) {
   if (text === "") return "";
   const [, beats, unit] = /^\s*(\d{1,3})\s*\/\s*(\d{1,3})\s*$/.exec(text) ?? [];
   const fits = beats >= 1 && beats <= BEATS_MOST && UNITS.includes(Number(unit));
-  return fits ? "" : `“${text}” is no time signature: such as 3/4, with ${UNITS.join(", ")} below.`;
+  return fits ? "" : `“${text}” is not a time signature: such as 3/4, with ${UNITS.join(", ")} below.`;
 }
 
 /**

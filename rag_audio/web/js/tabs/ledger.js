@@ -75,7 +75,7 @@ function checkpoint() {
   const text = h("pre", { tabindex: 0, "aria-label": "Signed checkpoint" }, "…");
   get("/v1/ledger/checkpoint", { raw: true }).then((answer) => answer.text()).then((said) => { text.textContent = said; }).catch((problem) => { text.textContent = problem.message; });
   return h("section", { class: "panel stack tight", "aria-label": "Checkpoint" }, h("h2", {}, "Signed checkpoint"),
-    h("p", { class: "muted" }, "Keep a copy: whoever has one can prove that the log was not rewritten."), text,
+    h("p", { class: "muted" }, "Keep a copy: anyone who has one can prove that the log was not rewritten."), text,
     h("div", {}, h("a", { class: "button", href: "/v1/ledger/checkpoint", download: "rag-audio-checkpoint.txt" }, "Save")));
 }
 

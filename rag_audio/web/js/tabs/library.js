@@ -71,7 +71,7 @@ export function show(place, { query: asked }) {
     if (!rows.length) {
       return put(list, filtered
         ? state("Nothing fits", "No stem has all of this.", button("Show all", () => { for (const name of Object.keys(wanted)) wanted[name] = ""; words.value = ""; load(); }))
-        : state("The library is empty", "Index a folder of licensed stems, or ask whoever runs this service to. A folder says in library.toml and stems.csv what may be done with it."));
+        : state("The library is empty", "Index a folder of licensed stems, or ask the operator of this service to. A folder says in library.toml and stems.csv what may be done with it."));
     }
     put(list,
       table("Stems", ["Title", "Tempo", "Key", "Length", "License", "Listen", ""], rows.map(row)),

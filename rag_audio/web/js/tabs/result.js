@@ -217,7 +217,7 @@ function finished(place, job, older = null) {
     put(sources,
       revoked.length > 0 && h("div", { class: "notice bad" },
         h("p", {}, `The license of ${revoked.map((one) => one.title || one.path).join(", ")} was revoked after this was made.`),
-        h("p", { class: "muted" }, "Do not publish it before you have spoken to the holder; make it anew without this source.")),
+        h("p", { class: "muted" }, "Do not publish it before you have spoken to the holder; make it again without this source.")),
       list.length === 0
         ? h("p", { class: "muted" }, "No source: the model and your words alone.")
         : table("Sources and their influence", ["Source", "Holder", "License", "Words", "Sound", "Likeness", "Listen"], [

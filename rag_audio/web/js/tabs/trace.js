@@ -42,7 +42,7 @@ function verdict(found, file) {
       h("p", { class: "muted" }, file.name),
       h("p", { class: "verdict" }, found.made_with_ai_by_this_system ? "Made here" : "Not found"),
       h("p", {}, found.statement),
-      h("p", {}, found.contact ? `Questions about its sources: ${found.contact}` : "Its sources are shown to keys with the scope “trace”: ask whoever runs this service."));
+      h("p", {}, found.contact ? `Questions about its sources: ${found.contact}` : "Its sources are shown to keys with the scope “trace”: ask the operator of this service."));
   }
   if (!found.found) {
     return h("section", { class: "panel stack", "aria-label": "Verdict" },
@@ -59,7 +59,7 @@ function verdict(found, file) {
       h("p", { class: "muted" }, file.name),
       h("p", { class: "verdict" }, headline(found)),
       h("p", {}, [found.by && `Known by ${BY[found.by] ?? found.by}`, confidence, found.created && `made ${when(found.created)}`, found.model && `with ${found.model}`].filter(Boolean).join(", "), "."),
-      found.transplanted && h("div", { class: "notice bad" }, found.ranges?.some((one) => one.transplanted) ? "Part of this file is something else, and the mark was moved there: see the time ranges." : "A mark or content credentials in this file belong to another sound: somebody moved them here."),
+      found.transplanted && h("div", { class: "notice bad" }, found.ranges?.some((one) => one.transplanted) ? "Part of this file is something else, and the mark was moved there: see the time ranges." : "A mark or content credentials in this file belong to another sound: they were moved here."),
       found.checked === false && h("div", { class: "notice warn" }, "It was not checked whether the mark is this sound's own."),
       found.ranges?.length > 1 && timeRanges(found.ranges),
       found.explanation && !found.evidence?.some((one) => one.says === found.explanation) && h("p", { class: "muted" }, found.explanation),
