@@ -212,9 +212,10 @@ def make_more(home: Home, root: Path) -> dict[str, Any]:
 
 def documents(home: Path, root: Path) -> dict[str, Any]:
     """The documents that the version wrote, each as the text of its bytes."""
+    from rag_audio.codec import encode
     from rag_audio.copying import _model_of
     from rag_audio.credits import credit_lines
-    from rag_audio.plans import plan_from_json, stem_to_json
+    from rag_audio.plans import plan_from_json
     from rag_audio.provenance.ledger import SqlLedger
     from rag_audio.provenance.manifest import make_manifest
     from rag_audio.provenance.merkle import frontier_of, leaf_hash
@@ -252,7 +253,7 @@ def documents(home: Path, root: Path) -> dict[str, Any]:
             },
             "manifests": manifests,
             "stems": [
-                canonical(stem_to_json(stem)).decode() for stem in workspace.home.catalogue.stems()
+                canonical(encode(stem)).decode() for stem in workspace.home.catalogue.stems()
             ],
             "credentials": {
                 name: credentials_json(workspace.home.credentials_of(root / name))

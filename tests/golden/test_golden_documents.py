@@ -13,14 +13,12 @@ from typing import Any
 
 import pytest
 
+from rag_audio.codec import decode, encode
 from rag_audio.credits import credit_lines
+from rag_audio.domain import License, Stem
 from rag_audio.plans import (
-    license_from_json,
-    license_to_json,
     plan_from_json,
     plan_to_json,
-    stem_from_json,
-    stem_to_json,
 )
 from rag_audio.ports import ModelInfo
 from rag_audio.provenance.checkpoints import Checkpoint, read_checkpoint
@@ -129,12 +127,12 @@ def test_every_license_is_read_and_written_with_the_same_bytes(of_then: Written)
     splits = {kind for document in found for kind in document.get("splits", {})}
     assert "master" in splits
     for document in found:
-        assert canonical(license_to_json(license_from_json(document))) == canonical(document)
+        assert canonical(encode(decode(License, document))) == canonical(document)
 
 
 def test_stems_are_read_and_written_with_the_same_bytes(kept: Written) -> None:
     for text in kept.documents["stems"]:
-        assert canonical(stem_to_json(stem_from_json(json.loads(text)))) == text.encode()
+        assert canonical(encode(decode(Stem, json.loads(text)))) == text.encode()
 
 
 def test_the_tree_over_the_entries_is_the_same(kept: Written) -> None:

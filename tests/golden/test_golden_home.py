@@ -225,7 +225,7 @@ def test_what_credentials_say_is_the_same(
     told = json.loads(lzma.decompress(kept.read_bytes()))["credentials"]
     with open_workspace(home) as opened:
         for name, was in told.items():
-            found = opened.parts.credentials_of(golden / "delivered" / name)
+            found = opened.home.credentials_of(golden / "delivered" / name)
             said = {field: getattr(found, field) for field in was}
             assert json.loads(json.dumps(said, default=dict)) == was, name
 
