@@ -30,14 +30,13 @@ SAFE_INTEGER = 2**53 - 1
 """The greatest whole number that every reader of JSON holds exactly."""
 
 _Noun = TypeVar("_Noun")
-_Absent = object()
 
 
 @dataclass(frozen=True)
 class Form:
     """How the values of a type, or of one field, are written and read.
 
-    ``read`` raises TypeError, ValueError, KeyError or a :class:`RagAudioError`.
+    ``read`` raises TypeError, ValueError, KeyError, AttributeError or a :class:`RagAudioError`.
     """
 
     write: Callable[[Any], Any]
@@ -189,10 +188,10 @@ def as_real(value: Any) -> float:
     """A number; a string is read only where it stands for a number that JSON cannot hold."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(f"expected a number, got {value!r}")
-    number = float(value)
-    if isinstance(value, str) and abs(number) <= SAFE_INTEGER:
+    real = float(value)
+    if isinstance(value, str) and abs(real) <= SAFE_INTEGER:
         raise TypeError(f"expected a number, got {value!r}")
-    return number
+    return real
 
 
 def as_integer(value: Any) -> int:
