@@ -77,10 +77,10 @@ class HomeParts:
 
     @cached_property
     def device(self) -> str:
-        import torch
-
         if self.settings.device != "auto":
             return self.settings.device
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @cached_property
@@ -92,7 +92,7 @@ class HomeParts:
             return LaionClapEmbedder(source, device=self.device)
         from rag_audio.backends.clap import ClapEmbedder
 
-        return ClapEmbedder(source, device=self.device)
+        return ClapEmbedder(source, device=self.settings.device)
 
     @cached_property
     def index(self) -> StemIndex:

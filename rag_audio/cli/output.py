@@ -7,23 +7,15 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
 
-from rag_audio.documents import error_json, finite
 from rag_audio.errors import UNMET_EXIT, RagAudioError
-from rag_audio.pipeline import OnStage
+
+if TYPE_CHECKING:
+    from rag_audio.pipeline import OnStage
 
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 # A pipe or a file has no width of its own; tables there should not be squeezed into 80 columns.
@@ -43,6 +35,8 @@ def show_json(document: Any) -> None:
     Names of files may hold bytes that are no text: those, and what a terminal's encoding lacks,
     are written as JSON's escapes.
     """
+    from rag_audio.documents import finite
+
     text = json.dumps(finite(document), ensure_ascii=False, indent=2)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -54,6 +48,8 @@ def show_json(document: Any) -> None:
 def show_error(error: RagAudioError, as_json: bool) -> None:
     """One line and a hint on stderr, or the error document on stdout."""
     if as_json:
+        from rag_audio.documents import error_json
+
         show_json({"error": error_json(error)})
         return
     err.print(f"rag-audio: {error.message}", style="bold red", markup=False)
@@ -63,6 +59,7 @@ def show_error(error: RagAudioError, as_json: bool) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """A table on stdout; cells are plain text, never markup."""
+    from rich.table import Table
     from rich.text import Text
 
     made = Table(title=title or None, title_justify="left")
@@ -90,6 +87,8 @@ def say_unmet(files: Sequence[str], best_effort: bool) -> None:
 @contextmanager
 def stages() -> Iterator[OnStage]:
     """A progress bar per stage on stderr, where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     names = {
         "retrieve": "finding licensed references",
         "generate": "denoising",
@@ -119,6 +118,8 @@ def stages() -> Iterator[OnStage]:
 @contextmanager
 def busy(what: str) -> Iterator[None]:
     """What is done and for how long by now, on stderr, where that is a terminal."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

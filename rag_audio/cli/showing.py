@@ -139,6 +139,7 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 
 def _embedder(workspace: Workspace) -> str:
     embedder = workspace.parts.embedder
+    embedder.embed_text(["music"])  # what it says of itself is cached; its weights may be gone
     state = "untrained" if embedder.untrained else "trained"
     return f"{embedder.name}, {state}, {embedder.dimension} dimensions, {embedder.space[:12]}"
 
