@@ -29,6 +29,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+from rag_audio.resources import cache_folder
+
 _RATE = 22_050
 _LOCK = "lock"
 _OWN = "process-"
@@ -48,7 +50,7 @@ def librosa_ready() -> ModuleType:
     # Half of what librosa's import takes, and none of it compiled by numba: before the turn.
     import scipy.signal  # noqa: F401
 
-    folder = _folder()
+    folder = cache_folder("compiled", os.environ.get("NUMBA_CACHE_DIR"))
     if folder is None:
         return _load(_scratch())
     published = folder / _key()
@@ -85,29 +87,6 @@ def _call_what_is_compiled(librosa: ModuleType) -> None:
     librosa.cqt(noise, sr=_RATE, fmin=2000.0, n_bins=12)
     librosa.feature.melspectrogram(y=noise, sr=_RATE)
     librosa.onset.onset_strength(y=noise, sr=_RATE)
-
-
-def _folder() -> Path | None:
-    """Where compiled code is kept: a folder that this user owns and others cannot write to."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if sys.platform == "darwin":
-        caches = Path("~/Library/Caches")
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    usual = [caches / "rag-audio" / "compiled", _temporary()]
-    for path in [Path(chosen), *usual] if chosen else usual:
-        with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
-            path = path.expanduser()
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            state = path.lstat()
-            if state.st_uid == os.getuid() and not state.st_mode & 0o022:
-                tempfile.TemporaryFile(dir=path).close()
-                return path
-    return None
-
-
-def _temporary() -> Path:
-    return Path(tempfile.gettempdir()) / f"rag-audio-compiled-{os.getuid()}"
 
 
 def _key() -> str:

@@ -129,10 +129,10 @@ class Home:
 
     @_Part
     def device(self) -> str:
-        import torch
-
         if self.settings.device != "auto":
             return self.settings.device
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @_Part
@@ -148,7 +148,7 @@ class Home:
         plugin = plugins.embedder(named, self.device) if named else None
         if plugin is not None:
             return plugin
-        return ClapEmbedder(source, device=self.device)
+        return ClapEmbedder(source, device=self.settings.device)
 
     @_Part
     def index(self) -> StemIndex:

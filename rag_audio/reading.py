@@ -8,14 +8,16 @@ file asks a :class:`Reader`, which is one of these.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rag_audio import scores
 from rag_audio.loading import MAX_DURATION_S, Heard, hear
 from rag_audio.provenance.credentials import read_credentials, training_reservation
-from rag_audio.provenance.opened_signing import SignElsewhere
 from rag_audio.scores import Score
 from rag_audio.signing import Credentials
+
+if TYPE_CHECKING:
+    from rag_audio.provenance.opened_signing import SignElsewhere
 
 
 class Reader(Protocol):

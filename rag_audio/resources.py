@@ -1,7 +1,11 @@
-"""Where the data that travels with the package lies: models, demo library, policy, soundfont."""
+"""Where data lies: that of the package (models, demo library, policy, soundfont), and caches."""
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,3 +28,26 @@ def data_dir(name: str) -> Path:
     raise ConfigError(
         f"the installed package has no data/{name}", hint="install rag-audio from its wheel again"
     )
+
+
+def cache_folder(name: str, chosen: str | None = None) -> Path | None:
+    """A private folder for what can be made again: made on first use, None where none can be.
+
+    It is ``chosen``, else ``rag-audio/<name>`` in the user's cache folder, else a temporary one:
+    the first that belongs to this user, and that nobody else may write to.
+    """
+    if sys.platform == "darwin":
+        caches = Path("~/Library/Caches")
+    else:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    temporary = Path(tempfile.gettempdir()) / f"rag-audio-{name}-{os.getuid()}"
+    usual = [caches / "rag-audio" / name, temporary]
+    for path in [Path(chosen), *usual] if chosen else usual:
+        with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
+            path = path.expanduser()
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state = path.lstat()
+            if state.st_uid == os.getuid() and not state.st_mode & 0o022:
+                tempfile.TemporaryFile(dir=path).close()
+                return path
+    return None

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio.compiled import librosa_ready
 from rag_audio.domain import Audio
 from rag_audio.hearing import views
-from rag_audio.shaping import resample
+from rag_audio.shaping import mel_filters, resample
 
 Features = NDArray[np.float64]
 Spectra = NDArray[np.complex128]
@@ -124,12 +123,7 @@ def _mel_power(framed: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def _bank() -> NDArray[np.float32]:
-    return np.asarray(
-        librosa_ready().filters.mel(
-            sr=_RATE, n_fft=_WINDOW, n_mels=_BANDS, fmin=_LOW_HZ, fmax=_HIGH_HZ
-        ),
-        dtype=np.float32,
-    )
+    return mel_filters(_RATE, _WINDOW, _BANDS, _LOW_HZ, _HIGH_HZ)
 
 
 def _running_mean(rows: NDArray[Any], width: int) -> Features:

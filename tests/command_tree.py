@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from rag_audio.cli.app import app
+from rag_audio.cli.app import COMMANDS
 from rag_audio.cli.paths import holds, parameters_of
 
 
@@ -35,9 +37,13 @@ class Parameter:
         return holds(self.kind, kind)
 
 
+@lru_cache(maxsize=1)
 def commands() -> dict[str, Callable[..., Any]]:
     """Every command by its words, such as ``ledger show``, with the function behind it."""
-    return dict(_commands(app, ""))
+    whole = typer.Typer()
+    for module in COMMANDS:
+        import_module(module).register(whole)
+    return dict(_commands(whole, ""))
 
 
 def _commands(group: typer.Typer, before: str) -> Iterator[tuple[str, Callable[..., Any]]]:

@@ -62,11 +62,23 @@ def open_checkpoint(source: str | Path, tokenizer: Any = None) -> Checkpoint:
     Raises:
         BackendUnavailable: it cannot be had or read.
     """
+    folder = checkpoint_folder(source)
+    if folder is None:
+        return _open_laion(Path(source).expanduser(), tokenizer)
+    return _open_folder(folder, str(source), tokenizer)
+
+
+def checkpoint_folder(source: str | Path) -> Path | None:
+    """The folder of a checkpoint, fetched from the hub where this machine lacks it; None: it is a
+    LAION file.
+
+    Raises:
+        BackendUnavailable: it cannot be had.
+    """
     path = Path(source).expanduser()
     if path.suffix in LAION_SUFFIXES:
-        return _open_laion(path, tokenizer)
-    folder = path if path.is_dir() else _from_hub(str(source))
-    return _open_folder(folder, str(source), tokenizer)
+        return None
+    return path if path.is_dir() else _from_hub(str(source))
 
 
 def _open_folder(folder: Path, source: str, tokenizer: Any) -> Checkpoint:

@@ -4,47 +4,144 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Annotated, Any, cast
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from rag_audio import __version__
-from rag_audio.cli import (
-    artists,
-    backup,
-    demo,
-    editing,
-    generating,
-    guarding,
-    indexing,
-    keys,
-    ledger,
-    marking,
-    name_lists,
-    rights,
-    serving,
-    showing,
-    tracing,
-)
 from rag_audio.cli.output import escape_what_is_no_text, show_error
 from rag_audio.cli.paths import read_paths_alike
 from rag_audio.errors import Cancelled, InvalidInput, RagAudioError
 
-app = typer.Typer(
-    name="rag-audio",
-    help="Music generation whose sources can be named: index a licensed library, generate in a "
-    "licensed artist's style, trace what influenced an output.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+COMMANDS: Mapping[str, Mapping[str, str]] = {
+    "rag_audio.cli.indexing": {
+        "index": "Index a licensed library: every file under a valid license, embedded and "
+        "searchable.",
+        "search": "Find licensed references by words, sound, score, stem or artist, or any mix of "
+        "them.",
+    },
+    "rag_audio.cli.generating": {
+        "generate": "Make music that follows the prompt and the best licensed references.",
+    },
+    "rag_audio.cli.editing": {
+        "inpaint": "Make regions of a file anew, and leave the rest as it is.",
+        "extend": "Go on from a file: to the right, to the left or both, to any length.",
+        "vary": "Make a file anew from its own sound; references add words only.",
+    },
+    "rag_audio.cli.tracing": {
+        "trace": "Say what went into this audio: which sources, whose, how much.",
+        "influence": "Measure what each source did to an output by leaving it out, and log the "
+        "answer.",
+    },
+    "rag_audio.cli.rights": {
+        "outputs": "List the outputs that a source went into; without an option, all outputs.",
+        "revoke": "Stop using a source at once, whatever its license says, and list what it went "
+        "into.",
+        "report": "Say what was used in a period, by holder, with shares, splits and credit lines.",
+    },
+    "rag_audio.cli.showing": {
+        "library": "Show the indexed libraries, their licenses and what each grants today.",
+        "doctor": "Check that everything an installation needs is there; exit code 1 when "
+        "something is not.",
+    },
+    "rag_audio.cli.guarding": {
+        "guard": "Say what the guardrails would decide; nothing is made or searched.",
+    },
+    "rag_audio.cli.backup": {
+        "backup": "Archive ledger, index, keys and masters; keys that are lost mean traces that "
+        "are lost.",
+        "restore": "Bring a home back into a folder that is empty or not there yet.",
+    },
+    "rag_audio.cli.serving": {
+        "serve": "Serve the HTTP API, with the page on /.",
+        "worker": "Run jobs that a server accepted, beside it or on another machine.",
+    },
+    "rag_audio.cli.demo": {
+        "demo": "Index the embedded library, generate in an artist's style, and trace a cropped "
+        "MP3 of it.",
+    },
+    "rag_audio.cli.ledger": {"ledger": "Check, read and prove the ledger."},
+    "rag_audio.cli.artists": {
+        "artists": "List the artists of the library and whether their style may be asked for.",
+    },
+    "rag_audio.cli.name_lists": {
+        "names": "Show which lists of protected names the guardrails use, and where they come "
+        "from.",
+    },
+    "rag_audio.cli.marking": {"watermark": "Embed or read a mark by hand."},
+    "rag_audio.cli.keys": {
+        "keys": "Keys of the home, signing under a chain of one's own, keys of the HTTP API.",
+    },
+}
+"""Module → its commands with the line that ``rag-audio --help`` shows, in its order.
+
+A module is imported when one of its commands is run or asked for its help, not before.
+"""
+
+
+class _Commands(Mapping[str, TyperCommand | TyperGroup]):
+    """The commands by name, each made by its module when it is first looked up."""
+
+    def __init__(self) -> None:
+        self._module_of = {name: module for module, names in COMMANDS.items() for name in names}
+        self._made: dict[str, TyperCommand | TyperGroup] = {}
+
+    def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
+        module = self._module_of[name]
+        if name not in self._made:
+            part = typer.Typer(callback=_options)  # With a callback, one command makes a group too.
+            import_module(module).register(part)
+            read_paths_alike(part)
+            self._made.update(cast(Any, typer.main.get_command(part)).commands)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._module_of)
+
+    def __len__(self) -> int:
+        return len(self._module_of)
+
+
+class _Root(TyperGroup):
+    """``rag-audio`` itself: its own help needs none of the modules behind it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{**attributes, "commands": None})
+        self.commands = cast(Any, _Commands())
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the help."""
+        return list(self.commands)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, with the lines of :data:`COMMANDS`."""
+        real = self.commands
+        lines = {name: line for names in COMMANDS.values() for name, line in names.items()}
+        self.commands = {name: TyperCommand(name, help=line) for name, line in lines.items()}
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.commands = real
 
 
 def _show_version(asked: bool) -> None:
     if asked:
         typer.echo(f"rag-audio {__version__}")
         raise typer.Exit
+
+
+app = typer.Typer(
+    name="rag-audio",
+    cls=_Root,
+    help="Music generation whose sources can be named: index a licensed library, generate in a "
+    "licensed artist's style, trace what influenced an output.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 
 @app.callback()
@@ -55,26 +152,6 @@ def _options(
 ) -> None:
     pass
 
-
-for commands in (
-    indexing,
-    generating,
-    editing,
-    tracing,
-    rights,
-    ledger,
-    showing,
-    artists,
-    guarding,
-    name_lists,
-    marking,
-    keys,
-    backup,
-    serving,
-    demo,
-):
-    commands.register(app)
-read_paths_alike(app)
 
 # Every error of the option parser derives from this class, whichever parser typer carries.
 _ParserError: type[Exception] = typer.BadParameter.__mro__[2]

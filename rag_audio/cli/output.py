@@ -7,24 +7,17 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
 
-from rag_audio.documents import error_json, finite
 from rag_audio.errors import UNMET_EXIT, RagAudioError
-from rag_audio.pipeline import OnStage
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
+    from rag_audio.pipeline import OnStage
 
 # Names and messages may hold square brackets, which are no markup.
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -47,6 +40,8 @@ def show_json(document: Any) -> None:
     Names of files may hold bytes that are no text: those, and what a terminal's encoding lacks,
     are written as JSON's escapes.
     """
+    from rag_audio.documents import finite
+
     text = json.dumps(finite(document), ensure_ascii=False, indent=2)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -58,6 +53,8 @@ def show_json(document: Any) -> None:
 def show_error(error: RagAudioError, as_json: bool) -> None:
     """One line and a hint on stderr, or the error document on stdout."""
     if as_json:
+        from rag_audio.documents import error_json
+
         show_json({"error": error_json(error)})
         return
     err.print(f"rag-audio: {error.message}", style="bold red")
@@ -67,6 +64,7 @@ def show_error(error: RagAudioError, as_json: bool) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """A table on stdout; cells are plain text, never markup."""
+    from rich.table import Table
     from rich.text import Text
 
     made = Table(title=title or None, title_justify="left")
@@ -93,6 +91,8 @@ def say_unmet(files: Sequence[str], best_effort: bool) -> None:
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
     """The description of a task and these columns, on stderr, where that is a terminal."""
+    from rich.progress import Progress, TextColumn
+
     return Progress(
         TextColumn("{task.description}"),
         *columns,
@@ -105,6 +105,8 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
 @contextmanager
 def stages() -> Iterator[OnStage]:
     """A progress bar per stage on stderr, where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
+
     names = {
         "retrieve": "finding licensed references",
         "generate": "denoising",
@@ -126,6 +128,8 @@ def stages() -> Iterator[OnStage]:
 @contextmanager
 def busy(what: str) -> Iterator[None]:
     """What is done and for how long by now, on stderr, where that is a terminal."""
+    from rich.progress import SpinnerColumn, TimeElapsedColumn
+
     with progress_bar(SpinnerColumn(), TimeElapsedColumn()) as progress:
         progress.add_task(what, total=None)
         yield

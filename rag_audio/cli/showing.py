@@ -153,6 +153,7 @@ def _plugin(plugin: Plugin) -> tuple[str, bool, str]:
 
 def _embedder(opened: OpenedHome) -> str:
     embedder = opened.embedder
+    embedder.embed_text(["music"])  # what it says of itself is cached; its weights may be gone
     state = "untrained" if embedder.untrained else "trained"
     return f"{embedder.name}, {state}, {embedder.dimension} dimensions, {embedder.space[:12]}"
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import correlate
 
 from rag_audio import audio as sound
 from rag_audio import foreign, hearing
@@ -140,6 +139,8 @@ def in_master(master: Audio, heard: Audio, name: str) -> tuple[Audio, float]:
     Raises:
         InvalidInput: it is not found there.
     """
+    from scipy.signal import correlate
+
     fit = hearing.fitted(sound.resample(master, heard.sample_rate), heard.channels)
     whole = fit.samples
     a, b = (hearing.heard(one).samples[0].astype(np.float64) for one in (fit, heard))

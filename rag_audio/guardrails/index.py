@@ -96,9 +96,7 @@ class NameIndex:
     ) -> None:
         self._by_key: dict[str, list[Form]] = defaultdict(list)
         self._short: dict[str, Form] = {}
-        self._deleted: dict[str, list[Form]] = {}
-        self._sounds: dict[str, list[Form]] = {}
-        self._heard: dict[str, list[tuple[Heard, Form]]] = {}
+        self._near: list[Form] = []
         self._songs: dict[str, list[tuple[str, Song]]] = defaultdict(list)
         self._initials: dict[tuple[str, str], Form] = {}
         seen: set[str] = set()
@@ -265,16 +263,39 @@ class NameIndex:
         else:
             self._by_key[form.letters[:_KEY]].append(form)
         if len(form.letters) >= 5 and form.letters.isascii() and not form.turned:
-            for key in deletions(form.letters):
-                self._deleted.setdefault(key, []).append(form)
-            if not form.artist.well_known:
-                return
-            if len(form.heard) >= 4:
-                for key in deletions(form.heard):
-                    self._sounds.setdefault(key, []).append(form)
-            if len(form.letters) >= 6 or form.words > 1:
-                for reading in heard(fold(form.text).replace(" ", "")):
-                    self._heard.setdefault(reading.key, []).append((reading, form))
+            self._near.append(form)
+
+    # Three indexes of misspelled names, each made when a text first asks for it: most prompts are
+    # words of the dictionary throughout, of which only the sound counts.
+
+    @cached_property
+    def _deleted(self) -> dict[str, list[Form]]:
+        made: dict[str, list[Form]] = {}
+        with without_collection():
+            for form in self._near:
+                for key in deletions(form.letters):
+                    made.setdefault(key, []).append(form)
+        return made
+
+    @cached_property
+    def _sounds(self) -> dict[str, list[Form]]:
+        made: dict[str, list[Form]] = {}
+        with without_collection():
+            for form in self._near:
+                if form.artist.well_known and len(form.heard) >= 4:
+                    for key in deletions(form.heard):
+                        made.setdefault(key, []).append(form)
+        return made
+
+    @cached_property
+    def _heard(self) -> dict[str, list[tuple[Heard, Form]]]:
+        made: dict[str, list[tuple[Heard, Form]]] = {}
+        with without_collection():
+            for form in self._near:
+                if form.artist.well_known and (len(form.letters) >= 6 or form.words > 1):
+                    for reading in heard(fold(form.text).replace(" ", "")):
+                        made.setdefault(reading.key, []).append((reading, form))
+        return made
 
     def _candidates(self, letters: str, start: int) -> Iterator[Form]:
         for form in self._by_key.get(letters[start : start + _KEY], ()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 
@@ -66,7 +66,7 @@ class Text:
         origin: for each character of ``plain`` its offset in ``raw``.
     """
 
-    def __init__(self, raw: str, plain: str, origin: list[int]) -> None:
+    def __init__(self, raw: str, plain: str, origin: Sequence[int]) -> None:
         self.raw = raw
         self.plain = plain
         self.origin = origin
@@ -141,7 +141,7 @@ def read(raw: str) -> Text:
     if raw.isascii():
         plain = raw.translate(_ascii_folds())
         if len(plain) == len(raw):
-            return Text(raw, plain, list(range(len(raw))))
+            return Text(raw, plain, range(len(raw)))
     pieces: list[str] = []
     origin: list[int] = []
     masked = _unmasked(raw) if is_other_alphabet(raw) else {}

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
-from scipy.signal import butter, sosfiltfilt
 
 from rag_audio.domain import Audio
 from rag_audio.loudness import loudness_lufs
@@ -136,6 +134,8 @@ def limited(samples: Samples, ceiling: float, reach: int) -> Samples:
     The gain that each frame needs, as low as the lowest within ``reach`` frames, smoothed over the
     same length: it never lets anything past the ceiling, and never jumps.
     """
+    from scipy.ndimage import minimum_filter1d
+
     peaks = np.abs(samples).max(axis=0)
     if not peaks.size or peaks.max() <= ceiling:
         return samples
@@ -164,6 +164,8 @@ def _rms(samples: Samples | Factors) -> float:
 
 def _running_rms(samples: Factors, window: int) -> Factors:
     """RMS over all channels and ``window`` frames around each frame, never 0."""
+    from scipy.ndimage import uniform_filter1d
+
     power = np.mean(np.square(samples), axis=0)
     smooth = uniform_filter1d(power, max(1, window), mode="nearest")
     return np.asarray(np.maximum(np.sqrt(np.maximum(smooth, 0.0)), 1e-12))
@@ -171,6 +173,8 @@ def _running_rms(samples: Factors, window: int) -> Factors:
 
 def _high_band(samples: Factors, rate: int) -> Factors:
     """What lies above 2 kHz, without delay."""
+    from scipy.signal import butter, sosfiltfilt
+
     sections = butter(4, HIGH_HZ, "highpass", fs=rate, output="sos")
     return np.asarray(sosfiltfilt(sections, samples, axis=1))
 

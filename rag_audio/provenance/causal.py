@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from rag_audio.audio import mono, resample
 from rag_audio.codec import encode
-from rag_audio.compiled import librosa_ready
 from rag_audio.domain import Audio, Channel, ConditioningPlan, Melody
 from rag_audio.errors import InvalidInput
 from rag_audio.ports import DiffusionInput, Embedder, Generator, Progress, StopAsked
 from rag_audio.provenance import shapley
+from rag_audio.shaping import mel_filters
 
 Method = Literal["fast", "exact"]
 MakeSeed = Callable[[ConditioningPlan], Audio | None]
@@ -318,7 +318,7 @@ def _mel_magnitudes(clip: Audio) -> NDArray[np.float32]:
     sound = np.pad(sound, (0, max(0, _WINDOW - sound.size)))
     framed = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_HOP]
     power = np.abs(np.fft.rfft(framed * np.hanning(_WINDOW), axis=1) * 2 / _WINDOW) ** 2
-    bank = librosa_ready().filters.mel(sr=_RATE, n_fft=_WINDOW, n_mels=_BANDS, norm=None)
+    bank = mel_filters(_RATE, _WINDOW, _BANDS, equal_area=False)
     return np.asarray(np.sqrt(power @ bank.T).ravel(), dtype=np.float32)
 
 

@@ -17,9 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d
 
 from rag_audio.audio import mono, resample
 from rag_audio.domain import Audio
@@ -61,10 +59,12 @@ def waveform_in(whole: Audio, heard: Audio) -> list[Heard]:
     Args:
         whole: the sound that is looked for, all of it. heard: any length.
     """
+    from scipy.fft import irfft, next_fast_len, rfft
+
     wanted, sound = _prepared(whole), _prepared(heard)
     windows = _windows(sound)
-    size = scipy.fft.next_fast_len(wanted.size + round(_WINDOW_S * _RATE), real=True)
-    spectrum = np.conj(scipy.fft.rfft(wanted, size))
+    size = next_fast_len(wanted.size + round(_WINDOW_S * _RATE), real=True)
+    spectrum = np.conj(rfft(wanted, size))
     hz = np.arange(spectrum.size) * _RATE / size
     audible = (hz > _LOW_HZ) & (hz < _HIGH_HZ)
     loudest = max((_rms(window) for _, window in windows), default=0.0)
@@ -72,9 +72,9 @@ def waveform_in(whole: Audio, heard: Audio) -> list[Heard]:
     for start, window in windows:
         peak = 0.0
         if _rms(window) > max(_QUIET * loudest, _TINY):
-            product = scipy.fft.rfft(window, size) * spectrum
+            product = rfft(window, size) * spectrum
             phases = np.where(audible, product / (np.abs(product) + _TINY), 0.0)
-            correlation = scipy.fft.irfft(phases, size)
+            correlation = irfft(phases, size)
             peak = float(np.abs(correlation).max()) / max(_rms(correlation), _TINY)
         found.append(Heard(start / _RATE, (start + window.size) / _RATE, peak))
     return found
@@ -105,6 +105,8 @@ def coherence(whole: Audio, heard: Audio, offset_s: float) -> float:
 
 
 def _in_step(whole: NDArray[np.float32], heard: NDArray[np.float32], offset_s: float) -> float:
+    from scipy.ndimage import maximum_filter1d
+
     start = round(offset_s * _RATE)
     before, skipped = max(0, start), max(0, -start)
     length = min(whole.size - before, heard.size - skipped)
@@ -127,9 +129,11 @@ def _in_step(whole: NDArray[np.float32], heard: NDArray[np.float32], offset_s: f
 
 def _delay(mine: NDArray[np.float32], theirs: NDArray[np.float32]) -> int:
     """By how many samples the second of two sounds comes later, within a tenth of a second."""
-    size = scipy.fft.next_fast_len(mine.size + round(_NEAR_S * _RATE), real=True)
-    product = scipy.fft.rfft(theirs, size) * np.conj(scipy.fft.rfft(mine, size))
-    correlation = np.abs(scipy.fft.irfft(product / (np.abs(product) + _TINY), size))
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    size = next_fast_len(mine.size + round(_NEAR_S * _RATE), real=True)
+    product = rfft(theirs, size) * np.conj(rfft(mine, size))
+    correlation = np.abs(irfft(product / (np.abs(product) + _TINY), size))
     near = round(_NEAR_S * _RATE)
     around = np.concatenate([correlation[-near:], correlation[: near + 1]])
     return int(around.argmax()) - near
@@ -137,10 +141,12 @@ def _delay(mine: NDArray[np.float32], theirs: NDArray[np.float32]) -> int:
 
 def _points(samples: NDArray[np.float32]) -> NDArray[np.complex64]:
     """``[frames, bins]`` of the spectrogram, 80 Hz to 5 kHz."""
+    from scipy.fft import rfft
+
     framed = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[:: _FRAME // 4]
     bins = slice(round(_LOW_HZ * _FRAME / _RATE), round(_HIGH_HZ * _FRAME / _RATE))
     window = np.hanning(_FRAME).astype(np.float32)
-    made: NDArray[np.complex64] = scipy.fft.rfft(framed * window, axis=1)[:, bins]
+    made: NDArray[np.complex64] = rfft(framed * window, axis=1)[:, bins]
     return made
 
 

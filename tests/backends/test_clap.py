@@ -207,6 +207,42 @@ def test_other_weights_are_another_space(embedder: ClapEmbedder, checkpoint: Pat
     assert ClapEmbedder(checkpoint).space != embedder.space
 
 
+def test_the_text_branch_alone_gives_the_vectors_of_transformers(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer, ClapModel
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    first, again = ClapEmbedder(checkpoint), ClapEmbedder(checkpoint)
+    assert len(list((tmp_path / "caches" / "rag-audio" / "embedders").iterdir())) == 1
+    for name in ("name", "space", "dimension", "sample_rate", "window_s", "text_weight"):
+        assert getattr(again, name) == getattr(first, name)
+    texts = ["warm piano", "", "drums in A minor, " * 40]
+    model = ClapModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    tokens = AutoTokenizer.from_pretrained(checkpoint)(
+        texts, padding=True, truncation=True, max_length=77, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        expected = model.get_text_features(**tokens).pooler_output.numpy()
+    for embedder in (first, again):
+        assert embedder.embed_text(texts) == pytest.approx(expected, abs=5e-7)
+
+
+def test_what_is_cached_of_a_checkpoint_goes_with_its_files(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    before = ClapEmbedder(checkpoint)
+    edit(checkpoint / "rag_audio.json", text_weight=0.25)
+    assert ClapEmbedder(checkpoint).text_weight == 0.25 != before.text_weight
+    for cached in (tmp_path / "caches" / "rag-audio" / "embedders").iterdir():
+        cached.write_text("{", encoding="utf-8")
+    assert ClapEmbedder(checkpoint).space == before.space
+    (checkpoint / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(BackendUnavailable):
+        ClapEmbedder(checkpoint)
+
+
 def test_other_preprocessing_is_another_space(embedder: ClapEmbedder, checkpoint: Path) -> None:
     edit(checkpoint / "preprocessor_config.json", frequency_min=20)
     assert ClapEmbedder(checkpoint).space != embedder.space
