@@ -31,6 +31,9 @@ TEXT_TOKENS = 77
 _KEPT = 16
 """Checkpoints whose facts are cached."""
 
+ACTIVATIONS = frozenset(("gelu", "relu", "silu", "tanh"))
+"""Of text branches that run without transformers."""
+
 _TEXT_CONFIG = (
     "hidden_act",
     "layer_norm_eps",
@@ -57,7 +60,7 @@ class TextSetup:
 
     @classmethod
     def of(cls, config: Any, tokenizer: Any, longest: int) -> Self | None:
-        """Of a ``ClapTextConfig`` and its tokenizer; None: that is none of ``tokenizers``.
+        """Of a ``ClapTextConfig`` and its tokenizer; None: transformers alone knows how to run it.
 
         Args:
             longest: tokens of a text; what follows is cut off.
@@ -65,7 +68,9 @@ class TextSetup:
         from tokenizers import Tokenizer
 
         backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is None:
+        places = getattr(config, "position_embedding_type", "absolute")
+        acts = {config.hidden_act, config.projection_hidden_act}
+        if backend is None or places != "absolute" or not acts <= ACTIVATIONS:
             return None
         own = Tokenizer.from_str(backend.to_str())
         own.enable_truncation(longest, direction=tokenizer.truncation_side)

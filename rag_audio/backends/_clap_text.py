@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rag_audio.backends._clap_space import TextSetup, check_unicode
-from rag_audio.errors import BackendUnavailable
 
 _BRANCH = ("text_model.", "text_projection.")
 _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -31,9 +30,6 @@ class TextBranch:
 
     Args:
         weights: all of ``text_model`` and ``text_projection``; others are passed over.
-
-    Raises:
-        BackendUnavailable: the branch has an activation that is not known here.
     """
 
     def __init__(
@@ -42,12 +38,6 @@ class TextBranch:
         from tokenizers import Tokenizer
 
         self._tokenizer, self._config = Tokenizer.from_str(setup.tokenizer), setup.config
-        for name in ("hidden_act", "projection_hidden_act"):
-            if self._config[name] not in _ACTIVATIONS:
-                raise BackendUnavailable(
-                    f"the text branch has the activation {self._config[name]!r}",
-                    hint=f"known are {', '.join(_ACTIVATIONS)}",
-                )
         self._device = device
         self._weights = {
             name: weight.to(device, torch.float32)
