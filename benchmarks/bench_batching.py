@@ -27,7 +27,7 @@ import numpy as np
 
 import rag_audio
 from rag_audio.domain import Audio
-from rag_audio.ports import DiffusionInput, Generator, Member
+from rag_audio.domain.ports import DiffusionInput, Generator, Member
 from rag_audio.resources import data_dir
 
 PROMPTS = ("warm electric piano", "slow drums", "calm guitar at night", "fast house groove")
@@ -106,7 +106,7 @@ def worker(
     workspace: Any, arguments: argparse.Namespace
 ) -> Callable[[int], tuple[list[Audio], float]]:
     """A worker of the service, on jobs that wait."""
-    from rag_audio.jobs import SqlJobs
+    from rag_audio.service.queue import SqlJobs
     from rag_audio.service.runner import Runner
     from rag_audio.service.worker import Worker
 

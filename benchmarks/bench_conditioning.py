@@ -140,7 +140,7 @@ def _grid(cells: Cells, rows: Sequence[Row], say: Say) -> None:
 
 
 def _nearest(rows: Sequence[Row], say: Say) -> None:
-    """What ``--strength auto`` goes by (rag_audio/conditioning/strength.py)."""
+    """What ``--strength auto`` goes by (rag_audio/generation/planning.py)."""
     columns = []
     for strength in STRENGTHS:
         copies = [

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from c2pa import Builder, C2paSignerInfo, C2paSigningAlg, Context, Reader, Settings, Signer
 
-from rag_audio import audio
-from rag_audio.files import file_sha256
-from rag_audio.provenance.credentials import read_credentials
-from rag_audio.provenance.manifest import MEDIA_TYPES, NOT_ALLOWED, make_manifest
-from rag_audio.provenance.signers import C2paSigner, open_signer
+from rag_audio.audio import writing
+from rag_audio.provenance.credentials.manifest import MEDIA_TYPES, NOT_ALLOWED, make_manifest
+from rag_audio.provenance.credentials.reading import read_credentials
+from rag_audio.provenance.credentials.signers import C2paSigner, open_signer
+from rag_audio.storage.files import file_sha256
 from tests.provenance.material import claim, sound
 
 SECONDS, TURNS = 30.0, 9
@@ -61,7 +61,7 @@ def main() -> None:
         signer = open_signer(Path(folder) / "keys")
         for suffix in (".wav", ".flac", ".mp3", ".ogg"):
             file = Path(folder) / f"take{suffix}"
-            audio.save(noise, file)
+            writing.save(noise, file)
             plain = file.read_bytes()
 
             def restore(file: Path = file, plain: bytes = plain) -> None:

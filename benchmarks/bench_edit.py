@@ -23,13 +23,14 @@ from edit_material import SONGS, row, share, song
 from edit_melody import melodies
 
 import rag_audio
-from rag_audio import audio
+from rag_audio.audio import writing
+from rag_audio.audio.reading import load
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import Audio
-from rag_audio.painting.splicing import CROSSFADE_S
-from rag_audio.ports import Mark
+from rag_audio.domain.ports import Mark
+from rag_audio.generation.splicing import CROSSFADE_S
+from rag_audio.pipeline.workspace import Workspace
 from rag_audio.resources import data_dir
-from rag_audio.workspace import Workspace
 
 PARTS = ("null", "chain", "seams", "extend", "memory", "melody")
 Say = Callable[..., None]
@@ -87,7 +88,7 @@ def nulls(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
         rate, channels = shapes[i % len(shapes)]
         source = _in_channels(song(name, bpm, sample_rate=rate), channels)
         path, out = folder / "in.wav", folder / "out.wav"
-        audio.save(source, path, subtype="FLOAT")
+        writing.save(source, path, subtype="FLOAT")
         regions = [(2.0 + i / 10, 3.5 + i / 10), (5.0, 6.5)]
         (result,) = workspace.inpaint(
             path, words, out, regions=regions, audio_rights="own", seed=i, steps=8
@@ -98,7 +99,7 @@ def nulls(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
             raise SystemExit(f"the master of output {number} is not kept")
         null = null_dbfs(source, master, regions)
         marked = workspace.home.watermarker.embed(master, Mark(number)) or master
-        steps = np.abs(audio.load(out).samples - marked.samples.clip(-1, 1)).max() * 2**23
+        steps = np.abs(load(out).samples - marked.samples.clip(-1, 1)).max() * 2**23
         passed += null <= -90
         exact += steps <= 2**8
         shown = "equal, bit by bit" if np.isneginf(null) else f"{null:.1f}"
@@ -138,7 +139,7 @@ def chains(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
         (three,) = workspace.vary(folder / "2.wav", folder / "3.wav", strength=0.4, seed=i)
         line = [r.record.output for r in (two, one, made)]
         sources = {use.reference.stem.id for use in made.record.sources}
-        audio.save(audio.load(folder / "3.wav"), folder / "3.mp3", bitrate_kbps=128)
+        writing.save(load(folder / "3.wav"), folder / "3.mp3", bitrate_kbps=128)
         for kind, name in (("WAV", "3.wav"), ("MP3 128 kbit/s", "3.mp3")):
             traced = workspace.trace(folder / name).to_json()
             right = traced["output"] == three.record.output and traced["ancestors"] == line

@@ -22,28 +22,32 @@ import numpy as np
 import rag_audio
 from benchmarks import disguising
 from benchmarks.figures import put_section
-from rag_audio import midi
-from rag_audio.audio import load, save
+from rag_audio.audio import midi
+from rag_audio.audio.dsp import resample, stretch
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.cli.demo import _lay_out_library
-from rag_audio.database import connect
 from rag_audio.domain import Audio
-from rag_audio.ports import Mark
-from rag_audio.provenance import content
-from rag_audio.provenance.alignment import align, peaks_of
-from rag_audio.provenance.content import Recogniser, hearings
-from rag_audio.provenance.fingerprint import (
+from rag_audio.domain.ports import Mark
+from rag_audio.provenance.trace import content
+from rag_audio.provenance.trace.alignment import align, peaks_of
+from rag_audio.provenance.trace.content import Recogniser, hearings
+from rag_audio.provenance.trace.fingerprint import (
+    HOLDS,
+    UNRELATED,
     Fingerprint,
     agreement,
+    coherence,
     find_peaks,
     make_fingerprint,
+    peak_in_waveform,
     windows,
 )
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.ranges import Sound, compare
-from rag_audio.provenance.waveform import HOLDS, UNRELATED, coherence, peak_in_waveform
+from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.trace.placing import Sound, compare
 from rag_audio.resources import data_dir
-from rag_audio.shaping import resample, stretch
-from rag_audio.watermark import SpreadSpectrumWatermarker
+from rag_audio.storage.database import connect
+from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 
 PROMPTS = (
     "slow dusty drums and warm keys",

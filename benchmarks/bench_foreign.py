@@ -1,8 +1,8 @@
 """How far foreign audio is from the stem it was taken from, and from all others.
 
 ``python benchmarks/bench_foreign.py`` renders the demo library, spoils pieces of five seconds as
-files on the way are spoilt, and prints quantiles of :func:`rag_audio.analysis.copy_distance` beside
-the threshold of :mod:`rag_audio.foreign_sound`. The last lines are pieces of *other* stems: the
+files on the way are spoilt, and prints quantiles of :func:`.copy_distance` beside
+the threshold of :mod:`.recognition`. The last lines are pieces of *other* stems: the
 smallest one decides how high the threshold may be.
 """
 
@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rag_audio import audio, midi
-from rag_audio.analysis import copy_distance
+from rag_audio.audio import midi, writing
+from rag_audio.audio.dsp import mono, resample, stretch
+from rag_audio.audio.reading import load
+from rag_audio.audio.similarity import copy_distance
 from rag_audio.domain import Audio
-from rag_audio.foreign_sound import COPY_THRESHOLD, PIECE_S
 from rag_audio.resources import data_dir
-from rag_audio.shaping import mono, resample, stretch
+from rag_audio.retrieval.recognition import COPY_THRESHOLD, PIECE_S
 
 RATE = 22_050
 SCORES = 14
@@ -33,8 +34,8 @@ def _quiet(piece: Audio) -> Audio:
 def _mp3(piece: Audio) -> Audio:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.mp3"
-        audio.save(piece, path, bitrate_kbps=64)
-        return audio.load(path)
+        writing.save(piece, path, bitrate_kbps=64)
+        return load(path)
 
 
 def _mixed(level_db: float, other: Audio) -> Callable[[Audio], Audio]:

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer, ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor
 from transformers.utils import logging
 
-from rag_audio.audio import load, save
-from rag_audio.backends._clap_frontend import LogMel, MelSettings, fixed_windows
-from rag_audio.backends.clap import ClapEmbedder
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
+from rag_audio.models.clap import ClapEmbedder
+from rag_audio.models.clap_frontend import LogMel, MelSettings, fixed_windows
 from rag_audio.resources import data_dir
 from training.untrained_clap import save_checkpoint
 

@@ -26,11 +26,11 @@ import rag_audio
 from benchmarks.figures import put_section
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import ConditioningPlan
-from rag_audio.provenance import shapley
+from rag_audio.pipeline.renderer import Renderer
+from rag_audio.pipeline.workspace import Workspace
+from rag_audio.provenance import influence
 from rag_audio.provenance.causal import MEASURES, Laboratory
 from rag_audio.resources import data_dir
-from rag_audio.takes import Renderer
-from rag_audio.workspace import Workspace
 
 PROMPTS = (
     "slow dusty drums and warm keys",
@@ -114,7 +114,7 @@ def _ranks(
     say(f"\nThe cheap estimate, {len(plans)} plans of {players} references, random weights.\n")
     say("| estimate | distance | runs | Spearman with exact, pooled | mean of plans | lowest |")
     say("|---|---|---:|---:|---:|---:|")
-    cheap = len(shapley.cheap_coalitions(players))
+    cheap = len(influence.cheap_coalitions(players))
     for name, rows, used in (
         ("cheap (KernelSHAP)", [c.cheap for c in cases], cheap),
         ("leave one out", [c.left_out for c in cases], players + 1),
@@ -177,11 +177,11 @@ def _case(plan: ConditioningPlan, workspace: Workspace) -> Case:
     players = len(plan.references)
     values = {s: lab.value(s).mean(axis=(0, 1)) for s in range(1 << players)}
     seconds = time.perf_counter() - started
-    few = {s: values[s] for s in shapley.cheap_coalitions(players)}
+    few = {s: values[s] for s in influence.cheap_coalitions(players)}
     return Case(
-        shapley.exact(np.stack([values[s] for s in range(1 << players)])),
-        shapley.estimate(few, players),
-        shapley.leave_one_out(values, players),
+        influence.exact(np.stack([values[s] for s in range(1 << players)])),
+        influence.estimate(few, players),
+        influence.leave_one_out(values, players),
         seconds,
         lab.runs,
     )

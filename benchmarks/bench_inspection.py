@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rag_audio
-from rag_audio import audio, midi
+from rag_audio.audio import midi, writing
+from rag_audio.audio.dsp import loop_to, mono, resample
 from rag_audio.domain import Audio
 from rag_audio.resources import data_dir
-from rag_audio.shaping import loop_to, mono, resample
 
 RATE, SECONDS = 44_100, 30.0
 STEM = "velda-quarn/last-tram-keys.mid"
@@ -86,7 +86,7 @@ FILES: dict[str, Callable[[], Sound]] = {
 
 def _write(path: Path, sound: Sound) -> Path:
     stereo = np.stack([sound, sound]) if sound.ndim == 1 else sound
-    audio.save(Audio(np.ascontiguousarray(stereo / 2, dtype=np.float32), RATE), path)
+    writing.save(Audio(np.ascontiguousarray(stereo / 2, dtype=np.float32), RATE), path)
     return path
 
 

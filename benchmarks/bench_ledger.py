@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import func, select
 
-from rag_audio.database import connect, reading, sqlite_url
 from rag_audio.domain import (
     AttributionRecord,
     Channel,
@@ -39,11 +38,12 @@ from rag_audio.domain import (
     StemKind,
     Use,
 )
-from rag_audio.provenance.audit import faults
-from rag_audio.provenance.fingerprint import HASHES, Fingerprint
-from rag_audio.provenance.fingerprint_store import SqlFingerprints, postings
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.table_audit import table_faults
+from rag_audio.provenance.ledger.audit import faults
+from rag_audio.provenance.ledger.audit_tables import table_faults
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.trace.fingerprint import HASHES, Fingerprint
+from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints, postings
+from rag_audio.storage.database import connect, reading, sqlite_url
 
 LICENSE = License(
     "bench", "lab", "Bench Holder", "CC0-1.0", frozenset({Use.PROMPT, Use.INIT_AUDIO})

@@ -27,13 +27,14 @@ from edit_material import row, share, spread
 from melody_measures import Judge, Reading, read, through_a_room
 
 import rag_audio
-from rag_audio import audio, midi
+from rag_audio.audio import midi, writing
+from rag_audio.audio.melody import transcribe
+from rag_audio.audio.reading import load
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import Audio, AudioAs, ConditioningPlan, GenerationRequest, Layer
-from rag_audio.melody import transcribe
+from rag_audio.pipeline.workspace import Workspace
 from rag_audio.resources import data_dir
-from rag_audio.workspace import Workspace
-from tests.hums import Hummed, make_notes, tune
+from tests.support.hums import Hummed, make_notes, tune
 
 Say = Callable[..., None]
 ASKED = (
@@ -119,12 +120,12 @@ def played(number: int, folder: Path) -> Hummed:
     notes = make_notes(500 + number, high=number % 2 == 1)
     made = midi.play_notes(notes, PLAYED[number % 4], duration_s=8.0, sample_rate=44_100)
     heard = through_a_room(made, number)
-    audio.save(heard, folder / "room.mp3", bitrate_kbps=64)
+    writing.save(heard, folder / "room.mp3", bitrate_kbps=64)
     contour = np.zeros(800)
     for note in notes:
         hz = 440.0 * 2 ** ((note.pitch - 69) / 12)
         contour[round(note.start_s * 100) : round(note.end_s * 100)] = hz
-    return Hummed(audio.load(folder / "room.mp3"), notes, contour, "played")
+    return Hummed(load(folder / "room.mp3"), notes, contour, "played")
 
 
 class Bench:
@@ -184,7 +185,7 @@ class Bench:
         def make(number: int, one: Hummed) -> Audio:
             if (id(one), drums) not in self._plans:
                 path = self.folder / "tune.wav"
-                audio.save(one.audio, path, subtype="FLOAT")
+                writing.save(one.audio, path, subtype="FLOAT")
                 self._plans[id(one), drums] = self.workspace.plan(
                     ASKED[number % len(ASKED)][0], seed=number, duration_s=8.0,
                     audio=str(path), audio_rights="own", audio_as=AudioAs.MELODY,
@@ -205,7 +206,7 @@ class Bench:
     def _varied(self, strength: float) -> Callable[[int, Hummed], Audio]:
         def make(number: int, one: Hummed) -> Audio:
             path = self.folder / "tune.wav"
-            audio.save(one.audio, path, subtype="FLOAT")
+            writing.save(one.audio, path, subtype="FLOAT")
             (made,) = self.workspace.vary(
                 path, self.folder / "made.wav", prompt=ASKED[number % len(ASKED)][0],
                 strength=strength, k=2, audio_rights="own", seed=number,

@@ -22,16 +22,16 @@ from edit_material import row, share
 from numpy.typing import NDArray
 from scipy.signal import stft
 
-from rag_audio import midi
-from rag_audio.backends.generators import load_generator
+from rag_audio.audio import midi
+from rag_audio.audio.dsp import stretch
 from rag_audio.domain import Aim, Audio, Channel, ConditioningPlan, Controls, Enforcement
-from rag_audio.editing.orders import Order, canvas_of, extension, inpainting
-from rag_audio.enforcing import enforce
-from rag_audio.metre import COMMON, Signature, bar_s
-from rag_audio.painting import Grid, paint, plan_passes
-from rag_audio.ports import Generator
+from rag_audio.domain.music import COMMON, Signature, bar_s
+from rag_audio.domain.ports import Generator
+from rag_audio.generation.painting import Grid, paint, plan_passes
+from rag_audio.generation.take_selection import enforce
+from rag_audio.models.generators import load_generator
+from rag_audio.pipeline.edit_orders import Order, canvas_of, extension, inpainting
 from rag_audio.resources import data_dir
-from rag_audio.shaping import stretch
 
 BPM, WALTZ = 108.0, (3, 4)
 BAR = bar_s(BPM, WALTZ)

@@ -27,12 +27,12 @@ import rag_audio
 from benchmarks import ranking_material as material
 from benchmarks.figures import Figure, over_groups
 from benchmarks.ranking_material import Ask, Truth
-from rag_audio import audio
+from rag_audio.audio.reading import load
 from rag_audio.domain import Audio, GenerationRequest, Reference, Stem, Use
-from rag_audio.profiles import licensed_stems, wanted_tempo_and_key
-from rag_audio.retrieval import ReferenceQuery, Weights, find_references
-from rag_audio.takes import Renderer
-from rag_audio.workspace import Workspace
+from rag_audio.pipeline.renderer import Renderer
+from rag_audio.pipeline.workspace import Workspace
+from rag_audio.retrieval.profiles import licensed_stems, wanted_tempo_and_key
+from rag_audio.retrieval.references import ReferenceQuery, Weights, find_references
 from training.measures import describe_sound
 
 K = 3
@@ -191,7 +191,7 @@ class Listener:
         home = workspace.home
         self.workspace, self.asks = workspace, asks
         self.renderer = Renderer(home, home.generator(None), {})
-        held = [audio.load(ask.held_out, duration_s=DURATION_S) for ask in asks if ask.held_out]
+        held = [load(ask.held_out, duration_s=DURATION_S) for ask in asks if ask.held_out]
         self.artists = np.array([ask.wanted.artist for ask in asks if ask.held_out])
         fixed = np.stack([describe_sound(sound) for sound in held])
         self._mean, self._scale = fixed.mean(0), fixed.std(0) + 1e-9
@@ -235,7 +235,7 @@ def hear(workspace: Workspace, asks: Sequence[Ask], found: Found, outputs: int) 
     chosen = [asks[n * len(asks) // outputs] for n in range(outputs)]
     print("| ranking | nearer to the artist, fixed description | in the space that ranks |")
     print("|---|---|---|")
-    real = [audio.load(ask.held_out, duration_s=DURATION_S) for ask in chosen if ask.held_out]
+    real = [load(ask.held_out, duration_s=DURATION_S) for ask in chosen if ask.held_out]
     rows: dict[str, list[tuple[float, float]]] = {}
     for name in HEARD:
         made = [listener.make(ask, found[name][ask.number]) for ask in chosen]

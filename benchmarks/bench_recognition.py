@@ -27,13 +27,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from benchmarks.figures import put_section
-from rag_audio import midi
+from rag_audio.audio import midi
+from rag_audio.audio.dsp import mono, resample, stretch
 from rag_audio.domain import Audio
-from rag_audio.recognition.landmarks import make_landmarks
-from rag_audio.recognition.search import recognise
-from rag_audio.recognition.store import Landmarks, Numbers, Postings
+from rag_audio.domain.landmarks import Landmarks, Numbers, Postings
 from rag_audio.resources import data_dir
-from rag_audio.shaping import mono, resample, stretch
+from rag_audio.retrieval.landmarks import make_landmarks
+from rag_audio.retrieval.matching import recognise
 from training import corpus, pieces
 
 RATE = 22_050

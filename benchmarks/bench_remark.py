@@ -12,10 +12,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from rag_audio.audio import load, save
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
-from rag_audio.ports import Mark
-from rag_audio.watermark import SpreadSpectrumWatermarker
+from rag_audio.domain.ports import Mark
+from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 from tests.watermark import material
 
 KEY = b"the key of the benchmark of marks over marks"

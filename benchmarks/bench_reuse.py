@@ -23,10 +23,11 @@ from typing import Any
 import rag_audio
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import GenerationRequest
-from rag_audio.editing import Editor, inpainting
 from rag_audio.errors import Cancelled
+from rag_audio.pipeline.edit_orders import inpainting
+from rag_audio.pipeline.editing import Editor
+from rag_audio.pipeline.workspace import Workspace
 from rag_audio.resources import data_dir
-from rag_audio.workspace import Workspace
 
 PROMPT = "warm electric piano, deep house"
 

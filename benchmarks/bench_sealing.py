@@ -20,13 +20,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert
 
-from rag_audio.catalogue import SqlCatalogue
-from rag_audio.codec import encode
-from rag_audio.database import connect, sqlite_url, writing
 from rag_audio.domain import Stem, StemKind
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.rights_log import SqlRightsLog
-from rag_audio.rights_tables import files
+from rag_audio.domain.codec import encode
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.rights_log import SqlRightsLog
+from rag_audio.storage.catalogue import SqlCatalogue
+from rag_audio.storage.database import connect, sqlite_url, writing
+from rag_audio.storage.revocations import files
 
 _ROWS_AT_ONCE = 5000
 

@@ -62,7 +62,7 @@ class Postgres:
     """A cluster of its own that can be killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        from tests.postgres import _account, binaries
+        from tests.support.postgres import _account, binaries
 
         self.folder, self.account, self.commands = folder, _account(), binaries()
         folder.chmod(0o755)

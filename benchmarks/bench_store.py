@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from rag_audio.backends._payload import payload_of
-from rag_audio.backends.qdrant_edge import EdgeIndex
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
-from rag_audio.keywords import encode_document
-from rag_audio.ports import IndexedSegment
+from rag_audio.domain.ports import IndexedSegment
+from rag_audio.storage.keywords import encode_document
+from rag_audio.storage.payload import payload_of
+from rag_audio.storage.qdrant_edge import EdgeIndex
 
 BATCH = 256
 LIMIT = 10

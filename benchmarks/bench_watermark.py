@@ -29,13 +29,15 @@ import numpy as np
 from watermark_attacks import Attack, make_attacks
 from watermark_clips import make_clips
 
-from rag_audio.audio import load, save
+from rag_audio.audio.dsp import mono, resample
+from rag_audio.audio.loudness import loudness_lufs
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
-from rag_audio.loudness import loudness_lufs
-from rag_audio.ports import Mark
-from rag_audio.shaping import mono, resample
-from rag_audio.watermark import SpreadSpectrumWatermarker, grid
+from rag_audio.domain.ports import Mark
+from rag_audio.watermark import grid
 from rag_audio.watermark.quality import noise_to_mask_db, snr_db
+from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 
 KEY = b"the key of the watermark benchmark"
 HEADING = "## Watermark"

@@ -25,9 +25,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from rag_audio.backends.generators import load_generator
 from rag_audio.domain import Audio
-from rag_audio.ports import DiffusionInput
+from rag_audio.domain.ports import DiffusionInput
+from rag_audio.models.generators import load_generator
 from training.untrained_stable_audio import build_sa3, build_sao
 
 LIMITS = {"float32": 0.005, "float16": 0.03, "bfloat16": 0.15}

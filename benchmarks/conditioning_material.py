@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rag_audio import audio
+from rag_audio.audio import writing
+from rag_audio.audio.reading import load
 from rag_audio.domain import Audio, Channel, GenerationRequest, Key
-from rag_audio.files import file_sha256
+from rag_audio.storage.files import file_sha256
 from training.corpus import make_clip
 
 FIRST_SEED = 40_000_000  # training counts from 0, its held-out splits from 10 and 20 million
@@ -88,7 +89,7 @@ def lay_out(folder: Path, count: int) -> list[Case]:
 
 def hear(case: Case, seconds: float = DURATION_S) -> Audio:
     """The real render, as long as the outputs."""
-    return audio.load(Path(case.path), duration_s=seconds)
+    return load(Path(case.path), duration_s=seconds)
 
 
 def _make(number: int, path: Path, facts_path: Path) -> None:
@@ -96,7 +97,7 @@ def _make(number: int, path: Path, facts_path: Path) -> None:
         FIRST_SEED + number, sample_rate=RATE, duration_s=SECONDS, split="test", effects=True
     )
     facts = clip.facts
-    audio.save(Audio(clip.samples, RATE), path, subtype="PCM_16")
+    writing.save(Audio(clip.samples, RATE), path, subtype="PCM_16")
     voices = zip(facts.instruments, facts.roles, strict=True)
     words = [name if name == role else f"{name} {role}" for name, role in voices]
     document = {

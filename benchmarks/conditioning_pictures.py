@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.conditioning_trials import SOUNDLESS, STRENGTHS
 from benchmarks.figures import Figure
 from benchmarks.guide_pictures import shrink
-from rag_audio.pictures import new_figure, write_png
+from rag_audio.audio.pictures import new_figure, write_png
 
 Cells = dict[tuple[str, float], dict[str, Figure]]
 _PANELS = (

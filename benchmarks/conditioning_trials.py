@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.conditioning_material import Case, hear
-from rag_audio.analysis import Analysis, analyse, chroma, copy_distance
-from rag_audio.compiled import librosa_ready
-from rag_audio.controls import Aim
+from rag_audio.audio.analysis import Analysis, analyse, chroma
+from rag_audio.audio.dsp import mono, resample
+from rag_audio.audio.librosa_cache import librosa_ready
+from rag_audio.audio.similarity import copy_distance
 from rag_audio.domain import Audio, Channel, ConditioningPlan, Key
-from rag_audio.enforcing import enforce
-from rag_audio.shaping import mono, resample
-from rag_audio.takes import Renderer
-from rag_audio.workspace import Workspace
+from rag_audio.domain.controls import Aim
+from rag_audio.generation.take_selection import enforce
+from rag_audio.pipeline.renderer import Renderer
+from rag_audio.pipeline.workspace import Workspace
 
 TEMPO_TOLERANCE = 0.04
 CHANNELS = {

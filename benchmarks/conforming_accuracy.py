@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rag_audio.analysis import analyse
-from rag_audio.conditioning import seed_audio
-from rag_audio.conditioning.conforming import PlaySegment, conform
+from rag_audio.audio.analysis import analyse
+from rag_audio.audio.loudness import loudness_lufs
 from rag_audio.domain import Audio, Key, Segment
-from rag_audio.enforcing import tempo_near
-from rag_audio.loudness import loudness_lufs
-from rag_audio.metre import COMMON
-from tests.test_conditioning import plan_of, reference
-from tests.test_conforming import attacks_s, cut
-from tests.test_enforcing import RATE, take
+from rag_audio.domain.music import COMMON
+from rag_audio.generation.conforming import PlaySegment, conform
+from rag_audio.generation.seeding import seed_audio
+from rag_audio.generation.take_selection import tempo_near
+from tests.generation.test_conforming import attacks_s, cut
+from tests.generation.test_planning import plan_of, reference
+from tests.generation.test_take_selection import RATE, take
 
 SOURCE_BPM = (72, 84, 92, 100, 108, 126, 140, 176)
 TARGET_BPM = (80.0, 96.0, 120.0)

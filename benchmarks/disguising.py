@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
-from rag_audio.audio import load, save
+from rag_audio.audio.dsp import mono, resample, stretch
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
-from rag_audio.shaping import mono, resample, stretch
 
 Disguise = Callable[[Audio], Audio]
 SAME_SPEED = (

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from edit_material import SONGS, row, share, song, spread, sustained_clips
 
-from rag_audio import analysis
+from rag_audio.audio import analysis
+from rag_audio.audio.loudness import loudness_lufs
 from rag_audio.domain import Audio
-from rag_audio.editing.orders import EXTEND_STRENGTH, canvas_of, extension, inpainting
-from rag_audio.loudness import loudness_lufs
-from rag_audio.metre import COMMON, bar_s
-from rag_audio.painting import Grid, Painted, paint
-from rag_audio.ports import DiffusionInput, Generator
-from tests.editing.seams import measure_seams
+from rag_audio.domain.music import COMMON, bar_s
+from rag_audio.domain.ports import DiffusionInput, Generator
+from rag_audio.generation.painting import Grid, Painted, paint
+from rag_audio.pipeline.edit_orders import EXTEND_STRENGTH, canvas_of, extension, inpainting
+from tests.pipeline.editing.seams import measure_seams
 
 Say = Callable[..., None]
 WINDOW_S = 30.0
@@ -154,7 +154,7 @@ def memory(say: Say) -> None:
 
 
 def _child(total_s: float) -> None:
-    from rag_audio.backends.generators import load_generator
+    from rag_audio.models.generators import load_generator
 
     name, words, bpm = SONGS[0]
     sound = song(name, bpm)

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio import midi
+from rag_audio.audio import midi
+from rag_audio.audio.dsp import to_channels
 from rag_audio.domain import Audio
-from rag_audio.metre import COMMON, bar_s
+from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.resources import data_dir
-from rag_audio.shaping import to_channels
-from tests.editing.sounds import pad_sound
+from tests.pipeline.editing.sounds import pad_sound
 
 HELD = (
     ("tessan-oryk/tidewater-pad", "warm pad, sustained chords"),

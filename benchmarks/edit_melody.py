@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from edit_material import Contour, melody, row, spread
 
-from rag_audio import analysis, audio
+from rag_audio.audio import analysis, writing
+from rag_audio.audio.dsp import mono, resample
 from rag_audio.domain import Audio
-from rag_audio.shaping import mono, resample
-from rag_audio.workspace import Workspace
+from rag_audio.pipeline.workspace import Workspace
 
 Say = Callable[..., None]
 PROMPTS = ("warm electric piano melody", "solo violin melody, expressive", "flute melody, calm")
@@ -59,7 +59,7 @@ def melodies(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
 
 def _varied(workspace: Workspace, folder: Path, tune: Audio, number: int, strength: float) -> Audio:
     path = folder / f"tune-{number}.wav"
-    audio.save(tune, path, subtype="FLOAT")
+    writing.save(tune, path, subtype="FLOAT")
     (made,) = workspace.vary(
         path, folder / "made.wav", prompt=PROMPTS[number % 3], strength=strength, k=2,
         audio_rights="own", seed=number,

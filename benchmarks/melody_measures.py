@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio import analysis, midi
-from rag_audio.compiled import librosa_ready
+from rag_audio.audio import analysis, midi
+from rag_audio.audio.dsp import mono, resample
+from rag_audio.audio.librosa_cache import librosa_ready
 from rag_audio.domain import Audio
-from rag_audio.ports import Embedder
-from rag_audio.shaping import mono, resample
-from tests.hums import Hummed, make_notes, perform
+from rag_audio.domain.ports import Embedder
+from tests.support.hums import Hummed, make_notes, perform
 
 HZ, HOP = 22_050, 1024
 NEAR_CENTS = 50

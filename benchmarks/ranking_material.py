@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rag_audio import audio
+from rag_audio.audio import writing
 from rag_audio.domain import Audio, Key, Stem
 from rag_audio.resources import data_dir
 from training.corpus import Facts, Piece, compose, own_soundfont, render
@@ -229,4 +229,4 @@ def _write(piece: Piece, path: Path) -> None:
     made = render(
         piece, seed=piece.seed, sample_rate=RATE, duration_s=SECONDS, soundfont=own_soundfont()
     )
-    audio.save(Audio(made, RATE), path, subtype="PCM_16")
+    writing.save(Audio(made, RATE), path, subtype="PCM_16")

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from scipy import signal
 
-from rag_audio.audio import load, save
-from rag_audio.backends.mel_codec import MelCodec
+from rag_audio.audio.dsp import mono, resample, stretch, to_channels
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
+from rag_audio.models.mel_codec import MelCodec
 from rag_audio.resources import data_dir
-from rag_audio.shaping import mono, resample, stretch, to_channels
 
 Rng = np.random.Generator
 Change = Callable[[Audio, Rng], Audio]

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
-from rag_audio.audio import info, load
+from rag_audio.audio.dsp import resample, to_channels
+from rag_audio.audio.midi import render
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import info
 from rag_audio.domain import Audio
-from rag_audio.midi import render
 from rag_audio.resources import data_dir
-from rag_audio.shaping import resample, to_channels
 
 RATE = 44_100
 _STEMS = {

@@ -25,24 +25,22 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.claims import claims_of, local_conflict, withheld_files
-from indexer.decisions import decision_on, idle_decisions
 from indexer.decoders import Decoders
-from indexer.holdings import Holdings
+from indexer.holdings import Holdings, claims_of, local_conflict, withheld_files
+from indexer.library_toml import decision_on, idle_decisions
 from indexer.licenses import Declared, LibrarySpec, read_library
 from indexer.measure import Job, Measured, Refused, Render, Unchanged
-from indexer.points import clips, points, windows
 from indexer.progress import FileOutcome, IndexProgress
 from indexer.report import IndexReport, Rejection
-from indexer.scan import Candidate
-from indexer.stems import make_stem
-from indexer.survey import Limits, Survey, survey
-from rag_audio.clearance import standing
-from rag_audio.conflict_documents import conflicts_json
+from indexer.scan import Candidate, Limits, Survey, survey
+from indexer.stems import clips, make_stem, points, windows
 from rag_audio.domain import Audio, Rights, Stem
+from rag_audio.domain.clearance import standing
+from rag_audio.domain.landmarks import Landmarks
+from rag_audio.domain.ports import Embedder, StemIndex
+from rag_audio.domain.store_ports import Catalogue, FileState, WithheldFile
+from rag_audio.domain.views import conflicts_json
 from rag_audio.errors import BackendError
-from rag_audio.ports import Catalogue, Embedder, FileState, StemIndex, WithheldFile
-from rag_audio.recognition.store import Landmarks
 
 __all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
 

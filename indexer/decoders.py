@@ -13,9 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
 from indexer.measure import Job, Measured, Outcome, Refused, Render, Unchanged, measure
-from rag_audio.child_process import Child, ChildPool
+from rag_audio.audio.child_process import Child, ChildPool
+from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.errors import BackendError
-from rag_audio.formats import SCORE, read_head, suffix_of
 
 TIME_LIMIT_S = 900.0
 """A file that takes longer than this is given up."""

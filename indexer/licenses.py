@@ -19,13 +19,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from indexer.decisions import Decision, read_decisions
 from indexer.globs import compiled, is_literal, normalized
 from indexer.library_toml import (
     LIBRARY_TOML,
     MINIMAL,
+    Decision,
     identity,
     parse_license,
+    read_decisions,
     read_toml,
     unknown_keys,
 )

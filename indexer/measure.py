@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from indexer.tags import FileTags
+from rag_audio.audio.dsp import resample
+from rag_audio.audio.headers import SCORE, suffix_of
+from rag_audio.audio.loudness import loudness_lufs as audio_loudness_lufs
+from rag_audio.audio.reading import hear
 from rag_audio.domain import Audio, Key, StemKind
+from rag_audio.domain.landmarks import Landmarks
 from rag_audio.errors import RagAudioError, UnreadableFile
-from rag_audio.formats import SCORE, suffix_of
-from rag_audio.recognition.store import Landmarks
 
 Render = Callable[[Path], Audio]
 """Makes the sound of a MIDI file."""
@@ -134,9 +137,9 @@ def _hash(job: Job) -> tuple[str, bool]:
 
 def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
     from indexer.tags import read_tags
-    from rag_audio import analysis, audio
+    from rag_audio.audio import analysis
 
-    sound = audio.hear(job.file, max_duration_s=job.max_duration_s).audio
+    sound = hear(job.file, max_duration_s=job.max_duration_s).audio
     _check_length(sound.duration_s)
     found = analysis.analyse(sound)
     if found.silent:
@@ -157,7 +160,7 @@ def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
 
 
 def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
-    from rag_audio import audio, midi
+    from rag_audio.audio import midi
 
     info = midi.read(job.file)
     if info.duration_s > job.max_duration_s:
@@ -165,7 +168,7 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
     _check_length(info.duration_s)
     sound = render(job.file)
     _check_length(sound.duration_s)
-    loudness = audio.loudness_lufs(sound)
+    loudness = audio_loudness_lufs(sound)
     if not sound.frames or not sound.samples.any():
         return Refused("it is silent")
     return Measured(
@@ -187,13 +190,12 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
 
 def _heard_again(job: Job, midi: bool, render: Render) -> Unchanged:
     """What a run of before did not make: the file stays as it is indexed, whatever comes of it."""
-    from rag_audio import audio
 
     try:
         if midi:
             sound = render(job.file)
         else:
-            sound = audio.hear(job.file, max_duration_s=job.max_duration_s).audio
+            sound = hear(job.file, max_duration_s=job.max_duration_s).audio
     except RagAudioError as fault:
         return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
     return Unchanged(landmarks_of(sound))
@@ -205,11 +207,10 @@ def _landmarks(sound: Audio, job: Job, stem: str) -> Landmarks | None:
 
 def landmarks_of(sound: Audio) -> Landmarks:
     """The landmarks of a stem, from all that is heard in its channels."""
-    from rag_audio import audio, hearing
-    from rag_audio.recognition.landmarks import make_landmarks
-    from rag_audio.recognition.peaks import RATE
+    from rag_audio.audio import channels
+    from rag_audio.retrieval.landmarks import RATE, make_landmarks
 
-    return make_landmarks(hearing.views(audio.resample(sound, RATE)))
+    return make_landmarks(channels.views(resample(sound, RATE)))
 
 
 def _check_length(duration_s: float) -> None:
@@ -227,9 +228,9 @@ def _instruments(names: tuple[str, ...], drums: bool) -> tuple[str, ...]:
 
 
 def _for_embedder(sound: Audio, job: Job) -> Audio:
-    from rag_audio import audio, hearing
+    from rag_audio.audio import channels
 
-    return audio.resample(hearing.heard(sound), job.sample_rate)
+    return resample(channels.heard(sound), job.sample_rate)
 
 
 def _rounded(value: float | None) -> float | None:

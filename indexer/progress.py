@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from indexer.report import IndexReport
-from rag_audio.conflict_documents import conflict_lines
+from rag_audio.domain.views import conflict_lines
 
 _SHOWN = 40
 

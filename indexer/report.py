@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from rag_audio.ports import JsonObject
+from rag_audio.domain.store_ports import JsonObject
 
 
 @dataclass(frozen=True, order=True)
@@ -36,7 +36,7 @@ class IndexReport:
             written; a license that ended, or grants nothing, is not such a fault.
         seconds: wall time.
         conflicts: the stems of this library whose bytes several licenses or artists claim, as
-            :func:`rag_audio.conflict_documents.conflict_json` writes them.
+            :func:`rag_audio.domain.views.conflict_json` writes them.
         altered: what of the library's rows had been changed past the log when the run began:
             ``row``, ``license_rows``, ``files``, ``withheld``, ``conflicts``.
         landmarked: unchanged files that were heard again, since the version that indexed them made

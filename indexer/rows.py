@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from indexer.globs import BadPattern, clean
 from indexer.report import Rejection
-from rag_audio.codes import parse_isrc, parse_iswc
 from rag_audio.domain import Key
+from rag_audio.domain.identifiers import parse_isrc, parse_iswc
 from rag_audio.errors import InvalidInput, LibraryError
 
 STEMS_CSV = "stems.csv"

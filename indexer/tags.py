@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from tinytag import TinyTag, TinyTagException
 
 from indexer.rows import parse_bpm
-from rag_audio.codes import parse_isrc
 from rag_audio.domain import Key
+from rag_audio.domain.identifiers import parse_isrc
 from rag_audio.errors import InvalidInput
 
 _MAX_TEXT = 300

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rag_audio.workspace import Workspace
+    from rag_audio.pipeline.workspace import Workspace
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "open"]
@@ -28,6 +28,6 @@ def open(home: str | Path | None = None, **settings: Any) -> Workspace:
         settings: fields of :class:`rag_audio.settings.Settings`; they win over the environment,
             which wins over ``settings.toml`` in the home.
     """
-    from rag_audio.workspace import open_workspace
+    from rag_audio.pipeline.workspace import open_workspace
 
     return open_workspace(home, **settings)

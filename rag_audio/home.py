@@ -13,27 +13,28 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
-from rag_audio import arguments, plugins
-from rag_audio.disclosure import EVERYTHING, Disclosure
-from rag_audio.domain import Rights
+from rag_audio import plugins
+from rag_audio.domain import Rights, arguments
+from rag_audio.domain.views import EVERYTHING, Disclosure
 from rag_audio.errors import ConfigError
-from rag_audio.keeping import SoundCache
-from rag_audio.library_scope import LimitedCatalogue
+from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.resources import data_dir
 from rag_audio.settings import EMBEDDED, SPREAD_SPECTRUM, Settings, read_settings
-from rag_audio.stem_player import StemPlayer
+from rag_audio.storage.cache import SoundCache
+from rag_audio.storage.library_scope import LimitedCatalogue
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from sqlalchemy import Engine
 
+    from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
+    from rag_audio.domain.signing import Credentials, Signer
+    from rag_audio.domain.store_ports import Catalogue, Ledger
     from rag_audio.guardrails import Action, Roster
-    from rag_audio.ports import Catalogue, Embedder, Generator, Ledger, StemIndex, Watermarker
-    from rag_audio.provenance.fingerprint_store import SqlFingerprints
-    from rag_audio.reading import Reader
-    from rag_audio.recognition.sql import SqlLandmarks
-    from rag_audio.signing import Credentials, Signer
+    from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
+    from rag_audio.provenance.trace.opening import Reader
+    from rag_audio.storage.landmarks import SqlLandmarks
 
 _T = TypeVar("_T")
 
@@ -140,10 +141,10 @@ class Home:
         named = self.settings.embedder
         source = named or data_dir("models") / "clap-mini"
         if self.settings.laion:
-            from rag_audio.backends.clap_laion import LaionClapEmbedder
+            from rag_audio.models.clap_laion import LaionClapEmbedder
 
             return LaionClapEmbedder(source, device=self.device)
-        from rag_audio.backends.clap import ClapEmbedder
+        from rag_audio.models.clap import ClapEmbedder
 
         plugin = plugins.embedder(named, self.device) if named else None
         if plugin is not None:
@@ -156,7 +157,7 @@ class Home:
         if self.settings.index != EMBEDDED:
             return plugins.index(self.settings.index, self.folder, space=space, dimension=dimension)
         if self.settings.qdrant_url is not None:
-            from rag_audio.backends.qdrant_server import ServerIndex
+            from rag_audio.storage.qdrant_server import ServerIndex
 
             secret = self.settings.qdrant_api_key
             return ServerIndex(
@@ -166,7 +167,7 @@ class Home:
                 api_key=secret.get_secret_value() if secret else None,
                 prefer_grpc=self.settings.qdrant_grpc,
             )
-        from rag_audio.backends.shared_index import SharedIndex
+        from rag_audio.storage.shared_index import SharedIndex
 
         return SharedIndex(self.folder / "index", space=space, dimension=dimension)
 
@@ -182,9 +183,9 @@ class Home:
                 "only the embedded index can be rebuilt",
                 hint="delete the collection on the server, then index again",
             )
-        from rag_audio.backends.index_socket import is_served
-        from rag_audio.backends.qdrant_edge import remove_index
-        from rag_audio.backends.shared_index import SharedIndex
+        from rag_audio.storage.index_socket import is_served
+        from rag_audio.storage.qdrant_edge import remove_index
+        from rag_audio.storage.shared_index import SharedIndex
 
         mine = self.made.get("index")
         if isinstance(mine, SharedIndex):
@@ -197,8 +198,8 @@ class Home:
 
     @_Part
     def database(self) -> Engine:
-        from rag_audio.database import connect, sqlite_url
-        from rag_audio.migrations import refuse_foreign
+        from rag_audio.storage.database import connect, sqlite_url
+        from rag_audio.storage.migrations import refuse_foreign
 
         secret = self.settings.database_url
         url = secret.get_secret_value() if secret else sqlite_url(self.folder / "ledger.db")
@@ -207,8 +208,8 @@ class Home:
 
     @_Part
     def catalogue(self) -> Catalogue:
-        from rag_audio.catalogue import SqlCatalogue
-        from rag_audio.provenance.rights_log import SqlRightsLog
+        from rag_audio.provenance.ledger.rights_log import SqlRightsLog
+        from rag_audio.storage.catalogue import SqlCatalogue
 
         return SqlCatalogue(self.database, SqlRightsLog())
 
@@ -219,7 +220,7 @@ class Home:
 
     @_Part
     def ledger(self) -> Ledger:
-        from rag_audio.provenance.ledger import SqlLedger
+        from rag_audio.provenance.ledger.ledger import SqlLedger
 
         def is_used(number: int) -> bool:
             return (self.masters / f"{number}.wav").exists()
@@ -228,20 +229,20 @@ class Home:
 
     @_Part
     def fingerprints(self) -> SqlFingerprints:
-        from rag_audio.provenance.fingerprint_store import SqlFingerprints
+        from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 
         return SqlFingerprints(self.database)
 
     @_Part
     def landmarks(self) -> SqlLandmarks:
-        from rag_audio.recognition.sql import SqlLandmarks
+        from rag_audio.storage.landmarks import SqlLandmarks
 
         return SqlLandmarks(self.database)
 
     @_Part
     def watermarker(self) -> Watermarker:
-        from rag_audio.custody import watermark_keys
-        from rag_audio.watermark import SpreadSpectrumWatermarker
+        from rag_audio.provenance.credentials.custody import watermark_keys
+        from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 
         keys = watermark_keys(self.database, self.folder / "keys")
         if self.settings.watermarker != SPREAD_SPECTRUM:
@@ -250,7 +251,7 @@ class Home:
 
     @_Part
     def signer(self) -> Signer:
-        from rag_audio.provenance.signers import NoSigner, open_signer
+        from rag_audio.provenance.credentials.signers import NoSigner, open_signer
 
         if self.settings.signing == "off":
             return NoSigner()
@@ -266,7 +267,7 @@ class Home:
     @_Part
     def reader(self) -> Reader:
         """Opens the files that requests bring: here they are those of whoever runs this."""
-        from rag_audio.reading import OwnFiles
+        from rag_audio.provenance.trace.opening import OwnFiles
 
         return OwnFiles()
 
@@ -277,7 +278,7 @@ class Home:
     @property
     def anchors(self) -> str:
         """PEM of the certificates whose signers are trusted here; makes no key."""
-        from rag_audio.provenance.signing_keys import anchors
+        from rag_audio.provenance.credentials.signing_keys import anchors
 
         named = (self.settings.trust_anchors, self.settings.signing_chain)
         # Who signs nothing has no root of its own to add.
@@ -344,7 +345,7 @@ class Home:
             return self._batch_member
         source = model or self.settings.model or str(data_dir("models") / "stable-audio-mini")
         if source not in self._generators:
-            from rag_audio.backends.generators import load_generator
+            from rag_audio.models.generators import load_generator
 
             how: dict[str, Any] = {"device": self.device, "low_memory": self.settings.low_memory}
             plugin = plugins.generator(source, **how)

@@ -14,8 +14,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
 from rag_audio.errors import BackendUnavailable, ConfigError, RagAudioError
-from rag_audio.ports import Embedder, Generator, StemIndex, Watermarker
 from rag_audio.resources import data_dir
 
 Kind = Literal["embedder", "index", "generator", "watermarker"]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 import rag_audio
-from tests.postgres import NoPostgres, cluster, new_schema
-from tests.small_library import write_library
+from tests.support.postgres import NoPostgres, cluster, new_schema
+from tests.support.small_library import write_library
 
 # A busy machine is no failure: time is measured in benchmarks/.
 settings.register_profile("unhurried", deadline=None)

@@ -25,10 +25,10 @@ import typer
 
 import rag_audio
 from rag_audio import errors
-from rag_audio.api.app import make_app
-from rag_audio.api.service import Service
 from rag_audio.cli.app import app as cli
 from rag_audio.cli.app import run
+from rag_audio.service.api.app import make_app
+from rag_audio.service.api.services import Service
 from rag_audio.service.settings import ServeSettings
 from rag_audio.settings import Settings
 

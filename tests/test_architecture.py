@@ -17,125 +17,125 @@ PACKAGES = ("rag_audio", "indexer", "training")
 # Lowest first. A module may import what stands on a lower line, and what shares its own name.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("rag_audio.errors",),
-    ("rag_audio.codec",),
-    ("rag_audio.codes", "rag_audio.names", "rag_audio.limits"),
-    ("rag_audio.metre",),
-    ("rag_audio.conflicts", "rag_audio.refusals"),
-    ("rag_audio.licensing", "rag_audio.controls", "rag_audio.tunes"),
+    ("rag_audio.domain.codec",),
+    ("rag_audio.domain.identifiers", "rag_audio.domain.names", "rag_audio.domain.limits"),
+    ("rag_audio.domain.music",),
+    ("rag_audio.domain.conflicts", "rag_audio.domain.refusals"),
+    ("rag_audio.domain.licensing", "rag_audio.domain.controls", "rag_audio.domain.melody"),
     ("rag_audio.domain",),
-    ("rag_audio.clearance",),
+    ("rag_audio.domain.clearance",),
     (
-        "rag_audio.ports",
-        "rag_audio.arguments",
-        "rag_audio.signing",
-        "rag_audio.locks",
-        "rag_audio.child_process",
-        "rag_audio.files",
-        "rag_audio.appending",
+        "rag_audio.domain.ports",
+        "rag_audio.domain.arguments",
+        "rag_audio.domain.signing",
+        "rag_audio.storage.locks",
+        "rag_audio.audio.child_process",
+        "rag_audio.storage.files",
+        "rag_audio.storage.files",
         "rag_audio.resources",
         "rag_audio.plugins",
         "rag_audio.settings",
-        "rag_audio.settings_file",
-        "rag_audio.database",
-        "rag_audio.migrations",
-        "rag_audio.revocations",
-        "rag_audio.contested",
-        "rag_audio.rights_tables",
-        "rag_audio.compiled",
-        "rag_audio.plans",
-        "rag_audio.documents",
-        "rag_audio.disclosure",
-        "rag_audio.conflict_documents",
-        "rag_audio.effort",
-        "rag_audio.keywords",
-        "rag_audio.reference_query",
-        "rag_audio.keeping",
-        "rag_audio.loudness",
-        "rag_audio.shaping",
-        "rag_audio.hearing",
-        "rag_audio.unmixing",
-        "rag_audio.sinks",
-        "rag_audio.layers",
-        "rag_audio.pictures",
-        "rag_audio.output_picture",
-        "rag_audio.audio",
-        "rag_audio.pcm",
-        "rag_audio.folding",
-        "rag_audio.chunks",
-        "rag_audio.sound_stream",
-        "rag_audio.loading",
-        "rag_audio.id3",
-        "rag_audio.formats",
-        "rag_audio.full_scale",
-        "rag_audio.sequential",
-        "rag_audio.sound_header",
-        "rag_audio.credits",
-        "rag_audio.score_similarity",
-        "rag_audio.keys",
-        "rag_audio.tempo",
-        "rag_audio.similarity",
-        "rag_audio.likeness",
-        "rag_audio.recognition",
-        "rag_audio.foreign_sound",
-        "rag_audio.analysis",
-        "rag_audio.scores",
-        "rag_audio.midi",
-        "rag_audio.pitch",
-        "rag_audio.melody",
-        "rag_audio.instruments",
+        "rag_audio.settings",
+        "rag_audio.storage.database",
+        "rag_audio.storage.migrations",
+        "rag_audio.storage.revocations",
+        "rag_audio.storage.conflicts",
+        "rag_audio.storage.revocations",
+        "rag_audio.audio.librosa_cache",
+        "rag_audio.domain.plans",
+        "rag_audio.domain.views",
+        "rag_audio.domain.views",
+        "rag_audio.domain.views",
+        "rag_audio.retrieval.references",
+        "rag_audio.storage.keywords",
+        "rag_audio.retrieval.references",
+        "rag_audio.storage.cache",
+        "rag_audio.audio.loudness",
+        "rag_audio.audio.dsp",
+        "rag_audio.audio.channels",
+        "rag_audio.audio.channels",
+        "rag_audio.audio.writing",
+        "rag_audio.audio.dsp",
+        "rag_audio.audio.pictures",
+        "rag_audio.audio.pictures",
+        "rag_audio.audio.writing",
+        "rag_audio.audio.pcm",
+        "rag_audio.audio.channels",
+        "rag_audio.audio.reading",
+        "rag_audio.audio.reading",
+        "rag_audio.audio.reading",
+        "rag_audio.audio.headers",
+        "rag_audio.audio.headers",
+        "rag_audio.audio.pcm",
+        "rag_audio.audio.headers",
+        "rag_audio.audio.headers",
+        "rag_audio.domain.credits",
+        "rag_audio.audio.score_similarity",
+        "rag_audio.audio.analysis",
+        "rag_audio.audio.analysis",
+        "rag_audio.audio.similarity",
+        "rag_audio.models.embedding_similarity",
+        "rag_audio.retrieval",
+        "rag_audio.retrieval.recognition",
+        "rag_audio.audio.analysis",
+        "rag_audio.audio.scores",
+        "rag_audio.audio.midi",
+        "rag_audio.audio.melody",
+        "rag_audio.audio.melody",
+        "rag_audio.audio.instruments",
     ),
     (
         "rag_audio.guardrails",
-        "rag_audio.retrieval",
-        "rag_audio.profiles",
-        "rag_audio.enforcing",
-        "rag_audio.foreign",
-        "rag_audio.reporting",
-        "rag_audio.conditioning",
-        "rag_audio.painting",
-        "rag_audio.catalogue",
+        "rag_audio.retrieval.references",
+        "rag_audio.retrieval.profiles",
+        "rag_audio.generation.take_selection",
+        "rag_audio.retrieval.recognition",
+        "rag_audio.provenance.report",
+        "rag_audio.generation",
+        "rag_audio.generation.painting",
+        "rag_audio.storage.catalogue",
         "rag_audio.watermark",
         "rag_audio.provenance",
-        "rag_audio.backends",
-        "rag_audio.jobs",
+        "rag_audio.models",
+        "rag_audio.service",
     ),
     (
-        "rag_audio.sourcing",
-        "rag_audio.custody",
-        "rag_audio.reading",
-        "rag_audio.library_scope",
-        "rag_audio.stem_player",
+        "rag_audio.pipeline.rights_gate",
+        "rag_audio.provenance.credentials.custody",
+        "rag_audio.provenance.trace.opening",
+        "rag_audio.storage.library_scope",
+        "rag_audio.generation.stem_player",
     ),
     ("rag_audio.home",),
     (
-        "rag_audio.takes",
-        "rag_audio.guarding",
-        "rag_audio.gate",
-        "rag_audio.following",
-        "rag_audio.dump",
+        "rag_audio.pipeline.renderer",
+        "rag_audio.guardrails.output",
+        "rag_audio.pipeline.rights_gate",
+        "rag_audio.generation.melody_request",
+        "rag_audio.storage.database_export",
     ),
-    ("rag_audio.earlier_logs",),
-    ("rag_audio.carrying_over",),
-    ("rag_audio.restoring",),
+    ("rag_audio.provenance.ledger.earlier_logs",),
+    ("rag_audio.provenance.ledger.earlier_logs",),
+    ("rag_audio.pipeline.restore",),
     (
-        "rag_audio.delivery",
-        "rag_audio.copying",
-        "rag_audio.measuring",
-        "rag_audio.profile_picture",
+        "rag_audio.pipeline.delivery",
+        "rag_audio.pipeline.delivery",
+        "rag_audio.pipeline.influence",
+        "rag_audio.retrieval.profile_picture",
     ),
-    ("rag_audio.pipeline",),
-    ("rag_audio.editing",),
-    ("rag_audio.workspace",),
-    ("rag_audio.manifests", "rag_audio.home_files"),
-    ("rag_audio.archiving",),
-    ("rag_audio.backup",),
+    ("rag_audio.pipeline.pipeline",),
+    ("rag_audio.pipeline.editing",),
+    ("rag_audio.pipeline.workspace",),
+    ("rag_audio.pipeline.home_files", "rag_audio.pipeline.home_files"),
+    ("rag_audio.pipeline.archive",),
+    ("rag_audio.pipeline.backup",),
     ("rag_audio.service",),
-    ("rag_audio.api",),
+    ("rag_audio.service.api",),
     ("rag_audio.cli",),
     ("rag_audio.testing",),
 )
 # One line may import along itself: readers and writers of sound build on each other.
-MAY_IMPORT_ALONG = {n for n, line in enumerate(LAYERS) if "rag_audio.ports" in line}
+MAY_IMPORT_ALONG = {n for n, line in enumerate(LAYERS) if "rag_audio.domain.ports" in line}
 
 
 def _modules() -> dict[str, Path]:
@@ -175,7 +175,7 @@ def _place(name: str) -> tuple[int, str]:
 
 def _backend(name: str) -> str:
     """A backend is one module; ``_names`` with an underscore are shared between siblings."""
-    return name.removeprefix("rag_audio.backends").lstrip(".").split(".")[0]
+    return name.removeprefix("rag_audio.models").lstrip(".").split(".")[0]
 
 
 @pytest.mark.parametrize("name", [m for m in MODULES if m.startswith("rag_audio.")])
@@ -185,9 +185,11 @@ def test_imports_go_down_only(name: str) -> None:
         if imported == "rag_audio":
             continue
         if imported.startswith("indexer"):
-            assert unit in ("rag_audio.cli", "rag_audio.api", "rag_audio.workspace"), (
-                f"{name} imports {imported}: only the outermost layer may"
-            )
+            assert unit in (
+                "rag_audio.cli",
+                "rag_audio.service.api",
+                "rag_audio.pipeline.workspace",
+            ), f"{name} imports {imported}: only the outermost layer may"
             continue
         assert not imported.startswith("training"), f"{name} imports {imported}"
         other_height, other_unit = _place(imported)
@@ -197,12 +199,12 @@ def test_imports_go_down_only(name: str) -> None:
         assert other_height < height or along, f"{name} imports {imported}, which is not below it"
 
 
-@pytest.mark.parametrize("name", [m for m in MODULES if m.startswith("rag_audio.backends.")])
+@pytest.mark.parametrize("name", [m for m in MODULES if m.startswith("rag_audio.models.")])
 def test_backends_never_import_each_other(name: str) -> None:
     if _backend(name) in ("generators", "shared_index"):
         return  # they choose between two of them, and do nothing else
     for imported in _imports(name):
-        if imported.startswith("rag_audio.backends."):
+        if imported.startswith("rag_audio.models."):
             other = _backend(imported)
             assert other.startswith("_") or other == _backend(name), f"{name} imports {imported}"
 
@@ -221,7 +223,7 @@ def _name(node: ast.AST) -> str:
 
 
 def _bar_arithmetic(text: str) -> list[int]:
-    """Lines that count out a bar or a beat by themselves, and not by ``rag_audio.metre``."""
+    """Lines that count out a bar or a beat by themselves, and not by ``rag_audio.domain.music``."""
     found = set()
     for node in ast.walk(ast.parse(text)):
         if _BAR_NAME.fullmatch(_name(node).lstrip("_")):
@@ -240,10 +242,12 @@ def _bar_arithmetic(text: str) -> list[int]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("name", [m for m in MODULES if m != "rag_audio.metre"])
+@pytest.mark.parametrize("name", [m for m in MODULES if m != "rag_audio.domain.music"])
 def test_only_the_metre_says_how_long_a_bar_is(name: str) -> None:
     lines = _bar_arithmetic(MODULES[name].read_text(encoding="utf-8"))
-    assert not lines, f"{name}, lines {lines}: a bar or a beat is rag_audio.metre.bar_s or beat_s"
+    assert not lines, (
+        f"{name}, lines {lines}: a bar or a beat is rag_audio.domain.music.bar_s or beat_s"
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def test_the_indexer_does_not_know_the_command_line() -> None:
 def test_import_is_light() -> None:
     """``import rag_audio`` and the vocabulary load no array or model library."""
     code = (
-        "import sys, rag_audio, rag_audio.domain, rag_audio.errors, rag_audio.ports\n"
+        "import sys, rag_audio, rag_audio.domain, rag_audio.errors, rag_audio.domain.ports\n"
         "heavy = {'numpy', 'torch', 'librosa', 'transformers', 'diffusers', 'sqlalchemy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -12,13 +12,13 @@ import pytest
 from rag_audio import plugins
 from rag_audio.cli.app import run
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
+from rag_audio.pipeline.workspace import open_workspace
 from rag_audio.settings import read_settings
-from rag_audio.workspace import open_workspace
-from tests.fake_embedder import FakeEmbedder
+from tests.support.fake_embedder import FakeEmbedder
 
 Install = Callable[..., None]
 TOY = """
-from tests.fake_embedder import FakeEmbedder
+from tests.support.fake_embedder import FakeEmbedder
 from rag_audio.errors import InvalidInput
 
 class Toy(FakeEmbedder):
@@ -43,7 +43,7 @@ def make_watermarker(argument, *, key, retired):
     return made
 
 def make_index(argument, *, home, space, dimension):
-    from rag_audio.backends.qdrant_server import ServerIndex
+    from rag_audio.storage.qdrant_server import ServerIndex
     from qdrant_client import QdrantClient
     return ServerIndex(space=space, dimension=dimension, client=QdrantClient(":memory:"))
 """

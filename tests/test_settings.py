@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rag_audio
-from rag_audio import backup
 from rag_audio.cli.app import run
 from rag_audio.errors import ConfigError
+from rag_audio.pipeline import backup
 from rag_audio.settings import Settings, read_settings, shown
 
 VALUES: dict[str, tuple[Any, Any, Any]] = {

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from rag_audio import audio
+from rag_audio.audio.loudness import loudness_lufs, true_peak_dbtp
+from rag_audio.audio.reading import load
 from rag_audio.domain import Key
 
 ROOT = Path(__file__).parent.parent
@@ -88,9 +89,9 @@ def test_the_demo_runs_from_an_installed_wheel(demo: tuple[Path, dict[str, Any]]
     assert document["trace"]["cropped.mp3"]["output"] == document["generate"]["output"]
     for name in ("output.wav", "output.mp3", "output.png", "plan.json", "record.json"):
         assert (made / name).stat().st_size > 0
-    output = audio.load(made / "output.wav")
-    assert -40 < audio.loudness_lufs(output) < -6
-    assert audio.true_peak_dbtp(output) <= 0.0
+    output = load(made / "output.wav")
+    assert -40 < loudness_lufs(output) < -6
+    assert true_peak_dbtp(output) <= 0.0
 
 
 def test_the_demo_sounds_as_it_was_asked_to(demo: tuple[Path, dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rag_audio.backends.mel_codec import MelCodec
+from rag_audio.models.mel_codec import MelCodec
 from training.loop import Run, load_weights
 from training.presets import Preset
 

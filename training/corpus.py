@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rag_audio.domain.music import beat_s
 from rag_audio.errors import InvalidInput
-from rag_audio.metre import beat_s
 from rag_audio.resources import data_dir
 from training import effects as fx
 from training.captions import caption, near_miss

@@ -192,7 +192,7 @@ def family_names() -> tuple[str, ...]:
 
 def mels_of(preset: Preset, split: Split) -> NDArray[np.float16]:
     """clap-mini's features of a split, float16 ``[N, F, 128]``; computed once and kept."""
-    from rag_audio.backends._clap_frontend import LogMel, MelSettings
+    from rag_audio.models.clap_frontend import LogMel, MelSettings
     from training.clap import make_extractor
 
     path = split.folder / "mels.npy"

@@ -243,15 +243,15 @@ def render_audio(library: Path, render: Callable[[Path], Audio]) -> list[Path]:
     """Render the scores that ``demo.json`` lists into the library's ``audio`` folder.
 
     Args:
-        render: plays a MIDI file, for instance ``rag_audio.midi.render``.
+        render: plays a MIDI file, for instance ``rag_audio.audio.midi.render``.
     """
-    from rag_audio import audio
+    from rag_audio.audio import writing
 
     story = json.loads((library / "demo.json").read_text(encoding="utf-8"))
     made = []
     for job in story["renders"]:
         target = library / job["audio"]
         target.parent.mkdir(parents=True, exist_ok=True)
-        audio.save(render(library / job["midi"]), target, subtype="PCM_16")
+        writing.save(render(library / job["midi"]), target, subtype="PCM_16")
         made.append(target)
     return made

@@ -16,12 +16,15 @@ import numpy as np
 import structlog
 import torch
 
-from rag_audio import audio
-from rag_audio.analysis import analyse, copy_distance
-from rag_audio.backends.clap import ClapEmbedder
-from rag_audio.backends.generators import load_generator
+from rag_audio.audio import writing
+from rag_audio.audio.analysis import analyse
+from rag_audio.audio.dsp import stretch
+from rag_audio.audio.pictures import spectrogram_png
+from rag_audio.audio.similarity import copy_distance
 from rag_audio.domain import Audio, Key
-from rag_audio.ports import DiffusionInput
+from rag_audio.domain.ports import DiffusionInput
+from rag_audio.models.clap import ClapEmbedder
+from rag_audio.models.generators import load_generator
 from training import data
 from training import measures as m
 from training.autoencoder import spectral_loss
@@ -241,9 +244,9 @@ class Bench:
             )  # fmt: skip
             for kind, sound, name in beside:
                 path = self.report / f"{at:02d}_{kind}.png"
-                audio.spectrogram_png(sound, path, title=f"{kind}: {name}")
+                spectrogram_png(sound, path, title=f"{kind}: {name}")
                 if at < 4:
-                    audio.save(sound, path.with_suffix(".wav"))
+                    writing.save(sound, path.with_suffix(".wav"))
 
     def conformed(self, index: int) -> Audio:
         """Another held-out piece of the same family and role, at the row's tempo and key."""
@@ -260,7 +263,7 @@ class Bench:
         steps = 0
         if row["key"] and other["key"]:
             steps = _key(other).semitones_to(_key(row))
-        sound = audio.stretch(sound, other["bpm"] / row["bpm"], steps)
+        sound = stretch(sound, other["bpm"] / row["bpm"], steps)
         size = round(self.seconds * sound.sample_rate)
         times = -(-size // sound.frames)
         return Audio(np.tile(sound.samples, times)[:, :size], sound.sample_rate)

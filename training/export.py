@@ -174,7 +174,7 @@ library_name: diffusers
 A `StableAudio3Pipeline`: up to {seconds:g} s of {layout} music at {rate} Hz from words and
 references, small enough for two cores: transformer {transformer:,}, autoencoder {vae:,}, text
 encoder {text_encoder:,}, duration embedder {duration_embedder:,} parameters. Rectified flow on
-latents of a codec of log-mel frames and quarter-tone spectra (`rag_audio.backends.mel_codec`),
+latents of a codec of log-mel frames and quarter-tone spectra (`rag_audio.models.mel_codec`),
 in-painting input trained.
 Defaults: {steps} steps, guidance {guidance:g}, strength {strength:g}.
 

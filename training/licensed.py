@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from indexer.licenses import LibrarySpec, match, read_library
 from indexer.report import Rejection
 from indexer.scan import scan
-from rag_audio import audio, midi
+from rag_audio.audio import midi
+from rag_audio.audio.dsp import resample, to_channels
+from rag_audio.audio.reading import load
 from rag_audio.domain import Use
 from rag_audio.errors import LibraryError
 from training.presets import Preset
@@ -74,10 +76,10 @@ def _granted(spec: LibrarySpec, path: str, territory: str | None) -> Any:
 def _windows(preset: Preset, path: Path) -> list[NDArray[np.int16]]:
     """int16 ``[C, T]`` each; a stem that is shorter than a window is looped."""
     if path.suffix.lower() in {".mid", ".midi"}:
-        sound = audio.resample(midi.render(path), preset.sample_rate)
-        sound = audio.to_channels(sound, preset.channels)
+        sound = resample(midi.render(path), preset.sample_rate)
+        sound = to_channels(sound, preset.channels)
     else:
-        sound = audio.load(path, sample_rate=preset.sample_rate, channels=preset.channels)
+        sound = load(path, sample_rate=preset.sample_rate, channels=preset.channels)
     size = round(preset.corpus.seconds * preset.sample_rate)
     samples = np.clip(sound.samples, -1.0, 1.0)
     if samples.shape[1] < SHORTEST_S * preset.sample_rate:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio.analysis import Analysis
-from rag_audio.compiled import librosa_ready
+from rag_audio.audio.analysis import Analysis
+from rag_audio.audio.librosa_cache import librosa_ready
 from rag_audio.domain import Audio, Key
 from training.palette import DRUM_NAMES, DRUMS, TONES
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from rag_audio.domain import Key
-from rag_audio.metre import bar_s
+from rag_audio.domain.music import bar_s
 from training import parts
 from training.genres import GENRES, Genre
 from training.grooves import GROOVES, WALTZES, play

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rag_audio.metre import bar_s
+from rag_audio.domain.music import bar_s
 from training.theory import Scale
 
 if TYPE_CHECKING:

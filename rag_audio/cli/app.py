@@ -12,26 +12,25 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from rag_audio import __version__
-from rag_audio.cli.output import escape_what_is_no_text, show_error
-from rag_audio.cli.paths import read_paths_alike
+from rag_audio.cli.output import escape_what_is_no_text, read_paths_alike, show_error
 from rag_audio.errors import Cancelled, InvalidInput, RagAudioError
 
 COMMANDS: Mapping[str, Mapping[str, str]] = {
-    "rag_audio.cli.indexing": {
+    "rag_audio.cli.index": {
         "index": "Index a licensed library: every file under a valid license, embedded and "
         "searchable.",
         "search": "Find licensed references by words, sound, score, stem or artist, or any mix of "
         "them.",
     },
-    "rag_audio.cli.generating": {
+    "rag_audio.cli.generate": {
         "generate": "Make music that follows the prompt and the best licensed references.",
     },
-    "rag_audio.cli.editing": {
+    "rag_audio.cli.edit": {
         "inpaint": "Make regions of a file anew, and leave the rest as it is.",
         "extend": "Go on from a file: to the right, to the left or both, to any length.",
         "vary": "Make a file anew from its own sound; references add words only.",
     },
-    "rag_audio.cli.tracing": {
+    "rag_audio.cli.trace": {
         "trace": "Say what went into this audio: which sources, whose, how much.",
         "influence": "Measure what each source did to an output by leaving it out, and log the "
         "answer.",
@@ -42,12 +41,12 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "into.",
         "report": "Say what was used in a period, by holder, with shares, splits and credit lines.",
     },
-    "rag_audio.cli.showing": {
+    "rag_audio.cli.library": {
         "library": "Show the indexed libraries, their licenses and what each grants today.",
         "doctor": "Check that everything an installation needs is there; exit code 1 when "
         "something is not.",
     },
-    "rag_audio.cli.guarding": {
+    "rag_audio.cli.guard": {
         "guard": "Say what the guardrails would decide; nothing is made or searched.",
     },
     "rag_audio.cli.backup": {
@@ -55,7 +54,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "are lost.",
         "restore": "Bring a home back into a folder that is empty or not there yet.",
     },
-    "rag_audio.cli.serving": {
+    "rag_audio.cli.serve": {
         "serve": "Serve the HTTP API, with the page on /.",
         "worker": "Run jobs that a server accepted, beside it or on another machine.",
     },
@@ -67,11 +66,11 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "rag_audio.cli.artists": {
         "artists": "List the artists of the library and whether their style may be asked for.",
     },
-    "rag_audio.cli.name_lists": {
+    "rag_audio.cli.names": {
         "names": "Show which lists of protected names the guardrails use, and where they come "
         "from.",
     },
-    "rag_audio.cli.marking": {"watermark": "Embed or read a mark by hand."},
+    "rag_audio.cli.watermark": {"watermark": "Embed or read a mark by hand."},
     "rag_audio.cli.keys": {
         "keys": "Keys of the home, signing under a chain of one's own, keys of the HTTP API.",
     },

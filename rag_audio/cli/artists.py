@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
+from rag_audio.cli.library import artists as list_artists
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import out, show_json, table
-from rag_audio.cli.showing import artists as list_artists
-from rag_audio.profile_picture import profile_png
-from rag_audio.profiles import ArtistProfile
-from rag_audio.workspace import open_workspace
+from rag_audio.pipeline.workspace import open_workspace
+from rag_audio.retrieval.profile_picture import profile_png
+from rag_audio.retrieval.profiles import ArtistProfile
 
 _MOST = 8
 

@@ -19,15 +19,14 @@ from rich.progress import (
 )
 from sqlalchemy import Engine
 
-from rag_audio import backup as archive
-from rag_audio.archiving import Done, OnProgress
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, progress_bar, show_json
-from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import ConfigError
-from rag_audio.restoring import Wanted
-from rag_audio.settings import Settings, read_settings, settings_in
-from rag_audio.settings_file import NAME
+from rag_audio.pipeline import backup as archive
+from rag_audio.pipeline.archive import Done, OnProgress
+from rag_audio.pipeline.restore import Wanted
+from rag_audio.settings import NAME, Settings, read_settings, settings_in
+from rag_audio.storage.database import connect, sqlite_url
 
 
 def register(app: typer.Typer) -> None:
@@ -98,7 +97,7 @@ def _who_may_say_so(yes: bool, hide: Callable[[], None]) -> Callable[[str], bool
 
 def _of_keys(settings: Settings, database: Engine | None) -> Iterator[str]:
     """A line for each key that the archived database knows, and that is not in the archive."""
-    from rag_audio.custody import key_notes
+    from rag_audio.provenance.credentials.custody import key_notes
 
     if database is not None:
         yield from key_notes(database, settings.home / "keys")

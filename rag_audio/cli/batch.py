@@ -14,15 +14,15 @@ from typing import Any
 
 import typer
 
-from rag_audio.cli.indexing import warn_untrained
+from rag_audio.cli.index import warn_untrained
+from rag_audio.cli.options import default_of, request_from, type_of
 from rag_audio.cli.output import err, out, show_json, table
-from rag_audio.cli.request_options import default_of, request_from, type_of
-from rag_audio.documents import enforced_met, outputs_json, unmet_json
 from rag_audio.domain import GenerationRequest
 from rag_audio.domain.fields import On, settable_on
-from rag_audio.enforcing import unmet_line
+from rag_audio.domain.views import enforced_met, outputs_json, unmet_json
 from rag_audio.errors import UNMET_EXIT, Cancelled, InvalidInput, RagAudioError
-from rag_audio.workspace import Workspace, open_workspace
+from rag_audio.generation.take_selection import unmet_line
+from rag_audio.pipeline.workspace import Workspace, open_workspace
 
 REPORT = "report.jsonl"
 

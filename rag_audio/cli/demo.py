@@ -11,20 +11,22 @@ from typing import Annotated, Any
 import typer
 from rich.progress import track
 
-from rag_audio import analysis, audio, midi
-from rag_audio.cli.generating import show_results
-from rag_audio.cli.indexing import show_references, warn_untrained
+from rag_audio.audio import analysis, midi, writing
+from rag_audio.audio.pictures import spectrogram_png
+from rag_audio.audio.reading import load
+from rag_audio.cli.generate import show_results
+from rag_audio.cli.index import show_references, warn_untrained
 from rag_audio.cli.options import Json
 from rag_audio.cli.output import err, out, show_json, stages, table
-from rag_audio.copying import write_copy
-from rag_audio.documents import outputs_json, reference_json, results_json
 from rag_audio.domain import Audio, GenerationRequest, Key
+from rag_audio.domain.plans import plan_to_json
+from rag_audio.domain.views import outputs_json, reference_json, results_json
 from rag_audio.errors import IndexMismatch, RagAudioError, RequestRefused
-from rag_audio.likeness import likeness
-from rag_audio.plans import plan_to_json
-from rag_audio.provenance.records import record_to_json
+from rag_audio.models.embedding_similarity import likeness
+from rag_audio.pipeline.delivery import write_copy
+from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.provenance.ledger.records import record_to_json
 from rag_audio.resources import data_dir
-from rag_audio.workspace import Workspace, open_workspace
 
 CROP_S = (2.0, 8.0)
 
@@ -85,7 +87,7 @@ def _lay_out_library(target: Path, renders: list[dict[str, str]], quiet: bool) -
     for render in rows:
         stem = midi.render(target / render["midi"])
         (target / render["audio"]).parent.mkdir(parents=True, exist_ok=True)
-        audio.save(stem, target / render["audio"], subtype="PCM_16")
+        writing.save(stem, target / render["audio"], subtype="PCM_16")
     return target
 
 
@@ -148,7 +150,7 @@ def _without(
     home = workspace.home
     near: dict[str, Any] = {}
     for name, take in (
-        ("with", audio.load(folder / "output.wav")), ("without", plain.audio),
+        ("with", load(folder / "output.wav")), ("without", plain.audio),
     ):  # fmt: skip
         found = likeness(take, plan.references, home.embedder, home.index)
         near[name] = sum(value or 0.0 for value in found) / len(found)
@@ -180,13 +182,13 @@ def _generate(
         )
     _write_json(folder / "plan.json", plan_to_json(result.plan))
     _write_json(folder / "record.json", record_to_json(result.record))
-    audio.spectrogram_png(result.audio, folder / "output.png", title=made.prompt)
+    spectrogram_png(result.audio, folder / "output.png", title=made.prompt)
     plan = result.plan
     if plan.references:
         first = plan.references[0]
         source = workspace.home.player.play(first.segment, 44_100)
         title = first.stem.title or first.stem.path
-        audio.spectrogram_png(source, folder / "reference.png", title=f"reference 1: {title}")
+        spectrogram_png(source, folder / "reference.png", title=f"reference 1: {title}")
     return {
         **results_json(results),
         "results": outputs_json(results),
@@ -196,10 +198,10 @@ def _generate(
 
 def _trace(workspace: Workspace, folder: Path, quiet: bool) -> dict[str, Any]:
     _copy(workspace, folder / "output.wav", folder / "output.mp3")
-    again = audio.load(folder / "output.mp3")
+    again = load(folder / "output.mp3")
     start, end = (round(second * again.sample_rate) for second in CROP_S)
     cropped = Audio(again.samples[:, start:end].copy(), again.sample_rate)
-    audio.save(cropped, folder / "cropped.mp3", bitrate_kbps=128)
+    writing.save(cropped, folder / "cropped.mp3", bitrate_kbps=128)
     documents = {}
     for name in ("output.mp3", "cropped.mp3"):
         found = workspace.trace(folder / name).to_json()

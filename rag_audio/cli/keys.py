@@ -36,7 +36,7 @@ def show(context: typer.Context, home: Home = None, as_json: Json = False) -> No
     """List the keys of a home with their fingerprints; none is made."""
     if context.invoked_subcommand is not None:
         return
-    from rag_audio.provenance.key_ring import list_keys
+    from rag_audio.provenance.credentials.signing_keys import list_keys
 
     with open_home(home) as opened:
         folder = opened.settings.home / "keys"
@@ -66,7 +66,7 @@ def show(context: typer.Context, home: Home = None, as_json: Json = False) -> No
 
 def _by_database(opened: OpenedHome, folder: Path) -> tuple[dict[str, str], list[str]]:
     """What each key is to the database, and what is wrong with them; no database is made."""
-    from rag_audio.custody import key_notes, states_of
+    from rag_audio.provenance.credentials.custody import key_notes, states_of
 
     settings = opened.settings
     if settings.database_url is None and not (settings.home / "ledger.db").is_file():
@@ -81,7 +81,7 @@ def lost(
     as_json: Json = False,
 ) -> None:
     """Stop asking for the database's key, of which no copy is left; its marks stay unread."""
-    from rag_audio.custody import declare_lost
+    from rag_audio.provenance.credentials.custody import declare_lost
 
     with open_home(home) as opened:
         print_ = declare_lost(opened.database, purpose, opened.folder / "keys")
@@ -98,7 +98,7 @@ def import_chain(
     as_json: Json = False,
 ) -> None:
     """Sign outputs with this certificate and key from now on."""
-    from rag_audio.provenance import signing_keys
+    from rag_audio.provenance.credentials import signing_keys
 
     with open_home(home) as opened:
         identity = signing_keys.import_chain(opened.folder / "keys", chain, key)
@@ -123,8 +123,8 @@ def export_root(
     as_json: Json = False,
 ) -> None:
     """Write the public certificates that others need to trust this home's signatures."""
-    from rag_audio.files import export
-    from rag_audio.provenance.signing_keys import anchors
+    from rag_audio.provenance.credentials.signing_keys import anchors
+    from rag_audio.storage.files import export
 
     with open_home(home) as opened:
         known = anchors(opened.settings.home / "keys")
@@ -144,8 +144,8 @@ def export_root(
 
 def api_list(home: Home = None, as_json: Json = False) -> None:
     """List the keys of the HTTP API; their secrets are not kept."""
-    from rag_audio.jobs.access import SqlAccess
-    from rag_audio.provenance.access_log import log_key
+    from rag_audio.provenance.ledger.rights_log import log_key
+    from rag_audio.service.access import SqlAccess
 
     with open_home(home) as opened:
         found = SqlAccess(opened.database, log_key).keys()
@@ -186,8 +186,8 @@ def api_make(
     as_json: Json = False,
 ) -> None:
     """Make a key for the HTTP API, and show it this once. From then on everybody needs one."""
-    from rag_audio.jobs.access import SqlAccess
-    from rag_audio.provenance.access_log import log_key
+    from rag_audio.provenance.ledger.rights_log import log_key
+    from rag_audio.service.access import SqlAccess
 
     scopes = _scopes(scope)
     with open_home(home) as opened:
@@ -213,8 +213,8 @@ def api_revoke(
     as_json: Json = False,
 ) -> None:
     """End a key of the HTTP API, and the sessions that were opened with it, at once."""
-    from rag_audio.jobs.access import SqlAccess
-    from rag_audio.provenance.access_log import log_key
+    from rag_audio.provenance.ledger.rights_log import log_key
+    from rag_audio.service.access import SqlAccess
 
     with open_home(home) as opened:
         ended = SqlAccess(opened.database, log_key).revoke(id_)
@@ -237,9 +237,9 @@ def webhook_secret(
     as_json: Json = False,
 ) -> None:
     """Show the secret that the webhooks of an API key are signed with, or make a new one."""
-    from rag_audio.jobs.access import SqlAccess
-    from rag_audio.jobs.webhook_secrets import WebhookSecrets
-    from rag_audio.provenance.access_log import log_key
+    from rag_audio.provenance.ledger.rights_log import log_key
+    from rag_audio.service.access import SqlAccess
+    from rag_audio.service.webhook_secrets import WebhookSecrets
 
     with open_home(home) as opened:
         database = opened.database
@@ -259,7 +259,7 @@ def webhook_secret(
 
 
 def _scopes(text: str) -> list[Any]:
-    from rag_audio.jobs.access import Scope
+    from rag_audio.service.access import Scope
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     known = {scope.value: scope for scope in Scope}
@@ -277,7 +277,7 @@ def _moment(seconds: float | None) -> str:
 
 def _signer(settings: Any) -> dict[str, Any]:
     """Which key signs the next output, as far as it can be said without making one."""
-    from rag_audio.provenance import signing_keys
+    from rag_audio.provenance.credentials import signing_keys
 
     folder = settings.home / "keys"
     if settings.signing == "off":

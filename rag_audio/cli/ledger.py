@@ -9,21 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_audio import limits
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
-from rag_audio.errors import (
-    BackendUnavailable,
-    InvalidInput,
-    LedgerError,
-    UnreadableFile,
-)
+from rag_audio.domain import limits
+from rag_audio.domain.store_ports import Fault, Ledger, LedgerEntry, LedgerEvent
+from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, UnreadableFile
 from rag_audio.home import open_home
-from rag_audio.ports import Fault, Ledger, LedgerEntry, LedgerEvent
-from rag_audio.provenance.checkpoints import Checkpoint, publish
-from rag_audio.provenance.export import verify_export, write_export
-from rag_audio.provenance.notes import VerifierKey
-from rag_audio.provenance.records import record_to_json
+from rag_audio.provenance.ledger.export import verify_export, write_export
+from rag_audio.provenance.ledger.notes import Checkpoint, VerifierKey, publish
+from rag_audio.provenance.ledger.records import record_to_json
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
 

@@ -12,15 +12,14 @@ import typer
 
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
-from rag_audio.documents import entry_json
+from rag_audio.domain.licensing import Revocation
+from rag_audio.domain.store_ports import LedgerEntry
+from rag_audio.domain.views import entry_json
 from rag_audio.errors import InvalidInput
-from rag_audio.files import export
 from rag_audio.home import open_home
-from rag_audio.licensing import Revocation
-from rag_audio.ports import LedgerEntry
-from rag_audio.reporting import UsageReport, period, usage_report
-from rag_audio.service.copies import copies_left
+from rag_audio.provenance.report import UsageReport, period, usage_report
 from rag_audio.service.revoking import (
+    copies_left,
     end_revocation,
     outputs_of,
     revoke_source,
@@ -28,6 +27,7 @@ from rag_audio.service.revoking import (
     target_of,
     unknown_source,
 )
+from rag_audio.storage.files import export
 
 StemOption = Annotated[str | None, typer.Option(help="Stem id or its beginning.")]
 ArtistOption = Annotated[str | None, typer.Option(help="Name; case and accents do not matter.")]

@@ -6,8 +6,11 @@ Everything is imported from here; the modules below only keep what belongs toget
 
 from __future__ import annotations
 
-from rag_audio.controls import Aim, Enforcement, Layer, Mix, Mixing
-from rag_audio.domain.key import Key
+from rag_audio.domain.controls import Aim, Enforcement, Layer, Mix, Mixing
+from rag_audio.domain.identifiers import WORLD
+from rag_audio.domain.licensing import License, Rights, Share, Splits, Use
+from rag_audio.domain.melody import AudioAs, Melody, Note
+from rag_audio.domain.music import Key
 from rag_audio.domain.plan import (
     ConditioningPlan,
     Edit,
@@ -26,10 +29,8 @@ from rag_audio.domain.record import (
     unmet_promises,
 )
 from rag_audio.domain.request import USE_OF, Channel, Controls, GenerationRequest
-from rag_audio.domain.sound import Audio
 from rag_audio.domain.stems import Reference, Segment, SegmentFilter, Stem, StemKind
-from rag_audio.licensing import WORLD, License, Rights, Share, Splits, Use
-from rag_audio.tunes import AudioAs, Melody, Note
+from rag_audio.domain.values import Audio
 
 __all__ = [
     "USE_OF",

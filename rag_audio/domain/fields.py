@@ -16,12 +16,12 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from rag_audio.codec import Form, as_integer, json_form
-from rag_audio.controls import Layer
 from rag_audio.domain import values
-from rag_audio.domain.key import Key
+from rag_audio.domain.codec import Form, as_integer, json_form
+from rag_audio.domain.controls import Layer
+from rag_audio.domain.limits import Limit
+from rag_audio.domain.music import Key
 from rag_audio.errors import InvalidInput
-from rag_audio.limits import Limit
 
 GROUPS = ("sources", "words", "controls", "sampling", "use", "mixing", "promises", "output")
 """Groups of fields, in the order in which ``--help`` shows them."""

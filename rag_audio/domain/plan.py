@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rag_audio.codec import json_form
-from rag_audio.controls import Enforcement, Layer, Mix
-from rag_audio.domain.key import Key
+from rag_audio.domain.codec import json_form
+from rag_audio.domain.controls import Enforcement, Layer, Mix
+from rag_audio.domain.licensing import License
+from rag_audio.domain.melody import Melody
+from rag_audio.domain.music import Key, bar_s
 from rag_audio.domain.request import Channel, Controls
 from rag_audio.domain.stems import Reference
-from rag_audio.licensing import License
-from rag_audio.metre import bar_s
-from rag_audio.tunes import Melody
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from rag_audio.codec import json_form
+from rag_audio.domain.codec import json_form
+from rag_audio.domain.licensing import License
 from rag_audio.domain.plan import ConditioningPlan
 from rag_audio.domain.request import Channel
-from rag_audio.domain.sound import Audio
 from rag_audio.domain.stems import Reference
-from rag_audio.licensing import License
+from rag_audio.domain.values import Audio
 
 
 @dataclass(frozen=True)

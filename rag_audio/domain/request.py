@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, MISSING, dataclass
 from enum import StrEnum
 
-from rag_audio import limits
-from rag_audio.codes import COUNTRIES
-from rag_audio.controls import (
+from rag_audio.domain import fields, limits
+from rag_audio.domain.controls import (
     DEFAULT_CANDIDATES,
     Aim,
     Enforcement,
@@ -16,7 +15,6 @@ from rag_audio.controls import (
     Mixing,
     named_window,
 )
-from rag_audio.domain import fields
 from rag_audio.domain.fields import (
     AUDIO_RIGHTS,
     FILE,
@@ -39,12 +37,12 @@ from rag_audio.domain.fields import (
     choice,
     choices,
 )
-from rag_audio.domain.key import Key
+from rag_audio.domain.identifiers import COUNTRIES
+from rag_audio.domain.licensing import Use
+from rag_audio.domain.limits import Items, Number, Text
+from rag_audio.domain.melody import AudioAs
+from rag_audio.domain.music import Key, Signature, bar_s, require_signature
 from rag_audio.errors import InvalidInput
-from rag_audio.licensing import Use
-from rag_audio.limits import Items, Number, Text
-from rag_audio.metre import Signature, bar_s, require_signature
-from rag_audio.tunes import AudioAs
 
 
 class Channel(StrEnum):
@@ -67,7 +65,7 @@ class Controls:
 
     Attributes:
         time_signature: (beats, unit) such as (3, 4); None: not asked for, bars are of 4/4.
-        bars: length in bars of that signature, see :func:`rag_audio.metre.bar_s`.
+        bars: length in bars of that signature, see :func:`rag_audio.domain.music.bar_s`.
         instrumentation, mood: at most eight of each, in the user's own words.
     """
 
@@ -103,7 +101,7 @@ class Controls:
 class GenerationRequest(Controls):
     """Everything the user asked for. None means: let the product choose, and record what it chose.
 
-    Values are brought to the types below (:mod:`rag_audio.domain.fields`): a key or an enumeration
+    Values are brought to the types below (:mod:`.fields`): a key or an enumeration
     may be given by name, a list in place of a tuple, one text in place of several, a path, numbers
     of numpy.
 
@@ -120,8 +118,8 @@ class GenerationRequest(Controls):
         model: checkpoint, a directory or a hub id; None is the configured one.
         midi_instruments: General MIDI names that play the scores in place of their own.
         enforce: what is measured on ``candidates`` takes a variation, and put right.
-        subtype: encoding of the file, see :func:`rag_audio.formats.format_of`.
-        mix, layers, arrange: see :class:`rag_audio.controls.Mixing`; stems that are named there
+        subtype: encoding of the file, see :func:`rag_audio.audio.headers.format_of`.
+        mix, layers, arrange: see :class:`.Mixing`; stems that are named there
             are references.
         audio_as: what ``audio`` is for; None: its melody where it is evidently one voice and
             nothing that is known, else the search.

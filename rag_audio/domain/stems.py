@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rag_audio.codec import Form, as_integer, as_items, json_form
-from rag_audio.domain.key import Key
-from rag_audio.metre import Signature, require_signature
+from rag_audio.domain.codec import Form, as_integer, as_items, json_form
+from rag_audio.domain.music import Key, Signature, require_signature
 
 
 class StemKind(StrEnum):

@@ -12,10 +12,16 @@ import numbers
 import operator
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rag_audio.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 _SHOWN = 60
 _Named = TypeVar("_Named", bound=StrEnum)
@@ -155,3 +161,39 @@ def _shown(value: object) -> str:
         said = f"a {type(value).__name__}"
     said = " ".join(said.split())
     return said if len(said) <= _SHOWN else f"{said[: _SHOWN - 1]}…"
+
+
+# Sound in memory.
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Sound in memory.
+
+    Attributes:
+        samples: float32 ``[C, T]``, nominally in [-1, 1], finite.
+        sample_rate: Hz.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2:
+            raise InvalidInput(f"samples must be [C, T], got shape {tuple(self.samples.shape)}")
+        if str(self.samples.dtype) != "float32":
+            raise InvalidInput(f"samples must be float32, got {self.samples.dtype}")
+        if self.sample_rate <= 0:
+            raise InvalidInput(f"sample_rate must be positive, got {self.sample_rate}")
+
+    @property
+    def channels(self) -> int:
+        return int(self.samples.shape[0])
+
+    @property
+    def frames(self) -> int:
+        return int(self.samples.shape[1])
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / self.sample_rate

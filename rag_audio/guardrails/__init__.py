@@ -1,8 +1,6 @@
 """What may be asked for (:mod:`.decide`), and what may be given out (:mod:`.output`)."""
 
-from rag_audio.guardrails.decide import check, judge, require, require_artist
-from rag_audio.guardrails.events import counts, log_to
-from rag_audio.guardrails.imported import ImportedNames, load_imported
+from rag_audio.guardrails.name_import import ImportedNames, load_imported
 from rag_audio.guardrails.names import Artist, Roster, load_roster, read_artists, read_names
 from rag_audio.guardrails.output import (
     Inspection,
@@ -15,6 +13,7 @@ from rag_audio.guardrails.output import (
     require_distance,
 )
 from rag_audio.guardrails.policy import Action, Decision, Policy, make_policy, parse_actions
+from rag_audio.guardrails.prompts import check, counts, judge, log_to, require, require_artist
 
 __all__ = [
     "Action", "Artist", "Decision", "ImportedNames", "Inspection", "Nearness", "Policy", "Roster",

@@ -5,12 +5,14 @@ Nobody writes ``pr1nce`` or ``ekarD`` of a word, so a name that is a word too co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from functools import cache
 
-from rag_audio.guardrails.index import Hit, NameIndex
+from rag_audio.guardrails.name_index import Hit, NameIndex
 from rag_audio.guardrails.names import Reading
 from rag_audio.guardrails.normalise import Text, squash
-from rag_audio.guardrails.vocabulary import is_everyday
+from rag_audio.guardrails.vocabulary import is_everyday, listed_words
 
 _LEAST = 5
 """Letters of a name that is looked for backwards."""
@@ -52,3 +54,33 @@ def _raw(text: Text, hit: Hit) -> str:
     words = text.words
     start, end = text.raw_span(words[hit.first].start, words[hit.last].end)
     return text.raw[start:end]
+
+
+# Names in scripts without spaces that cut a longer everyday word.
+#
+# Chinese and Japanese write words in one run, so that the letters of a name may be the end of one
+# word and the beginning of the next one: what does not end where words end is no name.
+
+_UNSPACED = re.compile("[\u3041-\u30ff\u4e00-\u9fff]+")
+_LONGEST = 5
+"""Letters of the longest words that are looked for across the border of a name."""
+
+
+@cache
+def _words() -> frozenset[str]:
+    return listed_words("chinese") | listed_words("japanese")
+
+
+def cuts_a_word(text: Text, hit: Hit) -> bool:
+    """Whether an everyday word lies across the beginning or the end of a name."""
+    start, end = text.words[hit.first].start, text.words[hit.last].end
+    plain, words = text.plain, _words()
+    if plain.isascii() or _UNSPACED.fullmatch(plain, start, end) is None:
+        return False
+    return any(
+        plain[first:last] in words
+        for border in (start, end)
+        for first in range(max(0, border - _LONGEST + 1), border)
+        for last in range(border + 1, min(len(plain), first + _LONGEST) + 1)
+        if not (first <= start and end <= last) and (first >= start or last < end)
+    )

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.errors import InvalidInput
-from rag_audio.guardrails.decide import check
 from rag_audio.guardrails.policy import Action, Policy
+from rag_audio.guardrails.prompts import check
 
 ATTACK, INNOCENT = "attack", "innocent"
 

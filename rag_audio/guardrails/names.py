@@ -15,23 +15,24 @@ from __future__ import annotations
 import csv
 import gc
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag_audio import names
+from rag_audio.domain import names
 from rag_audio.errors import ConfigError
-from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.normalise import Word, fold, read, sound, squash
 from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import is_everyday as is_in_a_dictionary
 from rag_audio.resources import data_dir
 
 if TYPE_CHECKING:
-    from rag_audio.guardrails.imported import ImportedNames
-    from rag_audio.guardrails.index import NameIndex
+    from rag_audio.guardrails.name_import import ImportedNames
+    from rag_audio.guardrails.name_index import NameIndex
 
 
 class Reading(StrEnum):
@@ -120,7 +121,7 @@ class Roster:
 
     @cached_property
     def index(self) -> NameIndex:
-        from rag_audio.guardrails.index import NameIndex
+        from rag_audio.guardrails.name_index import NameIndex
 
         shipped = shipped_roster()
         if self is not shipped and (self.artists, self.songs) == (shipped.artists, shipped.songs):
@@ -263,3 +264,165 @@ def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
 
 def _split(cell: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (cell or "").split(";") if part.strip())
+
+
+# Which words of a name are everyday ones, and how a name of a long list reads for it.
+#
+# A database of artists has nearly every word of a dictionary as somebody's name, and most pairs
+# of words too. Such a name says nothing by itself, so it is left out: what a style phrase is
+# about is refused anyway unless it is music talk (:mod:`.styles`).
+
+MAX_WORDS = 6
+MAX_LETTERS = 60
+_SHORT = 3
+_LATIN_WORD = re.compile(r"[\W\d_]*(?:[A-Za-z\u00c0-\u024f\u1e00-\u1eff\u0300-\u036f][\W\d_]*)+")
+_UNSPACED = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    path = data_dir("policy") / "words" / f"{name}.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("#"))
+    return frozenset(word.text for word in read(text).words)
+
+
+def is_given_name(word: str) -> bool:
+    """Whether a folded word is a common given name (``data/policy/words/given.txt``)."""
+    return word in _words("given")
+
+
+def is_place(word: str) -> bool:
+    """Whether a folded word belongs to a place's name (``data/policy/words/places.txt``)."""
+    return word in _words("places")
+
+
+@lru_cache(maxsize=65536)
+def is_everyday(word: str) -> bool:
+    """Whether a folded word may stand in a sentence without naming an artist."""
+    return (
+        is_in_a_dictionary(word)
+        or is_given_name(word)
+        or is_place(word)
+        or is_compound(word)
+        or not word.isalpha()
+    )
+
+
+def reading_of(
+    words: list[Word], text: str, full_name: bool, is_common: Callable[[str], bool]
+) -> Reading | None:
+    """How a name of a long list reads; None: it says nothing and is left out.
+
+    It says something when a word of it is no everyday one. A person's full name, and a name with
+    two such words, is found wherever it stands; a single word, a group's name with one such word,
+    and a name in other letters, whose everyday words we do not know, only where the context makes
+    it a name.
+
+    Args:
+        words: of the name, as :func:`.normalise.read` finds them. text: as it is written.
+        full_name: it is a person's given name and surname, or may be: a CSV file does not say.
+        is_common: whether a folded word stands in many names of groups; surnames do.
+    """
+    letters = "".join(word.text for word in words)
+    if not words or len(words) > MAX_WORDS or not _SHORT < len(letters) <= MAX_LETTERS:
+        return None
+    if _UNSPACED.search(text):
+        return None
+    strange = [w for w in words if not is_everyday(w.text)]
+    if not full_name:
+        strange = [w for w in strange if not is_common(w.text)]
+    if not strange:
+        return None
+    found_anywhere = len(words) > 1 and (full_name or len(strange) > 1)
+    return Reading.NAME if found_anywhere and _LATIN_WORD.fullmatch(text) else Reading.WORD
+
+
+def is_full_name(name: str, sort_name: str) -> bool:
+    """Whether a name is sorted by its surname: "Quill, Zanther" of "Zanther Quill"."""
+    surname, comma, given = sort_name.partition(",")
+    return bool(comma) and f"{given.strip()} {surname.strip()}" == name
+
+
+# The ways to write a name that the index looks for.
+
+_SURNAME = 5
+"""Letters of a surname that is looked for by itself."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to write a name.
+
+    Attributes:
+        letters: without spaces and doubled letters. words: how many it has.
+        turned: surname first or alone, an epithet, or one word that is less known; looked for as
+            it is only, not misspelled.
+    """
+
+    letters: str
+    words: int
+    artist: Artist
+    reading: Reading
+    text: str
+    turned: bool = False
+
+    @cached_property
+    def heard(self) -> str:
+        """How it sounds."""
+        return sound(self.letters)
+
+
+def surname_of(artist: Artist) -> Form | None:
+    """The surname by which somebody is known, where it is no word, place or given name.
+
+    It is read as a word too: what stands around it must make it a name.
+    """
+    if artist.reading is not Reading.NAME or not artist.well_known:
+        return None
+    words = [word.text for word in read(artist.name).words]
+    if len(words) != 2 or not words[1].isascii():
+        return None
+    surname = words[1]
+    plain = (
+        is_ordinary(surname) or is_given_name(surname) or is_place(surname) or is_compound(surname)
+    )
+    if len(surname) < _SURNAME or not surname.isalpha() or plain:
+        return None
+    return Form(squash(surname), 1, artist, Reading.WORD, surname, True)
+
+
+def forms_of(artist: Artist) -> Iterator[Form]:
+    """Every way to write an artist's name that is looked for."""
+    for text, reading in artist.forms():
+        epithet = text in artist.epithets
+        words = [word.text for word in read(text).words]
+        if not words:
+            continue
+        letters = squash(" ".join(words))
+        # Two or three letters are an abbreviation of many things.
+        tiny = len(letters) <= 3 and letters.isascii() and len("".join(words)) <= 3
+        if words[0] == "the" and len(words) == 2 and is_ordinary(words[1]):
+            tiny = True
+        if tiny and reading is Reading.NAME:
+            reading = Reading.WORD
+        epithet = epithet or (len(words) == 1 and not artist.well_known)
+        yield Form(letters, len(words), artist, reading, text, epithet)
+        with_s = squash(fold(text))
+        if with_s != letters:  # a possessive that is spelled out: "d e s t i n y s"
+            yield Form(with_s, len(words), artist, reading, text, epithet)
+        if words[0] in ("the", "die", "los", "les") and words[1:] not in ([], ["the"]):
+            rest = words[1:]
+            bare = " ".join(rest)
+            plain = len(rest) == 1 and is_ordinary(rest[0])
+            if epithet and plain:
+                continue  # "the Boss" is nobody without its article
+            as_word = Reading.WORD if plain or reading is not Reading.NAME else Reading.NAME
+            if as_word is Reading.WORD and not artist.well_known:
+                as_word = Reading.MASS
+            as_it_is = epithet or (len(rest) == 1 and not artist.well_known)
+            yield Form(squash(bare), len(rest), artist, as_word, bare, as_it_is)
+        if reading is Reading.NAME and not epithet and len(words) == 2 and text.isascii():
+            yield Form(
+                squash(words[1] + words[0]), 2, artist, reading, f"{words[1]} {words[0]}", True
+            )

@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rag_audio.disclosure import EVERYTHING, OTHER_SOURCE, Disclosure
-from rag_audio.domain import Audio, Segment, SegmentFilter, Stem
-from rag_audio.errors import LibraryError, OutputRefused
-from rag_audio.likeness import cosines
-from rag_audio.ports import Embedder, Hit, StemIndex
+from rag_audio.domain import Audio, GenerationRequest, Segment, SegmentFilter, Stem
+from rag_audio.domain.ports import Embedder, Hit, StemIndex
+from rag_audio.domain.store_ports import Ledger
+from rag_audio.domain.views import EVERYTHING, OTHER_SOURCE, Disclosure
+from rag_audio.errors import LibraryError, OutputRefused, RequestRefused
+from rag_audio.guardrails.policy import Action, Decision, Policy
+from rag_audio.guardrails.prompts import judge, require, require_artist
+from rag_audio.models.embedding_similarity import cosines
 
 if TYPE_CHECKING:
-    from rag_audio.similarity import Sketch
+    from rag_audio.audio.similarity import Sketch
+
 
 Hear = Callable[[Segment], Audio]
 """Loads or renders a segment; raises LibraryError where that is not possible."""
@@ -179,9 +183,9 @@ def inspect_output(
     """Compare an output with the whole index, and closely with its sources and the nearest stems.
 
     It is heard in the mean of its channels and in what else there is in them
-    (:func:`rag_audio.hearing.views`), so that no polarity or gain hides a stem. The embedding says
+    (:func:`.views`), so that no polarity or gain hides a stem. The embedding says
     which stems are worth a closer look, the spectrogram (time-aligned, see
-    :func:`rag_audio.similarity.copy_distance`) how near they are: the whole and windows of 5 s.
+    :func:`.copy_distance`) how near they are: the whole and windows of 5 s.
 
     Args:
         limits: ``max_similarity`` by license key, of all licenses there are: also what may not be
@@ -236,7 +240,7 @@ def _nearest_stems(
     audio: Audio, embedder: Embedder, index: StemIndex, limits: Mapping[str, float]
 ) -> tuple[dict[str, Hit], dict[str, Hit]]:
     """The nearest stems to the output's windows, and to what else there is in their channels."""
-    from rag_audio.hearing import views
+    from rag_audio.audio.channels import views
 
     windows = _windows(audio, embedder.window_s)
     beside = [view for window in windows for view in views(window)[1:_EMBEDDED_VIEWS]]
@@ -281,20 +285,93 @@ def allowed_similarity(stem: Stem, limits: Mapping[str, float]) -> float:
 
 def _to_compare(audio: Audio) -> list[Sketch]:
     """The whole, and its windows: a copy may be short, and a loop repeats what it copied."""
-    from rag_audio.similarity import sketch
+    from rag_audio.audio.similarity import sketch
 
     windows = _windows(audio, _WINDOW_S)
     return [sketch(part) for part in (windows if len(windows) == 1 else [audio, *windows])]
 
 
 def _similarity(parts: Sequence[Sketch], sound: Audio) -> float:
-    from rag_audio.similarity import sketch
+    from rag_audio.audio.similarity import sketch
 
     sought = sketch(sound)
     return 1.0 - min(sought.distance(part) for part in parts)
 
 
 def _windows(audio: Audio, window_s: float) -> list[Audio]:
-    from rag_audio.shaping import spread_windows
+    from rag_audio.audio.dsp import spread_windows
 
     return spread_windows(audio, window_s, _MOST_WINDOWS, overlap=0.5)
+
+
+# The guardrails on the main path: every text of a request, rewritten or refused, and on record.
+
+
+def guard_request(
+    request: GenerationRequest, policy: Policy, ledger: Ledger
+) -> tuple[GenerationRequest, tuple[str, ...]]:
+    """The request with what the policy transforms, and notes of what was done.
+
+    Where a licensed artist was put in place of a name, the references come from that artist too,
+    unless the request names one itself. What a negative prompt names is only ever described.
+
+    Raises:
+        RequestRefused: a text or the artist is not allowed; the ledger has the refusal, without
+            the text.
+    """
+    prompt = guard_text(request.prompt, policy, ledger, "prompt")
+    negative = guard_text(request.negative_prompt, policy.describing(), ledger, "negative")
+    notes = tuple(
+        f"{what} rewritten: {decision.reason}"
+        for what, decision in (("prompt", prompt), ("negative prompt", negative))
+        if decision.action is Action.TRANSFORM
+    )
+    fields = ", ".join((*request.instrumentation, *request.mood))
+    if fields:
+        decision = guard_text(fields, policy, ledger, "controls")
+        if decision.action is not Action.ALLOW:
+            raise RequestRefused(f"refused: {decision.reason}", matches=decision.matches)
+    request = replace(request, prompt=prompt.prompt_out, negative_prompt=negative.prompt_out)
+    if request.artist is None:
+        request = replace(request, artist=prompt.artist)
+    if request.artist is not None:
+        try:
+            artist = require_artist(request.artist, policy)
+        except RequestRefused as refused:
+            _note_refusal(refused, len(request.artist), "artist", ledger)
+            raise
+        request = replace(request, artist=artist)
+    return request, notes
+
+
+def guard_text(text: str, policy: Policy, ledger: Ledger, where: str) -> Decision:
+    """The decision about one text.
+
+    Args:
+        where: what it is: ``prompt``, ``negative`` or ``enriched``.
+
+    Raises:
+        RequestRefused: as :func:`guard_request`.
+    """
+    try:
+        return require(text, policy, where)
+    except RequestRefused as refused:
+        _note_refusal(refused, len(text), where, ledger)
+        raise
+
+
+def phrase_filter(policy: Policy) -> Callable[[str], bool]:
+    """Whether words of a stem may enter a prompt; what is left out is a security event."""
+
+    def is_clean(phrase: str) -> bool:
+        return judge(phrase, policy, "stem").action is Action.ALLOW
+
+    return is_clean
+
+
+def _note_refusal(refused: RequestRefused, characters: int, where: str, ledger: Ledger) -> None:
+    spans = [[match.start, match.end, match.rule] for match in refused.matches]
+    rules = sorted({match.rule for match in refused.matches})
+    ledger.append_event(
+        "refusal", {"where": where, "rules": rules, "spans": spans, "characters": characters}
+    )

@@ -26,8 +26,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
-from rag_audio.guardrails.glyphs import is_other_alphabet
-from rag_audio.guardrails.normalise import Text, fold
+from rag_audio.guardrails.normalise import Text, fold, is_other_alphabet
 from rag_audio.resources import data_dir
 
 

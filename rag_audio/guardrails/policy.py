@@ -9,15 +9,14 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any
 
-from rag_audio import names
-from rag_audio.conflicts import Conflict
-from rag_audio.domain import Rights, Stem, Use
+from rag_audio.domain import Rights, Stem, Use, names
+from rag_audio.domain.conflicts import Conflict
+from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import ConfigError, Match
-from rag_audio.guardrails.imported import ImportedNames
-from rag_audio.guardrails.index import NameIndex
+from rag_audio.guardrails.name_import import ImportedNames
+from rag_audio.guardrails.name_index import NameIndex
 from rag_audio.guardrails.names import Artist, Reading, Roster, artist_of, shipped_roster
 from rag_audio.guardrails.normalise import fold
-from rag_audio.refusals import Refusal, most_curable
 
 RULES = ("named-artist", "style-phrase", "song", "described-artist")
 """What can speak about a prompt:
@@ -83,7 +82,7 @@ class Policy:
     """Whose style may be asked for.
 
     Attributes:
-        licensed: names (:func:`rag_audio.names.exact`) of artists whose style is licensed here
+        licensed: names (:func:`.exact`) of artists whose style is licensed here
             and today.
         protected: further names that are refused: the library's artists that are not licensed.
         roster: known artists with their aliases, songs and facts.

@@ -11,13 +11,17 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rag_audio.guardrails import abroad
-from rag_audio.guardrails.context import is_bare, is_epithet, is_told_by_capitals
-from rag_audio.guardrails.everyday import is_place
-from rag_audio.guardrails.forms import Form
-from rag_audio.guardrails.index import Hit
-from rag_audio.guardrails.known import is_beat_of, is_countable, is_proper
-from rag_audio.guardrails.names import Reading
+from rag_audio.guardrails import vocabulary
+from rag_audio.guardrails.evidence import (
+    is_bare,
+    is_beat_of,
+    is_countable,
+    is_epithet,
+    is_proper,
+    is_told_by_capitals,
+)
+from rag_audio.guardrails.name_index import Hit
+from rag_audio.guardrails.names import Form, Reading, is_place
 from rag_audio.guardrails.normalise import Text, Word
 from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
 from rag_audio.guardrails.vocabulary import (
@@ -261,7 +265,7 @@ class StyleReader:
         self, first: int, last: int, lead: Lead, indefinite: bool, definite: bool
     ) -> Finding | None:
         """A name that nobody knows, in the object ``words[first:last + 1]``."""
-        if lead.language in abroad.languages():
+        if lead.language in vocabulary.languages():
             return self._abroad(first, self._words[first : last + 1], lead)
         words = self._words[first : last + 1]
         if words[0].text in _ANYBODY or (definite and _is_part_of(words)):
@@ -313,7 +317,7 @@ class StyleReader:
         """A name that nobody knows at a phrase of a language whose words we know in part."""
         if self._licensed & set(range(first, first + len(words))):
             return None
-        read = abroad.named_before if lead.after else abroad.named_after
+        read = vocabulary.named_before if lead.after else vocabulary.named_after
         named = read(words, lead.language, lead.strength, self._text.capitals_mean)
         return None if named is None else Finding(first + named[0], first + named[1], None)
 
@@ -415,7 +419,7 @@ class StyleReader:
 
     def _unknown_before(self, last: int, lead: Lead) -> Iterator[Finding]:
         words, plain = self._words, self._text.plain
-        if lead.language in abroad.languages():
+        if lead.language in vocabulary.languages():
             first = last
             while first > 0 and last - first < 2:
                 gap = plain[words[first - 1].end : words[first].start]

@@ -2,7 +2,7 @@
 
 The other readings of a text (:mod:`.index`) see letters and forgive spelling; they cannot see a
 name made of signs, and take a name in kana or with stops for whatever has the same letters. Here a
-name is found where the text, folded by :func:`rag_audio.names.fold`, has it with borders of its
+name is found where the text, folded by :func:`.fold`, has it with borders of its
 own. It counts where it is the object of a style phrase; elsewhere ``!!!`` may only be loud.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import accumulate
 
-from rag_audio import names
+from rag_audio.domain import names
 from rag_audio.guardrails.normalise import Text, fold
 from rag_audio.guardrails.phrases import Lead, Strength, find_leads
 from rag_audio.guardrails.vocabulary import is_ordinary

@@ -1,0 +1,1 @@
+"""What went into an output, provably: ledger, content credentials, trace, influence, reports."""

@@ -21,13 +21,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_audio.audio import mono, resample
-from rag_audio.codec import encode
+from rag_audio.audio.dsp import mel_filters, mono, resample
 from rag_audio.domain import Audio, Channel, ConditioningPlan, Melody
+from rag_audio.domain.codec import encode
+from rag_audio.domain.ports import DiffusionInput, Embedder, Generator, Progress, StopAsked
 from rag_audio.errors import InvalidInput
-from rag_audio.ports import DiffusionInput, Embedder, Generator, Progress, StopAsked
-from rag_audio.provenance import shapley
-from rag_audio.shaping import mel_filters
+from rag_audio.provenance import influence
 
 Method = Literal["fast", "exact"]
 MakeSeed = Callable[[ConditioningPlan], Audio | None]
@@ -125,16 +124,16 @@ def measure(
         Cancelled: ``stop_asked`` said so.
     """
     players = len(plan.references)
-    if method == "exact" and players > shapley.MOST_EXACT:
+    if method == "exact" and players > influence.MOST_EXACT:
         raise InvalidInput(
             f"exact influence of {players} references would take {2**players} runs",
-            hint=f"use fast, or at most {shapley.MOST_EXACT} references",
+            hint=f"use fast, or at most {influence.MOST_EXACT} references",
         )
     seeds = (seed, *((seed + 7919 * (i + 1)) % 2**63 for i in range(jitter)))
     lab = Laboratory(plan, seeds, generator, embedder, make_seed, stop_asked)
     coalitions: Sequence[int] = range(1 << players)
     if method == "fast":
-        coalitions = shapley.cheap_coalitions(players, budget)
+        coalitions = influence.cheap_coalitions(players, budget)
     varied: list[frozenset[Channel]] = [frozenset(Channel)]
     if channels:
         varied += [frozenset({channel}) for channel in Channel]
@@ -210,7 +209,7 @@ class Laboratory:
 
     def value(
         self, coalition: int, channels: frozenset[Channel] = frozenset(Channel)
-    ) -> shapley.Values:
+    ) -> influence.Values:
         """Minus the distance to the whole plan's output: ``[seeds, segments, measures]``."""
         vectors, mels = self._hear(reduced(self.plan, coalition, channels))
         cosine = np.sum(vectors * self._whole[0], axis=-1)
@@ -247,19 +246,19 @@ class Laboratory:
         return Audio(np.pad(samples, ((0, 0), (0, max(0, short)))), take.sample_rate)
 
 
-def _divide(values: dict[int, shapley.Values], players: int, method: Method) -> shapley.Values:
+def _divide(values: dict[int, influence.Values], players: int, method: Method) -> influence.Values:
     """``[players, seeds, segments, measures]``."""
     if method == "exact":
-        return shapley.exact(np.stack([values[s] for s in range(1 << players)]))
-    return shapley.estimate(values, players)
+        return influence.exact(np.stack([values[s] for s in range(1 << players)]))
+    return influence.estimate(values, players)
 
 
 def _summary(
     plan: ConditioningPlan,
     lab: Laboratory,
     method: Method,
-    effects: shapley.Values,
-    by_channel: dict[Channel, shapley.Values],
+    effects: influence.Values,
+    by_channel: dict[Channel, influence.Values],
 ) -> CausalInfluence:
     own = effects[:, 0]
     values = own[..., 0].mean(axis=1)

@@ -1,1 +1,1 @@
-"""What the API and the workers share: settings, who may use what, and the running of jobs."""
+"""Queue, workers, HTTP API and page."""

@@ -4,7 +4,7 @@ It has the decoders loaded, and forks for every file: the child limits its memor
 before it opens the file, and whatever a decoder does there ends the child alone. The reader of
 content credentials is one of these decoders: it parses what strangers wrote, as they do. What the
 service needs of a file, the child writes in a form of our own: the sound as bare samples, as
-:func:`rag_audio.loading.hear` would have them, and a document with everything else.
+:func:`rag_audio.audio.reading.hear` would have them, and a document with everything else.
 """
 
 from __future__ import annotations
@@ -45,12 +45,6 @@ def _load() -> None:
     import c2pa  # noqa: F401
     import mido  # type: ignore[import-untyped]  # noqa: F401
     import pretty_midi  # noqa: F401
-
-    import rag_audio.loading
-    import rag_audio.provenance.credential_documents
-    import rag_audio.provenance.credentials
-    import rag_audio.provenance.signers
-    import rag_audio.scores  # noqa: F401
 
 
 def _in_child(asked: dict[str, Any]) -> dict[str, Any]:
@@ -136,10 +130,10 @@ def _opened(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _signed(asked: dict[str, Any]) -> dict[str, Any]:
     """Sign a file that was made from another one; the service signs, and keeps its key."""
-    from rag_audio.codec import read
+    from rag_audio.domain.codec import read
     from rag_audio.errors import RagAudioError
-    from rag_audio.provenance.opened_signing import OpenedSigning
-    from rag_audio.provenance.signers import C2paSigner
+    from rag_audio.provenance.credentials.opened import OpenedSigning
+    from rag_audio.provenance.credentials.signers import C2paSigner
 
     task = read(OpenedSigning, asked["task"])
     _limit(asked)
@@ -193,7 +187,7 @@ def _limit_files(most_bytes: int) -> None:
 
 def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """The sound, decoded to its end and written as bare samples: interleaved float32."""
-    from rag_audio.loading import pour
+    from rag_audio.audio.reading import pour
 
     with open(asked["sound"], "r+b") as target:
 
@@ -220,8 +214,8 @@ def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _midi(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    from rag_audio.audio.scores import parse, score_to_json
     from rag_audio.errors import UnreadableFile
-    from rag_audio.scores import parse, score_to_json
 
     score, longest_s = parse(file), float(asked["longest_s"])
     if score.end_s > longest_s:
@@ -234,8 +228,11 @@ def _midi(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _credentials(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """The file's content credentials, held against its bytes, and what they reserve."""
-    from rag_audio.provenance.credential_documents import credentials_to_json
-    from rag_audio.provenance.credentials import read_credentials, reservation_in
+    from rag_audio.provenance.credentials.reading import (
+        credentials_to_json,
+        read_credentials,
+        reservation_in,
+    )
 
     found = read_credentials(file, str(asked["anchors"]))
     return {

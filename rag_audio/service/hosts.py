@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import queue
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+import socket
+import threading
+from dataclasses import dataclass
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+)
+from urllib.parse import quote
 
 import idna
 
@@ -107,3 +119,235 @@ def _bad_entry(entry: str, why: str) -> ConfigError:
         f"RAG_AUDIO_SERVE_WEBHOOK_HOSTS: {entry[:100]!r} cannot be used: {why}",
         hint="host:port, comma separated: hooks.example:443,127.0.0.1:8080,[::1]:8080",
     )
+
+
+# Which IP addresses may be called, by what they can reach.
+#
+# ``ipaddress.is_global`` follows IANA's registries of special purposes, which say how an address
+# is routed. That is not enough: a translator or tunnel in the path turns a global IPv6 address
+# into an IPv4 packet, to whatever address it embeds. Such an address is refused whatever it
+# embeds: a host that has a public IPv4 address can be named by it.
+#
+# Network-specific NAT64 prefixes (RFC 6052, section 2.2) are any operator's choice and look like
+# every other address: nothing here can know them. A network that has one must filter there.
+
+IPV4_REFUSED: dict[str, str] = {
+    "0.0.0.0/8": "this network (RFC 791)",
+    "10.0.0.0/8": "private (RFC 1918)",
+    "100.64.0.0/10": "shared by carriers (RFC 6598)",
+    "127.0.0.0/8": "this host (RFC 1122)",
+    "168.63.129.16/32": "services of the host, in Azure",
+    "169.254.0.0/16": "link-local (RFC 3927)",
+    "172.16.0.0/12": "private (RFC 1918)",
+    "192.0.0.0/24": "protocol assignments (RFC 6890)",
+    "192.0.2.0/24": "documentation (RFC 5737)",
+    "192.31.196.0/24": "AS112 (RFC 7535)",
+    "192.52.193.0/24": "AMT relays (RFC 7450)",
+    "192.88.99.0/24": "6to4 relays (RFC 7526)",
+    "192.168.0.0/16": "private (RFC 1918)",
+    "192.175.48.0/24": "AS112 (RFC 7534)",
+    "198.18.0.0/15": "benchmarks (RFC 2544)",
+    "198.51.100.0/24": "documentation (RFC 5737)",
+    "203.0.113.0/24": "documentation (RFC 5737)",
+    "224.0.0.0/4": "multicast (RFC 5771)",
+    "240.0.0.0/4": "reserved, and broadcast (RFC 1112, RFC 919)",
+}
+"""Networks that are never called, and what they are for."""
+
+IPV6_UNICAST = "2000::/3"
+"""All that IANA has given out as global unicast; what lies outside is refused."""
+
+IPV6_REFUSED: dict[str, str] = {
+    "2001::/23": "protocol assignments: Teredo, ORCHID, benchmarks, AMT (RFC 2928)",
+    "2001:db8::/32": "documentation (RFC 3849)",
+    "2002::/16": "6to4 (RFC 3056): embeds an IPv4 address",
+    "2620:4f:8000::/48": "AS112 (RFC 7534)",
+    "3ffe::/16": "6bone, given back (RFC 3701)",
+    "3fff::/20": "documentation (RFC 9637)",
+}
+"""Networks within :data:`IPV6_UNICAST` that are never called, and what they are for."""
+
+OUTSIDE_UNICAST: dict[str, str] = {
+    "::/128": "no address (RFC 4291)",
+    "::1/128": "this host (RFC 4291)",
+    "::ffff:0:0/96": "IPv4-mapped (RFC 4291): embeds an IPv4 address",
+    "::ffff:0:0:0/96": "IPv4-translated (RFC 2765): embeds an IPv4 address",
+    "::/96": "IPv4-compatible (RFC 4291): embeds an IPv4 address",
+    "64:ff9b::/96": "NAT64 (RFC 6052): embeds an IPv4 address",
+    "64:ff9b:1::/48": "NAT64 of one network (RFC 8215): embeds an IPv4 address",
+    "100::/64": "discarded (RFC 6666)",
+    "5f00::/16": "SRv6 segments (RFC 9602)",
+    "fc00::/7": "unique local (RFC 4193)",
+    "fe80::/10": "link-local (RFC 4291)",
+    "fec0::/10": "site-local (RFC 3879)",
+    "ff00::/8": "multicast (RFC 4291)",
+}
+"""What the best known networks outside :data:`IPV6_UNICAST` are for; the first that fits counts."""
+
+_ISATAP = {0x0000_5EFE, 0x0200_5EFE}
+"""Upper half of an interface identifier whose lower half is an IPv4 address (RFC 5214, 6.1)."""
+
+_V4 = [(IPv4Network(net), what) for net, what in IPV4_REFUSED.items()]
+_V6 = [(IPv6Network(net), what) for net, what in (OUTSIDE_UNICAST | IPV6_REFUSED).items()]
+_UNICAST = IPv6Network(IPV6_UNICAST)
+
+
+def refusal_of(address: str) -> str | None:
+    """Why an address must not be called; None: it is a global unicast address.
+
+    Args:
+        address: as ``getaddrinfo`` spells it, IPv6 without brackets. One with a zone
+            (``fe80::1%eth0``), or that is no address at all, is refused.
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return "not an IP address"
+    refused = _ipv4(found) if isinstance(found, IPv4Address) else _refused_ipv6(found)
+    return refused or (None if found.is_global else "not global (IANA)")
+
+
+def _ipv4(address: IPv4Address) -> str | None:
+    return next((what for net, what in _V4 if address in net), None)
+
+
+def _refused_ipv6(address: IPv6Address) -> str | None:
+    if address.scope_id is not None:
+        return "it has a zone (RFC 4007)"
+    for net, what in _V6:
+        if address in net:
+            return what
+    if address not in _UNICAST:
+        return "not global unicast (RFC 4291)"
+    if (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP:
+        return "ISATAP (RFC 5214): embeds an IPv4 address"
+    return None
+
+
+# What a webhook's URL means: whom it may reach, and at which addresses.
+
+
+PORT = 443
+"""Of every host that is not listed."""
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_URL = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE)
+_KEPT = "!$%&'()*+,-./:;=?@[]_~"
+"""Characters that a path and query keep; others, non-ASCII ones as UTF-8, are percent-encoded."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A URL that may be called.
+
+    Attributes:
+        scheme: ``https``; ``http`` only of listed hosts.
+        host: ASCII, lower case; IPv6 in brackets.
+        path: with the query, ASCII; begins with ``/``.
+        listed: the operator lists it: it may be private.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    listed: bool
+
+    @property
+    def authority(self) -> str:
+        """The value of ``Host``."""
+        default = self.port == _DEFAULT_PORTS[self.scheme]
+        return self.host if default else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL in ASCII, without a fragment."""
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+    @property
+    def server_name(self) -> str:
+        """The host as TLS and the resolver want it: without brackets."""
+        return self.host.strip("[]")
+
+
+def target_of(url: str, listed: frozenset[str]) -> Target:
+    """Read a webhook's URL; nothing is resolved.
+
+    Args:
+        listed: ``host:port``, from :func:`rag_audio.service.hosts.listed_hosts`: these may be
+            private, have no TLS, and another port than 443.
+
+    Raises:
+        InvalidInput: it is malformed, has no TLS, or a port that nobody may call.
+    """
+    if any(not one.isprintable() or one in " \\" or one.isspace() for one in url):
+        raise InvalidInput("the webhook has a space, backslash or control character")
+    parts = _URL.fullmatch(url)
+    if parts is None or not parts[2]:
+        raise InvalidInput("the webhook is not an https URL", hint="https://host/path")
+    scheme, authority, rest = parts[1].lower(), parts[2], parts[3]
+    host, given = host_and_port(authority)
+    port = _DEFAULT_PORTS[scheme] if given is None else given
+    is_listed = f"{host}:{port}" in listed
+    if scheme != "https" and not is_listed:
+        raise InvalidInput("the webhook has no TLS", hint="use https")
+    if port != PORT and not is_listed:
+        raise InvalidInput(
+            f"the webhook has the port {port}: only {PORT} is called",
+            hint="the operator of this service can list others in RAG_AUDIO_SERVE_WEBHOOK_HOSTS",
+        )
+    path = quote(rest if rest.startswith("/") else f"/{rest}", safe=_KEPT)
+    return Target(scheme, host, port, path, is_listed)
+
+
+def is_address(target: Target) -> bool:
+    """Whether the host is an address itself: there is nothing to look up."""
+    return target.host.startswith("[") or target.host.rpartition(".")[2].isdecimal()
+
+
+def addresses_of(target: Target, timeout_s: float) -> tuple[str, ...]:
+    """The addresses that a target has at this moment, in the resolver's order, none twice.
+
+    Args:
+        timeout_s: longest time for a name to be resolved.
+
+    Raises:
+        InvalidInput: as :func:`require_public`; also where the name is not resolved in time.
+    """
+    return require_public(target, _resolve(target, timeout_s))
+
+
+def require_public(target: Target, found: tuple[str, ...]) -> tuple[str, ...]:
+    """Let the addresses that a target has be called: these addresses.
+
+    Raises:
+        InvalidInput: there is none, or any of them must not be called: an answer that mixes public
+            and private addresses is an attempt to get past this check.
+    """
+    if not found or (not target.listed and any(refusal_of(one) for one in found)):
+        # The same words for both: whoever asks could otherwise list the names of our network.
+        raise InvalidInput(
+            f"the webhook's host {target.host} has no public address",
+            hint="all addresses that it resolves to must be public",
+        )
+    return found
+
+
+def look_up(target: Target) -> tuple[str, ...]:
+    """Ask the resolver, however long it takes; empty: there is no such name."""
+    try:
+        found = socket.getaddrinfo(target.server_name, target.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    return tuple(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def _resolve(target: Target, timeout_s: float) -> tuple[str, ...]:
+    """Resolve in a thread that is left behind when time is over: the resolver takes no deadline."""
+    answers: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
+    threading.Thread(
+        target=lambda: answers.put(look_up(target)), name="resolving", daemon=True
+    ).start()
+    try:
+        return answers.get(timeout=max(0.0, timeout_s))
+    except queue.Empty:
+        return ()

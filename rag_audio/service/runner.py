@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 import time
@@ -12,29 +13,84 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import structlog
 
-from rag_audio.documents import finite, is_operators, public_json, results_json
-from rag_audio.domain import ConditioningPlan, GenerationResult
-from rag_audio.editing import Editor
+from rag_audio.audio.channels import heard
+from rag_audio.audio.loudness import loudness_lufs, true_peak_dbtp
+from rag_audio.domain import Audio, ConditioningPlan, GenerationResult
+from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.views import finite, is_operators, public_json, results_json
 from rag_audio.errors import BackendUnavailable, Cancelled, InvalidInput, RagAudioError
 from rag_audio.home import Home
-from rag_audio.jobs import Claimed, Job, JobState, LeaseLost, RowUnreadable, SqlJobs
-from rag_audio.jobs.access import SqlAccess
-from rag_audio.jobs.owners import SqlOwners
-from rag_audio.pipeline import Pipeline
-from rag_audio.plans import plan_from_json, plan_to_json
-from rag_audio.provenance.access_log import log_key
-from rag_audio.service.asking import edit_order, generation_request, request_fields
-from rag_audio.service.canonical import shielded
-from rag_audio.service.files import Folders
-from rag_audio.service.places import Places
-from rag_audio.service.quality import quality
-from rag_audio.service.together import Seat, SharedPass
+from rag_audio.pipeline.editing import Editor
+from rag_audio.pipeline.pipeline import Pipeline
+from rag_audio.provenance.ledger.rights_log import log_key
+from rag_audio.service.access import SqlAccess
+from rag_audio.service.batching import Seat, SharedPass
+from rag_audio.service.models import (
+    Claimed,
+    Job,
+    JobState,
+    LeaseLost,
+    RowUnreadable,
+    edit_order,
+    generation_request,
+    request_fields,
+)
+from rag_audio.service.paths import Folders
+from rag_audio.service.queue import SqlJobs
+from rag_audio.service.tables import SqlOwners
+from rag_audio.service.upload_contents import shielded
 from rag_audio.service.visibility import Visibility, owner_of
+from rag_audio.service.wording import Places
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+# What can be measured of a finished sound, so that a model that goes wrong is seen in a graph.
+
+_FRAME = 2048
+_SILENT_DB = -60.0
+_CLIPPED = 0.999
+
+
+def quality(audio: Audio) -> dict[str, float | None]:
+    """Loudness and spectrum of a sound.
+
+    Returns:
+        ``lufs`` (ITU-R BS.1770) and ``true_peak_dbtp``; ``silence``: share of frames of 2048
+        samples below -60 dBFS RMS; ``clipping``: share of samples at full scale;
+        ``centroid_hz``: mean of the frames' spectral centroids, weighted by power; ``flatness``:
+        mean of the frames' geometric over arithmetic mean of power, 0…1. None: it is silent.
+    """
+    mono = heard(audio).samples[0].astype(np.float64)
+    count = max(1, mono.size // _FRAME)
+    frames = np.resize(mono, count * _FRAME).reshape(count, _FRAME)
+    rms = np.sqrt(np.mean(frames**2, axis=1))
+    loud = rms > 10 ** (_SILENT_DB / 20)
+    found: dict[str, float | None] = {
+        "lufs": _finite(loudness_lufs(audio)),
+        "true_peak_dbtp": _finite(true_peak_dbtp(audio)),
+        "silence": float(1.0 - loud.mean()),
+        "clipping": float(np.mean(np.abs(audio.samples) >= _CLIPPED)),
+        "centroid_hz": None,
+        "flatness": None,
+    }
+    if not loud.any():
+        return found
+    power = np.abs(np.fft.rfft(frames[loud] * np.hanning(_FRAME), axis=1)) ** 2 + 1e-20
+    hz = np.fft.rfftfreq(_FRAME, 1 / audio.sample_rate)
+    found["centroid_hz"] = float((power * hz).sum() / power.sum())
+    flat = np.exp(np.mean(np.log(power), axis=1)) / power.mean(axis=1)
+    found["flatness"] = float(flat.mean())
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
 
 PROGRESS_S = 0.5
 """Progress within a stage is written down no more often than this."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 
+import structlog
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -36,7 +39,7 @@ class ServeSettings(BaseSettings):
         batch: takes of waiting jobs of one length that share a pass of the model; unset: one on
             a CPU, 8 on a GPU.
         traces: at once. sound_mb: decoded bytes of uploads that are worked with at once, see
-            :class:`rag_audio.service.sound_use.SoundUse`. Whoever has to wait for either does so up
+            :class:`.SoundUse`. Whoever has to wait for either does so up
             to ``trace_wait_s`` and is told then to come again; a job waits for its turn.
         upload_mb, uploads_per_key: that are kept at a time of one key. upload_hours: after which
             they go, and other formats and previews that nobody asked for again.
@@ -130,3 +133,36 @@ def read_serve_settings() -> ServeSettings:
         raise ConfigError(f"RAG_AUDIO_SERVE_{name}: {first['msg']}") from error
     settings.listed_webhooks()
     return settings
+
+
+# Logs as JSON lines on stderr, each with the request or the job that it belongs to.
+
+
+def log_as_json() -> None:
+    """Let structlog write JSON from now on, and the servers' own loggers too."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processor=structlog.processors.JSONRenderer(),
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

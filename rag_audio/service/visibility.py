@@ -14,18 +14,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from rag_audio.disclosure import OTHER_OUTPUT, Disclosure
-from rag_audio.documents import finite
 from rag_audio.domain import Rights
+from rag_audio.domain.store_ports import Catalogue, LedgerEntry
+from rag_audio.domain.views import OTHER_OUTPUT, Disclosure, finite
 from rag_audio.home import Home
-from rag_audio.jobs import Job
-from rag_audio.jobs.access import Scope, SqlAccess
-from rag_audio.jobs.owners import SqlOwners
-from rag_audio.ports import Catalogue, LedgerEntry
-from rag_audio.provenance.findings import Evidence, InFile, TracedSource, TraceResult
-from rag_audio.provenance.ranges import TimeRange
-from rag_audio.provenance.records import record_to_json
-from rag_audio.service.places import Places
+from rag_audio.provenance.ledger.records import record_to_json
+from rag_audio.provenance.trace.findings import Evidence, InFile, TracedSource, TraceResult
+from rag_audio.provenance.trace.placing import TimeRange
+from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.models import Job
+from rag_audio.service.tables import SqlOwners
+from rag_audio.service.wording import Places
 
 _UNSEEN = "It names an output that this key does not see, or that is not known here."
 

@@ -8,9 +8,10 @@ from functools import partial
 import structlog
 
 from rag_audio.errors import BackendError
-from rag_audio.jobs import Claimed, SqlJobs
+from rag_audio.service.batching import companions
+from rag_audio.service.models import Claimed
+from rag_audio.service.queue import SqlJobs
 from rag_audio.service.runner import Runner
-from rag_audio.service.together import companions
 
 IDLE_S = 0.5
 """How long a worker waits before it looks for a job again."""

@@ -1,4 +1,4 @@
-"""What every :class:`rag_audio.ports.Generator` must do."""
+"""What every :class:`rag_audio.domain.ports.Generator` must do."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rag_audio.domain import Audio
+from rag_audio.domain.ports import DiffusionInput, Generator, Member, Painting
 from rag_audio.errors import Cancelled, InvalidInput, RagAudioError
-from rag_audio.ports import DiffusionInput, Generator, Member, Painting
 from rag_audio.testing.sounds import difference, refused, tune
 
 ASKED = DiffusionInput("warm piano with soft drums", "", 0.9, 4, 1.0, (11,))

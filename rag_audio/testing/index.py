@@ -1,4 +1,4 @@
-"""What every :class:`rag_audio.ports.StemIndex` must do."""
+"""What every :class:`rag_audio.domain.ports.StemIndex` must do."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
+from rag_audio.domain.ports import IndexedSegment, SparseVector, StemIndex
 from rag_audio.errors import InvalidInput
-from rag_audio.ports import IndexedSegment, SparseVector, StemIndex
 from rag_audio.testing.sounds import refused
 
 SPACE = "space-a"

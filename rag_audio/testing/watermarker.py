@@ -1,4 +1,4 @@
-"""What every :class:`rag_audio.ports.Watermarker` must do."""
+"""What every :class:`rag_audio.domain.ports.Watermarker` must do."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from rag_audio.domain import Audio
+from rag_audio.domain.ports import Mark, Watermarker
 from rag_audio.errors import InvalidInput
-from rag_audio.ports import Mark, Watermarker
 from rag_audio.testing.sounds import band, refused
 
 MARK = Mark(0x5A_1234_5678)

@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from rag_audio.errors import ConfigError
-from rag_audio.files import create_once, write_bytes
+from rag_audio.storage.files import create_once, write_bytes
 
 KEY_BYTES = 32
 

@@ -19,15 +19,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from rag_audio.watermark.grid import (
-    EDGES,
-    FRAME,
-    FRAMES_PER_CELL,
-    HANN,
-    HOP,
-    RATE,
-    frames,
-)
+from rag_audio.watermark.grid import EDGES, FRAME, FRAMES_PER_CELL, HANN, HOP, RATE, frames
 
 SNR_DB = 33.2
 """Ratio of the sound to the mark, within about every second and over the whole."""

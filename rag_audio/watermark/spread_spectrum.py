@@ -7,16 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_audio.audio.channels import views
+from rag_audio.audio.dsp import resample
 from rag_audio.domain import Audio
+from rag_audio.domain.ports import Detection, Mark
 from rag_audio.errors import InvalidInput
-from rag_audio.hearing import views
-from rag_audio.ports import Detection, Mark
-from rag_audio.shaping import resample
 from rag_audio.watermark import grid, modem
-from rag_audio.watermark.answer import Found
-from rag_audio.watermark.pattern import subkey
+from rag_audio.watermark.grid import subkey
 from rag_audio.watermark.payload import Message, following
-from rag_audio.watermark.reading import CLEAR_Z, Budget, Reader, Reading
+from rag_audio.watermark.reading import CLEAR_Z, Budget, Found, Reader, Reading
 
 MIN_KEY_BYTES = 16
 PIECE_S = 60.0
@@ -31,7 +30,7 @@ _TRIES = 3  # places that a mark beside others is tried at
 
 
 class SpreadSpectrumWatermarker:
-    """A keyed spread-spectrum mark that carries 40 bits; a :class:`rag_audio.ports.Watermarker`.
+    """A keyed spread-spectrum mark that carries 40 bits; a :class:`.Watermarker`.
 
     A block of 4.6 s holds the whole payload and is repeated to the end. One cell in five is pilot;
     the rest carries the convolutional code of a payload with a 32-bit keyed tag. The detector first
@@ -39,10 +38,10 @@ class SpreadSpectrumWatermarker:
     ±2.25 semitones, and decodes where the pilot stands out. What has no valid tag is not detected.
     A file costs at most 4096 decodes, whatever its length and however many keys and layouts there
     are, so that unmarked audio passes for marked with a probability below 4096 · 2^-32 < 1e-6 per
-    file. Marks are written in layout 3 of :mod:`rag_audio.watermark.payload`; layout 2 is read too.
+    file. Marks are written in layout 3 of :mod:`.payload`; layout 2 is read too.
 
     Args:
-        key: the secret, at least 16 bytes; see :func:`rag_audio.watermark.keys.load_or_create`.
+        key: the secret, at least 16 bytes; see :func:`.load_or_create`.
         retired: secrets that were used before: marks made with them are still read.
 
     Raises:

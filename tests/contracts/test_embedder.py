@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from rag_audio.backends.clap import ClapEmbedder
-from rag_audio.backends.clap_laion import LaionClapEmbedder
-from rag_audio.ports import Embedder
+from rag_audio.domain.ports import Embedder
+from rag_audio.models.clap import ClapEmbedder
+from rag_audio.models.clap_laion import LaionClapEmbedder
 from rag_audio.testing import EmbedderContract
-from tests.backends.checkpoints import laion_file, mini_clap, small_tokenizer
-from tests.backends.laion_shim import laion_clap_runs
-from tests.fake_embedder import FakeEmbedder
+from tests.models.checkpoints import laion_file, mini_clap, small_tokenizer
+from tests.models.laion_shim import laion_clap_runs
+from tests.support.fake_embedder import FakeEmbedder
 
 pytestmark = pytest.mark.xdist_group("clap")
 

@@ -1,4 +1,4 @@
-"""What :meth:`rag_audio.ports.Generator.generate_together` must do, on every family."""
+"""What :meth:`.generate_together` must do, on every family."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rag_audio.backends.generators import load_generator
 from rag_audio.domain import Audio
+from rag_audio.domain.ports import DiffusionInput, Member
 from rag_audio.errors import BackendError
-from rag_audio.ports import DiffusionInput, Member
+from rag_audio.models.generators import load_generator
 from rag_audio.testing.sounds import tune
-from tests.checkpoints import FAMILIES, build, loaded
+from tests.support.checkpoints import FAMILIES, build, loaded
 
 ASKED = DiffusionInput("warm piano with soft drums", "", 0.9, 4, 2.0, (11,))
 SEEDED = replace(ASKED, init_audio=tune(1.5), strength=0.4, seeds=(3,))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from rag_audio.backends._mixing import mix_latents
 from rag_audio.domain import Audio
+from rag_audio.domain.ports import DiffusionInput, Generator, Painting, SeedMix
 from rag_audio.errors import InvalidInput
-from rag_audio.ports import DiffusionInput, Generator, Painting, SeedMix
+from rag_audio.models.latents import mix_latents
 from rag_audio.testing import GeneratorContract
 from rag_audio.testing.generator import ASKED, HOLE, with_hole, with_reference
 from rag_audio.testing.sounds import difference, tune
-from tests.checkpoints import FAMILIES, loaded
+from tests.support.checkpoints import FAMILIES, loaded
 
 
 class TestStableAudio(GeneratorContract):

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from rag_audio.database import connect, reading, sqlite_url, writing
+from rag_audio.domain.landmarks import Landmarks, Postings
 from rag_audio.errors import LedgerError
-from rag_audio.foreign_sound import StoredLandmarks
-from rag_audio.recognition import sql
-from rag_audio.recognition.store import Landmarks, Postings
-from tests.recognition.sounds import MemoryStore
+from rag_audio.retrieval.recognition import StoredLandmarks
+from rag_audio.storage import landmarks as sql
+from rag_audio.storage.database import connect, reading, sqlite_url, writing
+from tests.retrieval.sounds import MemoryStore
 
 STEMS = [letter * 64 for letter in "abcd"]
 # Few hashes, so that stems have some in common.

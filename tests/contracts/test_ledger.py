@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import MetaData, Table, text
 
-from rag_audio.database import connect, sqlite_url, writing
+from rag_audio.domain.store_ports import Ledger
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError
-from rag_audio.ports import Ledger
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.merkle import leaf_hash, verify_consistency, verify_inclusion
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
+from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.provenance.builders import digest, record, source
 
 UNCHANGING = (

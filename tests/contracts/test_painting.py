@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rag_audio.backends.generators import load_generator
 from rag_audio.domain import Audio
-from rag_audio.editing.orders import Order, canvas_of, extension, inpainting, variation
+from rag_audio.domain.ports import DiffusionInput
 from rag_audio.errors import Cancelled
-from rag_audio.painting import Grid, Painted, paint
-from rag_audio.painting.splicing import CROSSFADE_S
-from rag_audio.ports import DiffusionInput
+from rag_audio.generation.painting import Grid, Painted, paint
+from rag_audio.generation.splicing import CROSSFADE_S
+from rag_audio.models.generators import load_generator
+from rag_audio.pipeline.edit_orders import Order, canvas_of, extension, inpainting, variation
 from rag_audio.testing.sounds import tune
-from tests.checkpoints import FAMILIES, build
+from tests.support.checkpoints import FAMILIES, build
 
 BATCH = DiffusionInput("warm piano", "", 1.0, 2, 1.0, (11,), strength=0.6)
 

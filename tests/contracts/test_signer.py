@@ -1,4 +1,4 @@
-"""What every ``rag_audio.signing.Signer`` promises."""
+"""What every ``rag_audio.domain.signing.Signer`` promises."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from rag_audio import audio
-from rag_audio.provenance.credentials import read_credentials
-from rag_audio.provenance.signers import C2paSigner, NoSigner, open_signer
-from rag_audio.signing import CredentialState, Signer, sidecar_of
+from rag_audio.audio import writing
+from rag_audio.audio.reading import load
+from rag_audio.domain.signing import CredentialState, Signer, sidecar_of
+from rag_audio.provenance.credentials.reading import read_credentials
+from rag_audio.provenance.credentials.signers import C2paSigner, NoSigner, open_signer
 from tests.provenance.material import Authority, claim, write
 
 
@@ -46,9 +47,9 @@ def test_samples_stay_and_the_record_says_how_it_was_signed(
     folder = tmp_path / "out"
     folder.mkdir()
     file = write(folder / name)
-    before = audio.pcm_sha256(audio.load(file))
+    before = writing.pcm_sha256(load(file))
     signature = signer.sign(file, claim())
-    assert audio.pcm_sha256(audio.load(file)) == before
+    assert writing.pcm_sha256(load(file)) == before
     assert json.loads(json.dumps(dict(signature.record))) == signature.record
     assert {"none", "certificate"} & set(signature.record)
     assert signature.sidecar in (None, sidecar_of(file))

@@ -22,20 +22,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
 
-from rag_audio.backends import qdrant_server
-from rag_audio.backends._payload import payload_of, segment_of
-from rag_audio.backends.index_socket import IndexHost
-from rag_audio.backends.qdrant_edge import EdgeIndex
-from rag_audio.backends.qdrant_server import ServerIndex
-from rag_audio.backends.shared_index import SharedIndex
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
-from rag_audio.errors import (
-    BackendError,
-    BackendUnavailable,
-    ConfigError,
-    IndexMismatch,
-)
-from rag_audio.ports import StemIndex
+from rag_audio.domain.ports import StemIndex
+from rag_audio.errors import BackendError, BackendUnavailable, ConfigError, IndexMismatch
+from rag_audio.storage import qdrant_server
+from rag_audio.storage.index_socket import IndexHost
+from rag_audio.storage.payload import payload_of, segment_of
+from rag_audio.storage.qdrant_edge import EdgeIndex
+from rag_audio.storage.qdrant_server import ServerIndex
+from rag_audio.storage.shared_index import SharedIndex
 from rag_audio.testing import StemIndexContract
 from rag_audio.testing.index import ANY, QUERY, SPACE, point, stem
 from rag_audio.testing.index import DIMENSION as D
@@ -258,7 +253,7 @@ def _child(path: Path, body: str) -> subprocess.Popen[str]:
     """A process that opens the index at ``path`` and runs ``body`` with it."""
     code = (
         "from pathlib import Path\n"
-        "from rag_audio.backends.qdrant_edge import EdgeIndex\n"
+        "from rag_audio.storage.qdrant_edge import EdgeIndex\n"
         f"index = EdgeIndex(Path({str(path)!r}), space={SPACE!r}, dimension={D})\n"
         f"{body}"
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rag_audio.ports import Watermarker
+from rag_audio.domain.ports import Watermarker
 from rag_audio.testing import WatermarkerContract
-from rag_audio.watermark import SpreadSpectrumWatermarker
+from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 
 
 class TestSpreadSpectrum(WatermarkerContract):

@@ -161,10 +161,10 @@ def write_libraries(root: Path, demo: Path) -> None:
 
 def make_more(home: Home, root: Path) -> dict[str, Any]:
     """Outputs whose records and plans hold what those of :func:`main` leave out."""
-    from rag_audio import audio
-    from tests.hums import tune
+    from rag_audio.audio import writing
+    from tests.support.hums import tune
 
-    audio.save(tune(0, 2.0).audio, root / "hum.wav")
+    writing.save(tune(0, 2.0).audio, root / "hum.wav")
     found = home.run("search", "--artist", "Ida Wrenfold", "--territory", "DE", "--limit", "9")
     stems = {one["title"]: one["stem"] for one in found["references"]}
     waltz, drums, horns = stems["Waltz"], stems["Drums"], stems["Horns"]
@@ -212,16 +212,16 @@ def make_more(home: Home, root: Path) -> dict[str, Any]:
 
 def documents(home: Path, root: Path) -> dict[str, Any]:
     """The documents that the version wrote, each as the text of its bytes."""
-    from rag_audio.codec import encode
-    from rag_audio.copying import _model_of
-    from rag_audio.credits import credit_lines
-    from rag_audio.plans import plan_from_json
-    from rag_audio.provenance.ledger import SqlLedger
-    from rag_audio.provenance.manifest import make_manifest
-    from rag_audio.provenance.merkle import frontier_of, leaf_hash
-    from rag_audio.provenance.records import canonical
-    from rag_audio.signing import ClaimedOutput
-    from rag_audio.workspace import open_workspace
+    from rag_audio.domain.codec import encode
+    from rag_audio.domain.credits import credit_lines
+    from rag_audio.domain.plans import plan_from_json
+    from rag_audio.domain.signing import ClaimedOutput
+    from rag_audio.pipeline.delivery import _model_of
+    from rag_audio.pipeline.workspace import open_workspace
+    from rag_audio.provenance.credentials.manifest import make_manifest
+    from rag_audio.provenance.ledger.ledger import SqlLedger
+    from rag_audio.provenance.ledger.merkle import frontier_of, leaf_hash
+    from rag_audio.provenance.ledger.records import canonical
 
     with open_workspace(home) as workspace:
         ledger = workspace.home.ledger
@@ -276,10 +276,10 @@ def serve_one(home: Home) -> dict[str, Any]:
     """A generation over HTTP by a key that is bound to one library."""
     from fastapi.testclient import TestClient
 
-    from rag_audio.api.app import make_app
-    from rag_audio.api.service import Service
+    from rag_audio.pipeline.workspace import open_workspace
+    from rag_audio.service.api.app import make_app
+    from rag_audio.service.api.services import Service
     from rag_audio.service.settings import ServeSettings
-    from rag_audio.workspace import open_workspace
 
     key = home.run("keys", "api-make", "Golden desk", "--library", "golden")
     other = home.run("keys", "api-make", "Second desk", "--library", "second")

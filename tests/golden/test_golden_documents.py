@@ -13,17 +13,14 @@ from typing import Any
 
 import pytest
 
-from rag_audio.codec import decode, encode
-from rag_audio.credits import credit_lines
 from rag_audio.domain import License, Stem
-from rag_audio.plans import (
-    plan_from_json,
-    plan_to_json,
-)
-from rag_audio.ports import ModelInfo
-from rag_audio.provenance.checkpoints import Checkpoint, read_checkpoint
-from rag_audio.provenance.manifest import make_manifest
-from rag_audio.provenance.merkle import (
+from rag_audio.domain.codec import decode, encode
+from rag_audio.domain.credits import credit_lines
+from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.ports import ModelInfo
+from rag_audio.domain.signing import ClaimedOutput
+from rag_audio.provenance.credentials.manifest import make_manifest
+from rag_audio.provenance.ledger.merkle import (
     consistency_path,
     frontier_of,
     inclusion_path,
@@ -33,10 +30,9 @@ from rag_audio.provenance.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from rag_audio.provenance.notes import VerifierKey, open_note
-from rag_audio.provenance.records import canonical, parse
-from rag_audio.provenance.sealing import unseal
-from rag_audio.signing import ClaimedOutput
+from rag_audio.provenance.ledger.notes import Checkpoint, VerifierKey, open_note, read_checkpoint
+from rag_audio.provenance.ledger.records import canonical, parse
+from rag_audio.provenance.ledger.sealing import unseal
 
 HERE = Path(__file__).parent
 HOMES = sorted(one.name for one in HERE.iterdir() if (one / "facts.json").exists())

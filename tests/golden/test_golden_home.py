@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from rag_audio.cli.app import run as command
-from rag_audio.database import connect, sqlite_url
 from rag_audio.domain import Use
+from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.signing import CredentialState
 from rag_audio.errors import RequestRefused
-from rag_audio.jobs.owners import SqlOwners
-from rag_audio.plans import plan_from_json, plan_to_json
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.records import canonical, parse
-from rag_audio.provenance.sealing import seal, unseal
-from rag_audio.signing import CredentialState
-from rag_audio.workspace import Workspace, open_workspace
+from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.records import canonical, parse
+from rag_audio.provenance.ledger.sealing import seal, unseal
+from rag_audio.service.tables import SqlOwners
+from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.tampered import Copy
 
 HERE = Path(__file__).parent

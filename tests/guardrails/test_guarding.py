@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from rag_audio import guarding, guardrails
+from rag_audio import guardrails
 from rag_audio.cli.app import run
 from rag_audio.domain import GenerationRequest
 from rag_audio.errors import RequestRefused
-from rag_audio.guardrails import Action, Artist, Policy, Roster
+from rag_audio.guardrails import Action, Artist, Policy, Roster, output
 
 
 class Events:
@@ -46,7 +46,7 @@ def test_a_refusal_is_in_the_ledger_without_the_text(
 ) -> None:
     ledger = Events()
     with pytest.raises(RequestRefused):
-        guarding.guard_request(request_, _policy(), ledger)  # type: ignore[arg-type]
+        output.guard_request(request_, _policy(), ledger)  # type: ignore[arg-type]
     ((kind, document),) = ledger.noted
     assert kind == "refusal"
     assert document["where"] == where
@@ -58,7 +58,7 @@ def test_a_refusal_is_in_the_ledger_without_the_text(
 def test_a_licensed_artist_who_was_put_in_gives_the_references_too() -> None:
     told = "named-artist=transform-licensed,style-phrase=transform-licensed"
     policy = replace(_policy(told), styles={"Low Tide": ("jazz",)})
-    request, notes = guarding.guard_request(
+    request, notes = output.guard_request(
         GenerationRequest("slow horns like Zanther Quill", negative_prompt="zanther quill"),
         policy,
         Events(),  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def test_a_licensed_artist_who_was_put_in_gives_the_references_too() -> None:
 
 def test_a_transform_reaches_the_request_and_says_so() -> None:
     ledger = Events()
-    request, notes = guarding.guard_request(
+    request, notes = output.guard_request(
         GenerationRequest("slow horns like Zanther Quill", artist="low tide"),
         _policy("named-artist=transform,style-phrase=transform"),
         ledger,  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def test_a_transform_reaches_the_request_and_says_so() -> None:
 def test_a_stems_words_with_a_name_are_dropped_and_noted(tmp_path: Path) -> None:
     log = tmp_path / "log"
     guardrails.log_to(log)
-    is_clean = guarding.phrase_filter(_policy())
+    is_clean = output.phrase_filter(_policy())
     assert is_clean("warm electric piano")
     assert not is_clean("a z a n t h e r quill homage")
     last = json.loads(log.read_text().splitlines()[-1])

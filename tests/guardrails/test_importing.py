@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from rag_audio import guardrails
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.guardrails import Action, ImportedNames, Policy
-from rag_audio.guardrails.importing import Progress, import_names
+from rag_audio.guardrails.name_import import Progress, import_names
+from rag_audio.guardrails.name_sources import Choice
 from rag_audio.guardrails.normalise import read
-from rag_audio.guardrails.selecting import Choice
-from rag_audio.locks import lock_file
+from rag_audio.storage.locks import lock_file
 from tests.guardrails import dumps
 
 
@@ -244,8 +244,8 @@ def test_a_file_that_is_cut_off_is_no_list(tmp_path: Path, target: Path, form: s
 def test_what_expands_without_end_is_stopped(
     tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag_audio.guardrails.expanding._GROWTH_FROM", 2**20)
-    monkeypatch.setattr("rag_audio.guardrails.expanding.MAX_LINE", 2**22)
+    monkeypatch.setattr("rag_audio.guardrails.name_expansion._GROWTH_FROM", 2**20)
+    monkeypatch.setattr("rag_audio.guardrails.name_expansion.MAX_LINE", 2**22)
     many = dumps.archive(tmp_path / "a.tar.bz2", artist=dumps.table(ARTIST) * 40_000)
     with pytest.raises(InvalidInput, match="expands to more than 200 times"):
         import_names([many], target)
@@ -292,7 +292,7 @@ def test_threads_look_names_up_at_once(listed: Path) -> None:
 @pytest.fixture(scope="module")
 def long_list(tmp_path_factory: pytest.TempPathFactory) -> tuple[Policy, Policy]:
     """Without and with a list that has every word of the dictionary as an artist."""
-    from rag_audio.guardrails.everyday import _words
+    from rag_audio.guardrails.names import _words
     from rag_audio.guardrails.vocabulary import _list
 
     folder = tmp_path_factory.mktemp("long")

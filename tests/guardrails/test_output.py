@@ -17,9 +17,7 @@ from rag_audio.domain import (
     StemKind,
     Use,
 )
-from rag_audio.errors import LibraryError, OutputRefused
-from rag_audio.guardrails import Source, WatchedSource, check_output, inspect_output
-from rag_audio.ports import (
+from rag_audio.domain.ports import (
     DiffusionInput,
     IndexedSegment,
     ModelInfo,
@@ -27,11 +25,13 @@ from rag_audio.ports import (
     SparseVector,
     StopAsked,
 )
-from rag_audio.takes import Renderer
-from tests.fakes import FakeEmbedder, FakeIndex
+from rag_audio.errors import LibraryError, OutputRefused
+from rag_audio.guardrails import Source, WatchedSource, check_output, inspect_output
+from rag_audio.pipeline.renderer import Renderer
 from tests.provenance import builders
-from tests.rendering import rendering_home
-from tests.small_library import RATE, chords
+from tests.support.fakes import FakeEmbedder, FakeIndex
+from tests.support.rendering import rendering_home
+from tests.support.small_library import RATE, chords
 
 EMBEDDER = FakeEmbedder()
 LICENSES = {"full": 1.0, "near": 0.9, "strict": 0.3}

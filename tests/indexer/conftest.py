@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import Engine
 
 from indexer.build import IndexReport, index_library
-from rag_audio.catalogue import SqlCatalogue
-from rag_audio.database import connect, sqlite_url
 from rag_audio.domain import Audio
-from rag_audio.ports import StemIndex
-from rag_audio.provenance.rights_log import SqlRightsLog
-from tests.fakes import FakeEmbedder, FakeIndex
+from rag_audio.domain.ports import StemIndex
+from rag_audio.provenance.ledger.rights_log import SqlRightsLog
+from rag_audio.storage.catalogue import SqlCatalogue
+from rag_audio.storage.database import connect, sqlite_url
 from tests.indexer.library import quick_analysis, use_quick_analysis, write_tables
+from tests.support.fakes import FakeEmbedder, FakeIndex
 
 TODAY = date(2026, 6, 1)
 

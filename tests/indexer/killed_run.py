@@ -8,20 +8,20 @@ from pathlib import Path
 
 import indexer.build
 from indexer.build import IndexReport, index_library
-from rag_audio.catalogue import SqlCatalogue
-from rag_audio.database import connect, sqlite_url
-from rag_audio.ports import StemIndex
-from rag_audio.provenance.rights_log import SqlRightsLog
-from tests.fakes import FakeEmbedder, FakeIndex
+from rag_audio.domain.ports import StemIndex
+from rag_audio.provenance.ledger.rights_log import SqlRightsLog
+from rag_audio.storage.catalogue import SqlCatalogue
+from rag_audio.storage.database import connect, sqlite_url
 from tests.indexer.conftest import no_midi
 from tests.indexer.library import use_quick_analysis
+from tests.support.fakes import FakeEmbedder, FakeIndex
 
 
 def open_index(kind: str, home: Path) -> StemIndex:
     """The index of a home: ``fake`` or ``edge``."""
     if kind == "fake":
         return FakeIndex(home / "index")
-    from rag_audio.backends.qdrant_edge import EdgeIndex
+    from rag_audio.storage.qdrant_edge import EdgeIndex
 
     return EdgeIndex(home / "index", space="fake-1", dimension=16)
 

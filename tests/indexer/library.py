@@ -72,7 +72,7 @@ def tone(path: Path, hz: float = 220.0, seconds: float = 1.0, channels: int = 1)
 
 
 def quick_analysis(audio: Audio) -> SimpleNamespace:
-    """As ``rag_audio.analysis.analyse``, knowing nothing but the level."""
+    """As ``rag_audio.audio.analysis.analyse``, knowing nothing but the level."""
     peak = float(np.abs(audio.samples).max(initial=0.0))
     return SimpleNamespace(
         bpm=None,
@@ -88,9 +88,9 @@ def use_quick_analysis(
     set_attribute: Callable[..., Any] = setattr, set_item: Callable[..., Any] | None = None
 ) -> None:
     """Puts :func:`quick_analysis` in the place of the real one, which is not even imported."""
-    module = ModuleType("rag_audio.analysis")
+    module = ModuleType("rag_audio.audio.analysis")
     module.analyse = quick_analysis  # type: ignore[attr-defined]
-    (set_item or dict.__setitem__)(sys.modules, "rag_audio.analysis", module)
+    (set_item or dict.__setitem__)(sys.modules, "rag_audio.audio.analysis", module)
     if set_attribute is setattr:
         setattr(rag_audio, "analysis", module)  # noqa: B010 (the package does not declare it)
     else:

@@ -19,12 +19,12 @@ import soundfile
 from indexer.build import Limits, index_library
 from indexer.progress import FileOutcome
 from rag_audio.domain import Audio, StemKind, Use
+from rag_audio.domain.ports import StemIndex
 from rag_audio.errors import BackendError, BackendUnavailable, LibraryError
-from rag_audio.locks import claim
-from rag_audio.ports import StemIndex
-from tests.fakes import FakeEmbedder, FakeIndex, dump
+from rag_audio.storage.locks import claim
 from tests.indexer.conftest import Bench, hum
 from tests.indexer.library import LICENSES, RATE, tone
+from tests.support.fakes import FakeEmbedder, FakeIndex, dump
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -521,8 +521,8 @@ def test_a_second_indexer_is_told_who_holds_the_library(bench: Bench) -> None:
 def test_a_claim_ends_with_the_process_that_is_killed(bench: Bench, tmp_path: Path) -> None:
     code = (
         "import sys, time\n"
-        "from rag_audio.locks import claim\n"
-        "from rag_audio.database import connect\n"
+        "from rag_audio.storage.locks import claim\n"
+        "from rag_audio.storage.database import connect\n"
         "with claim(connect(sys.argv[1]), 'library x'):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from indexer.build import IndexReport
-from tests.fakes import Row, dump
 from tests.indexer.killed_run import open_index, run
 from tests.indexer.library import tone, write_tables
+from tests.support.fakes import Row, dump
 
 KILLS = {"edge": 20, "fake": 6}
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
@@ -68,10 +68,10 @@ def second_state(root: Path) -> None:
 
 def state_of(kind: str, library: Path, home: Path) -> tuple[State, IndexReport]:
     """What a run to the end leaves behind: points, vectors, and the catalogue's rows."""
-    from rag_audio.catalogue import SqlCatalogue
-    from rag_audio.database import connect, sqlite_url
-    from rag_audio.provenance.ledger import SqlLedger
-    from rag_audio.recognition.sql import SqlLandmarks
+    from rag_audio.provenance.ledger.ledger import SqlLedger
+    from rag_audio.storage.catalogue import SqlCatalogue
+    from rag_audio.storage.database import connect, sqlite_url
+    from rag_audio.storage.landmarks import SqlLandmarks
 
     index = open_index(kind, home)
     try:

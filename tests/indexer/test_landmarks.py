@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 
 from indexer.build import REVOKED, index_library
-from rag_audio.database import reading, writing
+from rag_audio.audio.channels import views
 from rag_audio.domain import Audio
-from rag_audio.hearing import views
-from rag_audio.licensing import Revocation, RevocationOf
-from rag_audio.recognition.search import recognise
-from rag_audio.recognition.sql import SqlLandmarks
-from tests.fakes import dump
+from rag_audio.domain.licensing import Revocation, RevocationOf
+from rag_audio.retrieval.matching import recognise
+from rag_audio.storage.database import reading, writing
+from rag_audio.storage.landmarks import SqlLandmarks
 from tests.indexer.conftest import TODAY, Bench
 from tests.indexer.library import write_tables
-from tests.recognition.sounds import RATE, melody
-from tests.rights_world import write_score
+from tests.retrieval.sounds import RATE, melody
+from tests.support.fakes import dump
+from tests.support.rights_world import write_score
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -121,7 +121,7 @@ def test_landmarks_of_an_earlier_version_are_made_anew(library: Bench) -> None:
 def test_an_unchanged_file_that_cannot_be_heard_any_more_stays_and_is_named(
     library: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rag_audio import audio
+    from rag_audio.audio import writing as audio
     from rag_audio.errors import UnreadableFile
 
     def fail(path: Path, **_: object) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from indexer.licenses import Declared, LibrarySpec, match, read_library
 from indexer.report import Rejection
-from rag_audio.codec import decode, encode
 from rag_audio.domain import Key, License, Share, Use
+from rag_audio.domain.codec import decode, encode
 from rag_audio.errors import LibraryError
 from tests.indexer.library import LICENSES, write_tables
 

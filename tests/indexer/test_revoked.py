@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rag_audio.licensing import Revocation, RevocationOf
-from tests.fakes import FakeIndex
+from rag_audio.domain.licensing import Revocation, RevocationOf
 from tests.indexer.conftest import Bench
 from tests.indexer.library import tone
+from tests.support.fakes import FakeIndex
 
 ROWS = "a.wav,full,The Band,,,,,,\nb.wav,full,Another,,,,,,"
 

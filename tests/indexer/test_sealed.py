@@ -12,16 +12,16 @@ from types import SimpleNamespace
 import pytest
 
 from indexer.build import IndexReport
-from rag_audio.catalogue import SqlCatalogue
-from rag_audio.cli import indexing
+from rag_audio.cli import index
 from rag_audio.cli.app import run as command
 from rag_audio.domain import Audio
+from rag_audio.domain.store_ports import JsonObject
 from rag_audio.errors import LedgerTampered
-from rag_audio.ports import JsonObject
-from rag_audio.provenance.ledger import SqlLedger
-from tests.fakes import FakeEmbedder, dump
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.storage.catalogue import SqlCatalogue
 from tests.indexer.conftest import Bench
 from tests.indexer.library import LICENSES, tone
+from tests.support.fakes import FakeEmbedder, dump
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -243,7 +243,7 @@ def test_the_command_says_in_a_line_that_rows_were_changed(
     def opened(home: Path | None = None) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(home=parts, index=lambda *given, **options: report)
 
-    monkeypatch.setattr(indexing, "open_workspace", opened)
+    monkeypatch.setattr(index, "open_workspace", opened)
     assert command(["index", str(tmp_path), "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["altered"] == ["files"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from rag_audio.database import connect
-from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.storage.database import connect
 from tests.provenance.builders import record, source
 
 

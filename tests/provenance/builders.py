@@ -23,7 +23,7 @@ from rag_audio.domain import (
     StemKind,
     Use,
 )
-from rag_audio.provenance.records import canonical, parse, record_from_json, record_to_json
+from rag_audio.provenance.ledger.records import canonical, parse, record_from_json, record_to_json
 
 LICENSE = License(
     "nightshift-2026",

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from rag_audio.domain import AttributionRecord
-from rag_audio.provenance.tables import hash_rows, source_rows
+from rag_audio.provenance.ledger.tables import hash_rows, source_rows
 from tests.provenance.builders import encode_record
 
 SCHEMA = """

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from rag_audio import audio
+from rag_audio.audio import writing
 from rag_audio.domain import Audio
+from rag_audio.domain.ports import ModelInfo
+from rag_audio.domain.signing import ClaimedOutput, Signature
 from rag_audio.errors import ConfigError, OutputRefused
-from rag_audio.ports import ModelInfo
-from rag_audio.provenance.signers import C2paSigner, open_signer
-from rag_audio.signing import ClaimedOutput, Signature
+from rag_audio.provenance.credentials.signers import C2paSigner, open_signer
 from tests.provenance.builders import digest, plan
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -68,7 +68,7 @@ def write(path: Path, seed: int = 0) -> Path:
         noise = sound(seed=seed)
         soundfile.write(path, noise.samples.T, 48000, format="OGG", subtype="OPUS")
     else:
-        audio.save(sound(seed=seed), path)
+        writing.save(sound(seed=seed), path)
     return path
 
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from rag_audio.catalogue import SqlCatalogue
 from rag_audio.domain import License, Stem, StemKind, Use
-from rag_audio.licensing import Revocation, RevocationOf
-from rag_audio.ports import FileState, WithheldFile
-from rag_audio.provenance.rights_log import SqlRightsLog
+from rag_audio.domain.licensing import Revocation, RevocationOf
+from rag_audio.domain.store_ports import FileState, WithheldFile
+from rag_audio.provenance.ledger.rights_log import SqlRightsLog
+from rag_audio.storage.catalogue import SqlCatalogue
 
 SHARED = "5a" * 32
 """Bytes that two libraries have, under licenses of their own."""

@@ -12,18 +12,18 @@ from pathlib import Path
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from rag_audio.jobs import SqlJobs
-from rag_audio.jobs.access import ApiKey, Scope, SqlAccess
-from rag_audio.jobs.idempotency import SqlIdempotency
-from rag_audio.jobs.uploads import Quota, SqlUploads, Upload
-from rag_audio.jobs.webhook_secrets import WebhookSecrets
-from rag_audio.licensing import Revocation, RevocationOf
-from rag_audio.provenance.access_log import log_key
-from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.domain.licensing import Revocation, RevocationOf
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.rights_log import log_key
+from rag_audio.service.access import ApiKey, Scope, SqlAccess
+from rag_audio.service.idempotency import SqlIdempotency
+from rag_audio.service.queue import SqlJobs
 from rag_audio.service.revoking import revoke_source
 from rag_audio.service.runner import Runner
-from tests.rights_world import GOOD_ARTIST, World
-from tests.tampering import drop_triggers, put_back
+from rag_audio.service.upload_records import Quota, SqlUploads, Upload
+from rag_audio.service.webhook_secrets import WebhookSecrets
+from tests.support.rights_world import GOOD_ARTIST, World
+from tests.support.tampering import drop_triggers, put_back
 
 SHORT = {"duration_s": 1.0}
 MORE_LICENSES = """

@@ -12,16 +12,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from rag_audio.errors import ConfigError
-from rag_audio.provenance.certificates import fingerprint, parse_certificates
-from rag_audio.provenance.signing_keys import (
+from rag_audio.provenance.credentials.signing_keys import (
     ANCHORS_FILE,
     LEAF_FILE,
     OWN_FILE,
     ROOT_FILE,
     anchors,
+    certificate_fingerprint,
     import_chain,
     imported_identity,
     local_identity,
+    parse_certificates,
     read_identity,
 )
 from tests.provenance.material import Authority, self_signed
@@ -49,7 +50,7 @@ def test_two_homes_have_two_roots(tmp_path: Path) -> None:
 def test_processes_that_come_at_once_end_with_one_root_and_one_leaf(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from rag_audio.provenance.signing_keys import local_identity\n"
+        "from rag_audio.provenance.credentials.signing_keys import local_identity\n"
         "sys.stdin.read()\n"
         "print([c.serial_number for c in local_identity(Path(sys.argv[1])).certificates])"
     )
@@ -101,8 +102,13 @@ def test_what_an_old_root_vouched_for_stays_trusted_when_the_root_is_lost(tmp_pa
     assert local_identity(tmp_path, now) == old  # the leaf still signs
     new = local_identity(tmp_path, now + timedelta(days=365 * 6))
     assert new.certificates[-1] != old.certificates[-1]
-    known = {fingerprint(root) for root in parse_certificates(anchors(tmp_path), "anchors")}
-    assert known == {fingerprint(old.certificates[-1]), fingerprint(new.certificates[-1])}
+    known = {
+        certificate_fingerprint(root) for root in parse_certificates(anchors(tmp_path), "anchors")
+    }
+    assert known == {
+        certificate_fingerprint(old.certificates[-1]),
+        certificate_fingerprint(new.certificates[-1]),
+    }
 
 
 def test_a_home_without_keys_has_no_anchors_and_gets_no_keys_by_asking(tmp_path: Path) -> None:
@@ -229,8 +235,8 @@ def test_an_imported_chain_signs_from_then_on_and_its_root_is_remembered(tmp_pat
     assert stat.S_IMODE((home / OWN_FILE).stat().st_mode) == 0o600
     second = import_chain(home, *Authority("Second").signer(tmp_path / "2"))
     assert imported_identity(home) == second
-    known = {fingerprint(root) for root in parse_certificates(anchors(home), "anchors")}
-    assert known == {fingerprint(chain.certificates[-1]) for chain in (first, second)}
+    known = {certificate_fingerprint(root) for root in parse_certificates(anchors(home), "anchors")}
+    assert known == {certificate_fingerprint(chain.certificates[-1]) for chain in (first, second)}
     assert "PRIVATE" not in anchors(home) + (home / ANCHORS_FILE).read_text()
 
 

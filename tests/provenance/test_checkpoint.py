@@ -14,18 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
-from rag_audio.provenance.checkpoints import (
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
+from rag_audio.provenance.ledger.notes import (
     Checkpoint,
+    SigningKey,
+    VerifierKey,
     load_or_create_key,
+    open_note,
     publish,
     read_checkpoint,
     signing_key,
 )
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.merkle import leaf_hash, verify_consistency, verify_inclusion
-from rag_audio.provenance.notes import SigningKey, VerifierKey, open_note
+from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import record
 
 KEY = signing_key(bytes(range(32)))

@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio import audio
+from rag_audio.audio.reading import load
+from rag_audio.domain.signing import Credentials, CredentialState, put_in_place, sidecar_of
 from rag_audio.errors import ConfigError, OutputRefused, UnreadableFile
-from rag_audio.provenance.credentials import read_credentials, training_reservation
-from rag_audio.provenance.manifest import make_manifest, public_name
-from rag_audio.provenance.signers import C2paSigner, NoSigner, open_signer
-from rag_audio.provenance.signing_keys import anchors
-from rag_audio.signing import Credentials, CredentialState, put_in_place, sidecar_of
+from rag_audio.provenance.credentials.manifest import make_manifest, public_name
+from rag_audio.provenance.credentials.reading import read_credentials, training_reservation
+from rag_audio.provenance.credentials.signers import C2paSigner, NoSigner, open_signer
+from rag_audio.provenance.credentials.signing_keys import anchors
 from tests.provenance.builders import plan, stem
 from tests.provenance.material import Authority, claim, sign_briefly, write
 
@@ -83,7 +83,7 @@ def test_signing_leaves_the_sound_as_it_was(tmp_path: Path, signer: C2paSigner, 
         after = soundfile.read(file, dtype="float32")
         assert after[1] == heard[1]
         assert np.array_equal(after[0], heard[0])
-        assert audio.load(file).frames == len(heard[0])
+        assert load(file).frames == len(heard[0])
 
 
 def test_the_record_names_the_very_manifest_in_the_file(tmp_path: Path, signer: C2paSigner) -> None:
@@ -474,7 +474,7 @@ def test_reading_a_file_opens_no_connection(
 ) -> None:
     from c2pa import Builder
 
-    from rag_audio.provenance import credentials
+    from rag_audio.provenance.credentials import reading
 
     def elsewhere(builder: Builder) -> None:
         no_embed(builder)
@@ -482,13 +482,13 @@ def test_reading_a_file_opens_no_connection(
 
     no_embed = Builder.set_no_embed
     monkeypatch.setattr(Builder, "set_no_embed", elsewhere)
-    monkeypatch.setattr("rag_audio.provenance.signers.EMBEDDED", frozenset({".mp3"}))
-    monkeypatch.setattr("rag_audio.provenance.signers.BESIDE", frozenset({".wav"}))
+    monkeypatch.setattr("rag_audio.provenance.credentials.signers.EMBEDDED", frozenset({".mp3"}))
+    monkeypatch.setattr("rag_audio.provenance.credentials.signers.BESIDE", frozenset({".wav"}))
     monkeypatch.setattr(C2paSigner, "_read_back", lambda *given: Credentials(CredentialState.NONE))
     monkeypatch.setattr(C2paSigner, "_keep", lambda self, file, signed, _: signed.replace(file))
     file = write(tmp_path / "take.wav")
     signer.sign(file, claim())
-    found = credentials.read_credentials(file)
+    found = reading.read_credentials(file)
     assert found is not None and found.state is CredentialState.NONE
     assert "not fetched" in found.errors[0]
     assert _Authority.asked == 0
@@ -526,7 +526,7 @@ def test_damage_does_not_lift_a_reservation(tmp_path: Path, signer: C2paSigner) 
 def test_an_older_assertion_against_training_counts_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signer: C2paSigner
 ) -> None:
-    from rag_audio.provenance import signers
+    from rag_audio.provenance.credentials import signers
 
     def older(*given: Any, **more: Any) -> dict[str, Any]:
         document = make_manifest(*given, **more)
@@ -557,7 +557,7 @@ def test_an_older_assertion_against_training_counts_as_well(
 def test_a_manifest_of_somebody_else_may_say_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: dict[str, Any], signer: C2paSigner
 ) -> None:
-    from rag_audio.provenance import signers
+    from rag_audio.provenance.credentials import signers
 
     def lying(*given: Any, **more: Any) -> dict[str, Any]:
         document = make_manifest(*given, **more)

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfilt
 
-from rag_audio.audio import load, save
-from rag_audio.database import connect
+from rag_audio.audio.dsp import resample, stretch
+from rag_audio.audio.midi import render
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
-from rag_audio.midi import render
-from rag_audio.ports import Mark
-from rag_audio.provenance.content import (
+from rag_audio.domain.ports import Mark
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.trace.content import (
     Fingerprints,
     Masters,
     Recogniser,
@@ -24,12 +26,16 @@ from rag_audio.provenance.content import (
     outputs_of,
     turned_round,
 )
-from rag_audio.provenance.fingerprint import Peaks, backwards, find_peaks, make_fingerprint
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.waveform import coherence
+from rag_audio.provenance.trace.fingerprint import (
+    Peaks,
+    backwards,
+    coherence,
+    find_peaks,
+    make_fingerprint,
+)
+from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 from rag_audio.resources import data_dir
-from rag_audio.shaping import resample, stretch
+from rag_audio.storage.database import connect
 from tests.provenance.test_trace import MARKER, ask, give_out, told
 from tests.watermark import material
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_audio.database import connect, sqlite_url
 from rag_audio.domain import PromptSpan
+from rag_audio.domain.plans import plan_to_json
 from rag_audio.errors import LedgerError
-from rag_audio.plans import plan_to_json
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.records import parse, record_to_json
-from rag_audio.provenance.sealing import ERASED, commitment, seal, text_faults, unseal
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.records import parse, record_to_json
+from rag_audio.provenance.ledger.sealing import ERASED, commitment, seal, text_faults, unseal
+from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import plan, record
 
 SECRET = "for my sister's wedding"  # noqa: S105
@@ -112,7 +112,7 @@ def test_what_cannot_be_erased_is_refused(ledger: SqlLedger) -> None:
 def test_a_text_that_is_put_back_after_its_erasure_is_a_fault(ledger: SqlLedger) -> None:
     from sqlalchemy import text
 
-    from rag_audio.database import writing
+    from rag_audio.storage.database import writing
 
     with writing(ledger._engine) as db:
         kept = db.execute(text("SELECT * FROM ledger_private WHERE seq = 1")).one()

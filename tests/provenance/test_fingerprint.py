@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from rag_audio.audio import load, resample, save
-from rag_audio.database import connect
+from rag_audio.audio.dsp import resample, stretch
+from rag_audio.audio.midi import render
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
 from rag_audio.errors import LedgerError
-from rag_audio.midi import render
-from rag_audio.provenance.fingerprint import (
+from rag_audio.provenance.trace.fingerprint import (
     Fingerprint,
     Match,
     find_peaks,
@@ -23,9 +24,9 @@ from rag_audio.provenance.fingerprint import (
     match,
     windows,
 )
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 from rag_audio.resources import data_dir
-from rag_audio.shaping import stretch
+from rag_audio.storage.database import connect
 from tests.watermark import material
 
 SCORES = (

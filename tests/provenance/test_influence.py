@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.domain import Audio, Channel, ConditioningPlan, PromptSpan, SeedPart
+from rag_audio.domain.ports import DiffusionInput, ModelInfo, Progress, StopAsked
 from rag_audio.errors import InvalidInput
-from rag_audio.ports import DiffusionInput, ModelInfo, Progress, StopAsked
-from rag_audio.provenance import shapley
+from rag_audio.provenance import influence
 from rag_audio.provenance.causal import (
     CausalInfluence,
     measure,
@@ -21,8 +21,8 @@ from rag_audio.provenance.causal import (
     spectral_distance,
 )
 from rag_audio.provenance.influence import signal_share, used_shares
-from tests.fakes import FakeEmbedder
 from tests.provenance.builders import plan, reference
+from tests.support.fakes import FakeEmbedder
 
 
 def test_shares_are_tokens_of_the_prompt_and_energy_of_the_start() -> None:
@@ -104,9 +104,9 @@ everyway = pytest.mark.parametrize("divide", ["exact", "estimate"])
 def divided(values: np.ndarray, how: str) -> np.ndarray:
     players = len(values).bit_length() - 1
     if how == "exact":
-        return shapley.exact(values)
-    chosen = {s: values[s] for s in shapley.cheap_coalitions(players)}
-    return shapley.estimate(chosen, players)
+        return influence.exact(values)
+    chosen = {s: values[s] for s in influence.cheap_coalitions(players)}
+    return influence.estimate(chosen, players)
 
 
 def permuted(values: np.ndarray, i: int, j: int) -> np.ndarray:
@@ -135,7 +135,7 @@ def test_who_stands_where_does_not_matter(divide: str, values: np.ndarray) -> No
 def test_who_changes_nothing_gets_nothing(values: np.ndarray, player: int) -> None:
     player %= len(values).bit_length() - 1
     without = [s & ~(1 << player) for s in range(len(values))]
-    assert shapley.exact(values[without])[player] == pytest.approx(0, abs=1e-9)
+    assert influence.exact(values[without])[player] == pytest.approx(0, abs=1e-9)
 
 
 @everyway
@@ -153,29 +153,31 @@ def test_an_additive_game_is_read_exactly_from_the_cheap_coalitions(weights: lis
     values = members @ np.array(weights)
     assert divided(values, "estimate") == pytest.approx(np.array(weights), abs=1e-7)
     chosen = dict(enumerate(values))
-    assert shapley.leave_one_out(chosen, len(weights)) == pytest.approx(np.array(weights), abs=1e-7)
+    assert influence.leave_one_out(chosen, len(weights)) == pytest.approx(
+        np.array(weights), abs=1e-7
+    )
 
 
 @given(values=GAMES)
 def test_with_every_coalition_the_estimate_is_exact(values: np.ndarray) -> None:
     players = len(values).bit_length() - 1
-    full = shapley.estimate(dict(enumerate(values)), players)
-    assert full == pytest.approx(shapley.exact(values), abs=1e-7)
+    full = influence.estimate(dict(enumerate(values)), players)
+    assert full == pytest.approx(influence.exact(values), abs=1e-7)
 
 
 @pytest.mark.parametrize("players", range(1, 7))
 def test_a_budget_buys_different_coalitions_in_pairs(players: int) -> None:
-    bought = shapley.cheap_coalitions(players, budget=40)
+    bought = influence.cheap_coalitions(players, budget=40)
     assert len(set(bought)) == len(bought) <= max(40, 2 * players + 2)
     full = (1 << players) - 1
     assert all(full & ~s in bought for s in bought)
-    assert len(shapley.cheap_coalitions(players, budget=1 << players)) == 1 << players
+    assert len(influence.cheap_coalitions(players, budget=1 << players)) == 1 << players
 
 
 def test_leaving_one_out_gives_duplicates_nothing() -> None:
     values = np.array([0.0, 1.0, 1.0, 1.0])
-    assert list(shapley.leave_one_out(dict(enumerate(values)), 2)) == [0, 0]
-    assert list(shapley.exact(values)) == [0.5, 0.5]
+    assert list(influence.leave_one_out(dict(enumerate(values)), 2)) == [0, 0]
+    assert list(influence.exact(values)) == [0.5, 0.5]
 
 
 TONES = {"break": 220.0, "keys": 660.0, "third": 1500.0, "quiet": 0.0}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import InvalidInput, LedgerError
-from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import digest, encode_record, record, source
-from tests.tampering import tampering
+from tests.support.tampering import tampering
 
 TABLES = ("ledger_entries", "ledger_sources", "ledger_hashes", "ledger_private")
 NEVER_CHANGED = {

@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from rag_audio.database import connect, sqlite_url
 from rag_audio.domain import AttributionRecord
-from rag_audio.provenance.audit import faults
-from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.ledger.audit import faults
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import record, source
 
 TABLES = (

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from rag_audio.cli.app import run
-from rag_audio.database import connect, sqlite_url
-from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import record
 from tests.provenance.chain import write_chain
-from tests.tampering import tampering
+from tests.support.tampering import tampering
 
 Capture = pytest.CaptureFixture[str]
 

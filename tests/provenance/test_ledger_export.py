@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rag_audio.database import connect, sqlite_url
 from rag_audio.errors import InvalidInput, UnreadableFile
-from rag_audio.provenance.checkpoints import signing_key
-from rag_audio.provenance.export import verify_export, write_export
-from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.ledger.export import verify_export, write_export
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.notes import signing_key
+from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import record
 
 

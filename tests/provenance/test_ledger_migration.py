@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-import rag_audio.migrations
-from rag_audio.database import connect, sqlite_url
+import rag_audio.storage.migrations
 from rag_audio.errors import ConfigError, LedgerError, LedgerTampered
-from rag_audio.migrations import HEAD
-from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.storage.database import connect, sqlite_url
+from rag_audio.storage.migrations import HEAD
 from tests.provenance.builders import digest, record, source
 from tests.provenance.chain import write_chain
 

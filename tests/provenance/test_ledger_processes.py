@@ -14,8 +14,8 @@ from threading import Thread
 
 import pytest
 
-from rag_audio.database import connect, sqlite_url
-from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.storage.database import connect, sqlite_url
 
 PROCESSES, EACH = map(int, os.environ.get("RAG_AUDIO_TEST_APPENDERS", "4x60").split("x"))
 KILLED = 2

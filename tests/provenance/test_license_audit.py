@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from rag_audio.delivery import Delivery
-from rag_audio.provenance import license_audit
-from tests import rights_world
-from tests.rights_world import World
+from rag_audio.pipeline.delivery import Delivery
+from rag_audio.provenance.ledger import audit_rights
+from tests.support import rights_world
+from tests.support.rights_world import World
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(license_audit, "_SLACK", timedelta(0))
+    monkeypatch.setattr(audit_rights, "_SLACK", timedelta(0))
     return World(tmp_path)
 
 
@@ -120,5 +120,5 @@ def test_a_license_that_is_replaced_while_an_output_is_made_is_no_fault(
     monkeypatch.setattr(Delivery, "pack", change_and_pack)
     make(world, "slow.wav")
     assert found(world) == []
-    monkeypatch.setattr(license_audit, "_SLACK", timedelta(days=-1))
+    monkeypatch.setattr(audit_rights, "_SLACK", timedelta(days=-1))
     assert len(found(world)) == 1, "one that was replaced long before would be"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_audio.provenance.merkle import (
+from rag_audio.provenance.ledger.merkle import (
     EMPTY_ROOT,
     Frontier,
     Node,

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag_audio.database import connect, sqlite_url, writing
 from rag_audio.errors import LedgerError
-from rag_audio.provenance import numbering
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.log import MAX_OUTPUT
-from rag_audio.provenance.numbering import (
+from rag_audio.provenance.ledger import numbering
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.log import MAX_OUTPUT
+from rag_audio.provenance.ledger.numbering import (
     EPOCH_NUMBERS,
     FIRST_EPOCH_LAST,
     FIRST_PLACE,
@@ -24,7 +23,8 @@ from rag_audio.provenance.numbering import (
     begin_epoch,
     given_in,
 )
-from rag_audio.provenance.tables import counter_checksum
+from rag_audio.provenance.ledger.tables import counter_checksum
+from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.provenance.builders import record
 
 

@@ -9,11 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.errors import LedgerError
-from rag_audio.provenance.records import (
-    canonical,
-    record_from_json,
-    record_to_json,
-)
+from rag_audio.provenance.ledger.records import canonical, record_from_json, record_to_json
 from tests.provenance.builders import decode_record, encode_record, record, source
 
 JSON = st.recursive(

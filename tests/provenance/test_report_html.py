@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from rag_audio.domain import Rights
-from rag_audio.provenance.findings import Evidence, TraceResult, traced_source
-from rag_audio.provenance.report_html import _ticks, report_html
+from rag_audio.provenance.trace.findings import Evidence, TraceResult, traced_source
+from rag_audio.provenance.trace_report import _ticks, report_html
 from tests.provenance.builders import LICENSE, record, source
 
 NOW = datetime(2026, 11, 22, 21, 0, tzinfo=UTC)

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, Table, create_engine, select
 
 from rag_audio.cli.app import run
-from rag_audio.database import connect, sqlite_url
-from rag_audio.licensing import RevocationOf
-from rag_audio.ports import WithheldFile
-from rag_audio.provenance import rights_audit
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.revocations import metadata as revocations
-from rag_audio.rights_tables import metadata as rights
+from rag_audio.domain.licensing import RevocationOf
+from rag_audio.domain.store_ports import WithheldFile
+from rag_audio.provenance.ledger import audit_rights
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.storage.database import connect, sqlite_url
+from rag_audio.storage.revocations import metadata as revocations
+from rag_audio.storage.revocations import metadata as rights
 from tests.provenance.rights_home import SHARED, asked, fill, granted, make_catalogue, state
 
 TABLES: dict[str, Table] = {**rights.tables, **revocations.tables}
@@ -46,7 +46,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engine(request: pytest.FixtureRequest, sealed: Path) -> Iterator[Engine]:
     """As somebody opens the database who is not bound by keys between tables."""
     if request.param == "postgresql":
-        from tests.postgres import new_schema
+        from tests.support.postgres import new_schema
 
         url = new_schema(str(request.getfixturevalue("_postgres_server")))
         fill(make_catalogue(connect(url)))
@@ -64,7 +64,7 @@ def test_every_table_has_rows(engine: Engine) -> None:
     with engine.connect() as db:
         for name, table in TABLES.items():
             assert len(db.execute(select(table)).all()) >= 2, name
-        assert list(rights_audit.faults(db)) == []
+        assert list(audit_rights.faults(db)) == []
 
 
 @pytest.mark.parametrize(("name", "column"), COLUMNS)
@@ -272,7 +272,7 @@ def _is(table: Table, row: dict[str, Any]) -> list[Any]:
 def _done(db: Connection, change: Any) -> list[str]:
     """What comes of a change that is not kept: ``found`` where the audit finds it."""
     assert db.execute(change).rowcount != 0
-    found = list(rights_audit.faults(db))
+    found = list(audit_rights.faults(db))
     db.rollback()
     return ["found"] if found else []
 

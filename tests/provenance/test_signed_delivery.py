@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from rag_audio.delivery import Delivery, hand_over
 from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest
+from rag_audio.domain.ports import Detection, Mark
+from rag_audio.domain.signing import ClaimedOutput, CredentialState, Signature
 from rag_audio.errors import BackendUnavailable, LedgerError, OutputRefused
 from rag_audio.home import Home
-from rag_audio.ports import Detection, Mark
-from rag_audio.provenance.credentials import read_credentials
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.signers import C2paSigner, NoSigner
+from rag_audio.pipeline.delivery import Delivery, hand_over
+from rag_audio.provenance.credentials.reading import read_credentials
+from rag_audio.provenance.credentials.signers import C2paSigner, NoSigner
+from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.settings import Settings
-from rag_audio.signing import ClaimedOutput, CredentialState, Signature
-from tests.fakes import FakeEmbedder, FakeIndex
 from tests.provenance.builders import decode_record, encode_record, plan, record
 from tests.provenance.material import INFO, sound
+from tests.support.fakes import FakeEmbedder, FakeIndex
 
 
 class Quietly:

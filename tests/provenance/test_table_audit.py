@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
-from rag_audio.database import connect, reading, sqlite_url, writing
+from rag_audio.domain.store_ports import Fault
 from rag_audio.errors import BackendUnavailable
-from rag_audio.jobs import SqlJobs
-from rag_audio.jobs.access import Scope, SqlAccess
-from rag_audio.jobs.owners import SqlOwners, own
-from rag_audio.ports import Fault
-from rag_audio.provenance.access_log import log_key
-from rag_audio.provenance.checking import checked
-from rag_audio.provenance.fingerprint import Fingerprint
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.merkle import leaf_hash
-from rag_audio.provenance.records import canonical, parse, record_to_json
-from rag_audio.provenance.table_audit import table_faults
+from rag_audio.provenance.ledger.audit_basis import checked
+from rag_audio.provenance.ledger.audit_tables import table_faults
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.merkle import leaf_hash
+from rag_audio.provenance.ledger.records import canonical, parse, record_to_json
+from rag_audio.provenance.ledger.rights_log import log_key
+from rag_audio.provenance.trace.fingerprint import Fingerprint
+from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
+from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.queue import SqlJobs
+from rag_audio.service.tables import SqlOwners, own
+from rag_audio.storage.database import connect, reading, sqlite_url, writing
 from tests.provenance.builders import record
 
 

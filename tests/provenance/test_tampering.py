@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_audio.cli.app import run
-from rag_audio.migrations import HEAD, TABLES, versions
+from rag_audio.storage.migrations import HEAD, TABLES, versions
 from tests.provenance.tampered import Copy, make_home
-from tests.tampering import tampering
+from tests.support.tampering import tampering
 
 VERSIONS = sorted(file.name[1:5] for file in Path(versions.__path__[0]).glob("v*_*.py"))
 SUBJECT = {

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from rag_audio.provenance.credentials import read_credentials
-from rag_audio.signing import CredentialState
+from rag_audio.domain.signing import CredentialState
+from rag_audio.provenance.credentials.reading import read_credentials
 from tests.provenance.material import Authority, sign_briefly, write
 
 OPENSSL = shutil.which("openssl")

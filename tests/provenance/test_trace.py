@@ -12,21 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio.audio import load, pcm_sha256, save
-from rag_audio.database import connect
+from rag_audio.audio.dsp import stretch
+from rag_audio.audio.midi import render
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import pcm_sha256, save
 from rag_audio.domain import Audio, Channel, Rights
+from rag_audio.domain.ports import Detection, Mark
+from rag_audio.domain.signing import Credentials, CredentialState, ParentCredentials
 from rag_audio.errors import LedgerTampered, UnreadableFile
-from rag_audio.midi import render
-from rag_audio.ports import Detection, Mark
-from rag_audio.provenance.fingerprint import make_fingerprint
-from rag_audio.provenance.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.ledger import SqlLedger
-from rag_audio.provenance.report_html import report_html
-from rag_audio.provenance.trace import TraceResult, trace
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.trace.findings import TraceResult
+from rag_audio.provenance.trace.fingerprint import make_fingerprint
+from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
+from rag_audio.provenance.trace.trace import trace
+from rag_audio.provenance.trace_report import report_html
 from rag_audio.resources import data_dir
-from rag_audio.shaping import stretch
-from rag_audio.signing import Credentials, CredentialState, ParentCredentials
-from rag_audio.watermark import SpreadSpectrumWatermarker
+from rag_audio.storage.database import connect
+from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 from tests.provenance.builders import LICENSE, record, source, stem
 from tests.watermark import material
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from rag_audio import audio
+from rag_audio.audio import writing
+from rag_audio.audio.reading import load
 from rag_audio.cli.app import run
 from rag_audio.domain import Audio
-from tests.small_library import write_library
+from tests.support.small_library import write_library
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,9 @@ def test_the_record_holds_what_the_gate_measured(
 def test_sound_without_any_mark_is_traced_by_its_fingerprint(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    master = audio.load(home / "masters" / "1.wav")
+    master = load(home / "masters" / "1.wav")
     kept = Audio(master.samples[:, 22_050:].copy() * 0.5, master.sample_rate)
-    audio.save(kept, tmp_path / "copy.mp3", bitrate_kbps=128)
+    writing.save(kept, tmp_path / "copy.mp3", bitrate_kbps=128)
     found = answer(capsys, home, "trace", str(tmp_path / "copy.mp3"))
     assert (found["found"], found["by"], found["output"]) == (True, "fingerprint", 1)
     shown = answer(capsys, home, "ledger", "show", "1")

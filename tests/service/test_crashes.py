@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from rag_audio.api.service import Service
-from rag_audio.jobs import Job, JobState
+from rag_audio.pipeline.workspace import open_workspace
+from rag_audio.service.api.services import Service
+from rag_audio.service.models import Job, JobState
 from rag_audio.service.runner import Runner
 from rag_audio.service.settings import ServeSettings
-from rag_audio.workspace import open_workspace
 
 LONG = {"prompt": "warm electric piano", "duration_s": 4.0, "steps": 100, "seed": 5}
 ROOT = Path(__file__).parent.parent.parent

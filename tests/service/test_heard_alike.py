@@ -13,15 +13,14 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio import loading
-from rag_audio.loading import hear
+from rag_audio.audio import reading
+from rag_audio.audio.reading import hear
 from rag_audio.service import decoder
-from rag_audio.service.canonical import CanonicalUploads
-from rag_audio.service.decoded import DecodedFiles, Writing
-from rag_audio.service.decoding import Decoded, Decoders
-from rag_audio.service.files import Folders
+from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders, Writing
+from rag_audio.service.paths import Folders
 from rag_audio.service.settings import ServeSettings
-from rag_audio.service.sound_use import SoundUse
+from rag_audio.service.turns import SoundUse
+from rag_audio.service.upload_contents import CanonicalUploads
 
 
 class HereDecoders(Decoders):
@@ -50,7 +49,7 @@ def test_an_upload_is_heard_as_its_file_is(
 ) -> None:
     noise = np.random.default_rng(seed).uniform(-1, 1, (frames, channels)).astype(np.float32)
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loading, "WHOLE_SAMPLES", whole)
+        patched.setattr(reading, "WHOLE_SAMPLES", whole)
         folders, settings_ = Folders(Path(name)), ServeSettings()
         folders.uploads.mkdir()
         kept = DecodedFiles(folders.decoded, 1 << 30, 0)

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from rag_audio.database import connect, sqlite_url, writing
 from rag_audio.errors import Cancelled
-from rag_audio.jobs import Claimed, Job, JobState, LeaseLost, Limits, QueueFull, SqlJobs
-from rag_audio.jobs.idempotency import KeyInFlight, KeyReused, SqlIdempotency
-from rag_audio.jobs.owners import SqlOwners
-from rag_audio.provenance.ledger import SqlLedger
+from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.service.idempotency import KeyInFlight, KeyReused, SqlIdempotency
+from rag_audio.service.models import Claimed, Job, JobState, LeaseLost, Limits, QueueFull
+from rag_audio.service.queue import SqlJobs
+from rag_audio.service.tables import SqlOwners
+from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.provenance.builders import record
 
 ASKED = {"prompt": "warm piano"}

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-from rag_audio.database import writing
-from rag_audio.jobs import JobState
-from rag_audio.jobs.tables import jobs
-from tests.api.small_service import SmallService
+from rag_audio.service.models import JobState
+from rag_audio.service.tables import jobs
+from rag_audio.storage.database import writing
+from tests.service.api.small_service import SmallService
 
 
 @pytest.mark.parametrize("error", [RuntimeError("unforeseen"), SystemExit(1)])

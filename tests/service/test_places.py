@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rag_audio.errors import BackendUnavailable
 from rag_audio.home import Home
-from rag_audio.service.places import Places
+from rag_audio.service.wording import Places
 from rag_audio.settings import Settings
 
 HOME, LIBRARY = Path("/srv/our place/home"), Path("/mnt/sounds (new)/night shift")
@@ -91,5 +91,5 @@ def test_where_the_database_is_away_the_libraries_of_before_are_left_out(
     found = places(catalogue=SimpleNamespace(libraries=libraries))
     assert found.told(f"{LIBRARY}/a.wav") == "a.wav"
     away = True
-    monkeypatch.setattr("rag_audio.service.places.LOOK_S", -1.0)
+    monkeypatch.setattr("rag_audio.service.wording.LOOK_S", -1.0)
     assert found.told(f"{LIBRARY}/a.wav") == "a.wav"

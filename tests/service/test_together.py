@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rag_audio.api.service import Service
 from rag_audio.domain import Audio
+from rag_audio.domain.ports import DiffusionInput, Member, Progress, StopAsked
 from rag_audio.errors import BackendError, Cancelled, RagAudioError
-from rag_audio.jobs import Job, JobState
-from rag_audio.ports import DiffusionInput, Member, Progress, StopAsked
+from rag_audio.pipeline.workspace import open_workspace
+from rag_audio.service.api.services import Service
+from rag_audio.service.batching import SharedPass, takes_of_device
+from rag_audio.service.models import Job, JobState
 from rag_audio.service.runner import Runner
 from rag_audio.service.settings import ServeSettings
-from rag_audio.service.together import SharedPass, takes_of_device
 from rag_audio.service.worker import Worker
-from rag_audio.workspace import open_workspace
-from tests.rights_world import FakeGenerator
+from tests.support.rights_world import FakeGenerator
 
 SHORT = {"prompt": "warm electric piano", "duration_s": 1.0, "steps": 4, "seed": 5}
 LONG = {**SHORT, "duration_s": 4.0, "steps": 80}

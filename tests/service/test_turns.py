@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio.service.sound_use import SoundUse
-from rag_audio.service.turns import Turns
-from tests.loops import run as run_coroutine
+from rag_audio.service.turns import SoundUse, Turns
+from tests.support.loops import run as run_coroutine
 
 OWNERS = st.sampled_from("abc")
 

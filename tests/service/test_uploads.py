@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from rag_audio.database import connect, sqlite_url
-from rag_audio.jobs import SqlJobs
-from rag_audio.jobs.access import Scope, SqlAccess
-from rag_audio.jobs.uploads import Quota, SqlUploads, Upload, UploadsFull
-from rag_audio.provenance.access_log import log_key
+from rag_audio.provenance.ledger.rights_log import log_key
+from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.queue import SqlJobs
+from rag_audio.service.upload_records import Quota, SqlUploads, Upload, UploadsFull
+from rag_audio.storage.database import connect, sqlite_url
 
 ROOMY = Quota(bytes=1000, count=10, total_bytes=1000)
 

@@ -13,20 +13,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_audio.catalogue import SqlCatalogue
-from rag_audio.database import connect, sqlite_url
 from rag_audio.domain import Channel, License, Rights, Stem, StemKind, Use
+from rag_audio.domain.store_ports import Catalogue, FileState, WithheldFile
 from rag_audio.errors import InvalidInput
 from rag_audio.home import Home
-from rag_audio.jobs.owners import SqlOwners
-from rag_audio.library_scope import LimitedCatalogue
-from rag_audio.ports import Catalogue, FileState, WithheldFile
-from rag_audio.provenance.findings import Evidence, InFile, LicenseNow, TracedSource, TraceResult
-from rag_audio.provenance.ranges import TimeRange
-from rag_audio.provenance.report_html import report_html
-from rag_audio.service.places import Places
+from rag_audio.provenance.trace.findings import (
+    Evidence,
+    InFile,
+    LicenseNow,
+    TracedSource,
+    TraceResult,
+)
+from rag_audio.provenance.trace.placing import TimeRange
+from rag_audio.provenance.trace_report import report_html
+from rag_audio.service.tables import SqlOwners
 from rag_audio.service.visibility import JobOwner, Visibility, may_see
+from rag_audio.service.wording import Places
 from rag_audio.settings import Settings
+from rag_audio.storage.catalogue import SqlCatalogue
+from rag_audio.storage.database import connect, sqlite_url
+from rag_audio.storage.library_scope import LimitedCatalogue
 
 NUMBERS = range(70_001, 70_006)
 LIBRARIES = ("mine", "ours", "theirs")

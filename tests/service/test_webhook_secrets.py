@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, text
 
-from rag_audio.database import connect, reading, sqlite_url, writing
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
-from rag_audio.jobs.tables import webhook_secrets
-from rag_audio.jobs.webhook_secrets import MOST_EARLIER, WebhookSecrets
+from rag_audio.service.tables import webhook_secrets
+from rag_audio.service.webhook_secrets import MOST_EARLIER, WebhookSecrets
+from rag_audio.storage.database import connect, reading, sqlite_url, writing
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from rag_audio.backends.clap import ClapEmbedder
-from rag_audio.backends.generators import load_generator
-from rag_audio.backends.mel_codec import MelCodec
 from rag_audio.domain import Audio, Key
-from rag_audio.ports import DiffusionInput
+from rag_audio.domain.ports import DiffusionInput
+from rag_audio.models.clap import ClapEmbedder
+from rag_audio.models.generators import load_generator
+from rag_audio.models.mel_codec import MelCodec
 from training.presets import PRESETS
 from training.recipe import Recipe
 
@@ -43,7 +43,7 @@ def test_the_trained_generator_makes_sound_through_the_products_loader(trained: 
 def test_the_stock_pipeline_class_samples_from_the_checkpoint(trained: Path) -> None:
     from diffusers import StableAudio3Pipeline
 
-    from rag_audio.backends._checkpoints import find_checkpoint, load_part
+    from rag_audio.models.checkpoints import find_checkpoint, load_part
 
     checkpoint = find_checkpoint(trained / "models" / "stable-audio-mini")
     pipeline = StableAudio3Pipeline(

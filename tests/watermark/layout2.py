@@ -10,11 +10,11 @@ import hmac
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_audio.audio.dsp import resample
 from rag_audio.domain import Audio
-from rag_audio.ports import Mark
-from rag_audio.shaping import resample
-from rag_audio.watermark import coding, grid, modem
-from rag_audio.watermark.pattern import make_pattern
+from rag_audio.domain.ports import Mark
+from rag_audio.watermark import grid, modem, payload
+from rag_audio.watermark.grid import make_pattern
 
 
 def embed(audio: Audio, mark: Mark, key: bytes, generation: int = 0, turn: int = 0) -> Audio:
@@ -31,7 +31,7 @@ def embed(audio: Audio, mark: Mark, key: bytes, generation: int = 0, turn: int =
 def write(audio: Audio, message: NDArray[np.uint8], key: bytes, first_cell: int) -> Audio:
     """The sound with any message, from this cell of a block on."""
     pattern = make_pattern(key, 72, 91, len(message) * 6)
-    signs = pattern.modulate(coding.encode(message))
+    signs = pattern.modulate(payload.encode(message))
     low = resample(audio, grid.RATE)
     energy = modem.hop_energy(audio.samples, audio.sample_rate)
     change = modem.mark_signal(low.samples, energy, signs, first_cell)

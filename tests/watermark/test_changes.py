@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import signal
 
+from rag_audio.audio.dsp import resample, stretch
 from rag_audio.domain import Audio
-from rag_audio.ports import Mark
-from rag_audio.shaping import resample, stretch
-from rag_audio.watermark import SpreadSpectrumWatermarker
+from rag_audio.domain.ports import Mark
+from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 from tests.watermark import material
 
 KEY = b"the key of these tests, 32 bytes"

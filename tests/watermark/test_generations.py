@@ -7,10 +7,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_audio.ports import Mark
-from rag_audio.watermark.answer import Found
+from rag_audio.domain.ports import Mark
 from rag_audio.watermark.payload import LAYOUT_2, LAYOUT_3, Layout, Message, following, newest
-from rag_audio.watermark.reading import Reading
+from rag_audio.watermark.reading import Found, Reading
 from rag_audio.watermark.sync import Place
 
 STARTS = st.integers(0, 255)

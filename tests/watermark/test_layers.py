@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rag_audio.audio import load, save
+from rag_audio.audio.dsp import stretch
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
-from rag_audio.ports import Mark
-from rag_audio.shaping import stretch
-from rag_audio.watermark import SpreadSpectrumWatermarker, coding, spread_spectrum
+from rag_audio.domain.ports import Mark
+from rag_audio.watermark import payload, spread_spectrum
 from rag_audio.watermark.payload import Message, pack
+from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 from tests.watermark import layout2, material
 
 KEY = b"the key of these tests, 32 bytes"
@@ -123,14 +125,14 @@ def test_a_mark_that_only_its_writer_could_find_is_not_written(
 
 def test_decodes_are_counted_over_all_keys_and_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a chance that noise passes for a mark: the bound is for the file."""
-    decode, count = coding.decode, 0
+    decode, count = payload.decode, 0
 
     def counted(*given: Any) -> NDArray[np.uint8]:
         nonlocal count
         count += 1
         return decode(*given)
 
-    monkeypatch.setattr(coding, "decode", counted)
+    monkeypatch.setattr(payload, "decode", counted)
     monkeypatch.setattr(spread_spectrum, "_MAX_DECODES", 4)
     keys = [bytes([number]) * 32 for number in range(3)]
     over = SpreadSpectrumWatermarker(KEY, retired=keys).detect(ten_deep()[4])

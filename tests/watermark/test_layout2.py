@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rag_audio.audio import load, save
+from rag_audio.audio.dsp import stretch
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
-from rag_audio.ports import Mark
-from rag_audio.shaping import stretch
-from rag_audio.watermark import SpreadSpectrumWatermarker
+from rag_audio.domain.ports import Mark
+from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 from tests.watermark import layout2, material
 
 KEY = b"the key of these tests, 32 bytes"

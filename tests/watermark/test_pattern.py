@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rag_audio.watermark.pattern import PILOT_SHARE, make_pattern, subkey
+from rag_audio.watermark.grid import PILOT_SHARE, make_pattern, subkey
 
 
 def test_a_fifth_of_the_cells_is_pilot_and_code_bits_share_the_rest() -> None:

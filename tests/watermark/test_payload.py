@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rag_audio.domain.ports import Mark
 from rag_audio.errors import InvalidInput
-from rag_audio.ports import Mark
-from rag_audio.watermark import coding, payload
+from rag_audio.watermark import payload
+from rag_audio.watermark import payload as coding
 from tests.watermark import layout2
 
 KEY = b"k" * 32

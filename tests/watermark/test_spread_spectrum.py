@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag_audio.audio import load, save
+from rag_audio.audio.dsp import resample
+from rag_audio.audio.loudness import loudness_lufs
+from rag_audio.audio.reading import load
+from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
+from rag_audio.domain.ports import Mark
 from rag_audio.errors import InvalidInput, RagAudioError
-from rag_audio.loudness import loudness_lufs
-from rag_audio.ports import Mark
 from rag_audio.resources import data_dir
-from rag_audio.shaping import resample
-from rag_audio.watermark import SpreadSpectrumWatermarker
 from rag_audio.watermark.grid import BLOCK_S
 from rag_audio.watermark.quality import noise_to_mask_db
+from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 from tests.watermark import material
 
 KEY = b"the key of these tests, 32 bytes"
@@ -162,7 +163,7 @@ def test_a_short_key_is_refused() -> None:
 
 
 def test_the_demo_music_carries_the_mark(tmp_path: Path) -> None:
-    from rag_audio.midi import render
+    from rag_audio.audio.midi import render
 
     try:
         scores = sorted(data_dir("demo").rglob("*.mid"))[:3]

@@ -24,7 +24,7 @@ LOWEST_HZ = 40.0
 
 
 class BandLevels:
-    """A :class:`rag_audio.ports.Embedder`.
+    """A :class:`rag_audio.domain.ports.Embedder`.
 
     Args:
         bands: D; bands between 40 Hz and 11 kHz, equally wide in octaves. 4 to 512.

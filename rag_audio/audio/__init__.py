@@ -1,0 +1,1 @@
+"""Sound and scores: reading, writing, signal processing, analysis, pictures."""

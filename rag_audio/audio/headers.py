@@ -1,0 +1,246 @@
+"""How a sound file is encoded and what it says of itself, so that a copy can be like it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from rag_audio.errors import InvalidInput, UnreadableFile
+
+# Sound files that are read from front to back as a decoder reads them.
+
+_BLOCK = 1 << 18
+
+
+class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound file whose MP3 frames are decoded in order, with nothing skipped.
+
+    A frame of an MP3 uses bits of frames before it, at low rates of more than libmpg123 decodes
+    anew after a seek: the samples there are wrong then, and it complains on stderr. And
+    ``soundfile`` seeks after every read. So an MP3 says that it cannot be sought in.
+    """
+
+    def seekable(self) -> bool:
+        """Whether reading may go anywhere."""
+        return self.format != "MP3" and bool(super().seekable())
+
+    def go_to(self, frame: int) -> None:
+        """Stand at a frame, which must lie ahead in an MP3; what is before it is read there."""
+        if self.seekable():
+            self.seek(frame)
+            return
+        while frame > 0 and (passed := len(self._pass(min(_BLOCK, frame)))):
+            frame -= passed
+
+    def _pass(self, frames: int) -> Any:
+        return self.read(frames, dtype="float32", always_2d=True)
+
+
+# How sound files begin; which can be written, and in which encodings.
+
+OPUS_HZ = 48_000
+SCORE = ".mid"
+"""The ending of standard MIDI files."""
+_BEGINNINGS = {b"fLaC": ".flac", b"OggS": ".ogg", b".snd": ".au", b"caff": ".caf"}
+_CHUNKED = {b"WAVE": ".wav", b"AIFF": ".aiff", b"AIFC": ".aiff", b"RMID": SCORE}
+_OPUS_RATES = (8000, 12_000, 16_000, 24_000, OPUS_HZ)
+_SHORT = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT", "float": "FLOAT"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Attributes:
+        name: libsndfile's name. subtypes: libsndfile's names of its encodings, the usual one first.
+    """
+
+    name: str
+    subtypes: tuple[str, ...]
+
+
+KINDS = {
+    ".wav": Kind("WAV", ("PCM_24", "PCM_16", "FLOAT")),
+    ".flac": Kind("FLAC", ("PCM_24", "PCM_16")),
+    ".mp3": Kind("MP3", ("MPEG_LAYER_III",)),
+    ".ogg": Kind("OGG", ("VORBIS", "OPUS")),
+    ".opus": Kind("OGG", ("OPUS",)),
+}
+
+
+def format_of(path: str | Path, subtype: str | None = None) -> tuple[str, str]:
+    """libsndfile's names for a file's kind, by its ending, and its encoding.
+
+    Args:
+        subtype: ``16``, ``24``, ``32f``, ``vorbis``, ``opus`` or libsndfile's own name; None: the
+            usual one: 24 bits, LAME's default, Vorbis, Opus.
+
+    Raises:
+        InvalidInput: the ending is unknown, or the kind has no such encoding.
+    """
+    file = Path(path)
+    kind = KINDS.get(file.suffix.lower())
+    if kind is None:
+        raise InvalidInput(
+            f"cannot write {file.name or path}: unknown kind {file.suffix!r}",
+            hint="name it " + ", ".join(KINDS),
+        )
+    if subtype is None:
+        return kind.name, kind.subtypes[0]
+    wanted = _SHORT.get(subtype.lower(), subtype.upper())
+    if wanted not in kind.subtypes:
+        raise InvalidInput(
+            f"cannot write {file.name} as {subtype!r}",
+            hint=f"a {file.suffix} file has: " + ", ".join(_shown(s) for s in kind.subtypes),
+        )
+    return kind.name, wanted
+
+
+def read_head(path: Path) -> bytes:
+    """The first bytes of a file, enough for :func:`suffix_of`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(16)
+
+
+def suffix_of(head: bytes) -> str | None:
+    """The ending for a sound file or score that begins so, such as ``.wav``; None: it is neither.
+
+    An MP3 that begins with a frame, not with an ID3 tag, is not told from other data.
+    """
+    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
+        return _CHUNKED.get(head[8:12])
+    if head[:4] == b"MThd":
+        return SCORE
+    return ".mp3" if head[:3] == b"ID3" else _BEGINNINGS.get(head[:4])
+
+
+def rate_for(subtype: str, sample_rate: int) -> int:
+    """The rate to write at: Opus knows few, and plays all of them as 48 kHz."""
+    if subtype == "OPUS" and sample_rate not in _OPUS_RATES:
+        return OPUS_HZ
+    return sample_rate
+
+
+def _shown(subtype: str) -> str:
+    short = {full: name for name, full in _SHORT.items() if name != "float"}
+    return short.get(subtype, subtype.lower())
+
+
+# ID3v2.4 tags for MP3 files: libsndfile writes texts there that other readers take for Latin-1.
+
+_FRAMES = {"comment": b"COMM", "copyright": b"TCOP", "title": b"TIT2", "artist": b"TPE1"}
+KNOWN_TAGS = frozenset(_FRAMES)
+"""The texts that :func:`id3_tag` knows."""
+_UTF_8 = b"\x03"
+
+
+def id3_tag(texts: Mapping[str, str]) -> bytes:
+    """A tag to stand before an MP3's first frame (id3.org, ID3v2.4.0, sections 3.1, 4 and 4.10).
+
+    Args:
+        texts: by libsndfile's names: ``comment``, ``copyright``, ``title``, ``artist``.
+    """
+    frames = b""
+    for name, text in texts.items():
+        frame = _FRAMES[name]
+        # A comment has a language and a short description, here an empty one.
+        head = _UTF_8 + (b"eng\x00" if frame == b"COMM" else b"")
+        body = head + text.encode()
+        frames += frame + _syncsafe(len(body)) + b"\x00\x00" + body
+    return b"ID3\x04\x00\x00" + _syncsafe(len(frames)) + frames
+
+
+def _syncsafe(size: int) -> bytes:
+    """Four bytes of seven bits each."""
+    return bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+
+
+_CHUNK = re.compile(r"^(\S.{3}) : \d+\s*$", re.MULTILINE)
+_PLAIN_CHUNKS = frozenset({"RIFF", "RF64", "fmt", "data", "fact", "LIST", "PEAK", "JUNK", "PAD"})
+_NOT_CARRIED = frozenset({"software"})
+"""It is libsndfile that writes the copy, and says so there."""
+
+
+@dataclass(frozen=True)
+class SoundHeader:
+    """A sound file's encoding (libsndfile's name), its texts by libsndfile's names for them, and
+    the names of other data beside the sound, as far as a WAV tells."""
+
+    subtype: str
+    tags: Mapping[str, str]
+    others: tuple[str, ...]
+
+    def subtype_in(self, path: Path) -> str:
+        """The encoding nearest to this file's that the kind of ``path`` has.
+
+        Raises:
+            InvalidInput: the ending is unknown.
+        """
+        usual = format_of(path)[1]
+        here = KINDS[path.suffix.lower()].subtypes
+        if self.subtype in here:
+            return self.subtype
+        if self.subtype in ("PCM_S8", "PCM_U8", "ULAW", "ALAW") and "PCM_16" in here:
+            return "PCM_16"
+        # Sound is read as 32-bit floats: what is finer than 24 bits stays in them.
+        return "FLOAT" if self.subtype in ("PCM_32", "DOUBLE") and "FLOAT" in here else usual
+
+    def tags_in(self, path: Path) -> dict[str, str]:
+        """The texts that a file of this kind can hold."""
+        known = KNOWN_TAGS if path.suffix.lower() == ".mp3" else self.tags.keys()
+        return {name: text for name, text in self.tags.items() if name in known}
+
+    def lost_in(self, path: Path) -> tuple[str, ...]:
+        """Names of what a file of this kind will not hold."""
+        return (*(name for name in self.tags if name not in self.tags_in(path)), *self.others)
+
+
+def read_header(path: Path) -> SoundHeader:
+    """The header of a file that :func:`rag_audio.audio.reading.load` reads.
+
+    Raises:
+        UnreadableFile: it cannot be read.
+    """
+    try:
+        with soundfile.SoundFile(str(path).encode(errors="surrogateescape")) as file:
+            tags = file.copy_metadata()
+            chunks = _CHUNK.findall(str(file.extra_info)) if file.format == "WAV" else []
+            others = sorted({name.strip() for name in chunks} - _PLAIN_CHUNKS)
+            kept = {name: text for name, text in tags.items() if name not in _NOT_CARRIED and text}
+            return SoundHeader(str(file.subtype), kept, tuple(others))
+    except (soundfile.LibsndfileError, ValueError, OSError) as error:
+        raise UnreadableFile(f"{path} is not a sound file that can be read") from error
+
+
+def require_room(path: Path, subtype: str | None, channels: int, sample_rate: int) -> None:
+    """Find out, before any work is done, whether a kind of file holds a sound's form.
+
+    Raises:
+        InvalidInput: it has too many channels, or a sample rate that the kind does not know.
+    """
+    kind, encoding = format_of(path, subtype)
+    most, rates = _FORMS[encoding if encoding == "OPUS" else kind]
+    if channels > most or sample_rate not in rates:
+        raise InvalidInput(
+            f"{path.name} cannot hold {channels} channels at {sample_rate} Hz",
+            hint="name it .wav, which holds any",
+        )
+
+
+_FORMS: dict[str, tuple[int, range | tuple[int, ...]]] = {
+    "WAV": (1024, range(1, 2**31)),
+    "FLAC": (8, range(1, 655_351)),
+    "MP3": (2, (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)),
+    "OGG": (255, range(8000, 192_001)),
+    "OPUS": (8, range(1, 2**31)),
+}
+"""Most channels and sample rates (Hz) that can be written; Opus is resampled to one that it has."""

@@ -1,0 +1,381 @@
+"""Read and render MIDI scores: pretty_midi reads, symusic's synthesizer plays.
+
+A score from a stranger is never given to the synthesizer: only notes that were read, checked and
+placed in seconds are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rag_audio.audio.analysis import estimate_key
+from rag_audio.audio.dsp import spread_starts
+from rag_audio.audio.scores import MAX_DURATION_S, NoteScore, ScoreNote, ScorePart, parse
+from rag_audio.domain import Audio, Key, Layer, Note
+from rag_audio.domain.music import Signature, beat_s
+from rag_audio.errors import ConfigError, InvalidInput
+from rag_audio.resources import data_dir
+
+DRUMS = "Drums"
+"""The name that stands for the percussion channel among a score's instruments."""
+
+_QUALITY = 4
+_RING_S = 1.0
+_TAIL_S = 1.0
+_LEAD_IN_S = 10.0
+_CEILING = 0.97
+_OPENING_BEATS = 4
+_VELOCITY = 100
+
+
+@dataclass(frozen=True)
+class MidiInfo:
+    """What a score says of itself, and what its notes tell.
+
+    Attributes:
+        duration_s: end of the last note.
+        bpm: the tempo that holds for most of the time; its confidence is that share of the time,
+            halved when the file states no tempo and the standard's 120 holds.
+        tempo_changes: (seconds, bpm) of every tempo, the first at 0.
+        key: from the key signature where the notes bear it out, else from the notes.
+        time_signature: (beats, unit) of the one that holds longest; None: not stated, or none that
+            is known. downbeat_s: where its first bar begins.
+        instruments: General MIDI names by number of notes, ``Drums`` for the percussion channel.
+        density_per_s: notes per second.
+    """
+
+    duration_s: float
+    bpm: float
+    bpm_confidence: float
+    tempo_changes: tuple[tuple[float, float], ...]
+    key: Key | None
+    key_confidence: float
+    time_signature: Signature | None
+    downbeat_s: float
+    instruments: tuple[str, ...]
+    drums: bool
+    density_per_s: float
+    notes: int
+
+
+def read(path: str | Path) -> MidiInfo:
+    """Read a score's tempo map, key, instruments and density.
+
+    Raises:
+        UnreadableFile: it is no MIDI file, is malformed, holds no notes, or is beyond the limits of
+            2 MB and two hours.
+    """
+    score = parse(path)
+    bpm, share = _main_tempo(score.tempos, score.end_s)
+    key, key_confidence = _key(score, bpm)
+    return MidiInfo(
+        duration_s=score.end_s,
+        bpm=round(bpm, 4),
+        bpm_confidence=share if score.states_tempo else share / 2,
+        tempo_changes=score.tempos,
+        key=key,
+        key_confidence=key_confidence,
+        time_signature=score.time_signature,
+        downbeat_s=score.downbeat_s,
+        instruments=_instruments(score.parts),
+        drums=any(part.drum for part in score.parts),
+        density_per_s=score.notes / score.end_s,
+        notes=score.notes,
+    )
+
+
+def render(
+    path: str | Path | NoteScore,
+    *,
+    soundfont: Path | None = None,
+    sample_rate: int = 44_100,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    tempo_ratio: float = 1.0,
+    semitones: int = 0,
+    instruments: tuple[str, ...] = (),
+    layer: Layer | None = None,
+) -> Audio:
+    """Play a score, or the ``duration_s`` seconds of it from ``start_s``, in stereo.
+
+    Times count in the score's own tempo; the result of a window is ``duration_s / tempo_ratio``
+    long, that of a whole score ends a second after its last note. Percussion is never transposed.
+    Levels are the soundfont's, brought down as a whole where they would clip.
+
+    Args:
+        path: a MIDI file, or the notes of one.
+        soundfont: an SF2 or SF3 file; default: the package's own instruments.
+        tempo_ratio: 1/8…8; above 1 is faster.
+        instruments: General MIDI names that play in place of the score's own, the first for the
+            part with most notes, the last for all that are left; percussion stays.
+        semitones: -24…24; notes that leave the MIDI range move by octaves.
+        layer: the percussion channel alone, or all but that; None plays all.
+
+    Raises:
+        UnreadableFile: as :func:`read`.
+        InvalidInput: a value is out of range, or the score has no such layer.
+        ConfigError: the soundfont is missing or broken.
+    """
+    _check_playing(sample_rate, duration_s, tempo_ratio, semitones)
+    score, name = (
+        (path, "the score") if isinstance(path, NoteScore) else (parse(path), Path(path).name)
+    )
+    parts = tuple(_ring(part) for part in _recast(score.parts, instruments))
+    if layer is not None:
+        parts = tuple(part for part in parts if part.drum == (layer is Layer.DRUMS))
+        if not parts:
+            raise InvalidInput(f"there is no {layer.value} in {name}")
+    end = max(note.end_s for part in parts for note in part.notes)
+    if not 0 <= start_s <= end:
+        raise InvalidInput(f"{start_s:g} s is not within {name}, {end:.2f} s long")
+    length = (end - start_s) / tempo_ratio + _TAIL_S
+    if duration_s is not None:
+        length = duration_s / tempo_ratio
+    synthesizer = _synthesizer(soundfont, sample_rate)
+    return _rendered(parts, start_s, length, tempo_ratio, semitones, synthesizer, sample_rate)
+
+
+def excerpts(
+    score: NoteScore, window_s: float, most: int, *, soundfont: Path | None = None
+) -> tuple[Audio, ...]:
+    """A score played in stereo at 44.1 kHz, in at most ``most`` windows that are evenly spread over
+    it: however long it is, no more is played.
+
+    Raises:
+        ConfigError: as :func:`render`.
+    """
+    length_s = score.end_s + _TAIL_S
+    return tuple(
+        render(score, soundfont=soundfont, start_s=start_s, duration_s=min(window_s, length_s))
+        for start_s in spread_starts(length_s, window_s, most)
+    )
+
+
+def play_notes(
+    notes: Iterable[Note],
+    instrument: str,
+    *,
+    duration_s: float,
+    soundfont: Path | None = None,
+    sample_rate: int = 44_100,
+) -> Audio:
+    """Notes by one instrument, in stereo, ``duration_s`` long.
+
+    Args:
+        instrument: a General MIDI name. soundfont: as for :func:`render`.
+
+    Raises:
+        InvalidInput: there is no such instrument, or a value is out of range.
+        ConfigError: the soundfont is missing or broken.
+    """
+    _check_playing(sample_rate, duration_s, 1.0, 0)
+    (program,) = programs_of((instrument,))
+    played = tuple(ScoreNote(n.start_s, n.end_s, n.pitch, _VELOCITY) for n in notes)
+    part = ScorePart(program, False, played)
+    synthesizer = _synthesizer(soundfont, sample_rate)
+    return _rendered((part,), 0.0, duration_s, 1.0, 0, synthesizer, sample_rate)
+
+
+def _check_playing(
+    sample_rate: int, duration_s: float | None, tempo_ratio: float, semitones: int
+) -> None:
+    if not 1 / 8 <= tempo_ratio <= 8:
+        raise InvalidInput(f"tempo_ratio must be 1/8…8, got {tempo_ratio:g}")
+    if abs(semitones) > 24:
+        raise InvalidInput(f"semitones must be -24…24, got {semitones}")
+    if not 8000 <= sample_rate <= 192_000:
+        raise InvalidInput(f"sample_rate must be 8000…192000 Hz, got {sample_rate}")
+    if duration_s is not None and not 0 < duration_s <= MAX_DURATION_S:
+        raise InvalidInput(f"duration_s must be positive, got {duration_s:g}")
+
+
+def _rendered(
+    parts: tuple[ScorePart, ...],
+    start_s: float,
+    length: float,
+    tempo_ratio: float,
+    semitones: int,
+    synthesizer: Any,
+    sample_rate: int,
+) -> Audio:
+    """``length`` seconds of the parts from ``start_s`` of the score's own time on."""
+    frames = max(1, round(length * sample_rate))
+    window = start_s, start_s + length * tempo_ratio
+    samples, first = _play(parts, window, tempo_ratio, semitones, synthesizer, sample_rate)
+    made = np.zeros((2, frames), np.float32)
+    heard = samples[:, first : first + frames]
+    made[:, : heard.shape[1]] = heard
+    peak = float(max(made.max(), -made.min()))
+    if peak > _CEILING:
+        made *= np.float32(_CEILING / peak)
+    return Audio(made, sample_rate)
+
+
+def _main_tempo(tempos: tuple[tuple[float, float], ...], duration: float) -> tuple[float, float]:
+    """The tempo that holds longest, and its share of the duration."""
+    held: dict[float, float] = defaultdict(float)
+    ends = [*(start for start, _ in tempos[1:]), duration]
+    for (start, bpm), end in zip(tempos, ends, strict=True):
+        held[round(bpm, 2)] += max(0.0, min(end, duration) - start)
+    rounded, seconds = max(held.items(), key=lambda item: item[1])
+    exact = next(bpm for _, bpm in tempos if round(bpm, 2) == rounded)
+    return exact, round(min(1.0, seconds / duration), 4)
+
+
+def _key(score: NoteScore, bpm: float) -> tuple[Key | None, float]:
+    """The key of the notes, or of the signature where that one has nearly the same notes.
+
+    Many files carry an unmeant C major signature, and a minor key's is often written as that of its
+    relative: a signature is believed only as far as the notes agree.
+    """
+    every, bass, opening = _histograms(score.parts, bpm)
+    heard, confidence = estimate_key(every, bass, opening)
+    if score.key_number is None:
+        return heard, confidence
+    stated = Key(score.key_number % 12, score.key_number >= 12)
+    if heard is None:
+        return stated, 0.3
+    if stated == heard:
+        return stated, 1.0
+    if stated.relative() == heard:
+        return (stated, 0.8) if stated.minor else (heard, max(confidence, 0.6))
+    if stated in heard.neighbours() and stated.tonic != 0:
+        return stated, 0.7
+    return heard, confidence
+
+
+def _histograms(parts: tuple[ScorePart, ...], bpm: float) -> tuple[Any, Any, Any]:
+    """Seconds sounded by each pitch class: in all notes, in the lowest, in the lowest early on."""
+    notes = sorted(
+        (note for part in parts if not part.drum for note in part.notes),
+        key=lambda note: (note.start_s, note.pitch),
+    )
+    every, bass, opening = np.zeros(12), np.zeros(12), np.zeros(12)
+    opens_until = (notes[0].start_s if notes else 0.0) + _OPENING_BEATS * beat_s(bpm)
+    previous = -math.inf
+    for note in notes:
+        seconds = min(note.end_s - note.start_s, 4.0)
+        every[note.pitch % 12] += seconds
+        if note.start_s > previous + 0.03:  # the lowest of those that start together
+            bass[note.pitch % 12] += seconds * max(0.0, 1 - max(0, note.pitch - 48) / 24)
+            if note.start_s < opens_until - 0.03:
+                opening[note.pitch % 12] += seconds * max(0.0, 1 - max(0, note.pitch - 48) / 24)
+            previous = note.start_s
+    return every, bass, opening
+
+
+def _instruments(parts: tuple[ScorePart, ...]) -> tuple[str, ...]:
+    import pretty_midi
+
+    counts: Counter[str] = Counter()
+    for part in parts:
+        name = DRUMS if part.drum else pretty_midi.program_to_instrument_name(part.program)
+        counts[name] += len(part.notes)
+    return tuple(name for name, _ in counts.most_common())
+
+
+def programs_of(instruments: tuple[str, ...]) -> tuple[int, ...]:
+    """General MIDI programs, 0…127, by their names; case does not matter.
+
+    Raises:
+        InvalidInput: there is no such instrument.
+    """
+    import pretty_midi
+
+    known = {pretty_midi.program_to_instrument_name(n).casefold(): n for n in range(128)}
+    found = []
+    for name in instruments:
+        if name.strip().casefold() not in known:
+            raise InvalidInput(
+                f"{name!r} is not a General MIDI instrument",
+                hint="such as Vibraphone, Acoustic Bass, String Ensemble 1",
+            )
+        found.append(known[name.strip().casefold()])
+    return tuple(found)
+
+
+def _recast(parts: tuple[ScorePart, ...], instruments: tuple[str, ...]) -> tuple[ScorePart, ...]:
+    programs = programs_of(instruments)
+    if not programs:
+        return parts
+    tuned = sorted((p for p in parts if not p.drum), key=lambda part: -len(part.notes))
+    cast = {id(part): programs[min(n, len(programs) - 1)] for n, part in enumerate(tuned)}
+    return tuple(replace(part, program=cast.get(id(part), part.program)) for part in parts)
+
+
+def _ring(part: ScorePart) -> ScorePart:
+    """Drums ring until they are struck again, a second at most: note-offs do not stop them."""
+    if not part.drum:
+        return part
+    following: dict[int, float] = {}
+    made = []
+    for note in reversed(part.notes):
+        until = min(note.start_s + _RING_S, following.get(note.pitch, math.inf))
+        following[note.pitch] = note.start_s
+        made.append(ScoreNote(note.start_s, max(note.end_s, until), note.pitch, note.velocity))
+    return ScorePart(part.program, True, tuple(reversed(made)))
+
+
+def _play(
+    parts: tuple[ScorePart, ...],
+    window: tuple[float, float],
+    tempo_ratio: float,
+    semitones: int,
+    synthesizer: Any,
+    sample_rate: int,
+) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
+    """Samples from somewhat before the window, and the frames to leave out of them."""
+    from symusic import Note, Score, Track
+
+    start, end = window
+    heard = [
+        (part, [n for n in part.notes if n.start_s < end and n.end_s > start]) for part in parts
+    ]
+    origin = min((n.start_s for _, notes in heard for n in notes), default=start)
+    origin = max(min(origin, start), start - _LEAD_IN_S, 0.0)
+    # A whole frame of the finished whole, so that a window is what the whole holds there.
+    frame = math.floor(origin / tempo_ratio * sample_rate)
+    origin = frame / sample_rate * tempo_ratio
+    score = Score(480, ttype="second")
+    for part, notes in heard:
+        track = Track(program=part.program, is_drum=part.drum, ttype="second")
+        shift = 0 if part.drum else semitones
+        for note in notes:
+            begins = max(0.0, (note.start_s - origin) / tempo_ratio)
+            lasts = (min(note.end_s, end) - max(note.start_s, origin)) / tempo_ratio
+            pitch = _within_range(note.pitch + shift)
+            track.notes.append(Note(begins, max(lasts, 0.01), pitch, note.velocity, ttype="second"))
+        if notes:
+            score.tracks.append(track)
+    skipped = round(start / tempo_ratio * sample_rate) - frame
+    if not score.tracks:
+        return np.zeros((2, 0), np.float32), skipped
+    made = np.asarray(synthesizer.render(score, stereo=True), dtype=np.float32)
+    return np.nan_to_num(made, copy=False), skipped
+
+
+def _within_range(pitch: int) -> int:
+    while pitch > 127:
+        pitch -= 12
+    while pitch < 0:
+        pitch += 12
+    return pitch
+
+
+def _synthesizer(soundfont: Path | None, sample_rate: int) -> Any:
+    from symusic import Synthesizer
+
+    path = soundfont or data_dir("soundfont") / "rag-audio.sf2"
+    if not path.is_file():
+        raise ConfigError(f"there is no soundfont {path}", hint="set RAG_AUDIO_SOUNDFONT to an SF2")
+    try:
+        return Synthesizer(str(path), sample_rate, _QUALITY)
+    except RuntimeError as error:
+        raise ConfigError(f"{path} is not a soundfont that can be read: {error}") from error

@@ -1,0 +1,290 @@
+"""``generate``: make music from licensed references."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rag_audio.audio.pictures import output_png
+from rag_audio.cli.batch import run_batch
+from rag_audio.cli.index import warn_untrained
+from rag_audio.cli.options import Home, Json, parse_method, request_from, with_fields
+from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table
+from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
+from rag_audio.cli.trace import measure_outputs, show_influence
+from rag_audio.domain import AttributionRecord, Channel, ConditioningPlan, GenerationResult
+from rag_audio.domain.fields import On
+from rag_audio.domain.plans import plan_to_json
+from rag_audio.domain.views import enforced_met, outputs_json, results_json
+from rag_audio.errors import InvalidInput
+from rag_audio.generation.take_selection import unmet_line
+from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.provenance.causal import CausalInfluence, Method
+from rag_audio.storage.files import export
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("generate")(generate)
+
+
+@with_fields(On.GENERATE)
+def generate(
+    ctx: typer.Context,
+    prompt: Annotated[
+        str, typer.Argument(help="What the music should be like.", show_default=False)
+    ] = "",
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="WAV, FLAC, MP3, OGG or Opus file.")
+    ] = None,
+    *,
+    asked: dict[str, Any],
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="Make this older plan (from --dry-run --json), if it is still allowed."),
+    ] = None,
+    save_plan: Annotated[
+        Path | None, typer.Option(help="Also write the plan here, as JSON.")
+    ] = None,
+    best_effort: Annotated[
+        bool, typer.Option(help="Exit with 0 although what --enforce asks for was not met.")
+    ] = False,
+    influence: Annotated[
+        str, typer.Option(help="none, fast or exact: measure what each source did; costs runs.")
+    ] = "none",
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw waveform, spectrogram and sources into this PNG.")
+    ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(help="CSV or JSONL of requests, a row each; --out is then a folder."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the plan and make nothing.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make music that follows the prompt and the best licensed references."""
+    if out_file is None and not dry_run:
+        raise InvalidInput("no output file was named", hint="--out FILE, or --dry-run")
+    target = None if dry_run else out_file
+    wanted = _Wanted(target, parse_method(influence), picture, save_plan, as_json, best_effort)
+    wanted.check()
+    if batch is not None:
+        run_batch(ctx, batch, out_file)
+    elif plan is not None:
+        refuse_beside_plan(ctx)
+        _replay(read_plan(plan), ctx.params, wanted)
+    else:
+        if best_effort and not asked["enforce"]:
+            raise InvalidInput(
+                "--best-effort needs --enforce",
+                hint="--enforce tempo,key with --best-effort",
+            )
+        _make(ctx.params, wanted)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to come of it besides the request.
+
+    Attributes:
+        out_file: None: only the plan is shown.
+        method: how causal influence is measured; None: it is not.
+        best_effort: what was enforced and is not met is no failure.
+    """
+
+    out_file: Path | None
+    method: Method | None
+    picture: Path | None
+    save_plan: Path | None
+    as_json: bool
+    best_effort: bool = False
+
+    def check(self) -> None:
+        """Refuse what could not be written afterwards, or would take the music's place.
+
+        Raises:
+            InvalidInput: a name or a folder is wrong, or there is nothing to draw or measure.
+        """
+        if self.out_file is None and (self.picture or self.method):
+            raise InvalidInput(
+                "a dry run makes nothing that could be drawn or measured",
+                hint="leave --picture and --influence out, or --dry-run",
+            )
+        for what, file, ending in (
+            ("--picture", self.picture, ".png"),
+            ("--save-plan", self.save_plan, ".json"),
+        ):
+            if file is None:
+                continue
+            if file.suffix.lower() != ending:
+                raise InvalidInput(f"{what} {file}: the name must end in {ending}")
+            if file.is_dir() or not file.parent.is_dir():
+                raise InvalidInput(f"{what} {file}: {_why_not(file)}")
+
+
+def _why_not(file: Path) -> str:
+    return "it is a folder" if file.is_dir() else f"there is no folder {file.parent}"
+
+
+def _make(given: Mapping[str, Any], wanted: _Wanted) -> None:
+    """Make what the options ask for.
+
+    Args:
+        given: the options of ``generate``.
+    """
+    request = request_from(given)
+    with _workspace(given) as workspace:
+        if wanted.out_file is None:
+            _show(workspace.plan(request), wanted)
+            return
+        with stages() as on_stage:
+            results = workspace.generate(request, wanted.out_file, on_stage=on_stage)
+        measured = _measured(workspace, results, wanted)
+    _finish(results, wanted, measured)
+
+
+def _replay(older: ConditioningPlan, given: Mapping[str, Any], wanted: _Wanted) -> None:
+    """Make an older plan; without an output file only show what it is today.
+
+    Args:
+        given: the options of ``generate``.
+    """
+    prompt, territory, model = given["prompt"], given["territory"], given["model"]
+    if prompt and prompt.strip() != older.prompt:
+        raise InvalidInput(
+            f"the prompt {prompt!r} is not the plan's, {older.prompt!r}",
+            hint="leave the prompt out: the plan has its own",
+        )
+    with _workspace(given) as workspace:
+        if wanted.out_file is None:
+            _, renewed = workspace.renew(older, territory=territory, model=model)
+            _show(renewed, wanted)
+            return
+        with stages() as on_stage:
+            results = workspace.replay(
+                older,
+                wanted.out_file,
+                territory=territory,
+                model=model,
+                subtype=given["subtype"],
+                on_stage=on_stage,
+            )
+        measured = _measured(workspace, results, wanted)
+    _finish(results, wanted, measured)
+
+
+@contextmanager
+def _workspace(given: Mapping[str, Any]) -> Iterator[Workspace]:
+    """The home, with a word about a model that was never trained."""
+    with open_workspace(given["home"], territory=given["territory"]) as workspace:
+        info = workspace.home.generator(given["model"]).info
+        warn_untrained(info.name, info.untrained)
+        yield workspace
+
+
+def _measured(
+    workspace: Workspace, results: tuple[GenerationResult, ...], wanted: _Wanted
+) -> Sequence[CausalInfluence]:
+    return measure_outputs(workspace, [r.record.output for r in results], wanted.method)
+
+
+def _finish(
+    results: tuple[GenerationResult, ...], wanted: _Wanted, measured: Sequence[CausalInfluence]
+) -> None:
+    """Draw, write the plan, and say what was made."""
+    if wanted.picture is not None:
+        _draw(results, wanted.picture)
+    if wanted.save_plan is not None:
+        _save(results[0].plan, wanted.save_plan)
+    if wanted.as_json:
+        document = results_json(results)
+        for reference, source in zip(
+            document["references"], measured[0].sources if measured else (), strict=False
+        ):
+            reference["causal"] = source.share
+        shares = [[source.share for source in one.sources] for one in measured]
+        document["results"] = outputs_json(results, shares)
+        show_json({**document, "influence": [one.to_json() for one in measured]})
+    else:
+        show_results(results)
+        for result, one in zip(results, measured, strict=False):
+            show_influence(result.record, one)
+    if enforced_met(results) is False:
+        say_unmet([str(result.files[0]) for result in results if result.unmet], wanted.best_effort)
+
+
+def _show(plan: ConditioningPlan, wanted: _Wanted) -> None:
+    """A dry run's end: the plan, also into its file."""
+    if wanted.save_plan is not None:
+        _save(plan, wanted.save_plan)
+    show_plan(plan, wanted.as_json)
+
+
+def _save(plan: ConditioningPlan, file: Path) -> None:
+    """Write a plan, whole or not at all."""
+    text = json.dumps(plan_to_json(plan), indent=2, ensure_ascii=False)
+    with export(file) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def _draw(results: tuple[GenerationResult, ...], picture: Path) -> None:
+    """A picture of each output; with several variations the name gets a number, as theirs do."""
+    for i, result in enumerate(results):
+        name = picture if len(results) == 1 else picture.with_stem(f"{picture.stem}-{i + 1}")
+        output_png(result.audio, result.record, name)
+
+
+def show_results(results: tuple[GenerationResult, ...]) -> None:
+    """What was made, and from what; of several outputs each."""
+    for result in results:
+        record = result.record
+        out.print(
+            f"output {record.output}   {', '.join(result.files)}   seed {record.seed}   "
+            f"{result.audio.duration_s:.2f} s   pcm {record.pcm_sha256[:12]}"
+        )
+    common = results[0].plan.notes
+    for note in common:
+        out.print(f"note: {note}")
+    for result in results[1:]:
+        own = (note for note in result.plan.notes if note not in common)
+        for said in (*own, *(unmet_line(promise) for promise in result.unmet)):
+            out.print(f"note: output {result.record.output}: {said}")
+    for result in results:
+        _show_sources(result.record, titled=len(results) > 1)
+
+
+def _show_sources(record: AttributionRecord, titled: bool) -> None:
+    table(
+        ("source", "artist", "holder", "license", "in the words", "in the sound", "similar"),
+        [
+            (
+                source.reference.stem.title or source.reference.stem.path,
+                source.reference.stem.artist,
+                " / ".join(source.holders),
+                " / ".join(license.id for license in source.licenses),
+                percent(source.influence.used.get(Channel.PROMPT)),
+                percent(source.influence.used.get(Channel.INIT)),
+                "–" if source.influence.similar is None else f"{source.influence.similar:.2f}",
+            )
+            for source in record.sources
+        ]
+        + [
+            (
+                "the model and your words",
+                "",
+                "",
+                "",
+                percent(record.model_share.get(Channel.PROMPT)),
+                percent(record.model_share.get(Channel.INIT)),
+                "",
+            )
+        ],
+        title=f"output {record.output}" if titled else "",
+    )

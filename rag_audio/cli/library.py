@@ -1,0 +1,227 @@
+"""``library``, the list of ``artists``, ``doctor``: look around."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
+
+import typer
+
+from rag_audio import __version__, plugins
+from rag_audio.cli.options import Home, Json, Territory
+from rag_audio.cli.output import busy, err, out, show_json, table
+from rag_audio.domain.views import (
+    artists_json,
+    conflict_lines,
+    conflicts_json,
+    license_rows,
+    not_indexed_json,
+)
+from rag_audio.errors import InvalidInput, RagAudioError
+from rag_audio.home import Home as OpenedHome
+from rag_audio.home import open_home
+from rag_audio.pipeline.workspace import open_workspace
+from rag_audio.plugins import Plugin
+from rag_audio.settings import shown
+
+_SHOWN = 40
+"""So many conflicts of licenses are printed."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("library")(library)
+    app.command("doctor")(doctor)
+
+
+def library(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
+    """Show the indexed libraries, their licenses and what each grants today."""
+    with open_home(home, territory=territory) as opened:
+        libraries = opened.catalogue.libraries()
+        rights = opened.rights()
+        stems = opened.catalogue.stems()
+    rows = license_rows(stems, rights)
+    conflicts = conflicts_json(rights.conflicts.values(), rights)
+    if as_json:
+        show_json(
+            {
+                "libraries": [
+                    {"id": x.id, "name": x.name, "root": x.root, "stems": x.stems}
+                    for x in libraries
+                ],
+                "licenses": [row.to_json() for row in rows],
+                "conflicts": conflicts,
+            }
+        )
+        return
+    if not libraries:
+        err.print("no library is indexed yet: rag-audio index LIBRARY")
+        return
+    table(("library", "stems", "root"), [(x.name, x.stems, x.root) for x in libraries])
+    table(
+        ("license", "holder", "stems", "grants today", "else"),
+        [(x.license.id, x.license.holder, x.stems, ", ".join(x.granted), x.why) for x in rows],
+    )
+    _say_cures(x.cure for x in rows)
+    if conflicts:
+        out.print("the same bytes under several licenses or artists:")
+    for conflict in conflicts[:_SHOWN]:
+        out.print("\n".join(conflict_lines(conflict)), soft_wrap=True)
+    if len(conflicts) > _SHOWN:
+        out.print(f"… and {len(conflicts) - _SHOWN} more; --json lists them all")
+
+
+def _say_cures(cures: Iterable[str]) -> None:
+    """What would help, each once, below a table."""
+    for cure in dict.fromkeys(filter(None, cures)):
+        out.print(f"hint: {cure}")
+
+
+def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
+    """List the artists of the library and whether their style may be asked for."""
+    with open_workspace(home, territory=territory) as workspace:
+        clearance = workspace.pipeline.clearance()
+        policy = workspace.pipeline.gate.policy(clearance)
+    rows = artists_json(clearance.stems, policy.licensed, policy.why_not)
+    ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
+    if as_json:
+        show_json({"artists": rows, "not_indexed": ended})
+        return
+    if not rows and not ended:
+        err.print("no artist is named in an indexed library")
+        return
+    table(
+        ("artist", "stems", "style licensed", "tempo", "keys", "tags", "why not"),
+        [
+            (
+                row["artist"],
+                row["stems"],
+                "yes" if row["style"] else "no",
+                _span(row["bpm"]),
+                ", ".join(row["keys"]),
+                ", ".join(row["tags"]),
+                row["refusal"],
+            )
+            for row in rows
+        ]
+        + [(row["artist"], 0, "no", "", "", "", row["refusal"]) for row in ended],
+    )
+    _say_cures(row["cure"] for row in (*rows, *ended))
+
+
+def _span(values: list[int]) -> str:
+    if not values:
+        return ""
+    return f"{values[0]}" if values[0] == values[-1] else f"{values[0]}–{values[-1]}"
+
+
+def doctor(home: Home = None, as_json: Json = False) -> None:
+    """Check that everything an installation needs is there; exit code 1 when something is not."""
+    checks: list[tuple[str, bool, str]] = []
+    with open_home(home) as opened, busy("looking at every part"):
+        settings = shown(opened.settings)
+        for name, look in _CHECKS:
+            try:
+                checks.append((name, True, look(opened)))
+            except RagAudioError as error:
+                checks.append((name, False, f"{error.message} ({error.hint})"))
+        checks += map(_plugin, plugins.installed())
+    well = all(ok for _, ok, _ in checks)
+    if as_json:
+        show_json(
+            {
+                "ok": well,
+                "checks": [{"name": n, "ok": ok, "what": what} for n, ok, what in checks],
+                "settings": settings,
+            }
+        )
+    else:
+        table(
+            ("setting", "value", "from"),
+            [(name, one["value"] or "unset", one["from"]) for name, one in settings.items()],
+        )
+        table(("part", "state", "what"), [(n, "ok" if ok else "BAD", w) for n, ok, w in checks])
+        out.print("all is well" if well else "something is missing: see above")
+    if not well:
+        raise typer.Exit(1)
+
+
+def _plugin(plugin: Plugin) -> tuple[str, bool, str]:
+    """A plugin's line: whether its factory can be imported; it is not called."""
+    name = f"{plugin.kind} {plugin.entry.name}"
+    try:
+        plugin.load()
+    except RagAudioError as error:
+        return name, False, f"{error.message} ({error.hint})"
+    return name, True, f"plugin of {plugin.distribution}"
+
+
+def _embedder(opened: OpenedHome) -> str:
+    embedder = opened.embedder
+    embedder.embed_text(["music"])  # what it says of itself is cached; its weights may be gone
+    state = "untrained" if embedder.untrained else "trained"
+    return f"{embedder.name}, {state}, {embedder.dimension} dimensions, {embedder.space[:12]}"
+
+
+def _model(opened: OpenedHome) -> str:
+    info = opened.generator(None).info
+    state = "untrained" if info.untrained else "trained"
+    return f"{info.name}, {state}, {info.sample_rate} Hz × {info.channels}, {info.id[:12]}"
+
+
+def _soundfont(opened: OpenedHome) -> str:
+    path = opened.soundfont
+    if not path.is_file():
+        raise InvalidInput(f"{path} is missing")
+    return str(path)
+
+
+def _ledger(opened: OpenedHome) -> str:
+    faults = opened.ledger.verify()
+    if faults:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise InvalidInput(count, hint="rag-audio ledger verify")
+    return f"{opened.ledger.size()} entries, all hashes right"
+
+
+def _landmarks(opened: OpenedHome) -> str:
+    there = len(opened.landmarks.ids())
+    lacking = len(opened.catalogue.without_landmarks())
+    if not lacking:
+        return f"{there} stems can be recognised in foreign sound"
+    return (
+        f"{there} stems; {lacking} more have none and are recognised only where they are unchanged "
+        "(rag-audio index LIBRARY makes them)"
+    )
+
+
+def _guardrails(opened: OpenedHome) -> str:
+    names, actions = opened.protected_names, opened.guard_actions
+    told = ", ".join(f"{rule} {action}" for rule, action in sorted(actions.items()))
+    more = "" if names.imported is None else f"; {names.imported.about.line()}"
+    return f"{len(names.artists)} protected names{more}; {told or 'every rule refuses'}"
+
+
+def _keys(opened: OpenedHome) -> str:
+    from rag_audio.provenance.credentials.custody import key_notes
+
+    name = opened.watermarker.name
+    problems = key_notes(opened.database, opened.folder / "keys")
+    if problems:
+        raise InvalidInput("; ".join(problems), hint="copy it from the home that made it")
+    return name
+
+
+_CHECKS: tuple[tuple[str, Callable[[OpenedHome], str]], ...] = (
+    ("rag-audio", lambda home: f"{__version__}, Python {platform.python_version()}"),
+    ("home", lambda home: str(home.folder)),
+    ("device", lambda home: home.device),
+    ("embedder", _embedder),
+    ("model", _model),
+    ("index", lambda home: f"{home.index.name}, {home.index.count()} segments"),
+    ("landmarks", _landmarks),
+    ("soundfont", _soundfont),
+    ("ledger", _ledger),
+    ("guardrails", _guardrails),
+    ("watermark key", _keys),
+)

@@ -1,0 +1,196 @@
+"""``trace``, ``influence``: what went into an output, and what it did there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rag_audio.cli.options import Home, Json, parse_method
+from rag_audio.cli.output import busy, err, out, percent, show_json, stages, table
+from rag_audio.domain import AttributionRecord, Channel, limits
+from rag_audio.errors import InvalidInput
+from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.provenance.causal import CausalInfluence, Method
+from rag_audio.provenance.trace.findings import TraceResult
+from rag_audio.provenance.trace_report import report_html
+from rag_audio.storage.files import export
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("trace")(trace)
+    app.command("influence")(influence)
+
+
+def trace(
+    file: Annotated[Path, typer.Argument(help="Any audio file.")],
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page to read and print, as HTML.")
+    ] = None,
+    public: Annotated[
+        bool, typer.Option(help="Say only whether this system made it, and whom to ask.")
+    ] = False,
+    influence: Annotated[
+        str, typer.Option(help="none, fast or exact: first measure what each source did.")
+    ] = "none",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Say what went into this audio: which sources, whose, how much."""
+    method = parse_method(influence)
+    if public and (report is not None or method is not None):
+        raise InvalidInput(
+            "a public trace tells nothing about sources",
+            hint="leave out --public, or --report and --influence",
+        )
+    with open_workspace(home) as workspace:
+        with busy("looking for marks and fingerprints"):
+            found = workspace.trace(file)
+        if method is not None and found.output is not None and found.sources:
+            measure_outputs(workspace, [found.output], method)
+            with busy("looking again"):
+                found = workspace.trace(file)
+        contact = workspace.settings.contact
+    if public:
+        _show_public(found.to_public(contact), as_json)
+        return
+    if report is not None:
+        with export(report) as draft:
+            draft.write_text(report_html(found, file.name, datetime.now(UTC)), encoding="utf-8")
+    if as_json:
+        show_json(found.to_json())
+    else:
+        _show(file, found)
+        if report is not None:
+            err.print(f"the report is in {report}")
+
+
+def influence(
+    output: Annotated[
+        int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")
+    ],
+    method: Annotated[str, typer.Option(help="fast or exact.")] = "fast",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what each source did to an output by leaving it out, and log the answer."""
+    how = parse_method(method)
+    if how is None:
+        raise InvalidInput("nothing was to be measured", hint="--method fast or exact")
+    with open_workspace(home) as workspace:
+        (measured,) = measure_outputs(workspace, [output], how)
+        entry = workspace.home.ledger.find(output)
+    if as_json:
+        show_json({"output": output, **measured.to_json()})
+    elif entry is not None:
+        show_influence(entry.record, measured)
+
+
+def measure_outputs(
+    workspace: Workspace, outputs: Sequence[int], method: Method | None
+) -> list[CausalInfluence]:
+    """Measure the causal influence of outputs' sources, with a bar; nothing without a method."""
+    if method is None:
+        return []
+    with stages() as on_stage:
+        return [
+            workspace.influence(
+                output, method, progress=lambda done, total: on_stage("influence", done, total)
+            )
+            for output in outputs
+        ]
+
+
+def show_influence(record: AttributionRecord, measured: CausalInfluence) -> None:
+    """What each source did to an output, as a table."""
+    table(
+        ("source", "causal share", "value", "by words", "by sound"),
+        [
+            (
+                use.reference.stem.title or use.reference.stem.path,
+                percent(source.share),
+                f"{source.value:.4f}",
+                _value(source.by_channel.get(Channel.PROMPT)),
+                _value(source.by_channel.get(Channel.INIT)),
+            )
+            for use, source in zip(record.sources, measured.sources, strict=True)
+        ],
+        title=f"output {record.output}: what each source did ({measured.method}, "
+        f"{measured.runs} runs)",
+    )
+    out.print(
+        f"noise floor {measured.noise_floor:.4f}: below it there is no share; all sources "
+        f"together {measured.total:.4f}"
+    )
+
+
+def _show_public(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(document)
+        return
+    out.print(document["statement"])
+    if document["contact"]:
+        out.print(f"Contact: {document['contact']}")
+
+
+def _show(file: Path, found: TraceResult) -> None:
+    if not found.found:
+        out.print(f"{file}: {found.explanation}")
+        return
+    what = f"output {found.output}"
+    if found.transplanted and not found.sources and found.model_share is None:
+        what = f"a mark of {what} that was moved to this sound"
+    elif found.is_in_part:
+        what += " in part"
+    out.print(
+        f"{what}, made {found.created} by {found.model}; "
+        f"found by its {found.by} (confidence {found.confidence:.2f}"
+        f"{'' if found.checked else ', not checked'})"
+    )
+    if found.transplanted:
+        out.print(f"transplanted: {found.explanation}", style="bold red")
+    else:
+        out.print(found.explanation)
+    if found.ancestors:
+        numbers = ", ".join(str(number) for number in found.ancestors)
+        out.print(f"edited from output {numbers}")
+    elif found.edited is not None:
+        stated = found.edited["source_rights"] or "nothing, its license is known"
+        digest = str(found.edited["source_sha256"])[:12]
+        out.print(f"edited from a file (sha256 {digest}…), stated: {stated}")
+    if found.sources:
+        table(
+            ("source", "artist", "holder", "license", "now", "in the words", "in the sound",
+             "causal", "similar"),
+            [
+                (
+                    source.title or source.stem[:12],
+                    source.artist,
+                    " / ".join(source.holders),
+                    " / ".join(source.licenses),
+                    "granted" if source.now.granted else source.now.reason,
+                    percent(source.used.get(Channel.PROMPT)),
+                    percent(source.used.get(Channel.INIT)),
+                    percent(source.causal),
+                    _value(source.similar, 2),
+                )
+                for source in found.sources
+            ],
+        )  # fmt: skip
+    for other in found.outputs:
+        if other.output != found.output:
+            names = ", ".join(source.title or source.stem[:12] for source in other.sources)
+            out.print(f"also in it: output {other.output}, made from {names}")
+    if found.proof is not None:
+        out.print(
+            f"entry {found.proof['seq']} of {found.proof['size']} in the log with the root "
+            f"{found.proof['root']}"
+        )
+
+
+def _value(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

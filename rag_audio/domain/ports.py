@@ -1,0 +1,346 @@
+"""The seams: what the main path asks of its backends.
+
+One contract test per port runs over every implementation. Implementations are wired in
+:mod:`rag_audio.workspace` and nowhere else. Everything is imported from here; the modules below
+hold one port each, with what passes through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from rag_audio.domain import Audio, ConditioningPlan, Segment, SegmentFilter
+from rag_audio.domain.codec import json_form
+from rag_audio.errors import RagAudioError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+    """``[N, D]``, rows of unit length."""
+
+
+# What maps sound and words into one space.
+
+
+class Embedder(Protocol):
+    """Maps sound and words into one space; several threads may call it at once.
+
+    Attributes:
+        space: id of the space: a hash of weights and preprocessing.
+        name: for people.
+        dimension: D.
+        sample_rate: Hz that windows are resampled to.
+        window_s: seconds of one window; shorter clips are repeat-padded.
+        untrained: True when the weights are random.
+        text_weight: 0…1; how far its sense of words may be trusted beside keywords.
+    """
+
+    space: str
+    name: str
+    dimension: int
+    sample_rate: int
+    window_s: float
+    untrained: bool
+    text_weight: float
+
+    def embed_audio(self, clips: Sequence[Audio]) -> Vectors:
+        """One unit vector per clip of at most ``window_s`` seconds; longer ones are cut."""
+        ...
+
+    def embed_text(self, texts: Sequence[str]) -> Vectors:
+        """One unit vector per text."""
+        ...
+
+
+# What makes sound, and what it is given.
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+StopAsked = Callable[[], bool]
+"""Asked between steps; True raises :class:`rag_audio.errors.Cancelled`."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a generator is and likes.
+
+    Attributes:
+        id: hash of the weights and configuration: what the ledger records.
+        family: ``stable-audio`` or ``stable-audio-3``.
+        max_duration_s: longest output of one call.
+        max_prompt_tokens: past this the text encoder would cut.
+        trained_mask: it was trained to fill holes; other models are led there while they sample.
+    """
+
+    name: str
+    id: str
+    family: str
+    sample_rate: int
+    channels: int
+    max_duration_s: float
+    max_prompt_tokens: int
+    default_steps: int
+    default_guidance: float
+    default_strength: float
+    untrained: bool
+    trained_mask: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """Sound of which some regions are to be made anew, and the rest is to be kept.
+
+    Attributes:
+        audio: any rate and channel count, at least as long as the output; what it holds in the
+            regions is not looked at.
+        regions: (start, end) in seconds, within the output, rising and apart from each other.
+    """
+
+    audio: Audio
+    regions: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SeedMix(Audio):
+    """Seed audio that is to be mixed as latents: ``samples`` are the mix as sound would be.
+
+    Attributes:
+        parts: each ``[C, T]`` like the mix. weights: shares of energy, they sum to 1.
+    """
+
+    parts: tuple[Audio, ...] = ()
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionInput:
+    """One batch for the generator.
+
+    Attributes:
+        seeds: one per variation; each item's noise depends on its own seed only.
+        strength: 0 < s ≤ 1. At 1 ``init_audio`` is not used at all.
+        init_audio: the seed mix, any rate and channel count, at least ``duration_s`` long; a
+            :class:`SeedMix` is mixed as latents.
+        painting: what is to be kept, and where not; None makes everything. Seed audio then seeds
+            the regions only.
+    """
+
+    prompt: str
+    negative_prompt: str
+    duration_s: float
+    steps: int
+    guidance: float
+    seeds: tuple[int, ...]
+    strength: float = 1.0
+    init_audio: Audio | None = None
+    painting: Painting | None = None
+
+    @classmethod
+    def of(
+        cls, plan: ConditioningPlan, seeds: tuple[int, ...], init_audio: Audio | None = None
+    ) -> DiffusionInput:
+        """A batch as a plan describes it."""
+        return cls(
+            prompt=plan.enriched_prompt,
+            negative_prompt=plan.negative_prompt,
+            duration_s=plan.duration_s,
+            steps=plan.steps,
+            guidance=plan.guidance,
+            seeds=seeds,
+            strength=plan.strength,
+            init_audio=init_audio,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A batch that shares a pass of the model with others; as :meth:`Generator.generate` is told.
+
+    Attributes:
+        progress, stop_asked: of this member alone.
+    """
+
+    batch: DiffusionInput
+    progress: Progress | None = None
+    stop_asked: StopAsked | None = None
+
+
+class Generator(Protocol):
+    """A diffusion model that makes music."""
+
+    info: ModelInfo
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of ``text`` in the model's own tokenizer, without special tokens."""
+        ...
+
+    def generate(
+        self,
+        batch: DiffusionInput,
+        progress: Progress | None = None,
+        stop_asked: StopAsked | None = None,
+    ) -> tuple[Audio, ...]:
+        """One Audio per seed, ``duration_s`` long, at the model's rate and channels.
+
+        With a painting, the kept part comes back as the autoencoder renders it: whoever wants the
+        sound itself puts it back in its place.
+
+        Raises:
+            Cancelled: ``stop_asked`` said so; within one step.
+        """
+        ...
+
+    def generate_together(
+        self, members: Sequence[Member]
+    ) -> list[tuple[Audio, ...] | RagAudioError]:
+        """What :meth:`generate` would give or raise for each, made in as few passes as can be.
+
+        Members may differ in everything. Those whose durations and steps agree share most. Sums
+        are rounded in another order than in a pass of one: samples agree within 1e-3 of full
+        scale, and are not the same to the last bit.
+
+        Raises:
+            BackendError: nothing was made, such as for want of memory; one alone may succeed.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Give up whatever is kept of sound that was encoded before."""
+        ...
+
+
+# What stores segments and finds the nearest.
+
+
+@json_form(as_list=True)
+@dataclass(frozen=True)
+class SparseVector:
+    """BM25 term weights: ``values[i]`` at dimension ``indices[i]``; indices ascend."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedSegment:
+    """A segment with its vectors, as the index holds it.
+
+    Attributes:
+        id: UUID, derived from library, stem and start, so that re-indexing is idempotent.
+        dense: ``[D]`` unit vector.
+    """
+
+    id: str
+    segment: Segment
+    dense: NDArray[np.float32]
+    sparse: SparseVector
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """A found segment: its score under the query, and its dense vector (for variety)."""
+
+    id: str
+    segment: Segment
+    score: float
+    dense: NDArray[np.float32]
+
+
+class StemIndex(Protocol):
+    """Stores segments, finds the nearest. Ties are broken by id, so same query, same answer.
+
+    Attributes:
+        name: for people, and for the ledger.
+        space: embedding space of the vectors it holds.
+    """
+
+    name: str
+    space: str
+
+    def upsert(self, points: Sequence[IndexedSegment]) -> None:
+        """Insert or replace by id; durable when it returns."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points; unknown ids are ignored."""
+        ...
+
+    def search_dense(
+        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
+    ) -> list[Hit]:
+        """Nearest by cosine, best first."""
+        ...
+
+    def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
+        """Best by BM25 (the index applies IDF), best first; only hits that share a term."""
+        ...
+
+    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
+        """All points (of one library), in order of id."""
+        ...
+
+    def find_stem(self, stem: str) -> list[IndexedSegment]:
+        """All points of a stem, in order of start."""
+        ...
+
+    def count(self, library: str | None = None) -> int:
+        """Points in the index (of one library)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# What hides a number in sound, and finds it again.
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a watermark carries: a number of 40 bits, and whether somebody embedded it by hand."""
+
+    payload: int
+    by_hand: bool = False
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a watermark detector heard.
+
+    Attributes:
+        mark: None when nothing with a valid tag was found.
+        confidence: 0…1, from the detection statistic.
+        tempo: ratio found, 1 = unchanged. semitones: pitch shift found.
+        offset_s: where the first whole block starts.
+        others: further marks in the same sound: older ones, or those of a mix.
+        over_time: (seconds, confidence) along the sound, for the mark that was found, if any.
+    """
+
+    mark: Mark | None
+    confidence: float
+    tempo: float = 1.0
+    semitones: float = 0.0
+    offset_s: float = 0.0
+    others: tuple[Mark, ...] = ()
+    over_time: tuple[tuple[float, float], ...] = ()
+
+
+class Watermarker(Protocol):
+    """Hides a number in sound."""
+
+    name: str
+
+    def embed(self, audio: Audio, mark: Mark) -> Audio | None:
+        """The marked audio, same rate, channels and length; None: too little to carry a mark."""
+        ...
+
+    def detect(self, audio: Audio) -> Detection:
+        """Finds the mark in any rate, channel count and length, at other tempos and pitches too."""
+        ...
+
+    def detect_pieces(self, pieces: Iterable[Audio]) -> Detection:
+        """The same for sound that comes piece by piece, so that its length costs no memory."""
+        ...

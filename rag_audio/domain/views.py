@@ -1,0 +1,546 @@
+"""The JSON documents that the command line and the API share."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rag_audio.domain import (
+    Channel,
+    GenerationResult,
+    License,
+    OtherClaim,
+    Reference,
+    Rights,
+    SourceUse,
+    Stem,
+    Use,
+    names,
+)
+from rag_audio.domain.codec import encode
+from rag_audio.domain.conflicts import Claim, Conflict, library_of
+from rag_audio.domain.refusals import Refusal, revoked
+from rag_audio.domain.store_ports import LedgerEntry
+from rag_audio.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    LedgerError,
+    RagAudioError,
+    RequestRefused,
+)
+
+
+def finite(value: Any) -> Any:
+    """The value with null for the numbers that JSON lacks (nan, inf)."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+_PUBLIC: tuple[tuple[type[RagAudioError], str], ...] = (
+    (BackendUnavailable, "a part of this service cannot be reached"),
+    (BackendError, "a part of this service failed"),
+    (LedgerError, "the ledger cannot be read or written"),
+    (ConfigError, "this service is not set up for that"),
+)
+
+
+def is_operators(error: RagAudioError) -> bool:
+    """Whether an error is a fault of the service: its message is for who runs it."""
+    return any(isinstance(error, family) for family, _ in _PUBLIC)
+
+
+def public_json(error: RagAudioError, hint: str) -> dict[str, Any]:
+    """As :func:`error_json`, for who asks over the network.
+
+    Of a fault of the service no address, user, path or text of a driver's is in it.
+
+    Args:
+        hint: in place of the error's own, where that is a fault: where the rest can be read.
+    """
+    if not is_operators(error):
+        return error_json(error)
+    words = next(said for family, said in _PUBLIC if isinstance(error, family))
+    return {"type": type(error).__name__, "message": error.public or words, "hint": hint}
+
+
+def error_json(error: RagAudioError) -> dict[str, Any]:
+    """What is wrong, and what would help; of a refusal the reasons and the spans too."""
+    document: dict[str, Any] = {
+        "type": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+    }
+    if isinstance(error, RequestRefused):
+        document["reasons"] = list(error.reasons)
+        document["matches"] = [
+            {"span": [m.start, m.end], "text": m.text, "rule": m.rule, "name": m.name}
+            for m in error.matches
+        ]
+    return document
+
+
+def reference_json(reference: Reference) -> dict[str, Any]:
+    """One row of ``search --json``."""
+    stem = reference.stem
+    return {
+        "stem": stem.id,
+        "title": stem.title,
+        "artist": stem.artist,
+        "kind": stem.kind.value,
+        "score": reference.score,
+        "start_s": reference.segment.start_s,
+        "duration_s": reference.segment.duration_s,
+        "bpm": stem.bpm,
+        "key": None if stem.key is None else str(stem.key),
+        "tags": list(stem.tags),
+        "license": stem.license,
+        "library": stem.library,
+        "path": stem.path,
+    }
+
+
+def source_json(source: SourceUse) -> dict[str, Any]:
+    """A reference of ``generate --json``: as in ``search``, with its influence."""
+    return {
+        **reference_json(source.reference),
+        "holder": source.license.holder,
+        "credit": source.license.credit,
+        "used": {channel.value: source.influence.used.get(channel, 0.0) for channel in Channel},
+        "causal": source.influence.causal,
+        "similar": source.influence.similar,
+        **({"also": [claim_json(claim) for claim in source.also]} if source.also else {}),
+    }
+
+
+def claim_json(claim: OtherClaim) -> dict[str, Any]:
+    """A further license that claimed a source's bytes while nobody had decided."""
+    license = claim.license
+    return {
+        "library": license.library,
+        "license": license.id,
+        "holder": license.holder,
+        "artist": claim.artist,
+        "credit": license.credit,
+    }
+
+
+def results_json(results: tuple[GenerationResult, ...]) -> dict[str, Any]:
+    """What the document of ``generate --json`` says of the first output, and the request's own.
+
+    ``outputs`` has the number of every output; :func:`outputs_json` says all of each.
+    """
+    first = results[0]
+    plan, record = first.plan, first.record
+    return {
+        "files": [name for result in results for name in result.files],
+        "output": record.output,
+        "outputs": [result.record.output for result in results],
+        "prompt": plan.prompt,
+        "enriched_prompt": plan.enriched_prompt,
+        "negative_prompt": plan.negative_prompt,
+        "seed": record.seed,
+        "strength": plan.strength,
+        "steps": plan.steps,
+        "guidance": plan.guidance,
+        "model": record.model,
+        "model_id": record.model_id,
+        "untrained": record.untrained,
+        "pcm_sha256": record.pcm_sha256,
+        "references": [source_json(source) for source in record.sources]
+        or [reference_json(reference) for reference in plan.references],
+        "model_share": {c.value: record.model_share.get(c, 1.0) for c in Channel},
+        "bpm": plan.bpm,
+        "key": None if plan.key is None else str(plan.key),
+        "duration_s": plan.duration_s,
+        "controls": encode(plan.controls),
+        "melody": None if plan.melody is None else encode(plan.melody),
+        "watermark": dict(record.watermark),
+        "notes": list(plan.notes),
+        "enforced": record.checks.get("enforced"),
+        "enforced_met": enforced_met(results),
+        "unmet": unmet_json(results),
+    }
+
+
+def outputs_json(
+    results: Sequence[GenerationResult], causal: Sequence[Sequence[float | None]] = ()
+) -> list[dict[str, Any]]:
+    """Each output of a request by itself: ``results`` of ``generate --json``.
+
+    Args:
+        causal: shares that were measured since, of each output's sources in their order.
+    """
+    documents = [_output_json(result) for result in results]
+    for document, shares in zip(documents, causal, strict=False):
+        for source, share in zip(document["references"], shares, strict=True):
+            source["causal"] = share
+    return documents
+
+
+def _output_json(result: GenerationResult) -> dict[str, Any]:
+    record = result.record
+    return {
+        "output": record.output,
+        "file": result.files[0],
+        "files": list(result.files),
+        "sha256": dict(record.files),
+        "pcm_sha256": record.pcm_sha256,
+        "seed": record.seed,
+        "duration_s": result.audio.duration_s,
+        "sample_rate": result.audio.sample_rate,
+        "channels": result.audio.channels,
+        "watermark": dict(record.watermark),
+        "references": [
+            {
+                "stem": source.reference.stem.id,
+                "title": source.reference.stem.title,
+                "used": {c.value: source.influence.used.get(c, 0.0) for c in Channel},
+                "causal": source.influence.causal,
+                "similar": source.influence.similar,
+            }
+            for source in record.sources
+        ],
+        "model_share": {c.value: record.model_share.get(c, 1.0) for c in Channel},
+        "notes": list(result.plan.notes),
+        "checks": dict(record.checks),
+        "enforced_met": result.enforced_met,
+        "unmet": list(result.unmet),
+    }
+
+
+def enforced_met(results: Iterable[GenerationResult]) -> bool | None:
+    """Whether every output keeps to all that was enforced; None: nothing was enforced."""
+    judged = [result.enforced_met for result in results if result.enforced_met is not None]
+    return all(judged) if judged else None
+
+
+def unmet_json(results: Iterable[GenerationResult]) -> list[dict[str, Any]]:
+    """What was enforced and is not met, of each output."""
+    return [
+        {"output": result.record.output, "file": next(iter(result.files), None), **promise}
+        for result in results
+        for promise in result.unmet
+    ]
+
+
+def entry_json(entry: LedgerEntry) -> dict[str, Any]:
+    """An output of ``outputs --json``."""
+    record = entry.record
+    return {
+        "seq": entry.seq,
+        "output": record.output,
+        "created": record.created.isoformat(),
+        "files": dict(record.files),
+        "model": record.model,
+        "sources": [source_json(source) for source in record.sources],
+    }
+
+
+def artists_json(
+    stems: Iterable[Stem],
+    licensed: Collection[str],
+    why_not: Callable[[str], Refusal | None],
+) -> list[dict[str, Any]]:
+    """The artists of a library, with what is known of their stems.
+
+    Args:
+        licensed: names whose style may be asked for. why_not: what stands against the others.
+    """
+    by_artist: dict[str, list[Stem]] = {}
+    for stem in stems:
+        if stem.artist:
+            by_artist.setdefault(names.exact(stem.artist), []).append(stem)
+    return [
+        _artist_json(name, own, None if name in licensed else why_not(name), name in licensed)
+        for name, own in sorted(by_artist.items())
+    ]
+
+
+def not_indexed_json(
+    rows: Iterable[Mapping[str, Any]],
+    unlicensed: Iterable[str],
+    why_not: Callable[[str], Refusal | None],
+) -> list[dict[str, Any]]:
+    """Artists whom only files name that are not indexed, such as of a license that ended.
+
+    Args:
+        rows: of :func:`artists_json`. unlicensed: names that ``stems.csv`` has.
+    """
+    shown = {row["artist"] for row in rows}
+    found = ((name, why_not(name)) for name in sorted(set(unlicensed) - shown))
+    return [
+        {"artist": name, "refusal": why.reason, "cure": why.cure}
+        for name, why in found
+        if why is not None
+    ]
+
+
+def _artist_json(
+    name: str, stems: list[Stem], why: Refusal | None, is_licensed: bool
+) -> dict[str, Any]:
+    tags = Counter(tag for stem in stems for tag in stem.tags)
+    return {
+        "artist": name,
+        "stems": len(stems),
+        "style": is_licensed,
+        "refusal": "" if why is None else why.reason,
+        "cure": "" if why is None else why.cure,
+        "bpm": sorted({round(stem.bpm) for stem in stems if stem.bpm is not None}),
+        "keys": sorted({str(stem.key) for stem in stems if stem.key is not None}),
+        "tags": [tag for tag, _ in tags.most_common(6)],
+    }
+
+
+@dataclass(frozen=True)
+class LicenseRow:
+    """A license with what is left of it today.
+
+    Attributes:
+        stems: how many are under it. revoked: how many of those are revoked, by stem or artist.
+        contested: how many of those other licenses or artists claim too.
+        artists: whose revocation that was. why: the first reason why something is not granted.
+        cure: what would help against it.
+    """
+
+    license: License
+    stems: int
+    granted: list[str]
+    revoked: int
+    artists: list[str]
+    why: str
+    cure: str
+    contested: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "library": self.license.library,
+            "license": self.license.id,
+            "holder": self.license.holder,
+            "spdx": self.license.spdx,
+            "stems": self.stems,
+            "granted": self.granted,
+            "revoked_stems": self.revoked,
+            "revoked_artists": self.artists,
+            "refusal": self.why,
+            "cure": self.cure,
+            "credit": self.license.credit,
+            "contested_stems": self.contested,
+        }
+
+
+def _license_row(license: License, stems: list[Stem], rights: Rights) -> LicenseRow:
+    withdrawn = license.key in rights.revoked_licenses
+    gone = [s for s in stems if s.id in rights.revoked or _artist_revoked(s, rights)]
+    artists = sorted({s.artist for s in gone if _artist_revoked(s, rights)})
+    refusals = {use: license.why_not(use, rights.territory, rights.on) for use in Use}
+    nothing_left = withdrawn or (bool(stems) and len(gone) == len(stems))
+    granted = [] if nothing_left else [use.value for use, why in refusals.items() if not why]
+    against = next((why for use, why in refusals.items() if use in license.uses and why), None)
+    why, cure = ("", "") if against is None else (against.reason, against.cure)
+    if withdrawn:
+        why = "it was revoked"
+        cure = revoked(f"license {license.id}", f"--license {license.key}").cure
+    elif gone:
+        whose = f" ({', '.join(artists)})" if artists else ""
+        said = f"{len(gone)} of {len(stems)} stems were revoked{whose}"
+        why = f"{said}; {why}" if why else said
+    contested = sum(stem.id in rights.conflicts for stem in stems)
+    if contested:
+        said = f"{contested} of {len(stems)} stems are claimed by others too, see conflicts"
+        why = f"{why}; {said}" if why else said
+    return LicenseRow(license, len(stems), granted, len(gone), artists, why, cure, contested)
+
+
+def _artist_revoked(stem: Stem, rights: Rights) -> bool:
+    return names.is_revoked(stem.artist, rights.revoked_artists)
+
+
+def license_rows(stems: Sequence[Stem], rights: Rights) -> list[LicenseRow]:
+    """Every license that is known, with what is left of it."""
+    under: dict[str, dict[str, Stem]] = {}
+    for stem in stems:
+        conflict = rights.conflicts.get(stem.id)
+        for key in (stem.license_key,) if conflict is None else conflict.keys:
+            under.setdefault(key, {}).setdefault(stem.id, stem)
+    return [
+        _license_row(license, list(under.get(key, {}).values()), rights)
+        for key, license in sorted(rights.licenses.items())
+    ]
+
+
+# What may be told to whoever asked: the names of stems, outputs and files.
+#
+# Every message that names a stem, an output or a file asks here first. The command line is told
+# everything. A caller of the API is told of the stems of the libraries that the key may use, of
+# the outputs that are the key's own, and of no place on the server's disk.
+
+OTHER_SOURCE = "a source of another library"
+OTHER_OUTPUT = "an output of this system"
+NO_REASON = "it may not be used"
+
+_Error = TypeVar("_Error", bound=RagAudioError)
+
+
+def _everyone(output: int) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """What one reader of messages may know.
+
+    Attributes:
+        libraries: ids of the libraries whose stems may be named; None: all.
+        sees_output: whether the reader may know of an output, by its number.
+        file: how a file is named to the reader.
+    """
+
+    libraries: frozenset[str] | None = None
+    sees_output: Callable[[int], bool] = _everyone
+    file: Callable[[Path | str], str] = str
+
+    def knows(self, library: str) -> bool:
+        """Whether the stems of a library may be named."""
+        return self.libraries is None or library in self.libraries
+
+    def stem(self, stem: Stem) -> str:
+        """A stem's title, or its path in its library where it has none."""
+        return (stem.title or stem.path) if self.knows(stem.library) else OTHER_SOURCE
+
+    def path(self, stem: Stem) -> str:
+        """A stem's path in its library."""
+        return stem.path if self.knows(stem.library) else OTHER_SOURCE
+
+    def file_of(self, stem: Stem, file: Path) -> str:
+        """The file of a stem on this machine."""
+        return self.file(file) if self.knows(stem.library) else OTHER_SOURCE
+
+    def reason(self, stem: Stem, why: Refusal) -> str:
+        """Why a stem may not be used: a license of another library is not named."""
+        return why.reason if self.knows(stem.library) else NO_REASON
+
+    def cure(self, stem: Stem, why: Refusal) -> str:
+        """What would let a stem be used; empty for one of another library."""
+        return why.cure if self.knows(stem.library) else ""
+
+    def output(self, output: int) -> str:
+        """An output by its number."""
+        return f"output {output}" if self.sees_output(output) else OTHER_OUTPUT
+
+
+EVERYTHING = Disclosure()
+"""For whoever works on the home itself."""
+
+
+def renamed(error: _Error, file: Path, name: str) -> _Error:
+    """The error with another name for a file in it."""
+    found = copy.copy(error)
+    found.message = error.message.replace(str(file), name)
+    found.hint = error.hint.replace(str(file), name)
+    found.args = (found.message,)
+    return found
+
+
+# Conflicts in documents and in words: who claims what, what holds now, and how to decide.
+
+
+def conflict_json(conflict: Conflict, rights: Rights) -> dict[str, Any]:
+    """A conflict as a JSON object.
+
+    ``claims`` has every file with its license, holder and artist, and whether that claim ``holds``;
+    ``licenses`` the keys of those licenses that must all grant a use; ``granted`` the uses that
+    they do grant in the territory of ``rights``, now; ``decide`` what to write, empty where one
+    license holds.
+    """
+    outcome = conflict.outcome
+    refusals = {use: rights.why_conflict(conflict, use) for use in Use}
+    return {
+        "stem": conflict.stem,
+        "claims": [
+            _claim_json(claim, rights, holds=claim in conflict.holding) for claim in conflict.claims
+        ],
+        "decided": outcome.is_decided,
+        "licenses": list(outcome.licenses),
+        "granted": [use.value for use, why in refusals.items() if why is None],
+        "refusals": {use.value: why.reason for use, why in refusals.items() if why is not None},
+        "faults": list(outcome.faults),
+        "decide": "" if outcome.is_decided else _how_to_decide(conflict, rights),
+    }
+
+
+def conflicts_json(
+    conflicts: Iterable[Conflict], rights: Rights, library: str | None = None
+) -> list[dict[str, Any]]:
+    """Conflicts in order of the first path; with ``library`` those that it has a part in."""
+    own = [
+        one
+        for one in conflicts
+        if library is None or any(claim.library == library for claim in one.claims)
+    ]
+    own.sort(key=lambda one: (one.claims[0].library, one.claims[0].path, one.stem))
+    return [conflict_json(one, rights) for one in own]
+
+
+def conflict_lines(document: dict[str, Any]) -> list[str]:
+    """A conflict as lines of text: a line per file, what holds now, and how to decide."""
+    lines = [
+        f"{one['library']}: {one['path']}   {_claimant(one)}{'' if one['holds'] else ', set aside'}"
+        for one in document["claims"]
+    ]
+    held = " and ".join(document["licenses"])
+    why = held if document["decided"] else f"the strictest of {held}"
+    lines.append(f"  now: {', '.join(document['granted']) or 'nothing'} ({why})")
+    lines += [f"  fault: {fault}" for fault in document["faults"]]
+    return lines + ([f"  to decide: {document['decide']}"] if document["decide"] else [])
+
+
+def _claim_json(claim: Claim, rights: Rights, *, holds: bool) -> dict[str, Any]:
+    known = rights.licenses.get(claim.key)
+    return {
+        "library": claim.library,
+        "path": claim.path,
+        "license": claim.license,
+        "holder": "" if known is None else known.holder,
+        "artist": claim.artist,
+        "holds": holds,
+    }
+
+
+def _claimant(claim: dict[str, Any]) -> str:
+    who = ", ".join(part for part in (claim["holder"], claim["artist"]) if part)
+    return f"{claim['license']} ({who})" if who else str(claim["license"])
+
+
+def _how_to_decide(conflict: Conflict, rights: Rights) -> str:
+    """What a person writes, in which library's ``library.toml`` or ``stems.csv``.
+
+    A library sets its own claims aside only, so for a license to hold each library that claims the
+    bytes under another one has a line to write.
+    """
+    if len(conflict.outcome.licenses) == 1 and not conflict.outcome.faults:
+        return "stems.csv: the same artist for all of these files"
+    paths: dict[str, str] = {}
+    for claim in conflict.claims:
+        paths[claim.library] = min(claim.path, paths.get(claim.library, claim.path))
+    said = []
+    for key in sorted(conflict.keys - rights.revoked_licenses):
+        library, license = library_of(key), key.partition("/")[2]
+        lines = [
+            f'library.toml of {name}: [conflicts] "{path}" = '
+            f'"{license if name == library else key}"'
+            for name, path in sorted(paths.items())
+            if any(one.library == name and one.key != key for one in conflict.claims)
+        ]
+        said.append(" and ".join(lines))
+    return "; or ".join(filter(None, said))

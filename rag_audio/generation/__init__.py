@@ -1,0 +1,1 @@
+"""From references to sound: plan, seed audio, takes, in-painting."""

@@ -1,0 +1,288 @@
+"""Which reference plays what in the seed, when, how fast, how high and for which share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rag_audio.domain import (
+    Channel,
+    GenerationRequest,
+    Key,
+    Layer,
+    Reference,
+    SeedPart,
+    Segment,
+    Stem,
+    StemKind,
+)
+from rag_audio.domain.music import Signature, bar_s, beat_s
+from rag_audio.domain.refusals import Refusal
+from rag_audio.errors import InvalidInput, RequestRefused
+
+SEED_LUFS = -20.0
+"""Loudness that each part is brought to before it is weighted."""
+
+MIN_CONFIDENCE = 0.2
+"""A tempo or key that was measured less surely is not conformed to."""
+
+_MAX_GAIN_DB = 20.0
+_DRUM_WORDS = ("drum", "percussion", "breakbeat", "kit")
+_SLACK_S = 1e-6
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A reference, the channels its license opens, and its weight before normalising.
+
+    Attributes:
+        unsounding: why its sound may not be used, where that was asked for and is so.
+    """
+
+    reference: Reference
+    channels: frozenset[Channel]
+    weight: float
+    unsounding: Refusal | None = None
+
+    @property
+    def stem(self) -> Stem:
+        return self.reference.stem
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A part before its weight is known: which candidate, what of it, from when to when."""
+
+    candidate: Candidate
+    layer: Layer | None
+    start_s: float
+    end_s: float | None
+
+    def seconds(self, duration_s: float) -> float:
+        return (duration_s if self.end_s is None else self.end_s) - self.start_s
+
+
+def sounding(
+    request: GenerationRequest, usable: list[Candidate], *, to_a_melody: bool = False
+) -> list[Candidate]:
+    """The candidates that seed the sound: all that may, or those that layers and sections name.
+
+    Beside a melody play those alone that the request names: what was found gives words.
+
+    Raises:
+        RequestRefused: one that is named may not seed the sound.
+        InvalidInput: the init channel is closed, and a stem is named for it.
+    """
+    mixing = request.mixing
+    voices = [c for c in usable if Channel.INIT in c.channels and c.weight > 0]
+    if not mixing and to_a_melody:
+        return [c for c in voices if any(c.stem.id.startswith(name) for name in request.named)]
+    if not mixing:
+        return voices
+    if Channel.INIT not in request.channels or request.strength == 1.0:
+        raise InvalidInput(
+            "layers and sections are sound, and the references' sound is not used",
+            hint="--channels prompt,init, and a strength below 1",
+        )
+    named = [c for c in usable if any(c.stem.id.startswith(name) for name in mixing.stems)]
+    for candidate in named:
+        if candidate not in voices:
+            stem = candidate.stem
+            name = stem.title or stem.path
+            if Channel.INIT in candidate.channels:
+                raise InvalidInput(f"{name} is to play, but its weight is 0", hint="--weights")
+            why = candidate.unsounding
+            assert why is not None  # noqa: S101 - the channel was asked for, and is not open
+            raise RequestRefused(
+                f"refused: {name} may not seed the sound: {why.reason}",
+                hint=why.cure,
+                reasons=[why.reason],
+            )
+    return named
+
+
+def seed_parts(
+    kept: list[Candidate],
+    seeds: list[Candidate],
+    bpm: float | None,
+    key: Key | None,
+    duration_s: float,
+    request: GenerationRequest,
+) -> tuple[SeedPart, ...]:
+    """The parts of the mix. Each moment's parts have their weights; a part's share is that by time.
+
+    Raises:
+        InvalidInput: a section has no tempo to count bars in, lies behind the end, leaves bars
+            empty, or a layer is not in its stem.
+    """
+    placed = [one for c in kept if c in seeds for one in _places(c, bpm, duration_s, request)]
+    _require_cover(placed, bpm, duration_s, request)
+    total = sum(one.candidate.weight * one.seconds(duration_s) for one in placed)
+    return tuple(
+        _part(one, kept.index(one.candidate), total, bpm, key, duration_s, request)
+        for one in placed
+    )
+
+
+def _places(
+    candidate: Candidate, bpm: float | None, duration_s: float, request: GenerationRequest
+) -> list[_Placed]:
+    mixing, stem = request.mixing, candidate.stem
+    layers = mixing.layers_of(stem.id)
+    for layer in layers:
+        _require_layer(stem, layer)
+    spans = [_span(bars, stem, bpm, duration_s, request) for bars in mixing.sections_of(stem.id)]
+    return [_Placed(candidate, layer, *span) for span in spans for layer in layers]
+
+
+def _require_layer(stem: Stem, layer: Layer | None) -> None:
+    name = stem.title or stem.path
+    if layer is Layer.HARMONY and is_drums(stem):
+        raise InvalidInput(f"{name} is drums only, there is no harmony in it")
+    tuned = stem.kind is StemKind.MIDI and stem.instruments
+    if layer is Layer.DRUMS and tuned and not any(_is_drum(text) for text in stem.instruments):
+        raise InvalidInput(f"{name} has no drums", hint="its instruments: rag-audio search")
+
+
+def _span(
+    bars: tuple[int, int] | None,
+    stem: Stem,
+    bpm: float | None,
+    duration_s: float,
+    request: GenerationRequest,
+) -> tuple[float, float | None]:
+    if bars is None:
+        return 0.0, None
+    bar = _section_bar_s(bpm, request)
+    start = (bars[0] - 1) * bar
+    if start >= duration_s - _SLACK_S:
+        raise InvalidInput(
+            f"bar {bars[0]} of {stem.title or stem.path} lies behind the end of {duration_s:g} s",
+            hint="--bars or --duration says how long the piece is; left out, the sections do",
+        )
+    return start, min(bars[1] * bar, duration_s)
+
+
+def _section_bar_s(bpm: float | None, request: GenerationRequest) -> float:
+    if bpm is None:
+        raise InvalidInput(
+            "bars have no length: no reference that is used has a tempo", hint="say it: --bpm 92"
+        )
+    return bar_s(bpm, request.time_signature)
+
+
+def _require_cover(
+    placed: list[_Placed], bpm: float | None, duration_s: float, request: GenerationRequest
+) -> None:
+    """Silence in a seed is heard in the result: at every moment something must play."""
+    reached = first_silence_s((one.start_s, one.end_s) for one in placed)
+    if placed and reached is not None and reached < duration_s - _SLACK_S:
+        bar = math.floor(reached / _section_bar_s(bpm, request) + _SLACK_S) + 1
+        raise InvalidInput(
+            f"no stem plays in bar {bar} of the arrangement",
+            hint="sections must leave no bar empty",
+        )
+
+
+def first_silence_s(spans: Iterable[tuple[float, float | None]]) -> float | None:
+    """From when on nobody plays; None where somebody plays to the end."""
+    reached = 0.0
+    for start_s, end_s in sorted(spans, key=lambda span: span[0]):
+        if start_s > reached + _SLACK_S:
+            break
+        if end_s is None:
+            return None
+        reached = max(reached, end_s)
+    return reached
+
+
+def _part(
+    one: _Placed,
+    reference: int,
+    total: float,
+    bpm: float | None,
+    key: Key | None,
+    duration_s: float,
+    request: GenerationRequest,
+) -> SeedPart:
+    candidate, stem = one.candidate, one.candidate.stem
+    ratio = _time_ratio(stem, bpm)
+    lufs = stem.loudness_lufs
+    gain = 0.0 if lufs is None or not math.isfinite(lufs) else SEED_LUFS - lufs
+    score = stem.kind is StemKind.MIDI
+    seconds = one.seconds(duration_s)
+    return SeedPart(
+        reference=reference,
+        weight=candidate.weight * seconds / total,
+        time_ratio=ratio,
+        semitones=0 if one.layer is Layer.DRUMS else _semitones(stem, key),
+        gain_db=max(-_MAX_GAIN_DB, min(_MAX_GAIN_DB, gain)),
+        loop_s=_loop(candidate.reference.segment, ratio, seconds, request.time_signature),
+        rendered=score,
+        instruments=request.midi_instruments if score else (),
+        layer=one.layer,
+        start_s=one.start_s,
+        end_s=one.end_s,
+    )
+
+
+def aligned(segment: Segment, asked: Signature | None) -> Segment:
+    """The segment from its first bar line on, where tempo and downbeat are known.
+
+    Args:
+        asked: the metre of the piece; bar lines are of the stem's own where it is known.
+    """
+    stem = segment.stem
+    is_score = stem.kind is StemKind.MIDI
+    downbeat = 0.0 if is_score and stem.downbeat_s is None else stem.downbeat_s
+    if stem.bpm is None or downbeat is None:
+        return segment
+    bar = bar_s(stem.bpm, stem.time_signature or asked)
+    bars = math.ceil((segment.start_s - downbeat) / bar - 1e-6)
+    lead = downbeat + bars * bar - segment.start_s
+    if not 0 < lead < segment.duration_s / 2:
+        return segment
+    return Segment(stem, segment.start_s + lead, segment.duration_s - lead)
+
+
+def is_drums(stem: Stem) -> bool:
+    """Whether the stem is percussion only, which is never transposed."""
+    drums = [_is_drum(text) for text in (stem.instruments or stem.tags)]
+    return all(drums) and bool(drums) if stem.instruments else any(drums)
+
+
+def _is_drum(text: str) -> bool:
+    return any(drum in text.lower() for drum in _DRUM_WORDS)
+
+
+def _time_ratio(stem: Stem, bpm: float | None) -> float:
+    """Output / input duration: the nearest of same, half and double time, so 0.71…1.41."""
+    if bpm is None or stem.bpm is None or stem.bpm_confidence < MIN_CONFIDENCE:
+        return 1.0
+    ratio = stem.bpm / bpm
+    return ratio / 2.0 ** round(math.log2(ratio))
+
+
+def _semitones(stem: Stem, key: Key | None) -> int:
+    if key is None or stem.key is None or is_drums(stem) or stem.key_confidence < MIN_CONFIDENCE:
+        return 0
+    return stem.key.semitones_to(key)
+
+
+def _loop(segment: Segment, ratio: float, duration_s: float, asked: Signature | None) -> float:
+    """Length of the loop after stretching: whole bars, else whole beats; 0 where none is needed.
+
+    Bars are of the piece's metre where one was asked for, also of a stem in another.
+    """
+    there = aligned(segment, asked).duration_s * ratio
+    if there >= duration_s:
+        return 0.0
+    stem = segment.stem
+    if stem.bpm is None:
+        return there
+    metre = asked or stem.time_signature
+    for unit in (bar_s(stem.bpm, metre) * ratio, beat_s(stem.bpm) * ratio):
+        if there >= unit:
+            return math.floor(there / unit + 1e-6) * unit
+    return there

@@ -1,0 +1,123 @@
+"""Play the stems of a library: recordings as they are, scores at the wanted tempo and key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from rag_audio.audio import midi
+from rag_audio.audio.reading import load
+from rag_audio.domain import Audio, Layer, Segment, StemKind
+from rag_audio.domain.store_ports import Catalogue
+from rag_audio.domain.views import Disclosure, renamed
+from rag_audio.errors import LibraryError
+from rag_audio.storage.cache import SoundCache, content_hash
+
+log = structlog.get_logger("rag_audio.stem_player")
+
+
+class StemPlayer:
+    """Plays segments of stems, and keeps what it played.
+
+    Args:
+        catalogue: says in which file a stem is.
+        cache: what was played before.
+        soundfont: gives the file that scores are played with, asked only where one is played.
+        disclosure: how files are named in errors; a stem of another library is not named.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        cache: SoundCache,
+        soundfont: Callable[[], Path],
+        disclosure: Disclosure,
+    ) -> None:
+        self._catalogue, self._cache = catalogue, cache
+        self._soundfont, self._disclosure = soundfont, disclosure
+
+    def play(
+        self,
+        segment: Segment,
+        sample_rate: int,
+        tempo_ratio: float = 1.0,
+        semitones: int = 0,
+        instruments: tuple[str, ...] = (),
+        layer: Layer | None = None,
+    ) -> Audio:
+        """The segment's sound; its file must still be the one that was indexed and licensed.
+
+        Args:
+            sample_rate: Hz.
+            tempo_ratio, semitones, instruments, layer: how a score is played, see
+                :func:`rag_audio.audio.midi.render`; a recording stays as it is.
+
+        Returns:
+            ``[C, T]`` at ``sample_rate``; the array is shared and read-only.
+
+        Raises:
+            LibraryError: the file is gone, was changed, or cannot be read.
+        """
+        path = Path(self._catalogue.file_of(segment.stem))
+        name = self._disclosure.file_of(segment.stem, path)
+        try:
+            _require_unchanged(path, name, segment.stem.id)
+            return self._played(
+                path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
+            )
+        except LibraryError as error:
+            if self._disclosure.knows(segment.stem.library):
+                raise renamed(error, path, name) from error
+            # An output is held against it, and whoever makes the output may not know of it.
+            log.error("a stem that outputs are held against cannot be read", file=str(path))
+            raise LibraryError(
+                "the output cannot be checked now", hint="tell whoever runs this"
+            ) from error
+
+    def _played(
+        self,
+        path: Path,
+        segment: Segment,
+        sample_rate: int,
+        tempo_ratio: float,
+        semitones: int,
+        instruments: tuple[str, ...],
+        layer: Layer | None,
+    ) -> Audio:
+        start_s, duration_s = segment.start_s, segment.duration_s
+        key = (segment.stem.id, start_s, duration_s, sample_rate)
+        if segment.stem.kind is StemKind.AUDIO:
+            return self._cache.of(
+                key,
+                lambda: load(path, sample_rate=sample_rate, start_s=start_s, duration_s=duration_s),
+            )
+        soundfont = self._soundfont()
+        return self._cache.of(
+            (*key, tempo_ratio, semitones, instruments, layer, soundfont),
+            lambda: midi.render(
+                path,
+                soundfont=soundfont,
+                sample_rate=sample_rate,
+                start_s=start_s,
+                duration_s=duration_s,
+                tempo_ratio=tempo_ratio,
+                semitones=semitones,
+                instruments=instruments,
+                layer=layer,
+            ),
+        )
+
+
+def _require_unchanged(path: Path, name: str, sha256: str) -> None:
+    try:
+        digest = content_hash(path)
+    except OSError as error:
+        raise LibraryError(
+            f"{name} cannot be read: {error.strerror}", hint="index the library again"
+        ) from error
+    if digest != sha256:
+        raise LibraryError(
+            f"{name} changed since it was indexed", hint="run rag-audio index on its library"
+        )

@@ -1,0 +1,1 @@
+"""CLAP and diffusion checkpoints: found, checked, loaded and run."""

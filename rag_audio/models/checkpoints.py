@@ -1,0 +1,337 @@
+"""Finds a diffusion checkpoint, checks what it is made of, and loads its parts.
+
+Only classes in the tables below are ever constructed, only safetensors are read, and no code that
+comes with a checkpoint runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rag_audio import resources
+from rag_audio.errors import BackendUnavailable, ConfigError
+from rag_audio.storage.cache import content_hash
+
+STABLE_AUDIO = "stable-audio"
+STABLE_AUDIO_3 = "stable-audio-3"
+
+_PIPELINES = {
+    "StableAudioPipeline": STABLE_AUDIO,
+    "StableAudio3Pipeline": STABLE_AUDIO_3,
+    "StableAudio3AudioToAudioPipeline": STABLE_AUDIO_3,
+    "StableAudio3InpaintPipeline": STABLE_AUDIO_3,
+}
+_MEL_CODEC = "rag_audio.models.mel_codec:MelCodec"
+_CODECS = {
+    ("rag_audio", "MelCodec"): _MEL_CODEC,
+    ("rag_audio.models.mel_codec", "MelCodec"): _MEL_CODEC,
+    ("rag_audio.backends.mel_codec", "MelCodec"): _MEL_CODEC,  # checkpoints of version 0.1
+    ("diffusers", "AutoencoderOobleck"): "diffusers:AutoencoderOobleck",
+    ("diffusers", "AutoencoderSAME"): "diffusers:AutoencoderSAME",
+}
+_TOKENIZERS = {
+    ("transformers", name): f"transformers:{name}"
+    for name in (
+        "T5Tokenizer T5TokenizerFast GemmaTokenizer GemmaTokenizerFast PreTrainedTokenizerFast"
+    ).split()
+}
+_TEXT_ENCODERS = {
+    ("transformers", name): f"transformers:{name}"
+    for name in ("T5EncoderModel", "T5GemmaEncoderModel")
+}
+_ALLOWED: Mapping[str, Mapping[str, Mapping[tuple[str, str], str]]] = {
+    STABLE_AUDIO: {
+        "vae": _CODECS,
+        "tokenizer": _TOKENIZERS,
+        "text_encoder": _TEXT_ENCODERS,
+        "projection_model": {
+            ("stable_audio", "StableAudioProjectionModel"): (
+                "diffusers.pipelines.stable_audio:StableAudioProjectionModel"
+            ),
+        },
+        "transformer": {("diffusers", "StableAudioDiTModel"): "diffusers:StableAudioDiTModel"},
+        "scheduler": {
+            ("diffusers", "CosineDPMSolverMultistepScheduler"): (
+                "diffusers:CosineDPMSolverMultistepScheduler"
+            ),
+        },
+    },
+    STABLE_AUDIO_3: {
+        "vae": _CODECS,
+        "tokenizer": _TOKENIZERS,
+        "text_encoder": _TEXT_ENCODERS,
+        "duration_embedder": {
+            ("stable_audio_3", "StableAudio3DurationEmbedder"): (
+                "diffusers.pipelines.stable_audio_3:StableAudio3DurationEmbedder"
+            ),
+        },
+        "transformer": {("diffusers", "StableAudio3DiTModel"): "diffusers:StableAudio3DiTModel"},
+        "scheduler": {
+            ("diffusers", "FlowMatchEulerDiscreteScheduler"): (
+                "diffusers:FlowMatchEulerDiscreteScheduler"
+            ),
+        },
+    },
+}
+"""Family → part → (library, class) as in ``model_index.json`` → where the class lives."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")
+_SETTINGS: Mapping[str, tuple[type, ...]] = {
+    "name": (str,),
+    "license": (str,),
+    "untrained": (bool,),
+    "default_steps": (int,),
+    "default_guidance": (int, float),
+    "default_strength": (int, float),
+    "max_duration_s": (int, float),
+}
+_HUB_EXAMPLE = "stabilityai/stable-audio-open-1.0"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk whose parts are known and allowed.
+
+    Attributes:
+        source: as the user named it.
+        root: folder with ``model_index.json``.
+        family: :data:`STABLE_AUDIO` or :data:`STABLE_AUDIO_3`.
+        classes: part → ``module:class``.
+        settings: what ``rag_audio.json`` says; absent keys get the family's defaults.
+    """
+
+    source: str
+    root: Path
+    family: str
+    classes: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """For people: from the settings, else the hub id or the folder's name."""
+        local = Path(self.source).expanduser().is_dir()
+        return str(self.settings.get("name") or (self.root.name if local else self.source))
+
+
+def find_checkpoint(source: str | Path) -> Checkpoint:
+    """Look for a checkpoint in a folder, among the embedded models, or on the Hugging Face hub.
+
+    Args:
+        source: a folder, the bare name of an embedded model, or a hub id ``owner/name``.
+
+    Raises:
+        BackendUnavailable: missing, gated, offline, or not made of the parts we know.
+    """
+    text = str(source)
+    root = _local(text)
+    if root is None:
+        if not _HUB_ID.fullmatch(text) or isinstance(source, Path):
+            raise BackendUnavailable(
+                f"no model at {text!r}",
+                hint=f"give a folder with model_index.json, or a hub id such as {_HUB_EXAMPLE}",
+            )
+        root = _download(text, ["model_index.json"])
+        family, classes = _read_index(text, root)
+        folders = [f"{part}/{pattern}" for part in classes for pattern in _FILES]
+        root = _download(text, ["*.json", *folders])
+    else:
+        family, classes = _read_index(text, root)
+    return Checkpoint(text, root, family, classes, _read_settings(text, root))
+
+
+def load_part(checkpoint: Checkpoint, part: str) -> Any:
+    """Construct one part and read its weights: float32, in inference mode, on the CPU.
+
+    Raises:
+        BackendUnavailable: files are missing or broken, or weights are missing.
+    """
+    module_name, _, class_name = checkpoint.classes[part].partition(":")
+    kind: Any = getattr(importlib.import_module(module_name), class_name)
+    if not (checkpoint.root / part).is_dir():
+        raise _broken(checkpoint.source, f"folder {part!r} is missing")
+    with _translated(checkpoint.source, part), _quietly():
+        if part in ("tokenizer", "scheduler"):
+            return kind.from_pretrained(str(checkpoint.root), subfolder=part, local_files_only=True)
+        import torch
+
+        model, report = kind.from_pretrained(
+            str(checkpoint.root),
+            subfolder=part,
+            local_files_only=True,
+            use_safetensors=True,
+            torch_dtype=torch.float32,
+            output_loading_info=True,
+        )
+    absent = [*report["missing_keys"], *report["mismatched_keys"]]
+    if absent:
+        raise _broken(checkpoint.source, f"{part} lacks {len(absent)} weights, e.g. {absent[0]}")
+    return model.eval().requires_grad_(False)
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """sha256 over names and bytes of all configuration and weights, hex."""
+    total = hashlib.sha256()
+    files = [checkpoint.root / "model_index.json"]
+    for part in sorted(checkpoint.classes):
+        folder = checkpoint.root / part
+        files += sorted(path for pattern in _FILES for path in folder.glob(pattern))
+    for path in files:
+        name = path.relative_to(checkpoint.root).as_posix()
+        total.update(f"{name}\0{content_hash(path)}\n".encode())
+    return total.hexdigest()
+
+
+def _local(text: str) -> Path | None:
+    path = Path(text).expanduser()
+    if text and path.is_dir():
+        return path
+    if re.fullmatch(r"[\w.-]+", text):
+        try:
+            embedded = resources.data_dir("models") / text
+        except ConfigError:
+            return None
+        if embedded.is_dir():
+            return embedded
+    return None
+
+
+def _download(hub_id: str, patterns: list[str]) -> Path:
+    """Fetch files of a hub repository into the local cache; nothing when they are there."""
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        # Half-precision copies lie beside the float32 files in some repositories: one is enough.
+        ignore = ["*.fp16.safetensors", "*.bf16.safetensors"]
+        return Path(snapshot_download(hub_id, allow_patterns=patterns, ignore_patterns=ignore))
+    except GatedRepoError as error:
+        raise BackendUnavailable(
+            f"the model {hub_id} is gated",
+            hint=f"accept its license on https://huggingface.co/{hub_id}, then set HF_TOKEN",
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise BackendUnavailable(
+            f"no model {hub_id!r} on the Hugging Face hub, and no such folder",
+            hint="check the spelling; a private model needs HF_TOKEN",
+        ) from error
+    except (LocalEntryNotFoundError, httpx.TransportError, ConnectionError) as error:
+        raise BackendUnavailable(
+            f"the model {hub_id} is not on this machine and the hub cannot be reached",
+            hint="connect once to fetch it, or copy its folder here and give the path",
+        ) from error
+    except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise BackendUnavailable(
+            f"the model {hub_id} cannot be fetched: {reason}", hint="try again later"
+        ) from error
+
+
+def _read_index(source: str, root: Path) -> tuple[str, dict[str, str]]:
+    """Family, and class of each part, from ``model_index.json``."""
+    if not (root / "model_index.json").is_file():
+        raise BackendUnavailable(
+            f"{source} holds no diffusers checkpoint: model_index.json is missing",
+            hint="give the folder that DiffusionPipeline.save_pretrained wrote",
+        )
+    index = _read_json(source, root / "model_index.json")
+    pipeline = index.get("_class_name")
+    family = _PIPELINES.get(str(pipeline))
+    if family is None:
+        raise BackendUnavailable(
+            f"{source} is a {pipeline}, which rag-audio does not know",
+            hint=f"known are {', '.join(_PIPELINES)}",
+        )
+    classes = {}
+    for part, allowed in _ALLOWED[family].items():
+        entry = index.get(part)
+        if not isinstance(entry, list) or len(entry) != 2:
+            raise _broken(source, f"model_index.json names no {part}")
+        place = allowed.get((str(entry[0]), str(entry[1])))
+        if place is None:
+            raise BackendUnavailable(
+                f"{source}: {part} is of class {entry[0]}.{entry[1]}, which is not allowed",
+                hint=f"allowed are {', '.join(sorted({name for _, name in allowed}))}",
+            )
+        classes[part] = place
+    return family, classes
+
+
+def _read_settings(source: str, root: Path) -> dict[str, Any]:
+    """``rag_audio.json``, with the types of the keys we know checked; empty when absent."""
+    path = root / "rag_audio.json"
+    settings = _read_json(source, path) if path.is_file() else {}
+    for key, types in _SETTINGS.items():
+        value = settings.get(key)
+        wrong_bool = isinstance(value, bool) and bool not in types
+        if key in settings and (not isinstance(value, types) or wrong_bool):
+            raise _broken(source, f"rag_audio.json has {key} = {value!r}")
+    return settings
+
+
+def _read_json(source: str, path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _broken(source, f"{path.name} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise _broken(source, f"{path.name} is not a JSON object")
+    return content
+
+
+def _broken(source: str, what: str) -> BackendUnavailable:
+    return BackendUnavailable(
+        f"the checkpoint {source} is broken: {what}", hint="fetch or export it again"
+    )
+
+
+@contextmanager
+def _translated(source: str, part: str) -> Iterator[None]:
+    """Turn what the libraries raise on bad files into one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        raise BackendUnavailable(
+            f"the checkpoint {source} is broken: {part}: {reason[:200]}",
+            hint="only safetensors weights are read; fetch or export it again",
+        ) from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the libraries' progress bars and notes to developers off stderr while weights load."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    shown = [
+        log for log in (diffusers_logging, transformers_logging) if log.is_progress_bar_enabled()
+    ]
+    for log in shown:
+        log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        for log in shown:
+            log.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""The product's use cases: generate, edit, deliver, copy, back up."""

@@ -1,0 +1,380 @@
+"""The files of a home while others work in it: what belongs into an archive, each holding still."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Set
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+from rag_audio.errors import BackendUnavailable, InvalidInput
+from rag_audio.storage.index_socket import COPY, copy_served, is_served
+from rag_audio.storage.locks import lock_file, lock_if_free, wait_for_index
+from rag_audio.storage.qdrant_edge import copy_folder
+
+INDEX, KEYS, MASTERS = "index", "keys", "masters"
+_DECODED = "decoded/"
+"""What was made of uploads: it is made anew where it is missing."""
+_LARGE = (MASTERS, "outputs", "uploads", "previews", "decoded")
+"""Folders of many files where no database of ours is ever made."""
+_SQLITE = b"SQLite format 3\x00"
+_COMPANIONS = ("-wal", "-shm", "-journal")
+_DRAFT = re.compile(r"\..+(\.part(\.[A-Za-z0-9]+)?|\.[0-9a-f]{8}\.(tmp|signed)|\.[0-9a-f]{16})")
+"""Names of files that are being written: sounds, uploads, pictures, keys, archives."""
+_WORK = re.compile(r"\.backup-[A-Za-z0-9_]+")
+_WORK_LOCK = "backup.lock"
+_MOST_LINKS = 5
+
+
+@contextmanager
+def work_folder(home: Path) -> Iterator[Path]:
+    """A private folder in the home for copies, which goes with the block; so do those that
+    backups left that were killed."""
+    folder = Path(tempfile.mkdtemp(prefix=".backup-", dir=home))
+    try:
+        with (folder / _WORK_LOCK).open("x") as lock:
+            lock_file(lock)
+            _remove_leftovers(home, folder)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers(home: Path, mine: Path) -> None:
+    for folder in home.glob(".backup-*"):
+        if folder == mine or not _is_work(folder):
+            continue
+        with lock_if_free(folder / _WORK_LOCK) as is_free:
+            if is_free:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_work(folder: Path) -> bool:
+    is_ours = _WORK.fullmatch(folder.name) is not None and not folder.is_symlink()
+    return is_ours and (folder / _WORK_LOCK).is_file()
+
+
+class HomeFiles:
+    """The regular files of a home and their names in it, without what is only passing: locks,
+    drafts, companions of databases. A million of them take no memory.
+
+    Attributes:
+        links: names of links that were passed over; of many, the first.
+
+    Args:
+        without: files that are none of the home's, such as the archive itself.
+    """
+
+    def __init__(self, home: Path, without: frozenset[Path]) -> None:
+        self._home, self._without = home, without
+        self.links: list[str] = []
+
+    def databases(self) -> Iterator[tuple[Path, str]]:
+        """SQLite databases, but for those in folders of outputs."""
+        for path, name in self._walk(self._home, (INDEX, KEYS, *_LARGE)):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                if is_sqlite(file):
+                    yield path, name
+
+    def others(self) -> Iterator[tuple[Path, str]]:
+        """All files but keys and index, which are copied whole."""
+        return self._walk(self._home, (INDEX, KEYS))
+
+    def everything(self) -> Iterator[tuple[Path, str]]:
+        """All files."""
+        return self._walk(self._home, ())
+
+    def below(self, folder: Path) -> Iterator[tuple[Path, str]]:
+        """The files below a folder, and their names in there."""
+        for path, _ in _regular(folder):
+            yield path, path.relative_to(folder).as_posix()
+
+    def keys(self) -> dict[str, tuple[bytes, float]]:
+        """Content and time of all keys by name; each that was there at the call is in it.
+
+        A rotation gives the key of before a second name, and then its first name to the new one.
+        Whoever reads the new one has listed before that: so it is listed once more.
+        """
+        found: dict[str, tuple[bytes, float]] = {}
+        for _ in range(2):
+            for path, name in list(self._walk(self._home / KEYS, ())):
+                if name not in found:
+                    with suppress(FileNotFoundError):
+                        found[name] = path.read_bytes(), path.stat().st_mtime
+        return found
+
+    def _walk(self, folder: Path, leave: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
+        left = {self._home / name for name in leave}
+        for path, is_link in _regular(folder, left):
+            name = path.relative_to(self._home).as_posix()
+            if is_link:
+                if len(self.links) < _MOST_LINKS and name not in self.links:
+                    self.links.append(name)
+            elif path.absolute() not in self._without and not _is_passing(path, name):
+                yield path, name
+
+
+def _regular(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Path, bool]]:
+    """Regular files below a folder, and (True) links; one that vanishes is passed over."""
+    try:
+        found = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with found:
+        for entry in found:
+            path = Path(entry.path)
+            if entry.is_symlink():
+                yield path, True
+            elif entry.is_dir(follow_symlinks=False):
+                if path not in leave and not _is_work(path):
+                    yield from _regular(path, leave)
+            elif entry.is_file(follow_symlinks=False):
+                yield path, False
+
+
+def _is_passing(path: Path, name: str) -> bool:
+    for suffix in _COMPANIONS:
+        if name.endswith(suffix) and path.with_name(path.name.removesuffix(suffix)).is_file():
+            return True
+    if name.endswith(".lock") or name == f"{INDEX}/lock" or name.startswith(_DECODED):
+        return True
+    return bool(_DRAFT.fullmatch(path.name))
+
+
+def is_sqlite(file: IO[bytes]) -> bool:
+    """Whether a file begins as an SQLite database does; it is read from its beginning then."""
+    head = file.read(len(_SQLITE))
+    file.seek(0)
+    return head == _SQLITE
+
+
+def copy_database(path: Path, copy: Path) -> None:
+    """Copy a database as it stands at one moment, whoever is writing to it.
+
+    Raises:
+        InvalidInput: there is no room. BackendUnavailable: it is damaged, or locked for long.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    needed = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    free = shutil.disk_usage(copy.parent).free
+    if free < needed:
+        raise InvalidInput(
+            f"a copy of {path} needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free at "
+            f"{copy.parent}",
+            hint="make room on the disk",
+        )
+    try:
+        with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(copy)) as other:
+            db.backup(other)
+    except sqlite3.Error as error:
+        raise BackendUnavailable(
+            f"the database {str(path)!r} cannot be copied: {error}",
+            hint="rag-audio ledger verify says whether it is damaged",
+        ) from error
+
+
+def copy_index(home: Path, work: Path) -> Path | None:
+    """Copy the embedded index as it stands at one moment, whoever uses it; None: there is none.
+
+    Its lock is held for the copy only; where a process serves the index, that makes the copy.
+
+    Args:
+        work: a :func:`work_folder` of this home.
+
+    Raises:
+        BackendUnavailable: another process holds it for longer than one waits.
+        InvalidInput: there is no room.
+    """
+    index, copy = home / INDEX, work / COPY
+    if index.is_symlink() or not index.is_dir():
+        return None
+    lock = wait_for_index(index, partial(is_served, index))
+    if lock is None:
+        try:
+            copy_served(index, work.name)
+            return copy
+        except BackendUnavailable:
+            if is_served(index):
+                raise
+        # It ended meanwhile.
+        shutil.rmtree(copy, ignore_errors=True)
+        lock = wait_for_index(index, lambda: False)
+    if lock is not None:
+        try:
+            copy_folder(index, copy)
+        finally:
+            lock.release()
+    return copy
+
+
+# What an archive of a home says about its files, line by line: names and digests of a million
+# files are never in memory at once.
+#
+# ``manifest.jsonl``: the first line is an object with ``format``, ``version``, ``created``,
+# ``home`` (where it was) and, with a database elsewhere, ``database`` (rows by table). Then comes
+# one line per file, in the archive's order: ``name``, ``size``, ``sha256``. The last line has the
+# number of ``files`` and the SHA-256 of all bytes before it, so that one that breaks off is seen.
+#
+# Format 1, ``manifest.json``, is one JSON object with the files by name; it is read for ever.
+
+FORMAT, FORMAT_1 = "rag-audio backup 2", "rag-audio backup 1"
+NAME, NAME_1 = "manifest.jsonl", "manifest.json"
+MOST_LINE_BYTES = 2**16
+MOST_BYTES_1 = 2**30
+"""Of a manifest of format 1, which is read whole: some 8 million files."""
+
+
+class BadManifest(ValueError):
+    """A manifest is not one, or not that of these files; the text says why."""
+
+
+@dataclass(frozen=True)
+class Filed:
+    """A file of an archive: its name below the home, its bytes, their SHA-256 in hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Listing:
+    """Files in order, on the disk.
+
+    Attributes:
+        files: how many. size: their bytes.
+
+    Args:
+        folder: where the disk has room for it; the file has no name there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.files = self.size = 0
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (see close)
+
+    def add(self, filed: Filed) -> None:
+        """Note a file."""
+        self.files += 1
+        self.size += filed.size
+        self._file.write(_line([filed.name, filed.size, filed.sha256]))
+
+    def __iter__(self) -> Iterator[Filed]:
+        self._file.seek(0)
+        for line in self._file:
+            yield Filed(*json.loads(line))
+
+    def close(self) -> None:
+        """Forget it."""
+        self._file.close()
+
+
+def write(head: Mapping[str, Any], files: Listing, target: IO[bytes]) -> None:
+    """Write a manifest; ``format`` is added to its head."""
+    digest = sha256()
+
+    def put(line: bytes) -> None:
+        digest.update(line)
+        target.write(line)
+
+    put(_line({"format": FORMAT, **head}))
+    count = 0
+    for filed in files:
+        put(_line({"name": filed.name, "size": filed.size, "sha256": filed.sha256}))
+        count += 1
+    put(_line({"files": count, "sha256": digest.hexdigest()}))
+
+
+def check(source: IO[bytes], files: Listing) -> dict[str, Any]:
+    """Read a manifest, and hold it against the files that were found; its head.
+
+    Raises:
+        BadManifest: it is none, or lists other files.
+    """
+    digest = sha256()
+    line = _next(source)
+    head = _object(line)
+    if head.get("format") != FORMAT:
+        raise BadManifest("its manifest is of another format")
+    count = 0
+    for filed in files:
+        digest.update(line)
+        line = _next(source)
+        listed = _object(line)
+        if "name" not in listed:
+            raise BadManifest(f"{filed.name!r} is not in its manifest")
+        _same(filed, listed)
+        count += 1
+    digest.update(line)
+    last = _object(_next(source))
+    if "name" in last:
+        raise BadManifest(f"{last['name']!r} of its manifest is not in it")
+    if last != {"files": count, "sha256": digest.hexdigest()}:
+        raise BadManifest("its manifest was changed")
+    if source.read(1):
+        raise BadManifest("its manifest goes on after its end")
+    return head
+
+
+def check_1(source: IO[bytes], size: int, files: Listing) -> dict[str, Any]:
+    """As :func:`check`, of format 1.
+
+    Args:
+        size: bytes of the manifest.
+
+    Raises:
+        BadManifest: it is none, lists other files, or is longer than ``MOST_BYTES_1``.
+    """
+    if size > MOST_BYTES_1:
+        raise BadManifest(f"its manifest has {size} bytes, and {MOST_BYTES_1} are the most")
+    head = _object(source.read(size))
+    if head.get("format") != FORMAT_1:
+        raise BadManifest("its manifest is of another format")
+    listed = head.pop("files", None)
+    if not isinstance(listed, dict):
+        raise BadManifest("its manifest lists no files")
+    for filed in files:
+        about = listed.pop(filed.name, None)
+        if not isinstance(about, dict):
+            raise BadManifest(f"{filed.name!r} is not in its manifest")
+        _same(filed, {"name": filed.name, **about})
+    if listed:
+        raise BadManifest(f"{next(iter(listed))!r} of its manifest is not in it")
+    return head
+
+
+def _same(filed: Filed, listed: Mapping[str, Any]) -> None:
+    if listed.get("name") != filed.name:
+        raise BadManifest(f"{filed.name!r} is where its manifest has {listed.get('name')!r}")
+    if (listed.get("size"), listed.get("sha256")) != (filed.size, filed.sha256):
+        raise BadManifest(f"{filed.name!r} is not what was archived")
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _next(source: IO[bytes]) -> bytes:
+    line = source.readline(MOST_LINE_BYTES + 1)
+    if len(line) > MOST_LINE_BYTES:
+        raise BadManifest(f"its manifest has a line of more than {MOST_LINE_BYTES} bytes")
+    if not line.endswith(b"\n"):
+        raise BadManifest("its manifest breaks off")
+    return line
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BadManifest("its manifest is not JSON") from error
+    if not isinstance(found, dict):
+        raise BadManifest("its manifest is of another format")
+    return found

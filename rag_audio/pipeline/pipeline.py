@@ -1,0 +1,467 @@
+"""The main path, top to bottom: guard, retrieve, plan, generate, guard, mark, log, give out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rag_audio import guardrails
+from rag_audio.audio import midi, writing
+from rag_audio.audio.reading import load
+from rag_audio.domain import (
+    USE_OF,
+    Audio,
+    ConditioningPlan,
+    GenerationRequest,
+    GenerationResult,
+    Reference,
+    Rights,
+    Segment,
+    Stem,
+    names,
+)
+from rag_audio.domain.clearance import Clearance
+from rag_audio.domain.controls import named_window
+from rag_audio.domain.ports import Generator, Progress, StopAsked
+from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
+from rag_audio.generation import melody_request
+from rag_audio.generation.planning import make_plan
+from rag_audio.generation.replay import renew_plan
+from rag_audio.guardrails import output as guarding
+from rag_audio.home import Home
+from rag_audio.pipeline import rights_gate
+from rag_audio.pipeline.delivery import Delivery, OnCommit, hand_over, name_of, packing
+from rag_audio.pipeline.influence import measure_output
+from rag_audio.pipeline.renderer import Renderer
+from rag_audio.pipeline.rights_gate import RightsGate
+from rag_audio.provenance.causal import CausalInfluence, Method
+from rag_audio.provenance.ledger.audit_rights import CLEARED
+from rag_audio.provenance.trace import trace
+from rag_audio.provenance.trace.findings import TraceResult
+from rag_audio.retrieval import references as retrieval
+from rag_audio.retrieval.profiles import (
+    ArtistProfile,
+    licensed_stems,
+    make_profile,
+    typical_words,
+    wanted_tempo_and_key,
+)
+from rag_audio.retrieval.recognition import ForeignFinding
+from rag_audio.retrieval.references import QUERY_WINDOWS, ReferenceQuery
+
+OnStage = Callable[[str, int, int], None]
+"""Called with (stage, done, total); stages: retrieve, generate, write."""
+
+DEFAULT_REFERENCES = 3
+_SHORTEST_WINDOW_S = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A plan and what it was made from.
+
+    Attributes:
+        request: as guardrails left it. findings: what is known of the files that it brings.
+    """
+
+    request: GenerationRequest
+    plan: ConditioningPlan
+    findings: tuple[ForeignFinding, ...]
+
+
+class Pipeline:
+    """Index aside, everything the product does; holds no state but its home."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.gate = RightsGate(home, lambda: _today())
+
+    def rights(self, territory: str | None = None) -> Rights:
+        """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
+        return self.gate.rights(territory)
+
+    def clearance(self, territory: str | None = None) -> Clearance:
+        """What may be used now, for ``territory`` or the configured one."""
+        return self.gate.read(territory)
+
+    def policy(self, territory: str | None = None) -> guardrails.Policy:
+        """Whose style may be asked for, now."""
+        return self.gate.policy(self.clearance(territory))
+
+    def artist_named(self, name: str) -> str:
+        """An artist of the library, as the library writes the name.
+
+        Raises:
+            InvalidInput: no indexed stem has such an artist, or several are written so.
+        """
+        clearance = self.clearance()
+        known = {stem.artist for stem in clearance.stems if stem.artist}
+        found = names.resolve(name, known)
+        if found is not None:
+            return found
+        policy = self.gate.policy(clearance)
+        barred = names.resolve(name, policy.unlicensed)
+        why = None if barred is None else policy.why_not(barred)
+        said = "" if why is None else f": {why.reason}"
+        raise InvalidInput(
+            f"no indexed stem is by {barred or name!r}{said}",
+            hint="rag-audio artists lists who there is" if why is None else why.cure,
+        )
+
+    def artist_profile(self, name: str, territory: str | None = None) -> ArtistProfile:
+        """What is typical of an artist, from the stems that are licensed for style now.
+
+        Raises:
+            RequestRefused: nobody licensed for style has that name.
+        """
+        clearance = self.clearance(territory)
+        artist = guardrails.require_artist(name, self.gate.policy(clearance))
+        return make_profile(artist, clearance.stems, clearance.rights, self.home.index)
+
+    def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
+        """Licensed segments nearest to the query, one per stem, best first.
+
+        Raises:
+            RequestRefused: a stem to resemble may not be used itself.
+        """
+        rights = self.rights(territory)
+        for stem in query.like:
+            self.gate.require_stem(self.home.catalogue.stem(stem), rights, "resembled")
+        return self._search(query, rights)
+
+    def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
+        """Why a search that found nothing could find nothing, see :mod:`.sourcing`."""
+        return rights_gate.why_nothing(self.clearance(territory), self.home.index, artist)
+
+    def plan(self, request: GenerationRequest) -> ConditioningPlan:
+        """What :meth:`generate` would give to the model.
+
+        Raises:
+            RequestRefused: guardrails or rights do not allow it.
+        """
+        return self.planned(request, self.clearance(request.territory)).plan
+
+    def planned(
+        self, request: GenerationRequest, clearance: Clearance, *, audio_is_known: bool = False
+    ) -> Planned:
+        """The plan under a clearance, with what it was made from.
+
+        Args:
+            audio_is_known: the request's audio was let in already.
+
+        Raises:
+            RequestRefused: guardrails or rights do not allow it.
+        """
+        policy, rights = self.gate.policy(clearance), clearance.rights
+        request, guarded = guarding.guard_request(request, policy, self.home.ledger)
+        brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
+        findings = self.gate.inspect(brought, rights)
+        melody, heard = melody_request.melody_of(brought, findings, rights, self._brought)
+        # Who hums wants to sound like something else: the words find that, not the hum.
+        sought = request if melody is None else replace(request, audio=None, audio_as=None)
+        own = _styled(request, clearance)
+        references = self.find_references(sought, clearance, own)
+        generator = self.home.generator(request.model)
+        plan = make_plan(
+            request,
+            references,
+            rights=rights,
+            info=generator.info,
+            count_tokens=generator.count_tokens,
+            seed=secrets.randbits(31) if request.seed is None else request.seed,
+            is_clean=guarding.phrase_filter(policy),
+            typical=typical_words(own),
+            brought=melody,
+        )
+        rights_gate.require_source(plan, request, clearance, self.home.index)
+        guarding.guard_text(plan.enriched_prompt, policy, self.home.ledger, "enriched")
+        told = self.home.disclosure
+        said = tuple(note for finding in findings for note in finding.notes(told))
+        plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
+        return Planned(request, plan, findings)
+
+    def generate(
+        self,
+        request: GenerationRequest,
+        out: Path,
+        on_stage: OnStage | None = None,
+        stop_asked: StopAsked | None = None,
+        older: ConditioningPlan | None = None,
+        on_commit: OnCommit | None = None,
+        accepted: ConditioningPlan | None = None,
+    ) -> tuple[GenerationResult, ...]:
+        """Make, mark, log and write one output per variation.
+
+        Args:
+            out: where it goes; the ending chooses the format. With several variations the name
+                gets ``-1``, ``-2``, … Nothing stands there before the ledger holds the record.
+            older: a plan to make in place of a new one, held against today's rights; ``request``
+                is then the one of :func:`rag_audio.generation.replay.request_of`.
+            on_commit: is given the outputs in the transaction that logs them all.
+            accepted: the plan that :meth:`plan` made of ``request`` and that was shown: it is made,
+                under the rights, the guardrails and with the model of now, or nothing is.
+
+        Raises:
+            RequestRefused, OutputRefused, Cancelled: nothing was written.
+        """
+        say = on_stage or (lambda stage, done, total: None)
+        writing.check_writable(out, request.subtype)
+        # Keys that do not fit are told of before any work is done.
+        _ = (self.home.signer, self.home.watermarker)
+        say("retrieve", 0, 1)
+        clearance = self.clearance(request.territory)
+        asked, findings = request, tuple[ForeignFinding, ...]()
+        if accepted is not None:
+            asked = replace(request, artist=accepted.artist)  # guardrails may have named one
+            plan, findings = self._taken_up(asked, accepted, clearance)
+        elif older is None:
+            planned = self.planned(request, clearance)
+            plan, findings = planned.plan, planned.findings
+        else:
+            plan = self.renewed(request, older, clearance)
+        say("retrieve", 1, 1)
+        generator = self.home.generator(request.model)
+        takes = self.renderer(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
+        clearance = self.gate.read_again(clearance, asked)
+        with packing() as parcels:
+            for i, take in enumerate(takes):
+                say("write", i, len(takes))
+                cleared = self.gate.still_clear(take.plan, asked, findings, clearance)
+                delivery = Delivery(self.home, request, cleared, generator.info)
+                target = name_of(out, i, len(takes))
+                checks = {**take.checks(), CLEARED: clearance.moment.isoformat()}
+                parcels.append(delivery.pack(take.audio, take.seed, target, checks))
+        results = hand_over(self.home, parcels, on_commit)
+        say("write", len(takes), len(takes))
+        return results
+
+    def renderer(self, clearance: Clearance, generator: Generator) -> Renderer:
+        """What makes and inspects the takes of a request."""
+        self.home.cache.keep_in_step(generator)
+        return Renderer(self.home, generator, clearance.limits)
+
+    def _taken_up(
+        self, request: GenerationRequest, accepted: ConditioningPlan, clearance: Clearance
+    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
+        """A plan that was shown, and what is known now of the files that the request brings."""
+        findings = self.gate.inspect(request, clearance.rights)
+        melody_request.require_as_planned(accepted, request, findings, self.home.disclosure)
+        return self.renewed(request, accepted, clearance, shown=True), findings
+
+    def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
+        """As :meth:`renewed`, under the rights of now."""
+        return self.renewed(request, older, self.clearance(request.territory))
+
+    def renewed(
+        self,
+        request: GenerationRequest,
+        older: ConditioningPlan,
+        clearance: Clearance,
+        *,
+        shown: bool = False,
+    ) -> ConditioningPlan:
+        """An older plan, by the stems and guardrails of now, under a clearance.
+
+        Args:
+            shown: it was made here and shown, see :func:`.renew_plan`.
+
+        Raises:
+            RequestRefused: guardrails or rights do not allow it (any more).
+            InvalidInput: it contradicts itself, the catalogue or the model; or a source of a plan
+                that was shown is described otherwise now.
+        """
+        policy = self.gate.policy(clearance)
+        for text, rules in (
+            (older.prompt, policy),
+            (older.negative_prompt, policy.describing()),
+            (older.enriched_prompt, policy),
+        ):
+            decision = guarding.guard_text(text, rules, self.home.ledger, "plan")
+            if decision.action is not guardrails.Action.ALLOW:
+                raise RequestRefused(
+                    f"refused: the plan's words would be rewritten now: {decision.reason}",
+                    hint="make a new plan",
+                    matches=decision.matches,
+                )
+        generator = self.home.generator(request.model)
+        renewed = renew_plan(
+            older,
+            copies=self.home.catalogue.copies,
+            withheld=self.home.catalogue.withheld_copies,
+            rights=clearance.rights,
+            info=generator.info,
+            count_tokens=generator.count_tokens,
+            shown=shown,
+        )
+        self.gate.require_style(renewed, request, clearance)
+        return renewed
+
+    def trace(self, path: Path) -> TraceResult:
+        """What went into the audio at ``path``."""
+        return trace.trace(
+            path,
+            ledger=self.home.ledger,
+            watermarker=self.home.watermarker,
+            rights=self.rights(),
+            fingerprints=self.home.fingerprints,
+            read_manifest=self.home.credentials_of,
+            master=self.master,
+            hear=partial(self.home.reader.hear, max_duration_s=None, allow_truncated=True),
+        )
+
+    def influence(
+        self,
+        output: int,
+        method: Method = "fast",
+        progress: Progress | None = None,
+        stop_asked: StopAsked | None = None,
+    ) -> CausalInfluence:
+        """Measure what each source did to an output of the ledger; see :mod:`.measuring`."""
+        return measure_output(
+            output,
+            home=self.home,
+            rights=self.rights(),
+            method=method,
+            progress=progress,
+            stop_asked=stop_asked,
+        )
+
+    def master(self, output: int) -> Audio | None:
+        """The unmarked sound of an output, where it is still kept."""
+        path = self.home.masters / f"{output}.wav"
+        return load(path, max_duration_s=None) if path.is_file() else None
+
+    def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
+        """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""
+        if path is not None and midi_path is not None:
+            raise InvalidInput("give audio or MIDI to search by, not both")
+        if path is not None:
+            return self._brought(Path(path))
+        if midi_path is not None:
+            return self._played(Path(midi_path))
+        return None
+
+    def _brought(self, path: Path) -> Audio:
+        """The sound of a file that the request brings."""
+        return self.home.reader.hear(path).audio
+
+    def _played(self, path: Path) -> Audio:
+        """A score as a search hears it: all of it, or the windows that a search looks at."""
+        score, window_s = self.home.reader.score(path), self.home.embedder.window_s
+        played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.home.soundfont)
+        rate = played[0].sample_rate
+        return Audio(np.concatenate([one.samples for one in played], axis=1), rate)
+
+    def find_references(
+        self, request: GenerationRequest, clearance: Clearance, own: Sequence[Stem]
+    ) -> tuple[Reference, ...]:
+        """The named references, then the nearest others up to ``k``.
+
+        Args:
+            own: stems of the artist whose style is asked for; none where nobody's is.
+        """
+        rights = clearance.rights
+        wanted = tuple(USE_OF[channel] for channel in sorted(request.channels))
+        stems = (clearance.stem(prefix) for prefix in request.named)
+        named = tuple({stem.id: stem for stem in stems}.values())
+        excluded = tuple(clearance.stem(prefix).id for prefix in request.exclude)
+        for stem in named:
+            if stem.id in excluded:
+                raise InvalidInput(f"stem {stem.id[:12]} is both a reference and excluded")
+            why = rights.why_not_any(stem, wanted)
+            if why is not None:
+                raise RequestRefused(
+                    f"refused: {stem.path} may not be a reference: {why.reason}",
+                    hint=why.cure,
+                    reasons=[str(rights.refusal(stem, use)) for use in wanted],
+                )
+        wanted_bpm, wanted_key = wanted_tempo_and_key(request, own)
+        query = ReferenceQuery(
+            text=request.prompt,
+            audio=self.query_audio(request.audio, request.midi),
+            artist=request.artist,
+            exclude=excluded,
+            uses=frozenset(wanted),
+            style=request.artist is not None,
+            wanted_bpm=wanted_bpm,
+            wanted_key=wanted_key,
+        )
+        windows = _named_windows(request, clearance)
+        chosen: list[Reference] = []
+        for stem in named:
+            if stem.id in windows:
+                chosen.append(Reference(windows[stem.id], 1.0, 1))
+                continue
+            found = self._search(
+                replace(query, artist=None, style=False, stems=(stem.id,), k=1),
+                rights,
+            )
+            # A stem without a word or sound in common with the prompt is still what was asked for.
+            chosen.extend(found or self._first_segment(stem, rights))
+        k = request.k if request.k is not None else (0 if named else DEFAULT_REFERENCES)
+        if k > len(chosen):
+            others = (*excluded, *(stem.id for stem in named))
+            chosen.extend(self._search(replace(query, exclude=others, k=k - len(chosen)), rights))
+        return tuple(replace(found, rank=i + 1) for i, found in enumerate(chosen))
+
+    def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:
+        return retrieval.find_references(
+            query, rights=rights, embedder=self.home.embedder, index=self.home.index
+        )
+
+    def _first_segment(self, stem: Stem, rights: Rights) -> tuple[Reference, ...]:
+        """The first segment of a stem, as the library has it that was found, not another one."""
+        points = [
+            point
+            for point in self.home.index.find_stem(stem.id)
+            if point.segment.stem.library == stem.library and rights.holds_for(point.segment.stem)
+        ]
+        if not points:
+            raise LibraryError(
+                f"stem {stem.id[:12]} is in the catalogue and not in the index",
+                hint="run rag-audio index on its library again",
+            )
+        return (Reference(points[0].segment, 0.0, 1),)
+
+
+def _today() -> datetime:
+    """This moment, UTC: a license may begin or end within a day."""
+    return datetime.now(UTC)
+
+
+def _styled(request: GenerationRequest, clearance: Clearance) -> tuple[Stem, ...]:
+    """The stems of the artist whose style is asked for; none where nobody's is."""
+    if request.artist is None:
+        return ()
+    return licensed_stems(request.artist, clearance.stems, clearance.rights)
+
+
+def _named_windows(request: GenerationRequest, clearance: Clearance) -> dict[str, Segment]:
+    """The parts of stems that the request names."""
+    windows: dict[str, Segment] = {}
+    for reference in request.references:
+        prefix, window = named_window(reference)
+        if window is None:
+            continue
+        stem = clearance.stem(prefix)
+        start_s, end_s = window[0], min(window[1] or stem.duration_s, stem.duration_s)
+        if end_s - start_s < _SHORTEST_WINDOW_S:
+            till = "its end" if window[1] is None else f"{window[1]:g} s"
+            raise InvalidInput(
+                f"the part of {stem.path} from {start_s:g} s to {till} has less than "
+                f"{_SHORTEST_WINDOW_S:g} s: the stem lasts {stem.duration_s:.1f} s",
+                hint="name a longer part of it",
+            )
+        segment = Segment(stem, start_s, end_s - start_s)
+        if windows.setdefault(stem.id, segment) != segment:
+            raise InvalidInput(
+                f"two parts of {stem.path} are named as references",
+                hint="name one part of a stem; --arrange says who plays when",
+            )
+    return windows

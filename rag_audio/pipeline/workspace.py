@@ -1,0 +1,275 @@
+"""The Python API: an object that indexes, searches, plans, generates and traces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rag_audio.domain import (
+    Audio,
+    ConditioningPlan,
+    GenerationRequest,
+    GenerationResult,
+    Reference,
+    arguments,
+    limits,
+    values,
+)
+from rag_audio.generation.replay import request_of
+from rag_audio.home import Home
+from rag_audio.pipeline.edit_orders import Order, extension, inpainting, variation
+from rag_audio.pipeline.editing import Editor
+from rag_audio.pipeline.pipeline import OnStage, Pipeline
+from rag_audio.retrieval.references import ReferenceQuery
+from rag_audio.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from indexer.build import IndexProgress, IndexReport
+    from rag_audio.domain.ports import Progress
+    from rag_audio.domain.signing import Signer
+    from rag_audio.provenance.causal import CausalInfluence, Method
+    from rag_audio.provenance.trace.findings import TraceResult
+    from rag_audio.retrieval.profiles import ArtistProfile
+
+
+class Workspace(AbstractContextManager["Workspace"]):
+    """The Python API: what ``rag_audio.open(home)`` gives.
+
+    Use it in a ``with`` statement: what the index learned is made quick to search at the end.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = Home(settings)
+        self.pipeline = Pipeline(self.home)
+
+    def index(
+        self,
+        library: str | Path,
+        *,
+        prune: bool = False,
+        workers: int = 1,
+        progress: IndexProgress | None = None,
+    ) -> IndexReport:
+        """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``)."""
+        from indexer.build import index_library
+        from rag_audio.audio import midi
+
+        root = arguments.path("library", library)
+        processes = values.whole("workers", workers)
+        limits.WORKERS.check("workers", processes)
+        return index_library(
+            root,
+            embedder=self.home.embedder,
+            index=self.home.index,
+            catalogue=self.home.catalogue,
+            render=partial(midi.render, soundfont=self.home.soundfont),
+            prune=prune,
+            workers=processes,
+            progress=progress,
+        )
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        audio: str | Path | Audio | None = None,
+        midi: str | Path | None = None,
+        like: str | Iterable[str] = (),
+        territory: str | None = None,
+        **filters: Any,
+    ) -> tuple[Reference, ...]:
+        """Licensed segments nearest to words, a sound, a MIDI file, stems, or a mix of them.
+
+        Args:
+            like: stem ids or prefixes.
+            filters: further fields of :class:`.ReferenceQuery`.
+        """
+        given = arguments.filters(ReferenceQuery, filters)
+        territory = arguments.optional_text("territory", territory)
+        prefixes = arguments.any_texts("like", like)
+        # Whatever is wrong with it is told before anything is opened.
+        query = ReferenceQuery(**{**given, "text": text, "like": prefixes or ("any",)})
+        if isinstance(audio, Audio):
+            sound: Audio | None = audio
+        else:
+            names = [
+                None if value is None else values.file_name(name, value)
+                for name, value in (("audio", audio), ("midi", midi))
+            ]
+            sound = self.pipeline.query_audio(*names)
+        stems = tuple(self.home.catalogue.stem(prefix).id for prefix in prefixes)
+        if query.artist is not None:
+            given["artist"] = self.pipeline.artist_named(query.artist)
+        query = ReferenceQuery(**{**given, "text": text, "audio": sound, "like": stems})
+        return self.pipeline.search(query, territory)
+
+    def plan(self, prompt: str | GenerationRequest, **fields: Any) -> ConditioningPlan:
+        """What would be given to the model; ``fields`` are those of ``GenerationRequest``.
+
+        A request may be given in place of its prompt; fields beside it change it.
+        """
+        return self.pipeline.plan(arguments.request(prompt, fields))
+
+    def generate(
+        self,
+        prompt: str | GenerationRequest,
+        out: str | Path,
+        *,
+        on_stage: OnStage | None = None,
+        **fields: Any,
+    ) -> tuple[GenerationResult, ...]:
+        """Generate into ``out``; one result per variation. ``prompt`` and ``fields`` as above."""
+        target = arguments.output(out)
+        return self.pipeline.generate(arguments.request(prompt, fields), target, on_stage)
+
+    def renew(
+        self, plan: ConditioningPlan, *, territory: str | None = None, model: str | None = None
+    ) -> tuple[GenerationRequest, ConditioningPlan]:
+        """An older plan held against the rights and guardrails of now, and its request.
+
+        Raises:
+            RequestRefused: they do not allow it (any more).
+            InvalidInput: the plan contradicts itself, the catalogue or the model.
+        """
+        request = replace(request_of(_plan(plan), territory), model=model)
+        return request, self.pipeline.renew(request, plan)
+
+    def replay(
+        self,
+        plan: ConditioningPlan,
+        out: str | Path,
+        *,
+        territory: str | None = None,
+        model: str | None = None,
+        subtype: str | None = None,
+        on_stage: OnStage | None = None,
+    ) -> tuple[GenerationResult, ...]:
+        """Generate from an older plan into ``out``; raises as :meth:`renew`."""
+        request = replace(request_of(_plan(plan), territory), model=model, subtype=subtype)
+        target = arguments.output(out)
+        return self.pipeline.generate(request, target, on_stage, older=plan)
+
+    def inpaint(
+        self,
+        file: str | Path,
+        prompt: str,
+        out: str | Path,
+        *,
+        regions: Iterable[tuple[float, float]],
+        on_stage: OnStage | None = None,
+        **fields: Any,
+    ) -> tuple[GenerationResult, ...]:
+        """Make regions (start, end in seconds) of a file anew; the rest stays as it is.
+
+        Args:
+            fields: further fields of ``GenerationRequest``; foreign files need ``audio_rights``.
+        """
+        order = inpainting(arguments.regions(regions))
+        return self._edit(file, prompt, order, out, on_stage, fields)
+
+    def extend(
+        self,
+        file: str | Path,
+        prompt: str,
+        out: str | Path,
+        *,
+        left_s: float = 0.0,
+        right_s: float = 0.0,
+        on_stage: OnStage | None = None,
+        **fields: Any,
+    ) -> tuple[GenerationResult, ...]:
+        """Go on from a file, to the left, to the right or both; ``fields`` as for ``inpaint``."""
+        order = extension(values.number("left_s", left_s), values.number("right_s", right_s))
+        return self._edit(file, prompt, order, out, on_stage, fields)
+
+    def vary(
+        self,
+        file: str | Path,
+        out: str | Path,
+        *,
+        prompt: str = "",
+        on_stage: OnStage | None = None,
+        **fields: Any,
+    ) -> tuple[GenerationResult, ...]:
+        """Make a file anew from its own sound, at a ``strength``; ``fields`` as for ``inpaint``."""
+        return self._edit(file, prompt, variation(), out, on_stage, fields)
+
+    def _edit(
+        self,
+        file: str | Path,
+        prompt: str,
+        order: Order,
+        out: str | Path,
+        on_stage: OnStage | None,
+        fields: dict[str, Any],
+    ) -> tuple[GenerationResult, ...]:
+        source, target = arguments.path("file", file), arguments.output(out)
+        checked = arguments.of_edit(prompt, fields)
+        return Editor(self.pipeline).edit(
+            source, prompt, order, target, on_stage=on_stage, **checked
+        )
+
+    def artist(self, name: str, *, territory: str | None = None) -> ArtistProfile:
+        """What is typical of an artist, from the stems that are licensed for style now.
+
+        Raises:
+            RequestRefused: nobody licensed for style has that name.
+        """
+        values.text("name", name)
+        return self.pipeline.artist_profile(name, arguments.optional_text("territory", territory))
+
+    def trace(self, path: str | Path) -> TraceResult:
+        """What went into the audio at ``path``."""
+        return self.pipeline.trace(arguments.path("path", path))
+
+    def influence(
+        self, output: int, method: Method = "fast", *, progress: Progress | None = None
+    ) -> CausalInfluence:
+        """Measure what each source did to an output, and append it to the ledger."""
+        number = values.whole("output", output)
+        if method not in ("fast", "exact"):
+            raise values.refused("method", method, "fast or exact")
+        return self.pipeline.influence(number, method, progress)
+
+    def close(self) -> None:
+        """Give the index and the database back."""
+        self.home.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _plan(value: object) -> ConditioningPlan:
+    if not isinstance(value, ConditioningPlan):
+        raise values.refused("plan", value, "a ConditioningPlan")
+    return value
+
+
+def open_workspace(
+    home: str | Path | None = None, *, signer: Signer | None = None, **overrides: Any
+) -> Workspace:
+    """A workspace on ``home`` (None: ``RAG_AUDIO_HOME``); ``overrides`` are fields of Settings.
+
+    Args:
+        signer: signs outputs in place of what the settings say, such as
+            :meth:`rag_audio.provenance.credentials.signers.C2paSigner.from_callback`.
+    """
+    place = None if home is None else arguments.path("home", home)
+    workspace = Workspace(read_settings(home=place, **overrides))
+    if signer is not None:
+        workspace.home.signer = signer
+    return workspace

@@ -1,0 +1,1 @@
+"""Content credentials (C2PA): keys, signing, reading."""

@@ -1,0 +1,412 @@
+"""Tables that stand beside the log, held against it, and the licenses in the log's records."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, column, select, table, text
+
+from rag_audio.domain.store_ports import Fault
+from rag_audio.domain.views import finite, source_json
+from rag_audio.errors import LedgerError
+from rag_audio.provenance.ledger import audit_rights
+from rag_audio.provenance.ledger.audit_basis import (
+    Logged,
+    SideAudit,
+    checked,
+    find_logged,
+    logged_outputs,
+)
+from rag_audio.provenance.ledger.audit_rights import LicenseAudit
+from rag_audio.provenance.ledger.key_register import key_faults, register_faults
+from rag_audio.provenance.ledger.sealing import OWNER_AT, unseal, without_texts
+from rag_audio.provenance.ledger.tables import entries, is_output, raw_bytes
+from rag_audio.provenance.trace.fingerprint import HASHES, Fingerprint, Numbers
+from rag_audio.provenance.trace.fingerprint_store import prints
+
+# Whose outputs are, held against the log; and what finished jobs say of outputs.
+#
+# The record of an output commits to its owner (:mod:`.sealing`), or says that it has none.
+# Records from before that say nothing; for those the job that made them is asked, where it is
+# still there.
+
+_OWNERS = table("output_owners", column("output"), column("owner"))
+_JOBS = table("jobs", *map(column, ("id", "seq", "owner", "result")))
+_AT_ONCE = 200
+_OF_PLAN = (
+    *("prompt", "enriched_prompt", "negative_prompt", "strength", "steps", "guidance"),
+    *("bpm", "duration_s", "notes"),
+)
+"""What the result of a job has of its plan, under the same name."""
+
+
+class OwnerAudit:
+    """A :class:`.SideAudit` of owners and of finished jobs."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+
+    def of(self, outputs: Sequence[Logged]) -> Iterator[Fault]:
+        """What is wrong with the owners of these outputs, as their records have them."""
+        owners = self._owners([one.output for one in outputs])
+        for one in outputs:
+            if "owner" not in one.document:
+                continue
+            committed = OWNER_AT in one.part("commitments")
+            if committed and one.output not in owners:
+                yield _fault(one, "is missing")
+            elif not committed and one.output in owners:
+                yield _fault(one, "is there, and its record says that it has none")
+            elif committed and one.texts.get(OWNER_AT, owners[one.output]) != owners[one.output]:
+                yield _fault(one, "is not the one that its record commits to")
+
+    def rest(self) -> Iterator[Fault]:
+        """Owners of outputs that the log does not know, and jobs that contradict the log."""
+        logged = select(entries.c.seq).where(is_output, entries.c.output == _OWNERS.c.output)
+        strays = select(_OWNERS.c.output).where(~logged.exists())
+        for output in self._db.execute(strays).scalars():
+            yield Fault(
+                0, f"the owner of output {output} is stored, but that output is not in the log"
+            )
+        last: Any = None
+        finished = select(_JOBS).where(_JOBS.c.result.is_not(None)).order_by(_JOBS.c.seq)
+        while jobs := self._db.execute(
+            (finished if last is None else finished.where(_JOBS.c.seq > last)).limit(_AT_ONCE)
+        ).all():
+            last = jobs[-1].seq
+            yield from self._job_faults(jobs)
+
+    def _job_faults(self, jobs: Sequence[Row[Any]]) -> Iterator[Fault]:
+        results = [(job, _result(job.result)) for job in jobs]
+        made = [(job, result, take) for job, result in results if result for take in _takes(result)]
+        numbers = [take["output"] for _, _, take in made]
+        logged, owners = find_logged(self._db, numbers), self._owners(numbers)
+        for job, result in results:
+            if result is None:
+                yield Fault(0, f"the result of the job {job.id} cannot be read")
+        for job, result, take in made:
+            one = logged.get(take["output"])
+            if one is None:
+                what = f"the job {job.id} made output {take['output']}, which is not in the log"
+                yield Fault(0, what)
+                continue
+            if owners.get(one.output) != job.owner:
+                yield _fault(one, f"is not the one that its job {job.id} was done for")
+            for name in _differences(one, result, take):
+                yield Fault(one.seq, f"the job {job.id} has another {name} of output {one.output}")
+
+    def _owners(self, outputs: Sequence[int]) -> dict[int, Any]:
+        rows = self._db.execute(select(_OWNERS).where(_OWNERS.c.output.in_(outputs)))
+        return {row.output: row.owner for row in rows}
+
+
+def _result(text: object) -> Mapping[str, Any] | None:
+    """The result of a job; None where it is not a JSON object with outputs that have numbers."""
+    try:
+        found = json.loads(str(text))
+        return found if all(isinstance(one["output"], int) for one in _takes(found)) else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _takes(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = result.get("outputs", ())
+    return found
+
+
+def _differences(one: Logged, result: Mapping[str, Any], take: Mapping[str, Any]) -> Iterator[str]:
+    """What a job says otherwise than the record of its output: the service answers with it.
+
+    Args:
+        result: of the job; it holds the plan and the sources of its first take. take: what it says
+            of this output. Names that an older version did not write are not compared.
+    """
+    for name in ("pcm_sha256", "files"):
+        if name in take and take[name] != one.document.get(name):
+            yield name
+    if take is not _takes(result)[0]:
+        return
+    for name in ("model", "model_id", "untrained"):
+        if name in result and result[name] != one.document.get(name):
+            yield name
+    texts: dict[str, str] = {}
+    plan = without_texts(result.get("plan"), "/plan", texts)
+    if plan is not None and (plan != one.document.get("plan") or _other_texts(texts, one)):
+        yield "plan"
+    for name in _OF_PLAN:
+        if plan is not None and name in result and result[name] != result["plan"].get(name):
+            yield name
+    if "references" in result and not _same_sources(result["references"], one):
+        yield "list of sources"
+
+
+def _other_texts(texts: Mapping[str, str], one: Logged) -> bool:
+    """Whether a text of the plan is another one than the record's; erased ones are not known."""
+    return any(one.texts.get(at, text) != text for at, text in texts.items())
+
+
+def _same_sources(named: Any, one: Logged) -> bool:
+    try:
+        record, _ = unseal(one.document, None)
+        sources = [finite(source_json(source)) for source in record.sources]
+        return not sources or (
+            len(sources) == len(named)
+            and all(
+                source.get(name, value) == value
+                for source, reference in zip(sources, named, strict=True)
+                for name, value in reference.items()
+            )
+        )
+    except (LedgerError, TypeError, AttributeError):
+        return False
+
+
+def _fault(one: Logged, what: str) -> Fault:
+    return Fault(one.seq, f"the owner of output {one.output} {what}")
+
+
+# Fingerprints and their inverted index, held against the records of the log.
+#
+# A record names the hash of its output's fingerprint, so each row of ``fingerprints`` is
+# recomputed. The inverted index ``fingerprint_postings`` must hold each output's different
+# landmarks and nothing else. It is read once, in the order of its key, and summed up per output:
+# every verification draws a random 64-bit number for each of the 2^19 hashes that landmarks have,
+# and an output's sum, modulo 2^64, must be that of its row. Sums do not depend on the order; two
+# different sets of hashes have the same sum with a probability of 2^-64, whoever chose them,
+# since the numbers are drawn after.
+
+_ROWS_AT_ONCE = 100_000
+_NAMED = 20
+"""Of so many outputs faults in the index are told one by one."""
+_SLACK_S = 0.1
+"""A record that does not name the sound's duration has that of its plan."""
+_READ = "SELECT hash, output FROM fingerprint_postings"
+_IN_ORDER = f"ORDER BY hash, output LIMIT {_ROWS_AT_ONCE}"
+_FIRST = text(f"{_READ} {_IN_ORDER}")
+_NEXT = text(f"{_READ} WHERE (hash, output) > (:hash, :output) {_IN_ORDER}")
+
+
+class FingerprintAudit:
+    """A :class:`rag_audio.provenance.ledger.audit_basis.SideAudit` of both tables."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        stored = db.execute(select(prints.c.output).order_by(prints.c.output)).scalars()
+        self._outputs = np.fromiter((n for n in stored if _is_int(n)), dtype=np.int64)
+        self._seqs = np.zeros(self._outputs.size, dtype=np.int64)
+        """Entry of each output; 0: its rows cannot be judged, and that was told already."""
+        draw = np.random.default_rng(secrets.randbits(128))
+        self._numbers = draw.integers(0, 2**64, HASHES, dtype=np.uint64)
+        self._sums = np.zeros(self._outputs.size, dtype=np.uint64)
+        self._counts = np.zeros(self._outputs.size, dtype=np.int64)
+
+    def of(self, outputs: Sequence[Logged]) -> Iterator[Fault]:
+        """What is wrong with the rows of ``fingerprints`` of these outputs."""
+        wanted = select(prints).where(prints.c.output.in_([one.output for one in outputs]))
+        rows = {row["output"]: row for row in self._db.execute(wanted).mappings()}
+        for one in outputs:
+            said, row = one.part("checks").get("fingerprint"), rows.get(one.output)
+            if not isinstance(said, Mapping):
+                if row is not None:
+                    yield _fingerprint_fault(one, "is kept, and its record names none")
+            elif row is None:
+                yield _fingerprint_fault(one, "is missing")
+            else:
+                yield from self._row_faults(one, said, row)
+
+    def rest(self) -> Iterator[Fault]:
+        """Rows of outputs that the log does not know, and what is wrong with the index."""
+        logged = select(entries.c.seq).where(is_output, entries.c.output == prints.c.output)
+        strays = select(prints.c.output).where(~logged.exists())
+        for output in self._db.execute(strays).scalars():
+            yield Fault(
+                0,
+                f"the fingerprint of output {output} is stored, but that output is not in the log",
+            )
+        odd, unknown = self._take_off_postings()
+        if odd:
+            yield Fault(0, f"{odd} rows of the index of fingerprints are of no landmark")
+        has_rows = "the index of fingerprints has rows of"
+        for output in sorted(unknown)[:_NAMED]:
+            yield Fault(0, f"{has_rows} output {output}, which has none")
+        if len(unknown) > _NAMED:
+            yield Fault(0, f"{has_rows} {len(unknown)} outputs that have none")
+        wrong = (self._sums != 0) | (self._counts != 0)
+        for at in np.flatnonzero((self._seqs > 0) & wrong):
+            what = "the index of fingerprints does not hold the landmarks of output"
+            yield Fault(int(self._seqs[at]), f"{what} {self._outputs[at]}")
+
+    def _take_off_postings(self) -> tuple[int, set[int]]:
+        """Subtract the index from the sums: what is left of an output is wrong.
+
+        Returns:
+            How many rows do not hold a landmark's hash and a number, and the numbers of outputs
+            that have no fingerprint.
+        """
+        odd, unknown = 0, set[int]()
+        for hashes, outputs, others in self._postings():
+            odd += others
+            at = np.searchsorted(self._outputs, outputs)
+            known = np.zeros(outputs.size, dtype=bool)
+            inside = at < self._outputs.size
+            known[inside] = self._outputs[at[inside]] == outputs[inside]
+            if not known.all():
+                unknown.update(np.unique(outputs[~known]).tolist())
+                at, hashes = at[known], hashes[known]
+            np.subtract.at(self._sums, at, self._numbers[hashes])
+            np.subtract.at(self._counts, at, 1)
+        return odd, unknown
+
+    def _row_faults(
+        self, one: Logged, said: Mapping[str, Any], row: Mapping[Any, Any]
+    ) -> Iterator[Fault]:
+        found = _unpack(row, said.get("landmarks"))
+        if found is None:
+            yield _fingerprint_fault(one, "is damaged: its landmarks cannot be read")
+            return
+        if found.sha256 != said.get("sha256"):
+            yield _fingerprint_fault(one, "is not the one that its record names")
+        if row["sha256"] != found.sha256:
+            yield _fingerprint_fault(one, "has a hash that is not that of its landmarks")
+        if not _fits(row["duration_s"], said, one.part("plan")):
+            yield _fingerprint_fault(
+                one,
+                f"says that the sound lasts {row['duration_s']!r} s, and the record another time",
+            )
+        hashes = np.unique(found.hashes)
+        if hashes.size and not 0 <= hashes[0] <= hashes[-1] < HASHES:
+            yield _fingerprint_fault(one, f"has landmarks outside of 0…{HASHES - 1}")
+            return
+        at = int(np.searchsorted(self._outputs, one.output))
+        self._seqs[at] = one.seq
+        self._sums[at] = self._numbers[hashes].sum(dtype=np.uint64)
+        self._counts[at] = hashes.size
+
+    def _postings(self) -> Iterator[tuple[Numbers, Numbers, int]]:
+        """The index in pieces: hashes, outputs, and how many rows hold something else."""
+        rows = self._db.execute(_FIRST).all()
+        while rows:
+            hashes, outputs = _columns(rows)
+            right = (hashes >= 0) & (hashes < HASHES)
+            yield hashes[right], outputs[right], len(rows) - int(right.sum())
+            last = {"hash": rows[-1][0], "output": rows[-1][1]}
+            rows = self._db.execute(_NEXT, last).all() if len(rows) == _ROWS_AT_ONCE else []
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> NDArray[np.int64]:
+    """``[2, N]`` of rows; those that do not hold two numbers are left out."""
+    if set(map(type, chain.from_iterable(rows))) != {int}:
+        rows = [row for row in rows if all(map(_is_int, row))]
+    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=2 * len(rows))
+    return flat.reshape(-1, 2).T
+
+
+def _unpack(row: Mapping[Any, Any], landmarks: object) -> Fingerprint | None:
+    """The fingerprint of a row; None where its bytes are not those of so many landmarks."""
+    if not isinstance(landmarks, int) or landmarks < 0:
+        return None
+    stream, size = zlib.decompressobj(), 8 * landmarks
+    try:
+        values = stream.decompress(raw_bytes(row["landmarks"]), size + 1)
+    except zlib.error:
+        return None
+    if len(values) != size or not stream.eof or stream.unused_data:
+        return None
+    hashes, times = np.frombuffer(values, dtype="<i4").astype(np.int64).reshape(2, -1)
+    return Fingerprint(hashes, times, 0.0)
+
+
+def _fits(duration_s: object, said: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    """Whether a row's duration is that of the record."""
+    if not isinstance(duration_s, float):
+        return False
+    if "duration_s" in said:
+        return bool(duration_s == said["duration_s"])
+    planned = plan.get("duration_s")
+    return not isinstance(planned, (int, float)) or abs(duration_s - planned) <= _SLACK_S
+
+
+def _fingerprint_fault(one: Logged, what: str) -> Fault:
+    return Fault(one.seq, f"the fingerprint of output {one.output} {what}")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Tables = frozenset[str]
+_OF_OUTPUTS: tuple[tuple[_Tables, Callable[[Connection], SideAudit]], ...] = (
+    (frozenset({"fingerprints", "fingerprint_postings"}), FingerprintAudit),
+    (frozenset({"output_owners", "jobs"}), OwnerAudit),
+    (frozenset(), LicenseAudit),
+)
+_OTHERS: tuple[tuple[_Tables, Callable[[Connection], Iterator[Fault]]], ...] = (
+    (frozenset({"api_keys"}), key_faults),
+    *audit_rights.CHECKS,
+    (frozenset({"key_fingerprints"}), register_faults),
+)
+"""Tables that a check reads beside the log, and the check."""
+
+
+def table_faults(db: Connection, unreadable: Collection[str] = ()) -> Iterator[Fault]:
+    """Rows beside the log that are not as it has them, that it lacks, or that are missing; and
+    licenses in records that are not those that were sealed.
+
+    A check that meets a cell which cannot be read ends with a fault that says so, and the others go
+    on.
+
+    Args:
+        unreadable: tables that are missing or lack columns: what reads them is left out.
+    """
+    yield from _output_faults(db, unreadable)
+    for tables, check in _OTHERS:
+        if tables.isdisjoint(unreadable):
+            yield from checked(db, tables, check(db)).faults
+
+
+def _output_faults(db: Connection, unreadable: Collection[str]) -> Iterator[Fault]:
+    """The outputs of the log are read once, for all checks that need them."""
+    audits: list[tuple[_Tables, SideAudit]] = []
+    for tables, make in _OF_OUTPUTS:
+        if tables.isdisjoint(unreadable):
+            yield from checked(db, tables, _begin(db, make, tables, audits)).faults
+    stream = logged_outputs(db)
+    while True:
+        outputs: list[Logged] = []
+        step = checked(db, (), _read(stream, outputs))
+        yield from step.faults
+        if not step.ended:
+            return  # Of outputs that were not read nothing can be said.
+        if not outputs:
+            break
+        for one in list(audits):
+            step = checked(db, one[0], one[1].of(outputs))
+            yield from step.faults
+            if not step.ended:
+                audits.remove(one)
+    for tables, audit in audits:
+        yield from checked(db, tables, audit.rest()).faults
+
+
+def _begin(
+    db: Connection,
+    make: Callable[[Connection], SideAudit],
+    tables: _Tables,
+    into: list[tuple[_Tables, SideAudit]],
+) -> Iterator[Fault]:
+    into.append((tables, make(db)))
+    yield from ()
+
+
+def _read(stream: Iterator[list[Logged]], into: list[Logged]) -> Iterator[Fault]:
+    """The next outputs; those of damaged entries are left out, so that pages may be empty."""
+    while not into and (page := next(stream, None)) is not None:
+        into.extend(page)
+    yield from ()

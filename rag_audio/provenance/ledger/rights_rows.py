@@ -1,0 +1,158 @@
+"""Digests of the rows of libraries, licenses, files and revocations, as the log holds them.
+
+A *row* is spelled as canonical JSON (RFC 8785): an object of all columns of its table but ``salt``,
+by their names. Whole numbers past 2^53 - 1 are strings of their digits; bytes, which no column but
+``salt`` holds by rights, are ``{"base64": ...}``. A *root* is the RFC 6962 Merkle root over the
+spelled rows of one library, in order of path (licenses: of id) as UTF-8 bytes. A *commitment* is
+``HMAC-SHA-256(salt, row)``, hex: it binds to what a row says without telling it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Select, Table, select
+
+from rag_audio.domain.codec import number
+from rag_audio.domain.store_ports import LedgerEvent
+from rag_audio.errors import LedgerError
+from rag_audio.provenance.ledger.log import event_of
+from rag_audio.provenance.ledger.merkle import frontier_of, leaf_hash
+from rag_audio.provenance.ledger.records import canonical
+from rag_audio.provenance.ledger.tables import entries, is_event, raw_bytes
+from rag_audio.storage.revocations import files, libraries, licenses, withheld_files
+
+LIBRARY, REVOCATION = "library", "revocation"
+CHANGING, SEALED = "changing", "sealed"
+PARTS = ("row", "license_rows", "files", "withheld")
+"""What a ``sealed`` event holds of a library's tables."""
+
+_ROWS_AT_ONCE = 2000
+_SPELLED_ALREADY = (str, type(None), float)
+_WITHOUT_FRACTIONS = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def spelled(row: Mapping[str, Any]) -> bytes:
+    """A row as canonical JSON, without its salt.
+
+    Without fractions, and under ASCII names, Python's own encoder writes the same bytes. It is ten
+    times as fast, which is felt: a run spells every row of a library twice.
+    """
+    plain = {name: _plain(value) for name, value in row.items() if name != "salt"}
+    if any(isinstance(value, float) for value in plain.values()):
+        return canonical(plain)
+    return _WITHOUT_FRACTIONS.encode(plain).encode()
+
+
+def commitment(row: Mapping[str, Any]) -> str:
+    """The commitment to a row that has a salt, hex; a salt that is no bytes counts as none."""
+    salt = row.get("salt")
+    key = bytes(salt) if isinstance(salt, (bytes, memoryview)) else b""
+    return hmac.digest(key, spelled(row), "sha256").hex()
+
+
+def digests(db: Connection, library: str) -> dict[str, Any]:
+    """The digests of a library's rows, and its licenses in full.
+
+    Returns:
+        ``row`` (commitment; None where there is no such library), ``licenses`` (by id),
+        ``license_rows``, ``files`` and ``withheld``: ``{"count", "root"}`` each, roots in hex.
+    """
+    own = db.execute(select(libraries).where(libraries.c.id == library)).mappings().first()
+    return {
+        "row": None if own is None else commitment(dict(own)),
+        "licenses": licenses_of(db, library),
+        "license_rows": _root(db, licenses, "id", library),
+        "files": _root(db, files, "path", library),
+        "withheld": _root(db, withheld_files, "path", library),
+    }
+
+
+def licenses_of(db: Connection, library: str) -> dict[str, Any]:
+    """The licenses of a library by id, each as JSON; None for one that cannot be read."""
+    wanted = select(licenses.c.id, licenses.c.license).where(licenses.c.library == library)
+    return {str(id_): _read(text) for id_, text in db.execute(wanted)}
+
+
+def last_event(db: Connection, library: str) -> LedgerEvent | None:
+    """The newest event about a library.
+
+    Raises:
+        LedgerError: an event cannot be read.
+    """
+    for row in db.execute(_wanted(LIBRARY).order_by(entries.c.seq.desc())):
+        try:
+            event = event_of(row.seq, row.leaf_hash, raw_bytes(row.document))
+            found = event.document.get("library") == library
+        except (KeyError, TypeError, AttributeError) as error:
+            raise LedgerError(
+                f"entry {row.seq} of the log cannot be read", hint="rag-audio ledger verify"
+            ) from error
+        if found:
+            return event
+    return None
+
+
+def library_events(db: Connection) -> Iterator[LedgerEvent]:
+    """All events about libraries, oldest first; those that cannot be read are left out, since the
+    check of the entry itself tells of them."""
+    return _events(db, LIBRARY)
+
+
+def logged_revocations(db: Connection) -> Iterator[tuple[int, dict[str, str], bool]]:
+    """Entries that name revocations, oldest first: number of the entry, commitments by number of
+    the revocation, and whether it took them back. Entries of before schema 0009 name none."""
+    told = [(one.seq, one.document.get("revocations"), False) for one in library_events(db)]
+    for one in _events(db, REVOCATION):
+        told.append((one.seq, one.document.get("rows"), one.document.get("undo") is True))
+    for seq, rows, undo in sorted(told, key=lambda one: one[0]):
+        if isinstance(rows, Mapping):
+            yield seq, {str(id_): str(said) for id_, said in rows.items()}, undo
+
+
+def _events(db: Connection, kind: str) -> Iterator[LedgerEvent]:
+    for row in db.execute(_wanted(kind).order_by(entries.c.seq)):
+        try:
+            event = event_of(row.seq, row.leaf_hash, raw_bytes(row.document))
+        except (LedgerError, KeyError, TypeError):
+            continue
+        if isinstance(event.document, Mapping):
+            yield event
+
+
+def _wanted(kind: str) -> Select[Any]:
+    """Events of a kind that are about no output: so the index on events serves here too."""
+    return select(entries.c.seq, entries.c.leaf_hash, entries.c.document).where(
+        is_event, entries.c.output.is_(None), entries.c.kind == kind
+    )
+
+
+def _root(db: Connection, table: Table, by: str, library: str) -> dict[str, Any]:
+    order: Any = table.c[by]
+    if db.dialect.name == "postgresql":
+        order = order.collate("C")
+    wanted = select(table).where(table.c.library == library).order_by(order)
+    rows = db.execute(wanted, execution_options={"yield_per": _ROWS_AT_ONCE})
+    names = tuple(table.columns.keys())
+    leaves = (leaf_hash(spelled(dict(zip(names, row, strict=True)))) for row in rows)
+    tree = frontier_of(leaves)
+    return {"count": tree.size, "root": tree.root().hex()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _SPELLED_ALREADY):
+        return value
+    if isinstance(value, int):
+        return number(value)
+    return {"base64": base64.b64encode(bytes(value)).decode("ascii")}
+
+
+def _read(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,373 @@
+"""Which output a sound is by its content, whatever became of its mark.
+
+First the sound is looked up as it stands; where that names nothing, as if it had been played
+faster or slower, higher or lower, backwards, or been damaged. Outputs of the same references share
+much, so what names an output is how *exactly* its peaks are met (:mod:`.alignment`), and for a
+damaged sound, which meets few of them, how well it agrees with the unmarked master.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+
+from rag_audio.audio.channels import views
+from rag_audio.domain import Audio
+from rag_audio.provenance.trace.alignment import Alignment, align, peaks_of
+from rag_audio.provenance.trace.fingerprint import (
+    Fingerprint,
+    Match,
+    Numbers,
+    Peaks,
+    Query,
+    Reals,
+    backwards,
+    cells_of,
+    coherence,
+    find_peaks,
+    make_query,
+    pairs,
+    pieces,
+)
+
+# Which outputs a sound may be that was played at another speed or pitch, backwards, or damaged.
+#
+# All landmarks that are kept are held against some of the sound's at each of 14 hypotheses: seven
+# tempos, forwards and backwards. Pitch needs no hypothesis: the difference of the pitches is
+# counted with each landmark that agrees in gap and leap. So one pass names the outputs that share
+# most, and about how much higher the sound is. Landmarks are short, so it says little of the
+# tempo: that, and the place, is found by :mod:`.alignment`, for the best outputs alone.
+
+TEMPOS = tuple(round(1.0 + 0.04 * step, 2) for step in range(-3, 4))
+"""Of a sound against an output: ±12 %. A landmark lies within half a cell of its place at one."""
+MOST_SEMITONES = 3.5
+_SHIFTS = round(2 * MOST_SEMITONES)
+_GAPS, _LEAPS, _PITCHES = 64, 64, 128
+_BORDER = 0.3
+_MOST_LANDMARKS = 600
+_TOGETHER = 500
+"""Outputs whose landmarks are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An output that a sound may be.
+
+    Attributes:
+        semitones: by about how many the sound is higher.
+        z: how far the count of its landmarks stands out from those of its other hypotheses.
+    """
+
+    output: int
+    semitones: float
+    z: float
+
+
+def candidates(kept: Iterable[tuple[int, Numbers]], peaks: Peaks, most: int) -> list[Candidate]:
+    """The outputs that a piece of sound is most likely to be, however it was changed.
+
+    Args:
+        kept: the hashes of each output.
+        peaks: of the piece; 600 of its landmarks, evenly spread, are asked for.
+        most: how many outputs are named.
+    """
+    queries = [_query(one) for one in (peaks, backwards(peaks))]
+    if not queries[0][0].size:
+        return []
+    found: list[Candidate] = []
+    for outputs, owners, hashes in _in_blocks(kept):
+        found += _best(queries, outputs, owners, hashes)
+        found = sorted(found, key=lambda one: -one.z)[:most]
+    return found
+
+
+def _query(peaks: Peaks) -> tuple[Reals, Reals, Reals]:
+    """Gap, pitch and leap of at most 600 landmarks, evenly spread."""
+    gaps, pitches, leaps = pairs(peaks)
+    chosen = np.linspace(0, gaps.size - 1, min(gaps.size, _MOST_LANDMARKS)).astype(np.int64)
+    return gaps[chosen], pitches[chosen], leaps[chosen]
+
+
+def _in_blocks(
+    kept: Iterable[tuple[int, Numbers]],
+) -> Iterator[tuple[list[int], Numbers, Numbers]]:
+    """Outputs, and of all their landmarks the owner's place among them and the hash."""
+    rest = iter(kept)
+    while block := [(output, np.unique(hashes)) for output, hashes in islice(rest, _TOGETHER)]:
+        sizes = [hashes.size for _, hashes in block]
+        owners = np.repeat(np.arange(len(block)), sizes)
+        yield [output for output, _ in block], owners, np.concatenate([h for _, h in block])
+
+
+def _best(
+    queries: Sequence[tuple[Reals, Reals, Reals]],
+    outputs: Sequence[int],
+    owners: Numbers,
+    hashes: Numbers,
+) -> list[Candidate]:
+    """Each output at its best hypothesis."""
+    gaps, pitches, leaps = cells_of(hashes)
+    lines = (gaps * _LEAPS + leaps + _LEAPS // 2) * _PITCHES + pitches
+    order = np.argsort(lines, kind="stable")
+    owners, pitches = owners[order], pitches[order]
+    starts = np.zeros(_GAPS * _LEAPS * _PITCHES + 1, np.int64)
+    np.cumsum(np.bincount(lines, minlength=starts.size - 1), out=starts[1:])
+    width = 2 * _SHIFTS + 1
+    votes = np.empty((len(queries), len(TEMPOS), width, len(outputs)), np.float32)
+    for which, (gap, pitch, leap) in enumerate(queries):
+        for at, tempo in enumerate(TEMPOS):
+            line, centre = _probes(gap * tempo, pitch, leap)
+            low = starts[line + np.maximum(centre - _SHIFTS, 0)]
+            sizes = starts[line + np.minimum(centre + _SHIFTS, _PITCHES - 1) + 1] - low
+            there = np.repeat(low - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+            shift = pitches[there] - np.repeat(centre, sizes) + _SHIFTS
+            counted = np.bincount(
+                shift * len(outputs) + owners[there], minlength=width * len(outputs)
+            )
+            votes[which, at] = counted.reshape(width, len(outputs))
+    # A pitch lies between two cells: both are counted.
+    votes[:, :, :-1] += votes[:, :, 1:]
+    every = votes[:, :, :-1].reshape(-1, len(outputs))
+    chance = every.mean(axis=0)
+    best = every.argmax(axis=0)
+    z = (every[best, np.arange(len(outputs))] - chance) / np.sqrt(chance + 1.0)
+    shifts = best % (width - 1)
+    return [
+        Candidate(output, (_SHIFTS - float(shift) - 0.5) / 2, float(score))
+        for output, shift, score in zip(outputs, shifts, z, strict=True)
+    ]
+
+
+def _probes(gaps: Reals, pitches: Reals, leaps: Reals) -> tuple[Numbers, Numbers]:
+    """First cell of each line of pitches that a landmark may lie in, and the pitch's own cell."""
+    centre = np.clip(np.rint(pitches), 0, _PITCHES - 1).astype(np.int64)
+    lines, centres = [], []
+    for gap in _near(gaps):
+        for leap in _near(leaps):
+            there = (gap >= 0) & (gap < _GAPS) & (np.abs(leap) < _LEAPS // 2)
+            line = (gap * _LEAPS + leap + _LEAPS // 2) * _PITCHES
+            lines.append(line[there])
+            centres.append(centre[there])
+    return np.concatenate(lines), np.concatenate(centres)
+
+
+def _near(values: Reals) -> tuple[Numbers, Numbers]:
+    """The cell of each value, and the one beside it where the border is near; else -1000."""
+    nearest = np.rint(values).astype(np.int64)
+    beyond = nearest + np.where(values >= nearest, 1, -1)
+    return nearest, np.where(np.abs(values - nearest) > 0.5 - _BORDER, beyond, -1000)
+
+
+EXACT_SHARE, CLOSE_SHARE = 0.55, 0.62
+"""Share of exact, or of close, peaks that names an output; ``benchmarks/bench_fingerprint.py``."""
+ACCEPTED_PEAKS = 25
+LIKELY_Z, LIKELY_SHARE = 7.0, 0.25
+"""From which on a sound is held against the master of an output."""
+COHERENT = 0.96
+"""Coherence with the master that names an output, however few of its peaks are left."""
+
+_TEMPOS = tuple(1.0 + 0.008 * step for step in range(-17, 18))
+_COMPARED, _TRIED = 12, 12
+_SAME_TEMPO, _SAME_SEMITONES = 0.002, 0.3
+_MOST_SEARCHED = 4
+_OTHER_SHARE, _COPY_SHARE = 0.2, 0.6
+_LESS_SURE = 0.5
+
+Masters = Callable[[int], Audio | None]
+"""The unmarked sound of an output, where it is still kept."""
+
+
+class Fingerprints(Protocol):
+    """Where fingerprints of outputs are kept: :class:`.fingerprint_store.SqlFingerprints`."""
+
+    def get(self, output: int) -> Fingerprint | None: ...
+    def load(self, outputs: Sequence[int]) -> dict[int, Fingerprint]: ...
+    def find(self, queries: Sequence[Query]) -> list[Match]: ...
+    def hashes(self) -> Iterator[tuple[int, Numbers]]: ...
+    def count(self) -> int: ...
+
+
+class Hearing:
+    """One of the sounds that are to be heard in the channels of a file.
+
+    Args:
+        audio: one channel.
+        runs_backwards: it is the file's sound played backwards.
+    """
+
+    def __init__(self, audio: Audio, *, runs_backwards: bool = False) -> None:
+        self.audio, self.runs_backwards = audio, runs_backwards
+
+    @cached_property
+    def peaks(self) -> Peaks:
+        """Of its spectrogram."""
+        return find_peaks(self.audio)
+
+    @cached_property
+    def reversed(self) -> Hearing:
+        """The same, played backwards."""
+        turned = Hearing(turned_round(self.audio), runs_backwards=not self.runs_backwards)
+        turned.peaks = backwards(self.peaks)
+        return turned
+
+
+def hearings(audio: Audio) -> list[Hearing]:
+    """All that is to be heard in a sound: one for mono and what is all but mono."""
+    return [Hearing(view) for view in views(audio)]
+
+
+def turned_round(audio: Audio) -> Audio:
+    """The sound played backwards."""
+    return Audio(np.ascontiguousarray(audio.samples[:, ::-1]), audio.sample_rate)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """An output that a sound is.
+
+    Attributes:
+        at: how its peaks lie over those of the output.
+        hearing: in which of the file's sounds, and which way round, it was heard.
+        coherence: with the master, 0…1; None: it was not needed.
+        piece_s: duration of the piece of the sound that was laid over the output.
+    """
+
+    output: int
+    at: Alignment
+    hearing: Hearing
+    coherence: float | None = None
+    piece_s: float = 0.0
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """The part of the output that the piece is, in seconds."""
+        return self.at.offset_s, self.at.offset_s + self.piece_s * self.at.tempo
+
+    @property
+    def change(self) -> tuple[float, float]:
+        """Tempo and semitones that the sound was changed by; 1 and 0 where that is no change."""
+        plain = _is_plain(self.at)
+        return (1.0, 0.0) if plain else (self.at.tempo, round(self.at.semitones, 2))
+
+    @property
+    def confidence(self) -> float:
+        """0…1: 0 at the share of close peaks that other sounds reach, 1 at one of copies."""
+        sure = (self.at.close_share - _OTHER_SHARE) / (_COPY_SHARE - _OTHER_SHARE)
+        least = 0.0 if self.coherence is None else _LESS_SURE
+        return float(np.clip(sure, least, 1.0))
+
+
+class Recogniser:
+    """Says which output a sound is.
+
+    Args:
+        master: of an output, where it is still kept. Without it, badly damaged sound is not named.
+    """
+
+    def __init__(self, fingerprints: Fingerprints, master: Masters = lambda output: None) -> None:
+        self._fingerprints, self._master = fingerprints, master
+
+    def fits(self, heard: Sequence[Hearing], *, disguised: bool = True) -> list[Fit]:
+        """The outputs that a sound is, best first; only what is good enough to name an output.
+
+        Args:
+            heard: what is to be heard in it.
+            disguised: also at other tempos (±13 %) and pitches (±3.5 semitones), and backwards.
+        """
+        heard = [one for one in heard if one.peaks.times_s.size]
+        if not heard or not self._fingerprints.count():
+            return []
+        for one in heard:
+            found = self._as_it_stands(one)
+            if found:
+                return found
+        return self._in_disguise(heard) if disguised else []
+
+    def _as_it_stands(self, heard: Hearing) -> list[Fit]:
+        found: dict[int, Fit] = {}
+        for start_s, piece in pieces(heard.peaks):
+            query = make_query(piece)
+            if query.times_s.size:
+                alike = self._fingerprints.find([query])[:_COMPARED]
+                kept = self._fingerprints.load([one.output for one in alike])
+                for output, print_ in kept.items():
+                    at = align(peaks_of(print_), piece)
+                    self._judge(output, at, heard, start_s, piece.duration_s, found)
+        return _best_first(found)
+
+    def _in_disguise(self, heard: Sequence[Hearing]) -> list[Fit]:
+        """At other tempos and pitches, and backwards: the fullest pieces of every hearing."""
+        every = [(one, *piece) for one in heard for piece in pieces(one.peaks)]
+        every.sort(key=lambda one: -one[2].times_s.size)
+        found: dict[int, Fit] = {}
+        for one, start_s, piece in every[:_MOST_SEARCHED]:
+            tried = candidates(self._fingerprints.hashes(), piece, _TRIED)
+            kept = self._fingerprints.load([candidate.output for candidate in tried])
+            end_s = one.peaks.duration_s - start_s - piece.duration_s
+            for candidate in tried:
+                mine = peaks_of(kept[candidate.output])
+                turned = backwards(piece)
+                for sound, there, from_s in ((one, piece, start_s), (None, turned, end_s)):
+                    at = align(mine, there, _TEMPOS, candidate.semitones, reach=0.5)
+                    self._judge(
+                        candidate.output,
+                        at,
+                        sound or one.reversed,
+                        from_s,
+                        piece.duration_s,
+                        found,
+                    )
+        return _best_first(found)
+
+    def _judge(
+        self,
+        output: int,
+        at: Alignment | None,
+        heard: Hearing,
+        start_s: float,
+        piece_s: float,
+        found: dict[int, Fit],
+    ) -> None:
+        """Keep a fit that names an output, and is better than what is known of it."""
+        if at is None or (output in found and found[output].at.exact >= at.exact):
+            return
+        if is_exact(at):
+            found[output] = Fit(output, at, heard, piece_s=piece_s)
+        elif is_likely(at) and _is_plain(at):
+            master = self._master(output)
+            if master is not None:
+                told = coherence(master, heard.audio, at.offset_s - start_s)
+                if told >= COHERENT:
+                    found[output] = Fit(output, at, heard, told, piece_s)
+
+
+def outputs_of(
+    fingerprints: Fingerprints, heard: Audio, master: Masters = lambda output: None
+) -> list[Fit]:
+    """The outputs that a sound is by its content, whatever became of its mark, best first."""
+    return Recogniser(fingerprints, master).fits(hearings(heard))
+
+
+def is_exact(at: Alignment) -> bool:
+    """Whether so many peaks lie so exactly where an output has them that the sound is that one."""
+    share = at.exact_share >= EXACT_SHARE or at.close_share >= CLOSE_SHARE
+    return share and at.shared >= ACCEPTED_PEAKS
+
+
+def is_likely(at: Alignment) -> bool:
+    """Whether a sound may be a damaged output, or another output of the same references."""
+    return at.z >= LIKELY_Z and at.share >= LIKELY_SHARE and at.shared >= ACCEPTED_PEAKS
+
+
+def _is_plain(at: Alignment) -> bool:
+    """Whether a sound has the tempo and pitch of the output."""
+    return abs(at.tempo - 1.0) < _SAME_TEMPO and abs(at.semitones) < _SAME_SEMITONES
+
+
+def _best_first(found: dict[int, Fit]) -> list[Fit]:
+    return sorted(found.values(), key=lambda fit: (-fit.at.exact, fit.output))

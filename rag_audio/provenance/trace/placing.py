@@ -1,0 +1,514 @@
+"""What a traced file is from where to where: an output, another one, or something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cache
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_audio.domain import Audio
+from rag_audio.domain.ports import Detection, Watermarker
+from rag_audio.provenance.trace.content import Fingerprints, Recogniser, hearings
+from rag_audio.provenance.trace.fingerprint import (
+    HOLDS,
+    UNRELATED,
+    Fingerprint,
+    Peaks,
+    Query,
+    agreement,
+    make_query,
+    peak_in_waveform,
+    waveform_in,
+)
+
+# From where to where a piece of audio is an output: its sound, window by window.
+#
+# A mark or a manifest speaks for a whole file, and a fingerprint finds the best place in it. A
+# file may hold an output and then something else; here every second is compared with the output.
+
+SHORTEST_S = 2.5
+"""What is shorter is not called another sound."""
+JUDGED_LANDMARKS = 60
+"""Landmarks that a sound must have to be called another one."""
+SAME_SHARE, SAME_LANDMARKS = 0.1, 12
+"""Share, and number, of agreeing landmarks from which on a sound is the output's."""
+OTHER_SHARE = 0.04
+"""Below it a sound is another one."""
+_SAME_OF_CLEAREST, _OTHER_OF_CLEAREST = 0.3, 0.12
+"""The same, as parts of the share in the clearest window: where an output is heard clearly, another
+of the same seed, which reaches 0.1, is not taken for it (``benchmarks/bench_fingerprint.py``)."""
+_WINDOW_S, _STEP_S, _BIN_S = 5.0, 1.0, 0.5
+_BIN_PART, _BIN_LANDMARKS, _BIN_JUDGED = 0.6, 4, 10
+_GAP_S = 1.5
+
+Counts = NDArray[np.float64]
+
+
+class Sound(StrEnum):
+    """What a stretch of sound is, held against an output."""
+
+    SAME, OTHER, UNCLEAR = "same", "other", "unclear"
+
+
+@dataclass(frozen=True)
+class TimeRange:
+    """A stretch of a traced file.
+
+    Attributes:
+        start_s, end_s: in the file.
+        output: whose sound it is; None: of no output that is known, or not checked.
+        checked: False where there is too little sound to tell.
+        transplanted: the mark of an output is in it whose sound it is not.
+        marked: that output.
+    """
+
+    start_s: float
+    end_s: float
+    output: int | None
+    checked: bool = True
+    transplanted: bool = False
+    marked: int | None = None
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """Every output that it names."""
+        return tuple(number for number in (self.output, self.marked) if number is not None)
+
+    @property
+    def in_words(self) -> str:
+        """What it is, for people."""
+        if self.output is not None:
+            said = f"output {self.output}"
+        else:
+            said = "no output that can be named" if self.checked else "cannot be told"
+        if not self.transplanted:
+            return said
+        whose = "an output" if self.marked is None else f"output {self.marked}"
+        return f"{said}, where the mark of {whose} was moved to"
+
+    def to_json(self) -> dict[str, Any]:
+        """As in the ``ranges`` of ``trace --json``."""
+        return {
+            "start_s": round(self.start_s, 2),
+            "end_s": round(self.end_s, 2),
+            "output": self.output,
+            "checked": self.checked,
+            "transplanted": self.transplanted,
+        }
+
+
+def part_of(peaks: Peaks, start_s: float, end_s: float) -> Peaks:
+    """The peaks of a stretch, with times from its start."""
+    low, high = np.searchsorted(peaks.times_s, (start_s, end_s))
+    times = peaks.times_s[low:high] - start_s
+    return Peaks(times, peaks.semitones[low:high], end_s - start_s)
+
+
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """A piece of the sound: its bins, its landmarks, and those that agree with the output."""
+
+    bins: slice
+    query: Query
+    agreeing: NDArray[np.int64]
+    share: float
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Bins that hold landmarks enough to be called another sound; silence holds none."""
+        count = self.bins.stop - self.bins.start
+        if self.query.times_s.size < JUDGED_LANDMARKS:
+            return np.zeros(count, np.bool_)
+        edges = np.arange(count + 1) * _BIN_S
+        there = np.histogram(self.query.times_s / self.query.tempo, edges)[0]
+        near: NDArray[np.bool_] = np.convolve(there, np.ones(5), "same")[:count] >= _BIN_JUDGED
+        return near
+
+    def local(self, around: int) -> Counts:
+        """The share of agreeing landmarks around each of its bins; 0 where too few agree."""
+        count = self.bins.stop - self.bins.start
+        times = self.query.times_s / self.query.tempo
+        edges = np.arange(count + 1) * _BIN_S
+        every, those = (
+            np.convolve(np.histogram(some, edges)[0], np.ones(around), "same")[:count]
+            for some in (times, times[self.agreeing])
+        )
+        return np.where(those < _BIN_LANDMARKS, 0.0, those / np.maximum(every, 1.0))
+
+
+def compare(
+    peaks: Peaks,
+    kept: Fingerprint,
+    tempo: float = 1.0,
+    semitones: float = 0.0,
+    *,
+    strict: bool = False,
+) -> list[tuple[float, float, Sound]]:
+    """(start, end, what it is) of the stretches of a sound, in seconds, held against an output.
+
+    Args:
+        peaks: of the whole sound.
+        kept: of the output. tempo, semitones: how the sound was changed since.
+        strict: nothing is another sound for being much less clear than the clearest window, as an
+            output under speech is.
+    """
+    bins = max(1, int(np.ceil(peaks.duration_s / _BIN_S)))
+    windows = _windows(peaks, kept, tempo, semitones, bins)
+    clearest = max((window.share for window in windows), default=0.0)
+    same_share = max(SAME_SHARE, _SAME_OF_CLEAREST * clearest)
+    other_share = OTHER_SHARE if strict else max(OTHER_SHARE, _OTHER_OF_CLEAREST * clearest)
+    same, judged = np.zeros(bins, np.bool_), np.zeros(bins, np.bool_)
+    nearest = np.zeros(bins)
+    for window in windows:
+        here, share = window.bins, window.share
+        judged[here] |= window.judged
+        # A window that holds some of the output says nothing as a whole against its other parts.
+        near = window.local(5) if share >= other_share else np.float64(share)
+        nearest[here] = np.maximum(nearest[here], near)
+        if share >= same_share and window.agreeing.size >= SAME_LANDMARKS:
+            same[here] |= window.local(3) >= _BIN_PART * same_share
+    return _stretches(same, judged & (nearest < other_share), peaks.duration_s)
+
+
+def _windows(
+    peaks: Peaks, kept: Fingerprint, tempo: float, semitones: float, bins: int
+) -> list[_Window]:
+    length = min(_WINDOW_S, peaks.duration_s)
+    found = []
+    for start in np.arange(0.0, max(0.0, peaks.duration_s - length) + _STEP_S / 2, _STEP_S):
+        query = make_query(part_of(peaks, start, start + length), tempo, semitones)
+        here = slice(int(start / _BIN_S), min(bins, int(np.ceil((start + length) / _BIN_S))))
+        if query.times_s.size:
+            agreeing, share = agreement(query, kept.hashes, kept.times_ms, kept.duration_s)
+            found.append(_Window(here, query, agreeing, share))
+    return found
+
+
+def _stretches(
+    same: NDArray[np.bool_], apart: NDArray[np.bool_], duration_s: float
+) -> list[tuple[float, float, Sound]]:
+    """Equal neighbours put together; short gaps in the output's sound are its own."""
+    _close_gaps(same)
+    other = ~same & apart
+    kinds = [
+        Sound.SAME if a else Sound.OTHER if b else Sound.UNCLEAR
+        for a, b in zip(same, other, strict=True)
+    ]
+    _give_seams_away(kinds)
+    return [
+        (first * _BIN_S, min(last * _BIN_S, duration_s), kind) for first, last, kind in _runs(kinds)
+    ]
+
+
+def _runs(kinds: list[Sound]) -> list[tuple[int, int, Sound]]:
+    found, at = [], 0
+    for kind, group in groupby(kinds):
+        end = at + len(list(group))
+        found.append((at, end, kind))
+        at = end
+    return found
+
+
+def _give_seams_away(kinds: list[Sound]) -> None:
+    """Short stretches that cannot be told go to another sound beside them; what is then called
+    another sound for less than :data:`SHORTEST_S` is not clear."""
+    for first, last, kind in _runs(kinds):
+        beside = (kinds[max(0, first - 1)], kinds[min(last, len(kinds) - 1)])
+        if kind is Sound.UNCLEAR and (last - first) * _BIN_S <= _GAP_S and Sound.OTHER in beside:
+            kinds[first:last] = [Sound.OTHER] * (last - first)
+    for first, last, kind in _runs(kinds):
+        if kind is Sound.OTHER and (last - first) * _BIN_S < SHORTEST_S:
+            kinds[first:last] = [Sound.UNCLEAR] * (last - first)
+
+
+def _close_gaps(same: NDArray[np.bool_]) -> None:
+    places = np.flatnonzero(same)
+    for before, after in pairwise(places):
+        if 1 < after - before <= _GAP_S / _BIN_S + 1:
+            same[before:after] = True
+
+
+Change = tuple[float, float]
+"""Tempo (ratio) and semitones that a sound was changed by."""
+UNCHANGED: Change = (1.0, 0.0)
+_SAME_DISTANCE = 0.7
+_SAME_TEMPO, _SAME_SEMITONES = 0.005, 0.05
+_SEARCHED_S, _MOST_SEARCHED = 5.0, 8
+"""A stretch of another sound is searched for a mark and for other outputs from this length on, and
+so many of them, the longest first."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What a file is in time.
+
+    Attributes:
+        ranges: in order, without gaps; empty where the whole is too weak a copy to be taken apart.
+        says: for people; empty where all of the file is the output.
+    """
+
+    ranges: tuple[TimeRange, ...] = ()
+    says: str = ""
+
+    @property
+    def moved(self) -> bool:
+        """Whether a mark was moved into a stretch that is not its output's sound."""
+        return any(one.transplanted for one in self.ranges)
+
+
+class Placer:
+    """Takes files apart.
+
+    Args:
+        master: the unmarked sound of an output, where it is still kept.
+    """
+
+    def __init__(
+        self,
+        fingerprints: Fingerprints | None,
+        watermarker: Watermarker,
+        master: Callable[[int], Audio | None],
+    ) -> None:
+        self._watermarker = watermarker
+        self.master = cache(master)
+        self._recogniser = None if fingerprints is None else Recogniser(fingerprints, self.master)
+
+    def place(
+        self,
+        output: int,
+        kept: Fingerprint,
+        peaks: Peaks,
+        heard: Audio,
+        change: Change,
+        is_known: Callable[[int], bool],
+        *,
+        runs_backwards: bool = False,
+    ) -> Placed:
+        """Where in a sound an output is, and what the rest of it is.
+
+        Args:
+            kept: the output's. peaks: of the whole sound.
+            change: how the sound was changed since.
+            is_known: whether the ledger has an output.
+            runs_backwards: the sound is that of the file turned round; ranges are of the file.
+        """
+        keeps = self.keeps_master(output)
+        # Without the master there is no second opinion on a stretch that is less clear.
+        parts = compare(peaks, kept, *change, strict=not keeps)
+        if not any(sound is Sound.SAME for _, _, sound in parts):
+            return Placed()
+        stretches = [Stretch(a, b, kind is Sound.OTHER) for a, b, kind in parts]
+        own = {one.start_s for one, (_, _, kind) in zip(stretches, parts, strict=True)
+               if kind is Sound.SAME}  # fmt: skip
+        if keeps:
+            stretches = list(_together(stretches, own))
+        shortest_s = SHORTEST_S if keeps else _SEARCHED_S
+        long = [one for one in stretches if one.start_s not in own and one.length_s >= shortest_s]
+        searched = sorted(long, key=lambda one: -one.length_s)[:_MOST_SEARCHED]
+        found: list[TimeRange] = []
+        for one in stretches:
+            if one in searched:
+                found += self._elsewhere(output, kept, peaks, heard, one, is_known)
+            elif one.start_s in own:
+                found.append(_range(one, output))
+            else:
+                found.append(_range(one, None, checked=one.apart))
+        if runs_backwards:
+            found = [_mirrored(one, peaks.duration_s) for one in reversed(found)]
+        ranges = _joined(found)
+        return Placed(tuple(ranges), _in_words(ranges, output))
+
+    def is_in_master(self, output: int, sound: Audio) -> bool | None:
+        """Whether a sound holds an output's master, alone or under other sound, at its speed and
+        pitch; None: that cannot be told, or the master is not kept."""
+        whole = self.master(output)
+        if whole is None:
+            return None
+        from rag_audio.audio.similarity import copy_distance
+
+        if copy_distance(whole, sound) < _SAME_DISTANCE:
+            return True
+        return _verdict(peak_in_waveform(whole, sound))
+
+    def keeps_master(self, output: int) -> bool:
+        """Whether there is a second opinion on an output's sound."""
+        return self.master(output) is not None
+
+    def _elsewhere(
+        self,
+        output: int,
+        kept: Fingerprint,
+        peaks: Peaks,
+        heard: Audio,
+        stretch: Stretch,
+        is_known: Callable[[int], bool],
+    ) -> list[TimeRange]:
+        """What a stretch is that by its landmarks is not clearly the output's sound."""
+        sound = _cut(heard, stretch)
+        fits = [] if self._recogniser is None else self._recogniser.fits(hearings(sound))
+        other = next((fit.output for fit in fits if is_known(fit.output)), None)
+        if other is not None:
+            marked = self._moved_mark(sound, other)
+            return [_range(stretch, other, transplanted=marked is not None, marked=marked)]
+        found = []
+        for part, holds in self._covered(output, heard, stretch):
+            if holds:
+                found.append(_range(part, output))
+            elif holds is None or not part.apart:
+                found.append(_range(part, None, checked=False))
+            else:
+                found.append(self._foreign(output, kept, peaks, heard, part, is_known))
+        return found
+
+    def _foreign(
+        self,
+        output: int,
+        kept: Fingerprint,
+        peaks: Peaks,
+        heard: Audio,
+        part: Stretch,
+        is_known: Callable[[int], bool],
+    ) -> TimeRange:
+        """A part that is not the output at its own speed: it may be at another one."""
+        if part.length_s < _SEARCHED_S:
+            return _range(part, None)
+        detection = self._watermarker.detect(_cut(heard, part))
+        mark = detection.mark
+        if mark is None or mark.by_hand:
+            return _range(part, None)
+        if mark.payload != output and is_known(mark.payload):
+            own = self.is_in_master(mark.payload, _cut(heard, part))
+            if own or (own is None and self.keeps_master(mark.payload)):
+                return _range(part, mark.payload if own else None, checked=bool(own))
+        if is_changed(detection):
+            here = part_of(peaks, part.start_s, part.end_s)
+            same = mark.payload == output and any(
+                sound is Sound.SAME
+                for change in undone(detection.tempo, detection.semitones)
+                for _, _, sound in compare(here, kept, *change)
+            )
+            return _range(part, output if same else None, checked=same)
+        return _range(part, None, transplanted=True, marked=mark.payload)
+
+    def _covered(
+        self, output: int, heard: Audio, stretch: Stretch
+    ) -> Iterator[tuple[Stretch, bool | None]]:
+        """A stretch in parts that hold the output's waveform, under whatever, and that do not.
+
+        Without the master all of it is one part, which does not.
+        """
+        whole = self.master(output)
+        if whole is None:
+            yield stretch, False
+            return
+        windows = waveform_in(whole, _cut(heard, stretch))
+        edges = sorted({0.0, *(w.start_s for w in windows), *(w.end_s for w in windows)})
+        told: list[tuple[float, float, bool | None]] = []
+        for start, end in pairwise(edges):
+            peaks = (w.peak for w in windows if w.start_s < end and w.end_s > start)
+            holds = _verdict(max(peaks, default=0.0))
+            if told and told[-1][2] == holds:
+                start = told.pop()[0]
+            told.append((start, end, holds))
+        for start, end, holds in told:
+            at = stretch.start_s
+            yield Stretch(at + start, at + end, stretch.apart), holds
+
+    def _moved_mark(self, sound: Audio, own: int) -> int | None:
+        """The output whose mark is in the sound of another one."""
+        mark = self._watermarker.detect(sound).mark
+        return None if mark is None or mark.by_hand or mark.payload == own else mark.payload
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a file that is looked at more closely.
+
+    Attributes:
+        apart: its landmarks are not the output's; else they do not say.
+    """
+
+    start_s: float
+    end_s: float
+    apart: bool
+
+    @property
+    def length_s(self) -> float:
+        """Its duration."""
+        return self.end_s - self.start_s
+
+
+def _together(stretches: Sequence[Stretch], own: Collection[float]) -> Iterator[Stretch]:
+    """Neighbours that are not clearly the output's sound, as one.
+
+    Args:
+        own: starts of those that are.
+    """
+    waiting: Stretch | None = None
+    for one in stretches:
+        if one.start_s in own:
+            if waiting is not None:
+                yield waiting
+            waiting = None
+            yield one
+        elif waiting is None:
+            waiting = one
+        else:
+            waiting = Stretch(waiting.start_s, one.end_s, waiting.apart or one.apart)
+    if waiting is not None:
+        yield waiting
+
+
+def undone(tempo: float, semitones: float) -> set[Change]:
+    """How a sound may have been changed whose mark was read so, whichever way round one counts."""
+    return {(t, p) for t in (tempo, 1.0 / tempo) for p in (semitones, -semitones)}
+
+
+def is_changed(detection: Detection) -> bool:
+    """Whether a mark was read at another tempo or pitch than it was written at."""
+    tempo, semitones = abs(detection.tempo - 1.0), abs(detection.semitones)
+    return tempo > _SAME_TEMPO or semitones > _SAME_SEMITONES
+
+
+def _verdict(peak: float) -> bool | None:
+    """Whether a sound holds a waveform; None: that cannot be told."""
+    return None if UNRELATED <= peak < HOLDS else peak >= HOLDS
+
+
+def _range(stretch: Stretch, output: int | None, **more: Any) -> TimeRange:
+    return TimeRange(stretch.start_s, stretch.end_s, output, **more)
+
+
+def _mirrored(one: TimeRange, duration_s: float) -> TimeRange:
+    """The range in a sound that is played backwards."""
+    start_s, end_s = duration_s - one.end_s, duration_s - one.start_s
+    return replace(one, start_s=max(0.0, start_s), end_s=end_s)
+
+
+def _cut(heard: Audio, stretch: Stretch) -> Audio:
+    first, last = (round(at * heard.sample_rate) for at in (stretch.start_s, stretch.end_s))
+    return Audio(np.ascontiguousarray(heard.samples[:, first:last]), heard.sample_rate)
+
+
+def _joined(ranges: Sequence[TimeRange]) -> list[TimeRange]:
+    """Neighbours of which the same is told, put together."""
+    made: list[TimeRange] = []
+    for one in ranges:
+        if made and one == replace(made[-1], start_s=one.start_s, end_s=one.end_s):
+            made[-1] = replace(made[-1], end_s=one.end_s)
+        else:
+            made.append(one)
+    return made
+
+
+def _in_words(ranges: Sequence[TimeRange], output: int) -> str:
+    if not any(one.checked and one.output != output for one in ranges):
+        return ""
+    told = (f"{one.start_s:.1f} to {one.end_s:.1f} s: {one.in_words}" for one in ranges)
+    return f"In time: {'; '.join(told)}."

@@ -1,0 +1,1 @@
+"""Finding licensed references, profiles of artists, and stems in a given sound."""

@@ -1,0 +1,358 @@
+"""Where a sound's spectrogram peaks, on an axis of semitones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_audio.audio.dsp import mono, resample
+from rag_audio.domain import Audio
+from rag_audio.domain.landmarks import Landmarks, Numbers, Reals
+from rag_audio.errors import InvalidInput
+
+Levels = NDArray[np.float32]
+
+RATE = 11_025
+WINDOW = 1024
+HOP = 128
+_PADDED = 4 * WINDOW
+"""So that low notes lie between close lines of the spectrum."""
+LOWEST_HZ = 49.0
+SEMITONES = 78
+"""The axis ends at 4.4 kHz."""
+STEPS = 3
+"""Bands per semitone."""
+_RANGE_DB = 70.0
+_NEAR = (2 * round(0.07 * RATE / HOP) + 1, 2 * round(1.2 * STEPS) + 1)
+"""70 ms and 1.2 semitones on either side."""
+_CROWD_S, _CROWD_SEMITONES = 0.5, 8.0
+_TOGETHER = 1024
+"""Windows of a spectrogram that are transformed at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """Where a spectrogram peaks.
+
+    Attributes:
+        times_s: ``[N]``, ascending.
+        semitones: ``[N]`` above 49 Hz, 0…78, finer than a band.
+        ranks: ``[N]``, how many peaks within half a second and two thirds of an octave are
+            stronger; 0 is the strongest.
+        duration_s: of the sound.
+    """
+
+    times_s: Reals
+    semitones: Reals
+    ranks: Numbers
+    duration_s: float
+
+    def strongest(self, rank: int) -> Peaks:
+        """The peaks with fewer than ``rank`` stronger ones around them."""
+        kept = self.ranks < rank
+        return Peaks(self.times_s[kept], self.semitones[kept], self.ranks[kept], self.duration_s)
+
+    def backwards(self) -> Peaks:
+        """The peaks of the sound played backwards."""
+        return Peaks(
+            (self.duration_s - self.times_s)[::-1],
+            self.semitones[::-1],
+            self.ranks[::-1],
+            self.duration_s,
+        )
+
+
+def find_peaks(sound: Audio) -> Peaks:
+    """The peaks of a sound's spectrogram; none in silence or in less than a window (93 ms)."""
+    samples = resample(mono(sound), RATE).samples[0]
+    if samples.size < WINDOW or not np.any(np.abs(samples) > 1e-5):
+        nothing = np.zeros(0)
+        return Peaks(nothing, nothing, np.zeros(0, np.int64), sound.duration_s)
+    levels = _levels(samples)
+    frames, bands = local_maxima(levels, _NEAR)
+    times = (frames + summit(levels, frames, bands, 0)) * HOP / RATE
+    semitones = (bands + summit(levels, frames, bands, 1)) / STEPS
+    ranks = _ranks(frames, bands, levels[frames, bands])
+    order = np.lexsort((semitones, times))
+    return Peaks(times[order], semitones[order], ranks[order], sound.duration_s)
+
+
+def _levels(samples: Levels) -> Levels:
+    """Decibels above the floor ``[frames, bands]``."""
+    from scipy.fft import rfft
+
+    framed = np.lib.stride_tricks.sliding_window_view(np.pad(samples, WINDOW // 2), WINDOW)[::HOP]
+    window = np.hanning(WINDOW).astype(np.float32)
+    hz = LOWEST_HZ * 2 ** (np.arange(SEMITONES * STEPS) / (12 * STEPS))
+    places = hz * _PADDED / RATE
+    left = places.astype(int)
+    part = (places - left).astype(np.float32)
+    levels = np.empty((len(framed), left.size), np.float32)
+    for start in range(0, len(framed), _TOGETHER):
+        piece = slice(start, start + _TOGETHER)
+        power = np.abs(rfft(framed[piece] * window, _PADDED, axis=1))
+        power = 20 * np.log10(power[:, : left[-1] + 2] + np.float32(1e-9))
+        levels[piece] = power[:, left] * (1 - part) + power[:, left + 1] * part
+    levels -= levels.max() - np.float32(_RANGE_DB)
+    return np.maximum(levels, 0, out=levels)
+
+
+def local_maxima(levels: Levels, reach: tuple[int, int]) -> tuple[Numbers, Numbers]:
+    """Where levels ``[frames, bands]`` are the highest of a neighbourhood, and not on its edge.
+
+    Args:
+        reach: frames and bands of the neighbourhood, the place itself in its middle.
+
+    Returns:
+        Frame and band of each, ``[N]``, in order.
+    """
+    from scipy.ndimage import maximum_filter
+
+    highest = maximum_filter(levels, size=reach, mode="nearest")
+    frames, bands = np.nonzero((levels == highest) & (levels > 0))
+    inside = (bands > 0) & (bands < levels.shape[1] - 1)
+    return frames[inside].astype(np.int64), bands[inside].astype(np.int64)
+
+
+def _ranks(frames: Numbers, bands: Numbers, levels: Levels) -> Numbers:
+    reach, across = round(_CROWD_S * RATE / HOP), round(_CROWD_SEMITONES * STEPS)
+    low = np.searchsorted(frames, frames - reach, side="left")
+    high = np.searchsorted(frames, frames + reach, side="right")
+    stronger = [
+        int(np.count_nonzero((levels[a:b] > level) & (np.abs(bands[a:b] - band) <= across)))
+        for a, b, level, band in zip(low, high, levels, bands, strict=True)
+    ]
+    return np.array(stronger, dtype=np.int64)
+
+
+def summit(levels: Levels, frames: Numbers, bands: Numbers, axis: int) -> Reals:
+    """Where between the neighbours a peak is highest, -0.5…0.5, by the parabola through three."""
+    step = (1, 0) if axis == 0 else (0, 1)
+    last = levels.shape[0] - 1
+    before = levels[np.maximum(frames - step[0], 0), bands - step[1]].astype(np.float64)
+    after = levels[np.minimum(frames + step[0], last), bands + step[1]].astype(np.float64)
+    here = levels[frames, bands]
+    bend = before - 2 * here + after
+    summit = 0.5 * (before - after) / np.where(bend < -1e-9, bend, -1e9)
+    return np.asarray(np.clip(summit, -0.5, 0.5))
+
+
+# Three peaks become a number that a change of tempo, pitch or speed leaves as it is.
+#
+# Of three peaks a, b, c in order of time the hash holds the leaps from a to b and from a to c in
+# semitones and the ratio of the times a-b and a-c: none of them changes with tempo or pitch. This
+# is the idea of J. Six and M. Leman, "Panako" (ISMIR 2014), and of the quads of R. Sonnleitner
+# and G. Widmer, "Robust quad-based audio fingerprinting" (IEEE/ACM TASLP 2016). So that a hash is
+# rarer, it also holds coarsely where a lies and how long the three last; a question asks for all
+# cells into which a change of up to 12 % and 2.4 semitones can have moved them.
+
+MAX_TEMPO_CHANGE = 0.12
+"""Natural logarithm of the largest change of tempo that is looked for."""
+MAX_SEMITONES = 2.4
+
+_MAX_LEAP = 10.0
+_MIN_SPAN_S, _MAX_SPAN_S, _SPARSE_SPAN_S = 0.35, 1.4, 4.0
+_MOST_NEAR = 200
+_MIN_RATIO, _MAX_RATIO = 0.2, 0.8
+_LEAP_CELL, _RATIO_CELL, _SPAN_CELL, _PITCH_CELL = 0.4, 0.06, 0.25, 5.0
+_BORDER = 0.25
+_LEAPS = 2 * round(_MAX_LEAP / _LEAP_CELL) + 2
+_RATIOS = round((_MAX_RATIO - _MIN_RATIO) / _RATIO_CELL) + 2
+_SPANS = round(np.log(_SPARSE_SPAN_S / _MIN_SPAN_S) / _SPAN_CELL) + 4
+_PITCHES = round(SEMITONES / _PITCH_CELL) + 2
+HASHES = _LEAPS * _LEAPS * _RATIOS * _SPANS * _PITCHES
+"""How many different hashes there are: 0…HASHES-1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Triples:
+    """Peaks, three at a time.
+
+    Attributes:
+        peaks: they are of these.
+        first, second, third: ``[N]`` indices into the peaks, in order of time.
+    """
+
+    peaks: Peaks
+    first: Numbers
+    second: Numbers
+    third: Numbers
+
+    @property
+    def times_s(self) -> Reals:
+        """``[N]``, when the first peak sounds."""
+        return self.peaks.times_s[self.first]
+
+    @property
+    def spans_s(self) -> Reals:
+        """``[N]``, from the first peak to the third."""
+        return self.peaks.times_s[self.third] - self.peaks.times_s[self.first]
+
+    @property
+    def semitones(self) -> Reals:
+        """``[N]``, of the first peak."""
+        return self.peaks.semitones[self.first]
+
+
+def find_triples(peaks: Peaks, each: int, stretch: float = 0.0) -> Triples:
+    """For every peak the triples that begin with it, those of the strongest other two.
+
+    Args:
+        each: how many at most begin with one peak.
+        stretch: natural logarithm by which the span may lie outside of what is stored.
+    """
+    shortest, longest, furthest = (
+        _MIN_SPAN_S * np.exp(-stretch),
+        _MAX_SPAN_S * np.exp(stretch),
+        _SPARSE_SPAN_S * np.exp(stretch),
+    )
+    times = peaks.times_s
+    low = np.searchsorted(times, times + shortest * _MIN_RATIO)
+    high = np.searchsorted(times, times + longest, side="right")
+    end = np.searchsorted(times, times + furthest, side="right")
+    rows: list[NDArray[np.int64]] = []
+    for first in range(times.size):
+        pairs = _pairs(peaks, first, np.arange(low[first], high[first]), shortest)
+        if pairs.shape[1] < each and end[first] > high[first]:
+            # Little sounds here: notes of a slow bass are seconds apart.
+            near = np.arange(low[first], min(end[first], low[first] + _MOST_NEAR))
+            pairs = _pairs(peaks, first, near, shortest)
+        if pairs.shape[1] > each:
+            spans = times[pairs[1]] - times[first]
+            weakness = peaks.ranks[pairs].sum(axis=0) + 0.1 * spans
+            pairs = pairs[:, np.argpartition(weakness, each)[:each]]
+        rows.append(np.stack([np.full(pairs.shape[1], first), *pairs]))
+    found = np.concatenate(rows, axis=1) if rows else np.zeros((3, 0), np.int64)
+    return Triples(peaks, *found.astype(np.int64))
+
+
+def _pairs(peaks: Peaks, first: int, near: Numbers, shortest: float) -> Numbers:
+    """``[2, N]``: every second and third peak of those near a first one that make a triple."""
+    near = near[np.abs(peaks.semitones[near] - peaks.semitones[first]) <= _MAX_LEAP]
+    after = peaks.times_s[near] - peaks.times_s[first]
+    gaps, spans = after[:, None], after[None]
+    fits = (spans >= shortest) & (gaps >= _MIN_RATIO * spans) & (gaps <= _MAX_RATIO * spans)
+    return np.asarray(near[np.array(np.nonzero(fits))])
+
+
+def hashes_of(triples: Triples) -> Numbers:
+    """``[N]``, the hash of each triple: what is stored."""
+    return _pack(np.rint(_cells(triples)))
+
+
+def probes_of(triples: Triples) -> tuple[Numbers, Numbers]:
+    """Every hash under which a triple may be stored, if it was changed within the limits.
+
+    Returns:
+        ``[P]`` hashes, and ``[P]`` the triple that each belongs to.
+    """
+    values = _cells(triples)
+    reach = np.array(
+        [_BORDER, _BORDER, _BORDER, MAX_TEMPO_CHANGE / _SPAN_CELL, MAX_SEMITONES / _PITCH_CELL]
+    )[:, None]
+    low, high = np.rint(values - reach), np.rint(values + reach)
+    hashes, owners = [], []
+    every = np.arange(triples.first.size)
+    for choice in product((False, True), repeat=5):
+        moved = np.array(choice)[:, None]
+        differ = (~moved | (high > low)).all(axis=0)
+        hashes.append(_pack(np.where(moved, high, low)[:, differ]))
+        owners.append(every[differ])
+    return np.concatenate(hashes), np.concatenate(owners)
+
+
+def _cells(triples: Triples) -> Reals:
+    """``[5, N]``: both leaps, ratio, span and pitch, in cells, not yet rounded."""
+    times, semitones = triples.peaks.times_s, triples.peaks.semitones
+    first, second, third = triples.first, triples.second, triples.third
+    spans = triples.spans_s
+    ratios = (times[second] - times[first]) / spans
+    return np.stack(
+        [
+            (semitones[second] - semitones[first] + _MAX_LEAP) / _LEAP_CELL,
+            (semitones[third] - semitones[first] + _MAX_LEAP) / _LEAP_CELL,
+            (ratios - _MIN_RATIO) / _RATIO_CELL,
+            np.log(spans / _MIN_SPAN_S) / _SPAN_CELL + 1,
+            semitones[first] / _PITCH_CELL,
+        ]
+    )
+
+
+def _pack(cells: Reals) -> Numbers:
+    hashes = np.zeros(cells.shape[1], np.int64)
+    for row, count in zip(cells, (_LEAPS, _LEAPS, _RATIOS, _SPANS, _PITCHES), strict=True):
+        hashes = hashes * count + np.clip(row, 0, count - 1).astype(np.int64)
+    return hashes
+
+
+# What is kept of a stem so that it is found again: the peaks of its spectrogram, and their
+# hashes.
+#
+# Three peaks make a *landmark*. Its hash holds what a change of tempo, of pitch or of speed
+# leaves as it is: the leaps in semitones between the peaks, and the ratio of the times between
+# them.
+
+
+STEM_RANK = 5
+"""Peaks of a stem that are kept have fewer than 5 stronger ones around them: some 20 a second."""
+TRIPLES_EACH = 3
+"""Landmarks that begin with one peak."""
+_SAME_S, _SAME_SEMITONES = 0.03, 0.4
+
+
+def make_landmarks(sounds: Sequence[Audio]) -> Landmarks:
+    """What is kept of a stem.
+
+    Args:
+        sounds: the stem, as one or several sounds of one channel each and of the same length (its
+            channels, or what they give when mixed); what all of them hold is kept once.
+
+    Raises:
+        InvalidInput: there is no sound.
+    """
+    if not sounds:
+        raise InvalidInput("landmarks need at least one sound, got none")
+    times, semitones, rows = np.zeros(0), np.zeros(0), []
+    for sound in sounds:
+        peaks = find_peaks(sound).strongest(STEM_RANK)
+        new = ~_near(peaks.times_s, peaks.semitones, times, semitones)
+        triples = find_triples(peaks, TRIPLES_EACH)
+        kept = new[triples.first] | new[triples.second] | new[triples.third]
+        columns = (hashes_of(triples), triples.times_s, triples.spans_s, triples.semitones)
+        rows.append([column[kept] for column in columns])
+        times = np.concatenate([times, peaks.times_s[new]])
+        semitones = np.concatenate([semitones, peaks.semitones[new]])
+    hashes, begins, spans, pitches = (np.concatenate(column) for column in zip(*rows, strict=True))
+    order = np.lexsort((semitones, times))
+    return Landmarks(
+        hashes.astype(np.int64),
+        _whole(begins * 1000),
+        _whole(spans * 1000),
+        _whole(pitches * 100),
+        _whole(times[order] * 1000),
+        _whole(semitones[order] * 100),
+        max(sound.duration_s for sound in sounds),
+    )
+
+
+def _whole(values: Reals) -> Numbers:
+    return np.maximum(np.rint(values), 0).astype(np.int64)
+
+
+def _near(times: Reals, semitones: Reals, others: Reals, pitches: Reals) -> NDArray[np.bool_]:
+    """Which of the first peaks are the same as one of the second."""
+    order = np.argsort(others, kind="stable")
+    others, pitches = others[order], pitches[order]
+    low = np.searchsorted(others, times - _SAME_S)
+    high = np.searchsorted(others, times + _SAME_S)
+    return np.array(
+        [
+            bool((np.abs(pitches[a:b] - pitch) <= _SAME_SEMITONES).any())
+            for a, b, pitch in zip(low, high, semitones, strict=True)
+        ],
+        dtype=bool,
+    )

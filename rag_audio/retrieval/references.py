@@ -1,0 +1,481 @@
+"""Find the best licensed references for a query of words, sound, stems and artists.
+
+Each part of a query ranks the stems on its own; the rankings are fused by reciprocal rank
+(Cormack, Clarke & Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
+Learning Methods", SIGIR 2009), and a varied set is chosen by maximal marginal relevance
+(Carbonell & Goldstein, "The Use of MMR …", SIGIR 1998). Rights are a filter of every search, and
+are checked again on everything that comes back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rag_audio.audio.dsp import spread_windows
+from rag_audio.domain import (
+    Audio,
+    Key,
+    Reference,
+    Rights,
+    Segment,
+    SegmentFilter,
+    Stem,
+    StemKind,
+    Use,
+    limits,
+    values,
+)
+from rag_audio.domain.fields import key_of
+from rag_audio.domain.ports import Embedder, Hit, StemIndex
+from rag_audio.errors import InvalidInput
+from rag_audio.storage.keywords import encode_query
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+# What is looked for when references are sought.
+
+_HEAVIEST = limits.Number(0, 1000)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much rankings count beside 1 for the keywords'; see ``benchmarks/bench_ranking.py``.
+
+    Attributes:
+        vectors: of nearness to the ready query vectors.
+        effort: of how little a stem must be changed to have the wanted tempo and key.
+    """
+
+    vectors: float = 1.0
+    effort: float = 0.25
+
+    def __post_init__(self) -> None:
+        values.settle(self, dict.fromkeys(("vectors", "effort"), values.number))
+        for name in ("vectors", "effort"):
+            _HEAVIEST.check(name, getattr(self, name))
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceQuery:
+    """What to look for. Any mix of the first five parts; the others narrow it down.
+
+    Attributes:
+        text: words, matched by meaning and by keyword.
+        audio: sound, matched by similarity; longer than the embedder's window it is cut in up to
+            eight windows.
+        vectors: ready query vectors ``[D]``, matched like ``audio``.
+        like: ids of stems to resemble; they are not returned themselves.
+        artist: only this artist's stems.
+        wanted_bpm, wanted_key: what references will be brought to; the less it takes, the better.
+        weights: how much these count.
+        bpm: lowest and highest tempo; with ``octaves`` also half and double that.
+        key: only this key; with ``fifths`` also its neighbours on the circle of fifths.
+        kind, tags (any of them), min_duration_s (of the stem), stems, exclude: filters.
+        uses: a license must grant at least one of these.
+        style: a license must grant ``style`` as well, to an artist whom ``stems.csv`` names.
+        k: at most so many references, 0…1000.
+        variety: 0 takes the best ones, 1 the most different ones.
+    """
+
+    text: str = ""
+    audio: Audio | None = None
+    vectors: tuple[NDArray[np.float32], ...] = ()
+    like: tuple[str, ...] = ()
+    artist: str | None = None
+    wanted_bpm: float | None = None
+    wanted_key: Key | None = None
+    weights: Weights = Weights()
+    bpm: tuple[float, float] | None = None
+    octaves: bool = True
+    key: Key | None = None
+    fifths: bool = False
+    kind: StemKind | None = None
+    tags: tuple[str, ...] = ()
+    min_duration_s: float | None = None
+    stems: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    uses: frozenset[Use] = frozenset({Use.PROMPT, Use.INIT_AUDIO})
+    style: bool = False
+    k: int = 10
+    variety: float = 0.3
+
+    def __post_init__(self) -> None:
+        values.settle(self, _FIELDS, _UNSET)
+        for name, limit in limits.SEARCH.items():
+            value = getattr(self, name)
+            for one in value if name == "bpm" and value is not None else (value,):
+                limit.check("limit (k)" if name == "k" else name, one)
+        if not self.uses:
+            raise InvalidInput("uses is empty: say what the references are for")
+        if self.bpm is not None and self.bpm[0] > self.bpm[1]:
+            raise InvalidInput(
+                f"bpm must be a range, the lowest tempo first, got {list(self.bpm)}",
+                hint="such as --bpm 88-96",
+            )
+        if not self._asks_for_something():
+            raise InvalidInput(
+                "nothing to search for", hint="give a text, a sound, a stem, an artist or a filter"
+            )
+
+    def _asks_for_something(self) -> bool:
+        given = (self.text.strip(), self.vectors, self.like, self.artist, self.tags, self.stems)
+        rest = (self.audio, self.bpm, self.key, self.kind, self.min_duration_s)
+        return any(given) or any(part is not None for part in rest)
+
+
+def _tempos(name: str, value: object) -> tuple[float, float]:
+    low, high = values.pair(name, value, "a lowest and a highest tempo")
+    return values.number(name, low), values.number(name, high)
+
+
+def _sound(name: str, value: object) -> Audio:
+    if not isinstance(value, Audio):
+        raise values.refused(name, value, "an Audio")
+    return value
+
+
+def _weights(name: str, value: object) -> Weights:
+    if not isinstance(value, Weights):
+        raise values.refused(name, value, "Weights")
+    return value
+
+
+def _query_vectors(name: str, value: object) -> tuple[NDArray[np.float32], ...]:
+    """From a list of vectors, or rows ``[N, D]``."""
+    wanted = "vectors [D] of finite numbers"
+    if not isinstance(value, list | tuple | np.ndarray):
+        raise values.refused(name, value, wanted)
+    found = []
+    for row in value:
+        try:
+            vector = np.asarray(row, dtype=np.float32)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise values.refused(name, row, wanted) from error
+        if vector.ndim != 1 or not np.isfinite(vector).all():
+            raise values.refused(name, row, wanted)
+        found.append(vector)
+    return tuple(found)
+
+
+_FIELDS: dict[str, Callable[[str, object], object]] = {
+    **dict.fromkeys(("text", "artist"), values.text),
+    **dict.fromkeys(("like", "tags", "stems", "exclude"), values.texts),
+    **dict.fromkeys(("wanted_bpm", "min_duration_s", "variety"), values.number),
+    **dict.fromkeys(("octaves", "fifths", "style"), values.flag),
+    **dict.fromkeys(("wanted_key", "key"), key_of),
+    "audio": _sound,
+    "vectors": _query_vectors,
+    "weights": _weights,
+    "bpm": _tempos,
+    "kind": lambda name, value: values.one_of(name, value, StemKind),
+    "uses": lambda name, value: values.some_of(name, value, Use),
+    "k": values.whole,
+}
+_UNSET = frozenset(
+    ["audio", "artist", "wanted_bpm", "wanted_key", "bpm", "key", "kind", "min_duration_s"]
+)
+
+
+# How much must be done to a stem before it has a wanted tempo and key.
+
+
+def effort_of(stem: Stem, bpm: float | None, key: Key | None) -> float:
+    """How far a stem is from a tempo and key, in semitones; a stretch of 6 % counts as one.
+
+    Half and double tempo are as near as the tempo itself, and a key's relative as near as the key.
+    What a stem lacks need not be changed: drums have no key.
+
+    Args:
+        bpm, key: None: any will do.
+    """
+    effort = 0.0
+    if bpm is not None and stem.bpm:
+        octaves = math.log2(bpm / stem.bpm)
+        effort += 12 * min(abs(octaves + shift) for shift in (-1, 0, 1))
+    if key is not None and stem.key is not None:
+        effort += abs(stem.key.semitones_to(key))
+    return effort
+
+
+RRF_K = 60
+"""The constant of reciprocal rank fusion, as in the paper."""
+
+QUERY_WINDOWS = 8
+"""At most so many windows of a query's sound, or of a stem it resembles, are used."""
+
+_CATALOGUE_SAMPLE = 4096
+"""So many segments give the centroid by which a query of filters alone is ordered."""
+
+_POOL_LEAST, _POOL_FACTOR, _POOL_BEYOND = 50, 5, 256
+"""Candidates beside those that are asked for, among which variety is sought: see :func:`_pool`."""
+
+
+def find_references(
+    query: ReferenceQuery, *, rights: Rights, embedder: Embedder, index: StemIndex
+) -> tuple[Reference, ...]:
+    """The best licensed references, best first, one segment per stem.
+
+    A reference's score is its fused reciprocal rank over the best possible one: 1 means first in
+    every ranking the query gave, and a stem that only a light ranking knows stays near 0.
+    The same query on the same index gives the same answer. A stem to resemble that may not be used
+    itself has nothing to give: the answer is empty.
+
+    Raises:
+        InvalidInput: a stem to resemble is not in the index, or a query vector does not fit.
+        BackendError: the index failed.
+    """
+    usable = rights.keys_granting(*query.uses)
+    if query.style:
+        usable &= rights.keys_granting(Use.STYLE)
+    if query.k == 0 or not usable:
+        return ()
+    liked = {stem: _vectors_of(index, stem, rights, query.uses) for stem in query.like}
+    if not all(liked.values()):
+        return ()
+    where = _filter(query, usable, rights)
+
+    def allowed(hits: list[Hit]) -> list[Hit]:
+        return [hit for hit in hits if _may_be_used(hit.segment.stem, rights, query, where)]
+
+    want = _pool(query.k)
+    rankings = [
+        _Ranking(part.weight, part.vectors, _stems(part.search(index, where), allowed, want))
+        for part in _parts(query, liked, embedder, index, where)
+    ]
+    if query.weights.effort > 0 and (query.wanted_bpm, query.wanted_key) != (None, None):
+        rankings.append(_by_effort(rankings, query))
+    return _choose(_fuse(rankings), query)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One part of the query: sound-like (``vectors``) or keywords (``terms``)."""
+
+    weight: float
+    vectors: tuple[NDArray[np.float32], ...] = ()
+    terms: str = ""
+
+    def search(self, index: StemIndex, where: SegmentFilter) -> Callable[[int], list[Hit]]:
+        """How to get the n best segments for this part: nearest to any of its vectors."""
+
+        def nearest(limit: int) -> list[Hit]:
+            if self.terms:
+                return index.search_sparse(encode_query(self.terms), where, limit)
+            best: dict[str, Hit] = {}
+            for vector in self.vectors:
+                for hit in index.search_dense(vector, where, limit):
+                    if hit.id not in best or hit.score > best[hit.id].score:
+                        best[hit.id] = hit
+            return sorted(best.values(), key=lambda hit: (-hit.score, hit.id))[:limit]
+
+        return nearest
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """One part's answer: hits of each stem, the stems in order of their best hit."""
+
+    weight: float
+    vectors: tuple[NDArray[np.float32], ...]
+    stems: dict[str, list[Hit]]
+
+    def ranks(self) -> dict[str, int]:
+        """Rank of each stem from 1; equal scores share one, so that ids decide nothing here."""
+        ranks: dict[str, int] = {}
+        rank, last = 0, math.inf
+        for position, (stem, hits) in enumerate(self.stems.items(), start=1):
+            if hits[0].score < last - 1e-6:
+                rank, last = position, hits[0].score
+            ranks[stem] = rank
+        return ranks
+
+
+@dataclass(eq=False)
+class _Candidate:
+    """A stem with its fused score, and how near each of its segments is to the query."""
+
+    score: float = 0.0
+    nearness: dict[str, float] = field(default_factory=dict)
+    hits: dict[str, Hit] = field(default_factory=dict)
+
+    def best(self) -> Hit:
+        return min(
+            self.hits.values(), key=lambda h: (-self.nearness[h.id], h.segment.start_s, h.id)
+        )
+
+
+def _parts(
+    query: ReferenceQuery,
+    liked: dict[str, tuple[NDArray[np.float32], ...]],
+    embedder: Embedder,
+    index: StemIndex,
+    where: SegmentFilter,
+) -> list[_Part]:
+    parts: list[_Part] = []
+    if query.text.strip():
+        meaning = tuple(embedder.embed_text([query.text]))
+        parts.append(_Part(embedder.text_weight, meaning))
+        parts.append(_Part(1.0, terms=query.text))
+    if query.audio is not None:
+        windows = spread_windows(query.audio, embedder.window_s, QUERY_WINDOWS)
+        parts.append(_Part(1.0, tuple(embedder.embed_audio(windows))))
+    if query.vectors:
+        parts.append(_Part(query.weights.vectors, query.vectors))
+    parts += [_Part(1.0, vectors) for vectors in liked.values()]
+    if not parts:
+        centroid = _centroid(index, where, embedder.dimension)
+        parts = [_Part(1.0, (centroid,))] if centroid is not None else []
+    return parts
+
+
+def _vectors_of(
+    index: StemIndex, stem: str, rights: Rights, uses: Iterable[Use]
+) -> tuple[NDArray[np.float32], ...]:
+    """Of the windows of a stem to resemble; none when no library licenses it."""
+    points = index.find_stem(stem)
+    if not points:
+        raise InvalidInput(f"stem {stem!r} is not in the index", hint="see rag-audio library")
+    # Points of other libraries may have no say here; a copy that has one answers for its bytes.
+    copies = {point.segment.stem for point in points}
+    if all(rights.refusal(copy, use) is not None for copy in copies for use in uses):
+        return ()
+    step = math.ceil(len(points) / QUERY_WINDOWS)
+    return tuple(point.dense for point in points[::step])
+
+
+def _centroid(index: StemIndex, where: SegmentFilter, dimension: int) -> NDArray[np.float32] | None:
+    """The mean direction of what the filter lets through: order of a catalogue without a query."""
+    anything = np.full(dimension, dimension**-0.5, dtype=np.float32)
+    hits = index.search_dense(anything, where, min(index.count(), _CATALOGUE_SAMPLE))
+    if not hits:
+        return None
+    ordered = sorted(hits, key=lambda hit: hit.id)
+    mean = np.mean([hit.dense for hit in ordered], axis=0, dtype=np.float64)
+    norm = float(np.linalg.norm(mean))
+    return anything if norm < 1e-9 else np.asarray(mean / norm, dtype=np.float32)
+
+
+def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> SegmentFilter:
+    keys: tuple[Key, ...] = ()
+    if query.key is not None:
+        keys = query.key.neighbours() if query.fifths else (query.key,)
+    ranges: tuple[tuple[float, float], ...] = ()
+    if query.bpm is not None:
+        low, high = query.bpm
+        factors = (1.0, 0.5, 2.0) if query.octaves else (1.0,)
+        ranges = tuple((low * factor, high * factor) for factor in factors)
+    # No field of a point tells what other licenses claim its bytes.
+    barred = rights.barred(*query.uses) | (rights.barred(Use.STYLE) if query.style else frozenset())
+    return SegmentFilter(
+        license_keys=usable,
+        artists=(query.artist,) if query.artist else (),
+        bpm_ranges=ranges,
+        keys=keys,
+        kind=query.kind,
+        tags=query.tags,
+        min_duration_s=query.min_duration_s,
+        stems=query.stems,
+        exclude=tuple(sorted({*query.exclude, *query.like, *rights.revoked, *barred})),
+    )
+
+
+def _may_be_used(stem: Stem, rights: Rights, query: ReferenceQuery, where: SegmentFilter) -> bool:
+    """The filter once more, on what came back: an index is not a place to trust with rights."""
+    if not rights.holds_for(stem):
+        return False  # another copy of the same bytes is the one that is licensed
+    if query.style and rights.why_no_style(stem) is not None:
+        return False
+    return stem.id not in where.exclude and any(
+        rights.refusal(stem, use) is None for use in query.uses
+    )
+
+
+def _stems(
+    search: Callable[[int], list[Hit]], allowed: Callable[[list[Hit]], list[Hit]], want: int
+) -> dict[str, list[Hit]]:
+    """Search ever deeper until ``want`` stems are found: one long stem may fill many hits."""
+    limit = 4 * want
+    while True:
+        found = search(limit)
+        stems: dict[str, list[Hit]] = {}
+        for hit in allowed(found):
+            stems.setdefault(hit.segment.stem.id, []).append(hit)
+        if len(stems) >= want or len(found) < limit:
+            return stems
+        limit *= 4
+
+
+def _by_effort(rankings: Sequence[_Ranking], query: ReferenceQuery) -> _Ranking:
+    """What the others found, in the order of how little must be done to it."""
+    found: dict[str, dict[str, Hit]] = {}
+    for ranking in rankings:
+        for stem, hits in ranking.stems.items():
+            found.setdefault(stem, {}).update((hit.id, hit) for hit in hits)
+    stems = {
+        stem: [
+            replace(hit, score=-effort_of(hit.segment.stem, query.wanted_bpm, query.wanted_key))
+            for hit in hits.values()
+        ]
+        for stem, hits in found.items()
+    }
+    ordered = sorted(stems.items(), key=lambda item: (-item[1][0].score, item[0]))
+    return _Ranking(query.weights.effort, (), dict(ordered))
+
+
+def _fuse(rankings: Sequence[_Ranking]) -> dict[str, _Candidate]:
+    best_possible = sum(ranking.weight / (RRF_K + 1) for ranking in rankings)
+    candidates: dict[str, _Candidate] = {}
+    for ranking in rankings:
+        ranks = ranking.ranks()
+        for stem, hits in ranking.stems.items():
+            candidate = candidates.setdefault(stem, _Candidate())
+            candidate.score += ranking.weight / (RRF_K + ranks[stem]) / best_possible
+            candidate.hits.update((hit.id, hit) for hit in hits)
+    for candidate in candidates.values():
+        candidate.score = min(1.0, candidate.score)
+        candidate.nearness = {
+            point: sum(
+                ranking.weight * max(float(vector @ hit.dense) for vector in ranking.vectors)
+                for ranking in rankings
+                if ranking.vectors
+            )
+            for point, hit in candidate.hits.items()
+        }
+    return candidates
+
+
+def _pool(k: int) -> int:
+    """How many of the best stems ``k`` are chosen from: variety looks a fixed way further down."""
+    return max(_POOL_LEAST, min(_POOL_FACTOR * k, k + _POOL_BEYOND))
+
+
+def _choose(candidates: dict[str, _Candidate], query: ReferenceQuery) -> tuple[Reference, ...]:
+    """Pick k stems by maximal marginal relevance; return them best score first."""
+    pool = sorted(
+        ((candidate.score, candidate.best()) for candidate in candidates.values()),
+        key=lambda pair: (-pair[0], pair[1].segment.stem.id),
+    )[: _pool(query.k)]
+    chosen: list[tuple[float, Hit]] = []
+    nearest = np.zeros(len(pool))
+    left = list(range(len(pool)))
+    while left and len(chosen) < query.k:
+        picked = max(
+            left,
+            key=lambda n: ((1 - query.variety) * pool[n][0] - query.variety * nearest[n], -n),
+        )
+        left.remove(picked)
+        chosen.append(pool[picked])
+        for n in left:
+            nearest[n] = max(nearest[n], float(pool[n][1].dense @ pool[picked][1].dense))
+    chosen.sort(key=lambda pair: (-pair[0], pair[1].segment.stem.id))
+    return tuple(
+        Reference(Segment(hit.segment.stem, hit.segment.start_s, hit.segment.duration_s), score, n)
+        for n, (score, hit) in enumerate(chosen, start=1)
+    )

@@ -1,0 +1,121 @@
+"""Indexing for an admin: one library at a time, in a thread of its own, with its progress.
+
+A library is named by its id, or, where it is not indexed yet, by the name of its folder in the one
+folder that ``RAG_AUDIO_SERVE_LIBRARIES`` names: never by a path.
+"""
+
+from __future__ import annotations
+
+import threading
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from rag_audio.domain.views import public_json
+from rag_audio.errors import RagAudioError
+from rag_audio.pipeline.workspace import Workspace
+from rag_audio.service.api.problems import Problem, not_found
+
+log = structlog.get_logger("rag_audio.indexing")
+_SHOWN = 100
+
+
+class Indexing:
+    """What is being indexed, or was last.
+
+    Args:
+        folder: where further libraries may lie; None: nowhere.
+    """
+
+    def __init__(self, workspace: Workspace, folder: Path | None) -> None:
+        self._workspace, self._folder = workspace, folder
+        self._lock = threading.Lock()
+        self._state: dict[str, Any] = {"state": "idle"}
+
+    def state(self) -> dict[str, Any]:
+        """``state`` (``idle``, ``running``, ``done``, ``failed``), how far, and the report."""
+        with self._lock:
+            return dict(self._state)
+
+    def folders(self) -> list[str]:
+        """Folders with a ``library.toml`` that may be indexed, by name."""
+        if self._folder is None or not self._folder.is_dir():
+            return []
+        return sorted(
+            one.name
+            for one in self._folder.iterdir()
+            if one.is_dir() and not one.is_symlink() and (one / "library.toml").is_file()
+        )
+
+    def begin(self, name: str, run: Callable[[Callable[[], None]], None]) -> dict[str, Any]:
+        """Begin to index the library or folder of this name.
+
+        Args:
+            run: starts the thread.
+
+        Raises:
+            Problem: there is none (404), or one is being indexed (409).
+        """
+        root = self._root(name)
+        with self._lock:
+            if self._state["state"] == "running":
+                raise Problem(409, "busy", f"{self._state['name']} is being indexed")
+            self._state = {"state": "running", "name": name, "files": 0, "skipped": 0, "done": 0}
+        run(lambda: self._index(root))
+        return self.state()
+
+    def started(self, files: int, skipped: int) -> None:
+        """So many files have a license."""
+        self._put(files=files, skipped=skipped)
+
+    def advanced(self, path: str, outcome: Any) -> None:
+        """One file is done."""
+        with self._lock:
+            self._state["done"] += 1
+
+    def _root(self, name: str) -> Path:
+        for one in self._workspace.home.catalogue.libraries():
+            if one.id == name:
+                return Path(one.root)
+        if self._folder is not None and name in self.folders():
+            return self._folder / name
+        raise not_found()
+
+    def _index(self, root: Path) -> None:
+        try:
+            report = self._workspace.index(root, progress=self)
+        except (RagAudioError, tomllib.TOMLDecodeError) as error:
+            message = error.message if isinstance(error, RagAudioError) else str(error)
+            log.warning("indexing failed", error=message)
+            if isinstance(error, RagAudioError):
+                message = public_json(error, "")["message"]
+            self._put(state="failed", problem=message)
+            return
+        except Exception:
+            # Whatever it was, no later run may be refused as if this one still went on.
+            log.exception("indexing failed for an unforeseen reason")
+            self._put(state="failed", problem="internal error; the server's log says more")
+            return
+        rejected = [{"path": r.path, "reason": r.reason} for r in report.rejected]
+        self._put(
+            state="done",
+            report={
+                "indexed": report.indexed,
+                "skipped": report.skipped,
+                "updated": report.updated,
+                "pruned": report.pruned,
+                "segments": report.segments,
+                "rejected": rejected[:_SHOWN],
+                "rejections": len(rejected),
+                "seconds": report.seconds,
+                "altered": list(report.altered),
+                "landmarked": report.landmarked,
+            },
+        )
+
+    def _put(self, **values: Any) -> None:
+        with self._lock:
+            self._state |= values

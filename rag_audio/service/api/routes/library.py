@@ -1,0 +1,300 @@
+"""Search and the library: stems, artists, licenses, the map."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Path, Query
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+
+from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use, names
+from rag_audio.domain.views import (
+    artists_json,
+    conflict_json,
+    conflicts_json,
+    license_rows,
+    not_indexed_json,
+    reference_json,
+)
+from rag_audio.retrieval.references import ReferenceQuery
+from rag_audio.service.api.audit_log import audit
+from rag_audio.service.api.auth import Administers, Searches, TheService
+from rag_audio.service.api.connections import JsonRoute
+from rag_audio.service.api.media import preview, sound_response
+from rag_audio.service.api.problems import Problem, not_found
+from rag_audio.service.api.schemas import IndexingAsked, SearchAsked
+from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.uploads import using
+
+router = APIRouter(prefix="/v1", tags=["library"], route_class=JsonRoute)
+
+StemPath = Annotated[str, Path(pattern="^[0-9a-f]{64}$", examples=["0" * 64])]
+TerritoryQuery = Annotated[str | None, Query(pattern="^[A-Za-z]{2}$")]
+FilterQuery = Annotated[str | None, Query(max_length=200)]
+
+
+@router.post("/search")
+async def search(asked: SearchAsked, caller: Searches, service: TheService) -> dict[str, Any]:
+    """Licensed segments nearest to words, a sound, a score, stems, or a mix of them."""
+    async with using(service, caller, either=asked.upload):
+        return await run_in_threadpool(_found, asked, caller, service)
+
+
+def _found(asked: SearchAsked, caller: Caller, service: Service) -> dict[str, Any]:
+    pipeline = service.pipeline(caller)
+    catalogue = pipeline.home.catalogue
+    query = ReferenceQuery(
+        text=asked.text,
+        audio=_sound(asked.upload, caller, service),
+        like=tuple(catalogue.stem(prefix).id for prefix in asked.like),
+        artist=None if asked.artist is None else pipeline.artist_named(asked.artist),
+        bpm=asked.bpm,
+        octaves=asked.octaves,
+        key=None if asked.key is None else Key.parse(asked.key),
+        fifths=asked.fifths,
+        kind=None if asked.kind is None else StemKind(asked.kind),
+        tags=tuple(asked.tags),
+        min_duration_s=asked.min_duration_s,
+        k=asked.limit,
+        variety=asked.variety,
+    )
+    found = pipeline.search(query, asked.territory)
+    rights = pipeline.rights(asked.territory)
+    embedder = pipeline.home.embedder
+    return {
+        "references": [
+            {**reference_json(one), **_license_of(one.stem, rights), "rank": one.rank}
+            for one in found
+        ],
+        "untrained": embedder.untrained,
+        "notes": [] if found else pipeline.why_nothing(query.artist, asked.territory),
+    }
+
+
+@router.get("/stems")
+def stems(
+    caller: Searches,
+    service: TheService,
+    q: FilterQuery = None,
+    artist: FilterQuery = None,
+    license: FilterQuery = None,
+    tag: FilterQuery = None,
+    key: FilterQuery = None,
+    kind: StemKind | None = None,
+    bpm_min: Annotated[float | None, Query(ge=0, le=1000)] = None,
+    bpm_max: Annotated[float | None, Query(ge=0, le=1000)] = None,
+    territory: TerritoryQuery = None,
+    after: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> dict[str, Any]:
+    """The stems of the library with their license's state, and how many have each value."""
+    pipeline = service.pipeline(caller)
+    wanted_key = None if key is None else Key.parse(key)
+    clearance = pipeline.clearance(territory)
+    stems, rights = clearance.stems, clearance.rights
+    artists = () if artist is None else names.lookup(artist, {one.artist for one in stems}).names
+    found = [
+        stem
+        for stem in stems
+        if (q is None or names.fold(q) in names.fold(stem.caption))
+        and (artist is None or any(names.same(stem.artist, one) for one in artists))
+        and (license is None or license in _license_names(stem, rights))
+        and (tag is None or tag.casefold() in {one.casefold() for one in stem.tags})
+        and (wanted_key is None or stem.key == wanted_key)
+        and (kind is None or stem.kind is kind)
+        and (bpm_min is None or (stem.bpm is not None and stem.bpm >= bpm_min))
+        and (bpm_max is None or (stem.bpm is not None and stem.bpm <= bpm_max))
+    ]
+    found.sort(key=lambda stem: stem.id)
+    page = [stem for stem in found if after is None or stem.id > after]
+    return {
+        "total": len(found),
+        "stems": [stem_json(stem, rights) for stem in page[:limit]],
+        "next": page[limit - 1].id if len(page) > limit else None,
+        "facets": _facets(found),
+    }
+
+
+@router.get("/stems/{id}")
+def stem(
+    id: StemPath, caller: Searches, service: TheService, territory: TerritoryQuery = None
+) -> dict[str, Any]:
+    """One stem."""
+    pipeline = service.pipeline(caller)
+    return stem_json(_stem(pipeline.home.catalogue.copies(id)), pipeline.rights(territory))
+
+
+@router.get("/stems/{id}/preview", response_class=FileResponse)
+def hear(
+    id: StemPath, caller: Searches, service: TheService, territory: TerritoryQuery = None
+) -> FileResponse:
+    """Half a minute of a stem, where its license lets its sound be used."""
+    pipeline = service.pipeline(caller)
+    found = _stem(pipeline.home.catalogue.copies(id))
+    why = pipeline.rights(territory).why_not(found, Use.INIT_AUDIO)
+    if why is not None:
+        said = f"this stem may not be heard: {why.reason}"
+        raise Problem(403, "request-refused", said, why.cure)
+    file = preview(pipeline, found, service.folders.previews)
+    return sound_response(file, f"{id[:12]}.mp3")
+
+
+@router.get("/artists")
+def artists(
+    caller: Searches, service: TheService, territory: TerritoryQuery = None
+) -> dict[str, Any]:
+    """The artists, and whose style may be asked for."""
+    pipeline = service.pipeline(caller)
+    clearance = pipeline.clearance(territory)
+    policy = pipeline.gate.policy(clearance)
+    rows = artists_json(clearance.stems, policy.licensed, policy.why_not)
+    ended = not_indexed_json(rows, policy.unlicensed, policy.why_not)
+    return {"artists": rows, "not_indexed": ended}
+
+
+@router.get("/libraries")
+def libraries(
+    caller: Searches, service: TheService, territory: TerritoryQuery = None
+) -> dict[str, Any]:
+    """The indexed libraries, and what each license grants today."""
+    pipeline = service.pipeline(caller)
+    catalogue = pipeline.home.catalogue
+    own = {one.id for one in catalogue.libraries()}
+    clearance = pipeline.clearance(territory)
+    rights = clearance.rights
+    rows = license_rows(clearance.stems, rights)
+    return {
+        "libraries": [
+            {"id": one.id, "name": one.name, "stems": one.stems} for one in catalogue.libraries()
+        ],
+        "licenses": [row.to_json() for row in rows if row.license.library in own],
+        "conflicts": conflicts_json(rights.conflicts.values(), rights),
+    }
+
+
+@router.get("/map")
+def map_(caller: Searches, service: TheService) -> dict[str, Any]:
+    """The stems on a plane: the first two principal components of their embeddings, ±1."""
+    pipeline = service.pipeline(caller)
+    own = {(stem.library, stem.id) for stem in pipeline.home.catalogue.stems()}
+    sums: dict[str, Any] = {}
+    for point in pipeline.home.index.scroll():
+        id_ = point.segment.stem.id
+        if (point.segment.stem.library, id_) in own:
+            sums[id_] = sums.get(id_, 0.0) + point.dense
+    return {"points": _plane(sums)}
+
+
+def stem_json(stem: Stem, rights: Rights) -> dict[str, Any]:
+    """A stem with the state of its license."""
+    return {
+        "stem": stem.id,
+        "title": stem.title,
+        "artist": stem.artist,
+        "kind": stem.kind.value,
+        "duration_s": stem.duration_s,
+        "bpm": stem.bpm,
+        "key": None if stem.key is None else str(stem.key),
+        "tags": list(stem.tags),
+        "instruments": list(stem.instruments),
+        "license": stem.license,
+        "library": stem.library,
+        "path": stem.path,
+        **_license_of(stem, rights),
+    }
+
+
+def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
+    granted = rights.license_of(stem)
+    refusals = {use.value: rights.why_not(stem, use) for use in Use}
+    why = refusals[Use.INIT_AUDIO.value]
+    heard = why is None
+    return {
+        "holder": "" if granted is None else granted.holder,
+        "credit": "" if granted is None else granted.credit,
+        "granted": [use for use, why in refusals.items() if why is None],
+        "refusal": None if why is None else why.reason,
+        "cure": None if why is None else why.cure,
+        "revoked": rights.is_revoked(stem),
+        "valid_until": None if granted is None or not granted.valid_until
+        else str(granted.valid_until),
+        "preview": f"/v1/stems/{stem.id}/preview" if heard else None,
+        **_conflict_of(stem, rights),
+    }  # fmt: skip
+
+
+def _license_names(stem: Stem, rights: Rights) -> set[str]:
+    """Ids and keys of the licenses that claim a stem."""
+    conflict = rights.conflicts.get(stem.id)
+    keys = {stem.license_key} if conflict is None else conflict.keys
+    return {*keys, *(key.partition("/")[2] for key in keys)}
+
+
+def _conflict_of(stem: Stem, rights: Rights) -> dict[str, Any]:
+    conflict = rights.conflicts.get(stem.id)
+    return {} if conflict is None else {"conflict": conflict_json(conflict, rights)}
+
+
+def _stem(copies: Sequence[Stem]) -> Stem:
+    if not copies:
+        raise not_found()
+    return copies[0]
+
+
+def _sound(upload: str | None, caller: Caller, service: Service) -> Audio | None:
+    if upload is None:
+        return None
+    found = service.upload_of(caller, upload)
+    path, pipeline = (
+        str(service.folders.of_upload(found.id, found.suffix)),
+        service.pipeline(caller),
+    )
+    return pipeline.query_audio(*((None, path) if found.kind == "midi" else (path, None)))
+
+
+def _facets(found: Sequence[Stem]) -> dict[str, dict[str, int]]:
+    count = {
+        "artist": Counter(stem.artist for stem in found if stem.artist),
+        "license": Counter(stem.license_key for stem in found),
+        "kind": Counter(stem.kind.value for stem in found),
+        "key": Counter(str(stem.key) for stem in found if stem.key is not None),
+        "tag": Counter(tag for stem in found for tag in stem.tags),
+    }
+    return {name: dict(values.most_common(50)) for name, values in count.items()}
+
+
+def _plane(sums: dict[str, Any]) -> list[dict[str, Any]]:
+    if not sums:
+        return []
+    ids = sorted(sums)
+    rows = np.array([sums[id_] / (np.linalg.norm(sums[id_]) or 1.0) for id_ in ids])
+    centred = rows - rows.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    at = np.zeros((len(ids), 2))
+    flat = centred @ axes[:2].T
+    at[:, : flat.shape[1]] = flat
+    at /= np.abs(at).max(initial=1e-9)
+    return [
+        {"stem": id_, "x": round(float(x), 4), "y": round(float(y), 4)}
+        for id_, (x, y) in zip(ids, at, strict=True)
+    ]
+
+
+@router.get("/indexing")
+def indexing(caller: Administers, service: TheService) -> dict[str, Any]:
+    """What is being indexed, or was last, and which folders may be."""
+    state = service.places.document(service.indexing.state())
+    return {**state, "folders": service.indexing.folders()}
+
+
+@router.post("/indexing", status_code=202)
+def index(asked: IndexingAsked, caller: Administers, service: TheService) -> dict[str, Any]:
+    """Index a library anew (by its id), or a folder of the libraries' folder (by its name)."""
+    audit("indexing", key=caller.owner)
+    state = service.indexing.begin(asked.name, lambda work: service.run(work, "indexing"))
+    shown: dict[str, Any] = service.places.document(state)
+    return shown

@@ -1,0 +1,300 @@
+"""Calls to those who want to hear that a job ended.
+
+The body is signed: ``RAG-Audio-Signature: t=SECONDS,v1=HEX`` with
+``HEX = HMAC-SHA-256(secret, "SECONDS.BODY")``, and one more ``,v1=HEX`` for each earlier secret
+that still signs. Each API key has secrets of its own (:mod:`rag_audio.jobs.webhook_secrets`).
+
+Whatever goes wrong with a call is that delivery's own fault: it is noted there, tried again and in
+the end given up. No call takes longer than its deadline, and an owner has one call at a time in a
+process. Owners have turns (:mod:`rag_audio.api.call_order`): endpoints that never answer delay
+those of others by one deadline at most.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import ssl
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import structlog
+from sqlalchemy import Connection, Engine, Select, exists, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from rag_audio.errors import BackendError, InvalidInput
+from rag_audio.service.api.views import job_json
+from rag_audio.service.api.webhook_delivery import FAULTS, Deadline, post
+from rag_audio.service.hosts import addresses_of, target_of
+from rag_audio.service.queue import SqlJobs
+from rag_audio.service.tables import api_keys, deliveries, jobs, now
+from rag_audio.service.webhook_secrets import WebhookSecrets
+from rag_audio.service.wording import Places
+from rag_audio.storage.database import reading, writing
+
+# Whose webhook is called next, where some endpoints hang: turns of owners, in one process.
+#
+# The owner whose last call began longest ago comes first, and whoever was not called yet before
+# all others: an owner with a thousand deliveries delays the others by one call of theirs. Owners
+# whose last call was slow have half of the callers at most, so that the other half is left to the
+# rest, however many endpoints hang.
+
+MOST_OWNERS = 1000
+"""Owners that are remembered; of more, those whose last call began longest ago are forgotten."""
+
+
+class CallOrder:
+    """Remembers who was called, and how; whoever uses it holds a lock.
+
+    Processes that share a database each have turns of their own.
+
+    Args:
+        callers: calls that are made at once.
+        most: see :data:`MOST_OWNERS`.
+    """
+
+    def __init__(self, callers: int, most: int = MOST_OWNERS) -> None:
+        self._slow_at_once, self._most = max(1, callers // 2), most
+        self._was_slow: OrderedDict[str, bool] = OrderedDict()  # by when the last call began
+        self._called: set[str] = set()
+
+    def begin(self, owner: str) -> None:
+        """An owner is being called from now on: no second call begins before :meth:`end`."""
+        self._was_slow[owner] = self._was_slow.pop(owner, False)
+        self._called.add(owner)
+        while len(self._was_slow) > self._most:
+            self._was_slow.popitem(last=False)
+
+    def end(self, owner: str, *, is_slow: bool) -> None:
+        """An owner's call ended; ``is_slow``: it took a caller for long, whatever came of it."""
+        self._called.discard(owner)
+        if owner in self._was_slow:
+            self._was_slow[owner] = is_slow
+
+    def in_order(self, db: Connection, due: Select[Any]) -> list[str | None]:
+        """Owners that may be called now and have something due; None: all that were not called yet.
+
+        Args:
+            due: selects from deliveries those that are due.
+        """
+        waiting = self._waiting()
+        known = [owner for owner in self._was_slow if owner not in waiting]
+        asked = due.with_only_columns(jobs.c.owner).select_from(deliveries)
+        of_known = asked.join(jobs, jobs.c.id == deliveries.c.job).where(jobs.c.owner.in_(known))
+        found = set(db.execute(of_known.distinct()).scalars()) if known else set()
+        has_new = db.execute(due.where(self.is_of(None)).limit(1)).first() is not None
+        return [*((None,) if has_new else ()), *(owner for owner in known if owner in found)]
+
+    def is_of(self, turn: str | None) -> ColumnElement[bool]:
+        """Whether a delivery is of one that :meth:`in_order` named."""
+        if turn is not None:
+            return _of({turn})
+        return ~_of({*self._was_slow, *self._called})
+
+    def _waiting(self) -> set[str]:
+        """Owners that are being called, or are slow while as many of these are called as may be."""
+        slow = {owner for owner, was_slow in self._was_slow.items() if was_slow}
+        return self._called | (slow if len(slow & self._called) >= self._slow_at_once else set())
+
+
+def _of(owners: set[str]) -> ColumnElement[bool]:
+    """Whether a delivery is of one of these owners; one whose job is missing is of nobody."""
+    its_job = (jobs.c.id == deliveries.c.job, jobs.c.owner.in_(owners))
+    return exists(select(jobs.c.id).where(*its_job).correlate(deliveries))
+
+
+WAITS_S = (0, 10, 60, 300, 1800, 7200)
+"""Before each attempt; after the last one a call is given up."""
+TIMEOUT_S = 10.0
+"""For all of a call: the name, the connection, TLS, sending, and the head of the answer."""
+CALLERS = 4
+"""Calls that a process makes at once."""
+SLOW = 0.5
+"""A call that takes more of its deadline than this is slow: see :mod:`.webhooks`."""
+_LOOK_S = 1.0
+_HELD_S = 60.0
+_MOST_SAID = 200
+
+log = structlog.get_logger("rag_audio.webhooks")
+
+
+def signature(secrets: Sequence[str], seconds: int, body: bytes) -> str:
+    """The value of ``RAG-Audio-Signature``: one ``v1`` for each secret.
+
+    Args:
+        seconds: since 1970, when the call is made.
+    """
+    said = f"{seconds}.".encode() + body
+    digests = [hmac.digest(secret.encode(), said, "sha256").hex() for secret in secrets]
+    return ",".join((f"t={seconds}", *(f"v1={digest}" for digest in digests)))
+
+
+class Calls:
+    """Makes the calls that are due, at least once each, from as many threads as run :meth:`work`.
+
+    Args:
+        listed: ``host:port`` that may be private (:mod:`rag_audio.service.hosts`).
+        stop: set it to end.
+        places: names files.
+        timeout_s: see :data:`TIMEOUT_S`.
+        tls: whom to trust; None: the authorities that httpx trusts.
+        home_secret: signs as well, last, for those who know no other yet.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        jobs: SqlJobs,
+        secrets: WebhookSecrets,
+        listed: frozenset[str],
+        stop: threading.Event,
+        waits_s: tuple[float, ...] = WAITS_S,
+        *,
+        places: Places,
+        timeout_s: float = TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
+        home_secret: str | None = None,
+    ) -> None:
+        self._engine, self._jobs, self._secrets = engine, jobs, secrets
+        self._listed, self._stop, self._waits_s = listed, stop, waits_s
+        self._places, self._timeout_s = places, timeout_s
+        self._tls = tls or httpx.create_ssl_context(trust_env=False)
+        self._home_secret = home_secret
+        self._turn, self._turns = threading.Lock(), CallOrder(CALLERS)
+
+    def work(self) -> None:
+        """Call until told to stop."""
+        while not self._stop.wait(_LOOK_S):
+            try:
+                while not self._stop.is_set() and self.call_next():
+                    pass
+            except BackendError as error:
+                log.warning("no call can be made", error=error.message)
+
+    def call_next(self) -> bool:
+        """Make one call that is due; whether there was one.
+
+        Raises:
+            BackendError: the database failed, or the row cannot be read; the delivery comes up
+                again when it is no longer held, until it has had all its attempts.
+        """
+        with self._turn:
+            held = self._hold()
+            if held is None:
+                return False
+            id_, attempts = held
+            if attempts > len(self._waits_s):  # of each the process or the database failed
+                self._close(id_, {"state": "given up", "said": "no attempt was completed"})
+                return True
+            row = self._row(id_)
+            self._turns.begin(row.owner)
+        began = time.monotonic()
+        try:
+            after = self._outcome(row, attempts)
+        finally:
+            is_slow = time.monotonic() - began > SLOW * self._timeout_s
+            with self._turn:
+                self._turns.end(row.owner, is_slow=is_slow)
+        self._close(id_, after)
+        return True
+
+    def _hold(self) -> tuple[str, int] | None:
+        """A delivery that is due, and its attempts with this one; nobody else tries for a while.
+
+        If this process dies, somebody will.
+        """
+        with reading(self._engine) as db:
+            turns = self._turns.in_order(db, _due(now(db)))
+        if not turns:
+            return None
+        with writing(self._engine) as db:
+            moment = now(db)
+            for turn in turns:
+                its = _due(moment).where(self._turns.is_of(turn))
+                first = its.order_by(deliveries.c.next_at).limit(1)
+                id_ = db.execute(first.with_for_update(skip_locked=True)).scalar()
+                if id_ is None:  # another process was faster
+                    continue
+                held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
+                one = update(deliveries).where(deliveries.c.id == id_).values(**held)
+                return id_, db.execute(one.returning(deliveries.c.attempts)).scalar_one()
+        return None
+
+    def _row(self, id_: str) -> Any:
+        wanted = (
+            select(deliveries, jobs.c.owner, api_keys.c.revoked_at)
+            .join(jobs, jobs.c.id == deliveries.c.job)
+            .join(api_keys, api_keys.c.id == jobs.c.owner, isouter=True)
+            .where(deliveries.c.id == id_)
+        )
+        with reading(self._engine) as db:
+            row = db.execute(wanted).first()
+        if row is None:
+            raise BackendError(f"the webhook delivery {id_} has no job")
+        if not isinstance(row.owner, str):
+            raise BackendError(f"the webhook delivery {id_} has an owner that is not text")
+        return row
+
+    def _close(self, id_: str, after: dict[str, Any]) -> None:
+        with writing(self._engine) as db:
+            values = dict(after)
+            if "wait_s" in values:
+                values["next_at"] = now(db) + values.pop("wait_s")
+            db.execute(update(deliveries).where(deliveries.c.id == id_).values(**values))
+
+    def _outcome(self, row: Any, attempts: int) -> dict[str, Any]:
+        """Make a call: what its row is to hold."""
+        if row.revoked_at is not None:
+            return {"state": "given up", "said": "the API key was revoked"}
+        try:
+            said = self._call(row)
+        except InvalidInput as error:
+            said = error.message
+        except FAULTS as error:
+            said = f"{type(error).__name__}: {error}"
+        except BackendError:
+            raise
+        except Exception as error:
+            # Whatever a row makes fail must not end the calls of others.
+            log.exception("a call failed for an unforeseen reason", delivery=row.id)
+            said = f"{type(error).__name__}: {error}"
+        if said == "":
+            return {"state": "done", "said": ""}
+        said = "".join(one if one.isprintable() else "?" for one in said)[:_MOST_SAID]
+        log.info("a call failed", delivery=row.id, attempt=attempts, said=said)
+        if attempts >= len(self._waits_s):
+            return {"state": "given up", "said": said}
+        return {"wait_s": self._waits_s[attempts], "said": said}
+
+    def _call(self, row: Any) -> str:
+        """Make a call; empty, or what was answered."""
+        deadline = Deadline(self._timeout_s)
+        job = self._jobs.find(row.job)
+        if job is None:
+            return ""
+        shown = job_json(job, self._places)
+        body = json.dumps({"event": "generation.ended", "generation": shown}).encode()
+        target = target_of(row.url, self._listed)
+        addresses = addresses_of(target, deadline.left_s())
+        secrets = [secret.text for secret in self._secrets.of(row.owner)]
+        if self._home_secret is not None:
+            secrets.append(self._home_secret)
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "rag-audio",
+            "RAG-Audio-Delivery": row.id,
+            "RAG-Audio-Signature": signature(secrets, int(time.time()), body),
+        }
+        status = post(target, addresses, headers, body, deadline, self._tls)
+        return "" if 200 <= status < 300 else f"answered {status}"
+
+
+def _due(moment: Any) -> Select[Any]:
+    """Ids of deliveries that are due."""
+    return select(deliveries.c.id).where(
+        deliveries.c.state == "due", deliveries.c.next_at <= moment
+    )

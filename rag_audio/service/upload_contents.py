@@ -1,0 +1,299 @@
+"""What uploads hold, in a form of our own; the uploads themselves are never opened here.
+
+A process with limits opened each of them (:mod:`rag_audio.service.decoder`) and wrote two files:
+bare samples, and a JSON document with the notes, the content credentials and all else. They are a
+cache: what is not there, as after an update or a restore, is made anew when it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from rag_audio.audio.dsp import MAX_CHANNELS
+from rag_audio.audio.headers import SCORE
+from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, Heard
+from rag_audio.audio.scores import NoteScore, score_from_json
+from rag_audio.domain import Audio
+from rag_audio.domain.signing import Credentials
+from rag_audio.errors import BackendUnavailable, UnreadableFile
+from rag_audio.home import Home
+from rag_audio.provenance.credentials.opened import SignElsewhere
+from rag_audio.provenance.credentials.reading import credentials_from_json
+from rag_audio.provenance.trace.opening import OwnFiles
+from rag_audio.service.decoder import MOST_DOCUMENT
+from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders
+from rag_audio.service.paths import Folders
+from rag_audio.service.settings import ServeSettings, read_serve_settings
+from rag_audio.service.turns import SoundUse
+
+DECODERS = 2
+"""Uploads that a process has decoded at once."""
+FORM = 2
+"""Of the document; one of another form is made anew."""
+_DOCUMENT_WEIGHT = 16
+"""Notes take this many times the bytes of the document that holds them, divided by what a use of
+sound takes of the bytes of its samples."""
+_SHORT = 1 << 20
+_TRIES = 3
+_FRAMES = 1 << 16
+_Made = TypeVar("_Made")
+_WRONG = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
+
+
+def shielded(home: Home, settings: ServeSettings | None = None) -> CanonicalUploads:
+    """What opens uploads in the place of a home's own reader, from now on."""
+    known = home.reader
+    if isinstance(known, CanonicalUploads):
+        return known
+    chosen = settings or read_serve_settings()
+    folders = Folders(home.folder)
+    kept = DecodedFiles(
+        folders.decoded, chosen.decoded_mb << 20, chosen.free_mb << 20, chosen.decode_s
+    )
+    decoders, use = Decoders(chosen, DECODERS), SoundUse(chosen.sound_mb << 20)
+    made = CanonicalUploads(folders, decoders, lambda: home.anchors, kept, use)
+    home.reader = made
+    return made
+
+
+class CanonicalUploads:
+    """A :class:`.Reader` that never opens an upload; other files are our own.
+
+    Args:
+        anchors: PEM of the certificates whose signers are trusted now.
+
+    Attributes:
+        kept: the files that uploads were decoded to.
+        use: what everybody holds who works with an upload's sound or notes, for :meth:`size`.
+    """
+
+    def __init__(
+        self,
+        folders: Folders,
+        decoders: Decoders,
+        anchors: Callable[[], str],
+        kept: DecodedFiles,
+        use: SoundUse,
+    ) -> None:
+        self.decoders, self.kept, self.use = decoders, kept, use
+        self._folders, self._anchors = folders, anchors
+        self._own = OwnFiles()
+
+    def make(self, path: Path, in_use: ExitStack | None = None) -> Decoded:
+        """Have an upload opened, and keep what was made of it.
+
+        Args:
+            in_use: keeps it as :meth:`lease` does; None: it goes when others need its place.
+
+        Raises:
+            UnreadableFile: it cannot be used, or is gone.
+            BackendUnavailable: too many are being decoded.
+            OSError: what is made of it cannot be written.
+        """
+        _require_there(path)
+        anchors = self._anchors()
+        wanted = self.decoders.most_bytes(path) + MOST_DOCUMENT
+        with self.kept.writing(self._id(path), wanted, in_use) as drafts:
+            decoded = self.decoders.decode(path, drafts, anchors)
+            document = _read(drafts.document)
+            document |= {"form": FORM, "anchors": _hash(anchors)}
+            drafts.document.write_text(json.dumps(document), encoding="utf-8")
+        return decoded
+
+    def lease(self, path: Path) -> AbstractContextManager[bool]:
+        """Keep what was made of an upload during the block; False: it has to be made first."""
+        return self.kept.lease(self._id(path))
+
+    @contextmanager
+    def hold_in_thread(
+        self, owner: str, files: Sequence[Path], stop_asked: Callable[[], bool], times: int = 1
+    ) -> Iterator[bool]:
+        """Work with uploads during the block, in a thread that waits for its turn; False: it was
+        asked to stop before that came.
+
+        Args:
+            times: how often their size counts.
+
+        Raises:
+            UnreadableFile, BackendUnavailable: what has to be decoded anew cannot be.
+        """
+        if not files:
+            yield True
+            return
+        with ExitStack() as held:
+            size = times * sum(self.size(file) for file in files)
+            if not held.enter_context(self.use.hold_in_thread(owner, size, stop_asked)):
+                yield False
+                return
+            for file in files:
+                if not held.enter_context(self.lease(file)):
+                    with self.decoders.turns.hold_in_thread(owner, 1, stop_asked) as mine:
+                        if not mine:
+                            yield False
+                            return
+                        self._make_anew(file, held)
+            yield True
+
+    def drop(self, id_: str) -> None:
+        """Forget what was made of an upload."""
+        self.kept.drop(id_)
+
+    def size(self, path: Path) -> int:
+        """Bytes of 32-bit samples that whoever works with an upload holds in memory: its own, or
+        those that it has as stereo at 48 kHz, which models, mark and fingerprint convert to. Notes
+        count by the document that holds them. Of what is not decoded yet, the most there can be.
+
+        Raises:
+            UnreadableFile: it is gone.
+        """
+        files = self.kept.of(self._id(path))
+        try:
+            notes = _DOCUMENT_WEIGHT * files.document.stat().st_size
+            if files.document.stat().st_size > _SHORT or path.suffix == SCORE:
+                return notes + files.sound.stat().st_size
+            said = _read(files.document)
+            if said["form"] != FORM:
+                raise ValueError("it is of another version")
+            channels = min(FOLDED_CHANNELS, int(said["channels"]))
+            usual = 4 * channels * round(float(said["duration_s"]) * FOLDED_RATE)
+            return notes + max(usual, files.sound.stat().st_size)
+        except (FileNotFoundError, *_WRONG):
+            _require_there(path)
+            return max(self.decoders.most_bytes(path), _DOCUMENT_WEIGHT * path.stat().st_size)
+
+    @property
+    def signs_elsewhere(self) -> SignElsewhere:
+        """Manifests of uploads, and of what was made from them, are parsed in the limits too."""
+        return self.decoders.sign
+
+    def hear(
+        self,
+        path: Path,
+        *,
+        max_duration_s: float | None = MAX_DURATION_S,
+        allow_truncated: bool = False,
+    ) -> Heard:
+        if self._folders.upload_in(path) is None:
+            return self._own.hear(
+                path, max_duration_s=max_duration_s, allow_truncated=allow_truncated
+            )
+        heard, breaks_off = self._used(path, self._heard)
+        if breaks_off and not allow_truncated:
+            raise UnreadableFile(f"{path} {breaks_off}", hint="upload it anew")
+        return heard
+
+    def score(self, path: Path) -> NoteScore:
+        if self._folders.upload_in(path) is None:
+            return self._own.score(path)
+        return self._used(path, _score)
+
+    def credentials(self, path: Path, anchors: str) -> Credentials | None:
+        if self._folders.upload_in(path) is None:
+            return self._own.credentials(path, anchors)
+
+        def found(id_: str, document: Mapping[str, Any]) -> Credentials | None:
+            if document["anchors"] != _hash(anchors):
+                raise ValueError("it was held against other roots")
+            told = document["credentials"]
+            return None if told is None else credentials_from_json(told)
+
+        return self._used(path, found)
+
+    def reservation(self, path: Path) -> str | None:
+        if self._folders.upload_in(path) is None:
+            return self._own.reservation(path)
+        return self._used(path, _reservation)
+
+    def _used(self, path: Path, use: Callable[[str, Mapping[str, Any]], _Made]) -> _Made:
+        """What is kept of an upload; where it is gone or does not fit, it is made anew."""
+        id_ = self._id(path)
+        document = self.kept.of(id_).document
+        with ExitStack() as in_use:
+            for tried in range(_TRIES):
+                try:
+                    said = _read(document)
+                    if said["form"] == FORM:
+                        return use(id_, said)
+                except (FileNotFoundError, *_WRONG):
+                    if tried == _TRIES - 1:
+                        break
+                self._make_anew(path, in_use)
+        raise UnreadableFile(f"{path} cannot be used: its decoder does not say what is in it")
+
+    def _make_anew(self, path: Path, in_use: ExitStack) -> None:
+        try:
+            self.make(path, in_use)
+        except OSError as error:
+            said_so = "there is no room for decoded uploads"
+            raise BackendUnavailable(said_so, public=said_so) from error
+
+    def _heard(self, id_: str, document: Mapping[str, Any]) -> tuple[Heard, str]:
+        if document["kind"] != "audio":
+            raise UnreadableFile(f"upload {id_} is a score, not a sound")
+        rate, channels = int(document["sample_rate"]), int(document["channels"])
+        frames = int(document["frames"])
+        if not (1000 <= rate <= 768_000 and 1 <= channels <= MAX_CHANNELS and frames > 0):
+            raise ValueError("it is no sound")
+        samples = np.empty((channels, frames), np.float32)
+        with self.kept.of(id_).sound.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != frames * channels * 4:
+                raise ValueError("samples are missing")
+            os.utime(file.fileno())
+            for at in range(0, frames, _FRAMES):
+                count = min(_FRAMES, frames - at) * channels
+                block = np.fromfile(file, "<f4", count).reshape(-1, channels)
+                if not np.isfinite(block).all():
+                    raise ValueError("samples are not numbers")
+                samples[:, at : at + len(block)] = block.T
+        heard = Heard(Audio(samples, rate), str(document["pcm_sha256"]))
+        return heard, str(document["breaks_off"])
+
+    def _id(self, path: Path) -> str:
+        id_ = self._folders.upload_in(path)
+        if id_ is None:
+            raise UnreadableFile(f"{path} is no upload")
+        return id_
+
+
+def _require_there(path: Path) -> None:
+    if not path.exists():
+        raise UnreadableFile(f"{path} is gone", hint="upload it again")
+
+
+def _score(id_: str, document: Mapping[str, Any]) -> NoteScore:
+    if document["kind"] != "midi":
+        raise UnreadableFile(f"upload {id_} is a sound, not a score")
+    return score_from_json(document["score"])
+
+
+def _reservation(id_: str, document: Mapping[str, Any]) -> str | None:
+    said = document["reservation"]
+    return None if said is None else str(said)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A document, of bounded size.
+
+    Raises:
+        ValueError: it is none.
+    """
+    with file.open("rb") as opened:
+        whole = opened.read(MOST_DOCUMENT + 1)
+    if len(whole) > MOST_DOCUMENT:
+        raise ValueError("it is larger than any document")
+    document = json.loads(whole)
+    if not isinstance(document, dict):
+        raise ValueError("it is no document")
+    return document
+
+
+def _hash(anchors: str) -> str:
+    return sha256(anchors.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""SQL database, migrations, files, locks, caches, the catalogue and the vector index."""

@@ -1,0 +1,607 @@
+"""Libraries, licenses and stems in the SQL database: where rights live.
+
+Every question opens its own transaction, so that a license that was withdrawn a second ago by
+another process already counts.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    delete,
+    func,
+    insert,
+    select,
+    union_all,
+)
+from sqlalchemy import literal_column as literal
+
+from rag_audio.domain import License, Rights, Stem, names
+from rag_audio.domain.clearance import (
+    Clearance,
+    checked_prefix,
+    first_of,
+    one_per_content,
+    standing,
+)
+from rag_audio.domain.codec import decode, encode
+from rag_audio.domain.conflicts import Conflict
+from rag_audio.domain.landmarks import Landmarks
+from rag_audio.domain.licensing import Revocation, RevocationOf
+from rag_audio.domain.store_ports import (
+    FileState,
+    LibraryInfo,
+    RightsChange,
+    RightsLog,
+    WithheldFile,
+)
+from rag_audio.errors import LedgerTampered, LibraryError
+from rag_audio.storage import conflicts as contested
+from rag_audio.storage import landmarks as landmark_rows
+from rag_audio.storage import revocations
+from rag_audio.storage.database import reading, writing
+from rag_audio.storage.locks import claim
+from rag_audio.storage.migrations import migrate
+from rag_audio.storage.revocations import files as _files
+from rag_audio.storage.revocations import libraries as _libraries
+from rag_audio.storage.revocations import licenses as _licenses
+from rag_audio.storage.revocations import withheld_files
+
+_FILES_LOCK = "files"
+"""Conflicts are found from the files of all libraries, so their writers take turns."""
+_ROWS_AT_ONCE = 500
+
+
+class SqlCatalogue:
+    """The :class:`rag_audio.domain.store_ports.Catalogue` on SQLite or PostgreSQL.
+
+    Args:
+        engine: from :func:`.connect`; the tables are made when they are missing.
+        log: takes what changes; None: nothing is logged, and ``ledger verify`` then finds rows that
+            the log does not know.
+
+    Raises:
+        ConfigError: a newer version made the database.
+        LedgerTampered: the log of an older version does not match its hashes.
+        BackendUnavailable: the database failed; every method may raise it.
+    """
+
+    def __init__(self, engine: Engine, log: RightsLog | None = None) -> None:
+        self._engine, self._log = engine, log
+        self._roots: Mapping[str, str] = {}
+        migrate(engine)
+
+    @contextmanager
+    def claim(self, library: str) -> Iterator[None]:
+        """Hold a library for writing; released at the end of the block or with the process.
+
+        Raises:
+            BackendUnavailable: somebody else holds it; the message names the holder.
+        """
+        with claim(self._engine, f"library {library}"):
+            yield
+
+    def begin(self, library: str) -> tuple[str, ...]:
+        """Hold a library's rows against the log before a run trusts them.
+
+        Rows of files that were changed past the log are forgotten, so that the run measures every
+        file anew; conflicts that do not follow from the files are found anew.
+
+        Returns:
+            What was changed past the log, in order: ``row`` (the library's own), ``license_rows``,
+            ``files``, ``withheld``, ``conflicts``.
+
+        Raises:
+            LedgerTampered: rows of another library cannot be read.
+        """
+        if self._log is None:
+            return ()
+        with reading(self._engine) as connection:
+            found = self._log.altered(connection, library)
+            renewed = _has_wrong_conflicts(connection)
+        if not found and not renewed:
+            return ()
+        with writing(self._engine, _FILES_LOCK) as connection:
+            if found:
+                self._log.changing(connection, library, found)
+            if {"files", "withheld"} & found.keys():
+                for table in (_files, withheld_files):
+                    connection.execute(delete(table).where(table.c.library == library))
+                landmark_rows.drop_unheld(connection)
+                renewed = renewed or _has_wrong_conflicts(connection)
+            if renewed:
+                contested.renew(connection, _files)
+        return (*found, *(("conflicts",) if renewed else ()))
+
+    def seal(self, library: str) -> int | None:
+        """Log digests of a library's rows, and the licenses in full, at the end of a run.
+
+        The rows are read before the log is locked, since that takes a while for many of them:
+        whoever writes to a library claims it.
+
+        Returns:
+            The entry's number; None where nothing changed since they were sealed.
+        """
+        if self._log is None:
+            return None
+        with reading(self._engine) as connection:
+            if not self._log.is_changing(connection, library):
+                return None
+            digests = self._log.digests(connection, library)
+        with writing(self._engine) as connection:
+            return self._log.seal(connection, library, digests)
+
+    def _changes(
+        self, connection: Connection, library: str, licenses: Mapping[str, Any] | None = None
+    ) -> None:
+        if self._log is not None:
+            self._log.changing(connection, library, licenses=licenses)
+
+    def put_library(self, library: str, name: str, root: str) -> None:
+        """Insert a library or update its name and root.
+
+        Raises:
+            LibraryError: another folder that still exists has this id.
+        """
+        new: dict[str, Any] = {"id": library, "name": name, "root": root}
+        with writing(self._engine) as connection:
+            old = (
+                connection.execute(select(_libraries).where(_libraries.c.id == library))
+                .mappings()
+                .one_or_none()
+            )
+            before = None if old is None else old["root"]
+            if before not in (None, root) and _is_library(before) and not _same(before, root):
+                raise LibraryError(
+                    f"two folders call themselves library {library!r}: {before!r} and {root!r}",
+                    hint="give one of them another name, or an id of its own in [library]",
+                )
+            new["salt"] = _salt(None if old is None else old["salt"])
+            if old is None:
+                connection.execute(insert(_libraries), new)
+            elif dict(old) != new:
+                connection.execute(
+                    _libraries.update().where(_libraries.c.id == library).values(**new)
+                )
+            else:
+                return
+            self._changes(connection, library)
+
+    def libraries(self) -> list[LibraryInfo]:
+        """All libraries, in order of id; ``stems`` counts files of different content."""
+        count = func.count(_files.c.stem_id.distinct())
+        query = (
+            select(_libraries.c.id, _libraries.c.name, _libraries.c.root, count)
+            .outerjoin(_files, _files.c.library == _libraries.c.id)
+            .group_by(_libraries.c.id, _libraries.c.name, _libraries.c.root)
+            .order_by(_libraries.c.id)
+        )
+        with reading(self._engine) as connection:
+            return [LibraryInfo(*row) for row in connection.execute(query)]
+
+    def put_licenses(self, library: str, licenses: Iterable[License]) -> None:
+        """Replace all licenses of a library, in one transaction; the same ones change nothing.
+
+        Raises:
+            LibraryError: a license belongs to another library.
+        """
+        rows, told = [], {}
+        for granted in licenses:
+            if granted.library != library:
+                raise LibraryError(
+                    f"license {granted.id!r} belongs to library {granted.library!r}, "
+                    f"not to {library!r}"
+                )
+            told[granted.id] = encode(granted)
+            document = json.dumps(told[granted.id], ensure_ascii=False)
+            rows.append({"library": library, "id": granted.id, "license": document})
+        rows.sort(key=lambda row: row["id"])
+        these = _licenses.c.library == library
+        with writing(self._engine) as connection:
+            old = connection.execute(select(_licenses).where(these)).mappings().all()
+            if sorted(map(dict, old), key=lambda row: str(row["id"])) == rows:
+                return
+            connection.execute(delete(_licenses).where(these))
+            if rows:
+                connection.execute(insert(_licenses), rows)
+            self._changes(connection, library, told)
+
+    def put_files(
+        self,
+        library: str,
+        files: Iterable[FileState],
+        landmarks: Mapping[str, Landmarks] | None = None,
+    ) -> None:
+        """Insert or replace by path, in one transaction.
+
+        Args:
+            landmarks: of stems among these files, by id; of others they stay as they are.
+        """
+        rows = {state.path: _row_of(library, state) for state in files}
+        if not rows:
+            return
+        with writing(self._engine, _FILES_LOCK) as connection:
+            landmark_rows.put(connection, landmarks or {})
+            for known in _known(connection, library, list(rows)):
+                if rows[known["path"]] == known:
+                    del rows[known["path"]]
+            if not rows:
+                return
+            touched = _delete_paths(connection, library, list(rows))
+            connection.execute(insert(_files), list(rows.values()))
+            touched.update(row["stem_id"] for row in rows.values())
+            contested.update(connection, _files, touched)
+            landmark_rows.drop_unheld(connection, touched)
+            self._changes(connection, library)
+
+    def files(self, library: str) -> Mapping[str, FileState]:
+        """All files of a library by path, in order of path."""
+        query = select(_files).where(_files.c.library == library)
+        with reading(self._engine) as connection:
+            states = [_state_of(row) for row in connection.execute(query)]
+        return {state.path: state for state in sorted(states, key=lambda state: state.path)}
+
+    def remove_files(self, library: str, paths: Iterable[str]) -> None:
+        """Forget files, in one transaction; unknown paths are ignored."""
+        gone = list(paths)
+        if gone:
+            with writing(self._engine, _FILES_LOCK) as connection:
+                touched = _delete_paths(connection, library, gone)
+                contested.update(connection, _files, touched)
+                landmark_rows.drop_unheld(connection, touched)
+                if touched:
+                    self._changes(connection, library)
+
+    def without_landmarks(self, library: str | None = None) -> set[str]:
+        """Ids of the indexed stems, of a library or of all, that lack landmarks of this version."""
+        with reading(self._engine) as connection:
+            return landmark_rows.lacking(connection, library)
+
+    def withheld(self, library: str) -> Mapping[str, WithheldFile]:
+        """The files of a library whose license grants nothing, by path."""
+        with reading(self._engine) as connection:
+            return contested.withheld(connection, library)
+
+    def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
+        """The files with exactly these bytes whose license grants nothing, with their libraries."""
+        with reading(self._engine) as connection:
+            return contested.withheld_copies(connection, id_)
+
+    def put_withheld(self, library: str, files: Iterable[WithheldFile]) -> None:
+        """Replace them all, in one transaction."""
+        with writing(self._engine, _FILES_LOCK) as connection:
+            touched = contested.put_withheld(connection, library, files)
+            contested.update(connection, _files, touched)
+            landmark_rows.drop_unheld(connection, touched)
+            if touched:
+                self._changes(connection, library)
+
+    def stems(
+        self, artist: str | None = None, libraries: Collection[str] | None = None
+    ) -> list[Stem]:
+        """The stems of libraries, one per library and content, by library and path.
+
+        Args:
+            artist: only this artist's (:func:`rag_audio.domain.names.same`).
+            libraries: ids of those that are looked through, whose claims alone count; None: all.
+        """
+        query = select(_files.c.stem)
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
+        if artist is not None:
+            query = query.where(_files.c.artist == names.exact(artist))
+        with reading(self._engine) as connection:
+            stems = [_stem_of(text) for text in connection.execute(query).scalars()]
+            conflicts = _seen(contested.read(connection), libraries)
+        return one_per_content(stems, conflicts)
+
+    def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
+        """The stem whose id starts so; where its bytes lie at several places, the first of
+        :meth:`copies`.
+
+        Args:
+            libraries: ids of those that are looked through; None: all.
+
+        Raises:
+            InvalidInput: none or several do, or the text is not the start of an id.
+        """
+        query = select(_files.c.stem).where(_files.c.stem_id.startswith(checked_prefix(id_prefix)))
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
+        with reading(self._engine) as connection:
+            found = [_stem_of(text) for text in connection.execute(query).scalars()]
+            conflicts = _seen(contested.read(connection), libraries)
+        return first_of(found, conflicts, id_prefix)
+
+    def file_of(self, stem: Stem) -> str:
+        """Absolute path of a stem's file: the stem's own, else one with the same bytes.
+
+        Raises:
+            LibraryError: its library is not in the catalogue.
+        """
+        root = self._roots.get(stem.library)
+        if root is not None and (place := Path(root, stem.path)).is_file():
+            return str(place)
+        twins = select(_libraries.c.root, _files.c.path).outerjoin(
+            _files, (_files.c.library == _libraries.c.id) & (_files.c.stem_id == stem.id)
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(twins.where(_libraries.c.id == stem.library)).all()
+        if not found:
+            raise LibraryError(
+                f"library {stem.library!r} of stem {stem.id[:12]} is not in the catalogue",
+                hint="index the library again",
+            )
+        paths = [stem.path, *sorted({row.path for row in found} - {stem.path, None})]
+        places = [Path(found[0].root, path) for path in paths]
+        return str(next((place for place in places if place.is_file()), places[0]))
+
+    def copies(self, id_: str, libraries: Collection[str] | None = None) -> list[Stem]:
+        """The stems of libraries with exactly these bytes, by library and path.
+
+        Those whose license holds come first where others are set aside; then licenses and artists
+        that differ order them before their paths do.
+
+        Args:
+            libraries: ids of those that are looked through, whose claims alone count; None: all.
+        """
+        query = select(_files.c.stem).where(_files.c.stem_id == id_)
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
+        with reading(self._engine) as connection:
+            stems = [_stem_of(text) for text in connection.execute(query).scalars()]
+            conflicts = _seen(contested.read(connection, id_), libraries)
+        return sorted(stems, key=lambda stem: standing(stem, conflicts.get(stem.id)))
+
+    def rights(
+        self, territory: str | None, on: date, libraries: Collection[str] | None = None
+    ) -> Rights:
+        """All licenses and revocations as they stand now, for one territory and moment or day.
+
+        Args:
+            libraries: whose claims on bytes, and whose artists, count; None: all.
+        """
+        with reading(self._engine) as connection:
+            return self._rights(connection, _rows_of_rights(connection), territory, on, libraries)
+
+    def clearance(
+        self,
+        territory: str | None,
+        on: date,
+        libraries: Collection[str] | None = None,
+        stems: Iterable[Stem] | None = None,
+    ) -> Clearance:
+        """All that decides what a request may use, of one state of the database.
+
+        Args:
+            libraries: ids of those that may be used, see :meth:`Rights.limited_to`; None: all.
+            stems: of an earlier clearance, to be taken over; None: they are read.
+        """
+        query = select(_files.c.stem)
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
+        with reading(self._engine) as connection:
+            rows = _rows_of_rights(connection)
+            rights = self._rights(connection, rows, territory, on, libraries)
+            if stems is None:
+                stems = map(_stem_of, connection.execute(query).scalars().all())
+        seen = [row for row in rows["withheld"] if libraries is None or row[1] in libraries]
+        return Clearance(
+            rights if libraries is None else rights.limited_to(libraries),
+            tuple(one_per_content(stems, rights.conflicts)),
+            tuple(sorted((artist, library, license) for artist, library, license, *_ in seen)),
+            sha256(repr(rows).encode()).hexdigest(),
+        )
+
+    def _rights(
+        self,
+        connection: Connection,
+        rows: Mapping[str, list[tuple[str, ...]]],
+        territory: str | None,
+        on: date,
+        libraries: Collection[str] | None,
+    ) -> Rights:
+        self._roots = {library: root for library, root, *_ in rows["library"]}
+        licenses = [decode(License, json.loads(text)) for text, *_ in rows["license"]]
+        revoked = {
+            of: frozenset(key for kind, key, *_ in rows["revocation"] if kind == of.value)
+            for of in RevocationOf
+        }
+        artists, alone = revoked[RevocationOf.ARTIST], revoked[RevocationOf.STEM]
+        conflicts = _seen(contested.conflicts_of(rows["conflict"]), libraries)
+        return Rights(
+            {granted.key: granted for granted in licenses},
+            territory,
+            on,
+            alone | _stems_of_artists(connection, artists, conflicts, libraries),
+            artists,
+            revoked[RevocationOf.LICENSE],
+            conflicts,
+            alone,
+        )
+
+    def revoke(self, revocation: Revocation) -> RightsChange:
+        """Put a revocation in force, at once and for every process, and log it.
+
+        Returns:
+            What changed; false where it was in force already: the first one then stays as it is.
+        """
+        with writing(self._engine, lock="revocations") as connection:
+            last = 0 if self._log is None else self._log.last_revocation(connection)
+            rows = revocations.insert(connection, revocation, _artists(connection), last)
+            return self._revoked(connection, revocation, rows, undo=False)
+
+    def end_revocation(self, revocation: Revocation) -> RightsChange:
+        """Take back what was revoked before, and log it; ``by`` and ``at`` say who takes it back,
+        and when.
+
+        Returns:
+            What changed; false where it was not in force.
+        """
+        with writing(self._engine, lock="revocations") as connection:
+            rows = revocations.end(connection, revocation)
+            return self._revoked(connection, revocation, rows, undo=True)
+
+    def _revoked(
+        self, connection: Connection, asked: Revocation, rows: list[dict[str, Any]], *, undo: bool
+    ) -> RightsChange:
+        event = None
+        if rows and self._log is not None:
+            event = self._log.revoked(connection, asked, rows, undo=undo)
+        return RightsChange(tuple(row["id"] for row in rows), event)
+
+    def revocations(self) -> list[Revocation]:
+        """Those in force, oldest first."""
+        with reading(self._engine) as connection:
+            return revocations.in_force(connection)
+
+
+def _seen(
+    conflicts: Mapping[str, Conflict], libraries: Collection[str] | None
+) -> dict[str, Conflict]:
+    """The conflicts as some libraries alone see them."""
+    if libraries is None:
+        return dict(conflicts)
+    seen = {id_: one.within(libraries) for id_, one in conflicts.items()}
+    return {id_: one for id_, one in seen.items() if one is not None}
+
+
+def _named(what: str, query: Select[Any]) -> Select[Any]:
+    """A query's text columns behind the name of what they are, filled up to the same number."""
+    columns = list(query.selected_columns)
+    empty: list[ColumnElement[str]] = [
+        literal("''").label(f"empty{n}") for n in range(_RIGHTS_COLUMNS - len(columns))
+    ]
+    return query.with_only_columns(literal(f"'{what}'").label("what"), *columns, *empty)
+
+
+_RIGHTS_COLUMNS = 6
+_RIGHTS = union_all(
+    _named("license", select(_licenses.c.license)),
+    _named("revocation", revocations.keys_in_force()),
+    _named("conflict", contested.CLAIMS),
+    _named("withheld", contested.WITHHELD_ARTISTS),
+    _named("library", select(_libraries.c.id, _libraries.c.root)),
+)
+"""All rows that rights are made of, in one statement."""
+
+
+def _rows_of_rights(connection: Connection) -> dict[str, list[tuple[str, ...]]]:
+    """The rows of :data:`_RIGHTS` by what they are, sorted."""
+    found: dict[str, list[tuple[str, ...]]] = {
+        what: [] for what in ("license", "revocation", "conflict", "withheld", "library")
+    }
+    for what, *columns in connection.execute(_RIGHTS):
+        found[what].append(tuple(columns))
+    return {what: sorted(rows, key=repr) for what, rows in found.items()}
+
+
+def _stems_of_artists(
+    connection: Connection,
+    artists: frozenset[str],
+    conflicts: Mapping[str, Conflict],
+    libraries: Collection[str] | None,
+) -> set[str]:
+    """Ids of the stems of revoked artists, so that the filter of a search can name them.
+
+    A copy that a decision sets aside is nobody's.
+    """
+    if not artists:
+        return set()
+    theirs = [name for name in _artists(connection) if names.is_revoked(name, artists)]
+    found: set[str] = set()
+    for start in range(0, len(theirs), _ROWS_AT_ONCE):
+        some = theirs[start : start + _ROWS_AT_ONCE]
+        query = select(_files.c.stem_id, _files.c.library, _files.c.path)
+        if libraries is not None:
+            query = query.where(_files.c.library.in_(sorted(libraries)))
+        for id_, *place in connection.execute(query.where(_files.c.artist.in_(some))):
+            conflict = conflicts.get(id_)
+            if conflict is None or tuple(place) in {(c.library, c.path) for c in conflict.holding}:
+                found.add(id_)
+    return found
+
+
+def _artists(connection: Connection) -> list[str]:
+    return list(connection.execute(select(_files.c.artist).distinct()).scalars())
+
+
+def _row_of(library: str, state: FileState) -> dict[str, Any]:
+    if state.stem.library != library:
+        raise LibraryError(f"{state.path!r} is a stem of {state.stem.library!r}, not {library!r}")
+    return {
+        "library": library,
+        "path": state.path,
+        "size": state.size,
+        "mtime_ns": state.mtime_ns,
+        "declared": state.declared,
+        "space": state.space,
+        "stem_id": state.stem.id,
+        "artist": names.exact(state.stem.artist),
+        "stem": json.dumps(encode(state.stem), ensure_ascii=False),
+        "decision": state.decision,
+    }
+
+
+def _state_of(row: Row[Any]) -> FileState:
+    stem = _stem_of(row.stem)
+    return FileState(row.path, row.size, row.mtime_ns, row.declared, row.space, stem, row.decision)
+
+
+def _stem_of(text: str) -> Stem:
+    return decode(Stem, json.loads(text))
+
+
+def _known(connection: Connection, library: str, paths: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of these files that there are."""
+    for start in range(0, len(paths), _ROWS_AT_ONCE):
+        some = _files.c.path.in_(paths[start : start + _ROWS_AT_ONCE])
+        query = select(_files).where(_files.c.library == library, some)
+        yield from (dict(row) for row in connection.execute(query).mappings())
+
+
+def _has_wrong_conflicts(connection: Connection) -> bool:
+    """Whether conflicts do not follow from the files, or cannot be found."""
+    try:
+        return bool(contested.mismatched(connection, _files))
+    except LedgerTampered:
+        return True
+
+
+def _delete_paths(connection: Connection, library: str, paths: list[str]) -> set[str]:
+    """Delete the rows of files; the ids of the stems that they were."""
+    stems: set[str] = set()
+    for start in range(0, len(paths), _ROWS_AT_ONCE):
+        some = paths[start : start + _ROWS_AT_ONCE]
+        these = (_files.c.library == library, _files.c.path.in_(some))
+        stems.update(connection.execute(select(_files.c.stem_id).where(*these)).scalars())
+        connection.execute(delete(_files).where(*these))
+    return stems
+
+
+def _salt(known: object) -> bytes:
+    """The salt of a row: a new one where it has none that is right."""
+    if isinstance(known, bytes) and len(known) == revocations.SALT_BYTES:
+        return known
+    return secrets.token_bytes(revocations.SALT_BYTES)
+
+
+def _is_library(root: str) -> bool:
+    return Path(root, "library.toml").is_file()
+
+
+def _same(root: str, other: str) -> bool:
+    return Path(other).exists() and Path(root).samefile(other)

@@ -1,0 +1,477 @@
+"""The embedded index: Qdrant Edge, in this process, in a folder.
+
+The folder holds ``lock`` (who has it), ``index.json`` (which embedding space) and ``shard/``. One
+process at a time can have it open, for reading too.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qdrant_edge as edge
+
+from rag_audio.domain import SegmentFilter
+from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
+from rag_audio.errors import (
+    BackendError,
+    BackendUnavailable,
+    IndexMismatch,
+    InvalidInput,
+    RagAudioError,
+)
+from rag_audio.storage.files import atomic_write
+from rag_audio.storage.index_wire import SOCKET
+from rag_audio.storage.locks import LOCK, QUEUE, FileLock, wait_for_index
+from rag_audio.storage.payload import (
+    DENSE,
+    EXACT_BELOW,
+    FLOAT_FIELDS,
+    FORMAT,
+    KEYWORD_FIELDS,
+    SPARSE,
+    AnyOf,
+    Condition,
+    InRanges,
+    ScrolledIndex,
+    best_with_ties,
+    checked_vector,
+    conditions,
+    hit,
+    in_library,
+    outdated,
+    payload_of,
+    write_anew,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+# A copy of the embedded index's folder, made while nobody writes to it.
+
+_PIECE = 2**20
+_SPARE_BYTES = 32 * 2**20
+_PASSING = (LOCK, QUEUE, SOCKET)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy the index in ``source`` to ``target``; holes stay holes, since most of it is holes.
+
+    Files that the shard's log prepares for later (``tmp-…``) are left out.
+
+    Raises:
+        InvalidInput: ``target`` is there already, or there is no room for it.
+    """
+    needed = sum(path.lstat().st_blocks * 512 for path in _files(source)) + _SPARE_BYTES
+    free = shutil.disk_usage(target.parent).free
+    if free < needed:
+        raise InvalidInput(
+            f"a copy of the index needs {needed / 1e6:.0f} MB at {target.parent}, where "
+            f"{free / 1e6:.0f} MB are free",
+            hint="make room on the disk",
+        )
+    try:
+        target.mkdir(mode=0o700)
+    except FileExistsError as error:
+        raise InvalidInput(f"{target} is there already") from error
+    for path in _files(source):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _copy(path, copy)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        is_passing = path.parent == folder and path.name in _PASSING
+        if path.name.startswith("tmp-") or is_passing or path.is_symlink():
+            continue
+        if path.is_file():
+            yield path
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb", buffering=0) as old, target.open("xb", buffering=0) as new:
+        reading, writing = old.fileno(), new.fileno()
+        size, place = os.fstat(reading).st_size, 0
+        os.truncate(writing, size)
+        while place < size:
+            try:
+                place = os.lseek(reading, place, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return  # Nothing but a hole is left.
+                raise
+            end = os.lseek(reading, place, os.SEEK_HOLE)
+            while place < end:
+                piece = os.pread(reading, min(_PIECE, end - place), place)
+                if not piece:
+                    raise OSError(errno.EIO, "it was cut while it was copied", str(source))
+                place += os.pwrite(writing, piece, place)
+
+
+_BATCH = 512
+_PAGE = 256
+_NEW_MB, _WRITE_MB = 96, 32
+"""Room that a new shard takes at most, and that a growing one maps at once."""
+_FLUSH_AFTER = 4096
+"""Changes between two full flushes: what a restart after a crash replays at most."""
+
+
+class EdgeIndex(ScrolledIndex):
+    """A :class:`rag_audio.domain.ports.StemIndex` in a folder of this machine.
+
+    Fewer than 20,000 points are searched exactly. From there on :meth:`close` builds an HNSW
+    graph over what was added. BM25's IDF is the index's own (over all its points).
+
+    Args:
+        path: the index's folder; made when missing.
+        space: id of the embedding space.
+        dimension: D of the dense vectors.
+        lock: that of the folder, where the caller has it already; it is freed with the index.
+
+    Raises:
+        BackendUnavailable: another process holds it, or it cannot be opened.
+        IndexMismatch: it was made for another space or dimension.
+    """
+
+    def __init__(
+        self, path: Path, *, space: str, dimension: int, lock: FileLock | None = None
+    ) -> None:
+        self.name = f"qdrant-edge:{path.name}"
+        self.space = space
+        self._path = path
+        self._dimension = dimension
+        self._shard: Any = None
+        self._changes = self._written = 0
+        self._writing = threading.Lock()
+        self._outdated = False
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BackendUnavailable(f"the index at {path} cannot be made: {error}") from error
+        self._lock = lock or FileLock(path / LOCK, f"the index at {path}")
+        try:
+            self._claim()
+            self._shard = self._open()
+            if self._outdated:
+                write_anew(self.scroll(), self.upsert, _BATCH)
+                self._describe()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def upsert(self, points: Sequence[IndexedSegment]) -> None:
+        """Insert or replace by id; on the disk when it returns.
+
+        Raises:
+            InvalidInput: a vector has the wrong shape or holds a value that is not finite.
+            BackendError: the write failed.
+        """
+        rows = [
+            edge.Point(
+                point.id,
+                {
+                    DENSE: checked_vector(point.dense, self._dimension),
+                    SPARSE: edge.SparseVector(
+                        list(point.sparse.indices), list(point.sparse.values)
+                    ),
+                },
+                payload_of(point.segment),
+            )
+            for point in points
+        ]
+        _check_room(self._path, _WRITE_MB)
+        with self._writing, self._translated("be written") as shard:
+            for start in range(0, len(rows), _BATCH):
+                batch = rows[start : start + _BATCH]
+                shard.update(edge.UpdateOperation.upsert_points(batch))
+            self._make_durable(shard, len(rows))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points; unknown ids are ignored."""
+        if not ids:
+            return
+        with self._writing, self._translated("be written") as shard:
+            shard.update(edge.UpdateOperation.delete_points(list(ids)))
+            self._make_durable(shard, len(ids))
+
+    def search_dense(
+        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
+    ) -> list[Hit]:
+        """Nearest by cosine, best first, ties by id."""
+        query = edge.Query.Nearest(checked_vector(vector, self._dimension), using=DENSE)
+        return self._search(query, where, limit)
+
+    def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
+        """Best by BM25, best first, ties by id; only hits that share a term."""
+        if not vector.indices:
+            return []
+        sparse = edge.SparseVector(list(vector.indices), list(vector.values))
+        return self._search(edge.Query.Nearest(sparse, using=SPARSE), where, limit)
+
+    def count(self, library: str | None = None) -> int:
+        """Points in the index (of one library)."""
+        where = None if library is None else _filter((in_library(library),))
+        with self._translated("be read") as shard:
+            return int(shard.count(edge.CountRequest(exact=True, filter=where)))
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the index to a new folder, all as it stands at one moment; writers wait meanwhile.
+
+        Raises:
+            InvalidInput: the folder is there, or there is no room for it.
+        """
+        with self._writing, self._translated("be copied") as shard:
+            shard.flush()
+            self._changes = 0
+            copy_folder(self._path, folder)
+
+    def close(self) -> None:
+        """Build what search needs at this size, flush, and free the lock; again does nothing."""
+        self._end(build=True)
+
+    def release(self) -> bool:
+        """Free the lock at once, with everything on the disk; again does nothing.
+
+        Returns:
+            Whether there is something to build, which the next :meth:`close` does.
+        """
+        return self._end(build=False)
+
+    def _end(self, *, build: bool) -> bool:
+        if self._shard is None:
+            return False
+        try:
+            with self._writing, self._translated("be closed") as shard:
+                is_large = shard.info().points_count >= EXACT_BELOW
+                if is_large and build:
+                    shard.optimize()
+                if self._changes or build:
+                    shard.flush()
+                shard.close()
+                return is_large and not build and self._written > 0
+        finally:
+            self._shard = None
+            self._lock.release()
+
+    def _make_durable(self, shard: Any, changes: int) -> None:
+        """Bring the write-ahead log to the disk; now and then everything, which empties the log.
+
+        The shard writes its log without syncing it: that survives the death of the process, not
+        of the machine. ``flush`` syncs some hundred files, this only the log's two or three.
+        """
+        self._changes += changes
+        self._written += changes
+        if self._changes >= _FLUSH_AFTER:
+            shard.flush()
+            self._changes = 0
+            return
+        while not _sync_files(self._path / "shard" / "wal"):
+            pass  # The shard renamed one of them meanwhile.
+
+    def _search(self, query: Any, where: SegmentFilter, limit: int) -> list[Hit]:
+        if limit <= 0 or not where.license_keys:
+            return []
+        condition = _filter(conditions(where))
+        with self._translated("be searched") as shard:
+            exact = shard.info().points_count < EXACT_BELOW
+
+            def fetch(size: int) -> list[Any]:
+                request = edge.QueryRequest(
+                    limit=size,
+                    query=query,
+                    filter=condition,
+                    with_payload=True,
+                    with_vector=[DENSE],
+                    params=edge.SearchParams(exact=exact),
+                )
+                return list(shard.query(request))
+
+            found = best_with_ties(fetch, lambda point: (point.score, str(point.id)), limit)
+        return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found]
+
+    def _page(self, where: Sequence[Condition], offset: Any) -> tuple[Sequence[Any], Any]:
+        request = edge.ScrollRequest(
+            offset=offset,
+            limit=_PAGE,
+            filter=_filter(where) if where else None,
+            with_payload=True,
+            with_vector=True,
+        )
+        with self._translated("be read") as shard:
+            records, following = shard.scroll(request)
+        return records, following
+
+    def _claim(self) -> None:
+        """Write down the space of a new index; compare it for an old one."""
+        described = self._path / "index.json"
+        if not described.exists():
+            self._describe()
+            return
+        try:
+            found = json.loads(described.read_text(encoding="utf-8"))
+            made_for = (found["format"], found["space"], found["dimension"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BackendUnavailable(
+                f"{described} cannot be read: {error}", hint=self._remake()
+            ) from error
+        self._outdated = outdated(made_for, self.space, self._dimension)
+        if not self._outdated and made_for != (FORMAT, self.space, self._dimension):
+            raise IndexMismatch(
+                f"the index at {self._path} was made for embedding space {made_for[1]} with "
+                f"{made_for[2]} dimensions (format {made_for[0]}), and {self.space} with "
+                f"{self._dimension} (format {FORMAT}) is asked for",
+                hint=f"use the embedder that made it, or {self._remake()}",
+            )
+
+    def _describe(self) -> None:
+        """Write down what the index holds."""
+        what = {"format": FORMAT, "space": self.space, "dimension": self._dimension}
+        with atomic_write(self._path / "index.json") as draft:
+            draft.write_text(json.dumps(what), encoding="utf-8")
+
+    def _remake(self) -> str:
+        return "rag-audio index --rebuild LIBRARY, then index your other libraries again"
+
+    def _open(self) -> Any:
+        """Load the shard; a new one appears under its name only when it is complete."""
+        shard_path = self._path / "shard"
+        try:
+            if not shard_path.exists():
+                _check_room(self._path, _NEW_MB)
+                new = self._path / "shard.new"
+                if new.exists():
+                    shutil.rmtree(new)
+                new.mkdir()
+                shard = edge.EdgeShard.create(str(new), _config(self._dimension))
+                for field, schema in _indexes().items():
+                    shard.update(edge.UpdateOperation.create_field_index(field, schema))
+                shard.flush()
+                shard.close()
+                new.replace(shard_path)
+            return edge.EdgeShard.load(str(shard_path))
+        except Exception as error:
+            raise BackendUnavailable(
+                f"the index at {self._path} cannot be opened: {_one_line(error)}",
+                hint=f"if this stays, {self._remake()}",
+            ) from error
+
+    @contextmanager
+    def _translated(self, done: str) -> Iterator[Any]:
+        """The open shard; its errors (plain ``Exception``) become ours, named once here."""
+        if self._shard is None:
+            raise BackendError(f"the index at {self._path} is closed")
+        try:
+            yield self._shard
+        except RagAudioError:
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"the index at {self._path} cannot {done}: {_one_line(error)}"
+            ) from error
+
+
+def _sync_files(folder: Path) -> bool:
+    """Bring a folder and its files to the disk; False where one of them was renamed meanwhile."""
+    for path in (*sorted(folder.iterdir()), folder):
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+    return True
+
+
+def _check_room(path: Path, needed_mb: int) -> None:
+    """The shard's files are mapped into memory: a full disk would kill the process, not raise.
+
+    Raises:
+        BackendUnavailable: there is less room than that.
+    """
+    free_mb = shutil.disk_usage(path).free / 1e6
+    if free_mb < needed_mb:
+        raise BackendUnavailable(
+            f"the disk is nearly full: {free_mb:.0f} MB are free at {path}, the index needs "
+            f"{needed_mb} MB",
+            hint="make room and run it again: what is written stays",
+        )
+
+
+def _config(dimension: int) -> Any:
+    threshold_kb = EXACT_BELOW * dimension * 4 // 1024
+    return edge.EdgeConfig(
+        vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
+        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+        hnsw_config=edge.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=threshold_kb),
+        optimizers=edge.EdgeOptimizersConfig(
+            default_segment_number=2, indexing_threshold=threshold_kb
+        ),
+    )
+
+
+def _indexes() -> dict[str, Any]:
+    """Indexes without extra HNSW links: a filter that leaves few points is searched exactly, and
+    one that leaves many needs no links of its own. Building them took most of :meth:`close`."""
+    keyword = edge.KeywordIndexParams(enable_hnsw=False)
+    real = edge.FloatIndexParams(enable_hnsw=False)
+    return {**dict.fromkeys(KEYWORD_FIELDS, keyword), **dict.fromkeys(FLOAT_FIELDS, real)}
+
+
+def _filter(all_of: Sequence[Condition]) -> Any:
+    must: list[Any] = []
+    must_not: list[Any] = []
+    for condition in all_of:
+        if isinstance(condition, InRanges):
+            must.append(
+                edge.Filter(
+                    should=[
+                        edge.FieldCondition(
+                            condition.field, range=edge.RangeFloat(gte=low, lte=high)
+                        )
+                        for low, high in condition.ranges
+                    ]
+                )
+            )
+        else:
+            one = edge.FieldCondition(condition.field, match=edge.MatchAny(list(condition.values)))
+            (must if isinstance(condition, AnyOf) else must_not).append(one)
+    return edge.Filter(must=must, must_not=must_not)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def remove_index(path: Path, is_served: Callable[[], bool] = lambda: False) -> None:
+    """Remove the embedded index at ``path``, whatever space it was made in; none is fine.
+
+    Args:
+        is_served: whether the process that holds it goes on doing so; others are waited for.
+
+    Raises:
+        BackendUnavailable: another process holds it.
+    """
+    if not path.is_dir():
+        return
+    # Where it is served, one more try says who does that.
+    lock = wait_for_index(path, is_served) or FileLock(path / LOCK, f"the index at {path}")
+    try:
+        for part in path.iterdir():
+            if part.is_dir():
+                shutil.rmtree(part)
+            elif part.name not in (LOCK, QUEUE):
+                part.unlink()
+    finally:
+        lock.release()

@@ -1,0 +1,244 @@
+"""The embedded index as processes of one machine share it: each holds it while it asks, no longer.
+
+:class:`SharedIndex` opens the index when it is asked, here or through the process that serves it,
+and lets go of it when nobody asked for a second, or as soon as another process waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+from rag_audio.domain import SegmentFilter
+from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
+from rag_audio.errors import BackendError, BackendUnavailable
+from rag_audio.storage.index_socket import SocketIndex, is_served
+from rag_audio.storage.locks import is_wanted, wait_for_index
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rag_audio.storage.qdrant_edge import EdgeIndex
+
+IDLE_S = 1.0
+"""How long it is held after the last question, lest each of a few in a row opens it anew."""
+_LOOK_S = 0.05
+_END_S = 30.0
+_T = TypeVar("_T")
+_log = logging.getLogger("rag_audio.index")
+
+
+class _Known(TypedDict):
+    space: str
+    dimension: int
+
+
+class SharedIndex:
+    """A :class:`rag_audio.domain.ports.StemIndex` in a folder, held only while it is asked.
+
+    It may be asked from several threads. Opening it waits for another process that holds it
+    (``_lock.WAIT_S``); so any method raises BackendUnavailable where that takes too long, and
+    IndexMismatch where the index is of another space or dimension.
+
+    Args:
+        path: the index's folder; made when missing.
+        space, dimension: of the vectors.
+        idle_s: seconds after the last question until it is let go.
+    """
+
+    def __init__(self, path: Path, *, space: str, dimension: int, idle_s: float = IDLE_S) -> None:
+        self.name, self.space = f"qdrant-edge:{path.name}", space
+        self._path, self._dimension, self._idle_s = path, dimension, idle_s
+        self._state = threading.Condition()
+        self._here: EdgeIndex | None = None
+        self._there: SocketIndex | None = None
+        self._users: Counter[int] = Counter()
+        """Questions that are being answered, by thread."""
+        self._asked_at = 0.0
+        self._is_kept = self._is_closed = self._is_unbuilt = False
+
+    def upsert(self, points: Sequence[IndexedSegment]) -> None:
+        """Insert or replace by id; on the disk when it returns."""
+        self._ask(lambda index: index.upsert(points))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points; unknown ids are ignored."""
+        self._ask(lambda index: index.delete(ids))
+
+    def search_dense(
+        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
+    ) -> list[Hit]:
+        """Nearest by cosine, best first, ties by id."""
+        return self._ask(lambda index: index.search_dense(vector, where, limit))
+
+    def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
+        """Best by BM25, best first, ties by id; only hits that share a term."""
+        return self._ask(lambda index: index.search_sparse(vector, where, limit))
+
+    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
+        """All points (of one library), in order of id; it is held until the last, or the end."""
+        with self._using() as index:
+            yield from index.scroll(library)
+
+    def find_stem(self, stem: str) -> list[IndexedSegment]:
+        """All points of a stem, in order of start."""
+        return self._ask(lambda index: index.find_stem(stem))
+
+    def count(self, library: str | None = None) -> int:
+        """Points in the index (of one library)."""
+        return self._ask(lambda index: index.count(library))
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the index to a new folder, all as it stands at one moment.
+
+        Raises:
+            BackendError: another process serves the index.
+        """
+        with self._using() as index:
+            if isinstance(index, SocketIndex):
+                raise BackendError(f"the index at {self._path} is served by another process")
+            index.copy_to(folder)
+
+    def keep(self) -> bool:
+        """Hold the index until :meth:`close`; False where another process serves it.
+
+        Raises:
+            BackendUnavailable, IndexMismatch: it cannot be opened.
+        """
+        with self._state, self._using() as index:
+            self._is_kept = not isinstance(index, SocketIndex)
+            return self._is_kept
+
+    def release(self) -> None:
+        """Let go of the index where nobody uses it; the next question opens it again."""
+        with self._state:
+            self._wait_for_others()
+            if not self._users:
+                self._let_go()
+
+    def close(self) -> None:
+        """Build what search needs at this size, and let go for good; again does nothing."""
+        with self._state:
+            if self._is_closed:
+                return
+            self._wait_for_others()
+            if self._is_unbuilt:
+                self._open()
+            self._is_closed, here = True, self._here
+            self._here = None
+            try:
+                if here is not None:
+                    here.close()
+            finally:
+                self._let_go()
+
+    def _wait_for_others(self) -> None:
+        """Let questions of other threads end; those of this thread cannot while it is here."""
+        me = threading.get_ident()
+        self._state.wait_for(lambda: self._users.keys() <= {me}, _END_S)
+
+    def _ask(self, question: Callable[[EdgeIndex | SocketIndex], _T]) -> _T:
+        """One question; where the process that served the index has ended, it is put again."""
+        with self._using() as index:
+            try:
+                return question(index)
+            except BackendUnavailable:
+                if not isinstance(index, SocketIndex):
+                    raise
+        with self._state:
+            if self._there is index:
+                self._there = None
+                index.close()
+        with self._using() as index:
+            return question(index)
+
+    @contextmanager
+    def _using(self) -> Iterator[EdgeIndex | SocketIndex]:
+        """The open index, which stays open within the block."""
+        me = threading.get_ident()
+        with self._state:
+            self._users[me] += 1  # First: so nothing lets go of what is being opened.
+        try:
+            with self._state:
+                index = self._open()
+            yield index
+        finally:
+            with self._state:
+                self._users[me] -= 1
+                self._users += Counter()  # Drops threads that use it no more.
+                self._asked_at = time.monotonic()
+                if self._is_due():
+                    self._let_go()
+                self._state.notify_all()
+
+    def _open(self) -> EdgeIndex | SocketIndex:
+        """The index, opened if it is not; the state is locked by the caller."""
+        opened = self._here or self._there
+        if opened is not None:
+            return opened
+        if self._is_closed:
+            raise BackendError(f"the index at {self._path} is closed")
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BackendUnavailable(
+                f"the index at {self._path} cannot be made: {error}"
+            ) from error
+        opened = self._opened()
+        self._asked_at = time.monotonic()
+        threading.Thread(target=self._watch, name="index-idle", daemon=True).start()
+        return opened
+
+    def _opened(self) -> EdgeIndex | SocketIndex:
+        from rag_audio.storage.qdrant_edge import EdgeIndex
+
+        known: _Known = {"space": self.space, "dimension": self._dimension}
+        while True:
+            lock = wait_for_index(self._path, partial(is_served, self._path))
+            if lock is not None:
+                self._here = EdgeIndex(self._path, lock=lock, **known)
+                return self._here
+            try:
+                self._there = SocketIndex(self._path, **known)
+                return self._there
+            except BackendUnavailable:
+                if is_served(self._path):
+                    raise
+
+    def _watch(self) -> None:
+        """Let go when it is time."""
+        with self._state:
+            while self._here is not None or self._there is not None:
+                if self._is_due():
+                    self._let_go()
+                    return
+                self._state.wait(None if self._users or self._is_kept else _LOOK_S)
+
+    def _is_due(self) -> bool:
+        """Whether nobody uses it, and it was idle for long or another process waits for it."""
+        if self._users or self._is_kept:
+            return False
+        idle = time.monotonic() - self._asked_at >= self._idle_s
+        return idle or (self._here is not None and is_wanted(self._path))
+
+    def _let_go(self) -> None:
+        here, there = self._here, self._there
+        self._here = self._there = None
+        self._is_kept = False
+        if there is not None:
+            there.close()
+        if here is not None:
+            try:
+                self._is_unbuilt |= here.release()
+            except BackendError as error:
+                # Whatever was written is in its log on the disk: the next opening goes on there.
+                _log.warning("%s", error.message)
+        self._state.notify_all()

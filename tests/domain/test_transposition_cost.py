@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rag_audio.domain import Key
+from rag_audio.retrieval.references import effort_of
+from tests.provenance.builders import stem
+
+A_MINOR = Key(9, True)
+SOUND = replace(stem(), bpm=90.0, key=A_MINOR)
+
+
+@pytest.mark.parametrize(
+    ("bpm", "key", "effort"),
+    [
+        (None, None, 0.0),
+        (90.0, A_MINOR, 0.0),
+        (180.0, None, 0.0),
+        (45.0, None, 0.0),
+        (90.0 * 2 ** (1 / 12), None, 1.0),
+        (90.0 * 2 ** (-1 / 12), None, 1.0),
+        (90.0 * 2**0.5, None, 6.0),
+        (None, Key(0, False), 0.0),
+        (None, Key(11, True), 2.0),
+        (None, Key(7, True), 2.0),
+        (90.0 * 2 ** (1 / 12), Key(11, True), 3.0),
+    ],
+)
+def test_effort_is_counted_in_semitones(bpm: float | None, key: Key | None, effort: float) -> None:
+    assert effort_of(SOUND, bpm, key) == pytest.approx(effort)
+
+
+def test_what_a_stem_lacks_takes_no_effort() -> None:
+    bare = replace(SOUND, bpm=None, key=None)
+    assert effort_of(bare, 120.0, A_MINOR) == 0.0

@@ -1,0 +1,281 @@
+"""The whole road on a small library with the embedded models: real index, ledger, mark."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rag_audio
+from rag_audio.audio import writing
+from rag_audio.audio.reading import load
+from rag_audio.domain import Aim, Audio, Channel, Key
+from rag_audio.domain.ports import Detection, Mark
+from rag_audio.errors import InvalidInput, LibraryError, OutputRefused, RequestRefused
+from rag_audio.pipeline.workspace import Workspace
+from tests.support.small_library import write_library
+
+FAST = {"steps": 2, "duration_s": 10.0, "seed": 11}
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(home, library), indexed once."""
+    base = tmp_path_factory.mktemp("small")
+    library = write_library(base / "library")
+    with rag_audio.open(base / "home") as workspace:
+        report = workspace.index(library)
+    assert report.indexed == 4
+    assert {rejection.path for rejection in report.rejected} == {"gone.wav", "unlisted.wav"}
+    return base / "home", library
+
+
+@pytest.fixture
+def workspace(indexed: tuple[Path, Path]) -> Iterator[Workspace]:
+    with rag_audio.open(indexed[0]) as opened:
+        yield opened
+
+
+def _titles(workspace: Workspace, text: str, **filters: object) -> list[str]:
+    return [found.stem.title for found in workspace.search(text, **filters)]
+
+
+def test_search_finds_only_what_a_license_covers(workspace: Workspace) -> None:
+    found = {reference.stem.artist for reference in workspace.search("warm ferry organ brass")}
+    assert "Late Ferry" not in found
+    assert "Nebel Kapelle" not in found
+    assert "Copper Lantern Trio" in found
+    abroad = {r.stem.artist for r in workspace.search("brass choir", territory="DE")}
+    assert "Nebel Kapelle" in abroad
+
+
+def test_a_generation_names_its_sources_and_an_mp3_of_it_is_traced(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (result,) = workspace.generate(
+        "warm electric piano",
+        tmp_path / "take.wav",
+        artist="copper lantern trio",
+        key=Key.parse("A major"),
+        **FAST,
+    )
+    written = load(tmp_path / "take.wav")
+    assert written.frames == result.audio.frames == round(10.0 * written.sample_rate)
+    assert {source.reference.stem.artist for source in result.record.sources} == {
+        "Copper Lantern Trio"
+    }
+    for channel in Channel:
+        total = sum(source.influence.used[channel] for source in result.record.sources)
+        assert total + result.record.model_share[channel] == pytest.approx(1.0)
+    assert result.record.model_share[Channel.INIT] < 1.0
+    assert list(tmp_path.iterdir()) == [tmp_path / "take.wav"]
+
+    writing.save(written, tmp_path / "take.mp3", bitrate_kbps=128)
+    found = workspace.trace(tmp_path / "take.mp3").to_json()
+    assert found["found"] and found["by"] == "watermark"
+    assert found["output"] == result.record.output
+    assert {source["holder"] for source in found["sources"]} == {"Invented Holder"}
+    listed = workspace.home.ledger.outputs(artist="Copper Lantern Trio")
+    assert result.record.output in [entry.record.output for entry in listed]
+
+
+def test_the_same_request_gives_the_same_samples(workspace: Workspace, tmp_path: Path) -> None:
+    hashes = [
+        workspace.generate("warm piano", tmp_path / name, **FAST)[0].record.pcm_sha256
+        for name in ("a.wav", "b.wav")
+    ]
+    assert hashes[0] == hashes[1]
+    other = workspace.generate("warm piano", tmp_path / "c.wav", **{**FAST, "seed": 12})
+    assert other[0].record.pcm_sha256 != hashes[0]
+
+
+def test_at_strength_one_references_give_words_and_no_sound(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    with_references = workspace.generate("warm piano", tmp_path / "a.wav", strength=1.0, **FAST)
+    plan = with_references[0].plan
+    assert plan.references
+    plain = workspace.generate(
+        plan.enriched_prompt, tmp_path / "b.wav", k=0, bpm=plan.bpm, strength=1.0, **FAST
+    )
+    assert plain[0].plan.enriched_prompt == plan.enriched_prompt
+    assert plain[0].record.pcm_sha256 == with_references[0].record.pcm_sha256
+    assert with_references[0].record.model_share[Channel.INIT] == 1.0
+
+
+def test_a_prompt_only_stem_never_reaches_the_latents(workspace: Workspace) -> None:
+    (stem,) = [s for s in workspace.home.catalogue.stems() if s.license == "words"]
+    plan = workspace.plan("plucked quartet", references=(stem.id[:12],))
+    assert [reference.stem.id for reference in plan.references] == [stem.id]
+    assert plan.seed_parts == ()
+    assert plan.strength == 1.0
+    assert any(span.stem == stem.id for span in plan.spans)
+    with pytest.raises(RequestRefused):
+        workspace.plan("plucked", references=(stem.id,), channels=frozenset({Channel.INIT}))
+
+
+def test_an_expired_license_ends_what_was_indexed_before(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import date, timedelta
+
+    from rag_audio.pipeline import pipeline
+
+    stems = [s for s in workspace.home.catalogue.stems() if s.license == "full"]
+    rights = workspace.pipeline.rights()
+    from dataclasses import replace
+
+    ended = [
+        replace(license, valid_until=date(2025, 1, 1)) if license.id == "full" else license
+        for license in rights.licenses.values()
+    ]
+    workspace.home.catalogue.put_licenses("small", ended)
+    try:
+        assert "Copper Lantern Trio" not in {r.stem.artist for r in workspace.search("warm piano")}
+        with pytest.raises(RequestRefused, match="expired"):
+            workspace.plan("warm", references=(stems[0].id,))
+        with pytest.raises(RequestRefused, match="may not be asked for: license full expired"):
+            workspace.plan("warm", artist="Copper Lantern Trio")
+    finally:
+        workspace.home.catalogue.put_licenses("small", rights.licenses.values())
+    later = rights.on + timedelta(days=1)
+    monkeypatch.setattr(pipeline, "_today", lambda: later)
+    assert workspace.search("warm piano")
+
+
+def test_an_unlicensed_artist_is_refused_in_prompt_and_negative_prompt(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    for fields in (
+        {"prompt": "in the style of Paper Moth Quartet"},
+        {"prompt": "warm", "negative_prompt": "anything like Zorblat Quux"},
+        {"prompt": "warm", "artist": "Late Ferry"},
+    ):
+        prompt = fields.pop("prompt")
+        with pytest.raises(RequestRefused):
+            workspace.generate(prompt, tmp_path / "no.wav", **fields, **FAST)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_title_cannot_smuggle_a_name_into_the_prompt(workspace: Workspace) -> None:
+    plan = workspace.plan("warm electric piano", artist="Copper Lantern Trio")
+    assert plan.enriched_prompt.startswith("warm electric piano")
+    assert "Miles Davis" not in plan.enriched_prompt
+
+
+def test_variations_differ_and_each_has_its_own_number(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    results = workspace.generate("warm", tmp_path / "take.flac", variations=2, **FAST)
+    assert [Path(result.files[0]).name for result in results] == ["take-1.flac", "take-2.flac"]
+    assert results[0].record.output != results[1].record.output
+    assert results[0].record.pcm_sha256 != results[1].record.pcm_sha256
+    for result in results:
+        assert workspace.trace(result.files[0]).to_json()["output"] == result.record.output
+
+
+def test_nothing_is_given_out_when_the_ledger_fails(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(workspace.home.ledger.outputs())
+    masters = sorted(workspace.home.masters.iterdir()) if workspace.home.masters.exists() else []
+
+    def fail(*given: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(workspace.home.ledger, "append_many", fail)
+    with pytest.raises(OSError, match="disk full"):
+        workspace.generate("warm", tmp_path / "take.wav", **FAST)
+    assert not list(tmp_path.iterdir())
+    assert len(workspace.home.ledger.outputs()) == before
+    after = sorted(workspace.home.masters.iterdir()) if workspace.home.masters.exists() else []
+    assert after == masters
+
+
+def test_too_little_to_mark_is_recorded_and_the_sound_left_alone(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refuses:
+        name = "refuses"
+
+        def embed(self, audio: Audio, mark: Mark) -> Audio | None:
+            return None
+
+        def detect(self, audio: Audio) -> Detection:
+            return Detection(None, 0.0)
+
+    monkeypatch.setattr(workspace.home, "watermarker", Refuses())
+    (result,) = workspace.generate("warm", tmp_path / "take.wav", **FAST)
+    assert "none" in result.record.watermark
+    assert result.record.pcm_sha256 == result.record.marked_pcm_sha256
+
+
+def test_a_library_file_that_changed_since_indexing_is_not_used(
+    indexed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    home, library = tmp_path / "home", tmp_path / "library"
+    shutil.copytree(indexed[1], library)
+    with rag_audio.open(home) as workspace:
+        workspace.index(library)
+        with (library / "full_a.wav").open("ab") as file:
+            file.write(b"\0\0")
+        (stem,) = [s for s in workspace.home.catalogue.stems() if s.path == "full_a.wav"]
+        with pytest.raises(LibraryError, match="changed since it was indexed"):
+            workspace.generate("warm", tmp_path / "t.wav", references=(stem.id,), **FAST)
+
+
+def test_a_license_limits_how_near_a_copy_may_be(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rag_audio import guardrails
+
+    copied = Audio(np.tile(np.sin(np.arange(220500) * 0.05), (1, 1)).astype(np.float32), 22050)
+    watched = guardrails.WatchedSource("full_a.wav", copied, 0.5)
+    with pytest.raises(OutputRefused, match=r"full_a\.wav"):
+        guardrails.check_output(copied, [watched])
+    silent = Audio(np.zeros((1, 22050), np.float32), 22050)
+    with pytest.raises(OutputRefused, match="silent"):
+        guardrails.check_output(silent, [])
+
+
+def test_without_a_library_it_is_plain_text_to_audio_and_says_so(tmp_path: Path) -> None:
+    with rag_audio.open(tmp_path / "home") as workspace:
+        (result,) = workspace.generate("soft rain and a bell", tmp_path / "t.wav", **FAST)
+    assert result.record.sources == ()
+    assert result.plan.strength == 1.0
+    assert any("no licensed reference" in note for note in result.plan.notes)
+
+
+def test_an_unknown_format_is_refused_before_anything_is_made(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=r"\.xyz"):
+        workspace.generate("warm", tmp_path / "take.xyz", **FAST)
+
+
+def test_enforced_tempo_and_key_are_measured_chosen_and_written_down(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    fields = {**FAST, "bpm": 96.0, "key": Key.parse("A major"), "enforce": frozenset(Aim)}
+    made = [
+        workspace.generate("warm piano", tmp_path / name, candidates=2, **fields)[0]
+        for name in ("a.wav", "b.wav")
+    ]
+    assert made[0].record.pcm_sha256 == made[1].record.pcm_sha256
+    enforced = made[0].record.checks["enforced"]
+    assert [one["seed"] for one in enforced["candidates"]] == ["11", "12"]
+    assert str(made[0].record.seed) == enforced["chosen"]
+    best = min(one["distance"] for one in enforced["candidates"])
+    assert enforced["after"]["distance"] <= best
+    assert made[0].audio.duration_s == pytest.approx(10.0)
+    assert any("best of 2 candidates" in note for note in made[0].plan.notes)
+    replayed = workspace.replay(made[0].plan, tmp_path / "c.wav")
+    assert replayed[0].record.pcm_sha256 == made[0].record.pcm_sha256
+
+
+def test_what_nobody_named_cannot_be_enforced(workspace: Workspace) -> None:
+    with pytest.raises(InvalidInput, match="no tempo to enforce"):
+        workspace.plan("warm", k=0, enforce=frozenset({Aim.TEMPO}))

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag_audio.retrieval.landmarks import (
+    HASHES,
+    MAX_SEMITONES,
+    MAX_TEMPO_CHANGE,
+    Peaks,
+    Triples,
+    find_triples,
+    hashes_of,
+    probes_of,
+)
+
+
+def _peaks(seed: int, count: int = 60) -> Peaks:
+    rng = np.random.default_rng(seed)
+    times = np.sort(rng.uniform(0, 4, count))
+    return Peaks(times, rng.uniform(5, 60, count), rng.integers(0, 5, count), 4.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    change=st.floats(-MAX_TEMPO_CHANGE, MAX_TEMPO_CHANGE),
+    semitones=st.floats(-MAX_SEMITONES, MAX_SEMITONES),
+)
+def test_a_changed_sound_asks_for_the_hashes_that_are_stored(
+    seed: int, change: float, semitones: float
+) -> None:
+    stored = find_triples(_peaks(seed), 3)
+    old = stored.peaks
+    times = old.times_s / np.exp(change)
+    moved = Peaks(times, old.semitones + semitones, old.ranks, 4 / np.exp(change))
+    asked = Triples(moved, stored.first, stored.second, stored.third)
+    hashes, owners = probes_of(asked)
+    for number, stored_hash in enumerate(hashes_of(stored)):
+        assert stored_hash in hashes[owners == number]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999))
+def test_what_is_played_backwards_twice_has_the_same_hashes(seed: int) -> None:
+    peaks = _peaks(seed)
+    again = peaks.backwards().backwards()
+    once, twice = find_triples(peaks, 1000), find_triples(again, 1000)
+    assert np.array_equal(np.sort(hashes_of(once)), np.sort(hashes_of(twice)))
+    mirrored = find_triples(peaks.backwards(), 1000)
+    assert not np.array_equal(np.sort(hashes_of(once)), np.sort(hashes_of(mirrored)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), each=st.integers(1, 5))
+def test_triples_are_bounded_in_number_and_hashes_in_size(seed: int, each: int) -> None:
+    triples = find_triples(_peaks(seed), each)
+    assert np.bincount(triples.first, minlength=1).max() <= each
+    hashes, _ = probes_of(triples)
+    assert hashes.min(initial=0) >= 0
+    assert hashes.max(initial=0) < HASHES < 2**31
+    assert (triples.peaks.times_s[triples.second] > triples.times_s).all()
+    assert (triples.peaks.times_s[triples.third] > triples.peaks.times_s[triples.second]).all()

@@ -1,0 +1,30 @@
+"""An index run over HTTP that fails for a reason that nobody foresaw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from rag_audio.pipeline.workspace import Workspace
+from rag_audio.service.api.indexing import Indexing
+
+
+@pytest.mark.parametrize("error", [RuntimeError("/secret/path"), OSError(28, "no space"), KeyError])
+def test_it_has_failed_and_another_may_begin(tmp_path: Path, error: Any) -> None:
+    def index(*_: object, **__: object) -> None:
+        raise error
+
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "library.toml").touch()
+    catalogue = SimpleNamespace(libraries=lambda: [])
+    workspace = SimpleNamespace(home=SimpleNamespace(catalogue=catalogue), index=index)
+    indexing = Indexing(cast(Workspace, workspace), tmp_path)
+    with capture_logs() as logs:
+        for _ in range(2):
+            state = indexing.begin("more", lambda work: work())
+            assert state["state"] == "failed" and "secret" not in state["problem"]
+    assert len(logs) == 2 and all(one["exc_info"] for one in logs)

@@ -1,0 +1,105 @@
+"""The SQL engine: durable settings, writers that wait for each other, clear errors."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
+from rag_audio.storage.database import connect, database_errors, reading, sqlite_url, writing
+
+
+def test_sqlite_is_opened_durably_and_its_folder_is_made(tmp_path: Path) -> None:
+    engine = connect(sqlite_url(tmp_path / "new folder" / "ä?#%.db"))
+    with reading(engine) as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "busy_timeout": 30_000,
+    }
+    assert (tmp_path / "new folder" / "ä?#%.db").is_file()
+
+
+def test_writers_that_read_first_lose_no_update(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "counter.db")
+    with writing(connect(url)) as connection:
+        connection.execute(text("CREATE TABLE counter (n INTEGER)"))
+        connection.execute(text("INSERT INTO counter VALUES (0)"))
+
+    def count_up() -> None:
+        engine = connect(url)
+        for _ in range(20):
+            with writing(engine) as connection:
+                n = connection.execute(text("SELECT n FROM counter")).scalar_one()
+                connection.execute(text("UPDATE counter SET n = :n"), {"n": n + 1})
+
+    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with reading(connect(url)) as connection:
+        assert connection.execute(text("SELECT n FROM counter")).scalar_one() == 80
+
+
+def test_a_write_that_raises_leaves_nothing_behind(tmp_path: Path) -> None:
+    engine = connect(sqlite_url(tmp_path / "a.db"))
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE t (n INTEGER)"))
+    with pytest.raises(ZeroDivisionError), writing(engine) as connection:
+        connection.execute(text("INSERT INTO t VALUES (1)"))
+        _ = 1 / 0
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM t")).scalar_one() == 0
+
+
+def test_memory_is_shared_by_all_connections_of_an_engine() -> None:
+    engine = connect("sqlite://")
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE t (n INTEGER)"))
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM t")).scalar_one() == 0
+
+
+def test_database_errors_become_ours_with_the_cause_chained(tmp_path: Path) -> None:
+    engine = connect(sqlite_url(tmp_path / "a.db"))
+    with (
+        pytest.raises(LedgerError, match="no such table") as raised,
+        database_errors(engine, LedgerError),
+        engine.connect() as connection,
+    ):
+        connection.execute(text("SELECT * FROM nowhere"))
+    assert raised.value.__cause__ is not None
+    assert "\n" not in raised.value.message
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "song.db"
+    path.write_bytes(b"RIFF" * 1000)
+    with pytest.raises(BackendUnavailable, match=r"song\.db.*not a database") as raised:
+        connect(sqlite_url(path))
+    assert "backup" in raised.value.hint
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BackendUnavailable, match="cannot be made"):
+        connect(sqlite_url(tmp_path / "file" / "a.db"))
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("nonsense", "cannot be read"), ("mysql://u:secret@h/n", "'mysql' is not supported")],
+)
+def test_a_wrong_url_is_refused_without_its_password(url: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as raised:
+        connect(url)
+    assert "secret" not in raised.value.message
