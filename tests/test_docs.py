@@ -11,7 +11,13 @@ import pytest
 import rag_audio.domain
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    CONTRIBUTING,
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 SOURCES = {
     path: path.read_text(encoding="utf-8")
     for package in ("rag_audio", "indexer", "training")
@@ -88,3 +94,48 @@ def test_every_class_of_the_glossary_exists() -> None:
         name for text in SOURCES.values() for name in re.findall(r"^class (\w+)", text, re.M)
     }
     assert named - defined == set()
+
+
+def _rows(header: str) -> list[list[str]]:
+    """The cells of the table of CONTRIBUTING.md that begins so, without backticks."""
+    table = CONTRIBUTING.read_text(encoding="utf-8").split(f"| {header} |", 1)[1].split("\n\n")[0]
+    lines = table.splitlines()[2:]
+    return [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def _matching(pattern: str) -> list[str]:
+    """Files whose text or path a pattern is found in."""
+    texts = {path.relative_to(ROOT).as_posix(): text for path, text in SOURCES.items()}
+    texts |= {path.relative_to(ROOT).as_posix(): "" for path in (ROOT / "data").rglob("*.*")}
+    wanted = re.compile(pattern, re.MULTILINE)
+    return [path for path, text in texts.items() if wanted.search(text) or wanted.search(path)]
+
+
+@pytest.mark.parametrize(
+    ("place", "pattern"),
+    [
+        *((row[1], re.escape(row[2])) for row in _rows("to change")),
+        *(
+            (row[0], rf"^(?:def|class) {name}\b|^{name} = ")
+            for row in _rows("package")
+            for name in row[2].split(", ")
+            if name
+        ),
+    ],
+)
+def test_what_contributing_says_to_look_for_is_there(place: str, pattern: str) -> None:
+    found = _matching(pattern)
+    assert any(path.startswith(place) for path in found), f"in {found}"
+
+
+def test_the_tests_that_contributing_names_exist() -> None:
+    missing = {row[3] for row in _rows("to change") if not (ROOT / row[3]).exists()}
+    assert missing == set()
+
+
+def test_contributing_lists_every_package() -> None:
+    packages = {
+        f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("rag_audio/*/__init__.py")
+    }
+    listed = {row[0] for row in _rows("package")}
+    assert packages - listed - {"rag_audio/testing/"} == set()
