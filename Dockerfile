@@ -17,7 +17,6 @@ FROM base AS build
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY rag_audio rag_audio
 COPY indexer indexer
-COPY training training
 COPY data data
 RUN python -m venv /app/.venv && /app/.venv/bin/pip install build && /app/.venv/bin/python -m build --wheel
 

@@ -108,8 +108,8 @@ def _decisions() -> str:
 def openapi() -> dict[str, Any]:
     """The document that a service on an empty home serves as ``/openapi.json``."""
     import rag_audio
-    from rag_audio.api.app import make_app
-    from rag_audio.api.service import Service
+    from rag_audio.service.api.app import make_app
+    from rag_audio.service.api.services import Service
     from rag_audio.service.settings import ServeSettings
 
     with tempfile.TemporaryDirectory() as folder, rag_audio.open(folder) as home:

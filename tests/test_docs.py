@@ -26,6 +26,7 @@ SOURCES = {
 _FOLDERS = r"rag_audio|indexer|training|tests|docs|data|benchmarks|examples|integrations"
 _PATH = re.compile(rf"(?:{_FOLDERS}|\.github)/[\w./*-]*[\w/*]")
 _DOTTED = re.compile(r"(?:rag_audio|indexer|training)(?:\.[A-Za-z_]\w*)+")
+_ROLE = re.compile(r":(?:mod|func|class|meth|attr|data|exc):`~?((?:rag_audio|indexer)[\w.]*)`")
 _LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 NO_MODULES = {
@@ -139,3 +140,13 @@ def test_contributing_lists_every_package() -> None:
     }
     listed = {row[0] for row in _rows("package")}
     assert packages - listed - {"rag_audio/testing/"} == set()
+
+
+def test_what_docstrings_refer_to_exists() -> None:
+    dangling = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, text in SOURCES.items()
+        for name in _ROLE.findall(text)
+        if not _is_defined(name)
+    }
+    assert dangling == set()

@@ -73,9 +73,10 @@ def test_the_wheel_carries_its_data_and_is_what_is_imported(site: Path, tmp_path
     lines = done.stdout.split()
     assert len(lines) == 5
     assert all(Path(line).is_relative_to(site) for line in lines)
-    web = site / "rag_audio" / "web"
+    web = site / "rag_audio" / "service" / "web"
     assert (web / "index.html").is_file()
     assert all((folder / "LICENSE").is_file() for folder in (web / "vendor").iterdir())
+    assert not (site / "training").exists()
 
 
 def test_the_demo_runs_from_an_installed_wheel(demo: tuple[Path, dict[str, Any]]) -> None:

@@ -1,7 +1,7 @@
 """Write sound files; re-exports all else that is done to sound.
 
 Files are read through libsndfile (WAV, FLAC, OGG, MP3, AIFF and its other formats); see
-:mod:`rag_audio.loading`.
+:mod:`rag_audio.audio.reading`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The seams: what the main path asks of its backends.
 
 One contract test per port runs over every implementation. Implementations are wired in
-:mod:`rag_audio.workspace` and nowhere else. Everything is imported from here; the modules below
+:mod:`rag_audio.home` and nowhere else. Everything is imported from here; the modules below
 hold one port each, with what passes through it.
 """
 

@@ -2,7 +2,7 @@
 
 A plan that was printed can be edited by anybody. So stems and licenses come from the catalogue by
 the stems' ids, the shares of the prompt are counted anew, and every number must lie where
-:func:`rag_audio.conditioning.make_plan` could have put it.
+:func:`rag_audio.generation.planning.make_plan` could have put it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The ledger's tables, and the rows that are derived from a record.
 
-The tables are made by the migrations in :mod:`rag_audio.migrations`; this is how the code sees
+The tables are made by the migrations in `rag_audio.storage.migrations`; this is how code sees
 them. ``ledger_entries`` is the log, ``ledger_private`` holds what may be erased, ``ledger_counter``
 the numbers that were given; everything else follows from the entries and can be recomputed.
 """

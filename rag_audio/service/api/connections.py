@@ -3,7 +3,7 @@
 uvicorn ends a connection that is idle between two requests. It waits for ever for the rest of a
 request's head, for a body that nobody reads any more, and for a reader that takes nothing of an
 answer. Here each of these has a deadline, and the number of connections a limit. How fast a body
-comes that is read is watched in :mod:`rag_audio.api.bodies`.
+comes that is read is watched in the second part of this module.
 """
 
 from __future__ import annotations

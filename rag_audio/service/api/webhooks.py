@@ -2,11 +2,11 @@
 
 The body is signed: ``RAG-Audio-Signature: t=SECONDS,v1=HEX`` with
 ``HEX = HMAC-SHA-256(secret, "SECONDS.BODY")``, and one more ``,v1=HEX`` for each earlier secret
-that still signs. Each API key has secrets of its own (:mod:`rag_audio.jobs.webhook_secrets`).
+that still signs. Each API key has secrets of its own (:mod:`rag_audio.service.webhook_secrets`).
 
 Whatever goes wrong with a call is that delivery's own fault: it is noted there, tried again and in
 the end given up. No call takes longer than its deadline, and an owner has one call at a time in a
-process. Owners have turns (:mod:`rag_audio.api.call_order`): endpoints that never answer delay
+process. Owners have turns (:class:`CallOrder`): endpoints that never answer delay
 those of others by one deadline at most.
 """
 
