@@ -16,8 +16,7 @@ from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import ApiKey, Scope, SqlAccess
-from rag_audio.service.idempotency import SqlIdempotency
-from rag_audio.service.queue import SqlJobs
+from rag_audio.service.queue import SqlIdempotency, SqlJobs
 from rag_audio.service.revoking import revoke_source
 from rag_audio.service.runner import Runner
 from rag_audio.service.upload_records import Quota, SqlUploads, Upload

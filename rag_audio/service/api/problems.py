@@ -24,8 +24,8 @@ from rag_audio.errors import (
     RequestRefused,
 )
 from rag_audio.service.api.schemas import JOB_ID, MOST_FAULTS, WEB_URL
-from rag_audio.service.idempotency import KeyInFlight, KeyReused
 from rag_audio.service.models import QueueFull
+from rag_audio.service.queue import KeyInFlight, KeyReused
 from rag_audio.service.upload_records import UploadsFull
 from rag_audio.service.wording import advice_in_http_terms
 

@@ -23,10 +23,9 @@ from rag_audio.service.api.limits import Slots
 from rag_audio.service.api.webhook_delivery import Lookups
 from rag_audio.service.api.webhooks import CALLERS, Calls
 from rag_audio.service.batching import takes_of_device
-from rag_audio.service.idempotency import SqlIdempotency
 from rag_audio.service.models import Limits
 from rag_audio.service.paths import Folders
-from rag_audio.service.queue import SqlJobs
+from rag_audio.service.queue import SqlIdempotency, SqlJobs
 from rag_audio.service.runner import Runner
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.supervising import Threads
