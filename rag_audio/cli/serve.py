@@ -61,9 +61,8 @@ def worker(home: Home = None) -> None:
     """Run jobs that a server accepted, beside it or on another machine."""
     from rag_audio.service.batching import takes_of_device
     from rag_audio.service.queue import SqlJobs
-    from rag_audio.service.runner import Runner
+    from rag_audio.service.runner import Runner, Worker
     from rag_audio.service.settings import log_as_json, read_serve_settings
-    from rag_audio.service.worker import Worker
 
     settings = read_serve_settings()
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""One claimed job, from its row to its outputs in the ledger."""
+"""Workers, and what each does with a claimed job: from its row to its outputs in the ledger."""
 
 from __future__ import annotations
 
@@ -21,13 +21,20 @@ from rag_audio.audio.loudness import loudness_lufs, true_peak_dbtp
 from rag_audio.domain import Audio, ConditioningPlan, GenerationResult
 from rag_audio.domain.plans import plan_from_json, plan_to_json
 from rag_audio.domain.views import finite, is_operators, public_json, results_json
-from rag_audio.errors import BackendUnavailable, Cancelled, InvalidInput, RagAudioError
+from rag_audio.errors import (
+    BackendError,
+    BackendUnavailable,
+    Cancelled,
+    InvalidInput,
+    RagAudioError,
+)
 from rag_audio.home import Home
 from rag_audio.pipeline.editing import Editor
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import SqlAccess
-from rag_audio.service.batching import Seat, SharedPass
+from rag_audio.service.batching import Seat, SharedPass, companions
+from rag_audio.service.folders import Folders
 from rag_audio.service.models import (
     Claimed,
     Job,
@@ -38,7 +45,6 @@ from rag_audio.service.models import (
     generation_request,
     request_fields,
 )
-from rag_audio.service.paths import Folders
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import SqlOwners
 from rag_audio.service.upload_contents import shielded
@@ -92,6 +98,8 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+IDLE_S = 0.5
+"""How long a worker waits before it looks for a job again."""
 PROGRESS_S = 0.5
 """Progress within a stage is written down no more often than this."""
 _UPLOADS = ("audio", "midi", "upload")
@@ -479,3 +487,61 @@ def _result(
     }
     cleaned: dict[str, Any] = finite(document)
     return cleaned
+
+
+class Worker:
+    """Runs jobs one after the other, those that share a pass of the model at once.
+
+    Args:
+        stop: set it to end: running jobs go back to the queue.
+        takes: that share a pass at most; 1 runs every job alone.
+    """
+
+    def __init__(
+        self, runner: Runner, jobs: SqlJobs, stop: threading.Event, takes: int = 1
+    ) -> None:
+        self._runner, self._jobs, self._stop, self._takes = runner, jobs, stop, takes
+        self._wanted = threading.Event()
+        self.busy = False
+
+    def work(self) -> None:
+        """Work until told to stop; a database that is away is waited for."""
+        while not self._stop.is_set():
+            try:
+                held = self.claim()
+            except BackendError as error:
+                log.warning("no job can be claimed", error=error.message)
+                self._stop.wait(1.0)
+                continue
+            if not held:
+                self._wanted.wait(IDLE_S)
+                self._wanted.clear()
+                continue
+            self.busy = True
+            try:
+                self._runner.run_together(held)
+            finally:
+                self.busy = False
+
+    def claim(self) -> tuple[Claimed, ...]:
+        """The next job, and those that go with it; empty: nothing waits.
+
+        Raises:
+            BackendError: the database is away.
+        """
+        shares = self._takes > 1 and self._runner.can_share()
+        first = self._jobs.claim()
+        if first is None:
+            return ()
+        if not shares:
+            return (first,)
+        pick = partial(companions, first.job, takes=self._takes)
+        try:
+            return (first, *self._jobs.claim_with(first, pick, rounds=self._takes))
+        except BackendError as error:
+            log.warning("no job can be taken along", error=error.message)
+            return (first,)
+
+    def wake(self) -> None:
+        """A job was accepted in this process: do not wait for the next look."""
+        self._wanted.set()

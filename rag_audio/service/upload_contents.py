@@ -30,7 +30,7 @@ from rag_audio.provenance.credentials.reading import credentials_from_json
 from rag_audio.provenance.trace.opening import OwnFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
 from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders
-from rag_audio.service.paths import Folders
+from rag_audio.service.folders import Folders
 from rag_audio.service.settings import ServeSettings, read_serve_settings
 from rag_audio.service.turns import SoundUse
 

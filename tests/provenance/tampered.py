@@ -16,10 +16,10 @@ from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import ApiKey, Scope, SqlAccess
+from rag_audio.service.folders import Quota, SqlUploads, Upload
 from rag_audio.service.queue import SqlIdempotency, SqlJobs
 from rag_audio.service.revoking import revoke_source
 from rag_audio.service.runner import Runner
-from rag_audio.service.upload_records import Quota, SqlUploads, Upload
 from rag_audio.service.webhook_secrets import WebhookSecrets
 from tests.support.rights_world import GOOD_ARTIST, World
 from tests.support.tampering import drop_triggers, put_back

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.folders import Quota, SqlUploads, Upload, UploadsFull
 from rag_audio.service.queue import SqlJobs
-from rag_audio.service.upload_records import Quota, SqlUploads, Upload, UploadsFull
 from rag_audio.storage.database import connect, sqlite_url
 
 ROOMY = Quota(bytes=1000, count=10, total_bytes=1000)

@@ -24,9 +24,9 @@ from rag_audio.errors import (
     RequestRefused,
 )
 from rag_audio.service.api.schemas import JOB_ID, MOST_FAULTS, WEB_URL
+from rag_audio.service.folders import UploadsFull
 from rag_audio.service.models import QueueFull
 from rag_audio.service.queue import KeyInFlight, KeyReused
-from rag_audio.service.upload_records import UploadsFull
 from rag_audio.service.wording import advice_in_http_terms
 
 if TYPE_CHECKING:

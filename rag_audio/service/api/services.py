@@ -23,21 +23,18 @@ from rag_audio.service.api.limits import Slots
 from rag_audio.service.api.webhook_delivery import Lookups
 from rag_audio.service.api.webhooks import CALLERS, Calls
 from rag_audio.service.batching import takes_of_device
+from rag_audio.service.folders import Folders, Quota, SqlUploads, Tidying, Upload
 from rag_audio.service.models import Limits
-from rag_audio.service.paths import Folders
 from rag_audio.service.queue import SqlIdempotency, SqlJobs
-from rag_audio.service.runner import Runner
+from rag_audio.service.runner import Runner, Worker
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.supervising import Threads
 from rag_audio.service.tables import SqlOwners
 from rag_audio.service.turns import Turns
-from rag_audio.service.upkeep import Tidying
 from rag_audio.service.upload_contents import CanonicalUploads, shielded
-from rag_audio.service.upload_records import Quota, SqlUploads, Upload
 from rag_audio.service.visibility import Visibility
 from rag_audio.service.webhook_secrets import WebhookSecrets
 from rag_audio.service.wording import Places
-from rag_audio.service.worker import Worker
 from rag_audio.storage.files import LineLog
 from rag_audio.storage.index_socket import IndexHost
 from rag_audio.storage.shared_index import SharedIndex

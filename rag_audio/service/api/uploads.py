@@ -18,7 +18,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.service.api.problems import Problem, busy
 from rag_audio.service.api.services import Caller, Service
 from rag_audio.service.decoding import Decoded, kind_of
-from rag_audio.service.upload_records import Upload
+from rag_audio.service.folders import Upload
 from rag_audio.storage.locks import lock_file
 
 # Uploads while a request works with them: decoded, kept, and within the bound of the process.

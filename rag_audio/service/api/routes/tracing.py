@@ -25,7 +25,7 @@ from rag_audio.service.api.problems import Problem, busy, not_found
 from rag_audio.service.api.schemas import JOB_ID, GuardAsked
 from rag_audio.service.api.services import Caller, Service
 from rag_audio.service.api.uploads import RETRY_S, receive, received, using_files
-from rag_audio.service.upload_records import Upload
+from rag_audio.service.folders import Upload
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute)
 log = structlog.get_logger("rag_audio.api")
