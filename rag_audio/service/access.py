@@ -56,6 +56,42 @@ class ApiKey:
         }
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, or whom a job is done for.
+
+    Attributes:
+        owner: id of the key; empty where no key is defined.
+        libraries: that it may use; None: all.
+    """
+
+    owner: str
+    name: str
+    scopes: frozenset[Scope]
+    libraries: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> Caller:
+        """The holder of a key."""
+        return cls(key.id, key.name, key.scopes, key.libraries)
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def is_admin(self) -> bool:
+        return Scope.ADMIN in self.scopes
+
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs: those of an owner; None: of all."""
+        return None if self.is_admin else self.owner
+
+
+EVERYBODY = Caller("", "anybody", frozenset(Scope), None)
+"""Where no key is defined."""
+
+
 LogKey = Callable[[Connection, Mapping[str, Any]], object]
 """Is given a key's row, by column, in the transaction that made or revoked the key."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import threading
 import time
@@ -62,7 +61,7 @@ _SILENT_DB = -60.0
 _CLIPPED = 0.999
 
 
-def quality(audio: Audio) -> dict[str, float | None]:
+def quality(audio: Audio) -> Any:
     """Loudness and spectrum of a sound.
 
     Returns:
@@ -77,25 +76,21 @@ def quality(audio: Audio) -> dict[str, float | None]:
     rms = np.sqrt(np.mean(frames**2, axis=1))
     loud = rms > 10 ** (_SILENT_DB / 20)
     found: dict[str, float | None] = {
-        "lufs": _finite(loudness_lufs(audio)),
-        "true_peak_dbtp": _finite(true_peak_dbtp(audio)),
+        "lufs": float(loudness_lufs(audio)),
+        "true_peak_dbtp": float(true_peak_dbtp(audio)),
         "silence": float(1.0 - loud.mean()),
         "clipping": float(np.mean(np.abs(audio.samples) >= _CLIPPED)),
         "centroid_hz": None,
         "flatness": None,
     }
     if not loud.any():
-        return found
+        return finite(found)
     power = np.abs(np.fft.rfft(frames[loud] * np.hanning(_FRAME), axis=1)) ** 2 + 1e-20
     hz = np.fft.rfftfreq(_FRAME, 1 / audio.sample_rate)
     found["centroid_hz"] = float((power * hz).sum() / power.sum())
     flat = np.exp(np.mean(np.log(power), axis=1)) / power.mean(axis=1)
     found["flatness"] = float(flat.mean())
-    return found
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return finite(found)
 
 
 IDLE_S = 0.5
@@ -195,11 +190,11 @@ class Runner:
         Args:
             seat: in place of the model, where other jobs are run with it.
         """
-        try:
-            self._run(held, seat)
-        finally:
+        with ExitStack() as ending:
             if seat is not None:
-                seat.leave()
+                ending.callback(seat.leave)
+            self._run(held, seat)
+            self._settle(held)
 
     def _run(self, held: Claimed, seat: Seat | None) -> None:
         lease = _Lease(self._jobs, held, self._job_s)
@@ -216,13 +211,9 @@ class Runner:
         except BackendUnavailable as error:
             # Nobody knows whether a commit that broke off took place; the row will say.
             told.warning("a backend is away; the job is tried again", error=error.message)
-            self._settle(held)
-            return
         except RagAudioError as error:
-            if is_operators(error):
-                told.error("job failed", error=error.message, hint=error.hint)
-            else:
-                told.info("job failed", error=error.message)
+            tell = told.error if is_operators(error) else told.info
+            tell("job failed", error=error.message, hint=error.hint)
             public = public_json(error, f"the worker's log says more; job {held.job.id}")
             said = self._places.error(public)
             self._end(partial(self._jobs.fail, held, finite(said)))
@@ -231,7 +222,6 @@ class Runner:
             said = {"type": "InternalError", "message": "an internal error"}
             said["hint"] = "see the worker's log"
             self._end(partial(self._jobs.fail, held, said))
-        self._settle(held)
 
     def _make(
         self, held: Claimed, lease: _Lease, seat: Seat | None, working: ExitStack
@@ -268,25 +258,18 @@ class Runner:
         def stop_asked() -> bool:
             return lease.is_over or self._stopping()
 
-        on_commit = _Finish(self._jobs, held, clock, seat)
+        how: dict[str, Any] = {
+            "on_stage": on_stage,
+            "stop_asked": stop_asked,
+            "on_commit": _Finish(self._jobs, held, clock, seat),
+            "accepted": _accepted_plan(job),
+        }
         if job.kind == "edit":
             file = self._source(asked)
             fields = request_fields(asked, self.folders.find_upload)
-            return Editor(pipeline).edit(
-                file,
-                asked.get("prompt") or "",
-                edit_order(asked),
-                out,
-                on_stage=on_stage,
-                stop_asked=stop_asked,
-                on_commit=on_commit,
-                accepted=_accepted_plan(job),
-                **fields,
-            )
-        request = generation_request(asked, self.folders.find_upload)
-        return pipeline.generate(
-            request, out, on_stage, stop_asked, on_commit=on_commit, accepted=_accepted_plan(job)
-        )
+            prompt = asked.get("prompt") or ""
+            return Editor(pipeline).edit(file, prompt, edit_order(asked), out, **how, **fields)
+        return pipeline.generate(generation_request(asked, self.folders.find_upload), out, **how)
 
     def _begin(self, job: Job, working: ExitStack, stop_asked: Callable[[], bool]) -> None:
         """Work with a job's uploads until ``working`` is closed, once it is its turn.
@@ -383,17 +366,15 @@ def _accepted_plan(job: Job) -> ConditioningPlan | None:
     Earlier versions stored none, or one of a format that is not read any more: those jobs are
     planned when they run.
     """
-    if "plan" in job.unreadable:
-        log.warning("a job's plan cannot be read; it is planned anew", job=job.id)
-    if job.plan is None:
-        return None
-    try:
-        return plan_from_json(job.plan)
-    except InvalidInput as error:
-        log.warning(
-            "a job's plan cannot be read; it is planned anew", job=job.id, why=error.message
-        )
-        return None
+    why = "" if "plan" not in job.unreadable else "it is no JSON object"
+    if job.plan is not None:
+        try:
+            return plan_from_json(job.plan)
+        except InvalidInput as error:
+            why = error.message
+    if why:
+        log.warning("a job's plan cannot be read; it is planned anew", job=job.id, why=why)
+    return None
 
 
 class _Lease:
@@ -448,10 +429,7 @@ class _Lease:
 
 
 def _result(
-    held: Claimed,
-    results: Sequence[GenerationResult],
-    stages: dict[str, float],
-    pass_of: int,
+    held: Claimed, results: Sequence[GenerationResult], stages: dict[str, float], pass_of: int
 ) -> dict[str, Any]:
     shared = results_json(tuple(results))
     outputs = [

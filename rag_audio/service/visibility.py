@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rag_audio.domain import Rights
 from rag_audio.domain.store_ports import Catalogue, LedgerEntry
@@ -21,7 +21,7 @@ from rag_audio.home import Home
 from rag_audio.provenance.ledger.records import record_to_json
 from rag_audio.provenance.trace.findings import Evidence, InFile, TracedSource, TraceResult
 from rag_audio.provenance.trace.placing import TimeRange
-from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.access import EVERYBODY, Caller, SqlAccess
 from rag_audio.service.models import Job
 from rag_audio.service.tables import SqlOwners
 from rag_audio.service.wording import Places
@@ -29,33 +29,13 @@ from rag_audio.service.wording import Places
 _UNSEEN = "It names an output that this key does not see, or that is not known here."
 
 
-class Asking(Protocol):
-    """Whoever is answered."""
-
-    @property
-    def owner(self) -> str: ...
-    @property
-    def is_admin(self) -> bool: ...
-    @property
-    def libraries(self) -> tuple[str, ...] | None: ...
-
-
-@dataclass(frozen=True)
-class JobOwner:
-    """Whoever a job is done for."""
-
-    owner: str
-    is_admin: bool
-    libraries: tuple[str, ...] | None
-
-
-def may_see(asking: Asking, owner: str | None) -> bool:
+def may_see(caller: Caller, owner: str | None) -> bool:
     """Whether somebody may see what an owner made: the owner and administrators may, nobody else.
 
     Args:
         owner: id of the key whose job made it; None: it was made without the service.
     """
-    return asking.is_admin or (owner is not None and owner == asking.owner)
+    return caller.is_admin or (owner is not None and owner == caller.owner)
 
 
 class Visibility:
@@ -66,26 +46,26 @@ class Visibility:
         places: names files.
     """
 
-    def __init__(self, asking: Asking, home: Home, owners: SqlOwners, places: Places) -> None:
-        self._asking, self._home, self._owners = asking, home, owners
+    def __init__(self, caller: Caller, home: Home, owners: SqlOwners, places: Places) -> None:
+        self._caller, self._home, self._owners = caller, home, owners
         self.places = places
-        own = None if asking.is_admin or asking.libraries is None else frozenset(asking.libraries)
+        own = None if caller.is_admin or caller.libraries is None else frozenset(caller.libraries)
         self.disclosure = Disclosure(own, cache(self.sees_output), places.file)
 
     def sees_output(self, output: int) -> bool:
         """Whether an output is the caller's own, or the caller an administrator."""
-        return self._asking.is_admin or may_see(self._asking, self._owners.of(output))
+        return self._caller.is_admin or may_see(self._caller, self._owners.of(output))
 
     def sees_entry(self, document: bytes) -> bool:
         """Whether an entry of the log is about an output that is seen; others are for admins."""
         output = json.loads(document).get("output")
         if output is None:
-            return self._asking.is_admin
+            return self._caller.is_admin
         return self.sees_output(int(output))
 
     def own_outputs(self) -> list[int] | None:
         """Numbers of the outputs that are seen; None: all."""
-        return None if self._asking.is_admin else self._owners.outputs_of(self._asking.owner)
+        return None if self._caller.is_admin else self._owners.outputs_of(self._caller.owner)
 
     def trace(self, found: TraceResult) -> TraceResult:
         """A trace without the sources of other libraries, and without the number, words, time and
@@ -175,7 +155,7 @@ class Visibility:
         if "checks" in whole:
             document["checks"] = self._checks(whole["checks"])
         known = [told.knows(one.license.library) for one in sources]
-        if not self._asking.is_admin:
+        if not self._caller.is_admin:
             # Behind the colon is the address of the index's server.
             document["index_id"] = entry.record.index_id.partition(":")[0]
         every = (license for one in sources for license in one.licenses)
@@ -223,11 +203,13 @@ class Visibility:
         return {**row, "path": own[0].path} if own else None
 
 
-def owner_of(job: Job, access: SqlAccess) -> JobOwner:
+def owner_of(job: Job, access: SqlAccess) -> Caller:
     """Whom a job is done for; without an owner it was asked for where nobody needed a key."""
-    key = access.find(job.owner) if job.owner else None
-    is_admin = not job.owner or (key is not None and Scope.ADMIN in key.scopes)
-    return JobOwner(job.owner, is_admin, job.libraries)
+    if not job.owner:
+        return replace(EVERYBODY, libraries=job.libraries)
+    key = access.find(job.owner)
+    scopes = frozenset() if key is None else key.scopes
+    return Caller(job.owner, "" if key is None else key.name, scopes, job.libraries)
 
 
 def _witness(one: Evidence, told: Disclosure) -> Evidence:

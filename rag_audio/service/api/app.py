@@ -72,7 +72,7 @@ def make_app(service: Service) -> FastAPI:
     app.state.failures = RateLimiter(failures, at_once=failures)
     app.state.metrics = Metrics()
     audit_to(service.audit)
-    problems.install(app)
+    problems.install(app, service.places)
     for routes in (generations, records, library, tracing, webhooks, system):
         app.include_router(routes.router)
     app.mount("/", StaticFiles(directory=WEB, html=True), name="page")

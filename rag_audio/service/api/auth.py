@@ -9,11 +9,11 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
-from rag_audio.service.access import Scope
+from rag_audio.service.access import EVERYBODY, Caller, Scope
 from rag_audio.service.api.audit_log import audit_often
 from rag_audio.service.api.limits import RateLimiter, network_of
 from rag_audio.service.api.problems import Problem, busy
-from rag_audio.service.api.services import EVERYBODY, Caller, Service, caller_of
+from rag_audio.service.api.services import Service
 
 COOKIE = "rag_audio_session"
 
@@ -102,12 +102,12 @@ def _known(request: Request, service: Service) -> Caller | None:
         if key is None:
             failed(request, "key refused")
             return None
-        return caller_of(key)
+        return Caller.of(key)
     cookie = request.cookies.get(COOKIE)
     if cookie:
         key = service.access.session(cookie)
         if key is not None:
-            return caller_of(key)
+            return Caller.of(key)
     return None if service.access.any_key() else EVERYBODY
 
 

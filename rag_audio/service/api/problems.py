@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -27,11 +27,7 @@ from rag_audio.service.api.schemas import JOB_ID, MOST_FAULTS, WEB_URL
 from rag_audio.service.folders import UploadsFull
 from rag_audio.service.models import QueueFull
 from rag_audio.service.queue import KeyInFlight, KeyReused
-from rag_audio.service.wording import advice_in_http_terms
-
-if TYPE_CHECKING:
-    from rag_audio.service.api.services import Service
-
+from rag_audio.service.wording import Places, advice_in_http_terms
 
 # What is wrong with a request that does not fit the schema, in words.
 
@@ -295,8 +291,8 @@ def problem_json(error: RagAudioError) -> dict[str, Any]:
 _SAID = ("type", "message")
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of an app leave it as a problem."""
+def install(app: FastAPI, places: Places) -> None:
+    """Let every error of an app leave it as a problem, with files named by ``places``."""
 
     @app.exception_handler(RagAudioError)
     def _ours(request: Request, error: RagAudioError) -> JSONResponse:
@@ -314,8 +310,7 @@ def install(app: FastAPI) -> None:
             log.error(
                 "request failed", error=error.message, hint=error.hint, kind=type(error).__name__
             )
-        service: Service = request.app.state.service
-        return respond(service.places.error(problem_json(error)), headers)
+        return respond(places.error(problem_json(error)), headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -18,13 +18,14 @@ from rag_audio.domain import ConditioningPlan
 from rag_audio.domain.plans import plan_to_json
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.editing import Editor
+from rag_audio.service.access import Caller
 from rag_audio.service.api.audit_log import audit
 from rag_audio.service.api.auth import Generates, TheService
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import stream
 from rag_audio.service.api.problems import Answer, Problem, busy, not_found
 from rag_audio.service.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.services import Service
 from rag_audio.service.api.uploads import using
 from rag_audio.service.api.views import job_json
 from rag_audio.service.api.webhook_delivery import Hook

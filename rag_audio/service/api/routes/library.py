@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,13 +22,14 @@ from rag_audio.domain.views import (
     reference_json,
 )
 from rag_audio.retrieval.references import ReferenceQuery
+from rag_audio.service.access import Caller
 from rag_audio.service.api.audit_log import audit
 from rag_audio.service.api.auth import Administers, Searches, TheService
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import preview, sound_response
 from rag_audio.service.api.problems import Problem, not_found
 from rag_audio.service.api.schemas import IndexingAsked, SearchAsked
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.services import Service
 from rag_audio.service.api.uploads import using
 
 router = APIRouter(prefix="/v1", tags=["library"], route_class=JsonRoute)
@@ -295,6 +297,6 @@ def indexing(caller: Administers, service: TheService) -> dict[str, Any]:
 def index(asked: IndexingAsked, caller: Administers, service: TheService) -> dict[str, Any]:
     """Index a library anew (by its id), or a folder of the libraries' folder (by its name)."""
     audit("indexing", key=caller.owner)
-    state = service.indexing.begin(asked.name, lambda work: service.run(work, "indexing"))
+    state = service.indexing.begin(asked.name, partial(service.threads.run, name="indexing"))
     shown: dict[str, Any] = service.places.document(state)
     return shown

@@ -16,6 +16,7 @@ from rag_audio.domain.licensing import Revocation
 from rag_audio.domain.signing import SIDECAR, sidecar_of
 from rag_audio.domain.views import entry_json, finite
 from rag_audio.errors import InvalidInput
+from rag_audio.service.access import Caller
 from rag_audio.service.api.audit_log import audit
 from rag_audio.service.api.auth import Administers, Generates, TheService, Traces
 from rag_audio.service.api.connections import JsonRoute
@@ -23,7 +24,7 @@ from rag_audio.service.api.media import in_format, sound_response
 from rag_audio.service.api.problems import Problem, not_found
 from rag_audio.service.api.routes.generations import JobPath, mine
 from rag_audio.service.api.schemas import RevocationAsked
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.services import Service
 from rag_audio.service.models import Job
 from rag_audio.service.revoking import copies_left, outputs_of, revoke_source, stems_of, target_of
 

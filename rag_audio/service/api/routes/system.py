@@ -12,12 +12,13 @@ from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.views import error_json, public_json
 from rag_audio.errors import BackendError
 from rag_audio.generation.painting import SHORTEST_S
+from rag_audio.service.access import Caller
 from rag_audio.service.api.audit_log import audit
 from rag_audio.service.api.auth import COOKIE, AnyCaller, Anyone, TheService, failed, require_turn
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.problems import Problem
 from rag_audio.service.api.schemas import SessionAsked
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.services import Service
 
 router = APIRouter(route_class=JsonRoute)
 
