@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import structlog
@@ -204,12 +203,7 @@ def _answer(model: Generator, tickets: Sequence[_Ticket]) -> None:
                 ticket.outcome, ticket.size = outcome, len(tickets)
             return
     for ticket, one in zip(tickets, members, strict=True):
-        made = partial(model.generate, one.batch, one.progress, one.stop_asked)
-        ticket.outcome = _caught(made)
-
-
-def _caught(make: Callable[[], tuple[Audio, ...]]) -> tuple[Audio, ...] | Exception:
-    try:
-        return make()
-    except Exception as error:  # noqa: BLE001 - raised again in the thread that asked
-        return error
+        try:
+            ticket.outcome = model.generate(one.batch, one.progress, one.stop_asked)
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that asked
+            ticket.outcome = error

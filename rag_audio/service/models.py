@@ -111,17 +111,12 @@ class Limits:
 
 
 class QueueFull(RagAudioError):
-    """Too much is waiting; nothing was accepted.
-
-    Args:
-        retry_after_s: when it may be worth another try.
-    """
+    """Too much is waiting; nothing was accepted."""
 
     exit_code = 4
 
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message, hint=f"try again in {retry_after_s} s")
-        self.retry_after_s = retry_after_s
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="try again in 10 s")
 
 
 class LeaseLost(RagAudioError):

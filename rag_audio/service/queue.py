@@ -319,9 +319,9 @@ class SqlJobs:
     def _require_room(self, db: Connection, owner: str) -> None:
         waiting = select(func.count()).where(_QUEUED)
         if db.execute(waiting).scalar_one() >= self.limits.queued:
-            raise QueueFull(f"{self.limits.queued} jobs are waiting already", 10)
+            raise QueueFull(f"{self.limits.queued} jobs are waiting already")
         if db.execute(waiting.where(jobs.c.owner == owner)).scalar_one() >= self.limits.per_owner:
-            raise QueueFull(f"{self.limits.per_owner} jobs of yours are waiting already", 10)
+            raise QueueFull(f"{self.limits.per_owner} jobs of yours are waiting already")
 
     def _begin(self, db: Connection, id_: str) -> Claimed:
         """Give a job, whose row is locked, to a worker: a new token, one more attempt."""

@@ -96,8 +96,7 @@ class Turns:
         with self._lock:
             known = self._owners.setdefault(owner, _Owner(self._turn))
             known.waiting.append(place)
-            next_ = self._let_in()
-        _tell(next_)
+            self._let_in()
         return place
 
     def _stays(self, place: _Place) -> bool:
@@ -106,9 +105,8 @@ class Turns:
             if place.holds:
                 return True
             self._forget(place)
-            next_ = self._let_in()
-        _tell(next_)
-        return False
+            self._let_in()
+            return False
 
     def _leave(self, place: _Place) -> None:
         with self._lock:
@@ -119,8 +117,7 @@ class Turns:
                 self._held -= place.weight
                 place.holds = False
             self._forget(place)
-            next_ = self._let_in()
-        _tell(next_)
+            self._let_in()
 
     def _forget(self, place: _Place) -> None:
         known = self._owners.get(place.owner)
@@ -131,9 +128,8 @@ class Turns:
         if not known.waiting and not known.count:
             del self._owners[place.owner]
 
-    def _let_in(self) -> list[_Place]:
-        """Those whose turn it is now; they hold, and are to be told so without the lock."""
-        found: list[_Place] = []
+    def _let_in(self) -> None:
+        """Let those hold whose turn it is now, and tell them."""
         while waiting := [one for one in self._owners.values() if one.waiting]:
             first = min(waiting, key=lambda one: (one.held, one.since))
             place = first.waiting[0]
@@ -146,18 +142,9 @@ class Turns:
             first.count += 1
             self._held += place.weight
             place.holds = True
-            found.append(place)
-        return found
-
-
-def _tell(places: list[_Place]) -> None:
-    for place in places:
-        # An event loop that gave up has cancelled it.
-        if place.told.set_running_or_notify_cancel():
-            place.told.set_result(None)
-
-
-# How much sound of uploads a process works with at once.
+            # An event loop that gave up has cancelled it.
+            if place.told.set_running_or_notify_cancel():
+                place.told.set_result(None)
 
 
 _SMALL, _LANE = 16, 4

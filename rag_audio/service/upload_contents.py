@@ -142,10 +142,6 @@ class CanonicalUploads:
                         self._make_anew(file, held)
             yield True
 
-    def drop(self, id_: str) -> None:
-        """Forget what was made of an upload."""
-        self.kept.drop(id_)
-
     def size(self, path: Path) -> int:
         """Bytes of 32-bit samples that whoever works with an upload holds in memory: its own, or
         those that it has as stereo at 48 kHz, which models, mark and fingerprint convert to. Notes

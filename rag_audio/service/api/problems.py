@@ -243,36 +243,37 @@ def busy(message: str, retry_after_s: int) -> Problem:
     return Problem(429, "too-many-requests", message, f"try again in {retry_after_s} s", headers)
 
 
-_STATUSES: tuple[tuple[type[RagAudioError], int, str], ...] = (
-    (KeyReused, 422, "idempotency-key-reused"),
-    (KeyInFlight, 409, "idempotency-key-in-flight"),
-    (QueueFull, 429, "queue-full"),
-    (UploadsFull, 429, "uploads-full"),
-    (RequestRefused, 403, "request-refused"),
-    (OutputRefused, 403, "output-refused"),
-    (InvalidInput, 422, "invalid-input"),
-    (LibraryError, 422, "unreadable"),
-    (BackendError, 503, "backend-unavailable"),
+_STATUSES: tuple[tuple[type[RagAudioError], int, str, int | None], ...] = (
+    (KeyReused, 422, "idempotency-key-reused", None),
+    (KeyInFlight, 409, "idempotency-key-in-flight", 1),
+    (QueueFull, 429, "queue-full", 10),
+    (UploadsFull, 429, "uploads-full", 3600),
+    (RequestRefused, 403, "request-refused", None),
+    (OutputRefused, 403, "output-refused", None),
+    (InvalidInput, 422, "invalid-input", None),
+    (LibraryError, 422, "unreadable", None),
+    (BackendError, 503, "backend-unavailable", 5),
 )
+"""Of a family of errors: the status, the slug of its type, and the seconds of ``Retry-After``."""
 
 
-def status_of(error: RagAudioError) -> tuple[int, str]:
-    """The status of an error and the slug of its type."""
+def status_of(error: RagAudioError) -> tuple[int, str, dict[str, str]]:
+    """The status of an error, the slug of its type, and headers."""
     if isinstance(error, Problem):
-        return error.status, error.slug
-    if isinstance(error, UploadsFull) and not error.is_yours:
-        return 507, "insufficient-storage"
-    for family, status, slug in _STATUSES:
+        return error.status, error.slug, error.headers
+    for family, status, slug, retry_s in _STATUSES:
         if isinstance(error, family):
-            return status, slug
-    return 500, "internal"
+            if isinstance(error, UploadsFull) and not error.is_yours:
+                status, slug = 507, "insufficient-storage"
+            return status, slug, {} if retry_s is None else {"Retry-After": str(retry_s)}
+    return 500, "internal", {}
 
 
 def problem_json(error: RagAudioError) -> dict[str, Any]:
     """The document of a problem. A fault of the service is told in words of its family, with the
     id of the request, under which the log has the whole message.
     """
-    status, slug = status_of(error)
+    status, slug, _ = status_of(error)
     said = error_json(error)
     if status >= 500:
         request = structlog.contextvars.get_contextvars().get("request", "")
@@ -283,12 +284,9 @@ def problem_json(error: RagAudioError) -> dict[str, Any]:
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": said["message"],
-        **{name: value for name, value in said.items() if name not in _SAID},
+        **{name: value for name, value in said.items() if name not in ("type", "message")},
         "error": type(error).__name__,
     }
-
-
-_SAID = ("type", "message")
 
 
 def install(app: FastAPI, places: Places) -> None:
@@ -296,16 +294,7 @@ def install(app: FastAPI, places: Places) -> None:
 
     @app.exception_handler(RagAudioError)
     def _ours(request: Request, error: RagAudioError) -> JSONResponse:
-        headers = dict(error.headers) if isinstance(error, Problem) else {}
-        status, _ = status_of(error)
-        if isinstance(error, QueueFull):
-            headers["Retry-After"] = str(error.retry_after_s)
-        elif isinstance(error, KeyInFlight):
-            headers["Retry-After"] = "1"
-        elif isinstance(error, UploadsFull):
-            headers["Retry-After"] = "3600"
-        elif status == 503:
-            headers["Retry-After"] = "5"
+        status, _, headers = status_of(error)
         if status >= 500:
             log.error(
                 "request failed", error=error.message, hint=error.hint, kind=type(error).__name__

@@ -19,8 +19,7 @@ from rag_audio.service.access import Caller, SqlAccess
 from rag_audio.service.api.audit_log import WINDOW_S, AuditLog
 from rag_audio.service.api.indexing import Indexing
 from rag_audio.service.api.limits import Slots
-from rag_audio.service.api.webhook_delivery import Lookups
-from rag_audio.service.api.webhooks import CALLERS, Calls
+from rag_audio.service.api.webhooks import CALLERS, Calls, Lookups
 from rag_audio.service.batching import takes_of_device
 from rag_audio.service.folders import Folders, Quota, SqlUploads, Tidying, Upload
 from rag_audio.service.models import Limits

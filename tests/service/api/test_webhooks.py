@@ -30,8 +30,7 @@ from rag_audio.pipeline.workspace import Workspace
 from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import ApiKey, Scope, SqlAccess
 from rag_audio.service.api.services import Threads
-from rag_audio.service.api.webhook_delivery import FAULTS, Deadline, post
-from rag_audio.service.api.webhooks import CALLERS, Calls
+from rag_audio.service.api.webhooks import CALLERS, FAULTS, Calls, Deadline, post
 from rag_audio.service.hosts import listed_hosts, target_of
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import deliveries

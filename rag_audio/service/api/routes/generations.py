@@ -27,16 +27,17 @@ from rag_audio.service.api.problems import Answer, Problem, busy, not_found
 from rag_audio.service.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
 from rag_audio.service.api.services import Service
 from rag_audio.service.api.uploads import using
-from rag_audio.service.api.views import job_json
-from rag_audio.service.api.webhook_delivery import Hook
 from rag_audio.service.models import Job, JobState, edit_order, generation_request, request_fields
 from rag_audio.service.visibility import may_see
+from rag_audio.service.wording import job_json
 
 router = APIRouter(prefix="/v1", tags=["generations"], route_class=JsonRoute)
 
 JobPath = Annotated[str, Path(pattern=f"^{JOB_ID}$", examples=["0" * 32])]
 Idempotency = Annotated[str | None, Header(max_length=200, pattern="^[!-~]+$")]
 Prefer = Annotated[str | None, Header(max_length=200, examples=["wait=10"])]
+Hook = str | InvalidInput | None
+"""A webhook's URL, or why it cannot be called; None: there is none."""
 MOST_WAIT_S = 60.0
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])")
 _LOOK_S = 0.1
@@ -206,7 +207,7 @@ def mine(service: Service, caller: Caller, id_: str) -> Job:
 
 
 def _planned(
-    asked: GenerationAsked, hook: Hook | None, caller: Caller, service: Service
+    asked: GenerationAsked, hook: Hook, caller: Caller, service: Service
 ) -> tuple[dict[str, Any], ConditioningPlan]:
     """A generation's request as its row will hold it, and its plan."""
     service.require_model()
@@ -240,7 +241,7 @@ def _require_duration(seconds: float | None, service: Service) -> None:
 
 
 def _document(
-    asked: MusicFields, hook: Hook | None, caller: Caller, service: Service, kind: str
+    asked: MusicFields, hook: Hook, caller: Caller, service: Service, kind: str
 ) -> dict[str, Any]:
     """The request as its row will hold it; every upload in it is the caller's own."""
     wanted = asked.model_dump(mode="json", exclude_none=True)
@@ -249,8 +250,10 @@ def _document(
             service.upload_of(caller, wanted[name])
     if kind == "generation" and wanted.get("artist"):
         wanted["artist"] = service.pipeline(caller).artist_named(wanted["artist"])
+    if isinstance(hook, InvalidInput):
+        raise hook
     if hook is not None:
-        wanted["webhook"] = hook.callable_url()
+        wanted["webhook"] = hook
     if wanted.get("seed") is None:
         wanted["seed"] = secrets.randbits(31)
     return wanted

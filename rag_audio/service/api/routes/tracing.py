@@ -83,8 +83,8 @@ async def trace(
     that somebody else made neither number, time nor proof is told.
     """
     if upload is None:
-        async with received(request, service, caller) as body:
-            return await _traced(body.upload, body.path, None, caller, service, report)
+        async with received(request, service, caller) as (body, path):
+            return await _traced(body, path, None, caller, service, report)
     found = await run_in_threadpool(service.uploads.find, upload, caller.owner)
     if found is None:
         raise not_found()
