@@ -6,18 +6,19 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 
 from rag_audio.errors import InvalidInput
+from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.tables import api_keys, api_sessions, now
 from rag_audio.storage.database import reading, writing
-from rag_audio.storage.migrations import migrate
+from rag_audio.storage.migrations import SqlStore
 
 _KEY = re.compile(r"ra_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -92,21 +93,8 @@ EVERYBODY = Caller("", "anybody", frozenset(Scope), None)
 """Where no key is defined."""
 
 
-LogKey = Callable[[Connection, Mapping[str, Any]], object]
-"""Is given a key's row, by column, in the transaction that made or revoked the key."""
-
-
-class SqlAccess:
-    """Keeps keys and sessions.
-
-    Args:
-        engine: the ledger's own.
-        log: writes into the ledger that a key was made or revoked; what it raises undoes that.
-    """
-
-    def __init__(self, engine: Engine, log: LogKey) -> None:
-        self._engine, self._log = engine, log
-        migrate(engine)
+class SqlAccess(SqlStore):
+    """Keeps keys and sessions; the ledger tells of every key that was made or revoked."""
 
     def make(
         self,
@@ -141,7 +129,7 @@ class SqlAccess:
                 )
             )
             row = db.execute(select(api_keys).where(api_keys.c.id == id_)).one()
-            self._log(db, row._asdict())
+            log_key(db, row._asdict())
         return _key(row), f"ra_{id_}_{secret}"
 
     def keys(self) -> list[ApiKey]:
@@ -152,9 +140,7 @@ class SqlAccess:
 
     def find(self, id_: str) -> ApiKey | None:
         """The key of this id, as long as it is valid."""
-        with reading(self._engine) as db:
-            wanted = select(api_keys).where(api_keys.c.id == id_, _valid(now(db)))
-            row = db.execute(wanted).first()
+        row = self._valid_row(id_)
         return None if row is None else _key(row)
 
     def any_key(self) -> bool:
@@ -167,9 +153,7 @@ class SqlAccess:
         found = _KEY.fullmatch(text)
         if found is None:
             return None
-        with reading(self._engine) as db:
-            wanted = select(api_keys).where(api_keys.c.id == found[1], _valid(now(db)))
-            row = db.execute(wanted).first()
+        row = self._valid_row(found[1])
         expected = row.hash if row is not None else _hash("")
         same = hmac.compare_digest(_hash(found[2]), expected)
         return _key(row) if row is not None and same else None
@@ -189,7 +173,7 @@ class SqlAccess:
                 .returning(*api_keys.c)
             ).first()
             if row is not None:
-                self._log(db, row._asdict())
+                log_key(db, row._asdict())
             else:  # it was revoked before, or never there
                 row = db.execute(select(api_keys).where(own)).first()
             db.execute(delete(api_sessions).where(api_sessions.c.key == id_))
@@ -234,6 +218,11 @@ class SqlAccess:
         """End a session."""
         with writing(self._engine) as db:
             db.execute(delete(api_sessions).where(api_sessions.c.hash == _hash(secret)))
+
+    def _valid_row(self, id_: str) -> Row[Any] | None:
+        with reading(self._engine) as db:
+            wanted = select(api_keys).where(api_keys.c.id == id_, _valid(now(db)))
+            return db.execute(wanted).first()
 
 
 def _valid(moment: Any) -> Any:

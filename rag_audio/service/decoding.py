@@ -27,7 +27,7 @@ from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.domain.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
 from rag_audio.provenance.credentials.opened import OpenedSigning, SignBytes, Written
-from rag_audio.service.decoder import CRASHED, MOST_DOCUMENT, SIMPLER
+from rag_audio.service.decoder import CRASHED, SIMPLER
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.turns import Turns
 from rag_audio.storage.locks import lock_file, lock_if_free
@@ -56,7 +56,7 @@ class Files:
 
     @property
     def bytes(self) -> int:
-        return sum(_size(file) for file in (self.sound, self.document))
+        return _stat(self.sound)[0] + _stat(self.document)[0]
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,9 @@ class DecodedFiles:
         """When each upload's files were used, their bytes, and its id."""
         ids = {file.stem for file in self._folder.glob("[0-9a-f]*.*")}
         found = []
-        for files, id_ in ((self.of(id_), id_) for id_ in ids):
-            used = max(_used(files.sound), _used(files.document))
+        for id_ in ids:
+            files = self.of(id_)
+            used = max(_stat(files.sound)[1], _stat(files.document)[1])
             found.append((used, files.bytes, id_))
         return found
 
@@ -220,18 +221,13 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _size(file: Path) -> int:
+def _stat(file: Path) -> tuple[int, float]:
+    """Bytes of a file, and when it was used; 0 where it is gone."""
     try:
-        return file.stat().st_size
+        found = file.stat()
     except FileNotFoundError:
-        return 0
-
-
-def _used(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+        return 0, 0.0
+    return found.st_size, found.st_mtime
 
 
 _KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -301,11 +297,11 @@ class Decoders:
             most = min(most, _EXPANSION * file.stat().st_size)
         return most
 
-    def decode(self, file: Path, into: Writing | None = None, anchors: str = "") -> Decoded:
+    def decode(self, file: Path, into: Writing, anchors: str = "") -> Decoded:
         """Decode a file to its end and read its content credentials, elsewhere.
 
         Args:
-            into: files that are there and are written over; None: nothing is kept.
+            into: files that are there and are written over.
             anchors: PEM of the certificates whose signers are trusted.
 
         Raises:
@@ -314,12 +310,6 @@ class Decoders:
             OSError: what is made of it cannot be written.
         """
         suffix = kind_of(file)
-        if into is None:
-            with tempfile.TemporaryDirectory() as folder:
-                most = self.most_bytes(file) + MOST_DOCUMENT
-                into = Writing(Path(folder, "sound"), Path(folder, "document"), most)
-                into.sound.touch()
-                return self.decode(file, into, anchors)
         kind, settings = "midi" if suffix == SCORE else "audio", self._settings
         asked = {
             "kind": kind,

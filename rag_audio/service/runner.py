@@ -30,7 +30,6 @@ from rag_audio.errors import (
 from rag_audio.home import Home
 from rag_audio.pipeline.editing import Editor
 from rag_audio.pipeline.pipeline import Pipeline
-from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import SqlAccess
 from rag_audio.service.batching import Seat, SharedPass, companions
 from rag_audio.service.folders import Folders
@@ -148,7 +147,7 @@ class Runner:
         self.folders = Folders(home.folder)
         self._uploads = shielded(home)
         database = home.database
-        self._access, self._owners = SqlAccess(database, log_key), SqlOwners(database)
+        self._access, self._owners = SqlAccess(database), SqlOwners(database)
         self._places = Places(home)
 
     def can_share(self) -> bool:

@@ -14,8 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rag_audio.domain import Rights
-from rag_audio.domain.store_ports import Catalogue, LedgerEntry
+from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.domain.views import OTHER_OUTPUT, Disclosure, finite
 from rag_audio.home import Home
 from rag_audio.provenance.ledger.records import record_to_json
@@ -71,13 +70,13 @@ class Visibility:
         """A trace without the sources of other libraries, and without the number, words, time and
         proof of an output that is not seen."""
         told = self.disclosure
-        shown = found.sources
-        if told.libraries is not None and found.sources:
-            own = self._home.limited_to(told.libraries)
-            catalogue, rights = own.catalogue, own.rights()
-            known = (self._source(one, catalogue, rights) for one in found.sources)
-            shown = tuple(one for one in known if one is not None)
-        found = replace(found, outputs=self._in_file(found.outputs))
+        shown = self._sources(found.sources)
+        outputs = tuple(
+            InFile(one.output, self._sources(one.sources))
+            for one in found.outputs
+            if told.sees_output(one.output)
+        )
+        found = replace(found, outputs=outputs)
         if shown != found.sources:
             found = replace(found, sources=shown, record=None, causal=None)
         elif found.record is not None:
@@ -107,40 +106,21 @@ class Visibility:
             ancestors=(),
         )
 
-    def _in_file(self, outputs: Sequence[InFile]) -> tuple[InFile, ...]:
-        """The outputs in a file that are seen, with the sources of the caller's libraries."""
+    def _sources(self, found: Sequence[TracedSource]) -> tuple[TracedSource, ...]:
+        """The sources that a library of the caller's has, as it has them."""
         told = self.disclosure
-        seen = [one for one in outputs if told.sees_output(one.output)]
-        if told.libraries is None or not seen:
-            return tuple(seen)
+        if told.libraries is None or not found:
+            return tuple(found)
         own = self._home.limited_to(told.libraries)
         catalogue, rights = own.catalogue, own.rights()
-        return tuple(
-            InFile(
-                one.output,
-                tuple(
-                    known
-                    for source in one.sources
-                    if (known := self._source(source, catalogue, rights)) is not None
-                ),
-            )
-            for one in seen
-        )
-
-    def _source(self, found: TracedSource, seen: Catalogue, rights: Rights) -> TracedSource | None:
-        """A source as the caller's own libraries have it; None where it is none of theirs.
-
-        Args:
-            seen: the catalogue of these libraries. rights: theirs.
-        """
-        told = self.disclosure
-        copies = seen.copies(found.stem)
-        if copies and told.libraries is not None:
-            return found.within(told.libraries, copies[0], rights)
-        if not told.knows(found.license_then.library):
-            return None
-        also = tuple(one for one in found.also if told.knows(one.license.library))
-        return replace(found, also=also)
+        shown: list[TracedSource | None] = []
+        for one in found:
+            if copies := catalogue.copies(one.stem):
+                shown.append(one.within(told.libraries, copies[0], rights))
+            elif told.knows(one.license_then.library):
+                also = tuple(claim for claim in one.also if told.knows(claim.license.library))
+                shown.append(replace(one, also=also))
+        return tuple(one for one in shown if one is not None)
 
     def record(self, entry: LedgerEntry) -> dict[str, Any]:
         """The document of an output that is seen; files that its request named have no folder."""
@@ -162,39 +142,27 @@ class Visibility:
         if not all(told.knows(license.library) for license in every):
             shown = [one for one, may in zip(whole["sources"], known, strict=True) if may]
             document |= {"sources": [self._claims(one) for one in shown], "plan": {}}
-        cleaned: dict[str, Any] = finite(
-            {
-                "seq": entry.seq,
-                "leaf_hash": entry.leaf_hash,
-                "erased": entry.erased,
-                "record": document,
-            }
-        )
+        whole = {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "erased": entry.erased}
+        cleaned: dict[str, Any] = finite({**whole, "record": document})
         return cleaned
 
     def _claims(self, source: Mapping[str, Any]) -> dict[str, Any]:
         """A source of a record without what other libraries claimed of its bytes."""
-        also = [one for one in source.get("also", ()) if self._knows_claim(one)]
+        knows = self.disclosure.knows
+        also = [one for one in source.get("also", ()) if knows(str(one["license"]["library"]))]
         rest = {name: value for name, value in source.items() if name != "also"}
         return {**rest, "also": also} if also else rest
 
-    def _knows_claim(self, claim: Mapping[str, Any]) -> bool:
-        return self.disclosure.knows(str(claim["license"]["library"]))
-
     def _checks(self, checks: Mapping[str, Any]) -> dict[str, Any]:
-        """What was measured of an output, without the stems that it was held against and not made
+        """What was measured of an output, without stems that it was compared with and not made
         from: which of the whole library were the nearest would tell of other libraries."""
         if self.disclosure.libraries is None or "compared" not in checks:
             return dict(checks)
-        compared = [self._nearness(one) for one in checks["compared"] if one["used"]]
-        shown = [one for one in compared if one is not None]
+        rows = [self._nearness(one) for one in checks["compared"] if one["used"]]
+        shown = [one for one in rows if one is not None]
         near = [one["distance"] for one in shown if one.get("distance") is not None]
-        return {
-            **checks,
-            "compared": shown,
-            "copy_distance": min(near, default=None),
-            "control": None,
-        }
+        told = {"compared": shown, "copy_distance": min(near, default=None), "control": None}
+        return {**checks, **told}
 
     def _nearness(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         """A row of a comparison with a stem, as a library of the caller's has it; None: none."""

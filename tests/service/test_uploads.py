@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import Scope, SqlAccess
 from rag_audio.service.folders import Quota, SqlUploads, Upload, UploadsFull
 from rag_audio.service.queue import SqlJobs
@@ -57,7 +56,7 @@ def test_old_uploads_go_unless_a_job_that_has_not_ended_needs_them(engine: Engin
 
 
 def test_the_sessions_that_would_end_first_end_when_there_are_too_many(engine: Engine) -> None:
-    access = SqlAccess(engine, log_key)
+    access = SqlAccess(engine)
     key, _ = access.make("one", [Scope.SEARCH])
     other, _ = access.make("other", [Scope.SEARCH])
     theirs = access.open_session(other, 10.0, most=2)

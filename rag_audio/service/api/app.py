@@ -18,7 +18,6 @@ from rag_audio import __version__
 from rag_audio.errors import BackendUnavailable, ConfigError
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.service.api import problems
-from rag_audio.service.api.audit_log import audit_to
 from rag_audio.service.api.connections import MOST_HEAD_BYTES, protocol_with
 from rag_audio.service.api.guard import Guard
 from rag_audio.service.api.limits import RateLimiter
@@ -71,7 +70,6 @@ def make_app(service: Service) -> FastAPI:
     failures = service.settings.failures_per_minute
     app.state.failures = RateLimiter(failures, at_once=failures)
     app.state.metrics = Metrics()
-    audit_to(service.audit)
     problems.install(app, service.places)
     for routes in (generations, records, library, tracing, system):
         app.include_router(routes.router)

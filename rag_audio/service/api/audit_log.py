@@ -104,26 +104,5 @@ class AuditLog:
             self.write(what, **{by: name}, more=count, since=ended.at)
 
 
-_log: AuditLog | None = None
-
-
-def audit_to(log: AuditLog | None) -> None:
-    """Write to this log from now on. None: nowhere."""
-    global _log
-    _log = log
-
-
-def audit(what: str, **said: Any) -> None:
-    """See :meth:`AuditLog.write`."""
-    if _log is not None:
-        _log.write(what, **said)
-
-
-def audit_often(what: str, by: str, name: str, **said: Any) -> None:
-    """See :meth:`AuditLog.write_often`."""
-    if _log is not None:
-        _log.write_often(what, by, name, **said)
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")

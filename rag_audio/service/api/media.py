@@ -1,4 +1,4 @@
-"""Sound that is given out: takes, stems and other formats of them, with ranges."""
+"""Sounds as responses (takes, stems and other formats of them, with ranges), and events."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ async def stream(
         try:
             found = await run_in_threadpool(service.jobs.events, job.id, after)
             if state is JobState.QUEUED and looks % POSITION_LOOKS == 0:
-                job = await run_in_threadpool(_again, service, job)
+                job = await run_in_threadpool(as_it_stands, service, job)
         except BackendUnavailable:
             yield ": the database is away\n\n"
             await asyncio.sleep(1.0)
@@ -144,7 +144,8 @@ async def stream(
         await asyncio.sleep(LOOK_S)
 
 
-def _again(service: Service, job: Job) -> Job:
+def as_it_stands(service: Service, job: Job) -> Job:
+    """The job as its row is now."""
     return service.jobs.find(job.id) or job
 
 

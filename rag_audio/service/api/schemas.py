@@ -369,6 +369,3 @@ class WebhookRotationAsked(Asked):
         le=168,
         description="How long the earlier secret signs beside the new one; 0: it ends at once.",
     )
-
-
-Document = dict[str, Any]

@@ -14,7 +14,6 @@ from rag_audio.domain.ports import ModelInfo
 from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import Caller, SqlAccess
 from rag_audio.service.api.audit_log import WINDOW_S, AuditLog
 from rag_audio.service.api.indexing import Indexing
@@ -170,7 +169,7 @@ class Service:
         database = home.database
         limits = Limits(settings.queue, settings.queue_per_key)
         self.jobs = SqlJobs(database, limits, settings.lease_s, settings.attempts)
-        self.access = SqlAccess(database, log_key)
+        self.access = SqlAccess(database)
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.owners = SqlOwners(database)

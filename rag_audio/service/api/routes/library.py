@@ -23,7 +23,6 @@ from rag_audio.domain.views import (
 )
 from rag_audio.retrieval.references import ReferenceQuery
 from rag_audio.service.access import Caller
-from rag_audio.service.api.audit_log import audit
 from rag_audio.service.api.auth import Administers, Searches, TheService
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import preview, sound_response
@@ -296,7 +295,7 @@ def indexing(caller: Administers, service: TheService) -> dict[str, Any]:
 @router.post("/indexing", status_code=202)
 def index(asked: IndexingAsked, caller: Administers, service: TheService) -> dict[str, Any]:
     """Index a library anew (by its id), or a folder of the libraries' folder (by its name)."""
-    audit("indexing", key=caller.owner)
+    service.audit.write("indexing", key=caller.owner)
     state = service.indexing.begin(asked.name, partial(service.threads.run, name="indexing"))
     shown: dict[str, Any] = service.places.document(state)
     return shown

@@ -17,7 +17,6 @@ from rag_audio.domain.signing import SIDECAR, sidecar_of
 from rag_audio.domain.views import entry_json, finite
 from rag_audio.errors import InvalidInput
 from rag_audio.service.access import Caller
-from rag_audio.service.api.audit_log import audit
 from rag_audio.service.api.auth import Administers, Generates, TheService, Traces
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import in_format, sound_response
@@ -219,7 +218,7 @@ def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> 
     wanted = Revocation(of, target, asked.reason.strip(), caller.name, datetime.now(UTC))
     document: dict[str, Any] = {"of": of.value, "target": target, "done": not asked.preview}
     if not asked.preview:
-        audit("revoked", key=caller.owner, of=of.value)
+        service.audit.write("revoked", key=caller.owner, of=of.value)
         document |= revoke_source(home, wanted)
     stems = stems_of(home, wanted)
     copies = copies_left(home, wanted, stems)

@@ -14,7 +14,6 @@ from rag_audio.domain.views import error_json, public_json
 from rag_audio.errors import BackendError
 from rag_audio.generation.painting import SHORTEST_S
 from rag_audio.service.access import Caller
-from rag_audio.service.api.audit_log import audit
 from rag_audio.service.api.auth import (
     COOKIE,
     AnyCaller,
@@ -115,7 +114,7 @@ def sign_in(
     require_turn(request, key.id, "key")
     hours = service.settings.session_hours
     secret = service.access.open_session(key, hours * 3600.0, service.settings.sessions_per_key)
-    audit("signed in", key=key.id)
+    service.audit.write("signed in", key=key.id)
     response.set_cookie(
         COOKIE,
         secret,
@@ -171,7 +170,7 @@ def _caller_json(caller: Caller) -> dict[str, Any]:
 def secret(caller: Generates, service: TheService) -> dict[str, Any]:
     """The secret of the key that asks, of nobody else's: an admin too sees only their own."""
     found = service.webhook_secrets.of(caller.owner)
-    audit("webhook secret shown", key=caller.owner)
+    service.audit.write("webhook secret shown", key=caller.owner)
     return _secrets_json(found)
 
 
@@ -179,7 +178,7 @@ def secret(caller: Generates, service: TheService) -> dict[str, Any]:
 def rotate(asked: WebhookRotationAsked, caller: Generates, service: TheService) -> dict[str, Any]:
     """Make a new secret for the key that asks; the earlier one signs beside it for a while."""
     made = service.webhook_secrets.rotate(caller.owner, asked.overlap_hours * 3600.0)
-    audit("webhook secret rotated", key=caller.owner)
+    service.audit.write("webhook secret rotated", key=caller.owner)
     return _secrets_json(made)
 
 
