@@ -25,7 +25,6 @@ from rag_audio.domain import Audio
 from rag_audio.domain.signing import Credentials
 from rag_audio.errors import BackendUnavailable, UnreadableFile
 from rag_audio.home import Home
-from rag_audio.provenance.credentials.opened import SignElsewhere
 from rag_audio.provenance.credentials.reading import credentials_from_json
 from rag_audio.provenance.trace.opening import OwnFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
@@ -64,7 +63,7 @@ def shielded(home: Home, settings: ServeSettings | None = None) -> CanonicalUplo
     return made
 
 
-class CanonicalUploads:
+class CanonicalUploads(OwnFiles):
     """A :class:`.Reader` that never opens an upload; other files are our own.
 
     Args:
@@ -85,7 +84,8 @@ class CanonicalUploads:
     ) -> None:
         self.decoders, self.kept, self.use = decoders, kept, use
         self._folders, self._anchors = folders, anchors
-        self._own = OwnFiles()
+        # Manifests of uploads, and of what was made from them, are parsed in the limits too.
+        self.signs_elsewhere = decoders.sign
 
     def make(self, path: Path, in_use: ExitStack | None = None) -> Decoded:
         """Have an upload opened, and keep what was made of it.
@@ -165,11 +165,6 @@ class CanonicalUploads:
             _require_there(path)
             return max(self.decoders.most_bytes(path), _DOCUMENT_WEIGHT * path.stat().st_size)
 
-    @property
-    def signs_elsewhere(self) -> SignElsewhere:
-        """Manifests of uploads, and of what was made from them, are parsed in the limits too."""
-        return self.decoders.sign
-
     def hear(
         self,
         path: Path,
@@ -178,7 +173,7 @@ class CanonicalUploads:
         allow_truncated: bool = False,
     ) -> Heard:
         if self._folders.upload_in(path) is None:
-            return self._own.hear(
+            return super().hear(
                 path, max_duration_s=max_duration_s, allow_truncated=allow_truncated
             )
         heard, breaks_off = self._used(path, self._heard)
@@ -188,16 +183,16 @@ class CanonicalUploads:
 
     def score(self, path: Path) -> NoteScore:
         if self._folders.upload_in(path) is None:
-            return self._own.score(path)
+            return super().score(path)
         return self._used(path, _score)
 
     def credentials(self, path: Path, anchors: str) -> Credentials | None:
         if self._folders.upload_in(path) is None:
-            return self._own.credentials(path, anchors)
+            return super().credentials(path, anchors)
 
         def found(id_: str, document: Mapping[str, Any]) -> Credentials | None:
             if document["anchors"] != _hash(anchors):
-                raise ValueError("it was held against other roots")
+                raise ValueError("it was checked against other roots")
             told = document["credentials"]
             return None if told is None else credentials_from_json(told)
 
@@ -205,7 +200,7 @@ class CanonicalUploads:
 
     def reservation(self, path: Path) -> str | None:
         if self._folders.upload_in(path) is None:
-            return self._own.reservation(path)
+            return super().reservation(path)
         return self._used(path, _reservation)
 
     def _used(self, path: Path, use: Callable[[str, Mapping[str, Any]], _Made]) -> _Made:

@@ -97,9 +97,10 @@ def faults(errors: Sequence[Mapping[str, Any]], body: Any) -> tuple[list[dict[st
 
 def _fault(key: tuple[Any, ...], error: Mapping[str, Any]) -> dict[str, str]:
     place, *path = key
+    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
     return {
         "in": str(place),
-        "where": _clipped("".join(f"/{_escaped(part)}" for part in path)),
+        "where": _clipped(pointer),
         "field": _clipped(str(path[0])) if path else "",
         "message": _clipped(_words(_name(path) or f"the {place}", error)),
     }
@@ -130,12 +131,11 @@ def _path(parts: Sequence[Any], body: Any, *, is_missing: bool) -> Iterator[Any]
 
 def _name(path: Sequence[Any]) -> str:
     """``references[0].start_s``"""
-    told = "".join(f"[{part}]" if isinstance(part, int) else f".{_named(part)}" for part in path)
+    told = ""
+    for part in path:
+        named = f"[{part}]" if isinstance(part, int) else f".{_clipped(part, _NAMED) or repr('')}"
+        told += named
     return told.removeprefix(".")
-
-
-def _named(part: str) -> str:
-    return _clipped(part, _NAMED) or "''"
 
 
 def _words(name: str, error: Mapping[str, Any]) -> str:
@@ -176,22 +176,13 @@ def _length(value: Any, ctx: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    told = repr(value) if isinstance(value, str) else _plain(value)
-    return told if len(told) <= _SHOWN else f"{told[:_SHOWN]}…"
-
-
-def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list | tuple):
         return "a list"
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
-    return str(value)
-
-
-def _escaped(part: Any) -> str:
-    return str(part).replace("~", "~0").replace("/", "~1")
+    return _clipped(repr(value) if isinstance(value, str) else str(value), _SHOWN)
 
 
 def _clipped(text: str, most: int = _LONG) -> str:

@@ -210,10 +210,10 @@ def stem_json(stem: Stem, rights: Rights) -> dict[str, Any]:
 
 
 def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
-    granted = rights.license_of(stem)
+    granted, conflict = rights.license_of(stem), rights.conflicts.get(stem.id)
     refusals = {use.value: rights.why_not(stem, use) for use in Use}
     why = refusals[Use.INIT_AUDIO.value]
-    heard = why is None
+    until = None if granted is None else granted.valid_until
     return {
         "holder": "" if granted is None else granted.holder,
         "credit": "" if granted is None else granted.credit,
@@ -221,11 +221,10 @@ def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
         "refusal": None if why is None else why.reason,
         "cure": None if why is None else why.cure,
         "revoked": rights.is_revoked(stem),
-        "valid_until": None if granted is None or not granted.valid_until
-        else str(granted.valid_until),
-        "preview": f"/v1/stems/{stem.id}/preview" if heard else None,
-        **_conflict_of(stem, rights),
-    }  # fmt: skip
+        "valid_until": None if until is None else str(until),
+        "preview": f"/v1/stems/{stem.id}/preview" if why is None else None,
+        **({} if conflict is None else {"conflict": conflict_json(conflict, rights)}),
+    }
 
 
 def _license_names(stem: Stem, rights: Rights) -> set[str]:
@@ -233,11 +232,6 @@ def _license_names(stem: Stem, rights: Rights) -> set[str]:
     conflict = rights.conflicts.get(stem.id)
     keys = {stem.license_key} if conflict is None else conflict.keys
     return {*keys, *(key.partition("/")[2] for key in keys)}
-
-
-def _conflict_of(stem: Stem, rights: Rights) -> dict[str, Any]:
-    conflict = rights.conflicts.get(stem.id)
-    return {} if conflict is None else {"conflict": conflict_json(conflict, rights)}
 
 
 def _stem(copies: Sequence[Stem]) -> Stem:
@@ -250,11 +244,9 @@ def _sound(upload: str | None, caller: Caller, service: Service) -> Audio | None
     if upload is None:
         return None
     found = service.upload_of(caller, upload)
-    path, pipeline = (
-        str(service.folders.of_upload(found.id, found.suffix)),
-        service.pipeline(caller),
-    )
-    return pipeline.query_audio(*((None, path) if found.kind == "midi" else (path, None)))
+    path = str(service.folders.of_upload(found.id, found.suffix))
+    audio, midi = (None, path) if found.kind == "midi" else (path, None)
+    return service.pipeline(caller).query_audio(audio, midi)
 
 
 def _facets(found: Sequence[Stem]) -> dict[str, dict[str, int]]:
