@@ -67,7 +67,7 @@ def worker(home: Home = None) -> None:
     settings = read_serve_settings()
     stop = threading.Event()
     with open_home(home) as opened, _stopped_by_signals(stop):
-        jobs = SqlJobs(opened.database, None, settings.lease_s, settings.attempts)
+        jobs = SqlJobs(opened.database, lease_s=settings.lease_s, attempts=settings.attempts)
         runner = Runner(opened, jobs, stop.is_set, settings.job_s)
         err.print("working   stop with Ctrl+C")
         log_as_json()

@@ -190,8 +190,11 @@ class DecodedFiles:
         for _, size, id_ in sorted(self._kept()) if wanted > 0 else ():
             if freed >= wanted:
                 break
-            if self._removed(id_):
-                freed += size
+            document = self.of(id_).document
+            with lock_if_free(document) as is_free:  # or somebody uses it
+                if is_free or not document.exists():
+                    self.drop(id_)
+                    freed += size
         return freed
 
     def _kept(self) -> list[tuple[float, int, str]]:
@@ -203,15 +206,6 @@ class DecodedFiles:
             used = max(_stat(files.sound)[1], _stat(files.document)[1])
             found.append((used, files.bytes, id_))
         return found
-
-    def _removed(self, id_: str) -> bool:
-        """Remove what is kept of an upload; False: somebody uses it."""
-        document = self.of(id_).document
-        with lock_if_free(document) as is_free:
-            if is_free or not document.exists():
-                self.drop(id_)
-                return True
-        return False
 
 
 def _is_at(handle: int, path: Path) -> bool:

@@ -47,7 +47,9 @@ def ascii_host(text: str) -> str:
     try:
         name = text if text.isascii() else idna.encode(text, uts46=True, std3_rules=True).decode()
     except UnicodeError as error:  # idna's own errors are of this family
-        raise _unusable(text, f"cannot be encoded by IDNA: {_brief(error)}") from error
+        raise _unusable(
+            text, f"cannot be encoded by IDNA: {repr(str(error))[1:-1][:120]}"
+        ) from error
     name = name.lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > _MOST or not all(_LABEL.fullmatch(label) for label in labels):
@@ -103,10 +105,6 @@ def _ipv6(text: str) -> str:
     if address.scope_id is not None:
         raise _unusable(text, "names a zone, which means something on this machine alone")
     return str(address)
-
-
-def _brief(error: UnicodeError) -> str:
-    return repr(str(error))[1:-1][:120]
 
 
 def _unusable(text: str, why: str) -> InvalidInput:

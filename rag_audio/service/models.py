@@ -98,18 +98,6 @@ class Event:
     document: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How much may wait.
-
-    Attributes:
-        queued: jobs of all owners. per_owner: of one.
-    """
-
-    queued: int = 200
-    per_owner: int = 50
-
-
 class QueueFull(RagAudioError):
     """Too much is waiting; nothing was accepted."""
 

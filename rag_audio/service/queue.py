@@ -44,7 +44,6 @@ from rag_audio.service.models import (
     Job,
     JobState,
     LeaseLost,
-    Limits,
     QueueFull,
     job_of,
 )
@@ -73,7 +72,7 @@ class SqlJobs:
 
     Args:
         engine: from :func:`rag_audio.storage.database.connect`: the ledger's own.
-        limits: how much may wait.
+        queued, per_owner: jobs that may wait, of all owners and of one.
         lease_s, attempts: see :data:`LEASE_S`, :data:`ATTEMPTS`.
 
     Raises:
@@ -83,12 +82,13 @@ class SqlJobs:
     def __init__(
         self,
         engine: Engine,
-        limits: Limits | None = None,
+        queued: int = 200,
+        per_owner: int = 50,
         lease_s: float = LEASE_S,
         attempts: int = ATTEMPTS,
     ) -> None:
         self._engine = engine
-        self.limits = limits or Limits()
+        self._queued, self._per_owner = queued, per_owner
         self.lease_s, self.attempts = lease_s, attempts
         migrate(engine)
 
@@ -318,10 +318,10 @@ class SqlJobs:
 
     def _require_room(self, db: Connection, owner: str) -> None:
         waiting = select(func.count()).where(_QUEUED)
-        if db.execute(waiting).scalar_one() >= self.limits.queued:
-            raise QueueFull(f"{self.limits.queued} jobs are waiting already")
-        if db.execute(waiting.where(jobs.c.owner == owner)).scalar_one() >= self.limits.per_owner:
-            raise QueueFull(f"{self.limits.per_owner} jobs of yours are waiting already")
+        if db.execute(waiting).scalar_one() >= self._queued:
+            raise QueueFull(f"{self._queued} jobs are waiting already")
+        if db.execute(waiting.where(jobs.c.owner == owner)).scalar_one() >= self._per_owner:
+            raise QueueFull(f"{self._per_owner} jobs of yours are waiting already")
 
     def _begin(self, db: Connection, id_: str) -> Claimed:
         """Give a job, whose row is locked, to a worker: a new token, one more attempt."""

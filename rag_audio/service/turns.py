@@ -74,7 +74,9 @@ class Turns:
         try:
             if not place.told.done():
                 await asyncio.wait([asyncio.wrap_future(place.told)], timeout=seconds)
-            yield self._stays(place)
+            if not place.holds:
+                self._leave(place)
+            yield place.holds
         finally:
             self._leave(place)
 
@@ -87,7 +89,9 @@ class Turns:
         try:
             while not stop_asked() and not wait([place.told], _LOOK_S).done:
                 pass
-            yield self._stays(place)
+            if not place.holds:
+                self._leave(place)
+            yield place.holds
         finally:
             self._leave(place)
 
@@ -99,34 +103,22 @@ class Turns:
             self._let_in()
         return place
 
-    def _stays(self, place: _Place) -> bool:
-        """Whether a place holds; one that does not waits no longer."""
-        with self._lock:
-            if place.holds:
-                return True
-            self._forget(place)
-            self._let_in()
-            return False
-
     def _leave(self, place: _Place) -> None:
+        """Give back what a place holds; one that still waits does so no longer."""
         with self._lock:
+            known = self._owners.get(place.owner)
+            if known is None:
+                return
             if place.holds:
-                known = self._owners[place.owner]
                 known.held -= place.weight
                 known.count -= 1
                 self._held -= place.weight
                 place.holds = False
-            self._forget(place)
+            if place in known.waiting:
+                known.waiting.remove(place)
+            if not known.waiting and not known.count:
+                del self._owners[place.owner]
             self._let_in()
-
-    def _forget(self, place: _Place) -> None:
-        known = self._owners.get(place.owner)
-        if known is None:
-            return
-        if place in known.waiting:
-            known.waiting.remove(place)
-        if not known.waiting and not known.count:
-            del self._owners[place.owner]
 
     def _let_in(self) -> None:
         """Let those hold whose turn it is now, and tell them."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from rag_audio.errors import Cancelled
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.service.models import Claimed, Job, JobState, LeaseLost, Limits, QueueFull
+from rag_audio.service.models import Claimed, Job, JobState, LeaseLost, QueueFull
 from rag_audio.service.queue import KeyInFlight, KeyReused, SqlIdempotency, SqlJobs
 from rag_audio.service.tables import SqlOwners
 from rag_audio.storage.database import connect, sqlite_url, writing
@@ -146,7 +146,7 @@ def test_an_owner_with_many_jobs_delays_others_by_one(jobs: SqlJobs) -> None:
 
 
 def test_no_more_is_accepted_than_may_wait(engine: Engine) -> None:
-    jobs = SqlJobs(engine, Limits(queued=3, per_owner=2))
+    jobs = SqlJobs(engine, queued=3, per_owner=2)
     for _ in range(2):
         jobs.accept("generation", ASKED, owner="a")
     with pytest.raises(QueueFull, match="of yours"):

@@ -21,7 +21,6 @@ from rag_audio.service.api.limits import Slots
 from rag_audio.service.api.webhooks import CALLERS, Calls, Lookups
 from rag_audio.service.batching import takes_of_device
 from rag_audio.service.folders import Folders, Quota, SqlUploads, Tidying, Upload
-from rag_audio.service.models import Limits
 from rag_audio.service.queue import SqlIdempotency, SqlJobs
 from rag_audio.service.runner import Runner, Worker
 from rag_audio.service.settings import ServeSettings
@@ -167,8 +166,13 @@ class Service:
         self._worker_count = workers
         self.home = home = workspace.home
         database = home.database
-        limits = Limits(settings.queue, settings.queue_per_key)
-        self.jobs = SqlJobs(database, limits, settings.lease_s, settings.attempts)
+        self.jobs = SqlJobs(
+            database,
+            settings.queue,
+            settings.queue_per_key,
+            settings.lease_s,
+            settings.attempts,
+        )
         self.access = SqlAccess(database)
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)

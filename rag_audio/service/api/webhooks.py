@@ -21,14 +21,14 @@ import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import structlog
-from sqlalchemy import Connection, Engine, Select, exists, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from rag_audio.errors import BackendError, InvalidInput
@@ -277,36 +277,18 @@ class CallOrder:
         if owner in self._was_slow:
             self._was_slow[owner] = is_slow
 
-    def in_order(self, db: Connection, due: Select[Any]) -> list[str | None]:
-        """Owners that may be called now and have something due; None: all that were not called yet.
+    def in_order(self, due: Iterable[str | None]) -> list[str | None]:
+        """Those who may be called now, of the owners of deliveries, the oldest delivery first.
 
         Args:
-            due: selects from deliveries those that are due.
+            due: None: of deliveries whose job is missing.
         """
-        waiting = self._waiting()
-        known = [owner for owner in self._was_slow if owner not in waiting]
-        asked = due.with_only_columns(jobs.c.owner).select_from(deliveries)
-        of_known = asked.join(jobs, jobs.c.id == deliveries.c.job).where(jobs.c.owner.in_(known))
-        found = set(db.execute(of_known.distinct()).scalars()) if known else set()
-        has_new = db.execute(due.where(self.is_of(None)).limit(1)).first() is not None
-        return [*((None,) if has_new else ()), *(owner for owner in known if owner in found)]
-
-    def is_of(self, turn: str | None) -> ColumnElement[bool]:
-        """Whether a delivery is of one that :meth:`in_order` named."""
-        if turn is not None:
-            return _of({turn})
-        return ~_of({*self._was_slow, *self._called})
-
-    def _waiting(self) -> set[str]:
-        """Owners that are being called, or are slow while as many of these are called as may be."""
         slow = {owner for owner, was_slow in self._was_slow.items() if was_slow}
-        return self._called | (slow if len(slow & self._called) >= self._slow_at_once else set())
-
-
-def _of(owners: set[str]) -> ColumnElement[bool]:
-    """Whether a delivery is of one of these owners; one whose job is missing is of nobody."""
-    its_job = (jobs.c.id == deliveries.c.job, jobs.c.owner.in_(owners))
-    return exists(select(jobs.c.id).where(*its_job).correlate(deliveries))
+        waiting = self._called | (slow if len(slow & self._called) >= self._slow_at_once else set())
+        turns: dict[str | None, int] = {owner: turn for turn, owner in enumerate(self._was_slow)}
+        return sorted(
+            (owner for owner in due if owner not in waiting), key=lambda one: turns.get(one, -1)
+        )
 
 
 WAITS_S = (0, 10, 60, 300, 1800, 7200)
@@ -407,16 +389,20 @@ class Calls:
 
         If this process dies, somebody will.
         """
+        owner_of = deliveries.outerjoin(jobs, jobs.c.id == deliveries.c.job)
         with reading(self._engine) as db:
-            turns = self._turns.in_order(db, _due(now(db)))
-        if not turns:
+            due = select(jobs.c.owner).select_from(owner_of).where(*_is_due(now(db)))
+            oldest = due.group_by(jobs.c.owner).order_by(func.min(deliveries.c.next_at))
+            owners = self._turns.in_order(db.execute(oldest).scalars())
+        if not owners:
             return None
         with writing(self._engine) as db:
             moment = now(db)
-            for turn in turns:
-                its = _due(moment).where(self._turns.is_of(turn))
-                first = its.order_by(deliveries.c.next_at).limit(1)
-                id_ = db.execute(first.with_for_update(skip_locked=True)).scalar()
+            for owner in owners:
+                its = select(deliveries.c.id).select_from(owner_of).where(*_is_due(moment))
+                first = its.where(jobs.c.owner == owner).order_by(deliveries.c.next_at).limit(1)
+                locked = first.with_for_update(skip_locked=True, of=deliveries)
+                id_ = db.execute(locked).scalar()
                 if id_ is None:  # another process was faster
                     continue
                 held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
@@ -493,8 +479,5 @@ class Calls:
         return "" if 200 <= status < 300 else f"answered {status}"
 
 
-def _due(moment: Any) -> Select[Any]:
-    """Ids of deliveries that are due."""
-    return select(deliveries.c.id).where(
-        deliveries.c.state == "due", deliveries.c.next_at <= moment
-    )
+def _is_due(moment: Any) -> tuple[ColumnElement[bool], ...]:
+    return deliveries.c.state == "due", deliveries.c.next_at <= moment
