@@ -49,6 +49,17 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 }
 
 
+def mine(id: JobPath, caller: Generates, service: TheService) -> Job:
+    """A job of the caller's; 404 for jobs of other owners."""
+    job = service.jobs.find(id)
+    if job is None or not may_see(caller, job.owner):
+        raise not_found()
+    return job
+
+
+MyJob = Annotated[Job, Depends(mine)]
+
+
 @router.post("/generations", status_code=202, responses=ACCEPTED)
 async def generate(
     request: Request,
@@ -88,7 +99,7 @@ async def edit(
         wanted = _document(asked, hook, caller, service, "edit")
         order = edit_order(wanted)
         if asked.generation is not None:
-            parent = mine(service, caller, asked.generation)
+            parent = mine(asked.generation, caller, service)
             file = service.folders.of_take(parent, asked.take)
             if file is None or parent.result is None:
                 raise InvalidInput(
@@ -103,8 +114,7 @@ async def edit(
             file, length_s = service.folders.find_upload(upload.id), upload.duration_s
         order.made(length_s)
         length_s += asked.left_s + asked.right_s
-        _require_duration(length_s, service)
-        _require_size(length_s, wanted["variations"], service)
+        _require_fits(length_s, wanted["variations"], service)
         fields = request_fields(wanted, service.folders.find_upload)
         out = file.with_name(f"take.{asked.format}")
         plan = Editor(service.pipeline(caller)).plan(file, asked.prompt, order, out, **fields)
@@ -140,26 +150,22 @@ def newest(
 
 
 @router.get("/generations/{id}")
-def one(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
+def one(job: MyJob, service: TheService) -> dict[str, Any]:
     """How a job stands, and what it made."""
-    return job_json(mine(service, caller, id), service.places)
-
-
-@router.post("/generations/{id}/cancel", status_code=202)
-def cancel(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
-    """End a job; one that has ended stays as it is. What was not finished by now never will be."""
-    mine(service, caller, id)
-    job = service.jobs.cancel(id)
-    service.audit.write("job canceled", key=caller.owner, job=id)
-    if job is None:
-        raise not_found()
     return job_json(job, service.places)
 
 
+@router.post("/generations/{id}/cancel", status_code=202)
+def cancel(job: MyJob, caller: Generates, service: TheService) -> dict[str, Any]:
+    """End a job; one that has ended stays as it is. What was not finished by now never will be."""
+    ended = service.jobs.cancel(job.id)
+    service.audit.write("job canceled", key=caller.owner, job=job.id)
+    return job_json(ended or job, service.places)
+
+
 @router.get("/generations/{id}/plan")
-def plan_of(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
+def plan_of(job: MyJob, service: TheService) -> dict[str, Any]:
     """What was, or will be, given to the model."""
-    job = mine(service, caller, id)
     made = (job.result or {}).get("plan") or job.plan
     if made is None:
         raise Problem(404, "not-found", "the plan is not made yet")
@@ -180,9 +186,8 @@ async def _one_stream(caller: Generates, service: TheService) -> AsyncIterator[N
     dependencies=[Depends(_one_stream)],
 )
 async def events(
-    id: JobPath,
+    job: MyJob,
     request: Request,
-    caller: Generates,
     service: TheService,
     last_event_id: Annotated[str | None, Header(pattern="^[0-9]{1,9}$")] = None,
 ) -> Response:
@@ -190,9 +195,8 @@ async def events(
 
     ``Last-Event-ID`` goes on where one was cut off. After the last one: 204.
     """
-    job = await run_in_threadpool(mine, service, caller, id)
     last = int(last_event_id or 0)
-    if job.state.is_final and not await run_in_threadpool(service.jobs.events, id, last):
+    if job.state.is_final and not await run_in_threadpool(service.jobs.events, job.id, last):
         return Response(status_code=204)
     return StreamingResponse(
         stream(service, job, last, request.is_disconnected),
@@ -201,43 +205,30 @@ async def events(
     )
 
 
-def mine(service: Service, caller: Caller, id_: str) -> Job:
-    """A job of the caller's; 404 for jobs of other owners."""
-    job = service.jobs.find(id_)
-    if job is None or not may_see(caller, job.owner):
-        raise not_found()
-    return job
-
-
 def _planned(asked: GenerationAsked, hook: Hook, caller: Caller, service: Service) -> Prepared:
     """A generation's request as its row will hold it, and its plan."""
     service.require_model()
     wanted = _document(asked, hook, caller, service, "generation")
-    _require_duration(wanted.get("duration_s"), service)
+    _require_fits(wanted.get("duration_s") or 0.0, 1, service)
     made = generation_request(wanted, service.folders.find_upload)
     plan = service.pipeline(caller).plan(made)
-    _require_duration(plan.duration_s, service)
     takes = plan.variations * (plan.enforcement.candidates if plan.enforcement else 1)
-    _require_size(plan.duration_s, takes, service)
+    _require_fits(plan.duration_s, takes, service)
     return wanted, plan
 
 
-def _require_size(seconds: float, takes: int, service: Service) -> None:
+def _require_fits(seconds: float, takes: int, service: Service) -> None:
     """All takes and candidates of a request are in memory at once, or nearly so."""
-    most = service.settings.max_sound_s
+    longest, most = service.settings.max_duration_s, service.settings.max_sound_s
+    if seconds > longest:
+        raise InvalidInput(
+            f"{seconds:g} s is longer than this service makes", hint=f"at most {longest:g} s"
+        )
     if seconds * takes > most:
         raise InvalidInput(
             f"{takes} takes of {seconds:g} s are {seconds * takes:g} s of sound, candidates "
             "included, and more than this service makes at once",
             hint=f"at most {most:g} s: ask for fewer variations or candidates, or a shorter piece",
-        )
-
-
-def _require_duration(seconds: float | None, service: Service) -> None:
-    longest = service.settings.max_duration_s
-    if seconds is not None and seconds > longest:
-        raise InvalidInput(
-            f"{seconds:g} s is longer than this service makes", hint=f"at most {longest:g} s"
         )
 
 
@@ -312,7 +303,7 @@ def _once(
     if key is not None:
         known = service.idempotency.begin(caller.owner, key, body)
         if known is not None:
-            return mine(service, caller, known)
+            return mine(known, caller, service)
     try:
         wanted, plan = make()
         job = service.jobs.accept(
