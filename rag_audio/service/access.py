@@ -34,11 +34,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key without its secret; times are seconds since 1970.
-
-    Attributes:
-        libraries: that it may use; None: all.
-    """
+    """A key without its secret; times are seconds since 1970; libraries: as of :class:`Caller`."""
 
     id: str
     name: str

@@ -66,11 +66,7 @@ def _takes(job: Job) -> int:
 
 @dataclass(eq=False)
 class _Ticket:
-    """One call of the model that waits to be answered.
-
-    Attributes:
-        size: how many it was answered together with, itself included.
-    """
+    """One call of the model that waits; size: calls that were answered with it, and itself."""
 
     member: Member
     outcome: tuple[Audio, ...] | Exception | None = None
@@ -163,7 +159,6 @@ class Seat:
         self.pass_of = 1
 
     def count_tokens(self, text: str) -> int:
-        """See :class:`rag_audio.domain.ports.Generator`."""
         return self._shared.model.count_tokens(text)
 
     def generate(
@@ -182,7 +177,6 @@ class Seat:
         return self._shared.model.generate_together(members)
 
     def forget(self) -> None:
-        """See :class:`rag_audio.domain.ports.Generator`."""
         self._shared.model.forget()
 
     def leave(self) -> None:

@@ -33,17 +33,14 @@ SIMPLER = "export it anew, as WAV or FLAC in stereo at 48 kHz"
 def main() -> None:
     """Open one file after the other, until the other side hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _load()
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(_in_child(json.loads(line))) + "\n")
-        sys.stdout.flush()
-
-
-def _load() -> None:
-    """Import what decodes, before any limit."""
+    # Imported before any limit.
     import c2pa  # noqa: F401
     import mido  # type: ignore[import-untyped]  # noqa: F401
     import pretty_midi  # noqa: F401
+
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(_in_child(json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 def _in_child(asked: dict[str, Any]) -> dict[str, Any]:

@@ -45,11 +45,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Files:
-    """Of one upload.
-
-    Attributes:
-        sound: interleaved float32, little endian. document: JSON.
-    """
+    """Of one upload: its sound as interleaved float32, little endian, and a JSON document."""
 
     sound: Path
     document: Path
@@ -345,17 +341,21 @@ class Decoders:
                 "connects": task.timestamp_url is not None,
             }
             failed: list[Exception] = []
-            said = self._ask(asked, _remembering(sign_bytes, failed))
+
+            def signature(data: bytes) -> bytes:
+                try:
+                    return sign_bytes(data)
+                except Exception as error:  # noqa: BLE001 - it is raised below
+                    failed.append(error)
+                    return b""
+
+            said = self._ask(asked, signature)
             if failed or "label" not in said:
                 raise _unsigned(task, said, failed)
             stored = manifest.read_bytes()
         signed_at = said["signed_at"]
-        return Written(
-            stored,
-            str(said["label"]),
-            None if signed_at is None else str(signed_at),
-            str(said["parent"]),
-        )
+        moment = None if signed_at is None else str(signed_at)
+        return Written(stored, str(said["label"]), moment, str(said["parent"]))
 
     def close(self) -> None:
         """End the processes that are idle; those that work end with this process's pipes."""
@@ -371,19 +371,6 @@ class Decoders:
             raise BackendUnavailable(said, public=said) from None
         except OSError as error:
             raise BackendUnavailable(f"no decoder can be started: {error}") from error
-
-
-def _remembering(sign_bytes: SignBytes, failed: list[Exception]) -> SignBytes:
-    """The same; what it raises is kept, and nothing is signed then."""
-
-    def signature(data: bytes) -> bytes:
-        try:
-            return sign_bytes(data)
-        except Exception as error:  # noqa: BLE001 - it is told by whoever waits for the file
-            failed.append(error)
-            return b""
-
-    return signature
 
 
 def _unsigned(task: OpenedSigning, said: dict[str, Any], failed: list[Exception]) -> OutputRefused:

@@ -165,10 +165,7 @@ class Runner:
         return self._shares
 
     def run_together(self, held: Sequence[Claimed]) -> None:
-        """Bring jobs to their ends, each for itself save that they meet at the model.
-
-        Several only where :meth:`can_share` said so.
-        """
+        """Bring jobs to their ends; several, where :meth:`can_share` said so, meet at the model."""
         if len(held) == 1:
             self.run(held[0])
             return

@@ -153,11 +153,10 @@ def log_as_json() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    before = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, stamp]
+    stdlib = structlog.stdlib
+    before: list[structlog.typing.Processor] = [stdlib.add_log_level, stdlib.add_logger_name, stamp]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=before)
-    )
+    handler.setFormatter(stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=before))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

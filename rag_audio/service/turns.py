@@ -24,11 +24,7 @@ _LOOK_S = 0.2
 
 @dataclass(eq=False)
 class _Place:
-    """Who waits, or holds.
-
-    Attributes:
-        told: done once it holds.
-    """
+    """Who waits, or holds; ``told`` is done once it holds."""
 
     owner: str
     weight: int

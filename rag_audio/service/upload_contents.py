@@ -94,9 +94,7 @@ class CanonicalUploads(OwnFiles):
             in_use: keeps it as :meth:`lease` does; None: it goes when others need its place.
 
         Raises:
-            UnreadableFile: it cannot be used, or is gone.
-            BackendUnavailable: too many are being decoded.
-            OSError: what is made of it cannot be written.
+            UnreadableFile, BackendUnavailable, OSError: as :meth:`.Decoders.decode`; it is gone.
         """
         _require_there(path)
         anchors = self._anchors()
@@ -117,10 +115,7 @@ class CanonicalUploads(OwnFiles):
         self, owner: str, files: Sequence[Path], stop_asked: Callable[[], bool], times: int = 1
     ) -> Iterator[bool]:
         """Work with uploads during the block, in a thread that waits for its turn; False: it was
-        asked to stop before that came.
-
-        Args:
-            times: how often their size counts.
+        asked to stop before that came. times: how often their size counts.
 
         Raises:
             UnreadableFile, BackendUnavailable: what has to be decoded anew cannot be.

@@ -162,8 +162,7 @@ class Places:
         return _PATH.sub(_last_part, text)
 
     def error(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """An error's document, or that of a problem, without paths of this machine; in terms of the
-        HTTP API."""
+        """A document of an error without paths of this machine, in terms of the HTTP API."""
         return {
             name: _mapped(value, self._said) if name in _TEXTS else value
             for name, value in document.items()

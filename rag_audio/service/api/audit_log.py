@@ -39,11 +39,7 @@ class _Window:
 
 
 class AuditLog:
-    """Writes the audit log.
-
-    Args:
-        clock: seconds, rising.
-    """
+    """Writes the audit log; clock: seconds, rising."""
 
     def __init__(self, file: LineLog, clock: Callable[[], float] = time.monotonic) -> None:
         self._file, self._clock = file, clock

@@ -130,12 +130,10 @@ class Guard:
             return Problem(431, "too-many-headers", said)
         if not self._is_ours(headers.get("host", "")):
             return Problem(421, "misdirected-request", "this server has another name than Host")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-            return Problem(403, "foreign-origin", "requests from other sites are not answered")
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and (
-            scope["method"] not in ("GET", "HEAD") or scope["path"].startswith("/v1")
-        ):
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        is_foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+        is_page = scope["method"] in ("GET", "HEAD") and not scope["path"].startswith("/v1")
+        if is_foreign or (site in ("cross-site", "same-site") and not is_page):
             return Problem(403, "foreign-origin", "requests from other sites are not answered")
         limit = self._limit(scope)
         length = headers.get("content-length")

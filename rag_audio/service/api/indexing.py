@@ -52,10 +52,7 @@ class Indexing:
         )
 
     def begin(self, name: str, run: Callable[[Callable[[], None]], None]) -> dict[str, Any]:
-        """Begin to index the library or folder of this name.
-
-        Args:
-            run: starts the thread.
+        """Begin to index the library or folder of this name, in a thread that ``run`` starts.
 
         Raises:
             Problem: there is none (404), or one is being indexed (409).

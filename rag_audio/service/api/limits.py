@@ -34,8 +34,6 @@ class RateLimiter:
 
     Args:
         at_once: unset: a quarter of ``per_minute``, at least 20.
-        clock: seconds, rising.
-        most: names that are remembered.
     """
 
     def __init__(

@@ -67,9 +67,7 @@ def in_format(signer: Signer, record: AttributionRecord, file: Path, format: str
     if not other.is_file():
         write_copy(signer, record, file, other)
     _used(other)
-    beside = sidecar_of(other)
-    if beside.is_file():
-        _used(beside)
+    _used(sidecar_of(other))
     return other
 
 

@@ -63,7 +63,6 @@ class Threads:
     Args:
         stop: set it to end; what is started must heed it.
         waits_s, steady_s: see :data:`WAITS_S`, :data:`STEADY_S`.
-        clock: seconds, of any beginning.
     """
 
     def __init__(
@@ -293,11 +292,7 @@ class Service:
         return Visibility(caller, self.home, self.owners, self.places)
 
     def upload_of(self, caller: Caller, id_: str) -> Upload:
-        """A caller's upload.
-
-        Raises:
-            InvalidInput: there is none under this id, or it is somebody else's.
-        """
+        """A caller's upload; an InvalidInput where there is none, or it is somebody else's."""
         found = self.uploads.find(id_, caller.owner)
         if found is None:
             raise InvalidInput(f"there is no upload {id_}", hint="`POST /v1/uploads` makes one")

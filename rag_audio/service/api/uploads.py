@@ -40,12 +40,10 @@ async def using(
     """Work with the uploads of a caller during the block, as :func:`using_files`.
 
     Args:
-        audio, midi, either: ids of a sound, of a score, and of one or the other; None: there is
-            none.
+        audio, midi, either: ids of a sound, a score, and of one or the other, where there is one.
 
     Raises:
         InvalidInput: one is not there, is somebody else's, or is of another kind.
-        UnreadableFile, Problem: as there.
     """
     files = []
     for kind, id_ in (("audio", audio), ("midi", midi), (None, either)):
@@ -88,10 +86,7 @@ async def using_files(service: Service, owner: str, files: list[Path]) -> AsyncI
 async def decode(
     service: Service, owner: str, file: Path, in_use: ExitStack | None = None
 ) -> Decoded:
-    """Have an upload decoded when it is its owner's turn.
-
-    Args:
-        in_use: see :meth:`rag_audio.service.upload_contents.CanonicalUploads.make`.
+    """Have an upload decoded when it is its owner's turn, see :meth:`.CanonicalUploads.make`.
 
     Raises:
         UnreadableFile: it cannot be used.
@@ -151,10 +146,8 @@ async def received(
     """The body of a request, decoded, and its file for as long as the block lasts.
 
     However it ends, by an answer, an error, a client that went or one that stalled, nothing is
-    left; and if the process is killed, whoever tidies next finds the file without a lock.
-
-    Raises:
-        UnreadableFile, InvalidInput, Problem: as :func:`receive`.
+    left; and if the process is killed, whoever tidies next finds the file without a lock. Raises as
+    :func:`receive`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("multipart/"):

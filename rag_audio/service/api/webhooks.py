@@ -72,7 +72,6 @@ class Lookups:
 
     Args:
         listed: ``host:port`` that may be private (:mod:`rag_audio.service.hosts`).
-        each, all_, wait_s: see :data:`EACH`, :data:`ALL`, :data:`WAIT_S`.
     """
 
     def __init__(
@@ -137,11 +136,7 @@ headers that cannot be sent."""
 
 
 class Deadline:
-    """A moment by which everything must be done.
-
-    Args:
-        seconds: from now.
-    """
+    """A moment, so many seconds from now, by which everything must be done."""
 
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
@@ -252,11 +247,8 @@ MOST_OWNERS = 1000
 class CallOrder:
     """Remembers who was called, and how; whoever uses it holds a lock.
 
-    Processes that share a database each have turns of their own.
-
     Args:
         callers: calls that are made at once.
-        most: see :data:`MOST_OWNERS`.
     """
 
     def __init__(self, callers: int, most: int = MOST_OWNERS) -> None:
