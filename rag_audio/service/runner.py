@@ -60,7 +60,7 @@ _SILENT_DB = -60.0
 _CLIPPED = 0.999
 
 
-def quality(audio: Audio) -> Any:
+def quality(audio: Audio) -> dict[str, float | None]:
     """Loudness and spectrum of a sound.
 
     Returns:
@@ -68,6 +68,7 @@ def quality(audio: Audio) -> Any:
         samples below -60 dBFS RMS; ``clipping``: share of samples at full scale;
         ``centroid_hz``: mean of the frames' spectral centroids, weighted by power; ``flatness``:
         mean of the frames' geometric over arithmetic mean of power, 0…1. None: it is silent.
+        The loudness of silence is -inf.
     """
     mono = heard(audio).samples[0].astype(np.float64)
     count = max(1, mono.size // _FRAME)
@@ -83,13 +84,13 @@ def quality(audio: Audio) -> Any:
         "flatness": None,
     }
     if not loud.any():
-        return finite(found)
+        return found
     power = np.abs(np.fft.rfft(frames[loud] * np.hanning(_FRAME), axis=1)) ** 2 + 1e-20
     hz = np.fft.rfftfreq(_FRAME, 1 / audio.sample_rate)
     found["centroid_hz"] = float((power * hz).sum() / power.sum())
     flat = np.exp(np.mean(np.log(power), axis=1)) / power.mean(axis=1)
     found["flatness"] = float(flat.mean())
-    return finite(found)
+    return found
 
 
 IDLE_S = 0.5
