@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import h11
 import structlog
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -192,24 +192,12 @@ class Body:
         self._stall_s, self._rate = settings.body_stall_s, settings.body_rate
         self._seen, self._waited_s, self._is_whole = 0, 0.0, False
 
-    async def whole(self) -> bytes:
-        """The whole body.
+    async def __call__(self) -> Any:
+        """The next message; after the body's end nothing is limited.
 
         Raises:
-            Problem: 408 it comes too slowly, 413 it is too long.
-            ClientDisconnect: it ends early.
+            Problem: 408 the body comes too slowly, 413 it is too long.
         """
-        pieces = []
-        while True:
-            message = await self()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            pieces.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                return b"".join(pieces)
-
-    async def __call__(self) -> Any:
-        """The next message; raises as :meth:`whole`. After the body's end nothing is limited."""
         if self._is_whole:
             return await self._receive()
         message = await self._next()

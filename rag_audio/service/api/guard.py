@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from rag_audio.service.api.connections import Body, too_large
 from rag_audio.service.api.problems import Problem, problem_json, respond
@@ -116,7 +116,7 @@ class Guard:
         given: Receive = limited
         if refused is None and not _is_upload(scope):
             try:
-                given = _replayed(await limited.whole(), receive)
+                given = _replayed(await Request(scope, limited).body(), receive)
             except Problem as error:
                 refused = error
         if refused is not None:
