@@ -89,10 +89,14 @@ def listed_hosts(setting: str) -> frozenset[str]:
     for entry in filter(None, (part.strip() for part in setting.split(","))):
         try:
             host, port = host_and_port(entry)
+            if port is None:
+                raise InvalidInput("it has no port")
         except InvalidInput as error:
-            raise _bad_entry(entry, error.message) from error
-        if port is None:
-            raise _bad_entry(entry, "it has no port")
+            said = f"{entry[:100]!r} cannot be used: {error.message}"
+            raise ConfigError(
+                f"RAG_AUDIO_SERVE_WEBHOOK_HOSTS: {said}",
+                hint="host:port, comma separated: hooks.example:443,127.0.0.1:8080,[::1]:8080",
+            ) from error
         found.add(f"{host}:{port}")
     return frozenset(found)
 
@@ -110,13 +114,6 @@ def _ipv6(text: str) -> str:
 def _unusable(text: str, why: str) -> InvalidInput:
     hint = "a DNS name, an IPv4 address a.b.c.d, or an IPv6 address in brackets"
     return InvalidInput(f"the host {text[:100]!r} {why}", hint=hint)
-
-
-def _bad_entry(entry: str, why: str) -> ConfigError:
-    return ConfigError(
-        f"RAG_AUDIO_SERVE_WEBHOOK_HOSTS: {entry[:100]!r} cannot be used: {why}",
-        hint="host:port, comma separated: hooks.example:443,127.0.0.1:8080,[::1]:8080",
-    )
 
 
 # Which IP addresses may be called, by what they can reach.
