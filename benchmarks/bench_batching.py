@@ -107,8 +107,7 @@ def worker(
 ) -> Callable[[int], tuple[list[Audio], float]]:
     """A worker of the service, on jobs that wait."""
     from rag_audio.service.queue import SqlJobs
-    from rag_audio.service.runner import Runner
-    from rag_audio.service.worker import Worker
+    from rag_audio.service.runner import Runner, Worker
 
     jobs = SqlJobs(workspace.home.database)
     runner = Runner(workspace.home, jobs)

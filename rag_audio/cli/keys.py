@@ -144,11 +144,10 @@ def export_root(
 
 def api_list(home: Home = None, as_json: Json = False) -> None:
     """List the keys of the HTTP API; their secrets are not kept."""
-    from rag_audio.provenance.ledger.rights_log import log_key
     from rag_audio.service.access import SqlAccess
 
     with open_home(home) as opened:
-        found = SqlAccess(opened.database, log_key).keys()
+        found = SqlAccess(opened.database).keys()
     if as_json:
         show_json({"keys": [key.to_json() for key in found]})
         return
@@ -186,7 +185,6 @@ def api_make(
     as_json: Json = False,
 ) -> None:
     """Make a key for the HTTP API, and show it this once. From then on everybody needs one."""
-    from rag_audio.provenance.ledger.rights_log import log_key
     from rag_audio.service.access import SqlAccess
 
     scopes = _scopes(scope)
@@ -197,7 +195,7 @@ def api_make(
                 if id_ not in known:
                     there = ", ".join(sorted(known)) or "none is indexed"
                     raise InvalidInput(f"there is no library {id_!r}", hint=there)
-        access = SqlAccess(opened.database, log_key)
+        access = SqlAccess(opened.database)
         seconds = None if days is None else days * 86_400.0
         made, text = access.make(name, scopes, library or None, seconds)
     if as_json:
@@ -213,11 +211,10 @@ def api_revoke(
     as_json: Json = False,
 ) -> None:
     """End a key of the HTTP API, and the sessions that were opened with it, at once."""
-    from rag_audio.provenance.ledger.rights_log import log_key
     from rag_audio.service.access import SqlAccess
 
     with open_home(home) as opened:
-        ended = SqlAccess(opened.database, log_key).revoke(id_)
+        ended = SqlAccess(opened.database).revoke(id_)
     if as_json:
         show_json(ended.to_json())
     else:
@@ -237,13 +234,12 @@ def webhook_secret(
     as_json: Json = False,
 ) -> None:
     """Show the secret that the webhooks of an API key are signed with, or make a new one."""
-    from rag_audio.provenance.ledger.rights_log import log_key
     from rag_audio.service.access import SqlAccess
     from rag_audio.service.webhook_secrets import WebhookSecrets
 
     with open_home(home) as opened:
         database = opened.database
-        access = SqlAccess(database, log_key)
+        access = SqlAccess(database)
         known = {key.id for key in access.keys()}  # noqa: SIM118 - it is no dictionary
         if id_ and id_ not in known:
             raise InvalidInput(f"there is no key {id_!r}", hint="rag-audio keys api")

@@ -61,14 +61,13 @@ def worker(home: Home = None) -> None:
     """Run jobs that a server accepted, beside it or on another machine."""
     from rag_audio.service.batching import takes_of_device
     from rag_audio.service.queue import SqlJobs
-    from rag_audio.service.runner import Runner
+    from rag_audio.service.runner import Runner, Worker
     from rag_audio.service.settings import log_as_json, read_serve_settings
-    from rag_audio.service.worker import Worker
 
     settings = read_serve_settings()
     stop = threading.Event()
     with open_home(home) as opened, _stopped_by_signals(stop):
-        jobs = SqlJobs(opened.database, None, settings.lease_s, settings.attempts)
+        jobs = SqlJobs(opened.database, lease_s=settings.lease_s, attempts=settings.attempts)
         runner = Runner(opened, jobs, stop.is_set, settings.job_s)
         err.print("working   stop with Ctrl+C")
         log_as_json()

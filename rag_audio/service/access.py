@@ -6,18 +6,19 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 
 from rag_audio.errors import InvalidInput
+from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.tables import api_keys, api_sessions, now
 from rag_audio.storage.database import reading, writing
-from rag_audio.storage.migrations import migrate
+from rag_audio.storage.migrations import SqlStore
 
 _KEY = re.compile(r"ra_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -33,11 +34,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key without its secret; times are seconds since 1970.
-
-    Attributes:
-        libraries: that it may use; None: all.
-    """
+    """A key without its secret; times are seconds since 1970; libraries: as of :class:`Caller`."""
 
     id: str
     name: str
@@ -56,21 +53,44 @@ class ApiKey:
         }
 
 
-LogKey = Callable[[Connection, Mapping[str, Any]], object]
-"""Is given a key's row, by column, in the transaction that made or revoked the key."""
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, or whom a job is done for.
 
-
-class SqlAccess:
-    """Keeps keys and sessions.
-
-    Args:
-        engine: the ledger's own.
-        log: writes into the ledger that a key was made or revoked; what it raises undoes that.
+    Attributes:
+        owner: id of the key; empty where no key is defined.
+        libraries: that it may use; None: all.
     """
 
-    def __init__(self, engine: Engine, log: LogKey) -> None:
-        self._engine, self._log = engine, log
-        migrate(engine)
+    owner: str
+    name: str
+    scopes: frozenset[Scope]
+    libraries: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> Caller:
+        """The holder of a key."""
+        return cls(key.id, key.name, key.scopes, key.libraries)
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def is_admin(self) -> bool:
+        return Scope.ADMIN in self.scopes
+
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs: those of an owner; None: of all."""
+        return None if self.is_admin else self.owner
+
+
+EVERYBODY = Caller("", "anybody", frozenset(Scope), None)
+"""Where no key is defined."""
+
+
+class SqlAccess(SqlStore):
+    """Keeps keys and sessions; the ledger tells of every key that was made or revoked."""
 
     def make(
         self,
@@ -105,7 +125,7 @@ class SqlAccess:
                 )
             )
             row = db.execute(select(api_keys).where(api_keys.c.id == id_)).one()
-            self._log(db, row._asdict())
+            log_key(db, row._asdict())
         return _key(row), f"ra_{id_}_{secret}"
 
     def keys(self) -> list[ApiKey]:
@@ -116,9 +136,7 @@ class SqlAccess:
 
     def find(self, id_: str) -> ApiKey | None:
         """The key of this id, as long as it is valid."""
-        with reading(self._engine) as db:
-            wanted = select(api_keys).where(api_keys.c.id == id_, _valid(now(db)))
-            row = db.execute(wanted).first()
+        row = self._valid_row(id_)
         return None if row is None else _key(row)
 
     def any_key(self) -> bool:
@@ -131,9 +149,7 @@ class SqlAccess:
         found = _KEY.fullmatch(text)
         if found is None:
             return None
-        with reading(self._engine) as db:
-            wanted = select(api_keys).where(api_keys.c.id == found[1], _valid(now(db)))
-            row = db.execute(wanted).first()
+        row = self._valid_row(found[1])
         expected = row.hash if row is not None else _hash("")
         same = hmac.compare_digest(_hash(found[2]), expected)
         return _key(row) if row is not None and same else None
@@ -153,7 +169,7 @@ class SqlAccess:
                 .returning(*api_keys.c)
             ).first()
             if row is not None:
-                self._log(db, row._asdict())
+                log_key(db, row._asdict())
             else:  # it was revoked before, or never there
                 row = db.execute(select(api_keys).where(own)).first()
             db.execute(delete(api_sessions).where(api_sessions.c.key == id_))
@@ -198,6 +214,11 @@ class SqlAccess:
         """End a session."""
         with writing(self._engine) as db:
             db.execute(delete(api_sessions).where(api_sessions.c.hash == _hash(secret)))
+
+    def _valid_row(self, id_: str) -> Row[Any] | None:
+        with reading(self._engine) as db:
+            wanted = select(api_keys).where(api_keys.c.id == id_, _valid(now(db)))
+            return db.execute(wanted).first()
 
 
 def _valid(moment: Any) -> Any:

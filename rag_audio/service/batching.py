@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import structlog
@@ -67,11 +66,7 @@ def _takes(job: Job) -> int:
 
 @dataclass(eq=False)
 class _Ticket:
-    """One call of the model that waits to be answered.
-
-    Attributes:
-        size: how many it was answered together with, itself included.
-    """
+    """One call of the model that waits; size: calls that were answered with it, and itself."""
 
     member: Member
     outcome: tuple[Audio, ...] | Exception | None = None
@@ -164,7 +159,6 @@ class Seat:
         self.pass_of = 1
 
     def count_tokens(self, text: str) -> int:
-        """See :class:`rag_audio.domain.ports.Generator`."""
         return self._shared.model.count_tokens(text)
 
     def generate(
@@ -183,7 +177,6 @@ class Seat:
         return self._shared.model.generate_together(members)
 
     def forget(self) -> None:
-        """See :class:`rag_audio.domain.ports.Generator`."""
         self._shared.model.forget()
 
     def leave(self) -> None:
@@ -204,12 +197,7 @@ def _answer(model: Generator, tickets: Sequence[_Ticket]) -> None:
                 ticket.outcome, ticket.size = outcome, len(tickets)
             return
     for ticket, one in zip(tickets, members, strict=True):
-        made = partial(model.generate, one.batch, one.progress, one.stop_asked)
-        ticket.outcome = _caught(made)
-
-
-def _caught(make: Callable[[], tuple[Audio, ...]]) -> tuple[Audio, ...] | Exception:
-    try:
-        return make()
-    except Exception as error:  # noqa: BLE001 - raised again in the thread that asked
-        return error
+        try:
+            ticket.outcome = model.generate(one.batch, one.progress, one.stop_asked)
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that asked
+            ticket.outcome = error

@@ -22,7 +22,6 @@ from typing import Any
 
 _MOST_SAID = 4096
 _LABEL = 200
-_FILE = "the file"
 MOST_DOCUMENT = 32 << 20
 """Bytes of a document."""
 TOO_LONG = "decoding it takes longer than {seconds:g} s"
@@ -34,17 +33,14 @@ SIMPLER = "export it anew, as WAV or FLAC in stereo at 48 kHz"
 def main() -> None:
     """Open one file after the other, until the other side hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _load()
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(_in_child(json.loads(line))) + "\n")
-        sys.stdout.flush()
-
-
-def _load() -> None:
-    """Import what decodes, before any limit."""
+    # Imported before any limit.
     import c2pa  # noqa: F401
     import mido  # type: ignore[import-untyped]  # noqa: F401
     import pretty_midi  # noqa: F401
+
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(_in_child(json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 def _in_child(asked: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +115,7 @@ def _opened(asked: dict[str, Any]) -> dict[str, Any]:
         Path(asked["document"]).write_text(document, encoding="utf-8")
         return {"duration_s": found["duration_s"]}
     except RagAudioError as error:
-        return _refused(_without(file, error.message, _FILE), error.hint)
+        return _refused(error.message.replace(str(file), "the file"), error.hint)
     except MemoryError:
         return _refused(TOO_MUCH.format(**asked))
     except OSError as error:
@@ -209,7 +205,7 @@ def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
         "channels": poured.channels,
         "frames": poured.frames,
         "pcm_sha256": poured.pcm_sha256,
-        "breaks_off": _without(file, poured.breaks_off, "").strip(),
+        "breaks_off": poured.breaks_off.replace(str(file), "").strip(),
     }
 
 
@@ -227,7 +223,7 @@ def _midi(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _credentials(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """The file's content credentials, held against its bytes, and what they reserve."""
+    """The file's content credentials, checked against its bytes, and what they reserve."""
     from rag_audio.provenance.credentials.reading import (
         credentials_to_json,
         read_credentials,
@@ -239,10 +235,6 @@ def _credentials(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
         "credentials": None if found is None else credentials_to_json(found),
         "reservation": None if found is None else reservation_in(found, file),
     }
-
-
-def _without(file: Path, text: str, name: str) -> str:
-    return text.replace(str(file), name)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.domain.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
 from rag_audio.provenance.credentials.opened import OpenedSigning, SignBytes, Written
-from rag_audio.service.decoder import CRASHED, MOST_DOCUMENT, SIMPLER
+from rag_audio.service.decoder import CRASHED, SIMPLER
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.turns import Turns
 from rag_audio.storage.locks import lock_file, lock_if_free
@@ -45,18 +45,14 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Files:
-    """Of one upload.
-
-    Attributes:
-        sound: interleaved float32, little endian. document: JSON.
-    """
+    """Of one upload: its sound as interleaved float32, little endian, and a JSON document."""
 
     sound: Path
     document: Path
 
     @property
     def bytes(self) -> int:
-        return sum(_size(file) for file in (self.sound, self.document))
+        return _stat(self.sound)[0] + _stat(self.document)[0]
 
 
 @dataclass(frozen=True)
@@ -190,27 +186,22 @@ class DecodedFiles:
         for _, size, id_ in sorted(self._kept()) if wanted > 0 else ():
             if freed >= wanted:
                 break
-            if self._removed(id_):
-                freed += size
+            document = self.of(id_).document
+            with lock_if_free(document) as is_free:  # or somebody uses it
+                if is_free or not document.exists():
+                    self.drop(id_)
+                    freed += size
         return freed
 
     def _kept(self) -> list[tuple[float, int, str]]:
         """When each upload's files were used, their bytes, and its id."""
         ids = {file.stem for file in self._folder.glob("[0-9a-f]*.*")}
         found = []
-        for files, id_ in ((self.of(id_), id_) for id_ in ids):
-            used = max(_used(files.sound), _used(files.document))
+        for id_ in ids:
+            files = self.of(id_)
+            used = max(_stat(files.sound)[1], _stat(files.document)[1])
             found.append((used, files.bytes, id_))
         return found
-
-    def _removed(self, id_: str) -> bool:
-        """Remove what is kept of an upload; False: somebody uses it."""
-        document = self.of(id_).document
-        with lock_if_free(document) as is_free:
-            if is_free or not document.exists():
-                self.drop(id_)
-                return True
-        return False
 
 
 def _is_at(handle: int, path: Path) -> bool:
@@ -220,18 +211,13 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _size(file: Path) -> int:
+def _stat(file: Path) -> tuple[int, float]:
+    """Bytes of a file, and when it was used; 0 where it is gone."""
     try:
-        return file.stat().st_size
+        found = file.stat()
     except FileNotFoundError:
-        return 0
-
-
-def _used(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+        return 0, 0.0
+    return found.st_size, found.st_mtime
 
 
 _KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -301,11 +287,11 @@ class Decoders:
             most = min(most, _EXPANSION * file.stat().st_size)
         return most
 
-    def decode(self, file: Path, into: Writing | None = None, anchors: str = "") -> Decoded:
+    def decode(self, file: Path, into: Writing, anchors: str = "") -> Decoded:
         """Decode a file to its end and read its content credentials, elsewhere.
 
         Args:
-            into: files that are there and are written over; None: nothing is kept.
+            into: files that are there and are written over.
             anchors: PEM of the certificates whose signers are trusted.
 
         Raises:
@@ -314,12 +300,6 @@ class Decoders:
             OSError: what is made of it cannot be written.
         """
         suffix = kind_of(file)
-        if into is None:
-            with tempfile.TemporaryDirectory() as folder:
-                most = self.most_bytes(file) + MOST_DOCUMENT
-                into = Writing(Path(folder, "sound"), Path(folder, "document"), most)
-                into.sound.touch()
-                return self.decode(file, into, anchors)
         kind, settings = "midi" if suffix == SCORE else "audio", self._settings
         asked = {
             "kind": kind,
@@ -361,17 +341,21 @@ class Decoders:
                 "connects": task.timestamp_url is not None,
             }
             failed: list[Exception] = []
-            said = self._ask(asked, _remembering(sign_bytes, failed))
+
+            def signature(data: bytes) -> bytes:
+                try:
+                    return sign_bytes(data)
+                except Exception as error:  # noqa: BLE001 - it is raised below
+                    failed.append(error)
+                    return b""
+
+            said = self._ask(asked, signature)
             if failed or "label" not in said:
                 raise _unsigned(task, said, failed)
             stored = manifest.read_bytes()
         signed_at = said["signed_at"]
-        return Written(
-            stored,
-            str(said["label"]),
-            None if signed_at is None else str(signed_at),
-            str(said["parent"]),
-        )
+        moment = None if signed_at is None else str(signed_at)
+        return Written(stored, str(said["label"]), moment, str(said["parent"]))
 
     def close(self) -> None:
         """End the processes that are idle; those that work end with this process's pipes."""
@@ -387,19 +371,6 @@ class Decoders:
             raise BackendUnavailable(said, public=said) from None
         except OSError as error:
             raise BackendUnavailable(f"no decoder can be started: {error}") from error
-
-
-def _remembering(sign_bytes: SignBytes, failed: list[Exception]) -> SignBytes:
-    """The same; what it raises is kept, and nothing is signed then."""
-
-    def signature(data: bytes) -> bytes:
-        try:
-            return sign_bytes(data)
-        except Exception as error:  # noqa: BLE001 - it is told by whoever waits for the file
-            failed.append(error)
-            return b""
-
-    return signature
 
 
 def _unsigned(task: OpenedSigning, said: dict[str, Any], failed: list[Exception]) -> OutputRefused:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import queue
 import re
 import socket
 import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from ipaddress import (
     AddressValueError,
@@ -47,7 +47,9 @@ def ascii_host(text: str) -> str:
     try:
         name = text if text.isascii() else idna.encode(text, uts46=True, std3_rules=True).decode()
     except UnicodeError as error:  # idna's own errors are of this family
-        raise _unusable(text, f"cannot be encoded by IDNA: {_brief(error)}") from error
+        raise _unusable(
+            text, f"cannot be encoded by IDNA: {repr(str(error))[1:-1][:120]}"
+        ) from error
     name = name.lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > _MOST or not all(_LABEL.fullmatch(label) for label in labels):
@@ -87,10 +89,14 @@ def listed_hosts(setting: str) -> frozenset[str]:
     for entry in filter(None, (part.strip() for part in setting.split(","))):
         try:
             host, port = host_and_port(entry)
+            if port is None:
+                raise InvalidInput("it has no port")
         except InvalidInput as error:
-            raise _bad_entry(entry, error.message) from error
-        if port is None:
-            raise _bad_entry(entry, "it has no port")
+            said = f"{entry[:100]!r} cannot be used: {error.message}"
+            raise ConfigError(
+                f"RAG_AUDIO_SERVE_WEBHOOK_HOSTS: {said}",
+                hint="host:port, comma separated: hooks.example:443,127.0.0.1:8080,[::1]:8080",
+            ) from error
         found.add(f"{host}:{port}")
     return frozenset(found)
 
@@ -105,20 +111,9 @@ def _ipv6(text: str) -> str:
     return str(address)
 
 
-def _brief(error: UnicodeError) -> str:
-    return repr(str(error))[1:-1][:120]
-
-
 def _unusable(text: str, why: str) -> InvalidInput:
     hint = "a DNS name, an IPv4 address a.b.c.d, or an IPv6 address in brackets"
     return InvalidInput(f"the host {text[:100]!r} {why}", hint=hint)
-
-
-def _bad_entry(entry: str, why: str) -> ConfigError:
-    return ConfigError(
-        f"RAG_AUDIO_SERVE_WEBHOOK_HOSTS: {entry[:100]!r} cannot be used: {why}",
-        hint="host:port, comma separated: hooks.example:443,127.0.0.1:8080,[::1]:8080",
-    )
 
 
 # Which IP addresses may be called, by what they can reach.
@@ -131,69 +126,42 @@ def _bad_entry(entry: str, why: str) -> ConfigError:
 # Network-specific NAT64 prefixes (RFC 6052, section 2.2) are any operator's choice and look like
 # every other address: nothing here can know them. A network that has one must filter there.
 
-IPV4_REFUSED: dict[str, str] = {
-    "0.0.0.0/8": "this network (RFC 791)",
-    "10.0.0.0/8": "private (RFC 1918)",
-    "100.64.0.0/10": "shared by carriers (RFC 6598)",
-    "127.0.0.0/8": "this host (RFC 1122)",
-    "168.63.129.16/32": "services of the host, in Azure",
-    "169.254.0.0/16": "link-local (RFC 3927)",
-    "172.16.0.0/12": "private (RFC 1918)",
-    "192.0.0.0/24": "protocol assignments (RFC 6890)",
-    "192.0.2.0/24": "documentation (RFC 5737)",
-    "192.31.196.0/24": "AS112 (RFC 7535)",
-    "192.52.193.0/24": "AMT relays (RFC 7450)",
-    "192.88.99.0/24": "6to4 relays (RFC 7526)",
-    "192.168.0.0/16": "private (RFC 1918)",
-    "192.175.48.0/24": "AS112 (RFC 7534)",
-    "198.18.0.0/15": "benchmarks (RFC 2544)",
-    "198.51.100.0/24": "documentation (RFC 5737)",
-    "203.0.113.0/24": "documentation (RFC 5737)",
-    "224.0.0.0/4": "multicast (RFC 5771)",
-    "240.0.0.0/4": "reserved, and broadcast (RFC 1112, RFC 919)",
-}
-"""Networks that are never called, and what they are for."""
+IPV4_REFUSED = (
+    *("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+    "100.64.0.0/10",  # shared by carriers (RFC 6598)
+    "168.63.129.16/32",  # services of the host, in Azure
+    "169.254.0.0/16",  # link-local (RFC 3927)
+    "192.0.0.0/24",  # protocol assignments (RFC 6890)
+    *("192.31.196.0/24", "192.175.48.0/24"),  # AS112 (RFC 7535, RFC 7534)
+    *("192.52.193.0/24", "192.88.99.0/24"),  # AMT relays (RFC 7450), 6to4 relays (RFC 7526)
+    "198.18.0.0/15",  # benchmarks (RFC 2544)
+    *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),  # documentation (RFC 5737)
+    *("224.0.0.0/4", "240.0.0.0/4"),  # multicast, reserved, broadcast (RFC 5771, RFC 1112)
+)
+"""Networks that are never called."""
 
 IPV6_UNICAST = "2000::/3"
-"""All that IANA has given out as global unicast; what lies outside is refused."""
+"""All that IANA has assigned as global unicast; what lies outside is refused."""
 
-IPV6_REFUSED: dict[str, str] = {
-    "2001::/23": "protocol assignments: Teredo, ORCHID, benchmarks, AMT (RFC 2928)",
-    "2001:db8::/32": "documentation (RFC 3849)",
-    "2002::/16": "6to4 (RFC 3056): embeds an IPv4 address",
-    "2620:4f:8000::/48": "AS112 (RFC 7534)",
-    "3ffe::/16": "6bone, given back (RFC 3701)",
-    "3fff::/20": "documentation (RFC 9637)",
-}
-"""Networks within :data:`IPV6_UNICAST` that are never called, and what they are for."""
-
-OUTSIDE_UNICAST: dict[str, str] = {
-    "::/128": "no address (RFC 4291)",
-    "::1/128": "this host (RFC 4291)",
-    "::ffff:0:0/96": "IPv4-mapped (RFC 4291): embeds an IPv4 address",
-    "::ffff:0:0:0/96": "IPv4-translated (RFC 2765): embeds an IPv4 address",
-    "::/96": "IPv4-compatible (RFC 4291): embeds an IPv4 address",
-    "64:ff9b::/96": "NAT64 (RFC 6052): embeds an IPv4 address",
-    "64:ff9b:1::/48": "NAT64 of one network (RFC 8215): embeds an IPv4 address",
-    "100::/64": "discarded (RFC 6666)",
-    "5f00::/16": "SRv6 segments (RFC 9602)",
-    "fc00::/7": "unique local (RFC 4193)",
-    "fe80::/10": "link-local (RFC 4291)",
-    "fec0::/10": "site-local (RFC 3879)",
-    "ff00::/8": "multicast (RFC 4291)",
-}
-"""What the best known networks outside :data:`IPV6_UNICAST` are for; the first that fits counts."""
+IPV6_REFUSED = (
+    "2001::/23",  # protocol assignments: Teredo, ORCHID, benchmarks, AMT (RFC 2928)
+    *("2001:db8::/32", "3fff::/20"),  # documentation (RFC 3849, RFC 9637)
+    "2002::/16",  # 6to4 (RFC 3056): embeds an IPv4 address
+    "2620:4f:8000::/48",  # AS112 (RFC 7534)
+    "3ffe::/16",  # 6bone, returned (RFC 3701)
+)
+"""Networks within :data:`IPV6_UNICAST` that are never called."""
 
 _ISATAP = {0x0000_5EFE, 0x0200_5EFE}
 """Upper half of an interface identifier whose lower half is an IPv4 address (RFC 5214, 6.1)."""
 
-_V4 = [(IPv4Network(net), what) for net, what in IPV4_REFUSED.items()]
-_V6 = [(IPv6Network(net), what) for net, what in (OUTSIDE_UNICAST | IPV6_REFUSED).items()]
+_V4 = [IPv4Network(net) for net in IPV4_REFUSED]
+_V6 = [IPv6Network(net) for net in IPV6_REFUSED]
 _UNICAST = IPv6Network(IPV6_UNICAST)
 
 
-def refusal_of(address: str) -> str | None:
-    """Why an address must not be called; None: it is a global unicast address.
+def is_public(address: str) -> bool:
+    """Whether an address may be called: it is global unicast, and embeds no IPv4 address.
 
     Args:
         address: as ``getaddrinfo`` spells it, IPv6 without brackets. One with a zone
@@ -202,26 +170,12 @@ def refusal_of(address: str) -> str | None:
     try:
         found = ip_address(address)
     except ValueError:
-        return "not an IP address"
-    refused = _ipv4(found) if isinstance(found, IPv4Address) else _refused_ipv6(found)
-    return refused or (None if found.is_global else "not global (IANA)")
-
-
-def _ipv4(address: IPv4Address) -> str | None:
-    return next((what for net, what in _V4 if address in net), None)
-
-
-def _refused_ipv6(address: IPv6Address) -> str | None:
-    if address.scope_id is not None:
-        return "it has a zone (RFC 4007)"
-    for net, what in _V6:
-        if address in net:
-            return what
-    if address not in _UNICAST:
-        return "not global unicast (RFC 4291)"
-    if (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP:
-        return "ISATAP (RFC 5214): embeds an IPv4 address"
-    return None
+        return False
+    if isinstance(found, IPv4Address):
+        return found.is_global and not any(found in net for net in _V4)
+    is_isatap = (int(found) >> 32) & 0xFFFF_FFFF in _ISATAP
+    is_refused = found.scope_id is not None or is_isatap or any(found in net for net in _V6)
+    return found.is_global and found in _UNICAST and not is_refused
 
 
 # What a webhook's URL means: whom it may reach, and at which addresses.
@@ -313,7 +267,11 @@ def addresses_of(target: Target, timeout_s: float) -> tuple[str, ...]:
     Raises:
         InvalidInput: as :func:`require_public`; also where the name is not resolved in time.
     """
-    return require_public(target, _resolve(target, timeout_s))
+    try:
+        found = look_up(target).result(max(0.0, timeout_s))
+    except TimeoutError:
+        found = ()
+    return require_public(target, found)
 
 
 def require_public(target: Target, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -323,7 +281,7 @@ def require_public(target: Target, found: tuple[str, ...]) -> tuple[str, ...]:
         InvalidInput: there is none, or any of them must not be called: an answer that mixes public
             and private addresses is an attempt to get past this check.
     """
-    if not found or (not target.listed and any(refusal_of(one) for one in found)):
+    if not found or (not target.listed and not all(is_public(one) for one in found)):
         # The same words for both: whoever asks could otherwise list the names of our network.
         raise InvalidInput(
             f"the webhook's host {target.host} has no public address",
@@ -332,22 +290,25 @@ def require_public(target: Target, found: tuple[str, ...]) -> tuple[str, ...]:
     return found
 
 
-def look_up(target: Target) -> tuple[str, ...]:
-    """Ask the resolver, however long it takes; empty: there is no such name."""
-    try:
-        found = socket.getaddrinfo(target.server_name, target.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return ()
-    return tuple(dict.fromkeys(str(one[4][0]) for one in found))
+def look_up(target: Target) -> Future[tuple[str, ...]]:
+    """Ask the resolver, in a thread of its own: it takes no deadline and cannot be interrupted.
 
+    Returns:
+        The addresses, in the resolver's order, none twice; empty: there is no such name. It cannot
+        be cancelled; whoever does not wait for it leaves the thread behind.
+    """
+    found: Future[tuple[str, ...]] = Future()
+    found.set_running_or_notify_cancel()
 
-def _resolve(target: Target, timeout_s: float) -> tuple[str, ...]:
-    """Resolve in a thread that is left behind when time is over: the resolver takes no deadline."""
-    answers: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
-    threading.Thread(
-        target=lambda: answers.put(look_up(target)), name="resolving", daemon=True
-    ).start()
-    try:
-        return answers.get(timeout=max(0.0, timeout_s))
-    except queue.Empty:
-        return ()
+    def resolve() -> None:
+        addresses: tuple[str, ...] = ()
+        try:
+            rows = socket.getaddrinfo(target.server_name, target.port, type=socket.SOCK_STREAM)
+            addresses = tuple(dict.fromkeys(str(one[4][0]) for one in rows))
+        except (OSError, UnicodeError):
+            pass
+        finally:
+            found.set_result(addresses)
+
+    threading.Thread(target=resolve, name="resolving", daemon=True).start()
+    return found

@@ -1,17 +1,21 @@
-"""What a job is."""
+"""What a job is, in its row and in the code."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rag_audio.domain import GenerationRequest
 from rag_audio.domain.fields import fields_of
 from rag_audio.errors import RagAudioError
 from rag_audio.pipeline.edit_orders import Order, order_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
 
 
 class JobState(StrEnum):
@@ -26,6 +30,11 @@ class JobState(StrEnum):
     @property
     def is_final(self) -> bool:
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED)
+
+    @classmethod
+    def of(cls, text: str) -> JobState:
+        """The state of a row; one with an unknown state will never run."""
+        return cls(text) if text in set(cls) else cls.FAILED
 
 
 @dataclass(frozen=True)
@@ -89,30 +98,13 @@ class Event:
     document: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How much may wait.
-
-    Attributes:
-        queued: jobs of all owners. per_owner: of one.
-    """
-
-    queued: int = 200
-    per_owner: int = 50
-
-
 class QueueFull(RagAudioError):
-    """Too much is waiting; nothing was accepted.
-
-    Args:
-        retry_after_s: when it may be worth another try.
-    """
+    """Too much is waiting; nothing was accepted."""
 
     exit_code = 4
 
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message, hint=f"try again in {retry_after_s} s")
-        self.retry_after_s = retry_after_s
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="try again in 10 s")
 
 
 class LeaseLost(RagAudioError):
@@ -127,6 +119,63 @@ class RowUnreadable(RagAudioError):
             f"this job's row cannot be read: {', '.join(columns)}",
             hint="ask again; whoever runs this service can look into the row in the database",
         )
+
+
+# A row as a job. Another program, or a bug, may have written anything into it.
+
+_PLAIN = (
+    *("id", "seq", "kind", "owner", "attempts", "stage", "done", "total", "eta_s"),
+    *("created_at", "started_at", "finished_at"),
+)
+
+
+def job_of(row: Row[Any]) -> Job:
+    """A row as a job; what of it cannot be read is empty, and named in ``unreadable``."""
+    found: dict[str, Any] = {}
+    unreadable = []
+    for name in ("request", "plan", "result", "problem", "libraries"):
+        found[name] = None
+        try:
+            text = getattr(row, name)
+            document = None if text is None else json.loads(text)
+            if not _fits(name, document):
+                raise ValueError(f"{name} has another form")
+            found[name] = document
+        except (ValueError, TypeError, RecursionError):
+            unreadable.append(name)
+    if row.state not in set(JobState):
+        unreadable.append("state")
+    if found["problem"] is None and set(unreadable) - {"plan"}:
+        error = RowUnreadable(unreadable)
+        problem = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+        found["problem"] = problem
+    libraries = () if "libraries" in unreadable else found["libraries"]
+    found["libraries"] = None if libraries is None else tuple(libraries)
+    return Job(
+        **{name: getattr(row, name) for name in _PLAIN},
+        **{**found, "request": found["request"] or {}},
+        state=JobState.of(row.state),
+        cancel_asked=bool(row.cancel_asked),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _fits(name: str, document: Any) -> bool:
+    """Whether a document has the form that its column has in every version."""
+    if document is None:
+        return name != "request"
+    if name == "libraries":
+        return isinstance(document, list) and all(isinstance(one, str) for one in document)
+    if not isinstance(document, dict) or name != "result":
+        return isinstance(document, dict)
+    outputs = document.get("outputs")
+    return (
+        isinstance(document.get("attempt"), str)
+        and isinstance(document.get("plan", {}), dict)
+        and isinstance(document.get("stages_s", {}), dict)
+        and isinstance(outputs, list)
+        and all(isinstance(one, dict) and isinstance(one.get("output"), int) for one in outputs)
+    )
 
 
 # What a job asks for, as its row holds it, and as the main path takes it.

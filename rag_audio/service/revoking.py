@@ -41,19 +41,13 @@ def copies_left(
         if conflict is None:
             continue
         others = [one for one in conflict.claims if not is_about(asked, one, keys)]
-        if asked.of is RevocationOf.STEM:
-            others = list(conflict.claims)
         document = conflict_json(conflict, rights)
+        granted: list[str] = document["granted"]
+        shown = ("library", "path", "license")
         copies = [
-            {
-                "library": one.library,
-                "path": one.path,
-                "license": one.license,
-                "holder": holders.get(one.key, ""),
-            }
+            {**{name: getattr(one, name) for name in shown}, "holder": holders.get(one.key, "")}
             for one in others
         ]
-        granted: list[str] = document["granted"]
         found.append(
             {
                 "stem": id_,
@@ -101,11 +95,7 @@ def keys_of(home: Home, asked: Revocation) -> frozenset[str]:
 
 
 def is_about(asked: Revocation, claim: Claim, keys: frozenset[str]) -> bool:
-    """Whether a revocation of a license or an artist names a claim.
-
-    Args:
-        keys: of the artist; see :func:`keys_of`.
-    """
+    """Whether a revocation of a license or an artist names a claim; keys: see :func:`keys_of`."""
     if asked.of is RevocationOf.LICENSE:
         return claim.key == asked.target
     return asked.of is RevocationOf.ARTIST and names.is_revoked(claim.artist, keys)
@@ -261,9 +251,7 @@ def _artists(home: Home) -> set[str]:
 
 def _license_of(home: Home, named: str) -> str:
     """The key (library/id) of a license, from it or from its id."""
-    known = {one.license_key for one in home.catalogue.stems()}
-    known |= set(home.rights().licenses)
-    known |= set(_revoked(home, RevocationOf.LICENSE))
+    known = _license_keys(home)
     keys = sorted(key for key in known if named in (key, key.partition("/")[2]))
     if len(keys) > 1:
         raise InvalidInput(
@@ -276,6 +264,12 @@ def _license_of(home: Home, named: str) -> str:
     raise InvalidInput(
         f"no library has a license {named!r}", hint="rag-audio library lists the licenses"
     )
+
+
+def _license_keys(home: Home) -> set[str]:
+    """Of the licenses of libraries, stems and revocations."""
+    of_stems = {one.license_key for one in home.catalogue.stems()}
+    return {*of_stems, *home.rights().licenses, *_revoked(home, RevocationOf.LICENSE)}
 
 
 def _revoked(home: Home, of: RevocationOf) -> list[str]:
@@ -345,8 +339,7 @@ def _holders(home: Home) -> set[str]:
 
 def _licenses(home: Home) -> set[str]:
     """Keys and ids of every license that is known: of libraries, stems, revocations, outputs."""
-    keys = {one.license_key for one in home.catalogue.stems()}
-    keys |= {*home.rights().licenses, *_revoked(home, RevocationOf.LICENSE)}
+    keys = _license_keys(home)
     outputs = home.ledger.outputs()
     keys |= {one.key for entry in outputs for use in entry.record.sources for one in use.licenses}
     return keys | {key.partition("/")[2] for key in keys}

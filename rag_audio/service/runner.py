@@ -1,8 +1,7 @@
-"""One claimed job, from its row to its outputs in the ledger."""
+"""Workers, and what each does with a claimed job: from its row to its outputs in the ledger."""
 
 from __future__ import annotations
 
-import math
 import shutil
 import threading
 import time
@@ -21,13 +20,19 @@ from rag_audio.audio.loudness import loudness_lufs, true_peak_dbtp
 from rag_audio.domain import Audio, ConditioningPlan, GenerationResult
 from rag_audio.domain.plans import plan_from_json, plan_to_json
 from rag_audio.domain.views import finite, is_operators, public_json, results_json
-from rag_audio.errors import BackendUnavailable, Cancelled, InvalidInput, RagAudioError
+from rag_audio.errors import (
+    BackendError,
+    BackendUnavailable,
+    Cancelled,
+    InvalidInput,
+    RagAudioError,
+)
 from rag_audio.home import Home
 from rag_audio.pipeline.editing import Editor
 from rag_audio.pipeline.pipeline import Pipeline
-from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import SqlAccess
-from rag_audio.service.batching import Seat, SharedPass
+from rag_audio.service.batching import Seat, SharedPass, companions
+from rag_audio.service.folders import Folders
 from rag_audio.service.models import (
     Claimed,
     Job,
@@ -38,7 +43,6 @@ from rag_audio.service.models import (
     generation_request,
     request_fields,
 )
-from rag_audio.service.paths import Folders
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import SqlOwners
 from rag_audio.service.upload_contents import shielded
@@ -64,6 +68,7 @@ def quality(audio: Audio) -> dict[str, float | None]:
         samples below -60 dBFS RMS; ``clipping``: share of samples at full scale;
         ``centroid_hz``: mean of the frames' spectral centroids, weighted by power; ``flatness``:
         mean of the frames' geometric over arithmetic mean of power, 0…1. None: it is silent.
+        The loudness of silence is -inf.
     """
     mono = heard(audio).samples[0].astype(np.float64)
     count = max(1, mono.size // _FRAME)
@@ -71,8 +76,8 @@ def quality(audio: Audio) -> dict[str, float | None]:
     rms = np.sqrt(np.mean(frames**2, axis=1))
     loud = rms > 10 ** (_SILENT_DB / 20)
     found: dict[str, float | None] = {
-        "lufs": _finite(loudness_lufs(audio)),
-        "true_peak_dbtp": _finite(true_peak_dbtp(audio)),
+        "lufs": float(loudness_lufs(audio)),
+        "true_peak_dbtp": float(true_peak_dbtp(audio)),
         "silence": float(1.0 - loud.mean()),
         "clipping": float(np.mean(np.abs(audio.samples) >= _CLIPPED)),
         "centroid_hz": None,
@@ -88,10 +93,8 @@ def quality(audio: Audio) -> dict[str, float | None]:
     return found
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
+IDLE_S = 0.5
+"""How long a worker waits before it looks for a job again."""
 PROGRESS_S = 0.5
 """Progress within a stage is written down no more often than this."""
 _UPLOADS = ("audio", "midi", "upload")
@@ -145,7 +148,7 @@ class Runner:
         self.folders = Folders(home.folder)
         self._uploads = shielded(home)
         database = home.database
-        self._access, self._owners = SqlAccess(database, log_key), SqlOwners(database)
+        self._access, self._owners = SqlAccess(database), SqlOwners(database)
         self._places = Places(home)
 
     def can_share(self) -> bool:
@@ -163,10 +166,7 @@ class Runner:
         return self._shares
 
     def run_together(self, held: Sequence[Claimed]) -> None:
-        """Bring jobs to their ends, each for itself save that they meet at the model.
-
-        Several only where :meth:`can_share` said so.
-        """
+        """Bring jobs to their ends; several, where :meth:`can_share` said so, meet at the model."""
         if len(held) == 1:
             self.run(held[0])
             return
@@ -187,11 +187,11 @@ class Runner:
         Args:
             seat: in place of the model, where other jobs are run with it.
         """
-        try:
-            self._run(held, seat)
-        finally:
+        with ExitStack() as ending:
             if seat is not None:
-                seat.leave()
+                ending.callback(seat.leave)
+            self._run(held, seat)
+            self._settle(held)
 
     def _run(self, held: Claimed, seat: Seat | None) -> None:
         lease = _Lease(self._jobs, held, self._job_s)
@@ -208,13 +208,9 @@ class Runner:
         except BackendUnavailable as error:
             # Nobody knows whether a commit that broke off took place; the row will say.
             told.warning("a backend is away; the job is tried again", error=error.message)
-            self._settle(held)
-            return
         except RagAudioError as error:
-            if is_operators(error):
-                told.error("job failed", error=error.message, hint=error.hint)
-            else:
-                told.info("job failed", error=error.message)
+            tell = told.error if is_operators(error) else told.info
+            tell("job failed", error=error.message, hint=error.hint)
             public = public_json(error, f"the worker's log says more; job {held.job.id}")
             said = self._places.error(public)
             self._end(partial(self._jobs.fail, held, finite(said)))
@@ -223,7 +219,6 @@ class Runner:
             said = {"type": "InternalError", "message": "an internal error"}
             said["hint"] = "see the worker's log"
             self._end(partial(self._jobs.fail, held, said))
-        self._settle(held)
 
     def _make(
         self, held: Claimed, lease: _Lease, seat: Seat | None, working: ExitStack
@@ -260,25 +255,18 @@ class Runner:
         def stop_asked() -> bool:
             return lease.is_over or self._stopping()
 
-        on_commit = _Finish(self._jobs, held, clock, seat)
+        how: dict[str, Any] = {
+            "on_stage": on_stage,
+            "stop_asked": stop_asked,
+            "on_commit": _Finish(self._jobs, held, clock, seat),
+            "accepted": _accepted_plan(job),
+        }
         if job.kind == "edit":
             file = self._source(asked)
             fields = request_fields(asked, self.folders.find_upload)
-            return Editor(pipeline).edit(
-                file,
-                asked.get("prompt") or "",
-                edit_order(asked),
-                out,
-                on_stage=on_stage,
-                stop_asked=stop_asked,
-                on_commit=on_commit,
-                accepted=_accepted_plan(job),
-                **fields,
-            )
-        request = generation_request(asked, self.folders.find_upload)
-        return pipeline.generate(
-            request, out, on_stage, stop_asked, on_commit=on_commit, accepted=_accepted_plan(job)
-        )
+            prompt = asked.get("prompt") or ""
+            return Editor(pipeline).edit(file, prompt, edit_order(asked), out, **how, **fields)
+        return pipeline.generate(generation_request(asked, self.folders.find_upload), out, **how)
 
     def _begin(self, job: Job, working: ExitStack, stop_asked: Callable[[], bool]) -> None:
         """Work with a job's uploads until ``working`` is closed, once it is its turn.
@@ -375,17 +363,15 @@ def _accepted_plan(job: Job) -> ConditioningPlan | None:
     Earlier versions stored none, or one of a format that is not read any more: those jobs are
     planned when they run.
     """
-    if "plan" in job.unreadable:
-        log.warning("a job's plan cannot be read; it is planned anew", job=job.id)
-    if job.plan is None:
-        return None
-    try:
-        return plan_from_json(job.plan)
-    except InvalidInput as error:
-        log.warning(
-            "a job's plan cannot be read; it is planned anew", job=job.id, why=error.message
-        )
-        return None
+    why = "" if "plan" not in job.unreadable else "it is no JSON object"
+    if job.plan is not None:
+        try:
+            return plan_from_json(job.plan)
+        except InvalidInput as error:
+            why = error.message
+    if why:
+        log.warning("a job's plan cannot be read; it is planned anew", job=job.id, why=why)
+    return None
 
 
 class _Lease:
@@ -440,10 +426,7 @@ class _Lease:
 
 
 def _result(
-    held: Claimed,
-    results: Sequence[GenerationResult],
-    stages: dict[str, float],
-    pass_of: int,
+    held: Claimed, results: Sequence[GenerationResult], stages: dict[str, float], pass_of: int
 ) -> dict[str, Any]:
     shared = results_json(tuple(results))
     outputs = [
@@ -479,3 +462,61 @@ def _result(
     }
     cleaned: dict[str, Any] = finite(document)
     return cleaned
+
+
+class Worker:
+    """Runs jobs one after the other, those that share a pass of the model at once.
+
+    Args:
+        stop: set it to end: running jobs go back to the queue.
+        takes: that share a pass at most; 1 runs every job alone.
+    """
+
+    def __init__(
+        self, runner: Runner, jobs: SqlJobs, stop: threading.Event, takes: int = 1
+    ) -> None:
+        self._runner, self._jobs, self._stop, self._takes = runner, jobs, stop, takes
+        self._wanted = threading.Event()
+        self.busy = False
+
+    def work(self) -> None:
+        """Work until told to stop; a database that is away is waited for."""
+        while not self._stop.is_set():
+            try:
+                held = self.claim()
+            except BackendError as error:
+                log.warning("no job can be claimed", error=error.message)
+                self._stop.wait(1.0)
+                continue
+            if not held:
+                self._wanted.wait(IDLE_S)
+                self._wanted.clear()
+                continue
+            self.busy = True
+            try:
+                self._runner.run_together(held)
+            finally:
+                self.busy = False
+
+    def claim(self) -> tuple[Claimed, ...]:
+        """The next job, and those that go with it; empty: nothing waits.
+
+        Raises:
+            BackendError: the database is away.
+        """
+        shares = self._takes > 1 and self._runner.can_share()
+        first = self._jobs.claim()
+        if first is None:
+            return ()
+        if not shares:
+            return (first,)
+        pick = partial(companions, first.job, takes=self._takes)
+        try:
+            return (first, *self._jobs.claim_with(first, pick, rounds=self._takes))
+        except BackendError as error:
+            log.warning("no job can be taken along", error=error.message)
+            return (first,)
+
+    def wake(self) -> None:
+        """A job was accepted in this process: do not wait for the next look."""
+        self._wanted.set()

@@ -140,28 +140,23 @@ def read_serve_settings() -> ServeSettings:
 
 def log_as_json() -> None:
     """Let structlog write JSON from now on, and the servers' own loggers too."""
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    render = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            stamp,
             structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(),
+            render,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    stdlib = structlog.stdlib
+    before: list[structlog.typing.Processor] = [stdlib.add_log_level, stdlib.add_logger_name, stamp]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processor=structlog.processors.JSONRenderer(),
-            foreign_pre_chain=[
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.add_logger_name,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-            ],
-        )
-    )
+    handler.setFormatter(stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=before))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

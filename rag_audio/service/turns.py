@@ -24,11 +24,7 @@ _LOOK_S = 0.2
 
 @dataclass(eq=False)
 class _Place:
-    """Who waits, or holds.
-
-    Attributes:
-        told: done once it holds.
-    """
+    """Who waits, or holds; ``told`` is done once it holds."""
 
     owner: str
     weight: int
@@ -74,7 +70,9 @@ class Turns:
         try:
             if not place.told.done():
                 await asyncio.wait([asyncio.wrap_future(place.told)], timeout=seconds)
-            yield self._stays(place)
+            if not place.holds:
+                self._leave(place)
+            yield place.holds
         finally:
             self._leave(place)
 
@@ -87,7 +85,9 @@ class Turns:
         try:
             while not stop_asked() and not wait([place.told], _LOOK_S).done:
                 pass
-            yield self._stays(place)
+            if not place.holds:
+                self._leave(place)
+            yield place.holds
         finally:
             self._leave(place)
 
@@ -96,44 +96,28 @@ class Turns:
         with self._lock:
             known = self._owners.setdefault(owner, _Owner(self._turn))
             known.waiting.append(place)
-            next_ = self._let_in()
-        _tell(next_)
+            self._let_in()
         return place
 
-    def _stays(self, place: _Place) -> bool:
-        """Whether a place holds; one that does not waits no longer."""
-        with self._lock:
-            if place.holds:
-                return True
-            self._forget(place)
-            next_ = self._let_in()
-        _tell(next_)
-        return False
-
     def _leave(self, place: _Place) -> None:
+        """Give back what a place holds; one that still waits does so no longer."""
         with self._lock:
+            known = self._owners.get(place.owner)
+            if known is None:
+                return
             if place.holds:
-                known = self._owners[place.owner]
                 known.held -= place.weight
                 known.count -= 1
                 self._held -= place.weight
                 place.holds = False
-            self._forget(place)
-            next_ = self._let_in()
-        _tell(next_)
+            if place in known.waiting:
+                known.waiting.remove(place)
+            if not known.waiting and not known.count:
+                del self._owners[place.owner]
+            self._let_in()
 
-    def _forget(self, place: _Place) -> None:
-        known = self._owners.get(place.owner)
-        if known is None:
-            return
-        if place in known.waiting:
-            known.waiting.remove(place)
-        if not known.waiting and not known.count:
-            del self._owners[place.owner]
-
-    def _let_in(self) -> list[_Place]:
-        """Those whose turn it is now; they hold, and are to be told so without the lock."""
-        found: list[_Place] = []
+    def _let_in(self) -> None:
+        """Let those hold whose turn it is now, and tell them."""
         while waiting := [one for one in self._owners.values() if one.waiting]:
             first = min(waiting, key=lambda one: (one.held, one.since))
             place = first.waiting[0]
@@ -146,18 +130,9 @@ class Turns:
             first.count += 1
             self._held += place.weight
             place.holds = True
-            found.append(place)
-        return found
-
-
-def _tell(places: list[_Place]) -> None:
-    for place in places:
-        # An event loop that gave up has cancelled it.
-        if place.told.set_running_or_notify_cancel():
-            place.told.set_result(None)
-
-
-# How much sound of uploads a process works with at once.
+            # An event loop that gave up has cancelled it.
+            if place.told.set_running_or_notify_cancel():
+                place.told.set_result(None)
 
 
 _SMALL, _LANE = 16, 4

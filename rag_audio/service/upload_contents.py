@@ -25,12 +25,11 @@ from rag_audio.domain import Audio
 from rag_audio.domain.signing import Credentials
 from rag_audio.errors import BackendUnavailable, UnreadableFile
 from rag_audio.home import Home
-from rag_audio.provenance.credentials.opened import SignElsewhere
 from rag_audio.provenance.credentials.reading import credentials_from_json
 from rag_audio.provenance.trace.opening import OwnFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
 from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders
-from rag_audio.service.paths import Folders
+from rag_audio.service.folders import Folders
 from rag_audio.service.settings import ServeSettings, read_serve_settings
 from rag_audio.service.turns import SoundUse
 
@@ -64,7 +63,7 @@ def shielded(home: Home, settings: ServeSettings | None = None) -> CanonicalUplo
     return made
 
 
-class CanonicalUploads:
+class CanonicalUploads(OwnFiles):
     """A :class:`.Reader` that never opens an upload; other files are our own.
 
     Args:
@@ -85,7 +84,8 @@ class CanonicalUploads:
     ) -> None:
         self.decoders, self.kept, self.use = decoders, kept, use
         self._folders, self._anchors = folders, anchors
-        self._own = OwnFiles()
+        # Manifests of uploads, and of what was made from them, are parsed in the limits too.
+        self.signs_elsewhere = decoders.sign
 
     def make(self, path: Path, in_use: ExitStack | None = None) -> Decoded:
         """Have an upload opened, and keep what was made of it.
@@ -94,9 +94,7 @@ class CanonicalUploads:
             in_use: keeps it as :meth:`lease` does; None: it goes when others need its place.
 
         Raises:
-            UnreadableFile: it cannot be used, or is gone.
-            BackendUnavailable: too many are being decoded.
-            OSError: what is made of it cannot be written.
+            UnreadableFile, BackendUnavailable, OSError: as :meth:`.Decoders.decode`; it is gone.
         """
         _require_there(path)
         anchors = self._anchors()
@@ -117,10 +115,7 @@ class CanonicalUploads:
         self, owner: str, files: Sequence[Path], stop_asked: Callable[[], bool], times: int = 1
     ) -> Iterator[bool]:
         """Work with uploads during the block, in a thread that waits for its turn; False: it was
-        asked to stop before that came.
-
-        Args:
-            times: how often their size counts.
+        asked to stop before that came. times: how often their size counts.
 
         Raises:
             UnreadableFile, BackendUnavailable: what has to be decoded anew cannot be.
@@ -141,10 +136,6 @@ class CanonicalUploads:
                             return
                         self._make_anew(file, held)
             yield True
-
-    def drop(self, id_: str) -> None:
-        """Forget what was made of an upload."""
-        self.kept.drop(id_)
 
     def size(self, path: Path) -> int:
         """Bytes of 32-bit samples that whoever works with an upload holds in memory: its own, or
@@ -169,11 +160,6 @@ class CanonicalUploads:
             _require_there(path)
             return max(self.decoders.most_bytes(path), _DOCUMENT_WEIGHT * path.stat().st_size)
 
-    @property
-    def signs_elsewhere(self) -> SignElsewhere:
-        """Manifests of uploads, and of what was made from them, are parsed in the limits too."""
-        return self.decoders.sign
-
     def hear(
         self,
         path: Path,
@@ -182,7 +168,7 @@ class CanonicalUploads:
         allow_truncated: bool = False,
     ) -> Heard:
         if self._folders.upload_in(path) is None:
-            return self._own.hear(
+            return super().hear(
                 path, max_duration_s=max_duration_s, allow_truncated=allow_truncated
             )
         heard, breaks_off = self._used(path, self._heard)
@@ -192,16 +178,16 @@ class CanonicalUploads:
 
     def score(self, path: Path) -> NoteScore:
         if self._folders.upload_in(path) is None:
-            return self._own.score(path)
+            return super().score(path)
         return self._used(path, _score)
 
     def credentials(self, path: Path, anchors: str) -> Credentials | None:
         if self._folders.upload_in(path) is None:
-            return self._own.credentials(path, anchors)
+            return super().credentials(path, anchors)
 
         def found(id_: str, document: Mapping[str, Any]) -> Credentials | None:
             if document["anchors"] != _hash(anchors):
-                raise ValueError("it was held against other roots")
+                raise ValueError("it was checked against other roots")
             told = document["credentials"]
             return None if told is None else credentials_from_json(told)
 
@@ -209,7 +195,7 @@ class CanonicalUploads:
 
     def reservation(self, path: Path) -> str | None:
         if self._folders.upload_in(path) is None:
-            return self._own.reservation(path)
+            return super().reservation(path)
         return self._used(path, _reservation)
 
     def _used(self, path: Path, use: Callable[[str, Mapping[str, Any]], _Made]) -> _Made:

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from rag_audio.domain import Rights
-from rag_audio.domain.store_ports import Catalogue, LedgerEntry
+from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.domain.views import OTHER_OUTPUT, Disclosure, finite
 from rag_audio.home import Home
 from rag_audio.provenance.ledger.records import record_to_json
 from rag_audio.provenance.trace.findings import Evidence, InFile, TracedSource, TraceResult
 from rag_audio.provenance.trace.placing import TimeRange
-from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.access import EVERYBODY, Caller, SqlAccess
 from rag_audio.service.models import Job
 from rag_audio.service.tables import SqlOwners
 from rag_audio.service.wording import Places
@@ -29,33 +28,13 @@ from rag_audio.service.wording import Places
 _UNSEEN = "It names an output that this key does not see, or that is not known here."
 
 
-class Asking(Protocol):
-    """Whoever is answered."""
-
-    @property
-    def owner(self) -> str: ...
-    @property
-    def is_admin(self) -> bool: ...
-    @property
-    def libraries(self) -> tuple[str, ...] | None: ...
-
-
-@dataclass(frozen=True)
-class JobOwner:
-    """Whoever a job is done for."""
-
-    owner: str
-    is_admin: bool
-    libraries: tuple[str, ...] | None
-
-
-def may_see(asking: Asking, owner: str | None) -> bool:
+def may_see(caller: Caller, owner: str | None) -> bool:
     """Whether somebody may see what an owner made: the owner and administrators may, nobody else.
 
     Args:
         owner: id of the key whose job made it; None: it was made without the service.
     """
-    return asking.is_admin or (owner is not None and owner == asking.owner)
+    return caller.is_admin or (owner is not None and owner == caller.owner)
 
 
 class Visibility:
@@ -66,38 +45,38 @@ class Visibility:
         places: names files.
     """
 
-    def __init__(self, asking: Asking, home: Home, owners: SqlOwners, places: Places) -> None:
-        self._asking, self._home, self._owners = asking, home, owners
+    def __init__(self, caller: Caller, home: Home, owners: SqlOwners, places: Places) -> None:
+        self._caller, self._home, self._owners = caller, home, owners
         self.places = places
-        own = None if asking.is_admin or asking.libraries is None else frozenset(asking.libraries)
+        own = None if caller.is_admin or caller.libraries is None else frozenset(caller.libraries)
         self.disclosure = Disclosure(own, cache(self.sees_output), places.file)
 
     def sees_output(self, output: int) -> bool:
         """Whether an output is the caller's own, or the caller an administrator."""
-        return self._asking.is_admin or may_see(self._asking, self._owners.of(output))
+        return self._caller.is_admin or may_see(self._caller, self._owners.of(output))
 
     def sees_entry(self, document: bytes) -> bool:
         """Whether an entry of the log is about an output that is seen; others are for admins."""
         output = json.loads(document).get("output")
         if output is None:
-            return self._asking.is_admin
+            return self._caller.is_admin
         return self.sees_output(int(output))
 
     def own_outputs(self) -> list[int] | None:
         """Numbers of the outputs that are seen; None: all."""
-        return None if self._asking.is_admin else self._owners.outputs_of(self._asking.owner)
+        return None if self._caller.is_admin else self._owners.outputs_of(self._caller.owner)
 
     def trace(self, found: TraceResult) -> TraceResult:
         """A trace without the sources of other libraries, and without the number, words, time and
         proof of an output that is not seen."""
         told = self.disclosure
-        shown = found.sources
-        if told.libraries is not None and found.sources:
-            own = self._home.limited_to(told.libraries)
-            catalogue, rights = own.catalogue, own.rights()
-            known = (self._source(one, catalogue, rights) for one in found.sources)
-            shown = tuple(one for one in known if one is not None)
-        found = replace(found, outputs=self._in_file(found.outputs))
+        shown = self._sources(found.sources)
+        outputs = tuple(
+            InFile(one.output, self._sources(one.sources))
+            for one in found.outputs
+            if told.sees_output(one.output)
+        )
+        found = replace(found, outputs=outputs)
         if shown != found.sources:
             found = replace(found, sources=shown, record=None, causal=None)
         elif found.record is not None:
@@ -127,40 +106,21 @@ class Visibility:
             ancestors=(),
         )
 
-    def _in_file(self, outputs: Sequence[InFile]) -> tuple[InFile, ...]:
-        """The outputs in a file that are seen, with the sources of the caller's libraries."""
+    def _sources(self, found: Sequence[TracedSource]) -> tuple[TracedSource, ...]:
+        """The sources that a library of the caller's has, as it has them."""
         told = self.disclosure
-        seen = [one for one in outputs if told.sees_output(one.output)]
-        if told.libraries is None or not seen:
-            return tuple(seen)
+        if told.libraries is None or not found:
+            return tuple(found)
         own = self._home.limited_to(told.libraries)
         catalogue, rights = own.catalogue, own.rights()
-        return tuple(
-            InFile(
-                one.output,
-                tuple(
-                    known
-                    for source in one.sources
-                    if (known := self._source(source, catalogue, rights)) is not None
-                ),
-            )
-            for one in seen
-        )
-
-    def _source(self, found: TracedSource, seen: Catalogue, rights: Rights) -> TracedSource | None:
-        """A source as the caller's own libraries have it; None where it is none of theirs.
-
-        Args:
-            seen: the catalogue of these libraries. rights: theirs.
-        """
-        told = self.disclosure
-        copies = seen.copies(found.stem)
-        if copies and told.libraries is not None:
-            return found.within(told.libraries, copies[0], rights)
-        if not told.knows(found.license_then.library):
-            return None
-        also = tuple(one for one in found.also if told.knows(one.license.library))
-        return replace(found, also=also)
+        shown: list[TracedSource | None] = []
+        for one in found:
+            if copies := catalogue.copies(one.stem):
+                shown.append(one.within(told.libraries, copies[0], rights))
+            elif told.knows(one.license_then.library):
+                also = tuple(claim for claim in one.also if told.knows(claim.license.library))
+                shown.append(replace(one, also=also))
+        return tuple(one for one in shown if one is not None)
 
     def record(self, entry: LedgerEntry) -> dict[str, Any]:
         """The document of an output that is seen; files that its request named have no folder."""
@@ -175,46 +135,34 @@ class Visibility:
         if "checks" in whole:
             document["checks"] = self._checks(whole["checks"])
         known = [told.knows(one.license.library) for one in sources]
-        if not self._asking.is_admin:
+        if not self._caller.is_admin:
             # Behind the colon is the address of the index's server.
             document["index_id"] = entry.record.index_id.partition(":")[0]
         every = (license for one in sources for license in one.licenses)
         if not all(told.knows(license.library) for license in every):
             shown = [one for one, may in zip(whole["sources"], known, strict=True) if may]
             document |= {"sources": [self._claims(one) for one in shown], "plan": {}}
-        cleaned: dict[str, Any] = finite(
-            {
-                "seq": entry.seq,
-                "leaf_hash": entry.leaf_hash,
-                "erased": entry.erased,
-                "record": document,
-            }
-        )
+        whole = {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "erased": entry.erased}
+        cleaned: dict[str, Any] = finite({**whole, "record": document})
         return cleaned
 
     def _claims(self, source: Mapping[str, Any]) -> dict[str, Any]:
         """A source of a record without what other libraries claimed of its bytes."""
-        also = [one for one in source.get("also", ()) if self._knows_claim(one)]
+        knows = self.disclosure.knows
+        also = [one for one in source.get("also", ()) if knows(str(one["license"]["library"]))]
         rest = {name: value for name, value in source.items() if name != "also"}
         return {**rest, "also": also} if also else rest
 
-    def _knows_claim(self, claim: Mapping[str, Any]) -> bool:
-        return self.disclosure.knows(str(claim["license"]["library"]))
-
     def _checks(self, checks: Mapping[str, Any]) -> dict[str, Any]:
-        """What was measured of an output, without the stems that it was held against and not made
+        """What was measured of an output, without stems that it was compared with and not made
         from: which of the whole library were the nearest would tell of other libraries."""
         if self.disclosure.libraries is None or "compared" not in checks:
             return dict(checks)
-        compared = [self._nearness(one) for one in checks["compared"] if one["used"]]
-        shown = [one for one in compared if one is not None]
+        rows = [self._nearness(one) for one in checks["compared"] if one["used"]]
+        shown = [one for one in rows if one is not None]
         near = [one["distance"] for one in shown if one.get("distance") is not None]
-        return {
-            **checks,
-            "compared": shown,
-            "copy_distance": min(near, default=None),
-            "control": None,
-        }
+        told = {"compared": shown, "copy_distance": min(near, default=None), "control": None}
+        return {**checks, **told}
 
     def _nearness(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         """A row of a comparison with a stem, as a library of the caller's has it; None: none."""
@@ -223,11 +171,13 @@ class Visibility:
         return {**row, "path": own[0].path} if own else None
 
 
-def owner_of(job: Job, access: SqlAccess) -> JobOwner:
+def owner_of(job: Job, access: SqlAccess) -> Caller:
     """Whom a job is done for; without an owner it was asked for where nobody needed a key."""
-    key = access.find(job.owner) if job.owner else None
-    is_admin = not job.owner or (key is not None and Scope.ADMIN in key.scopes)
-    return JobOwner(job.owner, is_admin, job.libraries)
+    if not job.owner:
+        return replace(EVERYBODY, libraries=job.libraries)
+    key = access.find(job.owner)
+    scopes = frozenset() if key is None else key.scopes
+    return Caller(job.owner, "" if key is None else key.name, scopes, job.libraries)
 
 
 def _witness(one: Evidence, told: Disclosure) -> Evidence:

@@ -105,17 +105,24 @@ class WebhookSecrets:
         with writing(self._engine, "webhook secrets") as db:
             moment: float = db.execute(select(now(db))).scalar_one()
             rows = _rows(db, owner)
-            if overlap_s > 0:
-                _require_room([row.valid_until for row in rows if row.valid_until is not None])
+            ends = sorted(row.valid_until for row in rows if row.valid_until is not None)
+            if overlap_s > 0 and len(ends) >= MOST_EARLIER:
+                first_end = datetime.fromtimestamp(ceil(ends[0]), UTC)
+                raise InvalidInput(
+                    f"{len(ends)} earlier webhook secrets still sign, and no more can: the first "
+                    f"of them ends at {first_end:%Y-%m-%d %H:%M:%S} UTC",
+                    hint="rotate again after that, or with an overlap of 0, which ends them all "
+                    "at once",
+                )
             keep = [row.nonce for row in rows] if overlap_s > 0 else []
             db.execute(delete(webhook_secrets).where(own, webhook_secrets.c.nonce.not_in(keep)))
-            ends = {"valid_until": moment + overlap_s}
+            until = {"valid_until": moment + overlap_s}
             known = any(row.valid_until is None or row.nonce == _FIRST for row in rows)
             if overlap_s > 0 and not known:
                 first = {"owner": owner, "nonce": _FIRST, "made_at": 0.0}
-                db.execute(insert(webhook_secrets).values(**first, **ends))
+                db.execute(insert(webhook_secrets).values(**first, **until))
             current = webhook_secrets.c.valid_until.is_(None)
-            db.execute(update(webhook_secrets).where(own, current).values(**ends))
+            db.execute(update(webhook_secrets).where(own, current).values(**until))
             new = {"owner": owner, "nonce": secrets.token_hex(16), "made_at": moment}
             db.execute(insert(webhook_secrets).values(**new))
         return self.of(owner)
@@ -157,24 +164,6 @@ def _rows(db: Connection, owner: str) -> Sequence[Any]:
     )
     order = (until.is_not(None), webhook_secrets.c.made_at.desc(), webhook_secrets.c.nonce)
     return db.execute(wanted.order_by(*order)).all()
-
-
-def _require_room(ends: Sequence[float]) -> None:
-    """Let one more secret be an earlier one.
-
-    Args:
-        ends: until when the earlier ones sign, s since 1970.
-
-    Raises:
-        InvalidInput: there are as many as may be.
-    """
-    if len(ends) >= MOST_EARLIER:
-        moment = datetime.fromtimestamp(ceil(min(ends)), UTC)
-        raise InvalidInput(
-            f"{len(ends)} earlier webhook secrets still sign, and no more can: the first of them "
-            f"ends at {moment:%Y-%m-%d %H:%M:%S} UTC",
-            hint="rotate again after that, or with an overlap of 0, which ends them all at once",
-        )
 
 
 def _secret(

@@ -1,4 +1,4 @@
-"""Messages in terms of the HTTP API: fields and routes in place of options and commands.
+"""Documents and messages of the HTTP API: fields and routes in place of options and commands.
 
 Errors, notes and cures say what would help as the command line says it: ``--bpm 92``,
 ``rag-audio index``. Before they leave over HTTP, every option becomes the field and every command
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rag_audio.domain.fields import On, fields_of
 from rag_audio.errors import BackendError
 from rag_audio.home import Home
 from rag_audio.resources import data_dir
+from rag_audio.service.models import Job, JobState
 
 FIELDS: Mapping[str, str] = {
     **{
@@ -160,8 +162,7 @@ class Places:
         return _PATH.sub(_last_part, text)
 
     def error(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """An error's document, or that of a problem, without paths of this machine; in terms of the
-        HTTP API."""
+        """A document of an error without paths of this machine, in terms of the HTTP API."""
         return {
             name: _mapped(value, self._said) if name in _TEXTS else value
             for name, value in document.items()
@@ -207,3 +208,72 @@ def _mapped(value: Any, told: Callable[[str], str]) -> Any:
     if isinstance(value, list | tuple):
         return [_mapped(item, told) for item in value]
     return value
+
+
+# Jobs as the API shows them.
+
+_RESULT = (
+    *("enriched_prompt", "strength", "steps", "guidance", "model", "untrained", "references"),
+    *("model_share", "bpm", "key", "duration_s", "controls", "watermark", "notes", "enforced"),
+    *("enforced_met", "unmet", "stages_s", "pass_of"),
+)
+_LINKS = ("events", "content", "plan", "record", "cancel")
+_OUTPUT = (
+    *("output", "seed", "duration_s", "sample_rate", "channels", "quality", "pcm_sha256"),
+    "enforced_met",
+)
+
+
+def job_json(job: Job, places: Places) -> dict[str, Any]:
+    """A job, as its owner may see it, with links to all that belongs to it.
+
+    What it names was chosen for its owner when it ran.
+
+    Args:
+        places: names files: an older version wrote paths into problems and notes.
+    """
+    here = f"/v1/generations/{job.id}"
+    result = job.result or {}
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state.value,
+        "created": moment(job.created_at),
+        "started": moment(job.started_at),
+        "finished": moment(job.finished_at),
+        "attempts": job.attempts,
+        "cancel_asked": job.cancel_asked,
+        "stage": job.stage,
+        "done": job.done,
+        "total": job.total,
+        "eta_s": job.eta_s if job.state is JobState.RUNNING else None,
+        "position": job.position,
+        "prompt": job.request.get("prompt", ""),
+        "request": {name: value for name, value in job.request.items() if name != "webhook"},
+        "problem": None if job.problem is None else places.error(job.problem),
+        "outputs": [
+            {
+                "take": take,
+                **{name: output.get(name) for name in _OUTPUT},
+                "unmet": output.get("unmet", []),
+                "content": f"{here}/content?take={take}",
+                "record": f"{here}/record?take={take}",
+            }
+            for take, output in enumerate(result.get("outputs", ()), 1)
+        ],
+        **{name: result.get(name) for name in _RESULT},
+        "notes": places.document(result.get("notes")),
+        "links": {
+            "self": here,
+            **{
+                name: f"{here}/{name}" for name in ("events", "content", "plan", "record", "cancel")
+            },
+        },
+    }
+
+
+def moment(seconds: float | None) -> str | None:
+    """Seconds since 1970 as ISO 8601, UTC."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

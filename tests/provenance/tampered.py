@@ -14,13 +14,11 @@ from sqlalchemy.pool import StaticPool
 
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import ApiKey, Scope, SqlAccess
-from rag_audio.service.idempotency import SqlIdempotency
-from rag_audio.service.queue import SqlJobs
+from rag_audio.service.folders import Quota, SqlUploads, Upload
+from rag_audio.service.queue import SqlIdempotency, SqlJobs
 from rag_audio.service.revoking import revoke_source
 from rag_audio.service.runner import Runner
-from rag_audio.service.upload_records import Quota, SqlUploads, Upload
 from rag_audio.service.webhook_secrets import WebhookSecrets
 from tests.support.rights_world import GOOD_ARTIST, World
 from tests.support.tampering import drop_triggers, put_back
@@ -47,7 +45,7 @@ def make_home(folder: Path) -> Path:
     world = World(folder)
     home, database = world.home, world.home.database
     world.workspace.generate("slow warm", folder / "take.wav", duration_s=SHORT["duration_s"])
-    access, jobs = SqlAccess(database, log_key), SqlJobs(database)
+    access, jobs = SqlAccess(database), SqlJobs(database)
     keys = [access.make(name, [Scope.GENERATE], ["small"], 3600.0)[0] for name in ("one", "two")]
     runner = Runner(world.home, jobs)
     for key in (*keys, keys[1]):

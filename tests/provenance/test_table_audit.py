@@ -23,7 +23,6 @@ from rag_audio.provenance.ledger.audit_tables import table_faults
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import leaf_hash
 from rag_audio.provenance.ledger.records import canonical, parse, record_to_json
-from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.provenance.trace.fingerprint import Fingerprint
 from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 from rag_audio.service.access import Scope, SqlAccess
@@ -109,7 +108,7 @@ def filled(engine: Engine) -> Engine:
     """Output 1 of nobody, 2 of a key, 3 of a job that needed none; and a key that was revoked."""
     for owner in (None, "ann", ""):
         deliver(engine, owner)
-    access = SqlAccess(engine, log_key)
+    access = SqlAccess(engine)
     key, _ = access.make("desk", [Scope.GENERATE], expires_in_s=60.0)
     access.revoke(key.id)
     return engine
@@ -193,7 +192,7 @@ def test_a_database_that_is_away_is_no_fault(tmp_path: Path, code: int | None) -
 
 
 def test_a_revocation_is_logged_once_and_nothing_of_a_key_is_in_the_log(engine: Engine) -> None:
-    access, ledger = SqlAccess(engine, log_key), SqlLedger(engine)
+    access, ledger = SqlAccess(engine), SqlLedger(engine)
     key, secret = access.make("Ann's desk", [Scope.SEARCH], ["lab"])
     first = access.revoke(key.id)
     assert access.revoke(key.id) == first
@@ -205,18 +204,21 @@ def test_a_revocation_is_logged_once_and_nothing_of_a_key_is_in_the_log(engine: 
     assert ledger.verify() == []
 
 
-def test_a_key_that_cannot_be_logged_is_not_made(engine: Engine) -> None:
+def test_a_key_that_cannot_be_logged_is_not_made(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(db: Connection, row: object) -> None:
         raise OSError("disk full")
 
-    access = SqlAccess(engine, full)
+    monkeypatch.setattr("rag_audio.service.access.log_key", full)
+    access = SqlAccess(engine)
     with pytest.raises(OSError, match="disk full"):
         access.make("desk", [Scope.SEARCH])
     assert not access.any_key()
 
 
 def test_keys_of_before_are_logged_when_a_database_is_brought_up_to_date(engine: Engine) -> None:
-    access, ledger = SqlAccess(engine, log_key), SqlLedger(engine)
+    access, ledger = SqlAccess(engine), SqlLedger(engine)
     with writing(engine) as db:  # as keys were made until now
         db.execute(
             text(

@@ -17,7 +17,7 @@ from rag_audio.audio import reading
 from rag_audio.audio.reading import hear
 from rag_audio.service import decoder
 from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders, Writing
-from rag_audio.service.paths import Folders
+from rag_audio.service.folders import Folders
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.turns import SoundUse
 from rag_audio.service.upload_contents import CanonicalUploads

@@ -13,9 +13,8 @@ from sqlalchemy import Connection, Engine, text
 
 from rag_audio.errors import Cancelled
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.service.idempotency import KeyInFlight, KeyReused, SqlIdempotency
-from rag_audio.service.models import Claimed, Job, JobState, LeaseLost, Limits, QueueFull
-from rag_audio.service.queue import SqlJobs
+from rag_audio.service.models import Claimed, Job, JobState, LeaseLost, QueueFull
+from rag_audio.service.queue import KeyInFlight, KeyReused, SqlIdempotency, SqlJobs
 from rag_audio.service.tables import SqlOwners
 from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.provenance.builders import record
@@ -109,7 +108,7 @@ def test_a_job_whose_workers_die_again_and_again_is_given_up(engine: Engine, job
     assert jobs.claim() is None
     found = jobs.find(job.id)
     assert found is not None and found.state is JobState.FAILED
-    assert found.problem is not None and "3 times" in found.problem["message"]
+    assert found.problem is not None and "3 attempts" in found.problem["message"]
 
 
 def test_many_workers_never_get_the_same_job(engine: Engine, jobs: SqlJobs) -> None:
@@ -147,7 +146,7 @@ def test_an_owner_with_many_jobs_delays_others_by_one(jobs: SqlJobs) -> None:
 
 
 def test_no_more_is_accepted_than_may_wait(engine: Engine) -> None:
-    jobs = SqlJobs(engine, Limits(queued=3, per_owner=2))
+    jobs = SqlJobs(engine, queued=3, per_owner=2)
     for _ in range(2):
         jobs.accept("generation", ASKED, owner="a")
     with pytest.raises(QueueFull, match="of yours"):

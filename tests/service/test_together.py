@@ -23,9 +23,8 @@ from rag_audio.pipeline.workspace import open_workspace
 from rag_audio.service.api.services import Service
 from rag_audio.service.batching import SharedPass, takes_of_device
 from rag_audio.service.models import Job, JobState
-from rag_audio.service.runner import Runner
+from rag_audio.service.runner import Runner, Worker
 from rag_audio.service.settings import ServeSettings
-from rag_audio.service.worker import Worker
 from tests.support.rights_world import FakeGenerator
 
 SHORT = {"prompt": "warm electric piano", "duration_s": 1.0, "steps": 4, "seed": 5}

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.folders import Quota, SqlUploads, Upload, UploadsFull
 from rag_audio.service.queue import SqlJobs
-from rag_audio.service.upload_records import Quota, SqlUploads, Upload, UploadsFull
 from rag_audio.storage.database import connect, sqlite_url
 
 ROOMY = Quota(bytes=1000, count=10, total_bytes=1000)
@@ -57,7 +56,7 @@ def test_old_uploads_go_unless_a_job_that_has_not_ended_needs_them(engine: Engin
 
 
 def test_the_sessions_that_would_end_first_end_when_there_are_too_many(engine: Engine) -> None:
-    access = SqlAccess(engine, log_key)
+    access = SqlAccess(engine)
     key, _ = access.make("one", [Scope.SEARCH])
     other, _ = access.make("other", [Scope.SEARCH])
     theirs = access.open_session(other, 10.0, most=2)

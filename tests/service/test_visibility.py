@@ -26,8 +26,9 @@ from rag_audio.provenance.trace.findings import (
 )
 from rag_audio.provenance.trace.placing import TimeRange
 from rag_audio.provenance.trace_report import report_html
+from rag_audio.service.access import Caller, Scope
 from rag_audio.service.tables import SqlOwners
-from rag_audio.service.visibility import JobOwner, Visibility, may_see
+from rag_audio.service.visibility import Visibility, may_see
 from rag_audio.service.wording import Places
 from rag_audio.settings import Settings
 from rag_audio.storage.catalogue import SqlCatalogue
@@ -54,7 +55,9 @@ def seeing(mine: frozenset[int], libraries: tuple[str, ...] | None) -> Visibilit
     home = Home(Settings(device="cpu"))
     home.catalogue = cast(Catalogue, gone)
     places = cast(Places, SimpleNamespace(file=str))
-    return Visibility(JobOwner("me", False, libraries), home, cast(SqlOwners, Owned(mine)), places)
+    return Visibility(
+        Caller("me", "", frozenset(), libraries), home, cast(SqlOwners, Owned(mine)), places
+    )
 
 
 def source(library: str) -> TracedSource:
@@ -140,7 +143,7 @@ def test_a_trace_tells_of_ones_own_outputs_and_libraries_alone(
 def test_owners_and_admins_see_and_nobody_else(
     caller: str, owner: str | None, is_admin: bool
 ) -> None:
-    seen = may_see(JobOwner(caller, is_admin, None), owner)
+    seen = may_see(Caller(caller, "", frozenset({Scope.ADMIN} if is_admin else ()), None), owner)
     assert seen == (is_admin or (owner is not None and owner == caller))
 
 

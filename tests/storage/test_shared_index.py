@@ -17,7 +17,7 @@ import pytest
 import rag_audio
 from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch, InvalidInput
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.service.supervising import Threads
+from rag_audio.service.api.services import Threads
 from rag_audio.storage import locks, qdrant_edge
 from rag_audio.storage.index_socket import COPY, IndexHost, copy_served
 from rag_audio.storage.qdrant_edge import EdgeIndex

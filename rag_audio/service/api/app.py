@@ -18,13 +18,12 @@ from rag_audio import __version__
 from rag_audio.errors import BackendUnavailable, ConfigError
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.service.api import problems
-from rag_audio.service.api.audit_log import audit_to
-from rag_audio.service.api.connections import MOST_HEAD_BYTES, ConnectionLimits, Pace, protocol_with
+from rag_audio.service.api.connections import MOST_HEAD_BYTES, protocol_with
 from rag_audio.service.api.guard import Guard
 from rag_audio.service.api.limits import RateLimiter
 from rag_audio.service.api.metrics import Metrics
 from rag_audio.service.api.problems import Answer
-from rag_audio.service.api.routes import generations, library, records, system, tracing, webhooks
+from rag_audio.service.api.routes import generations, library, records, system, tracing
 from rag_audio.service.api.services import Service
 from rag_audio.service.settings import ServeSettings, log_as_json
 
@@ -71,17 +70,15 @@ def make_app(service: Service) -> FastAPI:
     failures = service.settings.failures_per_minute
     app.state.failures = RateLimiter(failures, at_once=failures)
     app.state.metrics = Metrics()
-    audit_to(service.audit)
-    problems.install(app)
-    for routes in (generations, records, library, tracing, webhooks, system):
+    problems.install(app, service.places)
+    for routes in (generations, records, library, tracing, system):
         app.include_router(routes.router)
     app.mount("/", StaticFiles(directory=WEB, html=True), name="page")
     hosts = (*service.bound, *service.settings.names("hosts"))
     app.add_middleware(
         Guard,
         hosts=hosts,
-        upload_bytes=service.settings.max_body_mb << 20,
-        pace=Pace.of(service.settings),
+        settings=service.settings,
         observe=app.state.metrics.request,
     )
     return app
@@ -132,7 +129,7 @@ def configuration(service: Service) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
-        http=protocol_with(ConnectionLimits.of(service.settings)),
+        http=protocol_with(service.settings),
         ws="none",
         timeout_keep_alive=service.settings.idle_s,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,

@@ -39,11 +39,7 @@ class _Window:
 
 
 class AuditLog:
-    """Writes the audit log.
-
-    Args:
-        clock: seconds, rising.
-    """
+    """Writes the audit log; clock: seconds, rising."""
 
     def __init__(self, file: LineLog, clock: Callable[[], float] = time.monotonic) -> None:
         self._file, self._clock = file, clock
@@ -102,27 +98,6 @@ class AuditLog:
         ended, self._window = self._window, _Window(moment, _now())
         for (what, by, name), count in ended.counts.items():
             self.write(what, **{by: name}, more=count, since=ended.at)
-
-
-_log: AuditLog | None = None
-
-
-def audit_to(log: AuditLog | None) -> None:
-    """Write to this log from now on. None: nowhere."""
-    global _log
-    _log = log
-
-
-def audit(what: str, **said: Any) -> None:
-    """See :meth:`AuditLog.write`."""
-    if _log is not None:
-        _log.write(what, **said)
-
-
-def audit_often(what: str, by: str, name: str, **said: Any) -> None:
-    """See :meth:`AuditLog.write_often`."""
-    if _log is not None:
-        _log.write_often(what, by, name, **said)
 
 
 def _now() -> str:

@@ -9,11 +9,10 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
-from rag_audio.service.access import Scope
-from rag_audio.service.api.audit_log import audit_often
+from rag_audio.service.access import EVERYBODY, Caller, Scope
 from rag_audio.service.api.limits import RateLimiter, network_of
 from rag_audio.service.api.problems import Problem, busy
-from rag_audio.service.api.services import EVERYBODY, Caller, Service, caller_of
+from rag_audio.service.api.services import Service
 
 COOKIE = "rag_audio_session"
 
@@ -68,7 +67,7 @@ def require_turn(request: Request, name: str, by: str) -> None:
     limiter = cast(RateLimiter, request.app.state.limiter)
     wait_s = limiter.wait_s(f"{by} {name}")
     if wait_s > 0:
-        audit_often("rate limited", by, name)
+        service_of(request).audit.write_often("rate limited", by, name)
         raise busy("too many requests", ceil(wait_s))
 
 
@@ -79,7 +78,7 @@ def failed(request: Request, what: str) -> None:
         Problem: 429, the client sent too many.
     """
     client = client_of(request)
-    audit_often(what, "client", client)
+    service_of(request).audit.write_often(what, "client", client)
     wait_s = cast(RateLimiter, request.app.state.failures).wait_s(client)
     if wait_s > 0:
         raise busy("too many wrong keys", ceil(wait_s))
@@ -102,21 +101,22 @@ def _known(request: Request, service: Service) -> Caller | None:
         if key is None:
             failed(request, "key refused")
             return None
-        return caller_of(key)
+        return Caller.of(key)
     cookie = request.cookies.get(COOKIE)
     if cookie:
         key = service.access.session(cookie)
         if key is not None:
-            return caller_of(key)
+            return Caller.of(key)
     return None if service.access.any_key() else EVERYBODY
 
 
-def needs(scope: Scope) -> Callable[[Caller], Caller]:
+def needs(scope: Scope) -> Callable[..., Caller]:
     """A dependency: the caller, if the key has a scope."""
 
-    def check(found: Annotated[Caller, Depends(caller)]) -> Caller:
+    def check(request: Request, found: Annotated[Caller, Depends(caller)]) -> Caller:
         if not found.may(scope):
-            audit_often("scope refused", "key", found.owner, scope=scope.value)
+            audit = service_of(request).audit
+            audit.write_often("scope refused", "key", found.owner, scope=scope.value)
             raise Problem(
                 403, "forbidden", f"this key has no scope {scope.value}", "ask for another key"
             )

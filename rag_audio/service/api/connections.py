@@ -3,7 +3,7 @@
 uvicorn ends a connection that is idle between two requests. It waits for ever for the rest of a
 request's head, for a body that nobody reads any more, and for a reader that takes nothing of an
 answer. Here each of these has a deadline, and the number of connections a limit. How fast a body
-comes that is read is watched in the second part of this module.
+comes that is read is watched by :class:`Body`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import h11
 import structlog
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -49,38 +48,13 @@ _LATE = (
 log = structlog.get_logger("rag_audio.api")
 
 
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """See :class:`rag_audio.service.settings.ServeSettings`.
-
-    Attributes:
-        all, each: connections at once, of all addresses and of one (IPv6: of one /64).
-        header_s, write_s: seconds for a request's head, and without progress of an answer.
-    """
-
-    all: int
-    each: int
-    header_s: float
-    write_s: float
-
-    @classmethod
-    def of(cls, settings: ServeSettings) -> Self:
-        """The limits of a service."""
-        return cls(
-            settings.connections,
-            settings.connections_per_address,
-            settings.header_s,
-            settings.write_s,
-        )
-
-
-def protocol_with(limits: ConnectionLimits) -> type[H11Protocol]:
-    """A protocol for ``uvicorn.Config(http=…)`` whose connections share these limits."""
+def protocol_with(settings: ServeSettings) -> type[H11Protocol]:
+    """A protocol for ``uvicorn.Config(http=…)`` whose connections share the limits of a service."""
 
     class Limited(LimitedProtocol):
         """Of one server."""
 
-    Limited.limits, Limited.open = limits, Counter()
+    Limited.settings, Limited.open = settings, Counter()
     return Limited
 
 
@@ -88,10 +62,10 @@ class LimitedProtocol(H11Protocol):
     """One connection.
 
     Attributes:
-        open: connections of each address; shared.
+        open: connections of each address (IPv6: of each /64); shared.
     """
 
-    limits: ClassVar[ConnectionLimits]
+    settings: ClassVar[ServeSettings]
     open: ClassVar[Counter[str]]
     _network: str | None = None
     _head: asyncio.TimerHandle | None = None
@@ -103,8 +77,9 @@ class LimitedProtocol(H11Protocol):
         """Take the connection, or say that there are too many."""
         super().connection_made(transport)
         network = network_of(self.client[0] if self.client else None)
-        full = self.open.total() >= self.limits.all or self.open[network] >= self.limits.each
-        if full:
+        limits = self.settings
+        each = limits.connections_per_address
+        if self.open.total() >= limits.connections or self.open[network] >= each:
             self.transport.write(_FULL)
             self._close("too many connections")
             return
@@ -142,7 +117,7 @@ class LimitedProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """The reader is slow."""
         super().pause_writing()
-        self._write = self.loop.call_later(self.limits.write_s, self._cut, "its reader stalled")
+        self._write = self.loop.call_later(self.settings.write_s, self._cut, "its reader stalled")
 
     def resume_writing(self) -> None:
         """The reader goes on."""
@@ -163,7 +138,7 @@ class LimitedProtocol(H11Protocol):
         """
         waits = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
         if waits and self._head is None and self.timeout_keep_alive_task is None:
-            self._head = self.loop.call_later(self.limits.header_s, self._late)
+            self._head = self.loop.call_later(self.settings.header_s, self._late)
         elif not waits and self._head is not None:
             self._head.cancel()
             self._head = None
@@ -198,26 +173,6 @@ _NAMED = 60
 """Characters of a member's name that a message quotes."""
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How fast a body has to come.
-
-    Attributes:
-        whole_s: seconds that are waited for all of it.
-        stall_s: seconds that are waited for its next piece.
-        rate: bytes a second at least, on average, once more than ``stall_s`` were waited.
-    """
-
-    whole_s: float
-    stall_s: float
-    rate: int
-
-    @classmethod
-    def of(cls, settings: ServeSettings) -> Self:
-        """The pace of a service."""
-        return cls(settings.body_s, settings.body_stall_s, settings.body_rate)
-
-
 class Body:
     """Gives the messages of a body, and counts them: ``Content-Length`` may be missing or a lie.
 
@@ -226,30 +181,23 @@ class Body:
 
     Args:
         limit: bytes it may have.
+        whole_s: seconds that are waited for all of it.
+        settings: longest pause in it, and its bytes a second once more than that was waited.
     """
 
-    def __init__(self, receive: Receive, limit: int, pace: Pace) -> None:
-        self._receive, self._limit, self._pace = receive, limit, pace
+    def __init__(
+        self, receive: Receive, limit: int, whole_s: float, settings: ServeSettings
+    ) -> None:
+        self._receive, self._limit, self._whole_s = receive, limit, whole_s
+        self._stall_s, self._rate = settings.body_stall_s, settings.body_rate
         self._seen, self._waited_s, self._is_whole = 0, 0.0, False
 
-    async def whole(self) -> bytes:
-        """The whole body.
+    async def __call__(self) -> Any:
+        """The next message; after the body's end nothing is limited.
 
         Raises:
-            Problem: 408 it comes too slowly, 413 it is too long.
-            ClientDisconnect: it ends early.
+            Problem: 408 the body comes too slowly, 413 it is too long.
         """
-        pieces = []
-        while True:
-            message = await self()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            pieces.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                return b"".join(pieces)
-
-    async def __call__(self) -> Any:
-        """The next message; raises as :meth:`whole`. After the body's end nothing is limited."""
         if self._is_whole:
             return await self._receive()
         message = await self._next()
@@ -261,20 +209,20 @@ class Body:
         return message
 
     async def _next(self) -> Message:
-        loop, pace = asyncio.get_running_loop(), self._pace
+        loop = asyncio.get_running_loop()
         began = loop.time()
-        patience_s = min(pace.stall_s, pace.whole_s - self._waited_s)
+        patience_s = min(self._stall_s, self._whole_s - self._waited_s)
         try:
             async with asyncio.timeout(patience_s):
                 message = await self._receive()
         except TimeoutError:
             raise _too_slow(f"nothing of the body came for {patience_s:.3g} s") from None
-        self._waited_s += loop.time() - began
-        late = self._waited_s > pace.stall_s and self._seen < pace.rate * self._waited_s
-        if late and message.get("more_body", False):
-            raise _too_slow(f"a body has to come at {pace.rate} bytes a second or faster")
-        if self._waited_s > pace.whole_s and message.get("more_body", False):
-            raise _too_slow(f"a body has to be whole within {pace.whole_s:g} s")
+        waited_s = self._waited_s = self._waited_s + loop.time() - began
+        if message.get("more_body", False):
+            if waited_s > self._stall_s and self._seen < self._rate * waited_s:
+                raise _too_slow(f"a body has to come at {self._rate} bytes a second or faster")
+            if waited_s > self._whole_s:
+                raise _too_slow(f"a body has to be whole within {self._whole_s:g} s")
         return message
 
 

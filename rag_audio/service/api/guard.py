@@ -8,16 +8,16 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
-from rag_audio.service.api.connections import Body, Pace, too_large
+from rag_audio.service.api.connections import Body, too_large
 from rag_audio.service.api.problems import Problem, problem_json, respond
+from rag_audio.service.settings import ServeSettings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,18 +56,15 @@ class Guard:
     Args:
         observe: is told of every request.
         hosts: names that ``Host`` may have, besides addresses and localhost.
-        upload_bytes: longest body of an upload; any other body may have 1 MiB.
-        pace: that a body has to come at.
+        settings: how long the body of an upload may be, and how fast any body has to come; one
+            that is no upload may have 1 MiB.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Iterable[str], upload_bytes: int, pace: Pace, observe: Observe
+        self, app: ASGIApp, hosts: Iterable[str], settings: ServeSettings, observe: Observe
     ) -> None:
-        self._pace = pace
-        self._observe = observe
-        self._app = app
+        self._app, self._settings, self._observe = app, settings, observe
         self._hosts = {host.lower() for host in hosts} | {"localhost", socket.gethostname().lower()}
-        self._upload_bytes = upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -112,14 +109,14 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, answer: Send, headers: Headers) -> None:
         refused = self._refusal(scope, headers)
-        limit, pace = self._upload_bytes, self._pace
+        whole_s = self._settings.body_s
         if not _is_upload(scope):
-            limit, pace = JSON_BYTES, replace(pace, whole_s=min(pace.whole_s, JSON_S))
-        limited = Body(receive, limit, pace)
+            whole_s = min(whole_s, JSON_S)
+        limited = Body(receive, self._limit(scope), whole_s, self._settings)
         given: Receive = limited
         if refused is None and not _is_upload(scope):
             try:
-                given = _replayed(await limited.whole(), receive)
+                given = _replayed(await Request(scope, limited).body(), receive)
             except Problem as error:
                 refused = error
         if refused is not None:
@@ -133,18 +130,19 @@ class Guard:
             return Problem(431, "too-many-headers", said)
         if not self._is_ours(headers.get("host", "")):
             return Problem(421, "misdirected-request", "this server has another name than Host")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        is_foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+        is_page = scope["method"] in ("GET", "HEAD") and not scope["path"].startswith("/v1")
+        if is_foreign or (site in ("cross-site", "same-site") and not is_page):
             return Problem(403, "foreign-origin", "requests from other sites are not answered")
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and (
-            scope["method"] not in ("GET", "HEAD") or scope["path"].startswith("/v1")
-        ):
-            return Problem(403, "foreign-origin", "requests from other sites are not answered")
-        limit = self._upload_bytes if _is_upload(scope) else JSON_BYTES
+        limit = self._limit(scope)
         length = headers.get("content-length")
         if length is not None and (not length.isdecimal() or int(length) > limit):
             return too_large(limit)
         return None
+
+    def _limit(self, scope: Scope) -> int:
+        return self._settings.max_body_mb << 20 if _is_upload(scope) else JSON_BYTES
 
     def _is_ours(self, host: str) -> bool:
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host

@@ -21,6 +21,7 @@ from rag_audio.service.api.problems import Problem, not_found
 
 log = structlog.get_logger("rag_audio.indexing")
 _SHOWN = 100
+_REPORTED = ("indexed", "skipped", "updated", "pruned", "segments", "seconds", "landmarked")
 
 
 class Indexing:
@@ -51,10 +52,7 @@ class Indexing:
         )
 
     def begin(self, name: str, run: Callable[[Callable[[], None]], None]) -> dict[str, Any]:
-        """Begin to index the library or folder of this name.
-
-        Args:
-            run: starts the thread.
+        """Begin to index the library or folder of this name, in a thread that ``run`` starts.
 
         Raises:
             Problem: there is none (404), or one is being indexed (409).
@@ -87,34 +85,21 @@ class Indexing:
     def _index(self, root: Path) -> None:
         try:
             report = self._workspace.index(root, progress=self)
-        except (RagAudioError, tomllib.TOMLDecodeError) as error:
-            message = error.message if isinstance(error, RagAudioError) else str(error)
-            log.warning("indexing failed", error=message)
-            if isinstance(error, RagAudioError):
-                message = public_json(error, "")["message"]
-            self._put(state="failed", problem=message)
-            return
+        except RagAudioError as error:
+            log.warning("indexing failed", error=error.message)
+            self._put(state="failed", problem=public_json(error, "")["message"])
+        except tomllib.TOMLDecodeError as error:
+            log.warning("indexing failed", error=str(error))
+            self._put(state="failed", problem=str(error))
         except Exception:
             # Whatever it was, no later run may be refused as if this one still went on.
             log.exception("indexing failed for an unforeseen reason")
             self._put(state="failed", problem="internal error; the server's log says more")
-            return
-        rejected = [{"path": r.path, "reason": r.reason} for r in report.rejected]
-        self._put(
-            state="done",
-            report={
-                "indexed": report.indexed,
-                "skipped": report.skipped,
-                "updated": report.updated,
-                "pruned": report.pruned,
-                "segments": report.segments,
-                "rejected": rejected[:_SHOWN],
-                "rejections": len(rejected),
-                "seconds": report.seconds,
-                "altered": list(report.altered),
-                "landmarked": report.landmarked,
-            },
-        )
+        else:
+            rejected = [{"path": r.path, "reason": r.reason} for r in report.rejected]
+            told = {name: getattr(report, name) for name in _REPORTED}
+            told |= {"rejected": rejected[:_SHOWN], "rejections": len(rejected)}
+            self._put(state="done", report={**told, "altered": list(report.altered)})
 
     def _put(self, **values: Any) -> None:
         with self._lock:

@@ -34,8 +34,6 @@ class RateLimiter:
 
     Args:
         at_once: unset: a quarter of ``per_minute``, at least 20.
-        clock: seconds, rising.
-        most: names that are remembered.
     """
 
     def __init__(
@@ -84,24 +82,16 @@ class Slots:
     @contextmanager
     def hold(self, name: str) -> Iterator[bool]:
         """Hold one during the block; False: none is free, and none is held."""
-        held = self._take(name)
+        with self._lock:
+            count, whole = self._held.get(name, 0), sum(self._held.values())
+            is_free = count < self._each and (self._all is None or whole < self._all)
+            if is_free:
+                self._held[name] = count + 1
         try:
-            yield held
+            yield is_free
         finally:
-            if held:
-                self._give(name)
-
-    def _take(self, name: str) -> bool:
-        with self._lock:
-            count = self._held.get(name, 0)
-            whole = sum(self._held.values())
-            if count >= self._each or (self._all is not None and whole >= self._all):
-                return False
-            self._held[name] = count + 1
-            return True
-
-    def _give(self, name: str) -> None:
-        with self._lock:
-            self._held[name] -= 1
-            if self._held[name] == 0:
-                del self._held[name]
+            if is_free:
+                with self._lock:
+                    self._held[name] -= 1
+                    if self._held[name] == 0:
+                        del self._held[name]

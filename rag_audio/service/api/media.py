@@ -1,4 +1,4 @@
-"""Sound that is given out: takes, stems and other formats of them, with ranges."""
+"""Sounds as responses (takes, stems and other formats of them, with ranges), and events."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rag_audio.errors import BackendUnavailable
 from rag_audio.pipeline.delivery import write_copy
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.service.api.services import Service
-from rag_audio.service.api.views import moment
 from rag_audio.service.models import Job, JobState
+from rag_audio.service.wording import moment
 
 TYPES = {
     ".wav": "audio/wav",
@@ -67,9 +67,7 @@ def in_format(signer: Signer, record: AttributionRecord, file: Path, format: str
     if not other.is_file():
         write_copy(signer, record, file, other)
     _used(other)
-    beside = sidecar_of(other)
-    if beside.is_file():
-        _used(beside)
+    _used(sidecar_of(other))
     return other
 
 
@@ -120,7 +118,7 @@ async def stream(
         try:
             found = await run_in_threadpool(service.jobs.events, job.id, after)
             if state is JobState.QUEUED and looks % POSITION_LOOKS == 0:
-                job = await run_in_threadpool(_again, service, job)
+                job = await run_in_threadpool(as_it_stands, service, job)
         except BackendUnavailable:
             yield ": the database is away\n\n"
             await asyncio.sleep(1.0)
@@ -144,7 +142,8 @@ async def stream(
         await asyncio.sleep(LOOK_S)
 
 
-def _again(service: Service, job: Job) -> Job:
+def as_it_stands(service: Service, job: Job) -> Job:
+    """The job as its row is now."""
     return service.jobs.find(job.id) or job
 
 

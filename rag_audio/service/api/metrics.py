@@ -99,15 +99,12 @@ class Metrics:
                     self._observe(job)
             self._seen = {i: at for i, at in self._seen.items() if at > self._since - 4.0}
             self._memory.set(_resident_bytes())
-            self._look_at_threads(service)
+            dead = service.threads.dead()
+            for name, count in service.threads.restarts().items():
+                self._working.labels(name).set(name not in dead)
+                self._restarts.labels(name).inc(count - self._restarted.get(name, 0))
+                self._restarted[name] = count
         return generate_latest(self.registry)
-
-    def _look_at_threads(self, service: Service) -> None:
-        dead = service.threads.dead()
-        for name, count in service.threads.restarts().items():
-            self._working.labels(name).set(name not in dead)
-            self._restarts.labels(name).inc(count - self._restarted.get(name, 0))
-            self._restarted[name] = count
 
     def _observe(self, job: Job) -> None:
         self._since = max(self._since, job.finished_at or 0.0)

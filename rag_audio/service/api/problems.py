@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -24,14 +24,10 @@ from rag_audio.errors import (
     RequestRefused,
 )
 from rag_audio.service.api.schemas import JOB_ID, MOST_FAULTS, WEB_URL
-from rag_audio.service.idempotency import KeyInFlight, KeyReused
+from rag_audio.service.folders import UploadsFull
 from rag_audio.service.models import QueueFull
-from rag_audio.service.upload_records import UploadsFull
-from rag_audio.service.wording import advice_in_http_terms
-
-if TYPE_CHECKING:
-    from rag_audio.service.api.services import Service
-
+from rag_audio.service.queue import KeyInFlight, KeyReused
+from rag_audio.service.wording import Places, advice_in_http_terms
 
 # What is wrong with a request that does not fit the schema, in words.
 
@@ -101,9 +97,10 @@ def faults(errors: Sequence[Mapping[str, Any]], body: Any) -> tuple[list[dict[st
 
 def _fault(key: tuple[Any, ...], error: Mapping[str, Any]) -> dict[str, str]:
     place, *path = key
+    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
     return {
         "in": str(place),
-        "where": _clipped("".join(f"/{_escaped(part)}" for part in path)),
+        "where": _clipped(pointer),
         "field": _clipped(str(path[0])) if path else "",
         "message": _clipped(_words(_name(path) or f"the {place}", error)),
     }
@@ -134,12 +131,11 @@ def _path(parts: Sequence[Any], body: Any, *, is_missing: bool) -> Iterator[Any]
 
 def _name(path: Sequence[Any]) -> str:
     """``references[0].start_s``"""
-    told = "".join(f"[{part}]" if isinstance(part, int) else f".{_named(part)}" for part in path)
+    told = ""
+    for part in path:
+        named = f"[{part}]" if isinstance(part, int) else f".{_clipped(part, _NAMED) or repr('')}"
+        told += named
     return told.removeprefix(".")
-
-
-def _named(part: str) -> str:
-    return _clipped(part, _NAMED) or "''"
 
 
 def _words(name: str, error: Mapping[str, Any]) -> str:
@@ -180,22 +176,13 @@ def _length(value: Any, ctx: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    told = repr(value) if isinstance(value, str) else _plain(value)
-    return told if len(told) <= _SHOWN else f"{told[:_SHOWN]}…"
-
-
-def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list | tuple):
         return "a list"
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
-    return str(value)
-
-
-def _escaped(part: Any) -> str:
-    return str(part).replace("~", "~0").replace("/", "~1")
+    return _clipped(repr(value) if isinstance(value, str) else str(value), _SHOWN)
 
 
 def _clipped(text: str, most: int = _LONG) -> str:
@@ -247,36 +234,37 @@ def busy(message: str, retry_after_s: int) -> Problem:
     return Problem(429, "too-many-requests", message, f"try again in {retry_after_s} s", headers)
 
 
-_STATUSES: tuple[tuple[type[RagAudioError], int, str], ...] = (
-    (KeyReused, 422, "idempotency-key-reused"),
-    (KeyInFlight, 409, "idempotency-key-in-flight"),
-    (QueueFull, 429, "queue-full"),
-    (UploadsFull, 429, "uploads-full"),
-    (RequestRefused, 403, "request-refused"),
-    (OutputRefused, 403, "output-refused"),
-    (InvalidInput, 422, "invalid-input"),
-    (LibraryError, 422, "unreadable"),
-    (BackendError, 503, "backend-unavailable"),
+_STATUSES: tuple[tuple[type[RagAudioError], int, str, int | None], ...] = (
+    (KeyReused, 422, "idempotency-key-reused", None),
+    (KeyInFlight, 409, "idempotency-key-in-flight", 1),
+    (QueueFull, 429, "queue-full", 10),
+    (UploadsFull, 429, "uploads-full", 3600),
+    (RequestRefused, 403, "request-refused", None),
+    (OutputRefused, 403, "output-refused", None),
+    (InvalidInput, 422, "invalid-input", None),
+    (LibraryError, 422, "unreadable", None),
+    (BackendError, 503, "backend-unavailable", 5),
 )
+"""Of a family of errors: the status, the slug of its type, and the seconds of ``Retry-After``."""
 
 
-def status_of(error: RagAudioError) -> tuple[int, str]:
-    """The status of an error and the slug of its type."""
+def status_of(error: RagAudioError) -> tuple[int, str, dict[str, str]]:
+    """The status of an error, the slug of its type, and headers."""
     if isinstance(error, Problem):
-        return error.status, error.slug
-    if isinstance(error, UploadsFull) and not error.is_yours:
-        return 507, "insufficient-storage"
-    for family, status, slug in _STATUSES:
+        return error.status, error.slug, error.headers
+    for family, status, slug, retry_s in _STATUSES:
         if isinstance(error, family):
-            return status, slug
-    return 500, "internal"
+            if isinstance(error, UploadsFull) and not error.is_yours:
+                status, slug = 507, "insufficient-storage"
+            return status, slug, {} if retry_s is None else {"Retry-After": str(retry_s)}
+    return 500, "internal", {}
 
 
 def problem_json(error: RagAudioError) -> dict[str, Any]:
     """The document of a problem. A fault of the service is told in words of its family, with the
     id of the request, under which the log has the whole message.
     """
-    status, slug = status_of(error)
+    status, slug, _ = status_of(error)
     said = error_json(error)
     if status >= 500:
         request = structlog.contextvars.get_contextvars().get("request", "")
@@ -287,35 +275,22 @@ def problem_json(error: RagAudioError) -> dict[str, Any]:
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": said["message"],
-        **{name: value for name, value in said.items() if name not in _SAID},
+        **{name: value for name, value in said.items() if name not in ("type", "message")},
         "error": type(error).__name__,
     }
 
 
-_SAID = ("type", "message")
-
-
-def install(app: FastAPI) -> None:
-    """Let every error of an app leave it as a problem."""
+def install(app: FastAPI, places: Places) -> None:
+    """Let every error of an app leave it as a problem, with files named by ``places``."""
 
     @app.exception_handler(RagAudioError)
     def _ours(request: Request, error: RagAudioError) -> JSONResponse:
-        headers = dict(error.headers) if isinstance(error, Problem) else {}
-        status, _ = status_of(error)
-        if isinstance(error, QueueFull):
-            headers["Retry-After"] = str(error.retry_after_s)
-        elif isinstance(error, KeyInFlight):
-            headers["Retry-After"] = "1"
-        elif isinstance(error, UploadsFull):
-            headers["Retry-After"] = "3600"
-        elif status == 503:
-            headers["Retry-After"] = "5"
+        status, _, headers = status_of(error)
         if status >= 500:
             log.error(
                 "request failed", error=error.message, hint=error.hint, kind=type(error).__name__
             )
-        service: Service = request.app.state.service
-        return respond(service.places.error(problem_json(error)), headers)
+        return respond(places.error(problem_json(error)), headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

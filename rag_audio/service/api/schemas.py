@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -37,20 +38,20 @@ MOST_FAULTS = 20
 WEB_URL = "^[Hh][Tt][Tt][Pp][Ss]?://"
 
 
-def _no_controls(text: str) -> str:
-    try:
-        limits.check_characters("it", text)
-    except InvalidInput as error:
-        raise ValueError(error.message.removeprefix("it ")) from error
-    return text
+def _checked_by(check: Callable[[str], object], name: str) -> AfterValidator:
+    """Validates by a check of the domain, whose messages begin with a name."""
+
+    def checked(text: str) -> str:
+        try:
+            check(text)
+        except InvalidInput as error:
+            raise ValueError(error.message.removeprefix(f"{name} ")) from error
+        return text
+
+    return AfterValidator(checked)
 
 
-def _is_country(code: str) -> str:
-    try:
-        check_territory(code)
-    except InvalidInput as error:
-        raise ValueError(error.message.removeprefix("territory ")) from error
-    return code
+_no_controls = _checked_by(partial(limits.check_characters, "it"), "it")
 
 
 def _whole(value: Any) -> Any:
@@ -78,14 +79,14 @@ def _bounds(limit: Number | Text | Items) -> Mapping[str, Any]:
     return {"max_length": limit.most}
 
 
-Words = Annotated[str, _within(limits.PROMPT), AfterValidator(_no_controls)]
-Name = Annotated[str, _within(limits.NAME), AfterValidator(_no_controls)]
-Word = Annotated[str, _within(limits.WORD), AfterValidator(_no_controls)]
+Words = Annotated[str, _within(limits.PROMPT), _no_controls]
+Name = Annotated[str, _within(limits.NAME), _no_controls]
+Word = Annotated[str, _within(limits.WORD), _no_controls]
 StemId = Annotated[str, Field(pattern=f"^{limits.STEM_ID}$", examples=["3f1c9a"])]
 UploadId = Annotated[str, Field(pattern=f"^{JOB_ID}$")]
 JobId = Annotated[str, Field(pattern=f"^{JOB_ID}$")]
 Territory = Annotated[
-    str, Field(pattern="^[A-Za-z]{2}$", examples=["DE"]), AfterValidator(_is_country)
+    str, Field(pattern="^[A-Za-z]{2}$", examples=["DE"]), _checked_by(check_territory, "territory")
 ]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Beats = Annotated[int, _within(limits.BEATS)]
@@ -172,7 +173,7 @@ def _type_of(field: RequestField) -> Any:
 
 
 def _one_of(kind: type, limit: Number | Text | Items) -> Any:
-    checked = (AfterValidator(_no_controls),) if kind is str else ()
+    checked = (_no_controls,) if kind is str else ()
     return Annotated[(kind, _within(limit), *checked)]
 
 
@@ -369,6 +370,3 @@ class WebhookRotationAsked(Asked):
         le=168,
         description="How long the earlier secret signs beside the new one; 0: it ends at once.",
     )
-
-
-Document = dict[str, Any]

@@ -5,130 +5,148 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from rag_audio.domain.ports import ModelInfo
 from rag_audio.errors import BackendError, InvalidInput, RagAudioError
-from rag_audio.home import Home
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.provenance.ledger.rights_log import log_key
-from rag_audio.service.access import ApiKey, Scope, SqlAccess
+from rag_audio.service.access import Caller, SqlAccess
 from rag_audio.service.api.audit_log import WINDOW_S, AuditLog
 from rag_audio.service.api.indexing import Indexing
 from rag_audio.service.api.limits import Slots
-from rag_audio.service.api.webhook_delivery import Lookups
-from rag_audio.service.api.webhooks import CALLERS, Calls
+from rag_audio.service.api.webhooks import CALLERS, Calls, Lookups
 from rag_audio.service.batching import takes_of_device
-from rag_audio.service.idempotency import SqlIdempotency
-from rag_audio.service.models import Limits
-from rag_audio.service.paths import Folders
-from rag_audio.service.queue import SqlJobs
-from rag_audio.service.runner import Runner
+from rag_audio.service.folders import Folders, Quota, SqlUploads, Tidying, Upload
+from rag_audio.service.queue import SqlIdempotency, SqlJobs
+from rag_audio.service.runner import Runner, Worker
 from rag_audio.service.settings import ServeSettings
-from rag_audio.service.supervising import Threads
 from rag_audio.service.tables import SqlOwners
 from rag_audio.service.turns import Turns
-from rag_audio.service.upkeep import Tidying
-from rag_audio.service.upload_contents import CanonicalUploads, shielded
-from rag_audio.service.upload_records import Quota, SqlUploads, Upload
+from rag_audio.service.upload_contents import shielded
 from rag_audio.service.visibility import Visibility
 from rag_audio.service.webhook_secrets import WebhookSecrets
 from rag_audio.service.wording import Places
-from rag_audio.service.worker import Worker
 from rag_audio.storage.files import LineLog
 from rag_audio.storage.index_socket import IndexHost
 from rag_audio.storage.shared_index import SharedIndex
 
-# What a serving process does beside answering: it tidies, and writes down what was counted.
-
 TIDY_S = 600.0
 OUTPUTS_S = 6 * 3600.0
 """The folders of all jobs are looked through this often."""
+MODEL_AGAIN_S = 30.0
+"""A model that could not be loaded is tried again after so long."""
+WAITS_S = (1.0, 5.0, 15.0, 60.0)
+"""Before a thread that failed is started again; the last one from then on."""
+STEADY_S = 300.0
+"""A thread that worked for so long begins with the first wait again."""
 
 log = structlog.get_logger("rag_audio.api")
 
 
-class Upkeep:
-    """Works in threads of its own.
+@dataclass
+class _Supervised:
+    """A thread and how it fares."""
+
+    thread: threading.Thread
+    restarts: int = 0
+    is_working: bool = True
+    is_waited_for: bool = True
+
+
+class Threads:
+    """Starts threads, keeps them going, and says which of them do not work.
 
     Args:
-        stop: set it to end.
+        stop: set it to end; what is started must heed it.
+        waits_s, steady_s: see :data:`WAITS_S`, :data:`STEADY_S`.
     """
 
-    def __init__(self, tidying: Tidying, audit: AuditLog, stop: threading.Event) -> None:
-        self._tidying, self._audit, self._stop = tidying, audit, stop
+    def __init__(
+        self,
+        stop: threading.Event,
+        waits_s: Sequence[float] = WAITS_S,
+        steady_s: float = STEADY_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._stop, self._waits_s, self._steady_s = stop, tuple(waits_s), steady_s
+        self._kept: dict[str, _Supervised] = {}
+        self._passing: list[threading.Thread] = []
+        self._lock = threading.Lock()
 
-    def tidy(self) -> None:
-        """Remove what nobody needs any more, at once and then now and then."""
-        outputs_at = 0.0
-        while not self._stop.is_set():
+    def keep(self, work: Callable[[], None], name: str, *, is_waited_for: bool = True) -> None:
+        """Work until the service stops: when it fails, or returns before, it is started again.
+
+        Args:
+            name: operators read it; a number is added where another thread has it.
+            is_waited_for: :meth:`join` waits for it.
+        """
+        with self._lock:
+            names = (name, *(f"{name}-{n}" for n in range(2, len(self._kept) + 3)))
+            free = next(one for one in names if one not in self._kept)
+            thread = threading.Thread(target=self._work, args=(work, free), name=free, daemon=True)
+            self._kept[free] = _Supervised(thread, is_waited_for=is_waited_for)
+        thread.start()
+
+    def run(self, work: Callable[[], None], name: str) -> None:
+        """Work once, in a thread that is waited for when the service ends."""
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        with self._lock:
+            self._passing = [one for one in self._passing if one.is_alive()]
+            self._passing.append(thread)
+            thread.start()
+
+    def dead(self) -> tuple[str, ...]:
+        """Names of the kept threads that do not work at this moment; none while it stops."""
+        if self._stop.is_set():
+            return ()
+        with self._lock:
+            return tuple(
+                name
+                for name, one in self._kept.items()
+                if not (one.is_working and one.thread.is_alive())
+            )
+
+    def restarts(self) -> dict[str, int]:
+        """How often each kept thread was started again."""
+        with self._lock:
+            return {name: one.restarts for name, one in self._kept.items()}
+
+    def join(self, seconds: float) -> None:
+        """Wait for each thread, so long at most."""
+        with self._lock:
+            kept = [one.thread for one in self._kept.values() if one.is_waited_for]
+            threads = [*kept, *self._passing]
+        for thread in threads:
+            thread.join(seconds)
+
+    def _work(self, work: Callable[[], None], name: str) -> None:
+        state, failures = self._kept[name], 0
+        while True:
+            began = self._clock()
             try:
-                self._tidying.tidy()
-                if time.monotonic() >= outputs_at:
-                    self._tidying.tidy_outputs()
-                    outputs_at = time.monotonic() + OUTPUTS_S
-            except (RagAudioError, OSError) as error:
-                log.warning("tidying failed; it is tried again", error=str(error))
-            self._stop.wait(TIDY_S)
-
-    def count(self) -> None:
-        """Write down what the audit log only counted, after every window."""
-        while not self._stop.wait(WINDOW_S / 4):
-            self.flush(at_once=False)
-
-    def flush(self, at_once: bool) -> None:
-        """Write it down now, or if the window is over."""
-        try:
-            self._audit.flush(at_once)
-        except BackendError as error:
-            log.error("the audit log cannot be written", error=error.message)
+                work()
+                if not self._stop.is_set():
+                    log.error("a thread ended before its time", thread=name)
+            except BaseException:
+                # What nobody foresaw must not end a part of the service for good. Nor does a
+                # SystemExit: in a thread it ends no process, and nobody would hear of it.
+                log.exception("a thread failed", thread=name)
+            state.is_working = False
+            failures = 1 if self._clock() - began >= self._steady_s else failures + 1
+            wait_s = self._waits_s[min(failures, len(self._waits_s)) - 1]
+            if self._stop.wait(wait_s):
+                return
+            with self._lock:
+                state.restarts += 1
+            state.is_working = True
+            log.warning("a thread is started again", thread=name, restarts=state.restarts)
 
 
-MODEL_AGAIN_S = 30.0
-"""A model that could not be loaded is tried again after so long."""
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks.
-
-    Attributes:
-        owner: id of the key; empty where no key is defined.
-        libraries: that it may use; None: all.
-    """
-
-    owner: str
-    name: str
-    scopes: frozenset[Scope]
-    libraries: tuple[str, ...] | None
-
-    def may(self, scope: Scope) -> bool:
-        return scope in self.scopes or Scope.ADMIN in self.scopes
-
-    @property
-    def is_admin(self) -> bool:
-        return Scope.ADMIN in self.scopes
-
-    @property
-    def sees(self) -> str | None:
-        """Whose jobs: those of an owner; None: of all."""
-        return None if self.is_admin else self.owner
-
-
-EVERYBODY = Caller("", "anybody", frozenset(Scope), None)
-"""Where no key is defined."""
-
-
-def caller_of(key: ApiKey) -> Caller:
-    """The holder of a key."""
-    return Caller(key.id, key.name, key.scopes, key.libraries)
-
-
-@dataclass
 class Service:
     """A workspace, the queue, and who may use them.
 
@@ -136,38 +154,25 @@ class Service:
         bound: names by which the server was bound, for the check of ``Host``.
     """
 
-    workspace: Workspace
-    settings: ServeSettings
-    bound: Sequence[str] = ()
-    workers: int = 1
-    home: Home = field(init=False)
-    jobs: SqlJobs = field(init=False)
-    access: SqlAccess = field(init=False)
-    idempotency: SqlIdempotency = field(init=False)
-    uploads: SqlUploads = field(init=False)
-    owners: SqlOwners = field(init=False)
-    webhook_secrets: WebhookSecrets = field(init=False)
-    webhook_hosts: frozenset[str] = field(init=False)
-    lookups: Lookups = field(init=False)
-    places: Places = field(init=False)
-    folders: Folders = field(init=False)
-    canonical: CanonicalUploads = field(init=False)
-    indexing: Indexing = field(init=False)
-    tidying: Tidying = field(init=False)
-    upload_quota: Quota = field(init=False)
-    audit: AuditLog = field(init=False)
-    receiving: Slots = field(init=False)
-    streams: Slots = field(init=False)
-    waits: Slots = field(init=False)
-    traces: Turns = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.home = home = self.workspace.home
-        settings = self.settings
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: ServeSettings,
+        bound: Sequence[str] = (),
+        workers: int = 1,
+    ) -> None:
+        self.workspace, self.settings, self.bound = workspace, settings, bound
+        self._worker_count = workers
+        self.home = home = workspace.home
         database = home.database
-        limits = Limits(settings.queue, settings.queue_per_key)
-        self.jobs = SqlJobs(database, limits, settings.lease_s, settings.attempts)
-        self.access = SqlAccess(database, log_key)
+        self.jobs = SqlJobs(
+            database,
+            settings.queue,
+            settings.queue_per_key,
+            settings.lease_s,
+            settings.attempts,
+        )
+        self.access = SqlAccess(database)
         self.idempotency = SqlIdempotency(database)
         self.uploads = SqlUploads(database)
         self.owners = SqlOwners(database)
@@ -183,8 +188,7 @@ class Service:
             settings.upload_mb << 20, settings.uploads_per_key, settings.uploads_total_mb << 20
         )
         audit_bytes = round(settings.audit_mb * 2**20)
-        file = LineLog(home.folder / "audit.log", audit_bytes, settings.audit_files)
-        self.audit = AuditLog(file)
+        self.audit = AuditLog(LineLog(home.folder / "audit.log", audit_bytes, settings.audit_files))
         self.receiving = Slots(settings.uploads_at_once, settings.receiving)
         self.streams = Slots(settings.streams_per_key)
         self.waits = Slots(settings.streams_per_key)
@@ -192,7 +196,6 @@ class Service:
         self.indexing = Indexing(self.workspace, settings.libraries)
         self.traces = Turns(settings.traces)
         self._stop = threading.Event()
-        self._upkeep = Upkeep(self.tidying, self.audit, self._stop)
         self._loading, self._model_again = threading.Lock(), 0.0
         self._model: ModelInfo | BackendError = BackendError("the model was not loaded yet")
         self.threads = Threads(self._stop)
@@ -207,26 +210,12 @@ class Service:
         """
         self.home.make_all(generator=False)
         self.model()
-        home = self.home
-        index = home.index
+        home, index = self.home, self.home.index
         if isinstance(index, SharedIndex) and index.keep():
             self._host = IndexHost(index, home.folder / "index")
             self._host.start(partial(self.threads.keep, is_waited_for=False))
-        calls = self._calls()
-        for i in range(CALLERS):
-            self.threads.keep(calls.work, f"webhooks-{i}")
-        self.threads.keep(self._upkeep.tidy, "tidying")
-        self.threads.keep(self._upkeep.count, "auditing")
-        runner = Runner(self.home, self.jobs, self._stop.is_set, self.settings.job_s)
-        takes = takes_of_device(self.settings.batch, home.device)
-        for i in range(self.workers):
-            worker = Worker(runner, self.jobs, self._stop, takes)
-            self._workers.append(worker)
-            self.threads.keep(worker.work, f"worker-{i}")
-
-    def _calls(self) -> Calls:
-        return Calls(
-            self.home.database,
+        calls = Calls(
+            home.database,
             self.jobs,
             self.webhook_secrets,
             self.webhook_hosts,
@@ -234,10 +223,40 @@ class Service:
             places=self.places,
             home_secret=self._home_secret,
         )
+        for i in range(CALLERS):
+            self.threads.keep(calls.work, f"webhooks-{i}")
+        self.threads.keep(self._tidy, "tidying")
+        self.threads.keep(self._write_counts, "auditing")
+        runner = Runner(home, self.jobs, self._stop.is_set, self.settings.job_s)
+        takes = takes_of_device(self.settings.batch, home.device)
+        for i in range(self._worker_count):
+            worker = Worker(runner, self.jobs, self._stop, takes)
+            self._workers.append(worker)
+            self.threads.keep(worker.work, f"worker-{i}")
 
-    def run(self, work: Callable[[], None], name: str) -> None:
-        """Do something once, in a thread that is waited for when the service ends."""
-        self.threads.run(work, name)
+    def _tidy(self) -> None:
+        """Remove what nobody needs any more, at once and then now and then."""
+        outputs_at = 0.0
+        while not self.is_stopping:
+            try:
+                self.tidying.tidy()
+                if time.monotonic() >= outputs_at:
+                    self.tidying.tidy_outputs()
+                    outputs_at = time.monotonic() + OUTPUTS_S
+            except (RagAudioError, OSError) as error:
+                log.warning("tidying failed; it is tried again", error=str(error))
+            self._stop.wait(TIDY_S)
+
+    def _write_counts(self) -> None:
+        """Write down what the audit log only counted, after every window."""
+        while not self._stop.wait(WINDOW_S / 4):
+            self._flush_audit(at_once=False)
+
+    def _flush_audit(self, at_once: bool) -> None:
+        try:
+            self.audit.flush(at_once)
+        except BackendError as error:
+            log.error("the audit log cannot be written", error=error.message)
 
     def begin_stop(self) -> None:
         """Accept nothing more, end streams, and give running jobs back to the queue."""
@@ -251,7 +270,7 @@ class Service:
         if self._host is not None:
             self._host.stop()
         self.canonical.decoders.close()
-        self._upkeep.flush(at_once=True)
+        self._flush_audit(at_once=True)
         self.workspace.close()
 
     @property
@@ -273,11 +292,7 @@ class Service:
         return Visibility(caller, self.home, self.owners, self.places)
 
     def upload_of(self, caller: Caller, id_: str) -> Upload:
-        """A caller's upload.
-
-        Raises:
-            InvalidInput: there is none under this id, or it is somebody else's.
-        """
+        """A caller's upload; an InvalidInput where there is none, or it is somebody else's."""
         found = self.uploads.find(id_, caller.owner)
         if found is None:
             raise InvalidInput(f"there is no upload {id_}", hint="`POST /v1/uploads` makes one")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -15,10 +14,11 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from rag_audio.errors import InvalidInput
+from rag_audio.service.access import Caller
 from rag_audio.service.api.problems import Problem, busy
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.services import Service
 from rag_audio.service.decoding import Decoded, kind_of
-from rag_audio.service.upload_records import Upload
+from rag_audio.service.folders import Upload
 from rag_audio.storage.locks import lock_file
 
 # Uploads while a request works with them: decoded, kept, and within the bound of the process.
@@ -40,29 +40,22 @@ async def using(
     """Work with the uploads of a caller during the block, as :func:`using_files`.
 
     Args:
-        audio, midi, either: ids of a sound, of a score, and of one or the other; None: there is
-            none.
+        audio, midi, either: ids of a sound, a score, and of one or the other, where there is one.
 
     Raises:
         InvalidInput: one is not there, is somebody else's, or is of another kind.
-        UnreadableFile, Problem: as there.
     """
     files = []
     for kind, id_ in (("audio", audio), ("midi", midi), (None, either)):
         if id_ is not None:
             found = await run_in_threadpool(service.upload_of, caller, id_)
             if kind is not None and found.kind != kind:
-                _refuse_kind(found)
+                is_, not_ = ("score", "sound") if kind == "audio" else ("sound", "score")
+                said = f"upload {found.id} is a {is_}, not a {not_}"
+                raise InvalidInput(said, hint=f"name it in `{found.kind}`")
             files.append(service.folders.of_upload(found.id, found.suffix))
     async with using_files(service, caller.owner, files):
         yield
-
-
-def _refuse_kind(found: Upload) -> None:
-    is_, not_ = ("score", "sound") if found.kind == "midi" else ("sound", "score")
-    raise InvalidInput(
-        f"upload {found.id} is a {is_}, not a {not_}", hint=f"name it in `{found.kind}`"
-    )
 
 
 @asynccontextmanager
@@ -93,10 +86,7 @@ async def using_files(service: Service, owner: str, files: list[Path]) -> AsyncI
 async def decode(
     service: Service, owner: str, file: Path, in_use: ExitStack | None = None
 ) -> Decoded:
-    """Have an upload decoded when it is its owner's turn.
-
-    Args:
-        in_use: see :meth:`rag_audio.service.upload_contents.CanonicalUploads.make`.
+    """Have an upload decoded when it is its owner's turn, see :meth:`.CanonicalUploads.make`.
 
     Raises:
         UnreadableFile: it cannot be used.
@@ -106,31 +96,27 @@ async def decode(
     async with service.canonical.decoders.turns.hold(owner, 1, seconds) as held:
         if not held:
             raise busy("too many uploads are being decoded", RETRY_S)
-        try:
+        with _needing_room():
             return await run_in_threadpool(service.canonical.make, file, in_use)
-        except OSError as error:
-            raise no_room(error.strerror or "") from error
 
 
-def no_room(why: str) -> Problem:
-    """The disk is full; ``why`` is for the log."""
-    log.error("no upload can be written", error=why)
-    return Problem(
-        507, "insufficient-storage", "there is no room for uploads", "try again later",
-        {"Retry-After": "600"},
-    )  # fmt: skip
+@contextmanager
+def _needing_room() -> Iterator[None]:
+    """Write to the disk during the block.
+
+    Raises:
+        Problem: it is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        log.error("no upload can be written", error=error.strerror or "")
+        said, headers = "there is no room for uploads", {"Retry-After": "600"}
+        raise Problem(507, "insufficient-storage", said, "try again later", headers) from error
 
 
 LOOK_BYTES = 8 << 20
 """The room on the disk is looked at every so many bytes."""
-
-
-@dataclass(frozen=True)
-class Received:
-    """A body that was decoded, as a file that goes when its request is answered."""
-
-    upload: Upload
-    path: Path
 
 
 async def receive(request: Request, service: Service, caller: Caller) -> Upload:
@@ -145,24 +131,23 @@ async def receive(request: Request, service: Service, caller: Caller) -> Upload:
     expected = int(request.headers.get("content-length") or 0)
     quota = service.upload_quota
     await run_in_threadpool(service.uploads.require_room, caller.owner, expected, quota)
-    async with received(request, service, caller) as found:
-        upload = found.upload
+    async with received(request, service, caller) as (upload, path):
         target = service.folders.of_upload(upload.id, upload.suffix)
         # The row first: a file without one is swept away, a row without its file is not found.
         await run_in_threadpool(service.uploads.put, upload, quota)
-        found.path.replace(target)
+        path.replace(target)
     return upload
 
 
 @asynccontextmanager
-async def received(request: Request, service: Service, caller: Caller) -> AsyncIterator[Received]:
-    """The body of a request as a file, for as long as the block lasts.
+async def received(
+    request: Request, service: Service, caller: Caller
+) -> AsyncIterator[tuple[Upload, Path]]:
+    """The body of a request, decoded, and its file for as long as the block lasts.
 
     However it ends, by an answer, an error, a client that went or one that stalled, nothing is
-    left; and if the process is killed, whoever tidies next finds the file without a lock.
-
-    Raises:
-        UnreadableFile, InvalidInput, Problem: as :func:`receive`.
+    left; and if the process is killed, whoever tidies next finds the file without a lock. Raises as
+    :func:`receive`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("multipart/"):
@@ -186,22 +171,12 @@ async def received(request: Request, service: Service, caller: Caller) -> AsyncI
                 suffix = await run_in_threadpool(kind_of, draft)
                 draft = draft.replace(service.folders.of_draft(id_, suffix))
                 decoded = await decode(service, caller.owner, draft)
-                yield Received(
-                    Upload(
-                        id_,
-                        caller.owner,
-                        decoded.kind,
-                        decoded.suffix,
-                        digest,
-                        size,
-                        decoded.duration_s,
-                    ),
-                    draft,
-                )
+                about = (decoded.kind, decoded.suffix, digest, size, decoded.duration_s)
+                yield Upload(id_, caller.owner, *about), draft
         finally:
             draft.unlink(missing_ok=True)
             if not service.folders.of_upload(id_, draft.suffix).exists():
-                service.canonical.drop(id_)
+                service.canonical.kept.drop(id_)
 
 
 async def _write(request: Request, service: Service, file: BinaryIO) -> tuple[str, int]:
@@ -210,20 +185,14 @@ async def _write(request: Request, service: Service, file: BinaryIO) -> tuple[st
     async for piece in request.stream():
         if size - looked >= LOOK_BYTES:
             looked = size
-            try:
+            with _needing_room():
                 await run_in_threadpool(service.canonical.kept.require_room, LOOK_BYTES)
-            except OSError as error:
-                raise no_room(error.strerror or "") from error
         digest.update(piece)
         size += len(piece)
-        try:
+        with _needing_room():
             await run_in_threadpool(file.write, piece)
-        except OSError as error:
-            raise no_room(error.strerror or "") from error
     if size == 0:
         raise InvalidInput("the body is empty", hint="send the file's bytes")
-    try:
+    with _needing_room():
         await run_in_threadpool(file.flush)
-    except OSError as error:
-        raise no_room(error.strerror or "") from error
     return digest.hexdigest(), size

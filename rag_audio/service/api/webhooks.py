@@ -12,29 +12,226 @@ those of others by one deadline at most.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import io
 import json
+import socket
 import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import structlog
-from sqlalchemy import Connection, Engine, Select, exists, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from rag_audio.errors import BackendError, InvalidInput
-from rag_audio.service.api.views import job_json
-from rag_audio.service.api.webhook_delivery import FAULTS, Deadline, post
-from rag_audio.service.hosts import addresses_of, target_of
+from rag_audio.service.api.limits import Slots
+from rag_audio.service.hosts import (
+    Target,
+    addresses_of,
+    is_address,
+    look_up,
+    require_public,
+    target_of,
+)
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import api_keys, deliveries, jobs, now
 from rag_audio.service.webhook_secrets import WebhookSecrets
-from rag_audio.service.wording import Places
+from rag_audio.service.wording import Places, job_json
 from rag_audio.storage.database import reading, writing
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+log = structlog.get_logger("rag_audio.webhooks")
+
+# What a webhook's host resolves to when a request is accepted: looked up beside the requests.
+#
+# The resolver takes no deadline and cannot be interrupted. So lookups have a few threads of their
+# own, whoever asked waits in the event loop, and not for long. A host that was not looked up in
+# time, or not at all since too many are being looked up, is accepted without this check: each
+# call makes it again, of the address that it then connects to.
+
+EACH = 2
+"""Lookups of an owner at once."""
+ALL = 8
+"""Lookups of all owners at once."""
+WAIT_S = 2.0
+"""Longest wait for a lookup."""
+
+
+class Lookups:
+    """Checks the webhooks of requests.
+
+    Args:
+        listed: ``host:port`` that may be private (:mod:`rag_audio.service.hosts`).
+    """
+
+    def __init__(
+        self, listed: frozenset[str], each: int = EACH, all_: int = ALL, wait_s: float = WAIT_S
+    ) -> None:
+        self._listed, self._wait_s = listed, wait_s
+        self._slots = Slots(each, all_)
+
+    def __len__(self) -> int:
+        """How many hosts are being looked up."""
+        return len(self._slots)
+
+    async def checked(self, url: str | None, owner: str) -> str | InvalidInput | None:
+        """A webhook's URL in ASCII, or why it cannot be called; None: there is none.
+
+        Malformed URLs, and addresses that must not be called, are always found.
+        """
+        if url is None:
+            return None
+        try:
+            target = target_of(url, self._listed)
+            if is_address(target):
+                require_public(target, (target.server_name,))
+            else:
+                await self._check(target, owner)
+        except InvalidInput as fault:
+            return fault
+        return target.url
+
+    async def _check(self, target: Target, owner: str) -> None:
+        """Look a host up, if there is room and time.
+
+        Raises:
+            InvalidInput: it has no public address.
+        """
+        with ExitStack() as held:
+            if not held.enter_context(self._slots.hold(owner)):
+                log.info("a webhook's host was not looked up: too many are", host=target.host)
+                return
+            found = look_up(target)
+            until_answered = held.pop_all()
+        found.add_done_callback(lambda _: until_answered.close())
+        try:
+            addresses = await asyncio.wait_for(asyncio.wrap_future(found), self._wait_s)
+        except TimeoutError:
+            log.info("a webhook's host was not resolved in time", host=target.host)
+            return
+        require_public(target, addresses)
+
+
+# One POST to an address that was checked, within a deadline; only the status is read.
+
+MOST_HEAD = 64 * 1024
+"""Bytes of an answer that are read: its head, and what of the body came with it."""
+MOST_ADDRESSES = 4
+"""Of a host's that are tried."""
+_CHUNK = 16 * 1024
+
+FAULTS = (OSError, HTTPException, ValueError)
+"""What a call can fail with. Of OSError are timeouts, refusals and TLS; of ValueError encodings and
+headers that cannot be sent."""
+
+
+class Deadline:
+    """A moment, so many seconds from now, by which everything must be done."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+
+    def left_s(self) -> float:
+        """Seconds left, above 0.
+
+        Raises:
+            TimeoutError: there are none.
+        """
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no answer in time")
+        return left
+
+
+def post(
+    target: Target,
+    addresses: Sequence[str],
+    headers: Mapping[str, str],
+    body: bytes,
+    deadline: Deadline,
+    tls: ssl.SSLContext,
+) -> int:
+    """Send a body, and the status of the answer; redirects are not followed, no body is read.
+
+    Args:
+        addresses: of the host, checked; the first that can be connected to is used.
+        headers: beside ``Host`` and ``Content-Length``.
+
+    Raises:
+        OSError, HTTPException, ValueError: see :data:`FAULTS`.
+    """
+    with closing(_connect(addresses[:MOST_ADDRESSES], target.port, deadline)) as plain:
+        plain.settimeout(deadline.left_s())
+        secure = target.scheme == "https"
+        name = target.server_name
+        with closing(tls.wrap_socket(plain, server_hostname=name) if secure else plain) as wire:
+            connection = HTTPConnection(name, target.port)
+            connection.sock = cast(socket.socket, _Timed(wire, deadline))
+            all_headers = {"Host": target.authority, "Connection": "close", **headers}
+            connection.request("POST", target.path, body, all_headers)
+            with closing(connection.getresponse()) as answer:
+                return answer.status
+
+
+def _connect(addresses: Sequence[str], port: int, deadline: Deadline) -> socket.socket:
+    """Connect to the first address that answers; each gets its part of the time that is left."""
+    failed: OSError = OSError("no address")
+    for i, address in enumerate(addresses):
+        share_s = deadline.left_s() / (len(addresses) - i)
+        try:
+            return socket.create_connection((address, port), share_s)
+        except OSError as error:
+            failed = error
+    raise failed
+
+
+class _Timed:
+    """A socket that keeps to a deadline, however slowly the other side drips."""
+
+    def __init__(self, wire: socket.socket, deadline: Deadline) -> None:
+        self._wire, self._deadline = wire, deadline
+
+    def sendall(self, data: bytes) -> None:
+        view = memoryview(data)
+        for begin in range(0, len(view), _CHUNK):
+            self._wire.settimeout(self._deadline.left_s())
+            self._wire.sendall(view[begin : begin + _CHUNK])
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Head(self._wire, self._deadline))
+
+    def close(self) -> None:
+        """Whoever connected closes."""
+
+
+class _Head(io.RawIOBase):
+    """The beginning of an answer."""
+
+    def __init__(self, wire: socket.socket, deadline: Deadline) -> None:
+        super().__init__()
+        self._wire, self._deadline, self._read = wire, deadline, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        if self._read >= MOST_HEAD:
+            raise OSError(f"the answer's head is longer than {MOST_HEAD} bytes")
+        self._wire.settimeout(self._deadline.left_s())
+        got = self._wire.recv_into(buffer)
+        self._read += got
+        return got
+
 
 # Whose webhook is called next, where some endpoints hang: turns of owners, in one process.
 #
@@ -50,11 +247,8 @@ MOST_OWNERS = 1000
 class CallOrder:
     """Remembers who was called, and how; whoever uses it holds a lock.
 
-    Processes that share a database each have turns of their own.
-
     Args:
         callers: calls that are made at once.
-        most: see :data:`MOST_OWNERS`.
     """
 
     def __init__(self, callers: int, most: int = MOST_OWNERS) -> None:
@@ -75,36 +269,18 @@ class CallOrder:
         if owner in self._was_slow:
             self._was_slow[owner] = is_slow
 
-    def in_order(self, db: Connection, due: Select[Any]) -> list[str | None]:
-        """Owners that may be called now and have something due; None: all that were not called yet.
+    def in_order(self, due: Iterable[str | None]) -> list[str | None]:
+        """Those who may be called now, of the owners of deliveries, the oldest delivery first.
 
         Args:
-            due: selects from deliveries those that are due.
+            due: None: of deliveries whose job is missing.
         """
-        waiting = self._waiting()
-        known = [owner for owner in self._was_slow if owner not in waiting]
-        asked = due.with_only_columns(jobs.c.owner).select_from(deliveries)
-        of_known = asked.join(jobs, jobs.c.id == deliveries.c.job).where(jobs.c.owner.in_(known))
-        found = set(db.execute(of_known.distinct()).scalars()) if known else set()
-        has_new = db.execute(due.where(self.is_of(None)).limit(1)).first() is not None
-        return [*((None,) if has_new else ()), *(owner for owner in known if owner in found)]
-
-    def is_of(self, turn: str | None) -> ColumnElement[bool]:
-        """Whether a delivery is of one that :meth:`in_order` named."""
-        if turn is not None:
-            return _of({turn})
-        return ~_of({*self._was_slow, *self._called})
-
-    def _waiting(self) -> set[str]:
-        """Owners that are being called, or are slow while as many of these are called as may be."""
         slow = {owner for owner, was_slow in self._was_slow.items() if was_slow}
-        return self._called | (slow if len(slow & self._called) >= self._slow_at_once else set())
-
-
-def _of(owners: set[str]) -> ColumnElement[bool]:
-    """Whether a delivery is of one of these owners; one whose job is missing is of nobody."""
-    its_job = (jobs.c.id == deliveries.c.job, jobs.c.owner.in_(owners))
-    return exists(select(jobs.c.id).where(*its_job).correlate(deliveries))
+        waiting = self._called | (slow if len(slow & self._called) >= self._slow_at_once else set())
+        turns: dict[str | None, int] = {owner: turn for turn, owner in enumerate(self._was_slow)}
+        return sorted(
+            (owner for owner in due if owner not in waiting), key=lambda one: turns.get(one, -1)
+        )
 
 
 WAITS_S = (0, 10, 60, 300, 1800, 7200)
@@ -118,8 +294,6 @@ SLOW = 0.5
 _LOOK_S = 1.0
 _HELD_S = 60.0
 _MOST_SAID = 200
-
-log = structlog.get_logger("rag_audio.webhooks")
 
 
 def signature(secrets: Sequence[str], seconds: int, body: bytes) -> str:
@@ -207,16 +381,20 @@ class Calls:
 
         If this process dies, somebody will.
         """
+        owner_of = deliveries.outerjoin(jobs, jobs.c.id == deliveries.c.job)
         with reading(self._engine) as db:
-            turns = self._turns.in_order(db, _due(now(db)))
-        if not turns:
+            due = select(jobs.c.owner).select_from(owner_of).where(*_is_due(now(db)))
+            oldest = due.group_by(jobs.c.owner).order_by(func.min(deliveries.c.next_at))
+            owners = self._turns.in_order(db.execute(oldest).scalars())
+        if not owners:
             return None
         with writing(self._engine) as db:
             moment = now(db)
-            for turn in turns:
-                its = _due(moment).where(self._turns.is_of(turn))
-                first = its.order_by(deliveries.c.next_at).limit(1)
-                id_ = db.execute(first.with_for_update(skip_locked=True)).scalar()
+            for owner in owners:
+                its = select(deliveries.c.id).select_from(owner_of).where(*_is_due(moment))
+                first = its.where(jobs.c.owner == owner).order_by(deliveries.c.next_at).limit(1)
+                locked = first.with_for_update(skip_locked=True, of=deliveries)
+                id_ = db.execute(locked).scalar()
                 if id_ is None:  # another process was faster
                     continue
                 held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
@@ -293,8 +471,5 @@ class Calls:
         return "" if 200 <= status < 300 else f"answered {status}"
 
 
-def _due(moment: Any) -> Select[Any]:
-    """Ids of deliveries that are due."""
-    return select(deliveries.c.id).where(
-        deliveries.c.state == "due", deliveries.c.next_at <= moment
-    )
+def _is_due(moment: Any) -> tuple[ColumnElement[bool], ...]:
+    return deliveries.c.state == "due", deliveries.c.next_at <= moment

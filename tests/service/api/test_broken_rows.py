@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+from rag_audio.service.runner import Worker
 from rag_audio.service.tables import jobs
-from rag_audio.service.worker import Worker
 from rag_audio.storage.database import writing
 from tests.service.api.small_service import SmallService
 

@@ -24,7 +24,6 @@ from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.service.api.endpoints import endpoints
 
 OWNERS = tuple("abcdef")
-DUE = select(deliveries.c.id).where(deliveries.c.state == "due")
 
 
 class Queue:
@@ -48,12 +47,14 @@ class Queue:
 
     def take(self, db: Connection, turns: CallOrder) -> str | None:
         """Begin the call whose turn it is: its owner; None: nobody may be called."""
-        order = turns.in_order(db, DUE)
+        due = select(deliveries.c.job).where(deliveries.c.state == "due")
+        found = db.execute(due.order_by(deliveries.c.next_at)).scalars()
+        order = turns.in_order([self.owners[job] for job in found])
         if not order:
             return None
-        its = DUE.with_only_columns(deliveries.c.id, deliveries.c.job)
-        first = its.where(turns.is_of(order[0])).order_by(deliveries.c.next_at).limit(1)
-        row = db.execute(first).one()
+        its = due.with_only_columns(deliveries.c.id, deliveries.c.job)
+        of_first = its.where(deliveries.c.job == self.jobs[str(order[0])])
+        row = db.execute(of_first.order_by(deliveries.c.next_at).limit(1)).one()
         db.execute(update(deliveries).where(deliveries.c.id == row.id).values(state="done"))
         turns.begin(self.owners[row.job])
         return self.owners[row.job]

@@ -12,8 +12,7 @@ import pytest
 
 from rag_audio.errors import BackendError
 from rag_audio.pipeline.pipeline import Pipeline
-from rag_audio.service.upkeep import Tidying
-from rag_audio.service.upload_records import Quota, Upload, UploadsFull
+from rag_audio.service.folders import Quota, Tidying, Upload, UploadsFull
 from tests.service.api.conftest import FAST, Serve, Served
 from tests.service.api.test_security import wav
 

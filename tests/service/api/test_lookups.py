@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from rag_audio.errors import InvalidInput
-from rag_audio.service.api.webhook_delivery import Hook, Lookups
+from rag_audio.service.api.webhooks import Lookups
 from tests.service.api.conftest import FAST, Serve, Served
 from tests.support.loops import run as run_coroutine
 
@@ -59,10 +59,10 @@ def app(serve: Serve) -> Served:
     return serve(workers=0)
 
 
-def checked(lookups: Lookups, *asked: tuple[str, str]) -> list[Hook | None]:
+def checked(lookups: Lookups, *asked: tuple[str, str]) -> list[str | InvalidInput | None]:
     """What is known of (URL, owner), asked for at once."""
 
-    async def all_() -> list[Hook | None]:
+    async def all_() -> list[str | InvalidInput | None]:
         return await asyncio.gather(*(lookups.checked(url, owner) for url, owner in asked))
 
     return run_coroutine(all_())
@@ -74,7 +74,7 @@ def test_lookups_are_few_of_each_owner_and_of_all_and_hosts_that_wait_are_accept
     lookups = Lookups(frozenset(), each=2, all_=5, wait_s=0.05)
     asked = [(f"https://h{i}.slow.test/x", owner) for i in range(12) for owner in "abc"]
     found = checked(lookups, *asked)
-    assert [hook and hook.callable_url() for hook in found] == [url for url, _ in asked]
+    assert found == [url for url, _ in asked]
     assert names.most == 5
     one = Lookups(frozenset(), each=2, all_=5, wait_s=0.05)
     names.most = names.at_once = 0
@@ -91,13 +91,11 @@ def test_what_needs_no_lookup_is_refused_at_once_whatever_is_being_looked_up(
         *("https://127.0.0.1/x", "https://[::1]/x", "https://[64:ff9b::1.2.3.4]/x"),
         *("https://0x7f.1/x", "http://host.test/x", "https://host.test:99/x", "https://a b.test/"),
     )
-    for hook in checked(lookups, *((url, "a") for url in bad)):
-        assert hook is not None
-        with pytest.raises(InvalidInput):
-            hook.callable_url()
+    found = checked(lookups, *((url, "a") for url in bad))
+    assert all(isinstance(one, InvalidInput) for one in found)
     good = ("https://10.0.0.1/x", f"HTTPS://{PUBLIC}/x")
     found = checked(lookups, *((url, "a") for url in good))
-    assert [hook and hook.fault for hook in found] == [None, None]
+    assert found == ["https://10.0.0.1/x", f"https://{PUBLIC}/x"]
     assert names.most == 0 and checked(lookups, ("https://10.0.0.1/", "a"))
 
 
@@ -106,8 +104,8 @@ def test_a_name_that_is_answered_is_checked_and_its_room_is_free_again(names: Na
     names.gone.add("gone.test")
     for _ in range(3):
         for host, is_good in (("here.test", True), ("inner.test", False), ("gone.test", False)):
-            (hook,) = checked(lookups, (f"https://{host}/x", "a"))
-            assert hook is not None and (hook.fault is None) is is_good
+            (found,) = checked(lookups, (f"https://{host}/x", "a"))
+            assert isinstance(found, str) is is_good
     assert len(lookups) == 0
     assert checked(lookups, *[("https://here.test/", "")] * 3)
 

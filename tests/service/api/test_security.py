@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from rag_audio.errors import InvalidInput, UnreadableFile
-from rag_audio.service.decoding import Decoders
+from rag_audio.service.decoding import Decoders, Writing
 from rag_audio.service.hosts import addresses_of, target_of
 from rag_audio.service.settings import ServeSettings
 from tests.service.api.conftest import FAST, Serve, Served
@@ -226,17 +226,19 @@ def test_a_duration_bomb_is_refused(open_app: Served) -> None:
 def test_what_takes_too_long_or_too_much_to_decode_is_given_up(tmp_path: Path) -> None:
     file = tmp_path / "pipe.wav"
     soundfile.write(file, np.zeros((500_000, 8), np.float32), 48_000)
+    into = Writing(tmp_path / "sound", tmp_path / "document", 64 << 20)
+    into.sound.touch()
     slow = Decoders(ServeSettings(decode_s=0.001), 1)
     with pytest.raises(UnreadableFile, match="longer than"):
-        slow.decode(file)
+        slow.decode(file, into)
     slow.close()
     narrow = Decoders(ServeSettings(decode_mb=256), 1)
     real = narrow._settings
     narrow._settings = real.model_copy(update={"decode_mb": 1})
     with pytest.raises(UnreadableFile):
-        narrow.decode(file)
+        narrow.decode(file, into)
     narrow._settings = real.model_copy(update={"decode_mb": 2048})
-    assert narrow.decode(file).duration_s == pytest.approx(10.42, abs=0.01)
+    assert narrow.decode(file, into).duration_s == pytest.approx(10.42, abs=0.01)
     narrow.close()
 
 

@@ -90,8 +90,8 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
     def plan(self: Pipeline, request: Any) -> None:
         by_path(self, Path(request.audio))
 
-    def generate(self: Pipeline, request: Any, out: Any, say: Any, *_: Any, **__: Any) -> None:
-        say("retrieve", 0, 1)
+    def generate(self: Pipeline, request: Any, out: Any, on_stage: Any, **_: Any) -> None:
+        on_stage("retrieve", 0, 1)
         plan(self, request)
 
     for name, fake in (
@@ -200,7 +200,7 @@ def test_what_needs_more_room_than_it_was_promised_is_not_written(
     monkeypatch.setattr(decoding, "LEAST_BYTES", 1000)
     assert app.client.post("/v1/uploads", content=body).status_code == 201
     monkeypatch.setattr(Decoders, "most_bytes", lambda *_: 1 << 20)
-    monkeypatch.setattr("rag_audio.service.decoder.MOST_DOCUMENT", 1 << 10)
+    monkeypatch.setattr("rag_audio.service.upload_contents.MOST_DOCUMENT", 1 << 10)
     assert app.client.post("/v1/uploads", content=body).status_code == 507
     assert not list(app.service.folders.decoded.glob(".*"))
 
@@ -239,7 +239,7 @@ def test_chunks_without_end_do_not_reach_a_decoder(app: Served) -> None:
     whole = beep("WAV", "PCM_16")
     body = chunk(b"RIFF", whole[8:] + chunk(b"JUNK", b"") * 10_001)
     answer = app.client.post("/v1/uploads", content=body)
-    assert answer.status_code == 422 and "10,000 chunks" in answer.json()["detail"]
+    assert answer.status_code == 422 and "10,000 data chunks" in answer.json()["detail"]
 
 
 def test_an_edit_keeps_the_rate_and_channels_of_its_upload(app: Served) -> None:

@@ -27,13 +27,11 @@ from sqlalchemy import Engine, select, text, update
 import rag_audio
 from rag_audio.errors import BackendError
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.provenance.ledger.rights_log import log_key
 from rag_audio.service.access import ApiKey, Scope, SqlAccess
-from rag_audio.service.api.webhook_delivery import FAULTS, Deadline, post
-from rag_audio.service.api.webhooks import CALLERS, Calls
+from rag_audio.service.api.services import Threads
+from rag_audio.service.api.webhooks import CALLERS, FAULTS, Calls, Deadline, post
 from rag_audio.service.hosts import listed_hosts, target_of
 from rag_audio.service.queue import SqlJobs
-from rag_audio.service.supervising import Threads
 from rag_audio.service.tables import deliveries
 from rag_audio.service.webhook_secrets import MOST_EARLIER, WebhookSecrets
 from rag_audio.service.wording import Places
@@ -120,7 +118,7 @@ def world(template: Path, tmp_path: Path, hooks: Endpoints) -> Iterator[World]:
     hooks.heard.clear()
     with rag_audio.open(tmp_path / "home") as workspace:
         engine, home = workspace.home.database, workspace.home.folder
-        access = SqlAccess(engine, log_key)
+        access = SqlAccess(engine)
         secrets = WebhookSecrets(engine, home)
         yield World(workspace, engine, SqlJobs(engine), access, secrets, hooks)
 
@@ -155,7 +153,7 @@ def test_an_endpoint_that_misbehaves_ends_its_own_call_in_time(world: World, pat
 def test_calls_are_made_on_postgresql_as_well(world: World, postgres_url: str) -> None:
     engine = connect(postgres_url)
     world.engine, world.jobs = engine, SqlJobs(engine)
-    world.access = SqlAccess(engine, log_key)
+    world.access = SqlAccess(engine)
     world.secrets = WebhookSecrets(engine, world.workspace.home.folder)
     gone, here = world.key("gone"), world.key("here")
     bad, revoked, good = (

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -18,24 +19,27 @@ from rag_audio.domain import ConditioningPlan
 from rag_audio.domain.plans import plan_to_json
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.editing import Editor
-from rag_audio.service.api.audit_log import audit
+from rag_audio.service.access import Caller
 from rag_audio.service.api.auth import Generates, TheService
 from rag_audio.service.api.connections import JsonRoute
-from rag_audio.service.api.media import stream
+from rag_audio.service.api.media import as_it_stands, stream
 from rag_audio.service.api.problems import Answer, Problem, busy, not_found
 from rag_audio.service.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.services import Service
 from rag_audio.service.api.uploads import using
-from rag_audio.service.api.views import job_json
-from rag_audio.service.api.webhook_delivery import Hook
 from rag_audio.service.models import Job, JobState, edit_order, generation_request, request_fields
 from rag_audio.service.visibility import may_see
+from rag_audio.service.wording import job_json
 
 router = APIRouter(prefix="/v1", tags=["generations"], route_class=JsonRoute)
 
 JobPath = Annotated[str, Path(pattern=f"^{JOB_ID}$", examples=["0" * 32])]
 Idempotency = Annotated[str | None, Header(max_length=200, pattern="^[!-~]+$")]
 Prefer = Annotated[str | None, Header(max_length=200, examples=["wait=10"])]
+Hook = str | InvalidInput | None
+"""A webhook's URL, or why it cannot be called; None: there is none."""
+Prepared = tuple[dict[str, Any], ConditioningPlan]
+"""A request as its row will hold it, and its plan."""
 MOST_WAIT_S = 60.0
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])")
 _LOOK_S = 0.1
@@ -43,6 +47,17 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
     200: {"description": "It ended within the time that `Prefer: wait=n` gave it."},
     202: {"description": "Accepted: it is on the disk. `Location` says where to look."},
 }
+
+
+def mine(id: JobPath, caller: Generates, service: TheService) -> Job:
+    """A job of the caller's; 404 for jobs of other owners."""
+    job = service.jobs.find(id)
+    if job is None or not may_see(caller, job.owner):
+        raise not_found()
+    return job
+
+
+MyJob = Annotated[Job, Depends(mine)]
 
 
 @router.post("/generations", status_code=202, responses=ACCEPTED)
@@ -58,12 +73,12 @@ async def generate(
     that runs, unless a right that it needs has ended by then: the job fails and says so."""
     hook = await service.lookups.checked(asked.webhook, caller.owner)
 
-    def accept(key: str | None) -> Job:
-        wanted, plan = _planned(asked, hook, caller, service)
-        return _queue(service, caller, "generation", wanted, plan_to_json(plan), key)
+    def make() -> Prepared:
+        return _planned(asked, hook, caller, service)
 
     brought = using(service, caller, **asked.uploads)
-    return await _accepted(request, caller, service, idempotency_key, prefer, accept, brought)
+    accept = partial(_once, service, caller, "generation", make, idempotency_key)
+    return await _accepted(request, caller, service, prefer, accept, brought)
 
 
 @router.post("/edits", status_code=202, responses=ACCEPTED)
@@ -79,12 +94,12 @@ async def edit(
     plan that is made at once is the one that runs."""
     hook = await service.lookups.checked(asked.webhook, caller.owner)
 
-    def accept(key: str | None) -> Job:
+    def make() -> Prepared:
         service.require_model()
         wanted = _document(asked, hook, caller, service, "edit")
         order = edit_order(wanted)
         if asked.generation is not None:
-            parent = mine(service, caller, asked.generation)
+            parent = mine(asked.generation, caller, service)
             file = service.folders.of_take(parent, asked.take)
             if file is None or parent.result is None:
                 raise InvalidInput(
@@ -99,15 +114,15 @@ async def edit(
             file, length_s = service.folders.find_upload(upload.id), upload.duration_s
         order.made(length_s)
         length_s += asked.left_s + asked.right_s
-        _require_duration(length_s, service)
-        _require_size(length_s, wanted["variations"], service)
+        _require_fits(length_s, wanted["variations"], service)
         fields = request_fields(wanted, service.folders.find_upload)
         out = file.with_name(f"take.{asked.format}")
         plan = Editor(service.pipeline(caller)).plan(file, asked.prompt, order, out, **fields)
-        return _queue(service, caller, "edit", wanted, plan_to_json(plan), key)
+        return wanted, plan
 
     brought = using(service, caller, either=asked.upload)
-    return await _accepted(request, caller, service, idempotency_key, prefer, accept, brought)
+    accept = partial(_once, service, caller, "edit", make, idempotency_key)
+    return await _accepted(request, caller, service, prefer, accept, brought)
 
 
 @router.post("/plans", tags=["generations"])
@@ -135,26 +150,22 @@ def newest(
 
 
 @router.get("/generations/{id}")
-def one(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
+def one(job: MyJob, service: TheService) -> dict[str, Any]:
     """How a job stands, and what it made."""
-    return job_json(mine(service, caller, id), service.places)
-
-
-@router.post("/generations/{id}/cancel", status_code=202)
-def cancel(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
-    """End a job; one that has ended stays as it is. What was not finished by now never will be."""
-    mine(service, caller, id)
-    job = service.jobs.cancel(id)
-    audit("job canceled", key=caller.owner, job=id)
-    if job is None:
-        raise not_found()
     return job_json(job, service.places)
 
 
+@router.post("/generations/{id}/cancel", status_code=202)
+def cancel(job: MyJob, caller: Generates, service: TheService) -> dict[str, Any]:
+    """End a job; one that has ended stays as it is. What was not finished by now never will be."""
+    ended = service.jobs.cancel(job.id)
+    service.audit.write("job canceled", key=caller.owner, job=job.id)
+    return job_json(ended or job, service.places)
+
+
 @router.get("/generations/{id}/plan")
-def plan_of(id: JobPath, caller: Generates, service: TheService) -> dict[str, Any]:
+def plan_of(job: MyJob, service: TheService) -> dict[str, Any]:
     """What was, or will be, given to the model."""
-    job = mine(service, caller, id)
     made = (job.result or {}).get("plan") or job.plan
     if made is None:
         raise Problem(404, "not-found", "the plan is not made yet")
@@ -175,9 +186,8 @@ async def _one_stream(caller: Generates, service: TheService) -> AsyncIterator[N
     dependencies=[Depends(_one_stream)],
 )
 async def events(
-    id: JobPath,
+    job: MyJob,
     request: Request,
-    caller: Generates,
     service: TheService,
     last_event_id: Annotated[str | None, Header(pattern="^[0-9]{1,9}$")] = None,
 ) -> Response:
@@ -185,9 +195,8 @@ async def events(
 
     ``Last-Event-ID`` goes on where one was cut off. After the last one: 204.
     """
-    job = await run_in_threadpool(mine, service, caller, id)
     last = int(last_event_id or 0)
-    if job.state.is_final and not await run_in_threadpool(service.jobs.events, id, last):
+    if job.state.is_final and not await run_in_threadpool(service.jobs.events, job.id, last):
         return Response(status_code=204)
     return StreamingResponse(
         stream(service, job, last, request.is_disconnected),
@@ -196,32 +205,25 @@ async def events(
     )
 
 
-def mine(service: Service, caller: Caller, id_: str) -> Job:
-    """A job of the caller's; somebody else's is as little there as one that never was."""
-    job = service.jobs.find(id_)
-    if job is None or not may_see(caller, job.owner):
-        raise not_found()
-    return job
-
-
-def _planned(
-    asked: GenerationAsked, hook: Hook | None, caller: Caller, service: Service
-) -> tuple[dict[str, Any], ConditioningPlan]:
+def _planned(asked: GenerationAsked, hook: Hook, caller: Caller, service: Service) -> Prepared:
     """A generation's request as its row will hold it, and its plan."""
     service.require_model()
     wanted = _document(asked, hook, caller, service, "generation")
-    _require_duration(wanted.get("duration_s"), service)
-    made = generation_request(wanted, lambda id_: service.folders.find_upload(id_))
+    _require_fits(wanted.get("duration_s") or 0.0, 1, service)
+    made = generation_request(wanted, service.folders.find_upload)
     plan = service.pipeline(caller).plan(made)
-    _require_duration(plan.duration_s, service)
     takes = plan.variations * (plan.enforcement.candidates if plan.enforcement else 1)
-    _require_size(plan.duration_s, takes, service)
+    _require_fits(plan.duration_s, takes, service)
     return wanted, plan
 
 
-def _require_size(seconds: float, takes: int, service: Service) -> None:
+def _require_fits(seconds: float, takes: int, service: Service) -> None:
     """All takes and candidates of a request are in memory at once, or nearly so."""
-    most = service.settings.max_sound_s
+    longest, most = service.settings.max_duration_s, service.settings.max_sound_s
+    if seconds > longest:
+        raise InvalidInput(
+            f"{seconds:g} s is longer than this service makes", hint=f"at most {longest:g} s"
+        )
     if seconds * takes > most:
         raise InvalidInput(
             f"{takes} takes of {seconds:g} s are {seconds * takes:g} s of sound, candidates "
@@ -230,16 +232,8 @@ def _require_size(seconds: float, takes: int, service: Service) -> None:
         )
 
 
-def _require_duration(seconds: float | None, service: Service) -> None:
-    longest = service.settings.max_duration_s
-    if seconds is not None and seconds > longest:
-        raise InvalidInput(
-            f"{seconds:g} s is longer than this service makes", hint=f"at most {longest:g} s"
-        )
-
-
 def _document(
-    asked: MusicFields, hook: Hook | None, caller: Caller, service: Service, kind: str
+    asked: MusicFields, hook: Hook, caller: Caller, service: Service, kind: str
 ) -> dict[str, Any]:
     """The request as its row will hold it; every upload in it is the caller's own."""
     wanted = asked.model_dump(mode="json", exclude_none=True)
@@ -248,53 +242,31 @@ def _document(
             service.upload_of(caller, wanted[name])
     if kind == "generation" and wanted.get("artist"):
         wanted["artist"] = service.pipeline(caller).artist_named(wanted["artist"])
+    if isinstance(hook, InvalidInput):
+        raise hook
     if hook is not None:
-        wanted["webhook"] = hook.callable_url()
+        wanted["webhook"] = hook
     if wanted.get("seed") is None:
         wanted["seed"] = secrets.randbits(31)
     return wanted
-
-
-def _queue(
-    service: Service,
-    caller: Caller,
-    kind: str,
-    wanted: dict[str, Any],
-    plan: dict[str, Any] | None,
-    key: str | None,
-) -> Job:
-    webhook = wanted.pop("webhook", None)
-    job = service.jobs.accept(
-        kind,
-        wanted,
-        owner=caller.owner,
-        libraries=caller.libraries,
-        plan=plan,
-        webhook=webhook,
-        key=key,
-    )
-    audit("job accepted", key=caller.owner, job=job.id, kind=kind)
-    service.wake()
-    return job
 
 
 async def _accepted(
     request: Request,
     caller: Caller,
     service: Service,
-    key: str | None,
     prefer: str | None,
-    accept: Callable[[str | None], Job],
+    accept: Callable[[bytes], Job],
     brought: AbstractAsyncContextManager[None],
 ) -> JSONResponse:
-    """Accept a job once, whatever the key says, and wait for its end as long as is preferred.
+    """Accept a job, and wait for its end as long as is preferred.
 
     Args:
         brought: keeps the uploads that are worked with when it is accepted.
     """
     body = request.url.path.encode() + b"\n" + await request.body()
     async with brought:
-        job = await run_in_threadpool(_once, service, caller, key, body, accept)
+        job = await run_in_threadpool(accept, body)
     wait = _WAIT.search(prefer or "")
     headers = {"Location": f"/v1/generations/{job.id}"}
     if wait is not None:
@@ -313,30 +285,40 @@ async def _ended(service: Service, job: Job, seconds: float) -> Job:
     while not job.state.is_final and time.monotonic() < until and not service.is_stopping:
         await asyncio.sleep(look_s)
         look_s = min(0.5, 1.3 * look_s)
-        job = await run_in_threadpool(_again, service, job)
+        job = await run_in_threadpool(as_it_stands, service, job)
     return job
-
-
-def _again(service: Service, job: Job) -> Job:
-    return service.jobs.find(job.id) or job
 
 
 def _once(
     service: Service,
     caller: Caller,
+    kind: str,
+    make: Callable[[], Prepared],
     key: str | None,
     body: bytes,
-    accept: Callable[[str | None], Job],
 ) -> Job:
+    """Accept a job, or find the one that was accepted for this key and body before."""
     if service.is_stopping:
         raise Problem(503, "stopping", "this server is stopping", headers={"Retry-After": "5"})
-    if key is None:
-        return accept(None)
-    known = service.idempotency.begin(caller.owner, key, body)
-    if known is not None:
-        return mine(service, caller, known)
+    if key is not None:
+        known = service.idempotency.begin(caller.owner, key, body)
+        if known is not None:
+            return mine(known, caller, service)
     try:
-        return accept(key)
+        wanted, plan = make()
+        job = service.jobs.accept(
+            kind,
+            {name: value for name, value in wanted.items() if name != "webhook"},
+            owner=caller.owner,
+            libraries=caller.libraries,
+            plan=plan_to_json(plan),
+            webhook=wanted.get("webhook"),
+            key=key,
+        )
     except BaseException:
-        service.idempotency.refused(caller.owner, key)
+        if key is not None:
+            service.idempotency.refused(caller.owner, key)
         raise
+    service.audit.write("job accepted", key=caller.owner, job=job.id, kind=kind)
+    service.wake()
+    return job

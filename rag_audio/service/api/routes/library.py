@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,13 +22,13 @@ from rag_audio.domain.views import (
     reference_json,
 )
 from rag_audio.retrieval.references import ReferenceQuery
-from rag_audio.service.api.audit_log import audit
+from rag_audio.service.access import Caller
 from rag_audio.service.api.auth import Administers, Searches, TheService
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import preview, sound_response
 from rag_audio.service.api.problems import Problem, not_found
 from rag_audio.service.api.schemas import IndexingAsked, SearchAsked
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.services import Service
 from rag_audio.service.api.uploads import using
 
 router = APIRouter(prefix="/v1", tags=["library"], route_class=JsonRoute)
@@ -209,10 +210,10 @@ def stem_json(stem: Stem, rights: Rights) -> dict[str, Any]:
 
 
 def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
-    granted = rights.license_of(stem)
+    granted, conflict = rights.license_of(stem), rights.conflicts.get(stem.id)
     refusals = {use.value: rights.why_not(stem, use) for use in Use}
     why = refusals[Use.INIT_AUDIO.value]
-    heard = why is None
+    until = None if granted is None else granted.valid_until
     return {
         "holder": "" if granted is None else granted.holder,
         "credit": "" if granted is None else granted.credit,
@@ -220,11 +221,10 @@ def _license_of(stem: Stem, rights: Rights) -> dict[str, Any]:
         "refusal": None if why is None else why.reason,
         "cure": None if why is None else why.cure,
         "revoked": rights.is_revoked(stem),
-        "valid_until": None if granted is None or not granted.valid_until
-        else str(granted.valid_until),
-        "preview": f"/v1/stems/{stem.id}/preview" if heard else None,
-        **_conflict_of(stem, rights),
-    }  # fmt: skip
+        "valid_until": None if until is None else str(until),
+        "preview": f"/v1/stems/{stem.id}/preview" if why is None else None,
+        **({} if conflict is None else {"conflict": conflict_json(conflict, rights)}),
+    }
 
 
 def _license_names(stem: Stem, rights: Rights) -> set[str]:
@@ -232,11 +232,6 @@ def _license_names(stem: Stem, rights: Rights) -> set[str]:
     conflict = rights.conflicts.get(stem.id)
     keys = {stem.license_key} if conflict is None else conflict.keys
     return {*keys, *(key.partition("/")[2] for key in keys)}
-
-
-def _conflict_of(stem: Stem, rights: Rights) -> dict[str, Any]:
-    conflict = rights.conflicts.get(stem.id)
-    return {} if conflict is None else {"conflict": conflict_json(conflict, rights)}
 
 
 def _stem(copies: Sequence[Stem]) -> Stem:
@@ -249,11 +244,9 @@ def _sound(upload: str | None, caller: Caller, service: Service) -> Audio | None
     if upload is None:
         return None
     found = service.upload_of(caller, upload)
-    path, pipeline = (
-        str(service.folders.of_upload(found.id, found.suffix)),
-        service.pipeline(caller),
-    )
-    return pipeline.query_audio(*((None, path) if found.kind == "midi" else (path, None)))
+    path = str(service.folders.of_upload(found.id, found.suffix))
+    audio, midi = (None, path) if found.kind == "midi" else (path, None)
+    return service.pipeline(caller).query_audio(audio, midi)
 
 
 def _facets(found: Sequence[Stem]) -> dict[str, dict[str, int]]:
@@ -294,7 +287,7 @@ def indexing(caller: Administers, service: TheService) -> dict[str, Any]:
 @router.post("/indexing", status_code=202)
 def index(asked: IndexingAsked, caller: Administers, service: TheService) -> dict[str, Any]:
     """Index a library anew (by its id), or a folder of the libraries' folder (by its name)."""
-    audit("indexing", key=caller.owner)
-    state = service.indexing.begin(asked.name, lambda work: service.run(work, "indexing"))
+    service.audit.write("indexing", key=caller.owner)
+    state = service.indexing.begin(asked.name, partial(service.threads.run, name="indexing"))
     shown: dict[str, Any] = service.places.document(state)
     return shown

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse
 
@@ -16,14 +16,14 @@ from rag_audio.domain.licensing import Revocation
 from rag_audio.domain.signing import SIDECAR, sidecar_of
 from rag_audio.domain.views import entry_json, finite
 from rag_audio.errors import InvalidInput
-from rag_audio.service.api.audit_log import audit
+from rag_audio.service.access import Caller
 from rag_audio.service.api.auth import Administers, Generates, TheService, Traces
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import in_format, sound_response
 from rag_audio.service.api.problems import Problem, not_found
-from rag_audio.service.api.routes.generations import JobPath, mine
+from rag_audio.service.api.routes.generations import JobPath, MyJob
 from rag_audio.service.api.schemas import RevocationAsked
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.services import Service
 from rag_audio.service.models import Job
 from rag_audio.service.revoking import copies_left, outputs_of, revoke_source, stems_of, target_of
 
@@ -36,19 +36,34 @@ SizeQuery = Annotated[int | None, Query(ge=0, le=2**62)]
 Named = Annotated[str | None, Query(max_length=200)]
 
 
+def _sound_of(
+    job: MyJob, service: TheService, take: Take = 1, format: Format = None
+) -> tuple[int, Path]:
+    """The number of a take, and its file in the wanted format."""
+    output, folder = _take(job, take), service.folders.of_result(job)
+    if folder is None:
+        raise not_found()
+    number, file = int(output["output"]), folder / Path(str(output["file"])).name
+    if file.is_symlink() or not file.is_file():
+        raise Problem(410, "gone", "the sound of this take is no longer kept")
+    if format is not None:
+        entry = service.home.ledger.find(number)
+        if entry is None:
+            raise not_found()
+        file = in_format(service.home.signer, entry.record, file, format)
+    return number, file
+
+
+Sound = Annotated[tuple[int, Path], Depends(_sound_of)]
+
+
 @router.get("/generations/{id}/content", response_class=FileResponse, tags=["generations"])
-def content(
-    id: JobPath,
-    caller: Generates,
-    service: TheService,
-    take: Take = 1,
-    format: Format = None,
-) -> FileResponse:
+def content(id: JobPath, sound: Sound, take: Take = 1, format: Format = None) -> FileResponse:
     """The sound of a take, as it was made or in another format, with content credentials.
 
     An OGG cannot hold them: the header ``Link`` says where they are.
     """
-    number, file = _sound_of(service, caller, id, take, format)
+    number, file = sound
     beside = None
     if sidecar_of(file).is_file():
         asked = f"take={take}" + ("" if format is None else f"&format={format}")
@@ -57,15 +72,9 @@ def content(
 
 
 @router.get("/generations/{id}/credentials", response_class=FileResponse, tags=["generations"])
-def credentials(
-    id: JobPath,
-    caller: Generates,
-    service: TheService,
-    take: Take = 1,
-    format: Format = None,
-) -> FileResponse:
+def credentials(sound: Sound) -> FileResponse:
     """The C2PA manifest of a take whose file cannot hold it; 404 where it is in the file."""
-    number, file = _sound_of(service, caller, id, take, format)
+    number, file = sound
     beside = sidecar_of(file)
     if not beside.is_file():
         said = "this file has no manifest beside it: its content credentials, if any, are in it"
@@ -78,33 +87,11 @@ def credentials(
     )
 
 
-def _sound_of(
-    service: Service, caller: Caller, id: str, take: int, format: str | None
-) -> tuple[int, Path]:
-    """The number of a take, and its file in the wanted format."""
-    job = mine(service, caller, id)
-    output = _take(job, take)
-    folder = service.folders.of_result(job)
-    if folder is None:
-        raise not_found()
-    number, file = int(output["output"]), folder / Path(str(output["file"])).name
-    if file.is_symlink() or not file.is_file():
-        raise Problem(410, "gone", "the sound of this take is no longer kept")
-    if format is not None:
-        home = service.home
-        entry = home.ledger.find(number)
-        if entry is None:
-            raise not_found()
-        file = in_format(home.signer, entry.record, file, format)
-    return number, file
-
-
 @router.get("/generations/{id}/record", tags=["generations"])
-def record(id: JobPath, caller: Generates, service: TheService, take: Take = 1) -> dict[str, Any]:
+def record(job: MyJob, caller: Generates, service: TheService, take: Take = 1) -> dict[str, Any]:
     """The ledger's entry about a take: everything that went into it."""
-    job = mine(service, caller, id)
     number, seen = int(_take(job, take)["output"]), service.visibility(caller)
-    # Whose an output is stands in a table that is held against the log; a job's row is not enough.
+    # A table that is checked against the log says whose an output is; a job's row is not enough.
     entry = service.home.ledger.find(number) if seen.sees_output(number) else None
     if entry is None:
         raise not_found()
@@ -202,7 +189,7 @@ def _take(job: Job, take: int) -> Mapping[str, Any]:
 
 
 def _document(service: Service, caller: Caller, seq: int) -> bytes:
-    """The bytes of an entry; one that is not the caller's is as little there as one that is not."""
+    """The bytes of an entry; 404 for entries of other owners."""
     document = service.home.ledger.document(seq)
     if document is None or not service.visibility(caller).sees_entry(document):
         raise not_found()
@@ -218,7 +205,7 @@ def revoke(asked: RevocationAsked, caller: Administers, service: TheService) -> 
     wanted = Revocation(of, target, asked.reason.strip(), caller.name, datetime.now(UTC))
     document: dict[str, Any] = {"of": of.value, "target": target, "done": not asked.preview}
     if not asked.preview:
-        audit("revoked", key=caller.owner, of=of.value)
+        service.audit.write("revoked", key=caller.owner, of=of.value)
         document |= revoke_source(home, wanted)
     stems = stems_of(home, wanted)
     copies = copies_left(home, wanted, stems)

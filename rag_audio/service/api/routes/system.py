@@ -1,7 +1,8 @@
-"""Health, readiness, metrics, status, and the page's session."""
+"""Health, readiness, metrics, status, the page's session, and the secrets of webhooks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,12 +13,22 @@ from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.views import error_json, public_json
 from rag_audio.errors import BackendError
 from rag_audio.generation.painting import SHORTEST_S
-from rag_audio.service.api.audit_log import audit
-from rag_audio.service.api.auth import COOKIE, AnyCaller, Anyone, TheService, failed, require_turn
+from rag_audio.service.access import Caller
+from rag_audio.service.api.auth import (
+    COOKIE,
+    AnyCaller,
+    Anyone,
+    Generates,
+    TheService,
+    failed,
+    require_turn,
+)
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.problems import Problem
-from rag_audio.service.api.schemas import SessionAsked
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.schemas import SessionAsked, WebhookRotationAsked
+from rag_audio.service.api.services import Service
+from rag_audio.service.webhook_secrets import WebhookSecret
+from rag_audio.service.wording import moment
 
 router = APIRouter(route_class=JsonRoute)
 
@@ -103,7 +114,7 @@ def sign_in(
     require_turn(request, key.id, "key")
     hours = service.settings.session_hours
     secret = service.access.open_session(key, hours * 3600.0, service.settings.sessions_per_key)
-    audit("signed in", key=key.id)
+    service.audit.write("signed in", key=key.id)
     response.set_cookie(
         COOKIE,
         secret,
@@ -152,4 +163,29 @@ def _caller_json(caller: Caller) -> dict[str, Any]:
         "name": caller.name,
         "scopes": sorted(scope.value for scope in caller.scopes),
         "libraries": None if caller.libraries is None else list(caller.libraries),
+    }
+
+
+@router.get("/v1/webhooks/secret", tags=["webhooks"])
+def secret(caller: Generates, service: TheService) -> dict[str, Any]:
+    """The secret of the key that asks, of nobody else's: an admin too sees only their own."""
+    found = service.webhook_secrets.of(caller.owner)
+    service.audit.write("webhook secret shown", key=caller.owner)
+    return _secrets_json(found)
+
+
+@router.post("/v1/webhooks/secret", tags=["webhooks"])
+def rotate(asked: WebhookRotationAsked, caller: Generates, service: TheService) -> dict[str, Any]:
+    """Make a new secret for the key that asks; the earlier one signs beside it for a while."""
+    made = service.webhook_secrets.rotate(caller.owner, asked.overlap_hours * 3600.0)
+    service.audit.write("webhook secret rotated", key=caller.owner)
+    return _secrets_json(made)
+
+
+def _secrets_json(found: Sequence[WebhookSecret]) -> dict[str, Any]:
+    current, *earlier = found
+    return {
+        "secret": current.text,
+        "made": moment(current.made_at),
+        "earlier_until": [moment(one.valid_until) for one in earlier],
     }

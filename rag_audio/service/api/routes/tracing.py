@@ -17,15 +17,14 @@ from rag_audio.domain.views import finite
 from rag_audio.errors import InvalidInput, LedgerTampered
 from rag_audio.provenance.trace.findings import TraceResult
 from rag_audio.provenance.trace_report import report_html
-from rag_audio.service.access import Scope
-from rag_audio.service.api.audit_log import audit
+from rag_audio.service.access import Caller, Scope
 from rag_audio.service.api.auth import AnyCaller, Generates, TheService
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.problems import Problem, busy, not_found
 from rag_audio.service.api.schemas import JOB_ID, GuardAsked
-from rag_audio.service.api.services import Caller, Service
+from rag_audio.service.api.services import Service
 from rag_audio.service.api.uploads import RETRY_S, receive, received, using_files
-from rag_audio.service.upload_records import Upload
+from rag_audio.service.folders import Upload
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute)
 log = structlog.get_logger("rag_audio.api")
@@ -46,7 +45,9 @@ REPORT_CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sand
 async def upload(request: Request, caller: AnyCaller, service: TheService) -> dict[str, Any]:
     """Bring a sound or a score: its ``id`` can be used in searches, generations and edits."""
     made = await receive(request, service, caller)
-    audit("upload", key=caller.owner, upload=made.id, sha256=made.sha256, size=made.size)
+    service.audit.write(
+        "upload", key=caller.owner, upload=made.id, sha256=made.sha256, size=made.size
+    )
     return _upload_json(made)
 
 
@@ -83,8 +84,8 @@ async def trace(
     that somebody else made neither number, time nor proof is told.
     """
     if upload is None:
-        async with received(request, service, caller) as body:
-            return await _traced(body.upload, body.path, None, caller, service, report)
+        async with received(request, service, caller) as (body, path):
+            return await _traced(body, path, None, caller, service, report)
     found = await run_in_threadpool(service.uploads.find, upload, caller.owner)
     if found is None:
         raise not_found()
@@ -106,7 +107,7 @@ async def _traced(
     """What the caller may know of a sound; ``kept`` is its id, where it can be used again."""
     if found.kind != "audio":
         raise InvalidInput("a score cannot be traced", hint="upload a sound")
-    audit("trace", key=caller.owner, upload=found.id, sha256=found.sha256)
+    service.audit.write("trace", key=caller.owner, upload=found.id, sha256=found.sha256)
     async with using_files(service, caller.owner, [path]):
         whole = await _trace(service, path, caller)
     if not caller.may(Scope.TRACE):

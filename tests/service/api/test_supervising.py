@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from rag_audio.service.supervising import Threads
+from rag_audio.service.api.services import Threads
 
 
 @pytest.fixture
