@@ -144,7 +144,7 @@ def export_root(
 
 def api_list(home: Home = None, as_json: Json = False) -> None:
     """List the keys of the HTTP API; their secrets are not kept."""
-    from rag_audio.provenance.ledger.rights_log import log_key
+    from rag_audio.provenance.ledger.key_register import log_key
     from rag_audio.service.access import SqlAccess
 
     with open_home(home) as opened:
@@ -186,7 +186,7 @@ def api_make(
     as_json: Json = False,
 ) -> None:
     """Make a key for the HTTP API, and show it this once. From then on everybody needs one."""
-    from rag_audio.provenance.ledger.rights_log import log_key
+    from rag_audio.provenance.ledger.key_register import log_key
     from rag_audio.service.access import SqlAccess
 
     scopes = _scopes(scope)
@@ -213,7 +213,7 @@ def api_revoke(
     as_json: Json = False,
 ) -> None:
     """End a key of the HTTP API, and the sessions that were opened with it, at once."""
-    from rag_audio.provenance.ledger.rights_log import log_key
+    from rag_audio.provenance.ledger.key_register import log_key
     from rag_audio.service.access import SqlAccess
 
     with open_home(home) as opened:
@@ -237,7 +237,7 @@ def webhook_secret(
     as_json: Json = False,
 ) -> None:
     """Show the secret that the webhooks of an API key are signed with, or make a new one."""
-    from rag_audio.provenance.ledger.rights_log import log_key
+    from rag_audio.provenance.ledger.key_register import log_key
     from rag_audio.service.access import SqlAccess
     from rag_audio.service.webhook_secrets import WebhookSecrets
 

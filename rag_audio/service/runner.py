@@ -25,7 +25,7 @@ from rag_audio.errors import BackendUnavailable, Cancelled, InvalidInput, RagAud
 from rag_audio.home import Home
 from rag_audio.pipeline.editing import Editor
 from rag_audio.pipeline.pipeline import Pipeline
-from rag_audio.provenance.ledger.rights_log import log_key
+from rag_audio.provenance.ledger.key_register import log_key
 from rag_audio.service.access import SqlAccess
 from rag_audio.service.batching import Seat, SharedPass
 from rag_audio.service.models import (

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger import numbering
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.provenance.ledger.log import MAX_OUTPUT
 from rag_audio.provenance.ledger.numbering import (
     EPOCH_NUMBERS,
     FIRST_EPOCH_LAST,
@@ -23,7 +22,7 @@ from rag_audio.provenance.ledger.numbering import (
     begin_epoch,
     given_in,
 )
-from rag_audio.provenance.ledger.tables import counter_checksum
+from rag_audio.provenance.ledger.tables import MAX_OUTPUT, counter_checksum
 from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.provenance.builders import record
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from rag_audio.provenance.ledger.rights_log import log_key
+from rag_audio.provenance.ledger.key_register import log_key
 from rag_audio.service.access import Scope, SqlAccess
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.upload_records import Quota, SqlUploads, Upload, UploadsFull

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, RowMapping, Table, func, select
 
 from rag_audio.domain.store_ports import Fault
 from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
-from rag_audio.provenance.ledger.log import events_in
 from rag_audio.provenance.ledger.merkle import (
     EMPTY_ROOT,
     HASH_BYTES,
@@ -36,6 +35,7 @@ from rag_audio.provenance.ledger.sealing import (
 from rag_audio.provenance.ledger.tables import (
     checkpoints,
     entries,
+    events_in,
     hash_rows,
     hashes,
     is_event,

@@ -23,14 +23,15 @@ from rag_audio.domain.licensing import License
 from rag_audio.domain.store_ports import Fault, LedgerEvent
 from rag_audio.errors import InvalidInput, LedgerTampered
 from rag_audio.provenance.ledger.audit_basis import Logged
-from rag_audio.provenance.ledger.rights_rows import (
+from rag_audio.provenance.ledger.rights_log import (
     CHANGING,
+    LIBRARY,
     SEALED,
     commitment,
     digests,
-    library_events,
     logged_revocations,
 )
+from rag_audio.provenance.ledger.tables import events_in
 from rag_audio.storage import conflicts as contested
 from rag_audio.storage.revocations import conflicts, files, libraries, licenses, withheld_files
 from rag_audio.storage.revocations import metadata as revocations_metadata
@@ -48,7 +49,7 @@ class LicenseAudit:
 
     def __init__(self, db: Connection) -> None:
         self._events: dict[str, list[LedgerEvent]] = {}
-        for event in library_events(db):
+        for event in events_in(db, LIBRARY):
             library = event.document.get("library")
             if isinstance(library, str):
                 self._events.setdefault(library, []).append(event)
@@ -174,7 +175,7 @@ def _differing(said: Mapping[str, Any], sealed: Any) -> str:
 #
 # The log is replayed: by library its last event says which rows there must be; by revocation the
 # last event that names its number says which row. The spelling of rows is in
-# :mod:`rag_audio.provenance.ledger.rights_rows`.
+# :mod:`rag_audio.provenance.ledger.rights_log`.
 
 _SHOWN = 3
 _revocations = revocations_metadata.tables["revocations"]
@@ -202,7 +203,7 @@ def notes(db: Connection) -> Iterator[str]:
     """What is no fault and should be known: rows that are not sealed, and every time that rows were
     found changed, which later runs do not make unsaid."""
     began: dict[str, LedgerEvent] = {}
-    for event in library_events(db):
+    for event in events_in(db, LIBRARY):
         library, found = event.document.get("library"), event.document.get("found")
         if not isinstance(library, str):
             continue
@@ -229,7 +230,7 @@ def notes(db: Connection) -> Iterator[str]:
 
 def _last_events(db: Connection) -> dict[str, LedgerEvent]:
     found = {}
-    for event in library_events(db):
+    for event in events_in(db, LIBRARY):
         library = event.document.get("library")
         if isinstance(library, str):
             found[library] = event

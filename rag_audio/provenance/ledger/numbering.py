@@ -25,8 +25,13 @@ from sqlalchemy import Connection, insert, select, update
 
 from rag_audio.domain.store_ports import Fault, LedgerEvent
 from rag_audio.errors import LedgerError
-from rag_audio.provenance.ledger.log import MAX_OUTPUT, events_in
-from rag_audio.provenance.ledger.tables import counter, counter_checksum, entries
+from rag_audio.provenance.ledger.tables import (
+    MAX_OUTPUT,
+    counter,
+    counter_checksum,
+    entries,
+    events_in,
+)
 
 FIRST_EPOCH_LAST = 10**9
 """The last number of the epoch that a new ledger begins with."""
@@ -156,8 +161,7 @@ def epoch_faults(db: Connection, given: Given) -> Iterator[Fault]:
     """Epochs that no event of the log began, and such events without an epoch."""
     if given.everything or not given.epochs:
         return  # Told already, and nothing to compare.
-    events = [event for kind in (RESTORE, NUMBERS) for event in events_in(db, kind)]
-    events.sort(key=lambda event: event.seq)
+    events = events_in(db, RESTORE, NUMBERS)
     begun = [(event.seq, event.document.get("numbers_from")) for event in events]
     for event in events:
         if event.kind == RESTORE and not _follows(db, event):

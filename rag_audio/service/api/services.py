@@ -15,7 +15,7 @@ from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.home import Home
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.provenance.ledger.rights_log import log_key
+from rag_audio.provenance.ledger.key_register import log_key
 from rag_audio.service.access import ApiKey, Scope, SqlAccess
 from rag_audio.service.api.audit_log import WINDOW_S, AuditLog
 from rag_audio.service.api.indexing import Indexing

@@ -27,7 +27,7 @@ from sqlalchemy import Engine, select, text, update
 import rag_audio
 from rag_audio.errors import BackendError
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.provenance.ledger.rights_log import log_key
+from rag_audio.provenance.ledger.key_register import log_key
 from rag_audio.service.access import ApiKey, Scope, SqlAccess
 from rag_audio.service.api.webhook_delivery import FAULTS, Deadline, post
 from rag_audio.service.api.webhooks import CALLERS, Calls
