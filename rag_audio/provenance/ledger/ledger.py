@@ -34,8 +34,7 @@ from rag_audio.domain import AttributionRecord, names
 from rag_audio.domain.store_ports import Fault, InclusionProof, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput, LedgerError
 from rag_audio.provenance.ledger import audit_rights, merkle
-from rag_audio.provenance.ledger.audit import checkpoint_faults, faults
-from rag_audio.provenance.ledger.audit_basis import checked, find_damage
+from rag_audio.provenance.ledger.audit import checked, checkpoint_faults, faults, schema_faults
 from rag_audio.provenance.ledger.audit_tables import table_faults
 from rag_audio.provenance.ledger.key_register import compare_keys, ledger_key
 from rag_audio.provenance.ledger.notes import Checkpoint, load_key
@@ -394,22 +393,19 @@ class SqlLedger(SqlStore):
         """
         own = self.verifier_key()
         with reading(self._engine) as db:
-            damage = find_damage(db)
-            found = list(damage.faults)
-            if not damage.of_log:
-                found.extend(checked(db, (), faults(db, own)).faults)
-                for note in against:
-                    found.extend(checked(db, (), checkpoint_faults(db, note, key or own)).faults)
-                found.extend(table_faults(db, damage.tables))
-                if "key_fingerprints" not in damage.tables:
-                    found.extend(checked(db, {"key_fingerprints"}, self._key_faults(db)).faults)
+            found, unreadable = schema_faults(db)
+            if any(table.startswith("ledger_") for table in unreadable):
+                what = "the log was not checked, since a table of it cannot be read"
+                return [*found, Fault(0, what)]
+            found += checked(db, (), faults(db, own))
+            for note in against:
+                found += checked(db, (), checkpoint_faults(db, note, key or own))
+            found += table_faults(db, unreadable)
+            if self._key_file is not None and "key_fingerprints" not in unreadable:
+                problems = compare_keys(db, self._key_file.parent)
+                other_keys = (Fault(one.seq, one.what) for one in problems)
+                found += checked(db, {"key_fingerprints"}, other_keys)
         return list(dict.fromkeys(found))
-
-    def _key_faults(self, db: Connection) -> Iterator[Fault]:
-        """Keys of the database that the home lacks, and others that it has."""
-        if self._key_file is not None:
-            for problem in compare_keys(db, self._key_file.parent):
-                yield Fault(problem.seq, problem.what)
 
     def _explain(self, outputs: Sequence[int], error: BackendUnavailable) -> None:
         """Say which output has an entry already."""
