@@ -75,7 +75,7 @@ _AT_ONCE = 500
 
 
 class SqlLedger(SqlStore):
-    """A :class:`.Ledger`; any number of processes may append at once.
+    """The log of a home; any number of processes may append at once.
 
     Args:
         engine: from :func:`.connect`. Tables are made, and those of an older

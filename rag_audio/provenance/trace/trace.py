@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rag_audio.audio.reading import Heard, hear
 from rag_audio.domain import Audio, Rights
 from rag_audio.domain.ports import Detection, Watermarker
 from rag_audio.domain.signing import Credentials, CredentialState
-from rag_audio.domain.store_ports import Ledger, LedgerEntry
+from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.errors import LedgerTampered, UnreadableFile
 from rag_audio.provenance.trace.alignment import align, peaks_of
 from rag_audio.provenance.trace.content import (
@@ -51,6 +52,9 @@ from rag_audio.provenance.trace.placing import (
 )
 from rag_audio.storage.files import file_sha256
 
+if TYPE_CHECKING:
+    from rag_audio.provenance.ledger.ledger import SqlLedger
+
 __all__ = ["LicenseNow", "TraceResult", "TracedSource", "trace"]
 
 _RIVAL = 0.8
@@ -74,7 +78,7 @@ def _no_master(output: int) -> Audio | None:
 def trace(
     path: Path,
     *,
-    ledger: Ledger,
+    ledger: SqlLedger,
     watermarker: Watermarker,
     rights: Rights,
     fingerprints: Fingerprints | None = None,
@@ -133,7 +137,7 @@ class _Search:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: SqlLedger,
         rights: Rights,
         fingerprints: Fingerprints | None,
         master: Callable[[int], Audio | None],
