@@ -24,10 +24,9 @@ from rag_audio.audio.scores import NoteScore, score_from_json
 from rag_audio.domain import Audio
 from rag_audio.domain.signing import Credentials
 from rag_audio.errors import BackendUnavailable, UnreadableFile
-from rag_audio.home import Home
+from rag_audio.home import FileReader, Home
 from rag_audio.provenance.credentials.opened import SignElsewhere
 from rag_audio.provenance.credentials.reading import credentials_from_json
-from rag_audio.provenance.trace.opening import OwnFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
 from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders
 from rag_audio.service.paths import Folders
@@ -64,8 +63,8 @@ def shielded(home: Home, settings: ServeSettings | None = None) -> CanonicalUplo
     return made
 
 
-class CanonicalUploads:
-    """A :class:`.Reader` that never opens an upload; other files are our own.
+class CanonicalUploads(FileReader):
+    """Never opens an upload itself; other files are our own.
 
     Args:
         anchors: PEM of the certificates whose signers are trusted now.
@@ -85,7 +84,6 @@ class CanonicalUploads:
     ) -> None:
         self.decoders, self.kept, self.use = decoders, kept, use
         self._folders, self._anchors = folders, anchors
-        self._own = OwnFiles()
 
     def make(self, path: Path, in_use: ExitStack | None = None) -> Decoded:
         """Have an upload opened, and keep what was made of it.
@@ -182,7 +180,7 @@ class CanonicalUploads:
         allow_truncated: bool = False,
     ) -> Heard:
         if self._folders.upload_in(path) is None:
-            return self._own.hear(
+            return super().hear(
                 path, max_duration_s=max_duration_s, allow_truncated=allow_truncated
             )
         heard, breaks_off = self._used(path, self._heard)
@@ -192,12 +190,12 @@ class CanonicalUploads:
 
     def score(self, path: Path) -> NoteScore:
         if self._folders.upload_in(path) is None:
-            return self._own.score(path)
+            return super().score(path)
         return self._used(path, _score)
 
     def credentials(self, path: Path, anchors: str) -> Credentials | None:
         if self._folders.upload_in(path) is None:
-            return self._own.credentials(path, anchors)
+            return super().credentials(path, anchors)
 
         def found(id_: str, document: Mapping[str, Any]) -> Credentials | None:
             if document["anchors"] != _hash(anchors):
@@ -209,7 +207,7 @@ class CanonicalUploads:
 
     def reservation(self, path: Path) -> str | None:
         if self._folders.upload_in(path) is None:
-            return self._own.reservation(path)
+            return super().reservation(path)
         return self._used(path, _reservation)
 
     def _used(self, path: Path, use: Callable[[str, Mapping[str, Any]], _Made]) -> _Made:

@@ -92,7 +92,6 @@ class SqlRightsLog:
     """The :class:`rag_audio.domain.store_ports.RightsLog` in the ledger's own database."""
 
     def is_changing(self, db: Connection, library: str) -> bool:
-        """Whether rows changed after they were sealed last, as the log says."""
         last = last_event(db, library)
         return last is not None and last.document.get("state") == CHANGING
 
@@ -103,10 +102,6 @@ class SqlRightsLog:
         found: Mapping[str, Any] | None = None,
         licenses: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log that rows of a library change, unless the log says so already.
-
-        New licenses are always logged, since outputs may be made with them before they are sealed.
-        """
         last = last_event(db, library)
         if last is not None and last.document.get("state") == CHANGING:
             if licenses is None:
@@ -118,7 +113,6 @@ class SqlRightsLog:
         append_event(db, LIBRARY, {"library": library, "state": CHANGING, **told})
 
     def altered(self, db: Connection, library: str) -> Mapping[str, Any]:
-        """The digests of rows that are not those that were sealed, by part."""
         last = last_event(db, library)
         if last is not None and last.document.get("state") == CHANGING:
             return {}
@@ -130,22 +124,17 @@ class SqlRightsLog:
         return {part: now[part] for part in PARTS} if counts or now["row"] is not None else {}
 
     def digests(self, db: Connection, library: str) -> Mapping[str, Any]:
-        """What :meth:`seal` logs of a library's rows as they stand."""
         return digests(db, library)
 
     def seal(self, db: Connection, library: str, digests: Mapping[str, Any]) -> int:
-        """Log digests of a library's rows; the entry's number.
-
-        What was found to be changed past the log when the run began is told once more.
-        """
         last = last_event(db, library)
+        # What was found to be changed past the log when the run began is told once more.
         found = None if last is None else last.document.get("found")
         told = {"found": found} if found else {}
         document = {"library": library, "state": SEALED, **digests, **told}
         return append_event(db, LIBRARY, document).seq
 
     def last_revocation(self, db: Connection) -> int:
-        """The highest number of a revocation that the log names; 0 where there is none."""
         named = {id_ for _, rows, _ in logged_revocations(db) for id_ in rows}
         return max((int(id_) for id_ in named if id_.isdecimal()), default=0)
 
