@@ -36,10 +36,10 @@ from rag_audio.provenance.trace.fingerprint import (
     HOLDS,
     UNRELATED,
     Fingerprint,
-    agreement,
     coherence,
     find_peaks,
     make_fingerprint,
+    match,
     peak_in_waveform,
     windows,
 )
@@ -293,9 +293,7 @@ def _in_time(kept: list[Audio], folder: Path, say: Callable[..., None]) -> None:
         for name, heard in (("alone", other), ("under another at equal level", both)):
             for crop in _crops(heard, CROPS_S[0], 3, rng):
                 (query,) = windows(find_peaks(crop))
-                mixes[name].append(
-                    agreement(query, print_.hashes, print_.times_ms, print_.duration_s)[1]
-                )
+                mixes[name].append(match(query, print_).share)
     alone, under = mixes.values()
     say(
         f"\nShare of another output's landmarks in 5 s: at most {max(alone):.3f}; of the output's "

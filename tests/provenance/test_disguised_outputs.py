@@ -19,7 +19,6 @@ from rag_audio.domain import Audio
 from rag_audio.domain.ports import Mark
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.trace.content import (
-    Fingerprints,
     Masters,
     Recogniser,
     hearings,
@@ -58,7 +57,7 @@ MASTERS = SOUNDS.get
 ONE = SOUNDS[1].samples.mean(axis=0)
 
 
-def output_of(store: Fingerprints, heard: Audio, master: Masters = lambda _: None) -> int | None:
+def output_of(store: SqlFingerprints, heard: Audio, master: Masters = lambda _: None) -> int | None:
     fits = outputs_of(store, heard, master)
     return fits[0].output if fits else None
 

@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -161,21 +161,17 @@ def _claimed_in(db: Connection) -> int | None:
 @contextmanager
 def _opened(source: Path) -> Iterator[Engine | None]:
     """The database of a home or of an archive; None: the source is to be read as an export."""
-    if source.is_file() and tarfile.is_tarfile(source):
-        with tempfile.TemporaryDirectory(prefix="rag-audio-") as folder:
+    with ExitStack() as opened:
+        if source.is_file() and tarfile.is_tarfile(source):
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="rag-audio-"))
             engine = _engine_in(source, Path(folder))
-            try:
-                yield engine
-            finally:
-                engine.dispose()
-    elif source.is_dir() and not (source / EXPORT).is_file():
-        engine = _engine_of(source)
-        try:
-            yield engine
-        finally:
-            engine.dispose()
-    else:
-        yield None
+        elif source.is_dir() and not (source / EXPORT).is_file():
+            engine = _engine_of(source)
+        else:
+            yield None
+            return
+        opened.callback(engine.dispose)
+        yield engine
 
 
 def _engine_of(home: Path) -> Engine:

@@ -57,13 +57,11 @@ class KeyProblem:
 
     Attributes:
         seq: the entry that made the key known. missing: it lacks; else it is another one.
-        current: of the key in use, without which nothing can be marked or signed.
     """
 
     seq: int
     what: str
     missing: bool
-    current: bool
 
 
 def fingerprint(purpose: str, key: bytes) -> str:
@@ -161,7 +159,6 @@ def compare_keys(db: Connection, folder: Path) -> Iterator[KeyProblem]:
                     f"the {purpose} key {short(print_)} {_role(db, purpose, print_, state)} is "
                     f"missing from {folder.name}/",
                     missing=True,
-                    current=state == IN_USE,
                 )
         own = found.get(name)
         # A rotation that broke off, or an older version's, is mended when the key is next used.
@@ -174,7 +171,6 @@ def compare_keys(db: Connection, folder: Path) -> Iterator[KeyProblem]:
                     f"{folder.name}/{file} holds the key {short(print_)}, which is not the "
                     f"database's {purpose} key",
                     missing=False,
-                    current=file == name,
                 )
 
 

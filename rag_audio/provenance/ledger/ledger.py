@@ -38,7 +38,7 @@ from rag_audio.provenance.ledger.audit import checked, checkpoint_faults, faults
 from rag_audio.provenance.ledger.audit_tables import table_faults
 from rag_audio.provenance.ledger.key_register import compare_keys, ledger_key
 from rag_audio.provenance.ledger.notes import Checkpoint, load_key
-from rag_audio.provenance.ledger.numbering import NUMBERS, check_given, next_number
+from rag_audio.provenance.ledger.numbering import check_given, next_number
 from rag_audio.provenance.ledger.records import parse
 from rag_audio.provenance.ledger.sealing import (
     ERASURE,
@@ -109,11 +109,7 @@ class SqlLedger(SqlStore):
             LedgerError: all numbers have been given.
         """
         with writing(self._engine, LOCK) as db:
-
-            def begin(first: int) -> None:
-                append_event(db, NUMBERS, {"numbers_from": first})
-
-            return next_number(db, self._is_used, begin)
+            return next_number(db, self._is_used)
 
     def append(self, record: AttributionRecord) -> LedgerEntry:
         """Write a record at the end of the log; durable when it returns.

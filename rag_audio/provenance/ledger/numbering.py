@@ -27,6 +27,7 @@ from rag_audio.domain.store_ports import Fault, LedgerEvent
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger.tables import (
     MAX_OUTPUT,
+    append_event,
     counter,
     counter_checksum,
     entries,
@@ -78,14 +79,11 @@ def given_in(db: Connection) -> Given:
     return Given(tuple(Epoch(*map(int, row)) for row in rows))
 
 
-def next_number(
-    db: Connection, is_used: Callable[[int], bool], begin: Callable[[int], object]
-) -> int:
+def next_number(db: Connection, is_used: Callable[[int], bool]) -> int:
     """Give the next number; the writer's lock is held by the caller.
 
     Args:
         is_used: whether a number was used before, whatever the counter says.
-        begin: logs that an epoch begins with this number.
 
     Raises:
         LedgerError: all numbers have been given.
@@ -97,7 +95,7 @@ def next_number(
     number = epoch.last + 1
     while number > epoch.end or is_used(number):
         epoch = begin_epoch(db)
-        begin(epoch.first)
+        append_event(db, NUMBERS, {"numbers_from": epoch.first})
         number = epoch.first
     values = {"last_output": number, "checksum": counter_checksum(number, epoch.first)}
     db.execute(update(counter).where(counter.c.id == epoch.id).values(values))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 
@@ -20,11 +19,8 @@ from rag_audio.audio.channels import views
 from rag_audio.domain import Audio
 from rag_audio.provenance.trace.alignment import Alignment, align, peaks_of
 from rag_audio.provenance.trace.fingerprint import (
-    Fingerprint,
-    Match,
     Numbers,
     Peaks,
-    Query,
     Reals,
     backwards,
     cells_of,
@@ -34,6 +30,7 @@ from rag_audio.provenance.trace.fingerprint import (
     pairs,
     pieces,
 )
+from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 
 # Which outputs a sound may be that was played at another speed or pitch, backwards, or damaged.
 #
@@ -55,7 +52,7 @@ _TOGETHER = 500
 
 
 @dataclass(frozen=True)
-class Candidate:
+class OutputCandidate:
     """An output that a sound may be.
 
     Attributes:
@@ -68,7 +65,9 @@ class Candidate:
     z: float
 
 
-def candidates(kept: Iterable[tuple[int, Numbers]], peaks: Peaks, most: int) -> list[Candidate]:
+def candidates(
+    kept: Iterable[tuple[int, Numbers]], peaks: Peaks, most: int
+) -> list[OutputCandidate]:
     """The outputs that a piece of sound is most likely to be, however it was changed.
 
     Args:
@@ -79,7 +78,7 @@ def candidates(kept: Iterable[tuple[int, Numbers]], peaks: Peaks, most: int) -> 
     queries = [_query(one) for one in (peaks, backwards(peaks))]
     if not queries[0][0].size:
         return []
-    found: list[Candidate] = []
+    found: list[OutputCandidate] = []
     for outputs, owners, hashes in _in_blocks(kept):
         found += _best(queries, outputs, owners, hashes)
         found = sorted(found, key=lambda one: -one.z)[:most]
@@ -109,7 +108,7 @@ def _best(
     outputs: Sequence[int],
     owners: Numbers,
     hashes: Numbers,
-) -> list[Candidate]:
+) -> list[OutputCandidate]:
     """Each output at its best hypothesis."""
     gaps, pitches, leaps = cells_of(hashes)
     lines = (gaps * _LEAPS + leaps + _LEAPS // 2) * _PITCHES + pitches
@@ -138,7 +137,7 @@ def _best(
     z = (every[best, np.arange(len(outputs))] - chance) / np.sqrt(chance + 1.0)
     shifts = best % (width - 1)
     return [
-        Candidate(output, (_SHIFTS - float(shift) - 0.5) / 2, float(score))
+        OutputCandidate(output, (_SHIFTS - float(shift) - 0.5) / 2, float(score))
         for output, shift, score in zip(outputs, shifts, z, strict=True)
     ]
 
@@ -182,26 +181,21 @@ Masters = Callable[[int], Audio | None]
 """The unmarked sound of an output, where it is still kept."""
 
 
-class Fingerprints(Protocol):
-    """Where fingerprints of outputs are kept: :class:`.fingerprint_store.SqlFingerprints`."""
-
-    def get(self, output: int) -> Fingerprint | None: ...
-    def load(self, outputs: Sequence[int]) -> dict[int, Fingerprint]: ...
-    def find(self, queries: Sequence[Query]) -> list[Match]: ...
-    def hashes(self) -> Iterator[tuple[int, Numbers]]: ...
-    def count(self) -> int: ...
-
-
 class Hearing:
     """One of the sounds that are to be heard in the channels of a file.
 
     Args:
-        audio: one channel.
+        audio: one channel, or all where they all but agree.
+        peaks: of its spectrogram; None: they are looked for.
         runs_backwards: it is the file's sound played backwards.
     """
 
-    def __init__(self, audio: Audio, *, runs_backwards: bool = False) -> None:
+    def __init__(
+        self, audio: Audio, peaks: Peaks | None = None, *, runs_backwards: bool = False
+    ) -> None:
         self.audio, self.runs_backwards = audio, runs_backwards
+        if peaks is not None:
+            self.peaks = peaks
 
     @cached_property
     def peaks(self) -> Peaks:
@@ -211,9 +205,8 @@ class Hearing:
     @cached_property
     def reversed(self) -> Hearing:
         """The same, played backwards."""
-        turned = Hearing(turned_round(self.audio), runs_backwards=not self.runs_backwards)
-        turned.peaks = backwards(self.peaks)
-        return turned
+        turned, peaks = turned_round(self.audio), backwards(self.peaks)
+        return Hearing(turned, peaks, runs_backwards=not self.runs_backwards)
 
 
 def hearings(audio: Audio) -> list[Hearing]:
@@ -269,7 +262,9 @@ class Recogniser:
         master: of an output, where it is still kept. Without it, badly damaged sound is not named.
     """
 
-    def __init__(self, fingerprints: Fingerprints, master: Masters = lambda output: None) -> None:
+    def __init__(
+        self, fingerprints: SqlFingerprints, master: Masters = lambda output: None
+    ) -> None:
         self._fingerprints, self._master = fingerprints, master
 
     def fits(self, heard: Sequence[Hearing], *, disguised: bool = True) -> list[Fit]:
@@ -347,7 +342,7 @@ class Recogniser:
 
 
 def outputs_of(
-    fingerprints: Fingerprints, heard: Audio, master: Masters = lambda output: None
+    fingerprints: SqlFingerprints, heard: Audio, master: Masters = lambda output: None
 ) -> list[Fit]:
     """The outputs that a sound is by its content, whatever became of its mark, best first."""
     return Recogniser(fingerprints, master).fits(hearings(heard))

@@ -101,7 +101,7 @@ class Query:
         hashes, landmarks: ``[P]``: a cell, and the landmark it belongs to.
         times_s: ``[N]``, when each landmark begins.
         duration_s: of the sound, at the tempo that is tried.
-        tempo, semitones: how the sound is assumed to have been changed.
+        tempo: how the sound is assumed to have been changed.
     """
 
     hashes: Numbers
@@ -109,28 +109,30 @@ class Query:
     times_s: Reals
     duration_s: float
     tempo: float = 1.0
-    semitones: float = 0.0
 
 
-@dataclass(frozen=True)
-class Match:
+@dataclass(frozen=True, eq=False)
+class LandmarkMatch:
     """How well a stored output fits a query.
 
     Attributes:
         output: its number.
-        agreeing: landmarks of the query that the output has at one common offset.
+        landmarks: ``[n]`` indices into ``query.times_s`` of the landmarks that the output has at
+            one common offset, rising.
         share: those, of all landmarks of the query that fall into the output's time (of 100, where
             fewer do), 0…1.
         offset_s: where the query begins in the output; negative when it begins before it.
-        tempo, semitones: of the query against the output.
     """
 
     output: int
-    agreeing: int
+    landmarks: Numbers
     share: float
     offset_s: float
-    tempo: float = 1.0
-    semitones: float = 0.0
+
+    @property
+    def agreeing(self) -> int:
+        """How many landmarks agree."""
+        return int(self.landmarks.size)
 
 
 def find_peaks(audio: Audio) -> Peaks:
@@ -181,7 +183,6 @@ def make_query(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> Quer
         undone.times_s[first],
         undone.duration_s,
         tempo,
-        semitones,
     )
 
 
@@ -192,10 +193,15 @@ def pieces(peaks: Peaks) -> list[tuple[float, Peaks]]:
     length = min(peaks.duration_s, _PIECE_S * 1.5 if count == 1 else _PIECE_S)
     found = []
     for start in np.linspace(0.0, max(0.0, peaks.duration_s - length), count):
-        low, high = np.searchsorted(peaks.times_s, (start, start + length))
-        piece = Peaks(peaks.times_s[low:high] - start, peaks.semitones[low:high], length)
-        found.append((float(start), piece))
+        found.append((float(start), part_of(peaks, start, start + length)))
     return found
+
+
+def part_of(peaks: Peaks, start_s: float, end_s: float) -> Peaks:
+    """The peaks of a stretch, with times from its start."""
+    low, high = np.searchsorted(peaks.times_s, (start_s, end_s))
+    times = peaks.times_s[low:high] - start_s
+    return Peaks(times, peaks.semitones[low:high], end_s - start_s)
 
 
 def windows(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> list[Query]:
@@ -221,47 +227,22 @@ def cells_of(hashes: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     )
 
 
-def match(
-    query: Query, output: int, hashes: Numbers, times_ms: Numbers, duration_s: float
-) -> Match:
-    """How well one stored output fits: the offset at which most landmarks agree.
+def match(query: Query, kept: Fingerprint, output: int = 0) -> LandmarkMatch:
+    """How well a stored output fits: the offset at which most landmarks agree.
 
     Args:
-        hashes, times_ms: ``[N]``, of the output; landmarks that the query lacks may be missing.
-        duration_s: of the output.
+        output: its number.
     """
-    found, share, offset = _agreement(query, hashes, times_ms, duration_s)
-    return Match(output, int(found.size), share, offset, query.tempo, query.semitones)
-
-
-def agreement(
-    query: Query, hashes: Numbers, times_ms: Numbers, duration_s: float
-) -> tuple[Numbers, float]:
-    """Which landmarks of a query agree with an output at the best offset, and their share.
-
-    Args:
-        hashes, times_ms, duration_s: as for :func:`match`.
-
-    Returns:
-        ``[n]`` indices into ``query.times_s``, rising, and ``share`` as in :class:`Match`.
-    """
-    found, share, _ = _agreement(query, hashes, times_ms, duration_s)
-    return found, share
-
-
-def _agreement(
-    query: Query, hashes: Numbers, times_ms: Numbers, duration_s: float
-) -> tuple[Numbers, float, float]:
     mine = np.argsort(query.hashes, kind="stable")
-    low = np.searchsorted(query.hashes[mine], hashes, side="left")
-    high = np.searchsorted(query.hashes[mine], hashes, side="right")
+    low = np.searchsorted(query.hashes[mine], kept.hashes, side="left")
+    high = np.searchsorted(query.hashes[mine], kept.hashes, side="right")
     counts = high - low
     if counts.sum() == 0:
-        return np.zeros(0, np.int64), 0.0, 0.0
+        return LandmarkMatch(output, np.zeros(0, np.int64), 0.0, 0.0)
     starts = np.repeat(low - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
     probes = mine[starts + np.arange(counts.sum())]
     landmarks = query.landmarks[probes]
-    offsets = np.repeat(times_ms / 1000.0, counts) - query.times_s[landmarks]
+    offsets = np.repeat(kept.times_ms / 1000.0, counts) - query.times_s[landmarks]
     order = np.argsort(offsets, kind="stable")
     offsets, landmarks = offsets[order], landmarks[order]
     ends = np.searchsorted(offsets, offsets + _OFFSET_S, side="right")
@@ -276,9 +257,9 @@ def _agreement(
             best, best_at = different, int(at)
     offset = float(np.median(offsets[best_at : ends[best_at]]))
     place = query.times_s + offset
-    inside = int(((place >= 0) & (place <= duration_s)).sum())
+    inside = int(((place >= 0) & (place <= kept.duration_s)).sum())
     agreeing = np.unique(landmarks[best_at : ends[best_at]])
-    return agreeing, best / max(inside, _FEWEST), offset
+    return LandmarkMatch(output, agreeing, best / max(inside, _FEWEST), offset)
 
 
 def _levels(sound: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -392,7 +373,7 @@ _GATE_S, _GATED = 0.01, 1e-3
 
 
 @dataclass(frozen=True)
-class Heard:
+class WaveformWindow:
     """A window of a sound: from where to where, and how clearly another sound's waveform is in it.
 
     Attributes:
@@ -404,7 +385,7 @@ class Heard:
     peak: float
 
 
-def waveform_in(whole: Audio, heard: Audio) -> list[Heard]:
+def waveform_in(whole: Audio, heard: Audio) -> list[WaveformWindow]:
     """How clearly a sound's waveform is in each 8 s of another, which lie half over each other.
 
     Args:
@@ -427,7 +408,7 @@ def waveform_in(whole: Audio, heard: Audio) -> list[Heard]:
             phases = np.where(audible, product / (np.abs(product) + _TINY), 0.0)
             correlation = irfft(phases, size)
             peak = float(np.abs(correlation).max()) / max(_rms(correlation), _TINY)
-        found.append(Heard(start / _RATE, (start + window.size) / _RATE, peak))
+        found.append(WaveformWindow(start / _RATE, (start + window.size) / _RATE, peak))
     return found
 
 
