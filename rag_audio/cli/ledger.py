@@ -16,7 +16,7 @@ from rag_audio.domain.store_ports import Fault, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, UnreadableFile
 from rag_audio.home import open_home
 from rag_audio.provenance.ledger.export import verify_export, write_export
-from rag_audio.provenance.ledger.notes import Checkpoint, VerifierKey, publish
+from rag_audio.provenance.ledger.notes import LogCheckpoint, VerifierKey, publish
 from rag_audio.provenance.ledger.records import record_to_json
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def verify(
             document["notes"] = _told(ledger.notes, [], bool(faults))
             document["erased"] = _told(partial(_erased, ledger), [], bool(faults))
             document["restores"] = _told(partial(_restores, ledger), [], bool(faults))
-    document["against"] = [Checkpoint.parse(note).size for note in notes]
+    document["against"] = [LogCheckpoint.parse(note).size for note in notes]
     _show_verdict(document, as_json)
 
 
@@ -197,7 +197,7 @@ def checkpoint(
         note = opened.ledger.checkpoint()
         key = opened.ledger.verifier_key()
     published = None if publish_to is None else publish(note, publish_to)
-    signed = Checkpoint.parse(note)
+    signed = LogCheckpoint.parse(note)
     if as_json:
         show_json(
             {

@@ -65,7 +65,7 @@ def test_an_unknown_output_is_not_found(ledger: SqlLedger) -> None:
 
 
 def test_a_number_that_was_never_given_is_refused(ledger: SqlLedger) -> None:
-    with pytest.raises(LedgerError, match="5 was never given"):
+    with pytest.raises(LedgerError, match="5 was never assigned"):
         ledger.append(record(5))
     assert ledger.outputs() == []
 

@@ -68,7 +68,7 @@ def test_an_epoch_that_is_used_up_is_followed_by_another(path: Path, ledger: Sql
     assert [ledger.next_output_id(), ledger.next_output_id()] == [third + 1, third + 2]
     assert ledger.verify() == []
     for never in (third + 3, third - 1, number + EPOCH_NUMBERS - 1, FIRST_EPOCH_LAST + 1):
-        with pytest.raises(LedgerError, match="never given"):
+        with pytest.raises(LedgerError, match="never assigned"):
             ledger.append(record(never))
 
 

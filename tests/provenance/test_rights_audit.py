@@ -173,7 +173,10 @@ def test_rows_that_are_not_sealed_are_a_note(
     assert (document["ok"], document["faults"]) == (True, [])
     assert document["notes"] == SqlLedger(engine).notes()
     (note,) = document["notes"]
-    assert "library lab: an index run that began at entry 1 goes on or did not end" in note
+    assert (
+        "library lab: an index run that began at entry 1 is still running or was interrupted"
+        in note
+    )
     assert run(["ledger", "verify", "--home", str(tmp_path)]) == 0
     assert "rag-audio index" in capsys.readouterr().err
 

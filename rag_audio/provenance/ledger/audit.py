@@ -124,7 +124,7 @@ def checkpoint_faults(db: Connection, note: str, key: str | None) -> Iterator[Fa
     size = int(db.execute(select(func.count()).select_from(entries)).scalar_one())
     back = _went_back(db, old.size)
     if size < old.size:
-        what = f"the checkpoint knows {old.size} entries, the ledger has {size}"
+        what = f"the checkpoint is of {old.size} entries, the ledger has {size}"
         yield Fault(size + 1, what + back)
         return
     node = node_in(db)
@@ -213,7 +213,7 @@ def _entry_faults(
     if output != row.output:
         yield f"the column output says {row.output}, the document {output}"
     if isinstance(output, int) and output not in given:
-        yield f"output {output} was never given"
+        yield f"output number {output} was never assigned"
     used, known, aside = (beside[table] for table in (sources, hashes, private))
     if kind != OUTPUT:
         if used or known or aside:
@@ -290,7 +290,7 @@ def _stored_checkpoint_faults(
         if key is not None and row["key"] != key:
             yield Fault(size, "a stored checkpoint is signed by another key than the ledger's")
         if said.size > last:
-            yield Fault(last + 1, f"a checkpoint knows {said.size} entries, the ledger has {last}")
+            yield Fault(last + 1, f"a checkpoint is of {said.size} entries, the ledger has {last}")
         elif roots.get(said.size, said.root) != said.root:
             yield Fault(size, f"the first {said.size} entries are not those of a checkpoint")
 
@@ -357,7 +357,7 @@ def _is_away(db: Connection, error: DBAPIError) -> bool:
     return True
 
 
-# What the log says of each output, for checks of tables that stand beside the log.
+# What the log says of each output, for checks of tables beside the log.
 
 
 @dataclass(frozen=True)

@@ -206,8 +206,8 @@ def notes(db: Connection) -> Iterator[str]:
             )
     for library, event in sorted(began.items()):
         yield (
-            f"library {library}: an index run that began at entry {event.seq} goes on or did "
-            "not end; its rows are not sealed: run rag-audio index"
+            f"library {library}: an index run that began at entry {event.seq} is still running or "
+            "was interrupted; its rows are not sealed: run rag-audio index"
         )
         if isinstance(found := event.document.get("found"), Mapping):
             yield (

@@ -140,7 +140,7 @@ def register_faults(db: Connection) -> Iterator[Fault]:
 
 
 def compare_keys(db: Connection, folder: Path) -> Iterator[KeyProblem]:
-    """The keys in a home's folder held against those that the database knows.
+    """The keys in a home's folder compared with those that the database knows.
 
     Raises:
         ConfigError: a file cannot be read.

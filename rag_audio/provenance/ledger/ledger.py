@@ -37,7 +37,7 @@ from rag_audio.provenance.ledger import audit_rights, merkle
 from rag_audio.provenance.ledger.audit import checked, checkpoint_faults, faults, schema_faults
 from rag_audio.provenance.ledger.audit_tables import table_faults
 from rag_audio.provenance.ledger.key_register import compare_keys, ledger_key
-from rag_audio.provenance.ledger.notes import Checkpoint, load_key
+from rag_audio.provenance.ledger.notes import LogCheckpoint, load_key
 from rag_audio.provenance.ledger.numbering import check_given, next_number
 from rag_audio.provenance.ledger.records import parse
 from rag_audio.provenance.ledger.sealing import (
@@ -182,7 +182,7 @@ class SqlLedger(SqlStore):
         with writing(self._engine, LOCK) as db:
             key = ledger_key(db, self._key_file)
             frontier = frontier_in(db)
-            note = key.sign(Checkpoint(key.name, frontier.size, frontier.root()).text)
+            note = key.sign(LogCheckpoint(key.name, frontier.size, frontier.root()).text)
             row = {"size": frontier.size, "key": str(key.verifier), "note": note}
             same = select(checkpoints.c.note).where(
                 checkpoints.c.size == row["size"], checkpoints.c.key == row["key"]
@@ -374,7 +374,7 @@ class SqlLedger(SqlStore):
             return list(audit_rights.notes(db))
 
     def verify(self, against: Sequence[str] = (), key: str | None = None) -> list[Fault]:
-        """Recompute every hash, and hold every table and the keys against the log; empty when all
+        """Recompute every hash, and compare every table and the keys with the log; empty when all
         is well.
 
         Finds what was edited, removed, put in another order or added past the log, tables, primary

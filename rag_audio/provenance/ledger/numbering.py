@@ -12,7 +12,7 @@ same of the 1,098,511 places with a probability below 10⁻⁶, and ``n`` of the
 home already (its database was put back to an older state past us), another epoch is begun.
 
 An epoch beyond the first is named by the event that began it (``numbers_from``), ``restore`` or
-``numbers``, in the same transaction, so that :func:`epoch_faults` can hold one against the other.
+``numbers``, in the same transaction, so that :func:`epoch_faults` can compare them.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def next_number(db: Connection, is_used: Callable[[int], bool]) -> int:
     """
     epochs = given_in(db).epochs
     if not epochs:
-        raise LedgerError("the counter of outputs is gone", hint="rag-audio ledger verify")
+        raise LedgerError("the counter of outputs is missing", hint="rag-audio ledger verify")
     epoch = epochs[-1]
     number = epoch.last + 1
     while number > epoch.end or is_used(number):
@@ -136,7 +136,8 @@ def check_given(db: Connection, outputs: Sequence[int]) -> None:
     for output in outputs:
         if output not in given:
             raise LedgerError(
-                f"output {output} was never given", hint="ask the ledger for the next output id"
+                f"output number {output} was never assigned",
+                hint="ask the ledger for the next output id",
             )
 
 

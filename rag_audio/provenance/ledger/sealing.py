@@ -131,7 +131,7 @@ def has_texts(document: Mapping[str, Any]) -> bool:
 
 
 def text_faults(document: Mapping[str, Any], salt: bytes, texts: bytes) -> Iterator[str]:
-    """What is wrong with the texts that stand beside a document."""
+    """What is wrong with the texts of a document."""
     try:
         known = parse(texts)
         if canonical(known) != texts:

@@ -57,7 +57,7 @@ HASHES = _GAPS * _PITCHES * _LEAPS
 
 
 @dataclass(frozen=True, eq=False)
-class Peaks:
+class PeakSet:
     """Where a spectrogram peaks.
 
     Attributes:
@@ -135,12 +135,12 @@ class LandmarkMatch:
         return int(self.landmarks.size)
 
 
-def find_peaks(audio: Audio) -> Peaks:
+def find_peaks(audio: Audio) -> PeakSet:
     """The peaks of a sound's spectrogram; none in silence or in less than a window (93 ms)."""
     sound = resample(mono(audio), _RATE).samples[0]
     duration_s = audio.duration_s
     if sound.size < _WINDOW or not np.any(np.abs(sound) > 1e-6):
-        return Peaks(np.zeros(0), np.zeros(0), duration_s)
+        return PeakSet(np.zeros(0), np.zeros(0), duration_s)
     levels = _levels(sound / np.abs(sound).max())
     frames, bands = local_maxima(levels, _NEAR)
     kept = _not_crowded_out(frames, levels[frames, bands])
@@ -148,7 +148,7 @@ def find_peaks(audio: Audio) -> Peaks:
     times = (frames + summit(levels, frames, bands, 0)) * _HOP / _RATE
     semitones = (bands + summit(levels, frames, bands, 1)) / _STEPS
     order = np.lexsort((semitones, times))
-    return Peaks(times[order], semitones[order], duration_s)
+    return PeakSet(times[order], semitones[order], duration_s)
 
 
 def make_fingerprint(audio: Audio) -> Fingerprint:
@@ -161,9 +161,9 @@ def make_fingerprint(audio: Audio) -> Fingerprint:
     return Fingerprint(rows[:, 0], rows[:, 1], peaks.duration_s)
 
 
-def make_query(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> Query:
+def make_query(peaks: PeakSet, tempo: float = 1.0, semitones: float = 0.0) -> Query:
     """The landmarks of a sound whose tempo was changed by a factor and pitch by semitones."""
-    undone = Peaks(peaks.times_s * tempo, peaks.semitones - semitones, peaks.duration_s * tempo)
+    undone = PeakSet(peaks.times_s * tempo, peaks.semitones - semitones, peaks.duration_s * tempo)
     first, second = _pairs(undone.times_s, undone.semitones)
     values = np.stack(_cells(undone, first, second))
     nearest = np.rint(values)
@@ -186,7 +186,7 @@ def make_query(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> Quer
     )
 
 
-def pieces(peaks: Peaks) -> list[tuple[float, Peaks]]:
+def pieces(peaks: PeakSet) -> list[tuple[float, PeakSet]]:
     """Start in seconds and peaks of pieces of 15 s of a sound of any length, at most twelve, evenly
     spread; a sound of less than 22.5 s is one piece."""
     count = min(_MOST_PIECES, max(1, round(peaks.duration_s / _PIECE_S)))
@@ -197,20 +197,20 @@ def pieces(peaks: Peaks) -> list[tuple[float, Peaks]]:
     return found
 
 
-def part_of(peaks: Peaks, start_s: float, end_s: float) -> Peaks:
+def part_of(peaks: PeakSet, start_s: float, end_s: float) -> PeakSet:
     """The peaks of a stretch, with times from its start."""
     low, high = np.searchsorted(peaks.times_s, (start_s, end_s))
     times = peaks.times_s[low:high] - start_s
-    return Peaks(times, peaks.semitones[low:high], end_s - start_s)
+    return PeakSet(times, peaks.semitones[low:high], end_s - start_s)
 
 
-def windows(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> list[Query]:
+def windows(peaks: PeakSet, tempo: float = 1.0, semitones: float = 0.0) -> list[Query]:
     """Queries for a sound of any length, one for each of :func:`pieces` that holds a landmark."""
     queries = (make_query(piece, tempo, semitones) for _, piece in pieces(peaks))
     return [query for query in queries if query.times_s.size]
 
 
-def pairs(peaks: Peaks) -> tuple[Reals, Reals, Reals]:
+def pairs(peaks: PeakSet) -> tuple[Reals, Reals, Reals]:
     """Gap, pitch and leap of a sound's landmarks in cells, not rounded: ``[N]`` each.
 
     A gap cell is 60 ms, one of pitch or leap half a semitone; :func:`cells_of` has what is kept.
@@ -317,7 +317,7 @@ def _pairs(times: Reals, semitones: Reals) -> tuple[Numbers, Numbers]:
     return np.array(first, dtype=np.int64), np.array(second, dtype=np.int64)
 
 
-def _cells(peaks: Peaks, first: Numbers, second: Numbers) -> tuple[Reals, Reals, Reals]:
+def _cells(peaks: PeakSet, first: Numbers, second: Numbers) -> tuple[Reals, Reals, Reals]:
     """Gap, pitch and leap of each landmark, in cells, not yet rounded."""
     times, semitones = peaks.times_s, peaks.semitones
     return (
@@ -327,9 +327,9 @@ def _cells(peaks: Peaks, first: Numbers, second: Numbers) -> tuple[Reals, Reals,
     )
 
 
-def backwards(peaks: Peaks) -> Peaks:
+def backwards(peaks: PeakSet) -> PeakSet:
     """The peaks of a sound that is played backwards."""
-    return Peaks(
+    return PeakSet(
         np.ascontiguousarray(peaks.duration_s - peaks.times_s[::-1]),
         np.ascontiguousarray(peaks.semitones[::-1]),
         peaks.duration_s,

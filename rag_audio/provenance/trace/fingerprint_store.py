@@ -118,7 +118,7 @@ class SqlFingerprints(SqlStore):
         return [match(query, kept, output) for output, kept in self.load(outputs).items()]
 
     def hashes(self) -> Iterator[tuple[int, Numbers]]:
-        """Each output and the hashes of its landmarks, as they are kept: not held against the
+        """Each output and the hashes of its landmarks, as they are stored: not checked with the
         hash of the fingerprint, as those of :meth:`get` and :meth:`load` are.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby, pairwise
@@ -18,7 +18,7 @@ from rag_audio.provenance.trace.fingerprint import (
     HOLDS,
     UNRELATED,
     Fingerprint,
-    Peaks,
+    PeakSet,
     Query,
     make_query,
     match,
@@ -50,10 +50,24 @@ _GAP_S = 1.5
 Counts = NDArray[np.float64]
 
 
-class Sound(StrEnum):
-    """What a stretch of sound is, held against an output."""
+class StretchKind(StrEnum):
+    """What a stretch of sound is, compared with an output: its sound, another one, or unclear."""
 
     SAME, OTHER, UNCLEAR = "same", "other", "unclear"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a file, compared with an output."""
+
+    start_s: float
+    end_s: float
+    kind: StretchKind
+
+    @property
+    def length_s(self) -> float:
+        """Its duration."""
+        return self.end_s - self.start_s
 
 
 @dataclass(frozen=True)
@@ -136,14 +150,14 @@ class _LandmarkWindow:
 
 
 def compare(
-    peaks: Peaks,
+    peaks: PeakSet,
     kept: Fingerprint,
     tempo: float = 1.0,
     semitones: float = 0.0,
     *,
     strict: bool = False,
-) -> list[tuple[float, float, Sound]]:
-    """(start, end, what it is) of the stretches of a sound, in seconds, held against an output.
+) -> list[Stretch]:
+    """The stretches of a sound, compared with an output, in order and without gaps.
 
     Args:
         peaks: of the whole sound.
@@ -170,7 +184,7 @@ def compare(
 
 
 def _windows(
-    peaks: Peaks, kept: Fingerprint, tempo: float, semitones: float, bins: int
+    peaks: PeakSet, kept: Fingerprint, tempo: float, semitones: float, bins: int
 ) -> list[_LandmarkWindow]:
     length = min(_WINDOW_S, peaks.duration_s)
     found = []
@@ -185,21 +199,22 @@ def _windows(
 
 def _stretches(
     same: NDArray[np.bool_], apart: NDArray[np.bool_], duration_s: float
-) -> list[tuple[float, float, Sound]]:
+) -> list[Stretch]:
     """Equal neighbours put together; short gaps in the output's sound are its own."""
     _close_gaps(same)
     other = ~same & apart
     kinds = [
-        Sound.SAME if a else Sound.OTHER if b else Sound.UNCLEAR
+        StretchKind.SAME if a else StretchKind.OTHER if b else StretchKind.UNCLEAR
         for a, b in zip(same, other, strict=True)
     ]
     _give_seams_away(kinds)
     return [
-        (first * _BIN_S, min(last * _BIN_S, duration_s), kind) for first, last, kind in _runs(kinds)
+        Stretch(first * _BIN_S, min(last * _BIN_S, duration_s), kind)
+        for first, last, kind in _runs(kinds)
     ]
 
 
-def _runs(kinds: list[Sound]) -> list[tuple[int, int, Sound]]:
+def _runs(kinds: list[StretchKind]) -> list[tuple[int, int, StretchKind]]:
     found, at = [], 0
     for kind, group in groupby(kinds):
         end = at + len(list(group))
@@ -208,16 +223,20 @@ def _runs(kinds: list[Sound]) -> list[tuple[int, int, Sound]]:
     return found
 
 
-def _give_seams_away(kinds: list[Sound]) -> None:
+def _give_seams_away(kinds: list[StretchKind]) -> None:
     """Short stretches that cannot be told go to another sound beside them; what is then called
     another sound for less than :data:`SHORTEST_S` is not clear."""
     for first, last, kind in _runs(kinds):
         beside = (kinds[max(0, first - 1)], kinds[min(last, len(kinds) - 1)])
-        if kind is Sound.UNCLEAR and (last - first) * _BIN_S <= _GAP_S and Sound.OTHER in beside:
-            kinds[first:last] = [Sound.OTHER] * (last - first)
+        if (
+            kind is StretchKind.UNCLEAR
+            and (last - first) * _BIN_S <= _GAP_S
+            and StretchKind.OTHER in beside
+        ):
+            kinds[first:last] = [StretchKind.OTHER] * (last - first)
     for first, last, kind in _runs(kinds):
-        if kind is Sound.OTHER and (last - first) * _BIN_S < SHORTEST_S:
-            kinds[first:last] = [Sound.UNCLEAR] * (last - first)
+        if kind is StretchKind.OTHER and (last - first) * _BIN_S < SHORTEST_S:
+            kinds[first:last] = [StretchKind.UNCLEAR] * (last - first)
 
 
 def _close_gaps(same: NDArray[np.bool_]) -> None:
@@ -269,25 +288,23 @@ class Placer:
         """
         keeps = self.keeps_master(output)
         # Without the master there is no second opinion on a stretch that is less clear.
-        parts = compare(sound.peaks, kept, *change, strict=not keeps)
-        if not any(kind is Sound.SAME for _, _, kind in parts):
+        stretches = compare(sound.peaks, kept, *change, strict=not keeps)
+        if not any(one.kind is StretchKind.SAME for one in stretches):
             return ()
-        stretches = [Stretch(a, b, kind is Sound.OTHER) for a, b, kind in parts]
-        own = {one.start_s for one, (_, _, kind) in zip(stretches, parts, strict=True)
-               if kind is Sound.SAME}  # fmt: skip
         if keeps:
-            stretches = list(_together(stretches, own))
+            stretches = _together(stretches)
         shortest_s = SHORTEST_S if keeps else _SEARCHED_S
-        long = [one for one in stretches if one.start_s not in own and one.length_s >= shortest_s]
+        others = [one for one in stretches if one.kind is not StretchKind.SAME]
+        long = [one for one in others if one.length_s >= shortest_s]
         searched = sorted(long, key=lambda one: -one.length_s)[:_MOST_SEARCHED]
         found: list[TimeRange] = []
         for one in stretches:
             if one in searched:
                 found += self._elsewhere(output, kept, sound, one)
-            elif one.start_s in own:
+            elif one.kind is StretchKind.SAME:
                 found.append(_range(one, output))
             else:
-                found.append(_range(one, None, checked=one.apart))
+                found.append(_range(one, None, checked=one.kind is StretchKind.OTHER))
         if sound.runs_backwards:
             found = [_mirrored(one, sound.peaks.duration_s) for one in reversed(found)]
         return tuple(_joined(found))
@@ -323,7 +340,7 @@ class Placer:
         for part, holds in self._covered(output, sound.audio, stretch):
             if holds:
                 found.append(_range(part, output))
-            elif holds is None or not part.apart:
+            elif holds is None or part.kind is StretchKind.UNCLEAR:
                 found.append(_range(part, None, checked=False))
             else:
                 found.append(self._foreign(output, kept, sound, part))
@@ -345,9 +362,9 @@ class Placer:
         if is_changed(detection):
             here = part_of(sound.peaks, part.start_s, part.end_s)
             same = mark.payload == output and any(
-                kind is Sound.SAME
+                one.kind is StretchKind.SAME
                 for change in undone(detection.tempo, detection.semitones)
-                for _, _, kind in compare(here, kept, *change)
+                for one in compare(here, kept, *change)
             )
             return _range(part, output if same else None, checked=same)
         return _range(part, None, transplanted=True, marked=mark.payload)
@@ -374,46 +391,20 @@ class Placer:
             told.append((start, end, holds))
         for start, end, holds in told:
             at = stretch.start_s
-            yield Stretch(at + start, at + end, stretch.apart), holds
+            yield Stretch(at + start, at + end, stretch.kind), holds
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A stretch of a file that is looked at more closely.
-
-    Attributes:
-        apart: its landmarks are not the output's; else they do not say.
-    """
-
-    start_s: float
-    end_s: float
-    apart: bool
-
-    @property
-    def length_s(self) -> float:
-        """Its duration."""
-        return self.end_s - self.start_s
-
-
-def _together(stretches: Sequence[Stretch], own: Collection[float]) -> Iterator[Stretch]:
-    """Neighbours that are not clearly the output's sound, as one.
-
-    Args:
-        own: starts of those that are.
-    """
-    waiting: Stretch | None = None
+def _together(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Neighbours that are not clearly the output's sound, as one."""
+    made: list[Stretch] = []
     for one in stretches:
-        if one.start_s in own:
-            if waiting is not None:
-                yield waiting
-            waiting = None
-            yield one
-        elif waiting is None:
-            waiting = one
+        kinds = {one.kind, made[-1].kind} if made else {StretchKind.SAME}
+        if StretchKind.SAME in kinds:
+            made.append(one)
         else:
-            waiting = Stretch(waiting.start_s, one.end_s, waiting.apart or one.apart)
-    if waiting is not None:
-        yield waiting
+            kind = StretchKind.OTHER if StretchKind.OTHER in kinds else StretchKind.UNCLEAR
+            made[-1] = Stretch(made[-1].start_s, one.end_s, kind)
+    return made
 
 
 def undone(tempo: float, semitones: float) -> set[Change]:

@@ -33,7 +33,13 @@ from rag_audio.provenance.trace.findings import (
     TraceResult,
     traced_source,
 )
-from rag_audio.provenance.trace.fingerprint import Fingerprint, Peaks, match, pieces, windows
+from rag_audio.provenance.trace.fingerprint import (
+    Fingerprint,
+    PeakSet,
+    match,
+    pieces,
+    windows,
+)
 from rag_audio.provenance.trace.placing import (
     JUDGED_LANDMARKS,
     SAME_LANDMARKS,
@@ -42,7 +48,7 @@ from rag_audio.provenance.trace.placing import (
     UNCHANGED,
     Change,
     Placer,
-    Sound,
+    StretchKind,
     TimeRange,
     compare,
     in_words,
@@ -243,8 +249,8 @@ class _Search:
         placed = self._placed(replace(found, checked=True), sound, change)
         return self._contradicted(placed)
 
-    def _unchecked(self, witness: Evidence, entry: LedgerEntry, peaks: Peaks) -> TraceResult:
-        """What a witness says, where the sound can neither bear it out nor contradict it."""
+    def _unchecked(self, witness: Evidence, entry: LedgerEntry, peaks: PeakSet) -> TraceResult:
+        """What a witness says, where the sound can neither confirm nor contradict it."""
         by = witness.by
         if self._kept(entry) is None:
             why = "no fingerprint of that output is kept, so the sound cannot be compared with it"
@@ -390,7 +396,7 @@ class _Search:
         )
 
     def _by_landmarks(
-        self, peaks: Peaks, entry: LedgerEntry, detection: Detection
+        self, peaks: PeakSet, entry: LedgerEntry, detection: Detection
     ) -> Change | None:
         """How an output was changed that a sound is by its landmarks; None: they do not show it."""
         kept = self._kept(entry)
@@ -403,7 +409,7 @@ class _Search:
                 if fit.share >= SAME_SHARE and fit.agreeing >= SAME_LANDMARKS:
                     return change
         # The windows are spread over a long sound, and may miss an output in it.
-        same = any(sound is Sound.SAME for _, _, sound in compare(peaks, kept))
+        same = any(one.kind is StretchKind.SAME for one in compare(peaks, kept))
         return UNCHANGED if same else None
 
     def _is_in_master(
@@ -441,7 +447,7 @@ class _Search:
         return kept
 
     def _by_content(self, sounds: Sequence[Hearing]) -> tuple[TraceResult | None, list[Fit]]:
-        """The output that the sound is, as it stands or changed; and all that it may be, that one
+        """The output that the sound is, unchanged or changed; and all that it may be, that one
         first."""
         prints = self.fingerprints
         if self.recogniser is None or prints is None or not prints.count():
@@ -479,13 +485,13 @@ class _Search:
         )
 
 
-def _is_short(peaks: Peaks) -> bool:
+def _is_short(peaks: PeakSet) -> bool:
     """Whether there is too little of a sound to say that it is not an output's."""
     fullest = max((query.times_s.size for query in windows(peaks)), default=0)
     return peaks.duration_s < SHORTEST_S or fullest < JUDGED_LANDMARKS
 
 
-def _is_faint(kept: Fingerprint, peaks: Peaks) -> bool:
+def _is_faint(kept: Fingerprint, peaks: PeakSet) -> bool:
     """Whether some peaks of an output stand out in a sound that is not clearly its own."""
     found = (align(peaks_of(kept), piece) for _, piece in pieces(peaks))
     return any(at is not None and at.z >= _FAINT_Z for at in found)
