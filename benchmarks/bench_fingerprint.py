@@ -36,15 +36,15 @@ from rag_audio.provenance.trace.fingerprint import (
     HOLDS,
     UNRELATED,
     Fingerprint,
-    agreement,
     coherence,
     find_peaks,
     make_fingerprint,
+    match,
     peak_in_waveform,
     windows,
 )
 from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.trace.placing import Sound, compare
+from rag_audio.provenance.trace.placing import StretchKind, compare
 from rag_audio.resources import data_dir
 from rag_audio.storage.database import connect
 from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
@@ -276,13 +276,16 @@ def _in_time(kept: list[Audio], folder: Path, say: Callable[..., None]) -> None:
             both = Audio(np.concatenate([first, other.samples], axis=1), sound.sample_rate)
             parts = compare(find_peaks(spoil(both)), make_fingerprint(sound))
             total += both.duration_s
-            ends = [end for _, end, kind in parts if kind is Sound.SAME]
+            ends = [one.end_s for one in parts if one.kind is StretchKind.SAME]
             off.append(abs((ends or [0.0])[-1] - cut))
-            for start, end, kind in parts:
-                inside = max(0.0, min(end, cut) - start)
-                outside = (end - start) - inside
-                wrong += inside if kind is Sound.OTHER else outside if kind is Sound.SAME else 0.0
-                unclear += end - start if kind is Sound.UNCLEAR else 0.0
+            for one in parts:
+                inside = max(0.0, min(one.end_s, cut) - one.start_s)
+                if one.kind is StretchKind.OTHER:
+                    wrong += inside
+                elif one.kind is StretchKind.SAME:
+                    wrong += one.length_s - inside
+                else:
+                    unclear += one.length_s
         middle = float(np.median(off))
         seams, told = f"{middle:.1f}, {max(off):.1f}", f"{wrong:.0f} of {total:.0f}"
         say(f"| {name} | {seams} | {told} | {unclear:.0f} |")
@@ -293,9 +296,7 @@ def _in_time(kept: list[Audio], folder: Path, say: Callable[..., None]) -> None:
         for name, heard in (("alone", other), ("under another at equal level", both)):
             for crop in _crops(heard, CROPS_S[0], 3, rng):
                 (query,) = windows(find_peaks(crop))
-                mixes[name].append(
-                    agreement(query, print_.hashes, print_.times_ms, print_.duration_s)[1]
-                )
+                mixes[name].append(match(query, print_).share)
     alone, under = mixes.values()
     say(
         f"\nShare of another output's landmarks in 5 s: at most {max(alone):.3f}; of the output's "

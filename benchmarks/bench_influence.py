@@ -15,7 +15,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -181,10 +181,16 @@ def _case(plan: ConditioningPlan, workspace: Workspace) -> Case:
     return Case(
         influence.exact(np.stack([values[s] for s in range(1 << players)])),
         influence.estimate(few, players),
-        influence.leave_one_out(values, players),
+        _leave_one_out(values, players),
         seconds,
         lab.runs,
     )
+
+
+def _leave_one_out(values: Mapping[int, influence.Values], players: int) -> influence.Values:
+    """What is lost when one player alone is missing ``[k, ...]``; duplicates get nothing."""
+    full = (1 << players) - 1
+    return np.stack([values[full] - values[full & ~(1 << i)] for i in range(players)])
 
 
 def _plan(workspace: Workspace, i: int, players: int, steps: int | None) -> ConditioningPlan:

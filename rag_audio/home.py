@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from rag_audio import plugins
+from rag_audio.audio import scores
+from rag_audio.audio.reading import MAX_DURATION_S, Heard, hear
+from rag_audio.audio.scores import NoteScore
 from rag_audio.domain import Rights, arguments
 from rag_audio.domain.views import EVERYTHING, Disclosure
 from rag_audio.errors import ConfigError
@@ -30,13 +33,55 @@ if TYPE_CHECKING:
 
     from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
     from rag_audio.domain.signing import Credentials, Signer
-    from rag_audio.domain.store_ports import Catalogue, Ledger
+    from rag_audio.domain.store_ports import Catalogue
     from rag_audio.guardrails import Action, Roster
+    from rag_audio.provenance.credentials.opened import SignElsewhere
+    from rag_audio.provenance.ledger.ledger import SqlLedger
     from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
-    from rag_audio.provenance.trace.opening import Reader
     from rag_audio.storage.landmarks import SqlLandmarks
 
 _T = TypeVar("_T")
+
+
+class FileReader:
+    """Opens files that somebody brought, in this process: those of whoever runs it.
+
+    A service never does that: in its place :class:`.CanonicalUploads` reads what a process with
+    limits made of them.
+    """
+
+    #: Signs what is made from such files, and parses their manifests; None: this process.
+    signs_elsewhere: SignElsewhere | None = None
+
+    def hear(
+        self,
+        path: Path,
+        *,
+        max_duration_s: float | None = MAX_DURATION_S,
+        allow_truncated: bool = False,
+    ) -> Heard:
+        """A file's sound; see :func:`rag_audio.audio.reading.hear`."""
+        return hear(path, max_duration_s=max_duration_s, allow_truncated=allow_truncated)
+
+    def score(self, path: Path) -> NoteScore:
+        """A file's notes; raises as :func:`rag_audio.audio.scores.parse`."""
+        return scores.parse(path)
+
+    def credentials(self, path: Path, anchors: str) -> Credentials | None:
+        """A file's content credentials, checked against roots (PEM); None: it has none.
+
+        Raises:
+            UnreadableFile: the file cannot be opened; so for the next.
+        """
+        from rag_audio.provenance.credentials.reading import read_credentials
+
+        return read_credentials(path, anchors)
+
+    def reservation(self, path: Path) -> str | None:
+        """What a file's credentials forbid, in words; None: nothing."""
+        from rag_audio.provenance.credentials.reading import training_reservation
+
+        return training_reservation(path)
 
 
 class _Part(Generic[_T]):
@@ -219,7 +264,7 @@ class Home:
         return SoundCache()
 
     @_Part
-    def ledger(self) -> Ledger:
+    def ledger(self) -> SqlLedger:
         from rag_audio.provenance.ledger.ledger import SqlLedger
 
         def is_used(number: int) -> bool:
@@ -265,11 +310,9 @@ class Home:
         )
 
     @_Part
-    def reader(self) -> Reader:
+    def reader(self) -> FileReader:
         """Opens the files that requests bring: here they are those of whoever runs this."""
-        from rag_audio.provenance.trace.opening import OwnFiles
-
-        return OwnFiles()
+        return FileReader()
 
     def credentials_of(self, path: Path) -> Credentials | None:
         """The content credentials of a file, held against the roots known here; makes no key."""

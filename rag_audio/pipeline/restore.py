@@ -27,7 +27,6 @@ from rag_audio.provenance.ledger.earlier_logs import (
     is_home,
     read_later,
 )
-from rag_audio.provenance.ledger.erasing import scrub
 from rag_audio.provenance.ledger.key_register import (
     FILES,
     IN_USE,
@@ -37,11 +36,11 @@ from rag_audio.provenance.ledger.key_register import (
     files_of,
     short,
 )
-from rag_audio.provenance.ledger.ledger import append_event_in
+from rag_audio.provenance.ledger.ledger import scrub
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, root_at
 from rag_audio.provenance.ledger.notes import load_key
 from rag_audio.provenance.ledger.numbering import RESTORE, begin_epoch
-from rag_audio.provenance.ledger.tables import node_in
+from rag_audio.provenance.ledger.tables import append_event, node_in
 from rag_audio.storage.database import connect, hold, reading, sqlite_url, writing
 from rag_audio.storage.migrations import migrate
 
@@ -195,7 +194,7 @@ def settle(
         # How far later logs were looked through; none: somebody went on without.
         "later": [log.size for log in logs],
     }
-    append_event_in(db, RESTORE, body)
+    append_event(db, RESTORE, body)
     carry_over(db, kept)
     names = tuple(log.name for log in logs)
     return Restored(entries, epoch.first, kept, names, tuple(notes))

@@ -131,12 +131,6 @@ def exact(values: Values) -> Values:
     return shares
 
 
-def leave_one_out(values: Mapping[int, Values], players: int) -> Values:
-    """What is lost when one player alone is missing ``[k, ...]``; duplicates get nothing."""
-    full = (1 << players) - 1
-    return np.stack([values[full] - values[full & ~(1 << i)] for i in range(players)])
-
-
 def cheap_coalitions(players: int, budget: int | None = None, seed: int = 0) -> tuple[int, ...]:
     """The coalitions that :func:`estimate` wants first: none, all, each alone, all but each.
 

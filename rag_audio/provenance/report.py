@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
 from typing import Any
 
-from rag_audio.domain import Channel, License, Share, SourceUse, names
+from rag_audio.domain import AttributionRecord, Channel, License, Share, SourceUse, names
 from rag_audio.domain.credits import credit_lines
 from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.errors import InvalidInput
@@ -24,6 +25,10 @@ COLUMNS = (
 Shares = dict[str, dict[Channel, float]]
 """By right (``master``, ``composition``) and channel."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _none() -> Shares:
+    return {kind: dict.fromkeys(Channel, 0.0) for kind in KINDS}
 
 
 @dataclass
@@ -43,8 +48,8 @@ class HolderUsage:
     outputs: set[int] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)
     credits: dict[str, None] = field(default_factory=dict)
-    shares: Shares = field(default_factory=lambda: _none())
-    undecided: Shares = field(default_factory=lambda: _none())
+    shares: Shares = field(default_factory=_none)
+    undecided: Shares = field(default_factory=_none)
 
     def to_json(self) -> dict[str, Any]:
         """The usage as a JSON object, lists sorted."""
@@ -74,7 +79,7 @@ class UndecidedUsage:
     holders: tuple[str, ...]
     outputs: set[int] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)
-    shares: Shares = field(default_factory=lambda: _none())
+    shares: Shares = field(default_factory=_none)
 
     def to_json(self) -> dict[str, Any]:
         """The usage as a JSON object, lists sorted."""
@@ -154,18 +159,26 @@ def usage_report(entries: Iterable[LedgerEntry], start: datetime, end: datetime)
     rows: list[dict[str, Any]] = []
     holders: dict[tuple[str, str], HolderUsage] = {}
     open_: dict[tuple[str, ...], UndecidedUsage] = {}
-    for entry in found:
-        for source in entry.record.sources:
-            for kind in KINDS:
-                for use, share in _uses(entry, source, kind):
-                    rows.append(_row(use, share))
-                    usage = holders.setdefault(_who(share), HolderUsage(share.holder, share.ipi))
-                    use.add_to(usage, share)
-                claimants = _claimants(source, kind)
-                for who in claimants:
-                    _add(holders[who].undecided[kind], source)
-                if claimants:
-                    _add_undecided(open_, entry, source, kind)
+    uses = ((one.record, source) for one in found for source in one.record.sources)
+    for (record, source), kind in product(uses, KINDS):
+        claimants = _claimants(source, kind)
+        for license in source.licenses if claimants else (source.license,):
+            for share in _parties(license, kind):
+                rows.append(_row(record, source, license, kind, share, bool(claimants)))
+                usage = holders.setdefault(_who(share), HolderUsage(share.holder, share.ipi))
+                usage.outputs.add(record.output)
+                usage.sources.add(source.reference.stem.id)
+                usage.credits.update(dict.fromkeys(credit_lines([license])))
+                if not claimants:
+                    _add(usage.shares[kind], source, share.share)
+        for who in claimants:
+            _add(holders[who].undecided[kind], source)
+        if claimants:
+            keys = tuple(sorted(license.key for license in source.licenses))
+            group = open_.setdefault(keys, UndecidedUsage(keys, tuple(sorted(source.holders))))
+            group.outputs.add(record.output)
+            group.sources.add(source.reference.stem.id)
+            _add(group.shares[kind], source)
     return UsageReport(
         start,
         end,
@@ -175,25 +188,6 @@ def usage_report(entries: Iterable[LedgerEntry], start: datetime, end: datetime)
         unaccounted=sum(not entry.record.sources for entry in found),
         undecided=tuple(open_[keys] for keys in sorted(open_)),
     )
-
-
-@dataclass(frozen=True)
-class _UseOf:
-    """One right in one source of one output, as one of its licenses tells it."""
-
-    entry: LedgerEntry
-    source: SourceUse
-    license: License
-    kind: str
-    undecided: bool
-
-    def add_to(self, usage: HolderUsage, share: Share) -> None:
-        """Name the use in a party's usage, with its share where that is decided."""
-        usage.outputs.add(self.entry.record.output)
-        usage.sources.add(self.source.reference.stem.id)
-        usage.credits.update(dict.fromkeys(credit_lines([self.license])))
-        if not self.undecided:
-            _add(usage.shares[self.kind], self.source, share.share)
 
 
 def _parties(license: License, kind: str) -> tuple[Share, ...]:
@@ -211,14 +205,6 @@ def _who(share: Share) -> tuple[str, str]:
     return names.exact(share.holder), share.ipi
 
 
-def _uses(entry: LedgerEntry, source: SourceUse, kind: str) -> Iterator[tuple[_UseOf, Share]]:
-    """What each party has of one right in a source, or claims of it."""
-    undecided = bool(_claimants(source, kind))
-    for license in source.licenses if undecided else (source.license,):
-        for share in _parties(license, kind):
-            yield _UseOf(entry, source, license, kind, undecided), share
-
-
 def _used(source: SourceUse) -> dict[Channel, float]:
     return {channel: source.influence.used.get(channel, 0.0) for channel in Channel}
 
@@ -228,10 +214,6 @@ def _add(sums: dict[Channel, float], source: SourceUse, part: float = 1.0) -> No
         sums[channel] += used * part
 
 
-def _none() -> Shares:
-    return {kind: dict.fromkeys(Channel, 0.0) for kind in KINDS}
-
-
 def _shares_json(shares: Shares) -> dict[str, dict[str, float]]:
     return {
         kind: {channel.value: round(share, 9) for channel, share in of_kind.items()}
@@ -239,50 +221,47 @@ def _shares_json(shares: Shares) -> dict[str, dict[str, float]]:
     }
 
 
-def _add_undecided(
-    known: dict[tuple[str, ...], UndecidedUsage], entry: LedgerEntry, source: SourceUse, kind: str
-) -> None:
-    keys = tuple(sorted(license.key for license in source.licenses))
-    usage = known.setdefault(keys, UndecidedUsage(keys, tuple(sorted(source.holders))))
-    usage.outputs.add(entry.record.output)
-    usage.sources.add(source.reference.stem.id)
-    _add(usage.shares[kind], source)
-
-
-def _row(use: _UseOf, share: Share) -> dict[str, Any]:
-    stem, license, record = use.source.reference.stem, use.license, use.entry.record
-    used = _used(use.source)
-    own = 0.0 if use.undecided else share.share
+def _row(
+    record: AttributionRecord,
+    source: SourceUse,
+    license: License,
+    kind: str,
+    share: Share,
+    undecided: bool,
+) -> dict[str, Any]:
+    """One party's right in one source of one output, as one of its licenses tells it."""
+    stem, used = source.reference.stem, _used(source)
+    own = 0.0 if undecided else share.share
     return {
         "output": record.output,
         "created": record.created.astimezone(UTC).isoformat(timespec="seconds"),
         "files": "; ".join(record.files),
         "stem": stem.id,
         "title": stem.title,
-        "artist": " / ".join(_artists(use)),
+        "artist": " / ".join(_artists(source, license)),
         "isrc": stem.isrc,
         "iswc": stem.iswc,
         "library": license.library,
         "license": license.id,
         "license_holder": license.holder,
-        "right": use.kind,
+        "right": kind,
         "holder": share.holder,
         "ipi": share.ipi,
         "split": share.share,
-        "split_declared": bool(license.splits.kinds()[use.kind]),
+        "split_declared": bool(license.splits.kinds()[kind]),
         "used_prompt": used[Channel.PROMPT],
         "used_init": used[Channel.INIT],
         "share_prompt": used[Channel.PROMPT] * own,
         "share_init": used[Channel.INIT] * own,
         "credit": credit_lines([license])[0],
-        "undecided": use.undecided,
+        "undecided": undecided,
     }
 
 
-def _artists(use: _UseOf) -> tuple[str, ...]:
+def _artists(source: SourceUse, license: License) -> tuple[str, ...]:
     """The source's artist, and those whom further claims name under this license."""
-    own = [use.source.reference.stem.artist] if use.license == use.source.license else []
-    also = [one.artist for one in use.source.also if one.license == use.license]
+    own = [source.reference.stem.artist] if license == source.license else []
+    also = [one.artist for one in source.also if one.license == license]
     return tuple(dict.fromkeys(name for name in (*own, *also) if name))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 
 from rag_audio.errors import InvalidInput
-from rag_audio.provenance.ledger.rights_log import log_key
+from rag_audio.provenance.ledger.key_register import log_key
 from rag_audio.service.tables import api_keys, api_sessions, now
 from rag_audio.storage.database import reading, writing
 from rag_audio.storage.migrations import SqlStore

@@ -24,9 +24,8 @@ from rag_audio.audio.scores import NoteScore, score_from_json
 from rag_audio.domain import Audio
 from rag_audio.domain.signing import Credentials
 from rag_audio.errors import BackendUnavailable, UnreadableFile
-from rag_audio.home import Home
+from rag_audio.home import FileReader, Home
 from rag_audio.provenance.credentials.reading import credentials_from_json
-from rag_audio.provenance.trace.opening import OwnFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
 from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders
 from rag_audio.service.folders import Folders
@@ -63,8 +62,8 @@ def shielded(home: Home, settings: ServeSettings | None = None) -> CanonicalUplo
     return made
 
 
-class CanonicalUploads(OwnFiles):
-    """A :class:`.Reader` that never opens an upload; other files are our own.
+class CanonicalUploads(FileReader):
+    """Never opens an upload itself; other files are our own.
 
     Args:
         anchors: PEM of the certificates whose signers are trusted now.

@@ -30,7 +30,7 @@ from rag_audio.provenance.ledger.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from rag_audio.provenance.ledger.notes import Checkpoint, VerifierKey, open_note, read_checkpoint
+from rag_audio.provenance.ledger.notes import LogCheckpoint, VerifierKey, open_note, read_checkpoint
 from rag_audio.provenance.ledger.records import canonical, parse
 from rag_audio.provenance.ledger.sealing import unseal
 
@@ -172,7 +172,7 @@ def test_a_signed_checkpoint_is_read_and_its_text_is_the_same(kept: Written) -> 
     text = open_note(note, key)
     assert note.startswith(text)
     found = read_checkpoint(note, key)
-    assert found.text == text and Checkpoint.parse(text) == found
+    assert found.text == text and LogCheckpoint.parse(text) == found
     assert (found.size, found.root.hex()) == (
         len(kept.documents["leaves"]),
         kept.documents["roots"][-1],

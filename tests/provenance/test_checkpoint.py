@@ -18,7 +18,7 @@ from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from rag_audio.provenance.ledger.notes import (
-    Checkpoint,
+    LogCheckpoint,
     SigningKey,
     VerifierKey,
     load_or_create_key,
@@ -31,7 +31,7 @@ from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import record
 
 KEY = signing_key(bytes(range(32)))
-NOTE = KEY.sign(Checkpoint(KEY.name, 5, b"\x07" * 32).text)
+NOTE = KEY.sign(LogCheckpoint(KEY.name, 5, b"\x07" * 32).text)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_note_is_spelled_as_the_specification_says() -> None:
 
 
 def test_a_note_opens_with_its_key_only() -> None:
-    assert read_checkpoint(NOTE, KEY.verifier) == Checkpoint(KEY.name, 5, b"\x07" * 32)
+    assert read_checkpoint(NOTE, KEY.verifier) == LogCheckpoint(KEY.name, 5, b"\x07" * 32)
     other = signing_key(bytes(32))
     with pytest.raises(InvalidInput, match="not signed by"):
         open_note(NOTE, other.verifier)
@@ -98,7 +98,7 @@ def test_nonsense_is_no_note_and_no_key(text: str) -> None:
 def test_a_size_has_one_spelling(size: str) -> None:
     text = f"{KEY.name}\n{size}\n{base64.b64encode(bytes(32)).decode()}\n"
     with pytest.raises(InvalidInput):
-        Checkpoint.parse(text)
+        LogCheckpoint.parse(text)
 
 
 def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
@@ -147,12 +147,12 @@ def test_a_log_that_was_cut_back_is_found_by_a_checkpoint(
     note = ledger.checkpoint()
     other = SqlLedger(connect(sqlite_url(tmp_path / "b.db")), tmp_path / "keys" / "ledger.key")
     (fault,) = other.verify([note])
-    assert (fault.seq, fault.what) == (1, "the checkpoint knows 4 entries, the ledger has 0")
+    assert (fault.seq, fault.what) == (1, "the checkpoint is of 4 entries, the ledger has 0")
 
 
 def test_a_forged_checkpoint_is_bad_input(ledger: SqlLedger) -> None:
     note = ledger.checkpoint()
-    said = Checkpoint.parse(note)
+    said = LogCheckpoint.parse(note)
     forged = note.replace(said.text, replace(said, size=2).text)
     with pytest.raises(InvalidInput, match=r"signature of .* is wrong"):
         ledger.verify([forged])
@@ -188,7 +188,7 @@ def test_a_checkpoint_is_published_in_a_folder_and_never_replaced_by_a_fork(
     publish(NOTE, str(folder))
     assert sorted(each.name for each in folder.iterdir()) == ["checkpoint", "checkpoint.5"]
     assert (folder / "checkpoint").read_text() == NOTE
-    fork = KEY.sign(Checkpoint(KEY.name, 5, b"\x08" * 32).text)
+    fork = KEY.sign(LogCheckpoint(KEY.name, 5, b"\x08" * 32).text)
     with pytest.raises(InvalidInput, match="another checkpoint of 5 entries"):
         publish(fork, str(folder))
     assert (folder / "checkpoint").read_text() == NOTE

@@ -19,7 +19,6 @@ from rag_audio.domain import Audio
 from rag_audio.domain.ports import Mark
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.trace.content import (
-    Fingerprints,
     Masters,
     Recogniser,
     hearings,
@@ -27,7 +26,7 @@ from rag_audio.provenance.trace.content import (
     turned_round,
 )
 from rag_audio.provenance.trace.fingerprint import (
-    Peaks,
+    PeakSet,
     backwards,
     coherence,
     find_peaks,
@@ -58,7 +57,7 @@ MASTERS = SOUNDS.get
 ONE = SOUNDS[1].samples.mean(axis=0)
 
 
-def output_of(store: Fingerprints, heard: Audio, master: Masters = lambda _: None) -> int | None:
+def output_of(store: SqlFingerprints, heard: Audio, master: Masters = lambda _: None) -> int | None:
     fits = outputs_of(store, heard, master)
     return fits[0].output if fits else None
 
@@ -155,7 +154,7 @@ def test_mono_and_near_mono_are_heard_once() -> None:
 )
 @settings(max_examples=25, deadline=None)
 def test_backwards_twice_is_forwards(times: list[float], pitches: list[float]) -> None:
-    peaks = Peaks(np.sort(np.array(times)), np.array(pitches[: len(times)]), 10.0)
+    peaks = PeakSet(np.sort(np.array(times)), np.array(pitches[: len(times)]), 10.0)
     again = backwards(backwards(peaks))
     np.testing.assert_allclose(again.times_s, peaks.times_s, atol=1e-9)
     np.testing.assert_array_equal(again.semitones, peaks.semitones)

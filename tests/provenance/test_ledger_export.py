@@ -86,7 +86,7 @@ def test_a_checkpoint_newer_than_the_export_is_a_fault(ledger: SqlLedger, tmp_pa
     file = write_export(ledger, tmp_path / "a.jsonl")
     ledger.append_event("refusal", {})
     (fault,) = verify_export(file, [ledger.checkpoint()]).faults
-    assert fault.what == "the checkpoint knows 6 entries, the export 5"
+    assert fault.what == "the checkpoint is of 6 entries, the export 5"
 
 
 def test_what_is_no_export_says_so(tmp_path: Path) -> None:

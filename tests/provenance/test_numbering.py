@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger import numbering
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.provenance.ledger.log import MAX_OUTPUT
 from rag_audio.provenance.ledger.numbering import (
     EPOCH_NUMBERS,
     FIRST_EPOCH_LAST,
@@ -23,7 +22,7 @@ from rag_audio.provenance.ledger.numbering import (
     begin_epoch,
     given_in,
 )
-from rag_audio.provenance.ledger.tables import counter_checksum
+from rag_audio.provenance.ledger.tables import MAX_OUTPUT, counter_checksum
 from rag_audio.storage.database import connect, sqlite_url, writing
 from tests.provenance.builders import record
 
@@ -69,7 +68,7 @@ def test_an_epoch_that_is_used_up_is_followed_by_another(path: Path, ledger: Sql
     assert [ledger.next_output_id(), ledger.next_output_id()] == [third + 1, third + 2]
     assert ledger.verify() == []
     for never in (third + 3, third - 1, number + EPOCH_NUMBERS - 1, FIRST_EPOCH_LAST + 1):
-        with pytest.raises(LedgerError, match="never given"):
+        with pytest.raises(LedgerError, match="never assigned"):
             ledger.append(record(never))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, func, select
+from sqlalchemy import ColumnClause, Connection, Row, Select, Table, func, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from rag_audio.domain.store_ports import Fault
 from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
-from rag_audio.provenance.ledger.log import events_in
 from rag_audio.provenance.ledger.merkle import (
     EMPTY_ROOT,
     HASH_BYTES,
@@ -36,20 +37,35 @@ from rag_audio.provenance.ledger.sealing import (
 from rag_audio.provenance.ledger.tables import (
     checkpoints,
     entries,
+    events_in,
     hash_rows,
     hashes,
     is_event,
     node_in,
     nodes,
+    output_entries,
     private,
+    raw_bytes,
     source_rows,
     sources,
     tree,
 )
-from rag_audio.provenance.ledger.tables import raw_bytes as _raw
+from rag_audio.storage.migrations import HEAD, TABLES
+from rag_audio.storage.migrations.expected import (
+    Schema,
+    columns_in,
+    expected_schema,
+    primary_keys_in,
+    sqlite_triggers,
+)
 
-_CHUNK = 500
+_AT_ONCE = 500
 _HASH = re.compile("[0-9a-f]{64}")
+_OF_CELLS = (SQLAlchemyError, LedgerError, ValueError, TypeError, OverflowError, RecursionError)
+"""What reading a cell raises that holds no text, no number or no JSON."""
+_SQLITE_AWAY = {5, 6, 7, 9, 10, 14}
+"""Primary result codes of SQLite that say nothing of what is stored: SQLITE_BUSY, LOCKED, NOMEM,
+INTERRUPT, IOERR, CANTOPEN (https://sqlite.org/rescode.html)."""
 
 
 def faults(db: Connection, key: str | None = None) -> Iterator[Fault]:
@@ -63,15 +79,17 @@ def faults(db: Connection, key: str | None = None) -> Iterator[Fault]:
     given, found = read_given(db)
     yield from (Fault(0, what) for what in found)
     yield from epoch_faults(db, given)
-    erased = _erased(db)
+    erasures = select(entries.c.output).where(is_event, entries.c.kind == ERASURE)
+    erased = set(db.execute(erasures).scalars())
     roots: dict[int, bytes] = {0: EMPTY_ROOT}
     wanted_roots = set(db.execute(select(checkpoints.c.size)).scalars())
     last = 0
-    while rows := _next_rows(db, last):
-        sides = {table: _side_rows(db, table, rows) for table in (sources, hashes, private)}
-        stored = _next_nodes(db, rows)
+    for rows in in_pages(db, select(entries).where(entries.c.seq > 0), entries.c.seq):
+        ends = (rows[0].seq, rows[-1].seq)
+        sides = {table: _side_rows(db, table, *ends) for table in (sources, hashes, private)}
+        stored = _stored_nodes(db, *ends)
         for row in rows:
-            seq = row["seq"]
+            seq = row.seq
             if seq != last + 1:
                 yield Fault(last + 1, f"entries {last + 1} to {seq - 1} are missing")
                 # The tree cannot be followed over a gap; each entry still answers for itself.
@@ -106,7 +124,7 @@ def checkpoint_faults(db: Connection, note: str, key: str | None) -> Iterator[Fa
     size = int(db.execute(select(func.count()).select_from(entries)).scalar_one())
     back = _went_back(db, old.size)
     if size < old.size:
-        what = f"the checkpoint knows {old.size} entries, the ledger has {size}"
+        what = f"the checkpoint is of {old.size} entries, the ledger has {size}"
         yield Fault(size + 1, what + back)
         return
     node = node_in(db)
@@ -149,13 +167,13 @@ def document_faults(document: bytes) -> Iterator[str]:
         yield error.message
 
 
-def _leaf(row: RowMapping) -> bytes:
+def _leaf(row: Row[Any]) -> bytes:
     """The leaf as the tree knows it: the stored hash, so that an edited document is one fault and
     not also one of all nodes above it. That it is the document's is checked beside this."""
-    stored = row["leaf_hash"]
+    stored = row.leaf_hash
     if isinstance(stored, str) and _HASH.fullmatch(stored):
         return bytes.fromhex(stored)
-    return leaf_hash(_raw(row["document"]))
+    return leaf_hash(raw_bytes(row.document))
 
 
 def _node_faults(
@@ -176,13 +194,13 @@ def _node_faults(
 
 
 def _entry_faults(
-    row: RowMapping,
+    row: Row[Any],
     beside: dict[Table, list[dict[str, Any]]],
     given: Given,
     erased: set[int],
 ) -> Iterator[str]:
-    document = _raw(row["document"])
-    if leaf_hash(document).hex() != row["leaf_hash"]:
+    document = raw_bytes(row.document)
+    if leaf_hash(document).hex() != row.leaf_hash:
         yield "the document does not match its leaf hash"
     found = list(document_faults(document))
     yield from found
@@ -190,21 +208,21 @@ def _entry_faults(
         return
     parsed = parse(document)
     kind, output = kind_of(parsed), parsed["output"]
-    if kind != row["kind"]:
-        yield f"the column kind says {row['kind']!r}, the document {kind!r}"
-    if output != row["output"]:
-        yield f"the column output says {row['output']}, the document {output}"
+    if kind != row.kind:
+        yield f"the column kind says {row.kind!r}, the document {kind!r}"
+    if output != row.output:
+        yield f"the column output says {row.output}, the document {output}"
     if isinstance(output, int) and output not in given:
-        yield f"output {output} was never given"
+        yield f"output number {output} was never assigned"
     used, known, aside = (beside[table] for table in (sources, hashes, private))
     if kind != OUTPUT:
         if used or known or aside:
             yield "a side table has rows of an entry that has none"
         return
     record, _ = unseal(parsed, None)
-    if used != source_rows(row["seq"], record):
+    if used != source_rows(row.seq, record):
         yield "the table of sources does not match the document"
-    if sorted(known, key=lambda one: str(one["what"])) != hash_rows(row["seq"], record):
+    if sorted(known, key=lambda one: str(one["what"])) != hash_rows(row.seq, record):
         yield "the table of hashes does not match the document"
     yield from _private_faults(parsed, aside, record.output in erased)
 
@@ -221,7 +239,7 @@ def _private_faults(
     elif not aside:
         yield "the personal texts are missing, and no erasure was logged"
     else:
-        salt, texts = _raw(aside[0]["salt"]), _raw(aside[0]["texts"])
+        salt, texts = raw_bytes(aside[0]["salt"]), raw_bytes(aside[0]["texts"])
         if len(salt) != SALT_BYTES:
             yield f"the salt has {len(salt)} bytes, not {SALT_BYTES}"
         yield from text_faults(document, salt, texts)
@@ -229,18 +247,15 @@ def _private_faults(
 
 def _state_faults(db: Connection, frontier: Frontier) -> Iterator[Fault]:
     last = frontier.size
-    rows = db.execute(select(tree)).mappings().all()
-    if len(rows) != 1 or rows[0]["id"] != 1:
+    rows = db.execute(select(tree)).all()
+    if len(rows) != 1 or rows[0].id != 1:
         yield Fault(last, f"the state of the log has {len(rows)} rows, or not the right one")
         return
-    size = rows[0]["size"]
-    if isinstance(size, int) and size > last:
-        yield Fault(last + 1, f"entries {last + 1} to {size} are missing")
-    elif (size, rows[0]["root"], _raw(rows[0]["peaks"])) != (
-        last,
-        frontier.root().hex(),
-        frontier.pack(),
-    ):
+    (state,) = rows
+    stored = (state.size, state.root, raw_bytes(state.peaks))
+    if isinstance(state.size, int) and state.size > last:
+        yield Fault(last + 1, f"entries {last + 1} to {state.size} are missing")
+    elif stored != (last, frontier.root().hex(), frontier.pack()):
         yield Fault(last, "the state of the log does not match the entries")
 
 
@@ -275,46 +290,193 @@ def _stored_checkpoint_faults(
         if key is not None and row["key"] != key:
             yield Fault(size, "a stored checkpoint is signed by another key than the ledger's")
         if said.size > last:
-            yield Fault(last + 1, f"a checkpoint knows {said.size} entries, the ledger has {last}")
+            yield Fault(last + 1, f"a checkpoint is of {said.size} entries, the ledger has {last}")
         elif roots.get(said.size, said.root) != said.root:
             yield Fault(size, f"the first {said.size} entries are not those of a checkpoint")
 
 
-def _erased(db: Connection) -> set[int]:
-    """Outputs that the log itself says were erased."""
-    found = set()
-    wanted = select(entries.c.document).where(is_event, entries.c.kind == ERASURE)
-    for document in db.execute(wanted).scalars():
-        try:
-            output = parse(_raw(document)).get("output")
-        except LedgerError:
-            continue  # Reported where the entry itself is checked.
-        if isinstance(output, int):
-            found.add(output)
-    return found
-
-
-def _next_rows(db: Connection, after: int) -> Sequence[RowMapping]:
-    wanted = select(entries).where(entries.c.seq > after).order_by(entries.c.seq).limit(_CHUNK)
-    return db.execute(wanted).mappings().all()
-
-
-def _next_nodes(db: Connection, rows: Sequence[RowMapping]) -> dict[tuple[int, int], bytes]:
+def _stored_nodes(db: Connection, first: int, last: int) -> dict[tuple[int, int], bytes]:
     """The stored nodes that these entries complete."""
-    first, last = rows[0]["seq"], rows[-1]["seq"]
     found = {}
-    for level in range(1, int(last).bit_length()):
+    for level in range(1, last.bit_length()):
         within = nodes.c.place.between(((first - 1) >> level) - 1, last >> level)
-        for row in db.execute(select(nodes).where(nodes.c.level == level, within)).mappings():
-            found[level, row["place"]] = _raw(row["hash"])
+        for row in db.execute(select(nodes).where(nodes.c.level == level, within)):
+            found[level, row.place] = raw_bytes(row.hash)
     return found
 
 
 def _side_rows(
-    db: Connection, table: Table, rows: Sequence[RowMapping]
+    db: Connection, table: Table, first: int, last: int
 ) -> defaultdict[int, list[dict[str, Any]]]:
     found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    within = table.c.seq.between(rows[0]["seq"], rows[-1]["seq"])
-    for row in db.execute(select(table).where(within).order_by(*table.primary_key)).mappings():
+    wanted = select(table).where(table.c.seq.between(first, last)).order_by(*table.primary_key)
+    for row in db.execute(wanted).mappings():
         found[row["seq"]].append(dict(row))
     return found
+
+
+# Running one check: a cell that cannot be read is a fault, and not the end of all checks.
+
+
+def checked(db: Connection, tables: Collection[str], faults: Iterable[Fault]) -> list[Fault]:
+    """What a check finds; a cell that cannot be read ends it with one fault more.
+
+    The transaction is then as it was before the check, so that others can go on: PostgreSQL would
+    refuse every further statement.
+
+    Args:
+        tables: those that it reads, for the fault; none: the log's.
+        faults: of the check, which reads as they are taken from it.
+
+    Raises:
+        DBAPIError: the database itself cannot be reached any more.
+    """
+    found: list[Fault] = []
+    try:
+        with db.begin_nested():
+            found.extend(faults)
+    except _OF_CELLS as error:
+        if isinstance(error, DBAPIError) and _is_away(db, error):
+            raise
+        what = f"the tables {', '.join(sorted(tables))}" if tables else "the log"
+        said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        reason = (str(said).strip().splitlines() or [type(said).__name__])[0]
+        found.append(Fault(0, f"{what} cannot be read: {reason}"))
+    return found
+
+
+def _is_away(db: Connection, error: DBAPIError) -> bool:
+    """Whether the database failed, whatever the cells hold."""
+    if error.connection_invalidated:
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    if db.dialect.name == "sqlite":
+        # A text that is not UTF-8 is found by the driver and has no code of SQLite's.
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_AWAY
+    return True
+
+
+# What the log says of each output, for checks of tables beside the log.
+
+
+@dataclass(frozen=True)
+class LoggedOutput:
+    """An output's entry.
+
+    Attributes:
+        document: of the entry, parsed. texts: the personal texts by pointer, empty where they are
+            erased or damaged, which is told where the entry itself is checked.
+    """
+
+    seq: int
+    output: int
+    document: Mapping[str, Any]
+    texts: Mapping[str, Any]
+
+    def part(self, name: str) -> Mapping[str, Any]:
+        """An object of the document; empty where it has none of that name."""
+        found = self.document.get(name)
+        return found if isinstance(found, Mapping) else {}
+
+
+def logged_outputs(db: Connection) -> Iterator[list[LoggedOutput]]:
+    """All outputs of the log, some hundred at a time, in the order of their entries."""
+    for rows in in_pages(db, output_entries(), entries.c.seq):
+        yield [one for one in map(_logged, rows) if one is not None]
+
+
+def find_logged(db: Connection, outputs: Sequence[int]) -> dict[int, LoggedOutput]:
+    """The entries of some outputs."""
+    rows = db.execute(output_entries().where(entries.c.output.in_(outputs)))
+    return {one.output: one for one in map(_logged, rows) if one is not None}
+
+
+def in_pages(
+    db: Connection, wanted: Select[Any], by: ColumnClause[Any]
+) -> Iterator[Sequence[Row[Any]]]:
+    """The rows of a statement in the order of a column, in which no two are alike."""
+    wanted = wanted.order_by(by).limit(_AT_ONCE)
+    rows = db.execute(wanted).all()
+    while rows:
+        yield rows
+        rows = db.execute(wanted.where(by > rows[-1]._mapping[by.name])).all()
+
+
+def _logged(row: Row[Any]) -> LoggedOutput | None:
+    """None: the entry is damaged, which is told where it is checked."""
+    document = _parsed(row.document)
+    output = document.get("output")
+    if isinstance(output, bool) or not isinstance(output, int) or output != row.output:
+        return None
+    return LoggedOutput(row.seq, output, document, {} if row.texts is None else _parsed(row.texts))
+
+
+def _parsed(column: object) -> Mapping[str, Any]:
+    try:
+        return parse(raw_bytes(column))
+    except LedgerError:
+        return {}
+
+
+# Whether the database still has its tables, columns, primary keys and triggers.
+
+_GUARDS = "it keeps programs from changing what was written"
+_IN_POSTGRESQL = text(
+    "SELECT t.tgname AS name, c.relname AS place, t.tgenabled::text AS enabled, p.prosrc AS body, "
+    "t.tgtype::integer AS type FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
+    "JOIN pg_proc p ON p.oid = t.tgfoid "
+    "WHERE NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace"
+)
+_ROW, _BEFORE, _DELETE, _UPDATE = 1, 2, 8, 16
+"""Bits of ``pg_trigger.tgtype``."""
+
+
+def schema_faults(db: Connection) -> tuple[list[Fault], set[str]]:
+    """Tables, columns, primary keys and triggers that are missing or were changed, and the tables
+    that cannot be read for it.
+
+    They are compared with those of this version. Without its primary key a table can have a row
+    twice, and which of the two a program reads is chance.
+
+    On SQLite a trigger is compared with the words that made it; on PostgreSQL it must be enabled,
+    fire before the right action, and call a function that raises an exception.
+    """
+    wanted, columns, keys = expected_schema(HEAD), columns_in(db), primary_keys_in(db)
+    missing = {table for table in TABLES if table not in columns}
+    found = [f"the table {table} is missing" for table in sorted(missing)]
+    unreadable = set(missing)
+    for table, there in columns.items():
+        for column in sorted(wanted.columns[table] - there):
+            found.append(f"the table {table} lacks its column {column}")
+            unreadable.add(table)
+    for table, key in sorted(wanted.keys.items()):
+        if columns.get(table, frozenset()).issuperset(key) and set(keys[table]) != set(key):
+            found.append(f"the table {table} has lost its primary key ({', '.join(key)})")
+    works = _working(db, wanted)
+    for name, (table, _) in sorted(wanted.triggers.items()):
+        if table not in missing and not works.get(name, False):
+            what = "was changed or switched off" if name in works else "is missing"
+            found.append(f"the trigger {name} of {table} {what}: {_GUARDS}")
+    return [Fault(0, what) for what in found], unreadable
+
+
+def _working(db: Connection, wanted: Schema) -> dict[str, bool]:
+    """The triggers that are there, and whether each does what it should."""
+    if db.dialect.name == "sqlite":
+        there = sqlite_triggers(db)
+        return {
+            name: there[name] == wanted.triggers[name] for name in wanted.triggers.keys() & there
+        }
+    works = {}
+    for row in db.execute(_IN_POSTGRESQL):
+        if row.name in wanted.triggers:
+            table, _ = wanted.triggers[row.name]
+            action = _DELETE if row.name.endswith("_no_delete") else _UPDATE
+            works[row.name] = (
+                row.place == table
+                and row.enabled in ("O", "A")
+                and row.type == _ROW | _BEFORE | action
+                and row.body.strip().startswith("BEGIN RAISE EXCEPTION")
+            )
+    return works

@@ -1,4 +1,4 @@
-"""Licenses in the records of outputs, held against those that the log sealed.
+"""Checking rights: licenses in records, and the tables of rights, against what the log sealed.
 
 A license that was changed past the log, used, and put back leaves the tables as they were sealed;
 what was made with it names the license that it was made with. Each license of a record must
@@ -12,7 +12,7 @@ record of before, which does not, it is taken to be at most a day before the rec
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,17 +22,18 @@ from rag_audio.domain.codec import decode, encode
 from rag_audio.domain.licensing import License
 from rag_audio.domain.store_ports import Fault, LedgerEvent
 from rag_audio.errors import InvalidInput, LedgerTampered
-from rag_audio.provenance.ledger.audit_basis import Logged
-from rag_audio.provenance.ledger.rights_rows import (
+from rag_audio.provenance.ledger.audit import LoggedOutput, logged_outputs
+from rag_audio.provenance.ledger.rights_log import (
     CHANGING,
+    LIBRARY,
     SEALED,
     commitment,
     digests,
-    library_events,
     logged_revocations,
 )
+from rag_audio.provenance.ledger.tables import events_in
 from rag_audio.storage import conflicts as contested
-from rag_audio.storage.revocations import conflicts, files, libraries, licenses, withheld_files
+from rag_audio.storage.revocations import files, libraries, licenses, withheld_files
 from rag_audio.storage.revocations import metadata as revocations_metadata
 
 CLEARED = "cleared"
@@ -43,48 +44,43 @@ _SLACK = timedelta(seconds=10)
 """Between the clocks of two machines, and between an event's time and its commit."""
 
 
-class LicenseAudit:
-    """A :class:`.SideAudit` of the licenses that records name."""
-
-    def __init__(self, db: Connection) -> None:
-        self._events: dict[str, list[LedgerEvent]] = {}
-        for event in library_events(db):
-            library = event.document.get("library")
-            if isinstance(library, str):
-                self._events.setdefault(library, []).append(event)
-
-    def of(self, outputs: Sequence[Logged]) -> Iterator[Fault]:
-        """Licenses of these outputs that the log did not seal, each once per output."""
+def license_faults(db: Connection) -> Iterator[Fault]:
+    """Licenses in records that the log did not seal, each once per output."""
+    by_library: dict[str, list[LedgerEvent]] = {}
+    for event in events_in(db, LIBRARY):
+        by_library.setdefault(str(event.document.get("library")), []).append(event)
+    for outputs in logged_outputs(db):
         for one in outputs:
             told: list[Mapping[str, Any]] = []
             for said in _licenses(one.document):
-                if said in told:
-                    continue
-                told.append(said)
-                yield from self._license_faults(one, said)
+                if said not in told:
+                    told.append(said)
+                    events = by_library.get(str(said.get("library")), [])
+                    yield from _license_faults(one, said, events)
 
-    def rest(self) -> Iterator[Fault]:
-        """Nothing: no row stands beside the log here."""
-        return iter(())
 
-    def _license_faults(self, one: Logged, said: Mapping[str, Any]) -> Iterator[Fault]:
-        library, id_ = str(said.get("library")), str(said.get("id"))
-        events = self._events.get(library, [])
-        place = bisect_left(events, one.seq, key=lambda event: event.seq)
-        known = _in_force(events, place, _cleared(one))
-        if not known:
-            return
-        if any(_same(said, event.document["licenses"].get(id_)) for event in known):
-            return
-        newest = known[0]
-        uses = said.get("uses")
-        grants = ", ".join(map(str, uses)) if isinstance(uses, list) and uses else "nothing"
-        yield Fault(
-            one.seq,
-            f"output {one.output} says that license {id_} of library {library} grants {grants}"
-            f"{_differing(said, newest.document['licenses'].get(id_))}, which is not the license "
-            f"that was sealed at entry {newest.seq}",
-        )
+def _license_faults(
+    one: LoggedOutput, said: Mapping[str, Any], events: Sequence[LedgerEvent]
+) -> Iterator[Fault]:
+    """What is wrong with a license of an output.
+
+    Args:
+        events: of its library.
+    """
+    id_ = str(said.get("id"))
+    place = bisect_left(events, one.seq, key=lambda event: event.seq)
+    known = _in_force(events, place, _cleared(one))
+    if not known or any(_same(said, event.document["licenses"].get(id_)) for event in known):
+        return
+    newest = known[0]
+    uses = said.get("uses")
+    grants = ", ".join(map(str, uses)) if isinstance(uses, list) and uses else "nothing"
+    yield Fault(
+        one.seq,
+        f"output {one.output} says that license {id_} of library {said.get('library')} grants "
+        f"{grants}{_differing(said, newest.document['licenses'].get(id_))}, which is not the "
+        f"license that was sealed at entry {newest.seq}",
+    )
 
 
 def _licenses(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -100,7 +96,7 @@ def _licenses(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 yield granted
 
 
-def _cleared(one: Logged) -> datetime | None:
+def _cleared(one: LoggedOutput) -> datetime | None:
     """The earliest moment at which the licenses of an output may have been read, if it is known."""
     said, slack = one.part("checks").get(CLEARED), _SLACK
     if said is None:
@@ -170,21 +166,14 @@ def _differing(said: Mapping[str, Any], sealed: Any) -> str:
     return f" with another {', '.join(names)}"
 
 
-# Libraries, licenses, files, conflicts and revocations, held against the log.
+# Libraries, licenses, files, conflicts and revocations, compared with the log.
 #
 # The log is replayed: by library its last event says which rows there must be; by revocation the
 # last event that names its number says which row. The spelling of rows is in
-# :mod:`rag_audio.provenance.ledger.rights_rows`.
+# :mod:`rag_audio.provenance.ledger.rights_log`.
 
 _SHOWN = 3
 _revocations = revocations_metadata.tables["revocations"]
-
-
-def faults(db: Connection) -> Iterator[Fault]:
-    """All rows of rights that are not what the log says; a fault's ``seq`` is that of the event
-    that says otherwise, or 0 where no event tells of them."""
-    for _, check in CHECKS:
-        yield from check(db)
 
 
 def library_faults(db: Connection) -> Iterator[Fault]:
@@ -202,7 +191,7 @@ def notes(db: Connection) -> Iterator[str]:
     """What is no fault and should be known: rows that are not sealed, and every time that rows were
     found changed, which later runs do not make unsaid."""
     began: dict[str, LedgerEvent] = {}
-    for event in library_events(db):
+    for event in events_in(db, LIBRARY):
         library, found = event.document.get("library"), event.document.get("found")
         if not isinstance(library, str):
             continue
@@ -217,8 +206,8 @@ def notes(db: Connection) -> Iterator[str]:
             )
     for library, event in sorted(began.items()):
         yield (
-            f"library {library}: an index run that began at entry {event.seq} goes on or did "
-            "not end; its rows are not sealed: run rag-audio index"
+            f"library {library}: an index run that began at entry {event.seq} is still running or "
+            "was interrupted; its rows are not sealed: run rag-audio index"
         )
         if isinstance(found := event.document.get("found"), Mapping):
             yield (
@@ -229,7 +218,7 @@ def notes(db: Connection) -> Iterator[str]:
 
 def _last_events(db: Connection) -> dict[str, LedgerEvent]:
     found = {}
-    for event in library_events(db):
+    for event in events_in(db, LIBRARY):
         library = event.document.get("library")
         if isinstance(library, str):
             found[library] = event
@@ -304,14 +293,3 @@ def revocation_faults(db: Connection) -> Iterator[Fault]:
             yield Fault(said[1], f"{name} is not as it was logged")
     for id_, (_, seq) in sorted(logged.items(), key=lambda item: (item[1][1], item[0])):
         yield Fault(seq, f"revocation {id_} is missing from the table revocations")
-
-
-CHECKS: tuple[tuple[frozenset[str], Callable[[Connection], Iterator[Fault]]], ...] = (
-    (
-        frozenset(one.name for one in (libraries, licenses, files, withheld_files)),
-        library_faults,
-    ),
-    (frozenset(one.name for one in (conflicts, files, withheld_files)), conflict_faults),
-    (frozenset({_revocations.name}), revocation_faults),
-)
-"""Tables that a check reads, and the check."""

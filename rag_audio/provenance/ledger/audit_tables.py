@@ -1,4 +1,4 @@
-"""Tables that stand beside the log, held against it, and the licenses in the log's records."""
+"""Checking the tables beside the log: each row is compared with what the log says."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, column, select, table, text
+from sqlalchemy import ColumnElement, Connection, column, select, table, text
 
 from rag_audio.domain.store_ports import Fault
 from rag_audio.domain.views import finite, source_json
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger import audit_rights
-from rag_audio.provenance.ledger.audit_basis import (
-    Logged,
-    SideAudit,
+from rag_audio.provenance.ledger.audit import (
+    LoggedOutput,
     checked,
     find_logged,
+    in_pages,
     logged_outputs,
 )
-from rag_audio.provenance.ledger.audit_rights import LicenseAudit
 from rag_audio.provenance.ledger.key_register import key_faults, register_faults
 from rag_audio.provenance.ledger.sealing import OWNER_AT, unseal, without_texts
 from rag_audio.provenance.ledger.tables import entries, is_output, raw_bytes
 from rag_audio.provenance.trace.fingerprint import HASHES, Fingerprint, Numbers
 from rag_audio.provenance.trace.fingerprint_store import prints
 
-# Whose outputs are, held against the log; and what finished jobs say of outputs.
+# The owners of outputs, and what finished jobs say of outputs.
 #
 # The record of an output commits to its owner (:mod:`.sealing`), or says that it has none.
 # Records from before that say nothing; for those the job that made them is asked, where it is
@@ -39,7 +38,6 @@ from rag_audio.provenance.trace.fingerprint_store import prints
 
 _OWNERS = table("output_owners", column("output"), column("owner"))
 _JOBS = table("jobs", *map(column, ("id", "seq", "owner", "result")))
-_AT_ONCE = 200
 _OF_PLAN = (
     *("prompt", "enriched_prompt", "negative_prompt", "strength", "steps", "guidance"),
     *("bpm", "duration_s", "notes"),
@@ -47,15 +45,10 @@ _OF_PLAN = (
 """What the result of a job has of its plan, under the same name."""
 
 
-class OwnerAudit:
-    """A :class:`.SideAudit` of owners and of finished jobs."""
-
-    def __init__(self, db: Connection) -> None:
-        self._db = db
-
-    def of(self, outputs: Sequence[Logged]) -> Iterator[Fault]:
-        """What is wrong with the owners of these outputs, as their records have them."""
-        owners = self._owners([one.output for one in outputs])
+def owner_faults(db: Connection) -> Iterator[Fault]:
+    """Owners of outputs that are not those of their records, and of outputs that are not logged."""
+    for outputs in logged_outputs(db):
+        owners = _owners(db, [one.output for one in outputs])
         for one in outputs:
             if "owner" not in one.document:
                 continue
@@ -66,28 +59,16 @@ class OwnerAudit:
                 yield _fault(one, "is there, and its record says that it has none")
             elif committed and one.texts.get(OWNER_AT, owners[one.output]) != owners[one.output]:
                 yield _fault(one, "is not the one that its record commits to")
+    yield from _not_logged(db, _OWNERS.c.output, "owner")
 
-    def rest(self) -> Iterator[Fault]:
-        """Owners of outputs that the log does not know, and jobs that contradict the log."""
-        logged = select(entries.c.seq).where(is_output, entries.c.output == _OWNERS.c.output)
-        strays = select(_OWNERS.c.output).where(~logged.exists())
-        for output in self._db.execute(strays).scalars():
-            yield Fault(
-                0, f"the owner of output {output} is stored, but that output is not in the log"
-            )
-        last: Any = None
-        finished = select(_JOBS).where(_JOBS.c.result.is_not(None)).order_by(_JOBS.c.seq)
-        while jobs := self._db.execute(
-            (finished if last is None else finished.where(_JOBS.c.seq > last)).limit(_AT_ONCE)
-        ).all():
-            last = jobs[-1].seq
-            yield from self._job_faults(jobs)
 
-    def _job_faults(self, jobs: Sequence[Row[Any]]) -> Iterator[Fault]:
+def job_faults(db: Connection) -> Iterator[Fault]:
+    """Finished jobs that contradict the log, and owners of outputs who are not those of the job."""
+    for jobs in in_pages(db, select(_JOBS).where(_JOBS.c.result.is_not(None)), _JOBS.c.seq):
         results = [(job, _result(job.result)) for job in jobs]
         made = [(job, result, take) for job, result in results if result for take in _takes(result)]
         numbers = [take["output"] for _, _, take in made]
-        logged, owners = find_logged(self._db, numbers), self._owners(numbers)
+        logged, owners = find_logged(db, numbers), _owners(db, numbers)
         for job, result in results:
             if result is None:
                 yield Fault(0, f"the result of the job {job.id} cannot be read")
@@ -102,9 +83,19 @@ class OwnerAudit:
             for name in _differences(one, result, take):
                 yield Fault(one.seq, f"the job {job.id} has another {name} of output {one.output}")
 
-    def _owners(self, outputs: Sequence[int]) -> dict[int, Any]:
-        rows = self._db.execute(select(_OWNERS).where(_OWNERS.c.output.in_(outputs)))
-        return {row.output: row.owner for row in rows}
+
+def _not_logged(db: Connection, column: ColumnElement[Any], what: str) -> Iterator[Fault]:
+    """Rows of a table about outputs that the log does not know."""
+    logged = select(entries.c.seq).where(is_output, entries.c.output == column)
+    for output in db.execute(select(column).where(~logged.exists())).scalars():
+        yield Fault(
+            0, f"the {what} of output {output} is stored, but that output is not in the log"
+        )
+
+
+def _owners(db: Connection, outputs: Sequence[int]) -> dict[int, Any]:
+    rows = db.execute(select(_OWNERS).where(_OWNERS.c.output.in_(outputs)))
+    return {row.output: row.owner for row in rows}
 
 
 def _result(text: object) -> Mapping[str, Any] | None:
@@ -121,7 +112,9 @@ def _takes(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def _differences(one: Logged, result: Mapping[str, Any], take: Mapping[str, Any]) -> Iterator[str]:
+def _differences(
+    one: LoggedOutput, result: Mapping[str, Any], take: Mapping[str, Any]
+) -> Iterator[str]:
     """What a job says otherwise than the record of its output: the service answers with it.
 
     Args:
@@ -147,12 +140,12 @@ def _differences(one: Logged, result: Mapping[str, Any], take: Mapping[str, Any]
         yield "list of sources"
 
 
-def _other_texts(texts: Mapping[str, str], one: Logged) -> bool:
+def _other_texts(texts: Mapping[str, str], one: LoggedOutput) -> bool:
     """Whether a text of the plan is another one than the record's; erased ones are not known."""
     return any(one.texts.get(at, text) != text for at, text in texts.items())
 
 
-def _same_sources(named: Any, one: Logged) -> bool:
+def _same_sources(named: Any, one: LoggedOutput) -> bool:
     try:
         record, _ = unseal(one.document, None)
         sources = [finite(source_json(source)) for source in record.sources]
@@ -168,11 +161,11 @@ def _same_sources(named: Any, one: Logged) -> bool:
         return False
 
 
-def _fault(one: Logged, what: str) -> Fault:
+def _fault(one: LoggedOutput, what: str) -> Fault:
     return Fault(one.seq, f"the owner of output {one.output} {what}")
 
 
-# Fingerprints and their inverted index, held against the records of the log.
+# Fingerprints and their inverted index, compared with the records of the log.
 #
 # A record names the hash of its output's fingerprint, so each row of ``fingerprints`` is
 # recomputed. The inverted index ``fingerprint_postings`` must hold each output's different
@@ -193,8 +186,8 @@ _FIRST = text(f"{_READ} {_IN_ORDER}")
 _NEXT = text(f"{_READ} WHERE (hash, output) > (:hash, :output) {_IN_ORDER}")
 
 
-class FingerprintAudit:
-    """A :class:`rag_audio.provenance.ledger.audit_basis.SideAudit` of both tables."""
+class _FingerprintAudit:
+    """Compares fingerprints, and their index, with the records of the log."""
 
     def __init__(self, db: Connection) -> None:
         self._db = db
@@ -207,7 +200,7 @@ class FingerprintAudit:
         self._sums = np.zeros(self._outputs.size, dtype=np.uint64)
         self._counts = np.zeros(self._outputs.size, dtype=np.int64)
 
-    def of(self, outputs: Sequence[Logged]) -> Iterator[Fault]:
+    def row_faults(self, outputs: Sequence[LoggedOutput]) -> Iterator[Fault]:
         """What is wrong with the rows of ``fingerprints`` of these outputs."""
         wanted = select(prints).where(prints.c.output.in_([one.output for one in outputs]))
         rows = {row["output"]: row for row in self._db.execute(wanted).mappings()}
@@ -221,15 +214,8 @@ class FingerprintAudit:
             else:
                 yield from self._row_faults(one, said, row)
 
-    def rest(self) -> Iterator[Fault]:
-        """Rows of outputs that the log does not know, and what is wrong with the index."""
-        logged = select(entries.c.seq).where(is_output, entries.c.output == prints.c.output)
-        strays = select(prints.c.output).where(~logged.exists())
-        for output in self._db.execute(strays).scalars():
-            yield Fault(
-                0,
-                f"the fingerprint of output {output} is stored, but that output is not in the log",
-            )
+    def index_faults(self) -> Iterator[Fault]:
+        """What is wrong with the index, after the rows of all outputs."""
         odd, unknown = self._take_off_postings()
         if odd:
             yield Fault(0, f"{odd} rows of the index of fingerprints are of no landmark")
@@ -265,7 +251,7 @@ class FingerprintAudit:
         return odd, unknown
 
     def _row_faults(
-        self, one: Logged, said: Mapping[str, Any], row: Mapping[Any, Any]
+        self, one: LoggedOutput, said: Mapping[str, Any], row: Mapping[Any, Any]
     ) -> Iterator[Fault]:
         found = _unpack(row, said.get("landmarks"))
         if found is None:
@@ -298,6 +284,15 @@ class FingerprintAudit:
             yield hashes[right], outputs[right], len(rows) - int(right.sum())
             last = {"hash": rows[-1][0], "output": rows[-1][1]}
             rows = self._db.execute(_NEXT, last).all() if len(rows) == _ROWS_AT_ONCE else []
+
+
+def fingerprint_faults(db: Connection) -> Iterator[Fault]:
+    """Fingerprints that are not those of the records, and an index that is not theirs."""
+    audit = _FingerprintAudit(db)
+    for outputs in logged_outputs(db):
+        yield from audit.row_faults(outputs)
+    yield from _not_logged(db, prints.c.output, "fingerprint")
+    yield from audit.index_faults()
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> NDArray[np.int64]:
@@ -333,7 +328,7 @@ def _fits(duration_s: object, said: Mapping[str, Any], plan: Mapping[str, Any]) 
     return not isinstance(planned, (int, float)) or abs(duration_s - planned) <= _SLACK_S
 
 
-def _fingerprint_fault(one: Logged, what: str) -> Fault:
+def _fingerprint_fault(one: LoggedOutput, what: str) -> Fault:
     return Fault(one.seq, f"the fingerprint of output {one.output} {what}")
 
 
@@ -341,15 +336,18 @@ def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-_Tables = frozenset[str]
-_OF_OUTPUTS: tuple[tuple[_Tables, Callable[[Connection], SideAudit]], ...] = (
-    (frozenset({"fingerprints", "fingerprint_postings"}), FingerprintAudit),
-    (frozenset({"output_owners", "jobs"}), OwnerAudit),
-    (frozenset(), LicenseAudit),
-)
-_OTHERS: tuple[tuple[_Tables, Callable[[Connection], Iterator[Fault]]], ...] = (
+CHECKS: tuple[tuple[frozenset[str], Callable[[Connection], Iterator[Fault]]], ...] = (
+    (frozenset({"fingerprints", "fingerprint_postings"}), fingerprint_faults),
+    (frozenset({"output_owners"}), owner_faults),
+    (frozenset({"output_owners", "jobs"}), job_faults),
+    (frozenset(), audit_rights.license_faults),
     (frozenset({"api_keys"}), key_faults),
-    *audit_rights.CHECKS,
+    (
+        frozenset({"libraries", "licenses", "files", "withheld_files"}),
+        audit_rights.library_faults,
+    ),
+    (frozenset({"conflicts", "files", "withheld_files"}), audit_rights.conflict_faults),
+    (frozenset({"revocations"}), audit_rights.revocation_faults),
     (frozenset({"key_fingerprints"}), register_faults),
 )
 """Tables that a check reads beside the log, and the check."""
@@ -365,48 +363,6 @@ def table_faults(db: Connection, unreadable: Collection[str] = ()) -> Iterator[F
     Args:
         unreadable: tables that are missing or lack columns: what reads them is left out.
     """
-    yield from _output_faults(db, unreadable)
-    for tables, check in _OTHERS:
+    for tables, check in CHECKS:
         if tables.isdisjoint(unreadable):
-            yield from checked(db, tables, check(db)).faults
-
-
-def _output_faults(db: Connection, unreadable: Collection[str]) -> Iterator[Fault]:
-    """The outputs of the log are read once, for all checks that need them."""
-    audits: list[tuple[_Tables, SideAudit]] = []
-    for tables, make in _OF_OUTPUTS:
-        if tables.isdisjoint(unreadable):
-            yield from checked(db, tables, _begin(db, make, tables, audits)).faults
-    stream = logged_outputs(db)
-    while True:
-        outputs: list[Logged] = []
-        step = checked(db, (), _read(stream, outputs))
-        yield from step.faults
-        if not step.ended:
-            return  # Of outputs that were not read nothing can be said.
-        if not outputs:
-            break
-        for one in list(audits):
-            step = checked(db, one[0], one[1].of(outputs))
-            yield from step.faults
-            if not step.ended:
-                audits.remove(one)
-    for tables, audit in audits:
-        yield from checked(db, tables, audit.rest()).faults
-
-
-def _begin(
-    db: Connection,
-    make: Callable[[Connection], SideAudit],
-    tables: _Tables,
-    into: list[tuple[_Tables, SideAudit]],
-) -> Iterator[Fault]:
-    into.append((tables, make(db)))
-    yield from ()
-
-
-def _read(stream: Iterator[list[Logged]], into: list[Logged]) -> Iterator[Fault]:
-    """The next outputs; those of damaged entries are left out, so that pages may be empty."""
-    while not into and (page := next(stream, None)) is not None:
-        into.extend(page)
-    yield from ()
+            yield from checked(db, tables, check(db))

@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -20,16 +20,14 @@ from sqlalchemy import Connection, Engine, Text, column, func, select, table
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError
 from rag_audio.provenance.ledger.audit import document_faults
-from rag_audio.provenance.ledger.erasing import erase_texts, is_erased
 from rag_audio.provenance.ledger.export import NAME as EXPORT
 from rag_audio.provenance.ledger.export import read_export, signed_size
-from rag_audio.provenance.ledger.log import event_of, output_row
+from rag_audio.provenance.ledger.ledger import erase_texts, is_erased
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from rag_audio.provenance.ledger.records import parse
-from rag_audio.provenance.ledger.rights_log import SqlRightsLog
-from rag_audio.provenance.ledger.rights_rows import REVOCATION
+from rag_audio.provenance.ledger.rights_log import REVOCATION, SqlRightsLog
 from rag_audio.provenance.ledger.sealing import ERASURE, OUTPUT, has_texts, kind_of
-from rag_audio.provenance.ledger.tables import entries, raw_bytes, tree
+from rag_audio.provenance.ledger.tables import entries, event_of, output_row, raw_bytes, tree
 from rag_audio.settings import settings_in
 from rag_audio.storage import revocations
 from rag_audio.storage.database import connect, connect_to_read, reading, sqlite_url
@@ -163,21 +161,17 @@ def _claimed_in(db: Connection) -> int | None:
 @contextmanager
 def _opened(source: Path) -> Iterator[Engine | None]:
     """The database of a home or of an archive; None: the source is to be read as an export."""
-    if source.is_file() and tarfile.is_tarfile(source):
-        with tempfile.TemporaryDirectory(prefix="rag-audio-") as folder:
+    with ExitStack() as opened:
+        if source.is_file() and tarfile.is_tarfile(source):
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="rag-audio-"))
             engine = _engine_in(source, Path(folder))
-            try:
-                yield engine
-            finally:
-                engine.dispose()
-    elif source.is_dir() and not (source / EXPORT).is_file():
-        engine = _engine_of(source)
-        try:
-            yield engine
-        finally:
-            engine.dispose()
-    else:
-        yield None
+        elif source.is_dir() and not (source / EXPORT).is_file():
+            engine = _engine_of(source)
+        else:
+            yield None
+            return
+        opened.callback(engine.dispose)
+        yield engine
 
 
 def _engine_of(home: Path) -> Engine:

@@ -10,15 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rag_audio.domain.store_ports import Fault, Ledger
+from rag_audio.domain.store_ports import Fault
 from rag_audio.errors import ConfigError, InvalidInput, LedgerError, UnreadableFile
 from rag_audio.provenance.ledger.audit import document_faults
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
-from rag_audio.provenance.ledger.notes import Checkpoint, VerifierKey, open_note, read_checkpoint
+from rag_audio.provenance.ledger.notes import LogCheckpoint, VerifierKey, open_note, read_checkpoint
 from rag_audio.provenance.ledger.records import canonical, parse
 from rag_audio.storage.files import atomic_write
+
+if TYPE_CHECKING:
+    from rag_audio.provenance.ledger.ledger import SqlLedger
 
 NAME = "ledger.jsonl"
 _FORMAT = "rag-audio ledger export 1"
@@ -40,7 +43,7 @@ class ExportReport:
     faults: list[Fault] = field(default_factory=list)
 
 
-def write_export(ledger: Ledger, target: Path) -> Path:
+def write_export(ledger: SqlLedger, target: Path) -> Path:
     """Write the log up to now into ``target``, or into a file in it where it is a folder.
 
     A fresh checkpoint is signed, and stands in the export.
@@ -119,7 +122,7 @@ def verify_export(path: Path, against: Sequence[str] = (), key: str | None = Non
         )
     for checkpoint in old:
         if checkpoint.size > frontier.size:
-            what = f"the checkpoint knows {checkpoint.size} entries, the export {frontier.size}"
+            what = f"the checkpoint is of {checkpoint.size} entries, the export {frontier.size}"
             report.faults.append(Fault(frontier.size + 1, what))
         elif roots[checkpoint.size] != checkpoint.root:
             what = f"the first {checkpoint.size} entries are not those of the checkpoint"
@@ -182,7 +185,7 @@ def _write(path: Path, head: dict[str, Any], documents: Iterable[bytes]) -> None
 
 def _head(
     line: bytes, report: ExportReport, key: str | None
-) -> tuple[VerifierKey, Checkpoint] | None:
+) -> tuple[VerifierKey, LogCheckpoint] | None:
     known = None if key is None else VerifierKey.parse(key)
     try:
         head = _object(line, {"format", "size", "root", "key", "checkpoint"})
@@ -207,7 +210,7 @@ def _head(
 
 
 def _entry(line: bytes, seq: int, report: ExportReport) -> tuple[bytes, bytes] | None:
-    """The document of a line, and the leaf hash that stands beside it so that faults have a place:
+    """The document of a line, and the leaf hash in the same line so that faults have a place:
     the tree is made of what the lines say, and each line has to be right about its document."""
     try:
         entry = _object(line, {"seq", "leaf_hash", "document"})

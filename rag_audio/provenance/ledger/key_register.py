@@ -22,7 +22,6 @@ from sqlalchemy import Connection, column, insert, select, table, update
 
 from rag_audio.domain.store_ports import Fault
 from rag_audio.errors import ConfigError, InvalidInput, LedgerError, LedgerTampered
-from rag_audio.provenance.ledger.log import events_in
 from rag_audio.provenance.ledger.notes import (
     SEED_BYTES,
     SigningKey,
@@ -31,16 +30,13 @@ from rag_audio.provenance.ledger.notes import (
     load_or_create_key,
     signing_key,
 )
-from rag_audio.provenance.ledger.records import canonical, parse
-from rag_audio.provenance.ledger.sealing import event_document
+from rag_audio.provenance.ledger.records import canonical
 from rag_audio.provenance.ledger.tables import (
-    Draft,
-    append_drafts,
+    LOCK,
+    append_event,
     checkpoints,
-    entries,
-    is_event,
+    events_in,
     key_fingerprints,
-    raw_bytes,
 )
 from rag_audio.storage.database import hold
 
@@ -61,13 +57,11 @@ class KeyProblem:
 
     Attributes:
         seq: the entry that made the key known. missing: it lacks; else it is another one.
-        current: of the key in use, without which nothing can be marked or signed.
     """
 
     seq: int
     what: str
     missing: bool
-    current: bool
 
 
 def fingerprint(purpose: str, key: bytes) -> str:
@@ -118,7 +112,7 @@ def note_key(db: Connection, purpose: str, print_: str, state: str) -> None:
 
     A key that comes into use retires the one before.
     """
-    hold(db, "ledger")
+    hold(db, LOCK)
     known = known_keys(db, purpose)
     for row, old in _after(known, print_, state).items():
         these = (key_fingerprints.c.purpose == purpose, key_fingerprints.c.fingerprint == row)
@@ -128,7 +122,7 @@ def note_key(db: Connection, purpose: str, print_: str, state: str) -> None:
         elif known[row] != old:
             db.execute(update(key_fingerprints).where(*these).values(state=old))
     body = {"purpose": purpose, "fingerprint": print_, "state": state}
-    append_drafts(db, [Draft(_EVENT, None, event_document(_EVENT, None, body))])
+    append_event(db, _EVENT, body)
 
 
 def register_faults(db: Connection) -> Iterator[Fault]:
@@ -146,7 +140,7 @@ def register_faults(db: Connection) -> Iterator[Fault]:
 
 
 def compare_keys(db: Connection, folder: Path) -> Iterator[KeyProblem]:
-    """The keys in a home's folder held against those that the database knows.
+    """The keys in a home's folder compared with those that the database knows.
 
     Raises:
         ConfigError: a file cannot be read.
@@ -165,7 +159,6 @@ def compare_keys(db: Connection, folder: Path) -> Iterator[KeyProblem]:
                     f"the {purpose} key {short(print_)} {_role(db, purpose, print_, state)} is "
                     f"missing from {folder.name}/",
                     missing=True,
-                    current=state == IN_USE,
                 )
         own = found.get(name)
         # A rotation that broke off, or an older version's, is mended when the key is next used.
@@ -178,7 +171,6 @@ def compare_keys(db: Connection, folder: Path) -> Iterator[KeyProblem]:
                     f"{folder.name}/{file} holds the key {short(print_)}, which is not the "
                     f"database's {purpose} key",
                     missing=False,
-                    current=file == name,
                 )
 
 
@@ -302,46 +294,33 @@ _KEYS = table(
 
 
 def key_event(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What the log says of a key as its row stands: to be logged in the transaction that wrote it.
+    """What the log says of a key as its row stands; raises as :func:`log_key`."""
+    state = MADE if row["revoked_at"] is None else REVOKED
+    return {"key": row["id"], "row": sha256(canonical(dict(row))).hexdigest(), "state": state}
+
+
+def log_key(db: Connection, row: Mapping[str, Any]) -> None:
+    """Log a key's row as it stands now, in the transaction that wrote it.
 
     Raises:
         LedgerError: the row holds something that JSON has no word for.
     """
-    digest = sha256(canonical(dict(row))).hexdigest()
-    return {"key": row["id"], "row": digest, "state": _state(row)}
+    append_event(db, ACCESS, key_event(row))
 
 
 def key_faults(db: Connection) -> Iterator[Fault]:
     """Rows of keys that are not as the log has them last, rows that it lacks, and missing rows."""
-    logged = _last_events(db)
+    logged = {str(event.document.get("key")): event for event in events_in(db, ACCESS)}
     for row in db.execute(select(_KEYS).order_by(_KEYS.c.id)).mappings():
-        id_ = row["id"]
-        seq, said = logged.pop(id_, (0, None))
-        if said is None:
-            yield Fault(0, f"the API key {id_!r} is not in the log")
+        event = logged.pop(str(row["id"]), None)
+        if event is None:
+            yield Fault(0, f"the API key {row['id']!r} is not in the log")
             continue
         try:
             now = key_event(dict(row))
         except LedgerError:
             now = {}
-        if now != said:
-            yield Fault(seq, f"the row of the API key {id_} is not as it was logged")
-    for id_, (seq, _) in logged.items():
-        yield Fault(seq, f"the row of the API key {id_} is missing")
-
-
-def _state(row: Mapping[str, Any]) -> str:
-    return MADE if row["revoked_at"] is None else REVOKED
-
-
-def _last_events(db: Connection) -> dict[Any, tuple[int, Mapping[str, Any]]]:
-    """The last event of each key: its place in the log, and what it says."""
-    found: dict[Any, tuple[int, Mapping[str, Any]]] = {}
-    wanted = select(entries.c.seq, entries.c.document).where(is_event, entries.c.kind == ACCESS)
-    for row in db.execute(wanted.order_by(entries.c.seq)):
-        try:
-            said = parse(raw_bytes(row.document))["event"]
-            found[said["key"]] = (row.seq, said)
-        except (LedgerError, KeyError, TypeError):
-            continue  # Reported where the entry itself is checked.
-    return found
+        if now != event.document:
+            yield Fault(event.seq, f"the row of the API key {row['id']} is not as it was logged")
+    for id_, event in logged.items():
+        yield Fault(event.seq, f"the row of the API key {id_} is missing")

@@ -9,40 +9,73 @@ keep honest programs honest, and the hashes find out about the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
     Connection,
     Engine,
+    Row,
+    Select,
+    bindparam,
+    delete,
     insert,
+    literal,
+    or_,
     select,
+    text,
 )
 from sqlalchemy.exc import IntegrityError
 
-from rag_audio.domain import AttributionRecord
-from rag_audio.domain.store_ports import Fault, LedgerEntry, LedgerEvent
-from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
-from rag_audio.provenance.ledger import audit_rights
-from rag_audio.provenance.ledger.audit import checkpoint_faults, faults
-from rag_audio.provenance.ledger.audit_basis import checked, find_damage
+from rag_audio.domain import AttributionRecord, names
+from rag_audio.domain.store_ports import Fault, InclusionProof, LedgerEntry, LedgerEvent
+from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput, LedgerError
+from rag_audio.provenance.ledger import audit_rights, merkle
+from rag_audio.provenance.ledger.audit import checked, checkpoint_faults, faults, schema_faults
 from rag_audio.provenance.ledger.audit_tables import table_faults
-from rag_audio.provenance.ledger.erasing import erase_texts, scrub
 from rag_audio.provenance.ledger.key_register import compare_keys, ledger_key
-from rag_audio.provenance.ledger.log import LogReader, event_of, output_row
-from rag_audio.provenance.ledger.notes import Checkpoint, load_key
-from rag_audio.provenance.ledger.numbering import NUMBERS, check_given, next_number
-from rag_audio.provenance.ledger.sealing import EVENTS, OUTPUT, event_document, seal
-from rag_audio.provenance.ledger.tables import Draft, append_drafts, checkpoints, frontier_in
-from rag_audio.storage.database import hold, reading, writing
-from rag_audio.storage.migrations import migrate
+from rag_audio.provenance.ledger.notes import LogCheckpoint, load_key
+from rag_audio.provenance.ledger.numbering import check_given, next_number
+from rag_audio.provenance.ledger.records import parse
+from rag_audio.provenance.ledger.sealing import (
+    ERASURE,
+    OUTPUT,
+    event_document,
+    has_texts,
+    seal,
+    unseal,
+)
+from rag_audio.provenance.ledger.tables import (
+    LOCK,
+    MAX_OUTPUT,
+    Draft,
+    append_drafts,
+    append_event,
+    checkpoints,
+    entries,
+    event_of,
+    frontier_in,
+    hashes,
+    is_event,
+    is_output,
+    node_in,
+    output_entries,
+    output_row,
+    private,
+    raw_bytes,
+    sources,
+)
+from rag_audio.storage.database import IN_MEMORY, database_errors, reading, writing
+from rag_audio.storage.migrations import SqlStore
 
-_LOCK = "ledger"
+_AT_ONCE = 500
 
 
-class SqlLedger(LogReader):
-    """A :class:`.Ledger`; any number of processes may append at once.
+class SqlLedger(SqlStore):
+    """The log of a home; any number of processes may append at once.
 
     Args:
         engine: from :func:`.connect`. Tables are made, and those of an older
@@ -66,7 +99,6 @@ class SqlLedger(LogReader):
         super().__init__(engine)
         self._key_file = key_file
         self._is_used = is_used or (lambda _number: False)
-        migrate(engine)
 
     def next_output_id(self) -> int:
         """A number never given before, 1…2^40-1, see :mod:`rag_audio.provenance.ledger.numbering`.
@@ -76,12 +108,8 @@ class SqlLedger(LogReader):
         Raises:
             LedgerError: all numbers have been given.
         """
-        with writing(self._engine, _LOCK) as db:
-
-            def begin(first: int) -> None:
-                append_event_in(db, NUMBERS, {"numbers_from": first})
-
-            return next_number(db, self._is_used, begin)
+        with writing(self._engine, LOCK) as db:
+            return next_number(db, self._is_used)
 
     def append(self, record: AttributionRecord) -> LedgerEntry:
         """Write a record at the end of the log; durable when it returns.
@@ -112,7 +140,7 @@ class SqlLedger(LogReader):
             drafts.append(Draft(OUTPUT, record.output, sealed.document, sealed))
         outputs = [record.output for record in records]
         try:
-            with writing(self._engine, _LOCK) as db:
+            with writing(self._engine, LOCK) as db:
                 check_given(db, outputs)
                 first = append_drafts(db, drafts)
                 if within is not None:
@@ -138,8 +166,8 @@ class SqlLedger(LogReader):
             LedgerError: the kind is another one, the output has no entry, the document cannot be
                 written as JSON, or a refusal quotes a text. Nothing is written then.
         """
-        with writing(self._engine, _LOCK) as db:
-            return append_event_in(db, kind, document)
+        with writing(self._engine, LOCK) as db:
+            return append_event(db, kind, document)
 
     def checkpoint(self) -> str:
         """Sign the log's present state, keep the note in the database, and return it.
@@ -151,10 +179,10 @@ class SqlLedger(LogReader):
         """
         if self._key_file is None:
             raise ConfigError("the ledger has no key to sign checkpoints with")
-        with writing(self._engine, _LOCK) as db:
+        with writing(self._engine, LOCK) as db:
             key = ledger_key(db, self._key_file)
             frontier = frontier_in(db)
-            note = key.sign(Checkpoint(key.name, frontier.size, frontier.root()).text)
+            note = key.sign(LogCheckpoint(key.name, frontier.size, frontier.root()).text)
             row = {"size": frontier.size, "key": str(key.verifier), "note": note}
             same = select(checkpoints.c.note).where(
                 checkpoints.c.size == row["size"], checkpoints.c.key == row["key"]
@@ -179,10 +207,165 @@ class SqlLedger(LogReader):
                 be erased (the first version wrote them into the document).
             BackendUnavailable: the texts are erased, but their bytes may still be in a file.
         """
-        with writing(self._engine, _LOCK) as db:
+        with writing(self._engine, LOCK) as db:
             row = erase_texts(db, output)
         scrub(self._engine)
         return event_of(row.seq, row.leaf_hash, bytes(row.document))
+
+    def events(self, kind: str | None = None, output: int | None = None) -> list[LedgerEvent]:
+        """Events of a kind, about an output; oldest first; nothing given: all."""
+        wanted = select(entries).where(is_event).order_by(entries.c.seq)
+        if kind is not None:
+            wanted = wanted.where(entries.c.kind == kind)
+        if output is not None:
+            wanted = wanted.where(entries.c.output == output)
+        with reading(self._engine) as db:
+            rows = db.execute(wanted).all()
+        return [event_of(row.seq, row.leaf_hash, bytes(row.document)) for row in rows]
+
+    def find(self, output: int) -> LedgerEntry | None:
+        """The entry of an output, if there is one."""
+        if not 1 <= output <= MAX_OUTPUT:
+            return None
+        with reading(self._engine) as db:
+            row = db.execute(output_row(output)).first()
+        return None if row is None else _entry(row)
+
+    def outputs(
+        self,
+        stem: str | None = None,
+        artist: str | None = None,
+        license: str | None = None,
+        holder: str | None = None,
+        among: Collection[int] | None = None,
+    ) -> list[LedgerEntry]:
+        """Outputs with a source that meets all conditions, oldest first; none given: all outputs.
+
+        Args:
+            stem: its id, or the beginning of it.
+            artist, holder: names (:func:`rag_audio.domain.names.same`).
+            license: its id, or ``library/id``.
+            among: numbers of the outputs that are looked through; None: all.
+        """
+        conditions = []
+        if stem is not None:
+            if not stem:
+                raise InvalidInput("the stem's id is empty")
+            conditions.append(sources.c.stem.startswith(stem, autoescape=True))
+        if artist is not None:
+            conditions.append(sources.c.artist == names.exact(artist))
+        if license is not None:
+            full = sources.c.library.concat(literal("/")).concat(sources.c.license)
+            conditions.append(or_(sources.c.license == license, full == license))
+        if holder is not None:
+            conditions.append(sources.c.holder == names.exact(holder))
+        wanted = output_entries().order_by(entries.c.seq)
+        if conditions:
+            wanted = wanted.where(entries.c.seq.in_(select(sources.c.seq).where(*conditions)))
+        if among is not None:
+            wanted = wanted.where(_is_among(among))
+        with reading(self._engine) as db:
+            return [_entry(row) for row in db.execute(wanted)]
+
+    def source_names(
+        self, of: Literal["artist", "holder"], among: Collection[int] | None = None
+    ) -> list[str]:
+        """The artists or holders of all sources of outputs, each once, in order.
+
+        Args:
+            among: numbers of the outputs that are looked through; None: all.
+        """
+        column = sources.c[of]
+        wanted = select(column).where(column != "").distinct()
+        if among is not None:
+            theirs = select(entries.c.seq).where(is_output, _is_among(among))
+            wanted = wanted.where(sources.c.seq.in_(theirs))
+        with reading(self._engine) as db:
+            return sorted(db.execute(wanted).scalars())
+
+    def find_pcm(self, sha256: str) -> LedgerEntry | None:
+        """The entry whose samples (before or after marking) or file have this hash.
+
+        Two outputs of one request and seed have the same samples before marking; the first is
+        returned then. A delivered file or marked samples go before unmarked ones.
+        """
+        wanted = (
+            output_entries()
+            .join(hashes, hashes.c.seq == entries.c.seq)
+            .where(hashes.c.sha256 == sha256.lower())
+            .order_by(hashes.c.what == "pcm", entries.c.seq)
+            .limit(1)
+        )
+        with reading(self._engine) as db:
+            row = db.execute(wanted).first()
+        return None if row is None else _entry(row)
+
+    def size(self) -> int:
+        """Entries in the log, events included."""
+        with reading(self._engine) as db:
+            return frontier_in(db).size
+
+    def root(self, size: int | None = None) -> str:
+        """RFC 6962 tree head over the first ``size`` entries, hex; None: over all.
+
+        Raises:
+            InvalidInput: the log has not so many entries.
+            LedgerTampered: a stored node is missing; so may the proofs.
+        """
+        with reading(self._engine) as db:
+            frontier = frontier_in(db)
+            if size is None or size == frontier.size:
+                return frontier.root().hex()
+            _check_size(size, frontier.size)
+            return merkle.root_at(node_in(db), size).hex()
+
+    def inclusion(self, seq: int, size: int | None = None) -> InclusionProof:
+        """That entry ``seq`` is in the log of ``size`` entries (None: all there are).
+
+        Raises:
+            InvalidInput: it is not.
+        """
+        with reading(self._engine) as db:
+            now = frontier_in(db).size
+            size = _check_size(size, now)
+            if not 1 <= seq <= size:
+                raise InvalidInput(f"the log of {size} entries has no entry {seq}")
+            node = node_in(db)
+            path = merkle.inclusion_path(node, seq - 1, size)
+            leaf, root = node(0, seq - 1), merkle.root_at(node, size)
+        return InclusionProof(seq, leaf.hex(), size, root.hex(), tuple(h.hex() for h in path))
+
+    def consistency(self, old: int, new: int | None = None) -> tuple[str, ...]:
+        """That the log of ``new`` entries begins with that of ``old`` (RFC 6962, 2.1.2), hex.
+
+        Raises:
+            InvalidInput: the log never had these sizes in this order.
+        """
+        with reading(self._engine) as db:
+            new = _check_size(new, frontier_in(db).size)
+            old = _check_size(old, new)
+            return tuple(step.hex() for step in merkle.consistency_path(node_in(db), old, new))
+
+    def document(self, seq: int) -> bytes | None:
+        """The document of an entry, as it was hashed; None: there is no such entry."""
+        if not 1 <= seq <= 2**63 - 1:
+            return None
+        with reading(self._engine) as db:
+            found = db.execute(select(entries.c.document).where(entries.c.seq == seq)).scalar()
+        return None if found is None else bytes(found)
+
+    def documents(self) -> Iterator[bytes]:
+        """The documents of all entries, in order; what was there when the first is asked for."""
+        last, size = 0, self.size()
+        while last < size:
+            with reading(self._engine) as db:
+                rows = db.execute(
+                    select(entries.c.seq, entries.c.document)
+                    .where(entries.c.seq.between(last + 1, min(size, last + _AT_ONCE)))
+                    .order_by(entries.c.seq)
+                ).all()
+            yield from (bytes(row.document) for row in rows)
+            last += _AT_ONCE
 
     def notes(self) -> list[str]:
         """What :meth:`verify` finds no fault with and should be known: libraries whose rows are not
@@ -191,7 +374,7 @@ class SqlLedger(LogReader):
             return list(audit_rights.notes(db))
 
     def verify(self, against: Sequence[str] = (), key: str | None = None) -> list[Fault]:
-        """Recompute every hash, and hold every table and the keys against the log; empty when all
+        """Recompute every hash, and compare every table and the keys with the log; empty when all
         is well.
 
         Finds what was edited, removed, put in another order or added past the log, tables, primary
@@ -206,22 +389,19 @@ class SqlLedger(LogReader):
         """
         own = self.verifier_key()
         with reading(self._engine) as db:
-            damage = find_damage(db)
-            found = list(damage.faults)
-            if not damage.of_log:
-                found.extend(checked(db, (), faults(db, own)).faults)
-                for note in against:
-                    found.extend(checked(db, (), checkpoint_faults(db, note, key or own)).faults)
-                found.extend(table_faults(db, damage.tables))
-                if "key_fingerprints" not in damage.tables:
-                    found.extend(checked(db, {"key_fingerprints"}, self._key_faults(db)).faults)
+            found, unreadable = schema_faults(db)
+            if any(table.startswith("ledger_") for table in unreadable):
+                what = "the log was not checked, since a table of it cannot be read"
+                return [*found, Fault(0, what)]
+            found += checked(db, (), faults(db, own))
+            for note in against:
+                found += checked(db, (), checkpoint_faults(db, note, key or own))
+            found += table_faults(db, unreadable)
+            if self._key_file is not None and "key_fingerprints" not in unreadable:
+                problems = compare_keys(db, self._key_file.parent)
+                other_keys = (Fault(one.seq, one.what) for one in problems)
+                found += checked(db, {"key_fingerprints"}, other_keys)
         return list(dict.fromkeys(found))
-
-    def _key_faults(self, db: Connection) -> Iterator[Fault]:
-        """Keys of the database that the home lacks, and others that it has."""
-        if self._key_file is not None:
-            for problem in compare_keys(db, self._key_file.parent):
-                yield Fault(problem.seq, problem.what)
 
     def _explain(self, outputs: Sequence[int], error: BackendUnavailable) -> None:
         """Say which output has an entry already."""
@@ -233,21 +413,89 @@ class SqlLedger(LogReader):
                 raise LedgerError(f"output {output} has an entry already: {entry.seq}") from error
 
 
-def append_event_in(db: Connection, kind: str, document: Mapping[str, Any]) -> LedgerEvent:
-    """As :meth:`SqlLedger.append_event`, in a write transaction of the caller's.
+def _is_among(outputs: Collection[int]) -> ColumnElement[bool]:
+    """Whether an entry is about one of these outputs, of which there may be more than a statement
+    may have variables."""
+    numbers: BindParameter[int] = bindparam(
+        None, sorted(outputs), expanding=True, literal_execute=True
+    )
+    return entries.c.output.in_(numbers)
 
-    What the event tells of is then done if and only if it is logged.
+
+def _entry(row: Row[Any]) -> LedgerEntry:
+    texts = None if row.texts is None else bytes(row.texts)
+    record, erased = unseal(parse(bytes(row.document)), texts)
+    return LedgerEntry(row.seq, row.leaf_hash, record, erased)
+
+
+def _check_size(size: int | None, now: int) -> int:
+    if size is None:
+        return now
+    if not 0 <= size <= now:
+        raise InvalidInput(f"the log has {now} entries, not {size}")
+    return size
+
+
+# Erasing an output's personal texts: from the table beside the log, and from the disk.
+
+
+def erase_texts(db: Connection, output: int) -> Row[Any]:
+    """Delete the texts of an output and log that; the writer's lock is held by the caller.
+
+    Returns:
+        The row of the erasure; of the first one where the texts were erased before.
+
+    Raises:
+        LedgerError: there is no such output, or it has no texts that could be erased.
     """
-    if kind not in EVENTS:
-        raise LedgerError(f"{kind!r} is not a kind of event: {', '.join(EVENTS)}")
-    output = document.get("output")
-    if output is None and kind == "influence":
-        raise LedgerError("an influence must say which output it is about")
-    if output is not None and (isinstance(output, bool) or not isinstance(output, int)):
-        raise LedgerError(f"the output of an event must be its number, got {output!r}")
-    draft = Draft(kind, output, event_document(kind, output, document))
-    hold(db, _LOCK)
-    if output is not None and db.execute(output_row(output)).first() is None:
+    if db.engine.dialect.name == "sqlite":
+        db.execute(text("PRAGMA secure_delete = ON"))
+    of_output = _of(output)
+    row = db.execute(of_output.where(is_output)).first()
+    if row is None:
         raise LedgerError(f"the ledger has no output {output}", hint="rag-audio outputs")
-    seq = append_drafts(db, [draft])
-    return event_of(seq, draft.leaf.hex(), draft.document)
+    if not has_texts(parse(raw_bytes(row.document))):
+        raise LedgerError(
+            f"output {output} has no personal texts aside that could be erased",
+            hint="the first version of rag-audio wrote them into the log itself",
+        )
+    done = _erasures(output)
+    if not is_erased(db, output):
+        db.execute(delete(private).where(private.c.seq == row.seq))
+        document = event_document(ERASURE, output, {"output": output})
+        append_drafts(db, [Draft(ERASURE, output, document)])
+    return db.execute(done).one()
+
+
+def is_erased(db: Connection, output: int) -> bool:
+    """Whether the log says that the texts of an output were erased."""
+    return db.execute(_erasures(output)).first() is not None
+
+
+def _of(output: int) -> Select[Any]:
+    return select(entries).where(entries.c.output == output)
+
+
+def _erasures(output: int) -> Select[Any]:
+    return _of(output).where(is_event, entries.c.kind == ERASURE).order_by(entries.c.seq)
+
+
+def scrub(engine: Engine) -> None:
+    """Deleted texts leave the database's files too, as far as the database can see to it.
+
+    Raises:
+        BackendUnavailable: another process keeps the bytes alive by reading.
+    """
+    with database_errors(engine):
+        own = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with own as db:
+            if engine.dialect.name == "postgresql":
+                db.execute(text("VACUUM ledger_private"))
+            elif engine.url.database not in IN_MEMORY:
+                busy = db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()
+                if busy is not None and busy[0]:
+                    raise BackendUnavailable(
+                        "the texts are erased, but another process keeps SQLite from emptying "
+                        "its write-ahead log, which may still have them",
+                        hint="run the command again when that process has ended",
+                    )

@@ -152,7 +152,7 @@ _ORIGIN_NAME = "rag-audio/ledger"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class LogCheckpoint:
     """What a log says of itself.
 
     Attributes:
@@ -170,7 +170,7 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
     @classmethod
-    def parse(cls, text: str) -> Checkpoint:
+    def parse(cls, text: str) -> LogCheckpoint:
         """Read the text of a checkpoint, without signatures; extension lines are ignored.
 
         Raises:
@@ -188,13 +188,13 @@ class Checkpoint:
         return found
 
 
-def read_checkpoint(note: str, key: VerifierKey) -> Checkpoint:
+def read_checkpoint(note: str, key: VerifierKey) -> LogCheckpoint:
     """The checkpoint in a note that ``key`` has signed.
 
     Raises:
         InvalidInput: the signature is wrong or missing, or it is not a checkpoint of this log.
     """
-    found = Checkpoint.parse(open_note(note, key))
+    found = LogCheckpoint.parse(open_note(note, key))
     if found.origin != key.name:
         raise InvalidInput(f"the checkpoint is of {found.origin!r}, its key of {key.name!r}")
     return found
@@ -260,7 +260,7 @@ def publish(note: str, where: str) -> str:
     if where.lower().startswith(("http://", "https://")):
         return _put(note, where)
     folder = Path(where)
-    size = Checkpoint.parse(note).size
+    size = LogCheckpoint.parse(note).size
     kept = folder / f"checkpoint.{size}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

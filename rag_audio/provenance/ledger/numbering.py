@@ -12,7 +12,7 @@ same of the 1,098,511 places with a probability below 10⁻⁶, and ``n`` of the
 home already (its database was put back to an older state past us), another epoch is begun.
 
 An epoch beyond the first is named by the event that began it (``numbers_from``), ``restore`` or
-``numbers``, in the same transaction, so that :func:`epoch_faults` can hold one against the other.
+``numbers``, in the same transaction, so that :func:`epoch_faults` can compare them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,14 @@ from sqlalchemy import Connection, insert, select, update
 
 from rag_audio.domain.store_ports import Fault, LedgerEvent
 from rag_audio.errors import LedgerError
-from rag_audio.provenance.ledger.log import MAX_OUTPUT, events_in
-from rag_audio.provenance.ledger.tables import counter, counter_checksum, entries
+from rag_audio.provenance.ledger.tables import (
+    MAX_OUTPUT,
+    append_event,
+    counter,
+    counter_checksum,
+    entries,
+    events_in,
+)
 
 FIRST_EPOCH_LAST = 10**9
 """The last number of the epoch that a new ledger begins with."""
@@ -73,26 +79,23 @@ def given_in(db: Connection) -> Given:
     return Given(tuple(Epoch(*map(int, row)) for row in rows))
 
 
-def next_number(
-    db: Connection, is_used: Callable[[int], bool], begin: Callable[[int], object]
-) -> int:
+def next_number(db: Connection, is_used: Callable[[int], bool]) -> int:
     """Give the next number; the writer's lock is held by the caller.
 
     Args:
         is_used: whether a number was used before, whatever the counter says.
-        begin: logs that an epoch begins with this number.
 
     Raises:
         LedgerError: all numbers have been given.
     """
     epochs = given_in(db).epochs
     if not epochs:
-        raise LedgerError("the counter of outputs is gone", hint="rag-audio ledger verify")
+        raise LedgerError("the counter of outputs is missing", hint="rag-audio ledger verify")
     epoch = epochs[-1]
     number = epoch.last + 1
     while number > epoch.end or is_used(number):
         epoch = begin_epoch(db)
-        begin(epoch.first)
+        append_event(db, NUMBERS, {"numbers_from": epoch.first})
         number = epoch.first
     values = {"last_output": number, "checksum": counter_checksum(number, epoch.first)}
     db.execute(update(counter).where(counter.c.id == epoch.id).values(values))
@@ -133,7 +136,8 @@ def check_given(db: Connection, outputs: Sequence[int]) -> None:
     for output in outputs:
         if output not in given:
             raise LedgerError(
-                f"output {output} was never given", hint="ask the ledger for the next output id"
+                f"output number {output} was never assigned",
+                hint="ask the ledger for the next output id",
             )
 
 
@@ -156,8 +160,7 @@ def epoch_faults(db: Connection, given: Given) -> Iterator[Fault]:
     """Epochs that no event of the log began, and such events without an epoch."""
     if given.everything or not given.epochs:
         return  # Told already, and nothing to compare.
-    events = [event for kind in (RESTORE, NUMBERS) for event in events_in(db, kind)]
-    events.sort(key=lambda event: event.seq)
+    events = events_in(db, RESTORE, NUMBERS)
     begun = [(event.seq, event.document.get("numbers_from")) for event in events]
     for event in events:
         if event.kind == RESTORE and not _follows(db, event):

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -108,7 +109,7 @@ def unseal(document: Mapping[str, Any], texts: bytes | None) -> tuple[Attributio
         return record_from_json(document), False
     whole = {**document, "format": 1}
     for part in _WITH_TEXTS:
-        whole[part] = _copy(document.get(part))
+        whole[part] = deepcopy(document.get(part))
     known = {} if texts is None else parse(texts)
     erased = False
     for at in _commitments(document):
@@ -130,7 +131,7 @@ def has_texts(document: Mapping[str, Any]) -> bool:
 
 
 def text_faults(document: Mapping[str, Any], salt: bytes, texts: bytes) -> Iterator[str]:
-    """What is wrong with the texts that stand beside a document."""
+    """What is wrong with the texts of a document."""
     try:
         known = parse(texts)
         if canonical(known) != texts:
@@ -229,14 +230,6 @@ def _commitments(document: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(found, dict):
         raise LedgerError(f"the commitments are not an object but a {type(found).__name__}")
     return found
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copy(item) for item in value]
-    return value
 
 
 def _names(value: Any) -> set[str]:

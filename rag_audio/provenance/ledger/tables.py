@@ -1,14 +1,15 @@
-"""The ledger's tables, and the rows that are derived from a record.
+"""The ledger's tables, the rows that are derived from a record, and the log in them.
 
-The tables are made by the migrations in `rag_audio.storage.migrations`; this is how code sees
-them. ``ledger_entries`` is the log, ``ledger_private`` holds what may be erased, ``ledger_counter``
-the numbers that were given; everything else follows from the entries and can be recomputed.
+The tables are made by the migrations in :mod:`rag_audio.storage.migrations`; this is how the code
+sees them. ``ledger_entries`` is the log, ``ledger_private`` holds what may be erased,
+``ledger_counter`` the numbers that were given; everything else follows from the entries and can be
+recomputed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     insert,
@@ -29,9 +31,17 @@ from sqlalchemy import (
 )
 
 from rag_audio.domain import AttributionRecord, names
-from rag_audio.errors import LedgerTampered
+from rag_audio.domain.store_ports import LedgerEvent
+from rag_audio.errors import LedgerError, LedgerTampered
 from rag_audio.provenance.ledger.merkle import HASH_BYTES, Frontier, Node, leaf_hash
-from rag_audio.provenance.ledger.sealing import Sealed
+from rag_audio.provenance.ledger.records import parse
+from rag_audio.provenance.ledger.sealing import EVENTS, Sealed, event_document
+from rag_audio.storage.database import hold
+
+LOCK = "ledger"
+"""The lock of whoever appends to the log."""
+MAX_OUTPUT = 2**40 - 1
+"""The watermark carries 40 bits."""
 
 metadata = MetaData()
 entries = Table(
@@ -271,3 +281,66 @@ def node_in(db: Connection) -> Node:
 
 def _damaged(message: str) -> LedgerTampered:
     return LedgerTampered(message, hint="rag-audio ledger verify says what is wrong")
+
+
+# Entries of outputs, and events.
+
+
+def output_entries() -> Select[Any]:
+    """The entries of all outputs, with their texts."""
+    return (
+        select(*(entries.c[name] for name in ("seq", "output", "leaf_hash", "document")))
+        .add_columns(private.c.texts)
+        .outerjoin(private, private.c.seq == entries.c.seq)
+        .where(is_output)
+    )
+
+
+def output_row(output: int) -> Select[Any]:
+    """The entry of an output, with its texts."""
+    return output_entries().where(entries.c.output == output)
+
+
+def event_of(seq: int, leaf_hash: str, document: bytes) -> LedgerEvent:
+    """The event that a document of the log tells of."""
+    said = parse(document)
+    return LedgerEvent(seq, leaf_hash, said["kind"], said["created"], said["output"], said["event"])
+
+
+def events_of(*kinds: str) -> Select[Any]:
+    """Entries of events of some kinds that are about no output: an index has these."""
+    return select(entries).where(is_event, entries.c.output.is_(None), entries.c.kind.in_(kinds))
+
+
+def events_in(db: Connection, *kinds: str) -> list[LedgerEvent]:
+    """Events of some kinds that are about no output, oldest first; without those that cannot be
+    read, which the check of the log names."""
+    found = []
+    for row in db.execute(events_of(*kinds).order_by(entries.c.seq)):
+        try:
+            event = event_of(row.seq, row.leaf_hash, raw_bytes(row.document))
+        except (LedgerError, KeyError, TypeError):
+            continue
+        if isinstance(event.document, dict):
+            found.append(event)
+    return found
+
+
+def append_event(db: Connection, kind: str, document: Mapping[str, Any]) -> LedgerEvent:
+    """As :meth:`.SqlLedger.append_event`, in a write transaction of the caller's.
+
+    What the event tells of is then done if and only if it is logged.
+    """
+    if kind not in EVENTS:
+        raise LedgerError(f"{kind!r} is not a kind of event: {', '.join(EVENTS)}")
+    output = document.get("output")
+    if output is None and kind == "influence":
+        raise LedgerError("an influence must say which output it is about")
+    if output is not None and (isinstance(output, bool) or not isinstance(output, int)):
+        raise LedgerError(f"the output of an event must be its number, got {output!r}")
+    draft = Draft(kind, output, event_document(kind, output, document))
+    hold(db, LOCK)
+    if output is not None and db.execute(output_row(output)).first() is None:
+        raise LedgerError(f"the ledger has no output {output}", hint="rag-audio outputs")
+    seq = append_drafts(db, [draft])
+    return event_of(seq, draft.leaf.hex(), draft.document)

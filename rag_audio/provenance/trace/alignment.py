@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rag_audio.provenance.trace.fingerprint import Fingerprint, Numbers, Peaks, Reals, cells_of
+from rag_audio.provenance.trace.fingerprint import Fingerprint, Numbers, PeakSet, Reals, cells_of
 
 EXACT_S, CLOSE_S = 0.006, 0.012
 _BIN_S, _BIN_SEMITONES = 0.02, 0.25
@@ -32,7 +32,7 @@ _MOST_DRIFT = 0.015
 
 
 @dataclass(frozen=True)
-class Alignment:
+class PeakAlignment:
     """The best place of a sound's peaks over those of an output.
 
     Attributes:
@@ -70,20 +70,20 @@ class Alignment:
         return self.close / self.possible
 
 
-def peaks_of(kept: Fingerprint) -> Peaks:
+def peaks_of(kept: Fingerprint) -> PeakSet:
     """The peaks at which the landmarks of an output begin; pitches are right to 0.25 semitones."""
     _, pitches, _ = cells_of(kept.hashes)
     rows = np.unique(np.stack([kept.times_ms, pitches], axis=1), axis=0)
-    return Peaks(rows[:, 0] / 1000.0, rows[:, 1] * 0.5, kept.duration_s)
+    return PeakSet(rows[:, 0] / 1000.0, rows[:, 1] * 0.5, kept.duration_s)
 
 
 def align(
-    kept: Peaks,
-    heard: Peaks,
+    kept: PeakSet,
+    heard: PeakSet,
     tempos: Sequence[float] = (1.0,),
     semitones: float = 0.0,
     reach: float = 0.25,
-) -> Alignment | None:
+) -> PeakAlignment | None:
     """The best place of a sound over an output; None where one of them has too few peaks.
 
     Args:
@@ -135,7 +135,7 @@ def _fullest(apart: Reals, leaps: Reals, reach: float) -> tuple[float, float, fl
 
 
 def _fitted(
-    kept: Peaks, heard: Peaks, tempo: float, offset_s: float, leap: float, *, drifts: bool
+    kept: PeakSet, heard: PeakSet, tempo: float, offset_s: float, leap: float, *, drifts: bool
 ) -> tuple[float, float, float]:
     """Tempo, offset and leap by the pairs that are near each other, in ever narrower reach."""
     tried = tempo
@@ -158,8 +158,8 @@ def _fitted(
 
 
 def _counted(
-    kept: Peaks, heard: Peaks, tempo: float, offset_s: float, leap: float, z: float
-) -> Alignment:
+    kept: PeakSet, heard: PeakSet, tempo: float, offset_s: float, leap: float, z: float
+) -> PeakAlignment:
     mine, theirs = _pairs(kept, heard, tempo, offset_s, leap, _REACH_S)
     place = heard.times_s * tempo + offset_s
     off = np.abs(kept.times_s[mine] - place[theirs])
@@ -169,7 +169,7 @@ def _counted(
     covered = (kept.times_s >= place[0] - _EDGE_S) & (kept.times_s <= place[-1] + _EDGE_S)
     within = (place >= -_EDGE_S) & (place <= kept.duration_s + _EDGE_S)
     possible = max(1, min(int(covered.sum()), int(within.sum())))
-    return Alignment(
+    return PeakAlignment(
         tempo,
         -leap,
         offset_s,
@@ -182,7 +182,7 @@ def _counted(
 
 
 def _pairs(
-    kept: Peaks, heard: Peaks, tempo: float, offset_s: float, leap: float, reach_s: float
+    kept: PeakSet, heard: PeakSet, tempo: float, offset_s: float, leap: float, reach_s: float
 ) -> tuple[Numbers, Numbers]:
     """Peaks of an output and of a sound that are near each other: indices ``[N]`` of both."""
     place = heard.times_s * tempo + offset_s

@@ -1,6 +1,6 @@
 """Which output a sound is by its content, whatever became of its mark.
 
-First the sound is looked up as it stands; where that names nothing, as if it had been played
+First the sound is looked up unchanged; where that names nothing, as if it had been played
 faster or slower, higher or lower, backwards, or been damaged. Outputs of the same references share
 much, so what names an output is how *exactly* its peaks are met (:mod:`.alignment`), and for a
 damaged sound, which meets few of them, how well it agrees with the unmarked master.
@@ -12,19 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 
 from rag_audio.audio.channels import views
 from rag_audio.domain import Audio
-from rag_audio.provenance.trace.alignment import Alignment, align, peaks_of
+from rag_audio.provenance.trace.alignment import PeakAlignment, align, peaks_of
 from rag_audio.provenance.trace.fingerprint import (
-    Fingerprint,
-    Match,
     Numbers,
-    Peaks,
-    Query,
+    PeakSet,
     Reals,
     backwards,
     cells_of,
@@ -34,10 +30,11 @@ from rag_audio.provenance.trace.fingerprint import (
     pairs,
     pieces,
 )
+from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 
 # Which outputs a sound may be that was played at another speed or pitch, backwards, or damaged.
 #
-# All landmarks that are kept are held against some of the sound's at each of 14 hypotheses: seven
+# All stored landmarks are compared with some of the sound's for each of 14 hypotheses: seven
 # tempos, forwards and backwards. Pitch needs no hypothesis: the difference of the pitches is
 # counted with each landmark that agrees in gap and leap. So one pass names the outputs that share
 # most, and about how much higher the sound is. Landmarks are short, so it says little of the
@@ -55,7 +52,7 @@ _TOGETHER = 500
 
 
 @dataclass(frozen=True)
-class Candidate:
+class OutputCandidate:
     """An output that a sound may be.
 
     Attributes:
@@ -68,7 +65,9 @@ class Candidate:
     z: float
 
 
-def candidates(kept: Iterable[tuple[int, Numbers]], peaks: Peaks, most: int) -> list[Candidate]:
+def candidates(
+    kept: Iterable[tuple[int, Numbers]], peaks: PeakSet, most: int
+) -> list[OutputCandidate]:
     """The outputs that a piece of sound is most likely to be, however it was changed.
 
     Args:
@@ -79,14 +78,14 @@ def candidates(kept: Iterable[tuple[int, Numbers]], peaks: Peaks, most: int) -> 
     queries = [_query(one) for one in (peaks, backwards(peaks))]
     if not queries[0][0].size:
         return []
-    found: list[Candidate] = []
+    found: list[OutputCandidate] = []
     for outputs, owners, hashes in _in_blocks(kept):
         found += _best(queries, outputs, owners, hashes)
         found = sorted(found, key=lambda one: -one.z)[:most]
     return found
 
 
-def _query(peaks: Peaks) -> tuple[Reals, Reals, Reals]:
+def _query(peaks: PeakSet) -> tuple[Reals, Reals, Reals]:
     """Gap, pitch and leap of at most 600 landmarks, evenly spread."""
     gaps, pitches, leaps = pairs(peaks)
     chosen = np.linspace(0, gaps.size - 1, min(gaps.size, _MOST_LANDMARKS)).astype(np.int64)
@@ -109,7 +108,7 @@ def _best(
     outputs: Sequence[int],
     owners: Numbers,
     hashes: Numbers,
-) -> list[Candidate]:
+) -> list[OutputCandidate]:
     """Each output at its best hypothesis."""
     gaps, pitches, leaps = cells_of(hashes)
     lines = (gaps * _LEAPS + leaps + _LEAPS // 2) * _PITCHES + pitches
@@ -138,7 +137,7 @@ def _best(
     z = (every[best, np.arange(len(outputs))] - chance) / np.sqrt(chance + 1.0)
     shifts = best % (width - 1)
     return [
-        Candidate(output, (_SHIFTS - float(shift) - 0.5) / 2, float(score))
+        OutputCandidate(output, (_SHIFTS - float(shift) - 0.5) / 2, float(score))
         for output, shift, score in zip(outputs, shifts, z, strict=True)
     ]
 
@@ -167,7 +166,7 @@ EXACT_SHARE, CLOSE_SHARE = 0.55, 0.62
 """Share of exact, or of close, peaks that names an output; ``benchmarks/bench_fingerprint.py``."""
 ACCEPTED_PEAKS = 25
 LIKELY_Z, LIKELY_SHARE = 7.0, 0.25
-"""From which on a sound is held against the master of an output."""
+"""From which on a sound is compared with the master of an output."""
 COHERENT = 0.96
 """Coherence with the master that names an output, however few of its peaks are left."""
 
@@ -182,38 +181,32 @@ Masters = Callable[[int], Audio | None]
 """The unmarked sound of an output, where it is still kept."""
 
 
-class Fingerprints(Protocol):
-    """Where fingerprints of outputs are kept: :class:`.fingerprint_store.SqlFingerprints`."""
-
-    def get(self, output: int) -> Fingerprint | None: ...
-    def load(self, outputs: Sequence[int]) -> dict[int, Fingerprint]: ...
-    def find(self, queries: Sequence[Query]) -> list[Match]: ...
-    def hashes(self) -> Iterator[tuple[int, Numbers]]: ...
-    def count(self) -> int: ...
-
-
 class Hearing:
     """One of the sounds that are to be heard in the channels of a file.
 
     Args:
-        audio: one channel.
+        audio: one channel, or all where they all but agree.
+        peaks: of its spectrogram; None: they are looked for.
         runs_backwards: it is the file's sound played backwards.
     """
 
-    def __init__(self, audio: Audio, *, runs_backwards: bool = False) -> None:
+    def __init__(
+        self, audio: Audio, peaks: PeakSet | None = None, *, runs_backwards: bool = False
+    ) -> None:
         self.audio, self.runs_backwards = audio, runs_backwards
+        if peaks is not None:
+            self.peaks = peaks
 
     @cached_property
-    def peaks(self) -> Peaks:
+    def peaks(self) -> PeakSet:
         """Of its spectrogram."""
         return find_peaks(self.audio)
 
     @cached_property
     def reversed(self) -> Hearing:
         """The same, played backwards."""
-        turned = Hearing(turned_round(self.audio), runs_backwards=not self.runs_backwards)
-        turned.peaks = backwards(self.peaks)
-        return turned
+        turned, peaks = turned_round(self.audio), backwards(self.peaks)
+        return Hearing(turned, peaks, runs_backwards=not self.runs_backwards)
 
 
 def hearings(audio: Audio) -> list[Hearing]:
@@ -238,7 +231,7 @@ class Fit:
     """
 
     output: int
-    at: Alignment
+    at: PeakAlignment
     hearing: Hearing
     coherence: float | None = None
     piece_s: float = 0.0
@@ -269,7 +262,9 @@ class Recogniser:
         master: of an output, where it is still kept. Without it, badly damaged sound is not named.
     """
 
-    def __init__(self, fingerprints: Fingerprints, master: Masters = lambda output: None) -> None:
+    def __init__(
+        self, fingerprints: SqlFingerprints, master: Masters = lambda output: None
+    ) -> None:
         self._fingerprints, self._master = fingerprints, master
 
     def fits(self, heard: Sequence[Hearing], *, disguised: bool = True) -> list[Fit]:
@@ -283,12 +278,12 @@ class Recogniser:
         if not heard or not self._fingerprints.count():
             return []
         for one in heard:
-            found = self._as_it_stands(one)
+            found = self._unchanged(one)
             if found:
                 return found
-        return self._in_disguise(heard) if disguised else []
+        return self._changed(heard) if disguised else []
 
-    def _as_it_stands(self, heard: Hearing) -> list[Fit]:
+    def _unchanged(self, heard: Hearing) -> list[Fit]:
         found: dict[int, Fit] = {}
         for start_s, piece in pieces(heard.peaks):
             query = make_query(piece)
@@ -300,7 +295,7 @@ class Recogniser:
                     self._judge(output, at, heard, start_s, piece.duration_s, found)
         return _best_first(found)
 
-    def _in_disguise(self, heard: Sequence[Hearing]) -> list[Fit]:
+    def _changed(self, heard: Sequence[Hearing]) -> list[Fit]:
         """At other tempos and pitches, and backwards: the fullest pieces of every hearing."""
         every = [(one, *piece) for one in heard for piece in pieces(one.peaks)]
         every.sort(key=lambda one: -one[2].times_s.size)
@@ -327,7 +322,7 @@ class Recogniser:
     def _judge(
         self,
         output: int,
-        at: Alignment | None,
+        at: PeakAlignment | None,
         heard: Hearing,
         start_s: float,
         piece_s: float,
@@ -347,24 +342,24 @@ class Recogniser:
 
 
 def outputs_of(
-    fingerprints: Fingerprints, heard: Audio, master: Masters = lambda output: None
+    fingerprints: SqlFingerprints, heard: Audio, master: Masters = lambda output: None
 ) -> list[Fit]:
     """The outputs that a sound is by its content, whatever became of its mark, best first."""
     return Recogniser(fingerprints, master).fits(hearings(heard))
 
 
-def is_exact(at: Alignment) -> bool:
+def is_exact(at: PeakAlignment) -> bool:
     """Whether so many peaks lie so exactly where an output has them that the sound is that one."""
     share = at.exact_share >= EXACT_SHARE or at.close_share >= CLOSE_SHARE
     return share and at.shared >= ACCEPTED_PEAKS
 
 
-def is_likely(at: Alignment) -> bool:
+def is_likely(at: PeakAlignment) -> bool:
     """Whether a sound may be a damaged output, or another output of the same references."""
     return at.z >= LIKELY_Z and at.share >= LIKELY_SHARE and at.shared >= ACCEPTED_PEAKS
 
 
-def _is_plain(at: Alignment) -> bool:
+def _is_plain(at: PeakAlignment) -> bool:
     """Whether a sound has the tempo and pitch of the output."""
     return abs(at.tempo - 1.0) < _SAME_TEMPO and abs(at.semitones) < _SAME_SEMITONES
 

@@ -57,7 +57,7 @@ HASHES = _GAPS * _PITCHES * _LEAPS
 
 
 @dataclass(frozen=True, eq=False)
-class Peaks:
+class PeakSet:
     """Where a spectrogram peaks.
 
     Attributes:
@@ -101,7 +101,7 @@ class Query:
         hashes, landmarks: ``[P]``: a cell, and the landmark it belongs to.
         times_s: ``[N]``, when each landmark begins.
         duration_s: of the sound, at the tempo that is tried.
-        tempo, semitones: how the sound is assumed to have been changed.
+        tempo: how the sound is assumed to have been changed.
     """
 
     hashes: Numbers
@@ -109,36 +109,38 @@ class Query:
     times_s: Reals
     duration_s: float
     tempo: float = 1.0
-    semitones: float = 0.0
 
 
-@dataclass(frozen=True)
-class Match:
+@dataclass(frozen=True, eq=False)
+class LandmarkMatch:
     """How well a stored output fits a query.
 
     Attributes:
         output: its number.
-        agreeing: landmarks of the query that the output has at one common offset.
+        landmarks: ``[n]`` indices into ``query.times_s`` of the landmarks that the output has at
+            one common offset, rising.
         share: those, of all landmarks of the query that fall into the output's time (of 100, where
             fewer do), 0…1.
         offset_s: where the query begins in the output; negative when it begins before it.
-        tempo, semitones: of the query against the output.
     """
 
     output: int
-    agreeing: int
+    landmarks: Numbers
     share: float
     offset_s: float
-    tempo: float = 1.0
-    semitones: float = 0.0
+
+    @property
+    def agreeing(self) -> int:
+        """How many landmarks agree."""
+        return int(self.landmarks.size)
 
 
-def find_peaks(audio: Audio) -> Peaks:
+def find_peaks(audio: Audio) -> PeakSet:
     """The peaks of a sound's spectrogram; none in silence or in less than a window (93 ms)."""
     sound = resample(mono(audio), _RATE).samples[0]
     duration_s = audio.duration_s
     if sound.size < _WINDOW or not np.any(np.abs(sound) > 1e-6):
-        return Peaks(np.zeros(0), np.zeros(0), duration_s)
+        return PeakSet(np.zeros(0), np.zeros(0), duration_s)
     levels = _levels(sound / np.abs(sound).max())
     frames, bands = local_maxima(levels, _NEAR)
     kept = _not_crowded_out(frames, levels[frames, bands])
@@ -146,7 +148,7 @@ def find_peaks(audio: Audio) -> Peaks:
     times = (frames + summit(levels, frames, bands, 0)) * _HOP / _RATE
     semitones = (bands + summit(levels, frames, bands, 1)) / _STEPS
     order = np.lexsort((semitones, times))
-    return Peaks(times[order], semitones[order], duration_s)
+    return PeakSet(times[order], semitones[order], duration_s)
 
 
 def make_fingerprint(audio: Audio) -> Fingerprint:
@@ -159,9 +161,9 @@ def make_fingerprint(audio: Audio) -> Fingerprint:
     return Fingerprint(rows[:, 0], rows[:, 1], peaks.duration_s)
 
 
-def make_query(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> Query:
+def make_query(peaks: PeakSet, tempo: float = 1.0, semitones: float = 0.0) -> Query:
     """The landmarks of a sound whose tempo was changed by a factor and pitch by semitones."""
-    undone = Peaks(peaks.times_s * tempo, peaks.semitones - semitones, peaks.duration_s * tempo)
+    undone = PeakSet(peaks.times_s * tempo, peaks.semitones - semitones, peaks.duration_s * tempo)
     first, second = _pairs(undone.times_s, undone.semitones)
     values = np.stack(_cells(undone, first, second))
     nearest = np.rint(values)
@@ -181,30 +183,34 @@ def make_query(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> Quer
         undone.times_s[first],
         undone.duration_s,
         tempo,
-        semitones,
     )
 
 
-def pieces(peaks: Peaks) -> list[tuple[float, Peaks]]:
+def pieces(peaks: PeakSet) -> list[tuple[float, PeakSet]]:
     """Start in seconds and peaks of pieces of 15 s of a sound of any length, at most twelve, evenly
     spread; a sound of less than 22.5 s is one piece."""
     count = min(_MOST_PIECES, max(1, round(peaks.duration_s / _PIECE_S)))
     length = min(peaks.duration_s, _PIECE_S * 1.5 if count == 1 else _PIECE_S)
     found = []
     for start in np.linspace(0.0, max(0.0, peaks.duration_s - length), count):
-        low, high = np.searchsorted(peaks.times_s, (start, start + length))
-        piece = Peaks(peaks.times_s[low:high] - start, peaks.semitones[low:high], length)
-        found.append((float(start), piece))
+        found.append((float(start), part_of(peaks, start, start + length)))
     return found
 
 
-def windows(peaks: Peaks, tempo: float = 1.0, semitones: float = 0.0) -> list[Query]:
+def part_of(peaks: PeakSet, start_s: float, end_s: float) -> PeakSet:
+    """The peaks of a stretch, with times from its start."""
+    low, high = np.searchsorted(peaks.times_s, (start_s, end_s))
+    times = peaks.times_s[low:high] - start_s
+    return PeakSet(times, peaks.semitones[low:high], end_s - start_s)
+
+
+def windows(peaks: PeakSet, tempo: float = 1.0, semitones: float = 0.0) -> list[Query]:
     """Queries for a sound of any length, one for each of :func:`pieces` that holds a landmark."""
     queries = (make_query(piece, tempo, semitones) for _, piece in pieces(peaks))
     return [query for query in queries if query.times_s.size]
 
 
-def pairs(peaks: Peaks) -> tuple[Reals, Reals, Reals]:
+def pairs(peaks: PeakSet) -> tuple[Reals, Reals, Reals]:
     """Gap, pitch and leap of a sound's landmarks in cells, not rounded: ``[N]`` each.
 
     A gap cell is 60 ms, one of pitch or leap half a semitone; :func:`cells_of` has what is kept.
@@ -221,47 +227,22 @@ def cells_of(hashes: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     )
 
 
-def match(
-    query: Query, output: int, hashes: Numbers, times_ms: Numbers, duration_s: float
-) -> Match:
-    """How well one stored output fits: the offset at which most landmarks agree.
+def match(query: Query, kept: Fingerprint, output: int = 0) -> LandmarkMatch:
+    """How well a stored output fits: the offset at which most landmarks agree.
 
     Args:
-        hashes, times_ms: ``[N]``, of the output; landmarks that the query lacks may be missing.
-        duration_s: of the output.
+        output: its number.
     """
-    found, share, offset = _agreement(query, hashes, times_ms, duration_s)
-    return Match(output, int(found.size), share, offset, query.tempo, query.semitones)
-
-
-def agreement(
-    query: Query, hashes: Numbers, times_ms: Numbers, duration_s: float
-) -> tuple[Numbers, float]:
-    """Which landmarks of a query agree with an output at the best offset, and their share.
-
-    Args:
-        hashes, times_ms, duration_s: as for :func:`match`.
-
-    Returns:
-        ``[n]`` indices into ``query.times_s``, rising, and ``share`` as in :class:`Match`.
-    """
-    found, share, _ = _agreement(query, hashes, times_ms, duration_s)
-    return found, share
-
-
-def _agreement(
-    query: Query, hashes: Numbers, times_ms: Numbers, duration_s: float
-) -> tuple[Numbers, float, float]:
     mine = np.argsort(query.hashes, kind="stable")
-    low = np.searchsorted(query.hashes[mine], hashes, side="left")
-    high = np.searchsorted(query.hashes[mine], hashes, side="right")
+    low = np.searchsorted(query.hashes[mine], kept.hashes, side="left")
+    high = np.searchsorted(query.hashes[mine], kept.hashes, side="right")
     counts = high - low
     if counts.sum() == 0:
-        return np.zeros(0, np.int64), 0.0, 0.0
+        return LandmarkMatch(output, np.zeros(0, np.int64), 0.0, 0.0)
     starts = np.repeat(low - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
     probes = mine[starts + np.arange(counts.sum())]
     landmarks = query.landmarks[probes]
-    offsets = np.repeat(times_ms / 1000.0, counts) - query.times_s[landmarks]
+    offsets = np.repeat(kept.times_ms / 1000.0, counts) - query.times_s[landmarks]
     order = np.argsort(offsets, kind="stable")
     offsets, landmarks = offsets[order], landmarks[order]
     ends = np.searchsorted(offsets, offsets + _OFFSET_S, side="right")
@@ -276,9 +257,9 @@ def _agreement(
             best, best_at = different, int(at)
     offset = float(np.median(offsets[best_at : ends[best_at]]))
     place = query.times_s + offset
-    inside = int(((place >= 0) & (place <= duration_s)).sum())
+    inside = int(((place >= 0) & (place <= kept.duration_s)).sum())
     agreeing = np.unique(landmarks[best_at : ends[best_at]])
-    return agreeing, best / max(inside, _FEWEST), offset
+    return LandmarkMatch(output, agreeing, best / max(inside, _FEWEST), offset)
 
 
 def _levels(sound: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -336,7 +317,7 @@ def _pairs(times: Reals, semitones: Reals) -> tuple[Numbers, Numbers]:
     return np.array(first, dtype=np.int64), np.array(second, dtype=np.int64)
 
 
-def _cells(peaks: Peaks, first: Numbers, second: Numbers) -> tuple[Reals, Reals, Reals]:
+def _cells(peaks: PeakSet, first: Numbers, second: Numbers) -> tuple[Reals, Reals, Reals]:
     """Gap, pitch and leap of each landmark, in cells, not yet rounded."""
     times, semitones = peaks.times_s, peaks.semitones
     return (
@@ -346,9 +327,9 @@ def _cells(peaks: Peaks, first: Numbers, second: Numbers) -> tuple[Reals, Reals,
     )
 
 
-def backwards(peaks: Peaks) -> Peaks:
+def backwards(peaks: PeakSet) -> PeakSet:
     """The peaks of a sound that is played backwards."""
-    return Peaks(
+    return PeakSet(
         np.ascontiguousarray(peaks.duration_s - peaks.times_s[::-1]),
         np.ascontiguousarray(peaks.semitones[::-1]),
         peaks.duration_s,
@@ -392,7 +373,7 @@ _GATE_S, _GATED = 0.01, 1e-3
 
 
 @dataclass(frozen=True)
-class Heard:
+class WaveformWindow:
     """A window of a sound: from where to where, and how clearly another sound's waveform is in it.
 
     Attributes:
@@ -404,7 +385,7 @@ class Heard:
     peak: float
 
 
-def waveform_in(whole: Audio, heard: Audio) -> list[Heard]:
+def waveform_in(whole: Audio, heard: Audio) -> list[WaveformWindow]:
     """How clearly a sound's waveform is in each 8 s of another, which lie half over each other.
 
     Args:
@@ -427,7 +408,7 @@ def waveform_in(whole: Audio, heard: Audio) -> list[Heard]:
             phases = np.where(audible, product / (np.abs(product) + _TINY), 0.0)
             correlation = irfft(phases, size)
             peak = float(np.abs(correlation).max()) / max(_rms(correlation), _TINY)
-        found.append(Heard(start / _RATE, (start + window.size) / _RATE, peak))
+        found.append(WaveformWindow(start / _RATE, (start + window.size) / _RATE, peak))
     return found
 
 

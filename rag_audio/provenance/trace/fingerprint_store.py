@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from rag_audio.errors import LedgerError
-from rag_audio.provenance.trace.fingerprint import Fingerprint, Match, Numbers, Query, match
+from rag_audio.provenance.trace.fingerprint import Fingerprint, LandmarkMatch, Numbers, Query, match
 from rag_audio.storage.database import reading, writing
 from rag_audio.storage.migrations import SqlStore
 
@@ -93,7 +93,7 @@ class SqlFingerprints(SqlStore):
         """
         return self.load([output]).get(output)
 
-    def find(self, queries: Sequence[Query]) -> list[Match]:
+    def find(self, queries: Sequence[Query]) -> list[LandmarkMatch]:
         """The best match of each stored output with any of the queries, fullest first.
 
         Only outputs that share most landmarks with a query are compared, 24 for each.
@@ -101,7 +101,7 @@ class SqlFingerprints(SqlStore):
         Raises:
             LedgerError: a row was changed.
         """
-        best: dict[int, Match] = {}
+        best: dict[int, LandmarkMatch] = {}
         for query in queries:
             for found in self.compare(query, self._sharing(query)):
                 known = best.get(found.output)
@@ -109,19 +109,16 @@ class SqlFingerprints(SqlStore):
                     best[found.output] = found
         return sorted(best.values(), key=lambda m: (-m.agreeing, m.output))
 
-    def compare(self, query: Query, outputs: Sequence[int]) -> list[Match]:
+    def compare(self, query: Query, outputs: Sequence[int]) -> list[LandmarkMatch]:
         """How well each of these outputs fits a query.
 
         Raises:
             LedgerError: a row was changed.
         """
-        return [
-            match(query, output, kept.hashes, kept.times_ms, kept.duration_s)
-            for output, kept in self.load(outputs).items()
-        ]
+        return [match(query, kept, output) for output, kept in self.load(outputs).items()]
 
     def hashes(self) -> Iterator[tuple[int, Numbers]]:
-        """Each output and the hashes of its landmarks, as they are kept: not held against the
+        """Each output and the hashes of its landmarks, as they are stored: not checked with the
         hash of the fingerprint, as those of :meth:`get` and :meth:`load` are.
 
         Raises:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -14,15 +13,16 @@ from numpy.typing import NDArray
 
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import Detection, Watermarker
-from rag_audio.provenance.trace.content import Fingerprints, Recogniser, hearings
+from rag_audio.provenance.trace.content import Hearing, Recogniser, hearings
 from rag_audio.provenance.trace.fingerprint import (
     HOLDS,
     UNRELATED,
     Fingerprint,
-    Peaks,
+    PeakSet,
     Query,
-    agreement,
     make_query,
+    match,
+    part_of,
     peak_in_waveform,
     waveform_in,
 )
@@ -50,10 +50,24 @@ _GAP_S = 1.5
 Counts = NDArray[np.float64]
 
 
-class Sound(StrEnum):
-    """What a stretch of sound is, held against an output."""
+class StretchKind(StrEnum):
+    """What a stretch of sound is, compared with an output: its sound, another one, or unclear."""
 
     SAME, OTHER, UNCLEAR = "same", "other", "unclear"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a file, compared with an output."""
+
+    start_s: float
+    end_s: float
+    kind: StretchKind
+
+    @property
+    def length_s(self) -> float:
+        """Its duration."""
+        return self.end_s - self.start_s
 
 
 @dataclass(frozen=True)
@@ -103,15 +117,8 @@ class TimeRange:
         }
 
 
-def part_of(peaks: Peaks, start_s: float, end_s: float) -> Peaks:
-    """The peaks of a stretch, with times from its start."""
-    low, high = np.searchsorted(peaks.times_s, (start_s, end_s))
-    times = peaks.times_s[low:high] - start_s
-    return Peaks(times, peaks.semitones[low:high], end_s - start_s)
-
-
 @dataclass(frozen=True, eq=False)
-class _Window:
+class _LandmarkWindow:
     """A piece of the sound: its bins, its landmarks, and those that agree with the output."""
 
     bins: slice
@@ -143,14 +150,14 @@ class _Window:
 
 
 def compare(
-    peaks: Peaks,
+    peaks: PeakSet,
     kept: Fingerprint,
     tempo: float = 1.0,
     semitones: float = 0.0,
     *,
     strict: bool = False,
-) -> list[tuple[float, float, Sound]]:
-    """(start, end, what it is) of the stretches of a sound, in seconds, held against an output.
+) -> list[Stretch]:
+    """The stretches of a sound, compared with an output, in order and without gaps.
 
     Args:
         peaks: of the whole sound.
@@ -177,36 +184,37 @@ def compare(
 
 
 def _windows(
-    peaks: Peaks, kept: Fingerprint, tempo: float, semitones: float, bins: int
-) -> list[_Window]:
+    peaks: PeakSet, kept: Fingerprint, tempo: float, semitones: float, bins: int
+) -> list[_LandmarkWindow]:
     length = min(_WINDOW_S, peaks.duration_s)
     found = []
     for start in np.arange(0.0, max(0.0, peaks.duration_s - length) + _STEP_S / 2, _STEP_S):
         query = make_query(part_of(peaks, start, start + length), tempo, semitones)
         here = slice(int(start / _BIN_S), min(bins, int(np.ceil((start + length) / _BIN_S))))
         if query.times_s.size:
-            agreeing, share = agreement(query, kept.hashes, kept.times_ms, kept.duration_s)
-            found.append(_Window(here, query, agreeing, share))
+            best = match(query, kept)
+            found.append(_LandmarkWindow(here, query, best.landmarks, best.share))
     return found
 
 
 def _stretches(
     same: NDArray[np.bool_], apart: NDArray[np.bool_], duration_s: float
-) -> list[tuple[float, float, Sound]]:
+) -> list[Stretch]:
     """Equal neighbours put together; short gaps in the output's sound are its own."""
     _close_gaps(same)
     other = ~same & apart
     kinds = [
-        Sound.SAME if a else Sound.OTHER if b else Sound.UNCLEAR
+        StretchKind.SAME if a else StretchKind.OTHER if b else StretchKind.UNCLEAR
         for a, b in zip(same, other, strict=True)
     ]
     _give_seams_away(kinds)
     return [
-        (first * _BIN_S, min(last * _BIN_S, duration_s), kind) for first, last, kind in _runs(kinds)
+        Stretch(first * _BIN_S, min(last * _BIN_S, duration_s), kind)
+        for first, last, kind in _runs(kinds)
     ]
 
 
-def _runs(kinds: list[Sound]) -> list[tuple[int, int, Sound]]:
+def _runs(kinds: list[StretchKind]) -> list[tuple[int, int, StretchKind]]:
     found, at = [], 0
     for kind, group in groupby(kinds):
         end = at + len(list(group))
@@ -215,16 +223,20 @@ def _runs(kinds: list[Sound]) -> list[tuple[int, int, Sound]]:
     return found
 
 
-def _give_seams_away(kinds: list[Sound]) -> None:
+def _give_seams_away(kinds: list[StretchKind]) -> None:
     """Short stretches that cannot be told go to another sound beside them; what is then called
     another sound for less than :data:`SHORTEST_S` is not clear."""
     for first, last, kind in _runs(kinds):
         beside = (kinds[max(0, first - 1)], kinds[min(last, len(kinds) - 1)])
-        if kind is Sound.UNCLEAR and (last - first) * _BIN_S <= _GAP_S and Sound.OTHER in beside:
-            kinds[first:last] = [Sound.OTHER] * (last - first)
+        if (
+            kind is StretchKind.UNCLEAR
+            and (last - first) * _BIN_S <= _GAP_S
+            and StretchKind.OTHER in beside
+        ):
+            kinds[first:last] = [StretchKind.OTHER] * (last - first)
     for first, last, kind in _runs(kinds):
-        if kind is Sound.OTHER and (last - first) * _BIN_S < SHORTEST_S:
-            kinds[first:last] = [Sound.UNCLEAR] * (last - first)
+        if kind is StretchKind.OTHER and (last - first) * _BIN_S < SHORTEST_S:
+            kinds[first:last] = [StretchKind.UNCLEAR] * (last - first)
 
 
 def _close_gaps(same: NDArray[np.bool_]) -> None:
@@ -244,90 +256,63 @@ _SEARCHED_S, _MOST_SEARCHED = 5.0, 8
 so many of them, the longest first."""
 
 
-@dataclass(frozen=True)
-class Placed:
-    """What a file is in time.
-
-    Attributes:
-        ranges: in order, without gaps; empty where the whole is too weak a copy to be taken apart.
-        says: for people; empty where all of the file is the output.
-    """
-
-    ranges: tuple[TimeRange, ...] = ()
-    says: str = ""
-
-    @property
-    def moved(self) -> bool:
-        """Whether a mark was moved into a stretch that is not its output's sound."""
-        return any(one.transplanted for one in self.ranges)
-
-
 class Placer:
     """Takes files apart.
 
     Args:
+        recogniser: of outputs; None: no fingerprints are kept.
         master: the unmarked sound of an output, where it is still kept.
+        is_known: whether the ledger has an output.
     """
 
     def __init__(
         self,
-        fingerprints: Fingerprints | None,
+        recogniser: Recogniser | None,
         watermarker: Watermarker,
         master: Callable[[int], Audio | None],
+        is_known: Callable[[int], bool],
     ) -> None:
-        self._watermarker = watermarker
-        self.master = cache(master)
-        self._recogniser = None if fingerprints is None else Recogniser(fingerprints, self.master)
+        self._recogniser, self._watermarker = recogniser, watermarker
+        self._master, self._is_known = master, is_known
 
     def place(
-        self,
-        output: int,
-        kept: Fingerprint,
-        peaks: Peaks,
-        heard: Audio,
-        change: Change,
-        is_known: Callable[[int], bool],
-        *,
-        runs_backwards: bool = False,
-    ) -> Placed:
-        """Where in a sound an output is, and what the rest of it is.
+        self, output: int, kept: Fingerprint, sound: Hearing, change: Change
+    ) -> tuple[TimeRange, ...]:
+        """Where in a sound an output is, and what the rest of it is, in order and without gaps;
+        empty where the whole is too weak a copy to be taken apart.
 
         Args:
-            kept: the output's. peaks: of the whole sound.
+            kept: the output's.
+            sound: where it runs backwards, ranges are of the file that was turned round.
             change: how the sound was changed since.
-            is_known: whether the ledger has an output.
-            runs_backwards: the sound is that of the file turned round; ranges are of the file.
         """
         keeps = self.keeps_master(output)
         # Without the master there is no second opinion on a stretch that is less clear.
-        parts = compare(peaks, kept, *change, strict=not keeps)
-        if not any(sound is Sound.SAME for _, _, sound in parts):
-            return Placed()
-        stretches = [Stretch(a, b, kind is Sound.OTHER) for a, b, kind in parts]
-        own = {one.start_s for one, (_, _, kind) in zip(stretches, parts, strict=True)
-               if kind is Sound.SAME}  # fmt: skip
+        stretches = compare(sound.peaks, kept, *change, strict=not keeps)
+        if not any(one.kind is StretchKind.SAME for one in stretches):
+            return ()
         if keeps:
-            stretches = list(_together(stretches, own))
+            stretches = _together(stretches)
         shortest_s = SHORTEST_S if keeps else _SEARCHED_S
-        long = [one for one in stretches if one.start_s not in own and one.length_s >= shortest_s]
+        others = [one for one in stretches if one.kind is not StretchKind.SAME]
+        long = [one for one in others if one.length_s >= shortest_s]
         searched = sorted(long, key=lambda one: -one.length_s)[:_MOST_SEARCHED]
         found: list[TimeRange] = []
         for one in stretches:
             if one in searched:
-                found += self._elsewhere(output, kept, peaks, heard, one, is_known)
-            elif one.start_s in own:
+                found += self._elsewhere(output, kept, sound, one)
+            elif one.kind is StretchKind.SAME:
                 found.append(_range(one, output))
             else:
-                found.append(_range(one, None, checked=one.apart))
-        if runs_backwards:
-            found = [_mirrored(one, peaks.duration_s) for one in reversed(found)]
-        ranges = _joined(found)
-        return Placed(tuple(ranges), _in_words(ranges, output))
+                found.append(_range(one, None, checked=one.kind is StretchKind.OTHER))
+        if sound.runs_backwards:
+            found = [_mirrored(one, sound.peaks.duration_s) for one in reversed(found)]
+        return tuple(_joined(found))
 
     def is_in_master(self, output: int, sound: Audio) -> bool | None:
         """Whether a sound holds an output's master, alone or under other sound, at its speed and
         pitch; None: that cannot be told, or the master is not kept."""
-        whole = self.master(output)
+        whole = self._master(output)
         if whole is None:
             return None
         from rag_audio.audio.similarity import copy_distance
@@ -338,60 +323,48 @@ class Placer:
 
     def keeps_master(self, output: int) -> bool:
         """Whether there is a second opinion on an output's sound."""
-        return self.master(output) is not None
+        return self._master(output) is not None
 
     def _elsewhere(
-        self,
-        output: int,
-        kept: Fingerprint,
-        peaks: Peaks,
-        heard: Audio,
-        stretch: Stretch,
-        is_known: Callable[[int], bool],
+        self, output: int, kept: Fingerprint, sound: Hearing, stretch: Stretch
     ) -> list[TimeRange]:
         """What a stretch is that by its landmarks is not clearly the output's sound."""
-        sound = _cut(heard, stretch)
-        fits = [] if self._recogniser is None else self._recogniser.fits(hearings(sound))
-        other = next((fit.output for fit in fits if is_known(fit.output)), None)
+        piece = _cut(sound.audio, stretch)
+        fits = [] if self._recogniser is None else self._recogniser.fits(hearings(piece))
+        other = next((fit.output for fit in fits if self._is_known(fit.output)), None)
         if other is not None:
-            marked = self._moved_mark(sound, other)
-            return [_range(stretch, other, transplanted=marked is not None, marked=marked)]
+            mark = self._watermarker.detect(piece).mark
+            moved = None if mark is None or mark.by_hand or mark.payload == other else mark.payload
+            return [_range(stretch, other, transplanted=moved is not None, marked=moved)]
         found = []
-        for part, holds in self._covered(output, heard, stretch):
+        for part, holds in self._covered(output, sound.audio, stretch):
             if holds:
                 found.append(_range(part, output))
-            elif holds is None or not part.apart:
+            elif holds is None or part.kind is StretchKind.UNCLEAR:
                 found.append(_range(part, None, checked=False))
             else:
-                found.append(self._foreign(output, kept, peaks, heard, part, is_known))
+                found.append(self._foreign(output, kept, sound, part))
         return found
 
-    def _foreign(
-        self,
-        output: int,
-        kept: Fingerprint,
-        peaks: Peaks,
-        heard: Audio,
-        part: Stretch,
-        is_known: Callable[[int], bool],
-    ) -> TimeRange:
+    def _foreign(self, output: int, kept: Fingerprint, sound: Hearing, part: Stretch) -> TimeRange:
         """A part that is not the output at its own speed: it may be at another one."""
         if part.length_s < _SEARCHED_S:
             return _range(part, None)
-        detection = self._watermarker.detect(_cut(heard, part))
+        piece = _cut(sound.audio, part)
+        detection = self._watermarker.detect(piece)
         mark = detection.mark
         if mark is None or mark.by_hand:
             return _range(part, None)
-        if mark.payload != output and is_known(mark.payload):
-            own = self.is_in_master(mark.payload, _cut(heard, part))
+        if mark.payload != output and self._is_known(mark.payload):
+            own = self.is_in_master(mark.payload, piece)
             if own or (own is None and self.keeps_master(mark.payload)):
                 return _range(part, mark.payload if own else None, checked=bool(own))
         if is_changed(detection):
-            here = part_of(peaks, part.start_s, part.end_s)
+            here = part_of(sound.peaks, part.start_s, part.end_s)
             same = mark.payload == output and any(
-                sound is Sound.SAME
+                one.kind is StretchKind.SAME
                 for change in undone(detection.tempo, detection.semitones)
-                for _, _, sound in compare(here, kept, *change)
+                for one in compare(here, kept, *change)
             )
             return _range(part, output if same else None, checked=same)
         return _range(part, None, transplanted=True, marked=mark.payload)
@@ -403,7 +376,7 @@ class Placer:
 
         Without the master all of it is one part, which does not.
         """
-        whole = self.master(output)
+        whole = self._master(output)
         if whole is None:
             yield stretch, False
             return
@@ -418,51 +391,20 @@ class Placer:
             told.append((start, end, holds))
         for start, end, holds in told:
             at = stretch.start_s
-            yield Stretch(at + start, at + end, stretch.apart), holds
-
-    def _moved_mark(self, sound: Audio, own: int) -> int | None:
-        """The output whose mark is in the sound of another one."""
-        mark = self._watermarker.detect(sound).mark
-        return None if mark is None or mark.by_hand or mark.payload == own else mark.payload
+            yield Stretch(at + start, at + end, stretch.kind), holds
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A stretch of a file that is looked at more closely.
-
-    Attributes:
-        apart: its landmarks are not the output's; else they do not say.
-    """
-
-    start_s: float
-    end_s: float
-    apart: bool
-
-    @property
-    def length_s(self) -> float:
-        """Its duration."""
-        return self.end_s - self.start_s
-
-
-def _together(stretches: Sequence[Stretch], own: Collection[float]) -> Iterator[Stretch]:
-    """Neighbours that are not clearly the output's sound, as one.
-
-    Args:
-        own: starts of those that are.
-    """
-    waiting: Stretch | None = None
+def _together(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Neighbours that are not clearly the output's sound, as one."""
+    made: list[Stretch] = []
     for one in stretches:
-        if one.start_s in own:
-            if waiting is not None:
-                yield waiting
-            waiting = None
-            yield one
-        elif waiting is None:
-            waiting = one
+        kinds = {one.kind, made[-1].kind} if made else {StretchKind.SAME}
+        if StretchKind.SAME in kinds:
+            made.append(one)
         else:
-            waiting = Stretch(waiting.start_s, one.end_s, waiting.apart or one.apart)
-    if waiting is not None:
-        yield waiting
+            kind = StretchKind.OTHER if StretchKind.OTHER in kinds else StretchKind.UNCLEAR
+            made[-1] = Stretch(made[-1].start_s, one.end_s, kind)
+    return made
 
 
 def undone(tempo: float, semitones: float) -> set[Change]:
@@ -507,7 +449,8 @@ def _joined(ranges: Sequence[TimeRange]) -> list[TimeRange]:
     return made
 
 
-def _in_words(ranges: Sequence[TimeRange], output: int) -> str:
+def in_words(ranges: Sequence[TimeRange], output: int) -> str:
+    """What a file is in time, for people; empty where all of it is the output."""
     if not any(one.checked and one.output != output for one in ranges):
         return ""
     told = (f"{one.start_s:.1f} to {one.end_s:.1f} s: {one.in_words}" for one in ranges)

@@ -8,18 +8,19 @@ say is compared with what the sound itself is, from where to where.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rag_audio.audio.reading import Heard, hear
 from rag_audio.domain import Audio, Rights
 from rag_audio.domain.ports import Detection, Watermarker
 from rag_audio.domain.signing import Credentials, CredentialState
-from rag_audio.domain.store_ports import Ledger, LedgerEntry
+from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.errors import LedgerTampered, UnreadableFile
 from rag_audio.provenance.trace.alignment import align, peaks_of
 from rag_audio.provenance.trace.content import (
-    Fingerprints,
     Fit,
     Hearing,
     Recogniser,
@@ -29,12 +30,16 @@ from rag_audio.provenance.trace.content import (
 from rag_audio.provenance.trace.findings import (
     Evidence,
     InFile,
-    LicenseNow,
-    TracedSource,
     TraceResult,
     traced_source,
 )
-from rag_audio.provenance.trace.fingerprint import Fingerprint, Peaks, match, pieces, windows
+from rag_audio.provenance.trace.fingerprint import (
+    Fingerprint,
+    PeakSet,
+    match,
+    pieces,
+    windows,
+)
 from rag_audio.provenance.trace.placing import (
     JUDGED_LANDMARKS,
     SAME_LANDMARKS,
@@ -43,15 +48,18 @@ from rag_audio.provenance.trace.placing import (
     UNCHANGED,
     Change,
     Placer,
-    Sound,
+    StretchKind,
     TimeRange,
     compare,
+    in_words,
     is_changed,
     undone,
 )
 from rag_audio.storage.files import file_sha256
 
-__all__ = ["LicenseNow", "TraceResult", "TracedSource", "trace"]
+if TYPE_CHECKING:
+    from rag_audio.provenance.ledger.ledger import SqlLedger
+    from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 
 _RIVAL = 0.8
 _FAINT_Z = 5.5
@@ -74,10 +82,10 @@ def _no_master(output: int) -> Audio | None:
 def trace(
     path: Path,
     *,
-    ledger: Ledger,
+    ledger: SqlLedger,
     watermarker: Watermarker,
     rights: Rights,
-    fingerprints: Fingerprints | None = None,
+    fingerprints: SqlFingerprints | None = None,
     read_manifest: ReadManifest | None = None,
     master: Callable[[int], Audio | None] = _no_master,
     hear: Callable[[Path], Heard] = _hear,
@@ -104,28 +112,13 @@ def trace(
         raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error
     claim = None if read_manifest is None else read_manifest(path)
     heard = hear(path)
-    if entry is not None:
-        said = "This very file is in the ledger."
-        return search.by_hash(entry, heard.audio.duration_s, claim, said)
-    entry = ledger.find_pcm(heard.pcm_sha256)
-    if entry is not None:
+    said = "This very file is in the ledger."
+    if entry is None:
+        entry = ledger.find_pcm(heard.pcm_sha256)
         said = "These very samples are in the ledger."
+    if entry is not None:
         return search.by_hash(entry, heard.audio.duration_s, claim, said)
     return search.run(heard.audio, claim)
-
-
-@dataclass(frozen=True, eq=False)
-class _Sound:
-    """The sound that is compared: all channels of the file, or one of its views.
-
-    Attributes:
-        peaks: of it, the way round that it is.
-        runs_backwards: it was turned round.
-    """
-
-    peaks: Peaks
-    audio: Audio
-    runs_backwards: bool = False
 
 
 class _Search:
@@ -133,18 +126,17 @@ class _Search:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: SqlLedger,
         rights: Rights,
-        fingerprints: Fingerprints | None,
+        fingerprints: SqlFingerprints | None,
         master: Callable[[int], Audio | None],
         watermarker: Watermarker,
     ) -> None:
         self.ledger, self.rights = ledger, rights
         self.fingerprints, self.watermarker = fingerprints, watermarker
-        self.placer = Placer(fingerprints, watermarker, master)
-        self.recogniser = (
-            None if fingerprints is None else Recogniser(fingerprints, self.placer.master)
-        )
+        master = cache(master)
+        self.recogniser = None if fingerprints is None else Recogniser(fingerprints, master)
+        self.placer = Placer(self.recogniser, watermarker, master, self._is_known)
         self.evidence: list[Evidence] = []
         self._stranger: Evidence | None = None
         """What a manifest says that somebody unknown signed: told of, and contradicts nothing."""
@@ -175,11 +167,11 @@ class _Search:
             for sound in sounds:
                 changed = self._by_landmarks(sound.peaks, entry, detection)
                 if changed is not None:
-                    one = _Sound(sound.peaks, heard if sound is sounds[0] else sound.audio)
+                    one = Hearing(heard if sound is sounds[0] else sound.audio, sound.peaks)
                     return self._agreed(witness, entry, one, changed)
         content, fits = self._by_content(sounds)
         if content is None:
-            whole = _Sound(sounds[0].peaks, heard)
+            whole = Hearing(heard, sounds[0].peaks)
             return self._by_masters(self._named(), whole, sounds, detection, claim)
         found_in = self._heard_in(fits[0], sounds, heard)
         for witness, entry in self._named():
@@ -192,7 +184,7 @@ class _Search:
         return self._transplanted(*named[0], content) if named else self._contradicted(content)
 
     def _is_heard(
-        self, entry: LedgerEntry, sound: _Sound, fits: Sequence[Fit], detection: Detection
+        self, entry: LedgerEntry, sound: Hearing, fits: Sequence[Fit], detection: Detection
     ) -> Change | None:
         """How an output that a witness names was changed, where it is among those that the sound
         is; None: it is not. An edit of that output, or a near twin, may be more like the sound."""
@@ -213,20 +205,20 @@ class _Search:
             and (entry := self.ledger.find(witness.output)) is not None
         ]
 
-    def _heard_in(self, fit: Fit, sounds: Sequence[Hearing], heard: Audio) -> _Sound:
+    def _heard_in(self, fit: Fit, sounds: Sequence[Hearing], heard: Audio) -> Hearing:
         """The sound in which an output was found; one that runs backwards is turned round, and
         then a mark can be read in it."""
         first = any(fit.hearing is one for one in (sounds[0], sounds[0].reversed))
         if not fit.hearing.runs_backwards:
-            return _Sound(fit.hearing.peaks, heard if first else fit.hearing.audio)
+            return Hearing(heard if first else fit.hearing.audio, fit.hearing.peaks)
         audio = turned_round(heard) if first else fit.hearing.audio
         self.evidence.append(_mark_says(self.watermarker.detect(audio), "Played backwards: "))
-        return _Sound(fit.hearing.peaks, audio, runs_backwards=True)
+        return Hearing(audio, fit.hearing.peaks, runs_backwards=True)
 
     def _by_masters(
         self,
         named: list[_Named],
-        whole: _Sound,
+        whole: Hearing,
         sounds: Sequence[Hearing],
         detection: Detection,
         claim: Credentials | None,
@@ -250,15 +242,15 @@ class _Search:
         return self._transplanted(*named[0], None) if named else self._nothing()
 
     def _agreed(
-        self, witness: Evidence, entry: LedgerEntry, sound: _Sound, change: Change
+        self, witness: Evidence, entry: LedgerEntry, sound: Hearing, change: Change
     ) -> TraceResult:
         """What a witness says, who names the output that the sound is."""
         found = self.known(entry, witness.by, witness.confidence, witness.says)
         placed = self._placed(replace(found, checked=True), sound, change)
         return self._contradicted(placed)
 
-    def _unchecked(self, witness: Evidence, entry: LedgerEntry, peaks: Peaks) -> TraceResult:
-        """What a witness says, where the sound can neither bear it out nor contradict it."""
+    def _unchecked(self, witness: Evidence, entry: LedgerEntry, peaks: PeakSet) -> TraceResult:
+        """What a witness says, where the sound can neither confirm nor contradict it."""
         by = witness.by
         if self._kept(entry) is None:
             why = "no fingerprint of that output is kept, so the sound cannot be compared with it"
@@ -304,27 +296,20 @@ class _Search:
             outputs=outputs,
         )
 
-    def _placed(self, found: TraceResult, sound: _Sound, change: Change) -> TraceResult:
+    def _placed(self, found: TraceResult, sound: Hearing, change: Change) -> TraceResult:
         """The result with what the file is from where to where."""
         entry = None if found.output is None else self.ledger.find(found.output)
         kept = None if entry is None else self._kept(entry)
         if entry is None or kept is None:
             return found
-        placed = self.placer.place(
-            entry.record.output,
-            kept,
-            sound.peaks,
-            sound.audio,
-            change,
-            self._is_known,
-            runs_backwards=sound.runs_backwards,
-        )
+        ranges = self.placer.place(entry.record.output, kept, sound, change)
+        said = in_words(ranges, entry.record.output)
         return replace(
             found,
-            ranges=placed.ranges,
-            outputs=self._in_file(placed.ranges),
-            transplanted=found.transplanted or placed.moved,
-            explanation=f"{found.explanation} {placed.says}".strip(),
+            ranges=ranges,
+            outputs=self._in_file(ranges),
+            transplanted=found.transplanted or any(one.transplanted for one in ranges),
+            explanation=f"{found.explanation} {said}".strip(),
         )
 
     def _in_file(self, ranges: Sequence[TimeRange]) -> tuple[InFile, ...]:
@@ -411,20 +396,20 @@ class _Search:
         )
 
     def _by_landmarks(
-        self, peaks: Peaks, entry: LedgerEntry, detection: Detection
+        self, peaks: PeakSet, entry: LedgerEntry, detection: Detection
     ) -> Change | None:
         """How an output was changed that a sound is by its landmarks; None: they do not show it."""
-        kept, output = self._kept(entry), entry.record.output
+        kept = self._kept(entry)
         if kept is None:
             return None
         changes = undone(detection.tempo, detection.semitones) - {UNCHANGED}
         for change in (UNCHANGED, *sorted(changes)):
             for query in windows(peaks, *change):
-                fit = match(query, output, kept.hashes, kept.times_ms, kept.duration_s)
+                fit = match(query, kept)
                 if fit.share >= SAME_SHARE and fit.agreeing >= SAME_LANDMARKS:
                     return change
         # The windows are spread over a long sound, and may miss an output in it.
-        same = any(sound is Sound.SAME for _, _, sound in compare(peaks, kept))
+        same = any(one.kind is StretchKind.SAME for one in compare(peaks, kept))
         return UNCHANGED if same else None
 
     def _is_in_master(
@@ -462,7 +447,7 @@ class _Search:
         return kept
 
     def _by_content(self, sounds: Sequence[Hearing]) -> tuple[TraceResult | None, list[Fit]]:
-        """The output that the sound is, as it stands or changed; and all that it may be, that one
+        """The output that the sound is, unchanged or changed; and all that it may be, that one
         first."""
         prints = self.fingerprints
         if self.recogniser is None or prints is None or not prints.count():
@@ -500,13 +485,13 @@ class _Search:
         )
 
 
-def _is_short(peaks: Peaks) -> bool:
+def _is_short(peaks: PeakSet) -> bool:
     """Whether there is too little of a sound to say that it is not an output's."""
     fullest = max((query.times_s.size for query in windows(peaks)), default=0)
     return peaks.duration_s < SHORTEST_S or fullest < JUDGED_LANDMARKS
 
 
-def _is_faint(kept: Fingerprint, peaks: Peaks) -> bool:
+def _is_faint(kept: Fingerprint, peaks: PeakSet) -> bool:
     """Whether some peaks of an output stand out in a sound that is not clearly its own."""
     found = (align(peaks_of(kept), piece) for _, piece in pieces(peaks))
     return any(at is not None and at.z >= _FAINT_Z for at in found)
