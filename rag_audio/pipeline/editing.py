@@ -26,7 +26,7 @@ from rag_audio.domain.ports import DiffusionInput, Progress, StopAsked
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation.painting import Grid, paint
 from rag_audio.generation.replay import claims_on
-from rag_audio.pipeline.delivery import Delivery, OnCommit, hand_over, name_of, packing
+from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
 from rag_audio.pipeline.edit_orders import (
     EXTEND,
     EXTEND_STRENGTH,
@@ -37,9 +37,8 @@ from rag_audio.pipeline.edit_orders import (
     canvas_of,
 )
 from rag_audio.pipeline.edit_source import Source, open_source, require_rights, sources_in
-from rag_audio.pipeline.pipeline import OnStage, Pipeline
-from rag_audio.pipeline.renderer import Renderer
-from rag_audio.provenance.ledger.audit_rights import CLEARED
+from rag_audio.pipeline.pipeline import Pipeline
+from rag_audio.pipeline.renderer import Renderer, Take
 from rag_audio.provenance.ledger.sealing import ERASED
 
 _CLEAR_TEMPO = 0.3
@@ -93,20 +92,16 @@ class Editor:
         for i in range(plan.variations):
             told = partial(_told, say, i, plan.variations)
             told(0, plan.steps)
-            take = self._make(plan, plan.seed + i, source, order, renderer, told, stop_asked)
-            takes.append((take, renderer.inspect(take, plan)))
-        clearance = self.pipeline.gate.read_again(clearance, request)
-        plan = self._still_clear(plan, request, source, clearance)
-        with packing() as parcels:
-            for i, (take, found) in enumerate(takes):
-                say("write", i, plan.variations)
-                delivery = Delivery(self.home, request, plan, generator.info, source.opened)
-                target = name_of(out, i, plan.variations)
-                checks = {**found.to_json(), CLEARED: clearance.moment.isoformat()}
-                parcels.append(delivery.pack(take, plan.seed + i, target, checks))
-        results = hand_over(self.home, parcels, on_commit)
-        say("write", plan.variations, plan.variations)
-        return results
+            made = self._make(plan, plan.seed + i, source, order, renderer, told, stop_asked)
+            takes.append(Take(made, plan.seed + i, plan, renderer.inspect(made, plan)))
+        gate = self.pipeline.gate
+        clearance = gate.read_again(clearance, request)
+        require_rights(source, clearance.rights, request.audio_rights, self.home.disclosure)
+        plan = gate.still_clear(plan, request, (), clearance)
+        takes, info = [replace(take, plan=plan) for take in takes], generator.info
+        return deliver(
+            self.home, request, takes, clearance.moment, info, out, say, source.opened, on_commit
+        )
 
     def plan(
         self, file: Path, prompt: str, order: Order, out: Path, **fields: Any
@@ -237,16 +232,6 @@ class Editor:
         plan = _with_inherited(plan, source, order, clearance.rights, request.audio_rights)
         said = source.finding.notes(self.home.disclosure)
         return request, replace(plan, notes=(*plan.notes, *said))
-
-    def _still_clear(
-        self,
-        plan: ConditioningPlan,
-        request: GenerationRequest,
-        source: Source,
-        clearance: Clearance,
-    ) -> ConditioningPlan:
-        require_rights(source, clearance.rights, request.audio_rights, self.home.disclosure)
-        return self.pipeline.gate.still_clear(plan, request, (), clearance)
 
     def _make(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -36,12 +36,11 @@ from rag_audio.generation.replay import renew_plan
 from rag_audio.guardrails import output as guarding
 from rag_audio.home import Home
 from rag_audio.pipeline import rights_gate
-from rag_audio.pipeline.delivery import Delivery, OnCommit, hand_over, name_of, packing
+from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
 from rag_audio.pipeline.influence import measure_output
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.pipeline.rights_gate import RightsGate
 from rag_audio.provenance.causal import CausalInfluence, Method
-from rag_audio.provenance.ledger.audit_rights import CLEARED
 from rag_audio.provenance.trace import trace
 from rag_audio.provenance.trace.findings import TraceResult
 from rag_audio.retrieval import references as retrieval
@@ -54,9 +53,6 @@ from rag_audio.retrieval.profiles import (
 )
 from rag_audio.retrieval.recognition import ForeignFinding
 from rag_audio.retrieval.references import QUERY_WINDOWS, ReferenceQuery
-
-OnStage = Callable[[str, int, int], None]
-"""Called with (stage, done, total); stages: retrieve, generate, write."""
 
 DEFAULT_REFERENCES = 3
 _SHORTEST_WINDOW_S = 1.0
@@ -229,17 +225,13 @@ class Pipeline:
         generator = self.home.generator(request.model)
         takes = self.renderer(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
         clearance = self.gate.read_again(clearance, asked)
-        with packing() as parcels:
-            for i, take in enumerate(takes):
-                say("write", i, len(takes))
-                cleared = self.gate.still_clear(take.plan, asked, findings, clearance)
-                delivery = Delivery(self.home, request, cleared, generator.info)
-                target = name_of(out, i, len(takes))
-                checks = {**take.checks(), CLEARED: clearance.moment.isoformat()}
-                parcels.append(delivery.pack(take.audio, take.seed, target, checks))
-        results = hand_over(self.home, parcels, on_commit)
-        say("write", len(takes), len(takes))
-        return results
+        cleared = [
+            replace(take, plan=self.gate.still_clear(take.plan, asked, findings, clearance))
+            for take in takes
+        ]
+        return deliver(
+            self.home, request, cleared, clearance.moment, generator.info, out, say, None, on_commit
+        )
 
     def renderer(self, clearance: Clearance, generator: Generator) -> Renderer:
         """What makes and inspects the takes of a request."""

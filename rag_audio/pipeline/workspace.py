@@ -22,9 +22,10 @@ from rag_audio.domain import (
 )
 from rag_audio.generation.replay import request_of
 from rag_audio.home import Home
-from rag_audio.pipeline.edit_orders import Order, extension, inpainting, variation
+from rag_audio.pipeline.delivery import OnStage
+from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, VARY, Order
 from rag_audio.pipeline.editing import Editor
-from rag_audio.pipeline.pipeline import OnStage, Pipeline
+from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.retrieval.references import ReferenceQuery
 from rag_audio.settings import Settings, read_settings
 
@@ -170,7 +171,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         Args:
             fields: further fields of ``GenerationRequest``; foreign files need ``audio_rights``.
         """
-        order = inpainting(arguments.regions(regions))
+        order = Order(INPAINT, arguments.regions(regions))
         return self._edit(file, prompt, order, out, on_stage, fields)
 
     def extend(
@@ -185,7 +186,8 @@ class Workspace(AbstractContextManager["Workspace"]):
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Go on from a file, to the left, to the right or both; ``fields`` as for ``inpaint``."""
-        order = extension(values.number("left_s", left_s), values.number("right_s", right_s))
+        sides = values.number("left_s", left_s), values.number("right_s", right_s)
+        order = Order(EXTEND, (), *sides)
         return self._edit(file, prompt, order, out, on_stage, fields)
 
     def vary(
@@ -198,7 +200,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Make a file anew from its own sound, at a ``strength``; ``fields`` as for ``inpaint``."""
-        return self._edit(file, prompt, variation(), out, on_stage, fields)
+        return self._edit(file, prompt, Order(VARY), out, on_stage, fields)
 
     def _edit(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 from rag_audio.domain import GenerationRequest
 from rag_audio.domain.fields import fields_of
 from rag_audio.errors import RagAudioError
-from rag_audio.pipeline.edit_orders import Order, order_of
+from rag_audio.pipeline.edit_orders import Order
 
 
 class JobState(StrEnum):
@@ -185,9 +185,9 @@ def edit_order(asked: Mapping[str, Any]) -> Order:
     Raises:
         InvalidInput: the regions or lengths cannot be used.
     """
-    return order_of(
+    return Order(
         asked["kind"],
-        regions=[(start, end) for start, end in asked.get("regions") or ()],
+        regions=tuple((start, end) for start, end in asked.get("regions") or ()),
         left_s=asked.get("left_s") or 0.0,
         right_s=asked.get("right_s") or 0.0,
     )
