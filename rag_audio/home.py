@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from rag_audio.domain import Audio
     from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
     from rag_audio.domain.signing import Credentials, Signer
     from rag_audio.domain.store_ports import Catalogue, Ledger
@@ -306,6 +307,13 @@ class Home:
     @property
     def masters(self) -> Path:
         return self.folder / "masters"
+
+    def master(self, output: int) -> Audio | None:
+        """The unmarked sound of an output; None where it is no longer kept."""
+        from rag_audio.audio.reading import load
+
+        path = self.masters / f"{output}.wav"
+        return load(path, max_duration_s=None) if path.is_file() else None
 
     @property
     def territory(self) -> str | None:

@@ -1,4 +1,4 @@
-"""The main path, top to bottom: guard, retrieve, plan, generate, guard, mark, log, give out."""
+"""The main path, top to bottom: guard, retrieve, plan, generate, guard, mark, log, deliver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from rag_audio import guardrails
 from rag_audio.audio import midi, writing
-from rag_audio.audio.reading import load
 from rag_audio.domain import (
     USE_OF,
     Audio,
@@ -28,7 +27,9 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.clearance import Clearance
 from rag_audio.domain.controls import named_window
+from rag_audio.domain.plans import plan_from_json
 from rag_audio.domain.ports import Generator, Progress, StopAsked
+from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.generation import melody_request
 from rag_audio.generation.planning import make_plan
@@ -37,10 +38,9 @@ from rag_audio.guardrails import output as guarding
 from rag_audio.home import Home
 from rag_audio.pipeline import rights_gate
 from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
-from rag_audio.pipeline.influence import measure_output
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.pipeline.rights_gate import RightsGate
-from rag_audio.provenance.causal import CausalInfluence, Method
+from rag_audio.provenance.causal import CausalInfluence, Method, measure
 from rag_audio.provenance.trace import trace
 from rag_audio.provenance.trace.findings import TraceResult
 from rag_audio.retrieval import references as retrieval
@@ -76,15 +76,30 @@ class Pipeline:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.gate = RightsGate(home, lambda: _today())
+        self.gate = RightsGate(home)
 
     def rights(self, territory: str | None = None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
-        return self.gate.rights(territory)
+        found = self.home.catalogue.rights(territory or self.home.territory, _today())
+        self.home.cache.renew(found.revocations)
+        return found
 
-    def clearance(self, territory: str | None = None) -> Clearance:
-        """What may be used now, for ``territory`` or the configured one."""
-        return self.gate.read(territory)
+    def clearance(
+        self, territory: str | None = None, *, stems: tuple[Stem, ...] | None = None
+    ) -> Clearance:
+        """What may be used now, for ``territory`` or the configured one.
+
+        Args:
+            stems: what an earlier clearance read of them, which is not read again; None: they are.
+        """
+        place = territory or self.home.territory
+        found = self.home.catalogue.clearance(place, _today(), stems=stems)
+        self.home.cache.renew(found.rights.revocations)
+        return found
+
+    def clearance_again(self, earlier: Clearance, request: GenerationRequest) -> Clearance:
+        """The clearance anew, before delivery; stems are read again only for an artist's name."""
+        return self.clearance(request.territory, stems=None if request.artist else earlier.stems)
 
     def policy(self, territory: str | None = None) -> guardrails.Policy:
         """Whose style may be asked for, now."""
@@ -197,11 +212,11 @@ class Pipeline:
         Args:
             out: where it goes; the ending chooses the format. With several variations the name
                 gets ``-1``, ``-2``, … Nothing stands there before the ledger holds the record.
-            older: a plan to make in place of a new one, held against today's rights; ``request``
-                is then the one of :func:`rag_audio.generation.replay.request_of`.
+            older: a plan to make in place of a new one, checked against the present rights;
+                ``request`` is then that of :func:`rag_audio.generation.replay.request_of`.
             on_commit: is given the outputs in the transaction that logs them all.
             accepted: the plan that :meth:`plan` made of ``request`` and that was shown: it is made,
-                under the rights, the guardrails and with the model of now, or nothing is.
+                under the present rights, guardrails and model, or nothing is.
 
         Raises:
             RequestRefused, OutputRefused, Cancelled: nothing was written.
@@ -224,7 +239,7 @@ class Pipeline:
         say("retrieve", 1, 1)
         generator = self.home.generator(request.model)
         takes = self.renderer(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
-        clearance = self.gate.read_again(clearance, asked)
+        clearance = self.clearance_again(clearance, asked)
         cleared = [
             replace(take, plan=self.gate.still_clear(take.plan, asked, findings, clearance))
             for take in takes
@@ -246,10 +261,6 @@ class Pipeline:
         melody_request.require_as_planned(accepted, request, findings, self.home.disclosure)
         return self.renewed(request, accepted, clearance, shown=True), findings
 
-    def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
-        """As :meth:`renewed`, under the rights of now."""
-        return self.renewed(request, older, self.clearance(request.territory))
-
     def renewed(
         self,
         request: GenerationRequest,
@@ -258,7 +269,7 @@ class Pipeline:
         *,
         shown: bool = False,
     ) -> ConditioningPlan:
-        """An older plan, by the stems and guardrails of now, under a clearance.
+        """An older plan with the present stems, checked by the guardrails and a clearance.
 
         Args:
             shown: it was made here and shown, see :func:`.renew_plan`.
@@ -303,7 +314,7 @@ class Pipeline:
             rights=self.rights(),
             fingerprints=self.home.fingerprints,
             read_manifest=self.home.credentials_of,
-            master=self.master,
+            master=self.home.master,
             hear=partial(self.home.reader.hear, max_duration_s=None, allow_truncated=True),
         )
 
@@ -314,20 +325,45 @@ class Pipeline:
         progress: Progress | None = None,
         stop_asked: StopAsked | None = None,
     ) -> CausalInfluence:
-        """Measure what each source did to an output of the ledger; see :mod:`.measuring`."""
-        return measure_output(
-            output,
-            home=self.home,
-            rights=self.rights(),
+        """Measure what each source did to an output of the ledger, and log that.
+
+        Raises:
+            InvalidInput: the ledger has no such output, its texts were erased, another model made
+                it, or exact values would take too many runs.
+            RequestRefused: a source may not be used any more: the runs use it again.
+        """
+        home = self.home
+        entry = home.ledger.find(output)
+        if entry is None:
+            raise InvalidInput(f"the ledger has no output {output}", hint="rag-audio outputs")
+        plan = _measurable_plan(entry)
+        _require_measurable(plan, self.rights())
+        generator = home.generator(entry.record.request.get("model"))
+        info = generator.info
+        if info.id != entry.record.model_id:
+            raise InvalidInput(
+                f"output {output} was made by {entry.record.model} ({entry.record.model_id[:12]}), "
+                f"and {info.name} ({info.id[:12]}) is loaded",
+                hint="set RAG_AUDIO_MODEL to the checkpoint that made it",
+            )
+        if plan.duration_s > info.max_duration_s:
+            raise InvalidInput(
+                f"output {output} lasts {plan.duration_s:g} s; influence is measured up to "
+                f"{info.max_duration_s:g} s with {info.name}"
+            )
+        measured = measure(
+            plan,
+            entry.record.seed,
+            generator=generator,
+            embedder=home.embedder,
+            make_seed=Renderer(home, generator, {}).seed_audio,
             method=method,
             progress=progress,
             stop_asked=stop_asked,
         )
-
-    def master(self, output: int) -> Audio | None:
-        """The unmarked sound of an output, where it is still kept."""
-        path = self.home.masters / f"{output}.wav"
-        return load(path, max_duration_s=None) if path.is_file() else None
+        document = {"output": output, "embedder_id": home.embedder.space, **measured.to_json()}
+        home.ledger.append_event("influence", document)
+        return measured
 
     def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
         """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""
@@ -457,3 +493,35 @@ def _named_windows(request: GenerationRequest, clearance: Clearance) -> dict[str
                 hint="name one part of a stem; --arrange says who plays when",
             )
     return windows
+
+
+def _measurable_plan(entry: LedgerEntry) -> ConditioningPlan:
+    """The plan of an output whose sources' influence can be measured."""
+    output = entry.record.output
+    if entry.erased:
+        raise InvalidInput(
+            f"the texts of output {output} were erased",
+            hint="its plan can no longer be run, so its influence can no longer be measured",
+        )
+    plan = plan_from_json(entry.record.plan)
+    if plan.edit is not None:
+        raise InvalidInput(
+            f"output {output} is an edit; what sources did in it cannot be measured",
+            hint="measure the output that was edited: rag-audio trace names the ancestors",
+        )
+    return plan
+
+
+def _require_measurable(plan: ConditioningPlan, rights: Rights) -> None:
+    seeding = {part.reference for part in plan.seed_parts}
+    for i, reference in enumerate(plan.references):
+        for channel in plan.channels:
+            if channel.value == "init" and i not in seeding:
+                continue
+            why = rights.why_not(reference.stem, USE_OF[channel])
+            if why is not None:
+                raise RequestRefused(
+                    f"refused: measuring would use {reference.stem.path} again: {why.reason}",
+                    hint=f"what was measured before is in: rag-audio trace FILE; {why.cure}",
+                    reasons=[why.reason],
+                )

@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rag_audio.domain import (
     Audio,
@@ -132,14 +131,14 @@ class Workspace(AbstractContextManager["Workspace"]):
     def renew(
         self, plan: ConditioningPlan, *, territory: str | None = None, model: str | None = None
     ) -> tuple[GenerationRequest, ConditioningPlan]:
-        """An older plan held against the rights and guardrails of now, and its request.
+        """An older plan, checked against the present rights and guardrails, and its request.
 
         Raises:
             RequestRefused: they do not allow it (any more).
             InvalidInput: the plan contradicts itself, the catalogue or the model.
         """
         request = replace(request_of(_plan(plan), territory), model=model)
-        return request, self.pipeline.renew(request, plan)
+        return request, self.pipeline.renewed(request, plan, self.pipeline.clearance(territory))
 
     def replay(
         self,
@@ -240,18 +239,10 @@ class Workspace(AbstractContextManager["Workspace"]):
         return self.pipeline.influence(number, method, progress)
 
     def close(self) -> None:
-        """Give the index and the database back."""
+        """Close the index and the database."""
         self.home.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -25,8 +25,8 @@ from rag_audio.domain import Audio
 from rag_audio.domain.signing import Credentials
 from rag_audio.errors import BackendUnavailable, UnreadableFile
 from rag_audio.home import Home
-from rag_audio.provenance.credentials.opened import SignElsewhere
 from rag_audio.provenance.credentials.reading import credentials_from_json
+from rag_audio.provenance.credentials.signers import SignElsewhere
 from rag_audio.provenance.trace.opening import OwnFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
 from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders

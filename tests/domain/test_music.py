@@ -37,8 +37,7 @@ from rag_audio.generation.painting import Canvas, Grid, Pass, paint, plan_passes
 from rag_audio.generation.parts import aligned
 from rag_audio.generation.seeding import seed_audio
 from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, Order, canvas_of
-from rag_audio.pipeline.edit_source import _asked_metre
-from rag_audio.pipeline.editing import Editor
+from rag_audio.pipeline.editing import Editor, _asked_metre
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.service.api.schemas import EditAsked
 from rag_audio.service.models import request_fields

@@ -1,11 +1,15 @@
-"""A home's key files held against its database: one watermark key marks all outputs of a ledger.
+"""A home's key files, compared with its database: one watermark key marks all outputs of a ledger.
 
 Homes that share a database share its keys: files are copied by their owner, never made anew, and
 what does not fit is refused before anything is marked.
+
+New marks are made with ``watermark.key``. A rotation keeps the key of before beside it, as
+``watermark.key.1``, ``.2`` and so on, so that marks made with it are still read.
 """
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
@@ -27,9 +31,10 @@ from rag_audio.provenance.ledger.key_register import (
     short,
 )
 from rag_audio.storage.database import reading, writing
+from rag_audio.storage.files import create_once, write_bytes
 from rag_audio.storage.migrations import migrate
-from rag_audio.watermark import keys
 
+KEY_BYTES = 32
 _LOCK = "ledger"
 
 
@@ -53,7 +58,7 @@ def watermark_keys(engine: Engine, folder: Path) -> tuple[bytes, tuple[bytes, ..
     if not settled:
         with writing(engine, _LOCK) as db:
             _settle(db, folder)
-    return keys.load_or_create(path), keys.retired(path)
+    return load_or_create(path), retired(path)
 
 
 def rotate_watermark(engine: Engine, folder: Path) -> Path:
@@ -70,7 +75,7 @@ def rotate_watermark(engine: Engine, folder: Path) -> Path:
     with writing(engine, _LOCK) as db:
         if not _is_settled(db, folder):
             raise ConfigError("the watermark key was changed meanwhile", hint="try again")
-        kept = keys.rotate(path)
+        kept = rotate(path)
         note_key(db, WATERMARK, _own(path), IN_USE)
     return kept
 
@@ -135,13 +140,13 @@ def _settle(db: Connection, folder: Path) -> None:
     path = folder / FILES[WATERMARK]
     wanted = key_in_use(db, WATERMARK)
     known = known_keys(db, WATERMARK)
-    retired = [fingerprint(WATERMARK, key) for key in keys.retired(path)]
+    older = [fingerprint(WATERMARK, key) for key in retired(path)]
     if wanted is None:
-        keys.load_or_create(path)
+        load_or_create(path)
     own = _own(path) if path.exists() else None
-    if own is None or (wanted not in (None, own) and (wanted not in retired or own in known)):
+    if own is None or (wanted not in (None, own) and (wanted not in older or own in known)):
         raise refused(WATERMARK, str(wanted), path, own)
-    for old in reversed(retired):  # the oldest first
+    for old in reversed(older):  # the oldest first
         if old not in known and old != own:
             note_key(db, WATERMARK, old, RETIRED)
     if wanted != own:
@@ -149,4 +154,80 @@ def _settle(db: Connection, folder: Path) -> None:
 
 
 def _own(path: Path) -> str:
-    return fingerprint(WATERMARK, keys.load_or_create(path))
+    return fingerprint(WATERMARK, load_or_create(path))
+
+
+# The files of the watermark's keys, which only their owner can read.
+
+
+def load_or_create(path: Path) -> bytes:
+    """The key in ``path``; a new random one, with mode 0600, when there is no such file.
+
+    Whoever has the key can read, forge and remove marks; whoever loses it cannot trace. Two
+    processes that create it at once end with the same key.
+
+    Raises:
+        ConfigError: the file cannot be read or written, or does not hold a key.
+    """
+    try:
+        key = create_once(path, lambda: secrets.token_bytes(KEY_BYTES))
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return _checked(path, key)
+
+
+def retired(path: Path) -> tuple[bytes, ...]:
+    """Keys that were in ``path`` before, the latest first.
+
+    Raises:
+        ConfigError: one cannot be read, or is not a key.
+    """
+    found = []
+    for old in _retired_files(path):
+        try:
+            found.append(_checked(old, old.read_bytes()))
+        except OSError as error:
+            raise _unusable(old, error) from error
+    return tuple(found)
+
+
+def rotate(path: Path) -> Path:
+    """Put a new key in ``path``; the file that the key of before is now kept in.
+
+    Raises:
+        ConfigError: a file cannot be read or written.
+    """
+    load_or_create(path)
+    try:
+        numbers = [_number(old) for old in _retired_files(path)]
+        kept = path.with_name(f"{path.name}.{max(numbers, default=0) + 1}")
+        kept.hardlink_to(path)
+        write_bytes(path, secrets.token_bytes(KEY_BYTES))
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return kept
+
+
+def _retired_files(path: Path) -> list[Path]:
+    found = [old for old in path.parent.glob(f"{path.name}.*") if old.suffix[1:].isdecimal()]
+    return sorted(found, key=_number, reverse=True)
+
+
+def _number(path: Path) -> int:
+    return int(path.suffix[1:])
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the watermark key {str(path)!r} cannot be used: {error.strerror}",
+        hint="check the permissions of the file and its folder",
+    )
+
+
+def _checked(path: Path, key: bytes) -> bytes:
+    if len(key) != KEY_BYTES:
+        raise ConfigError(
+            f"the watermark key {str(path)!r} has {len(key)} bytes, not {KEY_BYTES}",
+            hint="restore it from a backup: a new key cannot read old marks",
+        )
+    return key

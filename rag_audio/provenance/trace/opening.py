@@ -17,7 +17,7 @@ from rag_audio.domain.signing import Credentials
 from rag_audio.provenance.credentials.reading import read_credentials, training_reservation
 
 if TYPE_CHECKING:
-    from rag_audio.provenance.credentials.opened import SignElsewhere
+    from rag_audio.provenance.credentials.signers import SignElsewhere
 
 
 class Reader(Protocol):
