@@ -21,17 +21,15 @@ import sqlite3
 import tarfile
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine, select
 
 from rag_audio import __version__
 from rag_audio.errors import InvalidInput, UnreadableFile
@@ -44,23 +42,11 @@ from rag_audio.pipeline.home_files import (
     Filed,
     HomeFiles,
     Listing,
-    copy_database,
-    copy_index,
-    is_sqlite,
-    require_room,
-    work_folder,
 )
-from rag_audio.pipeline.restore import (
-    Archived,
-    Restored,
-    Wanted,
-    settle,
-    settle_database,
-    settle_file,
-)
+from rag_audio.pipeline.restore import Archived, Restored, Wanted, settle_dump, settle_file
 from rag_audio.provenance.ledger.tables import entries, is_output
 from rag_audio.storage.database import reading
-from rag_audio.storage.database_export import read_dump, write_dump
+from rag_audio.storage.database_export import write_dump
 from rag_audio.storage.files import draft_file, draft_folder, put_in_place
 
 WITHOUT_KEYS = (
@@ -73,12 +59,10 @@ NO_DATABASE = (
 )
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**20
-_SYNCS = 32
 _ZEROS = bytes(_PIECE)
 ROOT = "home"
 DATABASE = "rag-audio-database.jsonl"
 """A database elsewhere, as its name in the archive is."""
-TELL_EVERY_S = 0.1
 _ROWS = 1000
 _OF_A_FILE = 1024
 """Bytes that a tar file spends on a small file beside its content, about."""
@@ -129,7 +113,7 @@ def create(
 
     Args:
         database: where ledger and rights are, if that is not the home's own file.
-        on_progress: told about ten times a second how far it is.
+        on_progress: is told how far it is, after each piece of 1 MiB at the latest.
 
     Raises:
         InvalidInput: there is no home, the name has another ending, it cannot be written, or there
@@ -143,7 +127,11 @@ def create(
         raise InvalidInput(f"a backup is a .tar or .tar.gz, not {target.name!r}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with draft_file(target) as draft, work_folder(home) as work, closing(Listing(work)) as made:
+        with (
+            draft_file(target) as draft,
+            home_files.work_folder(home) as work,
+            closing(Listing(work)) as made,
+        ):
             without = frozenset((target.absolute(), draft.absolute(), (home / DATABASE).absolute()))
             files = HomeFiles(home, without)
             archiver = _Archiver(home, work, target, files, made, database, on_progress)
@@ -175,7 +163,7 @@ def restore(
     Args:
         database: where a database that is in the archive goes.
         wanted: where to look for what was logged later, and who may be asked.
-        on_progress: told about ten times a second how far it is, in bytes of the archive.
+        on_progress: is told how far it is, in bytes of the archive.
 
     Raises:
         InvalidInput: the home is not empty, or the archive is not one of ours: it holds links,
@@ -192,11 +180,21 @@ def restore(
         home.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(home) as draft, closing(Listing(home.parent)) as found:
             manifest = _unpack(archive, draft, found, on_progress)
-            made = (Archived.read(manifest), wanted or Wanted())
-            rows, done = None, None
-            if "database" in manifest:
-                rows, done = _restore_database(archive, draft, found, manifest, database, made)
-            done = done or settle_file(draft, *made)
+            made, rows = (Archived.read(manifest), wanted or Wanted()), manifest.get("database")
+            if "database" not in manifest:
+                done = settle_file(draft, *made)
+            elif database is None:
+                raise InvalidInput(
+                    f"{str(archive)!r} holds a database of its own, and none is named to put it "
+                    "into",
+                    hint="set RAG_AUDIO_DATABASE_URL to an empty database",
+                )
+            else:
+                dump = draft / DATABASE
+                done = settle_dump(database, dump, draft / KEYS, rows, *made)
+                found.files -= 1
+                found.size -= dump.stat().st_size
+                dump.unlink()
             draft.replace(home)
     except BadArchive as error:
         raise InvalidInput(
@@ -211,36 +209,8 @@ def restore(
         ) from error
     warnings: tuple[str, ...] = (NO_DATABASE,) if rows is None and database is not None else ()
     warnings += () if done is None else done.warnings
-    return Backup(home, found.files, found.size, warnings, rows, done)
-
-
-def _restore_database(
-    archive: Path,
-    draft: Path,
-    found: Listing,
-    manifest: dict[str, Any],
-    database: Engine | None,
-    made: tuple[Archived, Wanted],
-) -> tuple[int, Restored]:
-    """Take the database out of the unpacked files and put it where it belongs; its rows."""
-    if database is None:
-        raise InvalidInput(
-            f"{str(archive)!r} holds a database of its own, and none is named to put it into",
-            hint="set RAG_AUDIO_DATABASE_URL to an empty database",
-        )
-    done: list[Restored] = []
-
-    def within(db: Connection, counts: dict[str, int]) -> None:
-        if counts != manifest["database"]:
-            raise BadArchive("its database has not the rows of its manifest")
-        done.append(settle(db, draft / KEYS, counts.get("ledger_entries", 0), *made))
-
-    counts = read_dump(database, draft / DATABASE, within)
-    settle_database(database, done[0])
-    found.files -= 1
-    found.size -= (draft / DATABASE).stat().st_size
-    (draft / DATABASE).unlink()
-    return sum(counts.values()), done[0]
+    count = None if rows is None else sum(rows.values())
+    return Backup(home, found.files, found.size, warnings, count, done)
 
 
 def _unpack(
@@ -253,16 +223,17 @@ def _unpack(
         BadArchive: no backup has written this archive.
     """
     manifest: dict[str, Any] | None = None
-    size, progress = archive.stat().st_size, _Throttled(on_progress)
+    size = archive.stat().st_size
     with archive.open("rb") as raw:
 
         def tell() -> None:
-            # Nobody knows how many files there will be: the manifest comes last.
-            progress(Done(found.files, raw.tell(), 0, size))
+            if on_progress is not None:
+                # Nobody knows how many files there will be: the manifest comes last.
+                on_progress(Done(found.files, raw.tell(), 0, size))
 
         mode: Literal["r:gz", "r:"] = "r:gz" if raw.read(2) == _GZIP else "r:"
         raw.seek(0)
-        with tarfile.open(fileobj=raw, mode=mode) as tar, _Syncing() as syncing:
+        with tarfile.open(fileobj=raw, mode=mode) as tar:
             while member := tar.next():
                 tell()
                 tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
@@ -278,12 +249,15 @@ def _unpack(
                 target = draft / name
                 try:
                     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    found.add(Filed(name, *_copy(source, target, syncing, tell)))
+                    found.add(Filed(name, *_copy(source, target, tell)))
                 except (FileExistsError, NotADirectoryError) as error:
                     how = "there twice" if target.is_file() else "a file and a folder"
                     raise BadArchive(f"{member.name!r} is {how}") from error
     if manifest is None:
         raise BadArchive("it has no manifest: it breaks off, or is no backup")
+    for filed in found:  # At the end: most have reached the disk by then, and none waits for it.
+        with (draft / filed.name).open("r+b") as file:
+            os.fsync(file.fileno())
     return manifest
 
 
@@ -296,42 +270,7 @@ def _inside(name: str) -> str:
     return str(path.relative_to(ROOT))
 
 
-class _Syncing:
-    """Brings files to the disk, many at once: one by one, each would wait for a write of its own.
-
-    At the end of the block all are there; OSError where one cannot be.
-    """
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_SYNCS)
-        self._waiting: deque[Future[None]] = deque()
-
-    def add(self, handle: int) -> None:
-        """Take over an open file: it is synced and closed."""
-        self._waiting.append(self._threads.submit(_sync, handle))
-        if len(self._waiting) > 2 * _SYNCS:
-            self._waiting.popleft().result()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._threads.shutdown()
-        if kind is None:
-            for done in self._waiting:
-                done.result()
-
-
-def _sync(handle: int) -> None:
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _copy(
-    source: IO[bytes], target: Path, syncing: _Syncing, tell: Callable[[], None]
-) -> tuple[int, str]:
+def _copy(source: IO[bytes], target: Path, tell: Callable[[], None]) -> tuple[int, str]:
     """Write a file; zeros become holes, of which the files of an index consist for the most."""
     digest, size = sha256(), 0
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -345,25 +284,10 @@ def _copy(
             else:
                 file.write(piece)
         file.truncate(size)
-        file.flush()
-        syncing.add(os.dup(file.fileno()))
     return size, digest.hexdigest()
 
 
 # Writing an archive.
-
-
-class _Throttled:
-    """Passes on how far an archive is, about ten times a second."""
-
-    def __init__(self, on_progress: OnProgress | None) -> None:
-        self._on_progress, self._told_at = on_progress, 0.0
-
-    def __call__(self, done: Done) -> None:
-        now = time.monotonic()
-        if self._on_progress is not None and now - self._told_at >= TELL_EVERY_S:
-            self._told_at = now
-            self._on_progress(done)
 
 
 class _Archiver:
@@ -387,7 +311,7 @@ class _Archiver:
     ) -> None:
         self._home, self._work, self._target = home, work, target
         self._files, self._listing = files, listing
-        self._database, self._progress = database, _Throttled(on_progress)
+        self._database, self._on_progress = database, on_progress
         self._all_files = self._all_size = 0
         self._masters: set[int] = set()
         self._gone: set[int] = set()
@@ -405,7 +329,7 @@ class _Archiver:
         if is_plain:
             needed = self._all_size + self._all_files * _OF_A_FILE
             hint = "choose another place, make room, or name a .tar.gz"
-            require_room(self._target.parent, needed, "the archive", hint)
+            home_files.require_room(self._target.parent, needed, "the archive", hint)
         mode = "w:" if is_plain else "w:gz"
         with tarfile.open(  # type: ignore[call-overload]
             fileobj=raw, mode=mode, format=tarfile.PAX_FORMAT, copybufsize=_PIECE
@@ -445,17 +369,17 @@ class _Archiver:
 
     def _put_database(self, path: Path, name: str) -> None:
         copy = self._work / f"database-{len(self._copies)}"
-        copy_database(path, copy)
+        home_files.copy_database(path, copy)
         self._copies[name] = copy
         shutil.copystat(path, copy)
         self._put_file(name, copy)
 
     def _put_index(self) -> None:
-        copy = copy_index(self._home, self._work)
+        copy = home_files.copy_index(self._home, self._work)
         if copy is None:
             return
-        for path, name in self._files.below(copy):
-            self._put_file(f"{INDEX}/{name}", path)
+        for path, _ in home_files.regular_files(copy):
+            self._put_file(f"{INDEX}/{path.relative_to(copy).as_posix()}", path)
         shutil.rmtree(copy)
 
     def _put_file(self, name: str, path: Path) -> None:
@@ -468,7 +392,7 @@ class _Archiver:
         master = _MASTER.fullmatch(name)
         try:
             with path.open("rb") as file:
-                if is_sqlite(file):
+                if home_files.is_sqlite(file):
                     if name not in self._copies:
                         self._put_database(path, name)
                     return
@@ -544,8 +468,9 @@ class _Archiver:
         return reader.digest.hexdigest()
 
     def _tell(self, more: int) -> None:
-        listing, size = self._listing, self._listing.size + more
-        self._progress(Done(listing.files, size, self._all_files, self._all_size))
+        if self._on_progress is not None:
+            files, size = self._listing.files, self._listing.size + more
+            self._on_progress(Done(files, size, self._all_files, self._all_size))
 
 
 class _Hashing:

@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -58,15 +58,12 @@ class OnCommit(Protocol):
     @property
     def owner(self) -> str:
         """Id of the API key that the outputs are made for; empty: none was needed."""
-        ...
 
     def prepare(self, results: Sequence[GenerationResult]) -> None:
         """Is given the outputs, whose files have their names, before the transaction begins."""
-        ...
 
     def write(self, db: Connection) -> None:
         """Writes in the transaction that logs the outputs; an error undoes the entries too."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +119,7 @@ def deliver(
         for i, take in enumerate(takes):
             on_stage("write", i, len(takes))
             target = out if len(takes) == 1 else out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
-            checks = {**take.checks(), CLEARED: cleared.isoformat()}
-            staged.append(
-                stage(home, request, take.plan, take.audio, take.seed, target, info, checks, opened)
-            )
+            staged.append(stage(home, request, take, cleared, info, target, opened))
     except BaseException:
         for output in staged:
             output.remove()
@@ -138,25 +132,19 @@ def deliver(
 def stage(
     home: Home,
     request: GenerationRequest,
-    plan: ConditioningPlan,
-    take: Audio,
-    seed: int,
-    target: Path,
+    take: Take,
+    cleared: date,
     info: ModelInfo,
-    checks: Mapping[str, Any] | None = None,
+    target: Path,
     opened: OpenedFile | None = None,
 ) -> StagedOutput:
     """Mark, sign and write a take under a temporary name; :func:`commit` does the rest.
 
     What the model makes stays below full scale; an edit keeps the level of the edited sound, and
-    is lowered, with a note in the plan, where its format cannot hold that.
-
-    Args:
-        checks: what was measured of the take, for the record.
-        info, opened: as :func:`deliver`.
+    is lowered, with a note in the plan, where its format cannot hold that. Args as :func:`deliver`.
     """
-    checks = checks or {}
-    take, excess = pcm.fit(take, target, request.subtype)
+    plan, checks = take.plan, {**take.checks(), CLEARED: cleared.isoformat()}
+    audio, excess = pcm.fit(take.audio, target, request.subtype)
     if excess:
         note = (
             f"lowered by {excess.peak_db:.2f} dB, so that the file does not clip the {excess}; "
@@ -165,7 +153,7 @@ def stage(
         plan = replace(plan, notes=(*plan.notes, note))
     number = home.ledger.next_output_id()
     marker = home.watermarker
-    marked = marker.embed(take, Mark(number))
+    marked = marker.embed(audio, Mark(number))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -177,29 +165,30 @@ def stage(
     try:
         marks = map(unmet_line, unmet_promises(checks))
         tags = file_tags(number, plan.licenses, marks)
-        writing.save(marked or take, part, subtype=request.subtype, tags=tags)
-        writing.save(take, master, subtype="FLOAT")
+        writing.save(marked or audio, part, subtype=request.subtype, tags=tags)
+        writing.save(audio, master, subtype="FLOAT")
         master.chmod(0o600)
         name = None if marked is None else marker.name
         lines = credit_lines(plan.licenses)
-        claim = ClaimedOutput(number, plan, info, name, take.duration_s, lines, opened)
+        claim = ClaimedOutput(number, plan, info, name, audio.duration_s, lines, opened)
         signature = home.signer.sign(part, claim)
-        fingerprint = make_fingerprint(marked or take)
-        similar = likeness(take, plan.references, home.embedder, home.index)
+        fingerprint = make_fingerprint(marked or audio)
+        similar = likeness(audio, plan.references, home.embedder, home.index)
         kept = {
             "sha256": fingerprint.sha256,
             "landmarks": len(fingerprint.hashes),
             "duration_s": fingerprint.duration_s,
         }
         output = FinishedOutput(
-            number, take, marked, part, target.name, seed, similar, {**checks, "fingerprint": kept}
-        )
+            number, audio, marked, part, target.name, take.seed, similar,
+            {**checks, "fingerprint": kept},
+        )  # fmt: skip
         made = MadeWith(info, home.embedder.space, home.index.name, marker.name, home.device)
         record = signed(make_record(request, plan, output, made), target, signature)
     except BaseException:
         _remove(part, master)
         raise
-    return StagedOutput(target, part, master, marked or take, plan, record, signature, fingerprint)
+    return StagedOutput(target, part, master, marked or audio, plan, record, signature, fingerprint)
 
 
 def _new_master(folder: Path, number: int) -> Path:

@@ -454,56 +454,52 @@ def require_rights(
 ) -> None:
     """Let a sound be edited that may be used: its sound becomes part of the output.
 
-    Args:
-        disclosure: to whoever edits it.
-
     Raises:
         RequestRefused: a stem in it may not seed sound, or a source of the output that it is may
             not be used any more as it was used there.
         InvalidInput: nothing is known of it, and the user states nothing.
     """
-    if source.parent is None:
-        recognition.require_rights(
-            source.finding,
-            rights,
-            (Channel.INIT,),
-            stated=stated,
-            needs_statement=True,
-            disclosure=disclosure,
-        )
-        return
+    finding, parent = source.finding, source.parent
+    if parent is not None:
+        _require_sources(source, parent, rights, disclosure)
+        known = {use.reference.stem.id for use in parent.record.sources}
+        others = (one for one in finding.stems if not known & {stem.id for stem in one.copies})
+        # Our own output carries a reservation addressed to others.
+        finding = replace(
+            finding, stems=tuple(others), sources=(), output=None, do_not_train=None, library="",
+            withheld="",
+        )  # fmt: skip
+    recognition.require_rights(
+        finding,
+        rights,
+        (Channel.INIT,),
+        stated=stated,
+        needs_statement=parent is None,
+        disclosure=disclosure,
+    )
+
+
+def _require_sources(
+    source: Source, parent: LedgerEntry, rights: Rights, disclosure: Disclosure
+) -> None:
+    """Check the sources of an output that is edited, as they were used in it."""
     found = [
         (
             f"{disclosure.stem(use.reference.stem)}: {disclosure.reason(use.reference.stem, why)}",
             disclosure.cure(use.reference.stem, why),
         )
-        for use in source.parent.record.sources
+        for use in parent.record.sources
         for channel in _channels(use.influence.used)
         if (why := rights.why_not(use.reference.stem, USE_OF[channel])) is not None
     ]
     if found:
-        made, (reason, cure) = disclosure.output(source.parent.record.output), found[0]
+        made, (reason, cure) = disclosure.output(parent.record.output), found[0]
         hint = "an edit uses the sources of what it edits again"
         raise RequestRefused(
             f"refused: {disclosure.file(source.path)} is {made}, made from {reason}",
             hint=f"{hint}; {cure}" if cure else hint,
             reasons=tuple(dict.fromkeys(reason for reason, _ in found)),
         )
-    known = {use.reference.stem.id for use in source.parent.record.sources}
-    others = tuple(
-        one for one in source.finding.stems if not known & {stem.id for stem in one.copies}
-    )
-    finding = replace(source.finding, stems=others, sources=(), output=None)
-    # Our own output carries a reservation addressed to others.
-    finding = replace(finding, do_not_train=None, library="", withheld="")
-    recognition.require_rights(
-        finding,
-        rights,
-        (Channel.INIT,),
-        stated=stated,
-        needs_statement=False,
-        disclosure=disclosure,
-    )
 
 
 def sources_in(source: Source, rights: Rights) -> Iterator[tuple[Reference, dict[Channel, float]]]:

@@ -93,11 +93,6 @@ class HomeFiles:
         """All files."""
         return self._walk(self._home, ())
 
-    def below(self, folder: Path) -> Iterator[tuple[Path, str]]:
-        """The files below a folder, and their names in there."""
-        for path, _ in _regular(folder):
-            yield path, path.relative_to(folder).as_posix()
-
     def keys(self) -> dict[str, tuple[bytes, float]]:
         """Content and time of all keys by name; each that was there at the call is in it.
 
@@ -114,7 +109,7 @@ class HomeFiles:
 
     def _walk(self, folder: Path, leave: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
         left = {self._home / name for name in leave}
-        for path, is_link in _regular(folder, left):
+        for path, is_link in regular_files(folder, left):
             name = path.relative_to(self._home).as_posix()
             if is_link:
                 if len(self.links) < _MOST_LINKS and name not in self.links:
@@ -123,7 +118,7 @@ class HomeFiles:
                 yield path, name
 
 
-def _regular(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Path, bool]]:
+def regular_files(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Path, bool]]:
     """Regular files below a folder, and (True) links; one that vanishes is passed over."""
     try:
         found = os.scandir(folder)
@@ -136,7 +131,7 @@ def _regular(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Pat
                 yield path, True
             elif entry.is_dir(follow_symlinks=False):
                 if path not in leave and not _is_work(path):
-                    yield from _regular(path, leave)
+                    yield from regular_files(path, leave)
             elif entry.is_file(follow_symlinks=False):
                 yield path, False
 

@@ -230,7 +230,9 @@ class Pipeline:
         asked, findings = request, tuple[ForeignFinding, ...]()
         if accepted is not None:
             asked = replace(request, artist=accepted.artist)  # guardrails may have named one
-            plan, findings = self._taken_up(asked, accepted, clearance)
+            findings = self.gate.inspect(asked, clearance.rights)
+            melody_request.require_as_planned(accepted, asked, findings, self.home.disclosure)
+            plan = self.renewed(asked, accepted, clearance, shown=True)
         elif older is None:
             planned = self.planned(request, clearance)
             plan, findings = planned.plan, planned.findings
@@ -252,14 +254,6 @@ class Pipeline:
         """What makes and inspects the takes of a request."""
         self.home.cache.keep_in_step(generator)
         return Renderer(self.home, generator, clearance.limits)
-
-    def _taken_up(
-        self, request: GenerationRequest, accepted: ConditioningPlan, clearance: Clearance
-    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
-        """A plan that was shown, and what is known now of the files that the request brings."""
-        findings = self.gate.inspect(request, clearance.rights)
-        melody_request.require_as_planned(accepted, request, findings, self.home.disclosure)
-        return self.renewed(request, accepted, clearance, shown=True), findings
 
     def renewed(
         self,

@@ -8,7 +8,7 @@ All of it is one transaction on the restored database, before anybody can see th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, inspect, text
 
 from rag_audio.errors import ConfigError, InvalidInput
+from rag_audio.pipeline.home_files import BadArchive
 from rag_audio.provenance.ledger.earlier_logs import (
     NOTHING,
     CarriedOver,
@@ -43,6 +44,7 @@ from rag_audio.provenance.ledger.notes import load_key
 from rag_audio.provenance.ledger.numbering import RESTORE, begin_epoch
 from rag_audio.provenance.ledger.tables import node_in
 from rag_audio.storage.database import connect, hold, reading, sqlite_url, writing
+from rag_audio.storage.database_export import read_dump
 from rag_audio.storage.migrations import migrate
 
 _HINT = (
@@ -144,16 +146,40 @@ def settle_file(home: Path, archived: Archived, wanted: Wanted) -> Restored | No
         migrate(engine)
         with writing(engine, "ledger") as db:
             done = settle(db, home / "keys", entries, archived, wanted)
-        settle_database(engine, done)
+        if done.kept.erased:
+            scrub(engine)
     finally:
         engine.dispose()
     return done
 
 
-def settle_database(engine: Engine, done: Restored) -> None:
-    """After the commit: what was erased leaves the database's files too."""
-    if done.kept.erased:
+def settle_dump(
+    engine: Engine,
+    dump: Path,
+    keys: Path,
+    rows: Mapping[str, int],
+    archived: Archived,
+    wanted: Wanted,
+) -> Restored:
+    """Put a dump into a database elsewhere, and :func:`settle` it.
+
+    Args:
+        rows: that the archive says the dump has, by table.
+
+    Raises:
+        BadArchive: it has others.
+    """
+    done: list[Restored] = []
+
+    def within(db: Connection, counts: dict[str, int]) -> None:
+        if counts != rows:
+            raise BadArchive("its database has not the rows of its manifest")
+        done.append(settle(db, keys, counts.get("ledger_entries", 0), archived, wanted))
+
+    read_dump(engine, dump, within)
+    if done[0].kept.erased:
         scrub(engine)
+    return done[0]
 
 
 def entries_in(db: Connection) -> int:

@@ -245,9 +245,8 @@ def test_a_full_disk_is_told_before_anything_is_written(
 
 
 def test_progress_goes_from_the_first_file_to_the_last(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("rag_audio.pipeline.backup.TELL_EVERY_S", 0.0)
     told: list[Done] = []
     made = backup.create(home.path, tmp_path / "b.tar", on_progress=told.append)
     sizes = [done.size for done in told]

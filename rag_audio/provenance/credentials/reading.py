@@ -71,9 +71,21 @@ def read_credentials(path: Path, anchors: str = "") -> Credentials | None:
     Raises:
         UnreadableFile: the file cannot be opened.
     """
+    from c2pa import C2paError
+
     try:
         with path.open("rb") as file:
-            return _read(path, file, anchors)
+            try:
+                return read_stream(file, MEDIA_TYPES.get(path.suffix.lower()), anchors)
+            except (C2paError.ManifestNotFound, C2paError.NotSupported):
+                return _read_sidecar(path, file, anchors)
+            except C2paError as error:
+                if said(error).startswith("must fetch remote manifests"):
+                    elsewhere = "its manifest stands on the network, where it is not fetched from"
+                    return Credentials(CredentialState.NONE, errors=(elsewhere,))
+            return (
+                _ruined(_DAMAGED) if _holds(path, _MARKER) else _read_sidecar(path, file, anchors)
+            )
     except OSError as error:
         raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error
 
@@ -134,23 +146,6 @@ def read_stream(
     """The credentials of an open file; raises as :func:`open_manifest`, and args as there."""
     with open_manifest(file, media_type, anchors, manifest) as reader:
         return read_manifest(reader, sidecar=manifest is not None)
-
-
-def _read(path: Path, file: BinaryIO, anchors: str) -> Credentials | None:
-    from c2pa import C2paError
-
-    try:
-        return read_stream(file, MEDIA_TYPES.get(path.suffix.lower()), anchors)
-    except (C2paError.ManifestNotFound, C2paError.NotSupported):
-        return _read_sidecar(path, file, anchors)
-    except C2paError as error:
-        problem = said(error)
-    if problem.startswith("must fetch remote manifests"):
-        elsewhere = "its manifest stands on the network, where it is not fetched from"
-        return Credentials(CredentialState.NONE, errors=(elsewhere,))
-    if _holds(path, _MARKER):
-        return _ruined(_DAMAGED)
-    return _read_sidecar(path, file, anchors)
 
 
 def _read_sidecar(path: Path, file: BinaryIO, anchors: str) -> Credentials | None:
