@@ -19,7 +19,7 @@ from rag_audio.domain import Audio
 from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.domain.ports import DiffusionInput, Generator
 from rag_audio.generation.painting import Grid, Painted, paint
-from rag_audio.pipeline.edit_orders import EXTEND, EXTEND_STRENGTH, INPAINT, Order, canvas_of
+from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, STRENGTHS, Order, canvas_of
 from tests.pipeline.editing.seams import measure_seams
 
 Say = Callable[..., None]
@@ -30,7 +30,7 @@ def batch_of(generator: Generator, words: str, seed: int) -> DiffusionInput:
     """The default settings of an extension."""
     info = generator.info
     return DiffusionInput(
-        words, "", 10.0, info.default_steps, info.default_guidance, (seed,), EXTEND_STRENGTH
+        words, "", 10.0, info.default_steps, info.default_guidance, (seed,), STRENGTHS[EXTEND]
     )
 
 

@@ -191,7 +191,7 @@ def restore(
                 )
             else:
                 dump = draft / DATABASE
-                done = settle_dump(database, dump, draft / KEYS, rows, *made)
+                done = settle_dump(database, dump, draft / KEYS, manifest["database"], *made)
                 found.files -= 1
                 found.size -= dump.stat().st_size
                 dump.unlink()
@@ -216,12 +216,7 @@ def restore(
 def _unpack(
     archive: Path, draft: Path, found: Listing, on_progress: OnProgress | None
 ) -> dict[str, Any]:
-    """Write the files below ``draft`` and list them; the head of the manifest, which lists them
-    too.
-
-    Raises:
-        BadArchive: no backup has written this archive.
-    """
+    """Write the files below ``draft`` and list them; the head of the archive's manifest."""
     manifest: dict[str, Any] | None = None
     size = archive.stat().st_size
     with archive.open("rb") as raw:
@@ -318,12 +313,7 @@ class _Archiver:
         self._copies: dict[str, Path] = {}
 
     def write(self, raw: IO[bytes]) -> tuple[dict[str, int] | None, list[str]]:
-        """Write all of it; rows by table of a database elsewhere, and warnings.
-
-        Raises:
-            InvalidInput: there is no room. BackendUnavailable: the index or a database failed.
-            OSError: it cannot be read or written.
-        """
+        """Write all of it; rows by table of a database elsewhere, and warnings."""
         is_plain = self._target.name.endswith(".tar")
         self._count()
         if is_plain:
@@ -480,7 +470,7 @@ class _Hashing:
         self._file, self._tell, self._size = file, tell, 0
         self.digest = sha256()
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int = -1) -> bytes:
         piece = self._file.read(count)
         self._size += len(piece)
         self.digest.update(piece)

@@ -192,12 +192,7 @@ def stage(
 
 
 def _new_master(folder: Path, number: int) -> Path:
-    """An empty file for the unmarked sound of an output, so that none is ever overwritten.
-
-    Raises:
-        LedgerError: there is a master of this number, so it was used before.
-        InvalidInput: it cannot be made.
-    """
+    """An empty file for the unmarked sound of an output, so that none is ever overwritten."""
     master = folder / f"{number}.wav"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

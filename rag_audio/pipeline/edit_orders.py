@@ -18,10 +18,9 @@ from rag_audio.provenance.influence import signal_share
 INPAINT, EXTEND, VARY = "inpaint", "extend", "vary"
 _FIELDS = {INPAINT: ("regions",), EXTEND: ("left_s", "right_s"), VARY: ()}
 """Fields of :class:`Order` by kind of edit."""
-EXTEND_STRENGTH = 0.5
-"""How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
-INPAINT_STRENGTH = 0.7
-"""How far a new region leaves what stands beside it, played on into it; same benchmark."""
+STRENGTHS = {EXTEND: 0.5, INPAINT: 0.7}
+"""How far an extension leaves the bars that it goes on from, and a new region what is beside it,
+played on into it; see ``benchmarks/bench_edit.py``."""
 LOOP_S = 6.0
 LOOP_FADE_S = 0.05
 _SHORTEST_FADE = 16

@@ -38,15 +38,7 @@ from rag_audio.generation.painting import Grid, paint
 from rag_audio.generation.replay import claims_on
 from rag_audio.home import Home
 from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
-from rag_audio.pipeline.edit_orders import (
-    EXTEND,
-    EXTEND_STRENGTH,
-    INPAINT,
-    INPAINT_STRENGTH,
-    VARY,
-    Order,
-    canvas_of,
-)
+from rag_audio.pipeline.edit_orders import STRENGTHS, VARY, Order, canvas_of
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.pipeline.renderer import Renderer, Take
 from rag_audio.provenance.ledger.sealing import ERASED
@@ -168,12 +160,7 @@ class Editor:
         order: Order,
         clearance: Clearance,
     ) -> ConditioningPlan:
-        """A plan that was shown, where the edited sound is still known as what it was then.
-
-        Raises:
-            RequestRefused, InvalidInput: it may not be made any more, or differs from what was
-                shown.
-        """
+        """A plan that was shown, where the edited sound is still known as what it was then."""
         plan = self.pipeline.renewed(request, accepted, clearance, shown=True)
         own = replace(plan, edit=None, references=plan.references[: plan.own_references])
         again = _with_inherited(own, source, order, clearance.rights, request.audio_rights)
@@ -224,8 +211,7 @@ class Editor:
         info = self.home.generator(request.model).info
         strength = plan.strength
         if not plan.seed_parts:
-            own = {EXTEND: EXTEND_STRENGTH, INPAINT: INPAINT_STRENGTH}
-            usual = own.get(order.kind, info.default_strength)
+            usual = STRENGTHS.get(order.kind, info.default_strength)
             strength = usual if request.strength is None else request.strength
         # What a generation without references says of itself is not so of an edit.
         notes = tuple(note for note in plan.notes if not note.startswith("no licensed reference"))
@@ -312,11 +298,7 @@ def _with_inherited(
         bar_line_s=source.bar_line_s + order.left_s,
     )
     return replace(
-        plan,
-        references=tuple(references),
-        licenses=licenses,
-        held_by=held_by,
-        edit=edit,
+        plan, references=tuple(references), licenses=licenses, held_by=held_by, edit=edit
     )
 
 

@@ -43,14 +43,8 @@ from rag_audio.pipeline.rights_gate import RightsGate
 from rag_audio.provenance.causal import CausalInfluence, Method, measure
 from rag_audio.provenance.trace import trace
 from rag_audio.provenance.trace.findings import TraceResult
+from rag_audio.retrieval import profiles
 from rag_audio.retrieval import references as retrieval
-from rag_audio.retrieval.profiles import (
-    ArtistProfile,
-    licensed_stems,
-    make_profile,
-    typical_words,
-    wanted_tempo_and_key,
-)
 from rag_audio.retrieval.recognition import ForeignFinding
 from rag_audio.retrieval.references import QUERY_WINDOWS, ReferenceQuery
 
@@ -125,7 +119,7 @@ class Pipeline:
             hint="rag-audio artists lists who there is" if why is None else why.cure,
         )
 
-    def artist_profile(self, name: str, territory: str | None = None) -> ArtistProfile:
+    def artist_profile(self, name: str, territory: str | None = None) -> profiles.ArtistProfile:
         """What is typical of an artist, from the stems that are licensed for style now.
 
         Raises:
@@ -133,7 +127,7 @@ class Pipeline:
         """
         clearance = self.clearance(territory)
         artist = guardrails.require_artist(name, self.gate.policy(clearance))
-        return make_profile(artist, clearance.stems, clearance.rights, self.home.index)
+        return profiles.make_profile(artist, clearance.stems, clearance.rights, self.home.index)
 
     def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
         """Licensed segments nearest to the query, one per stem, best first.
@@ -143,7 +137,7 @@ class Pipeline:
         """
         rights = self.rights(territory)
         for stem in query.like:
-            self.gate.require_stem(self.home.catalogue.stem(stem), rights, "resembled")
+            self.gate.require_resembled(self.home.catalogue.stem(stem), rights)
         return self._search(query, rights)
 
     def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
@@ -187,7 +181,7 @@ class Pipeline:
             count_tokens=generator.count_tokens,
             seed=secrets.randbits(31) if request.seed is None else request.seed,
             is_clean=guarding.phrase_filter(policy),
-            typical=typical_words(own),
+            typical=profiles.typical_words(own),
             brought=melody,
         )
         rights_gate.require_source(plan, request, clearance, self.home.index)
@@ -365,9 +359,7 @@ class Pipeline:
             raise InvalidInput("give audio or MIDI to search by, not both")
         if path is not None:
             return self._brought(Path(path))
-        if midi_path is not None:
-            return self._played(Path(midi_path))
-        return None
+        return None if midi_path is None else self._played(Path(midi_path))
 
     def _brought(self, path: Path) -> Audio:
         """The sound of a file that the request brings."""
@@ -403,7 +395,7 @@ class Pipeline:
                     hint=why.cure,
                     reasons=[str(rights.refusal(stem, use)) for use in wanted],
                 )
-        wanted_bpm, wanted_key = wanted_tempo_and_key(request, own)
+        wanted_bpm, wanted_key = profiles.wanted_tempo_and_key(request, own)
         query = ReferenceQuery(
             text=request.prompt,
             audio=self.query_audio(request.audio, request.midi),
@@ -461,7 +453,7 @@ def _styled(request: GenerationRequest, clearance: Clearance) -> tuple[Stem, ...
     """The stems of the artist whose style is asked for; none where nobody's is."""
     if request.artist is None:
         return ()
-    return licensed_stems(request.artist, clearance.stems, clearance.rights)
+    return profiles.licensed_stems(request.artist, clearance.stems, clearance.rights)
 
 
 def _named_windows(request: GenerationRequest, clearance: Clearance) -> dict[str, Segment]:

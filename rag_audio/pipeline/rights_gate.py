@@ -176,11 +176,8 @@ class RightsGate:
             clearance.stems, clearance.rights, names, actions, clearance.withheld
         )
 
-    def require_stem(self, stem: Stem, rights: Rights, what: str) -> None:
-        """Let a stem be used for anything at all.
-
-        Args:
-            what: it is to be, for the message.
+    def require_resembled(self, stem: Stem, rights: Rights) -> None:
+        """Let a stem be searched for by its likeness that may be used for anything at all.
 
         Raises:
             RequestRefused: no license of any library that holds its bytes opens a channel.
@@ -191,7 +188,7 @@ class RightsGate:
         best = _shared_refusal(found)
         if best is not None:
             raise RequestRefused(
-                f"refused: {stem.path} may not be {what}: {best.reason}",
+                f"refused: {stem.path} may not be resembled: {best.reason}",
                 hint=best.cure,
                 reasons=list(dict.fromkeys(why.reason for why in found if why is not None)),
             )

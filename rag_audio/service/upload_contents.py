@@ -22,10 +22,10 @@ from rag_audio.audio.headers import SCORE
 from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, Heard
 from rag_audio.audio.scores import NoteScore, score_from_json
 from rag_audio.domain import Audio
+from rag_audio.domain.codec import read
 from rag_audio.domain.signing import Credentials
 from rag_audio.errors import BackendUnavailable, UnreadableFile
 from rag_audio.home import Home
-from rag_audio.provenance.credentials.reading import credentials_from_json
 from rag_audio.provenance.credentials.signers import SignElsewhere
 from rag_audio.provenance.trace.opening import OwnFiles
 from rag_audio.service.decoder import MOST_DOCUMENT
@@ -203,7 +203,7 @@ class CanonicalUploads:
             if document["anchors"] != _hash(anchors):
                 raise ValueError("it was held against other roots")
             told = document["credentials"]
-            return None if told is None else credentials_from_json(told)
+            return None if told is None else read(Credentials, told)
 
         return self._used(path, found)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -37,21 +36,10 @@ SNR_DB = 33.2
 Cells = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Shaping:
-    """How the mark spreads over cells of different power; the ratio to the sound stays the same.
-
-    Attributes:
-        most: largest relative change of a cell's amplitude.
-        slope: exponent by which weaker cells change more than stronger ones.
-    """
-
-    most: float
-    slope: float
-
-
-SHAPINGS = (Shaping(10 ** (4 / 20) - 1, 0.7), Shaping(10 ** (6 / 20) - 1, 0.85))
-"""The first for most sound; the second, nearer to the masking threshold, where that is too weak."""
+SHAPINGS = ((10 ** (4 / 20) - 1, 0.7), (10 ** (6 / 20) - 1, 0.85))
+"""How a mark spreads over cells, its ratio to the sound staying the same: the largest relative
+change of a cell's amplitude, and the exponent by which weaker cells change more than stronger ones.
+The first for most sound; the second, nearer to the masking threshold, where that is too weak."""
 
 _SECOND = round(RATE / HOP)
 _EMBED_FRAMES = 1500
@@ -330,7 +318,7 @@ def mark_signal(
     energy: NDArray[np.float64],
     signs: Cells,
     first_cell: int,
-    shaping: Shaping = SHAPINGS[0],
+    shaping: tuple[float, float] = SHAPINGS[0],
 ) -> NDArray[np.float32]:
     """What to add to ``signal`` so that its cells carry ``signs``.
 
@@ -339,7 +327,7 @@ def mark_signal(
         energy: ``[K]``: energy of each hop of the whole-band audio, all channels, at that rate.
         signs: ``[F, B]``: one block, repeated to the end. Frame k is centred on sample k · HOP.
         first_cell: cell of the block that the first sample lies in.
-        shaping: where the mark goes.
+        shaping: one of :data:`SHAPINGS`.
 
     Returns:
         ``[C, T]``.
@@ -380,7 +368,7 @@ def hop_energy(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.flo
 
 
 def _strength(
-    spectrum: NDArray[np.complex64], energy: NDArray[np.float64], shaping: Shaping
+    spectrum: NDArray[np.complex64], energy: NDArray[np.float64], shaping: tuple[float, float]
 ) -> tuple[Cells, float]:
     """``[K, B]``: relative change of amplitude that each cell can hide; the energy that may take.
 
@@ -388,21 +376,22 @@ def _strength(
     evenly under the louder sound around it), and within about a second the change stays a fixed
     ratio below the sound.
     """
+    most, slope = shaping
     power = np.sum(spectrum.real**2 + spectrum.imag**2, axis=0).astype(np.float64)
     cells = np.add.reduceat(power[:, : EDGES[-1]], EDGES[:-1], axis=1)
     density = cells / np.diff(EDGES)
     around = uniform_filter1d(uniform_filter1d(density, 3, axis=0), 3, axis=1)
     around = np.maximum(around, 0) + _TINY
-    shape = (around / around.mean(axis=1, keepdims=True)) ** -shaping.slope
+    shape = (around / around.mean(axis=1, keepdims=True)) ** -slope
     cost = cells * _COST
     budget = _around(energy) * 10 ** (-SNR_DB / 10)
     low, high = np.full(len(cells), -5.0), np.full(len(cells), 1.0)
     for _ in range(12):
         level = (low + high) / 2
-        change = np.minimum(shaping.most, 10 ** level[:, None] * shape)
+        change = np.minimum(most, 10 ** level[:, None] * shape)
         fits = _around((change**2 * cost).sum(axis=1)) <= budget
         low, high = np.where(fits, level, low), np.where(fits, high, level)
-    strength = np.minimum(shaping.most, 10 ** low[:, None] * shape).astype(np.float32)
+    strength = np.minimum(most, 10 ** low[:, None] * shape).astype(np.float32)
     return strength, float((energy * 10 ** (-SNR_DB / 10)).sum())
 
 

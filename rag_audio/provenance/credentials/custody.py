@@ -15,21 +15,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 
 from rag_audio.errors import ConfigError, InvalidInput
-from rag_audio.provenance.ledger.key_register import (
-    FILES,
-    IN_USE,
-    LOST,
-    RETIRED,
-    WATERMARK,
-    compare_keys,
-    files_of,
-    fingerprint,
-    key_in_use,
-    known_keys,
-    note_key,
-    refused,
-    short,
-)
+from rag_audio.provenance.ledger import key_register
+from rag_audio.provenance.ledger.key_register import FILES, IN_USE, LOST, RETIRED, WATERMARK
 from rag_audio.storage.database import reading, writing
 from rag_audio.storage.files import create_once, write_bytes
 from rag_audio.storage.migrations import migrate
@@ -76,7 +63,7 @@ def rotate_watermark(engine: Engine, folder: Path) -> Path:
         if not _is_settled(db, folder):
             raise ConfigError("the watermark key was changed meanwhile", hint="try again")
         kept = rotate(path)
-        note_key(db, WATERMARK, _own(path), IN_USE)
+        key_register.note_key(db, WATERMARK, _own(path), IN_USE)
     return kept
 
 
@@ -96,17 +83,17 @@ def declare_lost(engine: Engine, purpose: str, folder: Path) -> str:
         raise InvalidInput(f"{purpose!r} is not a purpose of a key", hint=", ".join(FILES))
     migrate(engine)
     with writing(engine, _LOCK) as db:
-        wanted = key_in_use(db, purpose)
+        wanted = key_register.key_in_use(db, purpose)
         if wanted is None:
             raise InvalidInput(
                 f"the database knows no {purpose} key", hint="rag-audio keys lists those there are"
             )
-        if wanted in files_of(folder, purpose).values():
+        if wanted in key_register.files_of(folder, purpose).values():
             raise InvalidInput(
-                f"the {purpose} key {short(wanted)} is not lost: {folder} has it",
+                f"the {purpose} key {key_register.short(wanted)} is not lost: {folder} has it",
                 hint="rag-audio watermark rotate puts a new key in the place of one that is there",
             )
-        note_key(db, purpose, wanted, LOST)
+        key_register.note_key(db, purpose, wanted, LOST)
     return wanted
 
 
@@ -114,7 +101,7 @@ def key_notes(engine: Engine, folder: Path) -> list[str]:
     """What is wrong with a home's keys in the eyes of its database, a line each."""
     migrate(engine)
     with reading(engine) as db:
-        return [problem.what for problem in compare_keys(db, folder)]
+        return [problem.what for problem in key_register.compare_keys(db, folder)]
 
 
 def states_of(engine: Engine, folder: Path) -> dict[str, str]:
@@ -123,8 +110,8 @@ def states_of(engine: Engine, folder: Path) -> dict[str, str]:
     found = {}
     with reading(engine) as db:
         for purpose in FILES:
-            known = known_keys(db, purpose)
-            for name, print_ in files_of(folder, purpose).items():
+            known = key_register.known_keys(db, purpose)
+            for name, print_ in key_register.files_of(folder, purpose).items():
                 others = "not the database's" if IN_USE in known.values() else "not used yet"
                 found[name] = known.get(print_, others)
     return found
@@ -133,28 +120,28 @@ def states_of(engine: Engine, folder: Path) -> dict[str, str]:
 def _is_settled(db: Connection, folder: Path) -> bool:
     """Whether the home's key is the one that the database knows to be in use."""
     path = folder / FILES[WATERMARK]
-    return path.exists() and key_in_use(db, WATERMARK) == _own(path)
+    return path.exists() and key_register.key_in_use(db, WATERMARK) == _own(path)
 
 
 def _settle(db: Connection, folder: Path) -> None:
     path = folder / FILES[WATERMARK]
-    wanted = key_in_use(db, WATERMARK)
-    known = known_keys(db, WATERMARK)
-    older = [fingerprint(WATERMARK, key) for key in retired(path)]
+    wanted = key_register.key_in_use(db, WATERMARK)
+    known = key_register.known_keys(db, WATERMARK)
+    older = [key_register.fingerprint(WATERMARK, key) for key in retired(path)]
     if wanted is None:
         load_or_create(path)
     own = _own(path) if path.exists() else None
     if own is None or (wanted not in (None, own) and (wanted not in older or own in known)):
-        raise refused(WATERMARK, str(wanted), path, own)
+        raise key_register.refused(WATERMARK, str(wanted), path, own)
     for old in reversed(older):  # the oldest first
         if old not in known and old != own:
-            note_key(db, WATERMARK, old, RETIRED)
+            key_register.note_key(db, WATERMARK, old, RETIRED)
     if wanted != own:
-        note_key(db, WATERMARK, own, IN_USE)
+        key_register.note_key(db, WATERMARK, own, IN_USE)
 
 
 def _own(path: Path) -> str:
-    return fingerprint(WATERMARK, load_or_create(path))
+    return key_register.fingerprint(WATERMARK, load_or_create(path))
 
 
 # The files of the watermark's keys, which only their owner can read.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from rag_audio.domain.codec import encode, read
+from rag_audio.domain.codec import encode
 from rag_audio.domain.signing import (
     SIDECAR,
     Credentials,
@@ -346,15 +346,6 @@ def credentials_to_json(found: Credentials) -> dict[str, Any]:
         training=found.training,
     )
     return credentials_to_json(bare)
-
-
-def credentials_from_json(document: Mapping[str, Any]) -> Credentials:
-    """The credentials in a document, every field of its type.
-
-    Raises:
-        ValueError, TypeError, KeyError: it is none.
-    """
-    return read(Credentials, document)
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

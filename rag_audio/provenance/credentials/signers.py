@@ -28,7 +28,7 @@ from rag_audio.domain.signing import (
     sidecar_of,
 )
 from rag_audio.errors import ConfigError, OutputRefused
-from rag_audio.provenance.credentials import signing_keys
+from rag_audio.provenance.credentials import reading, signing_keys
 from rag_audio.provenance.credentials.manifest import (
     MEDIA_TYPES,
     NOT_ALLOWED,
@@ -37,22 +37,7 @@ from rag_audio.provenance.credentials.manifest import (
     make_manifest,
     with_parent,
 )
-from rag_audio.provenance.credentials.reading import (
-    find_sidecar,
-    make_context,
-    open_manifest,
-    read_manifest,
-    read_stream,
-    ruined_training,
-    said,
-)
-from rag_audio.provenance.credentials.signing_keys import (
-    SigningIdentity,
-    check,
-    parse_certificates,
-    pem_of,
-    private_key,
-)
+from rag_audio.provenance.credentials.signing_keys import SigningIdentity, pem_of
 from rag_audio.storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -115,9 +100,9 @@ class C2paSigner:
         Raises:
             ConfigError: content credentials cannot be signed under this chain.
         """
-        chain = pem_of(parse_certificates(chain_pem, "the signing chain"))
+        chain = pem_of(signing_keys.parse_certificates(chain_pem, "the signing chain"))
         identity = SigningIdentity(chain, "callback")
-        check(identity, datetime.now(UTC), where="the signing chain")
+        signing_keys.check(identity, datetime.now(UTC), where="the signing chain")
         return cls(identity, sign_bytes=sign_bytes, timestamp_url=timestamp_url, training=training)
 
     def sign(self, file: Path, claim: ClaimedOutput) -> Signature:
@@ -139,7 +124,7 @@ class C2paSigner:
         except C2paError as error:
             cause = failed[0] if failed else error
             raise OutputRefused(
-                f"output {claim.output} could not be signed: {said(cause)}", hint=_OFF
+                f"output {claim.output} could not be signed: {reading.said(cause)}", hint=_OFF
             ) from cause
         except OSError as error:
             raise OutputRefused(
@@ -221,7 +206,7 @@ class C2paSigner:
         if parent is not None:
             document = with_parent(document, self._training, parent.listed, parent.training)
         with (
-            make_context(self.anchors) as context,
+            reading.make_context(self.anchors) as context,
             Builder(dict(document), context=context) as builder,
             self._native(failed) as signer,
             file.open("rb") as source,
@@ -257,7 +242,7 @@ class C2paSigner:
         """What a reader will see, so that no output leaves with a signature that does not hold."""
         beside = file.suffix.lower() in BESIDE
         with (file if beside else signed).open("rb") as stream:
-            told = read_stream(
+            told = reading.read_stream(
                 stream, MEDIA_TYPES[file.suffix.lower()], self.anchors, manifest if beside else None
             )
         if told.state is CredentialState.INVALID:
@@ -308,11 +293,11 @@ def open_signer(
             f"RAG_AUDIO_SIGNING_{given} is set and RAG_AUDIO_SIGNING_{missing} is not",
             hint="a chain needs its key: set both or none",
         )
-    identity = None
     if chain is not None and key is not None:
         identity = signing_keys.read_identity(chain, key)
-    identity = identity or signing_keys.imported_identity(folder)
-    identity = identity or signing_keys.local_identity(folder)
+    else:
+        imported = signing_keys.imported_identity(folder)
+        identity = imported or signing_keys.local_identity(folder)
     return C2paSigner(identity, timestamp_url=timestamp_url, training=training, elsewhere=elsewhere)
 
 
@@ -420,13 +405,13 @@ def _parent(one: OpenedFile, file: BinaryIO, anchors: str) -> Parent:
     }
 
     def unreadable(why: str = "it cannot be read") -> Parent:
-        return Parent(plain, training=ruined_training(one.path)).bare(why)
+        return Parent(plain, training=reading.ruined_training(one.path)).bare(why)
 
     try:
-        told = read_stream(file, media_type, anchors)
+        told = reading.read_stream(file, media_type, anchors)
         return Parent(plain, told.label, told.training, file=file)
     except (C2paError.ManifestNotFound, C2paError.NotSupported):
-        beside = find_sidecar(one.path)
+        beside = reading.find_sidecar(one.path)
     except C2paError:
         return unreadable()
     if beside is None:
@@ -435,8 +420,8 @@ def _parent(one: OpenedFile, file: BinaryIO, anchors: str) -> Parent:
         return unreadable(TOO_LARGE)
     manifest = beside.read_bytes()
     try:
-        with open_manifest(file, kind, anchors, manifest) as reader:
-            told = read_manifest(reader, sidecar=True)
+        with reading.open_manifest(file, kind, anchors, manifest) as reader:
+            told = reading.read_manifest(reader, sidecar=True)
             results = reader.get_validation_results()
     except C2paError:
         return unreadable()
@@ -507,7 +492,7 @@ def sign_bytes_of(identity: SigningIdentity) -> SignBytes:
     Raises:
         ConfigError: the key cannot be read.
     """
-    key = private_key(identity.key_pem, f"the {identity.source} signing key")
+    key = signing_keys.private_key(identity.key_pem, f"the {identity.source} signing key")
 
     def sign(data: bytes) -> bytes:
         if isinstance(key, ec.EllipticCurvePrivateKey):

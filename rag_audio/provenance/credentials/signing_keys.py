@@ -125,7 +125,7 @@ def check(
                 f"({common_name(leaf)!r})",
                 hint="the signer's own certificate comes first, then its issuers",
             )
-    problem = _time_problem(leaf, at) or _profile_problem(leaf)
+    problem = _problem(leaf, at)
     if problem:
         raise ConfigError(f"the certificate {common_name(leaf)!r} in {where} {problem}", hint=HINT)
     for below, above in pairwise(chain):
@@ -139,15 +139,12 @@ def check(
     _algorithm(leaf)
 
 
-def _time_problem(leaf: x509.Certificate, at: datetime) -> str | None:
+def _problem(leaf: x509.Certificate, at: datetime) -> str | None:
+    """Why content credentials cannot be signed under a certificate at a time."""
     if at > leaf.not_valid_after_utc:
         return f"expired on {leaf.not_valid_after_utc:%Y-%m-%d}"
     if at < leaf.not_valid_before_utc:
         return f"is valid from {leaf.not_valid_before_utc:%Y-%m-%d} only"
-    return None
-
-
-def _profile_problem(leaf: x509.Certificate) -> str | None:
     if leaf.issuer == leaf.subject:
         return "is self-signed, which content credentials do not allow"
     try:
@@ -238,14 +235,15 @@ def local_identity(folder: Path, now: datetime | None = None) -> SigningIdentity
     at = now or datetime.now(UTC)
     try:
         content = create_once(folder / ROOT_FILE, partial(_new_root, at))
-        root = _identity(content.decode("ascii", "replace"), "local", folder / ROOT_FILE)
+        root = _local(content.decode("ascii", "replace"), folder / ROOT_FILE)
         leaf_file = folder / LEAF_FILE
         content = create_once(leaf_file, partial(_new_leaf, root, at))
-        leaf = _identity(content.decode("ascii", "replace"), "local", leaf_file)
-        if leaf.valid_until - at < timedelta(days=365 * RENEW_YEARS) or _not_yet(leaf, at):
+        leaf = _local(content.decode("ascii", "replace"), leaf_file)
+        made_later = at < leaf.certificates[0].not_valid_before_utc  # the clock was wrong then
+        if made_later or leaf.valid_until - at < timedelta(days=365 * RENEW_YEARS):
             _remember(folder, leaf.certificates[-1:])
             write_bytes(leaf_file, _new_leaf(root, at))
-            leaf = _identity(leaf_file.read_text("ascii"), "local", leaf_file)
+            leaf = _local(leaf_file.read_text("ascii"), leaf_file)
     except OSError as error:
         raise ConfigError(
             f"the signing keys in {str(folder)!r} cannot be used: {error.strerror}",
@@ -262,7 +260,7 @@ def existing_local(folder: Path) -> SigningIdentity | None:
         ConfigError: its file cannot be read, or does not hold what it should.
     """
     path = folder / LEAF_FILE
-    return _identity(_read_pem(path), "local", path) if path.exists() else None
+    return _local(_read_pem(path), path) if path.exists() else None
 
 
 def read_identity(
@@ -335,20 +333,15 @@ def _read_pem(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=HINT) from error
 
 
-def _identity(text: str, source: str, where: Path) -> SigningIdentity:
-    """Key and certificates of one file, in its order."""
+def _local(text: str, where: Path) -> SigningIdentity:
+    """Key and certificates of a file of the home's own signer."""
     try:
         chain = pem_of(parse_certificates(text, str(where)))
-        return SigningIdentity(chain, source, key_pem_of(private_key(text, str(where))))
+        return SigningIdentity(chain, "local", key_pem_of(private_key(text, str(where))))
     except ConfigError as error:
         raise ConfigError(
             error.message, hint="restore it from a backup, or move it away: a new one is made"
         ) from error
-
-
-def _not_yet(identity: SigningIdentity, at: datetime) -> bool:
-    """Made while the clock was wrong."""
-    return at < identity.certificates[0].not_valid_before_utc
 
 
 def _remember(folder: Path, roots: Sequence[x509.Certificate]) -> None:
