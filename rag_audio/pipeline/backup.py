@@ -223,7 +223,7 @@ def _unpack(
 
         def tell() -> None:
             if on_progress is not None:
-                # Nobody knows how many files there will be: the manifest comes last.
+                # The number of files is not known yet: the manifest comes last.
                 on_progress(Done(found.files, raw.tell(), 0, size))
 
         mode: Literal["r:gz", "r:"] = "r:gz" if raw.read(2) == _GZIP else "r:"

@@ -213,12 +213,12 @@ def commit(
     """Log all outputs of a request in one transaction, and give their files their names.
 
     Args:
-        on_commit: of a caller who keeps the outputs in a folder where nobody looks for them until
-            they are logged: the files have their names before that.
+        on_commit: of a caller who keeps the outputs in a folder that is not read until they are
+            logged: the files have their names before that.
 
     Raises:
-        BackendUnavailable: with ``on_commit`` the files stay, since nobody knows whether a commit
-            that broke off took place; without it they are removed.
+        BackendUnavailable: with ``on_commit`` the files stay, since a commit that broke off may
+            have taken place; without it they are removed.
         RagAudioError: nothing was logged or delivered.
     """
     done: tuple[GenerationResult, ...] = ()

@@ -148,7 +148,7 @@ def _heard(seed: Audio | None, regions: tuple[Region, ...]) -> Audio | None:
 
 
 def _patched(source: Audio, regions: tuple[Region, ...], bar_s: float) -> Audio | None:
-    """The sound, each region filled by what stands beside it, played on from both sides.
+    """The sound, each region filled by what is next to it, played on from both sides.
 
     None where nothing stands. What lies between two regions is of the nearer: joins may be there.
     """

@@ -351,7 +351,7 @@ def open_source(path: Path, home: Home, inspector: recognition.Inspector) -> Sou
         UnreadableFile: it is no sound file.
         InvalidInput: it is a score, or an output of ours whose master is not kept here, or was
             changed so much that it cannot be found in the master.
-        RequestRefused: it is a stem that was revoked, or an output that somebody else made.
+        RequestRefused: it is a stem that was revoked, or an output of another user.
     """
     disclosure, ledger = home.disclosure, home.ledger
     name = disclosure.file(path)

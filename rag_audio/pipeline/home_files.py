@@ -96,8 +96,8 @@ class HomeFiles:
     def keys(self) -> dict[str, tuple[bytes, float]]:
         """Content and time of all keys by name; each that was there at the call is in it.
 
-        A rotation gives the key of before a second name, and then its first name to the new one.
-        Whoever reads the new one has listed before that: so it is listed once more.
+        A rotation gives the old key a second name, and then its first name to the new key. A
+        listing made before may miss the old key's second name: so it is made once more.
         """
         found: dict[str, tuple[bytes, float]] = {}
         for _ in range(2):
@@ -168,7 +168,7 @@ def require_room(folder: Path, needed: int, what: str, hint: str) -> None:
 
 
 def copy_database(path: Path, copy: Path) -> None:
-    """Copy a database as it stands at one moment, whoever is writing to it.
+    """Copy a database as it stands at one moment, while others may write to it.
 
     Raises:
         InvalidInput: there is no room. BackendUnavailable: it is damaged, or locked for long.
@@ -187,7 +187,7 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def copy_index(home: Path, work: Path) -> Path | None:
-    """Copy the embedded index as it stands at one moment, whoever uses it; None: there is none.
+    """Copy the embedded index as it stands at one moment, in use or not; None: there is none.
 
     Its lock is held for the copy only; where a process serves the index, that makes the copy.
 
@@ -228,7 +228,7 @@ def copy_index(home: Path, work: Path) -> Path | None:
 # one line per file, in the archive's order: ``name``, ``size``, ``sha256``. The last line has the
 # number of ``files`` and the SHA-256 of all bytes before it, so that one that breaks off is seen.
 #
-# Format 1, ``manifest.json``, is one JSON object with the files by name; it is read for ever.
+# Format 1, ``manifest.json``, is one JSON object with the files by name; it stays readable.
 
 FORMAT, FORMAT_1 = "rag-audio backup 2", "rag-audio backup 1"
 NAME, NAME_1 = "manifest.jsonl", "manifest.json"

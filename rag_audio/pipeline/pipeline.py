@@ -123,7 +123,7 @@ class Pipeline:
         """What is typical of an artist, from the stems that are licensed for style now.
 
         Raises:
-            RequestRefused: nobody licensed for style has that name.
+            RequestRefused: no artist licensed for style has that name.
         """
         clearance = self.clearance(territory)
         artist = guardrails.require_artist(name, self.gate.policy(clearance))
@@ -141,7 +141,7 @@ class Pipeline:
         return self._search(query, rights)
 
     def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
-        """Why a search that found nothing could find nothing, see :mod:`.sourcing`."""
+        """Why a search found nothing, see :func:`.rights_gate.why_nothing`."""
         return rights_gate.why_nothing(self.clearance(territory), self.home.index, artist)
 
     def plan(self, request: GenerationRequest) -> ConditioningPlan:
@@ -158,7 +158,7 @@ class Pipeline:
         """The plan under a clearance, with what it was made from.
 
         Args:
-            audio_is_known: the request's audio was let in already.
+            audio_is_known: the request's audio was accepted already.
 
         Raises:
             RequestRefused: guardrails or rights do not allow it.
@@ -168,7 +168,7 @@ class Pipeline:
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
         findings = self.gate.inspect(brought, rights)
         melody, heard = melody_request.melody_of(brought, findings, rights, self._brought)
-        # Who hums wants to sound like something else: the words find that, not the hum.
+        # A hummed melody is not to sound like the hum: references are found by the words alone.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
         own = _styled(request, clearance)
         references = self.find_references(sought, clearance, own)
@@ -217,7 +217,7 @@ class Pipeline:
         """
         say = on_stage or (lambda stage, done, total: None)
         writing.check_writable(out, request.subtype)
-        # Keys that do not fit are told of before any work is done.
+        # Keys that do not fit are refused before any work is done.
         _ = (self.home.signer, self.home.watermarker)
         say("retrieve", 0, 1)
         clearance = self.clearance(request.territory)
@@ -378,7 +378,7 @@ class Pipeline:
         """The named references, then the nearest others up to ``k``.
 
         Args:
-            own: stems of the artist whose style is asked for; none where nobody's is.
+            own: stems of the artist whose style is asked for; empty without one.
         """
         rights = clearance.rights
         wanted = tuple(USE_OF[channel] for channel in sorted(request.channels))
@@ -450,7 +450,7 @@ def _today() -> datetime:
 
 
 def _styled(request: GenerationRequest, clearance: Clearance) -> tuple[Stem, ...]:
-    """The stems of the artist whose style is asked for; none where nobody's is."""
+    """The stems of the artist whose style is asked for; none without one."""
     if request.artist is None:
         return ()
     return profiles.licensed_stems(request.artist, clearance.stems, clearance.rights)

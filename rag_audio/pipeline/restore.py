@@ -3,7 +3,7 @@
 An archive is a state of the past. Revocations and erasures that came later must not be undone by
 going back to it, so they are taken over from a log that went on: the archived home's, or an export.
 And numbers that were given since must not be given again (:mod:`.numbering`).
-All of it is one transaction on the restored database, before anybody can see the home.
+All of it is one transaction on the restored database, before the home appears.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Wanted:
         later: homes, ledger exports and newer archives, whose logs went on after the archive was
             made.
         go_on: is asked, with what would be lost or is wrong, whether to restore all the same;
-            None: nobody can be asked.
+            None: there is no one to ask.
     """
 
     later: tuple[Path, ...] = ()
@@ -198,7 +198,7 @@ def settle(
         "entries": entries,
         "numbers_from": epoch.first,
         "kept": kept.count,
-        # How far later logs were looked through; none: somebody went on without.
+        # How far later logs were read; empty: the user went on without one.
         "later": [log.size for log in logs],
     }
     append_event_in(db, RESTORE, body)
@@ -290,10 +290,10 @@ def _later_keys(events: Iterable[LaterEvent], keys: Path) -> Iterator[str]:
 
 
 def _ask(what: str, wanted: Wanted, notes: list[str], hint: str) -> None:
-    """Go on if somebody says so, and note what they were asked.
+    """Go on if the user confirms it, and note the question.
 
     Raises:
-        InvalidInput: nobody does.
+        InvalidInput: it is not confirmed.
     """
     if wanted.go_on is None or not wanted.go_on(what):
         why = "".join(f" ({note})" for note in notes)

@@ -44,7 +44,7 @@ def require_source(
     clearance: Clearance,
     index: StemIndex,
 ) -> None:
-    """Let a plan pass that asks for an artist's style and takes something from the artist's stems.
+    """Check that a plan which asks for an artist's style uses something of the artist's stems.
 
     A stem counts where its license grants ``style`` and it has a share above 0 of what is new in
     the output: tokens of the prompt, or energy of the seed. What an edited sound was made from
@@ -177,7 +177,7 @@ class RightsGate:
         )
 
     def require_resembled(self, stem: Stem, rights: Rights) -> None:
-        """Let a stem be searched for by its likeness that may be used for anything at all.
+        """Check that a stem may be used for something, so that others like it may be found.
 
         Raises:
             RequestRefused: no license of any library that holds its bytes opens a channel.
@@ -194,11 +194,11 @@ class RightsGate:
             )
 
     def inspect(self, request: GenerationRequest, rights: Rights) -> tuple[ForeignFinding, ...]:
-        """Look into the files that the request brings, and let them in or not.
+        """Inspect the files that the request brings, and check that they may be used.
 
         Raises:
             RequestRefused: one holds something that may not be used.
-            InvalidInput: nothing is known of the audio, and nobody stated by what right it is used.
+            InvalidInput: the audio is not known, and the request does not state the rights to it.
         """
         files = [Path(name) for name in (request.audio, request.midi) if name is not None]
         if not files:
@@ -210,7 +210,7 @@ class RightsGate:
         return findings
 
     def inspector(self, rights: Rights) -> recognition.Inspector:
-        """Looks into foreign files; lets nothing in by itself."""
+        """Recognises what is in foreign files; decides nothing."""
         home, reader = self._home, self._home.reader
         return recognition.Inspector(
             rights,
@@ -253,7 +253,7 @@ class RightsGate:
     def require_style(
         self, plan: ConditioningPlan, request: GenerationRequest, clearance: Clearance
     ) -> None:
-        """Let a plan pass whose artist may be asked for, and is a source of it.
+        """Check that the artist of a plan may be asked for, and is a source of it.
 
         Raises:
             RequestRefused: the artist may not be asked for, or nothing by the artist would be used.

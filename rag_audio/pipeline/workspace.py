@@ -112,7 +112,7 @@ class Workspace(AbstractContextManager["Workspace"]):
     def plan(self, prompt: str | GenerationRequest, **fields: Any) -> ConditioningPlan:
         """What would be given to the model; ``fields`` are those of ``GenerationRequest``.
 
-        A request may be given in place of its prompt; fields beside it change it.
+        A request may be given in place of its prompt; further fields replace those of the request.
         """
         return self.pipeline.plan(arguments.request(prompt, fields))
 
@@ -220,7 +220,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         """What is typical of an artist, from the stems that are licensed for style now.
 
         Raises:
-            RequestRefused: nobody licensed for style has that name.
+            RequestRefused: no artist licensed for style has that name.
         """
         values.text("name", name)
         return self.pipeline.artist_profile(name, arguments.optional_text("territory", territory))

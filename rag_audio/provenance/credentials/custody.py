@@ -98,7 +98,7 @@ def declare_lost(engine: Engine, purpose: str, folder: Path) -> str:
 
 
 def key_notes(engine: Engine, folder: Path) -> list[str]:
-    """What is wrong with a home's keys in the eyes of its database, a line each."""
+    """Where a home's keys differ from what its database knows of them, a line each."""
     migrate(engine)
     with reading(engine) as db:
         return [problem.what for problem in key_register.compare_keys(db, folder)]

@@ -1,6 +1,6 @@
 """Read content credentials: whose they are, whether they hold, and what they say.
 
-Two answers of the C2PA library are read together: its state says "Valid" for a signer nobody knows,
+Two answers of the C2PA library are read together: its state says "Valid" for an unknown signer,
 where only its list of results says that the signer is untrusted.
 """
 
@@ -178,7 +178,7 @@ def _ruined(problem: str, *, sidecar: bool = False) -> Credentials:
 
 
 def read_manifest(reader: Reader, *, sidecar: bool) -> Credentials:
-    """What a manifest says. Its content may be anybody's: every field is checked for its type."""
+    """What a manifest says. It may be a stranger's: every field is checked for its type."""
     results = reader.get_validation_results() or {}
     checked = results.get("activeManifest") or {}
     passed = {str(item.get("code")) for item in checked.get("success") or []}
@@ -326,7 +326,7 @@ def _holds(path: Path, wanted: bytes) -> bool:
 # another.
 
 MOST_CHARACTERS = 2_000_000
-"""Longer credentials are told of and not carried along: those of this project have some 20,000."""
+"""Of longer credentials only what they reserve is kept; those of this project have some 20,000."""
 _DEEPEST = 60
 _TOO_MUCH = "they say more than any honest ones"
 
@@ -360,7 +360,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 # The C2PA library with this project's settings: it never opens a connection to read a file.
 
-# The library logs what it raises as well; an error is told once, by whoever handles it.
+# The library logs what it raises as well; an error is reported once, where it is handled.
 logging.getLogger("c2pa").addHandler(logging.NullHandler())
 
 

@@ -263,7 +263,7 @@ class C2paSigner:
 
 
 class NoSigner:
-    """Leaves files unsigned, because somebody asked for it by name."""
+    """Leaves files unsigned, where the settings turn signing off."""
 
     name = "off"
     anchors = ""
