@@ -21,7 +21,9 @@ import sqlite3
 import tarfile
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,6 +66,7 @@ ROOT = "home"
 DATABASE = "rag-audio-database.jsonl"
 """A database elsewhere, as its name in the archive is."""
 _ROWS = 1000
+_SYNCS = 32
 _OF_A_FILE = 1024
 """Bytes that a tar file spends on a small file beside its content, about."""
 _MASTER = re.compile(rf"{MASTERS}/(\d{{1,18}})\.wav")
@@ -228,7 +231,9 @@ def _unpack(
 
         mode: Literal["r:gz", "r:"] = "r:gz" if raw.read(2) == _GZIP else "r:"
         raw.seek(0)
-        with tarfile.open(fileobj=raw, mode=mode) as tar:
+        # Files are synced many at once: one by one, each would wait for a write of its own.
+        syncing: deque[Future[None]] = deque()
+        with tarfile.open(fileobj=raw, mode=mode) as tar, ThreadPoolExecutor(_SYNCS) as threads:
             while member := tar.next():
                 tell()
                 tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
@@ -248,12 +253,19 @@ def _unpack(
                 except (FileExistsError, NotADirectoryError) as error:
                     how = "there twice" if target.is_file() else "a file and a folder"
                     raise BadArchive(f"{member.name!r} is {how}") from error
+                syncing.append(threads.submit(_sync, target))
+                if len(syncing) > 2 * _SYNCS:
+                    syncing.popleft().result()
+            for done in syncing:
+                done.result()
     if manifest is None:
         raise BadArchive("it has no manifest: it breaks off, or is no backup")
-    for filed in found:  # At the end: most have reached the disk by then, and none waits for it.
-        with (draft / filed.name).open("r+b") as file:
-            os.fsync(file.fileno())
     return manifest
+
+
+def _sync(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _inside(name: str) -> str:
