@@ -89,10 +89,6 @@ class StagedOutput:
         files = put_in_place(self.part, self.target, self.signature)
         return GenerationResult(self.sound, files, self.plan, self.record)
 
-    def remove(self) -> None:
-        """Remove the files that have no names yet."""
-        _remove(self.part, self.master)
-
 
 def deliver(
     home: Home,
@@ -122,7 +118,7 @@ def deliver(
             staged.append(stage(home, request, take, cleared, info, target, opened))
     except BaseException:
         for output in staged:
-            output.remove()
+            _remove(output.part, output.master)
         raise
     results = commit(home, staged, on_commit)
     on_stage("write", len(takes), len(takes))
@@ -240,7 +236,7 @@ def commit(
         except BaseException as error:
             if on_commit is None or not isinstance(error, BackendUnavailable):
                 for output in staged:
-                    output.remove()
+                    _remove(output.part, output.master)
                     if on_commit is not None:
                         _remove(output.target)
             raise

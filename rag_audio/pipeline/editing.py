@@ -402,10 +402,8 @@ def _asked_metre(outputs: tuple[int, ...], ledger: Ledger) -> Signature | None:
 
 
 def in_master(master: Audio, heard: Audio, name: str) -> tuple[Audio, float]:
-    """The part of the master that a file holds, at the file's rate, channels and length.
-
-    Returns:
-        The part, and where in the master it starts, in seconds.
+    """The part of the master that a file holds, at the file's rate, channels and length, and where
+    in the master it starts, in seconds.
 
     Raises:
         InvalidInput: it is not found there.

@@ -133,13 +133,10 @@ class SpreadSpectrumWatermarker:
         return best, clearest
 
     def detect(self, audio: Audio, *, search: bool = True) -> Detection:
-        """Find the mark in any rate, channel count and length.
+        """Find the mark in sound of any rate, channel count and length; as :meth:`detect_pieces`.
 
         Args:
             search: also at other tempos and pitches than the file's own.
-
-        Raises:
-            InvalidInput: the samples are not finite.
         """
         return self.detect_pieces(_pieces(audio), search=search)
 

@@ -49,10 +49,7 @@ def watermark_keys(engine: Engine, folder: Path) -> tuple[bytes, tuple[bytes, ..
 
 
 def rotate_watermark(engine: Engine, folder: Path) -> Path:
-    """A new key for new marks, in the home and in the database.
-
-    Returns:
-        The file that the key of before is now kept in.
+    """Make a new key for new marks, in the home and the database; the old key's new file.
 
     Raises:
         ConfigError: the home's key is not the database's, or a file cannot be written.
@@ -71,10 +68,7 @@ def declare_lost(engine: Engine, purpose: str, folder: Path) -> str:
     """Stop asking for the database's key of a purpose, of which no copy is left.
 
     The next use takes the home's key, or makes one. What the lost key marked or signed is not
-    found or checked by it any more.
-
-    Returns:
-        The lost key's fingerprint.
+    found or checked by it any more. Returns the lost key's fingerprint.
 
     Raises:
         InvalidInput: the database knows no key of that purpose, or the home has it.
@@ -179,7 +173,7 @@ def retired(path: Path) -> tuple[bytes, ...]:
 
 
 def rotate(path: Path) -> Path:
-    """Put a new key in ``path``; the file that the key of before is now kept in.
+    """Put a new key in ``path``; the old key's new file.
 
     Raises:
         ConfigError: a file cannot be read or written.
