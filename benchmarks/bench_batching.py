@@ -123,7 +123,7 @@ def worker(
             found = jobs.find(job.id)
             if found is None or found.result is None or found.finished_at is None:
                 raise SystemExit(f"a job did not end well: {found}")
-            master = workspace.pipeline.master(found.result["outputs"][0]["output"])
+            master = workspace.home.master(found.result["outputs"][0]["output"])
             made.append(master)
             ended.append(found.finished_at - accepted[0].created_at)
         return made, sorted(ended)[(len(ended) - 1) // 2]

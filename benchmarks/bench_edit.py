@@ -94,7 +94,7 @@ def nulls(workspace: Workspace, folder: Path, count: int, say: Say) -> None:
             path, words, out, regions=regions, audio_rights="own", seed=i, steps=8
         )
         number = result.record.output
-        master = workspace.pipeline.master(number)
+        master = workspace.home.master(number)
         if master is None:
             raise SystemExit(f"the master of output {number} is not kept")
         null = null_dbfs(source, master, regions)

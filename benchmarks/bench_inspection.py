@@ -37,7 +37,8 @@ def main() -> None:
             workspace.index(data_dir("demo"))
             stems = len(workspace.home.catalogue.stems())
             gate = workspace.pipeline.gate
-            gate.inspector(gate.rights(None)).inspect(_write(folder / "first.wav", _noise()))
+            rights = workspace.pipeline.rights
+            gate.inspector(rights()).inspect(_write(folder / "first.wav", _noise()))
             print(f"{stems} stems, {SECONDS:.0f} s of stereo each.\n")
             print("| file | found | processor seconds | wall seconds |\n|---|---|---:|---:|")
             for what, make in FILES.items():
@@ -45,7 +46,7 @@ def main() -> None:
                 used, waited = [], []
                 for _ in range(3):
                     processor, wall = time.process_time(), time.perf_counter()
-                    finding = gate.inspector(gate.rights(None)).inspect(file)
+                    finding = gate.inspector(rights()).inspect(file)
                     used.append(time.process_time() - processor)
                     waited.append(time.perf_counter() - wall)
                 found = ", ".join(one.name for one in finding.stems) or "nothing"

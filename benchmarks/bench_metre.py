@@ -30,7 +30,7 @@ from rag_audio.domain.ports import Generator
 from rag_audio.generation.painting import Grid, paint, plan_passes
 from rag_audio.generation.take_selection import enforce
 from rag_audio.models.generators import load_generator
-from rag_audio.pipeline.edit_orders import Order, canvas_of, extension, inpainting
+from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, Order, canvas_of
 from rag_audio.resources import data_dir
 
 BPM, WALTZ = 108.0, (3, 4)
@@ -57,8 +57,8 @@ def main() -> None:
     say("|---|---|---:|---:|")
     whole = waltz(12)
     cases = (
-        ("extend six bars by 30 s", extension(right_s=30.0), waltz(6)),
-        ("in-paint four bars of twelve", inpainting(((4 * BAR, 8 * BAR),)), whole),
+        ("extend six bars by 30 s", Order(EXTEND, right_s=30.0), waltz(6)),
+        ("in-paint four bars of twelve", Order(INPAINT, ((4 * BAR, 8 * BAR),)), whole),
     )
     for name, order, sound in cases:
         for metre in GRIDS:

@@ -24,7 +24,7 @@ import rag_audio
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import GenerationRequest
 from rag_audio.errors import Cancelled
-from rag_audio.pipeline.edit_orders import inpainting
+from rag_audio.pipeline.edit_orders import INPAINT, Order
 from rag_audio.pipeline.editing import Editor
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.resources import data_dir
@@ -94,7 +94,7 @@ def _promptness(workspace: Workspace, folder: Path, repeats: int) -> None:
         return workspace.pipeline.generate(request, folder / "a.wav", say, stop)
 
     def inpaint(say: Callable[..., None], stop: Callable[[], bool]) -> Any:
-        order = inpainting(((3.0, 5.0),))
+        order = Order(INPAINT, ((3.0, 5.0),))
         return editor.edit(
             source, "bells", order, folder / "b.wav", on_stage=say, stop_asked=stop, seed=1
         )

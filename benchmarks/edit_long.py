@@ -19,7 +19,7 @@ from rag_audio.domain import Audio
 from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.domain.ports import DiffusionInput, Generator
 from rag_audio.generation.painting import Grid, Painted, paint
-from rag_audio.pipeline.edit_orders import EXTEND_STRENGTH, canvas_of, extension, inpainting
+from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, STRENGTHS, Order, canvas_of
 from tests.pipeline.editing.seams import measure_seams
 
 Say = Callable[..., None]
@@ -30,7 +30,7 @@ def batch_of(generator: Generator, words: str, seed: int) -> DiffusionInput:
     """The default settings of an extension."""
     info = generator.info
     return DiffusionInput(
-        words, "", 10.0, info.default_steps, info.default_guidance, (seed,), EXTEND_STRENGTH
+        words, "", 10.0, info.default_steps, info.default_guidance, (seed,), STRENGTHS[EXTEND]
     )
 
 
@@ -45,7 +45,10 @@ def seams(generator: Generator, count: int, say: Say) -> None:
     say("| edit | clips | sample step | worst | high-band flux | worst | no seam stands out | "
         "level at seams, dB | elsewhere, dB |")  # fmt: skip
     say("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    for order in (inpainting(((2.5, 4.5), (6.5, 7.5))), extension(left_s=4.0, right_s=12.0)):
+    for order in (
+        Order(INPAINT, ((2.5, 4.5), (6.5, 7.5))),
+        Order(EXTEND, left_s=4.0, right_s=12.0),
+    ):
         found = []
         for i, (_, sound, words) in enumerate(sustained_clips(count)):
             canvas = canvas_of(order, sound, Grid(), None)
@@ -107,7 +110,7 @@ def extended(
     generator: Generator, sound: Audio, words: str, bpm: float, total_s: float, seed: int
 ) -> Painted:
     """The sound, extended to the right as ``rag-audio extend`` does."""
-    order = extension(right_s=total_s - sound.duration_s)
+    order = Order(EXTEND, right_s=total_s - sound.duration_s)
     canvas = canvas_of(order, sound, Grid(bar_s(bpm, COMMON)), None)
     return paint(canvas, batch_of(generator, f"{words}, {bpm} bpm", seed), generator)
 

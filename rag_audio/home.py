@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from rag_audio.domain import Audio
     from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
     from rag_audio.domain.signing import Credentials, Signer
     from rag_audio.domain.store_ports import Catalogue
     from rag_audio.guardrails import Action, Roster
-    from rag_audio.provenance.credentials.opened import SignElsewhere
+    from rag_audio.provenance.credentials.signers import SignElsewhere
     from rag_audio.provenance.ledger.ledger import SqlLedger
     from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
     from rag_audio.storage.landmarks import SqlLandmarks
@@ -349,6 +350,13 @@ class Home:
     @property
     def masters(self) -> Path:
         return self.folder / "masters"
+
+    def master(self, output: int) -> Audio | None:
+        """The unmarked sound of an output; None where it is no longer kept."""
+        from rag_audio.audio.reading import load
+
+        path = self.masters / f"{output}.wav"
+        return load(path, max_duration_s=None) if path.is_file() else None
 
     @property
     def territory(self) -> str | None:

@@ -23,7 +23,7 @@ from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, progress_bar, show_json
 from rag_audio.errors import ConfigError
 from rag_audio.pipeline import backup as archive
-from rag_audio.pipeline.archive import Done, OnProgress
+from rag_audio.pipeline.backup import Done, OnProgress
 from rag_audio.pipeline.restore import Wanted
 from rag_audio.settings import NAME, Settings, read_settings, settings_in
 from rag_audio.storage.database import connect, sqlite_url

@@ -17,7 +17,7 @@ from rag_audio.domain.fields import On
 from rag_audio.domain.views import outputs_json, results_json
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.painting import SHORTEST_S, parse_regions
-from rag_audio.pipeline.pipeline import OnStage
+from rag_audio.pipeline.delivery import OnStage
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 
 File = Annotated[Path, typer.Argument(help="An output of this home, or sound of your own.")]

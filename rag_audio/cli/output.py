@@ -19,7 +19,7 @@ from rag_audio.errors import UNMET_EXIT, RagAudioError
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
-    from rag_audio.pipeline.pipeline import OnStage
+    from rag_audio.pipeline.delivery import OnStage
 
 
 # Names and messages may hold square brackets, which are no markup.

@@ -13,34 +13,42 @@ the archive too.
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import shutil
+import sqlite3
 import tarfile
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine, select
 
+from rag_audio import __version__
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.pipeline import home_files
-from rag_audio.pipeline.archive import DATABASE, ROOT, TELL_EVERY_S, Archiver, Done, OnProgress
-from rag_audio.pipeline.home_files import KEYS, BadManifest, Filed, Listing, work_folder
-from rag_audio.pipeline.restore import (
-    Archived,
-    Restored,
-    Wanted,
-    settle,
-    settle_database,
-    settle_file,
+from rag_audio.pipeline.home_files import (
+    INDEX,
+    KEYS,
+    MASTERS,
+    BadArchive,
+    Filed,
+    HomeFiles,
+    Listing,
 )
-from rag_audio.storage.database_export import read_dump
+from rag_audio.pipeline.restore import Archived, Restored, Wanted, settle_dump, settle_file
+from rag_audio.provenance.ledger.tables import entries, is_output
+from rag_audio.storage.database import reading
+from rag_audio.storage.database_export import write_dump
 from rag_audio.storage.files import draft_file, draft_folder, put_in_place
 
 WITHOUT_KEYS = (
@@ -53,8 +61,28 @@ NO_DATABASE = (
 )
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**20
-_SYNCS = 32
 _ZEROS = bytes(_PIECE)
+ROOT = "home"
+DATABASE = "rag-audio-database.jsonl"
+"""A database elsewhere, as its name in the archive is."""
+_ROWS = 1000
+_SYNCS = 32
+_OF_A_FILE = 1024
+"""Bytes that a tar file spends on a small file beside its content, about."""
+_MASTER = re.compile(rf"{MASTERS}/(\d{{1,18}})\.wav")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How far an archive is: files and bytes, and how many there were when it was begun."""
+
+    files: int
+    size: int
+    all_files: int
+    all_size: int
+
+
+OnProgress = Callable[[Done], None]
 
 
 @dataclass(frozen=True)
@@ -88,7 +116,7 @@ def create(
 
     Args:
         database: where ledger and rights are, if that is not the home's own file.
-        on_progress: told about ten times a second how far it is.
+        on_progress: is told how far it is, after each piece of 1 MiB at the latest.
 
     Raises:
         InvalidInput: there is no home, the name has another ending, it cannot be written, or there
@@ -102,13 +130,17 @@ def create(
         raise InvalidInput(f"a backup is a .tar or .tar.gz, not {target.name!r}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as held:
-            draft = held.enter_context(draft_file(target))
-            without = frozenset((target.absolute(), draft.absolute()))
-            work = held.enter_context(work_folder(home))
-            archiver = Archiver(home, work, target, without, database, on_progress)
-            made = held.enter_context(closing(archiver.listing))
-            rows, warnings = _write(archiver, draft)
+        with (
+            draft_file(target) as draft,
+            home_files.work_folder(home) as work,
+            closing(Listing(work)) as made,
+        ):
+            without = frozenset((target.absolute(), draft.absolute(), (home / DATABASE).absolute()))
+            files = HomeFiles(home, without)
+            archiver = _Archiver(home, work, target, files, made, database, on_progress)
+            # By its number: gzip would write the name of a file that has one into the archive.
+            with os.fdopen(os.open(draft, os.O_WRONLY), "wb") as raw:
+                counts, warnings = archiver.write(raw)
             put_in_place(draft, target)
     except OSError as error:
         raise InvalidInput(
@@ -118,6 +150,7 @@ def create(
     warnings.insert(0, WITHOUT_KEYS)
     if not (home / KEYS).is_dir():
         warnings.append("this home has no keys yet: nothing was marked in it")
+    rows = None if counts is None else sum(counts.values())
     return Backup(target, made.files, made.size, tuple(warnings), rows)
 
 
@@ -133,7 +166,7 @@ def restore(
     Args:
         database: where a database that is in the archive goes.
         wanted: where to look for what was logged later, and who may be asked.
-        on_progress: told about ten times a second how far it is, in bytes of the archive.
+        on_progress: is told how far it is, in bytes of the archive.
 
     Raises:
         InvalidInput: the home is not empty, or the archive is not one of ours: it holds links,
@@ -150,10 +183,27 @@ def restore(
         home.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(home) as draft, closing(Listing(home.parent)) as found:
             manifest = _unpack(archive, draft, found, on_progress)
-            made = (Archived.read(manifest), wanted or Wanted())
-            rows, done = _restore_database(archive, draft, found, manifest, database, made)
-            done = done or settle_file(draft, *made)
+            made, rows = (Archived.read(manifest), wanted or Wanted()), manifest.get("database")
+            if "database" not in manifest:
+                done = settle_file(draft, *made)
+            elif database is None:
+                raise InvalidInput(
+                    f"{str(archive)!r} holds a database of its own, and none is named to put it "
+                    "into",
+                    hint="set RAG_AUDIO_DATABASE_URL to an empty database",
+                )
+            else:
+                dump = draft / DATABASE
+                done = settle_dump(database, dump, draft / KEYS, manifest["database"], *made)
+                found.files -= 1
+                found.size -= dump.stat().st_size
+                dump.unlink()
             draft.replace(home)
+    except BadArchive as error:
+        raise InvalidInput(
+            f"{str(archive)!r} is not restored: {error}",
+            hint="use an archive of `rag-audio backup`",
+        ) from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UnreadableFile(f"{str(archive)!r} is not a complete tar file: {error}") from error
     except OSError as error:
@@ -162,168 +212,72 @@ def restore(
         ) from error
     warnings: tuple[str, ...] = (NO_DATABASE,) if rows is None and database is not None else ()
     warnings += () if done is None else done.warnings
-    return Backup(home, found.files, found.size, warnings, rows, done)
-
-
-def _restore_database(
-    archive: Path,
-    draft: Path,
-    found: Listing,
-    manifest: dict[str, Any],
-    database: Engine | None,
-    made: tuple[Archived, Wanted],
-) -> tuple[int | None, Restored | None]:
-    """Take the database out of the unpacked files and put it where it belongs; its rows."""
-    if "database" not in manifest:
-        return None, None
-    if database is None:
-        raise InvalidInput(
-            f"{str(archive)!r} holds a database of its own, and none is named to put it into",
-            hint="set RAG_AUDIO_DATABASE_URL to an empty database",
-        )
-    done: list[Restored] = []
-
-    def within(db: Connection, counts: dict[str, int]) -> None:
-        if counts != manifest["database"]:
-            raise _refused(archive, "its database has not the rows of its manifest")
-        done.append(settle(db, draft / KEYS, counts.get("ledger_entries", 0), *made))
-
-    counts = read_dump(database, draft / DATABASE, within)
-    settle_database(database, done[0])
-    found.files -= 1
-    found.size -= (draft / DATABASE).stat().st_size
-    (draft / DATABASE).unlink()
-    return sum(counts.values()), done[0]
-
-
-def _write(archiver: Archiver, draft: Path) -> tuple[int | None, list[str]]:
-    """Write the archive; rows of the database, and warnings."""
-    # By its number: gzip would write the name of a file that has one into the archive.
-    with os.fdopen(os.open(draft, os.O_WRONLY), "wb") as raw:
-        counts, warnings = archiver.write(raw)
-    return None if counts is None else sum(counts.values()), warnings
+    count = None if rows is None else sum(rows.values())
+    return Backup(home, found.files, found.size, warnings, count, done)
 
 
 def _unpack(
     archive: Path, draft: Path, found: Listing, on_progress: OnProgress | None
 ) -> dict[str, Any]:
-    """Write the files below ``draft`` and list them; the head of the manifest, which lists them
-    too."""
+    """Write the files below ``draft`` and list them; the head of the archive's manifest."""
+    manifest: dict[str, Any] | None = None
+    size = archive.stat().st_size
     with archive.open("rb") as raw:
+
+        def tell() -> None:
+            if on_progress is not None:
+                # The number of files is not known yet: the manifest comes last.
+                on_progress(Done(found.files, raw.tell(), 0, size))
+
         mode: Literal["r:gz", "r:"] = "r:gz" if raw.read(2) == _GZIP else "r:"
         raw.seek(0)
-        tell = _Telling(raw, found, archive.stat().st_size, on_progress)
-        return _unpack_members(archive, raw, mode, draft, found, tell)
-
-
-class _Telling:
-    """Tells how far an archive was read, about ten times a second."""
-
-    def __init__(
-        self, raw: IO[bytes], found: Listing, size: int, on_progress: OnProgress | None
-    ) -> None:
-        self._raw, self._found, self._size, self._on_progress = raw, found, size, on_progress
-        self._told_at = 0.0
-
-    def __call__(self) -> None:
-        now = time.monotonic()
-        if self._on_progress is not None and now - self._told_at >= TELL_EVERY_S:
-            self._told_at = now
-            # Of files nobody knows how many there will be: the manifest comes last.
-            self._on_progress(Done(self._found.files, self._raw.tell(), 0, self._size))
-
-
-def _unpack_members(
-    archive: Path,
-    raw: IO[bytes],
-    mode: Literal["r:gz", "r:"],
-    draft: Path,
-    found: Listing,
-    tell: Callable[[], None],
-) -> dict[str, Any]:
-    manifest: dict[str, Any] | None = None
-    with tarfile.open(fileobj=raw, mode=mode) as tar, _Syncing() as syncing:
-        while member := tar.next():
-            tell()
-            tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
-            if manifest is not None:
-                raise _refused(archive, f"{member.name!r} follows the manifest")
-            source = tar.extractfile(member) if member.isreg() else None
-            if source is None:
-                raise _refused(archive, f"{member.name!r} is a link, a folder or a device")
-            if member.name in (home_files.NAME, home_files.NAME_1):
-                manifest = _check(archive, member, source, found)
-                continue
-            name = _inside(archive, member.name)
-            target = draft / name
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                found.add(Filed(name, *_copy(source, target, syncing, tell)))
-            except (FileExistsError, NotADirectoryError) as error:
-                how = "there twice" if target.is_file() else "a file and a folder"
-                raise _refused(archive, f"{member.name!r} is {how}") from error
+        # Files are synced many at once: one by one, each would wait for a write of its own.
+        syncing: deque[Future[None]] = deque()
+        with tarfile.open(fileobj=raw, mode=mode) as tar, ThreadPoolExecutor(_SYNCS) as threads:
+            while member := tar.next():
+                tell()
+                tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
+                if manifest is not None:
+                    raise BadArchive(f"{member.name!r} follows the manifest")
+                source = tar.extractfile(member) if member.isreg() else None
+                if source is None:
+                    raise BadArchive(f"{member.name!r} is a link, a folder or a device")
+                if member.name in home_files.CHECKS:
+                    manifest = home_files.CHECKS[member.name](source, member.size, found)
+                    continue
+                name = _inside(member.name)
+                target = draft / name
+                try:
+                    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    found.add(Filed(name, *_copy(source, target, tell)))
+                except (FileExistsError, NotADirectoryError) as error:
+                    how = "there twice" if target.is_file() else "a file and a folder"
+                    raise BadArchive(f"{member.name!r} is {how}") from error
+                syncing.append(threads.submit(_sync, target))
+                if len(syncing) > 2 * _SYNCS:
+                    syncing.popleft().result()
+            for done in syncing:
+                done.result()
     if manifest is None:
-        raise _refused(archive, "it has no manifest: it breaks off, or is no backup")
+        raise BadArchive("it has no manifest: it breaks off, or is no backup")
     return manifest
 
 
-def _check(
-    archive: Path, member: tarfile.TarInfo, source: IO[bytes], found: Listing
-) -> dict[str, Any]:
-    """Hold the manifest against the files that were found before it; its head."""
-    try:
-        if member.name == home_files.NAME_1:
-            return home_files.check_1(source, member.size, found)
-        return home_files.check(source, found)
-    except BadManifest as error:
-        raise _refused(archive, str(error)) from error
+def _sync(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
-def _inside(archive: Path, name: str) -> str:
+def _inside(name: str) -> str:
     """The name below ``home/``; one that could lead anywhere else is refused."""
     path = PurePosixPath(name)
     plain = path.parts[:1] == (ROOT,) and len(path.parts) > 1 and ".." not in path.parts
     if not plain or str(path) != name or "\\" in name or "\x00" in name:
-        raise _refused(archive, f"{name!r} leads out of the home")
+        raise BadArchive(f"{name!r} leads out of the home")
     return str(path.relative_to(ROOT))
 
 
-class _Syncing:
-    """Brings files to the disk, many at once: one by one, each would wait for a write of its own.
-
-    At the end of the block all are there; OSError where one cannot be.
-    """
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_SYNCS)
-        self._waiting: deque[Future[None]] = deque()
-
-    def add(self, handle: int) -> None:
-        """Take over an open file: it is synced and closed."""
-        self._waiting.append(self._threads.submit(_sync, handle))
-        if len(self._waiting) > 2 * _SYNCS:
-            self._waiting.popleft().result()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._threads.shutdown()
-        if kind is None:
-            for done in self._waiting:
-                done.result()
-
-
-def _sync(handle: int) -> None:
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _copy(
-    source: IO[bytes], target: Path, syncing: _Syncing, tell: Callable[[], None]
-) -> tuple[int, str]:
+def _copy(source: IO[bytes], target: Path, tell: Callable[[], None]) -> tuple[int, str]:
     """Write a file; zeros become holes, of which the files of an index consist for the most."""
     digest, size = sha256(), 0
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -337,12 +291,200 @@ def _copy(
             else:
                 file.write(piece)
         file.truncate(size)
-        file.flush()
-        syncing.add(os.dup(file.fileno()))
     return size, digest.hexdigest()
 
 
-def _refused(archive: Path, why: str) -> InvalidInput:
-    return InvalidInput(
-        f"{str(archive)!r} is not restored: {why}", hint="use an archive of `rag-audio backup`"
-    )
+# Writing an archive.
+
+
+class _Archiver:
+    """Writes one archive.
+
+    Args:
+        work: a folder for copies, in the home. target: the archive's own name.
+        files: of the home. listing: is given what is in the archive.
+        database: where ledger and rights are, if that is not the home's own file.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        work: Path,
+        target: Path,
+        files: HomeFiles,
+        listing: Listing,
+        database: Engine | None,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._home, self._work, self._target = home, work, target
+        self._files, self._listing = files, listing
+        self._database, self._on_progress = database, on_progress
+        self._all_files = self._all_size = 0
+        self._masters: set[int] = set()
+        self._gone: set[int] = set()
+        self._copies: dict[str, Path] = {}
+
+    def write(self, raw: IO[bytes]) -> tuple[dict[str, int] | None, list[str]]:
+        """Write all of it; rows by table of a database elsewhere, and warnings."""
+        is_plain = self._target.name.endswith(".tar")
+        self._count()
+        if is_plain:
+            needed = self._all_size + self._all_files * _OF_A_FILE
+            hint = "choose another place, make room, or name a .tar.gz"
+            home_files.require_room(self._target.parent, needed, "the archive", hint)
+        mode = "w:" if is_plain else "w:gz"
+        with tarfile.open(  # type: ignore[call-overload]
+            fileobj=raw, mode=mode, format=tarfile.PAX_FORMAT, copybufsize=_PIECE
+        ) as tar:
+            self._tar: tarfile.TarFile = tar
+            counts = self._put_databases()
+            for name, (content, changed) in sorted(self._files.keys().items()):
+                self._put(name, io.BytesIO(content), len(content), changed)
+            self._put_index()
+            for path, name in self._files.others():
+                self._put_if_there(path, name)
+            warnings = self._put_missed_masters()
+            self._put_manifest(counts)
+        if self._files.links:
+            links = ", ".join(self._files.links)
+            warnings.append(f"links are not archived, nor what they lead to: {links}")
+        return counts, warnings
+
+    def _count(self) -> None:
+        for path, _ in self._files.everything():
+            try:
+                self._all_size += path.lstat().st_size
+            except FileNotFoundError:
+                continue
+            self._all_files += 1
+
+    def _put_databases(self) -> dict[str, int] | None:
+        counts = None
+        if self._database is not None:
+            dump = self._work / DATABASE
+            counts = write_dump(self._database, dump)
+            self._put_file(DATABASE, dump)
+            dump.unlink()
+        for path, name in self._files.databases():
+            self._put_database(path, name)
+        return counts
+
+    def _put_database(self, path: Path, name: str) -> None:
+        copy = self._work / f"database-{len(self._copies)}"
+        home_files.copy_database(path, copy)
+        self._copies[name] = copy
+        shutil.copystat(path, copy)
+        self._put_file(name, copy)
+
+    def _put_index(self) -> None:
+        copy = home_files.copy_index(self._home, self._work)
+        if copy is None:
+            return
+        for path, _ in home_files.regular_files(copy):
+            self._put_file(f"{INDEX}/{path.relative_to(copy).as_posix()}", path)
+        shutil.rmtree(copy)
+
+    def _put_file(self, name: str, path: Path) -> None:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            self._put(name, file, found.st_size, found.st_mtime)
+
+    def _put_if_there(self, path: Path, name: str) -> None:
+        """A file that may have vanished since it was listed."""
+        master = _MASTER.fullmatch(name)
+        try:
+            with path.open("rb") as file:
+                if home_files.is_sqlite(file):
+                    if name not in self._copies:
+                        self._put_database(path, name)
+                    return
+                found = os.fstat(file.fileno())
+                if found.st_size > _PIECE:
+                    self._put(name, file, found.st_size, found.st_mtime)
+                else:  # Read at once, so that one that is cut meanwhile is no fault.
+                    content = file.read(found.st_size)
+                    self._put(name, io.BytesIO(content), len(content), found.st_mtime)
+        except FileNotFoundError:
+            if master:
+                self._gone.add(int(master[1]))
+            return
+        if master:
+            self._masters.add(int(master[1]))
+
+    def _put_missed_masters(self) -> list[str]:
+        """Archive masters of logged outputs that were made since the files were listed; a warning
+        of those that were removed meanwhile."""
+        removed = []
+        for output in self._outputs():
+            if output in self._masters:
+                continue
+            path = self._home / MASTERS / f"{output}.wav"
+            if path.is_file() and not path.is_symlink():
+                self._put_if_there(path, f"{MASTERS}/{path.name}")
+            elif output in self._gone:
+                removed.append(output)
+        if not removed:
+            return []
+        return [
+            f"the masters of {len(removed)} outputs were removed while the archive was made, such "
+            f"as {MASTERS}/{removed[0]}.wav, and are not in it"
+        ]
+
+    def _outputs(self) -> Iterator[int]:
+        """Outputs of the ledgers that were archived; of one elsewhere, later ones too."""
+        if self._database is not None:
+            with reading(self._database) as db:
+                asked = select(entries.c.output).where(is_output)
+                yield from db.execution_options(yield_per=_ROWS).execute(asked).scalars()
+        for copy in self._copies.values():
+            with closing(sqlite3.connect(copy)) as db:
+                tables = "SELECT count(*) FROM sqlite_master WHERE name = 'ledger_entries'"
+                if db.execute(tables).fetchone()[0]:
+                    asked_here = "SELECT output FROM ledger_entries WHERE kind = 'output'"
+                    yield from (output for (output,) in db.execute(asked_here))
+
+    def _put_manifest(self, counts: dict[str, int] | None) -> None:
+        head = {
+            "version": __version__,
+            "created": datetime.now(UTC).isoformat(),
+            "home": str(self._home.absolute()),
+            **({} if counts is None else {"database": counts}),
+        }
+        with (self._work / home_files.NAME).open("w+b") as file:
+            home_files.write(head, self._listing, file)
+            size = file.tell()
+            file.seek(0)
+            self._add(home_files.NAME, file, size, time.time())
+
+    def _put(self, name: str, file: IO[bytes], size: int, changed: float) -> None:
+        digest = self._add(f"{ROOT}/{name}", file, size, changed)
+        self._listing.add(Filed(name, size, digest))
+
+    def _add(self, name: str, file: IO[bytes], size: int, changed: float) -> str:
+        """Add a member; the SHA-256 of what was read."""
+        info = tarfile.TarInfo(name)
+        info.size, info.mode, info.mtime = size, 0o600, int(changed)
+        reader = _Hashing(file, self._tell)
+        self._tar.addfile(info, reader)
+        self._tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
+        return reader.digest.hexdigest()
+
+    def _tell(self, more: int) -> None:
+        if self._on_progress is not None:
+            files, size = self._listing.files, self._listing.size + more
+            self._on_progress(Done(files, size, self._all_files, self._all_size))
+
+
+class _Hashing:
+    """Reads a file, hashes what was read and tells how much."""
+
+    def __init__(self, file: IO[bytes], tell: Callable[[int], None]) -> None:
+        self._file, self._tell, self._size = file, tell, 0
+        self.digest = sha256()
+
+    def read(self, count: int = -1) -> bytes:
+        piece = self._file.read(count)
+        self._size += len(piece)
+        self.digest.update(piece)
+        self._tell(self._size)
+        return piece

@@ -6,9 +6,10 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,12 +39,17 @@ from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, Outp
 from rag_audio.generation.take_selection import unmet_line
 from rag_audio.home import Home
 from rag_audio.models.embedding_similarity import likeness
+from rag_audio.pipeline.renderer import Take
+from rag_audio.provenance.ledger.audit_rights import CLEARED
 from rag_audio.provenance.ledger.records import FinishedOutput, MadeWith, make_record, signed
 from rag_audio.provenance.trace.fingerprint import Fingerprint, make_fingerprint
 from rag_audio.storage.files import file_sha256
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+OnStage = Callable[[str, int, int], None]
+"""Called with (stage, done, total); stages: retrieve, generate, write."""
 
 
 class OnCommit(Protocol):
@@ -52,20 +58,17 @@ class OnCommit(Protocol):
     @property
     def owner(self) -> str:
         """Id of the API key that the outputs are made for; empty: none was needed."""
-        ...
 
     def prepare(self, results: Sequence[GenerationResult]) -> None:
         """Is given the outputs, whose files have their names, before the transaction begins."""
-        ...
 
     def write(self, db: Connection) -> None:
         """Writes in the transaction that logs the outputs; an error undoes the entries too."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
-class Parcel:
-    """A finished output that the ledger does not know yet: everything of it is on the disk.
+class StagedOutput:
+    """A finished output that the ledger does not know yet; its files are on the disk.
 
     Attributes:
         part: the file under its temporary name, in the folder of ``target``.
@@ -81,157 +84,163 @@ class Parcel:
     signature: Signature
     fingerprint: Fingerprint
 
+    def put_in_place(self) -> GenerationResult:
+        """Give the files their names."""
+        files = put_in_place(self.part, self.target, self.signature)
+        return GenerationResult(self.sound, files, self.plan, self.record)
 
-class Delivery:
-    """Gives out the takes of one plan.
+
+def deliver(
+    home: Home,
+    request: GenerationRequest,
+    takes: Sequence[Take],
+    cleared: date,
+    info: ModelInfo,
+    out: Path,
+    on_stage: OnStage,
+    opened: OpenedFile | None = None,
+    on_commit: OnCommit | None = None,
+) -> tuple[GenerationResult, ...]:
+    """Mark, sign, write and log the takes of a request: all of them, or none.
 
     Args:
+        cleared: when the rights to the sources of the takes' plans were last read, UTC.
         info: of the model that made them.
+        out: the file; of several takes it gets ``-1``, ``-2``, … in its name.
         opened: the file that they are edits of.
+        on_commit: as :func:`commit` takes it.
     """
+    staged: list[StagedOutput] = []
+    try:
+        for i, take in enumerate(takes):
+            on_stage("write", i, len(takes))
+            target = out if len(takes) == 1 else out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
+            staged.append(stage(home, request, take, cleared, info, target, opened))
+    except BaseException:
+        for output in staged:
+            _remove(output.part, output.master)
+        raise
+    results = commit(home, staged, on_commit)
+    on_stage("write", len(takes), len(takes))
+    return results
 
-    def __init__(
-        self,
-        home: Home,
-        request: GenerationRequest,
-        plan: ConditioningPlan,
-        info: ModelInfo,
-        opened: OpenedFile | None = None,
-    ) -> None:
-        self.home, self.request, self.plan, self._opened = home, request, plan, opened
-        self._made = MadeWith(
-            info, home.embedder.space, home.index.name, home.watermarker.name, home.device
-        )
 
-    def pack(
-        self, take: Audio, seed: int, target: Path, checks: Mapping[str, Any] | None = None
-    ) -> Parcel:
-        """Mark, sign and write under a temporary name; :func:`hand_over` does the rest.
+def stage(
+    home: Home,
+    request: GenerationRequest,
+    take: Take,
+    cleared: date,
+    info: ModelInfo,
+    target: Path,
+    opened: OpenedFile | None = None,
+) -> StagedOutput:
+    """Mark, sign and write a take under a temporary name; :func:`commit` does the rest.
 
-        Args:
-            checks: what the output gate measured, for the record.
-        """
-        take, plan = self._fitted(take, target)
-        number = self.home.ledger.next_output_id()
-        marked = self.home.watermarker.embed(take, Mark(number))
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidInput(
-                f"cannot make the folder {target.parent}: {error.strerror or error}"
-            ) from error
-        part = target.with_name(f".{target.stem}.{number}.part{target.suffix}")
-        master = self._new_master(number)
-        try:
-            marks = map(unmet_line, unmet_promises(checks or {}))
-            tags = file_tags(number, plan.licenses, marks)
-            writing.save(marked or take, part, subtype=self.request.subtype, tags=tags)
-            writing.save(take, master, subtype="FLOAT")
-            master.chmod(0o600)
-            signature = self.home.signer.sign(part, self._claim(number, take, marked))
-            fingerprint = make_fingerprint(marked or take)
-            similar = likeness(take, plan.references, self.home.embedder, self.home.index)
-            kept = {
-                "sha256": fingerprint.sha256,
-                "landmarks": len(fingerprint.hashes),
-                "duration_s": fingerprint.duration_s,
-            }
-            output = FinishedOutput(
-                number, take, marked, part, target.name, seed, similar,
-                {**(checks or {}), "fingerprint": kept},
-            )  # fmt: skip
-            record = signed(make_record(self.request, plan, output, self._made), target, signature)
-        except BaseException:
-            _remove(part, master)
-            raise
-        return Parcel(target, part, master, marked or take, plan, record, signature, fingerprint)
-
-    def _fitted(self, take: Audio, target: Path) -> tuple[Audio, ConditioningPlan]:
-        """The take as its file can hold it, and the plan, with a note where it was lowered.
-
-        What the model makes stays below full scale; an edit keeps the level of the edited sound.
-        """
-        take, excess = pcm.fit(take, target, self.request.subtype)
-        if not excess:
-            return take, self.plan
+    What the model makes stays below full scale; an edit keeps the level of the edited sound, and
+    is lowered, with a note in the plan, where its format cannot hold that. Args as :func:`deliver`.
+    """
+    plan, checks = take.plan, {**take.checks(), CLEARED: cleared.isoformat()}
+    audio, excess = pcm.fit(take.audio, target, request.subtype)
+    if excess:
         note = (
             f"lowered by {excess.peak_db:.2f} dB, so that the file does not clip the {excess}; "
             "a .wav of floats (subtype 32f) keeps the level"
         )
-        return take, replace(self.plan, notes=(*self.plan.notes, note))
+        plan = replace(plan, notes=(*plan.notes, note))
+    number = home.ledger.next_output_id()
+    marker = home.watermarker
+    marked = marker.embed(audio, Mark(number))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot make the folder {target.parent}: {error.strerror or error}"
+        ) from error
+    part = target.with_name(f".{target.stem}.{number}.part{target.suffix}")
+    master = _new_master(home.masters, number)
+    try:
+        marks = map(unmet_line, unmet_promises(checks))
+        tags = file_tags(number, plan.licenses, marks)
+        writing.save(marked or audio, part, subtype=request.subtype, tags=tags)
+        writing.save(audio, master, subtype="FLOAT")
+        master.chmod(0o600)
+        name = None if marked is None else marker.name
+        lines = credit_lines(plan.licenses)
+        claim = ClaimedOutput(number, plan, info, name, audio.duration_s, lines, opened)
+        signature = home.signer.sign(part, claim)
+        fingerprint = make_fingerprint(marked or audio)
+        similar = likeness(audio, plan.references, home.embedder, home.index)
+        kept = {
+            "sha256": fingerprint.sha256,
+            "landmarks": len(fingerprint.hashes),
+            "duration_s": fingerprint.duration_s,
+        }
+        output = FinishedOutput(
+            number, audio, marked, part, target.name, take.seed, similar,
+            {**checks, "fingerprint": kept},
+        )  # fmt: skip
+        made = MadeWith(info, home.embedder.space, home.index.name, marker.name, home.device)
+        record = signed(make_record(request, plan, output, made), target, signature)
+    except BaseException:
+        _remove(part, master)
+        raise
+    return StagedOutput(target, part, master, marked or audio, plan, record, signature, fingerprint)
 
-    def _new_master(self, number: int) -> Path:
-        """An empty file for the unmarked sound, so that no other one is ever written over.
 
-        Raises:
-            LedgerError: there is a master of this number, so it was used before.
-            InvalidInput: it cannot be made.
-        """
-        master = self.home.masters / f"{number}.wav"
-        try:
-            self.home.masters.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(master, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError as error:
-            raise LedgerError(
-                f"{master} is there already: output {number} was used before",
-                hint="the database is older than the home: restore both from one backup",
-            ) from error
-        except OSError as error:
-            raise InvalidInput(f"cannot make {master}: {error.strerror or error}") from error
-        return master
-
-    def _claim(self, number: int, take: Audio, marked: Audio | None) -> ClaimedOutput:
-        name = None if marked is None else self.home.watermarker.name
-        lines = credit_lines(self.plan.licenses)
-        return ClaimedOutput(
-            number, self.plan, self._made.info, name, take.duration_s, lines, self._opened
-        )
+def _new_master(folder: Path, number: int) -> Path:
+    """An empty file for the unmarked sound of an output, so that none is ever overwritten."""
+    master = folder / f"{number}.wav"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(master, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError as error:
+        raise LedgerError(
+            f"{master} is there already: output {number} was used before",
+            hint="the database is older than the home: restore both from one backup",
+        ) from error
+    except OSError as error:
+        raise InvalidInput(f"cannot make {master}: {error.strerror or error}") from error
+    return master
 
 
-def hand_over(
-    home: Home, parcels: Sequence[Parcel], on_commit: OnCommit | None = None
+def commit(
+    home: Home, staged: Sequence[StagedOutput], on_commit: OnCommit | None = None
 ) -> tuple[GenerationResult, ...]:
     """Log all outputs of a request in one transaction, and give their files their names.
 
     Args:
-        on_commit: of a caller who keeps the outputs in a folder where nobody looks for them until
-            they are logged: the files have their names before that.
+        on_commit: of a caller who keeps the outputs in a folder that is not read until they are
+            logged: the files have their names before that.
 
     Raises:
-        BackendUnavailable: with ``on_commit`` the files stay, since nobody knows whether a commit
-            that broke off took place; without it they are removed.
-        RagAudioError: nothing was logged or given out.
+        BackendUnavailable: with ``on_commit`` the files stay, since a commit that broke off may
+            have taken place; without it they are removed.
+        RagAudioError: nothing was logged or delivered.
     """
-    with _uninterrupted():
-        return _hand_over(home, parcels, on_commit)
-
-
-def _hand_over(
-    home: Home, parcels: Sequence[Parcel], on_commit: OnCommit | None
-) -> tuple[GenerationResult, ...]:
     done: tuple[GenerationResult, ...] = ()
 
     def within(db: Connection) -> None:
         # With the entries: a fingerprint without one would name an output that never was.
-        for parcel in parcels:
-            home.fingerprints.put_in(db, parcel.record.output, parcel.fingerprint)
+        for output in staged:
+            home.fingerprints.put_in(db, output.record.output, output.fingerprint)
         if on_commit is not None:
             on_commit.write(db)
 
-    try:
-        if on_commit is not None:
-            done = tuple(_put_in_place(parcel) for parcel in parcels)
-            on_commit.prepare(done)
-        owner = None if on_commit is None else on_commit.owner
-        home.ledger.append_many([parcel.record for parcel in parcels], within, owner)
-    except BaseException as error:
-        if on_commit is None or not isinstance(error, BackendUnavailable):
-            for parcel in parcels:
-                _remove(parcel.part, parcel.master)
-                if on_commit is not None:
-                    _remove(parcel.target)
-        raise
-    return done or tuple(_put_in_place(parcel) for parcel in parcels)
+    with _uninterrupted():
+        try:
+            if on_commit is not None:
+                done = tuple(output.put_in_place() for output in staged)
+                on_commit.prepare(done)
+            owner = None if on_commit is None else on_commit.owner
+            home.ledger.append_many([output.record for output in staged], within, owner)
+        except BaseException as error:
+            if on_commit is None or not isinstance(error, BackendUnavailable):
+                for output in staged:
+                    _remove(output.part, output.master)
+                    if on_commit is not None:
+                        _remove(output.target)
+            raise
+        return done or tuple(output.put_in_place() for output in staged)
 
 
 @contextmanager
@@ -249,28 +258,6 @@ def _uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if came:
         before(signal.SIGINT, came[0])
-
-
-def _put_in_place(parcel: Parcel) -> GenerationResult:
-    files = put_in_place(parcel.part, parcel.target, parcel.signature)
-    return GenerationResult(parcel.sound, files, parcel.plan, parcel.record)
-
-
-@contextmanager
-def packing() -> Iterator[list[Parcel]]:
-    """Collects the parcels of a request; when the block raises, their files are removed."""
-    parcels: list[Parcel] = []
-    try:
-        yield parcels
-    except BaseException:
-        for parcel in parcels:
-            _remove(parcel.part, parcel.master)
-        raise
-
-
-def name_of(out: Path, i: int, count: int) -> Path:
-    """The file of take ``i`` (from 0) of ``count``: ``out``, or ``out`` with a number."""
-    return out if count == 1 else out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
 
 
 def _remove(*files: Path) -> None:
@@ -341,8 +328,7 @@ def write_copy(
         )
         return put_in_place(part, target, signer.sign(part, claim))
     finally:
-        part.unlink(missing_ok=True)
-        sidecar_of(part).unlink(missing_ok=True)
+        _remove(part)
 
 
 def _model_of(record: AttributionRecord, sample_rate: int, channels: int) -> ModelInfo:

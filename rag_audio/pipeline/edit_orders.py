@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +17,10 @@ from rag_audio.provenance.influence import signal_share
 
 INPAINT, EXTEND, VARY = "inpaint", "extend", "vary"
 _FIELDS = {INPAINT: ("regions",), EXTEND: ("left_s", "right_s"), VARY: ()}
-"""What is said of each kind of edit."""
-EXTEND_STRENGTH = 0.5
-"""How far an extension leaves the bars that it goes on from; see ``benchmarks/bench_edit.py``."""
-INPAINT_STRENGTH = 0.7
-"""How far a new region leaves what stands beside it, played on into it; same benchmark."""
+"""Fields of :class:`Order` by kind of edit."""
+STRENGTHS = {EXTEND: 0.5, INPAINT: 0.7}
+"""How far an extension leaves the bars that it goes on from, and a new region what is beside it,
+played on into it; see ``benchmarks/bench_edit.py``."""
 LOOP_S = 6.0
 LOOP_FADE_S = 0.05
 _SHORTEST_FADE = 16
@@ -35,17 +33,52 @@ _EPS_S = 1e-6
 
 @dataclass(frozen=True)
 class Order:
-    """An edit that was asked for.
+    """An edit that was asked for; all times are in seconds.
 
     Attributes:
-        kind: ``inpaint``, ``extend`` or ``vary``.
-        regions: of ``inpaint``, seconds of the sound. left_s, right_s: of ``extend``.
+        kind: ``inpaint`` makes ``regions`` of the sound anew, ``extend`` adds ``left_s`` and
+            ``right_s`` to it (0: nothing on that side), ``vary`` makes all of it anew.
+
+    Raises:
+        InvalidInput: the kind is unknown, a field belongs to another kind, no region is named, or
+            an extension is shorter than the shortest region or longer than an hour. Whether
+            regions are within a sound is checked by :meth:`made`.
     """
 
     kind: str
     regions: tuple[Region, ...] = ()
     left_s: float = 0.0
     right_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        kind, left_s, right_s = self.kind, self.left_s, self.right_s
+        if kind not in _FIELDS:
+            raise InvalidInput(
+                f"{kind!r} is not a kind of edit", hint=f"one of {', '.join(_FIELDS)}"
+            )
+        listed = [list(region) for region in self.regions]
+        for name, value in (("regions", listed), ("left_s", left_s), ("right_s", right_s)):
+            if value and name not in _FIELDS[kind]:
+                owner = next(other for other, fields in _FIELDS.items() if name in fields)
+                raise InvalidInput(
+                    f"{name} {value} does not belong to {kind}", hint=f"`{name}` is for {owner}"
+                )
+        if kind == INPAINT and not self.regions:
+            raise InvalidInput("no region was named", hint=NAME_ONE)
+        if kind != EXTEND:
+            return
+        if not (0 <= left_s <= MOST_S and 0 <= right_s <= MOST_S and left_s + right_s > 0):
+            raise InvalidInput(
+                f"an extension must be more than 0 s and at most {MOST_S:g} s, "
+                f"got {left_s:g} s to the left and {right_s:g} s to the right",
+                hint=f"say how many seconds to add on a side, at least {SHORTEST_S:g}",
+            )
+        for side_s in (left_s, right_s):
+            if 0 < side_s < SHORTEST_S:
+                raise InvalidInput(
+                    f"an extension must be at least {SHORTEST_S:g} s, got {side_s:g} s",
+                    hint="it is made anew as a region is, and that is the shortest one",
+                )
 
     def made(self, duration_s: float) -> tuple[Region, ...]:
         """What is new, in seconds of the output, for a sound of ``duration_s``.
@@ -75,76 +108,6 @@ class Order:
         made = sum(end - start for start, end in self.made(duration_s))
         seeded = 0.0 if made >= whole and self.kind == INPAINT else signal_share(strength)
         return (whole - made + made * seeded) / whole
-
-
-def order_of(
-    kind: str, *, regions: Iterable[Region] = (), left_s: float = 0.0, right_s: float = 0.0
-) -> Order:
-    """An edit, from all that could be said of one.
-
-    Args:
-        kind: ``inpaint`` takes ``regions``, ``extend`` takes ``left_s`` and ``right_s``, ``vary``
-            takes none of them. All are in seconds.
-
-    Raises:
-        InvalidInput: the kind is unknown, a field belongs to another kind, or no region or length
-            was named where there must be one. Whether regions are within a sound is told by
-            :meth:`Order.made`.
-    """
-    named = tuple(regions)
-    if kind not in _FIELDS:
-        raise InvalidInput(f"{kind!r} is not a kind of edit", hint=f"one of {', '.join(_FIELDS)}")
-    listed = [list(region) for region in named]
-    for name, value in (("regions", listed), ("left_s", left_s), ("right_s", right_s)):
-        if value and name not in _FIELDS[kind]:
-            owner = next(other for other, fields in _FIELDS.items() if name in fields)
-            raise InvalidInput(
-                f"{name} {value} does not belong to {kind}", hint=f"`{name}` is for {owner}"
-            )
-    if kind == INPAINT:
-        return inpainting(named)
-    return extension(left_s, right_s) if kind == EXTEND else variation()
-
-
-def inpainting(regions: tuple[Region, ...]) -> Order:
-    """Make regions anew.
-
-    Raises:
-        InvalidInput: there is none.
-    """
-    if not regions:
-        raise InvalidInput("no region was named", hint=NAME_ONE)
-    return Order(INPAINT, regions)
-
-
-def extension(left_s: float = 0.0, right_s: float = 0.0) -> Order:
-    """Go on to the left, to the right or to both sides.
-
-    Args:
-        left_s, right_s: seconds that are added; 0: none on that side.
-
-    Raises:
-        InvalidInput: a length is negative, both are 0, one is above 0 and shorter than the
-            shortest region, or beyond an hour.
-    """
-    if not (0 <= left_s <= MOST_S and 0 <= right_s <= MOST_S and left_s + right_s > 0):
-        raise InvalidInput(
-            f"an extension must be more than 0 s and at most {MOST_S:g} s, "
-            f"got {left_s:g} s to the left and {right_s:g} s to the right",
-            hint=f"say how many seconds to add on a side, at least {SHORTEST_S:g}",
-        )
-    for side_s in (left_s, right_s):
-        if 0 < side_s < SHORTEST_S:
-            raise InvalidInput(
-                f"an extension must be at least {SHORTEST_S:g} s, got {side_s:g} s",
-                hint="it is made anew as a region is, and that is the shortest one",
-            )
-    return Order(EXTEND, left_s=left_s, right_s=right_s)
-
-
-def variation() -> Order:
-    """Make all of it anew, from its own sound."""
-    return Order(VARY)
 
 
 def canvas_of(order: Order, source: Audio, grid: Grid, seed: Audio | None) -> Canvas:
@@ -185,7 +148,7 @@ def _heard(seed: Audio | None, regions: tuple[Region, ...]) -> Audio | None:
 
 
 def _patched(source: Audio, regions: tuple[Region, ...], bar_s: float) -> Audio | None:
-    """The sound, each region filled by what stands beside it, played on from both sides.
+    """The sound, each region filled by what is next to it, played on from both sides.
 
     None where nothing stands. What lies between two regions is of the nearer: joins may be there.
     """

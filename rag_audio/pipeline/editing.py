@@ -1,14 +1,19 @@
-"""The road of an edit: open, guard, plan, paint, guard, mark, log, give out."""
+"""How a file is edited: open, guard, plan, paint, guard, mark, log, deliver."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rag_audio.audio import analysis, writing
+import numpy as np
+
+from rag_audio.audio import analysis, channels, writing
+from rag_audio.audio.dsp import resample
 from rag_audio.domain import (
+    USE_OF,
     Audio,
     AudioAs,
     Channel,
@@ -20,28 +25,30 @@ from rag_audio.domain import (
     Key,
     Reference,
     Rights,
+    Segment,
 )
 from rag_audio.domain.clearance import Clearance
+from rag_audio.domain.music import Signature
 from rag_audio.domain.ports import DiffusionInput, Progress, StopAsked
+from rag_audio.domain.signing import OpenedFile
+from rag_audio.domain.store_ports import Ledger, LedgerEntry
+from rag_audio.domain.views import Disclosure
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation.painting import Grid, paint
 from rag_audio.generation.replay import claims_on
-from rag_audio.pipeline.delivery import Delivery, OnCommit, hand_over, name_of, packing
-from rag_audio.pipeline.edit_orders import (
-    EXTEND,
-    EXTEND_STRENGTH,
-    INPAINT,
-    INPAINT_STRENGTH,
-    VARY,
-    Order,
-    canvas_of,
-)
-from rag_audio.pipeline.edit_source import Source, open_source, require_rights, sources_in
-from rag_audio.pipeline.pipeline import OnStage, Pipeline
-from rag_audio.pipeline.renderer import Renderer
-from rag_audio.provenance.ledger.audit_rights import CLEARED
+from rag_audio.home import Home
+from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
+from rag_audio.pipeline.edit_orders import STRENGTHS, VARY, Order, canvas_of
+from rag_audio.pipeline.pipeline import Pipeline
+from rag_audio.pipeline.renderer import Renderer, Take
 from rag_audio.provenance.ledger.sealing import ERASED
+from rag_audio.retrieval import recognition
+from rag_audio.retrieval.recognition import ForeignFinding
 
+SAME_SOUND = 0.7
+"""Correlation with the master above which a file is that output, as it stands or a part of it."""
+_SLACK_S = 0.1
+_SCORES = (".mid", ".midi")
 _CLEAR_TEMPO = 0.3
 _MEASURED_S = 30.0
 _MP3_HZ = 48_000
@@ -72,7 +79,7 @@ class Editor:
             prompt: what the new part should be like; empty: the words of the output it is.
             on_commit: is given the outputs in the transaction that logs them all.
             accepted: the plan that :meth:`plan` made of the same edit and that was shown: it is
-                made, under the rights and guardrails of now, or nothing is.
+                made, under the present rights and guardrails, or nothing is.
             fields: further fields of :class:`GenerationRequest`. References are used only where
                 some are asked for (``k``, ``references`` or ``artist``).
 
@@ -93,20 +100,15 @@ class Editor:
         for i in range(plan.variations):
             told = partial(_told, say, i, plan.variations)
             told(0, plan.steps)
-            take = self._make(plan, plan.seed + i, source, order, renderer, told, stop_asked)
-            takes.append((take, renderer.inspect(take, plan)))
-        clearance = self.pipeline.gate.read_again(clearance, request)
-        plan = self._still_clear(plan, request, source, clearance)
-        with packing() as parcels:
-            for i, (take, found) in enumerate(takes):
-                say("write", i, plan.variations)
-                delivery = Delivery(self.home, request, plan, generator.info, source.opened)
-                target = name_of(out, i, plan.variations)
-                checks = {**found.to_json(), CLEARED: clearance.moment.isoformat()}
-                parcels.append(delivery.pack(take, plan.seed + i, target, checks))
-        results = hand_over(self.home, parcels, on_commit)
-        say("write", plan.variations, plan.variations)
-        return results
+            made = self._make(plan, plan.seed + i, source, order, renderer, told, stop_asked)
+            takes.append(Take(made, plan.seed + i, plan, renderer.inspect(made, plan)))
+        clearance = self.pipeline.clearance_again(clearance, request)
+        require_rights(source, clearance.rights, request.audio_rights, self.home.disclosure)
+        plan = self.pipeline.gate.still_clear(plan, request, (), clearance)
+        takes, info = [replace(take, plan=plan) for take in takes], generator.info
+        return deliver(
+            self.home, request, takes, clearance.moment, info, out, say, source.opened, on_commit
+        )
 
     def plan(
         self, file: Path, prompt: str, order: Order, out: Path, **fields: Any
@@ -133,7 +135,9 @@ class Editor:
         accepted: ConditioningPlan | None = None,
     ) -> tuple[Source, GenerationRequest, ConditioningPlan]:
         """The opened file, the request as guardrails leave it, and the plan."""
-        source = self._open(file, clearance.rights, fields.get("audio_rights"))
+        rights, stated = clearance.rights, fields.get("audio_rights")
+        source = open_source(file, self.home, self.pipeline.gate.inspector(rights))
+        require_rights(source, rights, stated, self.home.disclosure)
         _check_fits(source.audio, out)
         order.made(source.audio.duration_s)
         request, notes = self._request(source, prompt, order, fields)
@@ -156,12 +160,7 @@ class Editor:
         order: Order,
         clearance: Clearance,
     ) -> ConditioningPlan:
-        """A plan that was shown, where the edited sound is still known as what it was then.
-
-        Raises:
-            RequestRefused, InvalidInput: it may not be made any more, or differs from what was
-                shown.
-        """
+        """A plan that was shown, where the edited sound is still known as what it was then."""
         plan = self.pipeline.renewed(request, accepted, clearance, shown=True)
         own = replace(plan, edit=None, references=plan.references[: plan.own_references])
         again = _with_inherited(own, source, order, clearance.rights, request.audio_rights)
@@ -172,20 +171,6 @@ class Editor:
                 hint="make a new plan",
             )
         return again
-
-    def _open(self, file: Path, rights: Rights, stated: str | None) -> Source:
-        told, reader = self.home.disclosure, self.home.reader
-        inspector = self.pipeline.gate.inspector(rights)
-        source = open_source(
-            file,
-            inspector,
-            self.home.ledger,
-            self.pipeline.master,
-            told,
-            lambda path: reader.hear(path).audio,
-        )
-        require_rights(source, rights, stated, told)
-        return source
 
     def _request(
         self, source: Source, prompt: str, order: Order, fields: dict[str, Any]
@@ -226,8 +211,7 @@ class Editor:
         info = self.home.generator(request.model).info
         strength = plan.strength
         if not plan.seed_parts:
-            own = {EXTEND: EXTEND_STRENGTH, INPAINT: INPAINT_STRENGTH}
-            usual = own.get(order.kind, info.default_strength)
+            usual = STRENGTHS.get(order.kind, info.default_strength)
             strength = usual if request.strength is None else request.strength
         # What a generation without references says of itself is not so of an edit.
         notes = tuple(note for note in plan.notes if not note.startswith("no licensed reference"))
@@ -237,16 +221,6 @@ class Editor:
         plan = _with_inherited(plan, source, order, clearance.rights, request.audio_rights)
         said = source.finding.notes(self.home.disclosure)
         return request, replace(plan, notes=(*plan.notes, *said))
-
-    def _still_clear(
-        self,
-        plan: ConditioningPlan,
-        request: GenerationRequest,
-        source: Source,
-        clearance: Clearance,
-    ) -> ConditioningPlan:
-        require_rights(source, clearance.rights, request.audio_rights, self.home.disclosure)
-        return self.pipeline.gate.still_clear(plan, request, (), clearance)
 
     def _make(
         self,
@@ -324,9 +298,208 @@ def _with_inherited(
         bar_line_s=source.bar_line_s + order.left_s,
     )
     return replace(
-        plan,
-        references=tuple(references),
-        licenses=licenses,
-        held_by=held_by,
-        edit=edit,
+        plan, references=tuple(references), licenses=licenses, held_by=held_by, edit=edit
     )
+
+
+# The sound that an edit begins with: whose it is, what is in it, and where it is unmarked.
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An opened file.
+
+    Attributes:
+        audio: to work on, at the file's rate, channels and length: of an output of ours the
+            unmarked master, otherwise the file's own sound.
+        parent: the ledger's entry of the output that it is.
+        time_signature: of that output, or of a stem in the file, where it is known.
+        bar_line_s: one of its bar lines, in seconds from its beginning; may lie before it.
+    """
+
+    path: Path
+    audio: Audio
+    finding: ForeignFinding
+    parent: LedgerEntry | None
+    time_signature: Signature | None = None
+    bar_line_s: float = 0.0
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is not known, or most of it is not, so that the user's statement counts."""
+        return self.parent is None and not self.finding.is_mostly_stems
+
+    @property
+    def opened(self) -> OpenedFile:
+        """The file as its credentials are to name it."""
+        parent = None if self.parent is None else self.parent.record.output
+        return OpenedFile(self.path, self.finding.sha256, parent)
+
+    @property
+    def ancestors(self) -> tuple[int, ...]:
+        """The output that it is, that which this was edited from, and so on."""
+        if self.parent is None:
+            return ()
+        older = (self.parent.record.plan.get("edit") or {}).get("ancestors", ())
+        return (self.parent.record.output, *older)
+
+
+def open_source(path: Path, home: Home, inspector: recognition.Inspector) -> Source:
+    """Read and recognise a file.
+
+    Raises:
+        UnreadableFile: it is no sound file.
+        InvalidInput: it is a score, or an output of ours whose master is not kept here, or was
+            changed so much that it cannot be found in the master.
+        RequestRefused: it is a stem that was revoked, or an output of another user.
+    """
+    disclosure, ledger = home.disclosure, home.ledger
+    name = disclosure.file(path)
+    if path.suffix.lower() in _SCORES:
+        raise InvalidInput(
+            f"{name} is a score, and edits change sound",
+            hint="rag-audio generate --midi finds references like it",
+        )
+    heard = home.reader.hear(path).audio
+    finding = inspector.inspect(path)
+    if finding.output is None:
+        stems = (copy for one in finding.stems for copy in one.copies)
+        metre = next((stem.time_signature for stem in stems if stem.time_signature), None)
+        return Source(path, heard, finding, None, metre)
+    made = disclosure.output(finding.output)
+    if not disclosure.sees_output(finding.output):
+        # Its unmarked sound and its words are its owner's, and an edit would begin with both.
+        raise RequestRefused(
+            f"refused: {name} is {made} that is not yours to edit",
+            hint="its owner or an administrator can edit it",
+        )
+    entry = ledger.find(finding.output)
+    kept = None if entry is None else home.master(finding.output)
+    if entry is None or kept is None:
+        raise InvalidInput(
+            f"{name} is {made}, and its unmarked master is not in this home",
+            hint="edit it where it was made: an edit begins with the sound from before the mark",
+        )
+    part, starts_s = in_master(kept, heard, name)
+    edit = entry.record.plan.get("edit") or {}
+    bar_line_s = float(edit.get("bar_line_s", 0.0)) - starts_s
+    source = Source(path, part, finding, entry, bar_line_s=bar_line_s)
+    return replace(source, time_signature=_asked_metre(source.ancestors, ledger))
+
+
+def _asked_metre(outputs: tuple[int, ...], ledger: Ledger) -> Signature | None:
+    """The time signature that an output was asked for with, else the newest one before it.
+
+    Edits of earlier versions do not say that of what they edited.
+    """
+    for output in outputs:
+        entry = ledger.find(output)
+        controls = None if entry is None else entry.record.plan.get("controls")
+        if controls and controls["time_signature"] is not None:
+            beats, unit = controls["time_signature"]
+            return int(beats), int(unit)
+    return None
+
+
+def in_master(master: Audio, heard: Audio, name: str) -> tuple[Audio, float]:
+    """The part of the master that a file holds, at the file's rate, channels and length, and where
+    in the master it starts, in seconds.
+
+    Raises:
+        InvalidInput: it is not found there.
+    """
+    from scipy.signal import correlate
+
+    fit = channels.fitted(resample(master, heard.sample_rate), heard.channels)
+    whole = fit.samples
+    a, b = (channels.heard(one).samples[0].astype(np.float64) for one in (fit, heard))
+    lags = correlate(a, b, mode="full", method="fft")
+    first = int(np.argmax(lags)) - (b.size - 1)
+    start, end = max(0, first), min(a.size, first + b.size)
+    there, here = a[start:end], b[start - first : end - first]
+    power = float(np.sqrt(np.sum(there**2) * np.sum(here**2)))
+    alike = float(np.sum(there * here)) / power if power > 0 else 0.0
+    outside = b.size - (end - start)
+    if alike < SAME_SOUND or outside > _SLACK_S * heard.sample_rate:
+        raise InvalidInput(
+            f"{name} is an output of ours that was changed since: it cannot be found in its master",
+            hint="edit the file as it was delivered, or a part of it",
+        )
+    part = np.pad(whole[:, start:end], ((0, 0), (start - first, first + b.size - end)))
+    return Audio(np.ascontiguousarray(part), heard.sample_rate), first / heard.sample_rate
+
+
+def require_rights(
+    source: Source, rights: Rights, stated: str | None, disclosure: Disclosure
+) -> None:
+    """Let a sound be edited that may be used: its sound becomes part of the output.
+
+    Raises:
+        RequestRefused: a stem in it may not seed sound, or a source of the output that it is may
+            not be used any more as it was used there.
+        InvalidInput: nothing is known of it, and the user states nothing.
+    """
+    finding, parent = source.finding, source.parent
+    if parent is not None:
+        _require_sources(source, parent, rights, disclosure)
+        known = {use.reference.stem.id for use in parent.record.sources}
+        others = (one for one in finding.stems if not known & {stem.id for stem in one.copies})
+        # Our own output carries a reservation addressed to others.
+        finding = replace(
+            finding, stems=tuple(others), sources=(), output=None, do_not_train=None, library="",
+            withheld="",
+        )  # fmt: skip
+    recognition.require_rights(
+        finding,
+        rights,
+        (Channel.INIT,),
+        stated=stated,
+        needs_statement=parent is None,
+        disclosure=disclosure,
+    )
+
+
+def _require_sources(
+    source: Source, parent: LedgerEntry, rights: Rights, disclosure: Disclosure
+) -> None:
+    """Check the sources of an output that is edited, as they were used in it."""
+    found = [
+        (
+            f"{disclosure.stem(use.reference.stem)}: {disclosure.reason(use.reference.stem, why)}",
+            disclosure.cure(use.reference.stem, why),
+        )
+        for use in parent.record.sources
+        for channel in _channels(use.influence.used)
+        if (why := rights.why_not(use.reference.stem, USE_OF[channel])) is not None
+    ]
+    if found:
+        made, (reason, cure) = disclosure.output(parent.record.output), found[0]
+        hint = "an edit uses the sources of what it edits again"
+        raise RequestRefused(
+            f"refused: {disclosure.file(source.path)} is {made}, made from {reason}",
+            hint=f"{hint}; {cure}" if cure else hint,
+            reasons=tuple(dict.fromkeys(reason for reason, _ in found)),
+        )
+
+
+def sources_in(source: Source, rights: Rights) -> Iterator[tuple[Reference, dict[Channel, float]]]:
+    """What went into the sound, each with its share of every channel."""
+    found: set[str] = set()
+    if source.parent is not None:
+        for use in source.parent.record.sources:
+            found.add(use.reference.stem.id)
+            yield use.reference, dict(use.influence.used)
+    others = [one for one in source.finding.stems if not found & {stem.id for stem in one.copies}]
+    for one in others:
+        stem = next(
+            (copy for copy in one.copies if rights.refusal(copy, USE_OF[Channel.INIT]) is None),
+            one.copies[0],
+        )
+        share = 1.0 / len(others) if source.parent is None else 0.0
+        segment = Segment(stem, 0.0, stem.duration_s)
+        yield Reference(segment, 1.0, 1), {Channel.PROMPT: 0.0, Channel.INIT: share}
+
+
+def _channels(used: Mapping[Channel, float]) -> list[Channel]:
+    """The channels that a source reached its output by; both, where it is not said."""
+    return [channel for channel, share in used.items() if share > 0] or list(Channel)

@@ -1,4 +1,4 @@
-"""The files of a home while others work in it: what belongs into an archive, each holding still."""
+"""The files of a home that belong in an archive, each as it stands at one moment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -93,16 +93,11 @@ class HomeFiles:
         """All files."""
         return self._walk(self._home, ())
 
-    def below(self, folder: Path) -> Iterator[tuple[Path, str]]:
-        """The files below a folder, and their names in there."""
-        for path, _ in _regular(folder):
-            yield path, path.relative_to(folder).as_posix()
-
     def keys(self) -> dict[str, tuple[bytes, float]]:
         """Content and time of all keys by name; each that was there at the call is in it.
 
-        A rotation gives the key of before a second name, and then its first name to the new one.
-        Whoever reads the new one has listed before that: so it is listed once more.
+        A rotation gives the old key a second name, and then its first name to the new key. A
+        listing made before may miss the old key's second name: so it is made once more.
         """
         found: dict[str, tuple[bytes, float]] = {}
         for _ in range(2):
@@ -114,7 +109,7 @@ class HomeFiles:
 
     def _walk(self, folder: Path, leave: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
         left = {self._home / name for name in leave}
-        for path, is_link in _regular(folder, left):
+        for path, is_link in regular_files(folder, left):
             name = path.relative_to(self._home).as_posix()
             if is_link:
                 if len(self.links) < _MOST_LINKS and name not in self.links:
@@ -123,7 +118,7 @@ class HomeFiles:
                 yield path, name
 
 
-def _regular(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Path, bool]]:
+def regular_files(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Path, bool]]:
     """Regular files below a folder, and (True) links; one that vanishes is passed over."""
     try:
         found = os.scandir(folder)
@@ -136,7 +131,7 @@ def _regular(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Pat
                 yield path, True
             elif entry.is_dir(follow_symlinks=False):
                 if path not in leave and not _is_work(path):
-                    yield from _regular(path, leave)
+                    yield from regular_files(path, leave)
             elif entry.is_file(follow_symlinks=False):
                 yield path, False
 
@@ -157,21 +152,30 @@ def is_sqlite(file: IO[bytes]) -> bool:
     return head == _SQLITE
 
 
+def require_room(folder: Path, needed: int, what: str, hint: str) -> None:
+    """Check that so many bytes are free in a folder.
+
+    Raises:
+        InvalidInput: they are not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InvalidInput(
+            f"{what} needs about {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free at "
+            f"{folder}",
+            hint=hint,
+        )
+
+
 def copy_database(path: Path, copy: Path) -> None:
-    """Copy a database as it stands at one moment, whoever is writing to it.
+    """Copy a database as it stands at one moment, while others may write to it.
 
     Raises:
         InvalidInput: there is no room. BackendUnavailable: it is damaged, or locked for long.
     """
     log = path.with_name(f"{path.name}-wal")
     needed = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
-    free = shutil.disk_usage(copy.parent).free
-    if free < needed:
-        raise InvalidInput(
-            f"a copy of {path} needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free at "
-            f"{copy.parent}",
-            hint="make room on the disk",
-        )
+    require_room(copy.parent, needed, f"a copy of {path}", "make room on the disk")
     try:
         with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(copy)) as other:
             db.backup(other)
@@ -183,7 +187,7 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def copy_index(home: Path, work: Path) -> Path | None:
-    """Copy the embedded index as it stands at one moment, whoever uses it; None: there is none.
+    """Copy the embedded index as it stands at one moment, in use or not; None: there is none.
 
     Its lock is held for the copy only; where a process serves the index, that makes the copy.
 
@@ -224,7 +228,7 @@ def copy_index(home: Path, work: Path) -> Path | None:
 # one line per file, in the archive's order: ``name``, ``size``, ``sha256``. The last line has the
 # number of ``files`` and the SHA-256 of all bytes before it, so that one that breaks off is seen.
 #
-# Format 1, ``manifest.json``, is one JSON object with the files by name; it is read for ever.
+# Format 1, ``manifest.json``, is one JSON object with the files by name; it stays readable.
 
 FORMAT, FORMAT_1 = "rag-audio backup 2", "rag-audio backup 1"
 NAME, NAME_1 = "manifest.jsonl", "manifest.json"
@@ -233,8 +237,8 @@ MOST_BYTES_1 = 2**30
 """Of a manifest of format 1, which is read whole: some 8 million files."""
 
 
-class BadManifest(ValueError):
-    """A manifest is not one, or not that of these files; the text says why."""
+class BadArchive(Exception):
+    """An archive is not as a backup writes it; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -264,12 +268,12 @@ class Listing:
         """Note a file."""
         self.files += 1
         self.size += filed.size
-        self._file.write(_line([filed.name, filed.size, filed.sha256]))
+        self._file.write(_line(vars(filed)))
 
     def __iter__(self) -> Iterator[Filed]:
         self._file.seek(0)
         for line in self._file:
-            yield Filed(*json.loads(line))
+            yield Filed(**json.loads(line))
 
     def close(self) -> None:
         """Forget it."""
@@ -285,76 +289,72 @@ def write(head: Mapping[str, Any], files: Listing, target: IO[bytes]) -> None:
         target.write(line)
 
     put(_line({"format": FORMAT, **head}))
-    count = 0
     for filed in files:
-        put(_line({"name": filed.name, "size": filed.size, "sha256": filed.sha256}))
-        count += 1
-    put(_line({"files": count, "sha256": digest.hexdigest()}))
+        put(_line(vars(filed)))
+    put(_line({"files": files.files, "sha256": digest.hexdigest()}))
 
 
-def check(source: IO[bytes], files: Listing) -> dict[str, Any]:
-    """Read a manifest, and hold it against the files that were found; its head.
+def check(source: IO[bytes], size: int, files: Listing) -> dict[str, Any]:
+    """Read a manifest of so many bytes, and compare it with the files that were found; its head.
 
     Raises:
-        BadManifest: it is none, or lists other files.
+        BadArchive: it is none, or lists other files.
     """
     digest = sha256()
     line = _next(source)
     head = _object(line)
     if head.get("format") != FORMAT:
-        raise BadManifest("its manifest is of another format")
-    count = 0
+        raise BadArchive("its manifest is of another format")
     for filed in files:
         digest.update(line)
         line = _next(source)
         listed = _object(line)
         if "name" not in listed:
-            raise BadManifest(f"{filed.name!r} is not in its manifest")
+            raise BadArchive(f"{filed.name!r} is not in its manifest")
         _same(filed, listed)
-        count += 1
     digest.update(line)
     last = _object(_next(source))
     if "name" in last:
-        raise BadManifest(f"{last['name']!r} of its manifest is not in it")
-    if last != {"files": count, "sha256": digest.hexdigest()}:
-        raise BadManifest("its manifest was changed")
+        raise BadArchive(f"{last['name']!r} of its manifest is not in it")
+    if last != {"files": files.files, "sha256": digest.hexdigest()}:
+        raise BadArchive("its manifest was changed")
     if source.read(1):
-        raise BadManifest("its manifest goes on after its end")
+        raise BadArchive("its manifest goes on after its end")
     return head
 
 
 def check_1(source: IO[bytes], size: int, files: Listing) -> dict[str, Any]:
-    """As :func:`check`, of format 1.
-
-    Args:
-        size: bytes of the manifest.
-
-    Raises:
-        BadManifest: it is none, lists other files, or is longer than ``MOST_BYTES_1``.
-    """
+    """As :func:`check`, of format 1, of which no more than ``MOST_BYTES_1`` are read."""
     if size > MOST_BYTES_1:
-        raise BadManifest(f"its manifest has {size} bytes, and {MOST_BYTES_1} are the most")
+        raise BadArchive(f"its manifest has {size} bytes, and {MOST_BYTES_1} are the most")
     head = _object(source.read(size))
     if head.get("format") != FORMAT_1:
-        raise BadManifest("its manifest is of another format")
+        raise BadArchive("its manifest is of another format")
     listed = head.pop("files", None)
     if not isinstance(listed, dict):
-        raise BadManifest("its manifest lists no files")
+        raise BadArchive("its manifest lists no files")
     for filed in files:
         about = listed.pop(filed.name, None)
         if not isinstance(about, dict):
-            raise BadManifest(f"{filed.name!r} is not in its manifest")
+            raise BadArchive(f"{filed.name!r} is not in its manifest")
         _same(filed, {"name": filed.name, **about})
     if listed:
-        raise BadManifest(f"{next(iter(listed))!r} of its manifest is not in it")
+        raise BadArchive(f"{next(iter(listed))!r} of its manifest is not in it")
     return head
+
+
+CHECKS: Mapping[str, Callable[[IO[bytes], int, Listing], dict[str, Any]]] = {
+    NAME: check,
+    NAME_1: check_1,
+}
+"""What reads a manifest, by its name in the archive."""
 
 
 def _same(filed: Filed, listed: Mapping[str, Any]) -> None:
     if listed.get("name") != filed.name:
-        raise BadManifest(f"{filed.name!r} is where its manifest has {listed.get('name')!r}")
+        raise BadArchive(f"{filed.name!r} is where its manifest has {listed.get('name')!r}")
     if (listed.get("size"), listed.get("sha256")) != (filed.size, filed.sha256):
-        raise BadManifest(f"{filed.name!r} is not what was archived")
+        raise BadArchive(f"{filed.name!r} is not what was archived")
 
 
 def _line(value: Any) -> bytes:
@@ -364,9 +364,9 @@ def _line(value: Any) -> bytes:
 def _next(source: IO[bytes]) -> bytes:
     line = source.readline(MOST_LINE_BYTES + 1)
     if len(line) > MOST_LINE_BYTES:
-        raise BadManifest(f"its manifest has a line of more than {MOST_LINE_BYTES} bytes")
+        raise BadArchive(f"its manifest has a line of more than {MOST_LINE_BYTES} bytes")
     if not line.endswith(b"\n"):
-        raise BadManifest("its manifest breaks off")
+        raise BadArchive("its manifest breaks off")
     return line
 
 
@@ -374,7 +374,7 @@ def _object(content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise BadManifest("its manifest is not JSON") from error
+        raise BadArchive("its manifest is not JSON") from error
     if not isinstance(found, dict):
-        raise BadManifest("its manifest is of another format")
+        raise BadArchive("its manifest is of another format")
     return found

@@ -1,9 +1,9 @@
-"""The main path, top to bottom: guard, retrieve, plan, generate, guard, mark, log, give out."""
+"""The main path, top to bottom: guard, retrieve, plan, generate, guard, mark, log, deliver."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +13,6 @@ import numpy as np
 
 from rag_audio import guardrails
 from rag_audio.audio import midi, writing
-from rag_audio.audio.reading import load
 from rag_audio.domain import (
     USE_OF,
     Audio,
@@ -28,7 +27,9 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.clearance import Clearance
 from rag_audio.domain.controls import named_window
+from rag_audio.domain.plans import plan_from_json
 from rag_audio.domain.ports import Generator, Progress, StopAsked
+from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.generation import melody_request
 from rag_audio.generation.planning import make_plan
@@ -36,27 +37,16 @@ from rag_audio.generation.replay import renew_plan
 from rag_audio.guardrails import output as guarding
 from rag_audio.home import Home
 from rag_audio.pipeline import rights_gate
-from rag_audio.pipeline.delivery import Delivery, OnCommit, hand_over, name_of, packing
-from rag_audio.pipeline.influence import measure_output
+from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.pipeline.rights_gate import RightsGate
-from rag_audio.provenance.causal import CausalInfluence, Method
-from rag_audio.provenance.ledger.audit_rights import CLEARED
+from rag_audio.provenance.causal import CausalInfluence, Method, measure
 from rag_audio.provenance.trace import trace
 from rag_audio.provenance.trace.findings import TraceResult
+from rag_audio.retrieval import profiles
 from rag_audio.retrieval import references as retrieval
-from rag_audio.retrieval.profiles import (
-    ArtistProfile,
-    licensed_stems,
-    make_profile,
-    typical_words,
-    wanted_tempo_and_key,
-)
 from rag_audio.retrieval.recognition import ForeignFinding
 from rag_audio.retrieval.references import QUERY_WINDOWS, ReferenceQuery
-
-OnStage = Callable[[str, int, int], None]
-"""Called with (stage, done, total); stages: retrieve, generate, write."""
 
 DEFAULT_REFERENCES = 3
 _SHORTEST_WINDOW_S = 1.0
@@ -80,15 +70,30 @@ class Pipeline:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.gate = RightsGate(home, lambda: _today())
+        self.gate = RightsGate(home)
 
     def rights(self, territory: str | None = None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
-        return self.gate.rights(territory)
+        found = self.home.catalogue.rights(territory or self.home.territory, _today())
+        self.home.cache.renew(found.revocations)
+        return found
 
-    def clearance(self, territory: str | None = None) -> Clearance:
-        """What may be used now, for ``territory`` or the configured one."""
-        return self.gate.read(territory)
+    def clearance(
+        self, territory: str | None = None, *, stems: tuple[Stem, ...] | None = None
+    ) -> Clearance:
+        """What may be used now, for ``territory`` or the configured one.
+
+        Args:
+            stems: what an earlier clearance read of them, which is not read again; None: they are.
+        """
+        place = territory or self.home.territory
+        found = self.home.catalogue.clearance(place, _today(), stems=stems)
+        self.home.cache.renew(found.rights.revocations)
+        return found
+
+    def clearance_again(self, earlier: Clearance, request: GenerationRequest) -> Clearance:
+        """The clearance anew, before delivery; stems are read again only for an artist's name."""
+        return self.clearance(request.territory, stems=None if request.artist else earlier.stems)
 
     def policy(self, territory: str | None = None) -> guardrails.Policy:
         """Whose style may be asked for, now."""
@@ -114,15 +119,15 @@ class Pipeline:
             hint="rag-audio artists lists who there is" if why is None else why.cure,
         )
 
-    def artist_profile(self, name: str, territory: str | None = None) -> ArtistProfile:
+    def artist_profile(self, name: str, territory: str | None = None) -> profiles.ArtistProfile:
         """What is typical of an artist, from the stems that are licensed for style now.
 
         Raises:
-            RequestRefused: nobody licensed for style has that name.
+            RequestRefused: no artist licensed for style has that name.
         """
         clearance = self.clearance(territory)
         artist = guardrails.require_artist(name, self.gate.policy(clearance))
-        return make_profile(artist, clearance.stems, clearance.rights, self.home.index)
+        return profiles.make_profile(artist, clearance.stems, clearance.rights, self.home.index)
 
     def search(self, query: ReferenceQuery, territory: str | None = None) -> tuple[Reference, ...]:
         """Licensed segments nearest to the query, one per stem, best first.
@@ -132,11 +137,11 @@ class Pipeline:
         """
         rights = self.rights(territory)
         for stem in query.like:
-            self.gate.require_stem(self.home.catalogue.stem(stem), rights, "resembled")
+            self.gate.require_resembled(self.home.catalogue.stem(stem), rights)
         return self._search(query, rights)
 
     def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
-        """Why a search that found nothing could find nothing, see :mod:`.sourcing`."""
+        """Why a search found nothing, see :func:`.rights_gate.why_nothing`."""
         return rights_gate.why_nothing(self.clearance(territory), self.home.index, artist)
 
     def plan(self, request: GenerationRequest) -> ConditioningPlan:
@@ -153,7 +158,7 @@ class Pipeline:
         """The plan under a clearance, with what it was made from.
 
         Args:
-            audio_is_known: the request's audio was let in already.
+            audio_is_known: the request's audio was accepted already.
 
         Raises:
             RequestRefused: guardrails or rights do not allow it.
@@ -163,7 +168,7 @@ class Pipeline:
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
         findings = self.gate.inspect(brought, rights)
         melody, heard = melody_request.melody_of(brought, findings, rights, self._brought)
-        # Who hums wants to sound like something else: the words find that, not the hum.
+        # A hummed melody is not to sound like the hum: references are found by the words alone.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
         own = _styled(request, clearance)
         references = self.find_references(sought, clearance, own)
@@ -176,7 +181,7 @@ class Pipeline:
             count_tokens=generator.count_tokens,
             seed=secrets.randbits(31) if request.seed is None else request.seed,
             is_clean=guarding.phrase_filter(policy),
-            typical=typical_words(own),
+            typical=profiles.typical_words(own),
             brought=melody,
         )
         rights_gate.require_source(plan, request, clearance, self.home.index)
@@ -201,25 +206,27 @@ class Pipeline:
         Args:
             out: where it goes; the ending chooses the format. With several variations the name
                 gets ``-1``, ``-2``, … Nothing stands there before the ledger holds the record.
-            older: a plan to make in place of a new one, held against today's rights; ``request``
-                is then the one of :func:`rag_audio.generation.replay.request_of`.
+            older: a plan to make in place of a new one, checked against the present rights;
+                ``request`` is then that of :func:`rag_audio.generation.replay.request_of`.
             on_commit: is given the outputs in the transaction that logs them all.
             accepted: the plan that :meth:`plan` made of ``request`` and that was shown: it is made,
-                under the rights, the guardrails and with the model of now, or nothing is.
+                under the present rights, guardrails and model, or nothing is.
 
         Raises:
             RequestRefused, OutputRefused, Cancelled: nothing was written.
         """
         say = on_stage or (lambda stage, done, total: None)
         writing.check_writable(out, request.subtype)
-        # Keys that do not fit are told of before any work is done.
+        # Keys that do not fit are refused before any work is done.
         _ = (self.home.signer, self.home.watermarker)
         say("retrieve", 0, 1)
         clearance = self.clearance(request.territory)
         asked, findings = request, tuple[ForeignFinding, ...]()
         if accepted is not None:
             asked = replace(request, artist=accepted.artist)  # guardrails may have named one
-            plan, findings = self._taken_up(asked, accepted, clearance)
+            findings = self.gate.inspect(asked, clearance.rights)
+            melody_request.require_as_planned(accepted, asked, findings, self.home.disclosure)
+            plan = self.renewed(asked, accepted, clearance, shown=True)
         elif older is None:
             planned = self.planned(request, clearance)
             plan, findings = planned.plan, planned.findings
@@ -228,35 +235,19 @@ class Pipeline:
         say("retrieve", 1, 1)
         generator = self.home.generator(request.model)
         takes = self.renderer(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
-        clearance = self.gate.read_again(clearance, asked)
-        with packing() as parcels:
-            for i, take in enumerate(takes):
-                say("write", i, len(takes))
-                cleared = self.gate.still_clear(take.plan, asked, findings, clearance)
-                delivery = Delivery(self.home, request, cleared, generator.info)
-                target = name_of(out, i, len(takes))
-                checks = {**take.checks(), CLEARED: clearance.moment.isoformat()}
-                parcels.append(delivery.pack(take.audio, take.seed, target, checks))
-        results = hand_over(self.home, parcels, on_commit)
-        say("write", len(takes), len(takes))
-        return results
+        clearance = self.clearance_again(clearance, asked)
+        cleared = [
+            replace(take, plan=self.gate.still_clear(take.plan, asked, findings, clearance))
+            for take in takes
+        ]
+        return deliver(
+            self.home, request, cleared, clearance.moment, generator.info, out, say, None, on_commit
+        )
 
     def renderer(self, clearance: Clearance, generator: Generator) -> Renderer:
         """What makes and inspects the takes of a request."""
         self.home.cache.keep_in_step(generator)
         return Renderer(self.home, generator, clearance.limits)
-
-    def _taken_up(
-        self, request: GenerationRequest, accepted: ConditioningPlan, clearance: Clearance
-    ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
-        """A plan that was shown, and what is known now of the files that the request brings."""
-        findings = self.gate.inspect(request, clearance.rights)
-        melody_request.require_as_planned(accepted, request, findings, self.home.disclosure)
-        return self.renewed(request, accepted, clearance, shown=True), findings
-
-    def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:
-        """As :meth:`renewed`, under the rights of now."""
-        return self.renewed(request, older, self.clearance(request.territory))
 
     def renewed(
         self,
@@ -266,7 +257,7 @@ class Pipeline:
         *,
         shown: bool = False,
     ) -> ConditioningPlan:
-        """An older plan, by the stems and guardrails of now, under a clearance.
+        """An older plan with the present stems, checked by the guardrails and a clearance.
 
         Args:
             shown: it was made here and shown, see :func:`.renew_plan`.
@@ -311,7 +302,7 @@ class Pipeline:
             rights=self.rights(),
             fingerprints=self.home.fingerprints,
             read_manifest=self.home.credentials_of,
-            master=self.master,
+            master=self.home.master,
             hear=partial(self.home.reader.hear, max_duration_s=None, allow_truncated=True),
         )
 
@@ -322,20 +313,45 @@ class Pipeline:
         progress: Progress | None = None,
         stop_asked: StopAsked | None = None,
     ) -> CausalInfluence:
-        """Measure what each source did to an output of the ledger; see :mod:`.measuring`."""
-        return measure_output(
-            output,
-            home=self.home,
-            rights=self.rights(),
+        """Measure what each source did to an output of the ledger, and log that.
+
+        Raises:
+            InvalidInput: the ledger has no such output, its texts were erased, another model made
+                it, or exact values would take too many runs.
+            RequestRefused: a source may not be used any more: the runs use it again.
+        """
+        home = self.home
+        entry = home.ledger.find(output)
+        if entry is None:
+            raise InvalidInput(f"the ledger has no output {output}", hint="rag-audio outputs")
+        plan = _measurable_plan(entry)
+        _require_measurable(plan, self.rights())
+        generator = home.generator(entry.record.request.get("model"))
+        info = generator.info
+        if info.id != entry.record.model_id:
+            raise InvalidInput(
+                f"output {output} was made by {entry.record.model} ({entry.record.model_id[:12]}), "
+                f"and {info.name} ({info.id[:12]}) is loaded",
+                hint="set RAG_AUDIO_MODEL to the checkpoint that made it",
+            )
+        if plan.duration_s > info.max_duration_s:
+            raise InvalidInput(
+                f"output {output} lasts {plan.duration_s:g} s; influence is measured up to "
+                f"{info.max_duration_s:g} s with {info.name}"
+            )
+        measured = measure(
+            plan,
+            entry.record.seed,
+            generator=generator,
+            embedder=home.embedder,
+            make_seed=Renderer(home, generator, {}).seed_audio,
             method=method,
             progress=progress,
             stop_asked=stop_asked,
         )
-
-    def master(self, output: int) -> Audio | None:
-        """The unmarked sound of an output, where it is still kept."""
-        path = self.home.masters / f"{output}.wav"
-        return load(path, max_duration_s=None) if path.is_file() else None
+        document = {"output": output, "embedder_id": home.embedder.space, **measured.to_json()}
+        home.ledger.append_event("influence", document)
+        return measured
 
     def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
         """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""
@@ -343,9 +359,7 @@ class Pipeline:
             raise InvalidInput("give audio or MIDI to search by, not both")
         if path is not None:
             return self._brought(Path(path))
-        if midi_path is not None:
-            return self._played(Path(midi_path))
-        return None
+        return None if midi_path is None else self._played(Path(midi_path))
 
     def _brought(self, path: Path) -> Audio:
         """The sound of a file that the request brings."""
@@ -364,7 +378,7 @@ class Pipeline:
         """The named references, then the nearest others up to ``k``.
 
         Args:
-            own: stems of the artist whose style is asked for; none where nobody's is.
+            own: stems of the artist whose style is asked for; empty without one.
         """
         rights = clearance.rights
         wanted = tuple(USE_OF[channel] for channel in sorted(request.channels))
@@ -381,7 +395,7 @@ class Pipeline:
                     hint=why.cure,
                     reasons=[str(rights.refusal(stem, use)) for use in wanted],
                 )
-        wanted_bpm, wanted_key = wanted_tempo_and_key(request, own)
+        wanted_bpm, wanted_key = profiles.wanted_tempo_and_key(request, own)
         query = ReferenceQuery(
             text=request.prompt,
             audio=self.query_audio(request.audio, request.midi),
@@ -436,10 +450,10 @@ def _today() -> datetime:
 
 
 def _styled(request: GenerationRequest, clearance: Clearance) -> tuple[Stem, ...]:
-    """The stems of the artist whose style is asked for; none where nobody's is."""
+    """The stems of the artist whose style is asked for; none without one."""
     if request.artist is None:
         return ()
-    return licensed_stems(request.artist, clearance.stems, clearance.rights)
+    return profiles.licensed_stems(request.artist, clearance.stems, clearance.rights)
 
 
 def _named_windows(request: GenerationRequest, clearance: Clearance) -> dict[str, Segment]:
@@ -465,3 +479,35 @@ def _named_windows(request: GenerationRequest, clearance: Clearance) -> dict[str
                 hint="name one part of a stem; --arrange says who plays when",
             )
     return windows
+
+
+def _measurable_plan(entry: LedgerEntry) -> ConditioningPlan:
+    """The plan of an output whose sources' influence can be measured."""
+    output = entry.record.output
+    if entry.erased:
+        raise InvalidInput(
+            f"the texts of output {output} were erased",
+            hint="its plan can no longer be run, so its influence can no longer be measured",
+        )
+    plan = plan_from_json(entry.record.plan)
+    if plan.edit is not None:
+        raise InvalidInput(
+            f"output {output} is an edit; what sources did in it cannot be measured",
+            hint="measure the output that was edited: rag-audio trace names the ancestors",
+        )
+    return plan
+
+
+def _require_measurable(plan: ConditioningPlan, rights: Rights) -> None:
+    seeding = {part.reference for part in plan.seed_parts}
+    for i, reference in enumerate(plan.references):
+        for channel in plan.channels:
+            if channel.value == "init" and i not in seeding:
+                continue
+            why = rights.why_not(reference.stem, USE_OF[channel])
+            if why is not None:
+                raise RequestRefused(
+                    f"refused: measuring would use {reference.stem.path} again: {why.reason}",
+                    hint=f"what was measured before is in: rag-audio trace FILE; {why.cure}",
+                    reasons=[why.reason],
+                )

@@ -1,8 +1,8 @@
-"""From a plan to takes that may be given out: generate, inspect, and try again further away."""
+"""From a plan to takes that may be delivered: generate, inspect, and try again further away."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from rag_audio.audio import midi
 from rag_audio.audio.loudness import limit_peak
 from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
 from rag_audio.domain.music import COMMON, bar_s
-from rag_audio.domain.ports import DiffusionInput, Generator, Progress, SeedMix, StopAsked
+from rag_audio.domain.ports import DiffusionInput, Generator, Progress, StopAsked
 from rag_audio.domain.views import OTHER_SOURCE, Disclosure
 from rag_audio.errors import InvalidInput, LibraryError
 from rag_audio.generation.conforming import conform
@@ -125,26 +125,23 @@ class Renderer:
                 hint="--mix waveform, or a shorter piece",
             )
 
-        def make() -> Audio | SeedMix:
-            made = seed_audio(
-                plan, self._player.play, info.sample_rate, info.channels, self._play_notes
-            )
+        rate, channels = info.sample_rate, info.channels
+
+        def make() -> Audio:
+            made = seed_audio(plan, self._player.play, rate, channels, self._play_notes)
             assert made is not None  # noqa: S101 - the plan is seeded
             return made
 
         if plan.mix is Mix.LATENT:
             return make()
-        return self.home.cache.of((_seed_key(plan), info.sample_rate, info.channels), _audio(make))
+        return self.home.cache.of((_seed_key(plan), rate, channels), make)
 
     def _play_notes(
         self, notes: Sequence[Note], instrument: str, duration_s: float, sample_rate: int
     ) -> Audio:
+        font = self.home.soundfont
         return midi.play_notes(
-            notes,
-            instrument,
-            duration_s=duration_s,
-            soundfont=self.home.soundfont,
-            sample_rate=sample_rate,
+            notes, instrument, duration_s=duration_s, soundfont=font, sample_rate=sample_rate
         )
 
     def _generate(
@@ -165,7 +162,7 @@ class Renderer:
         return tuple(limit_peak(take, -1.0) for take in made)
 
     def inspect(self, audio: Audio, plan: ConditioningPlan) -> guardrails.Inspection:
-        """Hold a finished sound against the plan's sources and the whole library.
+        """Compare a finished sound with the plan's sources and the whole library.
 
         Raises:
             OutputRefused: not finite, silent, or nearer to a stem than its license allows.
@@ -216,15 +213,6 @@ class Renderer:
             if guardrails.allowed_similarity(segment.stem, self.limits) < 1.0:
                 raise
             return None
-
-
-def _audio(make: Callable[[], Audio | SeedMix]) -> Callable[[], Audio]:
-    def made() -> Audio:
-        sound = make()
-        assert isinstance(sound, Audio)  # noqa: S101 - only latents come as a mix
-        return sound
-
-    return made
 
 
 def _seed_key(plan: ConditioningPlan) -> str:

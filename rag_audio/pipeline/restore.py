@@ -3,12 +3,12 @@
 An archive is a state of the past. Revocations and erasures that came later must not be undone by
 going back to it, so they are taken over from a log that went on: the archived home's, or an export.
 And numbers that were given since must not be given again (:mod:`.numbering`).
-All of it is one transaction on the restored database, before anybody can see the home.
+All of it is one transaction on the restored database, before the home appears.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,32 +16,17 @@ from typing import Any
 from sqlalchemy import Connection, Engine, inspect, text
 
 from rag_audio.errors import ConfigError, InvalidInput
-from rag_audio.provenance.ledger.earlier_logs import (
-    NOTHING,
-    CarriedOver,
-    Later,
-    LaterEvent,
-    carry_over,
-    find_carried_over,
-    in_order,
-    is_home,
-    read_later,
-)
-from rag_audio.provenance.ledger.key_register import (
-    FILES,
-    IN_USE,
-    LEDGER,
-    WATERMARK,
-    compare_keys,
-    files_of,
-    short,
-)
+from rag_audio.pipeline.home_files import BadArchive
+from rag_audio.provenance.ledger import earlier_logs, key_register
+from rag_audio.provenance.ledger.earlier_logs import NOTHING, CarriedOver, Later, LaterEvent
+from rag_audio.provenance.ledger.key_register import FILES, IN_USE, LEDGER, WATERMARK
 from rag_audio.provenance.ledger.ledger import scrub
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, root_at
 from rag_audio.provenance.ledger.notes import load_key
 from rag_audio.provenance.ledger.numbering import RESTORE, begin_epoch
 from rag_audio.provenance.ledger.tables import append_event, node_in
 from rag_audio.storage.database import connect, hold, reading, sqlite_url, writing
+from rag_audio.storage.database_export import read_dump
 from rag_audio.storage.migrations import migrate
 
 _HINT = (
@@ -63,7 +48,7 @@ class Wanted:
         later: homes, ledger exports and newer archives, whose logs went on after the archive was
             made.
         go_on: is asked, with what would be lost or is wrong, whether to restore all the same;
-            None: nobody can be asked.
+            None: there is no one to ask.
     """
 
     later: tuple[Path, ...] = ()
@@ -143,16 +128,37 @@ def settle_file(home: Path, archived: Archived, wanted: Wanted) -> Restored | No
         migrate(engine)
         with writing(engine, "ledger") as db:
             done = settle(db, home / "keys", entries, archived, wanted)
-        settle_database(engine, done)
+        if done.kept.erased:
+            scrub(engine)
     finally:
         engine.dispose()
     return done
 
 
-def settle_database(engine: Engine, done: Restored) -> None:
-    """After the commit: what was erased leaves the database's files too."""
-    if done.kept.erased:
+def settle_dump(
+    engine: Engine,
+    dump: Path,
+    keys: Path,
+    rows: Mapping[str, int],
+    archived: Archived,
+    wanted: Wanted,
+) -> Restored:
+    """Put a dump into a database elsewhere, and :func:`settle` it.
+
+    Args:
+        rows: that the archive says the dump has, by table; BadArchive where it has others.
+    """
+    done: list[Restored] = []
+
+    def within(db: Connection, counts: dict[str, int]) -> None:
+        if counts != rows:
+            raise BadArchive("its database has not the rows of its manifest")
+        done.append(settle(db, keys, counts.get("ledger_entries", 0), archived, wanted))
+
+    read_dump(engine, dump, within)
+    if done[0].kept.erased:
         scrub(engine)
+    return done[0]
 
 
 def entries_in(db: Connection) -> int:
@@ -174,28 +180,28 @@ def settle(
             these alone.
 
     Raises:
-        InvalidInput: a log does not go on from the archive's; or nobody knows what came later, or
-            the keys are another home's, and nobody says that this is to be lived with.
+        InvalidInput: a log does not go on from the archive's; or it is not known what came later,
+            or the keys are another home's, and nobody confirms that it is to be restored so.
     """
     hold(db, "revocations")
     hold(db, "ledger")
     root = EMPTY_ROOT if entries == 0 else root_at(node_in(db), entries)
     logs, notes = _later_logs(keys, entries, root, archived, wanted)
     notes += _about_keys(db, keys, wanted)
-    events = in_order(logs)
+    events = earlier_logs.in_order(logs)
     notes += _later_keys(events, keys)
-    kept = find_carried_over(db, events)
+    kept = earlier_logs.find_carried_over(db, events)
     epoch = begin_epoch(db, frozenset[int]().union(*(log.outputs for log in logs)))
     body = {
         "archived": archived.created,
         "entries": entries,
         "numbers_from": epoch.first,
         "kept": kept.count,
-        # How far later logs were looked through; none: somebody went on without.
+        # How far later logs were read; empty: the user went on without one.
         "later": [log.size for log in logs],
     }
     append_event(db, RESTORE, body)
-    carry_over(db, kept)
+    earlier_logs.carry_over(db, kept)
     names = tuple(log.name for log in logs)
     return Restored(entries, epoch.first, kept, names, tuple(notes))
 
@@ -207,18 +213,20 @@ def _later_logs(
     signer = load_key(keys / FILES[LEDGER])
     key = None if signer is None else str(signer.verifier)
     notes = []
-    logs = [read_later(source, size, root, key) for source in wanted.later]
-    is_told = any(log.size > size for log in logs)
-    if archived.home is not None and is_home(archived.home) and not _is_named(archived, wanted):
+    logs = [earlier_logs.read_later(source, size, root, key) for source in wanted.later]
+    home = archived.home
+    is_named = home is not None and any(
+        source.exists() and home.exists() and source.samefile(home) for source in wanted.later
+    )
+    is_told = is_named or any(log.size > size for log in logs)
+    if home is not None and earlier_logs.is_home(home) and not is_named:
         try:
-            logs.append(read_later(archived.home, size, root, key))
+            logs.append(earlier_logs.read_later(home, size, root, key))
             is_told = True
             notes.append(f"the archived home is still there: its log of {logs[-1].size} entries "
                          f"was looked through for what came after the archive")  # fmt: skip
         except (InvalidInput, ConfigError) as error:
             notes.append(error.message)
-    elif _is_named(archived, wanted):
-        is_told = True
     is_asked = _about_damage(logs, wanted, notes)
     if not is_told and not is_asked:
         after = archived.created or "the archive was made"
@@ -254,18 +262,10 @@ def _about_damage(logs: list[Later], wanted: Wanted, notes: list[str]) -> bool:
     return asked
 
 
-def _is_named(archived: Archived, wanted: Wanted) -> bool:
-    """Whether the archived home is among the logs that are to be looked through."""
-    home = archived.home
-    return home is not None and any(
-        source.exists() and home.exists() and source.samefile(home) for source in wanted.later
-    )
-
-
 def _about_keys(db: Connection, keys: Path, wanted: Wanted) -> list[str]:
     """What is wrong with the keys in the archive; those of another home are asked about."""
     notes: list[str] = []
-    for problem in compare_keys(db, keys):
+    for problem in key_register.compare_keys(db, keys):
         if problem.missing:
             notes.append(f"{problem.what}, and is not in the archive either")
         else:
@@ -276,22 +276,23 @@ def _about_keys(db: Connection, keys: Path, wanted: Wanted) -> list[str]:
 
 def _later_keys(events: Iterable[LaterEvent], keys: Path) -> Iterator[str]:
     """Watermark keys that came into use after the archive was made, and are not in it."""
-    there = set(files_of(keys, WATERMARK).values())
+    there = set(key_register.files_of(keys, WATERMARK).values())
     for event in events:
         said = event.document
         known = said.get("purpose") != WATERMARK or said.get("fingerprint") in there
         if event.kind == "key" and said.get("state") == IN_USE and not known:
+            key = key_register.short(str(said.get("fingerprint")))
             yield (
-                f"the watermark key {short(str(said.get('fingerprint')))} came into use after the "
-                "archive was made: what the archived home marked with it is not read here"
+                f"the watermark key {key} came into use after the archive was made: what the "
+                "archived home marked with it is not read here"
             )
 
 
 def _ask(what: str, wanted: Wanted, notes: list[str], hint: str) -> None:
-    """Go on if somebody says so, and note what they were asked.
+    """Go on if the user confirms it, and note the question.
 
     Raises:
-        InvalidInput: nobody does.
+        InvalidInput: it is not confirmed.
     """
     if wanted.go_on is None or not wanted.go_on(what):
         why = "".join(f" ({note})" for note in notes)

@@ -3,18 +3,14 @@ what was allowed a minute ago may have ended or been revoked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import date, datetime
 from pathlib import Path
 
 from rag_audio import guardrails
 from rag_audio.audio import midi
-from rag_audio.audio.reading import load
-from rag_audio.audio.scores import NoteScore
 from rag_audio.domain import (
     USE_OF,
-    Audio,
     AudioAs,
     Channel,
     ConditioningPlan,
@@ -26,7 +22,7 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.clearance import Clearance
 from rag_audio.domain.ports import StemIndex
-from rag_audio.domain.refusals import most_curable
+from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import RequestRefused
 from rag_audio.generation.replay import clear_plan
 from rag_audio.home import Home
@@ -38,6 +34,7 @@ from rag_audio.retrieval.recognition import ForeignFinding, Neighbours
 # Whether an artist who is asked for is a source of the output, and why something found nothing.
 
 _OPEN = "--channels prompt,init opens both; an edit without it needs a stem that has tags"
+_RESERVED = "not for training or mining"
 _REFERENCE = frozenset({Use.PROMPT, Use.INIT_AUDIO})
 
 
@@ -47,7 +44,7 @@ def require_source(
     clearance: Clearance,
     index: StemIndex,
 ) -> None:
-    """Let a plan pass that asks for an artist's style and takes something from the artist's stems.
+    """Check that a plan which asks for an artist's style uses something of the artist's stems.
 
     A stem counts where its license grants ``style`` and it has a share above 0 of what is new in
     the output: tokens of the prompt, or energy of the seed. What an edited sound was made from
@@ -80,8 +77,8 @@ def why_nothing(clearance: Clearance, index: StemIndex, artist: str | None = Non
     meant = names.lookup(artist or "", {stem.artist for stem in stems}).names
     own = [stem for stem in stems if artist is None or stem.artist in meant]
     against = [rights.why_not_any(stem, sorted(_REFERENCE)) for stem in own]
-    best = most_curable(why for why in against if why is not None)
-    if best is not None and None not in against:
+    best = _shared_refusal(against)
+    if best is not None:
         return [f"nothing of it is licensed here and now: {best.reason}", best.cure]
     usable = [stem for stem, why in zip(own, against, strict=True) if why is None]
     if usable and not _is_indexed(usable, index):
@@ -116,8 +113,8 @@ def _why_none(
         return "every stem of theirs is excluded", "exclude fewer of them"
     uses = [USE_OF[channel] for channel in sorted(request.channels)]
     against = [rights.why_not_any(stem, uses) for stem in left]
-    best = most_curable(why for why in against if why is not None)
-    if best is not None and None not in against:
+    best = _shared_refusal(against)
+    if best is not None:
         closed = "" if len(uses) == len(Channel) else "open both with --channels prompt,init; "
         return best.reason, f"{closed}{best.cure}"
     usable = [stem for stem, why in zip(left, against, strict=True) if why is None]
@@ -138,11 +135,10 @@ def _why_unheard(
     if Channel.PROMPT not in request.channels:
         words = "the prompt channel is closed"
     sound, cure = "their sound is not used", "--reference STEM names a stem that must be used"
-    against = [rights.why_not(stem, Use.INIT_AUDIO) for stem in usable]
-    best = most_curable(why for why in against if why is not None)
+    best = _shared_refusal([rights.why_not(stem, Use.INIT_AUDIO) for stem in usable])
     if Channel.INIT not in request.channels:
         sound, cure = "the init channel is closed", _OPEN
-    elif best is not None and None not in against:
+    elif best is not None:
         sound, cure = best.reason, best.cure
     elif request.strength == 1.0 or (plan.seed_parts and plan.strength >= 1.0):
         sound, cure = "at strength 1 nothing of their sound is left", "--strength below 1"
@@ -151,6 +147,11 @@ def _why_unheard(
     elif request.weights is not None:
         sound, cure = "their weights are 0", "--weights above 0 for one of them"
     return f"{words}, and {sound}", cure
+
+
+def _shared_refusal(against: Sequence[Refusal | None]) -> Refusal | None:
+    """Of what is said against each of several stems the most curable; None: one may be used."""
+    return None if None in against else most_curable(why for why in against if why is not None)
 
 
 def _is_indexed(stems: Iterable[Stem], index: StemIndex) -> bool:
@@ -163,35 +164,10 @@ def _index_again(stems: Iterable[Stem]) -> str:
 
 
 class RightsGate:
-    """Reads the rights, and asks them at each step; what is read is handed down, never read again.
+    """Checks each step of a request against rights that the caller has read."""
 
-    Args:
-        now: the present moment, UTC.
-    """
-
-    def __init__(self, home: Home, now: Callable[[], date | datetime]) -> None:
-        self._home, self._now = home, now
-
-    def read(self, territory: str | None) -> Clearance:
-        """What may be used now, for ``territory`` or the configured one."""
-        return self._read(territory, None)
-
-    def read_again(self, earlier: Clearance, request: GenerationRequest) -> Clearance:
-        """The same anew, before delivery; stems are read again only for an artist's name."""
-        return self._read(request.territory, None if request.artist else earlier.stems)
-
-    def _read(self, territory: str | None, stems: tuple[Stem, ...] | None) -> Clearance:
-        found = self._home.catalogue.clearance(
-            territory or self._home.territory, self._now(), stems=stems
-        )
-        self._home.cache.renew(found.rights.revocations)
-        return found
-
-    def rights(self, territory: str | None) -> Rights:
-        """Licenses and revocations alone, as :meth:`read`."""
-        found = self._home.catalogue.rights(territory or self._home.territory, self._now())
-        self._home.cache.renew(found.revocations)
-        return found
+    def __init__(self, home: Home) -> None:
+        self._home = home
 
     def policy(self, clearance: Clearance) -> guardrails.Policy:
         """Whose style may be asked for."""
@@ -200,11 +176,8 @@ class RightsGate:
             clearance.stems, clearance.rights, names, actions, clearance.withheld
         )
 
-    def require_stem(self, stem: Stem, rights: Rights, what: str) -> None:
-        """Let a stem be used for anything at all.
-
-        Args:
-            what: it is to be, for the message.
+    def require_resembled(self, stem: Stem, rights: Rights) -> None:
+        """Check that a stem may be used for something, so that others like it may be found.
 
         Raises:
             RequestRefused: no license of any library that holds its bytes opens a channel.
@@ -212,21 +185,20 @@ class RightsGate:
         copies = self._home.catalogue.copies(stem.id) or [stem]
         uses = USE_OF.values()
         found = [rights.why_not_any(copy, uses) for copy in copies]
-        known = [why for why in found if why is not None]
-        best = most_curable(known)
-        if best is not None and len(known) == len(found):
+        best = _shared_refusal(found)
+        if best is not None:
             raise RequestRefused(
-                f"refused: {stem.path} may not be {what}: {best.reason}",
+                f"refused: {stem.path} may not be resembled: {best.reason}",
                 hint=best.cure,
-                reasons=list(dict.fromkeys(why.reason for why in known)),
+                reasons=list(dict.fromkeys(why.reason for why in found if why is not None)),
             )
 
     def inspect(self, request: GenerationRequest, rights: Rights) -> tuple[ForeignFinding, ...]:
-        """Look into the files that the request brings, and let them in or not.
+        """Inspect the files that the request brings, and check that they may be used.
 
         Raises:
             RequestRefused: one holds something that may not be used.
-            InvalidInput: nothing is known of the audio, and nobody stated by what right it is used.
+            InvalidInput: the audio is not known, and the request does not state the rights to it.
         """
         files = [Path(name) for name in (request.audio, request.midi) if name is not None]
         if not files:
@@ -238,7 +210,7 @@ class RightsGate:
         return findings
 
     def inspector(self, rights: Rights) -> recognition.Inspector:
-        """Looks into foreign files; lets nothing in by itself."""
+        """Recognises what is in foreign files; decides nothing."""
         home, reader = self._home, self._home.reader
         return recognition.Inspector(
             rights,
@@ -248,20 +220,18 @@ class RightsGate:
             neighbours=Neighbours(lambda: home.embedder, lambda: home.index),
             mark_in=lambda heard: home.watermarker.detect(heard).mark,
             load=home.player.play,
-            render=self._rendered,
+            render=lambda score, window_s, most: midi.excerpts(
+                score, window_s, most, soundfont=home.soundfont
+            ),
             hear=lambda path: reader.hear(path).audio,
             score=reader.score,
-            do_not_train=self._do_not_train,
+            do_not_train=lambda path: _RESERVED if reader.reservation(path) else None,
             by_content=lambda heard: [
                 (fit.output, *fit.span_s)
-                for fit in content.outputs_of(self._home.fingerprints, heard, self._master)
+                for fit in content.outputs_of(home.fingerprints, heard, home.master)
             ],
             disclosure=self._home.disclosure,
         )
-
-    def _master(self, output: int) -> Audio | None:
-        path = self._home.masters / f"{output}.wav"
-        return load(path, max_duration_s=None) if path.is_file() else None
 
     def still_clear(
         self,
@@ -283,7 +253,7 @@ class RightsGate:
     def require_style(
         self, plan: ConditioningPlan, request: GenerationRequest, clearance: Clearance
     ) -> None:
-        """Let a plan pass whose artist may be asked for, and is a source of it.
+        """Check that the artist of a plan may be asked for, and is a source of it.
 
         Raises:
             RequestRefused: the artist may not be asked for, or nothing by the artist would be used.
@@ -313,10 +283,3 @@ class RightsGate:
                 needs_statement=is_sound,
                 disclosure=self._home.disclosure,
             )
-
-    def _rendered(self, score: NoteScore, window_s: float, most: int) -> tuple[Audio, ...]:
-        return midi.excerpts(score, window_s, most, soundfont=self._home.soundfont)
-
-    def _do_not_train(self, path: Path) -> str | None:
-        reserved = self._home.reader.reservation(path)
-        return None if reserved is None else "not for training or mining"

@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rag_audio.domain import (
     Audio,
@@ -22,9 +21,10 @@ from rag_audio.domain import (
 )
 from rag_audio.generation.replay import request_of
 from rag_audio.home import Home
-from rag_audio.pipeline.edit_orders import Order, extension, inpainting, variation
+from rag_audio.pipeline.delivery import OnStage
+from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, VARY, Order
 from rag_audio.pipeline.editing import Editor
-from rag_audio.pipeline.pipeline import OnStage, Pipeline
+from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.retrieval.references import ReferenceQuery
 from rag_audio.settings import Settings, read_settings
 
@@ -112,7 +112,7 @@ class Workspace(AbstractContextManager["Workspace"]):
     def plan(self, prompt: str | GenerationRequest, **fields: Any) -> ConditioningPlan:
         """What would be given to the model; ``fields`` are those of ``GenerationRequest``.
 
-        A request may be given in place of its prompt; fields beside it change it.
+        A request may be given in place of its prompt; further fields replace those of the request.
         """
         return self.pipeline.plan(arguments.request(prompt, fields))
 
@@ -131,14 +131,14 @@ class Workspace(AbstractContextManager["Workspace"]):
     def renew(
         self, plan: ConditioningPlan, *, territory: str | None = None, model: str | None = None
     ) -> tuple[GenerationRequest, ConditioningPlan]:
-        """An older plan held against the rights and guardrails of now, and its request.
+        """An older plan, checked against the present rights and guardrails, and its request.
 
         Raises:
             RequestRefused: they do not allow it (any more).
             InvalidInput: the plan contradicts itself, the catalogue or the model.
         """
         request = replace(request_of(_plan(plan), territory), model=model)
-        return request, self.pipeline.renew(request, plan)
+        return request, self.pipeline.renewed(request, plan, self.pipeline.clearance(territory))
 
     def replay(
         self,
@@ -170,7 +170,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         Args:
             fields: further fields of ``GenerationRequest``; foreign files need ``audio_rights``.
         """
-        order = inpainting(arguments.regions(regions))
+        order = Order(INPAINT, arguments.regions(regions))
         return self._edit(file, prompt, order, out, on_stage, fields)
 
     def extend(
@@ -185,7 +185,8 @@ class Workspace(AbstractContextManager["Workspace"]):
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Go on from a file, to the left, to the right or both; ``fields`` as for ``inpaint``."""
-        order = extension(values.number("left_s", left_s), values.number("right_s", right_s))
+        sides = values.number("left_s", left_s), values.number("right_s", right_s)
+        order = Order(EXTEND, (), *sides)
         return self._edit(file, prompt, order, out, on_stage, fields)
 
     def vary(
@@ -198,7 +199,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Make a file anew from its own sound, at a ``strength``; ``fields`` as for ``inpaint``."""
-        return self._edit(file, prompt, variation(), out, on_stage, fields)
+        return self._edit(file, prompt, Order(VARY), out, on_stage, fields)
 
     def _edit(
         self,
@@ -219,7 +220,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         """What is typical of an artist, from the stems that are licensed for style now.
 
         Raises:
-            RequestRefused: nobody licensed for style has that name.
+            RequestRefused: no artist licensed for style has that name.
         """
         values.text("name", name)
         return self.pipeline.artist_profile(name, arguments.optional_text("territory", territory))
@@ -238,18 +239,10 @@ class Workspace(AbstractContextManager["Workspace"]):
         return self.pipeline.influence(number, method, progress)
 
     def close(self) -> None:
-        """Give the index and the database back."""
+        """Close the index and the database."""
         self.home.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -128,8 +128,7 @@ def _signed(asked: dict[str, Any]) -> dict[str, Any]:
     """Sign a file that was made from another one; the service signs, and keeps its key."""
     from rag_audio.domain.codec import read
     from rag_audio.errors import RagAudioError
-    from rag_audio.provenance.credentials.opened import OpenedSigning
-    from rag_audio.provenance.credentials.signers import C2paSigner
+    from rag_audio.provenance.credentials.signers import C2paSigner, OpenedSigning
 
     task = read(OpenedSigning, asked["task"])
     _limit(asked)

@@ -26,7 +26,7 @@ from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.domain.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
-from rag_audio.provenance.credentials.opened import OpenedSigning, SignBytes, Written
+from rag_audio.provenance.credentials.signers import OpenedSigning, SignBytes, Written
 from rag_audio.service.decoder import CRASHED, SIMPLER
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.turns import Turns

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rag_audio.domain import GenerationRequest
 from rag_audio.domain.fields import fields_of
 from rag_audio.errors import RagAudioError
-from rag_audio.pipeline.edit_orders import Order, order_of
+from rag_audio.pipeline.edit_orders import Order
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -234,9 +234,9 @@ def edit_order(asked: Mapping[str, Any]) -> Order:
     Raises:
         InvalidInput: the regions or lengths cannot be used.
     """
-    return order_of(
+    return Order(
         asked["kind"],
-        regions=[(start, end) for start, end in asked.get("regions") or ()],
+        regions=tuple((start, end) for start, end in asked.get("regions") or ()),
         left_s=asked.get("left_s") or 0.0,
         right_s=asked.get("right_s") or 0.0,
     )

@@ -22,10 +22,10 @@ from rag_audio.audio.headers import SCORE
 from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, Heard
 from rag_audio.audio.scores import NoteScore, score_from_json
 from rag_audio.domain import Audio
+from rag_audio.domain.codec import read
 from rag_audio.domain.signing import Credentials
 from rag_audio.errors import BackendUnavailable, UnreadableFile
 from rag_audio.home import FileReader, Home
-from rag_audio.provenance.credentials.reading import credentials_from_json
 from rag_audio.service.decoder import MOST_DOCUMENT
 from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders
 from rag_audio.service.folders import Folders
@@ -188,7 +188,7 @@ class CanonicalUploads(FileReader):
             if document["anchors"] != _hash(anchors):
                 raise ValueError("it was checked against other roots")
             told = document["credentials"]
-            return None if told is None else credentials_from_json(told)
+            return None if told is None else read(Credentials, told)
 
         return self._used(path, found)
 

@@ -38,7 +38,7 @@ BLOCK_S = CELLS * FRAMES_PER_CELL * HOP / RATE
 
 Map = NDArray[np.float32]
 Hearing = Literal["beside", "below noise", "own band", "both"]
-"""What a cell is held against: see :meth:`Heard.cells`."""
+"""What a cell is compared with: see :meth:`Heard.cells`."""
 HEARINGS: tuple[Hearing, ...] = ("beside", "below noise", "both", "own band")
 
 _LOW_BIN, _HIGH_BIN = 14, 466

@@ -103,7 +103,8 @@ def pack(message: Message, key: bytes) -> Bits:
         raise InvalidInput(f"the payload must be 0…2^{NUMBER_BITS}-1, got {mark.payload}")
     head = layout.version * layout.generations + message.generation % layout.generations
     head = (head << 1 | int(mark.by_hand)) << NUMBER_BITS | mark.payload
-    return _to_bits(head << TAG_BITS | _tag(head, layout, key), layout.message_bits)
+    word, count = head << TAG_BITS | _tag(head, layout, key), layout.message_bits
+    return np.array([word >> place & 1 for place in reversed(range(count))], np.uint8)
 
 
 def unpack(bits: Bits, key: bytes, layout: Layout = LAYOUT_3) -> Message | None:
@@ -152,10 +153,6 @@ def _tag(head: int, layout: Layout, key: bytes) -> int:
     said = head.to_bytes((layout.head_bits + 7) // 8, "big")
     digest = hmac.digest(key, layout.label + said, "sha256")
     return int.from_bytes(digest[: TAG_BITS // 8], "big")
-
-
-def _to_bits(word: int, count: int) -> Bits:
-    return np.array([word >> place & 1 for place in reversed(range(count))], np.uint8)
 
 
 # Error correction: a tail-biting convolutional code of rate 1/6 with a soft Viterbi decoder.

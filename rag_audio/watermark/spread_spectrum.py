@@ -1,19 +1,21 @@
-"""The watermarker: payload, code, pattern, modem and search put together."""
+"""The watermarker: it writes marks, and puts payload, pattern and search together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from rag_audio.audio.channels import views
 from rag_audio.audio.dsp import resample
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import Detection, Mark
 from rag_audio.errors import InvalidInput
-from rag_audio.watermark import grid, modem
-from rag_audio.watermark.grid import subkey
+from rag_audio.watermark import grid
+from rag_audio.watermark.grid import EDGES, FRAME, FRAMES_PER_CELL, HANN, HOP, RATE, frames, subkey
 from rag_audio.watermark.payload import Message, following
 from rag_audio.watermark.reading import CLEAR_Z, Budget, Found, Reader, Reading
 
@@ -27,6 +29,24 @@ _SILENCE_DBFS = -70.0
 _SHORTEST_S = 0.1
 _APART_CELLS = 6
 _TRIES = 3  # places that a mark beside others is tried at
+
+SNR_DB = 33.2
+"""Ratio of the sound to the mark, within about every second and over the whole."""
+
+Cells = NDArray[np.float32]
+
+
+SHAPINGS = ((10 ** (4 / 20) - 1, 0.7), (10 ** (6 / 20) - 1, 0.85))
+"""How a mark spreads over cells, its ratio to the sound staying the same: the largest relative
+change of a cell's amplitude, and the exponent by which weaker cells change more than stronger ones.
+The first for most sound; the second, nearer to the masking threshold, where that is too weak."""
+
+_SECOND = round(RATE / HOP)
+_EMBED_FRAMES = 1500
+_TINY = 1e-12
+_ROOT_HANN = np.sqrt(HANN)
+_COST = 2 / FRAME * 0.75
+"""One-sided spectrum to energy; 0.75: what two overlapping windows leave of it."""
 
 
 class SpreadSpectrumWatermarker:
@@ -76,7 +96,7 @@ class SpreadSpectrumWatermarker:
         self._readers[0].signs(Message(mark))
         if audio.duration_s < _SHORTEST_S or _level_dbfs(audio) < _SILENCE_DBFS:
             return None
-        low = resample(audio, grid.RATE)
+        low = resample(audio, RATE)
         there = self._there(low)
         message = following(mark, {reading.message for reading in there})
         for first_cell in self._free_cells(mark, there):
@@ -97,12 +117,12 @@ class SpreadSpectrumWatermarker:
     ) -> tuple[Audio | None, float]:
         """The sound with a message from this cell on, None where it is lost, and its z there."""
         signs = self._readers[0].signs(message)
-        energy = modem.hop_energy(audio.samples, audio.sample_rate)
+        energy = hop_energy(audio.samples, audio.sample_rate)
         peak = max(1.0, float(np.abs(audio.samples).max()))
         best, clearest = None, 0.0
-        for shaping in modem.SHAPINGS:
-            change = modem.mark_signal(low, energy, signs, first_cell, shaping)
-            added = resample(Audio(change, grid.RATE), audio.sample_rate).samples
+        for shaping in SHAPINGS:
+            change = mark_signal(low, energy, signs, first_cell, shaping)
+            added = resample(Audio(change, RATE), audio.sample_rate).samples
             samples = np.clip(audio.samples + _fit(added, audio.frames), -peak, peak)
             marked = Audio(samples, audio.sample_rate)
             z = self._clearness(marked, message, first_cell, there)
@@ -113,13 +133,10 @@ class SpreadSpectrumWatermarker:
         return best, clearest
 
     def detect(self, audio: Audio, *, search: bool = True) -> Detection:
-        """Find the mark in any rate, channel count and length.
+        """Find the mark in sound of any rate, channel count and length; as :meth:`detect_pieces`.
 
         Args:
             search: also at other tempos and pitches than the file's own.
-
-        Raises:
-            InvalidInput: the samples are not finite.
         """
         return self.detect_pieces(_pieces(audio), search=search)
 
@@ -143,7 +160,7 @@ class SpreadSpectrumWatermarker:
             _check(piece)
             if piece.duration_s < _SHORTEST_S:
                 continue
-            heard = grid.Heard(resample(piece, grid.RATE).samples)
+            heard = grid.Heard(resample(piece, RATE).samples)
             here: list[tuple[int, Reading]] = []
             z = 0.0
             if not heard.silent:
@@ -194,7 +211,7 @@ class SpreadSpectrumWatermarker:
         they are; at known changes only. Mono, and what is all but mono, has no other view."""
         best = 0.0
         for view in views(piece)[1:] if piece.channels > 1 else []:
-            heard = grid.Heard(resample(view, grid.RATE).samples)
+            heard = grid.Heard(resample(view, RATE).samples)
             for change in hints:
                 found, z = self._listen(heard, change, budget)
                 best = max(best, z)
@@ -223,7 +240,7 @@ class SpreadSpectrumWatermarker:
             if piece.duration_s < _SHORTEST_S or heard.silent:
                 continue
             readings, _ = self._readers[0].listen(heard, 1.0, 0.0, budget)
-            start = number * PIECE_S * grid.RATE / grid.STEP
+            start = number * PIECE_S * RATE / grid.STEP
             there += [reading.at_row(start) for reading in readings]
         return there
 
@@ -251,7 +268,7 @@ class SpreadSpectrumWatermarker:
         self, marked: Audio, message: Message, first_cell: int, there: Sequence[Reading]
     ) -> float:
         """How clearly the mark is heard at the place where it was put; 0: it cannot be read."""
-        heard = grid.Heard(resample(marked, grid.RATE).samples[:, : round(PIECE_S * grid.RATE)])
+        heard = grid.Heard(resample(marked, RATE).samples[:, : round(PIECE_S * RATE)])
         if heard.silent:
             return 0.0
         reader = self._readers[0]
@@ -279,3 +296,112 @@ def _fit(samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
 def _check(audio: Audio) -> None:
     if not np.isfinite(audio.samples).all():
         raise InvalidInput("the samples hold NaN or infinity, so no mark can be read or written")
+
+
+# Writing signs into sound: patchwork on the log-magnitude of an STFT.
+#
+# A cell is made a little louder for + and softer for -. Bender, Gruhl, Morimoto & Lu, "Techniques
+# for data hiding", IBM Systems Journal 35(3/4), 1996 (patchwork); Yeo & Kim, "Modified patchwork
+# algorithm", IEEE Transactions on Speech and Audio Processing 11(4), 2003; Kirovski & Malvar,
+# "Spread-spectrum watermarking of audio signals", IEEE Transactions on Signal Processing 51(4),
+# 2003 (chips in the log-spectrum). The grid lies at a fixed internal rate, so that the rate of the
+# audio does not matter, and only the change is resampled: the rest stays untouched.
+#
+# Letters in shapes: C channels, T samples, K frames, B bands, F cells of a block in time.
+
+
+def mark_signal(
+    signal: NDArray[np.float32],
+    energy: NDArray[np.float64],
+    signs: Cells,
+    first_cell: int,
+    shaping: tuple[float, float] = SHAPINGS[0],
+) -> NDArray[np.float32]:
+    """What to add to ``signal`` so that its cells carry ``signs``.
+
+    Args:
+        signal: ``[C, T]`` at :data:`RATE`.
+        energy: ``[K]``: energy of each hop of the whole-band audio, all channels, at that rate.
+        signs: ``[F, B]``: one block, repeated to the end. Frame k is centred on sample k · HOP.
+        first_cell: cell of the block that the first sample lies in.
+        shaping: one of :data:`SHAPINGS`.
+
+    Returns:
+        ``[C, T]``.
+    """
+    count_all = signal.shape[1] // HOP + 1
+    padded = np.pad(signal, ((0, 0), (HOP, 2 * HOP)))
+    change = np.zeros_like(padded)
+    allowed = 0.0
+    for first in range(0, count_all, _EMBED_FRAMES):
+        count = min(_EMBED_FRAMES, count_all - first)
+        here = slice(first * HOP, (first + count + 1) * HOP)
+        spectrum = scipy.fft.rfft(frames(padded[:, here], HOP) * _ROOT_HANN, axis=-1)
+        cell = np.arange(first, first + count) // FRAMES_PER_CELL + first_cell
+        strength, budget = _strength(spectrum, energy[first : first + count], shaping)
+        allowed += budget
+        band = np.repeat(signs[cell % len(signs)] * strength, np.diff(EDGES), axis=1)
+        shaped = np.zeros_like(spectrum)
+        marked = slice(EDGES[0], EDGES[-1])
+        shaped[..., marked] = spectrum[..., marked] * band
+        pieces = scipy.fft.irfft(shaped, FRAME, axis=-1) * _ROOT_HANN
+        change[:, here] += _overlap_add(pieces)
+    added = float(np.sum(change.astype(np.float64) ** 2))
+    if added > allowed:  # the estimate per frame is rough where the sound is gated
+        change *= np.float32(np.sqrt(allowed / added))
+    return change[:, HOP : HOP + signal.shape[1]]
+
+
+def hop_energy(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
+    """``[K]``: energy around each frame of the grid, in terms of :data:`RATE`, all channels."""
+    power = np.einsum("ct,ct->t", samples, samples, dtype=np.float64)
+    total = np.concatenate(([0.0], np.cumsum(power)))
+    count = samples.shape[1] * RATE // sample_rate // HOP + 2
+    edges = np.rint((np.arange(count + 1) - 1) * HOP * sample_rate / RATE).astype(np.int64)
+    at_edges = total[np.clip(edges, 0, len(power))]
+    later = total[np.clip(edges + round(2 * HOP * sample_rate / RATE), 0, len(power))]
+    around: NDArray[np.float64] = (later - at_edges) / 2 * RATE / sample_rate
+    return around
+
+
+def _strength(
+    spectrum: NDArray[np.complex64], energy: NDArray[np.float64], shaping: tuple[float, float]
+) -> tuple[Cells, float]:
+    """``[K, B]``: relative change of amplitude that each cell can hide; the energy that may take.
+
+    Weak cells bear more than strong ones (the power law stands in for masking: a change spreads
+    evenly under the louder sound around it), and within about a second the change stays a fixed
+    ratio below the sound.
+    """
+    most, slope = shaping
+    power = np.sum(spectrum.real**2 + spectrum.imag**2, axis=0).astype(np.float64)
+    cells = np.add.reduceat(power[:, : EDGES[-1]], EDGES[:-1], axis=1)
+    density = cells / np.diff(EDGES)
+    around = uniform_filter1d(uniform_filter1d(density, 3, axis=0), 3, axis=1)
+    around = np.maximum(around, 0) + _TINY
+    shape = (around / around.mean(axis=1, keepdims=True)) ** -slope
+    cost = cells * _COST
+    budget = _around(energy) * 10 ** (-SNR_DB / 10)
+    low, high = np.full(len(cells), -5.0), np.full(len(cells), 1.0)
+    for _ in range(12):
+        level = (low + high) / 2
+        change = np.minimum(most, 10 ** level[:, None] * shape)
+        fits = _around((change**2 * cost).sum(axis=1)) <= budget
+        low, high = np.where(fits, level, low), np.where(fits, high, level)
+    strength = np.minimum(most, 10 ** low[:, None] * shape).astype(np.float32)
+    return strength, float((energy * 10 ** (-SNR_DB / 10)).sum())
+
+
+def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # A running sum may leave a rounding error below zero after loud passages.
+    mean: NDArray[np.float64] = uniform_filter1d(values, _SECOND, axis=0, mode="nearest")
+    return np.maximum(mean, 0.0)
+
+
+def _overlap_add(pieces: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``[C, K, FRAME]`` at HOP = FRAME / 2 → ``[C, (K + 1) · HOP]``."""
+    channels, count, _ = pieces.shape
+    summed = np.zeros((channels, count + 1, HOP), np.float32)
+    summed[:, :-1] += pieces[:, :, :HOP]
+    summed[:, 1:] += pieces[:, :, HOP:]
+    return summed.reshape(channels, -1)

@@ -14,7 +14,7 @@ from rag_audio.errors import Cancelled
 from rag_audio.generation.painting import Grid, Painted, paint
 from rag_audio.generation.splicing import CROSSFADE_S
 from rag_audio.models.generators import load_generator
-from rag_audio.pipeline.edit_orders import Order, canvas_of, extension, inpainting, variation
+from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, VARY, Order, canvas_of
 from rag_audio.testing.sounds import tune
 from tests.support.checkpoints import FAMILIES, build
 
@@ -37,7 +37,7 @@ def test_several_regions_are_made_and_the_rest_stays_bit_by_bit(
 ) -> None:
     sound = tune(2.0, rate, channels)
     regions = ((0.2, 0.4), (0.9, 1.05), (1.6, 2.0))
-    made = painted(generator, inpainting(regions), sound).audio
+    made = painted(generator, Order(INPAINT, regions), sound).audio
     assert (made.sample_rate, made.samples.shape) == (rate, sound.samples.shape)
     assert np.isfinite(made.samples).all()
     keep = np.ones(sound.frames, dtype=bool)
@@ -62,7 +62,7 @@ def test_a_sound_goes_on_to_either_side_for_several_windows(
 
     monkeypatch.setattr(generator, "generate", watched)
     sound = tune(1.0, channels=2)
-    made = painted(generator, extension(left_s, right_s), sound).audio
+    made = painted(generator, Order(EXTEND, left_s=left_s, right_s=right_s), sound).audio
     rate = sound.sample_rate
     assert made.frames == round(left_s * rate) + sound.frames + round(right_s * rate)
     # One window at a time, however long the piece: memory does not grow with it.
@@ -76,13 +76,13 @@ def test_a_sound_goes_on_to_either_side_for_several_windows(
 
 def test_a_variation_has_the_shape_of_the_sound_and_another_sound(generator: Any) -> None:
     sound = tune(2.5, 22_050, 2)
-    made = painted(generator, variation(), sound).audio
+    made = painted(generator, Order(VARY), sound).audio
     assert made.samples.shape == sound.samples.shape
     assert np.abs(made.samples - sound.samples).max() > 1e-3
 
 
 def test_an_edit_is_the_same_again_and_after_everything_was_forgotten(generator: Any) -> None:
-    order, sound = inpainting(((0.3, 0.6),)), tune(1.0)
+    order, sound = Order(INPAINT, ((0.3, 0.6),)), tune(1.0)
     warm = [painted(generator, order, sound).audio.samples.tobytes() for _ in range(2)]
     generator.forget()
     generator._texts.clear()
@@ -92,9 +92,9 @@ def test_an_edit_is_the_same_again_and_after_everything_was_forgotten(generator:
 
 def test_a_sound_and_a_silence_and_a_whole_region_are_edited(generator: Any) -> None:
     silence = Audio(np.zeros((1, 16_000), np.float32), 16_000)
-    made = painted(generator, inpainting(((0.2, 0.5),)), silence).audio
+    made = painted(generator, Order(INPAINT, ((0.2, 0.5),)), silence).audio
     assert np.isfinite(made.samples).all()
-    everything = painted(generator, inpainting(((0.0, 1.0),)), tune(1.0)).audio
+    everything = painted(generator, Order(INPAINT, ((0.0, 1.0),)), tune(1.0)).audio
     assert np.abs(everything.samples).max() > 1e-4
 
 
@@ -106,7 +106,7 @@ def test_progress_counts_all_windows_and_a_stop_is_obeyed_within_a_step(
     with pytest.raises(Cancelled):
         painted(
             generator,
-            extension(right_s=3.0),
+            Order(EXTEND, right_s=3.0),
             tune(1.0),
             steps=5,
             progress=lambda done, total: told.append((done, total)),

@@ -34,7 +34,7 @@ from rag_audio.domain.codec import FORMS, decode, encode, form_of, json_form, re
 from rag_audio.domain.ports import SparseVector
 from rag_audio.domain.signing import OpenedFile, ParentCredentials
 from rag_audio.errors import InvalidInput
-from rag_audio.provenance.credentials.opened import OpenedSigning
+from rag_audio.provenance.credentials.signers import OpenedSigning
 from rag_audio.provenance.ledger.records import canonical
 
 keys = st.builds(Key, st.integers(0, 11), st.booleans())

@@ -36,9 +36,8 @@ from rag_audio.generation import painting, take_selection
 from rag_audio.generation.painting import Canvas, Grid, Pass, paint, plan_passes
 from rag_audio.generation.parts import aligned
 from rag_audio.generation.seeding import seed_audio
-from rag_audio.pipeline.edit_orders import Order, canvas_of, extension, inpainting
-from rag_audio.pipeline.edit_source import _asked_metre
-from rag_audio.pipeline.editing import Editor
+from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, Order, canvas_of
+from rag_audio.pipeline.editing import Editor, _asked_metre
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.service.api.schemas import EditAsked
 from rag_audio.service.models import request_fields
@@ -275,7 +274,7 @@ def edited(
         seen.append(canvas)
         return paint(canvas, *given)
 
-    monkeypatch.setattr("rag_audio.generation.painting.paint", watched)
+    monkeypatch.setattr("rag_audio.pipeline.editing.paint", watched)
     renderer: Any = SimpleNamespace(generator=Noise(), seed_audio=lambda plan: None)
     editor = Editor(SimpleNamespace(home=None))  # type: ignore[arg-type]
     source: Any = SimpleNamespace(audio=sound, bar_line_s=0.0)
@@ -300,7 +299,7 @@ def test_an_extension_goes_on_by_whole_bars(
     metre: Metre, windows: list[Pass], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bar, left = expected(100.0, metre), 3.7
-    order = extension(left_s=left, right_s=40.0)
+    order = Order(EXTEND, left_s=left, right_s=40.0)
     canvas = edited(monkeypatch, planned(100.0, metre), order, noise(11.0))
     assert canvas.seed is not None
     assert repeats_after(canvas.seed.samples, canvas.seed.frames, bar)
@@ -317,7 +316,7 @@ def test_a_region_starts_from_whole_bars_of_what_stands_before_it(
 ) -> None:
     bar = expected(100.0, metre)
     canvas = edited(
-        monkeypatch, planned(100.0, metre), inpainting(((9.3, 11.0), (30.0, 47.0))), noise(47.0)
+        monkeypatch, planned(100.0, metre), Order(INPAINT, ((9.3, 11.0), (30.0, 47.0))), noise(47.0)
     )
     assert canvas.seed is not None
     # Nothing stands after the second region: it is the sound before it, again.
@@ -331,7 +330,7 @@ def test_what_an_extension_starts_from_is_whole_bars_at_any_tempo(
     bpm: float, metre: Metre, own: float, right: float
 ) -> None:
     bar = bar_s(bpm, metre)
-    seed = canvas_of(extension(right_s=right), noise(own), Grid(bar), None).seed
+    seed = canvas_of(Order(EXTEND, right_s=right), noise(own), Grid(bar), None).seed
     assert seed is not None
     if bar * RATE > 200 and own >= bar + 0.1 and right > bar + 1.5:
         assert repeats_after(seed.samples, seed.frames, bar)
@@ -354,11 +353,11 @@ def test_the_references_of_an_extension_to_the_left_have_their_bar_line_where_th
         seen.append(canvas)
         return paint(canvas, *given)
 
-    monkeypatch.setattr("rag_audio.generation.painting.paint", watched)
+    monkeypatch.setattr("rag_audio.pipeline.editing.paint", watched)
     editor = Editor(SimpleNamespace(home=None))  # type: ignore[arg-type]
     renderer: Any = SimpleNamespace(generator=Noise(), seed_audio=seeded)
     source: Any = SimpleNamespace(audio=noise(8.0), bar_line_s=0.0)
-    editor._make(plan, 1, source, extension(left_s=2.5), renderer, lambda *_: None, None)
+    editor._make(plan, 1, source, Order(EXTEND, left_s=2.5), renderer, lambda *_: None, None)
     seed = seen[0].seed
     assert seed is not None and seed.frames == round(10.5 * RATE)
     rises = np.flatnonzero(np.diff(seed.samples[0]) > 0.5) + 1

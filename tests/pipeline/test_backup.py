@@ -33,7 +33,7 @@ from rag_audio.errors import (
     UnreadableFile,
 )
 from rag_audio.pipeline import backup, home_files
-from rag_audio.pipeline.archive import Done
+from rag_audio.pipeline.backup import Done
 from rag_audio.pipeline.home_files import Filed, Listing
 from rag_audio.pipeline.restore import Wanted
 from rag_audio.provenance.ledger.ledger import SqlLedger
@@ -449,7 +449,9 @@ def test_a_manifest_that_was_changed_in_any_way_is_refused(data: st.DataObject) 
     with closing(Listing(Path("/tmp"))) as found:  # noqa: S108
         for name in names:
             found.add(Filed(name, 1, X))
-        assert home_files.check(io.BytesIO(b"".join(lines)), found)["format"] == home_files.FORMAT
+        assert (
+            home_files.check(io.BytesIO(b"".join(lines)), 0, found)["format"] == home_files.FORMAT
+        )
         place = data.draw(st.integers(0, len(lines) - 1))
         how = data.draw(st.sampled_from(["drop", "twice", "cut", "flip", "more"]))
         if how == "drop":
@@ -466,8 +468,8 @@ def test_a_manifest_that_was_changed_in_any_way_is_refused(data: st.DataObject) 
             lines[place] = bytes(line)
         else:
             lines.append(b"\n")
-        with pytest.raises(home_files.BadManifest):
-            home_files.check(io.BytesIO(b"".join(lines)), found)
+        with pytest.raises(home_files.BadArchive):
+            home_files.check(io.BytesIO(b"".join(lines)), 0, found)
 
 
 def test_neither_way_holds_all_names_in_memory(tmp_path: Path) -> None:

@@ -14,15 +14,15 @@ import pytest
 from rag_audio.cli.app import run
 from rag_audio.errors import BackendUnavailable, InvalidInput
 from rag_audio.pipeline import backup
-from rag_audio.pipeline.archive import Done
+from rag_audio.pipeline.backup import Done
 from rag_audio.pipeline.home_files import HomeFiles
+from rag_audio.provenance.credentials import custody
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.storage.database import connect, sqlite_url
 from rag_audio.storage.index_socket import IndexHost
 from rag_audio.storage.locks import FileLock
 from rag_audio.storage.qdrant_edge import EdgeIndex
 from rag_audio.storage.shared_index import SharedIndex
-from rag_audio.watermark import keys
 from tests.contracts.test_stem_index import SPACE, D, point, stem
 from tests.provenance.builders import record, source
 
@@ -33,7 +33,7 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.key = path / "keys" / "watermark.key"
-        self.keys = [keys.load_or_create(self.key)]
+        self.keys = [custody.load_or_create(self.key)]
         self.ledger = SqlLedger(connect(sqlite_url(path / "ledger.db")), path / "keys/ledger.key")
         self.index = SharedIndex(path / "index", space=SPACE, dimension=D)
         (path / "masters").mkdir()
@@ -53,7 +53,7 @@ class Home:
         return output
 
     def rotate(self) -> None:
-        keys.rotate(self.key)
+        custody.rotate(self.key)
         self.keys.append(self.key.read_bytes())
 
 
@@ -101,7 +101,7 @@ def assert_whole(home: Path, known: list[bytes]) -> int:
         assert len(index.find_stem(stem(f"{output}").id)) == 2
     index.close()
     key = home / "keys" / "watermark.key"
-    assert {*known} <= {key.read_bytes(), *keys.retired(key)}
+    assert {*known} <= {key.read_bytes(), *custody.retired(key)}
     assert not [path for path in home.rglob(".*") if path.is_file()]
     return len(outputs)
 
@@ -245,9 +245,8 @@ def test_a_full_disk_is_told_before_anything_is_written(
 
 
 def test_progress_goes_from_the_first_file_to_the_last(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("rag_audio.pipeline.archive.TELL_EVERY_S", 0.0)
     told: list[Done] = []
     made = backup.create(home.path, tmp_path / "b.tar", on_progress=told.append)
     sizes = [done.size for done in told]

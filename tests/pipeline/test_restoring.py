@@ -26,9 +26,11 @@ from rag_audio.domain import GenerationRequest
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.domain.names import fold
 from rag_audio.errors import InvalidInput
+from rag_audio.guardrails import Inspection
 from rag_audio.home import Home
 from rag_audio.pipeline import backup
-from rag_audio.pipeline.delivery import Delivery, hand_over
+from rag_audio.pipeline.delivery import commit, stage
+from rag_audio.pipeline.renderer import Take
 from rag_audio.pipeline.restore import Wanted
 from rag_audio.provenance.credentials.custody import rotate_watermark, watermark_keys
 from rag_audio.provenance.credentials.signers import NoSigner
@@ -167,12 +169,14 @@ def test_restored_homes_trace_their_own_outputs_and_no_others(tmp_path: Path) ->
 
     def deliver(opened_home: Home, seed: int) -> tuple[int, Path]:
         request = GenerationRequest("dusty drums")
-        delivery = Delivery(opened_home, request, plan(references=(), seed_parts=()), INFO)
+        made = plan(references=(), seed_parts=())
         take = sound(6.0)
         noise = np.random.default_rng(seed).standard_normal(take.samples.shape) * 0.1
         take = type(take)(noise.astype(np.float32), take.sample_rate)
         target = tmp_path / f"{opened_home.folder.name}-{seed}.wav"
-        (result,) = hand_over(opened_home, [delivery.pack(take, seed, target)])
+        made_take = Take(take, seed, made, Inspection((), None))
+        staged = stage(opened_home, request, made_take, datetime.now(UTC), INFO, target)
+        (result,) = commit(opened_home, [staged])
         return result.record.output, target
 
     original = opened(tmp_path / "original")

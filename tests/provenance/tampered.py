@@ -13,7 +13,6 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from rag_audio.domain.licensing import Revocation, RevocationOf
-from rag_audio.provenance.ledger.key_register import log_key
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.service.access import ApiKey, Scope, SqlAccess
 from rag_audio.service.folders import Quota, SqlUploads, Upload

@@ -19,13 +19,14 @@ from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.provenance.credentials.custody import (
     declare_lost,
     key_notes,
+    load_or_create,
+    rotate,
     rotate_watermark,
     states_of,
     watermark_keys,
 )
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.storage.database import connect, sqlite_url
-from rag_audio.watermark import keys
 from tests.provenance.builders import record
 
 
@@ -50,7 +51,7 @@ def test_the_first_home_brings_the_key_and_others_are_refused(
     with pytest.raises(ConfigError, match=r"watermark key is [0-9a-f]{12}…, and .* is not there"):
         watermark_keys(engine, two)
     assert not two.exists(), "no key is made that fits nothing"
-    other = keys.load_or_create(three / "watermark.key")
+    other = load_or_create(three / "watermark.key")
     with pytest.raises(ConfigError, match=r"watermark key is .* holds") as refused:
         watermark_keys(engine, three)
     assert "\n" not in refused.value.message and "copy keys/watermark.key*" in str(
@@ -106,7 +107,7 @@ def test_a_rotation_that_broke_off_is_mended_by_the_next_use(
     folder = tmp_path / "keys"
     watermark_keys(engine, folder)
     for _ in range(2):  # as an older version does, which tells the database nothing
-        keys.rotate(folder / "watermark.key")
+        rotate(folder / "watermark.key")
     assert key_notes(engine, folder) == []
     watermark_keys(engine, folder)
     assert set(states_of(engine, folder).values()) == {"in use", "retired"}
@@ -118,7 +119,7 @@ def test_keys_of_an_older_version_are_noted_when_they_are_next_used(
 ) -> None:
     folder = tmp_path / "keys"
     for _ in range(3):
-        keys.rotate(folder / "watermark.key")
+        rotate(folder / "watermark.key")
     assert SqlLedger(engine, folder / "ledger.key").verify() == []
     _, retired = watermark_keys(engine, folder)
     assert len(retired) == 3

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rag_audio.pipeline.delivery import Delivery
+from rag_audio.pipeline import delivery
 from rag_audio.provenance.ledger import audit_rights
 from tests.support import rights_world
 from tests.support.rights_world import World
@@ -110,14 +110,14 @@ def test_licenses_that_change_by_rights_are_never_a_fault(world: World) -> None:
 def test_a_license_that_is_replaced_while_an_output_is_made_is_no_fault(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack = Delivery.pack
+    stage = delivery.stage
 
-    def change_and_pack(self: Delivery, *given: Any) -> Any:
+    def change_and_stage(*given: Any) -> Any:
         rewrite(world, "Contains Good", "Holds Good")
         world.index()
-        return pack(self, *given)
+        return stage(*given)
 
-    monkeypatch.setattr(Delivery, "pack", change_and_pack)
+    monkeypatch.setattr(delivery, "stage", change_and_stage)
     make(world, "slow.wav")
     assert found(world) == []
     monkeypatch.setattr(audit_rights, "_SLACK", timedelta(days=-1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from rag_audio.domain import Audio, ConditioningPlan, GenerationRequest
 from rag_audio.domain.ports import Detection, Mark
 from rag_audio.domain.signing import ClaimedOutput, CredentialState, Signature
 from rag_audio.errors import BackendUnavailable, LedgerError, OutputRefused
+from rag_audio.guardrails import Inspection
 from rag_audio.home import Home
-from rag_audio.pipeline.delivery import Delivery, hand_over
+from rag_audio.pipeline.delivery import commit, stage
+from rag_audio.pipeline.renderer import Take
 from rag_audio.provenance.credentials.reading import read_credentials
 from rag_audio.provenance.credentials.signers import C2paSigner, NoSigner
 from rag_audio.provenance.ledger.ledger import SqlLedger
@@ -44,8 +47,9 @@ def home(tmp_path: Path) -> Home:
 
 def _deliver(home: Home, target: Path, made: ConditioningPlan | None = None) -> tuple[str, ...]:
     request = GenerationRequest("song for my secret wedding")
-    delivery = Delivery(home, request, made or plan(references=(), seed_parts=()), INFO)
-    (result,) = hand_over(home, [delivery.pack(sound(2.0), 7, target)])
+    made = made or plan(references=(), seed_parts=())
+    take = Take(sound(2.0), 7, made, Inspection((), None))
+    (result,) = commit(home, [stage(home, request, take, datetime.now(UTC), INFO, target)])
     return result.files
 
 

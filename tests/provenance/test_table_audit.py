@@ -20,7 +20,6 @@ from rag_audio.domain.store_ports import Fault
 from rag_audio.errors import BackendUnavailable
 from rag_audio.provenance.ledger.audit import checked
 from rag_audio.provenance.ledger.audit_tables import table_faults
-from rag_audio.provenance.ledger.key_register import log_key
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import leaf_hash
 from rag_audio.provenance.ledger.records import canonical, parse, record_to_json

@@ -96,7 +96,7 @@ def test_jobs_that_differ_share_passes_and_are_as_made_alone(service: Service) -
     assert rows == [2 * 3] * SHORT["steps"]  # type: ignore[operator]
     alone = [service.jobs.accept("generation", one) for one in asked]
     assert run_all(service, takes=1) == [1, 1, 1]
-    masters = service.workspace.pipeline.master
+    masters = service.workspace.home.master
     for one, other in zip(together, alone, strict=True):
         first, second = result_of(service, one), result_of(service, other)
         assert (first["pass_of"], second["pass_of"]) == (3, 1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rag_audio.audio.dsp import resample
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import Mark
-from rag_audio.watermark import grid, modem, payload
+from rag_audio.watermark import grid, payload, spread_spectrum
 from rag_audio.watermark.grid import make_pattern
 
 
@@ -33,8 +33,8 @@ def write(audio: Audio, message: NDArray[np.uint8], key: bytes, first_cell: int)
     pattern = make_pattern(key, 72, 91, len(message) * 6)
     signs = pattern.modulate(payload.encode(message))
     low = resample(audio, grid.RATE)
-    energy = modem.hop_energy(audio.samples, audio.sample_rate)
-    change = modem.mark_signal(low.samples, energy, signs, first_cell)
+    energy = spread_spectrum.hop_energy(audio.samples, audio.sample_rate)
+    change = spread_spectrum.mark_signal(low.samples, energy, signs, first_cell)
     added = resample(Audio(change, grid.RATE), audio.sample_rate).samples[:, : audio.frames]
     added = np.pad(added, ((0, 0), (0, audio.frames - added.shape[1])))
     return Audio(np.clip(audio.samples + added, -1.0, 1.0).astype(np.float32), audio.sample_rate)

@@ -50,26 +50,17 @@ MEDIA_TYPES = {
 }
 
 
-def make_manifest(
-    claim: ClaimedOutput,
-    media_type: str,
-    training: str,
-    *,
-    parents: Sequence[Mapping[str, Any]] = (),
-    reserved: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """The manifest definition that the C2PA library signs.
+def make_manifest(claim: ClaimedOutput, media_type: str, training: str) -> dict[str, Any]:
+    """The manifest definition that the C2PA library signs, without the opened file.
 
     Args:
         training: as :func:`check_training` takes it.
-        parents: the opened file as an ingredient, unless the library is given it otherwise.
-        reserved: what the opened file's own credentials reserve: ours are not looser.
     """
     # Those of a copy are in the manifest of what was converted.
     references = () if claim.converted else claim.plan.references
     labels = [f"source-{index}" for index in range(len(references))]
     actions = _actions(claim, labels)
-    assertions = [_training(training, reserved or {}), _attribution(claim)]
+    assertions = [_training(training, {}), _attribution(claim)]
     if claim.watermark is not None:
         if not claim.converted:
             # A copy holds the mark that its output was given.
@@ -81,11 +72,8 @@ def make_manifest(
         "title": f"Output {claim.output}",
         "format": media_type,
         "ingredients": [
-            *map(dict, parents),
-            *(
-                _ingredient(label, reference)
-                for label, reference in zip(labels, references, strict=True)
-            ),
+            _ingredient(label, reference)
+            for label, reference in zip(labels, references, strict=True)
         ],
         "assertions": [{**assertion, "created": True} for assertion in assertions],
     }
@@ -97,7 +85,12 @@ def with_parent(
     parents: Sequence[Mapping[str, Any]],
     reserved: Mapping[str, str],
 ) -> dict[str, Any]:
-    """A manifest of :func:`make_manifest` with what is known of the opened file; args as there."""
+    """A manifest of :func:`make_manifest` with what is known of the opened file.
+
+    Args:
+        parents: the file as an ingredient, unless the library is given it otherwise.
+        reserved: what its own credentials reserve: ours are not looser.
+    """
     stated = {**_training(training, reserved), "created": True}
     return {
         **document,
@@ -249,23 +242,20 @@ def _source(
 ) -> dict[str, Any]:
     """A source with its license; where several claim its bytes undecided, with all of them."""
     stem, ((license, _), *others) = reference.stem, claims
+    also = [{"artist": _text(artist), **_terms(other)} for other, artist in others]
     return {
         "stem": stem.id,
         "title": _text(stem.title),
         "artist": _text(stem.artist),
         "isrc": _text(stem.isrc),
-        "holder": _text(license.holder),
-        "license": _text(license.id),
-        "spdx": _text(license.spdx),
-        "credit": _text(license.credit),
+        **_terms(license),
         "used": _shares(used),
-        **({"also": [_also(*claim) for claim in others]} if others else {}),
+        **({"also": also} if also else {}),
     }
 
 
-def _also(license: License, artist: str) -> dict[str, Any]:
+def _terms(license: License) -> dict[str, str]:
     return {
-        "artist": _text(artist),
         "holder": _text(license.holder),
         "license": _text(license.id),
         "spdx": _text(license.spdx),

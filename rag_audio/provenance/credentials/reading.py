@@ -1,6 +1,6 @@
 """Read content credentials: whose they are, whether they hold, and what they say.
 
-Two answers of the C2PA library are read together: its state says "Valid" for a signer nobody knows,
+Two answers of the C2PA library are read together: its state says "Valid" for an unknown signer,
 where only its list of results says that the signer is untrusted.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from rag_audio.domain.codec import encode, read
+from rag_audio.domain.codec import encode
 from rag_audio.domain.signing import (
     SIDECAR,
     Credentials,
@@ -71,9 +71,21 @@ def read_credentials(path: Path, anchors: str = "") -> Credentials | None:
     Raises:
         UnreadableFile: the file cannot be opened.
     """
+    from c2pa import C2paError
+
     try:
         with path.open("rb") as file:
-            return _read(path, file, anchors)
+            try:
+                return read_stream(file, MEDIA_TYPES.get(path.suffix.lower()), anchors)
+            except (C2paError.ManifestNotFound, C2paError.NotSupported):
+                return _read_sidecar(path, file, anchors)
+            except C2paError as error:
+                if said(error).startswith("must fetch remote manifests"):
+                    elsewhere = "its manifest stands on the network, where it is not fetched from"
+                    return Credentials(CredentialState.NONE, errors=(elsewhere,))
+            return (
+                _ruined(_DAMAGED) if _holds(path, _MARKER) else _read_sidecar(path, file, anchors)
+            )
     except OSError as error:
         raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error
 
@@ -112,65 +124,38 @@ def ruined_training(path: Path) -> dict[str, str]:
     return dict.fromkeys(TRAINING_USES, NOT_ALLOWED) if _reserves_in_ruins(path) else {}
 
 
-def judge(reader: Reader) -> tuple[CredentialState, tuple[str, ...]]:
-    """What a manifest is worth, and what is wrong with it."""
-    results = reader.get_validation_results() or {}
-    active = results.get("activeManifest") or {}
-    failures = active.get("failure") or []
-    passed = _passed(reader)
-    codes = {item.get("code") for item in failures}
-    state = reader.get_validation_state()
-    errors = tuple(dict.fromkeys(_sentence(item) for item in failures))
-    if state == "Trusted" and not codes and "signingCredential.trusted" in passed:
-        return CredentialState.TRUSTED, ()
-    if codes and codes <= {_EXPIRED, _UNKNOWN}:
-        return CredentialState.UNTRUSTED, errors
-    if state == "Valid" and not codes:
-        return CredentialState.UNTRUSTED, (_WORDS[_UNKNOWN],)
-    deltas = tuple(_sentence(item) for item in _ingredient_failures(results))
-    return CredentialState.INVALID, errors + deltas or (f"the verifier says {state!r}",)
+@contextmanager
+def open_manifest(
+    file: BinaryIO, media_type: str | None, anchors: str, manifest: bytes | None = None
+) -> Iterator[Reader]:
+    """The C2PA library's reader of an open file, or of a ``manifest`` that is about it.
+
+    Raises:
+        c2pa.C2paError: there is no manifest, or it cannot be read.
+    """
+    from c2pa import Reader
+
+    file.seek(0)
+    with make_context(anchors) as context, Reader(media_type, file, manifest, context) as reader:
+        yield reader
 
 
 def read_stream(
     file: BinaryIO, media_type: str | None, anchors: str, manifest: bytes | None = None
 ) -> Credentials:
-    """The credentials in an open file, or those of ``manifest`` held against it.
-
-    Raises:
-        c2pa.C2paError: there are none, or they cannot be read.
-    """
-    from c2pa import Reader
-
-    with make_context(anchors) as context, Reader(media_type, file, manifest, context) as reader:
-        return _told(reader, sidecar=manifest is not None)
-
-
-def _read(path: Path, file: BinaryIO, anchors: str) -> Credentials | None:
-    from c2pa import C2paError
-
-    try:
-        return read_stream(file, MEDIA_TYPES.get(path.suffix.lower()), anchors)
-    except (C2paError.ManifestNotFound, C2paError.NotSupported):
-        return _read_sidecar(path, file, anchors)
-    except C2paError as error:
-        problem = said(error)
-    if problem.startswith("must fetch remote manifests"):
-        elsewhere = "its manifest stands on the network, where it is not fetched from"
-        return Credentials(CredentialState.NONE, errors=(elsewhere,))
-    if _holds(path, _MARKER):
-        return _ruined(_DAMAGED)
-    return _read_sidecar(path, file, anchors)
+    """The credentials of an open file; raises as :func:`open_manifest`, and args as there."""
+    with open_manifest(file, media_type, anchors, manifest) as reader:
+        return read_manifest(reader, sidecar=manifest is not None)
 
 
 def _read_sidecar(path: Path, file: BinaryIO, anchors: str) -> Credentials | None:
     from c2pa import C2paError
 
-    beside = _sidecar_of(path)
+    beside = find_sidecar(path)
     if beside is None:
         return None
     if beside.stat().st_size > _MAX_SIDECAR:
         return _ruined(f"{beside.name} is larger than any manifest", sidecar=True)
-    file.seek(0)
     media_type = MEDIA_TYPES.get(path.suffix.lower(), "audio/ogg")
     try:
         return read_stream(file, media_type, anchors, beside.read_bytes())
@@ -178,14 +163,8 @@ def _read_sidecar(path: Path, file: BinaryIO, anchors: str) -> Credentials | Non
         return _ruined(_DAMAGED, sidecar=True)
 
 
-def sidecar_beside(path: Path) -> Path | None:
-    """The sidecar of a file, unless it is larger than any manifest; None: there is none."""
-    beside = _sidecar_of(path)
-    return None if beside is None or beside.stat().st_size > _MAX_SIDECAR else beside
-
-
-def _sidecar_of(path: Path) -> Path | None:
-    """``take.ogg.c2pa`` as this project writes it, else ``take.c2pa`` as others do."""
+def find_sidecar(path: Path) -> Path | None:
+    """``take.ogg.c2pa`` as this project writes it, else ``take.c2pa`` as others do; None: none."""
     candidates = (sidecar_of(path), path.with_suffix(SIDECAR))
     return next((found for found in candidates if found != path and found.is_file()), None)
 
@@ -198,9 +177,12 @@ def _ruined(problem: str, *, sidecar: bool = False) -> Credentials:
     )
 
 
-def _told(reader: Reader, *, sidecar: bool) -> Credentials:
-    """What a manifest says. Its content may be anybody's: every field is checked for its type."""
-    state, errors = judge(reader)
+def read_manifest(reader: Reader, *, sidecar: bool) -> Credentials:
+    """What a manifest says. It may be a stranger's: every field is checked for its type."""
+    results = reader.get_validation_results() or {}
+    checked = results.get("activeManifest") or {}
+    passed = {str(item.get("code")) for item in checked.get("success") or []}
+    state, errors = _judged(str(reader.get_validation_state()), results, passed)
     try:
         store = json.loads(reader.json())
     except (ValueError, RecursionError):
@@ -212,59 +194,75 @@ def _told(reader: Reader, *, sidecar: bool) -> Credentials:
     output = attribution.get("output")
     ours = isinstance(output, int) and not isinstance(output, bool) and 1 <= output <= _MAX_OUTPUT
     signed = _mapping(active.get("signature_info"))
-    generators = active.get("claim_generator_info")
-    first = _mapping(generators[0]) if isinstance(generators, list) and generators else {}
+    generator = next(iter(_mappings(active.get("claim_generator_info"))), {})
+    version = (generator.get(key) for key in ("name", "version"))
     named = (signed.get("common_name"), signed.get("issuer"))
     time = signed.get("time")
+    actions = _actions(active)
+    types = (one.get("digitalSourceType") for one in actions)
     return Credentials(
         state,
         output=output if ours else None,
         sources=tuple(_sources(attribution)),
-        claim_generator=" ".join(
-            str(first[key]) for key in ("name", "version") if isinstance(first.get(key), str)
-        )
+        claim_generator=" ".join(text for text in version if isinstance(text, str))
         or str(active.get("claim_generator") or ""),
         label=label,
         signer=", ".join(name for name in named if isinstance(name, str) and name),
         signed_at=time if isinstance(time, str) else None,
-        time_trusted=isinstance(time, str) and "timeStamp.trusted" in _passed(reader),
+        time_trusted=isinstance(time, str) and "timeStamp.trusted" in passed,
         sidecar=sidecar,
         errors=errors,
         attribution=attribution,
         training=_training(_mapping(manifest) for manifest in manifests.values()),
-        actions=tuple(str(one.get("action") or "") for one in _actions(active)),
-        source_type=next(
-            (
-                str(one["digitalSourceType"])
-                for one in _actions(active)
-                if one.get("digitalSourceType")
-            ),
-            "",
-        ),
+        actions=tuple(str(one.get("action") or "") for one in actions),
+        source_type=next((str(found) for found in types if found), ""),
         parents=tuple(_parents(active)),
     )
+
+
+def _judged(
+    state: str, results: Mapping[str, Any], passed: Set[str]
+) -> tuple[CredentialState, tuple[str, ...]]:
+    """What a manifest is worth, and what is wrong with it.
+
+    Args:
+        state, results: of the C2PA library. passed: codes of the checks that succeeded.
+    """
+    failures = (results.get("activeManifest") or {}).get("failure") or []
+    codes = {item.get("code") for item in failures}
+    errors = tuple(dict.fromkeys(_sentence(item) for item in failures))
+    if state == "Trusted" and not codes and "signingCredential.trusted" in passed:
+        return CredentialState.TRUSTED, ()
+    if codes and codes <= {_EXPIRED, _UNKNOWN}:
+        return CredentialState.UNTRUSTED, errors
+    if state == "Valid" and not codes:
+        return CredentialState.UNTRUSTED, (_WORDS[_UNKNOWN],)
+    deltas = tuple(
+        _sentence(item)
+        for delta in _mappings(results.get("ingredientDeltas"))
+        for item in _mappings(_mapping(delta.get("validationDeltas")).get("failure"))
+    )
+    return CredentialState.INVALID, errors + deltas or (f"the verifier says {state!r}",)
 
 
 def _actions(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for label in ("c2pa.actions.v2", "c2pa.actions"):
         actions = _assertion(manifest, label).get("actions")
         if isinstance(actions, list):
-            return [_mapping(one) for one in actions]
+            return _mappings(actions)
     return []
 
 
 def _parents(manifest: Mapping[str, Any]) -> Iterator[ParentCredentials]:
-    ingredients = manifest.get("ingredients")
-    for one in map(_mapping, ingredients if isinstance(ingredients, list) else []):
+    for one in _mappings(manifest.get("ingredients")):
         if one.get("relationship") == "parentOf":
             said = (one.get(name) for name in ("title", "instance_id", "active_manifest"))
             yield ParentCredentials(*(str(value or "") for value in said))
 
 
 def _sources(attribution: Mapping[str, Any]) -> Iterator[str]:
-    sources = attribution.get("sources")
-    for source in sources if isinstance(sources, list) else []:
-        stem = _mapping(source).get("stem")
+    for source in _mappings(attribution.get("sources")):
+        stem = source.get("stem")
         if isinstance(stem, str) and _HASH.fullmatch(stem):
             yield stem
 
@@ -283,9 +281,8 @@ def _training(manifests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _assertion(manifest: Mapping[str, Any], label: str) -> Mapping[str, Any]:
-    assertions = manifest.get("assertions")
-    for assertion in assertions if isinstance(assertions, list) else []:
-        if _mapping(assertion).get("label") == label:
+    for assertion in _mappings(manifest.get("assertions")):
+        if assertion.get("label") == label:
             return _mapping(assertion.get("data"))
     return {}
 
@@ -294,14 +291,9 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _passed(reader: Reader) -> set[str]:
-    active = (reader.get_validation_results() or {}).get("activeManifest") or {}
-    return {str(item.get("code")) for item in active.get("success") or []}
-
-
-def _ingredient_failures(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for delta in results.get("ingredientDeltas") or []:
-        yield from _mapping(_mapping(delta).get("validationDeltas")).get("failure") or []
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    """The objects in a list."""
+    return [_mapping(one) for one in value] if isinstance(value, list) else []
 
 
 def _sentence(item: Mapping[str, Any]) -> str:
@@ -311,7 +303,7 @@ def _sentence(item: Mapping[str, Any]) -> str:
 
 def _reserves_in_ruins(path: Path) -> bool:
     """Whether a manifest that can no longer be read held a reservation of rights."""
-    holders = [path, _sidecar_of(path)]
+    holders = [path, find_sidecar(path)]
     return any(
         holder is not None
         and _holds(holder, b"training-mining")
@@ -334,7 +326,7 @@ def _holds(path: Path, wanted: bytes) -> bool:
 # another.
 
 MOST_CHARACTERS = 2_000_000
-"""Longer credentials are told of and not carried along: those of this project have some 20,000."""
+"""Of longer credentials only what they reserve is kept; those of this project have some 20,000."""
 _DEEPEST = 60
 _TOO_MUCH = "they say more than any honest ones"
 
@@ -342,44 +334,33 @@ _TOO_MUCH = "they say more than any honest ones"
 def credentials_to_json(found: Credentials) -> dict[str, Any]:
     """All fields; of credentials that say too much, or too deeply nested, what they reserve."""
     document = encode(found)
-    if _depth(document) <= _DEEPEST and len(json.dumps(document)) <= MOST_CHARACTERS:
+    if not _is_deeper(document, _DEEPEST) and len(json.dumps(document)) <= MOST_CHARACTERS:
         return document
     if found.errors == (_TOO_MUCH,):
         return {**document, "training": {}}
     bare = Credentials(
-        CredentialState.INVALID, sidecar=found.sidecar, errors=(_TOO_MUCH,), training=found.training
+        CredentialState.INVALID,
+        label=found.label[:200],
+        sidecar=found.sidecar,
+        errors=(_TOO_MUCH,),
+        training=found.training,
     )
-    return credentials_to_json(replace(bare, label=found.label[:200]))
+    return credentials_to_json(bare)
 
 
-def credentials_from_json(document: Mapping[str, Any]) -> Credentials:
-    """The credentials in a document, every field of its type.
-
-    Raises:
-        ValueError, TypeError, KeyError: it is none.
-    """
-    return read(Credentials, document)
-
-
-def _depth(value: Any) -> int:
-    """How deeply lists and mappings are nested, without recursion; counted to a little past what
-    is allowed."""
-    deep, level = 0, [value]
-    while level and deep <= _DEEPEST:
-        deep += 1
-        inner: list[Any] = []
-        for one in level:
-            if isinstance(one, Mapping):
-                inner += one.values()
-            elif isinstance(one, list | tuple):
-                inner += one
-        level = inner
-    return deep
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and mappings are nested more deeply than so many levels."""
+    if levels == 0:
+        return True
+    inner = value.values() if isinstance(value, Mapping) else value
+    return isinstance(value, Mapping | list | tuple) and any(
+        _is_deeper(one, levels - 1) for one in inner
+    )
 
 
 # The C2PA library with this project's settings: it never opens a connection to read a file.
 
-# The library logs what it raises as well; an error is told once, by whoever handles it.
+# The library logs what it raises as well; an error is reported once, where it is handled.
 logging.getLogger("c2pa").addHandler(logging.NullHandler())
 
 

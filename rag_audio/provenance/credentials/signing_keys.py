@@ -125,7 +125,7 @@ def check(
                 f"({common_name(leaf)!r})",
                 hint="the signer's own certificate comes first, then its issuers",
             )
-    problem = _time_problem(leaf, at) or _profile_problem(leaf)
+    problem = _problem(leaf, at)
     if problem:
         raise ConfigError(f"the certificate {common_name(leaf)!r} in {where} {problem}", hint=HINT)
     for below, above in pairwise(chain):
@@ -139,15 +139,12 @@ def check(
     _algorithm(leaf)
 
 
-def _time_problem(leaf: x509.Certificate, at: datetime) -> str | None:
+def _problem(leaf: x509.Certificate, at: datetime) -> str | None:
+    """Why content credentials cannot be signed under a certificate at a time."""
     if at > leaf.not_valid_after_utc:
         return f"expired on {leaf.not_valid_after_utc:%Y-%m-%d}"
     if at < leaf.not_valid_before_utc:
         return f"is valid from {leaf.not_valid_before_utc:%Y-%m-%d} only"
-    return None
-
-
-def _profile_problem(leaf: x509.Certificate) -> str | None:
     if leaf.issuer == leaf.subject:
         return "is self-signed, which content credentials do not allow"
     try:
@@ -238,14 +235,15 @@ def local_identity(folder: Path, now: datetime | None = None) -> SigningIdentity
     at = now or datetime.now(UTC)
     try:
         content = create_once(folder / ROOT_FILE, partial(_new_root, at))
-        root = _identity(content.decode("ascii", "replace"), "local", folder / ROOT_FILE)
+        root = _local(content.decode("ascii", "replace"), folder / ROOT_FILE)
         leaf_file = folder / LEAF_FILE
         content = create_once(leaf_file, partial(_new_leaf, root, at))
-        leaf = _identity(content.decode("ascii", "replace"), "local", leaf_file)
-        if leaf.valid_until - at < timedelta(days=365 * RENEW_YEARS) or _not_yet(leaf, at):
+        leaf = _local(content.decode("ascii", "replace"), leaf_file)
+        made_later = at < leaf.certificates[0].not_valid_before_utc  # the clock was wrong then
+        if made_later or leaf.valid_until - at < timedelta(days=365 * RENEW_YEARS):
             _remember(folder, leaf.certificates[-1:])
             write_bytes(leaf_file, _new_leaf(root, at))
-            leaf = _identity(leaf_file.read_text("ascii"), "local", leaf_file)
+            leaf = _local(leaf_file.read_text("ascii"), leaf_file)
     except OSError as error:
         raise ConfigError(
             f"the signing keys in {str(folder)!r} cannot be used: {error.strerror}",
@@ -262,12 +260,7 @@ def existing_local(folder: Path) -> SigningIdentity | None:
         ConfigError: its file cannot be read, or does not hold what it should.
     """
     path = folder / LEAF_FILE
-    if not path.exists():
-        return None
-    try:
-        return _identity(path.read_text("ascii", "replace"), "local", path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    return _local(_read_pem(path), path) if path.exists() else None
 
 
 def read_identity(
@@ -279,14 +272,8 @@ def read_identity(
         ConfigError: a file cannot be read, the key is not that of the chain's first certificate,
             or content credentials cannot be signed with it.
     """
-    texts = []
-    for path in (chain, key):
-        try:
-            texts.append(path.read_text("ascii", "replace"))
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=HINT) from error
-    private = private_key(texts[1], str(key))
-    certificates = pem_of(parse_certificates(texts[0], str(chain)))
+    certificates = pem_of(parse_certificates(_read_pem(chain), str(chain)))
+    private = private_key(_read_pem(key), str(key))
     identity = SigningIdentity(certificates, source, key_pem_of(private))
     check(identity, now or datetime.now(UTC), where=str(chain), key_where=str(key))
     return identity
@@ -299,9 +286,7 @@ def imported_identity(folder: Path, now: datetime | None = None) -> SigningIdent
         ConfigError: it cannot be read, or has expired.
     """
     path = folder / OWN_FILE
-    if not path.exists():
-        return None
-    return read_identity(path, path, "imported", now)
+    return read_identity(path, path, "imported", now) if path.exists() else None
 
 
 def import_chain(
@@ -332,36 +317,31 @@ def anchors(folder: Path, extra: Iterable[Path] = (), also: Iterable[str] = ()) 
     Raises:
         ConfigError: a file cannot be read or holds no certificate.
     """
-    found: dict[str, x509.Certificate] = {}
-    try:
-        for name in (ROOT_FILE, LEAF_FILE, OWN_FILE):
-            if (folder / name).exists():
-                text = (folder / name).read_text("ascii", "replace")
-                root = parse_certificates(text, str(folder / name))[-1]
-                found[certificate_fingerprint(root)] = root
-        several = [folder / ANCHORS_FILE] if (folder / ANCHORS_FILE).exists() else []
-        texts = [(path.read_text("ascii", "replace"), str(path)) for path in (*several, *extra)]
-    except OSError as error:
-        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error
+    own = [folder / name for name in (ROOT_FILE, LEAF_FILE, OWN_FILE)]
+    roots = [parse_certificates(_read_pem(path), str(path))[-1] for path in own if path.exists()]
+    earlier = [folder / ANCHORS_FILE] if (folder / ANCHORS_FILE).exists() else []
+    texts = [(_read_pem(path), str(path)) for path in (*earlier, *extra)]
     for text, where in (*texts, *((text, "the signing chain") for text in also)):
-        found |= {certificate_fingerprint(root): root for root in parse_certificates(text, where)}
-    return pem_of(found.values())
+        roots += parse_certificates(text, where)
+    return pem_of({certificate_fingerprint(root): root for root in roots}.values())
 
 
-def _identity(text: str, source: str, where: Path) -> SigningIdentity:
-    """Key and certificates of one file, in its order."""
+def _read_pem(path: Path) -> str:
+    try:
+        return path.read_text("ascii", "replace")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=HINT) from error
+
+
+def _local(text: str, where: Path) -> SigningIdentity:
+    """Key and certificates of a file of the home's own signer."""
     try:
         chain = pem_of(parse_certificates(text, str(where)))
-        return SigningIdentity(chain, source, key_pem_of(private_key(text, str(where))))
+        return SigningIdentity(chain, "local", key_pem_of(private_key(text, str(where))))
     except ConfigError as error:
         raise ConfigError(
             error.message, hint="restore it from a backup, or move it away: a new one is made"
         ) from error
-
-
-def _not_yet(identity: SigningIdentity, at: datetime) -> bool:
-    """Made while the clock was wrong."""
-    return at < identity.certificates[0].not_valid_before_utc
 
 
 def _remember(folder: Path, roots: Sequence[x509.Certificate]) -> None:
@@ -377,14 +357,8 @@ def _new_root(at: datetime) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     name = _name(f"rag-audio local root {identifier.digest.hex()[:8]}")
-    certificate = (
-        _certificate(name, name, key.public_key(), at, ROOT_YEARS)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(authority=True), critical=True)
-        .add_extension(identifier, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return (key_pem_of(key) + pem_of([certificate])).encode()
+    certificate = _certificate(name, name, key.public_key(), at, ROOT_YEARS, [identifier])
+    return (key_pem_of(key) + pem_of([certificate.sign(key, hashes.SHA256())])).encode()
 
 
 def _new_leaf(root: SigningIdentity, at: datetime) -> bytes:
@@ -393,19 +367,14 @@ def _new_leaf(root: SigningIdentity, at: datetime) -> bytes:
     if isinstance(issuer_key, ed25519.Ed25519PrivateKey):
         raise ConfigError("the local root was not made here", hint="move it away: one is made")
     key = ec.generate_private_key(ec.SECP256R1())
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    signer = _name("rag-audio local signer")
-    certificate = (
-        _certificate(signer, above.subject, key.public_key(), at, LEAF_YEARS)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(authority=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False)
-        .add_extension(identifier, critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), False
-        )
-        .sign(issuer_key, hashes.SHA256())
-    )
+    extensions = [
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]),
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+    ]
+    certificate = _certificate(
+        _name("rag-audio local signer"), above.subject, key.public_key(), at, LEAF_YEARS, extensions
+    ).sign(issuer_key, hashes.SHA256())
     return (key_pem_of(key) + pem_of([certificate, above])).encode()
 
 
@@ -415,30 +384,12 @@ def _certificate(
     key: ec.EllipticCurvePublicKey,
     at: datetime,
     years: int,
+    extensions: Iterable[x509.ExtensionType],
 ) -> x509.CertificateBuilder:
-    """Valid from the day before, because clocks differ."""
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(at - timedelta(days=1))
-        .not_valid_after(at + timedelta(days=365 * years))
-    )
-
-
-def _name(common: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "rag-audio (key of this home)"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common),
-        ]
-    )
-
-
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
+    """A certificate, of an authority where it is its own issuer; valid from the day before, because
+    clocks differ."""
+    authority = subject == issuer
+    usage = x509.KeyUsage(
         digital_signature=not authority,
         content_commitment=False,
         key_encipherment=False,
@@ -448,6 +399,29 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
         crl_sign=authority,
         encipher_only=False,
         decipher_only=False,
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(at - timedelta(days=1))
+        .not_valid_after(at + timedelta(days=365 * years))
+        .add_extension(x509.BasicConstraints(authority, 0 if authority else None), critical=True)
+        .add_extension(usage, critical=True)
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "rag-audio (key of this home)"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common),
+        ]
     )
 
 
@@ -515,31 +489,17 @@ def list_keys(folder: Path) -> list[KeyFile]:
 
 def _look(path: Path) -> KeyFile:
     content = path.read_bytes()
-    mode = stat.S_IMODE(path.stat().st_mode)
     private = path.name != ANCHORS_FILE and not path.name.endswith((".pub", ".vkey"))
-    shown, subject, until = _shown(path.name, content), "", ""
+    exposed = os.name != "nt" and bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
+    before, _, number = path.name.rpartition(".")
+    is_retired = before == FILES[WATERMARK] and number.isdecimal()
+    purpose = WATERMARK if is_retired else _PURPOSES.get(path.name)
+    shown, subject, until = sha256(content).hexdigest()[:_SHORT], "", ""
+    if purpose is not None and len(content) == KEY_BYTES:
+        shown = key_fingerprint(purpose, content)
     if _BEGIN in content:
         first = parse_certificates(content.decode("ascii", "replace"), str(path))[0]
         shown, subject = certificate_fingerprint(first), common_name(first)
         until = first.not_valid_after_utc.date().isoformat()
-    return KeyFile(
-        path,
-        _PURPOSE.get(path.name) or _retired_purpose(path.name),
-        shown,
-        subject,
-        until,
-        private,
-        private and os.name != "nt" and bool(mode & 0o077),
-    )
-
-
-def _shown(name: str, content: bytes) -> str:
-    purpose = WATERMARK if _retired_purpose(name) else _PURPOSES.get(name)
-    if purpose is not None and len(content) == KEY_BYTES:
-        return key_fingerprint(purpose, content)
-    return sha256(content).hexdigest()[:_SHORT]
-
-
-def _retired_purpose(name: str) -> str:
-    before, _, number = name.rpartition(".")
-    return "reads watermarks of before" if before == "watermark.key" and number.isdecimal() else ""
+    said = "reads watermarks of before" if is_retired else _PURPOSE.get(path.name, "")
+    return KeyFile(path, said, shown, subject, until, private, private and exposed)

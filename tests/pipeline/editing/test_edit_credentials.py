@@ -21,9 +21,8 @@ from rag_audio.pipeline.delivery import write_copy
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.provenance.credentials import signers
 from rag_audio.provenance.credentials.manifest import COMPOSITE, GENERATED
-from rag_audio.provenance.credentials.opened import Parent
 from rag_audio.provenance.credentials.reading import read_credentials
-from rag_audio.provenance.credentials.signers import C2paSigner, open_signer
+from rag_audio.provenance.credentials.signers import C2paSigner, Parent, open_signer
 from tests.pipeline.editing.conftest import Made
 from tests.pipeline.editing.sounds import pad_sound
 from tests.provenance.material import Authority, claim

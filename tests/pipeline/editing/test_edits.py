@@ -30,7 +30,7 @@ REGION = (3.0, 5.5)
 
 
 def master(workspace: Workspace, output: int) -> Audio:
-    found = workspace.pipeline.master(output)
+    found = workspace.home.master(output)
     assert found is not None
     return found
 
@@ -335,7 +335,7 @@ def test_an_edit_counts_in_the_metre_it_is_given_and_the_next_edit_in_the_same(
         grids.append(canvas.grid)
         return paint(canvas, *given)
 
-    monkeypatch.setattr("rag_audio.generation.painting.paint", watched)
+    monkeypatch.setattr("rag_audio.pipeline.editing.paint", watched)
     waltz = {"bpm": 90.0, "time_signature": (3, 4), **FAST}
     (longer,) = workspace.extend(made.file, "", tmp_path / "x.wav", left_s=0.5, **waltz)
     (bells,) = workspace.inpaint(tmp_path / "x.wav", "bells", tmp_path / "y.wav",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.painting import MOST_REGIONS, SHORTEST_S, check_regions
-from rag_audio.pipeline.edit_orders import order_of
+from rag_audio.pipeline.edit_orders import Order
 
 SECONDS = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True),
@@ -30,7 +30,7 @@ def test_regions_are_refused_or_lie_in_the_sound_in_order_and_apart(
     regions: list[tuple[float, float]], duration_s: float
 ) -> None:
     try:
-        made = order_of("inpaint", regions=regions).made(duration_s)
+        made = Order("inpaint", tuple(regions)).made(duration_s)
     except InvalidInput:
         return
     assert len(made) == len(regions)
@@ -47,7 +47,7 @@ def test_regions_apart_are_taken_in_any_order(data: st.DataObject, duration_s: f
     apart = [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False) if b - a > SHORTEST_S]
     if apart:
         asked = data.draw(st.permutations(apart))
-        assert order_of("inpaint", regions=asked).made(duration_s) == tuple(apart)
+        assert Order("inpaint", tuple(asked)).made(duration_s) == tuple(apart)
 
 
 @pytest.mark.parametrize(
@@ -92,5 +92,5 @@ def test_the_shortest_region_can_be_asked_for_anywhere() -> None:
 )
 def test_what_belongs_to_another_kind_of_edit_is_refused(asked: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        order_of(**asked)
+        Order(**asked)
     assert says in refused.value.message

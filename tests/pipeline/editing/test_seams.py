@@ -9,7 +9,7 @@ from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput, Generator
 from rag_audio.generation.painting import Grid, paint
 from rag_audio.models.generators import load_generator
-from rag_audio.pipeline.edit_orders import canvas_of, extension, inpainting
+from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, Order, canvas_of
 from tests.pipeline.editing.seams import measure_seams
 from tests.pipeline.editing.sounds import pad_sound
 
@@ -25,7 +25,7 @@ def generator() -> Generator:
 def test_no_seam_stands_out_of_a_sustained_sound(generator: Generator, seed: int) -> None:
     sound = pad_sound(9.0, RATE, 1 + seed, seed=seed)
     batch = DiffusionInput("warm pad", "", 9.0, 4, 2.0, (seed,), strength=0.65)
-    for order in (inpainting(((2.5, 4.5),)), extension(left_s=2.0, right_s=6.0)):
+    for order in (Order(INPAINT, ((2.5, 4.5),)), Order(EXTEND, left_s=2.0, right_s=6.0)):
         painted = paint(canvas_of(order, sound, Grid(), None), batch, generator)
         found = measure_seams(painted.audio, painted.seams_s)
         assert found.step <= 1
@@ -57,7 +57,7 @@ def test_a_sound_is_played_on_without_a_click_and_on_its_bars(
     duration_s: float, bar_s: float
 ) -> None:
     sound = pad_sound(duration_s, RATE, seed=3)
-    canvas = canvas_of(extension(5.0, 9.0), sound, Grid(bar_s), None)
+    canvas = canvas_of(Order(EXTEND, left_s=5.0, right_s=9.0), sound, Grid(bar_s), None)
     seed = canvas.seed
     assert seed is not None and seed.frames == canvas.audio.frames
     steps = np.abs(np.diff(seed.samples))
@@ -77,7 +77,7 @@ def test_joins_of_what_is_played_on_lie_where_it_is_quiet() -> None:
     t = np.arange(8 * RATE) / RATE
     beats = np.exp(-8 * (t % 0.5)) * np.sin(2 * np.pi * 220 * t)
     sound = Audio(beats[None].astype(np.float32), RATE)
-    seed = canvas_of(extension(right_s=8.0), sound, Grid(2.0), None).seed
+    seed = canvas_of(Order(EXTEND, right_s=8.0), sound, Grid(2.0), None).seed
     assert seed is not None
     wanted = np.concatenate([beats, beats])
     # The attacks stay where they are, to the sample.

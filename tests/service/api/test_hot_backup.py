@@ -26,7 +26,7 @@ def test_backups_while_the_service_makes_outputs(serve: Serve, tmp_path: Path) -
         with open_workspace(tmp_path / archive.stem) as again:
             assert again.home.ledger.verify() == []
             for entry in again.home.ledger.outputs():
-                assert again.pipeline.master(entry.record.output) is not None
+                assert again.home.master(entry.record.output) is not None
             assert {point.id for point in again.home.index.scroll()} == {
                 point.id for point in workspace.home.index.scroll()
             }
