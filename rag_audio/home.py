@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
     from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
     from rag_audio.domain.signing import Credentials, Signer
-    from rag_audio.domain.store_ports import Catalogue, Ledger
     from rag_audio.guardrails import Action, Roster
+    from rag_audio.provenance.ledger.ledger import SqlLedger
     from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
     from rag_audio.provenance.trace.opening import Reader
+    from rag_audio.storage.catalogue import SqlCatalogue
     from rag_audio.storage.landmarks import SqlLandmarks
 
 _T = TypeVar("_T")
@@ -207,7 +208,7 @@ class Home:
         return connect(url)
 
     @_Part
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> SqlCatalogue:
         from rag_audio.provenance.ledger.rights_log import SqlRightsLog
         from rag_audio.storage.catalogue import SqlCatalogue
 
@@ -219,7 +220,7 @@ class Home:
         return SoundCache()
 
     @_Part
-    def ledger(self) -> Ledger:
+    def ledger(self) -> SqlLedger:
         from rag_audio.provenance.ledger.ledger import SqlLedger
 
         def is_used(number: int) -> bool:

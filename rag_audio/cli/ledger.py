@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.domain import limits
-from rag_audio.domain.store_ports import Fault, Ledger, LedgerEntry, LedgerEvent
+from rag_audio.domain.record import Fault, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, UnreadableFile
 from rag_audio.home import open_home
 from rag_audio.provenance.ledger.export import verify_export, write_export
 from rag_audio.provenance.ledger.notes import Checkpoint, VerifierKey, publish
 from rag_audio.provenance.ledger.records import record_to_json
+
+if TYPE_CHECKING:
+    from rag_audio.provenance.ledger.ledger import SqlLedger
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
 
@@ -88,18 +91,18 @@ def _told(read: Callable[[], Any], nothing: Any, faulty: bool) -> Any:
         return nothing
 
 
-def _restores(ledger: Ledger) -> list[dict[str, Any]]:
+def _restores(ledger: SqlLedger) -> list[dict[str, Any]]:
     """When the log went back to an archive."""
     return [{"seq": one.seq, **one.document} for one in ledger.events("restore")]
 
 
-def _state(ledger: Ledger) -> tuple[int, str]:
+def _state(ledger: SqlLedger) -> tuple[int, str]:
     """Size and root."""
     size = ledger.size()
     return size, ledger.root(size)
 
 
-def _erased(ledger: Ledger) -> list[int | None]:
+def _erased(ledger: SqlLedger) -> list[int | None]:
     """Outputs whose texts were erased."""
     return [event.output for event in ledger.events("erasure")]
 
@@ -263,7 +266,7 @@ def _event_json(event: LedgerEvent) -> dict[str, Any]:
     }
 
 
-def _find(ledger: Ledger, output: int) -> LedgerEntry:
+def _find(ledger: SqlLedger, output: int) -> LedgerEntry:
     entry = ledger.find(output)
     if entry is None:
         raise InvalidInput(f"the ledger has no output {output}", hint="rag-audio outputs")

@@ -222,6 +222,22 @@ class Revocation:
     key: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True)
+class RightsChange:
+    """What a revocation, or taking one back, changed; false where that is nothing.
+
+    Attributes:
+        rows: numbers of the revocations that were put in force or taken back.
+        event: the entry of the log that says so; None where the catalogue has no log.
+    """
+
+    rows: tuple[int, ...] = ()
+    event: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+
 class Licensed(Protocol):
     """What rights are asked about: a :class:`rag_audio.domain.Stem`."""
 

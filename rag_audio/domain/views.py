@@ -24,8 +24,8 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.codec import encode
 from rag_audio.domain.conflicts import Claim, Conflict, library_of
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.refusals import Refusal, revoked
-from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.errors import (
     BackendError,
     BackendUnavailable,

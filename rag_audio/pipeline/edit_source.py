@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +13,15 @@ from rag_audio.audio import channels, reading
 from rag_audio.audio.dsp import resample
 from rag_audio.domain import USE_OF, Audio, Channel, Reference, Rights, Segment
 from rag_audio.domain.music import Signature
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.signing import OpenedFile
-from rag_audio.domain.store_ports import Ledger, LedgerEntry
 from rag_audio.domain.views import Disclosure
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.retrieval import recognition
 from rag_audio.retrieval.recognition import ForeignFinding
+
+if TYPE_CHECKING:
+    from rag_audio.provenance.ledger.ledger import SqlLedger
 
 SAME_SOUND = 0.7
 """Correlation with the master above which a file is that output, as it stands or a part of it."""
@@ -67,7 +71,7 @@ class Source:
 def open_source(
     path: Path,
     inspector: recognition.Inspector,
-    ledger: Ledger,
+    ledger: SqlLedger,
     master: Callable[[int], Audio | None],
     disclosure: Disclosure,
     load: Callable[[Path], Audio] = reading.load,
@@ -117,7 +121,7 @@ def open_source(
     return replace(source, time_signature=_asked_metre(source.ancestors, ledger))
 
 
-def _asked_metre(outputs: tuple[int, ...], ledger: Ledger) -> Signature | None:
+def _asked_metre(outputs: tuple[int, ...], ledger: SqlLedger) -> Signature | None:
     """The time signature that an output was asked for with, else the newest one before it.
 
     Edits of earlier versions do not say that of what they edited.

@@ -7,7 +7,7 @@ from typing import Any
 from rag_audio.domain import USE_OF, ConditioningPlan, Rights
 from rag_audio.domain.plans import plan_from_json
 from rag_audio.domain.ports import Generator, Progress, StopAsked
-from rag_audio.domain.store_ports import LedgerEntry
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.home import Home
 from rag_audio.pipeline.renderer import Renderer

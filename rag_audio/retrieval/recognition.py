@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -36,8 +36,8 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.landmarks import LandmarkStore
 from rag_audio.domain.ports import Embedder, Hit, Mark, StemIndex
+from rag_audio.domain.record import Ledger
 from rag_audio.domain.refusals import NO_CHANNEL, Refusal, most_curable
-from rag_audio.domain.store_ports import Catalogue, Ledger
 from rag_audio.domain.views import (
     EVERYTHING,
     NO_REASON,
@@ -50,6 +50,9 @@ from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, Unreada
 from rag_audio.retrieval.landmarks import RATE
 from rag_audio.retrieval.matching import SEARCHED_S, Found, recognise
 from rag_audio.storage.cache import content_hash
+
+if TYPE_CHECKING:
+    from rag_audio.storage.catalogue import SqlCatalogue
 
 # Which stems of the library a foreign sound holds.
 #
@@ -132,7 +135,7 @@ class SoundSearch:
         rights: Rights,
         load: LoadSegment,
         *,
-        catalogue: Catalogue,
+        catalogue: SqlCatalogue,
         landmarks: StoredLandmarks,
         neighbours: Neighbours,
         all_libraries: bool,
@@ -366,7 +369,7 @@ class Inspector:
         self,
         rights: Rights,
         *,
-        catalogue: Catalogue,
+        catalogue: SqlCatalogue,
         landmarks: StoredLandmarks,
         ledger: Ledger,
         neighbours: Neighbours,

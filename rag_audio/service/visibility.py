@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rag_audio.domain import Rights
-from rag_audio.domain.store_ports import Catalogue, LedgerEntry
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.views import OTHER_OUTPUT, Disclosure, finite
 from rag_audio.home import Home
 from rag_audio.provenance.ledger.records import record_to_json
@@ -25,6 +25,7 @@ from rag_audio.service.access import Scope, SqlAccess
 from rag_audio.service.models import Job
 from rag_audio.service.tables import SqlOwners
 from rag_audio.service.wording import Places
+from rag_audio.storage.catalogue import SqlCatalogue
 
 _UNSEEN = "It names an output that this key does not see, or that is not known here."
 
@@ -147,7 +148,9 @@ class Visibility:
             for one in seen
         )
 
-    def _source(self, found: TracedSource, seen: Catalogue, rights: Rights) -> TracedSource | None:
+    def _source(
+        self, found: TracedSource, seen: SqlCatalogue, rights: Rights
+    ) -> TracedSource | None:
         """A source as the caller's own libraries have it; None where it is none of theirs.
 
         Args:

@@ -40,33 +40,25 @@ from rag_audio.domain.clearance import (
 from rag_audio.domain.codec import decode, encode
 from rag_audio.domain.conflicts import Conflict
 from rag_audio.domain.landmarks import Landmarks
-from rag_audio.domain.licensing import Revocation, RevocationOf
-from rag_audio.domain.store_ports import (
-    FileState,
-    LibraryInfo,
-    RightsChange,
-    RightsLog,
-    WithheldFile,
-)
+from rag_audio.domain.licensing import Revocation, RevocationOf, RightsChange
+from rag_audio.domain.stems import FileState, LibraryInfo, WithheldFile
 from rag_audio.errors import LedgerTampered, LibraryError
-from rag_audio.storage import conflicts as contested
 from rag_audio.storage import landmarks as landmark_rows
-from rag_audio.storage import revocations
-from rag_audio.storage.database import reading, writing
+from rag_audio.storage import rights_tables
+from rag_audio.storage.database import in_parts, reading, writing
 from rag_audio.storage.locks import claim
 from rag_audio.storage.migrations import migrate
-from rag_audio.storage.revocations import files as _files
-from rag_audio.storage.revocations import libraries as _libraries
-from rag_audio.storage.revocations import licenses as _licenses
-from rag_audio.storage.revocations import withheld_files
+from rag_audio.storage.rights_tables import RightsLog, withheld_files
+from rag_audio.storage.rights_tables import files as _files
+from rag_audio.storage.rights_tables import libraries as _libraries
+from rag_audio.storage.rights_tables import licenses as _licenses
 
 _FILES_LOCK = "files"
 """Conflicts are found from the files of all libraries, so their writers take turns."""
-_ROWS_AT_ONCE = 500
 
 
 class SqlCatalogue:
-    """The :class:`rag_audio.domain.store_ports.Catalogue` on SQLite or PostgreSQL.
+    """The catalogue of a home, on SQLite or PostgreSQL.
 
     Args:
         engine: from :func:`.connect`; the tables are made when they are missing.
@@ -123,7 +115,7 @@ class SqlCatalogue:
                 landmark_rows.drop_unheld(connection)
                 renewed = renewed or _has_wrong_conflicts(connection)
             if renewed:
-                contested.renew(connection, _files)
+                rights_tables.renew_conflicts(connection)
         return (*found, *(("conflicts",) if renewed else ()))
 
     def seal(self, library: str) -> int | None:
@@ -243,7 +235,7 @@ class SqlCatalogue:
             touched = _delete_paths(connection, library, list(rows))
             connection.execute(insert(_files), list(rows.values()))
             touched.update(row["stem_id"] for row in rows.values())
-            contested.update(connection, _files, touched)
+            rights_tables.update_conflicts(connection, touched)
             landmark_rows.drop_unheld(connection, touched)
             self._changes(connection, library)
 
@@ -260,7 +252,7 @@ class SqlCatalogue:
         if gone:
             with writing(self._engine, _FILES_LOCK) as connection:
                 touched = _delete_paths(connection, library, gone)
-                contested.update(connection, _files, touched)
+                rights_tables.update_conflicts(connection, touched)
                 landmark_rows.drop_unheld(connection, touched)
                 if touched:
                     self._changes(connection, library)
@@ -273,18 +265,18 @@ class SqlCatalogue:
     def withheld(self, library: str) -> Mapping[str, WithheldFile]:
         """The files of a library whose license grants nothing, by path."""
         with reading(self._engine) as connection:
-            return contested.withheld(connection, library)
+            return rights_tables.withheld(connection, library)
 
     def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
         """The files with exactly these bytes whose license grants nothing, with their libraries."""
         with reading(self._engine) as connection:
-            return contested.withheld_copies(connection, id_)
+            return rights_tables.withheld_copies(connection, id_)
 
     def put_withheld(self, library: str, files: Iterable[WithheldFile]) -> None:
         """Replace them all, in one transaction."""
         with writing(self._engine, _FILES_LOCK) as connection:
-            touched = contested.put_withheld(connection, library, files)
-            contested.update(connection, _files, touched)
+            touched = rights_tables.put_withheld(connection, library, files)
+            rights_tables.update_conflicts(connection, touched)
             landmark_rows.drop_unheld(connection, touched)
             if touched:
                 self._changes(connection, library)
@@ -305,7 +297,7 @@ class SqlCatalogue:
             query = query.where(_files.c.artist == names.exact(artist))
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = _seen(contested.read(connection), libraries)
+            conflicts = _seen(rights_tables.read_conflicts(connection), libraries)
         return one_per_content(stems, conflicts)
 
     def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
@@ -323,7 +315,7 @@ class SqlCatalogue:
             query = query.where(_files.c.library.in_(sorted(libraries)))
         with reading(self._engine) as connection:
             found = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = _seen(contested.read(connection), libraries)
+            conflicts = _seen(rights_tables.read_conflicts(connection), libraries)
         return first_of(found, conflicts, id_prefix)
 
     def file_of(self, stem: Stem) -> str:
@@ -363,7 +355,7 @@ class SqlCatalogue:
             query = query.where(_files.c.library.in_(sorted(libraries)))
         with reading(self._engine) as connection:
             stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = _seen(contested.read(connection, id_), libraries)
+            conflicts = _seen(rights_tables.read_conflicts(connection, id_), libraries)
         return sorted(stems, key=lambda stem: standing(stem, conflicts.get(stem.id)))
 
     def rights(
@@ -421,7 +413,7 @@ class SqlCatalogue:
             for of in RevocationOf
         }
         artists, alone = revoked[RevocationOf.ARTIST], revoked[RevocationOf.STEM]
-        conflicts = _seen(contested.conflicts_of(rows["conflict"]), libraries)
+        conflicts = _seen(rights_tables.conflicts_of(rows["conflict"]), libraries)
         return Rights(
             {granted.key: granted for granted in licenses},
             territory,
@@ -441,7 +433,7 @@ class SqlCatalogue:
         """
         with writing(self._engine, lock="revocations") as connection:
             last = 0 if self._log is None else self._log.last_revocation(connection)
-            rows = revocations.insert(connection, revocation, _artists(connection), last)
+            rows = rights_tables.put_revocation(connection, revocation, _artists(connection), last)
             return self._revoked(connection, revocation, rows, undo=False)
 
     def end_revocation(self, revocation: Revocation) -> RightsChange:
@@ -452,7 +444,7 @@ class SqlCatalogue:
             What changed; false where it was not in force.
         """
         with writing(self._engine, lock="revocations") as connection:
-            rows = revocations.end(connection, revocation)
+            rows = rights_tables.end_revocation(connection, revocation)
             return self._revoked(connection, revocation, rows, undo=True)
 
     def _revoked(
@@ -466,7 +458,7 @@ class SqlCatalogue:
     def revocations(self) -> list[Revocation]:
         """Those in force, oldest first."""
         with reading(self._engine) as connection:
-            return revocations.in_force(connection)
+            return rights_tables.in_force(connection)
 
 
 def _seen(
@@ -491,9 +483,9 @@ def _named(what: str, query: Select[Any]) -> Select[Any]:
 _RIGHTS_COLUMNS = 6
 _RIGHTS = union_all(
     _named("license", select(_licenses.c.license)),
-    _named("revocation", revocations.keys_in_force()),
-    _named("conflict", contested.CLAIMS),
-    _named("withheld", contested.WITHHELD_ARTISTS),
+    _named("revocation", rights_tables.keys_in_force()),
+    _named("conflict", rights_tables.CLAIMS),
+    _named("withheld", rights_tables.WITHHELD_ARTISTS),
     _named("library", select(_libraries.c.id, _libraries.c.root)),
 )
 """All rows that rights are made of, in one statement."""
@@ -523,8 +515,7 @@ def _stems_of_artists(
         return set()
     theirs = [name for name in _artists(connection) if names.is_revoked(name, artists)]
     found: set[str] = set()
-    for start in range(0, len(theirs), _ROWS_AT_ONCE):
-        some = theirs[start : start + _ROWS_AT_ONCE]
+    for some in in_parts(theirs):
         query = select(_files.c.stem_id, _files.c.library, _files.c.path)
         if libraries is not None:
             query = query.where(_files.c.library.in_(sorted(libraries)))
@@ -567,16 +558,15 @@ def _stem_of(text: str) -> Stem:
 
 def _known(connection: Connection, library: str, paths: list[str]) -> Iterator[dict[str, Any]]:
     """The rows of these files that there are."""
-    for start in range(0, len(paths), _ROWS_AT_ONCE):
-        some = _files.c.path.in_(paths[start : start + _ROWS_AT_ONCE])
-        query = select(_files).where(_files.c.library == library, some)
+    for some in in_parts(paths):
+        query = select(_files).where(_files.c.library == library, _files.c.path.in_(some))
         yield from (dict(row) for row in connection.execute(query).mappings())
 
 
 def _has_wrong_conflicts(connection: Connection) -> bool:
     """Whether conflicts do not follow from the files, or cannot be found."""
     try:
-        return bool(contested.mismatched(connection, _files))
+        return bool(rights_tables.mismatched_conflicts(connection))
     except LedgerTampered:
         return True
 
@@ -584,8 +574,7 @@ def _has_wrong_conflicts(connection: Connection) -> bool:
 def _delete_paths(connection: Connection, library: str, paths: list[str]) -> set[str]:
     """Delete the rows of files; the ids of the stems that they were."""
     stems: set[str] = set()
-    for start in range(0, len(paths), _ROWS_AT_ONCE):
-        some = paths[start : start + _ROWS_AT_ONCE]
+    for some in in_parts(paths):
         these = (_files.c.library == library, _files.c.path.in_(some))
         stems.update(connection.execute(select(_files.c.stem_id).where(*these)).scalars())
         connection.execute(delete(_files).where(*these))
@@ -594,9 +583,9 @@ def _delete_paths(connection: Connection, library: str, paths: list[str]) -> set
 
 def _salt(known: object) -> bytes:
     """The salt of a row: a new one where it has none that is right."""
-    if isinstance(known, bytes) and len(known) == revocations.SALT_BYTES:
+    if isinstance(known, bytes) and len(known) == rights_tables.SALT_BYTES:
         return known
-    return secrets.token_bytes(revocations.SALT_BYTES)
+    return secrets.token_bytes(rights_tables.SALT_BYTES)
 
 
 def _is_library(root: str) -> bool:

@@ -7,7 +7,8 @@ from datetime import date
 
 from rag_audio.domain import Rights, Stem
 from rag_audio.domain.clearance import Clearance
-from rag_audio.domain.store_ports import Catalogue, LibraryInfo, WithheldFile
+from rag_audio.domain.stems import LibraryInfo, WithheldFile
+from rag_audio.storage.catalogue import SqlCatalogue
 
 
 class LimitedCatalogue:
@@ -19,7 +20,7 @@ class LimitedCatalogue:
     whoever is refused for them would learn that another library holds the very same file.
     """
 
-    def __init__(self, catalogue: Catalogue, libraries: Iterable[str]) -> None:
+    def __init__(self, catalogue: SqlCatalogue, libraries: Iterable[str]) -> None:
         self._catalogue, self._libraries = catalogue, frozenset(libraries)
 
     def libraries(self) -> list[LibraryInfo]:

@@ -1,4 +1,4 @@
-"""What every Ledger must do, on each database."""
+"""What the ledger does, on each database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy import MetaData, Table, text
 
-from rag_audio.domain.store_ports import Ledger
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -39,39 +38,39 @@ def ledger(url: str, tmp_path: Path) -> Iterator[SqlLedger]:
     engine.dispose()
 
 
-def test_output_numbers_are_never_given_twice(ledger: Ledger) -> None:
+def test_output_numbers_are_never_given_twice(ledger: SqlLedger) -> None:
     given = [ledger.next_output_id() for _ in range(20)]
     assert len(set(given)) == 20
     assert all(1 <= number < 2**40 for number in given)
 
 
-def test_an_appended_record_is_found_as_it_was(ledger: Ledger) -> None:
+def test_an_appended_record_is_found_as_it_was(ledger: SqlLedger) -> None:
     made = record(ledger.next_output_id())
     entry = ledger.append(made)
     assert entry.record == made
     assert ledger.find(made.output) == entry
 
 
-def test_entries_are_numbered_without_gaps_though_outputs_may_have_some(ledger: Ledger) -> None:
+def test_entries_are_numbered_without_gaps_though_outputs_may_have_some(ledger: SqlLedger) -> None:
     numbers = [ledger.next_output_id() for _ in range(6)]
     entries = [ledger.append(record(number)) for number in reversed(numbers[::2])]
     assert [entry.seq for entry in entries] == [1, 2, 3]
     assert ledger.outputs() == entries
 
 
-def test_an_unknown_output_is_not_found(ledger: Ledger) -> None:
+def test_an_unknown_output_is_not_found(ledger: SqlLedger) -> None:
     ledger.next_output_id()
     for number in (-1, 0, 1, 2**40, 2**70):
         assert ledger.find(number) is None
 
 
-def test_a_number_that_was_never_given_is_refused(ledger: Ledger) -> None:
+def test_a_number_that_was_never_given_is_refused(ledger: SqlLedger) -> None:
     with pytest.raises(LedgerError, match="5 was never given"):
         ledger.append(record(5))
     assert ledger.outputs() == []
 
 
-def test_an_output_has_one_entry(ledger: Ledger) -> None:
+def test_an_output_has_one_entry(ledger: SqlLedger) -> None:
     number = ledger.next_output_id()
     ledger.append(record(number))
     with pytest.raises(LedgerError, match="has an entry already"):
@@ -79,7 +78,7 @@ def test_an_output_has_one_entry(ledger: Ledger) -> None:
     assert len(ledger.outputs()) == 1
 
 
-def test_outputs_are_found_by_what_they_used(ledger: Ledger) -> None:
+def test_outputs_are_found_by_what_they_used(ledger: SqlLedger) -> None:
     kit = source("kit", "Night Shift House Band")
     choir = source("choir", "Élan Choir", id="choir-2", holder="Choir Trust")
     first, second, third = (
@@ -100,7 +99,7 @@ def test_outputs_are_found_by_what_they_used(ledger: Ledger) -> None:
     assert ledger.outputs() == [first, second, third]
 
 
-def test_outputs_are_found_by_the_hash_of_samples_or_file(ledger: Ledger) -> None:
+def test_outputs_are_found_by_the_hash_of_samples_or_file(ledger: SqlLedger) -> None:
     first, second = (
         ledger.append(record(ledger.next_output_id(), pcm_sha256=digest("same"))) for _ in range(2)
     )
@@ -110,14 +109,14 @@ def test_outputs_are_found_by_the_hash_of_samples_or_file(ledger: Ledger) -> Non
     assert ledger.find_pcm(digest("never seen")) is None
 
 
-def test_an_untouched_ledger_has_no_faults(ledger: Ledger) -> None:
+def test_an_untouched_ledger_has_no_faults(ledger: SqlLedger) -> None:
     assert ledger.verify() == []
     for _ in range(3):
         ledger.append(record(ledger.next_output_id()))
     assert ledger.verify() == []
 
 
-def test_a_batch_is_written_wholly_or_not_at_all(ledger: Ledger) -> None:
+def test_a_batch_is_written_wholly_or_not_at_all(ledger: SqlLedger) -> None:
     numbers = [ledger.next_output_id() for _ in range(7)]
     entries = ledger.append_many([record(number) for number in numbers[:5]])
     assert [entry.seq for entry in entries] == [1, 2, 3, 4, 5]
@@ -130,7 +129,7 @@ def test_a_batch_is_written_wholly_or_not_at_all(ledger: Ledger) -> None:
     assert ledger.verify() == []
 
 
-def test_events_are_logged_about_an_output_or_none(ledger: Ledger) -> None:
+def test_events_are_logged_about_an_output_or_none(ledger: SqlLedger) -> None:
     number = ledger.next_output_id()
     ledger.append(record(number))
     told = {"output": number, "causal": [0.25, None], "seed": 2**60, "of": ("a", {"b": 1.5})}
@@ -167,7 +166,7 @@ def test_events_are_logged_about_an_output_or_none(ledger: Ledger) -> None:
     ],
 )
 def test_what_is_no_event_is_refused(
-    ledger: Ledger, kind: str, document: dict[str, Any], says: str
+    ledger: SqlLedger, kind: str, document: dict[str, Any], says: str
 ) -> None:
     ledger.append(record(ledger.next_output_id()))
     ledger.next_output_id()
@@ -176,7 +175,7 @@ def test_what_is_no_event_is_refused(
     assert ledger.size() == 1
 
 
-def test_every_entry_is_proved_in_every_later_log(ledger: Ledger) -> None:
+def test_every_entry_is_proved_in_every_later_log(ledger: SqlLedger) -> None:
     roots = [bytes.fromhex(ledger.root())]
     for _ in range(5):
         ledger.append(record(ledger.next_output_id()))
@@ -194,7 +193,7 @@ def test_every_entry_is_proved_in_every_later_log(ledger: Ledger) -> None:
             assert verify_consistency(old, size, steps, roots[old], roots[size])
 
 
-def test_there_is_no_proof_of_what_is_not_there(ledger: Ledger) -> None:
+def test_there_is_no_proof_of_what_is_not_there(ledger: SqlLedger) -> None:
     ledger.append(record(ledger.next_output_id()))
     for seq, size in ((0, 1), (2, 1), (1, 2), (1, 0)):
         with pytest.raises(InvalidInput):
@@ -205,7 +204,7 @@ def test_there_is_no_proof_of_what_is_not_there(ledger: Ledger) -> None:
         ledger.root(2)
 
 
-def test_texts_are_erased_and_checkpoints_kept(ledger: Ledger) -> None:
+def test_texts_are_erased_and_checkpoints_kept(ledger: SqlLedger) -> None:
     number = ledger.next_output_id()
     ledger.append(record(number))
     note = ledger.checkpoint()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.domain import Channel, License, Rights, Stem, StemKind, Use
-from rag_audio.domain.store_ports import Catalogue, FileState, WithheldFile
+from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.errors import InvalidInput
 from rag_audio.home import Home
 from rag_audio.provenance.trace.findings import (
@@ -52,7 +52,7 @@ class Owned:
 def seeing(mine: frozenset[int], libraries: tuple[str, ...] | None) -> Visibility:
     gone = SimpleNamespace(copies=lambda *_: [], rights=lambda *_: Rights({}, None, date.max))
     home = Home(Settings(device="cpu"))
-    home.catalogue = cast(Catalogue, gone)
+    home.catalogue = cast(SqlCatalogue, gone)
     places = cast(Places, SimpleNamespace(file=str))
     return Visibility(JobOwner("me", False, libraries), home, cast(SqlOwners, Owned(mine)), places)
 

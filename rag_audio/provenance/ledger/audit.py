@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, func, select
 
-from rag_audio.domain.store_ports import Fault
+from rag_audio.domain.record import Fault
 from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
 from rag_audio.provenance.ledger.log import events_in
 from rag_audio.provenance.ledger.merkle import (

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Row, Select, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from rag_audio.domain.store_ports import Fault
+from rag_audio.domain.record import Fault
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger.records import parse
 from rag_audio.provenance.ledger.tables import entries, is_output, private, raw_bytes

@@ -12,9 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rag_audio.domain.store_ports import Fault, Ledger
+from rag_audio.domain.record import Fault
 from rag_audio.errors import ConfigError, InvalidInput, LedgerError, UnreadableFile
 from rag_audio.provenance.ledger.audit import document_faults
+from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from rag_audio.provenance.ledger.notes import Checkpoint, VerifierKey, open_note, read_checkpoint
 from rag_audio.provenance.ledger.records import canonical, parse
@@ -40,7 +41,7 @@ class ExportReport:
     faults: list[Fault] = field(default_factory=list)
 
 
-def write_export(ledger: Ledger, target: Path) -> Path:
+def write_export(ledger: SqlLedger, target: Path) -> Path:
     """Write the log up to now into ``target``, or into a file in it where it is a folder.
 
     A fresh checkpoint is signed, and stands in the export.

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from rag_audio.domain import AttributionRecord
-from rag_audio.domain.store_ports import Fault, LedgerEntry, LedgerEvent
+from rag_audio.domain.record import Fault, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
 from rag_audio.provenance.ledger import audit_rights
 from rag_audio.provenance.ledger.audit import checkpoint_faults, faults

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row, Select, literal, or_, select
 
 from rag_audio.domain import names
-from rag_audio.domain.store_ports import InclusionProof, LedgerEntry, LedgerEvent
+from rag_audio.domain.record import InclusionProof, LedgerEntry, LedgerEvent
 from rag_audio.errors import InvalidInput, LedgerError
 from rag_audio.provenance.ledger import merkle
 from rag_audio.provenance.ledger.records import parse

@@ -25,7 +25,7 @@ from rag_audio.provenance.ledger.rights_rows import (
 
 
 class SqlRightsLog:
-    """The :class:`rag_audio.domain.store_ports.RightsLog` in the ledger's own database."""
+    """The :class:`.RightsLog` in the ledger's own database."""
 
     def is_changing(self, db: Connection, library: str) -> bool:
         """Whether rows changed after they were sealed last, as the log says."""

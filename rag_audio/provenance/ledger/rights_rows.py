@@ -18,13 +18,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, select
 
 from rag_audio.domain.codec import number
-from rag_audio.domain.store_ports import LedgerEvent
+from rag_audio.domain.record import LedgerEvent
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger.log import event_of
 from rag_audio.provenance.ledger.merkle import frontier_of, leaf_hash
 from rag_audio.provenance.ledger.records import canonical
 from rag_audio.provenance.ledger.tables import entries, is_event, raw_bytes
-from rag_audio.storage.revocations import files, libraries, licenses, withheld_files
+from rag_audio.storage.rights_tables import files, libraries, licenses, withheld_files
 
 LIBRARY, REVOCATION = "library", "revocation"
 CHANGING, SEALED = "changing", "sealed"

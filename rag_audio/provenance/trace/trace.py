@@ -14,9 +14,10 @@ from pathlib import Path
 from rag_audio.audio.reading import Heard, hear
 from rag_audio.domain import Audio, Rights
 from rag_audio.domain.ports import Detection, Watermarker
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.signing import Credentials, CredentialState
-from rag_audio.domain.store_ports import Ledger, LedgerEntry
 from rag_audio.errors import LedgerTampered, UnreadableFile
+from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.trace.alignment import align, peaks_of
 from rag_audio.provenance.trace.content import (
     Fingerprints,
@@ -74,7 +75,7 @@ def _no_master(output: int) -> Audio | None:
 def trace(
     path: Path,
     *,
-    ledger: Ledger,
+    ledger: SqlLedger,
     watermarker: Watermarker,
     rights: Rights,
     fingerprints: Fingerprints | None = None,
@@ -133,7 +134,7 @@ class _Search:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: SqlLedger,
         rights: Rights,
         fingerprints: Fingerprints | None,
         master: Callable[[int], Audio | None],
