@@ -21,11 +21,8 @@ from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.resources import data_dir
 from rag_audio.settings import EMBEDDED, SPREAD_SPECTRUM, Settings, read_settings
 from rag_audio.storage.cache import SoundCache
-from rag_audio.storage.library_scope import LimitedCatalogue
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from sqlalchemy import Engine
 
     from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
@@ -112,6 +109,8 @@ class Home:
             asked = frozenset(libraries)
             limited._libraries = asked if self._libraries is None else asked & self._libraries
         if limited._libraries is not None:
+            from rag_audio.storage.catalogue import LimitedCatalogue
+
             seen = LimitedCatalogue(self.whole.catalogue, limited._libraries)
             limited.made["catalogue"] = seen
         limited.made["disclosure"] = disclosure or self.disclosure
@@ -381,12 +380,7 @@ class Home:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

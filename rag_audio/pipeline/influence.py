@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rag_audio.domain import USE_OF, ConditioningPlan, Rights
-from rag_audio.domain.plans import plan_from_json
+from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import Generator, Progress, StopAsked
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, RequestRefused

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from rag_audio.domain import Channel, License, Share, SourceUse, names
-from rag_audio.domain.credits import credit_lines
+from rag_audio.domain.licensing import credit_lines
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput
 

@@ -25,9 +25,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    union_all,
 )
-from sqlalchemy import literal_column as literal
 
 from rag_audio.domain import License, Rights, Stem, names
 from rag_audio.domain.clearance import (
@@ -290,15 +288,8 @@ class SqlCatalogue:
             artist: only this artist's (:func:`rag_audio.domain.names.same`).
             libraries: ids of those that are looked through, whose claims alone count; None: all.
         """
-        query = select(_files.c.stem)
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
-        if artist is not None:
-            query = query.where(_files.c.artist == names.exact(artist))
-        with reading(self._engine) as connection:
-            stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = _seen(rights_tables.read_conflicts(connection), libraries)
-        return one_per_content(stems, conflicts)
+        those = () if artist is None else (_files.c.artist == names.exact(artist),)
+        return one_per_content(*self._stems(libraries, *those))
 
     def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
         """The stem whose id starts so; where its bytes lie at several places, the first of
@@ -310,13 +301,21 @@ class SqlCatalogue:
         Raises:
             InvalidInput: none or several do, or the text is not the start of an id.
         """
-        query = select(_files.c.stem).where(_files.c.stem_id.startswith(checked_prefix(id_prefix)))
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
+        those = _files.c.stem_id.startswith(checked_prefix(id_prefix))
+        return first_of(*self._stems(libraries, those), id_prefix)
+
+    def _stems(
+        self,
+        libraries: Collection[str] | None,
+        *those: ColumnElement[bool],
+        contested: str | None = None,
+    ) -> tuple[list[Stem], dict[str, Conflict]]:
+        """Stems of libraries that meet conditions, and the conflicts (of one stem, or of all)."""
+        query = _of_libraries(select(_files.c.stem).where(*those), libraries)
         with reading(self._engine) as connection:
-            found = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = _seen(rights_tables.read_conflicts(connection), libraries)
-        return first_of(found, conflicts, id_prefix)
+            stems = [_stem_of(text) for text in connection.execute(query).scalars()]
+            conflicts = rights_tables.read_conflicts(connection, contested)
+        return stems, _seen(conflicts, libraries)
 
     def file_of(self, stem: Stem) -> str:
         """Absolute path of a stem's file: the stem's own, else one with the same bytes.
@@ -350,12 +349,7 @@ class SqlCatalogue:
         Args:
             libraries: ids of those that are looked through, whose claims alone count; None: all.
         """
-        query = select(_files.c.stem).where(_files.c.stem_id == id_)
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
-        with reading(self._engine) as connection:
-            stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = _seen(rights_tables.read_conflicts(connection, id_), libraries)
+        stems, conflicts = self._stems(libraries, _files.c.stem_id == id_, contested=id_)
         return sorted(stems, key=lambda stem: standing(stem, conflicts.get(stem.id)))
 
     def rights(
@@ -367,7 +361,9 @@ class SqlCatalogue:
             libraries: whose claims on bytes, and whose artists, count; None: all.
         """
         with reading(self._engine) as connection:
-            return self._rights(connection, _rows_of_rights(connection), territory, on, libraries)
+            return self._rights(
+                connection, rights_tables.rows_of_rights(connection), territory, on, libraries
+            )
 
     def clearance(
         self,
@@ -382,11 +378,9 @@ class SqlCatalogue:
             libraries: ids of those that may be used, see :meth:`Rights.limited_to`; None: all.
             stems: of an earlier clearance, to be taken over; None: they are read.
         """
-        query = select(_files.c.stem)
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
+        query = _of_libraries(select(_files.c.stem), libraries)
         with reading(self._engine) as connection:
-            rows = _rows_of_rights(connection)
+            rows = rights_tables.rows_of_rights(connection)
             rights = self._rights(connection, rows, territory, on, libraries)
             if stems is None:
                 stems = map(_stem_of, connection.execute(query).scalars().all())
@@ -461,6 +455,54 @@ class SqlCatalogue:
             return rights_tables.in_force(connection)
 
 
+class LimitedCatalogue:
+    """A catalogue as a user sees it who may use some of the home's libraries only.
+
+    Other libraries' stems cannot be found, and their licenses grant nothing.
+
+    The licenses themselves stay: an output may not come too near to a stem of anybody's. So do
+    the ids of what was revoked. It is only read from: what is missing here writes, or tells of
+    libraries that are not seen. Claims of other libraries on the same bytes neither bind nor show:
+    whoever is refused for them would learn that another library holds the very same file.
+    """
+
+    def __init__(self, catalogue: SqlCatalogue, libraries: Iterable[str]) -> None:
+        self._catalogue, self._libraries = catalogue, frozenset(libraries)
+
+    def libraries(self) -> list[LibraryInfo]:
+        return [one for one in self._catalogue.libraries() if one.id in self._libraries]
+
+    def stems(self, artist: str | None = None) -> list[Stem]:
+        return self._catalogue.stems(artist, self._libraries)
+
+    def stem(self, id_prefix: str) -> Stem:
+        return self._catalogue.stem(id_prefix, self._libraries)
+
+    def file_of(self, stem: Stem) -> str:
+        """Of any library: an output is held against stems that are not seen."""
+        return self._catalogue.file_of(stem)
+
+    def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
+        found = self._catalogue.withheld_copies(id_)
+        return [one for one in found if one[0] in self._libraries]
+
+    def without_landmarks(self) -> set[str]:
+        seen = (self._catalogue.without_landmarks(library) for library in sorted(self._libraries))
+        return set[str]().union(*seen)
+
+    def copies(self, id_: str) -> list[Stem]:
+        return self._catalogue.copies(id_, self._libraries)
+
+    def clearance(
+        self, territory: str | None, on: date, *, stems: Iterable[Stem] | None = None
+    ) -> Clearance:
+        return self._catalogue.clearance(territory, on, self._libraries, stems)
+
+    def rights(self, territory: str | None, on: date) -> Rights:
+        found = self._catalogue.rights(territory, on, self._libraries)
+        return found.limited_to(self._libraries)
+
+
 def _seen(
     conflicts: Mapping[str, Conflict], libraries: Collection[str] | None
 ) -> dict[str, Conflict]:
@@ -471,34 +513,8 @@ def _seen(
     return {id_: one for id_, one in seen.items() if one is not None}
 
 
-def _named(what: str, query: Select[Any]) -> Select[Any]:
-    """A query's text columns behind the name of what they are, filled up to the same number."""
-    columns = list(query.selected_columns)
-    empty: list[ColumnElement[str]] = [
-        literal("''").label(f"empty{n}") for n in range(_RIGHTS_COLUMNS - len(columns))
-    ]
-    return query.with_only_columns(literal(f"'{what}'").label("what"), *columns, *empty)
-
-
-_RIGHTS_COLUMNS = 6
-_RIGHTS = union_all(
-    _named("license", select(_licenses.c.license)),
-    _named("revocation", rights_tables.keys_in_force()),
-    _named("conflict", rights_tables.CLAIMS),
-    _named("withheld", rights_tables.WITHHELD_ARTISTS),
-    _named("library", select(_libraries.c.id, _libraries.c.root)),
-)
-"""All rows that rights are made of, in one statement."""
-
-
-def _rows_of_rights(connection: Connection) -> dict[str, list[tuple[str, ...]]]:
-    """The rows of :data:`_RIGHTS` by what they are, sorted."""
-    found: dict[str, list[tuple[str, ...]]] = {
-        what: [] for what in ("license", "revocation", "conflict", "withheld", "library")
-    }
-    for what, *columns in connection.execute(_RIGHTS):
-        found[what].append(tuple(columns))
-    return {what: sorted(rows, key=repr) for what, rows in found.items()}
+def _of_libraries(query: Select[Any], libraries: Collection[str] | None) -> Select[Any]:
+    return query if libraries is None else query.where(_files.c.library.in_(sorted(libraries)))
 
 
 def _stems_of_artists(
@@ -517,12 +533,12 @@ def _stems_of_artists(
     found: set[str] = set()
     for some in in_parts(theirs):
         query = select(_files.c.stem_id, _files.c.library, _files.c.path)
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
-        for id_, *place in connection.execute(query.where(_files.c.artist.in_(some))):
-            conflict = conflicts.get(id_)
-            if conflict is None or tuple(place) in {(c.library, c.path) for c in conflict.holding}:
-                found.add(id_)
+        query = _of_libraries(query.where(_files.c.artist.in_(some)), libraries)
+        for row in connection.execute(query):
+            conflict = conflicts.get(row.stem_id)
+            place = (row.library, row.path)
+            if conflict is None or place in {(c.library, c.path) for c in conflict.holding}:
+                found.add(row.stem_id)
     return found
 
 

@@ -14,12 +14,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qdrant_edge as edge
 
-from rag_audio.domain import SegmentFilter
-from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
 from rag_audio.errors import (
     BackendError,
     BackendUnavailable,
@@ -28,8 +26,7 @@ from rag_audio.errors import (
     RagAudioError,
 )
 from rag_audio.storage.files import atomic_write
-from rag_audio.storage.index_wire import SOCKET
-from rag_audio.storage.locks import LOCK, QUEUE, FileLock, wait_for_index
+from rag_audio.storage.locks import LOCK, QUEUE, SOCKET, FileLock, wait_for_index
 from rag_audio.storage.payload import (
     DENSE,
     EXACT_BELOW,
@@ -37,24 +34,11 @@ from rag_audio.storage.payload import (
     FORMAT,
     KEYWORD_FIELDS,
     SPARSE,
-    AnyOf,
-    Condition,
-    InRanges,
-    ScrolledIndex,
-    best_with_ties,
-    checked_vector,
-    conditions,
-    hit,
-    in_library,
+    QdrantIndex,
+    Requests,
     outdated,
-    payload_of,
     write_anew,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 # A copy of the embedded index's folder, made while nobody writes to it.
 
@@ -118,6 +102,14 @@ def _copy(source: Path, target: Path) -> None:
                 place += os.pwrite(writing, piece, place)
 
 
+_REQUESTS = Requests(
+    point=edge.Point,
+    sparse=edge.SparseVector,
+    filter=edge.Filter,
+    condition=edge.FieldCondition,
+    any_of=edge.MatchAny,
+    range=edge.RangeFloat,
+)
 _BATCH = 512
 _PAGE = 256
 _NEW_MB, _WRITE_MB = 96, 32
@@ -126,7 +118,7 @@ _FLUSH_AFTER = 4096
 """Changes between two full flushes: what a restart after a crash replays at most."""
 
 
-class EdgeIndex(ScrolledIndex):
+class EdgeIndex(QdrantIndex):
     """A :class:`rag_audio.domain.ports.StemIndex` in a folder of this machine.
 
     Fewer than 20,000 points are searched exactly. From there on :meth:`close` builds an HNSW
@@ -147,9 +139,8 @@ class EdgeIndex(ScrolledIndex):
         self, path: Path, *, space: str, dimension: int, lock: FileLock | None = None
     ) -> None:
         self.name = f"qdrant-edge:{path.name}"
-        self.space = space
+        super().__init__(_REQUESTS, space, dimension)
         self._path = path
-        self._dimension = dimension
         self._shard: Any = None
         self._changes = self._written = 0
         self._writing = threading.Lock()
@@ -169,32 +160,13 @@ class EdgeIndex(ScrolledIndex):
             self._lock.release()
             raise
 
-    def upsert(self, points: Sequence[IndexedSegment]) -> None:
-        """Insert or replace by id; on the disk when it returns.
-
-        Raises:
-            InvalidInput: a vector has the wrong shape or holds a value that is not finite.
-            BackendError: the write failed.
-        """
-        rows = [
-            edge.Point(
-                point.id,
-                {
-                    DENSE: checked_vector(point.dense, self._dimension),
-                    SPARSE: edge.SparseVector(
-                        list(point.sparse.indices), list(point.sparse.values)
-                    ),
-                },
-                payload_of(point.segment),
-            )
-            for point in points
-        ]
+    def _put(self, points: list[Any]) -> None:
         _check_room(self._path, _WRITE_MB)
         with self._writing, self._translated("be written") as shard:
-            for start in range(0, len(rows), _BATCH):
-                batch = rows[start : start + _BATCH]
+            for start in range(0, len(points), _BATCH):
+                batch = points[start : start + _BATCH]
                 shard.update(edge.UpdateOperation.upsert_points(batch))
-            self._make_durable(shard, len(rows))
+            self._make_durable(shard, len(points))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are ignored."""
@@ -204,23 +176,7 @@ class EdgeIndex(ScrolledIndex):
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
             self._make_durable(shard, len(ids))
 
-    def search_dense(
-        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
-    ) -> list[Hit]:
-        """Nearest by cosine, best first, ties by id."""
-        query = edge.Query.Nearest(checked_vector(vector, self._dimension), using=DENSE)
-        return self._search(query, where, limit)
-
-    def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
-        """Best by BM25, best first, ties by id; only hits that share a term."""
-        if not vector.indices:
-            return []
-        sparse = edge.SparseVector(list(vector.indices), list(vector.values))
-        return self._search(edge.Query.Nearest(sparse, using=SPARSE), where, limit)
-
-    def count(self, library: str | None = None) -> int:
-        """Points in the index (of one library)."""
-        where = None if library is None else _filter((in_library(library),))
+    def _count(self, where: Any) -> int:
         with self._translated("be read") as shard:
             return int(shard.count(edge.CountRequest(exact=True, filter=where)))
 
@@ -278,34 +234,21 @@ class EdgeIndex(ScrolledIndex):
         while not _sync_files(self._path / "shard" / "wal"):
             pass  # The shard renamed one of them meanwhile.
 
-    def _search(self, query: Any, where: SegmentFilter, limit: int) -> list[Hit]:
-        if limit <= 0 or not where.license_keys:
-            return []
-        condition = _filter(conditions(where))
+    def _query(self, vector: Any, using: str, where: Any, limit: int) -> list[Any]:
         with self._translated("be searched") as shard:
-            exact = shard.info().points_count < EXACT_BELOW
+            request = edge.QueryRequest(
+                limit=limit,
+                query=edge.Query.Nearest(vector, using=using),
+                filter=where,
+                with_payload=True,
+                with_vector=[DENSE],
+                params=edge.SearchParams(exact=shard.info().points_count < EXACT_BELOW),
+            )
+            return list(shard.query(request))
 
-            def fetch(size: int) -> list[Any]:
-                request = edge.QueryRequest(
-                    limit=size,
-                    query=query,
-                    filter=condition,
-                    with_payload=True,
-                    with_vector=[DENSE],
-                    params=edge.SearchParams(exact=exact),
-                )
-                return list(shard.query(request))
-
-            found = best_with_ties(fetch, lambda point: (point.score, str(point.id)), limit)
-        return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found]
-
-    def _page(self, where: Sequence[Condition], offset: Any) -> tuple[Sequence[Any], Any]:
+    def _page(self, where: Any, offset: Any) -> tuple[Sequence[Any], Any]:
         request = edge.ScrollRequest(
-            offset=offset,
-            limit=_PAGE,
-            filter=_filter(where) if where else None,
-            with_payload=True,
-            with_vector=True,
+            offset=offset, limit=_PAGE, filter=where, with_payload=True, with_vector=True
         )
         with self._translated("be read") as shard:
             records, following = shard.scroll(request)
@@ -427,27 +370,6 @@ def _indexes() -> dict[str, Any]:
     keyword = edge.KeywordIndexParams(enable_hnsw=False)
     real = edge.FloatIndexParams(enable_hnsw=False)
     return {**dict.fromkeys(KEYWORD_FIELDS, keyword), **dict.fromkeys(FLOAT_FIELDS, real)}
-
-
-def _filter(all_of: Sequence[Condition]) -> Any:
-    must: list[Any] = []
-    must_not: list[Any] = []
-    for condition in all_of:
-        if isinstance(condition, InRanges):
-            must.append(
-                edge.Filter(
-                    should=[
-                        edge.FieldCondition(
-                            condition.field, range=edge.RangeFloat(gte=low, lte=high)
-                        )
-                        for low, high in condition.ranges
-                    ]
-                )
-            )
-        else:
-            one = edge.FieldCondition(condition.field, match=edge.MatchAny(list(condition.values)))
-            (must if isinstance(condition, AnyOf) else must_not).append(one)
-    return edge.Filter(must=must, must_not=must_not)
 
 
 def _one_line(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     ForeignKey,
     Index,
@@ -32,7 +33,9 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    union_all,
 )
+from sqlalchemy import literal_column as literal
 
 from rag_audio.domain import names
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
@@ -391,3 +394,32 @@ def _rows(db: Connection, ids: list[int]) -> list[dict[str, Any]]:
 
 def _in_force() -> Select[Any]:
     return select(revocations).where(revocations.c.ended_at.is_(None))
+
+
+def _named(what: str, query: Select[Any]) -> Select[Any]:
+    """A query's text columns behind the name of what they are, filled up to the same number."""
+    columns = list(query.selected_columns)
+    empty: list[ColumnElement[str]] = [
+        literal("''").label(f"empty{n}") for n in range(_RIGHTS_COLUMNS - len(columns))
+    ]
+    return query.with_only_columns(literal(f"'{what}'").label("what"), *columns, *empty)
+
+
+_RIGHTS_COLUMNS = 6
+_RIGHTS = union_all(
+    _named("license", select(licenses.c.license)),
+    _named("revocation", keys_in_force()),
+    _named("conflict", CLAIMS),
+    _named("withheld", WITHHELD_ARTISTS),
+    _named("library", select(libraries.c.id, libraries.c.root)),
+)
+
+
+def rows_of_rights(db: Connection) -> dict[str, list[tuple[str, ...]]]:
+    """All rows that rights are made of, read in one statement, by what they are, sorted."""
+    found: dict[str, list[tuple[str, ...]]] = {
+        what: [] for what in ("license", "revocation", "conflict", "withheld", "library")
+    }
+    for what, *columns in db.execute(_RIGHTS):
+        found[what].append(tuple(columns))
+    return {what: sorted(rows, key=repr) for what, rows in found.items()}
