@@ -146,16 +146,19 @@ class Home:
             return LaionClapEmbedder(source, device=self.device)
         from rag_audio.models.clap import ClapEmbedder
 
-        plugin = plugins.embedder(named, self.device) if named else None
+        plugin = plugins.find("embedder", named) if named else None
         if plugin is not None:
-            return plugin
+            made: Embedder = plugin.make(device=self.device)
+            return made
         return ClapEmbedder(source, device=self.settings.device)
 
     @_Part
     def index(self) -> StemIndex:
         space, dimension = self.embedder.space, self.embedder.dimension
         if self.settings.index != EMBEDDED:
-            return plugins.index(self.settings.index, self.folder, space=space, dimension=dimension)
+            plugin = plugins.require("index", self.settings.index, EMBEDDED)
+            made: StemIndex = plugin.make(home=self.folder, space=space, dimension=dimension)
+            return made
         if self.settings.qdrant_url is not None:
             from rag_audio.storage.qdrant_server import ServerIndex
 
@@ -246,7 +249,9 @@ class Home:
 
         keys = watermark_keys(self.database, self.folder / "keys")
         if self.settings.watermarker != SPREAD_SPECTRUM:
-            return plugins.watermarker(self.settings.watermarker, *keys)
+            plugin = plugins.require("watermarker", self.settings.watermarker, SPREAD_SPECTRUM)
+            made: Watermarker = plugin.make(key=keys[0], retired=keys[1])
+            return made
         return SpreadSpectrumWatermarker(*keys)
 
     @_Part
@@ -348,8 +353,9 @@ class Home:
             from rag_audio.models.generators import load_generator
 
             how: dict[str, Any] = {"device": self.device, "low_memory": self.settings.low_memory}
-            plugin = plugins.generator(source, **how)
-            self._generators[source] = plugin or load_generator(source, **how)
+            plugin = plugins.find("generator", source)
+            make = partial(load_generator, source) if plugin is None else plugin.make
+            self._generators[source] = make(**how)
         return self._generators[source]
 
     def make_all(self, *, generator: bool = True) -> None:

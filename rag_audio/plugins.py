@@ -147,31 +147,6 @@ def require(kind: Kind, named: str, built_in: str) -> Plugin:
     return found
 
 
-def embedder(named: str, device: str) -> Embedder | None:
-    """The embedder that a plugin of this name makes; None: there is no such plugin."""
-    found = find("embedder", named)
-    return None if found is None else cast(Embedder, found.make(device=device))
-
-
-def generator(named: str, device: str, *, low_memory: bool) -> Generator | None:
-    """The generator that a plugin of this name makes; None: there is no such plugin."""
-    found = find("generator", named)
-    made = None if found is None else found.make(device=device, low_memory=low_memory)
-    return cast("Generator | None", made)
-
-
-def index(named: str, home: Path, *, space: str, dimension: int) -> StemIndex:
-    """The index that the plugin of this name makes."""
-    plugin = require("index", named, "embedded")
-    return cast(StemIndex, plugin.make(home=home, space=space, dimension=dimension))
-
-
-def watermarker(named: str, key: bytes, retired: tuple[bytes, ...]) -> Watermarker:
-    """The watermarker that the plugin of this name makes."""
-    plugin = require("watermarker", named, "spread-spectrum")
-    return cast(Watermarker, plugin.make(key=key, retired=retired))
-
-
 def _is_local(named: str) -> bool:
     """Whether it is a file, a folder or an embedded model: those go before plugins."""
     return Path(named).expanduser().exists() or (data_dir("models") / named).is_dir()

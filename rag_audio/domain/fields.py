@@ -205,11 +205,8 @@ def _stems(name: str, value: object) -> tuple[str, ...]:
 
 
 def _time_signature(name: str, value: object) -> tuple[int, int]:
-    wanted = "two whole numbers, such as (3, 4)"
-    beats = values.several(name, value, wanted)
-    if len(beats) != 2:
-        raise values.refused(name, value, wanted)
-    return values.whole(name, beats[0]), values.whole(name, beats[1])
+    beats, unit = values.pair(name, value, "two whole numbers, such as (3, 4)")
+    return values.whole(name, beats), values.whole(name, unit)
 
 
 def _layers(name: str, value: object) -> tuple[tuple[Layer, str], ...]:

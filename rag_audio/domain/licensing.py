@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rag_audio.domain import names, refusals
@@ -15,6 +14,7 @@ from rag_audio.domain.codec import FORMS, Form, form_of, json_form
 from rag_audio.domain.conflicts import Conflict, Outcome
 from rag_audio.domain.identifiers import COUNTRIES, WORLD
 from rag_audio.domain.refusals import Obstacle, Refusal
+from rag_audio.domain.stems import Stem
 from rag_audio.errors import InvalidInput
 
 SPLIT_TOLERANCE = 1e-6
@@ -228,21 +228,6 @@ class RightsChange:
         return bool(self.rows)
 
 
-class Licensed(Protocol):
-    """What rights are asked about: a :class:`rag_audio.domain.Stem`."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def artist(self) -> str: ...
-    @property
-    def artist_declared(self) -> bool: ...
-    @property
-    def license(self) -> str: ...
-    @property
-    def license_key(self) -> str: ...
-
-
 @dataclass(frozen=True)
 class Rights:
     """The licenses of a home as they stood when read, for one territory and moment.
@@ -284,7 +269,7 @@ class Rights:
         }
         return replace(self, licenses=licenses)
 
-    def keys_of(self, stem: Licensed) -> tuple[str, ...]:
+    def keys_of(self, stem: Stem) -> tuple[str, ...]:
         """Keys of the licenses that hold for the stem's bytes, its own first where it does."""
         conflict = self.conflicts.get(stem.id)
         if conflict is None:
@@ -292,16 +277,16 @@ class Rights:
         own = stem.license_key
         return tuple(sorted(conflict.outcome.licenses, key=lambda key: (key != own, key)))
 
-    def licenses_of(self, stem: Licensed) -> tuple[License, ...]:
+    def licenses_of(self, stem: Stem) -> tuple[License, ...]:
         """The licenses that hold and are known, in the order of :meth:`keys_of`."""
         keys = self.keys_of(stem)
         return tuple(self.licenses[key] for key in keys if key in self.licenses)
 
-    def license_of(self, stem: Licensed) -> License | None:
+    def license_of(self, stem: Stem) -> License | None:
         """The first of :meth:`licenses_of`."""
         return next(iter(self.licenses_of(stem)), None)
 
-    def claims_on(self, stem: Licensed) -> tuple[tuple[str, str], ...]:
+    def claims_on(self, stem: Stem) -> tuple[tuple[str, str], ...]:
         """Who holds the stem's bytes where its own license and artist do not say it all.
 
         Returns:
@@ -317,26 +302,26 @@ class Rights:
         own = (stem.license_key, stem.artist)
         return () if said in ({own}, {(own[0], "")}) else tuple(sorted(said))
 
-    def holds_for(self, stem: Licensed) -> bool:
+    def holds_for(self, stem: Stem) -> bool:
         """Whether the license of this very copy holds: no decision sets it aside."""
         return stem.license_key in self.keys_of(stem)
 
-    def is_revoked(self, stem: Licensed) -> bool:
+    def is_revoked(self, stem: Stem) -> bool:
         """Whether the stem, an artist of it or a license that holds for it was revoked."""
         return self._revocation(stem) is not None
 
-    def is_revoked_as_told(self, stem: Licensed) -> bool:
+    def is_revoked_as_told(self, stem: Stem) -> bool:
         """As :meth:`is_revoked`, of a stem as a library tells it anew: who its artist was said to
         be before does not count."""
         told = replace(self, revoked=self.revoked_stems)
         return told.is_revoked(stem)
 
-    def refusal(self, stem: Licensed, use: Use) -> str | None:
+    def refusal(self, stem: Stem, use: Use) -> str | None:
         """Why ``stem`` may not be used so; None when it may. No license means no."""
         found = self.why_not(stem, use)
         return None if found is None else found.reason
 
-    def why_not(self, stem: Licensed, use: Use) -> Refusal | None:
+    def why_not(self, stem: Stem, use: Use) -> Refusal | None:
         """As :meth:`refusal`, with what would help."""
         withdrawn = self._revocation(stem)
         if withdrawn is not None:
@@ -349,7 +334,7 @@ class Rights:
             return refusals.no_license(stem.license)
         return granted.why_not(use, self.territory, self.on)
 
-    def why_not_any(self, stem: Licensed, uses: Iterable[Use]) -> Refusal | None:
+    def why_not_any(self, stem: Stem, uses: Iterable[Use]) -> Refusal | None:
         """None where one of ``uses`` is granted, else the reason that can be helped best."""
         found = [self.why_not(stem, use) for use in uses]
         known = [one for one in found if one is not None]
@@ -357,7 +342,7 @@ class Rights:
             return None
         return refusals.most_curable(known) or refusals.NO_CHANNEL
 
-    def why_no_style(self, stem: Licensed) -> Refusal | None:
+    def why_no_style(self, stem: Stem) -> Refusal | None:
         """Why the stem's artist may not be asked for by it; None when the artist may be.
 
         Only ``stems.csv`` makes an artist one; the tags of a file grant nothing.
@@ -428,7 +413,7 @@ class Rights:
             return refusals.artists_differ(outcome.artists)
         return None
 
-    def _revocation(self, stem: Licensed) -> Refusal | None:
+    def _revocation(self, stem: Stem) -> Refusal | None:
         conflict = self.conflicts.get(stem.id)
         if conflict is not None:
             withdrawn = self._withdrawn(conflict.outcome)

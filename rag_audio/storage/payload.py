@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from rag_audio.domain import Segment, SegmentFilter, Stem, names
 from rag_audio.domain.codec import decode, encode
 from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
-from rag_audio.errors import BackendError, InvalidInput
+from rag_audio.errors import BackendError, IndexMismatch, InvalidInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,7 @@ FORMAT_BEFORE = 1
 KEYWORD_FIELDS = ("library", "license", "artist", "key", "kind", "tags", "stem_id")
 FLOAT_FIELDS = ("bpm", "duration_s")
 
+_REWRITTEN = 512
 STEMS_KEPT = 8192
 """Stems that a process keeps as they were read, a few kB each."""
 
@@ -106,27 +108,6 @@ class Requests:
     def of_stem(self, stem: str) -> Any:
         """The points of one stem."""
         return self.filter(must=[self.having("stem_id", _exact(stem))])
-
-
-def outdated(found: tuple[Any, ...], space: str, dimension: int) -> bool:
-    """Whether (format, space, dimension) are of the format before, and otherwise what is wanted."""
-    return found == (FORMAT_BEFORE, space, dimension)
-
-
-def write_anew(
-    points: Iterable[IndexedSegment], upsert: Callable[[list[IndexedSegment]], None], size: int
-) -> None:
-    """Upsert points again, so many at a time: their payloads are then of the present format.
-
-    Whatever ends it, it can be begun again.
-    """
-    page: list[IndexedSegment] = []
-    for point in points:
-        page.append(point)
-        if len(page) == size:
-            upsert(page)
-            page = []
-    upsert(page)
 
 
 def payload_of(segment: Segment) -> Payload:
@@ -252,6 +233,34 @@ class QdrantIndex(ABC):
     def count(self, library: str | None = None) -> int:
         """Points in the index (of one library)."""
         return self._count(self._requests.of_library(library))
+
+    def _is_outdated(self, made_for: Sequence[Any], what: str, hint: str) -> bool:
+        """Whether an index has the format before; points are then written anew.
+
+        Args:
+            made_for: its format, space and dimension. what: the index, in words.
+
+        Raises:
+            IndexMismatch: it was made for another space or dimension, or by a later version.
+        """
+        version, space, dimension = made_for
+        wanted = (self.space, self._dimension)
+        if (space, dimension) == wanted and version in (FORMAT, FORMAT_BEFORE):
+            return bool(version == FORMAT_BEFORE)
+        whose = f"made for embedding space {space} with {dimension} dimensions (format {version})"
+        if space is None:
+            whose = "not made by rag-audio (it records no embedding space)"
+        raise IndexMismatch(
+            f"{what} was {whose}, and {self.space} with {self._dimension} (format {FORMAT}) is "
+            "asked for",
+            hint=hint,
+        )
+
+    def _write_anew(self) -> None:
+        """Bring payloads to the present format; what ends it, it can be begun again."""
+        points = self.scroll()
+        while page := list(islice(points, _REWRITTEN)):
+            self.upsert(page)
 
     @abstractmethod
     def _put(self, points: list[Any]) -> None:

@@ -21,7 +21,6 @@ import qdrant_edge as edge
 from rag_audio.errors import (
     BackendError,
     BackendUnavailable,
-    IndexMismatch,
     InvalidInput,
     RagAudioError,
 )
@@ -36,8 +35,6 @@ from rag_audio.storage.payload import (
     SPARSE,
     QdrantIndex,
     Requests,
-    outdated,
-    write_anew,
 )
 
 # A copy of the embedded index's folder, made while nobody writes to it.
@@ -114,6 +111,7 @@ _BATCH = 512
 _PAGE = 256
 _NEW_MB, _WRITE_MB = 96, 32
 """Room that a new shard takes at most, and that a growing one maps at once."""
+_REMAKE = "rag-audio index --rebuild LIBRARY, then index your other libraries again"
 _FLUSH_AFTER = 4096
 """Changes between two full flushes: what a restart after a crash replays at most."""
 
@@ -154,7 +152,7 @@ class EdgeIndex(QdrantIndex):
             self._claim()
             self._shard = self._open()
             if self._outdated:
-                write_anew(self.scroll(), self.upsert, _BATCH)
+                self._write_anew()
                 self._describe()
         except BaseException:
             self._lock.release()
@@ -265,25 +263,16 @@ class EdgeIndex(QdrantIndex):
             made_for = (found["format"], found["space"], found["dimension"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BackendUnavailable(
-                f"{described} cannot be read: {error}", hint=self._remake()
+                f"{described} cannot be read: {error}", hint=_REMAKE
             ) from error
-        self._outdated = outdated(made_for, self.space, self._dimension)
-        if not self._outdated and made_for != (FORMAT, self.space, self._dimension):
-            raise IndexMismatch(
-                f"the index at {self._path} was made for embedding space {made_for[1]} with "
-                f"{made_for[2]} dimensions (format {made_for[0]}), and {self.space} with "
-                f"{self._dimension} (format {FORMAT}) is asked for",
-                hint=f"use the embedder that made it, or {self._remake()}",
-            )
+        hint = f"use the embedder that made it, or {_REMAKE}"
+        self._outdated = self._is_outdated(made_for, f"the index at {self._path}", hint)
 
     def _describe(self) -> None:
         """Write down what the index holds."""
         what = {"format": FORMAT, "space": self.space, "dimension": self._dimension}
         with atomic_write(self._path / "index.json") as draft:
             draft.write_text(json.dumps(what), encoding="utf-8")
-
-    def _remake(self) -> str:
-        return "rag-audio index --rebuild LIBRARY, then index your other libraries again"
 
     def _open(self) -> Any:
         """Load the shard; a new one appears under its name only when it is complete."""
@@ -305,7 +294,7 @@ class EdgeIndex(QdrantIndex):
         except Exception as error:
             raise BackendUnavailable(
                 f"the index at {self._path} cannot be opened: {_one_line(error)}",
-                hint=f"if this stays, {self._remake()}",
+                hint=f"if this stays, {_REMAKE}",
             ) from error
 
     @contextmanager

@@ -21,7 +21,7 @@ from qdrant_client.http.exceptions import (
     UnexpectedResponse,
 )
 
-from rag_audio.errors import BackendError, BackendUnavailable, ConfigError, IndexMismatch
+from rag_audio.errors import BackendError, BackendUnavailable, ConfigError
 from rag_audio.storage.payload import (
     DENSE,
     EXACT_BELOW,
@@ -31,8 +31,6 @@ from rag_audio.storage.payload import (
     SPARSE,
     QdrantIndex,
     Requests,
-    outdated,
-    write_anew,
 )
 
 DEFAULT_COLLECTION = "rag-audio"
@@ -161,29 +159,15 @@ class ServerIndex(QdrantIndex):
         config = self._call(lambda: self._client.get_collection(self._collection)).config
         made_for = config.metadata or {}
         found = (made_for.get("format"), made_for.get("space"), made_for.get("dimension"))
-        if found == (FORMAT, self.space, self._dimension):
-            return
-        if outdated(found, self.space, self._dimension):
-            self._bring_up_to_date()
-            return
-        whose = (
-            f"was made for embedding space {found[1]} with {found[2]} dimensions "
-            f"(format {found[0]})"
-            if found[1] is not None
-            else "was not made by rag-audio (it records no embedding space)"
+        what = f"collection {self._collection!r} of {self._where}"
+        hint = (
+            "use the embedder that made it, or delete the collection and run rag-audio index "
+            "on your libraries again (Qdrant older than 1.16 cannot record the space)"
         )
-        raise IndexMismatch(
-            f"collection {self._collection!r} of {self._where} {whose}, and {self.space} with "
-            f"{self._dimension} (format {FORMAT}) is asked for",
-            hint="use the embedder that made it, or delete the collection and run rag-audio index "
-            "on your libraries again (Qdrant older than 1.16 cannot record the space)",
-        )
-
-    def _bring_up_to_date(self) -> None:
-        write_anew(self.scroll(), self.upsert, _BATCH)
-        self._call(
-            lambda: self._client.update_collection(self._collection, metadata={"format": FORMAT})
-        )
+        if self._is_outdated(found, what, hint):
+            self._write_anew()
+            update = self._client.update_collection
+            self._call(partial(update, self._collection, metadata={"format": FORMAT}))
 
     def _create(self) -> None:
         threshold_kb = EXACT_BELOW * self._dimension * 4 // 1024

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rag_audio.domain import SegmentFilter
 from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
@@ -36,16 +36,11 @@ _T = TypeVar("_T")
 _log = logging.getLogger("rag_audio.index")
 
 
-class _Known(TypedDict):
-    space: str
-    dimension: int
-
-
 class SharedIndex:
     """A :class:`rag_audio.domain.ports.StemIndex` in a folder, held only while it is asked.
 
     It may be asked from several threads. Opening it waits for another process that holds it
-    (``_lock.WAIT_S``); so any method raises BackendUnavailable where that takes too long, and
+    (``locks.WAIT_S``); so any method raises BackendUnavailable where that takes too long, and
     IndexMismatch where the index is of another space or dimension.
 
     Args:
@@ -200,14 +195,15 @@ class SharedIndex:
     def _opened(self) -> EdgeIndex | SocketIndex:
         from rag_audio.storage.qdrant_edge import EdgeIndex
 
-        known: _Known = {"space": self.space, "dimension": self._dimension}
         while True:
             lock = wait_for_index(self._path, partial(is_served, self._path))
             if lock is not None:
-                self._here = EdgeIndex(self._path, lock=lock, **known)
+                self._here = EdgeIndex(
+                    self._path, space=self.space, dimension=self._dimension, lock=lock
+                )
                 return self._here
             try:
-                self._there = SocketIndex(self._path, **known)
+                self._there = SocketIndex(self._path, space=self.space, dimension=self._dimension)
                 return self._there
             except BackendUnavailable:
                 if is_served(self._path):
