@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Flag, StrEnum
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -275,19 +275,13 @@ def _sections_from(name: str, text: str) -> tuple[tuple[str, int, int], ...]:
 
 def choice(members: type[StrEnum]) -> Kind:
     """One member of an enumeration."""
-
-    def read(name: str, value: object) -> StrEnum:
-        return values.one_of(name, value, members)
-
+    read = partial(values.one_of, kind=members)
     return Kind("choice", read, members=tuple(one.value for one in members))
 
 
 def choices(members: type[StrEnum]) -> Kind:
     """A set of an enumeration's members."""
-
-    def read(name: str, value: object) -> frozenset[StrEnum]:
-        return values.some_of(name, value, members)
-
+    read = partial(values.some_of, kind=members)
     return Kind("choices", read, words, shape="commas", members=tuple(one.value for one in members))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,7 +34,6 @@ from rag_audio.domain import (
     StemKind,
     Use,
 )
-from rag_audio.domain.landmarks import LandmarkStore
 from rag_audio.domain.ports import Embedder, Hit, Mark, StemIndex
 from rag_audio.domain.record import Ledger
 from rag_audio.domain.refusals import NO_CHANNEL, Refusal, most_curable
@@ -53,6 +52,7 @@ from rag_audio.storage.cache import content_hash
 
 if TYPE_CHECKING:
     from rag_audio.storage.catalogue import SqlCatalogue
+    from rag_audio.storage.landmarks import SqlLandmarks
 
 # Which stems of the library a foreign sound holds.
 #
@@ -73,18 +73,6 @@ _MOST_REVOKED = 16
 _SAME_TEMPO, _SAME_PITCH = 0.004, 0.15
 
 LoadSegment = Callable[[Segment, int], Audio]
-
-
-class StoredLandmarks(LandmarkStore, Protocol):
-    """Landmarks, of which it is known whose they are."""
-
-    def ids(self) -> set[str]:
-        """The stems that have landmarks."""
-        ...
-
-    def scarce(self, fewest: int) -> set[str]:
-        """Those among them that have fewer than so many."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -136,7 +124,7 @@ class SoundSearch:
         load: LoadSegment,
         *,
         catalogue: SqlCatalogue,
-        landmarks: StoredLandmarks,
+        landmarks: SqlLandmarks,
         neighbours: Neighbours,
         all_libraries: bool,
     ) -> None:
@@ -370,7 +358,7 @@ class Inspector:
         rights: Rights,
         *,
         catalogue: SqlCatalogue,
-        landmarks: StoredLandmarks,
+        landmarks: SqlLandmarks,
         ledger: Ledger,
         neighbours: Neighbours,
         mark_in: Callable[[Audio], Mark | None],

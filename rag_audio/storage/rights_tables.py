@@ -48,12 +48,31 @@ metadata = MetaData()
 SALT_BYTES = 32
 """Of the random ``salt`` of a row, with which the log commits to it without showing its texts."""
 
+
+def _texts(*columns: str) -> list[Column[str]]:
+    return [Column(name, Text, nullable=False) for name in columns]
+
+
+def _place() -> tuple[Column[str], Column[str]]:
+    """Where a file lies: the key of its row."""
+    return (
+        Column("library", Text, ForeignKey("libraries.id"), primary_key=True),
+        Column("path", Text, primary_key=True),
+    )
+
+
+def _state() -> tuple[Column[int], Column[int]]:
+    return (
+        Column("size", BigInteger, nullable=False),
+        Column("mtime_ns", BigInteger, nullable=False),
+    )
+
+
 libraries = Table(
     "libraries",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("root", Text, nullable=False),
+    *_texts("name", "root"),
     Column("salt", LargeBinary),
 )
 licenses = Table(
@@ -61,63 +80,38 @@ licenses = Table(
     metadata,
     Column("library", Text, ForeignKey("libraries.id"), primary_key=True),
     Column("id", Text, primary_key=True),
-    Column("license", Text, nullable=False),
+    *_texts("license"),
 )
 files = Table(
     "files",
     metadata,
-    Column("library", Text, ForeignKey("libraries.id"), primary_key=True),
-    Column("path", Text, primary_key=True),
-    Column("size", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
-    Column("declared", Text, nullable=False),
-    Column("space", Text, nullable=False),
-    Column("stem_id", Text, nullable=False),
-    Column("artist", Text, nullable=False),
-    Column("stem", Text, nullable=False),
+    *_place(),
+    *_state(),
+    *_texts("declared", "space", "stem_id", "artist", "stem"),
     Column("decision", Text, nullable=False, server_default=""),
     Index("files_by_stem", "stem_id"),
     Index("files_by_artist", "artist"),
 )
-
-
-def _claim_columns() -> tuple[Column[Any], ...]:
-    return (
-        Column("stem_id", Text, nullable=False),
-        Column("license", Text, nullable=False),
-        Column("artist", Text, nullable=False),
-        Column("decision", Text, nullable=False),
-    )
-
-
 withheld_files = Table(
     "withheld_files",
     metadata,
-    Column("library", Text, ForeignKey("libraries.id"), primary_key=True),
-    Column("path", Text, primary_key=True),
-    Column("size", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
-    *_claim_columns(),
+    *_place(),
+    *_state(),
+    *_texts("stem_id", "license", "artist", "decision"),
     Index("withheld_files_by_stem", "stem_id"),
 )
 conflicts = Table(
     "conflicts",
     metadata,
-    Column("library", Text, ForeignKey("libraries.id"), primary_key=True),
-    Column("path", Text, primary_key=True),
-    *_claim_columns(),
+    *_place(),
+    *_texts("stem_id", "license", "artist", "decision"),
     Index("conflicts_by_stem", "stem_id"),
 )
 revocations = Table(
     "revocations",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("folded", Text, nullable=False),
-    Column("target", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("revoked_by", Text, nullable=False),
-    Column("revoked_at", Text, nullable=False),
+    *_texts("kind", "folded", "target", "reason", "revoked_by", "revoked_at"),
     Column("ended_by", Text),
     Column("ended_at", Text),
     Column("salt", LargeBinary),
