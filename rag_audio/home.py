@@ -277,7 +277,7 @@ class Home:
         return OwnFiles()
 
     def credentials_of(self, path: Path) -> Credentials | None:
-        """The content credentials of a file, held against the roots known here; makes no key."""
+        """The content credentials of a file, checked against the roots known here; makes no key."""
         return self.reader.credentials(path, self.anchors)
 
     @property
@@ -305,7 +305,7 @@ class Home:
 
     @property
     def player(self) -> StemPlayer:
-        """Plays the stems of all libraries; errors name those that may be told of."""
+        """Plays the stems of all libraries; errors name only stems that the reader may know of."""
         return StemPlayer(self.catalogue, self.cache, lambda: self.soundfont, self.disclosure)
 
     @property

@@ -2,7 +2,7 @@
 
 A package registers a factory under one of the entry-point groups ``rag_audio.embedders``,
 ``rag_audio.indexes``, ``rag_audio.generators`` and ``rag_audio.watermarkers``. Settings name it,
-with what the factory is to be told after a colon: ``NAME`` or ``NAME:ARGUMENT``. What each factory
+with an argument for the factory after a colon: ``NAME`` or ``NAME:ARGUMENT``. What each factory
 is called with and must return stands in ``docs/plugins.md``; :mod:`rag_audio.testing` tests it.
 """
 

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         security_log_mb, security_log_files: MiB of one such file, and how many are kept.
         retries: how often an output that came too near to a stem is made again, less like it.
         contact: whom ``trace --public`` names: an address or a page.
-        signing: ``off`` gives outputs out without content credentials.
+        signing: ``off`` delivers outputs without content credentials.
         signing_chain, signing_key: PEM files to sign with in place of the home's own key.
         timestamp_url: RFC 3161 authority that vouches for the time of signing; unset: none.
         trust_anchors: PEM of further certificates whose signers are trusted when reading.

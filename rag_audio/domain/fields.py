@@ -164,7 +164,7 @@ def settle(owner: object) -> None:
 
 
 def check_limits(owner: object) -> None:
-    """Hold every field against its limit.
+    """Check every field against its limit.
 
     Raises:
         InvalidInput: a value is beyond it.

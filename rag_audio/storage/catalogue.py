@@ -85,7 +85,7 @@ class SqlCatalogue:
             yield
 
     def begin(self, library: str) -> tuple[str, ...]:
-        """Hold a library's rows against the log before a run trusts them.
+        """Compare a library's rows with the log before a run trusts them.
 
         Rows of files that were changed past the log are forgotten, so that the run measures every
         file anew; conflicts that do not follow from the files are found anew.
@@ -461,8 +461,8 @@ class LimitedCatalogue:
     Other libraries' stems cannot be found, and their licenses grant nothing.
 
     The licenses themselves stay: an output may not come too near to a stem of anybody's. So do
-    the ids of what was revoked. It is only read from: what is missing here writes, or tells of
-    libraries that are not seen. Claims of other libraries on the same bytes neither bind nor show:
+    the ids of what was revoked. It is only read from: methods that write, or show
+    libraries that are not seen, are missing here. Claims of other libraries on the same bytes neither bind nor show:
     whoever is refused for them would learn that another library holds the very same file.
     """
 
@@ -479,7 +479,7 @@ class LimitedCatalogue:
         return self._catalogue.stem(id_prefix, self._libraries)
 
     def file_of(self, stem: Stem) -> str:
-        """Of any library: an output is held against stems that are not seen."""
+        """Of any library: an output is compared with stems that are not seen."""
         return self._catalogue.file_of(stem)
 
     def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:

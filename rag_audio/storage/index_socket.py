@@ -251,7 +251,7 @@ class IndexHost:
         except OSError as error:
             listener.close()
             raise BackendUnavailable(
-                f"other processes cannot be let to the index at {self._folder}: {error}"
+                f"the index at {self._folder} cannot be served to other processes: {error}"
             ) from error
         self._listener = listener
         run(self._accept, "index-host")
@@ -350,7 +350,7 @@ def is_served(folder: Path) -> bool:
 
 
 def _understood(said: Document) -> Document:
-    """An answer; one that tells of an error raises it."""
+    """The answer, or the error in it raised."""
     if "error" in said:
         family = _FAMILIES.get(said["error"], BackendError)
         raise family(str(said["message"]), str(said["hint"]))

@@ -215,7 +215,7 @@ def _all_contested(db: Connection) -> list[dict[str, Any]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LedgerTampered(
             f"the conflicts cannot be found, because a row of a file is damaged: {error}",
-            hint="rag-audio ledger verify says of which library; rag-audio index measures it anew",
+            hint="rag-audio ledger verify names the library; rag-audio index measures it anew",
         ) from error
 
 

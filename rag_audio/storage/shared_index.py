@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rag_audio.storage.qdrant_edge import EdgeIndex
 
 IDLE_S = 1.0
-"""How long it is held after the last question, lest each of a few in a row opens it anew."""
+"""How long it is held after the last question, so that a few in a row open it once."""
 _LOOK_S = 0.05
 _END_S = 30.0
 _T = TypeVar("_T")

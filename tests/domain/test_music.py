@@ -275,7 +275,7 @@ def edited(
         seen.append(canvas)
         return paint(canvas, *given)
 
-    monkeypatch.setattr("rag_audio.generation.painting.paint", watched)
+    monkeypatch.setattr("rag_audio.pipeline.editing.paint", watched)
     renderer: Any = SimpleNamespace(generator=Noise(), seed_audio=lambda plan: None)
     editor = Editor(SimpleNamespace(home=None))  # type: ignore[arg-type]
     source: Any = SimpleNamespace(audio=sound, bar_line_s=0.0)
@@ -354,7 +354,7 @@ def test_the_references_of_an_extension_to_the_left_have_their_bar_line_where_th
         seen.append(canvas)
         return paint(canvas, *given)
 
-    monkeypatch.setattr("rag_audio.generation.painting.paint", watched)
+    monkeypatch.setattr("rag_audio.pipeline.editing.paint", watched)
     editor = Editor(SimpleNamespace(home=None))  # type: ignore[arg-type]
     renderer: Any = SimpleNamespace(generator=Noise(), seed_audio=seeded)
     source: Any = SimpleNamespace(audio=noise(8.0), bar_line_s=0.0)
