@@ -205,7 +205,7 @@ class Generator(Protocol):
         scale, and are not the same to the last bit.
 
         Raises:
-            BackendError: nothing was made, for example because memory ran out; one alone may succeed.
+            BackendError: nothing was made, such as when memory ran out; one alone may succeed.
         """
         ...
 

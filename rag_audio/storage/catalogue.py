@@ -461,8 +461,8 @@ class LimitedCatalogue:
     Other libraries' stems cannot be found, and their licenses grant nothing.
 
     The licenses themselves stay: an output may not come too near to a stem of anybody's. So do
-    the ids of what was revoked. It is only read from: methods that write, or show
-    libraries that are not seen, are missing here. Claims of other libraries on the same bytes neither bind nor show:
+    the ids of what was revoked. It is only read from: methods that write, or that show other
+    libraries, are missing here. Claims of other libraries on the same bytes neither bind nor show:
     whoever is refused for them would learn that another library holds the very same file.
     """
 

@@ -3,7 +3,7 @@
 SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
 The driver's own transaction handling is off, so that a transaction begins when we say so, and a
 writer takes the write lock at its first statement (``BEGIN IMMEDIATE``): a read that is followed by
-a write in one transaction can then neither see stale rows nor fail half way because the lock is taken.
+a write in one transaction can then neither see stale rows nor fail half way for a taken lock.
 """
 
 from __future__ import annotations

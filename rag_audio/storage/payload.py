@@ -335,9 +335,5 @@ def _exact_all(texts: Sequence[str] | frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted({_exact(text) for text in texts}))
 
 
-def _folded(text: str) -> str:
-    return _exact(unicodedata.normalize("NFKC", text).casefold().strip())
-
-
 def _folded_all(texts: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted({_folded(text) for text in texts}))
+    return _exact_all([unicodedata.normalize("NFKC", text).casefold().strip() for text in texts])

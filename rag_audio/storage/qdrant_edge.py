@@ -24,7 +24,7 @@ from rag_audio.errors import (
     InvalidInput,
     RagAudioError,
 )
-from rag_audio.storage.files import atomic_write
+from rag_audio.storage.files import atomic_write, sync
 from rag_audio.storage.locks import LOCK, QUEUE, SOCKET, FileLock, wait_for_index
 from rag_audio.storage.payload import (
     DENSE,
@@ -316,13 +316,9 @@ def _sync_files(folder: Path) -> bool:
     """Bring a folder and its files to the disk; False where one of them was renamed meanwhile."""
     for path in (*sorted(folder.iterdir()), folder):
         try:
-            file = os.open(path, os.O_RDONLY)
+            sync(path)
         except FileNotFoundError:
             return False
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
     return True
 
 
