@@ -38,7 +38,7 @@ def make_nothing(argument, **given):
     return object()
 
 def make_watermarker(argument, *, key, retired):
-    from rag_audio.watermark import SpreadSpectrumWatermarker
+    from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
     made = SpreadSpectrumWatermarker(key, retired)
     made.name = "toy-mark"
     return made

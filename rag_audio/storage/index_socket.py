@@ -120,27 +120,22 @@ class SocketIndex:
         self._dimension = dimension
 
     def upsert(self, points: Sequence[IndexedSegment]) -> None:
-        """Insert or replace by id; on the disk when it returns."""
         for start in range(0, len(points), _AT_ONCE):
             some = points[start : start + _AT_ONCE]
-            self._ask("upsert", points=[_point_to_json(point) for point in some])
+            self._ask("upsert", points=[_to_json(point) for point in some])
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Remove points; unknown ids are ignored."""
         self._ask("delete", ids=list(ids))
 
     def search_dense(
         self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
     ) -> list[Hit]:
-        """Nearest by cosine, best first, ties by id."""
         return self._hits("search_dense", _vector_to_json(vector), where, limit)
 
     def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
-        """Best by BM25, best first, ties by id; only hits that share a term."""
         return self._hits("search_sparse", encode(vector), where, limit)
 
     def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id."""
         after, more = "", True
         while more:
             said = self._ask("scroll", library=library, after=after)
@@ -150,11 +145,9 @@ class SocketIndex:
             more = said["more"]
 
     def find_stem(self, stem: str) -> list[IndexedSegment]:
-        """All points of a stem, in order of start."""
         return [_point_from_json(point) for point in self._ask("find_stem", stem=stem)["points"]]
 
     def count(self, library: str | None = None) -> int:
-        """Points in the index (of one library)."""
         return int(self._ask("count", library=library)["count"])
 
     def close(self) -> None:
@@ -396,27 +389,20 @@ def _vector_from_json(said: Any) -> NDArray[np.float32]:
     return np.frombuffer(base64.b64decode(data), dtype="<f4").astype(np.float32).reshape(shape)
 
 
-def _point_to_json(point: IndexedSegment) -> Document:
-    return {
-        "id": point.id,
-        "payload": payload.payload_of(point.segment),
-        "dense": _vector_to_json(point.dense),
-        "sparse": encode(point.sparse),
+def _to_json(one: IndexedSegment | Hit) -> Document:
+    said = {
+        "id": one.id,
+        "payload": payload.payload_of(one.segment),
+        "dense": _vector_to_json(one.dense),
     }
+    if isinstance(one, Hit):
+        return {**said, "score": one.score}
+    return {**said, "sparse": encode(one.sparse)}
 
 
 def _point_from_json(said: Document) -> IndexedSegment:
     segment, dense = payload.segment_of(said["payload"]), _vector_from_json(said["dense"])
     return IndexedSegment(said["id"], segment, dense, read(SparseVector, said["sparse"]))
-
-
-def _hit_to_json(hit: Hit) -> Document:
-    return {
-        "id": hit.id,
-        "payload": payload.payload_of(hit.segment),
-        "dense": _vector_to_json(hit.dense),
-        "score": hit.score,
-    }
 
 
 def _hit_from_json(said: Document) -> Hit:
@@ -438,19 +424,19 @@ def _page_of(found: list[Hit], asked: Document) -> Document:
     """As many hits as one message holds, from the one on that is asked for."""
     end = int(asked["after"]) + _HITS
     page = found[int(asked["after"]) : end]
-    return {"hits": [_hit_to_json(hit) for hit in page], "more": end < len(found)}
+    return {"hits": [_to_json(hit) for hit in page], "more": end < len(found)}
 
 
 def _scroll(index: StemIndex, asked: Document) -> Document:
     after = str(asked["after"])
     left = dropwhile(lambda point: point.id <= after, index.scroll(asked["library"]))
     page = list(islice(left, _PAGE + 1))
-    points = [_point_to_json(point) for point in page[:_PAGE]]
+    points = [_to_json(point) for point in page[:_PAGE]]
     return {"points": points, "more": len(page) > _PAGE}
 
 
 def _find_stem(index: StemIndex, asked: Document) -> Document:
-    return {"points": [_point_to_json(point) for point in index.find_stem(asked["stem"])]}
+    return {"points": [_to_json(point) for point in index.find_stem(asked["stem"])]}
 
 
 _OPERATIONS: dict[str, Callable[[StemIndex, Document], Document | None]] = {

@@ -61,34 +61,28 @@ class SharedIndex:
         self._is_kept = self._is_closed = self._is_unbuilt = False
 
     def upsert(self, points: Sequence[IndexedSegment]) -> None:
-        """Insert or replace by id; on the disk when it returns."""
         self._ask(lambda index: index.upsert(points))
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Remove points; unknown ids are ignored."""
         self._ask(lambda index: index.delete(ids))
 
     def search_dense(
         self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
     ) -> list[Hit]:
-        """Nearest by cosine, best first, ties by id."""
         return self._ask(lambda index: index.search_dense(vector, where, limit))
 
     def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
-        """Best by BM25, best first, ties by id; only hits that share a term."""
         return self._ask(lambda index: index.search_sparse(vector, where, limit))
 
     def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id; it is held until the last, or the end."""
+        """The index is held until the last point, or the end of the iterator."""
         with self._using() as index:
             yield from index.scroll(library)
 
     def find_stem(self, stem: str) -> list[IndexedSegment]:
-        """All points of a stem, in order of start."""
         return self._ask(lambda index: index.find_stem(stem))
 
     def count(self, library: str | None = None) -> int:
-        """Points in the index (of one library)."""
         return self._ask(lambda index: index.count(library))
 
     def copy_to(self, folder: Path) -> None:
