@@ -58,6 +58,9 @@ _FILES_LOCK = "files"
 class SqlCatalogue:
     """The catalogue of a home, on SQLite or PostgreSQL.
 
+    The argument ``libraries`` of its methods are the ids of the libraries that are looked through,
+    whose claims on bytes and whose artists alone count; None: all.
+
     Args:
         engine: from :func:`.connect`; the tables are made when they are missing.
         log: takes what changes; None: nothing is logged, and ``ledger verify`` then finds rows that
@@ -154,7 +157,7 @@ class SqlCatalogue:
                 .one_or_none()
             )
             before = None if old is None else old["root"]
-            if before not in (None, root) and _is_library(before) and not _same(before, root):
+            if before not in (None, root) and _are_two(Path(before), Path(root)):
                 raise LibraryError(
                     f"two folders call themselves library {library!r}: {before!r} and {root!r}",
                     hint="give one of them another name, or an id of its own in [library]",
@@ -225,9 +228,11 @@ class SqlCatalogue:
             return
         with writing(self._engine, _FILES_LOCK) as connection:
             landmark_rows.put(connection, landmarks or {})
-            for known in _known(connection, library, list(rows)):
-                if rows[known["path"]] == known:
-                    del rows[known["path"]]
+            for some in in_parts(list(rows)):
+                these = (_files.c.library == library, _files.c.path.in_(some))
+                for known in connection.execute(select(_files).where(*these)).mappings():
+                    if rows[known["path"]] == dict(known):
+                        del rows[known["path"]]
             if not rows:
                 return
             touched = _delete_paths(connection, library, list(rows))
@@ -286,7 +291,6 @@ class SqlCatalogue:
 
         Args:
             artist: only this artist's (:func:`rag_audio.domain.names.same`).
-            libraries: ids of those that are looked through, whose claims alone count; None: all.
         """
         those = () if artist is None else (_files.c.artist == names.exact(artist),)
         return one_per_content(*self._stems(libraries, *those))
@@ -294,9 +298,6 @@ class SqlCatalogue:
     def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
         """The stem whose id starts so; where its bytes lie at several places, the first of
         :meth:`copies`.
-
-        Args:
-            libraries: ids of those that are looked through; None: all.
 
         Raises:
             InvalidInput: none or several do, or the text is not the start of an id.
@@ -345,9 +346,6 @@ class SqlCatalogue:
 
         Those whose license holds come first where others are set aside; then licenses and artists
         that differ order them before their paths do.
-
-        Args:
-            libraries: ids of those that are looked through, whose claims alone count; None: all.
         """
         stems, conflicts = self._stems(libraries, _files.c.stem_id == id_, contested=id_)
         return sorted(stems, key=lambda stem: standing(stem, conflicts.get(stem.id)))
@@ -355,11 +353,7 @@ class SqlCatalogue:
     def rights(
         self, territory: str | None, on: date, libraries: Collection[str] | None = None
     ) -> Rights:
-        """All licenses and revocations as they stand now, for one territory and moment or day.
-
-        Args:
-            libraries: whose claims on bytes, and whose artists, count; None: all.
-        """
+        """All licenses and revocations as they stand now, for one territory and moment or day."""
         with reading(self._engine) as connection:
             return self._rights(
                 connection, rights_tables.rows_of_rights(connection), territory, on, libraries
@@ -375,7 +369,7 @@ class SqlCatalogue:
         """All that decides what a request may use, of one state of the database.
 
         Args:
-            libraries: ids of those that may be used, see :meth:`Rights.limited_to`; None: all.
+            libraries: those that may be used, see :meth:`Rights.limited_to`.
             stems: of an earlier clearance, to be taken over; None: they are read.
         """
         query = _of_libraries(select(_files.c.stem), libraries)
@@ -572,13 +566,6 @@ def _stem_of(text: str) -> Stem:
     return decode(Stem, json.loads(text))
 
 
-def _known(connection: Connection, library: str, paths: list[str]) -> Iterator[dict[str, Any]]:
-    """The rows of these files that there are."""
-    for some in in_parts(paths):
-        query = select(_files).where(_files.c.library == library, _files.c.path.in_(some))
-        yield from (dict(row) for row in connection.execute(query).mappings())
-
-
 def _has_wrong_conflicts(connection: Connection) -> bool:
     """Whether conflicts do not follow from the files, or cannot be found."""
     try:
@@ -604,9 +591,6 @@ def _salt(known: object) -> bytes:
     return secrets.token_bytes(rights_tables.SALT_BYTES)
 
 
-def _is_library(root: str) -> bool:
-    return Path(root, "library.toml").is_file()
-
-
-def _same(root: str, other: str) -> bool:
-    return Path(other).exists() and Path(root).samefile(other)
+def _are_two(root: Path, other: Path) -> bool:
+    """Whether a folder still holds a library, and another one is not the same folder."""
+    return (root / "library.toml").is_file() and not (other.exists() and root.samefile(other))
