@@ -26,7 +26,7 @@ from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.rights_log import SqlRightsLog
 from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url, writing
-from rag_audio.storage.revocations import files
+from rag_audio.storage.rights_tables import files
 
 _ROWS_AT_ONCE = 5000
 

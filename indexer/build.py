@@ -38,9 +38,10 @@ from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.domain.clearance import standing
 from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.ports import Embedder, StemIndex
-from rag_audio.domain.store_ports import Catalogue, FileState, WithheldFile
+from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.domain.views import conflicts_json
 from rag_audio.errors import BackendError
+from rag_audio.storage.catalogue import SqlCatalogue
 
 __all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
 
@@ -62,7 +63,7 @@ def index_library(
     *,
     embedder: Embedder,
     index: StemIndex,
-    catalogue: Catalogue,
+    catalogue: SqlCatalogue,
     render: Render,
     prune: bool = False,
     workers: int = 1,
@@ -128,7 +129,7 @@ class _Run:
         spec: LibrarySpec,
         embedder: Embedder,
         index: StemIndex,
-        catalogue: Catalogue,
+        catalogue: SqlCatalogue,
         progress: IndexProgress | None,
         on: date,
     ) -> None:

@@ -12,7 +12,7 @@ from indexer.stems import point_ids, points
 from rag_audio.domain import Stem
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
 from rag_audio.domain.ports import IndexedSegment, StemIndex
-from rag_audio.domain.store_ports import FileState, WithheldFile
+from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.storage.files import file_sha256
 
 

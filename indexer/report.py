@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from rag_audio.domain.store_ports import JsonObject
+from rag_audio.domain.codec import Document
 
 
 @dataclass(frozen=True, order=True)
@@ -51,7 +51,7 @@ class IndexReport:
     rejected: tuple[Rejection, ...]
     seconds: float
     misdeclared: int = 0
-    conflicts: tuple[JsonObject, ...] = ()
+    conflicts: tuple[Document, ...] = ()
     altered: tuple[str, ...] = ()
     landmarked: int = 0
 
@@ -70,6 +70,6 @@ class IndexReport:
             done = "they were written anew"
         return f"rows were changed past the log ({', '.join(self.altered)}): {done}"
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> Document:
         """The document that ``rag-audio index --json`` prints."""
         return {**asdict(self), "rejected": [asdict(item) for item in self.rejected]}

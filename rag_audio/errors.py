@@ -7,7 +7,7 @@ The tree::
     ├── ConfigError               2   settings or installation
     │   └── MissingExtra          2   an optional package is not installed
     ├── RequestRefused            3   guardrails or rights say no
-    ├── OutputRefused             3   the finished audio may not be given out
+    ├── OutputRefused             3   the finished audio may not be delivered
     ├── LibraryError              2   a licensed library cannot be read
     │   ├── LicenseMissing        2
     │   └── UnreadableFile        2
@@ -113,7 +113,7 @@ class RequestRefused(RagAudioError):
 
 
 class OutputRefused(RagAudioError):
-    """The audio was made, and may not be given out."""
+    """The audio was made, and may not be delivered."""
 
     exit_code = 3
 

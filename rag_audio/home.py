@@ -24,21 +24,18 @@ from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.resources import data_dir
 from rag_audio.settings import EMBEDDED, SPREAD_SPECTRUM, Settings, read_settings
 from rag_audio.storage.cache import SoundCache
-from rag_audio.storage.library_scope import LimitedCatalogue
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from sqlalchemy import Engine
 
     from rag_audio.domain import Audio
     from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
     from rag_audio.domain.signing import Credentials, Signer
-    from rag_audio.domain.store_ports import Catalogue
     from rag_audio.guardrails import Action, Roster
     from rag_audio.provenance.credentials.signers import SignElsewhere
     from rag_audio.provenance.ledger.ledger import SqlLedger
     from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
+    from rag_audio.storage.catalogue import SqlCatalogue
     from rag_audio.storage.landmarks import SqlLandmarks
 
 _T = TypeVar("_T")
@@ -157,6 +154,8 @@ class Home:
             asked = frozenset(libraries)
             limited._libraries = asked if self._libraries is None else asked & self._libraries
         if limited._libraries is not None:
+            from rag_audio.storage.catalogue import LimitedCatalogue
+
             seen = LimitedCatalogue(self.whole.catalogue, limited._libraries)
             limited.made["catalogue"] = seen
         limited.made["disclosure"] = disclosure or self.disclosure
@@ -192,16 +191,19 @@ class Home:
             return LaionClapEmbedder(source, device=self.device)
         from rag_audio.models.clap import ClapEmbedder
 
-        plugin = plugins.embedder(named, self.device) if named else None
+        plugin = plugins.find("embedder", named) if named else None
         if plugin is not None:
-            return plugin
+            made: Embedder = plugin.make(device=self.device)
+            return made
         return ClapEmbedder(source, device=self.settings.device)
 
     @_Part
     def index(self) -> StemIndex:
         space, dimension = self.embedder.space, self.embedder.dimension
         if self.settings.index != EMBEDDED:
-            return plugins.index(self.settings.index, self.folder, space=space, dimension=dimension)
+            plugin = plugins.require("index", self.settings.index, EMBEDDED)
+            made: StemIndex = plugin.make(home=self.folder, space=space, dimension=dimension)
+            return made
         if self.settings.qdrant_url is not None:
             from rag_audio.storage.qdrant_server import ServerIndex
 
@@ -253,7 +255,7 @@ class Home:
         return connect(url)
 
     @_Part
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> SqlCatalogue:
         from rag_audio.provenance.ledger.rights_log import SqlRightsLog
         from rag_audio.storage.catalogue import SqlCatalogue
 
@@ -292,7 +294,9 @@ class Home:
 
         keys = watermark_keys(self.database, self.folder / "keys")
         if self.settings.watermarker != SPREAD_SPECTRUM:
-            return plugins.watermarker(self.settings.watermarker, *keys)
+            plugin = plugins.require("watermarker", self.settings.watermarker, SPREAD_SPECTRUM)
+            made: Watermarker = plugin.make(key=keys[0], retired=keys[1])
+            return made
         return SpreadSpectrumWatermarker(*keys)
 
     @_Part
@@ -316,7 +320,7 @@ class Home:
         return FileReader()
 
     def credentials_of(self, path: Path) -> Credentials | None:
-        """The content credentials of a file, held against the roots known here; makes no key."""
+        """The content credentials of a file, checked against the roots known here; makes no key."""
         return self.reader.credentials(path, self.anchors)
 
     @property
@@ -344,7 +348,7 @@ class Home:
 
     @property
     def player(self) -> StemPlayer:
-        """Plays the stems of all libraries; errors name those that may be told of."""
+        """Plays the stems of all libraries; errors name only stems that the reader may know of."""
         return StemPlayer(self.catalogue, self.cache, lambda: self.soundfont, self.disclosure)
 
     @property
@@ -399,8 +403,9 @@ class Home:
             from rag_audio.models.generators import load_generator
 
             how: dict[str, Any] = {"device": self.device, "low_memory": self.settings.low_memory}
-            plugin = plugins.generator(source, **how)
-            self._generators[source] = plugin or load_generator(source, **how)
+            plugin = plugins.find("generator", source)
+            make = partial(load_generator, source) if plugin is None else plugin.make
+            self._generators[source] = make(**how)
         return self._generators[source]
 
     def make_all(self, *, generator: bool = True) -> None:
@@ -431,12 +436,7 @@ class Home:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

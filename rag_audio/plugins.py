@@ -2,7 +2,7 @@
 
 A package registers a factory under one of the entry-point groups ``rag_audio.embedders``,
 ``rag_audio.indexes``, ``rag_audio.generators`` and ``rag_audio.watermarkers``. Settings name it,
-with what the factory is to be told after a colon: ``NAME`` or ``NAME:ARGUMENT``. What each factory
+with an argument for the factory after a colon: ``NAME`` or ``NAME:ARGUMENT``. What each factory
 is called with and must return stands in ``docs/plugins.md``; :mod:`rag_audio.testing` tests it.
 """
 
@@ -19,24 +19,13 @@ from rag_audio.errors import BackendUnavailable, ConfigError, RagAudioError
 from rag_audio.resources import data_dir
 
 Kind = Literal["embedder", "index", "generator", "watermarker"]
-GROUPS: dict[Kind, str] = {
-    "embedder": "rag_audio.embedders",
-    "index": "rag_audio.indexes",
-    "generator": "rag_audio.generators",
-    "watermarker": "rag_audio.watermarkers",
+_KINDS: dict[Kind, tuple[str, str, type]] = {
+    "embedder": ("rag_audio.embedders", "RAG_AUDIO_EMBEDDER", Embedder),
+    "index": ("rag_audio.indexes", "RAG_AUDIO_INDEX", StemIndex),
+    "generator": ("rag_audio.generators", "RAG_AUDIO_MODEL or --model", Generator),
+    "watermarker": ("rag_audio.watermarkers", "RAG_AUDIO_WATERMARKER", Watermarker),
 }
-_SETTINGS: dict[Kind, str] = {
-    "embedder": "RAG_AUDIO_EMBEDDER",
-    "index": "RAG_AUDIO_INDEX",
-    "generator": "RAG_AUDIO_MODEL or --model",
-    "watermarker": "RAG_AUDIO_WATERMARKER",
-}
-_MEMBERS: dict[Kind, type] = {
-    "embedder": Embedder,
-    "index": StemIndex,
-    "generator": Generator,
-    "watermarker": Watermarker,
-}
+"""Group of entry points, the setting that names one, and the port."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +74,7 @@ class Plugin:
             raise
         except Exception as error:  # as above
             raise self._broken("cannot be made", error) from error
-        lacking = [name for name in _members(_MEMBERS[self.kind]) if not hasattr(made, name)]
+        lacking = [name for name in _members(_KINDS[self.kind][2]) if not hasattr(made, name)]
         if lacking:
             raise self._broken(f"makes a {type(made).__name__} without {', '.join(lacking)}")
         return made
@@ -94,7 +83,7 @@ class Plugin:
         said = "" if error is None else f": {type(error).__name__}: {error}".splitlines()[0]
         return BackendUnavailable(
             f"the {self.kind} {self.entry.name!r} of the package {self.distribution} {what}{said}",
-            hint=f"upgrade or uninstall that package, or choose another: {_SETTINGS[self.kind]}",
+            hint=f"upgrade or uninstall that package, or choose another: {_KINDS[self.kind][1]}",
         )
 
 
@@ -102,7 +91,7 @@ def installed() -> list[Plugin]:
     """All plugins of this environment, by kind and name; none of them is imported."""
     return [
         Plugin(kind, entry)
-        for kind, group in GROUPS.items()
+        for kind, (group, _, _) in _KINDS.items()
         for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)
     ]
 
@@ -121,7 +110,7 @@ def find(kind: Kind, named: str) -> Plugin | None:
     name, _, argument = named.partition(":")
     found = [
         Plugin(kind, entry, argument)
-        for entry in entry_points(group=GROUPS[kind])
+        for entry in entry_points(group=_KINDS[kind][0])
         if entry.name == name
     ]
     if len(found) > 1:
@@ -142,34 +131,9 @@ def require(kind: Kind, named: str, built_in: str) -> Plugin:
     if found is None:
         raise ConfigError(
             f"no {kind} is called {named!r}",
-            hint=f"set {_SETTINGS[kind]} to {built_in}, or install the package that provides it",
+            hint=f"set {_KINDS[kind][1]} to {built_in}, or install the package that provides it",
         )
     return found
-
-
-def embedder(named: str, device: str) -> Embedder | None:
-    """The embedder that a plugin of this name makes; None: there is no such plugin."""
-    found = find("embedder", named)
-    return None if found is None else cast(Embedder, found.make(device=device))
-
-
-def generator(named: str, device: str, *, low_memory: bool) -> Generator | None:
-    """The generator that a plugin of this name makes; None: there is no such plugin."""
-    found = find("generator", named)
-    made = None if found is None else found.make(device=device, low_memory=low_memory)
-    return cast("Generator | None", made)
-
-
-def index(named: str, home: Path, *, space: str, dimension: int) -> StemIndex:
-    """The index that the plugin of this name makes."""
-    plugin = require("index", named, "embedded")
-    return cast(StemIndex, plugin.make(home=home, space=space, dimension=dimension))
-
-
-def watermarker(named: str, key: bytes, retired: tuple[bytes, ...]) -> Watermarker:
-    """The watermarker that the plugin of this name makes."""
-    plugin = require("watermarker", named, "spread-spectrum")
-    return cast(Watermarker, plugin.make(key=key, retired=retired))
 
 
 def _is_local(named: str) -> bool:

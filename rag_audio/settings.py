@@ -6,7 +6,6 @@ import os
 import stat
 import sys
 import tomllib
-from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -24,68 +23,9 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from rag_audio.domain.identifiers import country
 from rag_audio.errors import ConfigError, InvalidInput
 
-# ``settings.toml`` in a home: settings that hold for everybody who works on that home.
-
 NAME = "settings.toml"
+"""In a home: settings that hold for everybody who works on that home."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-
-
-def read_home_file(
-    home: Path, known: Collection[str], secret: Collection[str], paths: Collection[str]
-) -> dict[str, Any]:
-    """What the home's file sets, as TOML has it; nothing where there is no file.
-
-    Args:
-        known: names that it may set. secret: those that only a private file may hold.
-        paths: those that name a file: a relative one is looked for in the home.
-
-    Raises:
-        ConfigError: it cannot be read, has another key, or a secret that others may read.
-    """
-    file = home / NAME
-    try:
-        with file.open("rb") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            found = tomllib.loads(opened.read().decode("utf-8-sig"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise ConfigError(
-            f"{file} cannot be read: {error.strerror or error}",
-            hint="it must be a file that its user may read; or remove it",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        hint = 'a line is NAME = VALUE, such as territory = "DE"'
-        raise ConfigError(f"{file} is not TOML: {error}", hint=hint) from error
-    for key in found:
-        _check_key(file, key, known)
-        if key in secret and os.name != "nt" and mode & _OTHERS:
-            raise ConfigError(
-                f"{file}: {key} is a secret, and others may read the file",
-                hint=f"chmod 600 {file}",
-            )
-    return {key: _in_home(home, value) if key in paths else value for key, value in found.items()}
-
-
-def _check_key(file: Path, key: str, known: Collection[str]) -> None:
-    if key == "home":
-        raise ConfigError(
-            f"{file}: home cannot be set in the home itself", hint="use RAG_AUDIO_HOME or --home"
-        )
-    if key in known:
-        return
-    name = key.lower().removeprefix("rag_audio_")
-    near = [name] if name in known else get_close_matches(name, known, 1)
-    meant = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError(
-        f"{file}: there is no setting {key!r}",
-        hint=f"{meant}settings: {', '.join(sorted(known))}",
-    )
-
-
-def _in_home(home: Path, value: object) -> object:
-    return str(home / Path(value).expanduser()) if isinstance(value, str) and value else value
-
 
 DEFAULT = "default"
 """Where a value comes from that nobody set."""
@@ -129,7 +69,7 @@ class Settings(BaseSettings):
         security_log_mb, security_log_files: MiB of one such file, and how many are kept.
         retries: how often an output that came too near to a stem is made again, less like it.
         contact: whom ``trace --public`` names: an address or a page.
-        signing: ``off`` gives outputs out without content credentials.
+        signing: ``off`` delivers outputs without content credentials.
         signing_chain, signing_key: PEM files to sign with in place of the home's own key.
         timestamp_url: RFC 3161 authority that vouches for the time of signing; unset: none.
         trust_anchors: PEM of further certificates whose signers are trusted when reading.
@@ -241,8 +181,53 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def settings_in(home: Path) -> dict[str, Any]:
-    """What the ``settings.toml`` of a home sets, not validated yet; raises as above."""
-    return read_home_file(home, _names() - {"home"}, _names("SecretStr"), _names("Path"))
+    """What the ``settings.toml`` of a home sets, not validated yet; nothing where there is none.
+
+    Raises:
+        ConfigError: it cannot be read, has another key, or a secret that others may read.
+    """
+    file = home / NAME
+    try:
+        with file.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            found = tomllib.loads(opened.read().decode("utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be read: {error.strerror or error}",
+            hint="it must be a file that its user may read; or remove it",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        hint = 'a line is NAME = VALUE, such as territory = "DE"'
+        raise ConfigError(f"{file} is not TOML: {error}", hint=hint) from error
+    for key, value in found.items():
+        _check_key(file, key)
+        if key in _names("SecretStr") and os.name != "nt" and mode & _OTHERS:
+            raise ConfigError(
+                f"{file}: {key} is a secret, and others may read the file",
+                hint=f"chmod 600 {file}",
+            )
+        if key in _names("Path") and isinstance(value, str) and value:
+            found[key] = str(home / Path(value).expanduser())
+    return found
+
+
+def _check_key(file: Path, key: str) -> None:
+    known = _names() - {"home"}
+    if key == "home":
+        raise ConfigError(
+            f"{file}: home cannot be set in the home itself", hint="use RAG_AUDIO_HOME or --home"
+        )
+    if key in known:
+        return
+    name = key.lower().removeprefix("rag_audio_")
+    near = [name] if name in known else get_close_matches(name, known, 1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError(
+        f"{file}: there is no setting {key!r}",
+        hint=f"{meant}settings: {', '.join(sorted(known))}",
+    )
 
 
 def _origin(name: str, given: Any, environment: Any, file: Path) -> str:

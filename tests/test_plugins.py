@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from rag_audio import plugins
 from rag_audio.cli.app import run
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
 from rag_audio.pipeline.workspace import open_workspace
-from rag_audio.settings import read_settings
+from rag_audio.settings import EMBEDDED, SPREAD_SPECTRUM, read_settings
 from tests.support.fake_embedder import FakeEmbedder
 
 Install = Callable[..., None]
@@ -37,7 +38,7 @@ def make_nothing(argument, **given):
     return object()
 
 def make_watermarker(argument, *, key, retired):
-    from rag_audio.watermark import SpreadSpectrumWatermarker
+    from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
     made = SpreadSpectrumWatermarker(key, retired)
     made.name = "toy-mark"
     return made
@@ -69,12 +70,18 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return put
 
 
+def make_embedder(named: str) -> Any:
+    plugin = plugins.find("embedder", named)
+    assert plugin is not None
+    return plugin.make(device="cpu")
+
+
 def test_a_name_and_its_argument_make_a_part(install: Install) -> None:
     install("toy", ("embedders", "toy", "toy:make"))
-    assert plugins.embedder("toy", "cpu").name == "toy  cpu"  # type: ignore[union-attr]
-    assert plugins.embedder("toy:a:b", "cuda").name == "toy a:b cuda"  # type: ignore[union-attr]
-    assert plugins.embedder("other", "cpu") is None
-    assert plugins.generator("toy", "cpu", low_memory=False) is None, "a name of another kind"
+    assert make_embedder("toy").name == "toy  cpu"
+    assert make_embedder("toy:a:b").name == "toy a:b cpu"
+    assert plugins.find("embedder", "other") is None
+    assert plugins.find("generator", "toy") is None, "a name of another kind"
 
 
 def test_settings_name_embedder_index_and_watermarker(install: Install, tmp_path: Path) -> None:
@@ -118,7 +125,7 @@ def test_a_broken_plugin_is_one_line_that_names_its_package(
 ) -> None:
     install("toy", ("embedders", "bad", value), text=text)
     with pytest.raises(BackendUnavailable) as caught:
-        plugins.embedder("bad", "cpu")
+        make_embedder("bad")
     message = caught.value.message
     assert message.startswith("the embedder 'bad' of the package toy 1.2 ")
     assert said in message and "\n" not in message
@@ -128,24 +135,24 @@ def test_a_broken_plugin_is_one_line_that_names_its_package(
 def test_an_error_of_ours_passes_and_any_other_is_told(install: Install) -> None:
     install("toy", ("embedders", "toy", "toy:make"))
     with pytest.raises(InvalidInput, match="takes no 'wrong'"):
-        plugins.embedder("toy:wrong", "cpu")
+        make_embedder("toy:wrong")
     with pytest.raises(BackendUnavailable, match="cannot be made: KeyError: 'weights'"):
-        plugins.embedder("toy:crash", "cpu")
+        make_embedder("toy:crash")
 
 
 def test_a_name_of_two_packages_is_refused(install: Install) -> None:
     install("toy", ("embedders", "twice", "toy:make"))
     install("more", ("embedders", "twice", "toy:make"))
     with pytest.raises(ConfigError, match=r"more 1\.2 and toy 1\.2"):
-        plugins.embedder("twice", "cpu")
+        make_embedder("twice")
 
 
-def test_an_index_or_watermarker_that_nobody_provides_is_refused(tmp_path: Path) -> None:
+def test_an_index_or_watermarker_that_nobody_provides_is_refused() -> None:
     with pytest.raises(ConfigError, match="no watermarker is called 'absent'") as caught:
-        plugins.watermarker("absent", b"", ())
+        plugins.require("watermarker", "absent", SPREAD_SPECTRUM)
     assert "spread-spectrum" in caught.value.hint
     with pytest.raises(ConfigError, match="no index is called 'absent'"):
-        plugins.index("absent", tmp_path, space="s", dimension=4)
+        plugins.require("index", "absent", EMBEDDED)
 
 
 def test_an_empty_setting_means_what_is_built_in(monkeypatch: pytest.MonkeyPatch) -> None:

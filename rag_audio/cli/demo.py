@@ -19,7 +19,7 @@ from rag_audio.cli.index import show_references, warn_untrained
 from rag_audio.cli.options import Json
 from rag_audio.cli.output import err, out, show_json, stages, table
 from rag_audio.domain import Audio, GenerationRequest, Key
-from rag_audio.domain.plans import plan_to_json
+from rag_audio.domain.plan import plan_to_json
 from rag_audio.domain.views import outputs_json, reference_json, results_json
 from rag_audio.errors import IndexMismatch, RagAudioError, RequestRefused
 from rag_audio.models.embedding_similarity import likeness

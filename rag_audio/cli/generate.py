@@ -20,7 +20,7 @@ from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
 from rag_audio.cli.trace import measure_outputs, show_influence
 from rag_audio.domain import AttributionRecord, Channel, ConditioningPlan, GenerationResult
 from rag_audio.domain.fields import On
-from rag_audio.domain.plans import plan_to_json
+from rag_audio.domain.plan import plan_to_json
 from rag_audio.domain.views import enforced_met, outputs_json, results_json
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.take_selection import unmet_line

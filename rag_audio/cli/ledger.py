@@ -12,7 +12,7 @@ import typer
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.domain import limits
-from rag_audio.domain.store_ports import Fault, LedgerEntry, LedgerEvent
+from rag_audio.domain.record import Fault, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, UnreadableFile
 from rag_audio.home import open_home
 from rag_audio.provenance.ledger.export import verify_export, write_export

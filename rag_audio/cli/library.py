@@ -14,7 +14,7 @@ from rag_audio.domain.views import (
     artists_json,
     conflict_lines,
     conflicts_json,
-    license_rows,
+    licenses_json,
     not_indexed_json,
 )
 from rag_audio.errors import InvalidInput, RagAudioError
@@ -40,7 +40,7 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
         libraries = opened.catalogue.libraries()
         rights = opened.rights()
         stems = opened.catalogue.stems()
-    rows = license_rows(stems, rights)
+    rows = licenses_json(stems, rights)
     conflicts = conflicts_json(rights.conflicts.values(), rights)
     if as_json:
         show_json(
@@ -49,7 +49,7 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
                     {"id": x.id, "name": x.name, "root": x.root, "stems": x.stems}
                     for x in libraries
                 ],
-                "licenses": [row.to_json() for row in rows],
+                "licenses": rows,
                 "conflicts": conflicts,
             }
         )
@@ -60,9 +60,12 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
     table(("library", "stems", "root"), [(x.name, x.stems, x.root) for x in libraries])
     table(
         ("license", "holder", "stems", "grants today", "else"),
-        [(x.license.id, x.license.holder, x.stems, ", ".join(x.granted), x.why) for x in rows],
+        [
+            (row["license"], row["holder"], row["stems"], ", ".join(row["granted"]), row["refusal"])
+            for row in rows
+        ],
     )
-    _say_cures(x.cure for x in rows)
+    _say_cures(row["cure"] for row in rows)
     if conflicts:
         out.print("the same bytes under several licenses or artists:")
     for conflict in conflicts[:_SHOWN]:

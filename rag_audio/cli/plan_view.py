@@ -9,7 +9,7 @@ import typer
 
 from rag_audio.cli.output import out, percent, show_json, table
 from rag_audio.domain import ConditioningPlan, Mix, Reference, SeedPart
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.errors import InvalidInput
 
 

@@ -13,7 +13,7 @@ import typer
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
 from rag_audio.domain.licensing import Revocation
-from rag_audio.domain.store_ports import LedgerEntry
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.views import entry_json
 from rag_audio.errors import InvalidInput
 from rag_audio.home import open_home

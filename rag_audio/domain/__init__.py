@@ -6,16 +6,17 @@ Everything is imported from here; the modules below only keep what belongs toget
 
 from __future__ import annotations
 
-from rag_audio.domain.controls import Aim, Enforcement, Layer, Mix, Mixing
+from rag_audio.domain.controls import Aim, AudioAs, Enforcement, Layer, Mix, Mixing
 from rag_audio.domain.identifiers import WORLD
 from rag_audio.domain.licensing import License, Rights, Share, Splits, Use
-from rag_audio.domain.melody import AudioAs, Melody, Note
 from rag_audio.domain.music import Key
 from rag_audio.domain.plan import (
     ConditioningPlan,
     Edit,
     HeldBy,
     InheritedSource,
+    Melody,
+    Note,
     PromptSpan,
     SeedPart,
 )

@@ -103,7 +103,7 @@ class Conflict:
 def are_contested(claims: Iterable[Claim]) -> bool:
     """Whether the claims on one stem differ, or one gives way to another library's license."""
     claims = list(claims)
-    said = {(claim.key, _name(claim.artist)) for claim in claims}
+    said = {(claim.key, names.exact(claim.artist)) for claim in claims}
     return len(said) > 1 or any(
         claim.decision and library_of(claim.decision) != claim.library for claim in claims
     )
@@ -153,7 +153,7 @@ def _outcome(said: frozenset[_Said]) -> Outcome:
     artists: dict[str, str] = {}
     for library, license, artist, _ in sorted(said):
         if f"{library}/{license}" in left:
-            artists.setdefault(_name(artist), artist)
+            artists.setdefault(names.exact(artist), artist)
     return Outcome(
         tuple(sorted(left | unclaimed)),
         tuple(sorted(artists.values())),
@@ -186,7 +186,3 @@ def _decisions(
 
 def _and(keys: Iterable[str]) -> str:
     return " and ".join(sorted(keys))
-
-
-def _name(artist: str) -> str:
-    return names.exact(artist)

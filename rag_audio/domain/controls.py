@@ -41,6 +41,13 @@ def named_window(reference: str) -> tuple[str, tuple[float, float | None] | None
     return found["stem"], (start, end)
 
 
+class AudioAs(StrEnum):
+    """What a sound that the user brings is for: to find references like it, or its melody."""
+
+    SEARCH = "search"
+    MELODY = "melody"
+
+
 class Mix(StrEnum):
     """Where references are mixed into the seed: as sound, or as the autoencoder's latents."""
 

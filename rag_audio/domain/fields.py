@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Flag, StrEnum
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -164,7 +164,7 @@ def settle(owner: object) -> None:
 
 
 def check_limits(owner: object) -> None:
-    """Hold every field against its limit.
+    """Check every field against its limit.
 
     Raises:
         InvalidInput: a value is beyond it.
@@ -205,11 +205,8 @@ def _stems(name: str, value: object) -> tuple[str, ...]:
 
 
 def _time_signature(name: str, value: object) -> tuple[int, int]:
-    wanted = "two whole numbers, such as (3, 4)"
-    beats = values.several(name, value, wanted)
-    if len(beats) != 2:
-        raise values.refused(name, value, wanted)
-    return values.whole(name, beats[0]), values.whole(name, beats[1])
+    beats, unit = values.pair(name, value, "two whole numbers, such as (3, 4)")
+    return values.whole(name, beats), values.whole(name, unit)
 
 
 def _layers(name: str, value: object) -> tuple[tuple[Layer, str], ...]:
@@ -278,19 +275,13 @@ def _sections_from(name: str, text: str) -> tuple[tuple[str, int, int], ...]:
 
 def choice(members: type[StrEnum]) -> Kind:
     """One member of an enumeration."""
-
-    def read(name: str, value: object) -> StrEnum:
-        return values.one_of(name, value, members)
-
+    read = partial(values.one_of, kind=members)
     return Kind("choice", read, members=tuple(one.value for one in members))
 
 
 def choices(members: type[StrEnum]) -> Kind:
     """A set of an enumeration's members."""
-
-    def read(name: str, value: object) -> frozenset[StrEnum]:
-        return values.some_of(name, value, members)
-
+    read = partial(values.some_of, kind=members)
     return Kind("choices", read, words, shape="commas", members=tuple(one.value for one in members))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rag_audio.domain import names, refusals
@@ -15,22 +14,13 @@ from rag_audio.domain.codec import FORMS, Form, form_of, json_form
 from rag_audio.domain.conflicts import Conflict, Outcome
 from rag_audio.domain.identifiers import COUNTRIES, WORLD
 from rag_audio.domain.refusals import Obstacle, Refusal
+from rag_audio.domain.stems import Stem
 from rag_audio.errors import InvalidInput
-
-__all__ = [
-    "WORLD",
-    "License",
-    "Licensed",
-    "Revocation",
-    "RevocationOf",
-    "Rights",
-    "Share",
-    "Splits",
-    "Use",
-]
 
 SPLIT_TOLERANCE = 1e-6
 _TICK = timedelta(microseconds=1)
+_LONGEST_TAG = 4000
+_CUT = " …"
 
 
 class Use(StrEnum):
@@ -222,19 +212,20 @@ class Revocation:
     key: str = field(default="", compare=False)
 
 
-class Licensed(Protocol):
-    """What rights are asked about: a :class:`rag_audio.domain.Stem`."""
+@dataclass(frozen=True)
+class RightsChange:
+    """What a revocation, or taking one back, changed; false where that is nothing.
 
-    @property
-    def id(self) -> str: ...
-    @property
-    def artist(self) -> str: ...
-    @property
-    def artist_declared(self) -> bool: ...
-    @property
-    def license(self) -> str: ...
-    @property
-    def license_key(self) -> str: ...
+    Attributes:
+        rows: numbers of the revocations that were put in force or taken back.
+        event: the entry of the log that says so; None where the catalogue has no log.
+    """
+
+    rows: tuple[int, ...] = ()
+    event: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
 
 
 @dataclass(frozen=True)
@@ -278,7 +269,7 @@ class Rights:
         }
         return replace(self, licenses=licenses)
 
-    def keys_of(self, stem: Licensed) -> tuple[str, ...]:
+    def keys_of(self, stem: Stem) -> tuple[str, ...]:
         """Keys of the licenses that hold for the stem's bytes, its own first where it does."""
         conflict = self.conflicts.get(stem.id)
         if conflict is None:
@@ -286,16 +277,16 @@ class Rights:
         own = stem.license_key
         return tuple(sorted(conflict.outcome.licenses, key=lambda key: (key != own, key)))
 
-    def licenses_of(self, stem: Licensed) -> tuple[License, ...]:
+    def licenses_of(self, stem: Stem) -> tuple[License, ...]:
         """The licenses that hold and are known, in the order of :meth:`keys_of`."""
         keys = self.keys_of(stem)
         return tuple(self.licenses[key] for key in keys if key in self.licenses)
 
-    def license_of(self, stem: Licensed) -> License | None:
+    def license_of(self, stem: Stem) -> License | None:
         """The first of :meth:`licenses_of`."""
         return next(iter(self.licenses_of(stem)), None)
 
-    def claims_on(self, stem: Licensed) -> tuple[tuple[str, str], ...]:
+    def claims_on(self, stem: Stem) -> tuple[tuple[str, str], ...]:
         """Who holds the stem's bytes where its own license and artist do not say it all.
 
         Returns:
@@ -311,26 +302,26 @@ class Rights:
         own = (stem.license_key, stem.artist)
         return () if said in ({own}, {(own[0], "")}) else tuple(sorted(said))
 
-    def holds_for(self, stem: Licensed) -> bool:
+    def holds_for(self, stem: Stem) -> bool:
         """Whether the license of this very copy holds: no decision sets it aside."""
         return stem.license_key in self.keys_of(stem)
 
-    def is_revoked(self, stem: Licensed) -> bool:
+    def is_revoked(self, stem: Stem) -> bool:
         """Whether the stem, an artist of it or a license that holds for it was revoked."""
         return self._revocation(stem) is not None
 
-    def is_revoked_as_told(self, stem: Licensed) -> bool:
+    def is_revoked_as_told(self, stem: Stem) -> bool:
         """As :meth:`is_revoked`, of a stem as a library tells it anew: who its artist was said to
         be before does not count."""
         told = replace(self, revoked=self.revoked_stems)
         return told.is_revoked(stem)
 
-    def refusal(self, stem: Licensed, use: Use) -> str | None:
+    def refusal(self, stem: Stem, use: Use) -> str | None:
         """Why ``stem`` may not be used so; None when it may. No license means no."""
         found = self.why_not(stem, use)
         return None if found is None else found.reason
 
-    def why_not(self, stem: Licensed, use: Use) -> Refusal | None:
+    def why_not(self, stem: Stem, use: Use) -> Refusal | None:
         """As :meth:`refusal`, with what would help."""
         withdrawn = self._revocation(stem)
         if withdrawn is not None:
@@ -343,7 +334,7 @@ class Rights:
             return refusals.no_license(stem.license)
         return granted.why_not(use, self.territory, self.on)
 
-    def why_not_any(self, stem: Licensed, uses: Iterable[Use]) -> Refusal | None:
+    def why_not_any(self, stem: Stem, uses: Iterable[Use]) -> Refusal | None:
         """None where one of ``uses`` is granted, else the reason that can be helped best."""
         found = [self.why_not(stem, use) for use in uses]
         known = [one for one in found if one is not None]
@@ -351,7 +342,7 @@ class Rights:
             return None
         return refusals.most_curable(known) or refusals.NO_CHANNEL
 
-    def why_no_style(self, stem: Licensed) -> Refusal | None:
+    def why_no_style(self, stem: Stem) -> Refusal | None:
         """Why the stem's artist may not be asked for by it; None when the artist may be.
 
         Only ``stems.csv`` makes an artist one; the tags of a file grant nothing.
@@ -422,7 +413,7 @@ class Rights:
             return refusals.artists_differ(outcome.artists)
         return None
 
-    def _revocation(self, stem: Licensed) -> Refusal | None:
+    def _revocation(self, stem: Stem) -> Refusal | None:
         conflict = self.conflicts.get(stem.id)
         if conflict is not None:
             withdrawn = self._withdrawn(conflict.outcome)
@@ -479,3 +470,52 @@ def _utc(moment: datetime, end: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         return end.replace(tzinfo=UTC)
+
+
+# Credit lines, and the tags that carry them in a delivered file.
+
+
+def credit_lines(licenses: Iterable[License]) -> tuple[str, ...]:
+    """What must be printed with an output: each line once, in order of first use.
+
+    A license without a line of its own gives the name of its holder.
+    """
+    lines = (license.credit or f"Contains material of {license.holder}" for license in licenses)
+    return tuple(dict.fromkeys(_printable(line) for line in lines))
+
+
+def made_with(output: int) -> str:
+    """The line that every output carries."""
+    return f"Made with AI by rag-audio, output {output}"
+
+
+def file_tags(
+    output: int, licenses: Iterable[License], marks: Iterable[str] = ()
+) -> dict[str, str]:
+    """Tags for :func:`.save`: ``comment`` has all lines, ``copyright`` the credits.
+
+    Args:
+        marks: what else must be known of the file, such as an enforced tempo that it has not.
+
+    A text that is longer than players bear (4,000 characters) ends at a whole line with "…"; the
+    ledger and the manifest hold all of it.
+    """
+    lines = credit_lines(licenses)
+    tags = {"comment": _joined([made_with(output), *marks, *lines])}
+    if lines:
+        tags["copyright"] = _joined(lines)
+    return tags
+
+
+def _joined(lines: Iterable[str]) -> str:
+    text = ""
+    for line in lines:
+        longer = f"{text}; {line}" if text else line
+        if len(longer) > _LONGEST_TAG - len(_CUT):
+            return (text or longer[: _LONGEST_TAG - len(_CUT)]) + _CUT
+        text = longer
+    return text
+
+
+def _printable(line: str) -> str:
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())

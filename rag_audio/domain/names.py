@@ -29,24 +29,6 @@ from functools import lru_cache
 
 from rag_audio.errors import InvalidInput
 
-__all__ = [
-    "Lookup",
-    "Matched",
-    "Placed",
-    "exact",
-    "fold",
-    "fold_placed",
-    "is_revoked",
-    "lookup",
-    "loose",
-    "resolve",
-    "revocation_key",
-    "same",
-    "several",
-    "suggestion",
-    "unaccented",
-]
-
 _JOINING = re.compile("[\uff9e\uff9f\u1160-\u11ff]")
 """Half-width voicing marks, and the vowels and finals of Hangul that is written in parts."""
 _ACCENTED = ("LATIN", "GREEK", "CYRILLIC")

@@ -1,17 +1,24 @@
-"""What will be given to the model."""
+"""What will be given to the model, and the JSON form of a whole plan."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from rag_audio.domain.codec import json_form
+from rag_audio.domain.codec import Document, Form, as_text, encode, json_form, read, read_noun
 from rag_audio.domain.controls import Enforcement, Layer, Mix
 from rag_audio.domain.licensing import License
-from rag_audio.domain.melody import Melody
 from rag_audio.domain.music import Key, bar_s
 from rag_audio.domain.request import Channel, Controls
 from rag_audio.domain.stems import Reference
+from rag_audio.errors import InvalidInput
+
+MAX_NOTES = 1024
+_NOTE = re.compile(r"(\d+\.\d{3})-(\d+\.\d{3}):(\d{1,3})")
+_PLAN_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,73 @@ class SeedPart:
     def is_whole(self) -> bool:
         """All of the reference, all the time."""
         return self.layer is None and self.start_s == 0.0 and self.end_s is None
+
+
+@dataclass(frozen=True)
+class Note:
+    """A note of a tune: seconds from its beginning, and a MIDI pitch, 60 = middle C."""
+
+    start_s: float
+    end_s: float
+    pitch: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_s < self.end_s < math.inf:
+            raise InvalidInput(f"a note cannot last from {self.start_s:g} to {self.end_s:g} s")
+        if not 0 <= self.pitch <= 127:
+            raise InvalidInput(f"the pitch of a note must be 0…127, got {self.pitch}")
+
+
+def notes_to_text(notes: Iterable[Note]) -> str:
+    """``0.500-0.980:64 …``: start, end and pitch. A text, so that a ledger sets it aside."""
+    return " ".join(f"{note.start_s:.3f}-{note.end_s:.3f}:{note.pitch}" for note in notes)
+
+
+def notes_from_text(text: str) -> tuple[Note, ...]:
+    """The inverse of :func:`notes_to_text`.
+
+    Raises:
+        InvalidInput: it holds something else, or no note.
+    """
+    notes = []
+    for word in text.split():
+        found = _NOTE.fullmatch(word)
+        if found is None:
+            raise InvalidInput(f"{word[:40]!r} is not a note", hint="write it like 0.500-0.980:64")
+        notes.append(Note(float(found[1]), float(found[2]), int(found[3])))
+    return tuple(notes)
+
+
+@json_form(forms={"notes": Form(notes_to_text, lambda text: notes_from_text(as_text(text)))})
+@dataclass(frozen=True)
+class Melody:
+    """The tune that seeds a plan, played by an instrument of the soundfont.
+
+    Attributes:
+        notes: as they are played, in order of start.
+        period_s: it begins again after this long.
+        instrument: a General MIDI name.
+        weight: its share of the seed's energy, 0 < w ≤ 1; references share the rest.
+        source_sha256: of the bytes of the file that it was heard in.
+        source_rights: ``own`` or ``licensed``: what the user stated about the file, if anything.
+        sources: indices into the plan's references: what was recognised in the file.
+    """
+
+    notes: tuple[Note, ...]
+    period_s: float
+    instrument: str
+    weight: float
+    source_sha256: str
+    source_rights: str | None = None
+    sources: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.notes) <= MAX_NOTES:
+            raise InvalidInput(f"a melody has 1…{MAX_NOTES} notes, got {len(self.notes)}")
+        if not max(note.end_s for note in self.notes) <= self.period_s < math.inf:
+            raise InvalidInput(f"a melody's notes must end within its {self.period_s:g} s")
+        if not 0 < self.weight <= 1:
+            raise InvalidInput(f"a melody's weight must be in (0, 1], got {self.weight:g}")
 
 
 @dataclass(frozen=True)
@@ -206,3 +280,48 @@ class ConditioningPlan:
     def references_weight(self) -> float:
         """The references' share of the seed's energy; a melody has the rest."""
         return 1.0 if self.melody is None else 1.0 - self.melody.weight
+
+
+def plan_to_json(plan: ConditioningPlan) -> Document:
+    """A whole plan as a JSON object; ``plan_from_json`` gives an equal plan back."""
+    return {"format": _PLAN_FORMAT, **encode(plan)}
+
+
+def plan_from_json(document: Mapping[str, Any]) -> ConditioningPlan:
+    """The inverse of :func:`plan_to_json`.
+
+    Raises:
+        InvalidInput: the document is not a plan, or contradicts itself.
+    """
+    plan = read_noun("plan", document, _plan)
+    _check_plan(plan)
+    return plan
+
+
+def _plan(document: Mapping[str, Any]) -> ConditioningPlan:
+    if document["format"] != _PLAN_FORMAT:
+        raise InvalidInput(f"a plan of format {document['format']!r} cannot be read")
+    return read(ConditioningPlan, document)
+
+
+def _check_plan(plan: ConditioningPlan) -> None:
+    for part in plan.seed_parts:
+        if not 0 <= part.reference < len(plan.references):
+            raise InvalidInput(f"the plan seeds from reference {part.reference}, which it lacks")
+        if not (part.weight >= 0 and 0 < part.time_ratio < math.inf and part.loop_s >= 0):
+            raise InvalidInput(f"the plan's seed part {part} is out of range")
+        end_s = plan.duration_s if part.end_s is None else part.end_s
+        if not 0 <= part.start_s < end_s < math.inf:
+            raise InvalidInput(f"the plan's seed part {part} sounds nowhere")
+    for source in () if plan.melody is None else plan.melody.sources:
+        if not 0 <= source < len(plan.references):
+            raise InvalidInput(
+                f"the plan attributes its melody to reference {source}, which it lacks"
+            )
+    for span in plan.spans:
+        if plan.enriched_prompt[span.start : span.end] != span.text:
+            raise InvalidInput(f"the plan's prompt does not hold {span.text!r} where it says so")
+    if not 0 < plan.strength <= 1:
+        raise InvalidInput(f"the plan's strength must be in (0, 1], got {plan.strength:g}")
+    if not 0 < plan.duration_s < math.inf:
+        raise InvalidInput(f"the plan's duration must be positive, got {plan.duration_s:g}")

@@ -93,7 +93,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """Sound of which some regions are to be made anew, and the rest is to be kept.
+    """Sound of which some regions are generated anew, and the rest is kept.
 
     Attributes:
         audio: any rate and channel count, at least as long as the output; what it holds in the
@@ -107,7 +107,7 @@ class Painting:
 
 @dataclass(frozen=True, eq=False)
 class SeedMix(Audio):
-    """Seed audio that is to be mixed as latents: ``samples`` are the mix as sound would be.
+    """Seed audio that is mixed as latents; ``samples`` are the mix in the waveform domain.
 
     Attributes:
         parts: each ``[C, T]`` like the mix. weights: shares of energy, they sum to 1.
@@ -126,7 +126,7 @@ class DiffusionInput:
         strength: 0 < s ≤ 1. At 1 ``init_audio`` is not used at all.
         init_audio: the seed mix, any rate and channel count, at least ``duration_s`` long; a
             :class:`SeedMix` is mixed as latents.
-        painting: what is to be kept, and where not; None makes everything. Seed audio then seeds
+        painting: which sound is kept, and where; None generates everything. Seed audio then seeds
             the regions only.
     """
 
@@ -205,7 +205,7 @@ class Generator(Protocol):
         scale, and are not the same to the last bit.
 
         Raises:
-            BackendError: nothing was made, such as for want of memory; one alone may succeed.
+            BackendError: nothing was made, such as when memory ran out; one alone may succeed.
         """
         ...
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from rag_audio.domain.codec import json_form
+from rag_audio.domain.codec import Document, encode, json_form
 from rag_audio.domain.licensing import License
 from rag_audio.domain.plan import ConditioningPlan
 from rag_audio.domain.request import Channel
@@ -149,3 +149,78 @@ def unmet_promises(checks: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """
     enforced = checks.get("enforced") or {}
     return tuple(one for one in enforced.get("promises", ()) if not one["met"])
+
+
+# What the ledger answers.
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """The record of an output with its place in the log.
+
+    Attributes:
+        seq: 1, 2, 3, … without gaps, shared with the events.
+        leaf_hash: RFC 6962 leaf hash of the document, hex.
+        erased: personal texts were erased; ``[erased]`` stands in the record in their place, and
+            its plan can no longer be replayed.
+    """
+
+    seq: int
+    leaf_hash: str
+    record: AttributionRecord
+    erased: bool = False
+
+
+@dataclass(frozen=True)
+class LedgerEvent:
+    """Something that happened later, or without an output: an entry of the log like any other.
+
+    Attributes:
+        kind: ``influence``, ``revocation``, ``refusal``, ``library``, ``restore``, ``numbers``,
+            ``key``, ``access`` or ``erasure``.
+        created: UTC, ISO 8601.
+        output: the output it is about, if any.
+        document: what the caller wrote down.
+    """
+
+    seq: int
+    leaf_hash: str
+    kind: str
+    created: str
+    output: int | None
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class InclusionProof:
+    """That a leaf is entry ``seq`` of the log of ``size`` entries with ``root`` (RFC 6962, 2.1.1).
+
+    Attributes:
+        path: hashes of the siblings from the leaf up to the root, hex.
+    """
+
+    seq: int
+    leaf_hash: str
+    size: int
+    root: str
+    path: tuple[str, ...]
+
+    def to_json(self) -> Document:
+        """The proof as a JSON object."""
+        return encode(self)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with the ledger, at which entry."""
+
+    seq: int
+    what: str
+
+
+class Ledger(Protocol):
+    """What packages below :mod:`rag_audio.provenance` ask of its ``SqlLedger``."""
+
+    def append_event(self, kind: str, document: Mapping[str, Any]) -> LedgerEvent: ...
+    def find(self, output: int) -> LedgerEntry | None: ...
+    def find_pcm(self, sha256: str) -> LedgerEntry | None: ...

@@ -9,6 +9,7 @@ from rag_audio.domain import fields, limits
 from rag_audio.domain.controls import (
     DEFAULT_CANDIDATES,
     Aim,
+    AudioAs,
     Enforcement,
     Layer,
     Mix,
@@ -40,7 +41,6 @@ from rag_audio.domain.fields import (
 from rag_audio.domain.identifiers import COUNTRIES
 from rag_audio.domain.licensing import Use
 from rag_audio.domain.limits import Items, Number, Text
-from rag_audio.domain.melody import AudioAs
 from rag_audio.domain.music import Key, Signature, bar_s, require_signature
 from rag_audio.errors import InvalidInput
 

@@ -115,3 +115,51 @@ class SegmentFilter:
     min_duration_s: float | None = None
     stems: tuple[str, ...] = ()
     exclude: tuple[str, ...] = field(default=())
+
+
+# What a catalogue holds of libraries and files.
+
+
+@dataclass(frozen=True)
+class LibraryInfo:
+    """A library in the catalogue."""
+
+    id: str
+    name: str
+    root: str
+    stems: int
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What the indexer remembers of a file: unchanged size and time mean unchanged bytes.
+
+    ``declared`` is a hash of the row's metadata and license, so that an edited row re-indexes.
+    ``decision`` is the key of the license that ``library.toml`` lets hold for the file's bytes,
+    where the same bytes lie under several licenses; empty where it says nothing.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    declared: str
+    space: str
+    stem: Stem
+    decision: str = ""
+
+
+@dataclass(frozen=True)
+class WithheldFile:
+    """A file that was not indexed because its license grants nothing now: it ended, was taken
+    away or cannot be read. Its bytes are claimed by that license all the same.
+
+    ``stem`` is the sha256 of its bytes, ``license`` an id, ``artist`` as ``stems.csv`` has it.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    stem: str
+    license: str
+    artist: str = ""
+    decision: str = ""

@@ -24,8 +24,8 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.codec import encode
 from rag_audio.domain.conflicts import Claim, Conflict, library_of
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.refusals import Refusal, revoked
-from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.errors import (
     BackendError,
     BackendUnavailable,
@@ -116,10 +116,16 @@ def source_json(source: SourceUse) -> dict[str, Any]:
         **reference_json(source.reference),
         "holder": source.license.holder,
         "credit": source.license.credit,
+        **_influence_json(source),
+        **({"also": [claim_json(claim) for claim in source.also]} if source.also else {}),
+    }
+
+
+def _influence_json(source: SourceUse) -> dict[str, Any]:
+    return {
         "used": {channel.value: source.influence.used.get(channel, 0.0) for channel in Channel},
         "causal": source.influence.causal,
         "similar": source.influence.similar,
-        **({"also": [claim_json(claim) for claim in source.also]} if source.also else {}),
     }
 
 
@@ -205,9 +211,7 @@ def _output_json(result: GenerationResult) -> dict[str, Any]:
             {
                 "stem": source.reference.stem.id,
                 "title": source.reference.stem.title,
-                "used": {c.value: source.influence.used.get(c, 0.0) for c in Channel},
-                "causal": source.influence.causal,
-                "similar": source.influence.similar,
+                **_influence_json(source),
             }
             for source in record.sources
         ],
@@ -302,44 +306,7 @@ def _artist_json(
     }
 
 
-@dataclass(frozen=True)
-class LicenseRow:
-    """A license with what is left of it today.
-
-    Attributes:
-        stems: how many are under it. revoked: how many of those are revoked, by stem or artist.
-        contested: how many of those other licenses or artists claim too.
-        artists: whose revocation that was. why: the first reason why something is not granted.
-        cure: what would help against it.
-    """
-
-    license: License
-    stems: int
-    granted: list[str]
-    revoked: int
-    artists: list[str]
-    why: str
-    cure: str
-    contested: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "library": self.license.library,
-            "license": self.license.id,
-            "holder": self.license.holder,
-            "spdx": self.license.spdx,
-            "stems": self.stems,
-            "granted": self.granted,
-            "revoked_stems": self.revoked,
-            "revoked_artists": self.artists,
-            "refusal": self.why,
-            "cure": self.cure,
-            "credit": self.license.credit,
-            "contested_stems": self.contested,
-        }
-
-
-def _license_row(license: License, stems: list[Stem], rights: Rights) -> LicenseRow:
+def _license_json(license: License, stems: list[Stem], rights: Rights) -> dict[str, Any]:
     withdrawn = license.key in rights.revoked_licenses
     gone = [s for s in stems if s.id in rights.revoked or _artist_revoked(s, rights)]
     artists = sorted({s.artist for s in gone if _artist_revoked(s, rights)})
@@ -359,22 +326,41 @@ def _license_row(license: License, stems: list[Stem], rights: Rights) -> License
     if contested:
         said = f"{contested} of {len(stems)} stems are claimed by others too, see conflicts"
         why = f"{why}; {said}" if why else said
-    return LicenseRow(license, len(stems), granted, len(gone), artists, why, cure, contested)
+    return {
+        "library": license.library,
+        "license": license.id,
+        "holder": license.holder,
+        "spdx": license.spdx,
+        "stems": len(stems),
+        "granted": granted,
+        "revoked_stems": len(gone),
+        "revoked_artists": artists,
+        "refusal": why,
+        "cure": cure,
+        "credit": license.credit,
+        "contested_stems": contested,
+    }
 
 
 def _artist_revoked(stem: Stem, rights: Rights) -> bool:
     return names.is_revoked(stem.artist, rights.revoked_artists)
 
 
-def license_rows(stems: Sequence[Stem], rights: Rights) -> list[LicenseRow]:
-    """Every license that is known, with what is left of it."""
+def licenses_json(stems: Sequence[Stem], rights: Rights) -> list[dict[str, Any]]:
+    """Every license that is known, with what is left of it today.
+
+    ``granted`` are the uses; ``stems`` counts those under it, ``revoked_stems`` those of them that
+    were revoked, by themselves or with their artist (``revoked_artists``), ``contested_stems``
+    those that other licenses or artists claim too. ``refusal`` is the first reason why something
+    is not granted, ``cure`` what would help.
+    """
     under: dict[str, dict[str, Stem]] = {}
     for stem in stems:
         conflict = rights.conflicts.get(stem.id)
         for key in (stem.license_key,) if conflict is None else conflict.keys:
             under.setdefault(key, {}).setdefault(stem.id, stem)
     return [
-        _license_row(license, list(under.get(key, {}).values()), rights)
+        _license_json(license, list(under.get(key, {}).values()), rights)
         for key, license in sorted(rights.licenses.items())
     ]
 

@@ -30,7 +30,7 @@ from rag_audio.domain import (
 from rag_audio.domain.fields import fields_of
 from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.refusals import Refusal, most_curable, not_looked_at
-from rag_audio.domain.store_ports import WithheldFile
+from rag_audio.domain.stems import WithheldFile
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation.parts import first_silence_s
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from rag_audio.audio import midi
 from rag_audio.audio.reading import load
 from rag_audio.domain import Audio, Layer, Segment, StemKind
-from rag_audio.domain.store_ports import Catalogue
 from rag_audio.domain.views import Disclosure, renamed
 from rag_audio.errors import LibraryError
 from rag_audio.storage.cache import SoundCache, content_hash
+
+if TYPE_CHECKING:
+    from rag_audio.storage.catalogue import SqlCatalogue
 
 log = structlog.get_logger("rag_audio.stem_player")
 
@@ -30,7 +33,7 @@ class StemPlayer:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: SqlCatalogue,
         cache: SoundCache,
         soundfont: Callable[[], Path],
         disclosure: Disclosure,

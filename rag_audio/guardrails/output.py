@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag_audio.domain import Audio, GenerationRequest, Segment, SegmentFilter, Stem
 from rag_audio.domain.ports import Embedder, Hit, StemIndex
-from rag_audio.domain.store_ports import Ledger
+from rag_audio.domain.record import Ledger
 from rag_audio.domain.views import EVERYTHING, OTHER_SOURCE, Disclosure
 from rag_audio.errors import LibraryError, OutputRefused, RequestRefused
 from rag_audio.guardrails.policy import Action, Decision, Policy

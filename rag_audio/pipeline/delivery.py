@@ -24,8 +24,8 @@ from rag_audio.domain import (
     GenerationResult,
     unmet_promises,
 )
-from rag_audio.domain.credits import credit_lines, file_tags
-from rag_audio.domain.plans import plan_from_json
+from rag_audio.domain.licensing import credit_lines, file_tags
+from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import Mark, ModelInfo
 from rag_audio.domain.signing import (
     ClaimedOutput,

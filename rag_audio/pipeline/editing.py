@@ -30,8 +30,8 @@ from rag_audio.domain import (
 from rag_audio.domain.clearance import Clearance
 from rag_audio.domain.music import Signature
 from rag_audio.domain.ports import DiffusionInput, Progress, StopAsked
+from rag_audio.domain.record import Ledger, LedgerEntry
 from rag_audio.domain.signing import OpenedFile
-from rag_audio.domain.store_ports import Ledger, LedgerEntry
 from rag_audio.domain.views import Disclosure
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation.painting import Grid, paint

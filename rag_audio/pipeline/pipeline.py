@@ -27,9 +27,9 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.clearance import Clearance
 from rag_audio.domain.controls import named_window
-from rag_audio.domain.plans import plan_from_json
+from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import Generator, Progress, StopAsked
-from rag_audio.domain.store_ports import LedgerEntry
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.generation import melody_request
 from rag_audio.generation.planning import make_plan

@@ -11,8 +11,8 @@ from itertools import product
 from typing import Any
 
 from rag_audio.domain import AttributionRecord, Channel, License, Share, SourceUse, names
-from rag_audio.domain.credits import credit_lines
-from rag_audio.domain.store_ports import LedgerEntry
+from rag_audio.domain.licensing import credit_lines
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput
 
 KINDS = ("master", "composition")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,10 +34,9 @@ from rag_audio.domain import (
     StemKind,
     Use,
 )
-from rag_audio.domain.landmarks import LandmarkStore
 from rag_audio.domain.ports import Embedder, Hit, Mark, StemIndex
+from rag_audio.domain.record import Ledger
 from rag_audio.domain.refusals import NO_CHANNEL, Refusal, most_curable
-from rag_audio.domain.store_ports import Catalogue, Ledger
 from rag_audio.domain.views import (
     EVERYTHING,
     NO_REASON,
@@ -50,6 +49,10 @@ from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, Unreada
 from rag_audio.retrieval.landmarks import RATE
 from rag_audio.retrieval.matching import SEARCHED_S, Found, recognise
 from rag_audio.storage.cache import content_hash
+
+if TYPE_CHECKING:
+    from rag_audio.storage.catalogue import SqlCatalogue
+    from rag_audio.storage.landmarks import SqlLandmarks
 
 # Which stems of the library a foreign sound holds.
 #
@@ -70,18 +73,6 @@ _MOST_REVOKED = 16
 _SAME_TEMPO, _SAME_PITCH = 0.004, 0.15
 
 LoadSegment = Callable[[Segment, int], Audio]
-
-
-class StoredLandmarks(LandmarkStore, Protocol):
-    """Landmarks, of which it is known whose they are."""
-
-    def ids(self) -> set[str]:
-        """The stems that have landmarks."""
-        ...
-
-    def scarce(self, fewest: int) -> set[str]:
-        """Those among them that have fewer than so many."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -132,8 +123,8 @@ class SoundSearch:
         rights: Rights,
         load: LoadSegment,
         *,
-        catalogue: Catalogue,
-        landmarks: StoredLandmarks,
+        catalogue: SqlCatalogue,
+        landmarks: SqlLandmarks,
         neighbours: Neighbours,
         all_libraries: bool,
     ) -> None:
@@ -366,8 +357,8 @@ class Inspector:
         self,
         rights: Rights,
         *,
-        catalogue: Catalogue,
-        landmarks: StoredLandmarks,
+        catalogue: SqlCatalogue,
+        landmarks: SqlLandmarks,
         ledger: Ledger,
         neighbours: Neighbours,
         mark_in: Callable[[Audio], Mark | None],

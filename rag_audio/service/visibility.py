@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rag_audio.domain.store_ports import LedgerEntry
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.views import OTHER_OUTPUT, Disclosure, finite
 from rag_audio.home import Home
 from rag_audio.provenance.ledger.records import record_to_json

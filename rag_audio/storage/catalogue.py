@@ -25,9 +25,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    union_all,
 )
-from sqlalchemy import literal_column as literal
 
 from rag_audio.domain import License, Rights, Stem, names
 from rag_audio.domain.clearance import (
@@ -40,33 +38,28 @@ from rag_audio.domain.clearance import (
 from rag_audio.domain.codec import decode, encode
 from rag_audio.domain.conflicts import Conflict
 from rag_audio.domain.landmarks import Landmarks
-from rag_audio.domain.licensing import Revocation, RevocationOf
-from rag_audio.domain.store_ports import (
-    FileState,
-    LibraryInfo,
-    RightsChange,
-    RightsLog,
-    WithheldFile,
-)
+from rag_audio.domain.licensing import Revocation, RevocationOf, RightsChange
+from rag_audio.domain.stems import FileState, LibraryInfo, WithheldFile
 from rag_audio.errors import LedgerTampered, LibraryError
-from rag_audio.storage import conflicts as contested
 from rag_audio.storage import landmarks as landmark_rows
-from rag_audio.storage import revocations
-from rag_audio.storage.database import reading, writing
+from rag_audio.storage import rights_tables
+from rag_audio.storage.database import in_parts, reading, writing
 from rag_audio.storage.locks import claim
 from rag_audio.storage.migrations import migrate
-from rag_audio.storage.revocations import files as _files
-from rag_audio.storage.revocations import libraries as _libraries
-from rag_audio.storage.revocations import licenses as _licenses
-from rag_audio.storage.revocations import withheld_files
+from rag_audio.storage.rights_tables import RightsLog, withheld_files
+from rag_audio.storage.rights_tables import files as _files
+from rag_audio.storage.rights_tables import libraries as _libraries
+from rag_audio.storage.rights_tables import licenses as _licenses
 
 _FILES_LOCK = "files"
 """Conflicts are found from the files of all libraries, so their writers take turns."""
-_ROWS_AT_ONCE = 500
 
 
 class SqlCatalogue:
-    """The :class:`rag_audio.domain.store_ports.Catalogue` on SQLite or PostgreSQL.
+    """The catalogue of a home, on SQLite or PostgreSQL.
+
+    The argument ``libraries`` of its methods are the ids of the libraries that are looked through,
+    whose claims on bytes and whose artists alone count; None: all.
 
     Args:
         engine: from :func:`.connect`; the tables are made when they are missing.
@@ -95,7 +88,7 @@ class SqlCatalogue:
             yield
 
     def begin(self, library: str) -> tuple[str, ...]:
-        """Hold a library's rows against the log before a run trusts them.
+        """Compare a library's rows with the log before a run trusts them.
 
         Rows of files that were changed past the log are forgotten, so that the run measures every
         file anew; conflicts that do not follow from the files are found anew.
@@ -123,7 +116,7 @@ class SqlCatalogue:
                 landmark_rows.drop_unheld(connection)
                 renewed = renewed or _has_wrong_conflicts(connection)
             if renewed:
-                contested.renew(connection, _files)
+                rights_tables.renew_conflicts(connection)
         return (*found, *(("conflicts",) if renewed else ()))
 
     def seal(self, library: str) -> int | None:
@@ -164,7 +157,7 @@ class SqlCatalogue:
                 .one_or_none()
             )
             before = None if old is None else old["root"]
-            if before not in (None, root) and _is_library(before) and not _same(before, root):
+            if before not in (None, root) and _are_two(Path(before), Path(root)):
                 raise LibraryError(
                     f"two folders call themselves library {library!r}: {before!r} and {root!r}",
                     hint="give one of them another name, or an id of its own in [library]",
@@ -235,15 +228,17 @@ class SqlCatalogue:
             return
         with writing(self._engine, _FILES_LOCK) as connection:
             landmark_rows.put(connection, landmarks or {})
-            for known in _known(connection, library, list(rows)):
-                if rows[known["path"]] == known:
-                    del rows[known["path"]]
+            for some in in_parts(list(rows)):
+                these = (_files.c.library == library, _files.c.path.in_(some))
+                for known in connection.execute(select(_files).where(*these)).mappings():
+                    if rows[known["path"]] == dict(known):
+                        del rows[known["path"]]
             if not rows:
                 return
             touched = _delete_paths(connection, library, list(rows))
             connection.execute(insert(_files), list(rows.values()))
             touched.update(row["stem_id"] for row in rows.values())
-            contested.update(connection, _files, touched)
+            rights_tables.update_conflicts(connection, touched)
             landmark_rows.drop_unheld(connection, touched)
             self._changes(connection, library)
 
@@ -260,7 +255,7 @@ class SqlCatalogue:
         if gone:
             with writing(self._engine, _FILES_LOCK) as connection:
                 touched = _delete_paths(connection, library, gone)
-                contested.update(connection, _files, touched)
+                rights_tables.update_conflicts(connection, touched)
                 landmark_rows.drop_unheld(connection, touched)
                 if touched:
                     self._changes(connection, library)
@@ -273,18 +268,18 @@ class SqlCatalogue:
     def withheld(self, library: str) -> Mapping[str, WithheldFile]:
         """The files of a library whose license grants nothing, by path."""
         with reading(self._engine) as connection:
-            return contested.withheld(connection, library)
+            return rights_tables.withheld(connection, library)
 
     def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
         """The files with exactly these bytes whose license grants nothing, with their libraries."""
         with reading(self._engine) as connection:
-            return contested.withheld_copies(connection, id_)
+            return rights_tables.withheld_copies(connection, id_)
 
     def put_withheld(self, library: str, files: Iterable[WithheldFile]) -> None:
         """Replace them all, in one transaction."""
         with writing(self._engine, _FILES_LOCK) as connection:
-            touched = contested.put_withheld(connection, library, files)
-            contested.update(connection, _files, touched)
+            touched = rights_tables.put_withheld(connection, library, files)
+            rights_tables.update_conflicts(connection, touched)
             landmark_rows.drop_unheld(connection, touched)
             if touched:
                 self._changes(connection, library)
@@ -296,35 +291,32 @@ class SqlCatalogue:
 
         Args:
             artist: only this artist's (:func:`rag_audio.domain.names.same`).
-            libraries: ids of those that are looked through, whose claims alone count; None: all.
         """
-        query = select(_files.c.stem)
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
-        if artist is not None:
-            query = query.where(_files.c.artist == names.exact(artist))
-        with reading(self._engine) as connection:
-            stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = _seen(contested.read(connection), libraries)
-        return one_per_content(stems, conflicts)
+        those = () if artist is None else (_files.c.artist == names.exact(artist),)
+        return one_per_content(*self._stems(libraries, *those))
 
     def stem(self, id_prefix: str, libraries: Collection[str] | None = None) -> Stem:
         """The stem whose id starts so; where its bytes lie at several places, the first of
         :meth:`copies`.
 
-        Args:
-            libraries: ids of those that are looked through; None: all.
-
         Raises:
             InvalidInput: none or several do, or the text is not the start of an id.
         """
-        query = select(_files.c.stem).where(_files.c.stem_id.startswith(checked_prefix(id_prefix)))
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
+        those = _files.c.stem_id.startswith(checked_prefix(id_prefix))
+        return first_of(*self._stems(libraries, those), id_prefix)
+
+    def _stems(
+        self,
+        libraries: Collection[str] | None,
+        *those: ColumnElement[bool],
+        contested: str | None = None,
+    ) -> tuple[list[Stem], dict[str, Conflict]]:
+        """Stems of libraries that meet conditions, and the conflicts (of one stem, or of all)."""
+        query = _of_libraries(select(_files.c.stem).where(*those), libraries)
         with reading(self._engine) as connection:
-            found = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = _seen(contested.read(connection), libraries)
-        return first_of(found, conflicts, id_prefix)
+            stems = [_stem_of(text) for text in connection.execute(query).scalars()]
+            conflicts = rights_tables.read_conflicts(connection, contested)
+        return stems, _seen(conflicts, libraries)
 
     def file_of(self, stem: Stem) -> str:
         """Absolute path of a stem's file: the stem's own, else one with the same bytes.
@@ -354,28 +346,18 @@ class SqlCatalogue:
 
         Those whose license holds come first where others are set aside; then licenses and artists
         that differ order them before their paths do.
-
-        Args:
-            libraries: ids of those that are looked through, whose claims alone count; None: all.
         """
-        query = select(_files.c.stem).where(_files.c.stem_id == id_)
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
-        with reading(self._engine) as connection:
-            stems = [_stem_of(text) for text in connection.execute(query).scalars()]
-            conflicts = _seen(contested.read(connection, id_), libraries)
+        stems, conflicts = self._stems(libraries, _files.c.stem_id == id_, contested=id_)
         return sorted(stems, key=lambda stem: standing(stem, conflicts.get(stem.id)))
 
     def rights(
         self, territory: str | None, on: date, libraries: Collection[str] | None = None
     ) -> Rights:
-        """All licenses and revocations as they stand now, for one territory and moment or day.
-
-        Args:
-            libraries: whose claims on bytes, and whose artists, count; None: all.
-        """
+        """All licenses and revocations as they stand now, for one territory and moment or day."""
         with reading(self._engine) as connection:
-            return self._rights(connection, _rows_of_rights(connection), territory, on, libraries)
+            return self._rights(
+                connection, rights_tables.rows_of_rights(connection), territory, on, libraries
+            )
 
     def clearance(
         self,
@@ -387,14 +369,12 @@ class SqlCatalogue:
         """All that decides what a request may use, of one state of the database.
 
         Args:
-            libraries: ids of those that may be used, see :meth:`Rights.limited_to`; None: all.
+            libraries: those that may be used, see :meth:`Rights.limited_to`.
             stems: of an earlier clearance, to be taken over; None: they are read.
         """
-        query = select(_files.c.stem)
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
+        query = _of_libraries(select(_files.c.stem), libraries)
         with reading(self._engine) as connection:
-            rows = _rows_of_rights(connection)
+            rows = rights_tables.rows_of_rights(connection)
             rights = self._rights(connection, rows, territory, on, libraries)
             if stems is None:
                 stems = map(_stem_of, connection.execute(query).scalars().all())
@@ -421,7 +401,7 @@ class SqlCatalogue:
             for of in RevocationOf
         }
         artists, alone = revoked[RevocationOf.ARTIST], revoked[RevocationOf.STEM]
-        conflicts = _seen(contested.conflicts_of(rows["conflict"]), libraries)
+        conflicts = _seen(rights_tables.conflicts_of(rows["conflict"]), libraries)
         return Rights(
             {granted.key: granted for granted in licenses},
             territory,
@@ -441,7 +421,7 @@ class SqlCatalogue:
         """
         with writing(self._engine, lock="revocations") as connection:
             last = 0 if self._log is None else self._log.last_revocation(connection)
-            rows = revocations.insert(connection, revocation, _artists(connection), last)
+            rows = rights_tables.put_revocation(connection, revocation, _artists(connection), last)
             return self._revoked(connection, revocation, rows, undo=False)
 
     def end_revocation(self, revocation: Revocation) -> RightsChange:
@@ -452,7 +432,7 @@ class SqlCatalogue:
             What changed; false where it was not in force.
         """
         with writing(self._engine, lock="revocations") as connection:
-            rows = revocations.end(connection, revocation)
+            rows = rights_tables.end_revocation(connection, revocation)
             return self._revoked(connection, revocation, rows, undo=True)
 
     def _revoked(
@@ -466,7 +446,55 @@ class SqlCatalogue:
     def revocations(self) -> list[Revocation]:
         """Those in force, oldest first."""
         with reading(self._engine) as connection:
-            return revocations.in_force(connection)
+            return rights_tables.in_force(connection)
+
+
+class LimitedCatalogue:
+    """A catalogue as a user sees it who may use some of the home's libraries only.
+
+    Other libraries' stems cannot be found, and their licenses grant nothing.
+
+    The licenses themselves stay: an output may not come too near to a stem of anybody's. So do
+    the ids of what was revoked. It is only read from: methods that write, or that show other
+    libraries, are missing here. Claims of other libraries on the same bytes neither bind nor show:
+    whoever is refused for them would learn that another library holds the very same file.
+    """
+
+    def __init__(self, catalogue: SqlCatalogue, libraries: Iterable[str]) -> None:
+        self._catalogue, self._libraries = catalogue, frozenset(libraries)
+
+    def libraries(self) -> list[LibraryInfo]:
+        return [one for one in self._catalogue.libraries() if one.id in self._libraries]
+
+    def stems(self, artist: str | None = None) -> list[Stem]:
+        return self._catalogue.stems(artist, self._libraries)
+
+    def stem(self, id_prefix: str) -> Stem:
+        return self._catalogue.stem(id_prefix, self._libraries)
+
+    def file_of(self, stem: Stem) -> str:
+        """Of any library: an output is compared with stems that are not seen."""
+        return self._catalogue.file_of(stem)
+
+    def withheld_copies(self, id_: str) -> list[tuple[str, WithheldFile]]:
+        found = self._catalogue.withheld_copies(id_)
+        return [one for one in found if one[0] in self._libraries]
+
+    def without_landmarks(self) -> set[str]:
+        seen = (self._catalogue.without_landmarks(library) for library in sorted(self._libraries))
+        return set[str]().union(*seen)
+
+    def copies(self, id_: str) -> list[Stem]:
+        return self._catalogue.copies(id_, self._libraries)
+
+    def clearance(
+        self, territory: str | None, on: date, *, stems: Iterable[Stem] | None = None
+    ) -> Clearance:
+        return self._catalogue.clearance(territory, on, self._libraries, stems)
+
+    def rights(self, territory: str | None, on: date) -> Rights:
+        found = self._catalogue.rights(territory, on, self._libraries)
+        return found.limited_to(self._libraries)
 
 
 def _seen(
@@ -479,34 +507,8 @@ def _seen(
     return {id_: one for id_, one in seen.items() if one is not None}
 
 
-def _named(what: str, query: Select[Any]) -> Select[Any]:
-    """A query's text columns behind the name of what they are, filled up to the same number."""
-    columns = list(query.selected_columns)
-    empty: list[ColumnElement[str]] = [
-        literal("''").label(f"empty{n}") for n in range(_RIGHTS_COLUMNS - len(columns))
-    ]
-    return query.with_only_columns(literal(f"'{what}'").label("what"), *columns, *empty)
-
-
-_RIGHTS_COLUMNS = 6
-_RIGHTS = union_all(
-    _named("license", select(_licenses.c.license)),
-    _named("revocation", revocations.keys_in_force()),
-    _named("conflict", contested.CLAIMS),
-    _named("withheld", contested.WITHHELD_ARTISTS),
-    _named("library", select(_libraries.c.id, _libraries.c.root)),
-)
-"""All rows that rights are made of, in one statement."""
-
-
-def _rows_of_rights(connection: Connection) -> dict[str, list[tuple[str, ...]]]:
-    """The rows of :data:`_RIGHTS` by what they are, sorted."""
-    found: dict[str, list[tuple[str, ...]]] = {
-        what: [] for what in ("license", "revocation", "conflict", "withheld", "library")
-    }
-    for what, *columns in connection.execute(_RIGHTS):
-        found[what].append(tuple(columns))
-    return {what: sorted(rows, key=repr) for what, rows in found.items()}
+def _of_libraries(query: Select[Any], libraries: Collection[str] | None) -> Select[Any]:
+    return query if libraries is None else query.where(_files.c.library.in_(sorted(libraries)))
 
 
 def _stems_of_artists(
@@ -523,15 +525,14 @@ def _stems_of_artists(
         return set()
     theirs = [name for name in _artists(connection) if names.is_revoked(name, artists)]
     found: set[str] = set()
-    for start in range(0, len(theirs), _ROWS_AT_ONCE):
-        some = theirs[start : start + _ROWS_AT_ONCE]
+    for some in in_parts(theirs):
         query = select(_files.c.stem_id, _files.c.library, _files.c.path)
-        if libraries is not None:
-            query = query.where(_files.c.library.in_(sorted(libraries)))
-        for id_, *place in connection.execute(query.where(_files.c.artist.in_(some))):
-            conflict = conflicts.get(id_)
-            if conflict is None or tuple(place) in {(c.library, c.path) for c in conflict.holding}:
-                found.add(id_)
+        query = _of_libraries(query.where(_files.c.artist.in_(some)), libraries)
+        for row in connection.execute(query):
+            conflict = conflicts.get(row.stem_id)
+            place = (row.library, row.path)
+            if conflict is None or place in {(c.library, c.path) for c in conflict.holding}:
+                found.add(row.stem_id)
     return found
 
 
@@ -565,18 +566,10 @@ def _stem_of(text: str) -> Stem:
     return decode(Stem, json.loads(text))
 
 
-def _known(connection: Connection, library: str, paths: list[str]) -> Iterator[dict[str, Any]]:
-    """The rows of these files that there are."""
-    for start in range(0, len(paths), _ROWS_AT_ONCE):
-        some = _files.c.path.in_(paths[start : start + _ROWS_AT_ONCE])
-        query = select(_files).where(_files.c.library == library, some)
-        yield from (dict(row) for row in connection.execute(query).mappings())
-
-
 def _has_wrong_conflicts(connection: Connection) -> bool:
     """Whether conflicts do not follow from the files, or cannot be found."""
     try:
-        return bool(contested.mismatched(connection, _files))
+        return bool(rights_tables.mismatched_conflicts(connection))
     except LedgerTampered:
         return True
 
@@ -584,8 +577,7 @@ def _has_wrong_conflicts(connection: Connection) -> bool:
 def _delete_paths(connection: Connection, library: str, paths: list[str]) -> set[str]:
     """Delete the rows of files; the ids of the stems that they were."""
     stems: set[str] = set()
-    for start in range(0, len(paths), _ROWS_AT_ONCE):
-        some = paths[start : start + _ROWS_AT_ONCE]
+    for some in in_parts(paths):
         these = (_files.c.library == library, _files.c.path.in_(some))
         stems.update(connection.execute(select(_files.c.stem_id).where(*these)).scalars())
         connection.execute(delete(_files).where(*these))
@@ -594,14 +586,11 @@ def _delete_paths(connection: Connection, library: str, paths: list[str]) -> set
 
 def _salt(known: object) -> bytes:
     """The salt of a row: a new one where it has none that is right."""
-    if isinstance(known, bytes) and len(known) == revocations.SALT_BYTES:
+    if isinstance(known, bytes) and len(known) == rights_tables.SALT_BYTES:
         return known
-    return secrets.token_bytes(revocations.SALT_BYTES)
+    return secrets.token_bytes(rights_tables.SALT_BYTES)
 
 
-def _is_library(root: str) -> bool:
-    return Path(root, "library.toml").is_file()
-
-
-def _same(root: str, other: str) -> bool:
-    return Path(other).exists() and Path(root).samefile(other)
+def _are_two(root: Path, other: Path) -> bool:
+    """Whether a folder still holds a library, and another one is not the same folder."""
+    return (root / "library.toml").is_file() and not (other.exists() and root.samefile(other))

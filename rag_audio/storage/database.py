@@ -3,18 +3,18 @@
 SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
 The driver's own transaction handling is off, so that a transaction begins when we say so, and a
 writer takes the write lock at its first statement (``BEGIN IMMEDIATE``): a read that is followed by
-a write in one transaction can then neither see stale rows nor fail half way for want of the lock.
+a write in one transaction can then neither see stale rows nor fail half way for a taken lock.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -28,9 +28,12 @@ BUSY_TIMEOUT_S = 30.0
 
 AWAY = "the database cannot be reached"
 """What callers over the network read of an error of the database's."""
+ROWS_AT_ONCE = 500
+"""Rows, or values of one condition, of one statement."""
 _WRITE = "rag_audio_write"
 IN_MEMORY = (None, "", ":memory:")
 """Database names of a SQLite that lives in this process only."""
+_Value = TypeVar("_Value")
 
 
 def sqlite_url(path: Path) -> str:
@@ -128,6 +131,12 @@ def database_errors(
         name = where if isinstance(where, str) else where.url.render_as_string(hide_password=True)
         said = f"database {name}: {_first_line(cause)}"
         raise error(said, hint=_hint(cause), public=AWAY) from cause
+
+
+def in_parts(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
+    """The values, at most ``ROWS_AT_ONCE`` of them at a time."""
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        yield values[start : start + ROWS_AT_ONCE]
 
 
 def _parse(url: str) -> URL:

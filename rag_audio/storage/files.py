@@ -77,9 +77,9 @@ def put_in_place(draft: Path, target: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    _sync(draft)
+    sync(draft)
     draft.replace(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def write_bytes(path: Path, content: bytes, mode: int = PRIVATE) -> None:
@@ -107,10 +107,10 @@ def create_once(path: Path, make: Callable[[], bytes], mode: int = PRIVATE) -> b
         try:
             with os.fdopen(_create(draft, mode), "wb") as file:
                 file.write(make())
-            _sync(draft)
+            sync(draft)
             with suppress(FileExistsError):
                 path.hardlink_to(draft)
-            _sync(path.parent)
+            sync(path.parent)
         finally:
             draft.unlink(missing_ok=True)
     return path.read_bytes()
@@ -203,7 +203,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Bring a file to the disk, or the names in a folder."""
     if os.name == "nt":
         return

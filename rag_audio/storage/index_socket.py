@@ -1,22 +1,28 @@
 """The embedded index as other processes of this machine reach it: through the one that holds it.
 
 :class:`IndexHost` runs where the index is open and listens on a socket in the index's folder, which
-only the home's owner can reach; :class:`SocketIndex` is what everybody else has.
+only the home's owner can reach; :class:`SocketIndex` is what everybody else has. Questions and
+answers are JSON objects, one to a line: ``{"op": "count", "library": null}``, ``{"count": 3}``.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from rag_audio.domain import SegmentFilter
-from rag_audio.domain.codec import encode, read
+from rag_audio.domain.codec import Document, encode, read
 from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector, StemIndex
 from rag_audio.errors import (
     BackendError,
@@ -25,19 +31,67 @@ from rag_audio.errors import (
     InvalidInput,
     RagAudioError,
 )
-from rag_audio.storage import index_wire as wire
+from rag_audio.storage import payload
+from rag_audio.storage.locks import SOCKET
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 TIMEOUT_S = 60.0
 COPY = "index"
 """Name of an index's copy in the folder that it was asked into."""
+MOST_BYTES = 64 << 20
+"""Of one message."""
 _COPY_INTO = re.compile(r"\.backup-[A-Za-z0-9_]+")
+_LONGEST_PATH = 100
 _PAGE = 256
 _AT_ONCE = 128
 _HITS = 4096
+
+
+class _Connection:
+    """Sends and receives messages.
+
+    Both methods raise OSError where the connection broke.
+    """
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._socket, self._received = opened, opened.makefile("rb")
+
+    def send(self, message: Document) -> None:
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        if len(line) > MOST_BYTES:
+            raise BackendError(f"a message of {len(line)} bytes to the index is too long")
+        self._socket.sendall(line)
+
+    def receive(self) -> Document | None:
+        """The next message; None: the other side has ended.
+
+        Raises:
+            BackendError: what came is no message.
+        """
+        line = self._received.readline(MOST_BYTES + 1)
+        if len(line) > MOST_BYTES:
+            raise BackendError("a message of the index is too long")
+        if not line.endswith(b"\n"):
+            return None
+        try:
+            message = json.loads(line)
+        except ValueError as error:
+            raise BackendError("a message of the index cannot be read") from error
+        if not isinstance(message, dict):
+            raise BackendError("a message of the index is not an object")
+        return message
+
+    def close(self) -> None:
+        self._received.close()
+        self._socket.close()
+
+    def __enter__(self) -> _Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class SocketIndex:
@@ -54,8 +108,8 @@ class SocketIndex:
     def __init__(self, path: Path, *, space: str, dimension: int) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        said = self._ask({"op": "hello"})
+        self._connection: _Connection | None = None
+        said = self._ask("hello")
         self.name, self.space = str(said["name"]), str(said["space"])
         if self.space != space:
             self.close()
@@ -66,89 +120,72 @@ class SocketIndex:
         self._dimension = dimension
 
     def upsert(self, points: Sequence[IndexedSegment]) -> None:
-        """Insert or replace by id; on the disk when it returns."""
         for start in range(0, len(points), _AT_ONCE):
-            some = [wire.point_to_json(point) for point in points[start : start + _AT_ONCE]]
-            self._ask({"op": "upsert", "points": some})
+            some = points[start : start + _AT_ONCE]
+            self._ask("upsert", points=[_to_json(point) for point in some])
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Remove points; unknown ids are ignored."""
-        self._ask({"op": "delete", "ids": list(ids)})
+        self._ask("delete", ids=list(ids))
 
     def search_dense(
         self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
     ) -> list[Hit]:
-        """Nearest by cosine, best first, ties by id."""
-        asked = {"op": "search_dense", "vector": wire.vector_to_text(vector)}
-        return self._hits(asked, where, limit)
+        return self._hits("search_dense", _vector_to_json(vector), where, limit)
 
     def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
-        """Best by BM25, best first, ties by id; only hits that share a term."""
-        asked = {"op": "search_sparse", "vector": encode(vector)}
-        return self._hits(asked, where, limit)
+        return self._hits("search_sparse", encode(vector), where, limit)
 
     def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id."""
-        after: str | None = None
-        while True:
-            said = self._ask({"op": "scroll", "library": library, "after": after})
+        after, more = "", True
+        while more:
+            said = self._ask("scroll", library=library, after=after)
             for point in said["points"]:
                 after = point["id"]
-                yield wire.point_from_json(point)
-            if not said["more"]:
-                return
+                yield _point_from_json(point)
+            more = said["more"]
 
     def find_stem(self, stem: str) -> list[IndexedSegment]:
-        """All points of a stem, in order of start."""
-        said = self._ask({"op": "find_stem", "stem": stem})
-        return [wire.point_from_json(point) for point in said["points"]]
+        return [_point_from_json(point) for point in self._ask("find_stem", stem=stem)["points"]]
 
     def count(self, library: str | None = None) -> int:
-        """Points in the index (of one library)."""
-        return int(self._ask({"op": "count", "library": library})["count"])
+        return int(self._ask("count", library=library)["count"])
 
     def close(self) -> None:
         """Hang up; again does nothing. The index stays with whoever holds it."""
         with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
+            self._drop()
 
-    def _hits(self, asked: wire.Message, where: SegmentFilter, limit: int) -> list[Hit]:
-        asked = {**asked, "where": encode(where), "limit": limit}
+    def _hits(self, op: str, vector: Any, where: SegmentFilter, limit: int) -> list[Hit]:
         found: dict[str, Hit] = {}
         more, after = True, 0
         while more:
-            said = self._ask({**asked, "after": after})
-            found |= {hit["id"]: wire.hit_from_json(hit) for hit in said["hits"]}
+            said = self._ask(op, vector=vector, where=encode(where), limit=limit, after=after)
+            found |= {hit["id"]: _hit_from_json(hit) for hit in said["hits"]}
             more, after = said["more"], after + len(said["hits"])
         return list(found.values())
 
-    def _ask(self, asked: wire.Message) -> wire.Message:
+    def _ask(self, op: str, **asked: Any) -> Document:
         """One question and its answer; the process that holds the index may have been restarted."""
         with self._lock:
-            for try_again in (self._socket is not None, False):
+            for try_again in (self._connection is not None, False):
                 try:
-                    if self._socket is None:
-                        self._socket = _connect(self._path)
-                    wire.send(self._socket, asked)
-                    said = wire.receive(self._socket)
+                    if self._connection is None:
+                        self._connection = _connect(self._path)
+                    self._connection.send({"op": op, **asked})
+                    said = self._connection.receive()
                     if said is not None:
-                        break
+                        return _understood(said)
                 except OSError as error:
-                    said = None
                     if not try_again:
                         self._drop()
                         raise self._away(str(error)) from error
                 self._drop()
-            else:
-                raise self._away("it hung up")
-        return _understood(said)
+            raise self._away("it hung up")
 
     def _drop(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _away(self, why: str) -> BackendUnavailable:
         return BackendUnavailable(
@@ -199,7 +236,7 @@ class IndexHost:
             # Made without rights for others from the first moment on.
             before = os.umask(0o177)
             try:
-                with wire.address(self._folder) as place:
+                with _address(self._folder) as place:
                     listener.bind(place)
             finally:
                 os.umask(before)
@@ -207,7 +244,7 @@ class IndexHost:
         except OSError as error:
             listener.close()
             raise BackendUnavailable(
-                f"other processes cannot be let to the index at {self._folder}: {error}"
+                f"the index at {self._folder} cannot be served to other processes: {error}"
             ) from error
         self._listener = listener
         run(self._accept, "index-host")
@@ -222,45 +259,46 @@ class IndexHost:
             listener.close()
 
     def _remove(self) -> None:
-        (self._folder / wire.SOCKET).unlink(missing_ok=True)
+        (self._folder / SOCKET).unlink(missing_ok=True)
 
     def _accept(self) -> None:
         listener = self._listener
         while listener is not None and self._listener is not None:
             try:
-                connection, _ = listener.accept()
+                opened, _ = listener.accept()
             except OSError:
                 if self._is_ended():
                     return
                 raise
+            connection = _Connection(opened)
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
-    def _answer(self, connection: socket.socket) -> None:
+    def _answer(self, connection: _Connection) -> None:
         with connection, suppress(OSError):
             while not self._is_ended():
-                asked = wire.receive(connection)
+                asked = connection.receive()
                 if asked is None:
                     return
                 said = self._said(asked)
                 if self._is_ended() and "error" in said:
                     return  # The index was closed meanwhile: whoever asked looks for it anew.
-                wire.send(connection, said)
+                connection.send(said)
 
     def _is_ended(self) -> bool:
         return self._listener is None
 
-    def _said(self, asked: wire.Message) -> wire.Message:
+    def _said(self, asked: Document) -> Document:
         try:
             if asked["op"] == "copy":
                 return self._copy(str(asked["into"]))
-            return _OPERATIONS[asked["op"]](self._index, asked)
+            return _OPERATIONS[asked["op"]](self._index, asked) or {}
         except RagAudioError as error:
             kind = type(error).__name__
             return {"error": kind, "message": error.message, "hint": error.hint}
         except (KeyError, TypeError, ValueError) as error:
             return {"error": "BackendError", "message": f"not understood: {error}", "hint": ""}
 
-    def _copy(self, into: str) -> wire.Message:
+    def _copy(self, into: str) -> Document:
         """Copy the index into a folder of that name beside the index's own, and nowhere else."""
         folder = self._folder.parent / into
         if not _COPY_INTO.fullmatch(into) or folder.is_symlink() or not folder.is_dir():
@@ -281,10 +319,10 @@ def copy_served(folder: Path, into: str) -> None:
         RagAudioError: it cannot be copied there.
     """
     try:
-        with _connect(folder) as asking:
-            asking.settimeout(None)  # As long as it takes; the server's end closes the socket.
-            wire.send(asking, {"op": "copy", "into": into})
-            said = wire.receive(asking)
+        # As long as it takes; the server's end closes the socket.
+        with _connect(folder, answer_s=None) as connection:
+            connection.send({"op": "copy", "into": into})
+            said = connection.receive()
     except OSError as error:
         raise BackendUnavailable(f"the index at {folder} cannot be copied: {error}") from error
     if said is None:
@@ -304,77 +342,108 @@ def is_served(folder: Path) -> bool:
     return True
 
 
-def _understood(said: wire.Message) -> wire.Message:
-    """An answer; one that tells of an error raises it."""
+def _understood(said: Document) -> Document:
+    """The answer, or the error in it raised."""
     if "error" in said:
         family = _FAMILIES.get(said["error"], BackendError)
         raise family(str(said["message"]), str(said["hint"]))
     return said
 
 
-def _connect(folder: Path) -> socket.socket:
+def _connect(folder: Path, answer_s: float | None = TIMEOUT_S) -> _Connection:
+    """A connection to the process that serves the index; it waits so long for each answer."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     made.settimeout(TIMEOUT_S)
     try:
-        with wire.address(folder) as place:
+        with _address(folder) as place:
             made.connect(place)
     except OSError:
         made.close()
         raise
-    return made
+    made.settimeout(answer_s)
+    return _Connection(made)
 
 
-def _search_dense(index: StemIndex, asked: wire.Message) -> wire.Message:
-    vector = wire.vector_from_text(asked["vector"])
-    where = read(SegmentFilter, asked["where"])
+@contextmanager
+def _address(folder: Path) -> Iterator[str]:
+    """The socket's path in a form that is short enough for the kernel, within the block."""
+    plain = str(folder / SOCKET)
+    if len(os.fsencode(plain)) <= _LONGEST_PATH or not Path("/proc/self/fd").is_dir():
+        yield plain
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{handle}/{SOCKET}"
+    finally:
+        os.close(handle)
+
+
+def _vector_to_json(vector: NDArray[np.float32]) -> list[Any]:
+    """Its shape, and float32, little-endian, in base64."""
+    data = np.asarray(vector, dtype="<f4").tobytes()
+    return [list(vector.shape), base64.b64encode(data).decode("ascii")]
+
+
+def _vector_from_json(said: Any) -> NDArray[np.float32]:
+    shape, data = said
+    return np.frombuffer(base64.b64decode(data), dtype="<f4").astype(np.float32).reshape(shape)
+
+
+def _to_json(one: IndexedSegment | Hit) -> Document:
+    said = {
+        "id": one.id,
+        "payload": payload.payload_of(one.segment),
+        "dense": _vector_to_json(one.dense),
+    }
+    if isinstance(one, Hit):
+        return {**said, "score": one.score}
+    return {**said, "sparse": encode(one.sparse)}
+
+
+def _point_from_json(said: Document) -> IndexedSegment:
+    segment, dense = payload.segment_of(said["payload"]), _vector_from_json(said["dense"])
+    return IndexedSegment(said["id"], segment, dense, read(SparseVector, said["sparse"]))
+
+
+def _hit_from_json(said: Document) -> Hit:
+    dense = _vector_from_json(said["dense"])
+    return payload.hit(said["id"], said["payload"], said["score"], dense)
+
+
+def _search_dense(index: StemIndex, asked: Document) -> Document:
+    vector, where = _vector_from_json(asked["vector"]), read(SegmentFilter, asked["where"])
     return _page_of(index.search_dense(vector, where, int(asked["limit"])), asked)
 
 
-def _search_sparse(index: StemIndex, asked: wire.Message) -> wire.Message:
-    where = read(SegmentFilter, asked["where"])
-    vector = read(SparseVector, asked["vector"])
+def _search_sparse(index: StemIndex, asked: Document) -> Document:
+    vector, where = read(SparseVector, asked["vector"]), read(SegmentFilter, asked["where"])
     return _page_of(index.search_sparse(vector, where, int(asked["limit"])), asked)
 
 
-def _page_of(found: list[Hit], asked: wire.Message) -> wire.Message:
-    """As many hits as one frame holds, from the one on that is asked for."""
-    first = int(asked["after"])
-    page = found[first : first + _HITS]
-    more = first + len(page) < len(found)
-    return {"hits": [wire.hit_to_json(hit) for hit in page], "more": more}
+def _page_of(found: list[Hit], asked: Document) -> Document:
+    """As many hits as one message holds, from the one on that is asked for."""
+    end = int(asked["after"]) + _HITS
+    page = found[int(asked["after"]) : end]
+    return {"hits": [_to_json(hit) for hit in page], "more": end < len(found)}
 
 
-def _scroll(index: StemIndex, asked: wire.Message) -> wire.Message:
-    after = asked["after"]
-    page: list[wire.Message] = []
-    for point in index.scroll(asked["library"]):
-        if after is not None and point.id <= after:
-            continue
-        if len(page) == _PAGE:
-            return {"points": page, "more": True}
-        page.append(wire.point_to_json(point))
-    return {"points": page, "more": False}
+def _scroll(index: StemIndex, asked: Document) -> Document:
+    after = str(asked["after"])
+    left = dropwhile(lambda point: point.id <= after, index.scroll(asked["library"]))
+    page = list(islice(left, _PAGE + 1))
+    points = [_to_json(point) for point in page[:_PAGE]]
+    return {"points": points, "more": len(page) > _PAGE}
 
 
-def _find_stem(index: StemIndex, asked: wire.Message) -> wire.Message:
-    return {"points": [wire.point_to_json(point) for point in index.find_stem(asked["stem"])]}
+def _find_stem(index: StemIndex, asked: Document) -> Document:
+    return {"points": [_to_json(point) for point in index.find_stem(asked["stem"])]}
 
 
-def _upsert(index: StemIndex, asked: wire.Message) -> wire.Message:
-    index.upsert([wire.point_from_json(point) for point in asked["points"]])
-    return {}
-
-
-def _delete(index: StemIndex, asked: wire.Message) -> wire.Message:
-    index.delete([str(id_) for id_ in asked["ids"]])
-    return {}
-
-
-_OPERATIONS: dict[str, Callable[[StemIndex, Any], wire.Message]] = {
+_OPERATIONS: dict[str, Callable[[StemIndex, Document], Document | None]] = {
     "hello": lambda index, _: {"name": index.name, "space": index.space},
     "count": lambda index, asked: {"count": index.count(asked.get("library"))},
-    "upsert": _upsert,
-    "delete": _delete,
+    "upsert": lambda index, asked: index.upsert([_point_from_json(p) for p in asked["points"]]),
+    "delete": lambda index, asked: index.delete([str(id_) for id_ in asked["ids"]]),
     "search_dense": _search_dense,
     "search_sparse": _search_sparse,
     "scroll": _scroll,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from sqlalchemy import (
@@ -32,14 +32,12 @@ from sqlalchemy import (
 
 from rag_audio.domain.landmarks import VERSION, Landmarks, Numbers, Postings
 from rag_audio.errors import InvalidInput, LedgerError
-from rag_audio.storage.database import reading
+from rag_audio.storage.database import in_parts, reading
 from rag_audio.storage.migrations import SqlStore
-from rag_audio.storage.revocations import files, withheld_files
+from rag_audio.storage.rights_tables import files, withheld_files
 
 _HASHES_AT_ONCE = 20_000
-_ROWS_AT_ONCE = 500
 _SPAN_BITS, _PITCH_BITS = 16, 16
-_One = TypeVar("_One", int, str)
 
 metadata = MetaData()
 stem_landmarks = Table(
@@ -98,7 +96,7 @@ class SqlLandmarks(SqlStore):
         """
         found = {}
         with reading(self._engine) as db:
-            for some in _in_parts(sorted(stem_ids)):
+            for some in in_parts(sorted(stem_ids)):
                 wanted = (stem_landmarks.c.stem.in_(some), stem_landmarks.c.version == VERSION)
                 for row in db.execute(select(stem_landmarks).where(*wanted)):
                     found[str(row.stem)] = _unpacked(row)
@@ -144,11 +142,11 @@ def put(db: Connection, landmarks: Mapping[str, Landmarks]) -> None:
 
 def drop(db: Connection, stem_ids: Iterable[str]) -> None:
     """Forget the landmarks of stems, in a write transaction."""
-    for some in _in_parts(sorted(stem_ids)):
+    for some in in_parts(sorted(stem_ids)):
         rows = db.execute(select(stem_landmarks).where(stem_landmarks.c.stem.in_(some))).all()
         for row in rows:
             mine = stem_postings.c.number == row.number
-            for hashes in _in_parts(_hashes_in(row)):
+            for hashes in in_parts(_hashes_in(row)):
                 # The index is ordered by hash: without them all of it would be read.
                 db.execute(delete(stem_postings).where(mine, stem_postings.c.hash.in_(hashes)))
         db.execute(delete(stem_landmarks).where(stem_landmarks.c.stem.in_(some)))
@@ -166,7 +164,7 @@ def drop_unheld(db: Connection, stem_ids: Iterable[str] | None = None) -> None:
     if stem_ids is None:
         stem_ids = set(db.execute(select(stem_landmarks.c.stem)).scalars())
     left = set(stem_ids)
-    for some in _in_parts(sorted(left)):
+    for some in in_parts(sorted(left)):
         for column in (files.c.stem_id, withheld_files.c.stem_id):
             left -= set(db.execute(select(column).where(column.in_(some))).scalars())
     drop(db, left)
@@ -193,7 +191,7 @@ def _rows_with(db: Connection, hashes: Numbers) -> Iterator[tuple[Any, ...]]:
 
 def _stems_of(db: Connection, numbers: list[int]) -> dict[int, str]:
     found: dict[int, str] = {}
-    for some in _in_parts(numbers):
+    for some in in_parts(numbers):
         wanted = (stem_landmarks.c.number.in_(some), stem_landmarks.c.version == VERSION)
         rows = db.execute(select(stem_landmarks.c.number, stem_landmarks.c.stem).where(*wanted))
         found.update((int(row.number), str(row.stem)) for row in rows)
@@ -202,7 +200,7 @@ def _stems_of(db: Connection, numbers: list[int]) -> dict[int, str]:
 
 def _hashes_kept(db: Connection, stem_ids: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for some in _in_parts(sorted(stem_ids)):
+    for some in in_parts(sorted(stem_ids)):
         wanted = select(stem_landmarks.c.stem, stem_landmarks.c.sha256)
         rows = db.execute(wanted.where(stem_landmarks.c.stem.in_(some)))
         found.update((str(row.stem), str(row.sha256)) for row in rows)
@@ -232,8 +230,3 @@ def _hashes_in(row: Any) -> list[int]:
         return sorted(set(_unpacked(row).hashes.tolist()))
     except LedgerError:
         return []
-
-
-def _in_parts(values: list[_One]) -> Iterator[list[_One]]:
-    for start in range(0, len(values), _ROWS_AT_ONCE):
-        yield values[start : start + _ROWS_AT_ONCE]

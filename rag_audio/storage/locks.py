@@ -26,8 +26,8 @@ from rag_audio.errors import BackendUnavailable
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-LOCK, QUEUE = "lock", "queue.lock"
-"""Lock files in the index's folder; they stay when an index is removed."""
+LOCK, QUEUE, SOCKET = "lock", "queue.lock", "serve.sock"
+"""In the index's folder: lock files, which stay when an index is removed, and its socket."""
 WAIT_S = 30.0
 """How long to wait for another process that holds the index."""
 SAY_AFTER_S = 1.0

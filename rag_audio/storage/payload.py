@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rag_audio.domain import Key, Segment, SegmentFilter, Stem, names
+from rag_audio.domain import Segment, SegmentFilter, Stem, names
 from rag_audio.domain.codec import decode, encode
 from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
-from rag_audio.errors import BackendError, InvalidInput
+from rag_audio.errors import BackendError, IndexMismatch, InvalidInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,7 @@ FORMAT_BEFORE = 1
 KEYWORD_FIELDS = ("library", "license", "artist", "key", "kind", "tags", "stem_id")
 FLOAT_FIELDS = ("bpm", "duration_s")
 
+_REWRITTEN = 512
 STEMS_KEPT = 8192
 """Stems that a process keeps as they were read, a few kB each."""
 
@@ -49,87 +51,63 @@ Payload = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class AnyOf:
-    """The field (or one entry of it, where it is a list) equals one of ``values``."""
+class Requests:
+    """A client's classes for requests, which take the same arguments by name in both clients."""
 
-    field: str
-    values: tuple[str, ...]
+    point: Any
+    sparse: Any
+    filter: Any
+    condition: Any
+    any_of: Any
+    range: Any
 
+    def having(self, field: str, *values: str) -> Any:
+        """The field (or one entry of it, where it is a list) equals one of the values."""
+        return self.condition(key=field, match=self.any_of(any=list(values)))
 
-@dataclass(frozen=True)
-class NoneOf:
-    """The field equals none of ``values``."""
+    def within(self, field: str, *ranges: tuple[float, float | None]) -> Any:
+        """The field lies in one of the ranges, both ends included; None is open."""
+        return self.filter(
+            should=[
+                self.condition(key=field, range=self.range(gte=low, lte=high))
+                for low, high in ranges
+            ]
+        )
 
-    field: str
-    values: tuple[str, ...]
+    def matching(self, where: SegmentFilter) -> Any:
+        """What :class:`.SegmentFilter` means.
 
+        Tags are compared without regard to case, artists as :func:`.same` does.
+        ``min_duration_s`` is about the stem.
+        """
+        must = [self.having("license", *_exact_all(where.license_keys))]
+        if where.artists:
+            artists = [names.exact(one) for one in where.artists]
+            must.append(self.having("artist", *_exact_all(artists)))
+        if where.bpm_ranges:
+            must.append(self.within("bpm", *where.bpm_ranges))
+        if where.keys:
+            must.append(self.having("key", *sorted({str(key) for key in where.keys})))
+        if where.kind is not None:
+            must.append(self.having("kind", where.kind.value))
+        if where.tags:
+            must.append(self.having("tags", *_folded_all(where.tags)))
+        if where.min_duration_s is not None:
+            must.append(self.within("duration_s", (where.min_duration_s, None)))
+        if where.stems:
+            must.append(self.having("stem_id", *_exact_all(where.stems)))
+        excluded = [self.having("stem_id", *_exact_all(where.exclude))] if where.exclude else []
+        return self.filter(must=must, must_not=excluded)
 
-@dataclass(frozen=True)
-class InRanges:
-    """The field lies in at least one of ``ranges``, both ends inclusive; None is open."""
+    def of_library(self, library: str | None) -> Any:
+        """The points of one library; None: of all, without a filter."""
+        if library is None:
+            return None
+        return self.filter(must=[self.having("library", _exact(library))])
 
-    field: str
-    ranges: tuple[tuple[float, float | None], ...]
-
-
-Condition = AnyOf | NoneOf | InRanges
-
-
-def conditions(where: SegmentFilter) -> tuple[Condition, ...]:
-    """``where`` as conditions that must all hold.
-
-    Tags are compared without regard to case, artists as :func:`.same` does.
-    ``min_duration_s`` is about the stem.
-    """
-    all_of: list[Condition] = [AnyOf("license", _exact_all(where.license_keys))]
-    if where.artists:
-        all_of.append(AnyOf("artist", _exact_all([names.exact(one) for one in where.artists])))
-    if where.bpm_ranges:
-        all_of.append(InRanges("bpm", where.bpm_ranges))
-    if where.keys:
-        all_of.append(AnyOf("key", tuple(sorted({_key(key) for key in where.keys}))))
-    if where.kind is not None:
-        all_of.append(AnyOf("kind", (where.kind.value,)))
-    if where.tags:
-        all_of.append(AnyOf("tags", _folded_all(where.tags)))
-    if where.min_duration_s is not None:
-        all_of.append(InRanges("duration_s", ((where.min_duration_s, None),)))
-    if where.stems:
-        all_of.append(AnyOf("stem_id", _exact_all(where.stems)))
-    if where.exclude:
-        all_of.append(NoneOf("stem_id", _exact_all(where.exclude)))
-    return tuple(all_of)
-
-
-def outdated(found: tuple[Any, ...], space: str, dimension: int) -> bool:
-    """Whether (format, space, dimension) are of the format before, and otherwise what is wanted."""
-    return found == (FORMAT_BEFORE, space, dimension)
-
-
-def write_anew(
-    points: Iterable[IndexedSegment], upsert: Callable[[list[IndexedSegment]], None], size: int
-) -> None:
-    """Upsert points again, so many at a time: their payloads are then of the present format.
-
-    Whatever ends it, it can be begun again.
-    """
-    page: list[IndexedSegment] = []
-    for point in points:
-        page.append(point)
-        if len(page) == size:
-            upsert(page)
-            page = []
-    upsert(page)
-
-
-def in_library(library: str) -> AnyOf:
-    """Points of one library."""
-    return AnyOf("library", (_exact(library),))
-
-
-def of_stem(stem: str) -> AnyOf:
-    """Points of one stem."""
-    return AnyOf("stem_id", (_exact(stem),))
+    def of_stem(self, stem: str) -> Any:
+        """The points of one stem."""
+        return self.filter(must=[self.having("stem_id", _exact(stem))])
 
 
 def payload_of(segment: Segment) -> Payload:
@@ -151,7 +129,7 @@ def payload_of(segment: Segment) -> Payload:
     if stem.bpm is not None:
         payload["bpm"] = stem.bpm
     if stem.key is not None:
-        payload["key"] = _key(stem.key)
+        payload["key"] = str(stem.key)
     return payload
 
 
@@ -199,26 +177,127 @@ def checked_vector(vector: NDArray[np.float32], dimension: int) -> list[float]:
     return floats
 
 
-class ScrolledIndex(ABC):
-    """The parts of a :class:`.StemIndex` that list points, by pages of a client."""
+class QdrantIndex(ABC):
+    """A :class:`.StemIndex` as far as it is the same in this process and on a server.
+
+    Args:
+        requests: the client's classes. space, dimension: of the dense vectors.
+    """
+
+    def __init__(self, requests: Requests, space: str, dimension: int) -> None:
+        self.space = space
+        self._requests, self._dimension = requests, dimension
+
+    def upsert(self, points: Sequence[IndexedSegment]) -> None:
+        """Insert or replace by id; durable when it returns.
+
+        Raises:
+            InvalidInput: a vector has the wrong shape or holds a value that is not finite.
+            BackendError: the write failed, or the server cannot be reached.
+        """
+        self._put(
+            [
+                self._requests.point(
+                    id=point.id,
+                    vector={
+                        DENSE: checked_vector(point.dense, self._dimension),
+                        SPARSE: self._sparse(point.sparse),
+                    },
+                    payload=payload_of(point.segment),
+                )
+                for point in points
+            ]
+        )
+
+    def search_dense(
+        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
+    ) -> list[Hit]:
+        """Nearest by cosine, best first, ties by id."""
+        return self._search(checked_vector(vector, self._dimension), DENSE, where, limit)
+
+    def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
+        """Best by BM25, best first, ties by id; only hits that share a term."""
+        if not vector.indices:
+            return []
+        return self._search(self._sparse(vector), SPARSE, where, limit)
+
+    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
+        """All points (of one library), in order of id."""
+        yield from self._scroll(self._requests.of_library(library))
+
+    def find_stem(self, stem: str) -> list[IndexedSegment]:
+        """All points of a stem, in order of start."""
+        found = self._scroll(self._requests.of_stem(stem))
+        return sorted(found, key=lambda p: (p.segment.start_s, p.id))
+
+    def count(self, library: str | None = None) -> int:
+        """Points in the index (of one library)."""
+        return self._count(self._requests.of_library(library))
+
+    def _is_outdated(self, made_for: Sequence[Any], what: str, hint: str) -> bool:
+        """Whether an index has the format before; points are then written anew.
+
+        Args:
+            made_for: its format, space and dimension. what: the index, in words.
+
+        Raises:
+            IndexMismatch: it was made for another space or dimension, or by a later version.
+        """
+        version, space, dimension = made_for
+        wanted = (self.space, self._dimension)
+        if (space, dimension) == wanted and version in (FORMAT, FORMAT_BEFORE):
+            return bool(version == FORMAT_BEFORE)
+        whose = f"made for embedding space {space} with {dimension} dimensions (format {version})"
+        if space is None:
+            whose = "not made by rag-audio (it records no embedding space)"
+        raise IndexMismatch(
+            f"{what} was {whose}, and {self.space} with {self._dimension} (format {FORMAT}) is "
+            "asked for",
+            hint=hint,
+        )
+
+    def _write_anew(self) -> None:
+        """Bring payloads to the present format; what ends it, it can be begun again."""
+        points = self.scroll()
+        while page := list(islice(points, _REWRITTEN)):
+            self.upsert(page)
 
     @abstractmethod
-    def _page(self, where: Sequence[Condition], offset: Any) -> tuple[Sequence[Any], Any]:
+    def _put(self, points: list[Any]) -> None:
+        """Insert or replace points of the client."""
+
+    @abstractmethod
+    def _query(self, vector: Any, using: str, where: Any, limit: int) -> list[Any]:
+        """The nearest points, best first up to ties, with payload and dense vector."""
+
+    @abstractmethod
+    def _page(self, where: Any, offset: Any) -> tuple[Sequence[Any], Any]:
         """The next records after ``offset``, with payload and vectors, and the next offset.
 
         Args:
             offset: None at the beginning, and at the end.
         """
 
-    def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id."""
-        yield from self._scroll(() if library is None else (in_library(library),))
+    @abstractmethod
+    def _count(self, where: Any) -> int: ...
 
-    def find_stem(self, stem: str) -> list[IndexedSegment]:
-        """All points of a stem, in order of start."""
-        return sorted(self._scroll((of_stem(stem),)), key=lambda p: (p.segment.start_s, p.id))
+    def _sparse(self, vector: SparseVector) -> Any:
+        return self._requests.sparse(indices=list(vector.indices), values=list(vector.values))
 
-    def _scroll(self, where: Sequence[Condition]) -> Iterator[IndexedSegment]:
+    def _search(self, vector: Any, using: str, where: SegmentFilter, limit: int) -> list[Hit]:
+        if limit <= 0 or not where.license_keys:
+            return []
+        matching = self._requests.matching(where)
+        size, run_ended = limit + 16, False
+        while not run_ended:
+            # A store may cut a run of equal scores anywhere: more are fetched until it has ended.
+            found = self._query(vector, using, matching, size)
+            found.sort(key=lambda point: (-point.score, str(point.id)))
+            run_ended = len(found) < size or found[-1].score < found[limit - 1].score
+            size *= 4
+        return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found[:limit]]
+
+    def _scroll(self, where: Any) -> Iterator[IndexedSegment]:
         records, offset = self._page(where, None)
         while True:
             for record in records:
@@ -242,31 +321,6 @@ def indexed_segment(
     )
 
 
-_Scored = TypeVar("_Scored")
-
-
-def best_with_ties(
-    fetch: Callable[[int], Sequence[_Scored]],
-    order: Callable[[_Scored], tuple[float, str]],
-    limit: int,
-) -> list[_Scored]:
-    """The ``limit`` best of what ``fetch(n)`` returns, ties by id, whatever order ties come in.
-
-    A store may cut a run of equal scores anywhere; so more are fetched until the run has ended.
-
-    Args:
-        fetch: returns at most n results, best first up to ties.
-        order: (score, id) of a result.
-    """
-    size = limit + 16
-    while True:
-        found = sorted(fetch(size), key=lambda item: (-order(item)[0], order(item)[1]))
-        run_ended = len(found) < size or order(found[-1])[0] < order(found[limit - 1])[0]
-        if run_ended:
-            return found[:limit]
-        size *= 4
-
-
 def hit(point: Any, payload: Mapping[str, Any] | None, score: float, dense: Any) -> Hit:
     """A scored point of either client, as the port returns it."""
     return Hit(str(point), segment_of(payload), float(score), np.asarray(dense, dtype=np.float32))
@@ -281,13 +335,5 @@ def _exact_all(texts: Sequence[str] | frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted({_exact(text) for text in texts}))
 
 
-def _folded(text: str) -> str:
-    return _exact(unicodedata.normalize("NFKC", text).casefold().strip())
-
-
 def _folded_all(texts: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted({_folded(text) for text in texts}))
-
-
-def _key(key: Key) -> str:
-    return str(key)
+    return _exact_all([unicodedata.normalize("NFKC", text).casefold().strip() for text in texts])

@@ -14,22 +14,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qdrant_edge as edge
 
-from rag_audio.domain import SegmentFilter
-from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
 from rag_audio.errors import (
     BackendError,
     BackendUnavailable,
-    IndexMismatch,
     InvalidInput,
     RagAudioError,
 )
-from rag_audio.storage.files import atomic_write
-from rag_audio.storage.index_wire import SOCKET
-from rag_audio.storage.locks import LOCK, QUEUE, FileLock, wait_for_index
+from rag_audio.storage.files import atomic_write, sync
+from rag_audio.storage.locks import LOCK, QUEUE, SOCKET, FileLock, wait_for_index
 from rag_audio.storage.payload import (
     DENSE,
     EXACT_BELOW,
@@ -37,24 +33,9 @@ from rag_audio.storage.payload import (
     FORMAT,
     KEYWORD_FIELDS,
     SPARSE,
-    AnyOf,
-    Condition,
-    InRanges,
-    ScrolledIndex,
-    best_with_ties,
-    checked_vector,
-    conditions,
-    hit,
-    in_library,
-    outdated,
-    payload_of,
-    write_anew,
+    QdrantIndex,
+    Requests,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 # A copy of the embedded index's folder, made while nobody writes to it.
 
@@ -118,15 +99,24 @@ def _copy(source: Path, target: Path) -> None:
                 place += os.pwrite(writing, piece, place)
 
 
+_REQUESTS = Requests(
+    point=edge.Point,
+    sparse=edge.SparseVector,
+    filter=edge.Filter,
+    condition=edge.FieldCondition,
+    any_of=edge.MatchAny,
+    range=edge.RangeFloat,
+)
 _BATCH = 512
 _PAGE = 256
 _NEW_MB, _WRITE_MB = 96, 32
 """Room that a new shard takes at most, and that a growing one maps at once."""
+_REMAKE = "rag-audio index --rebuild LIBRARY, then index your other libraries again"
 _FLUSH_AFTER = 4096
 """Changes between two full flushes: what a restart after a crash replays at most."""
 
 
-class EdgeIndex(ScrolledIndex):
+class EdgeIndex(QdrantIndex):
     """A :class:`rag_audio.domain.ports.StemIndex` in a folder of this machine.
 
     Fewer than 20,000 points are searched exactly. From there on :meth:`close` builds an HNSW
@@ -147,9 +137,8 @@ class EdgeIndex(ScrolledIndex):
         self, path: Path, *, space: str, dimension: int, lock: FileLock | None = None
     ) -> None:
         self.name = f"qdrant-edge:{path.name}"
-        self.space = space
+        super().__init__(_REQUESTS, space, dimension)
         self._path = path
-        self._dimension = dimension
         self._shard: Any = None
         self._changes = self._written = 0
         self._writing = threading.Lock()
@@ -163,38 +152,19 @@ class EdgeIndex(ScrolledIndex):
             self._claim()
             self._shard = self._open()
             if self._outdated:
-                write_anew(self.scroll(), self.upsert, _BATCH)
+                self._write_anew()
                 self._describe()
         except BaseException:
             self._lock.release()
             raise
 
-    def upsert(self, points: Sequence[IndexedSegment]) -> None:
-        """Insert or replace by id; on the disk when it returns.
-
-        Raises:
-            InvalidInput: a vector has the wrong shape or holds a value that is not finite.
-            BackendError: the write failed.
-        """
-        rows = [
-            edge.Point(
-                point.id,
-                {
-                    DENSE: checked_vector(point.dense, self._dimension),
-                    SPARSE: edge.SparseVector(
-                        list(point.sparse.indices), list(point.sparse.values)
-                    ),
-                },
-                payload_of(point.segment),
-            )
-            for point in points
-        ]
+    def _put(self, points: list[Any]) -> None:
         _check_room(self._path, _WRITE_MB)
         with self._writing, self._translated("be written") as shard:
-            for start in range(0, len(rows), _BATCH):
-                batch = rows[start : start + _BATCH]
+            for start in range(0, len(points), _BATCH):
+                batch = points[start : start + _BATCH]
                 shard.update(edge.UpdateOperation.upsert_points(batch))
-            self._make_durable(shard, len(rows))
+            self._make_durable(shard, len(points))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove points; unknown ids are ignored."""
@@ -204,23 +174,7 @@ class EdgeIndex(ScrolledIndex):
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
             self._make_durable(shard, len(ids))
 
-    def search_dense(
-        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
-    ) -> list[Hit]:
-        """Nearest by cosine, best first, ties by id."""
-        query = edge.Query.Nearest(checked_vector(vector, self._dimension), using=DENSE)
-        return self._search(query, where, limit)
-
-    def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
-        """Best by BM25, best first, ties by id; only hits that share a term."""
-        if not vector.indices:
-            return []
-        sparse = edge.SparseVector(list(vector.indices), list(vector.values))
-        return self._search(edge.Query.Nearest(sparse, using=SPARSE), where, limit)
-
-    def count(self, library: str | None = None) -> int:
-        """Points in the index (of one library)."""
-        where = None if library is None else _filter((in_library(library),))
+    def _count(self, where: Any) -> int:
         with self._translated("be read") as shard:
             return int(shard.count(edge.CountRequest(exact=True, filter=where)))
 
@@ -278,34 +232,21 @@ class EdgeIndex(ScrolledIndex):
         while not _sync_files(self._path / "shard" / "wal"):
             pass  # The shard renamed one of them meanwhile.
 
-    def _search(self, query: Any, where: SegmentFilter, limit: int) -> list[Hit]:
-        if limit <= 0 or not where.license_keys:
-            return []
-        condition = _filter(conditions(where))
+    def _query(self, vector: Any, using: str, where: Any, limit: int) -> list[Any]:
         with self._translated("be searched") as shard:
-            exact = shard.info().points_count < EXACT_BELOW
+            request = edge.QueryRequest(
+                limit=limit,
+                query=edge.Query.Nearest(vector, using=using),
+                filter=where,
+                with_payload=True,
+                with_vector=[DENSE],
+                params=edge.SearchParams(exact=shard.info().points_count < EXACT_BELOW),
+            )
+            return list(shard.query(request))
 
-            def fetch(size: int) -> list[Any]:
-                request = edge.QueryRequest(
-                    limit=size,
-                    query=query,
-                    filter=condition,
-                    with_payload=True,
-                    with_vector=[DENSE],
-                    params=edge.SearchParams(exact=exact),
-                )
-                return list(shard.query(request))
-
-            found = best_with_ties(fetch, lambda point: (point.score, str(point.id)), limit)
-        return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found]
-
-    def _page(self, where: Sequence[Condition], offset: Any) -> tuple[Sequence[Any], Any]:
+    def _page(self, where: Any, offset: Any) -> tuple[Sequence[Any], Any]:
         request = edge.ScrollRequest(
-            offset=offset,
-            limit=_PAGE,
-            filter=_filter(where) if where else None,
-            with_payload=True,
-            with_vector=True,
+            offset=offset, limit=_PAGE, filter=where, with_payload=True, with_vector=True
         )
         with self._translated("be read") as shard:
             records, following = shard.scroll(request)
@@ -322,25 +263,16 @@ class EdgeIndex(ScrolledIndex):
             made_for = (found["format"], found["space"], found["dimension"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BackendUnavailable(
-                f"{described} cannot be read: {error}", hint=self._remake()
+                f"{described} cannot be read: {error}", hint=_REMAKE
             ) from error
-        self._outdated = outdated(made_for, self.space, self._dimension)
-        if not self._outdated and made_for != (FORMAT, self.space, self._dimension):
-            raise IndexMismatch(
-                f"the index at {self._path} was made for embedding space {made_for[1]} with "
-                f"{made_for[2]} dimensions (format {made_for[0]}), and {self.space} with "
-                f"{self._dimension} (format {FORMAT}) is asked for",
-                hint=f"use the embedder that made it, or {self._remake()}",
-            )
+        hint = f"use the embedder that made it, or {_REMAKE}"
+        self._outdated = self._is_outdated(made_for, f"the index at {self._path}", hint)
 
     def _describe(self) -> None:
         """Write down what the index holds."""
         what = {"format": FORMAT, "space": self.space, "dimension": self._dimension}
         with atomic_write(self._path / "index.json") as draft:
             draft.write_text(json.dumps(what), encoding="utf-8")
-
-    def _remake(self) -> str:
-        return "rag-audio index --rebuild LIBRARY, then index your other libraries again"
 
     def _open(self) -> Any:
         """Load the shard; a new one appears under its name only when it is complete."""
@@ -362,7 +294,7 @@ class EdgeIndex(ScrolledIndex):
         except Exception as error:
             raise BackendUnavailable(
                 f"the index at {self._path} cannot be opened: {_one_line(error)}",
-                hint=f"if this stays, {self._remake()}",
+                hint=f"if this stays, {_REMAKE}",
             ) from error
 
     @contextmanager
@@ -384,13 +316,9 @@ def _sync_files(folder: Path) -> bool:
     """Bring a folder and its files to the disk; False where one of them was renamed meanwhile."""
     for path in (*sorted(folder.iterdir()), folder):
         try:
-            file = os.open(path, os.O_RDONLY)
+            sync(path)
         except FileNotFoundError:
             return False
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
     return True
 
 
@@ -427,27 +355,6 @@ def _indexes() -> dict[str, Any]:
     keyword = edge.KeywordIndexParams(enable_hnsw=False)
     real = edge.FloatIndexParams(enable_hnsw=False)
     return {**dict.fromkeys(KEYWORD_FIELDS, keyword), **dict.fromkeys(FLOAT_FIELDS, real)}
-
-
-def _filter(all_of: Sequence[Condition]) -> Any:
-    must: list[Any] = []
-    must_not: list[Any] = []
-    for condition in all_of:
-        if isinstance(condition, InRanges):
-            must.append(
-                edge.Filter(
-                    should=[
-                        edge.FieldCondition(
-                            condition.field, range=edge.RangeFloat(gte=low, lte=high)
-                        )
-                        for low, high in condition.ranges
-                    ]
-                )
-            )
-        else:
-            one = edge.FieldCondition(condition.field, match=edge.MatchAny(list(condition.values)))
-            (must if isinstance(condition, AnyOf) else must_not).append(one)
-    return edge.Filter(must=must, must_not=must_not)
 
 
 def _one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
@@ -21,9 +21,7 @@ from qdrant_client.http.exceptions import (
     UnexpectedResponse,
 )
 
-from rag_audio.domain import SegmentFilter
-from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
-from rag_audio.errors import BackendError, BackendUnavailable, ConfigError, IndexMismatch
+from rag_audio.errors import BackendError, BackendUnavailable, ConfigError
 from rag_audio.storage.payload import (
     DENSE,
     EXACT_BELOW,
@@ -31,28 +29,22 @@ from rag_audio.storage.payload import (
     FORMAT,
     KEYWORD_FIELDS,
     SPARSE,
-    AnyOf,
-    Condition,
-    InRanges,
-    ScrolledIndex,
-    best_with_ties,
-    checked_vector,
-    conditions,
-    hit,
-    in_library,
-    outdated,
-    payload_of,
-    write_anew,
+    QdrantIndex,
+    Requests,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 DEFAULT_COLLECTION = "rag-audio"
 
 AWAY = "the index cannot be reached"
 """What callers over the network read of an error of the server's."""
+_REQUESTS = Requests(
+    point=models.PointStruct,
+    sparse=models.SparseVector,
+    filter=models.Filter,
+    condition=models.FieldCondition,
+    any_of=models.MatchAny,
+    range=models.Range,
+)
 _BATCH = 256
 _PAGE = 256
 _RETRY_AFTER_S = (0.2, 0.6, 1.8)
@@ -66,7 +58,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _Answer = TypeVar("_Answer")
 
 
-class ServerIndex(ScrolledIndex):
+class ServerIndex(QdrantIndex):
     """A :class:`rag_audio.domain.ports.StemIndex` in one collection of a Qdrant server.
 
     The collection is made when it is missing. Segments of the server's storage smaller than
@@ -102,8 +94,7 @@ class ServerIndex(ScrolledIndex):
         prefer_grpc: bool = False,
         timeout_s: float = 10,
     ) -> None:
-        self.space = space
-        self._dimension = dimension
+        super().__init__(_REQUESTS, space, dimension)
         self._collection = collection or DEFAULT_COLLECTION
         self._where = "the Qdrant client" if url is None else f"the Qdrant server at {_shown(url)}"
         self.name = f"qdrant:{_shown(url) if url else 'in-process'}/{self._collection}"
@@ -114,28 +105,9 @@ class ServerIndex(ScrolledIndex):
         self._client = client
         self._claim()
 
-    def upsert(self, points: Sequence[IndexedSegment]) -> None:
-        """Insert or replace by id; in the server's write-ahead log when it returns.
-
-        Raises:
-            InvalidInput: a vector has the wrong shape or holds a value that is not finite.
-            BackendUnavailable: the server cannot be reached.
-        """
-        rows = [
-            models.PointStruct(
-                id=point.id,
-                vector={
-                    DENSE: checked_vector(point.dense, self._dimension),
-                    SPARSE: models.SparseVector(
-                        indices=list(point.sparse.indices), values=list(point.sparse.values)
-                    ),
-                },
-                payload=payload_of(point.segment),
-            )
-            for point in points
-        ]
-        for start in range(0, len(rows), _BATCH):
-            batch = rows[start : start + _BATCH]
+    def _put(self, points: list[Any]) -> None:
+        for start in range(0, len(points), _BATCH):
+            batch = points[start : start + _BATCH]
             self._call(partial(self._client.upsert, self._collection, batch, wait=True))
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -145,63 +117,34 @@ class ServerIndex(ScrolledIndex):
         selector = models.PointIdsList(points=list(ids))
         self._call(lambda: self._client.delete(self._collection, selector, wait=True))
 
-    def search_dense(
-        self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
-    ) -> list[Hit]:
-        """Nearest by cosine, best first, ties by id."""
-        return self._search(checked_vector(vector, self._dimension), DENSE, where, limit)
-
-    def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
-        """Best by BM25, best first, ties by id; only hits that share a term."""
-        if not vector.indices:
-            return []
-        sparse = models.SparseVector(indices=list(vector.indices), values=list(vector.values))
-        return self._search(sparse, SPARSE, where, limit)
-
-    def count(self, library: str | None = None) -> int:
-        """Points in the collection (of one library)."""
-        where = None if library is None else _filter((in_library(library),))
-        counted = partial(self._client.count, self._collection, count_filter=where, exact=True)
-        return int(self._call(counted).count)
-
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
 
-    def _search(
-        self,
-        query: list[float] | models.SparseVector,
-        using: str,
-        where: SegmentFilter,
-        limit: int,
-    ) -> list[Hit]:
-        if limit <= 0 or not where.license_keys:
-            return []
-        condition = _filter(conditions(where))
-
-        def fetch(size: int) -> list[Any]:
-            answer = self._call(
-                lambda: self._client.query_points(
-                    self._collection,
-                    query=query,
-                    using=using,
-                    query_filter=condition,
-                    limit=size,
-                    with_payload=True,
-                    with_vectors=[DENSE],
-                )
+    def _query(self, vector: Any, using: str, where: Any, limit: int) -> list[Any]:
+        answer = self._call(
+            lambda: self._client.query_points(
+                self._collection,
+                query=vector,
+                using=using,
+                query_filter=where,
+                limit=limit,
+                with_payload=True,
+                with_vectors=[DENSE],
             )
-            return list(answer.points)
+        )
+        return list(answer.points)
 
-        found = best_with_ties(fetch, lambda point: (point.score, str(point.id)), limit)
-        return [hit(p.id, p.payload, p.score, p.vector[DENSE]) for p in found]
+    def _count(self, where: Any) -> int:
+        counted = partial(self._client.count, self._collection, count_filter=where, exact=True)
+        return int(self._call(counted).count)
 
-    def _page(self, where: Sequence[Condition], offset: Any) -> tuple[Sequence[Any], Any]:
+    def _page(self, where: Any, offset: Any) -> tuple[Sequence[Any], Any]:
         return self._call(
             partial(
                 self._client.scroll,
                 self._collection,
-                scroll_filter=_filter(where) if where else None,
+                scroll_filter=where,
                 limit=_PAGE,
                 offset=offset,
                 with_payload=True,
@@ -216,29 +159,15 @@ class ServerIndex(ScrolledIndex):
         config = self._call(lambda: self._client.get_collection(self._collection)).config
         made_for = config.metadata or {}
         found = (made_for.get("format"), made_for.get("space"), made_for.get("dimension"))
-        if found == (FORMAT, self.space, self._dimension):
-            return
-        if outdated(found, self.space, self._dimension):
-            self._bring_up_to_date()
-            return
-        whose = (
-            f"was made for embedding space {found[1]} with {found[2]} dimensions "
-            f"(format {found[0]})"
-            if found[1] is not None
-            else "was not made by rag-audio (it records no embedding space)"
+        what = f"collection {self._collection!r} of {self._where}"
+        hint = (
+            "use the embedder that made it, or delete the collection and run rag-audio index "
+            "on your libraries again (Qdrant older than 1.16 cannot record the space)"
         )
-        raise IndexMismatch(
-            f"collection {self._collection!r} of {self._where} {whose}, and {self.space} with "
-            f"{self._dimension} (format {FORMAT}) is asked for",
-            hint="use the embedder that made it, or delete the collection and run rag-audio index "
-            "on your libraries again (Qdrant older than 1.16 cannot record the space)",
-        )
-
-    def _bring_up_to_date(self) -> None:
-        write_anew(self.scroll(), self.upsert, _BATCH)
-        self._call(
-            lambda: self._client.update_collection(self._collection, metadata={"format": FORMAT})
-        )
+        if self._is_outdated(found, what, hint):
+            self._write_anew()
+            update = self._client.update_collection
+            self._call(partial(update, self._collection, metadata={"format": FORMAT}))
 
     def _create(self) -> None:
         threshold_kb = EXACT_BELOW * self._dimension * 4 // 1024
@@ -341,24 +270,6 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, grpc.RpcError):
         return error.code() in _BUSY_GRPC
     return isinstance(error, (ResponseHandlingException, QdrantException))
-
-
-def _filter(all_of: Sequence[Condition]) -> models.Filter:
-    must: list[models.Condition] = []
-    must_not: list[models.Condition] = []
-    for condition in all_of:
-        if isinstance(condition, InRanges):
-            ranges: list[models.Condition] = [
-                models.FieldCondition(key=condition.field, range=models.Range(gte=low, lte=high))
-                for low, high in condition.ranges
-            ]
-            must.append(models.Filter(should=ranges))
-            continue
-        one = models.FieldCondition(
-            key=condition.field, match=models.MatchAny(any=list(condition.values))
-        )
-        (must if isinstance(condition, AnyOf) else must_not).append(one)
-    return models.Filter(must=must, must_not=must_not)
 
 
 def _one_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rag_audio.domain import SegmentFilter
 from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
@@ -29,23 +29,18 @@ if TYPE_CHECKING:
     from rag_audio.storage.qdrant_edge import EdgeIndex
 
 IDLE_S = 1.0
-"""How long it is held after the last question, lest each of a few in a row opens it anew."""
+"""How long it is held after the last question, so that a few in a row open it once."""
 _LOOK_S = 0.05
 _END_S = 30.0
 _T = TypeVar("_T")
 _log = logging.getLogger("rag_audio.index")
 
 
-class _Known(TypedDict):
-    space: str
-    dimension: int
-
-
 class SharedIndex:
     """A :class:`rag_audio.domain.ports.StemIndex` in a folder, held only while it is asked.
 
     It may be asked from several threads. Opening it waits for another process that holds it
-    (``_lock.WAIT_S``); so any method raises BackendUnavailable where that takes too long, and
+    (``locks.WAIT_S``); so any method raises BackendUnavailable where that takes too long, and
     IndexMismatch where the index is of another space or dimension.
 
     Args:
@@ -66,34 +61,28 @@ class SharedIndex:
         self._is_kept = self._is_closed = self._is_unbuilt = False
 
     def upsert(self, points: Sequence[IndexedSegment]) -> None:
-        """Insert or replace by id; on the disk when it returns."""
         self._ask(lambda index: index.upsert(points))
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Remove points; unknown ids are ignored."""
         self._ask(lambda index: index.delete(ids))
 
     def search_dense(
         self, vector: NDArray[np.float32], where: SegmentFilter, limit: int
     ) -> list[Hit]:
-        """Nearest by cosine, best first, ties by id."""
         return self._ask(lambda index: index.search_dense(vector, where, limit))
 
     def search_sparse(self, vector: SparseVector, where: SegmentFilter, limit: int) -> list[Hit]:
-        """Best by BM25, best first, ties by id; only hits that share a term."""
         return self._ask(lambda index: index.search_sparse(vector, where, limit))
 
     def scroll(self, library: str | None = None) -> Iterator[IndexedSegment]:
-        """All points (of one library), in order of id; it is held until the last, or the end."""
+        """The index is held until the last point, or the end of the iterator."""
         with self._using() as index:
             yield from index.scroll(library)
 
     def find_stem(self, stem: str) -> list[IndexedSegment]:
-        """All points of a stem, in order of start."""
         return self._ask(lambda index: index.find_stem(stem))
 
     def count(self, library: str | None = None) -> int:
-        """Points in the index (of one library)."""
         return self._ask(lambda index: index.count(library))
 
     def copy_to(self, folder: Path) -> None:
@@ -200,14 +189,15 @@ class SharedIndex:
     def _opened(self) -> EdgeIndex | SocketIndex:
         from rag_audio.storage.qdrant_edge import EdgeIndex
 
-        known: _Known = {"space": self.space, "dimension": self._dimension}
         while True:
             lock = wait_for_index(self._path, partial(is_served, self._path))
             if lock is not None:
-                self._here = EdgeIndex(self._path, lock=lock, **known)
+                self._here = EdgeIndex(
+                    self._path, space=self.space, dimension=self._dimension, lock=lock
+                )
                 return self._here
             try:
-                self._there = SocketIndex(self._path, **known)
+                self._there = SocketIndex(self._path, space=self.space, dimension=self._dimension)
                 return self._there
             except BackendUnavailable:
                 if is_served(self._path):

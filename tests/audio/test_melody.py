@@ -11,7 +11,7 @@ from rag_audio.audio import midi
 from rag_audio.audio.instruments import instrument_in, middle_of
 from rag_audio.audio.melody import LONGEST_S, require_clear, require_length, track_pitch, transcribe
 from rag_audio.domain import Audio, Melody, Note
-from rag_audio.domain.melody import notes_from_text, notes_to_text
+from rag_audio.domain.plan import notes_from_text, notes_to_text
 from rag_audio.errors import InvalidInput
 from tests.support.hums import RATE, make_notes, pad_chords, perform, tune
 

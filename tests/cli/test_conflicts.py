@@ -18,8 +18,8 @@ from rag_audio.cli import generate, library, rights, trace
 from rag_audio.cli.app import run
 from rag_audio.domain import Channel, Use
 from rag_audio.domain.licensing import RevocationOf
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.signing import ClaimedOutput
-from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.errors import RequestRefused
 from rag_audio.provenance.credentials.manifest import make_manifest
 from rag_audio.provenance.ledger.records import canonical, parse, record_from_json, record_to_json

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rag_audio.domain.store_ports import JsonObject
+from rag_audio.domain.codec import Document
 from tests.support.rights_world import World
 from tests.support.small_library import write_library
 
@@ -86,8 +86,8 @@ def test_what_is_logged_has_its_file_though_ctrl_c_came_between(tmp_path: Path) 
     ledger: Any = world.home.ledger
     append = ledger.append_many
 
-    def logged_then_stopped(*given: Any) -> list[JsonObject]:
-        entries: list[JsonObject] = append(*given)
+    def logged_then_stopped(*given: Any) -> list[Document]:
+        entries: list[Document] = append(*given)
         signal.raise_signal(signal.SIGINT)
         return entries
 

@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from rag_audio.domain.landmarks import Landmarks, Postings
+from rag_audio.domain.landmarks import Landmarks, LandmarkStore, Postings
 from rag_audio.errors import LedgerError
-from rag_audio.retrieval.recognition import StoredLandmarks
 from rag_audio.storage import landmarks as sql
 from rag_audio.storage.database import connect, reading, sqlite_url, writing
 from tests.retrieval.sounds import MemoryStore
@@ -28,8 +27,11 @@ _ROW = st.tuples(
 KEPT = st.dictionaries(st.sampled_from(STEMS), st.lists(_ROW, max_size=12), min_size=1)
 
 
-class Store(StoredLandmarks, Protocol):
-    """A store that can be written to."""
+class Store(LandmarkStore, Protocol):
+    """A store that can be written to, and knows whose landmarks it holds."""
+
+    def ids(self) -> set[str]: ...
+    def scarce(self, fewest: int) -> set[str]: ...
 
     def put(self, landmarks: Mapping[str, Landmarks]) -> None: ...
     def drop(self, stem_ids: Iterable[str]) -> None: ...

@@ -25,7 +25,7 @@ from qdrant_client import QdrantClient
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
 from rag_audio.domain.ports import StemIndex
 from rag_audio.errors import BackendError, BackendUnavailable, ConfigError, IndexMismatch
-from rag_audio.storage import qdrant_server
+from rag_audio.storage import payload, qdrant_server
 from rag_audio.storage.index_socket import IndexHost
 from rag_audio.storage.payload import payload_of, segment_of
 from rag_audio.storage.qdrant_edge import EdgeIndex
@@ -299,7 +299,7 @@ def test_an_index_that_held_artists_in_another_form_is_brought_up_to_date(
     artists = ("ラウド", "Vera Quill", "!!!", "")
     points = [point(stem(f"{i}", artist=artist)) for i, artist in enumerate(artists)]
     monkeypatch.setattr(qdrant_server, "FORMAT", 1)
-    monkeypatch.setattr(qdrant_server, "payload_of", _payload_of_format_1)
+    monkeypatch.setattr(payload, "payload_of", _payload_of_format_1)
     ServerIndex(space=SPACE, dimension=D, client=client).upsert(points)
     monkeypatch.undo()
     index = ServerIndex(space=SPACE, dimension=D, client=client)
@@ -316,10 +316,10 @@ def test_an_index_that_held_artists_in_another_form_is_brought_up_to_date(
 
 
 def _payload_of_format_1(segment: Segment) -> dict[str, Any]:
-    payload = payload_of(segment)
-    if "artist" in payload:
-        payload["artist"] = unicodedata.normalize("NFKC", payload["artist"]).casefold().strip()
-    return payload
+    made = payload_of(segment)
+    if "artist" in made:
+        made["artist"] = unicodedata.normalize("NFKC", made["artist"]).casefold().strip()
+    return made
 
 
 @pytest.fixture

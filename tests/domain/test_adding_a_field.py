@@ -53,7 +53,7 @@ def look() -> None:
     from rag_audio.cli.batch import COLUMNS
     from rag_audio.domain import GenerationRequest
     from rag_audio.domain.codec import encode
-    from rag_audio.domain.plans import plan_from_json, plan_to_json
+    from rag_audio.domain.plan import plan_from_json, plan_to_json
     from rag_audio.generation.replay import request_of
     from rag_audio.provenance.ledger.sealing import without_texts
     from rag_audio.service.api.schemas import EditAsked, GenerationAsked

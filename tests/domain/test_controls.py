@@ -8,7 +8,7 @@ import pytest
 
 from rag_audio.domain import Controls, GenerationRequest, Key
 from rag_audio.domain.controls import named_window
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import request_of

@@ -29,7 +29,7 @@ from rag_audio.domain import (
     limits,
 )
 from rag_audio.domain.music import bar_s, beat_s
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.ports import DiffusionInput, ModelInfo
 from rag_audio.errors import InvalidInput
 from rag_audio.generation import painting, take_selection

@@ -26,7 +26,7 @@ from rag_audio.domain import (
     Use,
 )
 from rag_audio.domain.codec import decode, encode
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.errors import InvalidInput
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

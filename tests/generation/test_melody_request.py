@@ -19,10 +19,9 @@ from rag_audio.audio.melody import Tune, transcribe
 from rag_audio.cli.app import run
 from rag_audio.domain import Audio, AudioAs, Channel, ConditioningPlan, Layer, Mix, Use
 from rag_audio.domain.licensing import RevocationOf
-from rag_audio.domain.melody import Note, notes_to_text
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import Note, notes_to_text, plan_from_json, plan_to_json
 from rag_audio.domain.ports import Mark
-from rag_audio.domain.store_ports import FileState
+from rag_audio.domain.stems import FileState
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation.melody import BroughtMelody
 from rag_audio.generation.planning import make_plan

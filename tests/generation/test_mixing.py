@@ -15,7 +15,7 @@ from rag_audio.audio.analysis import analyse
 from rag_audio.audio.dsp import extract, holds_nothing
 from rag_audio.domain import Audio, Channel, GenerationRequest, Key, Layer, Mix, Segment
 from rag_audio.domain.controls import Mixing
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.ports import SeedMix
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.generation.planning import make_plan

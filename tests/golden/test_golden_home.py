@@ -16,7 +16,7 @@ import pytest
 
 from rag_audio.cli.app import run as command
 from rag_audio.domain import Use
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.signing import CredentialState
 from rag_audio.errors import RequestRefused
 from rag_audio.pipeline.workspace import Workspace, open_workspace

@@ -15,7 +15,7 @@ from indexer.build import IndexReport
 from rag_audio.cli import index
 from rag_audio.cli.app import run as command
 from rag_audio.domain import Audio
-from rag_audio.domain.store_ports import JsonObject
+from rag_audio.domain.codec import Document
 from rag_audio.errors import LedgerTampered
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.storage.catalogue import SqlCatalogue
@@ -54,7 +54,7 @@ def held(bench: Bench) -> tuple[object, ...]:
     return rows, vectors.tolist(), dict(bench.catalogue.files("night-shift"))
 
 
-def events(bench: Bench) -> list[JsonObject]:
+def events(bench: Bench) -> list[Document]:
     return [dict(one.document) for one in ledger(bench).events("library")]
 
 

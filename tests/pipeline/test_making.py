@@ -17,7 +17,7 @@ from rag_audio.audio.reading import load
 from rag_audio.cli.app import run
 from rag_audio.cli.batch import REPORT, read_rows
 from rag_audio.domain import GenerationRequest, Key, Layer, Mix
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.signing import sidecar_of
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.pipeline.workspace import Workspace

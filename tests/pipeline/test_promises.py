@@ -17,7 +17,7 @@ from rag_audio.cli import batch
 from rag_audio.cli import generate as generating
 from rag_audio.cli.app import run
 from rag_audio.domain import Aim, Audio, Key
-from rag_audio.domain.plans import plan_from_json
+from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import DiffusionInput
 from rag_audio.generation.take_selection import TEMPO_TOLERANCE, enforce, tempo_near, unmet_line
 from tests.generation.test_take_selection import PLAN, take

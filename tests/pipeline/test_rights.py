@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rag_audio.domain import Channel, ConditioningPlan, Use
 from rag_audio.domain.identifiers import COUNTRIES
 from rag_audio.domain.licensing import RevocationOf
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.ports import Mark
 from rag_audio.errors import InvalidInput, RequestRefused
 from tests.retrieval.sounds import melody

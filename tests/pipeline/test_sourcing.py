@@ -18,7 +18,7 @@ from rag_audio.cli import batch, generate
 from rag_audio.cli.app import run
 from rag_audio.domain import Channel, ConditioningPlan, GenerationRequest, Use
 from rag_audio.domain.licensing import Revocation, RevocationOf
-from rag_audio.domain.plans import plan_from_json, plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.guardrails import Artist, Roster, parse_actions
 from rag_audio.provenance.influence import used_shares

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from rag_audio.domain import License, Stem, StemKind, Use
 from rag_audio.domain.licensing import Revocation, RevocationOf
-from rag_audio.domain.store_ports import FileState, WithheldFile
+from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.provenance.ledger.rights_log import SqlRightsLog
 from rag_audio.storage.catalogue import SqlCatalogue
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.domain import PromptSpan
-from rag_audio.domain.plans import plan_to_json
+from rag_audio.domain.plan import plan_to_json
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.records import parse, record_to_json

@@ -19,15 +19,15 @@ from sqlalchemy import Connection, Engine, Table, create_engine, select
 
 from rag_audio.cli.app import run
 from rag_audio.domain.licensing import RevocationOf
-from rag_audio.domain.store_ports import Fault, WithheldFile
+from rag_audio.domain.record import Fault
+from rag_audio.domain.stems import WithheldFile
 from rag_audio.provenance.ledger import audit_rights
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.storage.database import connect, sqlite_url
-from rag_audio.storage.revocations import metadata as revocations
-from rag_audio.storage.revocations import metadata as rights
+from rag_audio.storage.rights_tables import metadata as rights
 from tests.provenance.rights_home import SHARED, asked, fill, granted, make_catalogue, state
 
-TABLES: dict[str, Table] = {**rights.tables, **revocations.tables}
+TABLES: dict[str, Table] = dict(rights.tables)
 COLUMNS = [(name, column.name) for name, table in TABLES.items() for column in table.columns]
 QUICK = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -11,7 +11,8 @@ from tinytag import TinyTag
 
 from rag_audio.audio import writing
 from rag_audio.audio.reading import load
-from rag_audio.domain import Audio, License, Use, credits
+from rag_audio.domain import Audio, License, Use
+from rag_audio.domain.licensing import credit_lines, file_tags
 
 
 def license_of(holder: str, credit: str = "") -> License:
@@ -27,7 +28,7 @@ def tone() -> Audio:
 def test_tags_are_read_back_by_two_readers_and_the_samples_are_the_same(
     tmp_path: Path, ending: str
 ) -> None:
-    tags = credits.file_tags(7, [license_of("H", "Contains Nächte – 夜 material"), license_of("J")])
+    tags = file_tags(7, [license_of("H", "Contains Nächte – 夜 material"), license_of("J")])
     tagged, plain = tmp_path / f"tagged.{ending}", tmp_path / f"plain.{ending}"
     writing.save(tone(), tagged, tags=tags)
     writing.save(tone(), plain)
@@ -43,18 +44,18 @@ def test_tags_are_read_back_by_two_readers_and_the_samples_are_the_same(
 
 def test_every_credit_stands_once_and_an_output_without_sources_says_what_it_is() -> None:
     same = [license_of("H", "Contains H"), license_of("H", "Contains H")]
-    assert credits.credit_lines(same) == ("Contains H",)
-    assert credits.file_tags(3, []) == {"comment": "Made with AI by rag-audio, output 3"}
+    assert credit_lines(same) == ("Contains H",)
+    assert file_tags(3, []) == {"comment": "Made with AI by rag-audio, output 3"}
 
 
 def test_a_line_cannot_hold_what_a_tag_cannot(tmp_path: Path) -> None:
-    tags = credits.file_tags(1, [license_of("H", "a\x00b\nc")])
+    tags = file_tags(1, [license_of("H", "a\x00b\nc")])
     assert tags["copyright"] == "a b c"
 
 
 def test_very_many_credits_end_at_a_whole_line(tmp_path: Path) -> None:
     many = [license_of(f"Holder {i}", f"Contains {'x' * 200} {i}") for i in range(64)]
-    tags = credits.file_tags(1, many)
+    tags = file_tags(1, many)
     assert tags["comment"].endswith(" …")
     for ending in ("wav", "flac", "mp3", "ogg"):
         writing.save(tone(), tmp_path / f"a.{ending}", tags=tags)

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Engine, insert, select
 
 from rag_audio.domain.licensing import RevocationOf
-from rag_audio.domain.store_ports import WithheldFile
+from rag_audio.domain.stems import WithheldFile
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.rights_log import SqlRightsLog
 from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url, writing
-from rag_audio.storage.revocations import metadata
+from rag_audio.storage.rights_tables import metadata
 from tests.provenance.rights_home import SHARED, asked, granted, make_catalogue, state
 
 BAND = asked(RevocationOf.ARTIST, "The Band")

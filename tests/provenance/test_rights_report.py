@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_audio.domain import Channel, Influence, OtherClaim, Share, Splits
-from rag_audio.domain.store_ports import LedgerEntry
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput
 from rag_audio.provenance.report import UsageReport, period, usage_report
 from tests.provenance.builders import LICENSE, record, source

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
-from rag_audio.domain.store_ports import Fault
+from rag_audio.domain.record import Fault
 from rag_audio.errors import BackendUnavailable
 from rag_audio.provenance.ledger.audit import checked
 from rag_audio.provenance.ledger.audit_tables import table_faults

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.domain import Channel, License, Rights, Stem, StemKind, Use
-from rag_audio.domain.store_ports import Catalogue, FileState, WithheldFile
+from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.errors import InvalidInput
 from rag_audio.home import Home
 from rag_audio.provenance.trace.findings import (
@@ -31,9 +31,8 @@ from rag_audio.service.tables import SqlOwners
 from rag_audio.service.visibility import Visibility, may_see
 from rag_audio.service.wording import Places
 from rag_audio.settings import Settings
-from rag_audio.storage.catalogue import SqlCatalogue
+from rag_audio.storage.catalogue import LimitedCatalogue, SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url
-from rag_audio.storage.library_scope import LimitedCatalogue
 
 NUMBERS = range(70_001, 70_006)
 LIBRARIES = ("mine", "ours", "theirs")
@@ -53,7 +52,7 @@ class Owned:
 def seeing(mine: frozenset[int], libraries: tuple[str, ...] | None) -> Visibility:
     gone = SimpleNamespace(copies=lambda *_: [], rights=lambda *_: Rights({}, None, date.max))
     home = Home(Settings(device="cpu"))
-    home.catalogue = cast(Catalogue, gone)
+    home.catalogue = cast(SqlCatalogue, gone)
     places = cast(Places, SimpleNamespace(file=str))
     return Visibility(
         Caller("me", "", frozenset(), libraries), home, cast(SqlOwners, Owned(mine)), places

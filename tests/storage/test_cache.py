@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import rag_audio
-from rag_audio.audio import writing
 from rag_audio.audio.reading import load
 from rag_audio.domain import Audio
 from rag_audio.domain.licensing import Revocation, RevocationOf
+from rag_audio.generation import stem_player
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.storage.cache import SoundCache
 from tests.support.small_library import write_library
@@ -119,7 +119,9 @@ def test_the_first_output_and_the_same_again_are_equal_and_a_revocation_empties_
         real = load
         patch = pytest.MonkeyPatch()
         patch.setattr(
-            writing, "load", lambda path, **how: (loaded.append(str(path)), real(path, **how))[1]
+            stem_player,
+            "load",
+            lambda path, **how: (loaded.append(str(path)), real(path, **how))[1],
         )
         (other,) = cold.generate("warm electric piano", tmp_path / "4.wav", **FAST)
         patch.undo()

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from rag_audio.domain import Key, License, Stem, StemKind, Use
 from rag_audio.domain.licensing import Revocation, RevocationOf
-from rag_audio.domain.store_ports import Catalogue, FileState
+from rag_audio.domain.stems import FileState
 from rag_audio.errors import BackendUnavailable, InvalidInput, LibraryError
 from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url, writing
@@ -57,14 +57,14 @@ def granted(id_: str, library: str = "lab", **fields: object) -> License:
     return License(id=id_, library=library, **given)  # type: ignore[arg-type]
 
 
-def test_what_is_put_comes_back_exactly(catalogue: Catalogue) -> None:
+def test_what_is_put_comes_back_exactly(catalogue: SqlCatalogue) -> None:
     states = [state(stem("a", "z.wav")), state(stem("b", "déjà/vu.wav"))]
     catalogue.put_files("lab", states)
     assert dict(catalogue.files("lab")) == {one.path: one for one in states}
     assert list(catalogue.files("lab")) == ["déjà/vu.wav", "z.wav"]
 
 
-def test_a_path_is_replaced_and_removed(catalogue: Catalogue) -> None:
+def test_a_path_is_replaced_and_removed(catalogue: SqlCatalogue) -> None:
     catalogue.put_files("lab", [state(stem("a")), state(stem("c", "c.wav"))])
     catalogue.put_files("lab", [state(stem("b"))])
     assert catalogue.files("lab")["a.wav"].stem.id.startswith("b")
@@ -72,7 +72,7 @@ def test_a_path_is_replaced_and_removed(catalogue: Catalogue) -> None:
     assert list(catalogue.files("lab")) == ["c.wav"]
 
 
-def test_many_files_fit_into_one_call(catalogue: Catalogue) -> None:
+def test_many_files_fit_into_one_call(catalogue: SqlCatalogue) -> None:
     states = [state(stem(f"{i:04x}", f"{i}.wav")) for i in range(1, 2500)]
     catalogue.put_files("lab", states)
     catalogue.put_files("lab", states)
@@ -81,7 +81,7 @@ def test_many_files_fit_into_one_call(catalogue: Catalogue) -> None:
     assert catalogue.libraries()[0].stems == 0
 
 
-def test_stems_are_found_by_the_name_of_their_artist(catalogue: Catalogue) -> None:
+def test_stems_are_found_by_the_name_of_their_artist(catalogue: SqlCatalogue) -> None:
     catalogue.put_files("lab", [state(stem("a")), state(stem("b", "b.wav", artist="Ørsted Ø"))])
     assert [found.artist for found in catalogue.stems(" Ørsted  Ø")] == ["Ørsted Ø"]
     assert catalogue.stems("ørsted ø") == [], "another name: the callers look up who is meant"
@@ -89,7 +89,7 @@ def test_stems_are_found_by_the_name_of_their_artist(catalogue: Catalogue) -> No
     assert len(catalogue.stems()) == 2
 
 
-def test_one_content_at_two_paths_is_one_stem(catalogue: Catalogue) -> None:
+def test_one_content_at_two_paths_is_one_stem(catalogue: SqlCatalogue) -> None:
     catalogue.put_library("other", "Other", "/nowhere")
     catalogue.put_files("lab", [state(stem("a", "b.wav")), state(stem("a", "a.wav"))])
     catalogue.put_files("other", [state(stem("a", "0.wav", "other"))])
@@ -100,7 +100,7 @@ def test_one_content_at_two_paths_is_one_stem(catalogue: Catalogue) -> None:
     assert catalogue.stem("a0").path == "a.wav"
 
 
-def test_a_stem_is_named_by_the_start_of_its_id(catalogue: Catalogue) -> None:
+def test_a_stem_is_named_by_the_start_of_its_id(catalogue: SqlCatalogue) -> None:
     catalogue.put_files("lab", [state(stem("abc1")), state(stem("abd2", "b.wav"))])
     assert catalogue.stem("ABC").path == "a.wav"
     with pytest.raises(InvalidInput, match="2 stems' ids start with 'ab': abc10000, abd20000"):
@@ -110,14 +110,14 @@ def test_a_stem_is_named_by_the_start_of_its_id(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", " ", "%", "_", "xyz", "a" * 65])
-def test_what_cannot_start_an_id_is_refused(catalogue: Catalogue, prefix: str) -> None:
+def test_what_cannot_start_an_id_is_refused(catalogue: SqlCatalogue, prefix: str) -> None:
     catalogue.put_files("lab", [state(stem("a"))])
     with pytest.raises(InvalidInput, match="is not a stem id"):
         catalogue.stem(prefix)
 
 
 def test_the_file_of_a_stem_is_its_own_or_one_with_the_same_bytes(
-    catalogue: Catalogue, tmp_path: Path
+    catalogue: SqlCatalogue, tmp_path: Path
 ) -> None:
     catalogue.put_files("lab", [state(stem("a")), state(stem("a", "b.wav"))])
     one = catalogue.stem("a")
@@ -145,7 +145,7 @@ def test_rights_are_read_anew_each_time_whoever_changed_them(
     assert dict(catalogue.rights("DE", TODAY).licenses) == {}
 
 
-def test_licenses_of_two_libraries_do_not_mix(catalogue: Catalogue) -> None:
+def test_licenses_of_two_libraries_do_not_mix(catalogue: SqlCatalogue) -> None:
     catalogue.put_library("other", "Other", "/nowhere")
     catalogue.put_licenses("lab", [granted("full")])
     catalogue.put_licenses("other", [granted("full", "other", uses=frozenset())])
@@ -156,7 +156,7 @@ def test_licenses_of_two_libraries_do_not_mix(catalogue: Catalogue) -> None:
 
 
 def test_an_id_belongs_to_one_folder_while_that_folder_exists(
-    catalogue: Catalogue, tmp_path: Path
+    catalogue: SqlCatalogue, tmp_path: Path
 ) -> None:
     for name in ("lab", "copy"):
         (tmp_path / name).mkdir()
@@ -172,14 +172,14 @@ def test_an_id_belongs_to_one_folder_while_that_folder_exists(
     assert (info.name, info.root) == ("New Name", str(tmp_path / "copy"))
 
 
-def test_files_of_an_unknown_library_are_refused(catalogue: Catalogue) -> None:
+def test_files_of_an_unknown_library_are_refused(catalogue: SqlCatalogue) -> None:
     with pytest.raises(BackendUnavailable, match=r"(?i)foreign key"):
         catalogue.put_files("nowhere", [state(stem("a", library="nowhere"))])
     with pytest.raises(LibraryError, match="is a stem of 'other'"):
         catalogue.put_files("lab", [state(stem("a", library="other"))])
 
 
-def test_a_claim_is_exclusive_per_library_and_ends_with_its_block(catalogue: Catalogue) -> None:
+def test_a_claim_is_exclusive_per_library_and_ends_with_its_block(catalogue: SqlCatalogue) -> None:
     refused = pytest.raises(
         BackendUnavailable, match=r"library lab is being written by (pid|a client)"
     )
@@ -230,7 +230,7 @@ def test_a_revocation_counts_at_once_everywhere_and_survives_new_rows(
     assert catalogue.rights(None, TODAY).is_revoked(two)
 
 
-def test_a_revoked_license_grants_nothing_under_its_key(catalogue: Catalogue) -> None:
+def test_a_revoked_license_grants_nothing_under_its_key(catalogue: SqlCatalogue) -> None:
     catalogue.put_licenses("lab", [granted("full"), granted("other")])
     catalogue.revoke(revocation(RevocationOf.LICENSE, "lab/full"))
     rights = catalogue.rights(None, TODAY)
@@ -238,7 +238,7 @@ def test_a_revoked_license_grants_nothing_under_its_key(catalogue: Catalogue) ->
     assert rights.refusal(stem("a"), Use.PROMPT) == "license full was revoked"
 
 
-def test_a_revocation_is_made_once_and_taken_back_once(catalogue: Catalogue) -> None:
+def test_a_revocation_is_made_once_and_taken_back_once(catalogue: SqlCatalogue) -> None:
     asked = revocation(RevocationOf.ARTIST, "The Band")
     assert catalogue.revoke(asked)
     assert not catalogue.revoke(revocation(RevocationOf.ARTIST, "THE BAND", "again"))
@@ -253,7 +253,7 @@ def test_a_revocation_is_made_once_and_taken_back_once(catalogue: Catalogue) -> 
     assert catalogue.revoke(asked)
 
 
-def test_copies_are_found_in_every_library(catalogue: Catalogue) -> None:
+def test_copies_are_found_in_every_library(catalogue: SqlCatalogue) -> None:
     catalogue.put_library("other", "Other", "/nowhere")
     catalogue.put_files("lab", [state(stem("a"))])
     catalogue.put_files("other", [state(stem("a", "0.wav", "other"))])

@@ -29,15 +29,14 @@ from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 from rag_audio.service import tables
 from rag_audio.service.tables import SqlOwners
 from rag_audio.storage import landmarks as landmark_rows
-from rag_audio.storage import migrations, revocations
+from rag_audio.storage import migrations, rights_tables
 from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, reading, sqlite_url, writing
 from rag_audio.storage.migrations import HEAD, make_schema, refuse_foreign
-from rag_audio.storage.revocations import metadata as catalogue_metadata
 from tests.provenance.builders import record, source
 
 OPENERS: tuple[Callable[[Engine], object], ...] = (SqlCatalogue, SqlFingerprints, SqlLedger)
-BY_HAND = (catalogue_metadata, revocations.metadata, fingerprint_store.metadata)
+BY_HAND = (rights_tables.metadata, fingerprint_store.metadata)
 """What homes of before made without alembic."""
 REVOKED = Revocation(RevocationOf.ARTIST, "Somebody", "", "desk", datetime(2026, 5, 1, tzinfo=UTC))
 PRINT = Fingerprint(np.array([5, 6, 9]), np.array([0, 10, 20]), 4.0)
@@ -77,7 +76,7 @@ def old_home(engine: Engine) -> None:
     with writing(engine) as db:
         for metadata in BY_HAND:
             metadata.create_all(db)
-        revocations.insert(db, REVOKED)
+        rights_tables.put_revocation(db, REVOKED)
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
@@ -132,8 +131,8 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
 
 def test_a_home_with_some_of_the_tables_gets_the_others(engine: Engine) -> None:
     with writing(engine) as db:
-        revocations.metadata.create_all(db)
-        revocations.insert(db, REVOKED)
+        rights_tables.metadata.create_all(db)
+        rights_tables.put_revocation(db, REVOKED)
     SqlFingerprints(engine).put(1, PRINT)
     assert differences(engine) == []
     assert SqlCatalogue(engine).revocations() == [REVOKED]

@@ -25,7 +25,7 @@ from rag_audio.domain.ports import (
     Progress,
     StopAsked,
 )
-from rag_audio.domain.store_ports import FileState
+from rag_audio.domain.stems import FileState
 from rag_audio.errors import RagAudioError
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.provenance.credentials.signers import NoSigner

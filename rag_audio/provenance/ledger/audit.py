@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnClause, Connection, Row, Select, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from rag_audio.domain.store_ports import Fault
+from rag_audio.domain.record import Fault
 from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
 from rag_audio.provenance.ledger.merkle import (
     EMPTY_ROOT,

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, select
 
 from rag_audio.domain.codec import decode, encode
 from rag_audio.domain.licensing import License
-from rag_audio.domain.store_ports import Fault, LedgerEvent
+from rag_audio.domain.record import Fault, LedgerEvent
 from rag_audio.errors import InvalidInput, LedgerTampered
 from rag_audio.provenance.ledger.audit import LoggedOutput, logged_outputs
 from rag_audio.provenance.ledger.rights_log import (
@@ -32,9 +32,14 @@ from rag_audio.provenance.ledger.rights_log import (
     logged_revocations,
 )
 from rag_audio.provenance.ledger.tables import events_in
-from rag_audio.storage import conflicts as contested
-from rag_audio.storage.revocations import files, libraries, licenses, withheld_files
-from rag_audio.storage.revocations import metadata as revocations_metadata
+from rag_audio.storage.rights_tables import (
+    files,
+    libraries,
+    licenses,
+    mismatched_conflicts,
+    revocations,
+    withheld_files,
+)
 
 CLEARED = "cleared"
 """Among the checks of a record: when the licenses of its plan were read, ISO 8601."""
@@ -173,7 +178,6 @@ def _differing(said: Mapping[str, Any], sealed: Any) -> str:
 # :mod:`rag_audio.provenance.ledger.rights_log`.
 
 _SHOWN = 3
-_revocations = revocations_metadata.tables["revocations"]
 
 
 def library_faults(db: Connection) -> Iterator[Fault]:
@@ -268,7 +272,7 @@ def conflict_faults(db: Connection) -> Iterator[Fault]:
     """The table of conflicts, which follows from the files."""
     known = _last_events(db)
     try:
-        wrong = contested.mismatched(db, files)
+        wrong = mismatched_conflicts(db)
     except LedgerTampered as error:
         yield Fault(0, error.message)
         return
@@ -284,7 +288,7 @@ def revocation_faults(db: Connection) -> Iterator[Fault]:
         for id_ in sorted(rows.keys() & logged.keys()) if not undo else ():
             yield Fault(seq, f"revocation {id_} of entry {logged[id_][1]} is made a second time")
         logged.update({id_: (said, seq) for id_, said in rows.items()})
-    for row in db.execute(select(_revocations).order_by(_revocations.c.id)).mappings():
+    for row in db.execute(select(revocations).order_by(revocations.c.id)).mappings():
         name = f"revocation {row['id']} of {row['kind']} {row['target']}"
         said = logged.pop(str(row["id"]), None)
         if said is None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, column, select, table, text
 
-from rag_audio.domain.store_ports import Fault
+from rag_audio.domain.record import Fault
 from rag_audio.domain.views import finite, source_json
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger import audit_rights

@@ -29,7 +29,7 @@ from rag_audio.provenance.ledger.rights_log import REVOCATION, SqlRightsLog
 from rag_audio.provenance.ledger.sealing import ERASURE, OUTPUT, has_texts, kind_of
 from rag_audio.provenance.ledger.tables import entries, event_of, output_row, raw_bytes, tree
 from rag_audio.settings import settings_in
-from rag_audio.storage import revocations
+from rag_audio.storage import rights_tables
 from rag_audio.storage.database import connect, connect_to_read, reading, sqlite_url
 from rag_audio.storage.database_export import read_dump
 
@@ -319,7 +319,7 @@ NOTHING = CarriedOver((), ())
 def find_carried_over(db: Connection, events: Iterable[LaterEvent]) -> CarriedOver:
     """What of these events, in the order of time, changes the database."""
     erased: dict[int, LaterEvent] = {}
-    following = _Following(revocations.in_force(db), _artists(db))
+    following = _Following(rights_tables.in_force(db), _artists(db))
     for event in events:
         if event.revocation is not None:
             following.follow(event, event.revocation)
@@ -358,7 +358,7 @@ def in_order(logs: Iterable[Later]) -> list[LaterEvent]:
 
 
 class _Following:
-    """Follows revocations from those in force, by the rules of :mod:`.revocations`.
+    """Follows revocations from those in force, by the rules of :mod:`.rights_tables`.
 
     Attributes:
         changes: what took effect, in order.
@@ -380,8 +380,8 @@ class _Following:
         if not event.undo:
             self._revoke(event, one)
             return
-        left = [other for other in self._in_force if not revocations.same_source(other, one)]
-        covered = [old for old in self._covered if not revocations.same_source(old[1], one)]
+        left = [other for other in self._in_force if not rights_tables.same_source(other, one)]
+        covered = [old for old in self._covered if not rights_tables.same_source(old[1], one)]
         is_change = len(left) < len(self._in_force)
         self._in_force, self._covered = left, []
         if is_change:
@@ -390,11 +390,11 @@ class _Following:
             self._revoke(*old)
 
     def _revoke(self, event: LaterEvent, one: Revocation) -> None:
-        if any(revocations.holds_for(other, one) for other in self._in_force):
+        if any(rights_tables.holds_for(other, one) for other in self._in_force):
             self._covered.append((event, one))
             return
         self.changes.append((event, one))
-        self._in_force.append(replace(one, key=revocations.key_of(one, self._artists)))
+        self._in_force.append(replace(one, key=rights_tables.key_of(one, self._artists)))
 
 
 def _artists(db: Connection) -> frozenset[str]:
@@ -406,9 +406,9 @@ def _revoke_again(db: Connection, event: LaterEvent, one: Revocation) -> None:
     """Put a revocation in force, or end it, and log what changed."""
     log = SqlRightsLog()
     if event.undo:
-        changed = revocations.end(db, one)
+        changed = rights_tables.end_revocation(db, one)
     else:
-        changed = revocations.insert(db, one, _artists(db), log.last_revocation(db))
+        changed = rights_tables.put_revocation(db, one, _artists(db), log.last_revocation(db))
     if changed:
         log.revoked(db, one, changed, undo=event.undo, first_logged=event.said_at)
 

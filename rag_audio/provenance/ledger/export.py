@@ -12,9 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag_audio.domain.store_ports import Fault
+from rag_audio.domain.record import Fault
 from rag_audio.errors import ConfigError, InvalidInput, LedgerError, UnreadableFile
 from rag_audio.provenance.ledger.audit import document_faults
+from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from rag_audio.provenance.ledger.notes import LogCheckpoint, VerifierKey, open_note, read_checkpoint
 from rag_audio.provenance.ledger.records import canonical, parse

@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, column, insert, select, table, update
 
-from rag_audio.domain.store_ports import Fault
+from rag_audio.domain.record import Fault
 from rag_audio.errors import ConfigError, InvalidInput, LedgerError, LedgerTampered
 from rag_audio.provenance.ledger.notes import (
     SEED_BYTES,

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from rag_audio.domain import AttributionRecord, names
-from rag_audio.domain.store_ports import Fault, InclusionProof, LedgerEntry, LedgerEvent
+from rag_audio.domain.record import Fault, InclusionProof, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput, LedgerError
 from rag_audio.provenance.ledger import audit_rights, merkle
 from rag_audio.provenance.ledger.audit import checked, checkpoint_faults, faults, schema_faults

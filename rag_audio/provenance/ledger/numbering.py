@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
-from rag_audio.domain.store_ports import Fault, LedgerEvent
+from rag_audio.domain.record import Fault, LedgerEvent
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger.tables import (
     MAX_OUTPUT,

@@ -25,7 +25,7 @@ from rag_audio.domain import (
     SourceUse,
 )
 from rag_audio.domain.codec import encode, read
-from rag_audio.domain.plans import plan_to_json
+from rag_audio.domain.plan import plan_to_json
 from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.signing import Signature, sidecar_of
 from rag_audio.errors import InvalidInput, LedgerError

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Table, select
 
 from rag_audio.domain.codec import number
 from rag_audio.domain.licensing import Revocation
-from rag_audio.domain.store_ports import LedgerEvent
+from rag_audio.domain.record import LedgerEvent
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger.merkle import frontier_of, leaf_hash
 from rag_audio.provenance.ledger.records import canonical
@@ -34,7 +34,7 @@ from rag_audio.provenance.ledger.tables import (
     events_of,
     raw_bytes,
 )
-from rag_audio.storage.revocations import files, libraries, licenses, withheld_files
+from rag_audio.storage.rights_tables import files, libraries, licenses, withheld_files
 
 LIBRARY, REVOCATION = "library", "revocation"
 CHANGING, SEALED = "changing", "sealed"
@@ -89,7 +89,7 @@ def licenses_of(db: Connection, library: str) -> dict[str, Any]:
 
 
 class SqlRightsLog:
-    """The :class:`rag_audio.domain.store_ports.RightsLog` in the ledger's own database."""
+    """The :class:`.RightsLog` in the ledger's own database."""
 
     def is_changing(self, db: Connection, library: str) -> bool:
         last = last_event(db, library)

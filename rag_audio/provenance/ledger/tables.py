@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from rag_audio.domain import AttributionRecord, names
-from rag_audio.domain.store_ports import LedgerEvent
+from rag_audio.domain.record import LedgerEvent
 from rag_audio.errors import LedgerError, LedgerTampered
 from rag_audio.provenance.ledger.merkle import HASH_BYTES, Frontier, Node, leaf_hash
 from rag_audio.provenance.ledger.records import parse

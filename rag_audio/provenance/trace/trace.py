@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from rag_audio.audio.reading import Heard, hear
 from rag_audio.domain import Audio, Rights
 from rag_audio.domain.ports import Detection, Watermarker
+from rag_audio.domain.record import LedgerEntry
 from rag_audio.domain.signing import Credentials, CredentialState
-from rag_audio.domain.store_ports import LedgerEntry
 from rag_audio.errors import LedgerTampered, UnreadableFile
+from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.trace.alignment import align, peaks_of
 from rag_audio.provenance.trace.content import (
     Fit,

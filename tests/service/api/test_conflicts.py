@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from rag_audio.domain import License, Stem, Use
-from rag_audio.domain.store_ports import FileState
+from rag_audio.domain.stems import FileState
 from tests.service.api.conftest import FAST, Serve, Served
 
 SECRETS = ("Other Holder", "narrow", '"other"', "other/", "several licenses")

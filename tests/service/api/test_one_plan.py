@@ -15,7 +15,7 @@ from sqlalchemy import update
 from rag_audio.audio import writing as audio
 from rag_audio.domain import Key, Use
 from rag_audio.domain.licensing import RevocationOf
-from rag_audio.domain.store_ports import WithheldFile
+from rag_audio.domain.stems import WithheldFile
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.retrieval.recognition import ForeignFinding, Inspector, Recognised
 from rag_audio.service.tables import jobs

@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from rag_audio.domain import ConditioningPlan
-from rag_audio.domain.plans import plan_to_json
+from rag_audio.domain.plan import plan_to_json
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.editing import Editor
 from rag_audio.service.access import Caller

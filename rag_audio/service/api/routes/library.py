@@ -17,7 +17,7 @@ from rag_audio.domain.views import (
     artists_json,
     conflict_json,
     conflicts_json,
-    license_rows,
+    licenses_json,
     not_indexed_json,
     reference_json,
 )
@@ -167,12 +167,12 @@ def libraries(
     own = {one.id for one in catalogue.libraries()}
     clearance = pipeline.clearance(territory)
     rights = clearance.rights
-    rows = license_rows(clearance.stems, rights)
+    rows = licenses_json(clearance.stems, rights)
     return {
         "libraries": [
             {"id": one.id, "name": one.name, "stems": one.stems} for one in catalogue.libraries()
         ],
-        "licenses": [row.to_json() for row in rows if row.license.library in own],
+        "licenses": [row for row in rows if row["library"] in own],
         "conflicts": conflicts_json(rights.conflicts.values(), rights),
     }
 
