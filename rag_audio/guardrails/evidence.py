@@ -14,6 +14,7 @@ from functools import cache
 
 from rapidfuzz.distance import OSA
 
+from rag_audio.guardrails.lists import rule_pattern, rule_words
 from rag_audio.guardrails.name_index import Hit
 from rag_audio.guardrails.names import Reading, Song, is_given_name, is_place
 from rag_audio.guardrails.normalise import Text, fold, read, squash
@@ -25,7 +26,6 @@ from rag_audio.guardrails.vocabulary import (
     is_music,
     is_ordinary,
     listed_words,
-    word_set,
 )
 from rag_audio.resources import data_dir
 
@@ -37,36 +37,15 @@ from rag_audio.resources import data_dir
 
 _SEGMENT = re.compile(r"[,;|\n•/]|\s-\s|\.\s")
 _TEMPO = re.compile(r"[\s,(\[]*\d{2,3}\s?bpm\b")
-_TAIL = word_set(
-    "rock pop rap hip hop hiphop trap rnb funk soul disco house techno edm jazz blues country "
-    "metal punk ballad anthem acoustic guitar guitars piano drums bass synth vocals instrumental "
-    "style vibe vibes energy type song cover remix sad dark slow fast upbeat chill mellow minor "
-    "major bpm key stadium arena electro reggae folk grunge indie emo hard glam gospel autotune "
-    "autotuned please pls plz 80s 90s 70s 60s 2000s 2010s 1980s 1990s 1970s 1960s a b c d e f g"
-)
-_ROLE_AFTER = re.compile(
-    r"['\")]*\s*[(\[,]?\s*(?:the\s+)?(?:artist|singer|rapper|band|group|musician|producer|boyband|girlband|"
-    r"girl\s+group|boy\s+band|duo)(?=[)\],.;!?]|\s*$)"
-)
+_TAIL = rule_words("evidence", "tail")
+_ROLE_AFTER = rule_pattern("evidence", "role_after")
 _PAIR_WORDS = 5
-_PAIR = re.compile(
-    r"['\")]*\s*(?:\bx\b|×|\bmeets\b|\bvs\b\.?|\bversus\b|\bfeat\b\.?|\bft\b\.?|\+)\s*['\"(]*"
-)
-_GLUED = ("core", "esque", "ish", "coded", "ified", "wave")
-_DETERMINERS = word_set(
-    "the a an my our your his her its their some any no every each this that these those one two "
-    "three another which and of in at on der die das ein eine le la les un une el los il lo"
-)
-_SMALL = word_set("the of a an and in on from with de la le der die das el los")
-_AFTER_NAME = word_set(
-    "on with at in and but would could might singing sings playing plays rapping style type vibe "
-    "vibes energy era sound sounds flow as for from doing covering himself herself themselves"
-)
-_UNCOUNTABLE = word_set(
-    "heart pink yes justice chic disturbed busted rancid sting squeeze blur accept hurts jam "
-    "offset rose psy brandy usher incognito telephone"
-)
-"""Names as words that need no article: stuffs, qualities, verbs."""
+_PAIR = rule_pattern("evidence", "pair")
+_GLUED = rule_words("evidence", "glued")
+_DETERMINERS = rule_words("evidence", "determiners")
+_SMALL = rule_words("evidence", "small")
+_AFTER_NAME = rule_words("evidence", "after_name")
+_UNCOUNTABLE = rule_words("evidence", "uncountable")
 _LEAST_SPELLED = 4
 """Letters that must be spelled out one by one before they mean a name that is a word too."""
 
@@ -224,29 +203,14 @@ _NEAR = 8
 """So many words may stand between a name and a title of the same artist."""
 _MISSPELLED = 6
 """Letters of an artist's name that is read in a misspelled word beside a title."""
-_BESIDE = re.compile(
-    r"[\s,:\"'“”‘’()–—|\-]*(?:(?:'s|by|from|of|de|von|di|do|da|on|in|era)\s+)*[\"'“‘(]*"
-)
-_RECORDED = re.compile(
-    r"['\"]*\s+(?:recorded|released|played|did|sang|performed|made|wrote|produced|mixed|do|does|plays|sings)\s+"
-    r"(?:it|them|this|that|things)(?!\w)"
-)
-_WOULD = re.compile(
-    r"['\"]*\s+(?:would|could|might|'d)\s+(?:have\s+)?(?:just\s+)?(?:produced?|sing|sung|rap|record|recorded|write|"
-    r"written|compose|mix|remix|release|perform|cover|drop|flip|score)(?!\w)"
-)
-_AS = re.compile(r"(?<!\w)(?:as|like|how|the\s+way|what|that|when)\s+(?:the\s+)?[\"']*$")
-_YEAR = re.compile(
-    r"['\")]*\s*(?:,?\s*(?:circa|ca\.?|c\.|around|back\s+in|era|live\s+in|tour)\s+|\s\()(?:late\s+|early\s+|mid\s+)?"
-    r"(?:19[5-9]|20[0-2])\d(?!\w)|['\")]*\s+(?:19[5-9]|20[0-2])\d\s+(?:era|album|tour|sound|lineup|demo)(?!\w)"
-)
-_BEAT_TYPE = re.compile(
-    r"(?:^|(?<=[\n,;|\])]))\s*(?:\[?free\]?\s+)?(?:type[\s\-]beats?|beats?\s+types?|prod\.?\s+types?|instru(?:\s+rap)?\s+types?|"
-    r"tipo\s+beat|beat\s+tipo|base\s+tipo|beat\s+estilo|base\s+estilo|instrumental\s+tipo|instrumental\s+type)\s+[\"'“]*"
-)
-"""What a name follows in French, Spanish and Portuguese: "type beat NAME"."""
+_BESIDE = rule_pattern("evidence", "beside")
+_RECORDED = rule_pattern("evidence", "recorded")
+_WOULD = rule_pattern("evidence", "would")
+_AS = rule_pattern("evidence", "as")
+_YEAR = rule_pattern("evidence", "year")
+_BEAT_TYPE = rule_pattern("evidence", "beat_type")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f']+")
-_STUFF = word_set("europe america asia boston chicago kansas texas japan berlin paris")
+_STUFF = rule_words("evidence", "stuff")
 
 
 def evident_names(
@@ -398,21 +362,11 @@ def _phrases() -> dict[str, list[tuple[str, ...]]]:
 
 # Whether a name that is known is meant where anything may stand: "make it …", "… lyrics".
 
-_TALENTS = word_set(
-    "vibes vibe energy flow vocals voice style feel aesthetic sound swagger lyrics harmonies hook "
-    "verse falsetto track song type"
-)
-_PLACES = word_set("boston chicago kansas texas america asia europe japan")
-_BEAT_TALK = word_set(
-    "a an x free dark hard sad melodic chill emotional smooth old early new vintage hype fast slow "
-    "guitar piano trap drill sample soulful aggressive detroit atlanta toxic"
-)
-_THEMES = word_set(
-    "rain love death war ghost enigma madness poison rush imagination rainbow midnight mayhem "
-    "exodus burial traffic oasis wings focus genesis atmosphere america asia europe japan texas "
-    "kansas heatwave pendulum perfume propaganda underworld darkside"
-)
-_QUALITIES = word_set("free live lush sweet low blue tricky bent immortal oval sublime faithless")
+_TALENTS = rule_words("evidence", "talents")
+_PLACES = rule_words("evidence", "places")
+_BEAT_TALK = rule_words("evidence", "beat_talk")
+_THEMES = rule_words("evidence", "themes")
+_QUALITIES = rule_words("evidence", "qualities")
 
 
 def is_proper(text: Text, hit: Hit, following: str = "", works: bool = False) -> bool:

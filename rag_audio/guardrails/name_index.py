@@ -22,6 +22,7 @@ from functools import cached_property
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
+from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.names import (
     Artist,
     Form,
@@ -49,14 +50,12 @@ from rag_audio.guardrails.vocabulary import (
     is_everyday,
     is_given_name,
     is_ordinary,
-    word_set,
 )
 
 # How like a name words are, and whether words that spell a name are likely to mean it.
 
-_ENDINGS = frozenset("s es esque ish ian like y style vibes type core sound coded ified".split())
-_CASES = word_set("a u om oy ey e y yu ya em i oyu eyu ov ob ami ax am ovi oby oye")
-"""Endings of names in the languages of Cyrillic script, as their letters are read."""
+_ENDINGS = rule_words("misspelled", "endings")
+_CASES = rule_words("misspelled", "cases")
 _KEY = 4
 _LONG = 8
 
@@ -224,12 +223,9 @@ def is_sure(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
 
 _MAX_WINDOW = 5
 _DOUBLED = re.compile(r"(.)(?=\1)")
-_EDGE = word_set(
-    "a an the of in at on with and or for from to by as like is are it my und mit der die das "
-    "von le la les de du des et avec el los las con y o e com da do na no il lo di"
-)
+_EDGE = rule_words("misspelled", "edge")
 
-_AFTER_NAMES = word_set("era style styled type beat vibe vibes inspired like sound period age time")
+_AFTER_NAMES = rule_words("misspelled", "after_names")
 
 
 @dataclass(frozen=True)

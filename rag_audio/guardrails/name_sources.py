@@ -24,6 +24,7 @@ from typing import Any
 from zlib import crc32
 
 from rag_audio.errors import InvalidInput
+from rag_audio.guardrails.lists import policy_table, rule_pattern
 from rag_audio.guardrails.name_expansion import lines
 from rag_audio.guardrails.normalise import fold
 
@@ -332,20 +333,9 @@ ALL_KINDS = (*KINDS, UNKNOWN)
 YEARS_OF_RIGHTS = 70
 """After an author's death, in most countries: directive 2006/116/EC, article 1."""
 _SPECIAL = re.compile(r"\[.*\]")
-_SPECIAL_NAMES = frozenset(("various artists", "various", "unknown artist", "traditional"))
-_ELSEWHERE = re.compile(
-    r"\b(?:engineer|engineering|mastering|mixer|photograph\w*|graphic|designer|illustrator|"
-    r"artwork|painter|liner notes|translator|actor|actress|author|poet|novelist|playwright|"
-    r"a&r|executive|manager|label owner|journalist|comedian|audiobooks?|narrator|voice actor)\b",
-    re.IGNORECASE,
-)
-_MUSICIAN = re.compile(
-    r"\b(?:singer|vocal\w*|rapper|mc|dj|producer|composer|songwriter|musician|band|guitar\w*|"
-    r"bass\w*|drum\w*|percussion\w*|pian\w*|keyboard\w*|violin\w*|cell\w*|saxoph\w*|trump\w*|"
-    r"flaut\w*|flut\w*|organ\w*|harp\w*|conductor|soprano|tenor|baritone|multi-instrumentalist|"
-    r"rock|pop|jazz|techno|house|metal|punk|hip hop|electronic|folk)\b",
-    re.IGNORECASE,
-)
+_SPECIAL_NAMES = policy_table("rules")["imported"]["special_names"]
+_ELSEWHERE = rule_pattern("imported", "elsewhere", re.IGNORECASE)
+_MUSICIAN = rule_pattern("imported", "musician", re.IGNORECASE)
 _SLOTS = 2**22
 _MANY = 20
 

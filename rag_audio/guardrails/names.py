@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING
 
 from rag_audio.domain import names
 from rag_audio.errors import ConfigError
+from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.normalise import Word, fold, read, sound, squash
-from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary
 from rag_audio.guardrails.vocabulary import is_everyday as is_in_a_dictionary
 from rag_audio.resources import data_dir
 
@@ -44,12 +45,7 @@ class Reading(StrEnum):
 
 
 _PLAIN = re.compile("[A-Za-z0-9]")
-_REALMS = word_set(
-    "pop rock soul blues jazz funk disco reggae country rap house techno trance metal punk swing "
-    "gospel folk salsa bachata merengue flamenco tango samba fado rai ghazal qawwali bhangra "
-    "dancehall dub grime trap drill edm ska bossa nova mambo cumbia rumba ranchera"
-)
-"""Genres in which somebody is called a king or queen."""
+_REALMS = rule_words("names", "realms")
 KINDS = ("artist", "producer", "member", "composer")
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 
+from rag_audio.guardrails.lists import letters, policy_table
+
 # Which Latin letter a character stands for: look-alikes, styled letters, other alphabets.
 #
 # The tables state facts of Unicode (names of characters, UTS #39 confusables) in our own
@@ -23,54 +25,11 @@ _STYLED = re.compile(
 )
 
 
-def _spaced(letters: str) -> list[str]:
-    return letters.split()
-
-
-_LATIN_EXTRAS = {
-    "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i",
-    "ŋ": "n", "ə": "e", "ɛ": "e", "ʃ": "s", "ʒ": "z", "Æ": "ae", "Œ": "oe", "Þ": "th", "ẞ": "ss",
-    "ſ": "s", "’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'", "＇": "'", "“": '"', "”": '"',
-    "„": '"', "«": '"', "»": '"', "‐": "-", "‑": "-", "–": "-", "—": "-", "−": "-",
-    "¢": "c", "©": "c", "®": "r", "™": "tm",
-}  # fmt: skip
-_LOOK_ALIKES = dict(
-    zip(
-        # Cyrillic, small and capital; then Greek; Cherokee; Armenian.
-        "авсԁеѕіјкӏмнорԛгтухԝзпияшцэйчьёѡүһҽԍ"
-        "АВСЕЅІЈКМНОРТУХӀИЯШЦЭЧЬЁҮ"
-        "αβγδεζηθικλμνοπρστυφχψωςΑΒΕΖΗΙΚΜΝΟΡΤΥΧΛΣΔΩϲϳ"
-        "ᎪᏴᏟᎠᎬᏀᎻᎥᎫᏦᏞᎷᎾᏢᎡᏚᎢᏙᎳᎩᏃ"
-        "աօոսհցյզլքգԱՕՍԼ",
-        "abcdesijklmhopqrtyxwznurwueuybeoyheg"
-        "abcesijkmhoptyxlnrwueybey"
-        "abydeznoiklmvonpstufxwwsabezhikmnoptyxlsdwcj"
-        "abcdeghijklmoprstvwyz"
-        "aonuhgjqlpgaoul",
-        strict=True,
-    )
-)  # fmt: skip
-_TWINS = frozenset("авсԁеѕіјӏорԛухԝһοανρτυχιςᎪᎠᎬᏟᎻᎫᏦᏞᎷᏢᎡᏚᎢᏙᎳᏃօոսАВСЕЅІЈКМНОРТУХӀΑΒΕΖΗΙΚΜΝΟΡΤΥΧ")
-_TRANSLITERATION = dict(
-    zip(
-        "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґαβγδεζηθικλμνξοπρσςτυφχψω",
-        _spaced(
-            "a b v g d e e zh z i y k l m n o p r s t u f h ts ch sh sch _ y _ e yu ya i i e "
-            "g a v g d e z i th i k l m n x o p r s s t y f h ps o"
-        ),
-        strict=True,
-    )
-)
-_DEVANAGARI = dict(
-    zip(
-        "अआइईउऊएऐओऔािीुूेैोौॉऑॅकखगघचछजझटठडढतथदधनणपफबभमयरलवशषसहळंँ",
-        _spaced(
-            "a a i i u u e ai o au a i i u u e ai o au o o e k kh g gh ch chh j jh t th d dh "
-            "t th d dh n n p ph b bh m y r l v sh sh s h l n n"
-        ),
-        strict=True,
-    )
-)
+_LATIN_EXTRAS = letters("latin")
+_LOOK_ALIKES = letters("look_alikes")
+_TWINS = frozenset(policy_table("letters")["twins"])
+_TRANSLITERATION = letters("transliteration")
+_DEVANAGARI = letters("devanagari")
 _KANA = re.compile("[\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f]")
 _OTHER_ALPHABETS = re.compile("[\u0370-\u052f\u0530-\u058f\u13a0-\u13ff\uab70-\uabbf]")
 
@@ -111,7 +70,7 @@ def unmask(word: str) -> list[str]:
         if not is_other_alphabet(char)
         else _LOOK_ALIKES.get(char, char)
         if disguised
-        else _TRANSLITERATION.get(_bare(char), _bare(char)).replace("_", "")
+        else _TRANSLITERATION.get(_bare(char), _bare(char))
         for char in word
     ]
 
@@ -158,10 +117,7 @@ _QUANTITY = re.compile(
     r"\W*\d[\d.,:/x\-]*(?:s|st|nd|rd|th|bpm|hz|khz|bit|bars?|x|k|db|er|ers|am|pm|min|sec|ms)?\W*"
 )
 _CHUNK = re.compile(r"\S+")
-_LEET = {
-    "0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "6": "g",
-    "@": "a", "$": "s", "€": "e", "£": "l", "¥": "y", "+": "t", "(": "c", "2": "z",
-}  # fmt: skip
+_LEET = letters("leet")
 _LEET_ONE = "1!|¡"
 _DOUBLE = re.compile(r"(.)\1+", re.DOTALL)
 _SHORT = 40

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
+from rag_audio.guardrails.lists import rule_pattern
 from rag_audio.guardrails.normalise import Text, fold, is_other_alphabet
 from rag_audio.resources import data_dir
 
@@ -63,27 +64,9 @@ _LETTER_ENDS = r"(?<=[^\W_])"
 _NAME_PRECEDES = _LETTER_ENDS + r"['\")]?[\s\-]{1,2}"
 _HYPHEN = _LETTER_ENDS + r"['\")]?\s?-\s?"
 _PHRASE_ENDS = r"(?![^\W_])(?!\s*(?:of|du|de|des|von|to|by|la|like)\b)"
-_SOMEBODY = (
-    "artists? singers? bands? rappers? vocalists? performers? performed\\sby sounds\\slike "
-    "artist\\sname inspirations? influences? rappeur chanteur kunstler artista cantante"
-)
-_ANYTHING = (
-    "genres? styles? vibes? moods? tags? references? refs? like voice vocals? sounds? feel energy "
-    "by prompt query request input stil estilo stile genere genero style\\sof\\smusic"
-)
-_CREDITS = r"(?:prod|produced|mixed|arr|feat|ft|perf|comp|wr)(?:\.\s*(?:by)?|\s+by)[\s:]*"
-_PERIOD = r"(?:(?:19[5-9]|20[0-2])\d|'?\d0s|\d{1,2}\s?%)\s+"
-_LABELS = (
-    (
-        Strength.STRONG,
-        re.compile(
-            r"(?<!\w)(?:(?:reference|similar|target|original|vocal)\s+)?"
-            rf"(?:{_SOMEBODY.replace(' ', '|')})\s*[:=]\s*"
-        ),
-    ),
-    (Strength.NAME, re.compile(rf"(?<!\w)(?:{_ANYTHING.replace(' ', '|')})\s*[:=]\s*")),
-    (Strength.BY, re.compile(rf"(?<!\w)(?:co-?)?{_CREDITS}")),
-    (Strength.PROPER, re.compile(rf"(?<![\w.]){_PERIOD}")),
+_LABELS = tuple(
+    (strength, rule_pattern("labels", strength))
+    for strength in (Strength.STRONG, Strength.NAME, Strength.BY, Strength.PROPER)
 )
 """What comes before a name in a list of fields ("artist: …", "prod. …"), and years before it."""
 KNOWN_ONLY = (Strength.NAME, Strength.PROPER)

@@ -12,31 +12,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import lru_cache
 
+from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.name_index import Hit
 from rag_audio.guardrails.normalise import Text, Word
-from rag_audio.guardrails.vocabulary import is_music, is_ordinary, listed_words, word_set
+from rag_audio.guardrails.vocabulary import is_music, is_ordinary, listed_words
 
-_OWN = word_set(
-    "my our your his her their the a mein meine meinen meiner meinem unser unsere unserer unseren "
-    "mon ma mes notre nos mi mis nuestra nuestro minha meu nossa nosso mio mia nostra nostro mijn "
-    "onze min mitt mina var mój moja mojej naszej nasza moj muj moje moy moya moey nash mou"
-)
-_FOR = word_set(
-    "for to of fur pour para a per dla pro voor till til for for dlya na de du von vom van da do "
-    "und and e y et en i och og"
-)
-_SHOP = word_set(
-    "bakery shop cafe restaurant garage salon clinic farm school class classroom garden party "
-    "house kitchen workshop office pub grill barber gym daycare kindergarten dentistry plumbing"
-)
-_GOES_ON = word_set(
-    "and und et y e i och og from of who on at in turns turning is retires learns loves uses has "
-    "qui que der die das wird fete cumple compie z s"
-)
-_PERFORMANCE = word_set(
-    "type style styled vibe vibes voice flow sound sounds era lyrics song songs track beat energy "
-    "vocals vocal inspired cover remix"
-)
+_OWN = rule_words("private", "own")
+_FOR = rule_words("private", "for")
+_SHOP = rule_words("private", "shop")
+_GOES_ON = rule_words("private", "goes_on")
+_PERFORMANCE = rule_words("private", "performance")
 _REACH = 4
 """Words after a name among which "my sister" may stand."""
 _LEAST_STEM = 5

@@ -18,6 +18,7 @@ from rag_audio.errors import ConfigError, Match, RequestRefused
 from rag_audio.guardrails import scripts
 from rag_audio.guardrails.disguises import backwards, cuts_a_word, has_letters, is_disguised
 from rag_audio.guardrails.evidence import evident_names, innocent_words, is_named, misspelled_beside
+from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.name_index import Hit, NameIndex
 from rag_audio.guardrails.names import Artist, Form, Reading
 from rag_audio.guardrails.normalise import Text, Word, fold, read, variants
@@ -26,7 +27,7 @@ from rag_audio.guardrails.policy import Action, Decision, Policy
 from rag_audio.guardrails.private_people import is_private, is_relation
 from rag_audio.guardrails.songs import described_spans, song_spans
 from rag_audio.guardrails.styles import StyleReader
-from rag_audio.guardrails.vocabulary import described_people, is_ordinary, rhymed_names, word_set
+from rag_audio.guardrails.vocabulary import described_people, is_ordinary, rhymed_names
 from rag_audio.guardrails.written import Reading as NamesWritten
 from rag_audio.guardrails.written import leads_to, read_names
 from rag_audio.resources import data_dir
@@ -37,7 +38,7 @@ from rag_audio.storage.files import LineLog
 # Musical descriptors: genre, era, instruments and tempo, as far as they are known. Or, where the
 # rule is told so, the licensed artist whose stems' tags are nearest to those descriptors.
 
-_EMPTY = frozenset({"and", "on", "the", "of", "with", "live", "loud", "soft", "hard", "fast"})
+_EMPTY = rule_words("prompts", "empty")
 
 
 @dataclass(frozen=True)
@@ -235,17 +236,9 @@ class _ToFile(logging.Handler):
             self.handleError(record)
 
 
-_WORKS = word_set(
-    "song songs record album albums track tracks anthem ballad hit hits vocals voice riff "
-    "riffs solo guitar guitars flow harmonies verse chorus era cover bassline synths choir "
-    "horns drums remix"
-)
-_ROLES = word_set(
-    "band duo group singer rapper artist producer composer musician gruppe sanger sangerin "
-    "groupe chanteur chanteuse cantante banda grupo cantor cantora gruppo trio boyband "
-    "girlband supergroup"
-)
-_ARTICLES = word_set("the a an my our his her their some this that der die das ein eine la le el")
+_WORKS = rule_words("prompts", "works")
+_ROLES = rule_words("prompts", "roles")
+_ARTICLES = rule_words("prompts", "articles")
 _MAX_CHARACTERS = 20_000
 
 

@@ -13,65 +13,23 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import product
 
+from rag_audio.guardrails.lists import policy_table, rule_pattern, rule_words
 from rag_audio.guardrails.normalise import Text, fold
-from rag_audio.guardrails.vocabulary import asian_words, is_music, is_ordinary, word_set, words_of
+from rag_audio.guardrails.vocabulary import asian_words, is_music, is_ordinary, words_of
 
 _KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u30fd-\u30ff"
 _HAN = "\u3005-\u3007\u4e00-\u9fff"
-_JAPANESE = re.compile(
-    rf"(?P<name>[\u30a1-\u30fa\u30fc・{_HAN}\w\s.&'\-]{{1,40}}?)"
-    r"(?P<phrase>さん|氏)?(?P<suffix>(?<![古国國春秋夏冬北南東西海台颱微強暴順涼寒熱季旋手])風(?![呂船琴景車鈴邪味格速力雨情土刺雲流習俗潮貌])|ふう|調の|っぽい|つぽい|みたい|のよう|のような|のスタイル|スタイル|的な|系の|の曲調|"
-    r"の作風|の真似|をまね|を真似|にインスパイア|に影響|への|の音楽性|の歌い方|の声|の世界観|ライク|テイスト|の雰囲気|"
-    r"に似|似の|の歌声|ボイス|そっくり|が歌う|が歌っ|作曲|プロデュース|を彷彿|を思わせ|リスペクト|オマージュ|のカバー|のリミックス|の新曲|タイプビート|らしさ|らしい|の感じ|節)"
-)
-_STRONG = re.compile(
-    "風|ふう|スタイル|作風|真似|まね|インスパイア|影響|歌い方|曲調|そっくり|彷彿|オマージュ|リスペクト|新曲|タイプビート"
-)
-_HINDI = re.compile(
-    r"(?P<name>(?:[\u0900-\u097fa-z.]+\s+){1,4})"
-    r"(?:(?:की|के|का)\s+(?:शैली|तरह|स्टाइल|अंदाज़?|अन्दाज|तर्ज|धुन|आवाज|जैसा|जैसी|जैसे|गायकी|स्वर|याद|नकल)|"
-    r"जैसा|जैसी|जैसे|(?:से|द्वारा)\s+(?:प्रेरित|प्रभावित|रचित)|वाली शैली|स्टाइल)"
-)
-_CHINESE = re.compile(
-    rf"(?:[像仿似]|类似|類似|模仿|好像|翻唱|致敬|学习|如同|參考|参考)(?P<a>[{_HAN}a-z·\s]{{2,12}}?)(?:一样|一樣|那样|那樣|的|$)|"
-    rf"(?P<b>[{_HAN}a-z·]{{2,10}}?)(?:的)?(?:风格|風格|曲风|曲風|味道|唱腔|嗓音|声线|聲線|唱法|的声音|的聲音|的歌声|式唱|式的|式情歌|范儿|范兒|那种|那種|的感觉|的感覺|同款)"
-)
-_KOREAN = re.compile(
-    r"(?P<name>[\u1100-\u11ffa-z\s]{1,40}?)\s*(?:"
-    + unicodedata.normalize(
-        "NFKD",
-        "스타일|풍의|풍|처럼|같은|같이|느낌|목소리|음색|창법|타입|비슷한|닮은|감성|버전|커버",
-    )
-    + ")"
-)
-_KOREAN_STRONG = re.compile(
-    unicodedata.normalize("NFKD", "스타일|풍|목소리|음색|창법|타입 ?비트|재질|노래처럼|곡처럼")
-)
-_KOREAN_ENDING = re.compile(
-    unicodedata.normalize(
-        "NFKD", "(?:와|과|랑|이랑|의|을|를|이|가|은|는|도|에|로|으로|하고|씨|님)$"
-    )
-)
-_THAI = re.compile(
-    r"(?P<phrase>สไตล(?:ของ|วง|คุณ)?|ในแบบ(?:ของ)?|ตามแบบ(?:ของ)?|แบบ(?:วง|ของ)|แนว(?:วง|ของ)|เสียง(?:ของ)|เลียนแบบ|"
-    r"(?P<weak>เหมือน(?:วง|กับ|ของ)?|คลาย(?:วง|กับ)?|แบบ|แนว))\s?(?P<name>[\u0e00-\u0e7fa-z.]+(?:\s[\u0e00-\u0e7f]{2,4}$)?)"
-)
-_SURNAMES = (
-    "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원"
-    "천방공현함변염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국"
-)
-"""Syllables that are surnames in Korea."""
-_CHINESE_MUSIC = word_set(
-    "中国 中國 古典 爵士 摇滚 搖滾 流行 民谣 民謠 电子 電子 嘻哈 蓝调 藍調 日本 "
-    "韩国 韓國 复古 復古 轻音乐 八十年代 九十年代 拉丁 交响 交響 钢琴 鋼琴 雨 "
-    "雨声 海 风 古风 电影 電影 游戏 遊戲 乡村 鄉村 放克 灵魂 现代 現代"
-)
-_KOREAN_MUSIC = word_set(
-    fold(
-        "재즈 록 팝 발라드 힙합 클래식 전자 음악 국악 트로트 비 바다 영화 게임 "
-        "로파이 보사노바 왈츠 탱고"
-    )
-)
+_JAPANESE = rule_pattern("scripts", "japanese")
+_STRONG = rule_pattern("scripts", "strong")
+_HINDI = rule_pattern("scripts", "hindi")
+_CHINESE = rule_pattern("scripts", "chinese")
+_KOREAN = rule_pattern("scripts", "korean", decomposed=True)
+_KOREAN_STRONG = rule_pattern("scripts", "korean_strong", decomposed=True)
+_KOREAN_ENDING = rule_pattern("scripts", "korean_ending", decomposed=True)
+_THAI = rule_pattern("scripts", "thai")
+_SURNAMES: str = policy_table("rules")["scripts"]["surnames"]
+_CHINESE_MUSIC = rule_words("scripts", "chinese_music")
+_KOREAN_MUSIC = frozenset(map(fold, rule_words("scripts", "korean_music")))
 
 
 def find_names(text: Text, known: set[int]) -> Iterator[tuple[int, int]]:

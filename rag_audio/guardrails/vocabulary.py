@@ -8,29 +8,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Any
 
+from rag_audio.guardrails.lists import policy_table, rule_pattern, rule_words, word_set
 from rag_audio.guardrails.normalise import Text, Word, fold, read
 from rag_audio.guardrails.phrases import Strength
 from rag_audio.resources import data_dir
 
 _FOREIGN = ("german", "french", "spanish", "portuguese", "italian")
-ABROAD = {
-    "ar": "arabic", "bg": "bulgarian", "cs": "czech", "da": "norwegian_danish", "el": "greek",
-    "fa": "persian", "fi": "finnish", "he": "hebrew", "hi": "hindi", "hr": "croatian",
-    "hu": "hungarian", "id": "indonesian_malay", "ja": "japanese", "ko": "korean",
-    "nl": "dutch", "no": "norwegian_danish", "pl": "polish", "ro": "romanian", "ru": "russian",
-    "sr": "serbian", "sv": "swedish", "sw": "swahili", "th": "thai", "tl": "tagalog",
-    "tr": "turkish", "uk": "ukrainian", "vi": "vietnamese", "zh": "chinese",
-}  # fmt: skip
-"""Languages of which we have a list of everyday words and music talk, and the list's name."""
+_LANGUAGES: dict[str, dict[str, Any]] = policy_table("languages")
 _DECADE = re.compile(
     r"\d{1,4}(?:s|er|ers|th|st|nd|rd|bpm|hz|khz|bit|bar|bars|db|k|%)?|[a-g][#b]?m?"
 )
-
-
-def word_set(words: str) -> frozenset[str]:
-    """Words with spaces between them, as a set."""
-    return frozenset(words.split())
 
 
 @cache
@@ -78,7 +67,8 @@ def folded_words(text: str) -> list[str]:
 @cache
 def everyday_words() -> frozenset[str]:
     """Everyday words and music talk of all languages that we have lists of, folded."""
-    names = {*ABROAD.values(), *_FOREIGN, "places"}
+    abroad = (language["list"] for language in _LANGUAGES.values() if "list" in language)
+    names = {*abroad, *_FOREIGN, "places"}
     return frozenset(word for name in names for word in listed_words(name))
 
 
@@ -174,9 +164,7 @@ _WINDOW = 12
 _PREFIX = 3
 _MOST_NEAR = 60
 """So many words of a description are looked at from one on."""
-_RHYMES = re.compile(
-    r"(?<!\w)(?:(?:name|she|he|her|him|who|they|it|you\s+know)\W+(?:\w+\W+){0,4}?)?rhymes\s+with\s+[\"'“‘]?"
-)
+_RHYMES = rule_pattern("vocabulary", "rhymes")
 
 
 @dataclass(frozen=True)
@@ -267,50 +255,7 @@ def rhymed_names(text: Text) -> Iterator[tuple[int, int]]:
 # that begins no such word makes a name; without capitals, or in a script without them, a name is
 # what has none of those words in it, where hardly anything but music or a name may stand.
 
-CASELESS = frozenset(("ar", "fa", "he"))
-_ALSO = {"no": "sv", "da": "sv", "ms": "id", "ru-latn": "ru", "el-latn": "el", "ar-latn": "ar"}
-"""Languages that are read by another one's words; some are written in Latin letters."""
-_STOPS = {
-    "ru": "с со на в во и но для под без из от по за где чтобы только",
-    "uk": "з із на в у і й та але для під без від по де щоб",
-    "el": "με και για αλλά στο στη στην από χωρίς σε να που",
-    "pl": "z ze na i a ale dla w we bez o od po gdzie",
-    "cs": "s se na a ale pro v ve bez o od po kde",
-    "nl": "met en maar voor op in aan zonder bij over",
-    "sv": "med och men för på i utan till om av",
-    "hu": "és de egy a az hogy nélkül",
-    "ro": "cu și si dar pentru pe în in fără la",
-    "tr": "ve ile ama için bir",
-    "vi": "với và nhưng cho ở có trong trên bằng",
-    "id": "dengan dan tapi untuk di pada tanpa yang dalam",
-    "ar": "مع و لكن بدون على في من إلى ب",
-    "fa": "با و ولی برای در روی بدون از",
-    "he": "עם ו אבל בלי על ב ל",
-    "fi": "ja mutta kanssa",
-    "sr": "sa s na u i ali za bez od po gde gdje",
-    "bg": "с със на в и но за без от по",
-    "tl": "at na sa pero para may kasama ang",
-    "bn": "এবং সাথে",
-    "sw": "na ya wa kwa",
-}
-_ADJECTIVE = {
-    "sr": re.compile(r".{3,}(?:skog|skih|ske|nog|nih|ckog)$"),
-    "bg": re.compile(r".{3,}(?:ska|ski|sko|na|ni|no)$"),
-    "ru": re.compile(r".{3,}(?:ogo|ego|oy|yh|ih|iy|yy|aya|oe|nom|yu)$"),
-    "uk": re.compile(r".{3,}(?:ogo|oi|ih|iy|noyu|omu)$"),
-    "pl": re.compile(r".{3,}(?:iego|nego|owego|ckiej|skiej|nej|owej|nych|owych|skich|ckich)$"),
-    "cs": re.compile(r".{3,}(?:eho|ych|skej|oveho|neho|ske|cke)$"),
-    "el": re.compile(r".{4,}(?:ikoy|ikis|ikon|ika)$"),
-    "hu": re.compile(r".{3,}(?:beli|kori|zene|zenei)$"),
-}
-_PREFIXES = {
-    "ar": ("وال", "بال", "كال", "لل", "ال", "و", "ب", "ل", "ك"),
-    "he": ("וה", "שב", "ה", "ו", "ב", "ל", "מ", "ש", "כ"),
-}
-_NATIONS = word_set(
-    "viet nam bac trung nhat my phap duc anh y an do han quoc nga tay ban nha au chau jazz edm rap "
-    "rock pop blues bolero latin hip hop lofi"
-)
+_NATIONS = rule_words("vocabulary", "nations")
 _SHORT_STEM = 3
 _ENDING = 4
 _LONGEST = 4
@@ -327,7 +272,9 @@ class _Talk:
 @cache
 def _lists() -> dict[str, _Talk]:
     found = {
-        code: _Talk(listed_words(name), frozenset(), frozenset()) for code, name in ABROAD.items()
+        code: _Talk(listed_words(language["list"]), frozenset(), frozenset())
+        for code, language in _LANGUAGES.items()
+        if "list" in language
     }
     path = data_dir("policy") / "words" / "world.txt"
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -341,8 +288,9 @@ def _lists() -> dict[str, _Talk]:
             talk.stems | {plain for word, plain in folded if word.endswith("*") and len(plain) > 1},
             talk.empty | {plain for word, plain in folded if word.startswith("!")},
         )
-    for code, other in _ALSO.items():
-        if code in found:
+    for code in found:
+        other = _read_as(code)
+        if other != code:
             base = found[other]
             found[other] = _Talk(base.words | found[code].words, base.stems, base.empty)
     return found
@@ -351,12 +299,23 @@ def _lists() -> dict[str, _Talk]:
 @cache
 def languages() -> frozenset[str]:
     """Languages that are read here."""
-    return frozenset(_STOPS) | frozenset(_ALSO)
+    return frozenset(
+        code
+        for code, language in _LANGUAGES.items()
+        if "stops" in language or "reads_as" in language
+    )
 
 
 @cache
 def _stops(language: str) -> frozenset[str]:
-    return word_set(" ".join(fold(word) for word in _STOPS.get(language, "").split()))
+    stops: str = _LANGUAGES.get(language, {}).get("stops", "")
+    return word_set(fold(stops))
+
+
+def _read_as(language: str) -> str:
+    """The language by whose words and stops another one is read; some are in Latin letters."""
+    read_as: str = _LANGUAGES.get(language, {}).get("reads_as", language)
+    return read_as
 
 
 def words_of(language: str) -> frozenset[str]:
@@ -370,7 +329,7 @@ def is_talk(word: str, language: str) -> bool:
     if is_music(word) or word.isdigit():
         return True
     bare = [word]
-    for prefix in _PREFIXES.get(language, ()):
+    for prefix in _LANGUAGES.get(language, {}).get("prefixes", "").split():
         if word.startswith(prefix) and len(word) - len(prefix) >= 2:
             bare.append(word.removeprefix(prefix))
     lists = [_lists()[code] for code in ("all", language) if code in _lists()]
@@ -401,7 +360,7 @@ def named_after(
     Args:
         capitals: whether capitals mean something in this text.
     """
-    language = _ALSO.get(language, language)
+    language = _read_as(language)
     kept = 0
     while kept < len(words) and words[kept].text not in _stops(language):
         kept += 1
@@ -441,24 +400,25 @@ def _named(
     first, last = strange[0], strange[0]
     while last + 1 in strange and last - first < _LONGEST:
         last += 1
+    own = _LANGUAGES.get(language, {})
+    caseless = own.get("caseless", False)
     with_capitals = [i for i in strange if words[i].capital and capitals]
-    if with_capitals and (language not in CASELESS or words[with_capitals[0]].text.isascii()):
+    if with_capitals and (not caseless or words[with_capitals[0]].text.isascii()):
         return with_capitals[0], max(last, with_capitals[0])
     if strength is not Strength.STRONG:
         return None
     telling = [
         word.text
         for word in words
-        if not _is_empty(word.text, language) and (len(word.text) > 3 or language in CASELESS)
+        if not _is_empty(word.text, language) and (len(word.text) > 3 or caseless)
     ]
-    if language in CASELESS:
+    if caseless:
         thing = bool(telling) and (
             is_talk(telling[0], language) or (language == "ar" and telling[0].startswith("ال"))
         )
     else:
-        adjective = _ADJECTIVE.get(language)
         thing = any(
-            is_talk(word, language) or (adjective is not None and adjective.match(word))
+            is_talk(word, language) or ("adjective" in own and re.match(own["adjective"], word))
             for word in telling
         )
     return None if thing else (first, last)

@@ -18,6 +18,7 @@ from functools import lru_cache, partial
 from itertools import accumulate
 
 from rag_audio.domain import names
+from rag_audio.guardrails.lists import rule_pattern
 from rag_audio.guardrails.normalise import Text, fold
 from rag_audio.guardrails.phrases import Lead, Strength, find_leads
 from rag_audio.guardrails.vocabulary import is_ordinary
@@ -25,46 +26,17 @@ from rag_audio.guardrails.vocabulary import is_ordinary
 _PREFIX = 3
 _QUOTES = "\\s\"'“”„«»‘’`*_~#"
 _OPENS = " \t\n\"'“”„«»‘’`*_~#([{<:-"
-_BETWEEN = re.compile(
-    r"(?:(?:the|a|an|band|group|duo|trio|artist|artists|singer|rapper|producer|composer|collective|act|"
-    r"great|legendary|famous|iconic|late|early|old|young|mighty|one|only|both|certain|called|named|"
-    r"known|as|someone|somebody|musician|classic|late-period|period|die|der|das|le|la|les|el|los|il|lo|o|os)\s++"
-    rf"|[{_QUOTES}(\[{{<:\-–—]|\.\.++\s)*+"
-)
-"""What may stand between a style phrase and the name that it is about. It never goes back over
-what it took: a text of nothing but articles and spaces must not take for ever."""
+_BETWEEN = rule_pattern("written", "between")
 _MOST_BETWEEN = 120
 """So many characters may stand there."""
-_JOINT = re.compile(
-    r"\s*(?:,\s*(?:and|or|und|y|et|e)?|&|/|\+|\b(?:and|or|meets|und|oder|et|ou|y|o|e|x|vs\.?|versus|plus|with|"
-    r"feat\.?|ft\.?|to|mixed with|crossed with)\b)\s*"
-)
+_JOINT = rule_pattern("written", "joint")
 _CLOSES = re.compile(rf"[{_QUOTES})\]}}>]*")
 _PRECEDES = re.compile(rf"(?:['’]s(?![^\W_]))?[{_QUOTES})\]}}>:\-]*")
 """What may stand between a name and a style phrase that follows it."""
-_ENDS_OBJECT = re.compile(
-    rf"[{_QUOTES})\]}}>]*(?:$|[.,;:!?…)\]}}/&+\n。、]|[-–—](?:\s|$)|'s\b|"
-    r"(?:and|or|meets|und|oder|et|ou|y|x|vs|versus|"
-    r"plus|with|on|at|for|from|featuring|using|but|over|in|under|to|while|when|where|who|that|type|"
-    r"style|inspired|like|mit|auf|bei|aber|avec|sur|pour|dans|con|en|pero|para|com|em|mas)\b)"
-)
-_SUFFIX = re.compile(
-    # Style phrases that follow a name in scripts without spaces, as fold leaves them.
-    r"[\s\"'”」』)]*(?:さん|氏|の|的)?\s*(?:風|ふう|調|系|っぽい|らしい|みたい|のよう|スタイル|的な|の?曲|の?歌|の?音楽|"
-    r"の?作風|の?真似|をまね|を真似|に?インスパイア|に似|に影響|を彷彿|を思わせ|への|の?声|风格|風格|曲风|曲風|一样|一樣|那样|那樣|"
-    r"스타일|풍의|처럼|같은|느낌|"
-    r"(?:की|के|का)\s+(?:शैली|तरह|स्टाइल|अंदाज|तर्ज|धुन|आवाज|जैस)|जैस|से\s+(?:प्रेरित|प्रभावित))"
-)
-_LEADS_STRANGE = re.compile(
-    # What leads to a name that cannot be a word of the sentence: signs, other scripts.
-    r"(?:\b(?:by|as|early|late|style|feat\.?|ft\.?|same vibe as|tribute to|tribute band to|"
-    r"artist|singer of|voice of|songs? of|как|som|jako)|"
-    rf"[像仿似])[{_QUOTES}:]*\Z",
-    re.IGNORECASE,
-)
-_FOLLOWS_STRANGE = re.compile(
-    rf"[{_QUOTES}]*(?:['’]s\s+)?(?:songs?|remix|covers?|band|vibes?|sound)\b"
-)
+_ENDS_OBJECT = rule_pattern("written", "ends_object")
+_SUFFIX = rule_pattern("written", "suffix")
+_LEADS_STRANGE = rule_pattern("written", "leads_strange", re.IGNORECASE)
+_FOLLOWS_STRANGE = rule_pattern("written", "follows_strange")
 _SIGN = re.compile(r"[^\w\s.,;:…'\"“”„«»‘’`´()\[\]{}<>\-‐-―/\\]")
 _SIGNS_ONLY = re.compile(r"[^\w\s]+")
 _STRANGE = re.compile(r"[^\w\s.'’\-]|[^\W\d_a-zA-Z]")
