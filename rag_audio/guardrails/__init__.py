@@ -1,7 +1,7 @@
 """What may be asked for (:mod:`.decide`), and what may be given out (:mod:`.output`)."""
 
 from rag_audio.guardrails.name_import import ImportedNames, load_imported
-from rag_audio.guardrails.names import Artist, Roster, load_roster, read_artists, read_names
+from rag_audio.guardrails.names import Artist
 from rag_audio.guardrails.output import (
     Inspection,
     Nearness,
@@ -12,8 +12,20 @@ from rag_audio.guardrails.output import (
     inspect_output,
     require_distance,
 )
-from rag_audio.guardrails.policy import Action, Decision, Policy, make_policy, parse_actions
-from rag_audio.guardrails.prompts import check, counts, judge, log_to, require, require_artist
+from rag_audio.guardrails.policy import (
+    Action,
+    Decision,
+    Policy,
+    Roster,
+    counts,
+    load_roster,
+    log_to,
+    make_policy,
+    parse_actions,
+    read_artists,
+    read_names,
+)
+from rag_audio.guardrails.prompts import check, judge, require, require_artist
 
 __all__ = [
     "Action", "Artist", "Decision", "ImportedNames", "Inspection", "Nearness", "Policy", "Roster",

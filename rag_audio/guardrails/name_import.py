@@ -22,7 +22,6 @@ from threading import Lock
 from typing import Any
 
 from rag_audio.errors import ConfigError, InvalidInput
-from rag_audio.guardrails.name_expansion import Expanded, is_tar, members, pieces_of
 from rag_audio.guardrails.name_index import Hit
 from rag_audio.guardrails.name_sources import (
     MAX_NAME,
@@ -31,9 +30,13 @@ from rag_audio.guardrails.name_sources import (
     Alias,
     Choice,
     Entry,
+    Expanded,
     Ratings,
     Row,
     WordCounts,
+    is_tar,
+    members,
+    pieces_of,
     read_rows,
     why_not,
 )

@@ -43,14 +43,21 @@ from rag_audio.guardrails.normalise import (
     sound,
     squash,
 )
-from rag_audio.guardrails.scripts import Heard, heard, most_unlike, unlikeness
-from rag_audio.guardrails.transliteration import NativeIndex, SoundIndex, is_sounded
+from rag_audio.guardrails.transliteration import (
+    Heard,
+    SoundIndex,
+    heard,
+    is_sounded,
+    most_unlike,
+    unlikeness,
+)
 from rag_audio.guardrails.vocabulary import (
     is_english,
     is_everyday,
     is_given_name,
     is_ordinary,
 )
+from rag_audio.guardrails.written import NativeIndex
 
 # How like a name words are, and whether words that spell a name are likely to mean it.
 

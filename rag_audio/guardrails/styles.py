@@ -24,8 +24,10 @@ from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.name_index import Hit
 from rag_audio.guardrails.names import Form, Reading, is_place
 from rag_audio.guardrails.normalise import Text, Word
-from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
 from rag_audio.guardrails.vocabulary import (
+    KNOWN_ONLY,
+    Lead,
+    Strength,
     is_compound,
     is_english,
     is_everyday,

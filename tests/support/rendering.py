@@ -23,6 +23,6 @@ def rendering_home(
         embedder=embedder or FakeEmbedder(),
         index=index or FakeIndex(),
         retries=retries,
-        cache=SoundCache(lambda: ()),
+        cache=SoundCache(),
         disclosure=EVERYTHING,
     )
