@@ -1,4 +1,4 @@
-"""What may be asked for (:mod:`.decide`), and what may be given out (:mod:`.output`)."""
+"""Which prompts may be asked (:mod:`.prompts`), and which outputs delivered (:mod:`.output`)."""
 
 from rag_audio.guardrails.name_import import ImportedNames, load_imported
 from rag_audio.guardrails.names import Artist

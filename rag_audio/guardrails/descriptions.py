@@ -1,4 +1,4 @@
-"""Somebody meant by a song: "the singer of …", "that song about …, …", "the band behind …"."""
+"""Somebody meant but not named: by a song ("the singer of …"), or by what everyone knows of them."""
 
 from __future__ import annotations
 

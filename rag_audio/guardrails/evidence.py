@@ -14,20 +14,20 @@ from functools import cache, lru_cache
 
 from rapidfuzz.distance import OSA
 
-from rag_audio.guardrails.lists import rule_pattern, rule_words
+from rag_audio.guardrails.lists import policy_lines, rule_pattern, rule_words
 from rag_audio.guardrails.name_index import Hit, NameIndex
-from rag_audio.guardrails.names import Reading, Song, is_given_name, is_place
+from rag_audio.guardrails.names import Reading, Song, is_place
 from rag_audio.guardrails.normalise import Text, Word, fold, read, squash
 from rag_audio.guardrails.vocabulary import (
     is_compound,
     is_english,
     is_everyday,
     is_german_compound,
+    is_given_name,
     is_music,
     is_ordinary,
     listed_words,
 )
-from rag_audio.resources import data_dir
 
 # Whether a name that is a word too is a name where it stands, outside of style phrases.
 #
@@ -352,11 +352,10 @@ def innocent_words(text: Text) -> set[int]:
 @cache
 def _phrases() -> dict[str, list[tuple[str, ...]]]:
     made: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for name in ("innocent.txt", "figures.txt"):
-        for line in (data_dir("policy") / name).read_text(encoding="utf-8").splitlines():
-            words = tuple(fold(line).split())
-            if words and not line.startswith("#"):
-                made[words[0]].append(words)
+    for line in (*policy_lines("innocent"), *policy_lines("figures")):
+        words = tuple(fold(line).split())
+        if words:
+            made[words[0]].append(words)
     return made
 
 

@@ -18,6 +18,12 @@ def policy_table(name: str) -> dict[str, Any]:
         return tomllib.load(file)
 
 
+def policy_lines(name: str) -> list[str]:
+    """The lines of ``data/policy/<name>.txt`` that are no comments."""
+    lines = (data_dir("policy") / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
 def word_set(words: str) -> frozenset[str]:
     """Words with spaces between them, as a set."""
     return frozenset(words.split())

@@ -1,4 +1,4 @@
-"""Make the long list of artists (:mod:`.imported`) from a database's dump or a CSV file.
+"""A long list of artists, made from a database's dump or a CSV file, and found by exact spelling.
 
 Rows go into a database of their own on the disk first, since aliases and figures may come before
 the artists they belong to; so memory stays small however long a list is. The list that was there
@@ -46,19 +46,15 @@ from rag_audio.guardrails.names import (
     Artist,
     Form,
     Reading,
-    Song,
     is_full_name,
     reading_of,
 )
 from rag_audio.guardrails.normalise import Text, fold, read, squash
 from rag_audio.storage.files import draft_file, put_in_place
 
-# A long list of artists that was imported from a database, found by exact spelling only.
-#
 # The list is one SQLite file, ``names.db`` in the home, which is looked up and never loaded: a
 # prompt asks for each of its runs of words, so time and memory hardly grow with the list.
-# Misspellings and names by ear are looked for among the well-known (:mod:`.index`) only.
-# :mod:`.importing` writes it.
+# Misspellings and names by ear are looked for among the well-known (:mod:`.name_index`) only.
 
 FILE = "names.db"
 FORMAT = 1
@@ -159,22 +155,6 @@ class ImportedNames:
             for first, last in runs[letters]:
                 if last - first + 1 == count:
                     yield Hit(first, last, form)
-
-    def inside(self, text: Text) -> Iterator[Hit]:
-        """None: see the head of this module."""
-        return iter(())
-
-    def initials(self, text: Text) -> Iterator[Hit]:
-        """None: see the head of this module."""
-        return iter(())
-
-    def near(self, text: Text, *, only: frozenset[int] | None = None) -> Iterator[Hit]:
-        """None: see the head of this module."""
-        return iter(())
-
-    def songs(self, text: Text) -> Iterator[tuple[int, int, Song]]:
-        """None: a list has no songs."""
-        return iter(())
 
     def find(self, name: str) -> Artist | None:
         """The artist of that name or alias."""

@@ -8,7 +8,7 @@ hardly grows with the number of names:
 - *edits*: what is left of a name when one letter is deleted, held against the same of each window
   of words (the symmetric deletion look-up of W. Garbe's SymSpell), verified by edit distance;
 - *sound*: its consonants (:func:`~.normalise.sound`), verified by likeness of letters, or as it is
-  heard (:mod:`.phonetics`), verified by its vowels.
+  heard (:func:`~.transliteration.heard`), verified by its vowels.
 """
 
 from __future__ import annotations
@@ -298,6 +298,22 @@ class NameIndex:
                 self._songs[letters[:_KEY]].append((letters, song))
         for titles in self._songs.values():
             titles.sort(key=lambda pair: -len(pair[0]))
+
+    def hits(self, text: Text, only: frozenset[int] | None = None) -> list[Hit]:
+        """All names in a text, those that are words too among them, exact ones first.
+
+        Args:
+            only: as in :meth:`near`.
+        """
+        exact = [*self.exact(text), *self.inside(text), *self.initials(text)]
+        taken = {i for h in exact if h.reading is Reading.NAME for i in range(h.first, h.last + 1)}
+        near = [
+            hit
+            for hit in self.near(text, only=only)
+            if not taken & set(range(hit.first, hit.last + 1))
+            and (hit.reading is Reading.NAME or hit.form.words > 1 or len(hit.form.letters) > 4)
+        ]
+        return [*exact, *near]
 
     def exact(self, text: Text) -> Iterator[Hit]:
         """Names by their letters, those that are words too among them."""

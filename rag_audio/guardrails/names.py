@@ -1,4 +1,4 @@
-"""Who is protected: artists with what is generally known of them, and their famous songs.
+"""Artists and songs, the ways to write a name, and how a name reads in a sentence.
 
 ``data/policy/artists.csv`` has the columns ``name, aliases, common_aliases, common, genre, era,
 epithets, kind``; aliases and epithets are separated by ``;``. ``common`` says how the name reads in
@@ -6,8 +6,7 @@ an ordinary sentence: empty is "as a name only" (found wherever it stands), ``ye
 too" (found where the context makes it a name), ``mass`` is "as a word that stands without an
 article" (rain, air, europe). ``epithets`` are what somebody is called in place of the name;
 ``kind`` is artist (also when empty), producer, member or composer.
-A user's own list needs the column ``name`` only. Long lists that are imported from a database of
-artists are read by :mod:`.imported`.
+A user's own list needs the column ``name`` only.
 """
 
 from __future__ import annotations
@@ -19,16 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING
 
-from rag_audio.guardrails.lists import rule_words
+from rag_audio.guardrails.lists import policy_lines, rule_words
 from rag_audio.guardrails.normalise import Word, fold, read, sound, squash
-from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary
+from rag_audio.guardrails.vocabulary import is_compound, is_given_name, is_music, is_ordinary
 from rag_audio.guardrails.vocabulary import is_everyday as is_in_a_dictionary
-from rag_audio.resources import data_dir
-
-if TYPE_CHECKING:
-    pass
 
 
 class Reading(StrEnum):
@@ -117,21 +111,14 @@ _UNSPACED = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\u0e00-\u0eff\u1000-\u109f\u
 
 
 @cache
-def _words(name: str) -> frozenset[str]:
-    path = data_dir("policy") / "words" / f"{name}.txt"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.startswith("#"))
+def _places() -> frozenset[str]:
+    text = "\n".join(policy_lines("words/places"))
     return frozenset(word.text for word in read(text).words)
-
-
-def is_given_name(word: str) -> bool:
-    """Whether a folded word is a common given name (``data/policy/words/given.txt``)."""
-    return word in _words("given")
 
 
 def is_place(word: str) -> bool:
     """Whether a folded word belongs to a place's name (``data/policy/words/places.txt``)."""
-    return word in _words("places")
+    return word in _places()
 
 
 @lru_cache(maxsize=65536)

@@ -120,8 +120,6 @@ _CHUNK = re.compile(r"\S+")
 _LEET = letters("leet")
 _LEET_ONE = "1!|¡"
 _DOUBLE = re.compile(r"(.)\1+", re.DOTALL)
-_SHORT = 40
-"""Characters of the texts whose folds are kept."""
 _VOICING = frozenset("\u3099\u309a")
 _RUN = re.compile(r"[\w\u00ad\u200b-\u200f\u2060-\u2064\ufeff\u0300-\u036f]+")
 
@@ -246,7 +244,7 @@ def read(raw: str) -> Text:
 
 @cache
 def _ascii_folds() -> dict[int, str]:
-    """What :func:`.glyphs.fold_char` makes of each ASCII character."""
+    """What :func:`fold_char` makes of each ASCII character."""
     return {code: fold_char(chr(code)) for code in range(128)}
 
 
@@ -267,15 +265,7 @@ def variants(text: Text) -> list[Text]:
 @lru_cache(maxsize=65536)
 def fold(text: str) -> str:
     """Case, accents and punctuation removed, spaces single: how names are compared."""
-    return _fold_short(text) if len(text) <= _SHORT else _fold(text)
-
-
-def _fold(text: str) -> str:
     return " ".join(match.group() for match in _WORD.finditer(read(text).plain.replace("'", "")))
-
-
-_fold_short = lru_cache(maxsize=65536)(_fold)
-"""Names are folded several times while an index is made."""
 
 
 def squash(folded: str) -> str:

@@ -1,4 +1,4 @@
-"""Whose style may be asked for, and what is done about the rest."""
+"""Who is protected, whose style may be asked for, and what is done and logged about the rest."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from rag_audio.domain.conflicts import Conflict
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import ConfigError, Match
 from rag_audio.guardrails.name_import import ImportedNames
-from rag_audio.guardrails.name_index import NameIndex
+from rag_audio.guardrails.name_index import Hit, NameIndex
 from rag_audio.guardrails.names import KINDS, Artist, Reading, Song, without_collection
-from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.normalise import Text, fold
 from rag_audio.guardrails.vocabulary import is_ordinary
 from rag_audio.resources import data_dir
 from rag_audio.storage.files import LineLog
@@ -268,16 +268,25 @@ class Policy:
         }
         return replace(self, actions=actions)
 
-    def indexes(self) -> tuple[NameIndex | ImportedNames, ...]:
+    def indexes(self) -> tuple[NameIndex, ...]:
         """Indexes of the protected names; made once for the same names."""
-        found: list[NameIndex | ImportedNames] = []
+        known = () if self.roster is None else (self.roster.index,)
+        return (*known, index_of(self.protected)) if self.protected else known
+
+    def hits(self, text: Text, only: frozenset[int] | None = None) -> list[Hit]:
+        """Protected names in the text, those that are words too among them.
+
+        Args:
+            only: misspelled ones must contain one of these words; None: any.
+        """
+        found: list[Hit] = []
         if self.roster is not None:
-            found.append(self.roster.index)
+            found += self.roster.index.hits(text, only)
             if self.roster.imported is not None:
-                found.append(self.roster.imported)
+                found += self.roster.imported.exact(text)
         if self.protected:
-            found.append(index_of(self.protected))
-        return tuple(found)
+            found += index_of(self.protected).hits(text, only)
+        return found
 
     def is_licensed(self, name: str) -> bool:
         """Whether the artist of that (canonical) name is licensed.

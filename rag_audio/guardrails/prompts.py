@@ -32,7 +32,7 @@ from rag_audio.guardrails.evidence import (
     misspelled_beside,
 )
 from rag_audio.guardrails.lists import rule_words
-from rag_audio.guardrails.name_index import Hit, NameIndex
+from rag_audio.guardrails.name_index import Hit
 from rag_audio.guardrails.names import Artist, Form, Reading
 from rag_audio.guardrails.normalise import Text, Word, fold, read, variants
 from rag_audio.guardrails.policy import Action, Decision, Policy, note
@@ -296,10 +296,10 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
 def _abroad(text: Text, policy: Policy) -> Iterator[Match]:
     """Names in scripts that write other consonants, by their sound."""
     for index in policy.indexes():
-        for start, end, form in index.abroad(text.raw) if isinstance(index, NameIndex) else ():
+        for start, end, form in index.abroad(text.raw):
             if not policy.is_licensed(form.artist.name):
                 yield Match(start, end, text.raw[start:end], "named-artist", form.artist.name)
-        for start, end, artist in index.native(text.raw) if isinstance(index, NameIndex) else ():
+        for start, end, artist in index.native(text.raw):
             if not policy.is_licensed(artist.name):
                 yield Match(start, end, text.raw[start:end], "style-phrase", artist.name)
 
@@ -307,7 +307,7 @@ def _abroad(text: Text, policy: Policy) -> Iterator[Match]:
 def _backwards(text: Text, policy: Policy) -> Iterator[Match]:
     """Names from right to left."""
     for index in policy.indexes():
-        for start, end, hit in backwards(text, index) if isinstance(index, NameIndex) else ():
+        for start, end, hit in backwards(text, index):
             artist = hit.form.artist.name
             if not policy.is_licensed(artist):
                 yield Match(start, end, text.raw[start:end], "named-artist", artist)
@@ -353,7 +353,7 @@ def _matches(
         if not only:
             return
     licensed = _licensed_words(text, policy, written) | innocent_words(text)
-    hits = [hit for hit in _hits(text, policy, only) if not _covered(hit, licensed)]
+    hits = [hit for hit in policy.hits(text, only) if not _covered(hit, licensed)]
     hits = [hit for hit in hits if not policy.is_licensed(hit.form.artist.name)]
     # How a single letter is written and what follows it decide: see read_names.
     hits = [hit for hit in hits if len(hit.form.letters) > 1]
@@ -402,22 +402,6 @@ def _matches(
 def _places(text: Text) -> list[tuple[Word, int]]:
     """Each word with the offset in the original where it starts."""
     return [(word, text.origin[word.start]) for word in text.words]
-
-
-def _hits(text: Text, policy: Policy, only: frozenset[int] | None) -> list[Hit]:
-    """Protected names in the text, exact ones first; those that are words too among them."""
-    found: list[Hit] = []
-    for index in policy.indexes():
-        exact = [*index.exact(text), *index.inside(text), *index.initials(text)]
-        taken = {i for h in exact if h.reading is Reading.NAME for i in range(h.first, h.last + 1)}
-        near = [
-            hit
-            for hit in index.near(text, only=only)
-            if not taken & set(range(hit.first, hit.last + 1))
-            and (hit.reading is Reading.NAME or hit.form.words > 1 or len(hit.form.letters) > 4)
-        ]
-        found += [*exact, *near]
-    return found
 
 
 def _licensed_words(text: Text, policy: Policy, written: NamesWritten) -> set[int]:

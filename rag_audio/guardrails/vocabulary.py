@@ -10,7 +10,13 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any
 
-from rag_audio.guardrails.lists import policy_table, rule_pattern, rule_words, word_set
+from rag_audio.guardrails.lists import (
+    policy_lines,
+    policy_table,
+    rule_pattern,
+    rule_words,
+    word_set,
+)
 from rag_audio.guardrails.normalise import Text, Word, fold, is_other_alphabet, read
 from rag_audio.resources import data_dir
 
@@ -23,9 +29,7 @@ _DECADE = re.compile(
 
 @cache
 def _list(name: str) -> frozenset[str]:
-    path = data_dir("policy") / "words" / f"{name}.txt"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    text = " ".join(line for line in lines if not line.startswith("#"))
+    text = " ".join(policy_lines(f"words/{name}"))
     return frozenset((text if text.isascii() else read(text).plain).split())
 
 
@@ -49,18 +53,9 @@ def _english_and_music() -> frozenset[str]:
 @cache
 def listed_words(name: str) -> frozenset[str]:
     """The words of a list, folded, each without spaces."""
-    path = data_dir("policy") / "words" / f"{name}.txt"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return frozenset(folded_words(" ".join(line for line in lines if not line.startswith("#"))))
-
-
-def folded_words(text: str) -> list[str]:
-    """The words between a text's spaces, each folded and without spaces of its own.
-
-    The text is read in one go, which is many times faster than word by word.
-    """
-    pieces = read(text).plain.replace("'", "").split()
-    return [one if one.isalpha() else fold(one).replace(" ", "") for one in pieces]
+    # The text is read in one go, which is many times faster than word by word.
+    pieces = read(" ".join(policy_lines(f"words/{name}"))).plain.replace("'", "").split()
+    return frozenset(one if one.isalpha() else fold(one).replace(" ", "") for one in pieces)
 
 
 @cache
@@ -178,10 +173,7 @@ def _lists() -> dict[str, _Talk]:
         for code, language in _LANGUAGES.items()
         if "list" in language
     }
-    path = data_dir("policy") / "words" / "world.txt"
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#") or not line.strip():
-            continue
+    for line in filter(str.strip, policy_lines("words/world")):
         language, _, rest = line.partition(":")
         folded = [(word, fold(word.strip("!*")).replace(" ", "")) for word in rest.split()]
         talk = found.get(language.strip(), _Talk(frozenset(), frozenset(), frozenset()))

@@ -292,12 +292,11 @@ def test_threads_look_names_up_at_once(listed: Path) -> None:
 @pytest.fixture(scope="module")
 def long_list(tmp_path_factory: pytest.TempPathFactory) -> tuple[Policy, Policy]:
     """Without and with a list that has every word of the dictionary as an artist."""
-    from rag_audio.guardrails.names import _words
-    from rag_audio.guardrails.vocabulary import _list
+    from rag_audio.guardrails.vocabulary import listed_words
 
     folder = tmp_path_factory.mktemp("long")
-    words = sorted(_list("music") | _words("given") | _words("places"))
-    words += sorted(_list("english"))[::10]
+    words = sorted(listed_words("music") | listed_words("given") | listed_words("places"))
+    words += sorted(listed_words("english"))[::10]
     pairs = [f"{one} {other}" for one, other in zip(words, words[7:], strict=False)]
     names = [*words, *pairs, "Zanther Quill"]
     rows = dumps.table(*(dumps.artist(n, name.title()) for n, name in enumerate(names, 1)))

@@ -7,9 +7,9 @@ import pytest
 from rag_audio import guardrails
 from rag_audio.errors import ConfigError
 from rag_audio.guardrails import Action, Policy
-from rag_audio.guardrails.names import Reading, is_given_name, is_place
+from rag_audio.guardrails.names import Reading, is_place
 from rag_audio.guardrails.normalise import fold
-from rag_audio.guardrails.vocabulary import is_ordinary
+from rag_audio.guardrails.vocabulary import is_given_name, is_ordinary
 
 
 def test_the_shipped_list_is_long_and_sound() -> None:
