@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rag_audio.audio.channels import heard
-from rag_audio.audio.dsp import resample
+from rag_audio.audio.dsp import loudness_lufs, resample, true_peak_dbtp
 from rag_audio.audio.librosa_cache import librosa_ready
-from rag_audio.audio.loudness import loudness_lufs, true_peak_dbtp
 from rag_audio.domain import Audio, Key
 from rag_audio.domain.music import beat_s
 

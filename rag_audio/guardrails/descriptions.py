@@ -1,4 +1,4 @@
-"""Somebody meant but not named: by a song ("the singer of …"), or by what everyone knows of them."""
+"""Somebody meant but not named: by a song ("the singer of …"), or by what everyone knows."""
 
 from __future__ import annotations
 

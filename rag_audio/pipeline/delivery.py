@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rag_audio.audio import pcm, writing
+from rag_audio.audio import writing
 from rag_audio.audio.reading import load
 from rag_audio.domain import (
     AttributionRecord,
@@ -151,7 +151,7 @@ class Delivery:
 
         What the model makes stays below full scale; an edit keeps the level of the edited sound.
         """
-        take, excess = pcm.fit(take, target, self.request.subtype)
+        take, excess = writing.fit(take, target, self.request.subtype)
         if not excess:
             return take, self.plan
         note = (

@@ -30,7 +30,7 @@ from rag_audio.domain.clearance import Clearance
 from rag_audio.domain.controls import named_window
 from rag_audio.domain.ports import Generator, Progress, StopAsked
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
-from rag_audio.generation import melody_request
+from rag_audio.generation.melody import melody_of, require_as_planned
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import renew_plan
 from rag_audio.guardrails import output as guarding
@@ -162,7 +162,7 @@ class Pipeline:
         request, guarded = guarding.guard_request(request, policy, self.home.ledger)
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
         findings = self.gate.inspect(brought, rights)
-        melody, heard = melody_request.melody_of(brought, findings, rights, self._brought)
+        melody, heard = melody_of(brought, findings, rights, self._brought)
         # Who hums wants to sound like something else: the words find that, not the hum.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
         own = _styled(request, clearance)
@@ -251,7 +251,7 @@ class Pipeline:
     ) -> tuple[ConditioningPlan, tuple[ForeignFinding, ...]]:
         """A plan that was shown, and what is known now of the files that the request brings."""
         findings = self.gate.inspect(request, clearance.rights)
-        melody_request.require_as_planned(accepted, request, findings, self.home.disclosure)
+        require_as_planned(accepted, request, findings, self.home.disclosure)
         return self.renewed(request, accepted, clearance, shown=True), findings
 
     def renew(self, request: GenerationRequest, older: ConditioningPlan) -> ConditioningPlan:

@@ -20,8 +20,7 @@ from rag_audio.audio import reading, scores
 from rag_audio.audio.channels import views
 from rag_audio.audio.dsp import resample, spread_windows
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
-from rag_audio.audio.score_similarity import shared_notes
-from rag_audio.audio.scores import NoteScore
+from rag_audio.audio.scores import NoteScore, shared_notes
 from rag_audio.audio.similarity import Sketch, sketch
 from rag_audio.domain import (
     AttributionRecord,
