@@ -6,7 +6,6 @@ from rag_audio.guardrails.output import (
     Inspection,
     Nearness,
     Source,
-    WatchedSource,
     allowed_similarity,
     check_output,
     inspect_output,
@@ -29,7 +28,7 @@ from rag_audio.guardrails.prompts import check, judge, require, require_artist
 
 __all__ = [
     "Action", "Artist", "Decision", "ImportedNames", "Inspection", "Nearness", "Policy", "Roster",
-    "Source", "WatchedSource", "allowed_similarity", "check", "check_output", "counts",
+    "Source", "allowed_similarity", "check", "check_output", "counts",
     "inspect_output", "judge",
     "load_imported", "load_roster", "log_to", "make_policy", "parse_actions", "read_artists",
     "read_names", "require", "require_artist", "require_distance",

@@ -227,7 +227,10 @@ def evident_names(
             continue
         if (
             _is_unheard_of(text, hit)
-            or (text.words[hit.first].start in beats and _may_be_of_beats(hit))
+            or (
+                text.words[hit.first].start in beats
+                and (hit.reading is Reading.WORD or not is_music(fold(hit.form.text)))
+            )
             or (hit.sure and _is_dated(text, hit))
             or any(_belong(text, hit, song) for song in songs)
         ):
@@ -272,7 +275,7 @@ def _is_unheard_of(text: Text, hit: Hit) -> bool:
     if form.words != 1 or hit.first != hit.last or is_surname(hit):
         return False
     word = text.words[hit.first].text
-    written = text.raw[slice(*text.raw_span(*_span(text, hit)))]
+    written = text.raw_words(hit.first, hit.last)
     if word != fold(form.text) or len(word) < _LEAST or not _LATIN.fullmatch(written):
         return False
     if fold(form.artist.name).split()[:1] in (["the"], ["die"]):
@@ -286,19 +289,10 @@ def _is_unheard_of(text: Text, hit: Hit) -> bool:
     return is_unheard_word(word)
 
 
-def _span(text: Text, hit: Hit) -> tuple[int, int]:
-    return text.words[hit.first].start, text.words[hit.last].end
-
-
 def _is_english_talk(text: Text, hit: Hit) -> bool:
     """Whether all other words of a text are English or music talk."""
     others = [w.text for i, w in enumerate(text.words) if i != hit.first and w.text.isalpha()]
     return len(others) > 0 and all(is_english(word) or is_ordinary(word) for word in others)
-
-
-def _may_be_of_beats(hit: Hit) -> bool:
-    word = fold(hit.form.text)
-    return hit.reading is Reading.WORD or not is_music(word)
 
 
 def _is_dated(text: Text, hit: Hit) -> bool:
@@ -416,14 +410,14 @@ _LEAST_FIGURES = 4
 
 def has_letters(text: Text, hit: Hit) -> bool:
     """Whether what was read as a name has a letter at all: "808" is a machine, no name."""
-    return any(sign.isalpha() for sign in _raw(text, hit))
+    return any(sign.isalpha() for sign in text.raw_words(hit.first, hit.last))
 
 
 def is_disguised(text: Text, hit: Hit) -> bool:
     """Whether letters of a name that is a word too are written as figures or signs."""
     if not hit.exact or hit.reading is Reading.MASS or len(hit.form.letters) < _LEAST_FIGURES:
         return False
-    raw = _raw(text, hit)
+    raw = text.raw_words(hit.first, hit.last)
     return has_letters(text, hit) and any(c.isdigit() or c in "@$!€|" for c in raw)
 
 
@@ -443,12 +437,6 @@ def backwards(text: Text, index: NameIndex) -> Iterator[tuple[int, int, Hit]]:
             start, end = turned.origin[words[-1].end - 1], turned.origin[words[0].start] + 1
             if start < end:
                 yield start, end, hit
-
-
-def _raw(text: Text, hit: Hit) -> str:
-    words = text.words
-    start, end = text.raw_span(words[hit.first].start, words[hit.last].end)
-    return text.raw[start:end]
 
 
 # Names in scripts without spaces that cut a longer everyday word.

@@ -27,11 +27,9 @@ from rag_audio.guardrails.name_sources import (
     MAX_NAME,
     TABLES,
     UNKNOWN,
-    Alias,
     Choice,
     Entry,
     Expanded,
-    Ratings,
     Row,
     WordCounts,
     is_tar,
@@ -271,12 +269,11 @@ class Staging:
                 aliases += [(number, name) for name in row.aliases]
                 ratings.append((number, row.ratings))
                 tags.append((number, row.tags))
-            elif isinstance(row, Alias):
-                aliases.append((row.artist, row.name))
-            elif isinstance(row, Ratings):
-                ratings.append((row.artist, row.count))
             else:
-                tags.append((row.artist, 1))
+                if row.alias:
+                    aliases.append((row.artist, row.alias))
+                ratings.append((row.artist, row.ratings))
+                tags.append((row.artist, row.tags))
         self._seen["ratings"] += sum(count for _, count in ratings)
         self._seen["tags"] += sum(count for _, count in tags)
         insert = self._rows.executemany
@@ -496,10 +493,10 @@ class _Importer:
             self._put(read_rows(pieces_of(source), str(source.path), source.path.name))
             return
         seen: set[str] = set()
-        for member in members(source):
-            table = member.name.rpartition("/")[2]
+        for name, pieces in members(source):
+            table = name.rpartition("/")[2]
             if table in TABLES:
-                self._put(read_rows(member.pieces, f"{source.path}: {member.name}", table))
+                self._put(read_rows(pieces, f"{source.path}: {name}", table))
                 seen.add(table)
                 if seen in _TOGETHER:
                     return

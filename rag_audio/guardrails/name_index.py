@@ -125,8 +125,8 @@ def may_be_english(text: Text) -> bool:
 
 def is_of_other_letters(text: Text, first: int, last: int) -> bool:
     """Whether words were written in letters that are not Latin."""
-    start, end = text.raw_span(text.words[first].start, text.words[last].end)
-    return any(is_other_alphabet(sign) or has_devanagari(sign) for sign in text.raw[start:end])
+    written = text.raw_words(first, last)
+    return any(is_other_alphabet(sign) or has_devanagari(sign) for sign in written)
 
 
 def may_mean(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
@@ -170,8 +170,7 @@ def declined(form: Form, text: Text, run: Squashed, end: int) -> int | None:
     """The word in Cyrillic or Greek in which a name stops before the ending of a case."""
     if len(form.letters) < 5 or end >= len(run.letters) or run.word_of[end] != run.word_of[end - 1]:
         return None
-    word = text.words[run.word_of[end]]
-    if not is_other_alphabet(text.raw[slice(*text.raw_span(word.start, word.end))]):
+    if not is_other_alphabet(text.raw_words(run.word_of[end], run.word_of[end])):
         return None
     for length in range(1, 4):
         last = run.ends.get(end + length)

@@ -79,29 +79,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Alias:
-    """Another name of the artist of that row."""
+class Detail:
+    """What one row says of the artist of another row: an alias, so many ratings or tags."""
 
     artist: int
-    name: str
+    alias: str = ""
+    ratings: int = 0
+    tags: int = 0
 
 
-@dataclass(frozen=True)
-class Ratings:
-    """How many people rated the artist of that row."""
-
-    artist: int
-    count: int
-
-
-@dataclass(frozen=True)
-class Tagged:
-    """A tag that the artist of that row was given."""
-
-    artist: int
-
-
-Row = Entry | Alias | Ratings | Tagged
+Row = Entry | Detail
 
 
 def read_rows(pieces: Iterator[bytes], what: str, table: str = "") -> Iterator[Row]:
@@ -211,15 +198,15 @@ def _artist_row(cells: list[bytes]) -> Row:
 def _alias_row(cells: list[bytes]) -> Row | None:
     if cells[6] == b"%d" % _SEARCH_HINT:
         return None  # misspellings, for a search only
-    return Alias(_number(cells[1]), _text(cells[2]))
+    return Detail(_number(cells[1]), alias=_text(cells[2]))
 
 
 def _meta_row(cells: list[bytes]) -> Row | None:
-    return None if cells[2] == b"\\N" else Ratings(_number(cells[0]), _number(cells[2]))
+    return None if cells[2] == b"\\N" else Detail(_number(cells[0]), ratings=_number(cells[2]))
 
 
 def _tag_row(cells: list[bytes]) -> Row | None:
-    return Tagged(_number(cells[0])) if cells[2].isdigit() and cells[2] != b"0" else None
+    return Detail(_number(cells[0]), tags=1) if cells[2].isdigit() and cells[2] != b"0" else None
 
 
 _TABLES: dict[str, tuple[int, Callable[[list[bytes]], Row | None]]] = {
@@ -525,21 +512,13 @@ class Expanded:
             )
 
 
-@dataclass(frozen=True)
-class Member:
-    """A file of an archive: its name and its bytes, to be read before the next one is asked for."""
-
-    name: str
-    pieces: Iterator[bytes]
-
-
 def is_tar(head: bytes) -> bool:
     """Whether a file that begins so (512 bytes) is a tar archive."""
     return head[257:262] == b"ustar"
 
 
-def members(source: Expanded) -> Iterator[Member]:
-    """The regular files of a tar archive, in its order.
+def members(source: Expanded) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The regular files of a tar archive, in its order: name, and bytes that must be read first.
 
     Raises:
         InvalidInput: it is cut off, or is none.
@@ -563,7 +542,7 @@ def members(source: Expanded) -> Iterator[Member]:
         own = header[:100].rstrip(b"\0").decode("utf-8", "replace")
         pieces = _some(source, size)
         if kind in b"0\0":
-            yield Member(name or own, pieces)
+            yield name or own, pieces
         name = ""
         for _ in pieces:  # what nobody wanted
             pass

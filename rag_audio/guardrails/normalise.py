@@ -75,11 +75,6 @@ def unmask(word: str) -> list[str]:
     ]
 
 
-def romanise(text: str) -> list[str]:
-    """Latin letters for each Devanagari character of ``text``, the others as they are."""
-    return [_DEVANAGARI.get(char, char) for char in text]
-
-
 def has_devanagari(text: str) -> bool:
     return any("\u0900" <= char <= "\u097f" for char in text)
 
@@ -159,6 +154,11 @@ class Text:
     def raw_span(self, start: int, end: int) -> tuple[int, int]:
         """``plain[start:end]`` as offsets into ``raw``."""
         return self.origin[start], self.origin[end - 1] + 1
+
+    def raw_words(self, first: int, last: int) -> str:
+        """The words ``words[first:last + 1]`` as they were written."""
+        start, end = self.raw_span(self.words[first].start, self.words[last].end)
+        return self.raw[start:end]
 
     @cached_property
     def words(self) -> list[Word]:
@@ -256,7 +256,7 @@ def variants(text: Text) -> list[Text]:
         made = [_leet(text, one, figures) for one in ones for figures in (False, True)]
         found = list({other.plain: other for other in made if other.plain != text.plain}.values())
     if has_devanagari(text.plain):
-        pieces = romanise(text.plain)
+        pieces = [_DEVANAGARI.get(char, char) for char in text.plain]
         origin = [o for o, piece in zip(text.origin, pieces, strict=True) for _ in piece]
         found.append(Text(text.raw, "".join(pieces), origin))
     return found

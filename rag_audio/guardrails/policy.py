@@ -225,10 +225,6 @@ class Decision:
         }
 
 
-def _nobody_knows(artist: str) -> Refusal | None:
-    return None
-
-
 @dataclass(frozen=True)
 class Policy:
     """Whose style may be asked for.
@@ -250,7 +246,7 @@ class Policy:
     actions: Mapping[str, Action] = field(default_factory=dict, hash=False)
     styles: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     unlicensed: frozenset[str] = frozenset()
-    why_not: Callable[[str], Refusal | None] = field(default=_nobody_knows, compare=False)
+    why_not: Callable[[str], Refusal | None] = field(default=lambda artist: None, compare=False)
 
     @cached_property
     def known(self) -> frozenset[str]:

@@ -279,8 +279,7 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     found: list[Match] = list(_matches(text, policy, written))
     for other in variants(text):
         found.extend(_matches(other, policy, written, text))
-    found.extend(_backwards(text, policy))
-    found.extend(_abroad(text, policy))
+    found.extend(_read_otherwise(text, policy))
     # A licensed name that stands there as it is written is nobody else's in disguise.
     found = [match for match in found if not _is_licensed(match, text, written)]
     found += [_written_match(text, one.start, one.end, one.name) for one in written.asked]
@@ -293,24 +292,19 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     return tuple(kept)
 
 
-def _abroad(text: Text, policy: Policy) -> Iterator[Match]:
-    """Names in scripts that write other consonants, by their sound."""
+def _read_otherwise(text: Text, policy: Policy) -> Iterator[Match]:
+    """Names from right to left, and those in scripts of their own: by their sound, or as they are
+    written there where a style is asked for."""
     for index in policy.indexes():
-        for start, end, form in index.abroad(text.raw):
-            if not policy.is_licensed(form.artist.name):
-                yield Match(start, end, text.raw[start:end], "named-artist", form.artist.name)
-        for start, end, artist in index.native(text.raw):
+        spans = [(start, end, "named-artist", hit.form.artist)
+                 for start, end, hit in backwards(text, index)]  # fmt: skip
+        spans += [(start, end, "named-artist", form.artist)
+                  for start, end, form in index.abroad(text.raw)]  # fmt: skip
+        spans += [(start, end, "style-phrase", artist)
+                  for start, end, artist in index.native(text.raw)]  # fmt: skip
+        for start, end, rule, artist in spans:
             if not policy.is_licensed(artist.name):
-                yield Match(start, end, text.raw[start:end], "style-phrase", artist.name)
-
-
-def _backwards(text: Text, policy: Policy) -> Iterator[Match]:
-    """Names from right to left."""
-    for index in policy.indexes():
-        for start, end, hit in backwards(text, index):
-            artist = hit.form.artist.name
-            if not policy.is_licensed(artist):
-                yield Match(start, end, text.raw[start:end], "named-artist", artist)
+                yield Match(start, end, text.raw[start:end], rule, artist.name)
 
 
 def _is_licensed(match: Match, text: Text, written: NamesWritten) -> bool:
@@ -440,7 +434,7 @@ def _means_artist(text: Text, hit: Hit) -> bool:
     before = words[hit.first - 1] if hit.first else None
     after = words[hit.last + 1].text if hit.last + 1 < len(words) else ""
     article = before is not None and before.text in _ARTICLES
-    raw = text.raw[slice(*text.raw_span(first.start, last.end))]
+    raw = text.raw_words(hit.first, hit.last)
     if len(hit.form.letters) <= 4 and first is last and sum(c.isupper() for c in raw) > 1:
         return raw == hit.form.text.replace(".", "") and text.capitals_mean
     if last.possessive:

@@ -19,7 +19,7 @@ from itertools import islice, product
 from rag_audio.guardrails.lists import letters, rule_pattern, rule_words
 from rag_audio.guardrails.names import Form, Reading
 from rag_audio.guardrails.normalise import fold
-from rag_audio.guardrails.vocabulary import asian_words, is_talk
+from rag_audio.guardrails.vocabulary import is_talk, plain_words
 
 _RUN = re.compile(
     r"[\u0620-\u064a\u0671-\u06d3']+|[\u05d0-\u05ea'\u05f3]+|[\uac00-\ud7a3]+|[\u1100-\u11ff]+|"
@@ -138,23 +138,15 @@ def is_sounded(raw: str) -> bool:
 def _entries(form: Form) -> Iterator[Sounds]:
     words = fold(form.text).split()
     seen: set[str] = set()
-    plain = [_without_r(word) for word in words]
-    spellings = (words, plain, [_with_s(word) for word in words], [_with_s(word) for word in plain])
-    for spelling in dict.fromkeys(map(tuple, spellings)):
+    plain = [_DROPPED_R.sub("", word) for word in words]
+    with_s = [[word.replace("th", "s") for word in spelled] for spelled in (words, plain)]
+    for spelling in dict.fromkeys(map(tuple, (words, plain, *with_s))):
         ways = [heard(word, 0)[:_MOST_WAYS] for word in spelling]
         for readings in islice(product(*ways), _MOST_READINGS):
             sounds = _joined([(reading.key, reading.vowels) for reading in readings])
             if len(sounds.consonants) >= _LEAST_LED and sounds.consonants not in seen:
                 seen.add(sounds.consonants)
                 yield sounds
-
-
-def _without_r(word: str) -> str:
-    return _DROPPED_R.sub("", word)
-
-
-def _with_s(word: str) -> str:
-    return word.replace("th", "s")
 
 
 def _joined(parts: Sequence[tuple[str, tuple[str, ...]]]) -> Sounds:
@@ -172,7 +164,7 @@ def _runs(raw: str) -> Iterator[_Run]:
         word = match.group()
         script = _script(word)
         talk = any(is_talk(fold(word), language) for language in _LANGUAGES[script])
-        talk = talk or (script == "kana" and word in asian_words("japanese")[0])
+        talk = talk or (script == "kana" and word in plain_words("japanese"))
         yield _Run(match.start(), match.end(), _sounds(word, script), script, talk)
 
 

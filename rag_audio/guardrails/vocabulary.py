@@ -28,7 +28,8 @@ _DECADE = re.compile(
 
 
 @cache
-def _list(name: str) -> frozenset[str]:
+def plain_words(name: str) -> frozenset[str]:
+    """The words of a list in plain letters, with the signs that are in them."""
     text = " ".join(policy_lines(f"words/{name}"))
     return frozenset((text if text.isascii() else read(text).plain).split())
 
@@ -36,18 +37,18 @@ def _list(name: str) -> frozenset[str]:
 @cache
 def music_words() -> frozenset[str]:
     """Music talk of all European languages we read: it names nobody."""
-    foreign = (word for name in _FOREIGN for word in _list(name))
-    return _list("music") | _list("connectives") | frozenset(foreign)
+    foreign = (word for name in _FOREIGN for word in plain_words(name))
+    return plain_words("music") | plain_words("connectives") | frozenset(foreign)
 
 
 @cache
 def _english() -> frozenset[str]:
-    return _list("english") | _list("english_more")
+    return plain_words("english") | plain_words("english_more")
 
 
 @cache
 def _english_and_music() -> frozenset[str]:
-    return _english() | _list("music")
+    return _english() | plain_words("music")
 
 
 @cache
@@ -70,13 +71,6 @@ def everyday_words() -> frozenset[str]:
 def is_everyday(word: str) -> bool:
     """Whether a folded word is in a dictionary or list of any language."""
     return is_ordinary(word) or word in everyday_words()
-
-
-@cache
-def asian_words(name: str) -> tuple[frozenset[str], int]:
-    """Music talk of a language in its own script, and the length of its longest word."""
-    words = _list(name)
-    return words, max(map(len, words))
 
 
 @lru_cache(maxsize=65536)

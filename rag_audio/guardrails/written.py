@@ -25,10 +25,10 @@ from rag_audio.guardrails.normalise import Text, fold
 from rag_audio.guardrails.vocabulary import (
     Lead,
     Strength,
-    asian_words,
     find_leads,
     is_music,
     is_ordinary,
+    plain_words,
     words_of,
 )
 
@@ -418,30 +418,25 @@ def _thai_names(plain: str) -> Iterator[tuple[int, int]]:
     for match in _THAI.finditer(plain):
         name = match["name"]
         short = len(name) <= 5
-        talk = any(name.startswith(word) for word in _thai_music() if short or len(word) > 2)
+        talk = any(name.startswith(word) for word in words_of("th") if short or len(word) > 2)
         if not talk and not match["weak"] and not (name.isascii() and is_ordinary(name)):
             yield match.span("name")
 
 
 @cache
 def _japanese_music() -> tuple[frozenset[str], int]:
-    words = asian_words("japanese")[0] | words_of("ja")
+    words = plain_words("japanese") | words_of("ja")
     return words, max(map(len, words))
 
 
 @cache
 def _chinese_music() -> frozenset[str]:
-    return _CHINESE_MUSIC | frozenset(word for word in words_of("zh"))
+    return _CHINESE_MUSIC | words_of("zh")
 
 
 @cache
 def _korean_music() -> frozenset[str]:
     return _KOREAN_MUSIC | words_of("ko")
-
-
-@cache
-def _thai_music() -> frozenset[str]:
-    return words_of("th")
 
 
 def _is_talk(part: str, music: frozenset[str]) -> bool:
@@ -491,7 +486,7 @@ def _without_music(name: str) -> str:
 
 def _hindi_name(plain: str, start: int, end: int) -> tuple[int, int]:
     """The words that stand next to the phrase and are no music talk."""
-    words, _ = asian_words("hindi")
+    words = plain_words("hindi")
     found = list(re.finditer(r"[\u0900-\u097fa-z.]+", plain[start:end]))
     first = len(found)
     for i in range(len(found) - 1, -1, -1):

@@ -103,7 +103,7 @@ def typical_words(stems: Sequence[Stem]) -> Mapping[str, float]:
     """Share of the stems, 0…1, that each tag or instrument is said of, as enrichment says it."""
     count: Counter[str] = Counter()
     for stem in stems:
-        count.update({_plain(text) for text in (*stem.tags, *stem.instruments)})
+        count.update({plain_words(text) for text in (*stem.tags, *stem.instruments)})
     return {word: number / len(stems) for word, number in count.items()}
 
 
@@ -190,8 +190,8 @@ def _stem_means(
     return np.asarray(np.divide(made, norms, out=made, where=norms > 1e-9))
 
 
-def _plain(text: str) -> str:
-    """As enrichment says it: without General MIDI's numbers."""
+def plain_words(text: str) -> str:
+    """A tag or instrument in words for a model: without General MIDI's numbers."""
     return " ".join(text.lower().split()).rstrip(" 0123456789")
 
 
