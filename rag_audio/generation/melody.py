@@ -206,7 +206,9 @@ def melody_of(
         require_clear(tune, path.name)
     elif not tune.is_evident:
         return None, (f"{path.name} is not one voice alone: references like it were sought",)
-    counts = _unsourced(finding) or not (finding.output is not None or finding.is_mostly_stems)
+    # Of an output without sources, too, what the user states decides.
+    unsourced = not finding.stems and not finding.sources
+    counts = unsourced or not (finding.output is not None or finding.is_mostly_stems)
     stated = request.audio_rights if counts else None
     brought = BroughtMelody(tune, finding.sha256, stated, _stems(finding, rights))
     if asked:
@@ -244,11 +246,6 @@ def require_as_planned(
     else:
         return
     raise RequestRefused(f"refused: {reason}", hint="make a new plan")
-
-
-def _unsourced(finding: ForeignFinding) -> bool:
-    """An output without sources: what the user states decides."""
-    return not finding.stems and not finding.sources
 
 
 def _stems(finding: ForeignFinding, rights: Rights) -> tuple[Stem, ...]:

@@ -22,7 +22,6 @@ from rag_audio.guardrails.policy import (
     make_policy,
     parse_actions,
     read_artists,
-    read_names,
 )
 from rag_audio.guardrails.prompts import check, judge, require, require_artist
 
@@ -31,5 +30,5 @@ __all__ = [
     "Source", "allowed_similarity", "check", "check_output", "counts",
     "inspect_output", "judge",
     "load_imported", "load_roster", "log_to", "make_policy", "parse_actions", "read_artists",
-    "read_names", "require", "require_artist", "require_distance",
+    "require", "require_artist", "require_distance",
 ]  # fmt: skip

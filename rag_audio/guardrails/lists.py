@@ -55,3 +55,8 @@ def compiled(lines: str, flags: int = 0) -> re.Pattern[str]:
 def letters(name: str) -> dict[str, str]:
     """What each character of a table of ``letters.toml`` stands for."""
     return {pair[0]: pair[2:] for pair in policy_table("letters")[name].split()}
+
+
+def replacements(name: str) -> tuple[tuple[re.Pattern[str], Any], ...]:
+    """Patterns of a table of ``letters.toml``, each with what it is replaced by."""
+    return tuple((re.compile(pattern), to) for pattern, to in policy_table("letters")[name])

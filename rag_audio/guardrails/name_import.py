@@ -473,7 +473,7 @@ class _Importer:
         before = 0
         for source in sources:
             rows = self._number
-            source.on_bytes = partial(self._tell_after, before)
+            source.on_bytes = partial(self._tell, before)
             with closing(source):
                 self._take(source)
                 digest = source.digest()
@@ -517,10 +517,7 @@ class _Importer:
                 self._staging.put(some)
                 self._tell(self._read)
 
-    def _tell_after(self, before: int, done: int) -> None:
-        self._tell(before + done)
-
-    def _tell(self, done: int) -> None:
-        self._read = done
+    def _tell(self, before: int, done: int = 0) -> None:
+        self._read = before + done
         if self._on_progress is not None:
-            self._on_progress(Progress(done, self._size, self._number))
+            self._on_progress(Progress(self._read, self._size, self._number))

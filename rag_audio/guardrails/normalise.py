@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 
-from rag_audio.guardrails.lists import letters, policy_table
+from rag_audio.guardrails.lists import letters, policy_table, replacements
 
 # Which Latin letter a character stands for: look-alikes, styled letters, other alphabets.
 #
@@ -274,19 +274,7 @@ def squash(folded: str) -> str:
     return _DOUBLE.sub(r"\1", letters) if _DOUBLE.search(letters) else letters
 
 
-_SPELLINGS = (
-    (re.compile(r"sch|sh"), "S"),
-    (re.compile(r"tch|ch"), "C"),
-    (re.compile(r"ph"), "f"),
-    (re.compile(r"^kn|^gn"), "n"),
-    (re.compile(r"^wr"), "r"),
-    (re.compile(r"gh"), ""),
-    (re.compile(r"th"), "t"),
-    (re.compile(r"qu"), "kv"),
-    (re.compile(r"c(?=[eiy])"), "s"),
-    (re.compile(r"dg"), "j"),
-    (re.compile(r"x"), "ks"),
-)
+_SPELLINGS = replacements("spellings")
 _MERGED = str.maketrans({"c": "k", "q": "k", "z": "s", "w": "v"})
 _SILENT = re.compile(r"(?<!^)[aeiouyh]|(?<=[aeou])v(?![aeiou])")
 

@@ -57,9 +57,6 @@ class Roster:
         with without_collection():
             return NameIndex(self.artists, self.songs, surnames=True)
 
-    def names(self) -> frozenset[str]:
-        return frozenset(artist.name for artist in self.artists)
-
     def find(self, name: str) -> Artist | None:
         """The artist of that name or alias."""
         folded = fold(name)
@@ -106,14 +103,6 @@ def read_artists(path: Path) -> tuple[Artist, ...]:
         raise ConfigError(
             f"the policy {path} cannot be read: {error}", hint="it must be a CSV file in UTF-8"
         ) from error
-
-
-def read_names(path: Path) -> frozenset[str]:
-    """Names of a ``.csv`` file, else of a text: one a line, ``#`` starts a comment line."""
-    if path.suffix == ".csv":
-        return frozenset(artist.name for artist in read_artists(path))
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
 def load_roster(extra: Path | None, imported: ImportedNames | None = None) -> Roster:

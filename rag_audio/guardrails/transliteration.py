@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, product
 
-from rag_audio.guardrails.lists import letters, rule_pattern, rule_words
+from rag_audio.guardrails.lists import letters, replacements, rule_pattern, rule_words
 from rag_audio.guardrails.names import Form, Reading
 from rag_audio.guardrails.normalise import fold
 from rag_audio.guardrails.vocabulary import is_talk, plain_words
@@ -261,40 +261,13 @@ def _near(one: str, other: str) -> bool:
 # After the ideas of Metaphone (L. Philips, 1990), whose key is of consonants too, and of Editex
 # (J. Zobel and P. Dart, 1996), which lets letters of a group differ for less.
 
-_PLAIN = (
-    (re.compile(r"sch|sh+|(?<=[a-z])ti(?=on|an|ous)|ssi(?=on)"), "S"),
-    (re.compile(r"tch|cz"), "C"),
-    (re.compile(r"ph"), "f"),
-    (re.compile(r"ck"), "k"),
-    (re.compile(r"^(?:kn|gn)"), "n"),
-    (re.compile(r"^wr"), "r"),
-    (re.compile(r"gh(?=t|s|$)|(?<=[aeiou])gh"), ""),
-    (re.compile(r"d?j|dg(?=[eiy])"), "J"),
-    (re.compile(r"th"), "t"),
-    (re.compile(r"qu"), "kv"),
-    (re.compile(r"x"), "ks"),
-    (re.compile(r"wh"), "w"),
-)
-_TWO_WAYS = (
-    (re.compile(r"ch"), ("C", "k")),
-    (re.compile(r"c[ie](?=[aou])"), ("S", "si")),
-    (re.compile(r"c(?=[eiy])"), ("s", "k")),
-    (re.compile(r"g(?=[eiy])"), ("g", "J")),
-    (re.compile(r"(?<=[aeiou])ll(?=[aeo])"), ("l", "y")),
-    (re.compile(r"w(?=[aeiouy])"), ("v", "")),
-    (re.compile(r"(?<=[bcdfgklmnprstvzSCJ])e$"), ("", "e")),
-)
+_PLAIN = replacements("aloud")
+_TWO_WAYS = replacements("aloud_two_ways")
 _MOST_SITES = 3
 _MERGED = str.maketrans({"c": "k", "q": "k", "z": "s"})
 _CONSONANT = re.compile(r"[bdfgjklmnprstvSCJ]")
 _REST = re.compile(r"[^aeiouy]")
-_VOWELS = (
-    (re.compile(r"ee+|ea|ie|ey"), "i"),
-    (re.compile(r"ai|ay|ei"), "e"),
-    (re.compile(r"oo+|ou|ew|ue"), "u"),
-    (re.compile(r"au|aw|oa|ow|oe"), "o"),
-    (re.compile(r"y"), "i"),
-)
+_VOWELS = replacements("vowels")
 _NEAR = frozenset({"ae", "ei", "ou", "ao"})
 _DOUBLE = re.compile(r"(.)\1+")
 _DOUBLE_CONSONANT = re.compile(r"([bdfgjklmnprstvSCJ])\1+")

@@ -341,11 +341,6 @@ class ForeignFinding:
         return list(dict.fromkeys(said))
 
 
-def no_manifest(path: Path) -> str | None:
-    """A :data:`DoNotTrain` that reads nothing."""
-    return None
-
-
 class Inspector:
     """Looks into foreign files.
 
@@ -374,7 +369,7 @@ class Inspector:
         render: Callable[[NoteScore, float, int], Sequence[Audio]],
         hear: Callable[[Path], Audio] = reading.load,
         score: Callable[[Path], NoteScore] = scores.parse,
-        do_not_train: DoNotTrain = no_manifest,
+        do_not_train: DoNotTrain = lambda path: None,
         by_content: Callable[[Audio], Sequence[tuple[int, float, float]]] = lambda heard: (),
         disclosure: Disclosure = EVERYTHING,
     ) -> None:
