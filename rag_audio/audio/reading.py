@@ -1,4 +1,4 @@
-"""Read sound files into memory, or give them out block by block.
+"""Read sound files into memory, or block by block.
 
 Large sound is converted while it is read: memory holds the result about once, and never more than
 an hour of stereo.
@@ -378,7 +378,7 @@ class Poured:
     """What a file's sound turned out to be.
 
     Attributes:
-        sample_rate, channels, frames: of what was given out.
+        sample_rate, channels, frames: of the blocks.
         duration_s: of the file. pcm_sha256: of the file's own samples.
         breaks_off: as in :class:`SoundStream`.
     """
@@ -398,14 +398,14 @@ def pour(
     max_samples: int = MAX_READ,
     max_duration_s: float | None = None,
 ) -> Poured:
-    """Give out a file's sound block by block: as it is up to :data:`WHOLE_SAMPLES`, of all channels
+    """Read a file's sound block by block: as it is up to :data:`WHOLE_SAMPLES`, of all channels
     and as its header claims; larger sound folded to at most stereo and 48 kHz.
 
     More channels are mixed as :func:`.to_channels` does; where that loses the
     sound (:class:`.Balance`), the two loudest channels are given instead.
 
     Args:
-        begin: is called before the first block, and again where all is given anew.
+        begin: is called before the first block, and again where reading starts over.
 
     Raises:
         UnreadableFile: as :class:`SoundStream`, or the sound is longer than ``max_duration_s``.

@@ -1,8 +1,4 @@
-"""Write sound files; re-exports all else that is done to sound.
-
-Files are read through libsndfile (WAV, FLAC, OGG, MP3, AIFF and its other formats); see
-:mod:`rag_audio.loading`.
-"""
+"""Write sound files, through libsndfile; :mod:`.reading` reads them."""
 
 from __future__ import annotations
 
@@ -229,7 +225,7 @@ def excess_of(audio: Audio) -> Excess:
 
 
 def is_clipped_by(path: str | Path, subtype: str | None) -> bool:
-    """Whether a file of this name and encoding ends at full scale; see ``formats.format_of``.
+    """Whether a file of this name and encoding ends at full scale; see :func:`.format_of`.
 
     Raises:
         InvalidInput: there is no such kind of file.

@@ -5,7 +5,7 @@ hardly grows with the number of names:
 
 - *letters*: the name without spaces, punctuation, accents and doubled letters, from the start of a
   word to the end of one (``t.a.y.l.o.r``), by its first four letters;
-- *edits*: what is left of a name when one letter is deleted, held against the same of each window
+- *edits*: what is left of a name when one letter is deleted, compared with the same of each window
   of words (the symmetric deletion look-up of W. Garbe's SymSpell), verified by edit distance;
 - *sound*: its consonants (:func:`~.normalise.sound`), verified by likeness of letters, or as it is
   heard (:func:`~.transliteration.heard`), verified by its vowels.

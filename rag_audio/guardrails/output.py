@@ -40,7 +40,7 @@ class Source:
 
     Attributes:
         conformed: its sound as it went in: stretched, transposed; None: only its words went in,
-            and its sound could not be had.
+            and its sound could not be loaded.
     """
 
     segment: Segment
@@ -56,7 +56,7 @@ class Nearness:
         used: it conditioned the output.
         cosine: of the nearest windows in the embedding space; None when the index lacks it.
         similarity: ``1 - copy_distance`` of the nearest 5 s or the whole, 1 is a copy; None: its
-            sound could not be had.
+            sound could not be loaded.
         allowed: what its license allows.
         library: whose stem it is.
     """
@@ -139,7 +139,7 @@ def require_distance(inspection: Inspection, disclosure: Disclosure = EVERYTHING
     """Let an output pass that comes too near to nothing.
 
     Args:
-        disclosure: to whoever is told: a stem of another library has neither name nor numbers.
+        disclosure: of the reader: a stem of another library has neither name nor numbers.
 
     Raises:
         OutputRefused: naming the nearest stem and the numbers.

@@ -1,7 +1,7 @@
 """The style of an artist, as far as the licensed catalogue tells it.
 
-Made anew from the rights of the moment each time: a stem whose license ended, or that was revoked,
-is in no profile any more.
+Made from the current rights each time: a stem whose license ended, or that was revoked, is in no
+profile any more.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def licensed_stems(artist: str, stems: Iterable[Stem], rights: Rights) -> tuple[
 
 
 def typical_words(stems: Sequence[Stem]) -> Mapping[str, float]:
-    """Share of the stems, 0…1, that each tag or instrument is said of, as enrichment says it."""
+    """Share of the stems, 0…1, that have each tag or instrument, as :func:`plain_words` has it."""
     count: Counter[str] = Counter()
     for stem in stems:
         count.update({plain_words(text) for text in (*stem.tags, *stem.instruments)})

@@ -1,4 +1,4 @@
-"""Foreign audio and scores: whether there is something in them that we know, and may use or not.
+"""Recognise library stems and outputs in the files that a user brings, and check their rights.
 
 A file that a user brings is theirs to vouch for, unless it holds something of which we know better:
 a stem of the library (the very bytes, or its sound or notes again), or a mark of ours. What is
