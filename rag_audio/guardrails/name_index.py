@@ -44,7 +44,7 @@ from rag_audio.guardrails.normalise import (
     squash,
 )
 from rag_audio.guardrails.transliteration import (
-    Heard,
+    Pronunciation,
     SoundIndex,
     heard,
     is_sounded,
@@ -477,8 +477,8 @@ class NameIndex:
         return made
 
     @cached_property
-    def _heard(self) -> dict[str, list[tuple[Heard, Form]]]:
-        made: dict[str, list[tuple[Heard, Form]]] = {}
+    def _heard(self) -> dict[str, list[tuple[Pronunciation, Form]]]:
+        made: dict[str, list[tuple[Pronunciation, Form]]] = {}
         with without_collection():
             for form in self._near:
                 if form.artist.well_known and (len(form.letters) >= 6 or form.words > 1):

@@ -38,8 +38,7 @@ from rag_audio.guardrails.normalise import Text, Word, fold, read, variants
 from rag_audio.guardrails.policy import Action, Decision, Policy, note
 from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import KNOWN_ONLY, find_leads, is_ordinary
-from rag_audio.guardrails.written import Reading as NamesWritten
-from rag_audio.guardrails.written import find_names, leads_to, read_names
+from rag_audio.guardrails.written import NamesWritten, find_names, leads_to, read_names
 from rag_audio.resources import data_dir
 
 # Put something licensed in place of a name.

@@ -276,7 +276,7 @@ _LEAST_HEARD = 3
 
 
 @dataclass(frozen=True)
-class Heard:
+class Pronunciation:
     """One way to read a run of letters.
 
     Attributes:
@@ -289,7 +289,7 @@ class Heard:
 
 
 @lru_cache(maxsize=65536)
-def heard(letters: str, least: int = _LEAST_HEARD) -> tuple[Heard, ...]:
+def heard(letters: str, least: int = _LEAST_HEARD) -> tuple[Pronunciation, ...]:
     """The ways to read a run of small letters, the likeliest first.
 
     Args:
@@ -309,7 +309,7 @@ def heard(letters: str, least: int = _LEAST_HEARD) -> tuple[Heard, ...]:
     return tuple(one for one in dict.fromkeys(found) if len(one.key) >= least)
 
 
-def unlikeness(one: Heard, other: Heard) -> float:
+def unlikeness(one: Pronunciation, other: Pronunciation) -> float:
     """How differently two readings of one key are heard, 0…1: the mean over their vowels."""
     costs = [_cost(a, b) for a, b in zip(one.vowels, other.vowels, strict=True) if a or b]
     return sum(costs) / len(costs) if costs else 0.0
@@ -320,7 +320,7 @@ def most_unlike(key: str) -> float:
     return {3: 0.2, 4: 0.3}.get(len(key), 0.4)
 
 
-def _read_aloud(made: str) -> Heard:
+def _read_aloud(made: str) -> Pronunciation:
     made = _DOUBLE_CONSONANT.sub(r"\1", made.translate(_MERGED))
     key: list[str] = []
     vowels = [""]
@@ -332,7 +332,7 @@ def _read_aloud(made: str) -> Heard:
         else:
             key.append(sign)
             vowels.append("")
-    return Heard("".join(key), tuple(_vowel(v) for v in vowels))
+    return Pronunciation("".join(key), tuple(_vowel(v) for v in vowels))
 
 
 @lru_cache(maxsize=4096)

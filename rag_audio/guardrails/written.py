@@ -68,7 +68,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Reading:
+class NamesWritten:
     """What a text says of the library's names.
 
     Attributes:
@@ -84,7 +84,7 @@ class Reading:
     strange: tuple[tuple[int, int], ...] = ()
 
 
-def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> Reading:
+def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> NamesWritten:
     """Find the library's names in a text, and what of them is asked for.
 
     A name as it is written counts before one that only folds to the same: the first decides
@@ -106,7 +106,7 @@ def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> 
     good = _outside_longer(good, bad)
     spots = _Spots(text, placed, [*good, *bad])
     known = [(one.start, one.end) for one in good]
-    return Reading(
+    return NamesWritten(
         tuple(known),
         tuple(bad),
         tuple(one for one in bad if spots.is_asked(one)),

@@ -101,7 +101,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class Heard:
+class StemInSound:
     """A stem in a foreign sound.
 
     Attributes:
@@ -141,7 +141,7 @@ class SoundSearch:
         self._all_libraries = all_libraries
         self._sketches: dict[Segment, Sketch] = {}
 
-    def find(self, heard: Audio) -> tuple[list[Heard], list[str]]:
+    def find(self, heard: Audio) -> tuple[list[StemInSound], list[str]]:
         """The stems that a sound holds, each once, and what it could not be compared with, and why.
 
         Raises:
@@ -157,16 +157,16 @@ class SoundSearch:
                 continue
             distance = self._distance(piece, segment, unchecked)
             if distance < COPY_THRESHOLD:
-                found[segment.stem.id] = Heard(segment.stem.id, distance)
+                found[segment.stem.id] = StemInSound(segment.stem.id, distance)
         return list(found.values()), unchecked
 
-    def _by_landmarks(self, heard: Audio) -> list[Heard]:
+    def _by_landmarks(self, heard: Audio) -> list[StemInSound]:
         store = self._landmarks
         unseen: set[str] = set()
         if not self._all_libraries:
             unseen = store.ids() - {stem.id for stem in self._catalogue.stems()}
         return [
-            Heard(one.stem_id, 1.0 - one.confidence, changes(one), (one.start_s, one.end_s))
+            StemInSound(one.stem_id, 1.0 - one.confidence, changes(one), (one.start_s, one.end_s))
             for one in recognise(views(resample(heard, RATE)), store, unseen)
         ]
 
