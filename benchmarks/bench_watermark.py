@@ -29,8 +29,7 @@ import numpy as np
 from watermark_attacks import Attack, make_attacks
 from watermark_clips import make_clips
 
-from rag_audio.audio.dsp import mono, resample
-from rag_audio.audio.loudness import loudness_lufs
+from rag_audio.audio.dsp import loudness_lufs, mono, resample
 from rag_audio.audio.reading import load
 from rag_audio.audio.writing import save
 from rag_audio.domain import Audio

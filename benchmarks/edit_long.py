@@ -14,7 +14,7 @@ import numpy as np
 from edit_material import SONGS, row, share, song, spread, sustained_clips
 
 from rag_audio.audio import analysis
-from rag_audio.audio.loudness import loudness_lufs
+from rag_audio.audio.dsp import loudness_lufs
 from rag_audio.domain import Audio
 from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.domain.ports import DiffusionInput, Generator

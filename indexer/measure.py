@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from indexer.tags import FileTags
+from rag_audio.audio.dsp import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import SCORE, suffix_of
-from rag_audio.audio.loudness import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.reading import hear
 from rag_audio.domain import Audio, Key, StemKind
 from rag_audio.domain.landmarks import Landmarks

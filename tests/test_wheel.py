@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rag_audio.audio.loudness import loudness_lufs, true_peak_dbtp
+from rag_audio.audio.dsp import loudness_lufs, true_peak_dbtp
 from rag_audio.audio.reading import load
 from rag_audio.domain import Key
 

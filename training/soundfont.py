@@ -47,6 +47,9 @@ programs and a drum kit, {samples} samples of {instruments} instruments, {size:.
   `drums.py`, `instruments.py` and `programs.py`. Running it again writes the same bytes.
 - Loops are even about their ends, so that players that round loop points do not click. Levels and
   tuning are in the samples themselves; the presets carry key ranges, pan, attack and release only.
+
+`instruments.csv` has the words by which prompts name the instruments of General MIDI (regular
+expressions over small letters), and the register in which each plays melodies.
 """
 
 

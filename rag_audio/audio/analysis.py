@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rag_audio.audio.channels import heard
-from rag_audio.audio.dsp import resample
+from rag_audio.audio.dsp import loudness_lufs, resample, true_peak_dbtp
 from rag_audio.audio.librosa_cache import librosa_ready
-from rag_audio.audio.loudness import loudness_lufs, true_peak_dbtp
 from rag_audio.domain import Audio, Key
 from rag_audio.domain.music import beat_s
 
@@ -196,19 +195,8 @@ _MAJOR = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 
 _MINOR = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
 # Pop and folk lean on the lowered seventh in minor, which that corpus of art music rarely keeps.
 _MINOR_NATURAL = (
-    0.220,
-    0.006,
-    0.104,
-    0.123,
-    0.008,
-    0.103,
-    0.012,
-    0.200,
-    0.072,
-    0.012,
-    0.110,
-    0.030,
-)
+    0.22, 0.006, 0.104, 0.123, 0.008, 0.103, 0.012, 0.2, 0.072, 0.012, 0.11, 0.03,
+)  # fmt: skip
 
 _BASS_WEIGHT = 0.35
 _OPENING_WEIGHT = 0.15

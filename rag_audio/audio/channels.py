@@ -158,7 +158,7 @@ def views(audio: Audio) -> list[Audio]:
 
     The first is the mean of the channels, where that is not silent; then come the independent
     components of the channels (what undoes an instantaneous linear mix of as many sources as
-    channels: :mod:`.channels`), half the difference of left and right, and each channel.
+    channels: :func:`unmixing`), half the difference of left and right, and each channel.
     Those 40 dB below the loudest one are left out, and those that are another one up to gain and
     sign (|correlation| over 0.98; 0.995 for a component). So mono, and stereo that is all but
     mono, has one view; stereo has at most six, more channels have at most twelve. Silence and
@@ -328,7 +328,7 @@ def _distinct(
 
 
 def _summed(audio: Audio, weights: Weights) -> Audio:
-    if np.allclose(weights, weights[0], rtol=1e-12):  # exactly what shaping.mono makes
+    if np.allclose(weights, weights[0], rtol=1e-12):  # exactly what dsp.mono makes
         return to_channels(audio, 1)
     made = weights.astype(np.float32)[None] @ audio.samples
     return Audio(np.ascontiguousarray(made, dtype=np.float32), audio.sample_rate)

@@ -19,7 +19,6 @@ from rag_audio.domain import Audio, Key, Note
 from rag_audio.errors import InvalidInput
 
 HOP_S = 0.01
-LOWEST_HZ, HIGHEST_HZ = 65.0, 2500.0
 _RATE = 22_050
 _WINDOW = 1024
 _LONGEST = 344  # ⌈rate / lowest⌉, and room to interpolate

@@ -1,4 +1,4 @@
-"""Read sound files into memory, or give them out block by block.
+"""Read sound files into memory, or block by block.
 
 Large sound is converted while it is read: memory holds the result about once, and never more than
 an hour of stereo.
@@ -6,12 +6,12 @@ an hour of stereo.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
@@ -20,7 +20,6 @@ import soundfile
 from rag_audio.audio.channels import Balance, Block, Fold, folded, joined
 from rag_audio.audio.dsp import MAX_CHANNELS, resample, to_channels
 from rag_audio.audio.headers import SequentialFile
-from rag_audio.audio.pcm import PcmHash
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput, UnreadableFile
 
@@ -151,12 +150,7 @@ class SoundStream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     @property
@@ -384,7 +378,7 @@ class Poured:
     """What a file's sound turned out to be.
 
     Attributes:
-        sample_rate, channels, frames: of what was given out.
+        sample_rate, channels, frames: of the blocks.
         duration_s: of the file. pcm_sha256: of the file's own samples.
         breaks_off: as in :class:`SoundStream`.
     """
@@ -404,14 +398,14 @@ def pour(
     max_samples: int = MAX_READ,
     max_duration_s: float | None = None,
 ) -> Poured:
-    """Give out a file's sound block by block: as it is up to :data:`WHOLE_SAMPLES`, of all channels
+    """Read a file's sound block by block: as it is up to :data:`WHOLE_SAMPLES`, of all channels
     and as its header claims; larger sound folded to at most stereo and 48 kHz.
 
     More channels are mixed as :func:`.to_channels` does; where that loses the
     sound (:class:`.Balance`), the two loudest channels are given instead.
 
     Args:
-        begin: is called before the first block, and again where all is given anew.
+        begin: is called before the first block, and again where reading starts over.
 
     Raises:
         UnreadableFile: as :class:`SoundStream`, or the sound is longer than ``max_duration_s``.
@@ -509,3 +503,39 @@ def _capped(path: Path, put: Callable[[Block], None]) -> Callable[[Block], None]
         put(block)
 
     return counted
+
+
+# Samples as 24-bit integers, and the hash of a sound over them.
+
+PCM24 = np.float32(1 << 23)
+
+
+def pcm24(
+    samples: np.ndarray[tuple[int, int], np.dtype[np.float32]],
+) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+    """Samples ``[C, T]`` as interleaved integers ``[T, C]``, -2^23…2^23-1."""
+    # A power of two: exact in float32, as is what it is rounded to.
+    scaled = np.rint(samples.T * PCM24)
+    return np.ascontiguousarray(np.clip(scaled, -PCM24, PCM24 - 1).astype(np.int32))
+
+
+class PcmHash:
+    """The hash of a sound that comes in blocks: rate, channels and 24-bit samples.
+
+    Attributes:
+        frames: that came.
+    """
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self.frames = 0
+        self._digest = hashlib.sha256(f"pcm24 {sample_rate} {channels}\n".encode())
+
+    def add(self, samples: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+        """The next samples ``[C, T]``."""
+        self.frames += samples.shape[1]
+        for start in range(0, samples.shape[1], _BLOCK):
+            self._digest.update(pcm24(samples[:, start : start + _BLOCK]).astype("<i4").tobytes())
+
+    def hexdigest(self) -> str:
+        """Of all that came, hex."""
+        return self._digest.hexdigest()

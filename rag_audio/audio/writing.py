@@ -1,11 +1,8 @@
-"""Write sound files; re-exports all else that is done to sound.
-
-Files are read through libsndfile (WAV, FLAC, OGG, MP3, AIFF and its other formats); see
-:mod:`rag_audio.audio.reading`.
-"""
+"""Write sound files, through libsndfile; :mod:`.reading` reads them."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +15,7 @@ import soundfile
 
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import format_of, id3_tag, rate_for
-from rag_audio.audio.pcm import PcmHash, pcm24, require_fit
-from rag_audio.audio.reading import open_sound
+from rag_audio.audio.reading import PcmHash, open_sound, pcm24
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.storage.files import export
@@ -103,7 +99,7 @@ def save(
     """Write a sound file, its kind by the name's ending; it appears whole or not at all.
 
     Nothing is clipped: sound above full scale goes into encodings that hold it (floats, and the
-    lossy ones), see :mod:`rag_audio.audio.pcm`.
+    lossy ones), see :mod:`rag_audio.audio.writing`.
 
     24-bit files hold exactly the values that :func:`pcm_sha256` hashes.
 
@@ -197,3 +193,70 @@ def _constant_bitrate(kind: str, sample_rate: int, bitrate_kbps: int) -> dict[st
         )
     compression = (high - bitrate_kbps) / (high - low)
     return {"compression_level": compression, "bitrate_mode": "CONSTANT"}
+
+
+# Sound above full scale: files of floats hold it, files of integers would clip it.
+#
+# Nothing is clipped when a file is written: :func:`.save` refuses what its encoding
+# cannot hold, and whoever writes a user's sound lowers it first (:func:`fit`) and says so.
+
+
+@dataclass(frozen=True)
+class Excess:
+    """How much of a sound is above full scale: samples, and dB of the highest; 0 and 0: none."""
+
+    samples: int = 0
+    peak_db: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.samples > 0
+
+    def __str__(self) -> str:
+        noun = "sample" if self.samples == 1 else "samples"
+        return f"{self.samples} {noun} up to {self.peak_db:.2g} dB above full scale"
+
+
+def excess_of(audio: Audio) -> Excess:
+    """What of a sound is above full scale, which is 1.0."""
+    over = int(np.count_nonzero(np.abs(audio.samples) > 1.0))
+    if not over:
+        return Excess()
+    return Excess(over, 20.0 * math.log10(float(np.abs(audio.samples).max())))
+
+
+def is_clipped_by(path: str | Path, subtype: str | None) -> bool:
+    """Whether a file of this name and encoding ends at full scale; see :func:`.format_of`.
+
+    Raises:
+        InvalidInput: there is no such kind of file.
+    """
+    return format_of(path, subtype)[1].startswith("PCM")
+
+
+def fit(audio: Audio, path: str | Path, subtype: str | None) -> tuple[Audio, Excess]:
+    """The sound, lowered by one gain to full scale where the file would clip it.
+
+    Returns:
+        The sound, and what was above full scale where it was lowered for that.
+    """
+    excess = excess_of(audio)
+    if not excess or not is_clipped_by(path, subtype):
+        return audio, Excess()
+    lowered = audio.samples / np.abs(audio.samples).max()
+    return Audio(lowered.astype(np.float32), audio.sample_rate), excess
+
+
+def require_fit(audio: Audio, path: Path, subtype: str | None) -> None:
+    """Refuse a sound that the file would clip.
+
+    Raises:
+        InvalidInput: it would; the message counts the samples.
+    """
+    if not is_clipped_by(path, subtype):
+        return
+    excess = excess_of(audio)
+    if excess:
+        raise InvalidInput(
+            f"cannot write {path.name} as {format_of(path, subtype)[1]}: it would clip {excess}",
+            hint="lower the sound, or write a .wav of floats (subtype 32f)",
+        )

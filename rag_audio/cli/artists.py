@@ -12,8 +12,7 @@ from rag_audio.cli.library import artists as list_artists
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import out, show_json, table
 from rag_audio.pipeline.workspace import open_workspace
-from rag_audio.retrieval.profile_picture import profile_png
-from rag_audio.retrieval.profiles import ArtistProfile
+from rag_audio.retrieval.profiles import ArtistProfile, profile_png
 
 _MOST = 8
 

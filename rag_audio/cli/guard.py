@@ -11,7 +11,7 @@ from rag_audio import guardrails
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import out, percent, show_json, table
 from rag_audio.errors import InvalidInput
-from rag_audio.guardrails.evaluation import Evaluation, evaluate, read_labelled
+from rag_audio.guardrails.prompts import Evaluation, evaluate, read_labelled
 from rag_audio.pipeline.workspace import open_workspace
 
 

@@ -10,12 +10,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from rag_audio.audio import pcm, writing
+from rag_audio.audio import writing
 from rag_audio.audio.channels import Block
 from rag_audio.audio.headers import SoundHeader, format_of, rate_for, read_header, require_room
-from rag_audio.audio.pcm import Excess, is_clipped_by
 from rag_audio.audio.pictures import line_png
 from rag_audio.audio.reading import SoundStream, load
+from rag_audio.audio.writing import Excess, is_clipped_by
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json
 from rag_audio.domain import Audio, limits
@@ -61,7 +61,7 @@ def embed(
     sound, header = load(source), read_header(source)
     encoding = header.subtype_in(target) if subtype is None else subtype
     require_room(target, encoding, sound.channels, sound.sample_rate)
-    sound, excess = pcm.fit(sound, target, encoding)
+    sound, excess = writing.fit(sound, target, encoding)
     with open_home(home) as opened, busy("marking"):
         marked = _marked(opened, source, sound, payload)
         _write(opened, marked, payload, target, encoding, header)
@@ -130,7 +130,7 @@ def abx(
     """Write what listeners need to find out whether they hear the mark."""
     from rag_audio.watermark.quality import write_kit
 
-    sound, excess = pcm.fit(load(source), "a.wav", None)
+    sound, excess = writing.fit(load(source), "a.wav", None)
     if excess:
         err.print(f"note: lowered by {excess.peak_db:.2f} dB, so that nothing clips")
     with open_home(home) as opened, busy("marking"):

@@ -14,8 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from rag_audio.audio.channels import fitted
-from rag_audio.audio.dsp import resample
-from rag_audio.audio.loudness import loudness_lufs
+from rag_audio.audio.dsp import loudness_lufs, resample
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput, Generator, Painting, Progress, StopAsked
 from rag_audio.errors import InvalidInput

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rag_audio.domain import Controls, Key, PromptSpan, Stem
 from rag_audio.errors import InvalidInput
+from rag_audio.retrieval.profiles import plain_words
 
 PHRASES_PER_REFERENCE = 3
 _JOINT = ", "
@@ -35,8 +36,7 @@ class Enriched:
 def stem_phrases(stem: Stem) -> Iterator[Phrase]:
     """What a stem's metadata can say about its sound: tags and instruments; never names."""
     for text in (*stem.tags, *stem.instruments):
-        # General MIDI tells "Electric Piano 1" from "2"; words for a model do not.
-        words = " ".join(text.lower().split()).rstrip(" 0123456789")
+        words = plain_words(text)
         if words:
             yield Phrase(words, stem.id)
 

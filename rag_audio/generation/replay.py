@@ -1,7 +1,7 @@
-"""An older plan, made good for today: nothing in the file is believed that the catalogue knows.
+"""Bring a stored plan up to date: what the catalogue knows is taken from there.
 
 A plan that was printed can be edited by anybody. So stems and licenses come from the catalogue by
-the stems' ids, the shares of the prompt are counted anew, and every number must lie where
+the stems' ids, the shares of the prompt are counted again, and every number must lie where
 :func:`rag_audio.generation.planning.make_plan` could have put it.
 """
 
@@ -34,7 +34,7 @@ from rag_audio.domain.stems import WithheldFile
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation.parts import first_silence_s
 
-# What a plan that was shown promises of its sources, held against the catalogue of now.
+# What a plan that was shown says of its sources, compared with the current catalogue.
 #
 # The plan itself is kept; but stems are played and credited as the catalogue describes them.
 # Where a description changed since, another piece would be made, or another credit line printed.
@@ -44,7 +44,7 @@ _FREE = frozenset(
 )
 """What only identifies a stem, or only counts while a plan is made."""
 _CREDITED = ("holder", "spdx", "credit", "splits", "ipi")
-"""What is said of a license with an output. Dates, territories and uses are asked anew instead."""
+"""What an output says of a license. Dates, territories and uses are checked again instead."""
 _AGAIN = "make a new plan"
 _SHOWN = 60
 
@@ -54,7 +54,7 @@ def require_as_shown(shown: ConditioningPlan, renewed: ConditioningPlan) -> None
 
     Args:
         shown: as it was stored.
-        renewed: the same with the stems and licenses of now, in the same order.
+        renewed: the same with the current stems and licenses, in the same order.
 
     Raises:
         InvalidInput: a stem or its license is described otherwise; the message says which.
@@ -112,7 +112,7 @@ def _changed(what: str, changed: list[str]) -> InvalidInput:
     return InvalidInput(f"{what} changed since the plan was shown: {', '.join(changed)}", _AGAIN)
 
 
-# Rights held against a plan once more: when it is old, when the model starts, when it is done.
+# A plan's rights are checked again: when it is old, when the model starts, when it is done.
 
 
 def clear_plan(plan: ConditioningPlan, rights: Rights) -> ConditioningPlan:
@@ -215,8 +215,8 @@ def renew_plan(
         withheld: files of an id that were not indexed, with their libraries, since their license
             granted nothing.
         shown: it was made and stored here, and shown to whoever asked for it: ranks and notes stay,
-            and so must all that was said of its sources, see :mod:`.promised`. What an edited sound
-            brings along is held against that sound by whoever has it.
+            and so must all that was said of its sources (:func:`require_as_shown`). The sources of
+            an edited sound are compared with that sound by the caller.
 
     Raises:
         RequestRefused: a reference is not in the catalogue or not licensed (any more).
@@ -314,7 +314,7 @@ def _renewed(reference: Reference, rank: int, known: Sequence[Stem], shown: bool
 def _counted(
     plan: ConditioningPlan, stems: set[str], count_tokens: Callable[[str], int]
 ) -> tuple[PromptSpan, ...]:
-    """The spans with their tokens counted anew: the user's words first, then each stem's."""
+    """The spans with their tokens counted again: the user's words first, then each stem's."""
     spans = plan.spans
     first = spans[0] if spans else None
     if first is None or first.start != 0 or first.stem is not None or first.text != plan.prompt:

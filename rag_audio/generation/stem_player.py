@@ -65,52 +65,40 @@ class StemPlayer:
         """
         path = Path(self._catalogue.file_of(segment.stem))
         name = self._disclosure.file_of(segment.stem, path)
+        start_s, duration_s = segment.start_s, segment.duration_s
+        key = (segment.stem.id, start_s, duration_s, sample_rate)
         try:
             _require_unchanged(path, name, segment.stem.id)
-            return self._played(
-                path, segment, sample_rate, tempo_ratio, semitones, instruments, layer
+            if segment.stem.kind is StemKind.AUDIO:
+                return self._cache.of(
+                    key,
+                    lambda: load(
+                        path, sample_rate=sample_rate, start_s=start_s, duration_s=duration_s
+                    ),
+                )
+            soundfont = self._soundfont()
+            return self._cache.of(
+                (*key, tempo_ratio, semitones, instruments, layer, soundfont),
+                lambda: midi.render(
+                    path,
+                    soundfont=soundfont,
+                    sample_rate=sample_rate,
+                    start_s=start_s,
+                    duration_s=duration_s,
+                    tempo_ratio=tempo_ratio,
+                    semitones=semitones,
+                    instruments=instruments,
+                    layer=layer,
+                ),
             )
         except LibraryError as error:
             if self._disclosure.knows(segment.stem.library):
                 raise renamed(error, path, name) from error
-            # An output is held against it, and whoever makes the output may not know of it.
-            log.error("a stem that outputs are held against cannot be read", file=str(path))
+            # An output is compared with it, and whoever makes the output may not know of it.
+            log.error("a stem that outputs are compared with cannot be read", file=str(path))
             raise LibraryError(
                 "the output cannot be checked now", hint="tell whoever runs this"
             ) from error
-
-    def _played(
-        self,
-        path: Path,
-        segment: Segment,
-        sample_rate: int,
-        tempo_ratio: float,
-        semitones: int,
-        instruments: tuple[str, ...],
-        layer: Layer | None,
-    ) -> Audio:
-        start_s, duration_s = segment.start_s, segment.duration_s
-        key = (segment.stem.id, start_s, duration_s, sample_rate)
-        if segment.stem.kind is StemKind.AUDIO:
-            return self._cache.of(
-                key,
-                lambda: load(path, sample_rate=sample_rate, start_s=start_s, duration_s=duration_s),
-            )
-        soundfont = self._soundfont()
-        return self._cache.of(
-            (*key, tempo_ratio, semitones, instruments, layer, soundfont),
-            lambda: midi.render(
-                path,
-                soundfont=soundfont,
-                sample_rate=sample_rate,
-                start_s=start_s,
-                duration_s=duration_s,
-                tempo_ratio=tempo_ratio,
-                semitones=semitones,
-                instruments=instruments,
-                layer=layer,
-            ),
-        )
 
 
 def _require_unchanged(path: Path, name: str, sha256: str) -> None:

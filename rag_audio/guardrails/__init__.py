@@ -1,24 +1,34 @@
-"""What may be asked for (:mod:`.decide`), and what may be given out (:mod:`.output`)."""
+"""Which prompts may be asked (:mod:`.prompts`), and which outputs delivered (:mod:`.output`)."""
 
 from rag_audio.guardrails.name_import import ImportedNames, load_imported
-from rag_audio.guardrails.names import Artist, Roster, load_roster, read_artists, read_names
+from rag_audio.guardrails.names import Artist
 from rag_audio.guardrails.output import (
     Inspection,
     Nearness,
     Source,
-    WatchedSource,
     allowed_similarity,
     check_output,
     inspect_output,
     require_distance,
 )
-from rag_audio.guardrails.policy import Action, Decision, Policy, make_policy, parse_actions
-from rag_audio.guardrails.prompts import check, counts, judge, log_to, require, require_artist
+from rag_audio.guardrails.policy import (
+    Action,
+    Decision,
+    Policy,
+    Roster,
+    counts,
+    load_roster,
+    log_to,
+    make_policy,
+    parse_actions,
+    read_artists,
+)
+from rag_audio.guardrails.prompts import check, judge, require, require_artist
 
 __all__ = [
     "Action", "Artist", "Decision", "ImportedNames", "Inspection", "Nearness", "Policy", "Roster",
-    "Source", "WatchedSource", "allowed_similarity", "check", "check_output", "counts",
+    "Source", "allowed_similarity", "check", "check_output", "counts",
     "inspect_output", "judge",
     "load_imported", "load_roster", "log_to", "make_policy", "parse_actions", "read_artists",
-    "read_names", "require", "require_artist", "require_distance",
+    "require", "require_artist", "require_distance",
 ]  # fmt: skip

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache, lru_cache
 
 from rapidfuzz.distance import OSA
 
-from rag_audio.guardrails.name_index import Hit
-from rag_audio.guardrails.names import Reading, Song, is_given_name, is_place
-from rag_audio.guardrails.normalise import Text, fold, read, squash
+from rag_audio.guardrails.lists import policy_lines, rule_pattern, rule_words
+from rag_audio.guardrails.name_index import Hit, NameIndex
+from rag_audio.guardrails.names import Reading, Song, is_place
+from rag_audio.guardrails.normalise import Text, Word, fold, read, squash
 from rag_audio.guardrails.vocabulary import (
     is_compound,
     is_english,
     is_everyday,
     is_german_compound,
+    is_given_name,
     is_music,
     is_ordinary,
     listed_words,
-    word_set,
 )
-from rag_audio.resources import data_dir
 
 # Whether a name that is a word too is a name where it stands, outside of style phrases.
 #
@@ -37,36 +37,15 @@ from rag_audio.resources import data_dir
 
 _SEGMENT = re.compile(r"[,;|\n•/]|\s-\s|\.\s")
 _TEMPO = re.compile(r"[\s,(\[]*\d{2,3}\s?bpm\b")
-_TAIL = word_set(
-    "rock pop rap hip hop hiphop trap rnb funk soul disco house techno edm jazz blues country "
-    "metal punk ballad anthem acoustic guitar guitars piano drums bass synth vocals instrumental "
-    "style vibe vibes energy type song cover remix sad dark slow fast upbeat chill mellow minor "
-    "major bpm key stadium arena electro reggae folk grunge indie emo hard glam gospel autotune "
-    "autotuned please pls plz 80s 90s 70s 60s 2000s 2010s 1980s 1990s 1970s 1960s a b c d e f g"
-)
-_ROLE_AFTER = re.compile(
-    r"['\")]*\s*[(\[,]?\s*(?:the\s+)?(?:artist|singer|rapper|band|group|musician|producer|boyband|girlband|"
-    r"girl\s+group|boy\s+band|duo)(?=[)\],.;!?]|\s*$)"
-)
+_TAIL = rule_words("evidence", "tail")
+_ROLE_AFTER = rule_pattern("evidence", "role_after")
 _PAIR_WORDS = 5
-_PAIR = re.compile(
-    r"['\")]*\s*(?:\bx\b|×|\bmeets\b|\bvs\b\.?|\bversus\b|\bfeat\b\.?|\bft\b\.?|\+)\s*['\"(]*"
-)
-_GLUED = ("core", "esque", "ish", "coded", "ified", "wave")
-_DETERMINERS = word_set(
-    "the a an my our your his her its their some any no every each this that these those one two "
-    "three another which and of in at on der die das ein eine le la les un une el los il lo"
-)
-_SMALL = word_set("the of a an and in on from with de la le der die das el los")
-_AFTER_NAME = word_set(
-    "on with at in and but would could might singing sings playing plays rapping style type vibe "
-    "vibes energy era sound sounds flow as for from doing covering himself herself themselves"
-)
-_UNCOUNTABLE = word_set(
-    "heart pink yes justice chic disturbed busted rancid sting squeeze blur accept hurts jam "
-    "offset rose psy brandy usher incognito telephone"
-)
-"""Names as words that need no article: stuffs, qualities, verbs."""
+_PAIR = rule_pattern("evidence", "pair")
+_GLUED = rule_words("evidence", "glued")
+_DETERMINERS = rule_words("evidence", "determiners")
+_SMALL = rule_words("evidence", "small")
+_AFTER_NAME = rule_words("evidence", "after_name")
+_UNCOUNTABLE = rule_words("evidence", "uncountable")
 _LEAST_SPELLED = 4
 """Letters that must be spelled out one by one before they mean a name that is a word too."""
 
@@ -224,29 +203,14 @@ _NEAR = 8
 """So many words may stand between a name and a title of the same artist."""
 _MISSPELLED = 6
 """Letters of an artist's name that is read in a misspelled word beside a title."""
-_BESIDE = re.compile(
-    r"[\s,:\"'“”‘’()–—|\-]*(?:(?:'s|by|from|of|de|von|di|do|da|on|in|era)\s+)*[\"'“‘(]*"
-)
-_RECORDED = re.compile(
-    r"['\"]*\s+(?:recorded|released|played|did|sang|performed|made|wrote|produced|mixed|do|does|plays|sings)\s+"
-    r"(?:it|them|this|that|things)(?!\w)"
-)
-_WOULD = re.compile(
-    r"['\"]*\s+(?:would|could|might|'d)\s+(?:have\s+)?(?:just\s+)?(?:produced?|sing|sung|rap|record|recorded|write|"
-    r"written|compose|mix|remix|release|perform|cover|drop|flip|score)(?!\w)"
-)
-_AS = re.compile(r"(?<!\w)(?:as|like|how|the\s+way|what|that|when)\s+(?:the\s+)?[\"']*$")
-_YEAR = re.compile(
-    r"['\")]*\s*(?:,?\s*(?:circa|ca\.?|c\.|around|back\s+in|era|live\s+in|tour)\s+|\s\()(?:late\s+|early\s+|mid\s+)?"
-    r"(?:19[5-9]|20[0-2])\d(?!\w)|['\")]*\s+(?:19[5-9]|20[0-2])\d\s+(?:era|album|tour|sound|lineup|demo)(?!\w)"
-)
-_BEAT_TYPE = re.compile(
-    r"(?:^|(?<=[\n,;|\])]))\s*(?:\[?free\]?\s+)?(?:type[\s\-]beats?|beats?\s+types?|prod\.?\s+types?|instru(?:\s+rap)?\s+types?|"
-    r"tipo\s+beat|beat\s+tipo|base\s+tipo|beat\s+estilo|base\s+estilo|instrumental\s+tipo|instrumental\s+type)\s+[\"'“]*"
-)
-"""What a name follows in French, Spanish and Portuguese: "type beat NAME"."""
+_BESIDE = rule_pattern("evidence", "beside")
+_RECORDED = rule_pattern("evidence", "recorded")
+_WOULD = rule_pattern("evidence", "would")
+_AS = rule_pattern("evidence", "as")
+_YEAR = rule_pattern("evidence", "year")
+_BEAT_TYPE = rule_pattern("evidence", "beat_type")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f']+")
-_STUFF = word_set("europe america asia boston chicago kansas texas japan berlin paris")
+_STUFF = rule_words("evidence", "stuff")
 
 
 def evident_names(
@@ -263,7 +227,10 @@ def evident_names(
             continue
         if (
             _is_unheard_of(text, hit)
-            or (text.words[hit.first].start in beats and _may_be_of_beats(hit))
+            or (
+                text.words[hit.first].start in beats
+                and (hit.reading is Reading.WORD or not is_music(fold(hit.form.text)))
+            )
             or (hit.sure and _is_dated(text, hit))
             or any(_belong(text, hit, song) for song in songs)
         ):
@@ -308,7 +275,7 @@ def _is_unheard_of(text: Text, hit: Hit) -> bool:
     if form.words != 1 or hit.first != hit.last or is_surname(hit):
         return False
     word = text.words[hit.first].text
-    written = text.raw[slice(*text.raw_span(*_span(text, hit)))]
+    written = text.raw_words(hit.first, hit.last)
     if word != fold(form.text) or len(word) < _LEAST or not _LATIN.fullmatch(written):
         return False
     if fold(form.artist.name).split()[:1] in (["the"], ["die"]):
@@ -322,19 +289,10 @@ def _is_unheard_of(text: Text, hit: Hit) -> bool:
     return is_unheard_word(word)
 
 
-def _span(text: Text, hit: Hit) -> tuple[int, int]:
-    return text.words[hit.first].start, text.words[hit.last].end
-
-
 def _is_english_talk(text: Text, hit: Hit) -> bool:
     """Whether all other words of a text are English or music talk."""
     others = [w.text for i, w in enumerate(text.words) if i != hit.first and w.text.isalpha()]
     return len(others) > 0 and all(is_english(word) or is_ordinary(word) for word in others)
-
-
-def _may_be_of_beats(hit: Hit) -> bool:
-    word = fold(hit.form.text)
-    return hit.reading is Reading.WORD or not is_music(word)
 
 
 def _is_dated(text: Text, hit: Hit) -> bool:
@@ -388,31 +346,20 @@ def innocent_words(text: Text) -> set[int]:
 @cache
 def _phrases() -> dict[str, list[tuple[str, ...]]]:
     made: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for name in ("innocent.txt", "figures.txt"):
-        for line in (data_dir("policy") / name).read_text(encoding="utf-8").splitlines():
-            words = tuple(fold(line).split())
-            if words and not line.startswith("#"):
-                made[words[0]].append(words)
+    for line in (*policy_lines("innocent"), *policy_lines("figures")):
+        words = tuple(fold(line).split())
+        if words:
+            made[words[0]].append(words)
     return made
 
 
 # Whether a name that is known is meant where anything may stand: "make it …", "… lyrics".
 
-_TALENTS = word_set(
-    "vibes vibe energy flow vocals voice style feel aesthetic sound swagger lyrics harmonies hook "
-    "verse falsetto track song type"
-)
-_PLACES = word_set("boston chicago kansas texas america asia europe japan")
-_BEAT_TALK = word_set(
-    "a an x free dark hard sad melodic chill emotional smooth old early new vintage hype fast slow "
-    "guitar piano trap drill sample soulful aggressive detroit atlanta toxic"
-)
-_THEMES = word_set(
-    "rain love death war ghost enigma madness poison rush imagination rainbow midnight mayhem "
-    "exodus burial traffic oasis wings focus genesis atmosphere america asia europe japan texas "
-    "kansas heatwave pendulum perfume propaganda underworld darkside"
-)
-_QUALITIES = word_set("free live lush sweet low blue tricky bent immortal oval sublime faithless")
+_TALENTS = rule_words("evidence", "talents")
+_PLACES = rule_words("evidence", "places")
+_BEAT_TALK = rule_words("evidence", "beat_talk")
+_THEMES = rule_words("evidence", "themes")
+_QUALITIES = rule_words("evidence", "qualities")
 
 
 def is_proper(text: Text, hit: Hit, following: str = "", works: bool = False) -> bool:
@@ -450,3 +397,202 @@ def is_beat_of(text: Text, hit: Hit) -> bool:
         return True
     previous = before.split()[-1]
     return previous in _BEAT_TALK and (previous in ("a", "an", "x") or word.text not in _THEMES)
+
+
+# Disguises that tell by themselves that a name is meant: figures in it, or read backwards.
+#
+# Nobody writes ``pr1nce`` or ``ekarD`` of a word, so a name that is a word too counts as well.
+
+_LEAST_BACKWARDS = 5
+"""Letters of a name that is looked for backwards."""
+_LEAST_FIGURES = 4
+
+
+def has_letters(text: Text, hit: Hit) -> bool:
+    """Whether what was read as a name has a letter at all: "808" is a machine, no name."""
+    return any(sign.isalpha() for sign in text.raw_words(hit.first, hit.last))
+
+
+def is_disguised(text: Text, hit: Hit) -> bool:
+    """Whether letters of a name that is a word too are written as figures or signs."""
+    if not hit.exact or hit.reading is Reading.MASS or len(hit.form.letters) < _LEAST_FIGURES:
+        return False
+    raw = text.raw_words(hit.first, hit.last)
+    return has_letters(text, hit) and any(c.isdigit() or c in "@$!€|" for c in raw)
+
+
+def backwards(text: Text, index: NameIndex) -> Iterator[tuple[int, int, Hit]]:
+    """Names that are written from right to left, as spans of the original."""
+    turned = Text(text.raw, text.plain[::-1], text.origin[::-1])
+    for hit in index.exact(turned):
+        words = turned.words[hit.first : hit.last + 1]
+        letters = squash("".join(word.text for word in words))
+        plain = hit.reading is Reading.MASS or all(is_everyday(word.text[::-1]) for word in words)
+        if (
+            letters == hit.form.letters
+            and len(letters) >= _LEAST_BACKWARDS
+            and letters.isascii()
+            and not plain
+        ):
+            start, end = turned.origin[words[-1].end - 1], turned.origin[words[0].start] + 1
+            if start < end:
+                yield start, end, hit
+
+
+# Names in scripts without spaces that cut a longer everyday word.
+#
+# Chinese and Japanese write words in one run, so that the letters of a name may be the end of one
+# word and the beginning of the next one: what does not end where words end is no name.
+
+_UNSPACED = re.compile("[\u3041-\u30ff\u4e00-\u9fff]+")
+_LONGEST = 5
+"""Letters of the longest words that are looked for across the border of a name."""
+
+
+@cache
+def _words() -> frozenset[str]:
+    return listed_words("chinese") | listed_words("japanese")
+
+
+def cuts_a_word(text: Text, hit: Hit) -> bool:
+    """Whether an everyday word lies across the beginning or the end of a name."""
+    start, end = text.words[hit.first].start, text.words[hit.last].end
+    plain, words = text.plain, _words()
+    if plain.isascii() or _UNSPACED.fullmatch(plain, start, end) is None:
+        return False
+    return any(
+        plain[first:last] in words
+        for border in (start, end)
+        for first in range(max(0, border - _LONGEST + 1), border)
+        for last in range(border + 1, min(len(plain), first + _LONGEST) + 1)
+        if not (first <= start and end <= last) and (first >= start or last < end)
+    )
+
+
+# Whether a name is that of somebody private: "my uncle …", "…, our neighbour", "happy birthday …".
+#
+# Many artists have a given name, or a surname, that thousands of others have. What stands beside it
+# says that one of those is meant: a word of family, friends, trades or pets
+# (``data/policy/words/relations.txt``), or an occasion on which songs are made for private people
+# (``occasions.txt``). The name must be one word: "my uncle Zanther Quill" stays a full name. What a
+# style phrase is about is never private.
+
+_OWN = rule_words("private", "own")
+_FOR = rule_words("private", "for")
+_SHOP = rule_words("private", "shop")
+_GOES_ON = rule_words("private", "goes_on")
+_PERFORMANCE = rule_words("private", "performance")
+_REACH = 4
+"""Words after a name among which "my sister" may stand."""
+_LEAST_STEM = 5
+
+
+@lru_cache(maxsize=16384)
+def is_relation(word: str) -> bool:
+    """Whether a folded word says who somebody private is: uncle, coach, neighbour."""
+    return word in listed_words("relations")
+
+
+@lru_cache(maxsize=16384)
+def is_occasion(word: str) -> bool:
+    """Whether a folded word is, or begins with, an occasion: birthday, Geburtstagslied."""
+    occasions = listed_words("occasions")
+    return word in occasions or any(
+        word[:size] in occasions for size in range(_LEAST_STEM, len(word))
+    )
+
+
+def is_private(text: Text, hit: Hit, asked: Collection[int]) -> bool:
+    """Whether a name that was found is somebody private's.
+
+    Args:
+        asked: offsets of the plain text at which the objects of style phrases begin.
+    """
+    if hit.last > hit.first and hit.exact:
+        return False
+    words = text.words
+    if _is_asked(text, hit.first, asked):
+        return False
+    if text.capitals_mean and not words[hit.first].capital and not text.raw.islower():
+        return False
+    following = words[hit.last + 1] if hit.last + 1 < len(words) else None
+    joined = following is not None and not text.plain[words[hit.last].end : following.start].strip(
+        " '"
+    )
+    if joined and following is not None and _is_performance(following, words[hit.last]):
+        return False
+    return (
+        _follows_relation(text, hit, asked)
+        or _is_explained(text, hit)
+        or _is_for_an_occasion(text, hit, joined)
+        or _has_another_surname(text, hit)
+        or (words[hit.last].possessive and following is not None and following.text in _SHOP)
+    )
+
+
+def _is_asked(text: Text, number: int, asked: Collection[int]) -> bool:
+    """Whether a style phrase ends before a word, or before the small words before that."""
+    while True:
+        if text.words[number].start in asked:
+            return True
+        if number == 0 or text.words[number - 1].text not in _OWN:
+            return False
+        number -= 1
+
+
+def _is_performance(following: Word, name: Word) -> bool:
+    """Whether what follows a name is what an artist is known by: "… type beat"."""
+    if following.text in _PERFORMANCE:
+        return True
+    small = len(following.text) < 4 or following.text in _GOES_ON or following.capital
+    return not name.possessive and not small and is_music(following.text)
+
+
+def _gap(text: Text, number: int) -> str:
+    """What stands between a word and the one before it."""
+    return text.plain[text.words[number - 1].end : text.words[number].start]
+
+
+def _follows_relation(text: Text, hit: Hit, asked: Collection[int]) -> bool:
+    """``my uncle …``, ``coach …``."""
+    if hit.first == 0 or _gap(text, hit.first).strip(" ."):
+        return False
+    before = text.words[hit.first - 1]
+    related = is_relation(before.text) and not before.possessive
+    return related and not _is_asked(text, hit.first - 1, asked)
+
+
+def _is_explained(text: Text, hit: Hit) -> bool:
+    """``…, my sister``, ``… our neighbour``, ``… the parrot``."""
+    words = text.words
+    after = words[hit.last + 1 : hit.last + 1 + _REACH]
+    if not after or after[0].text not in _OWN or _gap(text, hit.last + 1).strip() not in ("", ","):
+        return False
+    return any(is_relation(word.text) and not word.possessive for word in after[1:3])
+
+
+def _is_for_an_occasion(text: Text, hit: Hit, joined: bool) -> bool:
+    """``birthday song for …``, ``happy birthday … from all of us``."""
+    words = text.words
+    if hit.first == 0:
+        return False
+    before = words[hit.first - 1].text
+    if before not in _FOR and not is_occasion(before) and before not in _OWN:
+        return False
+    if not any(is_occasion(word.text) for word in words):
+        return False
+    if not joined:
+        return True
+    return words[hit.last + 1].text in _GOES_ON or is_occasion(words[hit.last + 1].text)
+
+
+def _has_another_surname(text: Text, hit: Hit) -> bool:
+    """A given name with a surname that is not the artist's, where somebody private is spoken of."""
+    words = text.words
+    if hit.last + 1 >= len(words) or not text.capitals_mean or not hit.exact:
+        return False
+    surname = words[hit.last + 1]
+    named = surname.capital and not _gap(text, hit.last + 1).strip()
+    if not named or is_ordinary(surname.text) or len(surname.text) < 3:
+        return False
+    return any(is_relation(word.text) or is_occasion(word.text) for word in words)

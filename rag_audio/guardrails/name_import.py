@@ -1,4 +1,4 @@
-"""Make the long list of artists (:mod:`.imported`) from a database's dump or a CSV file.
+"""A long list of artists, made from a database's dump or a CSV file, and found by exact spelling.
 
 Rows go into a database of their own on the disk first, since aliases and figures may come before
 the artists they belong to; so memory stays small however long a list is. The list that was there
@@ -22,18 +22,19 @@ from threading import Lock
 from typing import Any
 
 from rag_audio.errors import ConfigError, InvalidInput
-from rag_audio.guardrails.name_expansion import Expanded, is_tar, members, pieces_of
 from rag_audio.guardrails.name_index import Hit
 from rag_audio.guardrails.name_sources import (
     MAX_NAME,
     TABLES,
     UNKNOWN,
-    Alias,
     Choice,
     Entry,
-    Ratings,
+    Expanded,
     Row,
     WordCounts,
+    is_tar,
+    members,
+    pieces_of,
     read_rows,
     why_not,
 )
@@ -43,19 +44,15 @@ from rag_audio.guardrails.names import (
     Artist,
     Form,
     Reading,
-    Song,
     is_full_name,
     reading_of,
 )
 from rag_audio.guardrails.normalise import Text, fold, read, squash
 from rag_audio.storage.files import draft_file, put_in_place
 
-# A long list of artists that was imported from a database, found by exact spelling only.
-#
 # The list is one SQLite file, ``names.db`` in the home, which is looked up and never loaded: a
 # prompt asks for each of its runs of words, so time and memory hardly grow with the list.
-# Misspellings and names by ear are looked for among the well-known (:mod:`.index`) only.
-# :mod:`.importing` writes it.
+# Misspellings and names by ear are looked for among the well-known (:mod:`.name_index`) only.
 
 FILE = "names.db"
 FORMAT = 1
@@ -156,22 +153,6 @@ class ImportedNames:
             for first, last in runs[letters]:
                 if last - first + 1 == count:
                     yield Hit(first, last, form)
-
-    def inside(self, text: Text) -> Iterator[Hit]:
-        """None: see the head of this module."""
-        return iter(())
-
-    def initials(self, text: Text) -> Iterator[Hit]:
-        """None: see the head of this module."""
-        return iter(())
-
-    def near(self, text: Text, *, only: frozenset[int] | None = None) -> Iterator[Hit]:
-        """None: see the head of this module."""
-        return iter(())
-
-    def songs(self, text: Text) -> Iterator[tuple[int, int, Song]]:
-        """None: a list has no songs."""
-        return iter(())
 
     def find(self, name: str) -> Artist | None:
         """The artist of that name or alias."""
@@ -288,12 +269,11 @@ class Staging:
                 aliases += [(number, name) for name in row.aliases]
                 ratings.append((number, row.ratings))
                 tags.append((number, row.tags))
-            elif isinstance(row, Alias):
-                aliases.append((row.artist, row.name))
-            elif isinstance(row, Ratings):
-                ratings.append((row.artist, row.count))
             else:
-                tags.append((row.artist, 1))
+                if row.alias:
+                    aliases.append((row.artist, row.alias))
+                ratings.append((row.artist, row.ratings))
+                tags.append((row.artist, row.tags))
         self._seen["ratings"] += sum(count for _, count in ratings)
         self._seen["tags"] += sum(count for _, count in tags)
         insert = self._rows.executemany
@@ -493,7 +473,7 @@ class _Importer:
         before = 0
         for source in sources:
             rows = self._number
-            source.on_bytes = partial(self._tell_after, before)
+            source.on_bytes = partial(self._tell, before)
             with closing(source):
                 self._take(source)
                 digest = source.digest()
@@ -513,10 +493,10 @@ class _Importer:
             self._put(read_rows(pieces_of(source), str(source.path), source.path.name))
             return
         seen: set[str] = set()
-        for member in members(source):
-            table = member.name.rpartition("/")[2]
+        for name, pieces in members(source):
+            table = name.rpartition("/")[2]
             if table in TABLES:
-                self._put(read_rows(member.pieces, f"{source.path}: {member.name}", table))
+                self._put(read_rows(pieces, f"{source.path}: {name}", table))
                 seen.add(table)
                 if seen in _TOGETHER:
                     return
@@ -537,10 +517,7 @@ class _Importer:
                 self._staging.put(some)
                 self._tell(self._read)
 
-    def _tell_after(self, before: int, done: int) -> None:
-        self._tell(before + done)
-
-    def _tell(self, done: int) -> None:
-        self._read = done
+    def _tell(self, before: int, done: int = 0) -> None:
+        self._read = before + done
         if self._on_progress is not None:
-            self._on_progress(Progress(done, self._size, self._number))
+            self._on_progress(Progress(self._read, self._size, self._number))

@@ -5,10 +5,10 @@ hardly grows with the number of names:
 
 - *letters*: the name without spaces, punctuation, accents and doubled letters, from the start of a
   word to the end of one (``t.a.y.l.o.r``), by its first four letters;
-- *edits*: what is left of a name when one letter is deleted, held against the same of each window
+- *edits*: what is left of a name when one letter is deleted, compared with the same of each window
   of words (the symmetric deletion look-up of W. Garbe's SymSpell), verified by edit distance;
 - *sound*: its consonants (:func:`~.normalise.sound`), verified by likeness of letters, or as it is
-  heard (:mod:`.phonetics`), verified by its vowels.
+  heard (:func:`~.transliteration.heard`), verified by its vowels.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from functools import cached_property
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
+from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.names import (
     Artist,
     Form,
@@ -42,21 +43,26 @@ from rag_audio.guardrails.normalise import (
     sound,
     squash,
 )
-from rag_audio.guardrails.scripts import Heard, heard, most_unlike, unlikeness
-from rag_audio.guardrails.transliteration import NativeIndex, SoundIndex, is_sounded
+from rag_audio.guardrails.transliteration import (
+    Pronunciation,
+    SoundIndex,
+    heard,
+    is_sounded,
+    most_unlike,
+    unlikeness,
+)
 from rag_audio.guardrails.vocabulary import (
     is_english,
     is_everyday,
     is_given_name,
     is_ordinary,
-    word_set,
 )
+from rag_audio.guardrails.written import NativeIndex
 
 # How like a name words are, and whether words that spell a name are likely to mean it.
 
-_ENDINGS = frozenset("s es esque ish ian like y style vibes type core sound coded ified".split())
-_CASES = word_set("a u om oy ey e y yu ya em i oyu eyu ov ob ami ax am ovi oby oye")
-"""Endings of names in the languages of Cyrillic script, as their letters are read."""
+_ENDINGS = rule_words("misspelled", "endings")
+_CASES = rule_words("misspelled", "cases")
 _KEY = 4
 _LONG = 8
 
@@ -119,8 +125,8 @@ def may_be_english(text: Text) -> bool:
 
 def is_of_other_letters(text: Text, first: int, last: int) -> bool:
     """Whether words were written in letters that are not Latin."""
-    start, end = text.raw_span(text.words[first].start, text.words[last].end)
-    return any(is_other_alphabet(sign) or has_devanagari(sign) for sign in text.raw[start:end])
+    written = text.raw_words(first, last)
+    return any(is_other_alphabet(sign) or has_devanagari(sign) for sign in written)
 
 
 def may_mean(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
@@ -164,8 +170,7 @@ def declined(form: Form, text: Text, run: Squashed, end: int) -> int | None:
     """The word in Cyrillic or Greek in which a name stops before the ending of a case."""
     if len(form.letters) < 5 or end >= len(run.letters) or run.word_of[end] != run.word_of[end - 1]:
         return None
-    word = text.words[run.word_of[end]]
-    if not is_other_alphabet(text.raw[slice(*text.raw_span(word.start, word.end))]):
+    if not is_other_alphabet(text.raw_words(run.word_of[end], run.word_of[end])):
         return None
     for length in range(1, 4):
         last = run.ends.get(end + length)
@@ -224,12 +229,9 @@ def is_sure(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
 
 _MAX_WINDOW = 5
 _DOUBLED = re.compile(r"(.)(?=\1)")
-_EDGE = word_set(
-    "a an the of in at on with and or for from to by as like is are it my und mit der die das "
-    "von le la les de du des et avec el los las con y o e com da do na no il lo di"
-)
+_EDGE = rule_words("misspelled", "edge")
 
-_AFTER_NAMES = word_set("era style styled type beat vibe vibes inspired like sound period age time")
+_AFTER_NAMES = rule_words("misspelled", "after_names")
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,22 @@ class NameIndex:
                 self._songs[letters[:_KEY]].append((letters, song))
         for titles in self._songs.values():
             titles.sort(key=lambda pair: -len(pair[0]))
+
+    def hits(self, text: Text, only: frozenset[int] | None = None) -> list[Hit]:
+        """All names in a text, those that are words too among them, exact ones first.
+
+        Args:
+            only: as in :meth:`near`.
+        """
+        exact = [*self.exact(text), *self.inside(text), *self.initials(text)]
+        taken = {i for h in exact if h.reading is Reading.NAME for i in range(h.first, h.last + 1)}
+        near = [
+            hit
+            for hit in self.near(text, only=only)
+            if not taken & set(range(hit.first, hit.last + 1))
+            and (hit.reading is Reading.NAME or hit.form.words > 1 or len(hit.form.letters) > 4)
+        ]
+        return [*exact, *near]
 
     def exact(self, text: Text) -> Iterator[Hit]:
         """Names by their letters, those that are words too among them."""
@@ -459,8 +477,8 @@ class NameIndex:
         return made
 
     @cached_property
-    def _heard(self) -> dict[str, list[tuple[Heard, Form]]]:
-        made: dict[str, list[tuple[Heard, Form]]] = {}
+    def _heard(self) -> dict[str, list[tuple[Pronunciation, Form]]]:
+        made: dict[str, list[tuple[Pronunciation, Form]]] = {}
         with without_collection():
             for form in self._near:
                 if form.artist.well_known and (len(form.letters) >= 6 or form.words > 1):

@@ -1,4 +1,4 @@
-"""Who is protected: artists with what is generally known of them, and their famous songs.
+"""Artists and songs, the ways to write a name, and how a name reads in a sentence.
 
 ``data/policy/artists.csv`` has the columns ``name, aliases, common_aliases, common, genre, era,
 epithets, kind``; aliases and epithets are separated by ``;``. ``common`` says how the name reads in
@@ -6,33 +6,23 @@ an ordinary sentence: empty is "as a name only" (found wherever it stands), ``ye
 too" (found where the context makes it a name), ``mass`` is "as a word that stands without an
 article" (rain, air, europe). ``epithets`` are what somebody is called in place of the name;
 ``kind`` is artist (also when empty), producer, member or composer.
-A user's own list needs the column ``name`` only. Long lists that are imported from a database of
-artists are read by :mod:`.imported`.
+A user's own list needs the column ``name`` only.
 """
 
 from __future__ import annotations
 
-import csv
 import gc
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property, lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rag_audio.domain import names
-from rag_audio.errors import ConfigError
+from rag_audio.guardrails.lists import policy_lines, rule_words
 from rag_audio.guardrails.normalise import Word, fold, read, sound, squash
-from rag_audio.guardrails.vocabulary import is_compound, is_music, is_ordinary, word_set
+from rag_audio.guardrails.vocabulary import is_compound, is_given_name, is_music, is_ordinary
 from rag_audio.guardrails.vocabulary import is_everyday as is_in_a_dictionary
-from rag_audio.resources import data_dir
-
-if TYPE_CHECKING:
-    from rag_audio.guardrails.name_import import ImportedNames
-    from rag_audio.guardrails.name_index import NameIndex
 
 
 class Reading(StrEnum):
@@ -43,13 +33,7 @@ class Reading(StrEnum):
     MASS = "mass"
 
 
-_PLAIN = re.compile("[A-Za-z0-9]")
-_REALMS = word_set(
-    "pop rock soul blues jazz funk disco reggae country rap house techno trance metal punk swing "
-    "gospel folk salsa bachata merengue flamenco tango samba fado rai ghazal qawwali bhangra "
-    "dancehall dub grime trap drill edm ska bossa nova mambo cumbia rumba ranchera"
-)
-"""Genres in which somebody is called a king or queen."""
+_REALMS = rule_words("names", "realms")
 KINDS = ("artist", "producer", "member", "composer")
 
 
@@ -100,128 +84,6 @@ class Song:
     common: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Roster:
-    """Protected artists and songs; the index over them is made once, on first use.
-
-    Attributes:
-        imported: a long list beside them, of which exact spellings are found only.
-    """
-
-    artists: tuple[Artist, ...] = field(repr=False)
-    songs: tuple[Song, ...] = field(default=(), repr=False)
-    imported: ImportedNames | None = field(default=None, repr=False)
-
-    @cached_property
-    def by_fold(self) -> dict[str, Artist]:
-        """Artists by their folded names and aliases; a name counts before an alias."""
-        forms = {fold(form): a for a in reversed(self.artists) for form, _ in a.forms()}
-        forms |= {fold(artist.name): artist for artist in reversed(self.artists)}
-        return forms
-
-    @cached_property
-    def index(self) -> NameIndex:
-        from rag_audio.guardrails.name_index import NameIndex
-
-        shipped = shipped_roster()
-        if self is not shipped and (self.artists, self.songs) == (shipped.artists, shipped.songs):
-            return shipped.index
-        with without_collection():
-            return NameIndex(self.artists, self.songs, surnames=True)
-
-    def names(self) -> frozenset[str]:
-        return frozenset(artist.name for artist in self.artists)
-
-    def find(self, name: str) -> Artist | None:
-        """The artist of that name or alias."""
-        folded = fold(name)
-        return self.by_fold.get(folded) if folded else None
-
-    def with_artists(self, more: Iterable[Artist]) -> Roster:
-        """A roster with further artists; those that are there already are replaced."""
-        added = tuple(more)
-        replaced = {fold(artist.name) for artist in added}
-        kept = tuple(a for a in self.artists if fold(a.name) not in replaced)
-        return replace(self, artists=(*kept, *added)) if added else self
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """A block without the cyclic garbage collector, which doubles the time that an index takes:
-    it goes through all that is being made again and again, and nothing of that is garbage."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-@cache
-def shipped_roster() -> Roster:
-    """The artists and songs of ``data/policy``."""
-    with without_collection():
-        folder = data_dir("policy")
-        with (folder / "songs.csv").open(encoding="utf-8", newline="") as file:
-            songs = tuple(
-                Song(row["title"], row["artist"], row["common"] == "yes")
-                for row in csv.DictReader(file)
-            )
-        more = (replace(one, well_known=False) for one in read_artists(folder / "artists_more.csv"))
-        return Roster((*read_artists(folder / "artists.csv"), *more), songs)
-
-
-def read_artists(path: Path) -> tuple[Artist, ...]:
-    """Artists of a CSV file (see the module's head); unknown columns are ignored.
-
-    Raises:
-        ConfigError: the file cannot be read, has no ``name`` column, or a row is wrong.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            if rows.fieldnames is None or "name" not in rows.fieldnames:
-                raise ConfigError(
-                    f"{path}: the first line has no column 'name'",
-                    hint="columns: name, aliases (separated by ;), common, genre, era, epithets",
-                )
-            return tuple(_artist(path, rows.line_num, row) for row in rows)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(
-            f"the policy {path} cannot be read: {error}", hint="it must be a CSV file in UTF-8"
-        ) from error
-
-
-def read_names(path: Path) -> frozenset[str]:
-    """Names of a ``.csv`` file, else of a text: one a line, ``#`` starts a comment line."""
-    if path.suffix == ".csv":
-        return frozenset(artist.name for artist in read_artists(path))
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
-
-
-def load_roster(extra: Path | None, imported: ImportedNames | None = None) -> Roster:
-    """The shipped roster, with the artists of a user's file and an imported list."""
-    roster = shipped_roster()
-    if extra is not None:
-        roster = roster.with_artists(read_artists(extra))
-    return roster if imported is None else replace(roster, imported=imported)
-
-
-def artist_of(name: str) -> Artist:
-    """A name of which nothing else is said: as shipped, if it is there.
-
-    One word that is in the dictionary, or has at most three letters, is read as a word too.
-    """
-    known = shipped_roster().find(name)
-    if known is not None and fold(known.name) == fold(name):
-        return known
-    words = fold(name).split()
-    plain = len(words) == 1 and (len(words[0]) <= 3 or is_ordinary(words[0]))
-    return Artist(name, reading=Reading.WORD if plain else Reading.NAME)
-
-
 def epithet_reading(epithet: str) -> Reading:
     """How an epithet reads: as a name where it holds a word that is in no dictionary, or crowns
     somebody in a genre ("the king of …"); else as words too ("the purple one")."""
@@ -233,37 +95,6 @@ def epithet_reading(epithet: str) -> Reading:
     _, of, realm = " ".join(words).partition(" of ")
     crowned = bool(of) and realm.split()[-1] in _REALMS and all(map(is_music, realm.split()))
     return Reading.NAME if crowned else Reading.WORD
-
-
-def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
-    name = (row.get("name") or "").strip()
-    if not _PLAIN.search(name) and not names.fold(name):
-        raise ConfigError(f"{path}, line {line}: the name is empty", hint="remove the line")
-    common = (row.get("common") or "").strip().lower()
-    if common not in tuple(Reading):
-        raise ConfigError(f"{path}, line {line}: common is {common!r}", hint="empty, yes or mass")
-    kind = (row.get("kind") or "").strip().lower()
-    if kind and kind not in KINDS:
-        raise ConfigError(
-            f"{path}, line {line}: kind is {kind!r}", hint=f"empty, {', '.join(KINDS)}"
-        )
-    reading = Reading(common)
-    if "common" not in row and reading is Reading.NAME:
-        reading = artist_of(name).reading
-    return Artist(
-        name,
-        _split(row.get("aliases")),
-        _split(row.get("common_aliases")),
-        reading,
-        (row.get("genre") or "").strip(),
-        (row.get("era") or "").strip(),
-        _split(row.get("epithets")),
-        kind or KINDS[0],
-    )
-
-
-def _split(cell: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (cell or "").split(";") if part.strip())
 
 
 # Which words of a name are everyday ones, and how a name of a long list reads for it.
@@ -280,21 +111,14 @@ _UNSPACED = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\u0e00-\u0eff\u1000-\u109f\u
 
 
 @cache
-def _words(name: str) -> frozenset[str]:
-    path = data_dir("policy") / "words" / f"{name}.txt"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.startswith("#"))
+def _places() -> frozenset[str]:
+    text = "\n".join(policy_lines("words/places"))
     return frozenset(word.text for word in read(text).words)
-
-
-def is_given_name(word: str) -> bool:
-    """Whether a folded word is a common given name (``data/policy/words/given.txt``)."""
-    return word in _words("given")
 
 
 def is_place(word: str) -> bool:
     """Whether a folded word belongs to a place's name (``data/policy/words/places.txt``)."""
-    return word in _words("places")
+    return word in _places()
 
 
 @lru_cache(maxsize=65536)
@@ -426,3 +250,16 @@ def forms_of(artist: Artist) -> Iterator[Form]:
             yield Form(
                 squash(words[1] + words[0]), 2, artist, reading, f"{words[1]} {words[0]}", True
             )
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """A block without the cyclic garbage collector, which doubles the time that an index takes:
+    it goes through all that is being made again and again, and nothing of that is garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 
+from rag_audio.guardrails.lists import letters, policy_table, replacements
+
 # Which Latin letter a character stands for: look-alikes, styled letters, other alphabets.
 #
 # The tables state facts of Unicode (names of characters, UTS #39 confusables) in our own
@@ -23,54 +25,11 @@ _STYLED = re.compile(
 )
 
 
-def _spaced(letters: str) -> list[str]:
-    return letters.split()
-
-
-_LATIN_EXTRAS = {
-    "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i",
-    "ŋ": "n", "ə": "e", "ɛ": "e", "ʃ": "s", "ʒ": "z", "Æ": "ae", "Œ": "oe", "Þ": "th", "ẞ": "ss",
-    "ſ": "s", "’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'", "＇": "'", "“": '"', "”": '"',
-    "„": '"', "«": '"', "»": '"', "‐": "-", "‑": "-", "–": "-", "—": "-", "−": "-",
-    "¢": "c", "©": "c", "®": "r", "™": "tm",
-}  # fmt: skip
-_LOOK_ALIKES = dict(
-    zip(
-        # Cyrillic, small and capital; then Greek; Cherokee; Armenian.
-        "авсԁеѕіјкӏмнорԛгтухԝзпияшцэйчьёѡүһҽԍ"
-        "АВСЕЅІЈКМНОРТУХӀИЯШЦЭЧЬЁҮ"
-        "αβγδεζηθικλμνοπρστυφχψωςΑΒΕΖΗΙΚΜΝΟΡΤΥΧΛΣΔΩϲϳ"
-        "ᎪᏴᏟᎠᎬᏀᎻᎥᎫᏦᏞᎷᎾᏢᎡᏚᎢᏙᎳᎩᏃ"
-        "աօոսհցյզլքգԱՕՍԼ",
-        "abcdesijklmhopqrtyxwznurwueuybeoyheg"
-        "abcesijkmhoptyxlnrwueybey"
-        "abydeznoiklmvonpstufxwwsabezhikmnoptyxlsdwcj"
-        "abcdeghijklmoprstvwyz"
-        "aonuhgjqlpgaoul",
-        strict=True,
-    )
-)  # fmt: skip
-_TWINS = frozenset("авсԁеѕіјӏорԛухԝһοανρτυχιςᎪᎠᎬᏟᎻᎫᏦᏞᎷᏢᎡᏚᎢᏙᎳᏃօոսАВСЕЅІЈКМНОРТУХӀΑΒΕΖΗΙΚΜΝΟΡΤΥΧ")
-_TRANSLITERATION = dict(
-    zip(
-        "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґαβγδεζηθικλμνξοπρσςτυφχψω",
-        _spaced(
-            "a b v g d e e zh z i y k l m n o p r s t u f h ts ch sh sch _ y _ e yu ya i i e "
-            "g a v g d e z i th i k l m n x o p r s s t y f h ps o"
-        ),
-        strict=True,
-    )
-)
-_DEVANAGARI = dict(
-    zip(
-        "अआइईउऊएऐओऔािीुूेैोौॉऑॅकखगघचछजझटठडढतथदधनणपफबभमयरलवशषसहळंँ",
-        _spaced(
-            "a a i i u u e ai o au a i i u u e ai o au o o e k kh g gh ch chh j jh t th d dh "
-            "t th d dh n n p ph b bh m y r l v sh sh s h l n n"
-        ),
-        strict=True,
-    )
-)
+_LATIN_EXTRAS = letters("latin")
+_LOOK_ALIKES = letters("look_alikes")
+_TWINS = frozenset(policy_table("letters")["twins"])
+_TRANSLITERATION = letters("transliteration")
+_DEVANAGARI = letters("devanagari")
 _KANA = re.compile("[\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f]")
 _OTHER_ALPHABETS = re.compile("[\u0370-\u052f\u0530-\u058f\u13a0-\u13ff\uab70-\uabbf]")
 
@@ -111,14 +70,9 @@ def unmask(word: str) -> list[str]:
         if not is_other_alphabet(char)
         else _LOOK_ALIKES.get(char, char)
         if disguised
-        else _TRANSLITERATION.get(_bare(char), _bare(char)).replace("_", "")
+        else _TRANSLITERATION.get(_bare(char), _bare(char))
         for char in word
     ]
-
-
-def romanise(text: str) -> list[str]:
-    """Latin letters for each Devanagari character of ``text``, the others as they are."""
-    return [_DEVANAGARI.get(char, char) for char in text]
 
 
 def has_devanagari(text: str) -> bool:
@@ -158,14 +112,9 @@ _QUANTITY = re.compile(
     r"\W*\d[\d.,:/x\-]*(?:s|st|nd|rd|th|bpm|hz|khz|bit|bars?|x|k|db|er|ers|am|pm|min|sec|ms)?\W*"
 )
 _CHUNK = re.compile(r"\S+")
-_LEET = {
-    "0": "o", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g", "6": "g",
-    "@": "a", "$": "s", "€": "e", "£": "l", "¥": "y", "+": "t", "(": "c", "2": "z",
-}  # fmt: skip
+_LEET = letters("leet")
 _LEET_ONE = "1!|¡"
 _DOUBLE = re.compile(r"(.)\1+", re.DOTALL)
-_SHORT = 40
-"""Characters of the texts whose folds are kept."""
 _VOICING = frozenset("\u3099\u309a")
 _RUN = re.compile(r"[\w\u00ad\u200b-\u200f\u2060-\u2064\ufeff\u0300-\u036f]+")
 
@@ -205,6 +154,11 @@ class Text:
     def raw_span(self, start: int, end: int) -> tuple[int, int]:
         """``plain[start:end]`` as offsets into ``raw``."""
         return self.origin[start], self.origin[end - 1] + 1
+
+    def raw_words(self, first: int, last: int) -> str:
+        """The words ``words[first:last + 1]`` as they were written."""
+        start, end = self.raw_span(self.words[first].start, self.words[last].end)
+        return self.raw[start:end]
 
     @cached_property
     def words(self) -> list[Word]:
@@ -290,7 +244,7 @@ def read(raw: str) -> Text:
 
 @cache
 def _ascii_folds() -> dict[int, str]:
-    """What :func:`.glyphs.fold_char` makes of each ASCII character."""
+    """What :func:`fold_char` makes of each ASCII character."""
     return {code: fold_char(chr(code)) for code in range(128)}
 
 
@@ -302,7 +256,7 @@ def variants(text: Text) -> list[Text]:
         made = [_leet(text, one, figures) for one in ones for figures in (False, True)]
         found = list({other.plain: other for other in made if other.plain != text.plain}.values())
     if has_devanagari(text.plain):
-        pieces = romanise(text.plain)
+        pieces = [_DEVANAGARI.get(char, char) for char in text.plain]
         origin = [o for o, piece in zip(text.origin, pieces, strict=True) for _ in piece]
         found.append(Text(text.raw, "".join(pieces), origin))
     return found
@@ -311,15 +265,7 @@ def variants(text: Text) -> list[Text]:
 @lru_cache(maxsize=65536)
 def fold(text: str) -> str:
     """Case, accents and punctuation removed, spaces single: how names are compared."""
-    return _fold_short(text) if len(text) <= _SHORT else _fold(text)
-
-
-def _fold(text: str) -> str:
     return " ".join(match.group() for match in _WORD.finditer(read(text).plain.replace("'", "")))
-
-
-_fold_short = lru_cache(maxsize=65536)(_fold)
-"""Names are folded several times while an index is made."""
 
 
 def squash(folded: str) -> str:
@@ -328,19 +274,7 @@ def squash(folded: str) -> str:
     return _DOUBLE.sub(r"\1", letters) if _DOUBLE.search(letters) else letters
 
 
-_SPELLINGS = (
-    (re.compile(r"sch|sh"), "S"),
-    (re.compile(r"tch|ch"), "C"),
-    (re.compile(r"ph"), "f"),
-    (re.compile(r"^kn|^gn"), "n"),
-    (re.compile(r"^wr"), "r"),
-    (re.compile(r"gh"), ""),
-    (re.compile(r"th"), "t"),
-    (re.compile(r"qu"), "kv"),
-    (re.compile(r"c(?=[eiy])"), "s"),
-    (re.compile(r"dg"), "j"),
-    (re.compile(r"x"), "ks"),
-)
+_SPELLINGS = replacements("spellings")
 _MERGED = str.maketrans({"c": "k", "q": "k", "z": "s", "w": "v"})
 _SILENT = re.compile(r"(?<!^)[aeiouyh]|(?<=[aeou])v(?![aeiou])")
 

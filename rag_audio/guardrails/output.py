@@ -1,8 +1,8 @@
-"""What may be given out: sound that is sound, and no nearer to a stem than its license allows."""
+"""Which outputs may be delivered: sound, and no nearer to a stem than its license allows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,26 +35,12 @@ _FURTHER = "raise --strength or choose another seed"
 
 
 @dataclass(frozen=True, eq=False)
-class WatchedSource:
-    """A source that an output may resemble only so far.
-
-    Attributes:
-        audio: the segment that was used.
-        max_similarity: 0…1; ``1 - copy_distance`` may not exceed it.
-    """
-
-    name: str
-    audio: Audio
-    max_similarity: float
-
-
-@dataclass(frozen=True, eq=False)
 class Source:
     """A segment that conditioned the output.
 
     Attributes:
         conformed: its sound as it went in: stretched, transposed; None: only its words went in,
-            and its sound could not be had.
+            and its sound could not be loaded.
     """
 
     segment: Segment
@@ -70,7 +56,7 @@ class Nearness:
         used: it conditioned the output.
         cosine: of the nearest windows in the embedding space; None when the index lacks it.
         similarity: ``1 - copy_distance`` of the nearest 5 s or the whole, 1 is a copy; None: its
-            sound could not be had.
+            sound could not be loaded.
         allowed: what its license allows.
         library: whose stem it is.
     """
@@ -133,11 +119,11 @@ class Inspection:
         }
 
 
-def check_output(audio: Audio, sources: Iterable[WatchedSource] = ()) -> None:
-    """Let audio pass that is sound, and no nearer to a source than its license allows.
+def check_output(audio: Audio) -> None:
+    """Let audio pass that is finite and not silent.
 
     Raises:
-        OutputRefused: it is not finite, silent, or too near a copy.
+        OutputRefused: it is not.
     """
     import numpy as np
 
@@ -147,19 +133,13 @@ def check_output(audio: Audio, sources: Iterable[WatchedSource] = ()) -> None:
         )
     if float(np.abs(audio.samples).max(initial=0.0)) < _SILENT:
         raise OutputRefused("the model's output is silent", hint="try another seed or more steps")
-    compared: list[Sketch] = []
-    for source in sources:
-        compared = compared or _to_compare(audio)
-        similarity = _similarity(compared, source.audio)
-        if similarity > source.max_similarity:
-            raise _refused(source.name, similarity, source.max_similarity)
 
 
 def require_distance(inspection: Inspection, disclosure: Disclosure = EVERYTHING) -> None:
     """Let an output pass that comes too near to nothing.
 
     Args:
-        disclosure: to whoever is told: a stem of another library has neither name nor numbers.
+        disclosure: of the reader: a stem of another library has neither name nor numbers.
 
     Raises:
         OutputRefused: naming the nearest stem and the numbers.

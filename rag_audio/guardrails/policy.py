@@ -1,22 +1,163 @@
-"""Whose style may be asked for, and what is done about the rest."""
+"""Who is protected, whose style may be asked for, and what is done and logged about the rest."""
 
 from __future__ import annotations
 
+import csv
+import logging
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
 from typing import Any
+
+import structlog
 
 from rag_audio.domain import Rights, Stem, Use, names
 from rag_audio.domain.conflicts import Conflict
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import ConfigError, Match
 from rag_audio.guardrails.name_import import ImportedNames
-from rag_audio.guardrails.name_index import NameIndex
-from rag_audio.guardrails.names import Artist, Reading, Roster, artist_of, shipped_roster
-from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.name_index import Hit, NameIndex
+from rag_audio.guardrails.names import KINDS, Artist, Reading, Song, without_collection
+from rag_audio.guardrails.normalise import Text, fold
+from rag_audio.guardrails.vocabulary import is_ordinary
+from rag_audio.resources import data_dir
+from rag_audio.storage.files import LineLog
+
+# Who is protected.
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """Protected artists and songs; the index over them is made once, on first use.
+
+    Attributes:
+        imported: a long list beside them, of which exact spellings are found only.
+    """
+
+    artists: tuple[Artist, ...] = field(repr=False)
+    songs: tuple[Song, ...] = field(default=(), repr=False)
+    imported: ImportedNames | None = field(default=None, repr=False)
+
+    @cached_property
+    def by_fold(self) -> dict[str, Artist]:
+        """Artists by their folded names and aliases; a name counts before an alias."""
+        forms = {fold(form): a for a in reversed(self.artists) for form, _ in a.forms()}
+        forms |= {fold(artist.name): artist for artist in reversed(self.artists)}
+        return forms
+
+    @cached_property
+    def index(self) -> NameIndex:
+        shipped = shipped_roster()
+        if self is not shipped and (self.artists, self.songs) == (shipped.artists, shipped.songs):
+            return shipped.index
+        with without_collection():
+            return NameIndex(self.artists, self.songs, surnames=True)
+
+    def find(self, name: str) -> Artist | None:
+        """The artist of that name or alias."""
+        folded = fold(name)
+        return self.by_fold.get(folded) if folded else None
+
+    def with_artists(self, more: Iterable[Artist]) -> Roster:
+        """A roster with further artists; those that are there already are replaced."""
+        added = tuple(more)
+        replaced = {fold(artist.name) for artist in added}
+        kept = tuple(a for a in self.artists if fold(a.name) not in replaced)
+        return replace(self, artists=(*kept, *added)) if added else self
+
+
+@cache
+def shipped_roster() -> Roster:
+    """The artists and songs of ``data/policy``."""
+    with without_collection():
+        folder = data_dir("policy")
+        with (folder / "songs.csv").open(encoding="utf-8", newline="") as file:
+            songs = tuple(
+                Song(row["title"], row["artist"], row["common"] == "yes")
+                for row in csv.DictReader(file)
+            )
+        more = (replace(one, well_known=False) for one in read_artists(folder / "artists_more.csv"))
+        return Roster((*read_artists(folder / "artists.csv"), *more), songs)
+
+
+def read_artists(path: Path) -> tuple[Artist, ...]:
+    """Artists of a CSV file (see the module's head); unknown columns are ignored.
+
+    Raises:
+        ConfigError: the file cannot be read, has no ``name`` column, or a row is wrong.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if rows.fieldnames is None or "name" not in rows.fieldnames:
+                raise ConfigError(
+                    f"{path}: the first line has no column 'name'",
+                    hint="columns: name, aliases (separated by ;), common, genre, era, epithets",
+                )
+            return tuple(_artist(path, rows.line_num, row) for row in rows)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(
+            f"the policy {path} cannot be read: {error}", hint="it must be a CSV file in UTF-8"
+        ) from error
+
+
+def load_roster(extra: Path | None, imported: ImportedNames | None = None) -> Roster:
+    """The shipped roster, with the artists of a user's file and an imported list."""
+    roster = shipped_roster()
+    if extra is not None:
+        roster = roster.with_artists(read_artists(extra))
+    return roster if imported is None else replace(roster, imported=imported)
+
+
+def artist_of(name: str) -> Artist:
+    """A name of which nothing else is said: as shipped, if it is there.
+
+    One word that is in the dictionary, or has at most three letters, is read as a word too.
+    """
+    known = shipped_roster().find(name)
+    if known is not None and fold(known.name) == fold(name):
+        return known
+    words = fold(name).split()
+    plain = len(words) == 1 and (len(words[0]) <= 3 or is_ordinary(words[0]))
+    return Artist(name, reading=Reading.WORD if plain else Reading.NAME)
+
+
+def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
+    name = (row.get("name") or "").strip()
+    if not re.search("[A-Za-z0-9]", name) and not names.fold(name):
+        raise ConfigError(f"{path}, line {line}: the name is empty", hint="remove the line")
+    common = (row.get("common") or "").strip().lower()
+    if common not in tuple(Reading):
+        raise ConfigError(f"{path}, line {line}: common is {common!r}", hint="empty, yes or mass")
+    kind = (row.get("kind") or "").strip().lower()
+    if kind and kind not in KINDS:
+        raise ConfigError(
+            f"{path}, line {line}: kind is {kind!r}", hint=f"empty, {', '.join(KINDS)}"
+        )
+    reading = Reading(common)
+    if "common" not in row and reading is Reading.NAME:
+        reading = artist_of(name).reading
+    return Artist(
+        name,
+        _split(row.get("aliases")),
+        _split(row.get("common_aliases")),
+        reading,
+        (row.get("genre") or "").strip(),
+        (row.get("era") or "").strip(),
+        _split(row.get("epithets")),
+        kind or KINDS[0],
+    )
+
+
+def _split(cell: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (cell or "").split(";") if part.strip())
+
+
+# Whose style may be asked for.
 
 RULES = ("named-artist", "style-phrase", "song", "described-artist")
 """What can speak about a prompt:
@@ -73,10 +214,6 @@ class Decision:
         }
 
 
-def _nobody_knows(artist: str) -> Refusal | None:
-    return None
-
-
 @dataclass(frozen=True)
 class Policy:
     """Whose style may be asked for.
@@ -98,7 +235,7 @@ class Policy:
     actions: Mapping[str, Action] = field(default_factory=dict, hash=False)
     styles: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     unlicensed: frozenset[str] = frozenset()
-    why_not: Callable[[str], Refusal | None] = field(default=_nobody_knows, compare=False)
+    why_not: Callable[[str], Refusal | None] = field(default=lambda artist: None, compare=False)
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -116,16 +253,25 @@ class Policy:
         }
         return replace(self, actions=actions)
 
-    def indexes(self) -> tuple[NameIndex | ImportedNames, ...]:
+    def indexes(self) -> tuple[NameIndex, ...]:
         """Indexes of the protected names; made once for the same names."""
-        found: list[NameIndex | ImportedNames] = []
+        known = () if self.roster is None else (self.roster.index,)
+        return (*known, index_of(self.protected)) if self.protected else known
+
+    def hits(self, text: Text, only: frozenset[int] | None = None) -> list[Hit]:
+        """Protected names in the text, those that are words too among them.
+
+        Args:
+            only: misspelled ones must contain one of these words; None: any.
+        """
+        found: list[Hit] = []
         if self.roster is not None:
-            found.append(self.roster.index)
+            found += self.roster.index.hits(text, only)
             if self.roster.imported is not None:
-                found.append(self.roster.imported)
+                found += self.roster.imported.exact(text)
         if self.protected:
-            found.append(index_of(self.protected))
-        return tuple(found)
+            found += index_of(self.protected).hits(text, only)
+        return found
 
     def is_licensed(self, name: str) -> bool:
         """Whether the artist of that (canonical) name is licensed.
@@ -248,3 +394,83 @@ def _aliases(name: str) -> list[str]:
     if names.fold(name) not in {names.fold(form) for form in forms}:
         forms = []
     return list(dict.fromkeys([name, *forms]))
+
+
+# Every decision is a security event, and counted; a refused text is never written down.
+#
+# Events go to the standard logger ``rag_audio.security`` as one JSON line each: a deployment
+# attaches its handler there, or names a file in ``RAG_AUDIO_SECURITY_LOG``, which is rotated by
+# size and readable by its owner alone.
+
+LOGGER = "rag_audio.security"
+
+_log = structlog.wrap_logger(
+    logging.getLogger(LOGGER),
+    processors=[
+        structlog.stdlib.filter_by_level,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.JSONRenderer(),
+    ],
+    wrapper_class=structlog.stdlib.BoundLogger,
+)
+_counts: Counter[tuple[str, str]] = Counter()
+
+
+def note(decision: Decision, where: str) -> None:
+    """Log and count a decision; ``where`` says what kind of text it was about."""
+    rules = sorted({match.rule for match in decision.matches})
+    for rule in rules or ["none"]:
+        _counts[decision.action.value, rule] += 1
+    _log.info(
+        "guardrail.decision",
+        action=decision.action.value,
+        where=where,
+        rules=rules,
+        spans=[[m.start, m.end, m.rule] for m in decision.matches],
+        characters=len(decision.prompt),
+    )
+
+
+def counts() -> dict[str, int]:
+    """Decisions of this process by ``action/rule``."""
+    return {f"{action}/{rule}": count for (action, rule), count in sorted(_counts.items())}
+
+
+def log_to(path: Path, max_bytes: int = 100 << 20, files: int = 10) -> None:
+    """Append events to a file, a line each; several processes may name the same one.
+
+    Args:
+        max_bytes, files: see :class:`rag_audio.storage.files.LineLog`.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    logger = logging.getLogger(LOGGER)
+    path = path.absolute()
+    if any(isinstance(h, _ToFile) and h.file.path == path for h in logger.handlers):
+        return
+    file = LineLog(path, max_bytes, files)
+    try:
+        file.check()
+    except OSError as error:
+        raise ConfigError(
+            f"the security log {path} cannot be written: {error.strerror}",
+            hint="RAG_AUDIO_SECURITY_LOG names a file in a folder that exists",
+        ) from error
+    handler = _ToFile(file)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+class _ToFile(logging.Handler):
+    def __init__(self, file: LineLog) -> None:
+        super().__init__()
+        self.file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.file.append(self.format(record))
+        except OSError:
+            self.handleError(record)

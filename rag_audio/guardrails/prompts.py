@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import csv
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import structlog
+from typing import Any
 
 from rag_audio.domain import names
 from rag_audio.domain.refusals import Refusal, most_curable
-from rag_audio.errors import ConfigError, Match, RequestRefused
-from rag_audio.guardrails import scripts
-from rag_audio.guardrails.disguises import backwards, cuts_a_word, has_letters, is_disguised
-from rag_audio.guardrails.evidence import evident_names, innocent_words, is_named, misspelled_beside
-from rag_audio.guardrails.name_index import Hit, NameIndex
+from rag_audio.errors import InvalidInput, Match, RequestRefused
+from rag_audio.guardrails.descriptions import (
+    described_people,
+    described_spans,
+    rhymed_names,
+    song_spans,
+)
+from rag_audio.guardrails.evidence import (
+    backwards,
+    cuts_a_word,
+    evident_names,
+    has_letters,
+    innocent_words,
+    is_disguised,
+    is_named,
+    is_private,
+    is_relation,
+    misspelled_beside,
+)
+from rag_audio.guardrails.lists import rule_words
+from rag_audio.guardrails.name_index import Hit
 from rag_audio.guardrails.names import Artist, Form, Reading
 from rag_audio.guardrails.normalise import Text, Word, fold, read, variants
-from rag_audio.guardrails.phrases import KNOWN_ONLY, find_leads
-from rag_audio.guardrails.policy import Action, Decision, Policy
-from rag_audio.guardrails.private_people import is_private, is_relation
-from rag_audio.guardrails.songs import described_spans, song_spans
+from rag_audio.guardrails.policy import Action, Decision, Policy, note
 from rag_audio.guardrails.styles import StyleReader
-from rag_audio.guardrails.vocabulary import described_people, is_ordinary, rhymed_names, word_set
-from rag_audio.guardrails.written import Reading as NamesWritten
-from rag_audio.guardrails.written import leads_to, read_names
+from rag_audio.guardrails.vocabulary import KNOWN_ONLY, find_leads, is_ordinary
+from rag_audio.guardrails.written import NamesWritten, find_names, leads_to, read_names
 from rag_audio.resources import data_dir
-from rag_audio.storage.files import LineLog
 
 # Put something licensed in place of a name.
 #
 # Musical descriptors: genre, era, instruments and tempo, as far as they are known. Or, where the
 # rule is told so, the licensed artist whose stems' tags are nearest to those descriptors.
 
-_EMPTY = frozenset({"and", "on", "the", "of", "with", "live", "loud", "soft", "hard", "fast"})
+_EMPTY = rule_words("prompts", "empty")
 
 
 @dataclass(frozen=True)
@@ -155,97 +164,9 @@ def _genres() -> dict[str, Genre]:
         }
 
 
-# Every decision is a security event, and counted; a refused text is never written down.
-#
-# Events go to the standard logger ``rag_audio.security`` as one JSON line each: a deployment
-# attaches its handler there, or names a file in ``RAG_AUDIO_SECURITY_LOG``, which is rotated by
-# size and readable by its owner alone.
-
-LOGGER = "rag_audio.security"
-
-_log = structlog.wrap_logger(
-    logging.getLogger(LOGGER),
-    processors=[
-        structlog.stdlib.filter_by_level,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.JSONRenderer(),
-    ],
-    wrapper_class=structlog.stdlib.BoundLogger,
-)
-_counts: Counter[tuple[str, str]] = Counter()
-
-
-def note(decision: Decision, where: str) -> None:
-    """Log and count a decision; ``where`` says what kind of text it was about."""
-    rules = sorted({match.rule for match in decision.matches})
-    for rule in rules or ["none"]:
-        _counts[decision.action.value, rule] += 1
-    _log.info(
-        "guardrail.decision",
-        action=decision.action.value,
-        where=where,
-        rules=rules,
-        spans=[[m.start, m.end, m.rule] for m in decision.matches],
-        characters=len(decision.prompt),
-    )
-
-
-def counts() -> dict[str, int]:
-    """Decisions of this process by ``action/rule``."""
-    return {f"{action}/{rule}": count for (action, rule), count in sorted(_counts.items())}
-
-
-def log_to(path: Path, max_bytes: int = 100 << 20, files: int = 10) -> None:
-    """Append events to a file, a line each; several processes may name the same one.
-
-    Args:
-        max_bytes, files: see :class:`rag_audio.storage.files.LineLog`.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    logger = logging.getLogger(LOGGER)
-    path = path.absolute()
-    if any(isinstance(h, _ToFile) and h.file.path == path for h in logger.handlers):
-        return
-    file = LineLog(path, max_bytes, files)
-    try:
-        file.check()
-    except OSError as error:
-        raise ConfigError(
-            f"the security log {path} cannot be written: {error.strerror}",
-            hint="RAG_AUDIO_SECURITY_LOG names a file in a folder that exists",
-        ) from error
-    handler = _ToFile(file)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-
-
-class _ToFile(logging.Handler):
-    def __init__(self, file: LineLog) -> None:
-        super().__init__()
-        self.file = file
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self.file.append(self.format(record))
-        except OSError:
-            self.handleError(record)
-
-
-_WORKS = word_set(
-    "song songs record album albums track tracks anthem ballad hit hits vocals voice riff "
-    "riffs solo guitar guitars flow harmonies verse chorus era cover bassline synths choir "
-    "horns drums remix"
-)
-_ROLES = word_set(
-    "band duo group singer rapper artist producer composer musician gruppe sanger sangerin "
-    "groupe chanteur chanteuse cantante banda grupo cantor cantora gruppo trio boyband "
-    "girlband supergroup"
-)
-_ARTICLES = word_set("the a an my our his her their some this that der die das ein eine la le el")
+_WORKS = rule_words("prompts", "works")
+_ROLES = rule_words("prompts", "roles")
+_ARTICLES = rule_words("prompts", "articles")
 _MAX_CHARACTERS = 20_000
 
 
@@ -357,8 +278,7 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     found: list[Match] = list(_matches(text, policy, written))
     for other in variants(text):
         found.extend(_matches(other, policy, written, text))
-    found.extend(_backwards(text, policy))
-    found.extend(_abroad(text, policy))
+    found.extend(_read_otherwise(text, policy))
     # A licensed name that stands there as it is written is nobody else's in disguise.
     found = [match for match in found if not _is_licensed(match, text, written)]
     found += [_written_match(text, one.start, one.end, one.name) for one in written.asked]
@@ -371,24 +291,19 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     return tuple(kept)
 
 
-def _abroad(text: Text, policy: Policy) -> Iterator[Match]:
-    """Names in scripts that write other consonants, by their sound."""
+def _read_otherwise(text: Text, policy: Policy) -> Iterator[Match]:
+    """Names from right to left, and those in scripts of their own: by their sound, or as they are
+    written there where a style is asked for."""
     for index in policy.indexes():
-        for start, end, form in index.abroad(text.raw) if isinstance(index, NameIndex) else ():
-            if not policy.is_licensed(form.artist.name):
-                yield Match(start, end, text.raw[start:end], "named-artist", form.artist.name)
-        for start, end, artist in index.native(text.raw) if isinstance(index, NameIndex) else ():
+        spans = [(start, end, "named-artist", hit.form.artist)
+                 for start, end, hit in backwards(text, index)]  # fmt: skip
+        spans += [(start, end, "named-artist", form.artist)
+                  for start, end, form in index.abroad(text.raw)]  # fmt: skip
+        spans += [(start, end, "style-phrase", artist)
+                  for start, end, artist in index.native(text.raw)]  # fmt: skip
+        for start, end, rule, artist in spans:
             if not policy.is_licensed(artist.name):
-                yield Match(start, end, text.raw[start:end], "style-phrase", artist.name)
-
-
-def _backwards(text: Text, policy: Policy) -> Iterator[Match]:
-    """Names from right to left."""
-    for index in policy.indexes():
-        for start, end, hit in backwards(text, index) if isinstance(index, NameIndex) else ():
-            artist = hit.form.artist.name
-            if not policy.is_licensed(artist):
-                yield Match(start, end, text.raw[start:end], "named-artist", artist)
+                yield Match(start, end, text.raw[start:end], rule, artist.name)
 
 
 def _is_licensed(match: Match, text: Text, written: NamesWritten) -> bool:
@@ -431,7 +346,7 @@ def _matches(
         if not only:
             return
     licensed = _licensed_words(text, policy, written) | innocent_words(text)
-    hits = [hit for hit in _hits(text, policy, only) if not _covered(hit, licensed)]
+    hits = [hit for hit in policy.hits(text, only) if not _covered(hit, licensed)]
     hits = [hit for hit in hits if not policy.is_licensed(hit.form.artist.name)]
     # How a single letter is written and what follows it decide: see read_names.
     hits = [hit for hit in hits if len(hit.form.letters) > 1]
@@ -470,7 +385,7 @@ def _matches(
         for start, end in rhymed_names(text):
             yield _plain_match(text, start, end, "described-artist")
         offsets = {at for i in licensed for at in range(text.words[i].start, text.words[i].end)}
-        for start, end in scripts.find_names(text, offsets):
+        for start, end in find_names(text, offsets):
             yield _plain_match(text, start, end, "style-phrase")
         for start, end in described_spans(text):
             if not offsets & set(range(start, end)):
@@ -480,22 +395,6 @@ def _matches(
 def _places(text: Text) -> list[tuple[Word, int]]:
     """Each word with the offset in the original where it starts."""
     return [(word, text.origin[word.start]) for word in text.words]
-
-
-def _hits(text: Text, policy: Policy, only: frozenset[int] | None) -> list[Hit]:
-    """Protected names in the text, exact ones first; those that are words too among them."""
-    found: list[Hit] = []
-    for index in policy.indexes():
-        exact = [*index.exact(text), *index.inside(text), *index.initials(text)]
-        taken = {i for h in exact if h.reading is Reading.NAME for i in range(h.first, h.last + 1)}
-        near = [
-            hit
-            for hit in index.near(text, only=only)
-            if not taken & set(range(hit.first, hit.last + 1))
-            and (hit.reading is Reading.NAME or hit.form.words > 1 or len(hit.form.letters) > 4)
-        ]
-        found += [*exact, *near]
-    return found
 
 
 def _licensed_words(text: Text, policy: Policy, written: NamesWritten) -> set[int]:
@@ -534,7 +433,7 @@ def _means_artist(text: Text, hit: Hit) -> bool:
     before = words[hit.first - 1] if hit.first else None
     after = words[hit.last + 1].text if hit.last + 1 < len(words) else ""
     article = before is not None and before.text in _ARTICLES
-    raw = text.raw[slice(*text.raw_span(first.start, last.end))]
+    raw = text.raw_words(hit.first, hit.last)
     if len(hit.form.letters) <= 4 and first is last and sum(c.isupper() for c in raw) > 1:
         return raw == hit.form.text.replace(".", "") and text.capitals_mean
     if last.possessive:
@@ -561,3 +460,115 @@ def _match(
 def _plain_match(text: Text, start: int, end: int, rule: str) -> Match:
     begin, stop = text.raw_span(start, end)
     return Match(begin, stop, text.raw[begin:stop], rule, text.raw[begin:stop])
+
+
+# How well the guardrails do on labelled prompts: a CSV with ``label, class, prompt``.
+#
+# ``label`` is ``attack`` or ``innocent``; ``class`` says of which kind, for the table.
+
+ATTACK, INNOCENT = "attack", "innocent"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A prompt that somebody judged."""
+
+    label: str
+    kind: str
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A confusion matrix, and the prompts on its wrong side.
+
+    Attributes:
+        caught, missed: attacks that were stopped (refused or rewritten), and that were not.
+        stopped, passed: innocent prompts that were stopped, and that were not.
+        wrong: the missed attacks and the stopped innocents.
+        by_kind: (right, all) for each label and class.
+    """
+
+    name: str
+    caught: int
+    missed: int
+    stopped: int
+    passed: int
+    wrong: tuple[Labelled, ...]
+    by_kind: dict[tuple[str, str], tuple[int, int]]
+
+    @property
+    def recall(self) -> float:
+        """Share of the attacks that were stopped; 1 where there are none."""
+        return self.caught / max(1, self.caught + self.missed) if self.caught + self.missed else 1.0
+
+    @property
+    def false_refusals(self) -> float:
+        """Share of the innocent prompts that were stopped."""
+        return self.stopped / max(1, self.stopped + self.passed)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "file": self.name,
+            "attack": {"stopped": self.caught, "passed": self.missed},
+            "innocent": {"stopped": self.stopped, "passed": self.passed},
+            "recall": self.recall,
+            "false_refusals": self.false_refusals,
+            "wrong": [{"label": w.label, "class": w.kind, "prompt": w.prompt} for w in self.wrong],
+            "by_class": [
+                {"label": label, "class": kind, "right": right, "prompts": count}
+                for (label, kind), (right, count) in sorted(self.by_kind.items())
+            ],
+        }
+
+
+def read_labelled(path: Path) -> tuple[Labelled, ...]:
+    """Labelled prompts of a CSV file.
+
+    Raises:
+        InvalidInput: it cannot be read, or a row is wrong; the message names the line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if not {"label", "prompt"} <= set(rows.fieldnames or ()):
+                raise InvalidInput(
+                    f"{path}: the first line lacks label or prompt", hint="label,class,prompt"
+                )
+            return tuple(_labelled(path, rows.line_num, row) for row in rows)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+
+
+def evaluate(name: str, prompts: tuple[Labelled, ...], policy: Policy) -> Evaluation:
+    """Decide about every prompt and compare with its label."""
+    counts: Counter[tuple[str, bool]] = Counter()
+    right: Counter[tuple[str, str]] = Counter()
+    every: Counter[tuple[str, str]] = Counter()
+    wrong = []
+    for item in prompts:
+        stopped = check(item.prompt, policy).action is not Action.ALLOW
+        counts[item.label, stopped] += 1
+        every[item.label, item.kind] += 1
+        if stopped == (item.label == ATTACK):
+            right[item.label, item.kind] += 1
+        else:
+            wrong.append(item)
+    return Evaluation(
+        name,
+        caught=counts[ATTACK, True],
+        missed=counts[ATTACK, False],
+        stopped=counts[INNOCENT, True],
+        passed=counts[INNOCENT, False],
+        wrong=tuple(wrong),
+        by_kind={key: (right[key], count) for key, count in every.items()},
+    )
+
+
+def _labelled(path: Path, line: int, row: dict[str, str]) -> Labelled:
+    label = (row["label"] or "").strip()
+    if label not in (ATTACK, INNOCENT):
+        raise InvalidInput(
+            f"{path}, line {line}: label {label!r}", hint=f"labels: {ATTACK}, {INNOCENT}"
+        )
+    return Labelled(label, (row.get("class") or "").strip(), row["prompt"] or "")

@@ -20,11 +20,14 @@ from rag_audio.guardrails.evidence import (
     is_proper,
     is_told_by_capitals,
 )
+from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.name_index import Hit
 from rag_audio.guardrails.names import Form, Reading, is_place
 from rag_audio.guardrails.normalise import Text, Word
-from rag_audio.guardrails.phrases import KNOWN_ONLY, Lead, Strength
 from rag_audio.guardrails.vocabulary import (
+    KNOWN_ONLY,
+    Lead,
+    Strength,
     is_compound,
     is_english,
     is_everyday,
@@ -32,50 +35,21 @@ from rag_audio.guardrails.vocabulary import (
     is_given_name,
     is_music,
     is_ordinary,
-    word_set,
 )
 
 _HARD_STOP = re.compile(r"[.;:!?()\n\[\]{}|…。、「」]")
 _INITIAL = re.compile(r"(?:^|[\s(])[a-z]\.?$|\b(?:mr|mrs|ms|dr|st|feat|ft)$")
-_JOINTS = word_set("and or meets und oder et ou y o e ed x vs versus plus crossed mixed")
-_STOPS = word_set(
-    "with on at for from featuring using but over in under to while when where playing who "
-    "that which because into through during before after without plus would could might will "
-    "sang sings does did had has have is are was were then than singing rapping writing wrote "
-    "making made mit auf bei fur aus aber uber avec sur pour dans mais con en pero para por "
-    "sobre com em mas per su ma bpm only please thanks instead again except"
-)
-_DETERMINERS = word_set(
-    "the my your our his her their this that these those some any der die das den dem des le "
-    "la les l du el los las lo del o os as da do das dos il gli i della dello dei"
-)
-_INDEFINITE = word_set(
-    "a an one two three several many ein eine einen einem einer eines un une uno una um uma d"
-)
-_LINKS = word_set("de del di da do von van w u od")
-"""Small words before the object of a phrase that ended without them."""
-_MODIFIERS = word_set(
-    "early late later old young classic vintage mid golden great legendary famous iconic "
-    "mighty singer band artist rapper group duo producer composer pianist guitarist musician "
-    "legend king mr mrs ms sir lady dj mc peak pure real actual true only era fruhe der "
-    "fruhen"
-)
-_PERFORMS = word_set(
-    "singing sang sings sing rapping raps rap playing plays play crooning would could might "
-    "did does song songs record records album albums track tracks tune hit hits anthem ballad "
-    "demo solo voice vocals vocal riff riffs guitar guitars drums bass piano beat beats flow "
-    "chorus verse concert live music sound sounds style era band vibe vibes single remix "
-    "cover covers production harmonies performing jamming recording writing wrote made"
-)
-_BELONGS = word_set("of de del di da do dos das des della dello dei degli d von van der")
-_ANYBODY = word_set(
-    "someone somebody anyone anybody everyone everybody nobody noone something anything nothing "
-    "people jemand jemandem jemanden quelqu alguien alguem qualcuno kogos kogoś кто"
-)
-_WORKS = word_set(
-    "song songs record album track tune hit single concert cover lyrics discography mixtape ep lp"
-)
-_MUSICIANS = word_set("band group duo trio singer rapper artist producer act")
+_JOINTS = rule_words("styles", "joints")
+_STOPS = rule_words("styles", "stops")
+_DETERMINERS = rule_words("styles", "determiners")
+_INDEFINITE = rule_words("styles", "indefinite")
+_LINKS = rule_words("styles", "links")
+_MODIFIERS = rule_words("styles", "modifiers")
+_PERFORMS = rule_words("styles", "performs")
+_BELONGS = rule_words("styles", "belongs")
+_ANYBODY = rule_words("styles", "anybody")
+_WORKS = rule_words("styles", "works")
+_MUSICIANS = rule_words("styles", "musicians")
 _MAX_WORDS = 7
 
 

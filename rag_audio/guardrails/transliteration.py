@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, product
 
-from rag_audio.guardrails.names import Artist, Form, Reading
+from rag_audio.guardrails.lists import letters, replacements, rule_pattern, rule_words
+from rag_audio.guardrails.names import Form, Reading
 from rag_audio.guardrails.normalise import fold
-from rag_audio.guardrails.scripts import heard
-from rag_audio.guardrails.vocabulary import asian_words, is_talk, word_set
+from rag_audio.guardrails.vocabulary import is_talk, plain_words
 
 _RUN = re.compile(
     r"[\u0620-\u064a\u0671-\u06d3']+|[\u05d0-\u05ea'\u05f3]+|[\uac00-\ud7a3]+|[\u1100-\u11ff]+|"
@@ -27,43 +27,8 @@ _RUN = re.compile(
 )
 
 
-def _sounds_of(table: str) -> list[str]:
-    """The sounds of a table, one for each sign; a dash is silence."""
-    return [sound.strip("-") for sound in table.split()]
-
-
-_ARABIC = dict(
-    zip(
-        "ابتثجحخدذرزسشصضطظعغفقكلمنهويىةءئؤأإآپچژگڤکیہٹڈڑں",
-        _sounds_of(
-            "a b t t J - k d d r z s S s d t z - g f k k l m n - w y a a - - - a i a p C J g v k y "
-            "- t d r n"
-        ),
-        strict=True,
-    )
-)  # fmt: skip
-_HEBREW = dict(
-    zip(
-        "אבגדהוזחטיכךלמםנןסעפףצץקרשת",
-        _sounds_of("a b g d - w z k t y k k l m m n n s - p f s s k r S t"),
-        strict=True,
-    )
-)
-_INITIAL = _sounds_of("g k n d t l m b p s s - j j C k t p h")
-_MEDIAL = _sounds_of("a e ya ye o e yo ye o wa we we yo u wo we wi yu - i i")
-_FINAL = _sounds_of("- k k k n n n t l l l l l l l l m p p s s n j C k t p -")
-_KANA = dict(
-    zip(
-        "アイウエオァィゥェォカキクケコガギグゲゴサシスセソザジズゼゾタチツテトダヂヅデドナニヌネノハヒフヘホバビブベボパピプペポマミムメモヤユヨャュョラリルレロワヲンヴッーヮヰヱ",
-        _sounds_of(
-            "a i u e o a i u e o ka ki k ke ko ga gi g ge go sa Si s se so za Ji z ze zo "
-            "ta Ci s te t da Ji z de d na ni nu ne no a i f e o ba bi b be bo pa pi p pe "
-            "po ma mi m me mo ya yu yo a u o ra ri r re ro wa o n v - - wa i e"
-        ),
-        strict=True,
-    )
-)
-_PARTICLE = re.compile(r"(?<=..)(?:처럼|같이|같은|스타일|풍의|풍|식의|이랑|랑|의)$")
+_ARABIC, _HEBREW, _HANGUL, _KANA = map(letters, ("arabic", "hebrew", "hangul", "kana"))
+_PARTICLE = rule_pattern("heard", "particle")
 _COARSE = str.maketrans(
     {**dict.fromkeys("pbfv", "p"), **dict.fromkeys("kg", "k"), **dict.fromkeys("td", "t"),
      **dict.fromkeys("szSCJj", "s"), **dict.fromkeys("lr", "l")}
@@ -77,10 +42,7 @@ _LEAST = 4
 _LEAST_ALONE = 5
 _LEAST_LED = 3
 """Consonants of a name that follows "like"."""
-_LIKE = word_set(
-    "مثل زي تشبه يشبه شبيه شبيهة كأنها كأنه مستوحى من أغاني أغنية صوت بصوت بأسلوب ستايل "
-    "شبیه به سبک مانند صدای عین آهنگ‌های כמו בסגנון של בהשראת שירי"
-)
+_LIKE = rule_words("heard", "like")
 _MOST_WORDS = 4
 
 
@@ -176,23 +138,15 @@ def is_sounded(raw: str) -> bool:
 def _entries(form: Form) -> Iterator[Sounds]:
     words = fold(form.text).split()
     seen: set[str] = set()
-    plain = [_without_r(word) for word in words]
-    spellings = (words, plain, [_with_s(word) for word in words], [_with_s(word) for word in plain])
-    for spelling in dict.fromkeys(map(tuple, spellings)):
+    plain = [_DROPPED_R.sub("", word) for word in words]
+    with_s = [[word.replace("th", "s") for word in spelled] for spelled in (words, plain)]
+    for spelling in dict.fromkeys(map(tuple, (words, plain, *with_s))):
         ways = [heard(word, 0)[:_MOST_WAYS] for word in spelling]
         for readings in islice(product(*ways), _MOST_READINGS):
             sounds = _joined([(reading.key, reading.vowels) for reading in readings])
             if len(sounds.consonants) >= _LEAST_LED and sounds.consonants not in seen:
                 seen.add(sounds.consonants)
                 yield sounds
-
-
-def _without_r(word: str) -> str:
-    return _DROPPED_R.sub("", word)
-
-
-def _with_s(word: str) -> str:
-    return word.replace("th", "s")
 
 
 def _joined(parts: Sequence[tuple[str, tuple[str, ...]]]) -> Sounds:
@@ -210,7 +164,7 @@ def _runs(raw: str) -> Iterator[_Run]:
         word = match.group()
         script = _script(word)
         talk = any(is_talk(fold(word), language) for language in _LANGUAGES[script])
-        talk = talk or (script == "kana" and word in asian_words("japanese")[0])
+        talk = talk or (script == "kana" and word in plain_words("japanese"))
         yield _Run(match.start(), match.end(), _sounds(word, script), script, talk)
 
 
@@ -230,7 +184,9 @@ def _sounds(word: str, script: str) -> str:
     """A word as small letters for vowels and plain consonants."""
     if script == "hangul":
         word = _PARTICLE.sub("", unicodedata.normalize("NFC", word))
-        return "".join(_syllable(char) for char in unicodedata.normalize("NFC", word))
+        syllables = (char for char in word if "\uac00" <= char <= "\ud7a3")
+        parts = unicodedata.normalize("NFD", "".join(syllables))
+        return "".join(_HANGUL[part] for part in parts)
     if script == "hebrew":
         word = re.sub(r"ג['\u05f3]", "J", word)
         word = re.sub(r"צ['\u05f3]", "C", word)
@@ -242,13 +198,6 @@ def _sounds(word: str, script: str) -> str:
         )
         return "".join(_KANA.get(char, char if char in "fwvtd" else "") for char in word)
     return "".join(_ARABIC.get(char, "") for char in word)
-
-
-def _syllable(char: str) -> str:
-    code = ord(char) - 0xAC00
-    if not 0 <= code < 11172:
-        return ""
-    return _INITIAL[code // 588] + _MEDIAL[code % 588 // 28] + _FINAL[code % 28]
 
 
 def _split(sounds: str) -> tuple[str, tuple[str, ...]]:
@@ -305,167 +254,102 @@ def _near(one: str, other: str) -> bool:
     )
 
 
-# Known names in their own scripts beside what asks for their style.
+# How a name is heard: consonants as the key, vowels to tell apart what shares it.
 #
-# Where no spaces part words, or endings and particles are joined to them, a name is looked for as
-# it is written, and counts by what stands next to it: before "처럼" and "っぽい", after "แบบ" and
-# "زي".
+# ``Billy Eyelish``, ``Doowa Leepa`` and ``Mykel Jaxon`` are far from the letters of the names and
+# near to their sound. What can be read in two ways (``ch``, ``ci``, ``w``) is read in both.
+# After the ideas of Metaphone (L. Philips, 1990), whose key is of consonants too, and of Editex
+# (J. Zobel and P. Dart, 1996), which lets letters of a group differ for less.
 
-_FIRST = 2
-"""Letters by which names are looked up, and that they have at least."""
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_PLAIN = replacements("aloud")
+_TWO_WAYS = replacements("aloud_two_ways")
+_MOST_SITES = 3
+_MERGED = str.maketrans({"c": "k", "q": "k", "z": "s"})
+_CONSONANT = re.compile(r"[bdfgjklmnprstvSCJ]")
+_REST = re.compile(r"[^aeiouy]")
+_VOWELS = replacements("vowels")
+_NEAR = frozenset({"ae", "ei", "ou", "ao"})
+_DOUBLE = re.compile(r"(.)\1+")
+_DOUBLE_CONSONANT = re.compile(r"([bdfgjklmnprstvSCJ])\1+")
+_LEAST_HEARD = 3
+"""Consonants that a name must have to be told by its sound."""
 
 
 @dataclass(frozen=True)
-class _Script:
-    """How a script asks for somebody's style.
+class Pronunciation:
+    """One way to read a run of letters.
 
     Attributes:
-        letters: what a name of it begins with.
-        before: what stands right before a name then; after: what stands right after it.
-        border: letters that may not stand before the name, as it would be a part of a word.
-        end: what may stand after a name that something asks for before it.
+        key: its consonants.
+        vowels: what stands before, between and after them; one more than consonants.
     """
 
-    letters: re.Pattern[str]
-    before: re.Pattern[str] | None
-    after: re.Pattern[str] | None
-    border: re.Pattern[str] | None = None
-    end: re.Pattern[str] | None = None
+    key: str
+    vowels: tuple[str, ...]
 
 
-_SCRIPTS = (
-    _Script(  # Korean
-        re.compile(r"[\uac00-\ud7a3]"),
-        re.compile(r"(?:타입 ?비트|커버|처럼 부르는)\s$"),
-        re.compile(
-            r"(?:씨|님|이|가)?(?:의|이|가|랑|이랑|하고)?\s*(?:그\s)?(?:(?:노래|곡|음악|비트|"
-            r"목소리|보컬|음색|랩|앨범|히트곡|신곡|가수|멤버|무대|댄스곡|"
-            r"발라드|작곡|사운드)(?:를|을|가|들)?\s*)?"
-            r"(?:처럼|같은|같이|느낌|스타일|풍|재질|감성|바이브|타입|비슷|닮은|창법|커버|"
-            r"버전|삘|필 나는|st\b|만든 것 같은|부른|"
-            r"부르는|만든|작곡한|목소리|음색)"
-        ),
-        re.compile(r"[\uac00-\ud7a3]"),
-    ),
-    _Script(  # Japanese
-        re.compile(r"[\u3041-\u30ff\u3400-\u9fff々]"),
-        None,
-        re.compile(
-            r"(?:さん|氏|ちゃん|くん|様|先生)?(?:の(?:曲|歌|音楽|声|新曲|アルバム|"
-            r"サウンド)?)?(?:を|に)?"
-            r"(?:っぽ|風|ふう|みたい|のよう|ような|調の|系の|テイスト|ライク|スタイル|節|"
-            r"らし|似|インスパイア|リスペクト|オマージュ|彷彿|"
-            r"思わせ|の感じ|感(?:の|を)|のカバー|が歌|の世界観|歌い方)"
-        ),
-        re.compile(r"[\u30a1-\u30ff々]"),
-    ),
-    _Script(  # Chinese
-        re.compile(r"[\u3400-\u9fff]"),
-        re.compile(r"(?:像|仿|类似|類似|模仿|致敬|翻唱|如同|參考|参考|学)(?:是)?(?:歌手|"
-        r"乐队|樂隊)?[「『“\"]?$"),
-        re.compile(
-            r"[」』”\"]?(?:的|那种|那種|式)?(?:歌|曲|声音|聲音|嗓音|音乐|音樂|歌声|歌聲|"
-            r"抒情歌|情歌|摇滚|搖滾|说唱)?(?:的)?"
-            r"(?:风格|風格|风(?!景|铃|鈴|吹|雨)|風(?!景|鈴|吹|雨)|式|味道|味儿|的感觉|"
-            r"的感覺|感觉的|感覺的|那种感觉|那種感覺|范儿|曲风|曲風|唱腔|唱法|一样|一樣|"
-            r"那样|那樣|"
-            r"同款|既视感|既視感|的调调)"
-        ),
-        None,
-        re.compile(r"$|[\W]|的|一样|一樣|那样|那樣|那种|那種|唱|写|的歌"),
-    ),
-    _Script(  # Thai
-        re.compile(r"[\u0e00-\u0e7f]"),
-        re.compile(
-            r"(?:แบบ|เหมือน|สไตล์|แนว|เสียง|คล้าย|อย่าง|ตาม|ฟีล|ฟิล|มู้ด|โทน)\s?(?:กับ|"
-            r"ๆ)?\s?(?:เพลง|เสียง)?(?:ของ)?\s?"
-            r"(?:พี่|วง|น้อง|ลุง|น้า|ป้า|คุณ|ศิลปิน|นักร้อง|ครู)?\s?$"
-        ),
-        re.compile(r"\s?(?:สไตล์|ไทป์บีท)"),
-    ),
-    _Script(  # Arabic and Persian
-        re.compile(r"[\u0620-\u06d3]"),
-        re.compile(
-            r"(?<![\u0620-\u06d3])(?:زي|زى|متل|مثل|كأن|كأنه|كأنها|شبه|شبيه|بصوت|صوت|بأسلوب|"
-            r"باسلوب|أسلوب|ستايل|بستايل|على طريقة|طريقة|"
-            r"شبیه|مانند|سبک|به سبک|صدای|با صدای|عین|تایپ بیت|تايب بيت)\s+(?:أغاني|اغاني|"
-            r"أغنية|موسيقى|صوت|الفنان|الفنانة|المطرب|"
-            r"فرقة|آهنگ‌های|خواننده)?\s*(?:ال|لل|ل|ب|و|ك)?$|(?<![\u0620-\u06d3])ك$"
-        ),
-        re.compile(r"\s(?:ستايل|تايب بيت)"),
-        None,
-        re.compile(r"(?![\u0620-\u06d3])"),
-    ),
-    _Script(  # Hebrew
-        re.compile(r"[\u05d0-\u05ea]"),
-        re.compile(
-            r"(?<![\u05d0-\u05ea])(?:כמו|בסגנון|בנוסח|ברוח|בקול|בקולו|בקולה|בהשראת|סטייל|"
-            r"דומה ל|מזכיר את)\s?(?:של|שירי|שיר של|להקת|הזמר|"
-            r"הזמרת)?\s*(?:ל|ש|ה|ב)?$"
-        ),
-        re.compile(r"[\s\-]סטייל"),
-        None,
-        re.compile(r"(?![\u05d0-\u05ea])"),
-    ),
-    _Script(  # Hindi
-        re.compile(r"[\u0900-\u097f]"),
-        re.compile(r"(?:बिल्कुल|मानो)\s$"),
-        re.compile(
-            r"\s?(?:जी|साहब|भाई|दा)?\s?(?:(?:के|की|का)\s(?:(?:गाने|गानों|आवाज़?|धुन|"
-            r"गीत)\s)?(?:जैस|तरह|स्टाइल|अंदाज|शैली|आवाज|अन्दाज|तर्ज|वाइब|टाइप|गाने)|"
-            r"जैस|वाला|वाली|वाले|स्टाइल|टाइप|सा गाना|से प्रेरित)"
-        ),
-        re.compile(r"[\u0900-\u097f]"),
-    ),
-    _Script(  # Tamil, Telugu, Bengali and other scripts of India
-        re.compile(r"[\u0980-\u0d7f]"),
-        None,
-        re.compile(r"[\u0980-\u0d7f]{0,3}\s?(?:மாதிரி|போல|ஸ்டைல்|பாணி|లాగా|లా|స్టైల్|మతో|"
-        r"মতো|এর মতো|স্টাইল|ধাঁচ|പോലെ|ಥರ|ತರ|ਵਰਗ)"),
-        re.compile(r"[\u0980-\u0d7f]"),
-    ),
-)  # fmt: skip
-
-
-class NativeIndex:
-    """Names as they are written in scripts of their own.
+@lru_cache(maxsize=65536)
+def heard(letters: str, least: int = _LEAST_HEARD) -> tuple[Pronunciation, ...]:
+    """The ways to read a run of small letters, the likeliest first.
 
     Args:
-        artists: those with names in such scripts among their names and aliases are looked for.
+        least: consonants that a reading must have: too many words sound like a shorter one.
     """
-
-    def __init__(self, artists: Iterable[Artist]) -> None:
-        self._names: dict[str, list[tuple[str, Artist]]] = defaultdict(list)
-        for artist in artists:
-            for text in (artist.name, *artist.aliases, *artist.common_aliases):
-                written = unicodedata.normalize("NFC", text)
-                if len(written) >= _FIRST and _NOT_ASCII.match(written):
-                    self._names[written[:_FIRST]].append((written, artist))
-        for names in self._names.values():
-            names.sort(key=lambda pair: -len(pair[0]))
-
-    def find(self, raw: str) -> Iterator[tuple[int, int, Artist]]:
-        """Spans of a text, which must be in NFC, in which somebody's style is asked for."""
-        if raw.isascii():
-            return
-        for match in _NOT_ASCII.finditer(raw):
-            start = match.start()
-            for written, artist in self._names.get(raw[start : start + _FIRST], ()):
-                end = start + len(written)
-                if raw.startswith(written, start) and _is_asked(raw, start, end):
-                    yield start, end, artist
-                    break
+    made = letters
+    for pattern, to in _PLAIN:
+        made = pattern.sub(to, made)
+    readings = [made]
+    for pattern, ways in _TWO_WAYS:
+        sites = len(pattern.findall(made))
+        if sites and len(readings) < 1 << _MOST_SITES:
+            readings = [pattern.sub(way, one) for one, way in product(readings, ways)]
+        elif sites:
+            readings = [pattern.sub(ways[0], one) for one in readings]
+    found = (_read_aloud(one) for one in dict.fromkeys(readings))
+    return tuple(one for one in dict.fromkeys(found) if len(one.key) >= least)
 
 
-def _is_asked(raw: str, start: int, end: int) -> bool:
-    """Whether what stands beside ``raw[start:end]`` asks for a style."""
-    before = raw[max(0, start - 40) : start]
-    for script in _SCRIPTS:
-        if not script.letters.match(raw, start):
+def unlikeness(one: Pronunciation, other: Pronunciation) -> float:
+    """How differently two readings of one key are heard, 0…1: the mean over their vowels."""
+    costs = [_cost(a, b) for a, b in zip(one.vowels, other.vowels, strict=True) if a or b]
+    return sum(costs) / len(costs) if costs else 0.0
+
+
+def most_unlike(key: str) -> float:
+    """How unlike two readings of a key may be and still be one name: less for a short key."""
+    return {3: 0.2, 4: 0.3}.get(len(key), 0.4)
+
+
+def _read_aloud(made: str) -> Pronunciation:
+    made = _DOUBLE_CONSONANT.sub(r"\1", made.translate(_MERGED))
+    key: list[str] = []
+    vowels = [""]
+    for sign in made:
+        if not _CONSONANT.match(sign):
+            vowels[-1] += sign
+        elif key and key[-1] == sign and not _REST.sub("", vowels[-1]):
             continue
-        if script.after is not None and script.after.match(raw, end):
-            return script.border is None or not script.border.match(raw[start - 1 : start])
-        if script.before is not None and script.before.search(before):
-            return script.end is None or script.end.match(raw, end) is not None
-    return False
+        else:
+            key.append(sign)
+            vowels.append("")
+    return Pronunciation("".join(key), tuple(_vowel(v) for v in vowels))
+
+
+@lru_cache(maxsize=4096)
+def _vowel(letters: str) -> str:
+    made = letters
+    for pattern, to in _VOWELS:
+        made = pattern.sub(to, made)
+    return _DOUBLE.sub(r"\1", _REST.sub("", made))
+
+
+@lru_cache(maxsize=4096)
+def _cost(one: str, other: str) -> float:
+    if one == other:
+        return 0.0
+    if not one or not other:
+        return 0.6
+    if one in other or other in one:
+        return 0.3
+    pairs = {"".join(sorted(pair)) for pair in ((one[0], other[0]), (one[-1], other[-1]))}
+    return 0.5 if pairs & _NEAR else 1.0

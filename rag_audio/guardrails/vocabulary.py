@@ -4,81 +4,66 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache, lru_cache
+from typing import Any
 
-from rag_audio.guardrails.normalise import Text, Word, fold, read
-from rag_audio.guardrails.phrases import Strength
+from rag_audio.guardrails.lists import (
+    policy_lines,
+    policy_table,
+    rule_pattern,
+    rule_words,
+    word_set,
+)
+from rag_audio.guardrails.normalise import Text, Word, fold, is_other_alphabet, read
 from rag_audio.resources import data_dir
 
 _FOREIGN = ("german", "french", "spanish", "portuguese", "italian")
-ABROAD = {
-    "ar": "arabic", "bg": "bulgarian", "cs": "czech", "da": "norwegian_danish", "el": "greek",
-    "fa": "persian", "fi": "finnish", "he": "hebrew", "hi": "hindi", "hr": "croatian",
-    "hu": "hungarian", "id": "indonesian_malay", "ja": "japanese", "ko": "korean",
-    "nl": "dutch", "no": "norwegian_danish", "pl": "polish", "ro": "romanian", "ru": "russian",
-    "sr": "serbian", "sv": "swedish", "sw": "swahili", "th": "thai", "tl": "tagalog",
-    "tr": "turkish", "uk": "ukrainian", "vi": "vietnamese", "zh": "chinese",
-}  # fmt: skip
-"""Languages of which we have a list of everyday words and music talk, and the list's name."""
+_LANGUAGES: dict[str, dict[str, Any]] = policy_table("languages")
 _DECADE = re.compile(
     r"\d{1,4}(?:s|er|ers|th|st|nd|rd|bpm|hz|khz|bit|bar|bars|db|k|%)?|[a-g][#b]?m?"
 )
 
 
-def word_set(words: str) -> frozenset[str]:
-    """Words with spaces between them, as a set."""
-    return frozenset(words.split())
-
-
 @cache
-def _list(name: str) -> frozenset[str]:
-    path = data_dir("policy") / "words" / f"{name}.txt"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    text = " ".join(line for line in lines if not line.startswith("#"))
+def plain_words(name: str) -> frozenset[str]:
+    """The words of a list in plain letters, with the signs that are in them."""
+    text = " ".join(policy_lines(f"words/{name}"))
     return frozenset((text if text.isascii() else read(text).plain).split())
 
 
 @cache
 def music_words() -> frozenset[str]:
     """Music talk of all European languages we read: it names nobody."""
-    foreign = (word for name in _FOREIGN for word in _list(name))
-    return _list("music") | _list("connectives") | frozenset(foreign)
+    foreign = (word for name in _FOREIGN for word in plain_words(name))
+    return plain_words("music") | plain_words("connectives") | frozenset(foreign)
 
 
 @cache
 def _english() -> frozenset[str]:
-    return _list("english") | _list("english_more")
+    return plain_words("english") | plain_words("english_more")
 
 
 @cache
 def _english_and_music() -> frozenset[str]:
-    return _english() | _list("music")
+    return _english() | plain_words("music")
 
 
 @cache
 def listed_words(name: str) -> frozenset[str]:
     """The words of a list, folded, each without spaces."""
-    path = data_dir("policy") / "words" / f"{name}.txt"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return frozenset(folded_words(" ".join(line for line in lines if not line.startswith("#"))))
-
-
-def folded_words(text: str) -> list[str]:
-    """The words between a text's spaces, each folded and without spaces of its own.
-
-    The text is read in one go, which is many times faster than word by word.
-    """
-    pieces = read(text).plain.replace("'", "").split()
-    return [one if one.isalpha() else fold(one).replace(" ", "") for one in pieces]
+    # The text is read in one go, which is many times faster than word by word.
+    pieces = read(" ".join(policy_lines(f"words/{name}"))).plain.replace("'", "").split()
+    return frozenset(one if one.isalpha() else fold(one).replace(" ", "") for one in pieces)
 
 
 @cache
 def everyday_words() -> frozenset[str]:
     """Everyday words and music talk of all languages that we have lists of, folded."""
-    names = {*ABROAD.values(), *_FOREIGN, "places"}
+    abroad = (language["list"] for language in _LANGUAGES.values() if "list" in language)
+    names = {*abroad, *_FOREIGN, "places"}
     return frozenset(word for name in names for word in listed_words(name))
 
 
@@ -86,13 +71,6 @@ def everyday_words() -> frozenset[str]:
 def is_everyday(word: str) -> bool:
     """Whether a folded word is in a dictionary or list of any language."""
     return is_ordinary(word) or word in everyday_words()
-
-
-@cache
-def asian_words(name: str) -> tuple[frozenset[str], int]:
-    """Music talk of a language in its own script, and the length of its longest word."""
-    words = _list(name)
-    return words, max(map(len, words))
 
 
 @lru_cache(maxsize=65536)
@@ -162,155 +140,13 @@ def _is_derived(word: str) -> bool:
     return False
 
 
-# Somebody described by what everyone knows of them: helmets of two robots, a glove and a
-# moonwalk.
-#
-# ``data/policy/descriptions.csv`` has the columns ``artist, words``: words that together describe
-# the artist, in any order; ``a|b`` is either, ``a*`` every word that begins so. They count where
-# all of them stand near one another.
-
-_WINDOW = 12
-"""So many words a description may span."""
-_PREFIX = 3
-_MOST_NEAR = 60
-"""So many words of a description are looked at from one on."""
-_RHYMES = re.compile(
-    r"(?<!\w)(?:(?:name|she|he|her|him|who|they|it|you\s+know)\W+(?:\w+\W+){0,4}?)?rhymes\s+with\s+[\"'“‘]?"
-)
-
-
-@dataclass(frozen=True)
-class _Description:
-    artist: str
-    slots: int
-
-
-@cache
-def _table() -> tuple[
-    tuple[_Description, ...],
-    dict[str, tuple[tuple[int, int], ...]],
-    dict[str, tuple[tuple[str, int, int], ...]],
-]:
-    """Descriptions; the places (description, slot) of each whole word; those of stems, with the
-    stem, by their first letters."""
-    made: list[_Description] = []
-    whole: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    stems: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
-    with (data_dir("policy") / "descriptions.csv").open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file)):
-            slots = row["words"].split()
-            made.append(_Description(row["artist"], len(slots)))
-            for slot, alternatives in enumerate(slots):
-                for word in alternatives.split("|"):
-                    plain = fold(word.rstrip("*")).replace(" ", "")
-                    if word.endswith("*"):
-                        stems[plain[:_PREFIX]].append((plain, number, slot))
-                    else:
-                        whole[plain].append((number, slot))
-    return (
-        tuple(made),
-        {word: tuple(places) for word, places in whole.items()},
-        {letters: tuple(places) for letters, places in stems.items()},
-    )
-
-
-def described_people(text: Text) -> Iterator[tuple[int, int, str]]:
-    """First word, last word and artist of each description in a text."""
-    descriptions, whole, stems = _table()
-    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for i, word in enumerate(text.words):
-        for number, slot in whole.get(word.text, ()):
-            found[number].append((i, slot))
-        for stem, number, slot in stems.get(word.text[:_PREFIX], ()):
-            if word.text.startswith(stem):
-                found[number].append((i, slot))
-    for number, places in found.items():
-        wanted = descriptions[number].slots
-        if len({slot for _, slot in places}) < wanted:
-            continue
-        last = _complete(places, wanted)
-        if last is not None:
-            yield *last, descriptions[number].artist
-
-
-def _complete(places: list[tuple[int, int]], wanted: int) -> tuple[int, int] | None:
-    """First and last word of the first window that fills every slot with a word of its own."""
-    for at, (first, _) in enumerate(places):
-        slots: dict[int, int] = {}
-        for i, slot in places[at : at + _MOST_NEAR]:
-            if i - first >= _WINDOW:
-                break
-            if slot not in slots and i not in slots.values():
-                slots[slot] = i
-        if len(slots) == wanted:
-            return first, max(slots.values())
-    return None
-
-
-def rhymed_names(text: Text) -> Iterator[tuple[int, int]]:
-    """Two words with capitals that somebody's name rhymes with, as spans of the plain text."""
-    for match in _RHYMES.finditer(text.plain):
-        words = [word for word in text.words if word.start >= match.end()][:2]
-        if (
-            len(words) == 2
-            and text.capitals_mean
-            and words[0].start == match.end()
-            and all(word.capital for word in words)
-            and not all(is_music(word.text) for word in words)
-        ):
-            yield words[0].start, words[1].end
-
-
 # What stands at a style phrase of a language whose words we know only in part.
 #
 # ``data/policy/words/world.txt`` has the music talk and the commonest things of each. A capital
 # that begins no such word makes a name; without capitals, or in a script without them, a name is
 # what has none of those words in it, where hardly anything but music or a name may stand.
 
-CASELESS = frozenset(("ar", "fa", "he"))
-_ALSO = {"no": "sv", "da": "sv", "ms": "id", "ru-latn": "ru", "el-latn": "el", "ar-latn": "ar"}
-"""Languages that are read by another one's words; some are written in Latin letters."""
-_STOPS = {
-    "ru": "с со на в во и но для под без из от по за где чтобы только",
-    "uk": "з із на в у і й та але для під без від по де щоб",
-    "el": "με και για αλλά στο στη στην από χωρίς σε να που",
-    "pl": "z ze na i a ale dla w we bez o od po gdzie",
-    "cs": "s se na a ale pro v ve bez o od po kde",
-    "nl": "met en maar voor op in aan zonder bij over",
-    "sv": "med och men för på i utan till om av",
-    "hu": "és de egy a az hogy nélkül",
-    "ro": "cu și si dar pentru pe în in fără la",
-    "tr": "ve ile ama için bir",
-    "vi": "với và nhưng cho ở có trong trên bằng",
-    "id": "dengan dan tapi untuk di pada tanpa yang dalam",
-    "ar": "مع و لكن بدون على في من إلى ب",
-    "fa": "با و ولی برای در روی بدون از",
-    "he": "עם ו אבל בלי על ב ל",
-    "fi": "ja mutta kanssa",
-    "sr": "sa s na u i ali za bez od po gde gdje",
-    "bg": "с със на в и но за без от по",
-    "tl": "at na sa pero para may kasama ang",
-    "bn": "এবং সাথে",
-    "sw": "na ya wa kwa",
-}
-_ADJECTIVE = {
-    "sr": re.compile(r".{3,}(?:skog|skih|ske|nog|nih|ckog)$"),
-    "bg": re.compile(r".{3,}(?:ska|ski|sko|na|ni|no)$"),
-    "ru": re.compile(r".{3,}(?:ogo|ego|oy|yh|ih|iy|yy|aya|oe|nom|yu)$"),
-    "uk": re.compile(r".{3,}(?:ogo|oi|ih|iy|noyu|omu)$"),
-    "pl": re.compile(r".{3,}(?:iego|nego|owego|ckiej|skiej|nej|owej|nych|owych|skich|ckich)$"),
-    "cs": re.compile(r".{3,}(?:eho|ych|skej|oveho|neho|ske|cke)$"),
-    "el": re.compile(r".{4,}(?:ikoy|ikis|ikon|ika)$"),
-    "hu": re.compile(r".{3,}(?:beli|kori|zene|zenei)$"),
-}
-_PREFIXES = {
-    "ar": ("وال", "بال", "كال", "لل", "ال", "و", "ب", "ل", "ك"),
-    "he": ("וה", "שב", "ה", "ו", "ב", "ל", "מ", "ש", "כ"),
-}
-_NATIONS = word_set(
-    "viet nam bac trung nhat my phap duc anh y an do han quoc nga tay ban nha au chau jazz edm rap "
-    "rock pop blues bolero latin hip hop lofi"
-)
+_NATIONS = rule_words("vocabulary", "nations")
 _SHORT_STEM = 3
 _ENDING = 4
 _LONGEST = 4
@@ -327,12 +163,11 @@ class _Talk:
 @cache
 def _lists() -> dict[str, _Talk]:
     found = {
-        code: _Talk(listed_words(name), frozenset(), frozenset()) for code, name in ABROAD.items()
+        code: _Talk(listed_words(language["list"]), frozenset(), frozenset())
+        for code, language in _LANGUAGES.items()
+        if "list" in language
     }
-    path = data_dir("policy") / "words" / "world.txt"
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#") or not line.strip():
-            continue
+    for line in filter(str.strip, policy_lines("words/world")):
         language, _, rest = line.partition(":")
         folded = [(word, fold(word.strip("!*")).replace(" ", "")) for word in rest.split()]
         talk = found.get(language.strip(), _Talk(frozenset(), frozenset(), frozenset()))
@@ -341,8 +176,9 @@ def _lists() -> dict[str, _Talk]:
             talk.stems | {plain for word, plain in folded if word.endswith("*") and len(plain) > 1},
             talk.empty | {plain for word, plain in folded if word.startswith("!")},
         )
-    for code, other in _ALSO.items():
-        if code in found:
+    for code in found:
+        other = _read_as(code)
+        if other != code:
             base = found[other]
             found[other] = _Talk(base.words | found[code].words, base.stems, base.empty)
     return found
@@ -351,12 +187,23 @@ def _lists() -> dict[str, _Talk]:
 @cache
 def languages() -> frozenset[str]:
     """Languages that are read here."""
-    return frozenset(_STOPS) | frozenset(_ALSO)
+    return frozenset(
+        code
+        for code, language in _LANGUAGES.items()
+        if "stops" in language or "reads_as" in language
+    )
 
 
 @cache
 def _stops(language: str) -> frozenset[str]:
-    return word_set(" ".join(fold(word) for word in _STOPS.get(language, "").split()))
+    stops: str = _LANGUAGES.get(language, {}).get("stops", "")
+    return word_set(fold(stops))
+
+
+def _read_as(language: str) -> str:
+    """The language by whose words and stops another one is read; some are in Latin letters."""
+    read_as: str = _LANGUAGES.get(language, {}).get("reads_as", language)
+    return read_as
 
 
 def words_of(language: str) -> frozenset[str]:
@@ -370,7 +217,7 @@ def is_talk(word: str, language: str) -> bool:
     if is_music(word) or word.isdigit():
         return True
     bare = [word]
-    for prefix in _PREFIXES.get(language, ()):
+    for prefix in _LANGUAGES.get(language, {}).get("prefixes", "").split():
         if word.startswith(prefix) and len(word) - len(prefix) >= 2:
             bare.append(word.removeprefix(prefix))
     lists = [_lists()[code] for code in ("all", language) if code in _lists()]
@@ -401,7 +248,7 @@ def named_after(
     Args:
         capitals: whether capitals mean something in this text.
     """
-    language = _ALSO.get(language, language)
+    language = _read_as(language)
     kept = 0
     while kept < len(words) and words[kept].text not in _stops(language):
         kept += 1
@@ -441,24 +288,188 @@ def _named(
     first, last = strange[0], strange[0]
     while last + 1 in strange and last - first < _LONGEST:
         last += 1
+    own = _LANGUAGES.get(language, {})
+    caseless = own.get("caseless", False)
     with_capitals = [i for i in strange if words[i].capital and capitals]
-    if with_capitals and (language not in CASELESS or words[with_capitals[0]].text.isascii()):
+    if with_capitals and (not caseless or words[with_capitals[0]].text.isascii()):
         return with_capitals[0], max(last, with_capitals[0])
     if strength is not Strength.STRONG:
         return None
     telling = [
         word.text
         for word in words
-        if not _is_empty(word.text, language) and (len(word.text) > 3 or language in CASELESS)
+        if not _is_empty(word.text, language) and (len(word.text) > 3 or caseless)
     ]
-    if language in CASELESS:
+    if caseless:
         thing = bool(telling) and (
             is_talk(telling[0], language) or (language == "ar" and telling[0].startswith("ال"))
         )
     else:
-        adjective = _ADJECTIVE.get(language)
         thing = any(
-            is_talk(word, language) or (adjective is not None and adjective.match(word))
+            is_talk(word, language) or ("adjective" in own and re.match(own["adjective"], word))
             for word in telling
         )
     return None if thing else (first, last)
+
+
+# Where a text asks for somebody's style: "in the style of …", "… type beat", in many languages.
+#
+# ``data/policy/phrases.csv`` has the language, the place (the phrase stands ``before`` or ``after``
+# the name), the strength and a pattern of folded words with ``(a|b)`` and ``?``. The strength says
+# what else may follow such a phrase:
+#
+# ``strong``
+#     hardly anything but music or a name ("in the style of").
+# ``by``
+#     somebody ("sung by"), a choir as well as a name.
+# ``weak``
+#     anything ("like").
+# ``name``
+#     anything ("give me"): a name that is known counts, also one that is a countable noun too and
+#     stands without an article.
+# ``proper``
+#     anything ("make it"): a name that is known counts, where its capital or its rarity tells it.
+
+
+class Strength(StrEnum):
+    STRONG = "strong"
+    BY = "by"
+    WEAK = "weak"
+    NAME = "name"
+    PROPER = "proper"
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A style phrase found in a text.
+
+    Attributes:
+        at: offset in the plain text where the name may begin (or, with ``after``, end).
+        start: where the phrase itself starts.
+        after: the name stands before the phrase.
+        language: two letters.
+    """
+
+    at: int
+    start: int
+    after: bool
+    strength: Strength
+    language: str
+
+
+_OTHER_ALPHABETS = frozenset(("ru", "uk", "el", "bg"))
+_WORD_START = r"(?<![^\W_])"
+_NAME_FOLLOWS = r"(?:(?<=[\s'\-])|(?![^\W_]))[\s\"'“(:\-]*"
+_LETTER_ENDS = r"(?<=[^\W_])"
+_NAME_PRECEDES = _LETTER_ENDS + r"['\")]?[\s\-]{1,2}"
+_HYPHEN = _LETTER_ENDS + r"['\")]?\s?-\s?"
+_PHRASE_ENDS = r"(?![^\W_])(?!\s*(?:of|du|de|des|von|to|by|la|like)\b)"
+_LABELS = tuple(
+    (strength, rule_pattern("labels", strength))
+    for strength in (Strength.STRONG, Strength.NAME, Strength.BY, Strength.PROPER)
+)
+"""What comes before a name in a list of fields ("artist: …", "prod. …"), and years before it."""
+KNOWN_ONLY = (Strength.NAME, Strength.PROPER)
+_GOES_ON = ("of ", "ng ", "ni ")
+"""What continues a phrase: "style of …" is another one than "style …"."""
+_ORDER = {strength: place for place, strength in enumerate(Strength)}
+
+
+def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
+    """Every style phrase, the strongest where several end at one place.
+
+    Args:
+        any_sign: a name that stands before a phrase may end with any sign, not only a letter.
+    """
+    found: dict[tuple[int, bool, bool], Lead] = {}
+    for before, language, strength, pattern, keys in _patterns(any_sign):
+        if not any(key in text.plain for key in keys):
+            continue
+        for match in pattern.finditer(text.plain):
+            if _is_transliterated(text, *match.span()) != (language in _OTHER_ALPHABETS):
+                continue
+            at = match.end() if before else match.start()
+            if before and text.plain.startswith(_GOES_ON, at) and language != "tl":
+                continue
+            lead = Lead(at, match.start(), not before, strength, language)
+            key = (at, lead.after, strength in KNOWN_ONLY)
+            known = found.get(key)
+            if known is None or _ORDER[strength] < _ORDER[known.strength]:
+                found[key] = lead
+    for strength, label in _LABELS:
+        for match in label.finditer(text.plain):
+            found.setdefault(
+                (match.end(), False, strength in KNOWN_ONLY),
+                Lead(match.end(), match.start(), False, strength, "en"),
+            )
+    yield from sorted(found.values(), key=lambda lead: (lead.at, lead.after))
+
+
+def _is_transliterated(text: Text, start: int, end: int) -> bool:
+    """Whether a phrase of a Latin language is made of words of another alphabet: "в стиле"."""
+    if text.raw.isascii():
+        return False
+    letters = [c for c in text.raw[slice(*text.raw_span(start, end))] if c.isalpha()]
+    return bool(letters) and all(is_other_alphabet(c) for c in letters)
+
+
+@cache
+def _patterns(
+    any_sign: bool,
+) -> tuple[tuple[bool, str, Strength, re.Pattern[str], tuple[str, ...]], ...]:
+    made = []
+    path = data_dir("policy") / "phrases.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            before = row["place"] == "before"
+            body = _compile(row["phrase"])
+            if before:
+                starts, ends = _WORD_START, _NAME_FOLLOWS
+            else:
+                # "-like" only with its hyphen: "sounds like" is a phrase of the other kind.
+                starts = _HYPHEN if row["phrase"] == "(like)" else _NAME_PRECEDES
+                starts = starts.replace(_LETTER_ENDS, r"(?<=\S)") if any_sign else starts
+                ends = _PHRASE_ENDS
+            pattern = re.compile(starts + body + ends)
+            made.append(
+                (before, row["language"], Strength(row["strength"]), pattern, _keys(row["phrase"]))
+            )
+    return tuple(made)
+
+
+def _compile(phrase: str) -> str:
+    """A phrase of folded words as a regular expression over the plain text."""
+    parts: list[str] = []
+    for token in re.findall(r"\([^)]*\)[?+]?|[^\s()]+", phrase):
+        mark = token[-1] if token[-1] in "?+" else ""
+        core = token.rstrip("?+")
+        if core.startswith("("):
+            options = sorted((fold(o) for o in core[1:-1].split("|")), key=len, reverse=True)
+            made = "(?:" + "|".join(_words(option) for option in options if option) + ")"
+        else:
+            made = _words(fold(core))
+        if mark:
+            repeat = "?" if mark == "?" else "{1,3}"
+            parts.append(f"(?:{made}[\\s'\\-]+){repeat}")
+        else:
+            parts.append(f"{made}[\\s'\\-]+")
+    body = "".join(parts)
+    # The last word needs no space after it.
+    return body.removesuffix("[\\s'\\-]+")
+
+
+def _words(folded: str) -> str:
+    return r"[\s'\-]+".join(re.escape(word) for word in folded.split())
+
+
+def _keys(phrase: str) -> tuple[str, ...]:
+    """Words of which one must occur where the phrase does: a quick test."""
+    needed = [
+        token.rstrip("?+")
+        for token in re.findall(r"\([^)]*\)[?+]?|[^\s()]+", phrase)
+        if not token.endswith("?")
+    ]
+    last = needed[-1] if needed else phrase
+    first = needed[0] if needed else phrase
+    chosen = max((first, last), key=lambda t: min(len(fold(o)) for o in t.strip("()").split("|")))
+    return tuple({fold(option).split()[0] for option in chosen.strip("()").split("|") if option})

@@ -1,9 +1,10 @@
 """Names of the library as they are written, signs and all: ``!!!``, ``+/-``, ``M.O.X.``, kana.
 
-The other readings of a text (:mod:`.index`) see letters and forgive spelling; they cannot see a
-name made of signs, and take a name in kana or with stops for whatever has the same letters. Here a
-name is found where the text, folded by :func:`.fold`, has it with borders of its
-own. It counts where it is the object of a style phrase; elsewhere ``!!!`` may only be loud.
+The other readings of a text (:mod:`.name_index`) see letters and forgive spelling; they cannot see
+a name made of signs, and take a name in kana or with stops for whatever has the same letters. Here
+a name is found where the text, folded by :func:`rag_audio.domain.names.fold_placed`, has it with
+borders of its own. It counts where it is the object of a style phrase; elsewhere ``!!!`` may only
+be loud. Further down: style phrases and names in scripts without spaces or capitals.
 """
 
 from __future__ import annotations
@@ -12,59 +13,39 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import accumulate
 
 from rag_audio.domain import names
+from rag_audio.guardrails.lists import compiled, policy_table, rule_pattern, rule_words
+from rag_audio.guardrails.names import Artist
 from rag_audio.guardrails.normalise import Text, fold
-from rag_audio.guardrails.phrases import Lead, Strength, find_leads
-from rag_audio.guardrails.vocabulary import is_ordinary
+from rag_audio.guardrails.vocabulary import (
+    Lead,
+    Strength,
+    find_leads,
+    is_music,
+    is_ordinary,
+    plain_words,
+    words_of,
+)
 
 _PREFIX = 3
 _QUOTES = "\\s\"'“”„«»‘’`*_~#"
 _OPENS = " \t\n\"'“”„«»‘’`*_~#([{<:-"
-_BETWEEN = re.compile(
-    r"(?:(?:the|a|an|band|group|duo|trio|artist|artists|singer|rapper|producer|composer|collective|act|"
-    r"great|legendary|famous|iconic|late|early|old|young|mighty|one|only|both|certain|called|named|"
-    r"known|as|someone|somebody|musician|classic|late-period|period|die|der|das|le|la|les|el|los|il|lo|o|os)\s++"
-    rf"|[{_QUOTES}(\[{{<:\-–—]|\.\.++\s)*+"
-)
-"""What may stand between a style phrase and the name that it is about. It never goes back over
-what it took: a text of nothing but articles and spaces must not take for ever."""
+_BETWEEN = rule_pattern("written", "between")
 _MOST_BETWEEN = 120
 """So many characters may stand there."""
-_JOINT = re.compile(
-    r"\s*(?:,\s*(?:and|or|und|y|et|e)?|&|/|\+|\b(?:and|or|meets|und|oder|et|ou|y|o|e|x|vs\.?|versus|plus|with|"
-    r"feat\.?|ft\.?|to|mixed with|crossed with)\b)\s*"
-)
+_JOINT = rule_pattern("written", "joint")
 _CLOSES = re.compile(rf"[{_QUOTES})\]}}>]*")
 _PRECEDES = re.compile(rf"(?:['’]s(?![^\W_]))?[{_QUOTES})\]}}>:\-]*")
 """What may stand between a name and a style phrase that follows it."""
-_ENDS_OBJECT = re.compile(
-    rf"[{_QUOTES})\]}}>]*(?:$|[.,;:!?…)\]}}/&+\n。、]|[-–—](?:\s|$)|'s\b|"
-    r"(?:and|or|meets|und|oder|et|ou|y|x|vs|versus|"
-    r"plus|with|on|at|for|from|featuring|using|but|over|in|under|to|while|when|where|who|that|type|"
-    r"style|inspired|like|mit|auf|bei|aber|avec|sur|pour|dans|con|en|pero|para|com|em|mas)\b)"
-)
-_SUFFIX = re.compile(
-    # Style phrases that follow a name in scripts without spaces, as fold leaves them.
-    r"[\s\"'”」』)]*(?:さん|氏|の|的)?\s*(?:風|ふう|調|系|っぽい|らしい|みたい|のよう|スタイル|的な|の?曲|の?歌|の?音楽|"
-    r"の?作風|の?真似|をまね|を真似|に?インスパイア|に似|に影響|を彷彿|を思わせ|への|の?声|风格|風格|曲风|曲風|一样|一樣|那样|那樣|"
-    r"스타일|풍의|처럼|같은|느낌|"
-    r"(?:की|के|का)\s+(?:शैली|तरह|स्टाइल|अंदाज|तर्ज|धुन|आवाज|जैस)|जैस|से\s+(?:प्रेरित|प्रभावित))"
-)
-_LEADS_STRANGE = re.compile(
-    # What leads to a name that cannot be a word of the sentence: signs, other scripts.
-    r"(?:\b(?:by|as|early|late|style|feat\.?|ft\.?|same vibe as|tribute to|tribute band to|"
-    r"artist|singer of|voice of|songs? of|как|som|jako)|"
-    rf"[像仿似])[{_QUOTES}:]*\Z",
-    re.IGNORECASE,
-)
-_FOLLOWS_STRANGE = re.compile(
-    rf"[{_QUOTES}]*(?:['’]s\s+)?(?:songs?|remix|covers?|band|vibes?|sound)\b"
-)
+_ENDS_OBJECT = rule_pattern("written", "ends_object")
+_SUFFIX = rule_pattern("written", "suffix")
+_LEADS_STRANGE = rule_pattern("written", "leads_strange", re.IGNORECASE)
+_FOLLOWS_STRANGE = rule_pattern("written", "follows_strange")
 _SIGN = re.compile(r"[^\w\s.,;:…'\"“”„«»‘’`´()\[\]{}<>\-‐-―/\\]")
 _SIGNS_ONLY = re.compile(r"[^\w\s]+")
 _STRANGE = re.compile(r"[^\w\s.'’\-]|[^\W\d_a-zA-Z]")
@@ -87,7 +68,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Reading:
+class NamesWritten:
     """What a text says of the library's names.
 
     Attributes:
@@ -103,7 +84,7 @@ class Reading:
     strange: tuple[tuple[int, int], ...] = ()
 
 
-def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> Reading:
+def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> NamesWritten:
     """Find the library's names in a text, and what of them is asked for.
 
     A name as it is written counts before one that only folds to the same: the first decides
@@ -125,7 +106,7 @@ def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> 
     good = _outside_longer(good, bad)
     spots = _Spots(text, placed, [*good, *bad])
     known = [(one.start, one.end) for one in good]
-    return Reading(
+    return NamesWritten(
         tuple(known),
         tuple(bad),
         tuple(one for one in bad if spots.is_asked(one)),
@@ -347,3 +328,251 @@ def _phrase_start(text: Text, lead: Lead) -> int:
     while at < len(text.plain) and not text.plain[at].isalnum():
         at += 1
     return text.origin[at] if at < len(text.plain) else len(text.raw)
+
+
+# Style phrases that follow the name in scripts without capitals: Japanese, Hindi, Chinese, Korean.
+#
+# What stands before the phrase is a name unless it is made of music talk
+# (``data/policy/words/japanese.txt``, ``hindi.txt``).
+
+_KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc\u30fd-\u30ff"
+_HAN = "\u3005-\u3007\u4e00-\u9fff"
+_JAPANESE = rule_pattern("scripts", "japanese")
+_STRONG = rule_pattern("scripts", "strong")
+_HINDI = rule_pattern("scripts", "hindi")
+_CHINESE = rule_pattern("scripts", "chinese")
+_KOREAN = rule_pattern("scripts", "korean", decomposed=True)
+_KOREAN_STRONG = rule_pattern("scripts", "korean_strong", decomposed=True)
+_KOREAN_ENDING = rule_pattern("scripts", "korean_ending", decomposed=True)
+_THAI = rule_pattern("scripts", "thai")
+_SURNAMES: str = policy_table("rules")["scripts"]["surnames"]
+_CHINESE_MUSIC = rule_words("scripts", "chinese_music")
+_KOREAN_MUSIC = frozenset(map(fold, rule_words("scripts", "korean_music")))
+
+
+def find_names(text: Text, known: set[int]) -> Iterator[tuple[int, int]]:
+    """Objects of such phrases that are no music talk, as spans of the plain text.
+
+    Args:
+        known: offsets of the plain text that belong to a licensed name.
+    """
+    if text.plain.isascii():
+        return
+    for match in _JAPANESE.finditer(text.plain):
+        span = _trim(text.plain, *match.span("name"))
+        name = text.plain[span[0] : span[1]]
+        strong = _STRONG.search(match["suffix"]) is not None
+        raw = text.raw[slice(*text.raw_span(*span))] if name else ""
+        if name and not known & set(range(*span)) and _is_japanese_name(name, raw, strong):
+            yield span
+    for match in _HINDI.finditer(text.plain):
+        span = _hindi_name(text.plain, *match.span("name"))
+        if span[0] < span[1] and not known & set(range(*span)):
+            yield span
+    for find in (_chinese_names, _korean_names, _thai_names):
+        for span in find(text.plain):
+            if not known & set(range(*span)):
+                yield span
+
+
+def _chinese_names(plain: str) -> Iterator[tuple[int, int]]:
+    if re.search(rf"[{_KANA}]", plain):
+        return
+    for match in _CHINESE.finditer(plain):
+        group = next(g for g, found in match.groupdict().items() if found)
+        start, end = _trim(plain, *match.span(group))
+        name = plain[start:end]
+        name = name.removeprefix("那种").removeprefix("那種").removeprefix("这种")
+        if name and not name.isascii() and not _is_talk(name, _chinese_music()):
+            yield start, end
+
+
+def _korean_names(plain: str) -> Iterator[tuple[int, int]]:
+    """The word before a phrase, or two where the first of them is no music talk either."""
+    for match in _KOREAN.finditer(plain):
+        start, end = _trim(plain, *match.span("name"))
+        words = list(re.finditer(r"\S+", plain[start:end]))[-2:]
+        if not words or plain[start:end].isascii():
+            continue
+        strong = _KOREAN_STRONG.search(match.group(), match.end("name") - match.start()) is not None
+        strange = [word for word in words if not _is_korean_talk(word.group())]
+        if words[-1] in strange and (strong or _is_korean_name(words[-1].group())):
+            yield start + strange[0].start(), start + words[-1].end()
+
+
+def _is_korean_talk(word: str) -> bool:
+    music = _korean_music()
+    bare = _KOREAN_ENDING.sub("", word)
+    return any(one in music or is_ordinary(one) for one in (word, bare) if one) or any(
+        word.startswith(known) for known in music if len(known) >= 4
+    )
+
+
+def _is_korean_name(word: str) -> bool:
+    """Whether a word has a surname and three syllables, as most people's names do there."""
+    composed = unicodedata.normalize("NFC", word)
+    return len(composed) == 3 and composed[0] in _SURNAMES
+
+
+def _thai_names(plain: str) -> Iterator[tuple[int, int]]:
+    for match in _THAI.finditer(plain):
+        name = match["name"]
+        short = len(name) <= 5
+        talk = any(name.startswith(word) for word in words_of("th") if short or len(word) > 2)
+        if not talk and not match["weak"] and not (name.isascii() and is_ordinary(name)):
+            yield match.span("name")
+
+
+@cache
+def _japanese_music() -> tuple[frozenset[str], int]:
+    words = plain_words("japanese") | words_of("ja")
+    return words, max(map(len, words))
+
+
+@cache
+def _chinese_music() -> frozenset[str]:
+    return _CHINESE_MUSIC | words_of("zh")
+
+
+@cache
+def _korean_music() -> frozenset[str]:
+    return _KOREAN_MUSIC | words_of("ko")
+
+
+def _is_talk(part: str, music: frozenset[str]) -> bool:
+    """Whether a run is music talk; Chinese writes several words in one run."""
+    return part in music or any(len(word) > 1 and word in part for word in music)
+
+
+def _trim(plain: str, start: int, end: int) -> tuple[int, int]:
+    """The last run of letters before the phrase: after a space between words of other scripts."""
+    while start < end and not plain[start].isalnum():
+        start += 1
+    while end > start and not plain[end - 1].isalnum() and plain[end - 1] != "ー":
+        end -= 1
+    return start, end
+
+
+def _is_japanese_name(name: str, raw: str, strong: bool) -> bool:
+    if name.isascii():
+        words = fold(name).split()
+        if raw[:1].isupper() and words and not all(is_music(word) for word in words):
+            return True
+        return bool(words) and not all(is_ordinary(word) for word in words)
+    rest = _without_music(name)
+    if not rest:
+        return False
+    # "like" may be said of anything, and most things are written with one or two Han characters.
+    person = len(name) in (3, 4) and re.fullmatch(f"[{_HAN}]+", name) is not None
+    return strong or person or len(rest) >= 3 or re.search("[\u30a1-\u30fa]{2}", rest) is not None
+
+
+def _without_music(name: str) -> str:
+    """What is left of a run when music talk is taken from it, longest words first."""
+    words, longest = _japanese_music()
+    rest: list[str] = []
+    at = 0
+    while at < len(name):
+        for length in range(min(longest, len(name) - at), 0, -1):
+            if name[at : at + length] in words:
+                at += length
+                break
+        else:
+            if name[at].isalpha() or name[at] in "ー":
+                rest.append(name[at])
+            at += 1
+    return "".join(rest)
+
+
+def _hindi_name(plain: str, start: int, end: int) -> tuple[int, int]:
+    """The words that stand next to the phrase and are no music talk."""
+    words = plain_words("hindi")
+    found = list(re.finditer(r"[\u0900-\u097fa-z.]+", plain[start:end]))
+    first = len(found)
+    for i in range(len(found) - 1, -1, -1):
+        word = found[i].group().strip(".")
+        ordinary = is_ordinary(word) if word.isascii() else word in words
+        if ordinary and len(word) > 1:
+            break
+        first = i
+    if first == len(found):
+        return end, end
+    return start + found[first].start(), start + found[-1].end()
+
+
+# Known names in their own scripts beside what asks for their style.
+#
+# Where no spaces part words, or endings and particles are joined to them, a name is looked for as
+# it is written, and counts by what stands next to it: before "처럼" and "っぽい", after "แบบ" and
+# "زي".
+
+_FIRST = 2
+"""Letters by which names are looked up, and that they have at least."""
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+
+
+@dataclass(frozen=True)
+class _Script:
+    """How a script asks for somebody's style.
+
+    Attributes:
+        letters: what a name of it begins with.
+        before: what stands right before a name then; after: what stands right after it.
+        border: letters that may not stand before the name, as it would be a part of a word.
+        end: what may stand after a name that something asks for before it.
+    """
+
+    letters: re.Pattern[str]
+    before: re.Pattern[str] | None = None
+    after: re.Pattern[str] | None = None
+    border: re.Pattern[str] | None = None
+    end: re.Pattern[str] | None = None
+
+
+_SCRIPTS = tuple(
+    _Script(**{place: compiled(lines) for place, lines in script.items()})
+    for script in policy_table("scripts")["script"]
+)
+
+
+class NativeIndex:
+    """Names as they are written in scripts of their own.
+
+    Args:
+        artists: those with names in such scripts among their names and aliases are looked for.
+    """
+
+    def __init__(self, artists: Iterable[Artist]) -> None:
+        self._names: dict[str, list[tuple[str, Artist]]] = defaultdict(list)
+        for artist in artists:
+            for text in (artist.name, *artist.aliases, *artist.common_aliases):
+                written = unicodedata.normalize("NFC", text)
+                if len(written) >= _FIRST and _NOT_ASCII.match(written):
+                    self._names[written[:_FIRST]].append((written, artist))
+        for spelled in self._names.values():
+            spelled.sort(key=lambda pair: -len(pair[0]))
+
+    def find(self, raw: str) -> Iterator[tuple[int, int, Artist]]:
+        """Spans of a text, which must be in NFC, in which somebody's style is asked for."""
+        if raw.isascii():
+            return
+        for match in _NOT_ASCII.finditer(raw):
+            start = match.start()
+            for written, artist in self._names.get(raw[start : start + _FIRST], ()):
+                end = start + len(written)
+                if raw.startswith(written, start) and _is_asked(raw, start, end):
+                    yield start, end, artist
+                    break
+
+
+def _is_asked(raw: str, start: int, end: int) -> bool:
+    """Whether what stands beside ``raw[start:end]`` asks for a style."""
+    before = raw[max(0, start - 40) : start]
+    for script in _SCRIPTS:
+        if not script.letters.match(raw, start):
+            continue
+        if script.after is not None and script.after.match(raw, end):
+            return script.border is None or not script.border.match(raw[start - 1 : start])
+        if script.before is not None and script.before.search(before):
+            return script.end is None or script.end.match(raw, end) is not None
+    return False

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rag_audio.audio import pcm, writing
+from rag_audio.audio import writing
 from rag_audio.audio.reading import load
 from rag_audio.domain import (
     AttributionRecord,
@@ -140,7 +140,7 @@ def stage(
     is lowered, with a note in the plan, where its format cannot hold that. Args as :func:`deliver`.
     """
     plan, checks = take.plan, {**take.checks(), CLEARED: cleared.isoformat()}
-    audio, excess = pcm.fit(take.audio, target, request.subtype)
+    audio, excess = writing.fit(take.audio, target, request.subtype)
     if excess:
         note = (
             f"lowered by {excess.peak_db:.2f} dB, so that the file does not clip the {excess}; "

@@ -31,7 +31,7 @@ from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import Generator, Progress, StopAsked
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
-from rag_audio.generation import melody_request
+from rag_audio.generation.melody import melody_of, require_as_planned
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import renew_plan
 from rag_audio.guardrails import output as guarding
@@ -167,7 +167,7 @@ class Pipeline:
         request, guarded = guarding.guard_request(request, policy, self.home.ledger)
         brought = replace(request, audio=None, audio_as=None) if audio_is_known else request
         findings = self.gate.inspect(brought, rights)
-        melody, heard = melody_request.melody_of(brought, findings, rights, self._brought)
+        melody, heard = melody_of(brought, findings, rights, self._brought)
         # A hummed melody is not to sound like the hum: references are found by the words alone.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
         own = _styled(request, clearance)
@@ -225,7 +225,7 @@ class Pipeline:
         if accepted is not None:
             asked = replace(request, artist=accepted.artist)  # guardrails may have named one
             findings = self.gate.inspect(asked, clearance.rights)
-            melody_request.require_as_planned(accepted, asked, findings, self.home.disclosure)
+            require_as_planned(accepted, asked, findings, self.home.disclosure)
             plan = self.renewed(asked, accepted, clearance, shown=True)
         elif older is None:
             planned = self.planned(request, clearance)

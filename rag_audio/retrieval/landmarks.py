@@ -289,12 +289,7 @@ def _pack(cells: Reals) -> Numbers:
     return hashes
 
 
-# What is kept of a stem so that it is found again: the peaks of its spectrogram, and their
-# hashes.
-#
-# Three peaks make a *landmark*. Its hash holds what a change of tempo, of pitch or of speed
-# leaves as it is: the leaps in semitones between the peaks, and the ratio of the times between
-# them.
+# What is kept of a stem so that it is found again: the peaks of its spectrogram, and their hashes.
 
 
 STEM_RANK = 5

@@ -1,4 +1,4 @@
-"""Foreign audio and scores: whether there is something in them that we know, and may use or not.
+"""Recognise library stems and outputs in the files that a user brings, and check their rights.
 
 A file that a user brings is theirs to vouch for, unless it holds something of which we know better:
 a stem of the library (the very bytes, or its sound or notes again), or a mark of ours. What is
@@ -20,8 +20,7 @@ from rag_audio.audio import reading, scores
 from rag_audio.audio.channels import views
 from rag_audio.audio.dsp import resample, spread_windows
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
-from rag_audio.audio.score_similarity import shared_notes
-from rag_audio.audio.scores import NoteScore
+from rag_audio.audio.scores import NoteScore, shared_notes
 from rag_audio.audio.similarity import Sketch, sketch
 from rag_audio.domain import (
     AttributionRecord,
@@ -93,7 +92,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class Heard:
+class StemInSound:
     """A stem in a foreign sound.
 
     Attributes:
@@ -133,7 +132,7 @@ class SoundSearch:
         self._all_libraries = all_libraries
         self._sketches: dict[Segment, Sketch] = {}
 
-    def find(self, heard: Audio) -> tuple[list[Heard], list[str]]:
+    def find(self, heard: Audio) -> tuple[list[StemInSound], list[str]]:
         """The stems that a sound holds, each once, and what it could not be compared with, and why.
 
         Raises:
@@ -149,16 +148,16 @@ class SoundSearch:
                 continue
             distance = self._distance(piece, segment, unchecked)
             if distance < COPY_THRESHOLD:
-                found[segment.stem.id] = Heard(segment.stem.id, distance)
+                found[segment.stem.id] = StemInSound(segment.stem.id, distance)
         return list(found.values()), unchecked
 
-    def _by_landmarks(self, heard: Audio) -> list[Heard]:
+    def _by_landmarks(self, heard: Audio) -> list[StemInSound]:
         store = self._landmarks
         unseen: set[str] = set()
         if not self._all_libraries:
             unseen = store.ids() - {stem.id for stem in self._catalogue.stems()}
         return [
-            Heard(one.stem_id, 1.0 - one.confidence, changes(one), (one.start_s, one.end_s))
+            StemInSound(one.stem_id, 1.0 - one.confidence, changes(one), (one.start_s, one.end_s))
             for one in recognise(views(resample(heard, RATE)), store, unseen)
         ]
 
@@ -333,11 +332,6 @@ class ForeignFinding:
         return list(dict.fromkeys(said))
 
 
-def no_manifest(path: Path) -> str | None:
-    """A :data:`DoNotTrain` that reads nothing."""
-    return None
-
-
 class Inspector:
     """Looks into foreign files.
 
@@ -366,7 +360,7 @@ class Inspector:
         render: Callable[[NoteScore, float, int], Sequence[Audio]],
         hear: Callable[[Path], Audio] = reading.load,
         score: Callable[[Path], NoteScore] = scores.parse,
-        do_not_train: DoNotTrain = no_manifest,
+        do_not_train: DoNotTrain = lambda path: None,
         by_content: Callable[[Audio], Sequence[tuple[int, float, float]]] = lambda heard: (),
         disclosure: Disclosure = EVERYTHING,
     ) -> None:

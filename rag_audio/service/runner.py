@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from rag_audio.audio.channels import heard
-from rag_audio.audio.loudness import loudness_lufs, true_peak_dbtp
+from rag_audio.audio.dsp import loudness_lufs, true_peak_dbtp
 from rag_audio.domain import Audio, ConditioningPlan, GenerationResult
 from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.views import finite, is_operators, public_json, results_json

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_audio.audio import midi
-from rag_audio.audio.instruments import instrument_in, middle_of
 from rag_audio.audio.melody import LONGEST_S, require_clear, require_length, track_pitch, transcribe
+from rag_audio.audio.scores import instrument_in, middle_of
 from rag_audio.domain import Audio, Melody, Note
 from rag_audio.domain.plan import notes_from_text, notes_to_text
 from rag_audio.errors import InvalidInput
+from rag_audio.resources import data_dir
 from tests.support.hums import RATE, make_notes, pad_chords, perform, tune
 
 NOISE = Audio(
@@ -180,8 +183,7 @@ def test_the_instrument_that_words_name_first(text: str, instrument: str | None)
 
 
 def test_every_instrument_that_words_can_name_is_one_of_general_midi() -> None:
-    from rag_audio.audio.instruments import _WORDS
-
-    names = tuple(name for name, _ in _WORDS)
+    with (data_dir("soundfont") / "instruments.csv").open(encoding="utf-8", newline="") as file:
+        names = tuple(row["instrument"] for row in csv.DictReader(file))
     assert len(midi.programs_of(names)) == len(set(names))
     assert middle_of("Contrabass") < middle_of("Cello") < middle_of("Violin") < middle_of("Piccolo")

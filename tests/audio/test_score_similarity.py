@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio.audio.score_similarity import shared_notes
-from rag_audio.audio.scores import NoteScore, ScoreNote, ScorePart
+from rag_audio.audio.scores import NoteScore, ScoreNote, ScorePart, shared_notes
 
 SEEDS = st.integers(0, 10_000)
 

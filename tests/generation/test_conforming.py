@@ -9,10 +9,16 @@ import pytest
 
 from rag_audio.audio import midi
 from rag_audio.audio.analysis import analyse
-from rag_audio.audio.loudness import loudness_lufs, true_peak_dbtp
+from rag_audio.audio.dsp import loudness_lufs, true_peak_dbtp
 from rag_audio.domain import Audio, Key, Layer, SeedPart, Segment, StemKind
-from rag_audio.generation.conforming import PlaySegment, conform, first_beat_s, loop, quiet_lead
-from rag_audio.generation.seeding import seed_audio
+from rag_audio.generation.seeding import (
+    PlaySegment,
+    conform,
+    first_beat_s,
+    loop,
+    quiet_lead,
+    seed_audio,
+)
 from rag_audio.generation.take_selection import tempo_near
 from tests.generation.test_planning import plan_of, reference
 from tests.generation.test_take_selection import RATE, take

@@ -244,8 +244,8 @@ def test_a_file_that_is_cut_off_is_no_list(tmp_path: Path, target: Path, form: s
 def test_what_expands_without_end_is_stopped(
     tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag_audio.guardrails.name_expansion._GROWTH_FROM", 2**20)
-    monkeypatch.setattr("rag_audio.guardrails.name_expansion.MAX_LINE", 2**22)
+    monkeypatch.setattr("rag_audio.guardrails.name_sources._GROWTH_FROM", 2**20)
+    monkeypatch.setattr("rag_audio.guardrails.name_sources.MAX_LINE", 2**22)
     many = dumps.archive(tmp_path / "a.tar.bz2", artist=dumps.table(ARTIST) * 40_000)
     with pytest.raises(InvalidInput, match="expands to more than 200 times"):
         import_names([many], target)
@@ -292,12 +292,11 @@ def test_threads_look_names_up_at_once(listed: Path) -> None:
 @pytest.fixture(scope="module")
 def long_list(tmp_path_factory: pytest.TempPathFactory) -> tuple[Policy, Policy]:
     """Without and with a list that has every word of the dictionary as an artist."""
-    from rag_audio.guardrails.names import _words
-    from rag_audio.guardrails.vocabulary import _list
+    from rag_audio.guardrails.vocabulary import listed_words
 
     folder = tmp_path_factory.mktemp("long")
-    words = sorted(_list("music") | _words("given") | _words("places"))
-    words += sorted(_list("english"))[::10]
+    words = sorted(listed_words("music") | listed_words("given") | listed_words("places"))
+    words += sorted(listed_words("english"))[::10]
     pairs = [f"{one} {other}" for one, other in zip(words, words[7:], strict=False)]
     names = [*words, *pairs, "Zanther Quill"]
     rows = dumps.table(*(dumps.artist(n, name.title()) for n, name in enumerate(names, 1)))
@@ -312,7 +311,7 @@ def long_list(tmp_path_factory: pytest.TempPathFactory) -> tuple[Policy, Policy]
 def test_a_list_of_every_word_refuses_no_more_than_none(
     name: str, long_list: tuple[Policy, Policy]
 ) -> None:
-    from rag_audio.guardrails.evaluation import read_labelled
+    from rag_audio.guardrails.prompts import read_labelled
 
     without, with_list = long_list
     prompts = read_labelled(Path(__file__).parents[1] / "data" / "guardrails" / f"{name}.csv")

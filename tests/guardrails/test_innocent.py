@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rag_audio.guardrails import Policy, check
-from rag_audio.guardrails.evaluation import evaluate, read_labelled
 from rag_audio.guardrails.policy import Action
+from rag_audio.guardrails.prompts import evaluate, read_labelled
 from tests.guardrails.test_labelled import SETS
 
 

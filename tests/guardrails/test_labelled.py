@@ -9,7 +9,7 @@ import pytest
 
 from rag_audio.errors import InvalidInput
 from rag_audio.guardrails import Policy
-from rag_audio.guardrails.evaluation import ATTACK, INNOCENT, evaluate, read_labelled
+from rag_audio.guardrails.prompts import ATTACK, INNOCENT, evaluate, read_labelled
 
 SETS = Path(__file__).parent.parent / "data" / "guardrails"
 

@@ -7,9 +7,9 @@ import pytest
 from rag_audio import guardrails
 from rag_audio.errors import ConfigError
 from rag_audio.guardrails import Action, Policy
-from rag_audio.guardrails.names import Reading, is_given_name, is_place
+from rag_audio.guardrails.names import Reading, is_place
 from rag_audio.guardrails.normalise import fold
-from rag_audio.guardrails.vocabulary import is_ordinary
+from rag_audio.guardrails.vocabulary import is_given_name, is_ordinary
 
 
 def test_the_shipped_list_is_long_and_sound() -> None:
@@ -87,13 +87,3 @@ def test_a_wrong_list_is_told_by_its_line(tmp_path: Path, text: str, message: st
 def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         guardrails.read_artists(tmp_path / "none.csv")
-
-
-def test_names_are_read_from_text_and_csv(tmp_path: Path) -> None:
-    text = tmp_path / "names.txt"
-    text.write_text("# comment\nZanther Quill\n\nHarbor\n")
-    table = tmp_path / "names.csv"
-    table.write_text("name\nZanther Quill\nHarbor\n")
-    assert (
-        guardrails.read_names(text) == guardrails.read_names(table) == {"Zanther Quill", "Harbor"}
-    )

@@ -26,7 +26,7 @@ from rag_audio.domain.ports import (
     StopAsked,
 )
 from rag_audio.errors import LibraryError, OutputRefused
-from rag_audio.guardrails import Source, WatchedSource, check_output, inspect_output
+from rag_audio.guardrails import Source, check_output, inspect_output, require_distance
 from rag_audio.pipeline.renderer import Renderer
 from tests.provenance import builders
 from tests.support.fakes import FakeEmbedder, FakeIndex
@@ -34,7 +34,7 @@ from tests.support.rendering import rendering_home
 from tests.support.small_library import RATE, chords
 
 EMBEDDER = FakeEmbedder()
-LICENSES = {"full": 1.0, "near": 0.9, "strict": 0.3}
+LICENSES = {"full": 1.0, "near": 0.9, "half": 0.5, "strict": 0.3}
 
 
 def sound(number: int) -> Audio:
@@ -104,9 +104,10 @@ def hidden(gains: list[list[float]], number: int = 1, under: int = 3) -> Audio:
 
 @pytest.mark.parametrize("gains", HIDDEN)
 def test_a_copy_with_opposite_polarity_in_the_channels_is_refused(gains: list[list[float]]) -> None:
-    check_output(hidden(gains), [WatchedSource("other", sound(0), 0.5)])
-    with pytest.raises(OutputRefused, match="too near to copied"):
-        check_output(hidden(gains), [WatchedSource("copied", sound(1), 0.5)])
+    other, copied = (Source(segment(number, "half"), sound(number)) for number in (0, 1))
+    require_distance(inspect(hidden(gains), index_of(), [other]))
+    with pytest.raises(OutputRefused, match=r"too near to stem-1\.wav"):
+        require_distance(inspect(hidden(gains), index_of(), [copied]))
 
 
 @pytest.mark.parametrize("gains", HIDDEN[:2])
@@ -179,9 +180,10 @@ def test_what_is_no_sound_is_refused(samples: np.ndarray, said: str) -> None:
         check_output(Audio(samples, RATE))
 
 
-def test_a_watched_source_names_itself_and_the_numbers() -> None:
-    with pytest.raises(OutputRefused, match=r"to a\.wav: similarity 1\.00, .* allows 0\.5"):
-        check_output(sound(0), [WatchedSource("a.wav", sound(0), 0.5)])
+def test_a_refusal_names_the_source_and_the_numbers() -> None:
+    found = inspect(sound(0), index_of(), [Source(segment(0, "half"), sound(0))])
+    with pytest.raises(OutputRefused, match=r"to stem-0\.wav: similarity 1\.00, .* allows 0\.5"):
+        require_distance(found)
 
 
 class Leaving:

@@ -9,8 +9,8 @@ import pytest
 
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Policy
-from rag_audio.guardrails.evaluation import evaluate, read_labelled
-from rag_audio.guardrails.scripts import heard, most_unlike, unlikeness
+from rag_audio.guardrails.prompts import evaluate, read_labelled
+from rag_audio.guardrails.transliteration import heard, most_unlike, unlikeness
 
 EAR = Path(__file__).parent.parent / "data" / "guardrails" / "ear.csv"
 

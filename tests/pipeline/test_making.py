@@ -21,8 +21,7 @@ from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.signing import sidecar_of
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.retrieval.profile_picture import profile_png
-from rag_audio.retrieval.profiles import typical_words, wanted_tempo_and_key
+from rag_audio.retrieval.profiles import profile_png, typical_words, wanted_tempo_and_key
 from tests.generation.test_planning import INFO, RIGHTS, make_plan, reference, words
 from tests.support.small_library import write_library
 

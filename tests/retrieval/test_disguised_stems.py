@@ -206,7 +206,7 @@ def test_what_stands_beside_a_licensed_stem_needs_a_statement_of_its_own(
         )
         return one
 
-    with pytest.raises(InvalidInput, match=r"by what right the other \d\d% of it is used"):
+    with pytest.raises(InvalidInput, match=r"state your rights to the other \d\d% of it"):
         ask(None)
     edit = ask("own").plan.edit
     assert edit is not None and edit.source_rights == "own"

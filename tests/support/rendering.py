@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rag_audio.domain.views import EVERYTHING
-from rag_audio.generation.conforming import PlaySegment
+from rag_audio.generation.seeding import PlaySegment
 from rag_audio.storage.cache import SoundCache
 from tests.support.fakes import FakeEmbedder, FakeIndex
 

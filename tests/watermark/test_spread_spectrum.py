@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag_audio.audio.dsp import resample
-from rag_audio.audio.loudness import loudness_lufs
+from rag_audio.audio.dsp import loudness_lufs, resample
 from rag_audio.audio.reading import load
 from rag_audio.audio.writing import save
 from rag_audio.domain import Audio

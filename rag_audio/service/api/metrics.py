@@ -18,7 +18,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rag_audio.guardrails import prompts
+from rag_audio import guardrails
 from rag_audio.service.api.services import Service
 from rag_audio.service.models import Job, JobState
 
@@ -134,7 +134,7 @@ class _GuardDecisions(Collector):
         found = CounterMetricFamily(
             "rag_audio_guardrail_decisions", "By decision and rule.", labels=["decision", "rule"]
         )
-        for name, count in prompts.counts().items():
+        for name, count in guardrails.counts().items():
             decision, _, rule = name.partition("/")
             found.add_metric([decision, rule], count)
         yield found

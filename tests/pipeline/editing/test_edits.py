@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from rag_audio.audio import writing
-from rag_audio.audio.dsp import stretch
-from rag_audio.audio.loudness import loudness_lufs
+from rag_audio.audio.dsp import loudness_lufs, stretch
 from rag_audio.audio.reading import load
 from rag_audio.cli.app import run
 from rag_audio.domain import Audio, Channel

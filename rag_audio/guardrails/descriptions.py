@@ -1,103 +1,38 @@
-"""Somebody meant by a song: "the singer of …", "that song about …, …", "the band behind …"."""
+"""Somebody meant but not named: by a song ("the singer of …"), or by what everyone knows."""
 
 from __future__ import annotations
 
+import csv
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 
+from rag_audio.guardrails.lists import rule_pattern, rule_words
 from rag_audio.guardrails.names import Song
-from rag_audio.guardrails.normalise import Text, Word, read
-from rag_audio.guardrails.vocabulary import is_music, is_ordinary, word_set
+from rag_audio.guardrails.normalise import Text, Word, fold, read
+from rag_audio.guardrails.vocabulary import is_music, is_ordinary
+from rag_audio.resources import data_dir
 
-_ROLE = (
-    r"singers?|vocalist|voice|bands?|groups?|artists?|rappers?|duo|trio|quartet|guys?|girls?|boys?|"
-    r"man|men|woman|women|lady|ladies|dude|person|people|ones?|composers?|producers?|musicians?|songwriters?|"
-    r"pianist|guitarist|drummer|dj|team|frontman|frontwoman|star|stars|legend|act|crooner|diva|"
-    r"sanger|sangerin|gruppe|kunstler|kunstlerin|komponist|typ|frau|mann|leute|"
-    r"chanteur|chanteuse|groupe|artiste|compositeur|interprete|type|mec|gars|voix|"
-    r"cantante|banda|grupo|artista|compositor|voz|tipo|chica|chico|cantor|cantora|"
-    r"gruppo|compositore|autore|autor|creator|creators|maker|makers|writer|writers|author"
-)
-_LINK = (
-    r"(?:(?:who|that|which|whos|qui|que|che|der|die|das|quien)(?:'s)?\s+(?:\w+\s+){0,2}?"
-    r"(?:sang|sings|sing|sung|made|makes|wrote|writes|did|does|recorded|released|composed|performed|produced|"
-    r"gave|brought|created|had|has|played|plays|covered|started|singt|sang|gesungen|geschrieben|gemacht|"
-    r"chante|chantait|chantent|a|ont|canta|cantaba|canto|hizo|escribio|fez|cantava|cantou|ha|"
-    r"cantava|scrisse)(?:\s+us)?|of|behind|from|known\s+for|famous\s+for|responsible\s+for|whose|on|"
-    r"von|hinter|aus|de|du|des|derriere|del|detras\s+de|do|da|por\s+tras\s+de|di|dietro)"
-)
-_DESCRIBED = re.compile(rf"(?<!\w)(?:{_ROLE})\s+{_LINK}(?!\w)[\s\"',:(]*")
-_WHO = re.compile(
-    r"(?<!\w)(?:who|whoever)\s+(?:sang|sings|sung|made|wrote|did|recorded|composed|performed|produced)"
-    r"(?!\w)[\s\"',:(]*"
-)
-_ABOUT = re.compile(
-    r"(?<!\w)(?:that|the|this|his|her)\s+(?:famous\s+)?songs?\s+(?:about|called|with)\s+(?:an?|the)?\s*$"
-)
-_SONG_TALK = re.compile(
-    r"(?<!\w)(?:songs?|tracks?|hits?|tunes?|single|album|record|number|anthem|classic|sequel|prequel|cover|remix|remake|"
-    r"version|rendition|mashup|sang|sings|sung|singer|band|artist|rapper|chorus\s+of|intro\s+of|riff\s+(?:of|from)|"
-    r"melody\s+of|beat\s+of|chords\s+of|like|as\s+in|lied|chanson|chante|cancion|canzone|musica|wie|comme|como|come)"
-    r"(?!\w)|[曲歌]|गाना|गीत"
-)
-_SMALL = word_set(
-    "of the a an in to on me you is it and or with as for by from be but at this that was are my "
-    "your de la el du des le les en et un une y o i s"
-)
-_SCENE = re.compile(
-    r"(?:\s+(?:over|under|in|on|at|across|above|below|through|around|near|behind|by\s+the|along|down|into|from)|-like)(?!\w)"
-)
-"""What follows words that are meant as words: "… over the fields"."""
-_QUOTED_ABROAD = re.compile(
-    r"(?:唱|演唱|写|寫|创作)(?:过|過|了)?[《〈「『](?P<zh>[^》〉」』]{1,30})[》〉」』]|"
-    r"[《〈「『](?P<ja>[^》〉」』]{1,30})[》〉」』](?:を歌|の歌手|の人|のバンド|を作っ|を書い|的歌手|的原唱|的作者|的乐队|的樂隊|那个歌手|那位)|"
-    r"[\"'‘“](?P<ko>[^\"'’”]{1,40})[\"'’”]\s*(?:를|을)?\s*(?:부른|부르는|만든|작곡한)|"
-    r"(?:类似|類似|像|仿照|模仿|翻唱|参考|參考)(?:于|於|歌曲|一首)?[《〈](?P<zh2>[^》〉]{1,30})[》〉]|"
-    r"[《〈](?P<zh3>[^》〉]{1,30})[》〉](?:的|那种|那種)?(?:感觉|感覺|风格|風格|味道|曲风|曲風|那样|那樣|一样|一樣)|"
-    r"[「『](?P<ja2>[^」』]{1,30})[」』](?:みたいな|のような|っぽい|風の?(?:曲|歌|音楽|サウンド))|"
-    r"[\"'‘“](?P<ko2>[^\"'’”]{1,40})[\"'’”]\s*(?:처럼|같은 (?:노래|곡|느낌)|느낌의 (?:노래|곡))|"
-    r"(?:как\s+в\s+песне|как\s+в|вроде|типа|похож\w*\s+на)\s+(?:песню\s+|песни\s+)?«(?P<ru2>[^»]{2,40})»|"
-    r"(?:автор|певец|певица|группа|исполнитель|исполнительница)\s+(?:песни|хита)?\s*[«\"“](?P<ru>[^»\"”]{2,40})[»\"”]"
-)
-"""Who sings or wrote a title in quotes, in languages in which titles have no capitals."""
-_FAME = re.compile(r"[\"'”’]?\s+fame(?!\w)")
+_DESCRIBED = rule_pattern("songs", "described")
+_WHO = rule_pattern("songs", "who")
+_ABOUT = rule_pattern("songs", "about")
+_SONG_TALK = rule_pattern("songs", "song_talk")
+_SMALL = rule_words("songs", "small")
+_SCENE = rule_pattern("songs", "scene")
+_QUOTED_ABROAD = rule_pattern("songs", "quoted_abroad")
+_FAME = rule_pattern("songs", "fame")
 _OF = re.compile(r"(?<!\w)(?:of|from)\s+[\"'“‘]?$")
-_CHANGED = re.compile(
-    r"[\"'”’]?\s+but\s+(?:faster|slower|slowed|sped|as|in|with|more|less|instrumental|acoustic|sadder|darker|happier|"
-    r"heavier|softer|make|reversed|on|sung|played|for|without)(?!\w)"
-)
-_SOUND_OF = re.compile(
-    r"[\"'”’]?[\s\-]+(?:sound|vibes?|feel|groove|riff|bassline|bass\s+line|beat|style|type|energy|drums?|solo|intro|"
-    r"outro|chorus|hook|lyrics|remix|cover|flip|chords|melody|video|era|synths?|guitars?|piano)(?!\w)"
-)
-_REMAKE = re.compile(
-    r"(?<!\w)(?:(?:cover|remake|remix|version|rendition|sequel|prequel|recreation|copy|clone|flip)s?\s+(?:of|to)|songs?\s+(?:just\s+)?"
-    r"like|recreate|remake|remix|interpolate|interpolating|sampling)\s+[\"'“‘]?$"
-)
-_CUE = re.compile(
-    r"(?<!\w)(?:(?:outtakes?|b-?sides?|off-?cuts?|leftovers?|deep\s+cuts?|demos?|alternate\s+takes?|sessions?)\s+(?:from|off|of|for)|"
-    r"sound-?alikes?\s+(?:of|for|to)|(?:trying|tries|wants?|wanting|aiming|pretending)\s+to\s+be|(?:as\s+)?(?:a\s+)?"
-    r"(?:ref|refs|reference|references|temp|temped\s+with|temp\s+track)(?:\s+track)?(?:\s+is|\s+are|\s*[:=])?|"
-    r"same\s+(?:\w+\s+){0,4}(?:as|like)(?:\s+(?:in|on))?|(?:pattern|feel|groove|tempo|mood|energy|vibe|drums|production|synths?|"
-    r"guitars?|bass|chords|progression|arrangement)\s+(?:as|like|of|from)(?:\s+(?:in|on))?|(?:like|as)\s+(?:on|off)|answer\s+to|"
-    r"(?:meme|memes|mesmo|mesma|mismo|misma|gleiche[nrs]?|stesso|stessa)\s+(?:\w+\s+){1,3}(?:que|wie|di)(?:\s+(?:dans|sur|en|em|in|bei|auf))?)"
-    r"\s+[\"'“«‘]?$"
-)
-"""What refers to a piece: "an outtake from", "the same pattern as", "reference"."""
-_CUED = re.compile(
-    r"[\"'”’»]?[\s\-]+(?P<strong>sound-?alikes?|outtakes?|b-?sides?|album|lp|sessions?|era|riff|knock-?off|rip-?off|interpolation|parody|"
-    r"atmosphere|cue|pattern|tempo|reference|production)(?!\w)"
-)
-_ABROAD_LIKE = re.compile(
-    r"(?<!\w)(?:comme|facon|genre|style|wie|como|come|som|jak|jako|kao|kak|kuin|mint|gibi|zoals|als)\s+(?:(?:dans|sur|bei|in|auf|en|em|su)\s+)?[\"'“«‘]?$"
-)
-"""What leads to a title of several words in other languages, where only its first has a capital."""
+_CHANGED = rule_pattern("songs", "changed")
+_SOUND_OF = rule_pattern("songs", "sound_of")
+_REMAKE = rule_pattern("songs", "remake")
+_CUE = rule_pattern("songs", "cue")
+_CUED = rule_pattern("songs", "cued")
+_ABROAD_LIKE = rule_pattern("songs", "abroad_like")
 _THAT = re.compile(r"(?<!\w)(?:that|the|this|a|with)\s+[\"'“‘]?$")
-_FROM_ALBUM = re.compile(
-    r"(?<!\w)(?:from|off|on|like)\s+(?:of\s+)?(?:the|that|their|his|her)?\s*(?:famous\s+)?(?:album|record|ep|lp|single|song|track|hit)s?"
-    r"\s*(?:called|named|titled|:)?\s*[\"'“‘(]*"
-)
-_OF_FAME = re.compile(r"(?<!\w)of\s+[\"'“‘]?((?:\S+\s+){0,5}?\S+?)[\"'”’]?\s+fame(?!\w)")
+_FROM_ALBUM = rule_pattern("songs", "from_album")
+_OF_FAME = rule_pattern("songs", "of_fame")
 _QUOTED = re.compile(r"[\"'「『‘“]\s*$")
 _NEAR = 60
 
@@ -232,5 +167,102 @@ def described_spans(text: Text) -> Iterator[tuple[int, int]]:
             and text.capitals_mean
             and words[0].start == at
             and all(w.capital and not is_music(w.text) for w in words)
+        ):
+            yield words[0].start, words[1].end
+
+
+# Somebody described by what everyone knows of them: helmets of two robots, a glove and a
+# moonwalk.
+#
+# ``data/policy/descriptions.csv`` has the columns ``artist, words``: words that together describe
+# the artist, in any order; ``a|b`` is either, ``a*`` every word that begins so. They count where
+# all of them stand near one another.
+
+_WINDOW = 12
+"""So many words a description may span."""
+_PREFIX = 3
+_MOST_NEAR = 60
+"""So many words of a description are looked at from one on."""
+_RHYMES = rule_pattern("vocabulary", "rhymes")
+
+
+@dataclass(frozen=True)
+class _Description:
+    artist: str
+    slots: int
+
+
+@cache
+def _table() -> tuple[
+    tuple[_Description, ...],
+    dict[str, tuple[tuple[int, int], ...]],
+    dict[str, tuple[tuple[str, int, int], ...]],
+]:
+    """Descriptions; the places (description, slot) of each whole word; those of stems, with the
+    stem, by their first letters."""
+    made: list[_Description] = []
+    whole: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    stems: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
+    with (data_dir("policy") / "descriptions.csv").open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file)):
+            slots = row["words"].split()
+            made.append(_Description(row["artist"], len(slots)))
+            for slot, alternatives in enumerate(slots):
+                for word in alternatives.split("|"):
+                    plain = fold(word.rstrip("*")).replace(" ", "")
+                    if word.endswith("*"):
+                        stems[plain[:_PREFIX]].append((plain, number, slot))
+                    else:
+                        whole[plain].append((number, slot))
+    return (
+        tuple(made),
+        {word: tuple(places) for word, places in whole.items()},
+        {letters: tuple(places) for letters, places in stems.items()},
+    )
+
+
+def described_people(text: Text) -> Iterator[tuple[int, int, str]]:
+    """First word, last word and artist of each description in a text."""
+    descriptions, whole, stems = _table()
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for i, word in enumerate(text.words):
+        for number, slot in whole.get(word.text, ()):
+            found[number].append((i, slot))
+        for stem, number, slot in stems.get(word.text[:_PREFIX], ()):
+            if word.text.startswith(stem):
+                found[number].append((i, slot))
+    for number, places in found.items():
+        wanted = descriptions[number].slots
+        if len({slot for _, slot in places}) < wanted:
+            continue
+        last = _complete(places, wanted)
+        if last is not None:
+            yield *last, descriptions[number].artist
+
+
+def _complete(places: list[tuple[int, int]], wanted: int) -> tuple[int, int] | None:
+    """First and last word of the first window that fills every slot with a word of its own."""
+    for at, (first, _) in enumerate(places):
+        slots: dict[int, int] = {}
+        for i, slot in places[at : at + _MOST_NEAR]:
+            if i - first >= _WINDOW:
+                break
+            if slot not in slots and i not in slots.values():
+                slots[slot] = i
+        if len(slots) == wanted:
+            return first, max(slots.values())
+    return None
+
+
+def rhymed_names(text: Text) -> Iterator[tuple[int, int]]:
+    """Two words with capitals that somebody's name rhymes with, as spans of the plain text."""
+    for match in _RHYMES.finditer(text.plain):
+        words = [word for word in text.words if word.start >= match.end()][:2]
+        if (
+            len(words) == 2
+            and text.capitals_mean
+            and words[0].start == match.end()
+            and all(word.capital for word in words)
+            and not all(is_music(word.text) for word in words)
         ):
             yield words[0].start, words[1].end

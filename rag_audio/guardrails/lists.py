@@ -1,0 +1,62 @@
+"""What the rules look for, as ``data/policy/*.toml`` lists it: words, patterns, letters."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from functools import cache
+from typing import Any
+
+from rag_audio.resources import data_dir
+
+
+@cache
+def policy_table(name: str) -> dict[str, Any]:
+    """``data/policy/<name>.toml``."""
+    with (data_dir("policy") / f"{name}.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def policy_lines(name: str) -> list[str]:
+    """The lines of ``data/policy/<name>.txt`` that are no comments."""
+    lines = (data_dir("policy") / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def word_set(words: str) -> frozenset[str]:
+    """Words with spaces between them, as a set."""
+    return frozenset(words.split())
+
+
+def rule_words(rule: str, name: str) -> frozenset[str]:
+    """A set of words of ``rules.toml``."""
+    return word_set(policy_table("rules")[rule][name])
+
+
+def rule_pattern(
+    rule: str, name: str, flags: int = 0, *, decomposed: bool = False
+) -> re.Pattern[str]:
+    """A regular expression of ``rules.toml``.
+
+    Args:
+        decomposed: it is for text in NFKD, the form of folded Korean.
+    """
+    lines: str = policy_table("rules")[rule][name]
+    return compiled(unicodedata.normalize("NFKD", lines) if decomposed else lines, flags)
+
+
+def compiled(lines: str, flags: int = 0) -> re.Pattern[str]:
+    """A regular expression that is written in lines, whose ends count for nothing."""
+    return re.compile(lines.replace("\n", ""), flags)
+
+
+@cache
+def letters(name: str) -> dict[str, str]:
+    """What each character of a table of ``letters.toml`` stands for."""
+    return {pair[0]: pair[2:] for pair in policy_table("letters")[name].split()}
+
+
+def replacements(name: str) -> tuple[tuple[re.Pattern[str], Any], ...]:
+    """Patterns of a table of ``letters.toml``, each with what it is replaced by."""
+    return tuple((re.compile(pattern), to) for pattern, to in policy_table("letters")[name])
