@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from rag_audio.cli.index import warn_untrained
+from rag_audio.cli.generate import generating
 from rag_audio.cli.options import default_of, request_from, type_of
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.domain import GenerationRequest
@@ -22,7 +22,7 @@ from rag_audio.domain.fields import On, settable_on
 from rag_audio.domain.views import enforced_met, outputs_json, unmet_json
 from rag_audio.errors import UNMET_EXIT, Cancelled, InvalidInput, RagAudioError
 from rag_audio.generation.take_selection import unmet_line
-from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.pipeline.workspace import Workspace
 
 REPORT = "report.jsonl"
 
@@ -68,9 +68,7 @@ def run_batch(ctx: typer.Context, file: Path, folder: Path | None) -> None:
     done = _done(folder)
     results: list[dict[str, Any]] = []
     names: set[str] = set()
-    with open_workspace(given["home"], territory=given["territory"]) as workspace:
-        info = workspace.home.generator(given["model"]).info
-        warn_untrained(info.name, info.untrained)
+    with generating(given) as workspace:
         for row in rows:
             asked = _digest(given, row)
             if asked in done and all((folder / name).is_file() for name in done[asked]["files"]):

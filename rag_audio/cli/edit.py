@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_audio.cli.generate import show_results
-from rag_audio.cli.index import warn_untrained
+from rag_audio.cli.generate import generating, show_results
 from rag_audio.cli.options import Home, Json, fields_from, with_fields
 from rag_audio.cli.output import out, show_json, stages
 from rag_audio.domain import GenerationResult
@@ -18,18 +17,11 @@ from rag_audio.domain.views import outputs_json, results_json
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.painting import SHORTEST_S, parse_regions
 from rag_audio.pipeline.pipeline import OnStage
-from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.pipeline.workspace import Workspace
 
 File = Annotated[Path, typer.Argument(help="An output of this home, or sound of your own.")]
 OutFile = Annotated[Path, typer.Option("--out", help="WAV, FLAC, MP3 or OGG file to write.")]
 _SIDES = ("left", "right", "both")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("inpaint")(inpaint)
-    app.command("extend")(extend)
-    app.command("vary")(vary)
 
 
 @with_fields(
@@ -126,11 +118,8 @@ def _run(given: dict[str, Any], do: _Do) -> None:
             f"the output would take the place of {given['file']}, which it is made from",
             hint="give --out another name",
         )
-    with open_workspace(given["home"], territory=given["territory"]) as workspace:
-        info = workspace.home.generator(given["model"]).info
-        warn_untrained(info.name, info.untrained)
-        with stages() as on_stage:
-            results = do(workspace, on_stage, fields)
+    with generating(given) as workspace, stages() as on_stage:
+        results = do(workspace, on_stage, fields)
     edit = results[0].plan.edit
     assert edit is not None  # noqa: S101 - the plan of an edit
     if given["as_json"]:

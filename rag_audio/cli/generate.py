@@ -12,26 +12,26 @@ from typing import Annotated, Any
 import typer
 
 from rag_audio.audio.pictures import output_png
-from rag_audio.cli.batch import run_batch
-from rag_audio.cli.index import warn_untrained
 from rag_audio.cli.options import Home, Json, parse_method, request_from, with_fields
-from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table
-from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
+from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table, warn_untrained
 from rag_audio.cli.trace import measure_outputs, show_influence
-from rag_audio.domain import AttributionRecord, Channel, ConditioningPlan, GenerationResult
+from rag_audio.domain import (
+    AttributionRecord,
+    Channel,
+    ConditioningPlan,
+    GenerationResult,
+    Mix,
+    Reference,
+    SeedPart,
+)
 from rag_audio.domain.fields import On
-from rag_audio.domain.plans import plan_to_json
+from rag_audio.domain.plans import plan_from_json, plan_to_json
 from rag_audio.domain.views import enforced_met, outputs_json, results_json
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.take_selection import unmet_line
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.storage.files import export
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("generate")(generate)
 
 
 @with_fields(On.GENERATE)
@@ -76,10 +76,12 @@ def generate(
     wanted = _Wanted(target, parse_method(influence), picture, save_plan, as_json, best_effort)
     wanted.check()
     if batch is not None:
+        from rag_audio.cli.batch import run_batch
+
         run_batch(ctx, batch, out_file)
     elif plan is not None:
-        refuse_beside_plan(ctx)
-        _replay(read_plan(plan), ctx.params, wanted)
+        _refuse_beside_plan(ctx)
+        _replay(_read_plan(plan), ctx.params, wanted)
     else:
         if best_effort and not asked["enforce"]:
             raise InvalidInput(
@@ -140,7 +142,7 @@ def _make(given: Mapping[str, Any], wanted: _Wanted) -> None:
         given: the options of ``generate``.
     """
     request = request_from(given)
-    with _workspace(given) as workspace:
+    with generating(given) as workspace:
         if wanted.out_file is None:
             _show(workspace.plan(request), wanted)
             return
@@ -162,7 +164,7 @@ def _replay(older: ConditioningPlan, given: Mapping[str, Any], wanted: _Wanted) 
             f"the prompt {prompt!r} is not the plan's, {older.prompt!r}",
             hint="leave the prompt out: the plan has its own",
         )
-    with _workspace(given) as workspace:
+    with generating(given) as workspace:
         if wanted.out_file is None:
             _, renewed = workspace.renew(older, territory=territory, model=model)
             _show(renewed, wanted)
@@ -181,11 +183,10 @@ def _replay(older: ConditioningPlan, given: Mapping[str, Any], wanted: _Wanted) 
 
 
 @contextmanager
-def _workspace(given: Mapping[str, Any]) -> Iterator[Workspace]:
-    """The home, with a word about a model that was never trained."""
+def generating(given: Mapping[str, Any]) -> Iterator[Workspace]:
+    """The workspace that the options name, with a note about a model that was never trained."""
     with open_workspace(given["home"], territory=given["territory"]) as workspace:
-        info = workspace.home.generator(given["model"]).info
-        warn_untrained(info.name, info.untrained)
+        warn_untrained(workspace.home.generator(given["model"]).info)
         yield workspace
 
 
@@ -224,7 +225,7 @@ def _show(plan: ConditioningPlan, wanted: _Wanted) -> None:
     """A dry run's end: the plan, also into its file."""
     if wanted.save_plan is not None:
         _save(plan, wanted.save_plan)
-    show_plan(plan, wanted.as_json)
+    _show_plan(plan, wanted.as_json)
 
 
 def _save(plan: ConditioningPlan, file: Path) -> None:
@@ -239,6 +240,97 @@ def _draw(results: tuple[GenerationResult, ...], picture: Path) -> None:
     for i, result in enumerate(results):
         name = picture if len(results) == 1 else picture.with_stem(f"{picture.stem}-{i + 1}")
         output_png(result.audio, result.record, name)
+
+
+def _read_plan(file: Path) -> ConditioningPlan:
+    """The plan in a file: a plan's document, or what ``--dry-run --json`` printed.
+
+    Raises:
+        InvalidInput: it is no plan.
+    """
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{file} cannot be read as JSON: {error}") from error
+    if isinstance(document, dict) and isinstance(document.get("plan"), dict):
+        document = document["plan"]
+    return plan_from_json(document)
+
+
+def _refuse_beside_plan(ctx: typer.Context) -> None:
+    """A plan has everything in it; an option that it would silently overrule is refused."""
+    own = {"plan", "out_file", "save_plan", "dry_run", "influence", "prompt", "subtype", "picture"}
+    own |= {"model", "territory", "home", "as_json", "best_effort"}
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if name not in own and source is not None and source.name == "COMMANDLINE":
+            raise InvalidInput(
+                f"--{name.replace('_', '-')} cannot be given beside --plan",
+                hint="the plan says all of it; leave one of the two out",
+            )
+
+
+def _show_plan(plan: ConditioningPlan, as_json: bool) -> None:
+    """What would be given to the model: which words, which sound, from whom."""
+    if as_json:
+        show_json({"plan": plan_to_json(plan), "enriched_prompt": plan.enriched_prompt})
+        return
+    out.print(f"prompt     {plan.prompt}")
+    out.print(f"enriched   {plan.enriched_prompt}")
+    tempo = "free" if plan.bpm is None else f"{plan.bpm:g} bpm"
+    out.print(
+        f"model      {plan.model}, {plan.duration_s:g} s, {tempo}, {plan.key or 'any key'}, "
+        f"strength {plan.strength:g}, {plan.steps} steps, guidance {plan.guidance:g}, "
+        f"seed {plan.seed}"
+    )
+    if plan.artist is not None:
+        out.print(f"artist     {plan.artist}")
+    if plan.enforcement:
+        aims = " and ".join(sorted(aim.value for aim in plan.enforcement.aims))
+        out.print(f"enforced   {aims}, best of {plan.enforcement.candidates}")
+    if plan.mix is Mix.LATENT:
+        out.print("mixed      as latents")
+    if plan.melody is not None:
+        stated = plan.melody.source_rights
+        whose = "" if stated is None else f", stated to be {stated}"
+        out.print(
+            f"melody     {len(plan.melody.notes)} notes by {plan.melody.instrument}, "
+            f"{percent(plan.melody.weight)} of the seed{whose}"
+        )
+    for note in plan.notes:
+        out.print(f"note       {note}")
+    rows = []
+    for i, reference in enumerate(plan.references):
+        words = ", ".join(s.text.strip(" ,") for s in plan.spans if s.stem == reference.stem.id)
+        parts = [part for part in plan.seed_parts if part.reference == i]
+        rows += [
+            (*_who(i, reference), *_heard(part, plan), words if n == 0 else "")
+            for n, part in enumerate(parts or [None])
+        ]
+    if rows:
+        columns = ("#", "title", "artist", "license", "mix", "plays", "time", "pitch", "words")
+        table(columns, rows)
+
+
+def _who(i: int, reference: Reference) -> tuple[object, ...]:
+    stem = reference.stem
+    return i + 1, stem.title or stem.path, stem.artist, stem.license
+
+
+def _heard(part: SeedPart | None, plan: ConditioningPlan) -> tuple[str, ...]:
+    """Share, what of it and when, stretch and transposition of a part."""
+    if part is None:
+        return "–", "", "", ""
+    what = "all" if part.layer is None else part.layer.value
+    if part.start_s or part.end_s is not None:
+        end = plan.duration_s if part.end_s is None else part.end_s
+        what += f", {part.start_s:.1f}–{end:.1f} s"
+    return (
+        percent(part.weight * plan.references_weight),
+        what,
+        f"×{part.time_ratio:.3f}",
+        f"{part.semitones:+d}",
+    )
 
 
 def show_results(results: tuple[GenerationResult, ...]) -> None:

@@ -15,11 +15,6 @@ from rag_audio.guardrails.evaluation import Evaluation, evaluate, read_labelled
 from rag_audio.pipeline.workspace import open_workspace
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("guard")(guard)
-
-
 def guard(
     prompts: Annotated[list[str] | None, typer.Argument(help="Prompts to judge.")] = None,
     file: Annotated[Path | None, typer.Option(help="Every line is a prompt.")] = None,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import busy, err, out, show_json, table
+from rag_audio.cli.output import busy, err, out, show_json, table, tell
 from rag_audio.domain import limits
 from rag_audio.domain.store_ports import Fault, Ledger, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, UnreadableFile
@@ -19,7 +19,7 @@ from rag_audio.provenance.ledger.export import verify_export, write_export
 from rag_audio.provenance.ledger.notes import Checkpoint, VerifierKey, publish
 from rag_audio.provenance.ledger.records import record_to_json
 
-ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
+ledger = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
 
 Output = Annotated[int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")]
 Against = Annotated[
@@ -28,13 +28,7 @@ Against = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    for command in (verify, show, proof, checkpoint, export, erase):
-        ledger_app.command(command.__name__)(command)
-    app.add_typer(ledger_app, name="ledger")
-
-
+@ledger.command()
 def verify(
     against: Against = None,
     export: Annotated[
@@ -141,6 +135,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what.removesuffix('s') if number == 1 else what}"
 
 
+@ledger.command()
 def show(output: Output, home: Home = None, as_json: Json = False) -> None:
     """Print the record of one output and what was logged about it later, as JSON."""
     with open_home(home) as opened:
@@ -157,6 +152,7 @@ def show(output: Output, home: Home = None, as_json: Json = False) -> None:
     )
 
 
+@ledger.command()
 def proof(
     output: Output,
     size: Annotated[
@@ -181,6 +177,7 @@ def proof(
     show_json({"output": output, **found.to_json(), **later})
 
 
+@ledger.command()
 def checkpoint(
     publish_to: Annotated[
         str | None,
@@ -215,6 +212,7 @@ def checkpoint(
         err.print(f"published at {published}")
 
 
+@ledger.command()
 def export(
     target: Annotated[Path, typer.Argument(help="File, or folder for ledger.jsonl.")],
     home: Home = None,
@@ -225,16 +223,18 @@ def export(
         file = write_export(opened.ledger, target)
         key = opened.ledger.verifier_key()
         report = verify_export(file, key=key)
-    if as_json:
-        show_json({"file": str(file), "entries": report.entries, "root": report.root, "key": key})
-    else:
-        out.print(f"{file}: {report.entries} entries, root {report.root}")
+    tell(
+        {"file": str(file), "entries": report.entries, "root": report.root, "key": key},
+        as_json,
+        f"{file}: {report.entries} entries, root {report.root}",
+    )
     for fault in report.faults:
         err.print(f"entry {fault.seq}: {fault.what}")
     if report.faults:
         raise typer.Exit(1)
 
 
+@ledger.command()
 def erase(
     output: Annotated[
         int, typer.Option(min=1, max=limits.OUTPUT.high, help="Number of an output.")
@@ -245,10 +245,8 @@ def erase(
     """Delete the prompt and other personal texts of an output; the log stays verifiable."""
     with open_home(home) as opened:
         event = opened.ledger.erase(output)
-    if as_json:
-        show_json(_event_json(event))
-        return
-    out.print(f"output {output}: the personal texts are erased (entry {event.seq})")
+    erased = f"output {output}: the personal texts are erased (entry {event.seq})"
+    tell(_event_json(event), as_json, erased)
     err.print("delivered files, plans and backups are not touched by this")
 
 

@@ -34,13 +34,6 @@ ArtistOption = Annotated[str | None, typer.Option(help="Name; case and accents d
 LicenseOption = Annotated[str | None, typer.Option(help="Its id, or library/id.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("outputs")(outputs)
-    app.command("revoke")(revoke)
-    app.command("report")(report)
-
-
 def outputs(
     stem: StemOption = None,
     artist: ArtistOption = None,
