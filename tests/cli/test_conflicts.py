@@ -63,7 +63,7 @@ class Contested(World):
 
     def report(self, **options: Any) -> IndexReport:
         with pytest.MonkeyPatch.context() as patch:
-            use_quick_analysis(patch.setattr, patch.setitem)
+            use_quick_analysis(patch.setattr)
             return index_library(
                 self.library,
                 embedder=self.home.embedder,
