@@ -13,7 +13,7 @@ from rag_audio.domain.ports import DiffusionInput
 from rag_audio.errors import Cancelled
 from rag_audio.generation.painting import Grid, Painted, paint
 from rag_audio.generation.splicing import CROSSFADE_S
-from rag_audio.models.generators import load_generator
+from rag_audio.models.stable_audio import load_generator
 from rag_audio.pipeline.edit_orders import Order, canvas_of, extension, inpainting, variation
 from rag_audio.testing.sounds import tune
 from tests.support.checkpoints import FAMILIES, build
