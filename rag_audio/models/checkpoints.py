@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -95,6 +96,7 @@ _SETTINGS: Mapping[str, tuple[type, ...]] = {
     "default_strength": (int, float),
     "max_duration_s": (int, float),
 }
+_SAFE_ONLY = "only safetensors weights are read; fetch or export it again"
 _HUB_EXAMPLE = "stabilityai/stable-audio-open-1.0"
 
 
@@ -159,7 +161,7 @@ def load_part(checkpoint: Checkpoint, part: str) -> Any:
     kind: Any = getattr(importlib.import_module(module_name), class_name)
     if not (checkpoint.root / part).is_dir():
         raise _broken(checkpoint.source, f"folder {part!r} is missing")
-    with _translated(checkpoint.source, part), _quietly():
+    with translated(f"{part} of {checkpoint.source}", _SAFE_ONLY):
         if part in ("tokenizer", "scheduler"):
             return kind.from_pretrained(str(checkpoint.root), subfolder=part, local_files_only=True)
         import torch
@@ -251,7 +253,7 @@ def _read_index(source: str, root: Path) -> tuple[str, dict[str, str]]:
             f"{source} holds no diffusers checkpoint: model_index.json is missing",
             hint="give the folder that DiffusionPipeline.save_pretrained wrote",
         )
-    index = _read_json(source, root / "model_index.json")
+    index = read_json(source, root / "model_index.json")
     pipeline = index.get("_class_name")
     family = _PIPELINES.get(str(pipeline))
     if family is None:
@@ -277,7 +279,7 @@ def _read_index(source: str, root: Path) -> tuple[str, dict[str, str]]:
 def _read_settings(source: str, root: Path) -> dict[str, Any]:
     """``rag_audio.json``, with the types of the keys we know checked; empty when absent."""
     path = root / "rag_audio.json"
-    settings = _read_json(source, path) if path.is_file() else {}
+    settings = read_json(source, path) if path.is_file() else {}
     for key, types in _SETTINGS.items():
         value = settings.get(key)
         wrong_bool = isinstance(value, bool) and bool not in types
@@ -286,7 +288,12 @@ def _read_settings(source: str, root: Path) -> dict[str, Any]:
     return settings
 
 
-def _read_json(source: str, path: Path) -> dict[str, Any]:
+def read_json(source: str, path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a checkpoint.
+
+    Raises:
+        BackendUnavailable: it cannot be read, or is no object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -302,36 +309,41 @@ def _broken(source: str, what: str) -> BackendUnavailable:
     )
 
 
+BROKEN = "files are missing, torn or of another model: fetch or build it again"
+
+
 @contextmanager
-def _translated(source: str, part: str) -> Iterator[None]:
-    """Turn what the libraries raise on bad files into one line."""
+def translated(source: str, hint: str = BROKEN) -> Iterator[None]:
+    """Loading by third parties without their bars and notes; what they raise becomes one line.
+
+    Raises:
+        BackendUnavailable: they failed; with the hint.
+    """
     from safetensors import SafetensorError
+    from transformers.utils import logging
 
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
-        raise BackendUnavailable(
-            f"the checkpoint {source} is broken: {part}: {reason[:200]}",
-            hint="only safetensors weights are read; fetch or export it again",
-        ) from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the libraries' progress bars and notes to developers off stderr while weights load."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    shown = [
-        log for log in (diffusers_logging, transformers_logging) if log.is_progress_bar_enabled()
-    ]
+    loggers = [logging, sys.modules.get("diffusers.utils.logging")]
+    shown = [log for log in loggers if log is not None and log.is_progress_bar_enabled()]
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     for log in shown:
         log.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        RuntimeError,
+        AttributeError,
+    ) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise BackendUnavailable(f"{source} cannot be loaded: {first}", hint=hint) from error
     finally:
+        logging.set_verbosity(verbosity)
         for log in shown:
             log.enable_progress_bar()
