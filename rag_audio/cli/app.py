@@ -189,7 +189,8 @@ def run(arguments: Sequence[str]) -> int:
         # With no argument the parser has already printed the help and has nothing to add.
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         if message:
-            show_error(InvalidInput(message, hint="rag-audio --help"), as_json)
+            plain = message.replace("Value error, ", "")  # pydantic's, by which typer parses
+            show_error(InvalidInput(plain, hint="rag-audio --help"), as_json)
         return InvalidInput.exit_code
     except (KeyboardInterrupt, typer.Abort):
         show_error(Cancelled("stopped; nothing half-written was left"), as_json)

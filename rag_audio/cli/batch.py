@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from rag_audio.cli.generate import generating
-from rag_audio.cli.options import default_of, request_from, type_of
+from rag_audio.cli.options import default_of, read_text, request_from, type_of
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.domain import GenerationRequest
 from rag_audio.domain.fields import On, settable_on
@@ -90,12 +90,10 @@ def read_rows(file: Path) -> Iterator[Row]:
     """The rows of a CSV file with a header, or of a file with a JSON object in each line.
 
     Raises:
-        InvalidInput: it cannot be read, holds nothing, or the header has an unknown column.
+        UnreadableFile: it cannot be read.
+        InvalidInput: it holds nothing, or the header has an unknown column.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} cannot be read: {error}") from error
+    text = read_text(file)
     if not text.strip():
         raise InvalidInput(f"{file} holds no row", hint="CSV with a header, or JSON lines")
     if file.suffix.lower() == ".csv":

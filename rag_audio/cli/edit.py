@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,7 +21,6 @@ from rag_audio.pipeline.workspace import Workspace
 
 File = Annotated[Path, typer.Argument(help="An output of this home, or sound of your own.")]
 OutFile = Annotated[Path, typer.Option("--out", help="WAV, FLAC, MP3 or OGG file to write.")]
-_SIDES = ("left", "right", "both")
 
 
 @with_fields(
@@ -66,15 +65,15 @@ def extend(
         ),
     ],
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
-    side: Annotated[str, typer.Option(help="left, right or both.")] = "right",
+    side: Annotated[
+        Literal["left", "right", "both"], typer.Option(help="Where it goes on.")
+    ] = "right",
     *,
     asked: dict[str, Any],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Go on from a file: to the right, to the left or both, to any length."""
-    if side not in _SIDES:
-        raise InvalidInput(f"{side!r} is not a side", hint="--side left, right or both")
     left_s, right_s = (0.0 if side == "right" else by), (0.0 if side == "left" else by)
     _run(
         ctx.params,
@@ -104,16 +103,12 @@ def vary(
     )
 
 
-def _same_file(one: str, other: str) -> bool:
-    return Path(one).resolve() == Path(other).resolve()
-
-
 _Do = Callable[[Workspace, OnStage, dict[str, Any]], tuple[GenerationResult, ...]]
 
 
 def _run(given: dict[str, Any], do: _Do) -> None:
     fields = fields_from(given, On.EDIT)
-    if _same_file(given["file"], given["out_file"]):
+    if given["file"].resolve() == given["out_file"].resolve():
         raise InvalidInput(
             f"the output would take the place of {given['file']}, which it is made from",
             hint="give --out another name",

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from rag_audio.audio.pictures import output_png
-from rag_audio.cli.options import Home, Json, parse_method, request_from, with_fields
+from rag_audio.cli.options import Home, Json, read_text, request_from, with_fields
 from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table, warn_untrained
 from rag_audio.cli.trace import measure_outputs, show_influence
 from rag_audio.domain import (
@@ -56,7 +56,8 @@ def generate(
         bool, typer.Option(help="Exit with 0 although what --enforce asks for was not met.")
     ] = False,
     influence: Annotated[
-        str, typer.Option(help="none, fast or exact: measure what each source did; costs runs.")
+        Literal["none", "fast", "exact"],
+        typer.Option(help="Measure what each source did; costs runs."),
     ] = "none",
     picture: Annotated[
         Path | None, typer.Option(help="Draw waveform, spectrogram and sources into this PNG.")
@@ -73,7 +74,8 @@ def generate(
     if out_file is None and not dry_run:
         raise InvalidInput("no output file was named", hint="--out FILE, or --dry-run")
     target = None if dry_run else out_file
-    wanted = _Wanted(target, parse_method(influence), picture, save_plan, as_json, best_effort)
+    method: Method | None = None if influence == "none" else influence
+    wanted = _Wanted(target, method, picture, save_plan, as_json, best_effort)
     wanted.check()
     if batch is not None:
         from rag_audio.cli.batch import run_batch
@@ -249,8 +251,8 @@ def _read_plan(file: Path) -> ConditioningPlan:
         InvalidInput: it is no plan.
     """
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = json.loads(read_text(file))
+    except ValueError as error:
         raise InvalidInput(f"{file} cannot be read as JSON: {error}") from error
     if isinstance(document, dict) and isinstance(document.get("plan"), dict):
         document = document["plan"]

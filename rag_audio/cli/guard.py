@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rag_audio import guardrails
-from rag_audio.cli.options import Home, Json, Territory
+from rag_audio.cli.options import Home, Json, Territory, read_text
 from rag_audio.cli.output import out, percent, show_json, table
 from rag_audio.errors import InvalidInput
 from rag_audio.guardrails.evaluation import Evaluation, evaluate, read_labelled
@@ -42,7 +42,7 @@ def guard(
         )
     texts = list(prompts or ())
     if file is not None:
-        texts += _lines(file)
+        texts += read_text(file).splitlines()
     if not texts:
         raise InvalidInput("no prompt was given", hint="rag-audio guard 'PROMPT' or --file F")
     with open_workspace(home, territory=territory) as workspace:
@@ -63,13 +63,6 @@ def guard(
             for d in decisions
         ],
     )
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} cannot be read as UTF-8 text: {error}") from error
 
 
 def _evaluate(

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_kind, parse_range
+from rag_audio.cli.options import Home, Json, Territory, parse_range
 from rag_audio.cli.output import (
     MOST_LISTED,
     busy,
@@ -35,7 +35,7 @@ from rag_audio.cli.output import (
     table,
     warn_untrained,
 )
-from rag_audio.domain import Reference, limits
+from rag_audio.domain import Key, Reference, StemKind, limits
 from rag_audio.domain.views import reference_json
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.workspace import Workspace, open_workspace
@@ -152,7 +152,7 @@ def search(
     octaves: Annotated[bool, typer.Option(help="Half and double time count too.")] = True,
     key: Annotated[str | None, typer.Option(help="Such as 'A minor'.")] = None,
     fifths: Annotated[bool, typer.Option(help="Neighbouring keys count too.")] = False,
-    kind: Annotated[str | None, typer.Option(help="audio or midi.")] = None,
+    kind: Annotated[StemKind | None, typer.Option(help="Only such stems.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only with one of these tags.")] = None,
     min_duration: Annotated[
         float | None, typer.Option(help="Seconds at least, more than 0.")
@@ -170,9 +170,9 @@ def search(
         "artist": artist,
         "bpm": parse_range(bpm),
         "octaves": octaves,
-        "key": parse_key(key),
+        "key": None if key is None else Key.parse(key),
         "fifths": fifths,
-        "kind": parse_kind(kind),
+        "kind": kind,
         "tags": tuple(tag or ()),
         "min_duration_s": min_duration,
         "k": limit,

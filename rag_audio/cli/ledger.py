@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rag_audio.cli.options import Home, Json
+from rag_audio.cli.options import Home, Json, read_text
 from rag_audio.cli.output import busy, err, out, show_json, table, tell
 from rag_audio.domain import limits
 from rag_audio.domain.store_ports import Fault, Ledger, LedgerEntry, LedgerEvent
@@ -41,7 +41,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Recompute every hash of the ledger; exit code 1 when one is wrong."""
-    notes = [_text(path) for path in against or ()]
+    notes = [read_text(path) for path in against or ()]
     known = None if key is None else _key(key)
     if export is not None:
         with busy("verifying the export"):
@@ -276,14 +276,5 @@ def _key(given: str) -> str:
             hint="`rag-audio ledger checkpoint` prints the key of a home's ledger",
         )
     if "+" not in given or Path(given).is_file():
-        given = _text(Path(given))
+        given = read_text(Path(given))
     return str(VerifierKey.parse(given))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UnreadableFile(f"{str(path)!r} is not a text file") from error

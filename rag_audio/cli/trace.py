@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from rag_audio.cli.options import Home, Json, parse_method
+from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, percent, show_json, stages, table, tell
 from rag_audio.domain import AttributionRecord, Channel, limits
 from rag_audio.errors import InvalidInput
@@ -29,13 +29,13 @@ def trace(
         bool, typer.Option(help="Say only whether this system made it, and whom to ask.")
     ] = False,
     influence: Annotated[
-        str, typer.Option(help="none, fast or exact: first measure what each source did.")
+        Literal["none", "fast", "exact"], typer.Option(help="First measure what each source did.")
     ] = "none",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Say what went into this audio: which sources, whose, how much."""
-    method = parse_method(influence)
+    method: Method | None = None if influence == "none" else influence
     if public and (report is not None or method is not None):
         raise InvalidInput(
             "a public trace tells nothing about sources",
@@ -69,16 +69,13 @@ def influence(
     output: Annotated[
         int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")
     ],
-    method: Annotated[str, typer.Option(help="fast or exact.")] = "fast",
+    method: Annotated[Method, typer.Option(help="How closely.")] = "fast",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Measure what each source did to an output by leaving it out, and log the answer."""
-    how = parse_method(method)
-    if how is None:
-        raise InvalidInput("nothing was to be measured", hint="--method fast or exact")
     with open_workspace(home) as workspace:
-        (measured,) = measure_outputs(workspace, [output], how)
+        (measured,) = measure_outputs(workspace, [output], method)
         entry = workspace.home.ledger.find(output)
     if as_json:
         show_json({"output": output, **measured.to_json()})

@@ -142,10 +142,10 @@ def find_checkpoint(source: str | Path) -> Checkpoint:
                 f"no model at {text!r}",
                 hint=f"give a folder with model_index.json, or a hub id such as {_HUB_EXAMPLE}",
             )
-        root = _download(text, ["model_index.json"])
+        root = download(text, ["model_index.json"])
         family, classes = _read_index(text, root)
         folders = [f"{part}/{pattern}" for part in classes for pattern in _FILES]
-        root = _download(text, ["*.json", *folders])
+        root = download(text, ["*.json", *folders])
     else:
         family, classes = _read_index(text, root)
     return Checkpoint(text, root, family, classes, _read_settings(text, root))
@@ -207,8 +207,15 @@ def _local(text: str) -> Path | None:
     return None
 
 
-def _download(hub_id: str, patterns: list[str]) -> Path:
-    """Fetch files of a hub repository into the local cache; nothing when they are there."""
+def download(hub_id: str, patterns: list[str], *, offline: bool = False) -> Path:
+    """Fetch files of a hub repository into the local cache; nothing when they are there.
+
+    Args:
+        offline: only look into the cache.
+
+    Raises:
+        BackendUnavailable: unknown, gated, or not to be reached.
+    """
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -223,7 +230,14 @@ def _download(hub_id: str, patterns: list[str]) -> Path:
     try:
         # Half-precision copies lie beside the float32 files in some repositories: one is enough.
         ignore = ["*.fp16.safetensors", "*.bf16.safetensors"]
-        return Path(snapshot_download(hub_id, allow_patterns=patterns, ignore_patterns=ignore))
+        return Path(
+            snapshot_download(
+                hub_id,
+                allow_patterns=patterns,
+                ignore_patterns=ignore,
+                local_files_only=offline,
+            )
+        )
     except GatedRepoError as error:
         raise BackendUnavailable(
             f"the model {hub_id} is gated",
@@ -240,9 +254,10 @@ def _download(hub_id: str, patterns: list[str]) -> Path:
             hint="connect once to fetch it, or copy its folder here and give the path",
         ) from error
     except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise BackendUnavailable(
-            f"the model {hub_id} cannot be fetched: {reason}", hint="try again later"
+            f"the model {hub_id} cannot be fetched: {reason}",
+            hint="check the network, or try again later",
         ) from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag_audio.errors import BackendUnavailable
-from rag_audio.models.checkpoints import read_json, translated
+from rag_audio.models.checkpoints import download, read_json, translated
 from rag_audio.models.clap_frontend import MelSettings
 
 if TYPE_CHECKING:
@@ -421,34 +422,14 @@ def _from_hub(source: str, weights: bool = True) -> Path:
         raise BackendUnavailable(
             f"no CLAP checkpoint at {source}", hint="give a directory, a .pt file or a hub name"
         )
-    cached = _snapshot(source, _SMALL_FILES, offline=True)
-    if cached is not None and (_has_weights(cached) if weights else _has_tokenizer(cached)):
-        return cached
-    folder = _snapshot(source, [*_SMALL_FILES, *(["*.safetensors"] if weights else [])])
-    if weights and folder is not None and not _has_weights(folder):
-        folder = _snapshot(source, [*_SMALL_FILES, "pytorch_model*.bin"])
-    if folder is None:
-        raise BackendUnavailable(
-            f"{source} is neither a local directory nor available from the hub",
-            hint="check the name and the network; a private one needs `hf auth login`",
-        )
+    with suppress(BackendUnavailable):
+        cached = download(source, _SMALL_FILES, offline=True)
+        if _has_weights(cached) if weights else _has_tokenizer(cached):
+            return cached
+    folder = download(source, [*_SMALL_FILES, *(["*.safetensors"] if weights else [])])
+    if weights and not _has_weights(folder):
+        folder = download(source, [*_SMALL_FILES, "pytorch_model*.bin"])
     return folder
-
-
-def _snapshot(source: str, patterns: list[str], offline: bool = False) -> Path | None:
-    import httpx
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
-
-    try:
-        return Path(snapshot_download(source, allow_patterns=patterns, local_files_only=offline))
-    except GatedRepoError as error:
-        raise BackendUnavailable(
-            f"{source} is gated on the hub",
-            hint=f"accept its terms at https://huggingface.co/{source}, then run `hf auth login`",
-        ) from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError):
-        return None  # unknown, private, or no network and nothing cached: the caller says so
 
 
 def _has_weights(folder: Path) -> bool:

@@ -36,8 +36,8 @@ from rag_audio.domain.signing import (
 )
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, OutputRefused
 from rag_audio.generation.take_selection import unmet_line
+from rag_audio.guardrails.output import likeness
 from rag_audio.home import Home
-from rag_audio.models.embedding_similarity import likeness
 from rag_audio.provenance.ledger.records import FinishedOutput, MadeWith, make_record, signed
 from rag_audio.provenance.trace.fingerprint import Fingerprint, make_fingerprint
 from rag_audio.storage.files import file_sha256

@@ -358,7 +358,7 @@ def test_a_hub_id_is_fetched_without_foreign_files(
 ) -> None:
     asked: list[str] = []
 
-    def fetch(repo: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+    def fetch(repo: str, allow_patterns: list[str], **_: Any) -> str:
         assert repo == "some/model"
         asked.extend(allow_patterns)
         return str(checkpoints["stable-audio"])
