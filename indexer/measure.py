@@ -160,7 +160,7 @@ def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
         key_confidence=round(found.key_confidence, 3),
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=_for_embedder(sound, job) if wants_sound else None,
-        landmarks=_landmarks(sound, job, stem),
+        landmarks=None if job.landmarked and stem == job.known else landmarks_of(sound),
         tags=_read_tags(job.file),
     )
 
@@ -230,7 +230,7 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
         key_confidence=round(info.key_confidence, 3),
         loudness_lufs=_rounded(loudness),
         sound=_for_embedder(sound, job) if wants_sound else None,
-        landmarks=_landmarks(sound, job, stem),
+        landmarks=None if job.landmarked and stem == job.known else landmarks_of(sound),
         instruments=_instruments(info.instruments, info.drums),
         time_signature=info.time_signature,
         downbeat_s=info.downbeat_s or None,
@@ -248,10 +248,6 @@ def _heard_again(job: Job, midi: bool, render: Render) -> Unchanged:
     except RagAudioError as fault:
         return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
     return Unchanged(landmarks_of(sound))
-
-
-def _landmarks(sound: Audio, job: Job, stem: str) -> Landmarks | None:
-    return None if job.landmarked and stem == job.known else landmarks_of(sound)
 
 
 def landmarks_of(sound: Audio) -> Landmarks:

@@ -77,18 +77,18 @@ def read_rows(path: Path) -> RowsRead:
     read = RowsRead()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            raw = _Remembering(file)
-            lines = csv.reader(raw, strict=True)
+            taken: list[str] = []
+            lines = csv.reader(_remembering(file, taken), strict=True)
             header = [cell.strip() for cell in next(lines, [])]
             _check_header(header, read)
             while True:
-                raw.taken.clear()
+                taken.clear()
                 try:
                     cells = next(lines)
                 except StopIteration:
                     break
                 except csv.Error as fault:
-                    _add_broken_row(header, raw.taken, lines.line_num, fault, read)
+                    _add_broken_row(header, taken, lines.line_num, fault, read)
                     continue
                 if any(cell.strip() for cell in cells):
                     _add_row(header, cells, lines.line_num, read)
@@ -110,20 +110,11 @@ def read_rows(path: Path) -> RowsRead:
     return read
 
 
-class _Remembering:
-    """The lines of a file, and those that the reader has taken for the present row."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self.taken: list[str] = []
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self.taken.append(line)
-        return line
+def _remembering(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    """The lines, each also added to ``taken`` when the reader takes it."""
+    for line in lines:
+        taken.append(line)
+        yield line
 
 
 def _add_broken_row(

@@ -265,7 +265,11 @@ def _done(folder: Path) -> dict[str, dict[str, Any]]:
     """Rows that were made before, by what they asked for."""
     found: dict[str, dict[str, Any]] = {}
     report = folder / REPORT
-    for line in report.read_text(encoding="utf-8").splitlines() if report.is_file() else ():
+    text = report.read_text(encoding="utf-8") if report.is_file() else ""
+    if text and not text.endswith("\n"):
+        with report.open("ab") as file:
+            file.write(b"\n")
+    for line in text.splitlines():
         try:
             row = json.loads(line)
         except ValueError:  # a line that broke off: the row is made again
@@ -276,18 +280,10 @@ def _done(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _append(report: Path, line: Mapping[str, Any]) -> None:
-    with report.open("a+b") as file:
-        if file.tell() and not _ends_well(report):
-            file.write(b"\n")
+    with report.open("ab") as file:
         file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
-
-
-def _ends_well(report: Path) -> bool:
-    with report.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
 
 
 def _say(line: Mapping[str, Any], count: int) -> None:

@@ -54,11 +54,15 @@ def verify(
         with open_home(home) as opened, busy("verifying the ledger"):
             ledger = opened.ledger
             faults = ledger.verify(notes, known)
-            document = _verdict(faults, *_told(partial(_state, ledger), (0, ""), bool(faults)))
+            told = partial(_told, bool(faults))
+            entries, root = told((0, ""), lambda: (ledger.size(), ledger.root(ledger.size())))
+            document = _verdict(faults, entries, root)
             document["key"] = ledger.verifier_key()
-            document["notes"] = _told(ledger.notes, [], bool(faults))
-            document["erased"] = _told(partial(_erased, ledger), [], bool(faults))
-            document["restores"] = _told(partial(_restores, ledger), [], bool(faults))
+            document["notes"] = told([], ledger.notes)
+            document["erased"] = told([], lambda: [e.output for e in ledger.events("erasure")])
+            document["restores"] = told(
+                [], lambda: [{"seq": e.seq, **e.document} for e in ledger.events("restore")]
+            )
     document["against"] = [Checkpoint.parse(note).size for note in notes]
     _show_verdict(document, as_json)
 
@@ -72,7 +76,7 @@ def _verdict(faults: list[Fault], entries: int, root: str) -> dict[str, Any]:
     }
 
 
-def _told(read: Callable[[], Any], nothing: Any, faulty: bool) -> Any:
+def _told(faulty: bool, nothing: Any, read: Callable[[], Any]) -> Any:
     """What the log says beside its faults; nothing where these say that it cannot be read."""
     try:
         return read()
@@ -80,22 +84,6 @@ def _told(read: Callable[[], Any], nothing: Any, faulty: bool) -> Any:
         if not faulty:
             raise
         return nothing
-
-
-def _restores(ledger: Ledger) -> list[dict[str, Any]]:
-    """When the log went back to an archive."""
-    return [{"seq": one.seq, **one.document} for one in ledger.events("restore")]
-
-
-def _state(ledger: Ledger) -> tuple[int, str]:
-    """Size and root."""
-    size = ledger.size()
-    return size, ledger.root(size)
-
-
-def _erased(ledger: Ledger) -> list[int | None]:
-    """Outputs whose texts were erased."""
-    return [event.output for event in ledger.events("erasure")]
 
 
 def _show_verdict(document: dict[str, Any], as_json: bool) -> None:

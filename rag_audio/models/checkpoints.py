@@ -31,56 +31,44 @@ _PIPELINES = {
     "StableAudio3AudioToAudioPipeline": STABLE_AUDIO_3,
     "StableAudio3InpaintPipeline": STABLE_AUDIO_3,
 }
-_MEL_CODEC = "rag_audio.models.mel_codec:MelCodec"
+
+
+def _classes(library: str, names: str, module: str = "") -> dict[tuple[str, str], str]:
+    """Classes as ``model_index.json`` names them → where they live."""
+    return {(library, name): f"{module or library}:{name}" for name in names.split()}
+
+
+_OWN = "rag_audio.models.mel_codec"
 _CODECS = {
-    ("rag_audio", "MelCodec"): _MEL_CODEC,
-    ("rag_audio.models.mel_codec", "MelCodec"): _MEL_CODEC,
-    ("rag_audio.backends.mel_codec", "MelCodec"): _MEL_CODEC,  # checkpoints of version 0.1
-    ("diffusers", "AutoencoderOobleck"): "diffusers:AutoencoderOobleck",
-    ("diffusers", "AutoencoderSAME"): "diffusers:AutoencoderSAME",
+    **_classes("rag_audio", "MelCodec", _OWN),
+    **_classes(_OWN, "MelCodec"),
+    **_classes("rag_audio.backends.mel_codec", "MelCodec", _OWN),  # checkpoints of version 0.1
+    **_classes("diffusers", "AutoencoderOobleck AutoencoderSAME"),
 }
-_TOKENIZERS = {
-    ("transformers", name): f"transformers:{name}"
-    for name in (
-        "T5Tokenizer T5TokenizerFast GemmaTokenizer GemmaTokenizerFast PreTrainedTokenizerFast"
-    ).split()
-}
-_TEXT_ENCODERS = {
-    ("transformers", name): f"transformers:{name}"
-    for name in ("T5EncoderModel", "T5GemmaEncoderModel")
+_COMMON = {
+    "vae": _CODECS,
+    "tokenizer": _classes(
+        "transformers",
+        "T5Tokenizer T5TokenizerFast GemmaTokenizer GemmaTokenizerFast PreTrainedTokenizerFast",
+    ),
+    "text_encoder": _classes("transformers", "T5EncoderModel T5GemmaEncoderModel"),
 }
 _ALLOWED: Mapping[str, Mapping[str, Mapping[tuple[str, str], str]]] = {
     STABLE_AUDIO: {
-        "vae": _CODECS,
-        "tokenizer": _TOKENIZERS,
-        "text_encoder": _TEXT_ENCODERS,
-        "projection_model": {
-            ("stable_audio", "StableAudioProjectionModel"): (
-                "diffusers.pipelines.stable_audio:StableAudioProjectionModel"
-            ),
-        },
-        "transformer": {("diffusers", "StableAudioDiTModel"): "diffusers:StableAudioDiTModel"},
-        "scheduler": {
-            ("diffusers", "CosineDPMSolverMultistepScheduler"): (
-                "diffusers:CosineDPMSolverMultistepScheduler"
-            ),
-        },
+        **_COMMON,
+        "projection_model": _classes(
+            "stable_audio", "StableAudioProjectionModel", "diffusers.pipelines.stable_audio"
+        ),
+        "transformer": _classes("diffusers", "StableAudioDiTModel"),
+        "scheduler": _classes("diffusers", "CosineDPMSolverMultistepScheduler"),
     },
     STABLE_AUDIO_3: {
-        "vae": _CODECS,
-        "tokenizer": _TOKENIZERS,
-        "text_encoder": _TEXT_ENCODERS,
-        "duration_embedder": {
-            ("stable_audio_3", "StableAudio3DurationEmbedder"): (
-                "diffusers.pipelines.stable_audio_3:StableAudio3DurationEmbedder"
-            ),
-        },
-        "transformer": {("diffusers", "StableAudio3DiTModel"): "diffusers:StableAudio3DiTModel"},
-        "scheduler": {
-            ("diffusers", "FlowMatchEulerDiscreteScheduler"): (
-                "diffusers:FlowMatchEulerDiscreteScheduler"
-            ),
-        },
+        **_COMMON,
+        "duration_embedder": _classes(
+            "stable_audio_3", "StableAudio3DurationEmbedder", "diffusers.pipelines.stable_audio_3"
+        ),
+        "transformer": _classes("diffusers", "StableAudio3DiTModel"),
+        "scheduler": _classes("diffusers", "FlowMatchEulerDiscreteScheduler"),
     },
 }
 """Family → part → (library, class) as in ``model_index.json`` → where the class lives."""
