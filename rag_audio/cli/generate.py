@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,115 +72,66 @@ def generate(
     """Make music that follows the prompt and the best licensed references."""
     if out_file is None and not dry_run:
         raise InvalidInput("no output file was named", hint="--out FILE, or --dry-run")
-    target = None if dry_run else out_file
     method: Method | None = None if influence == "none" else influence
-    wanted = _Wanted(target, method, picture, save_plan, as_json, best_effort)
-    wanted.check()
+    if dry_run and (picture or method):
+        raise InvalidInput(
+            "a dry run makes nothing that could be drawn or measured",
+            hint="leave --picture and --influence out, or --dry-run",
+        )
+    for option, file, ending in (
+        ("--picture", picture, ".png"), ("--save-plan", save_plan, ".json"),
+    ):  # fmt: skip
+        if file is not None:
+            _check_writable(option, file, ending)
     if batch is not None:
         from rag_audio.cli.batch import run_batch
 
         run_batch(ctx, batch, out_file)
-    elif plan is not None:
-        _refuse_beside_plan(ctx)
-        _replay(_read_plan(plan), ctx.params, wanted)
-    else:
-        if best_effort and not asked["enforce"]:
-            raise InvalidInput(
-                "--best-effort needs --enforce",
-                hint="--enforce tempo,key with --best-effort",
-            )
-        _make(ctx.params, wanted)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What is to come of it besides the request.
-
-    Attributes:
-        out_file: None: only the plan is shown.
-        method: how causal influence is measured; None: it is not.
-        best_effort: what was enforced and is not met is no failure.
-    """
-
-    out_file: Path | None
-    method: Method | None
-    picture: Path | None
-    save_plan: Path | None
-    as_json: bool
-    best_effort: bool = False
-
-    def check(self) -> None:
-        """Refuse what could not be written afterwards, or would take the music's place.
-
-        Raises:
-            InvalidInput: a name or a folder is wrong, or there is nothing to draw or measure.
-        """
-        if self.out_file is None and (self.picture or self.method):
-            raise InvalidInput(
-                "a dry run makes nothing that could be drawn or measured",
-                hint="leave --picture and --influence out, or --dry-run",
-            )
-        for what, file, ending in (
-            ("--picture", self.picture, ".png"),
-            ("--save-plan", self.save_plan, ".json"),
-        ):
-            if file is None:
-                continue
-            if file.suffix.lower() != ending:
-                raise InvalidInput(f"{what} {file}: the name must end in {ending}")
-            if file.is_dir() or not file.parent.is_dir():
-                raise InvalidInput(f"{what} {file}: {_why_not(file)}")
-
-
-def _why_not(file: Path) -> str:
-    return "it is a folder" if file.is_dir() else f"there is no folder {file.parent}"
-
-
-def _make(given: Mapping[str, Any], wanted: _Wanted) -> None:
-    """Make what the options ask for.
-
-    Args:
-        given: the options of ``generate``.
-    """
-    request = request_from(given)
-    with generating(given) as workspace:
-        if wanted.out_file is None:
-            _show(workspace.plan(request), wanted)
-            return
-        with stages() as on_stage:
-            results = workspace.generate(request, wanted.out_file, on_stage=on_stage)
-        measured = _measured(workspace, results, wanted)
-    _finish(results, wanted, measured)
-
-
-def _replay(older: ConditioningPlan, given: Mapping[str, Any], wanted: _Wanted) -> None:
-    """Make an older plan; without an output file only show what it is today.
-
-    Args:
-        given: the options of ``generate``.
-    """
-    prompt, territory, model = given["prompt"], given["territory"], given["model"]
-    if prompt and prompt.strip() != older.prompt:
+        return
+    if plan is None and best_effort and not asked["enforce"]:
         raise InvalidInput(
-            f"the prompt {prompt!r} is not the plan's, {older.prompt!r}",
-            hint="leave the prompt out: the plan has its own",
+            "--best-effort needs --enforce", hint="--enforce tempo,key with --best-effort"
         )
-    with generating(given) as workspace:
-        if wanted.out_file is None:
-            _, renewed = workspace.renew(older, territory=territory, model=model)
-            _show(renewed, wanted)
+    wanted = request_from(ctx.params) if plan is None else _older_plan(ctx, plan, prompt)
+    use = {"territory": asked["territory"], "model": asked["model"]}
+    with generating(ctx.params) as workspace:
+        if dry_run or out_file is None:
+            if isinstance(wanted, ConditioningPlan):
+                _, found = workspace.renew(wanted, **use)
+            else:
+                found = workspace.plan(wanted)
+            if save_plan is not None:
+                _save(found, save_plan)
+            _show_plan(found, as_json)
             return
         with stages() as on_stage:
-            results = workspace.replay(
-                older,
-                wanted.out_file,
-                territory=territory,
-                model=model,
-                subtype=given["subtype"],
-                on_stage=on_stage,
-            )
-        measured = _measured(workspace, results, wanted)
-    _finish(results, wanted, measured)
+            if isinstance(wanted, ConditioningPlan):
+                use["subtype"] = asked["subtype"]
+                results = workspace.replay(wanted, out_file, on_stage=on_stage, **use)
+            else:
+                results = workspace.generate(wanted, out_file, on_stage=on_stage)
+        measured = measure_outputs(workspace, [one.record.output for one in results], method)
+    if picture is not None:
+        _draw(results, picture)
+    if save_plan is not None:
+        _save(results[0].plan, save_plan)
+    _show_made(results, measured, as_json)
+    if enforced_met(results) is False:
+        say_unmet([str(result.files[0]) for result in results if result.unmet], best_effort)
+
+
+def _check_writable(option: str, file: Path, ending: str) -> None:
+    """Refuse what could not be written afterwards, or would take the music's place.
+
+    Raises:
+        InvalidInput: a name or a folder is wrong.
+    """
+    if file.suffix.lower() != ending:
+        raise InvalidInput(f"{option} {file}: the name must end in {ending}")
+    if file.is_dir():
+        raise InvalidInput(f"{option} {file}: it is a folder")
+    if not file.parent.is_dir():
+        raise InvalidInput(f"{option} {file}: there is no folder {file.parent}")
 
 
 @contextmanager
@@ -192,42 +142,21 @@ def generating(given: Mapping[str, Any]) -> Iterator[Workspace]:
         yield workspace
 
 
-def _measured(
-    workspace: Workspace, results: tuple[GenerationResult, ...], wanted: _Wanted
-) -> Sequence[CausalInfluence]:
-    return measure_outputs(workspace, [r.record.output for r in results], wanted.method)
-
-
-def _finish(
-    results: tuple[GenerationResult, ...], wanted: _Wanted, measured: Sequence[CausalInfluence]
+def _show_made(
+    results: tuple[GenerationResult, ...], measured: Sequence[CausalInfluence], as_json: bool
 ) -> None:
-    """Draw, write the plan, and say what was made."""
-    if wanted.picture is not None:
-        _draw(results, wanted.picture)
-    if wanted.save_plan is not None:
-        _save(results[0].plan, wanted.save_plan)
-    if wanted.as_json:
-        document = results_json(results)
-        for reference, source in zip(
-            document["references"], measured[0].sources if measured else (), strict=False
-        ):
-            reference["causal"] = source.share
-        shares = [[source.share for source in one.sources] for one in measured]
-        document["results"] = outputs_json(results, shares)
-        show_json({**document, "influence": [one.to_json() for one in measured]})
-    else:
+    if not as_json:
         show_results(results)
         for result, one in zip(results, measured, strict=False):
             show_influence(result.record, one)
-    if enforced_met(results) is False:
-        say_unmet([str(result.files[0]) for result in results if result.unmet], wanted.best_effort)
-
-
-def _show(plan: ConditioningPlan, wanted: _Wanted) -> None:
-    """A dry run's end: the plan, also into its file."""
-    if wanted.save_plan is not None:
-        _save(plan, wanted.save_plan)
-    _show_plan(plan, wanted.as_json)
+        return
+    document = results_json(results)
+    sources = measured[0].sources if measured else ()
+    for reference, source in zip(document["references"], sources, strict=False):
+        reference["causal"] = source.share
+    shares = [[source.share for source in one.sources] for one in measured]
+    document["results"] = outputs_json(results, shares)
+    show_json({**document, "influence": [one.to_json() for one in measured]})
 
 
 def _save(plan: ConditioningPlan, file: Path) -> None:
@@ -244,19 +173,26 @@ def _draw(results: tuple[GenerationResult, ...], picture: Path) -> None:
         output_png(result.audio, result.record, name)
 
 
-def _read_plan(file: Path) -> ConditioningPlan:
+def _older_plan(ctx: typer.Context, file: Path, prompt: str) -> ConditioningPlan:
     """The plan in a file: a plan's document, or what ``--dry-run --json`` printed.
 
     Raises:
-        InvalidInput: it is no plan.
+        InvalidInput: it is no plan, or something is given that it says itself.
     """
+    _refuse_beside_plan(ctx)
     try:
         document = json.loads(read_text(file))
     except ValueError as error:
         raise InvalidInput(f"{file} cannot be read as JSON: {error}") from error
     if isinstance(document, dict) and isinstance(document.get("plan"), dict):
         document = document["plan"]
-    return plan_from_json(document)
+    plan = plan_from_json(document)
+    if prompt and prompt.strip() != plan.prompt:
+        raise InvalidInput(
+            f"the prompt {prompt!r} is not the plan's, {plan.prompt!r}",
+            hint="leave the prompt out: the plan has its own",
+        )
+    return plan
 
 
 def _refuse_beside_plan(ctx: typer.Context) -> None:

@@ -7,11 +7,10 @@ hop-aligned tiles of bounded size, for every class of autoencoder.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -167,37 +166,6 @@ def _receptive_frames(model: Any) -> int:
         scale /= ratio
         reach += 3 * (1 + 3 + 9) * scale
     return math.ceil(reach) + 1
-
-
-# What was encoded last, kept in memory: the same prompt or seed audio is often asked for again.
-
-T = TypeVar("T")
-
-
-class Recent(Generic[T]):
-    """The last ``most`` results by key. What is kept must not be changed by who gets it.
-
-    Not for several threads at once: a generator works on one batch at a time.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[Hashable, T] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What is kept under the key, or what ``make`` gives."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        made = make()
-        self._kept[key] = made
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-        return made
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
 
 
 def content_of(audio: Audio) -> tuple[str, int, tuple[int, ...]]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,7 +30,6 @@ from rag_audio.models.latents import (
     TILE_FRAMES,
     Codec,
     Kept,
-    Recent,
     check_painting,
     content_of,
     draw_noise,
@@ -245,8 +245,9 @@ class LatentDiffusion(ABC):
         if low_memory:
             self._pipe.enable_attention_slicing()
         self.info = self._describe(checkpoint)
-        self._latents: Recent[torch.Tensor] = Recent(_KEPT_LATENTS)
-        self._texts: Recent[Any] = Recent(_KEPT_TEXTS)
+        # The same prompt or seed audio is often asked for again. What is kept is never changed.
+        self._latents: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
+        self._encoded = lru_cache(_KEPT_TEXTS)(self._pipe.encode_prompt)
         # Components and offload hooks hold state while they run: one batch at a time.
         self._busy = threading.Lock()
 
@@ -325,25 +326,22 @@ class LatentDiffusion(ABC):
         if isinstance(audio, SeedMix):
             parts = [self.reference_latents(part, duration_s) for part in audio.parts]
             return mix_latents(parts, audio.weights)
-        samples = self._samples(duration_s)
-
-        def encode() -> torch.Tensor:
+        samples, kept = self._samples(duration_s), self._latents
+        key = (content_of(audio), samples)
+        if key not in kept:
             wave = seed_wave(audio, self._codec, samples)
             with working_on(self._device):
-                latents = self._codec.encode(self._padded(wave).to(self._device))
+                kept[key] = self._codec.encode(self._padded(wave).to(self._device))
             self._free()
-            return latents
-
-        return self._latents.get((content_of(audio), samples), encode)
+        kept.move_to_end(key)
+        if len(kept) > _KEPT_LATENTS:
+            kept.popitem(last=False)
+        return kept[key]
 
     def forget(self) -> None:
         """Give up the latents that are kept of what was encoded before."""
         with self._busy:
             self._latents.clear()
-
-    def _encoded(self, *told: Any) -> Any:
-        """``encode_prompt`` of the stock pipeline; the same words are encoded once."""
-        return self._texts.get(told, lambda: self._pipe.encode_prompt(*told))
 
     def _lanes(self, member: Member, stop: StopAsked) -> list[Lane]:
         """A request before its first step: all of it, with low memory each item by itself."""

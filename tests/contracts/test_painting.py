@@ -85,7 +85,7 @@ def test_an_edit_is_the_same_again_and_after_everything_was_forgotten(generator:
     order, sound = inpainting(((0.3, 0.6),)), tune(1.0)
     warm = [painted(generator, order, sound).audio.samples.tobytes() for _ in range(2)]
     generator.forget()
-    generator._texts.clear()
+    generator._encoded.cache_clear()
     cold = painted(generator, order, sound).audio.samples.tobytes()
     assert warm == [cold, cold]
 
