@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 import torch
 
 from rag_audio.domain.ports import DiffusionInput
-from rag_audio.models.generators import load_generator
+from rag_audio.models.stable_audio import load_generator
 from rag_audio.resources import data_dir
 
 DURATION_S = 10.0

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput
-from rag_audio.models.generators import load_generator
+from rag_audio.models.stable_audio import load_generator
 from training.untrained_stable_audio import build_sa3, build_sao
 
 LIMITS = {"float32": 0.005, "float16": 0.03, "bfloat16": 0.15}

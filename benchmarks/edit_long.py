@@ -157,7 +157,7 @@ def memory(say: Say) -> None:
 
 
 def _child(total_s: float) -> None:
-    from rag_audio.models.generators import load_generator
+    from rag_audio.models.stable_audio import load_generator
 
     name, words, bpm = SONGS[0]
     sound = song(name, bpm)

@@ -81,7 +81,8 @@ def through_embedded_codec(audio: Audio, rng: Rng) -> Audio:
     codec = _embedded_codec()
     low = resample(mono(audio), codec.config.sampling_rate)
     with torch.inference_mode():
-        wave = codec(torch.from_numpy(low.samples)[None]).sample[0].numpy()
+        latents = codec.encode(torch.from_numpy(low.samples)[None]).latents
+        wave = codec.decode(latents).sample[0].numpy()
     made = resample(Audio(wave, low.sample_rate), audio.sample_rate)
     return to_channels(made, audio.channels)
 

@@ -26,14 +26,21 @@ from pathlib import Path
 import numpy as np
 
 from indexer.decoders import Decoders
-from indexer.holdings import Holdings, claims_of, local_conflict, withheld_files
 from indexer.library_toml import decision_on, idle_decisions
 from indexer.licenses import Declared, LibrarySpec, read_library
 from indexer.measure import Job, Measured, Refused, Render, Unchanged
-from indexer.progress import FileOutcome, IndexProgress
-from indexer.report import IndexReport, Rejection
+from indexer.report import FileOutcome, IndexProgress, IndexReport, Rejection
 from indexer.scan import Candidate, Limits, Survey, survey
-from indexer.stems import clips, make_stem, points, windows
+from indexer.stems import (
+    Holdings,
+    claims_of,
+    clips,
+    local_conflict,
+    make_stem,
+    points,
+    windows,
+    withheld_files,
+)
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.domain.clearance import standing
 from rag_audio.domain.landmarks import Landmarks

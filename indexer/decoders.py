@@ -1,4 +1,9 @@
-"""Decoding in other processes, so that a file which crashes or hangs its decoder costs one file."""
+"""Decoding in other processes, so that a file which crashes or hangs its decoder costs one file.
+
+Run as a program it is such a process: it reads jobs from its standard input and writes outcomes to
+its standard output. It is on purpose allowed to die: whatever a decoder does with a hostile file,
+the parent sees a closed pipe, reports the file and starts another.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import os
 import pickle
 import re
 import signal
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -88,7 +94,7 @@ class _Measurer(Child):
     def __init__(self, render: bytes) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         super().__init__(
-            "indexer.worker", os.environ, options=("-X", "faulthandler"), errors=self._errors
+            "indexer.decoders", os.environ, options=("-X", "faulthandler"), errors=self._errors
         )
         self._first = render
 
@@ -137,3 +143,24 @@ def _begins_like_midi(job: Job) -> bool:
         return suffix_of(read_head(job.file)) == SCORE
     except OSError:
         return False
+
+
+def main() -> None:
+    """Work until the parent closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests = sys.stdin.buffer
+    # What libraries print must not land between the outcomes.
+    with os.fdopen(os.dup(1), "wb") as replies:
+        os.dup2(2, 1)
+        render = pickle.load(requests)  # noqa: S301 (our parent wrote it)
+        while True:
+            try:
+                job = pickle.load(requests)  # noqa: S301 (our parent wrote it)
+            except EOFError:
+                return
+            pickle.dump(measure(job, render), replies, protocol=5)
+            replies.flush()
+
+
+if __name__ == "__main__":
+    main()

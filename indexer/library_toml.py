@@ -6,7 +6,6 @@ the one that limits it. ``territories`` that are not stated are WORLD.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
@@ -16,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from indexer.globs import BadPattern, clean, compiled, normalized
 from indexer.report import Rejection
+from indexer.rows import BadPattern, clean, compiled, did_you_mean, normalized
 from rag_audio.domain import WORLD, License, Share, Splits, Use
 from rag_audio.domain.conflicts import Claim, Conflict, library_of
 from rag_audio.domain.identifiers import country, parse_ipi
@@ -102,11 +101,8 @@ def parse_license(id_: str, library: str, table: object) -> License:
         raise InvalidInput(f"[licenses.{id_}] is not a table")
     for key in table:
         if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, 1)
-            raise InvalidInput(
-                f"the key {key!r} is not known"
-                + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_KEYS)}")
-            )
+            meant = did_you_mean(key, _KEYS) or f"; known are {', '.join(_KEYS)}"
+            raise InvalidInput(f"the key {key!r} is not known{meant}")
     missing = [key for key in _NEEDED if key not in table]
     if missing:
         raise InvalidInput(f"{' and '.join(missing)} is missing")
@@ -339,8 +335,7 @@ def _key(license: object, library: str, licenses: Collection[str]) -> str:
         return named
     id_ = named.rpartition("/")[2]
     if id_ not in licenses:
-        near = difflib.get_close_matches(id_, licenses, 1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = did_you_mean(id_, licenses)
         raise ValueError(f"license {id_!r} is none of this library that can be used{meant}")
     return f"{library}/{id_}"
 

@@ -8,18 +8,16 @@ artist becomes askable under a license that was not declared for them.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from indexer.globs import compiled, is_literal, normalized
 from indexer.library_toml import (
     LIBRARY_TOML,
     MINIMAL,
@@ -31,18 +29,25 @@ from indexer.library_toml import (
     unknown_keys,
 )
 from indexer.report import Rejection
-from indexer.rows import STEMS_CSV, StemRow, read_rows
-from rag_audio.domain import Key, License
+from indexer.rows import (
+    STEMS_CSV,
+    Metadata,
+    StemRow,
+    compiled,
+    did_you_mean,
+    is_literal,
+    normalized,
+    read_rows,
+)
+from rag_audio.domain import License
 from rag_audio.errors import InvalidInput, LibraryError
 
 DECLARED_FORMAT = 1
 """Part of every ``declared`` hash: a new number makes the next run measure all files again."""
 
-_Value = TypeVar("_Value")
 
-
-@dataclass(frozen=True)
-class Declared:
+@dataclass(frozen=True, kw_only=True)
+class Declared(Metadata):
     """What the library declares about one file that may be indexed.
 
     Attributes:
@@ -51,14 +56,6 @@ class Declared:
     """
 
     license: License
-    artist: str = ""
-    title: str = ""
-    bpm: float | None = None
-    key: Key | None = None
-    tags: tuple[str, ...] = ()
-    isrc: str = ""
-    iswc: str = ""
-    downbeat_s: float | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -75,6 +72,23 @@ class Declared:
             *([self.iswc] if self.iswc else []),
         ]
         return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class NotLicensed:
+    """Why a file may not be indexed.
+
+    Attributes:
+        license, artist: that the deciding row names all the same, so that the file's bytes are
+            claimed; empty where none is named.
+        is_misdeclared: the deciding row is faulty, or names no license that can be read. A license
+            that ended or grants no use is as its holder wants it.
+    """
+
+    reason: str
+    license: str = ""
+    artist: str = ""
+    is_misdeclared: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,7 +178,7 @@ def read_library(root: Path) -> LibrarySpec:
     )
 
 
-def match(spec: LibrarySpec, path: str, on: date) -> Declared | Rejection:
+def match(spec: LibrarySpec, path: str, on: date) -> Declared | NotLicensed:
     """What the library declares about ``path``, or why it may not be indexed on a day.
 
     Territory is judged when somebody searches, not here; a license that begins later counts, since
@@ -172,66 +186,42 @@ def match(spec: LibrarySpec, path: str, on: date) -> Declared | Rejection:
     """
     rows = spec.rows_of(path)
     if not rows:
-        return Rejection(path, f"no license: no row of {STEMS_CSV} matches it")
+        return NotLicensed(f"no license: no row of {STEMS_CSV} matches it")
     last = rows[-1]
-    if last.fault is not None:
-        return Rejection(path, f"its row in {STEMS_CSV} is faulty: {last.fault}")
+    said = _merged(row for row in rows if row.license == last.license and row.fault is None)
     reason = _refusal(spec, last, on)
-    if reason is not None:
-        return Rejection(path, reason)
-    same = [row for row in rows if row.license == last.license and row.fault is None]
-    downbeats = [row.downbeat_s for row in same if row.downbeat_s is not None]
-    return Declared(
-        spec.licenses[last.license],
-        artist=_last(row.artist for row in same) or "",
-        title=_last(row.title for row in same) or "",
-        bpm=_last(row.bpm for row in same),
-        key=_last(row.key for row in same),
-        tags=_last(row.tags for row in same) or (),
-        isrc=_last(row.isrc for row in same) or "",
-        iswc=_last(row.iswc for row in same) or "",
-        downbeat_s=downbeats[-1] if downbeats else None,
+    if reason is None:
+        return Declared(license=spec.licenses[last.license], **said)
+    return NotLicensed(
+        reason,
+        last.license,
+        said["artist"],
+        is_misdeclared=last.fault is not None or last.license not in spec.licenses,
     )
 
 
-def withholding(spec: LibrarySpec, path: str) -> tuple[str, str] | None:
-    """License and artist that the deciding row names for a file that :func:`match` refuses.
-
-    The file is not indexed; its bytes are claimed all the same. None where no license is named.
-    """
-    rows = spec.rows_of(path)
-    if not rows or not rows[-1].license:
-        return None
-    same = [row for row in rows if row.license == rows[-1].license and row.fault is None]
-    return rows[-1].license, _last(row.artist for row in same) or ""
-
-
-def is_misdeclared(spec: LibrarySpec, path: str) -> bool:
-    """Whether the row that decides about ``path`` is faulty, or names no license that can be read.
-
-    A license that ended or grants no use is as its holder wants it.
-    """
-    rows = spec.rows_of(path)
-    return bool(rows) and (rows[-1].fault is not None or rows[-1].license not in spec.licenses)
-
-
-def _last(values: Iterable[_Value | None]) -> _Value | None:
-    found: _Value | None = None
-    for value in values:
-        found = value or found
-    return found
+def _merged(rows: Iterable[StemRow]) -> dict[str, Any]:
+    """What rows say of a file: of each column the last cell that is not empty."""
+    said: dict[str, Any] = dict(vars(Metadata()))
+    for row in rows:
+        for one in fields(Metadata):
+            value = getattr(row, one.name)
+            if value not in (None, "", ()):
+                said[one.name] = value
+    return said
 
 
 def _refusal(spec: LibrarySpec, row: StemRow, on: date) -> str | None:
     where = f"row {row.number} of {STEMS_CSV}"
+    if row.fault is not None:
+        return f"its row in {STEMS_CSV} is faulty: {row.fault}"
     if not row.license:
         return f"no license: {where} names none"
     if row.license in spec.unusable:
         return f"license {row.license!r} is not usable: {spec.unusable[row.license]}"
     granted = spec.licenses.get(row.license)
     if granted is None:
-        near = difflib.get_close_matches(row.license, spec.licenses, 1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = did_you_mean(row.license, spec.licenses)
         return f"license {row.license!r} of {where} is not in {LIBRARY_TOML}{meant}"
     if granted.ended(on):
         return f"license {row.license!r} expired on {granted.valid_until}"

@@ -9,18 +9,24 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from indexer.tags import FileTags
+from tinytag import TinyTag, TinyTagException
+
+from indexer.rows import Metadata, parse_bpm
 from rag_audio.audio.dsp import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import SCORE, suffix_of
 from rag_audio.audio.reading import hear
 from rag_audio.domain import Audio, Key, StemKind
+from rag_audio.domain.identifiers import parse_isrc
 from rag_audio.domain.landmarks import Landmarks
-from rag_audio.errors import RagAudioError, UnreadableFile
+from rag_audio.errors import InvalidInput, RagAudioError, UnreadableFile
 
 Render = Callable[[Path], Audio]
 """Makes the sound of a MIDI file."""
@@ -81,6 +87,7 @@ class Measured:
 
     Attributes:
         stem: sha256 of its bytes.
+        tags: what the file says of itself (ID3, Vorbis comments): it fills gaps, grants nothing.
         sound: ``[1, T]`` at the embedder's rate; None where it was not needed.
         landmarks: of all that is heard in its channels; None where they were not needed.
         *_confidence: 0…1, as measured.
@@ -99,7 +106,7 @@ class Measured:
     instruments: tuple[str, ...] = ()
     time_signature: tuple[int, int] | None = None
     downbeat_s: float | None = None
-    tags: FileTags = field(default_factory=FileTags)
+    tags: Metadata = field(default_factory=Metadata)
 
 
 Outcome = Measured | Unchanged | Refused
@@ -136,7 +143,6 @@ def _hash(job: Job) -> tuple[str, bool]:
 
 
 def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
-    from indexer.tags import read_tags
     from rag_audio.audio import analysis
 
     sound = hear(job.file, max_duration_s=job.max_duration_s).audio
@@ -154,9 +160,52 @@ def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
         key_confidence=round(found.key_confidence, 3),
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=_for_embedder(sound, job) if wants_sound else None,
-        landmarks=_landmarks(sound, job, stem),
-        tags=read_tags(job.file),
+        landmarks=None if job.landmarked and stem == job.known else landmarks_of(sound),
+        tags=_read_tags(job.file),
     )
+
+
+_MAX_TEXT = 300
+# What damaged tags raise, beside the reader's own exception.
+_DAMAGED = (
+    TinyTagException,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+)
+
+
+def _read_tags(path: Path) -> Metadata:
+    """The tags of a sound file; what is missing, damaged or out of range is empty."""
+    try:
+        tags: Any = TinyTag.get(path, duration=False)
+    except _DAMAGED:
+        return Metadata()
+    said: dict[str, Any] = {"title": _words(tags.title), "artist": _words(tags.artist)}
+    for name, tag, parse in (
+        ("bpm", "bpm", parse_bpm),
+        ("key", "initial_key", Key.parse),
+        ("isrc", "isrc", parse_isrc),
+    ):
+        text = _words(tags.other.get(tag))
+        with suppress(InvalidInput):
+            if text:
+                said[name] = parse(text)
+    return Metadata(**said)
+
+
+def _words(value: object) -> str:
+    """The first of several values, printable and short."""
+    text = value[0] if isinstance(value, list) and value else value
+    if not isinstance(text, str | int | float):
+        return ""
+    words = " ".join("".join(sign for sign in str(text) if sign.isprintable()).split())
+    return words[:_MAX_TEXT]
 
 
 def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
@@ -181,7 +230,7 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
         key_confidence=round(info.key_confidence, 3),
         loudness_lufs=_rounded(loudness),
         sound=_for_embedder(sound, job) if wants_sound else None,
-        landmarks=_landmarks(sound, job, stem),
+        landmarks=None if job.landmarked and stem == job.known else landmarks_of(sound),
         instruments=_instruments(info.instruments, info.drums),
         time_signature=info.time_signature,
         downbeat_s=info.downbeat_s or None,
@@ -199,10 +248,6 @@ def _heard_again(job: Job, midi: bool, render: Render) -> Unchanged:
     except RagAudioError as fault:
         return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
     return Unchanged(landmarks_of(sound))
-
-
-def _landmarks(sound: Audio, job: Job, stem: str) -> Landmarks | None:
-    return None if job.landmarked and stem == job.known else landmarks_of(sound)
 
 
 def landmarks_of(sound: Audio) -> Landmarks:

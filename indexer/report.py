@@ -1,10 +1,31 @@
-"""What a run of the indexer says at its end."""
+"""What a run of the indexer tells: file by file while it works, and a report at the end."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Protocol
 
 from rag_audio.domain.codec import Document
+
+
+class FileOutcome(StrEnum):
+    """What became of a file."""
+
+    INDEXED = "indexed"
+    SKIPPED = "skipped"
+    UPDATED = "updated"
+    REJECTED = "rejected"
+
+
+class IndexProgress(Protocol):
+    """Told by the indexer how far it is; calls come from one thread."""
+
+    def started(self, files: int, skipped: int) -> None:
+        """The library is scanned: so many files have a license, so many of them did not change."""
+
+    def advanced(self, path: str, outcome: FileOutcome) -> None:
+        """One file that was not skipped at once is done."""
 
 
 @dataclass(frozen=True, order=True)

@@ -1,33 +1,51 @@
-"""``stems.csv``: which file has which license, and what is known about it."""
+"""``stems.csv``: which file has which license, and what is known about it.
+
+Paths are patterns: ``*`` within a folder, ``**`` across folders, ``?``, ``[…]``.
+"""
 
 from __future__ import annotations
 
 import csv
 import difflib
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from indexer.globs import BadPattern, clean
 from indexer.report import Rejection
 from rag_audio.domain import Key
 from rag_audio.domain.identifiers import parse_isrc, parse_iswc
 from rag_audio.errors import InvalidInput, LibraryError
 
 STEMS_CSV = "stems.csv"
-COLUMNS = tuple("path license artist title bpm key tags isrc iswc downbeat_s".split())
-"""The columns that are read; ``path`` and ``license`` must be there."""
-
 BPM_RANGE = (20.0, 400.0)
 _MAX_CELL = 10_000
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
-class StemRow:
-    """One row of ``stems.csv``; an empty cell is None or empty.
+class Metadata:
+    """What is said of a file in a table or in its own tags; what is not said is None or empty."""
+
+    artist: str = ""
+    title: str = ""
+    bpm: float | None = None
+    key: Key | None = None
+    tags: tuple[str, ...] = ()
+    isrc: str = ""
+    iswc: str = ""
+    downbeat_s: float | None = None
+
+
+COLUMNS = ("path", "license", *(one.name for one in fields(Metadata)))
+"""The columns that are read; ``path`` and ``license`` must be there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StemRow(Metadata):
+    """One row of ``stems.csv``.
 
     Attributes:
         number: line of the file where the row ends, counted from 1 with the header.
@@ -39,14 +57,6 @@ class StemRow:
     number: int
     pattern: str
     license: str = ""
-    artist: str = ""
-    title: str = ""
-    bpm: float | None = None
-    key: Key | None = None
-    tags: tuple[str, ...] = ()
-    isrc: str = ""
-    iswc: str = ""
-    downbeat_s: float | None = None
     fault: str | None = None
 
 
@@ -67,18 +77,18 @@ def read_rows(path: Path) -> RowsRead:
     read = RowsRead()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            raw = _Remembering(file)
-            lines = csv.reader(raw, strict=True)
+            taken: list[str] = []
+            lines = csv.reader(_remembering(file, taken), strict=True)
             header = [cell.strip() for cell in next(lines, [])]
             _check_header(header, read)
             while True:
-                raw.taken.clear()
+                taken.clear()
                 try:
                     cells = next(lines)
                 except StopIteration:
                     break
                 except csv.Error as fault:
-                    _add_broken_row(header, raw.taken, lines.line_num, fault, read)
+                    _add_broken_row(header, taken, lines.line_num, fault, read)
                     continue
                 if any(cell.strip() for cell in cells):
                     _add_row(header, cells, lines.line_num, read)
@@ -100,20 +110,11 @@ def read_rows(path: Path) -> RowsRead:
     return read
 
 
-class _Remembering:
-    """The lines of a file, and those that the reader has taken for the present row."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self.taken: list[str] = []
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self.taken.append(line)
-        return line
+def _remembering(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    """The lines, each also added to ``taken`` when the reader takes it."""
+    for line in lines:
+        taken.append(line)
+        yield line
 
 
 def _add_broken_row(
@@ -129,7 +130,7 @@ def _add_broken_row(
         raise fault
     said = f"row {number} is not CSV: {fault}"
     try:
-        row = StemRow(number, clean(first), fault=said)
+        row = StemRow(number=number, pattern=clean(first), fault=said)
     except BadPattern as bad:
         said = f"row {number}, column 'path': {first!r} {bad}"
     else:
@@ -149,9 +150,8 @@ def _check_header(header: list[str], read: RowsRead) -> None:
         if header.count(column) > 1 and column:
             raise LibraryError(f"{STEMS_CSV}, row 1: the column {column!r} is there twice")
         if column and column not in COLUMNS:
-            near = difflib.get_close_matches(column, COLUMNS, 1)
-            meant = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(COLUMNS)}"
-            reason = f"row 1: the column {column!r} is not known and was ignored; {meant}"
+            meant = did_you_mean(column, COLUMNS) or f"; known are {', '.join(COLUMNS)}"
+            reason = f"row 1: the column {column!r} is not known and was ignored{meant}"
             read.problems.append(Rejection(STEMS_CSV, reason))
 
 
@@ -171,42 +171,18 @@ def _add_row(header: list[str], cells: list[str], number: int, read: RowsRead) -
 
 
 def _parsed(number: int, pattern: str, cells: dict[str, str], *, surplus: bool) -> StemRow:
-    license_id = cells.get("license", "")
+    row = StemRow(number=number, pattern=pattern, license=cells.get("license", ""))
     if surplus:
         fault = f"row {number} has more cells than the header; quote a cell that holds a comma"
-        return StemRow(number, pattern, license_id, fault=fault)
-    try:
-        return StemRow(
-            number,
-            pattern,
-            license_id,
-            artist=_cell(cells, "artist", number, _text) or "",
-            title=_cell(cells, "title", number, _text) or "",
-            bpm=_cell(cells, "bpm", number, parse_bpm),
-            key=_cell(cells, "key", number, Key.parse),
-            tags=_cell(cells, "tags", number, parse_tags) or (),
-            isrc=_cell(cells, "isrc", number, parse_isrc) or "",
-            iswc=_cell(cells, "iswc", number, parse_iswc) or "",
-            downbeat_s=_cell(cells, "downbeat_s", number, _seconds),
-        )
-    except _BadCell as fault:
-        return StemRow(number, pattern, license_id, fault=str(fault))
-
-
-class _BadCell(Exception):
-    """A cell holds a value that its column does not allow."""
-
-
-def _cell(
-    cells: dict[str, str], column: str, number: int, parse: Callable[[str], _Value]
-) -> _Value | None:
-    text = cells.get(column, "")
-    if not text:
-        return None
-    try:
-        return parse(text)
-    except InvalidInput as fault:
-        raise _BadCell(f"row {number}, column {column!r}: {fault.message}") from fault
+        return replace(row, fault=fault)
+    said = {}
+    for column, parse in _PARSERS.items():
+        try:
+            if cells.get(column):
+                said[column] = parse(cells[column])
+        except InvalidInput as error:
+            return replace(row, fault=f"row {number}, column {column!r}: {error.message}")
+    return replace(row, **said)
 
 
 def parse_bpm(text: str) -> float:
@@ -248,3 +224,98 @@ def _text(text: str) -> str:
     if len(text) > _MAX_CELL or any(ord(sign) < 32 and sign not in "\t\r\n" for sign in text):
         raise InvalidInput(f"{text[:40]!r} is too long or holds control characters")
     return " ".join(text.split())
+
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "artist": _text,
+    "title": _text,
+    "bpm": parse_bpm,
+    "key": Key.parse,
+    "tags": parse_tags,
+    "isrc": parse_isrc,
+    "iswc": parse_iswc,
+    "downbeat_s": _seconds,
+}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'bpm'?`` where a known word is near; else empty."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+class BadPattern(ValueError):
+    """The pattern could match nothing inside a library."""
+
+
+def normalized(path: str) -> str:
+    """A path as patterns see it: Unicode NFC, for file systems differ in how they store accents."""
+    return unicodedata.normalize("NFC", path)
+
+
+def clean(pattern: str) -> str:
+    """The pattern as written in ``stems.csv``, made comparable with POSIX paths below the root.
+
+    Raises:
+        BadPattern: it is empty, absolute or leads out of the library.
+    """
+    text = normalized(pattern.strip()).replace("\\", "/")
+    if not text:
+        raise BadPattern("is empty")
+    if text.startswith("/") or re.match(r"[A-Za-z]:", text):
+        raise BadPattern("is absolute; paths are relative to the library's root")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise BadPattern("leads out of the library with '..'")
+    if not parts:
+        raise BadPattern("names the root itself; '**' means every file")
+    return "/".join(parts) + ("/**" if text.endswith("/") else "")
+
+
+def is_literal(pattern: str) -> bool:
+    """Whether the pattern has no wildcard, so that it can match one path only."""
+    return not any(sign in pattern for sign in "*?[")
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A regular expression for a cleaned pattern; it must match the whole path."""
+    out: list[str] = []
+    at = 0
+    while at < len(pattern):
+        if pattern.startswith("**/", at):
+            out.append("(?:[^/]+/)*")
+            at += 3
+        elif pattern.startswith("**", at):
+            out.append(".*")
+            at += 2
+        elif pattern[at] == "*":
+            out.append("[^/]*")
+            at += 1
+        elif pattern[at] == "?":
+            out.append("[^/]")
+            at += 1
+        else:
+            text, at = _literal_or_class(pattern, at)
+            out.append(text)
+    return re.compile("".join(out), re.DOTALL)
+
+
+def _literal_or_class(pattern: str, at: int) -> tuple[str, int]:
+    if pattern[at] == "[":
+        # As in the shell: a ']' right after the bracket (or its '!') belongs to the class.
+        start = at + 1 + pattern.startswith("!", at + 1)
+        end = pattern.find("]", start + 1)
+        if end > start and "/" not in pattern[start:end]:
+            negated = "^/" if start == at + 2 else ""
+            inside = re.sub(r"([\\\[\]^&~|])", r"\\\1", pattern[start:end])
+            if _compiles(f"[{negated}{inside}]"):
+                return f"[{negated}{inside}]", end + 1
+    return re.escape(pattern[at]), at + 1
+
+
+def _compiles(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePosixPath
 
-from indexer.globs import normalized
 from indexer.library_toml import LIBRARY_TOML
-from indexer.licenses import Declared, LibrarySpec, is_misdeclared, match, withholding
+from indexer.licenses import Declared, LibrarySpec, NotLicensed, match
 from indexer.report import Rejection
-from indexer.rows import STEMS_CSV
+from indexer.rows import STEMS_CSV, normalized
 from rag_audio.audio.headers import read_head, suffix_of
 
 _AUDIO_SUFFIXES = frozenset(
@@ -198,16 +197,15 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
     used: set[int] = set()
     for candidate in found.files:
         path = candidate.path
-        used.update(row.number for row in spec.rows_of(path))
+        rows = spec.rows_of(path)
+        used.update(row.number for row in rows)
         declared = match(spec, path, on)
-        if isinstance(declared, Rejection):
-            result.misdeclared += is_misdeclared(spec, path)
-            claim = withholding(spec, path)
-            if claim is not None and 0 < candidate.size <= limits.max_bytes:
-                result.withheld[path] = (candidate, *claim)
-            named = bool(spec.rows_of(path))
-            if named or path in known or looks_like_music(spec.root, path):
-                result.refused.append(declared)
+        if isinstance(declared, NotLicensed):
+            result.misdeclared += declared.is_misdeclared
+            if declared.license and 0 < candidate.size <= limits.max_bytes:
+                result.withheld[path] = (candidate, declared.license, declared.artist)
+            if rows or path in known or looks_like_music(spec.root, path):
+                result.refused.append(Rejection(path, declared.reason))
         elif candidate.size == 0:
             result.refused.append(Rejection(path, "it is empty"))
         elif candidate.size > limits.max_bytes:

@@ -1,17 +1,23 @@
-"""A stem from what is declared, what its file says of itself, and what was measured, in order."""
+"""The stems of a library: their metadata, their points in the index, and what they claim."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID, uuid5
 
-from indexer.licenses import Declared
+from indexer.library_toml import decision_on
+from indexer.licenses import Declared, LibrarySpec
 from indexer.measure import Measured
+from indexer.scan import Candidate, Survey
 from rag_audio.domain import Audio, Segment, Stem
-from rag_audio.domain.ports import IndexedSegment
+from rag_audio.domain.conflicts import Claim, Conflict, are_contested
+from rag_audio.domain.ports import IndexedSegment, StemIndex
+from rag_audio.domain.stems import FileState, WithheldFile
+from rag_audio.storage.files import file_sha256
 from rag_audio.storage.keywords import encode_document
 
 if TYPE_CHECKING:
@@ -26,7 +32,10 @@ _Value = TypeVar("_Value")
 
 
 def make_stem(library: str, path: str, declared: Declared, measured: Measured) -> Stem:
-    """The stem of one file. A title that nobody gave is the file's name."""
+    """The stem of one file: what is declared comes first, then its tags, then what was measured.
+
+    A title that nobody gave is the file's name.
+    """
     tags = measured.tags
     bpm, bpm_confidence = _best(declared.bpm, tags.bpm, measured.bpm, measured.bpm_confidence)
     key, key_confidence = _best(declared.key, tags.key, measured.key, measured.key_confidence)
@@ -131,3 +140,165 @@ def points(
         )
         for (start, length), vector in zip(where, vectors, strict=True)
     ]
+
+
+# What the index holds of a library, kept in step with what is written during a run.
+
+
+@dataclass
+class _Held:
+    ids: set[str] = field(default_factory=set)
+    payloads: set[Stem] = field(default_factory=set)
+
+
+class Holdings:
+    """The points of a library in the index, by stem.
+
+    Args:
+        index: every change goes through to it first.
+        library: id of the library.
+        window_s: length of the embedder's window.
+    """
+
+    def __init__(self, index: StemIndex, library: str, window_s: float) -> None:
+        self._index = index
+        self._library = library
+        self._window_s = window_s
+        self._held: dict[str, _Held] = {}
+        for point in index.scroll(library):
+            self._note(point)
+
+    @property
+    def segments(self) -> int:
+        """How many points there are."""
+        return sum(len(held.ids) for held in self._held.values())
+
+    def has(self, stem: Stem) -> bool:
+        """Whether every window of a stem is there, under whatever metadata."""
+        held = self._held.get(stem.id)
+        return held is not None and held.ids == point_ids(stem, self._window_s)
+
+    def put(self, new: Sequence[IndexedSegment]) -> None:
+        """Write points; durable when it returns. Surplus points of the same stems go."""
+        self._index.upsert(new)
+        fresh: dict[str, set[str]] = {}
+        for point in new:
+            fresh.setdefault(point.segment.stem.id, set()).add(point.id)
+        surplus: list[str] = []
+        for stem, ids in fresh.items():
+            held = self._held.pop(stem, _Held())
+            surplus += sorted(held.ids - ids)
+        for point in new:
+            self._note(point)
+        if surplus:
+            self._index.delete(surplus)
+
+    def relabel(self, stem: Stem) -> bool:
+        """Give the points of a stem this metadata and license, with the vectors they have.
+
+        Returns:
+            Whether anything had to be written.
+        """
+        held = self._held.get(stem.id)
+        if held is None or held.payloads == {stem}:
+            return False
+        mine = [
+            point
+            for point in self._index.find_stem(stem.id)
+            if point.segment.stem.library == self._library
+        ]
+        where = [(point.segment.start_s, point.segment.duration_s) for point in mine]
+        self.put(points(stem, where, [point.dense for point in mine]))
+        return True
+
+    def remove(self, stems: Iterable[str]) -> None:
+        """Remove all points of stems."""
+        gone = [self._held.pop(stem).ids for stem in stems if stem in self._held]
+        ids = sorted(set().union(*gone))
+        if ids:
+            self._index.delete(ids)
+
+    def sweep(self, explained: set[str]) -> None:
+        """Remove what no file explains: leavings of a run that was killed."""
+        self.remove(sorted(set(self._held) - explained))
+
+    def _note(self, point: IndexedSegment) -> None:
+        held = self._held.setdefault(point.segment.stem.id, _Held())
+        held.ids.add(point.id)
+        held.payloads.add(point.segment.stem)
+
+
+# What a library claims: by the files it has indexed, and by those it may not index.
+
+
+def claim_of(row: FileState) -> Claim:
+    """The claim of an indexed file."""
+    stem = row.stem
+    artist = stem.artist if stem.artist_declared else ""
+    return Claim(stem.library, row.path, stem.license, artist, row.decision)
+
+
+def claims_of(
+    library: str, rows: Mapping[str, FileState], withheld: Mapping[str, WithheldFile]
+) -> dict[str, tuple[str, Claim]]:
+    """The claims of a library by path, each with the id of the stem."""
+    found = {
+        path: (one.stem, Claim(library, path, one.license, one.artist, one.decision))
+        for path, one in withheld.items()
+    }
+    return found | {path: (row.stem.id, claim_of(row)) for path, row in rows.items()}
+
+
+def local_conflict(stem: str, rows: Iterable[FileState]) -> Conflict | None:
+    """The conflict over a stem among files of one library, or None."""
+    claims = tuple(map(claim_of, rows))
+    return Conflict(stem, claims) if are_contested(claims) else None
+
+
+def withheld_files(
+    spec: LibrarySpec,
+    found: Survey,
+    rows: Mapping[str, FileState],
+    known: Mapping[str, WithheldFile],
+    *,
+    prune: bool,
+) -> dict[str, WithheldFile]:
+    """The files that are not indexed for their license's sake, by path, with their hashes.
+
+    A file is read where nothing is known of it, or its size or time changed. One that is gone
+    counts until it is pruned; one that cannot be read counts as it was known.
+
+    Args:
+        rows: files that were indexed before. known: files that were withheld before.
+    """
+    gone = () if prune else found.vanished(known.keys())
+    result = {path: known[path] for path in gone}
+    for path, (candidate, license, artist) in found.withheld.items():
+        stem = _hash(spec, candidate, rows.get(path), known.get(path))
+        if stem is None:
+            continue
+        result[path] = WithheldFile(
+            path,
+            candidate.size,
+            candidate.mtime_ns,
+            stem,
+            license,
+            artist,
+            decision_on(spec.decisions, path),
+        )
+    return result
+
+
+def _hash(
+    spec: LibrarySpec, candidate: Candidate, row: FileState | None, before: WithheldFile | None
+) -> str | None:
+    """The sha256 of a file's bytes, hex; None where it cannot be read and never was."""
+    state = (candidate.size, candidate.mtime_ns)
+    if before is not None and (before.size, before.mtime_ns) == state:
+        return before.stem
+    if row is not None and (row.size, row.mtime_ns) == state:
+        return row.stem.id
+    try:
+        return file_sha256(spec.root / candidate.path)
+    except OSError:
+        return None if before is None else before.stem

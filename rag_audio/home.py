@@ -400,7 +400,7 @@ class Home:
             return self._batch_member
         source = model or self.settings.model or str(data_dir("models") / "stable-audio-mini")
         if source not in self._generators:
-            from rag_audio.models.generators import load_generator
+            from rag_audio.models.stable_audio import load_generator
 
             how: dict[str, Any] = {"device": self.device, "low_memory": self.settings.low_memory}
             plugin = plugins.find("generator", source)

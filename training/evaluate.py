@@ -24,7 +24,7 @@ from rag_audio.audio.similarity import copy_distance
 from rag_audio.domain import Audio, Key
 from rag_audio.domain.ports import DiffusionInput
 from rag_audio.models.clap import ClapEmbedder
-from rag_audio.models.generators import load_generator
+from rag_audio.models.stable_audio import load_generator
 from training import data
 from training import measures as m
 from training.autoencoder import spectral_loss

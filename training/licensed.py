@@ -11,8 +11,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from indexer.licenses import LibrarySpec, match, read_library
-from indexer.report import Rejection
+from indexer.licenses import LibrarySpec, NotLicensed, match, read_library
 from indexer.scan import scan
 from rag_audio.audio import midi
 from rag_audio.audio.dsp import resample, to_channels
@@ -63,7 +62,7 @@ def render_library(preset: Preset, root: Path, territory: str | None, out: Path)
 def _granted(spec: LibrarySpec, path: str, territory: str | None) -> Any:
     today = datetime.now(UTC).date()
     declared = match(spec, path, today)
-    if isinstance(declared, Rejection):
+    if isinstance(declared, NotLicensed):
         log.warning("left out", path=path, reason=declared.reason)
         return None
     refusal = declared.license.refusal(Use.TRAIN, territory, today)

@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "library": "Show the indexed libraries, their licenses and what each grants today.",
         "doctor": "Check that everything an installation needs is there; exit code 1 when "
         "something is not.",
+        "artists": "List the artists of the library and whether their style may be asked for.",
     },
     "rag_audio.cli.guard": {
         "guard": "Say what the guardrails would decide; nothing is made or searched.",
@@ -63,9 +64,6 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "MP3 of it.",
     },
     "rag_audio.cli.ledger": {"ledger": "Check, read and prove the ledger."},
-    "rag_audio.cli.artists": {
-        "artists": "List the artists of the library and whether their style may be asked for.",
-    },
     "rag_audio.cli.names": {
         "names": "Show which lists of protected names the guardrails use, and where they come "
         "from.",
@@ -77,8 +75,19 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
 }
 """Module → its commands with the line that ``rag-audio --help`` shows, in its order.
 
-A module is imported when one of its commands is run or asked for its help, not before.
+A command is the function of that name in its module, a group of commands the ``typer.Typer``. A
+module is imported when one of its commands is run or asked for its help, not before.
 """
+
+
+def add_commands(group: typer.Typer, module: str) -> None:
+    """Add the commands of a module: its functions and groups with the names in the list."""
+    for name in COMMANDS[module]:
+        command = getattr(import_module(module), name)
+        if isinstance(command, typer.Typer):
+            group.add_typer(command, name=name)
+        else:
+            group.command(name)(command)
 
 
 class _Commands(Mapping[str, TyperCommand | TyperGroup]):
@@ -92,7 +101,7 @@ class _Commands(Mapping[str, TyperCommand | TyperGroup]):
         module = self._module_of[name]
         if name not in self._made:
             part = typer.Typer(callback=_options)  # With a callback, one command makes a group too.
-            import_module(module).register(part)
+            add_commands(part, module)
             read_paths_alike(part)
             self._made.update(cast(Any, typer.main.get_command(part)).commands)
         return self._made[name]
@@ -180,7 +189,8 @@ def run(arguments: Sequence[str]) -> int:
         # With no argument the parser has already printed the help and has nothing to add.
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         if message:
-            show_error(InvalidInput(message, hint="rag-audio --help"), as_json)
+            plain = message.replace("Value error, ", "")  # pydantic's, by which typer parses
+            show_error(InvalidInput(plain, hint="rag-audio --help"), as_json)
         return InvalidInput.exit_code
     except (KeyboardInterrupt, typer.Abort):
         show_error(Cancelled("stopped; nothing half-written was left"), as_json)

@@ -29,12 +29,6 @@ from rag_audio.settings import NAME, Settings, read_settings, settings_in
 from rag_audio.storage.database import connect, sqlite_url
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("backup")(backup)
-    app.command("restore")(restore)
-
-
 def backup(
     file: Annotated[Path, typer.Argument(help="Archive to write: .tar or .tar.gz.")],
     home: Home = None,

@@ -14,15 +14,15 @@ from typing import Any
 
 import typer
 
-from rag_audio.cli.index import warn_untrained
-from rag_audio.cli.options import default_of, request_from, type_of
+from rag_audio.cli.generate import generating
+from rag_audio.cli.options import default_of, read_text, request_from, type_of
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.domain import GenerationRequest
 from rag_audio.domain.fields import On, settable_on
 from rag_audio.domain.views import enforced_met, outputs_json, unmet_json
 from rag_audio.errors import UNMET_EXIT, Cancelled, InvalidInput, RagAudioError
 from rag_audio.generation.take_selection import unmet_line
-from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.pipeline.workspace import Workspace
 
 REPORT = "report.jsonl"
 
@@ -68,9 +68,7 @@ def run_batch(ctx: typer.Context, file: Path, folder: Path | None) -> None:
     done = _done(folder)
     results: list[dict[str, Any]] = []
     names: set[str] = set()
-    with open_workspace(given["home"], territory=given["territory"]) as workspace:
-        info = workspace.home.generator(given["model"]).info
-        warn_untrained(info.name, info.untrained)
+    with generating(given) as workspace:
         for row in rows:
             asked = _digest(given, row)
             if asked in done and all((folder / name).is_file() for name in done[asked]["files"]):
@@ -92,12 +90,10 @@ def read_rows(file: Path) -> Iterator[Row]:
     """The rows of a CSV file with a header, or of a file with a JSON object in each line.
 
     Raises:
-        InvalidInput: it cannot be read, holds nothing, or the header has an unknown column.
+        UnreadableFile: it cannot be read.
+        InvalidInput: it holds nothing, or the header has an unknown column.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} cannot be read: {error}") from error
+    text = read_text(file)
     if not text.strip():
         raise InvalidInput(f"{file} holds no row", hint="CSV with a header, or JSON lines")
     if file.suffix.lower() == ".csv":
@@ -269,7 +265,11 @@ def _done(folder: Path) -> dict[str, dict[str, Any]]:
     """Rows that were made before, by what they asked for."""
     found: dict[str, dict[str, Any]] = {}
     report = folder / REPORT
-    for line in report.read_text(encoding="utf-8").splitlines() if report.is_file() else ():
+    text = report.read_text(encoding="utf-8") if report.is_file() else ""
+    if text and not text.endswith("\n"):
+        with report.open("ab") as file:
+            file.write(b"\n")
+    for line in text.splitlines():
         try:
             row = json.loads(line)
         except ValueError:  # a line that broke off: the row is made again
@@ -280,18 +280,10 @@ def _done(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _append(report: Path, line: Mapping[str, Any]) -> None:
-    with report.open("a+b") as file:
-        if file.tell() and not _ends_well(report):
-            file.write(b"\n")
+    with report.open("ab") as file:
         file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
-
-
-def _ends_well(report: Path) -> bool:
-    with report.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
 
 
 def _say(line: Mapping[str, Any], count: int) -> None:

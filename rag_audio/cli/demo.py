@@ -15,25 +15,20 @@ from rag_audio.audio import analysis, midi, writing
 from rag_audio.audio.pictures import spectrogram_png
 from rag_audio.audio.reading import load
 from rag_audio.cli.generate import show_results
-from rag_audio.cli.index import show_references, warn_untrained
+from rag_audio.cli.index import indexing_bar, show_references, show_report
 from rag_audio.cli.options import Json
-from rag_audio.cli.output import err, out, show_json, stages, table
+from rag_audio.cli.output import err, out, show_json, silent, stages, table, warn_untrained
 from rag_audio.domain import Audio, GenerationRequest, Key
 from rag_audio.domain.plan import plan_to_json
 from rag_audio.domain.views import outputs_json, reference_json, results_json
 from rag_audio.errors import IndexMismatch, RagAudioError, RequestRefused
-from rag_audio.models.embedding_similarity import likeness
+from rag_audio.guardrails.output import likeness
 from rag_audio.pipeline.delivery import write_copy
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 from rag_audio.provenance.ledger.records import record_to_json
 from rag_audio.resources import data_dir
 
 CROP_S = (2.0, 8.0)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("demo")(demo)
 
 
 def demo(
@@ -45,23 +40,20 @@ def demo(
     story = json.loads((data_dir("demo") / "demo.json").read_text(encoding="utf-8"))
     library = _lay_out_library(out_dir / "library", story["renders"], quiet=as_json)
     document: dict[str, Any] = {"out": str(out_dir)}
-    with open_workspace(out_dir / "home") as workspace:
+    with silent(as_json), open_workspace(out_dir / "home") as workspace:
         _drop_foreign_index(workspace)
-        info = workspace.home.generator(None).info
-        warn_untrained(f"{info.name} (and maybe the embedder)", info.untrained)
-        document["index"] = _index(workspace, library, as_json)
-        document["search"] = _search(workspace, story["search"], as_json)
-        document["refusal"] = _refusal(workspace, story["refused_prompt"], as_json)
-        document["generate"] = _generate(workspace, story["request"], out_dir, as_json)
-        document["without_references"] = _without(workspace, story["request"], out_dir, as_json)
-        document["trace"] = _trace(workspace, out_dir, as_json)
-    files = sorted(p.name for p in out_dir.iterdir() if p.is_file())
-    document["files"] = files
+        warn_untrained(workspace.home.generator(None).info)
+        document["index"] = _index(workspace, library)
+        document["search"] = _search(workspace, story["search"])
+        document["refusal"] = _refusal(workspace, story["refused_prompt"])
+        document["generate"] = _generate(workspace, story["request"], out_dir)
+        document["without_references"] = _without(workspace, story["request"], out_dir)
+        document["trace"] = _trace(workspace, out_dir)
+        document["files"] = sorted(p.name for p in out_dir.iterdir() if p.is_file())
+        _heading(f"Everything is in {out_dir}")
+        out.print("  " + "\n  ".join(document["files"]))
     if as_json:
         show_json(document)
-    else:
-        _heading(f"Everything is in {out_dir}")
-        out.print("  " + "\n  ".join(files))
 
 
 def _drop_foreign_index(workspace: Workspace) -> None:
@@ -81,25 +73,19 @@ def _lay_out_library(target: Path, renders: list[dict[str, str]], quiet: bool) -
     source = data_dir("demo")
     shutil.copytree(source, target, dirs_exist_ok=True)
     missing = [r for r in renders if not (target / r["audio"]).exists()]
-    if not missing:
-        return target
-    rows = missing if quiet else track(missing, "rendering audio stems", console=err)
-    for render in rows:
+    hidden = quiet or not missing
+    for render in track(missing, "rendering audio stems", console=err, disable=hidden):
         stem = midi.render(target / render["midi"])
         (target / render["audio"]).parent.mkdir(parents=True, exist_ok=True)
         writing.save(stem, target / render["audio"], subtype="PCM_16")
     return target
 
 
-def _index(workspace: Workspace, library: Path, quiet: bool) -> dict[str, Any]:
-    from indexer.progress import RichProgress, summary_table
-
-    if not quiet:
-        _heading(f"1. Index a licensed library: rag-audio index {library}")
-    with RichProgress() as progress:
+def _index(workspace: Workspace, library: Path) -> dict[str, Any]:
+    _heading(f"1. Index a licensed library: rag-audio index {library}")
+    with indexing_bar() as progress:
         report = workspace.index(library, progress=progress)
-    if not quiet:
-        summary_table(report)
+    show_report(report)
     return {
         "indexed": report.indexed,
         "skipped": report.skipped,
@@ -108,15 +94,14 @@ def _index(workspace: Workspace, library: Path, quiet: bool) -> dict[str, Any]:
     }
 
 
-def _search(workspace: Workspace, text: str, quiet: bool) -> list[dict[str, Any]]:
+def _search(workspace: Workspace, text: str) -> list[dict[str, Any]]:
     found = workspace.search(text, k=5)
-    if not quiet:
-        _heading(f'2. Search it: rag-audio search "{text}"')
-        show_references(found)
+    _heading(f'2. Search it: rag-audio search "{text}"')
+    show_references(found)
     return [reference_json(reference) for reference in found]
 
 
-def _refusal(workspace: Workspace, prompt: str, quiet: bool) -> dict[str, Any]:
+def _refusal(workspace: Workspace, prompt: str) -> dict[str, Any]:
     """What a refusal looks like.
 
     Raises:
@@ -125,9 +110,8 @@ def _refusal(workspace: Workspace, prompt: str, quiet: bool) -> dict[str, Any]:
     try:
         workspace.plan(prompt)
     except RequestRefused as refused:
-        if not quiet:
-            _heading(f'3. Ask for what is not licensed: rag-audio generate "{prompt}"')
-            out.print(f"  {refused.message}\n  {refused.hint}")
+        _heading(f'3. Ask for what is not licensed: rag-audio generate "{prompt}"')
+        out.print(f"  {refused.message}\n  {refused.hint}")
         return {"prompt": prompt, "message": refused.message, "hint": refused.hint}
     raise RagAudioError(f"the guardrails let {prompt!r} through")
 
@@ -137,9 +121,7 @@ def _request_of(request: dict[str, Any]) -> GenerationRequest:
     return GenerationRequest(**{**request, "key": Key.parse(key) if key else None})
 
 
-def _without(
-    workspace: Workspace, request: dict[str, Any], folder: Path, quiet: bool
-) -> dict[str, Any]:
+def _without(workspace: Workspace, request: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The same words and seed without references, and how near each comes to the artist's."""
     made = _request_of(request)
     plan = workspace.plan(made)
@@ -154,34 +136,32 @@ def _without(
     ):  # fmt: skip
         found = likeness(take, plan.references, home.embedder, home.index)
         near[name] = sum(value or 0.0 for value in found) / len(found)
-    if not quiet:
-        out.print(
-            f"  likeness to the artist's references: {near['with']:.2f} with them, "
-            f"{near['without']:.2f} without (without_references.wav)"
-        )
+    out.print(
+        f"  likeness to the artist's references: {near['with']:.2f} with them, "
+        f"{near['without']:.2f} without (without_references.wav)"
+    )
     return {"likeness": near, "files": list(plain.files)}
 
 
-def _generate(
-    workspace: Workspace, request: dict[str, Any], folder: Path, quiet: bool
-) -> dict[str, Any]:
+def _generate(workspace: Workspace, request: dict[str, Any], folder: Path) -> dict[str, Any]:
     made = _request_of(request)
-    if not quiet:
-        _heading(f'4. Generate: "{made.prompt}" in the style of {made.artist}')
+    _heading(f'4. Generate: "{made.prompt}" in the style of {made.artist}')
     with stages() as on_stage:
         results = workspace.generate(made, folder / "output.wav", on_stage=on_stage)
     (result,) = results
     heard = analysis.analyse(result.audio)
-    if not quiet:
-        out.print(f"  enriched prompt: {result.plan.enriched_prompt}")
-        show_results(results)
-        tempo = "no clear tempo" if heard.bpm is None else f"{heard.bpm:.1f} bpm"
-        out.print(
-            f"  asked: {made.bpm:g} bpm, {made.key}; heard in the output: {tempo}, "
-            f"{heard.key or 'no clear key'}, {heard.loudness_lufs:.1f} LUFS"
-        )
-    _write_json(folder / "plan.json", plan_to_json(result.plan))
-    _write_json(folder / "record.json", record_to_json(result.record))
+    out.print(f"  enriched prompt: {result.plan.enriched_prompt}")
+    show_results(results)
+    tempo = "no clear tempo" if heard.bpm is None else f"{heard.bpm:.1f} bpm"
+    out.print(
+        f"  asked: {made.bpm:g} bpm, {made.key}; heard in the output: {tempo}, "
+        f"{heard.key or 'no clear key'}, {heard.loudness_lufs:.1f} LUFS"
+    )
+    for name, document in (
+        ("plan.json", plan_to_json(result.plan)), ("record.json", record_to_json(result.record)),
+    ):  # fmt: skip
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        (folder / name).write_text(text, encoding="utf-8")
     spectrogram_png(result.audio, folder / "output.png", title=made.prompt)
     plan = result.plan
     if plan.references:
@@ -196,8 +176,12 @@ def _generate(
     }
 
 
-def _trace(workspace: Workspace, folder: Path, quiet: bool) -> dict[str, Any]:
-    _copy(workspace, folder / "output.wav", folder / "output.mp3")
+def _trace(workspace: Workspace, folder: Path) -> dict[str, Any]:
+    marked = workspace.trace(folder / "output.wav")
+    if marked.record is None:
+        raise RagAudioError("output.wav is not in the ledger")
+    signer, copy = workspace.home.signer, folder / "output.mp3"
+    write_copy(signer, marked.record, folder / "output.wav", copy, bitrate_kbps=128)
     again = load(folder / "output.mp3")
     start, end = (round(second * again.sample_rate) for second in CROP_S)
     cropped = Audio(again.samples[:, start:end].copy(), again.sample_rate)
@@ -209,31 +193,13 @@ def _trace(workspace: Workspace, folder: Path, quiet: bool) -> dict[str, Any]:
         if not found["found"]:
             raise RagAudioError(f"{name} could not be traced")
     found = documents["cropped.mp3"]
-    if not quiet:
-        _heading("5. Trace what is left of it: rag-audio trace cropped.mp3")
-        out.print(
-            f"  6 seconds of an MP3 of an MP3: output {found['output']}, found by its "
-            f"{found['by']}, confidence {found['confidence']:.2f}"
-        )
-        table(
-            ("source", "artist", "holder", "license"),
-            [(s["title"], s["artist"], s["holder"], s["license"]) for s in found["sources"]],
-        )
+    _heading("5. Trace what is left of it: rag-audio trace cropped.mp3")
+    out.print(
+        f"  6 seconds of an MP3 of an MP3: output {found['output']}, found by its "
+        f"{found['by']}, confidence {found['confidence']:.2f}"
+    )
+    table(
+        ("source", "artist", "holder", "license"),
+        [(s["title"], s["artist"], s["holder"], s["license"]) for s in found["sources"]],
+    )
     return documents
-
-
-def _copy(workspace: Workspace, file: Path, target: Path) -> None:
-    """The output as an MP3 with its credit line and content credentials.
-
-    Raises:
-        RagAudioError: the ledger does not know the file, which is a defect.
-    """
-    found = workspace.trace(file)
-    if found.record is None:
-        raise RagAudioError(f"{file.name} is not in the ledger")
-    write_copy(workspace.home.signer, found.record, file, target, bitrate_kbps=128)
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from rag_audio.cli.generate import show_results
-from rag_audio.cli.index import warn_untrained
+from rag_audio.cli.generate import generating, show_results
 from rag_audio.cli.options import Home, Json, fields_from, with_fields
 from rag_audio.cli.output import out, show_json, stages
 from rag_audio.domain import GenerationResult
@@ -18,18 +17,10 @@ from rag_audio.domain.views import outputs_json, results_json
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.painting import SHORTEST_S, parse_regions
 from rag_audio.pipeline.delivery import OnStage
-from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.pipeline.workspace import Workspace
 
 File = Annotated[Path, typer.Argument(help="An output of this home, or sound of your own.")]
 OutFile = Annotated[Path, typer.Option("--out", help="WAV, FLAC, MP3 or OGG file to write.")]
-_SIDES = ("left", "right", "both")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("inpaint")(inpaint)
-    app.command("extend")(extend)
-    app.command("vary")(vary)
 
 
 @with_fields(
@@ -74,15 +65,15 @@ def extend(
         ),
     ],
     prompt: Annotated[str, typer.Argument(help="What it should be like (as before).")] = "",
-    side: Annotated[str, typer.Option(help="left, right or both.")] = "right",
+    side: Annotated[
+        Literal["left", "right", "both"], typer.Option(help="Where it goes on.")
+    ] = "right",
     *,
     asked: dict[str, Any],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Go on from a file: to the right, to the left or both, to any length."""
-    if side not in _SIDES:
-        raise InvalidInput(f"{side!r} is not a side", hint="--side left, right or both")
     left_s, right_s = (0.0 if side == "right" else by), (0.0 if side == "left" else by)
     _run(
         ctx.params,
@@ -112,25 +103,18 @@ def vary(
     )
 
 
-def _same_file(one: str, other: str) -> bool:
-    return Path(one).resolve() == Path(other).resolve()
-
-
 _Do = Callable[[Workspace, OnStage, dict[str, Any]], tuple[GenerationResult, ...]]
 
 
 def _run(given: dict[str, Any], do: _Do) -> None:
     fields = fields_from(given, On.EDIT)
-    if _same_file(given["file"], given["out_file"]):
+    if given["file"].resolve() == given["out_file"].resolve():
         raise InvalidInput(
             f"the output would take the place of {given['file']}, which it is made from",
             hint="give --out another name",
         )
-    with open_workspace(given["home"], territory=given["territory"]) as workspace:
-        info = workspace.home.generator(given["model"]).info
-        warn_untrained(info.name, info.untrained)
-        with stages() as on_stage:
-            results = do(workspace, on_stage, fields)
+    with generating(given) as workspace, stages() as on_stage:
+        results = do(workspace, on_stage, fields)
     edit = results[0].plan.edit
     assert edit is not None  # noqa: S101 - the plan of an edit
     if given["as_json"]:

@@ -5,33 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from rag_audio.audio.pictures import output_png
-from rag_audio.cli.batch import run_batch
-from rag_audio.cli.index import warn_untrained
-from rag_audio.cli.options import Home, Json, parse_method, request_from, with_fields
-from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table
-from rag_audio.cli.plan_view import read_plan, refuse_beside_plan, show_plan
+from rag_audio.cli.options import Home, Json, read_text, request_from, with_fields
+from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table, warn_untrained
 from rag_audio.cli.trace import measure_outputs, show_influence
-from rag_audio.domain import AttributionRecord, Channel, ConditioningPlan, GenerationResult
+from rag_audio.domain import (
+    AttributionRecord,
+    Channel,
+    ConditioningPlan,
+    GenerationResult,
+    Mix,
+    Reference,
+    SeedPart,
+)
 from rag_audio.domain.fields import On
-from rag_audio.domain.plan import plan_to_json
+from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.views import enforced_met, outputs_json, results_json
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.take_selection import unmet_line
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.storage.files import export
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("generate")(generate)
 
 
 @with_fields(On.GENERATE)
@@ -56,7 +55,8 @@ def generate(
         bool, typer.Option(help="Exit with 0 although what --enforce asks for was not met.")
     ] = False,
     influence: Annotated[
-        str, typer.Option(help="none, fast or exact: measure what each source did; costs runs.")
+        Literal["none", "fast", "exact"],
+        typer.Option(help="Measure what each source did; costs runs."),
     ] = "none",
     picture: Annotated[
         Path | None, typer.Option(help="Draw waveform, spectrogram and sources into this PNG.")
@@ -72,159 +72,91 @@ def generate(
     """Make music that follows the prompt and the best licensed references."""
     if out_file is None and not dry_run:
         raise InvalidInput("no output file was named", hint="--out FILE, or --dry-run")
-    target = None if dry_run else out_file
-    wanted = _Wanted(target, parse_method(influence), picture, save_plan, as_json, best_effort)
-    wanted.check()
-    if batch is not None:
-        run_batch(ctx, batch, out_file)
-    elif plan is not None:
-        refuse_beside_plan(ctx)
-        _replay(read_plan(plan), ctx.params, wanted)
-    else:
-        if best_effort and not asked["enforce"]:
-            raise InvalidInput(
-                "--best-effort needs --enforce",
-                hint="--enforce tempo,key with --best-effort",
-            )
-        _make(ctx.params, wanted)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What is to come of it besides the request.
-
-    Attributes:
-        out_file: None: only the plan is shown.
-        method: how causal influence is measured; None: it is not.
-        best_effort: what was enforced and is not met is no failure.
-    """
-
-    out_file: Path | None
-    method: Method | None
-    picture: Path | None
-    save_plan: Path | None
-    as_json: bool
-    best_effort: bool = False
-
-    def check(self) -> None:
-        """Refuse what could not be written afterwards, or would take the music's place.
-
-        Raises:
-            InvalidInput: a name or a folder is wrong, or there is nothing to draw or measure.
-        """
-        if self.out_file is None and (self.picture or self.method):
-            raise InvalidInput(
-                "a dry run makes nothing that could be drawn or measured",
-                hint="leave --picture and --influence out, or --dry-run",
-            )
-        for what, file, ending in (
-            ("--picture", self.picture, ".png"),
-            ("--save-plan", self.save_plan, ".json"),
-        ):
-            if file is None:
-                continue
-            if file.suffix.lower() != ending:
-                raise InvalidInput(f"{what} {file}: the name must end in {ending}")
-            if file.is_dir() or not file.parent.is_dir():
-                raise InvalidInput(f"{what} {file}: {_why_not(file)}")
-
-
-def _why_not(file: Path) -> str:
-    return "it is a folder" if file.is_dir() else f"there is no folder {file.parent}"
-
-
-def _make(given: Mapping[str, Any], wanted: _Wanted) -> None:
-    """Make what the options ask for.
-
-    Args:
-        given: the options of ``generate``.
-    """
-    request = request_from(given)
-    with _workspace(given) as workspace:
-        if wanted.out_file is None:
-            _show(workspace.plan(request), wanted)
-            return
-        with stages() as on_stage:
-            results = workspace.generate(request, wanted.out_file, on_stage=on_stage)
-        measured = _measured(workspace, results, wanted)
-    _finish(results, wanted, measured)
-
-
-def _replay(older: ConditioningPlan, given: Mapping[str, Any], wanted: _Wanted) -> None:
-    """Make an older plan; without an output file only show what it is today.
-
-    Args:
-        given: the options of ``generate``.
-    """
-    prompt, territory, model = given["prompt"], given["territory"], given["model"]
-    if prompt and prompt.strip() != older.prompt:
+    method: Method | None = None if influence == "none" else influence
+    if dry_run and (picture or method):
         raise InvalidInput(
-            f"the prompt {prompt!r} is not the plan's, {older.prompt!r}",
-            hint="leave the prompt out: the plan has its own",
+            "a dry run makes nothing that could be drawn or measured",
+            hint="leave --picture and --influence out, or --dry-run",
         )
-    with _workspace(given) as workspace:
-        if wanted.out_file is None:
-            _, renewed = workspace.renew(older, territory=territory, model=model)
-            _show(renewed, wanted)
+    for option, file, ending in (
+        ("--picture", picture, ".png"), ("--save-plan", save_plan, ".json"),
+    ):  # fmt: skip
+        if file is not None:
+            _check_writable(option, file, ending)
+    if batch is not None:
+        from rag_audio.cli.batch import run_batch
+
+        run_batch(ctx, batch, out_file)
+        return
+    if plan is None and best_effort and not asked["enforce"]:
+        raise InvalidInput(
+            "--best-effort needs --enforce", hint="--enforce tempo,key with --best-effort"
+        )
+    wanted = request_from(ctx.params) if plan is None else _older_plan(ctx, plan, prompt)
+    use = {"territory": asked["territory"], "model": asked["model"]}
+    with generating(ctx.params) as workspace:
+        if dry_run or out_file is None:
+            if isinstance(wanted, ConditioningPlan):
+                _, found = workspace.renew(wanted, **use)
+            else:
+                found = workspace.plan(wanted)
+            if save_plan is not None:
+                _save(found, save_plan)
+            _show_plan(found, as_json)
             return
         with stages() as on_stage:
-            results = workspace.replay(
-                older,
-                wanted.out_file,
-                territory=territory,
-                model=model,
-                subtype=given["subtype"],
-                on_stage=on_stage,
-            )
-        measured = _measured(workspace, results, wanted)
-    _finish(results, wanted, measured)
+            if isinstance(wanted, ConditioningPlan):
+                use["subtype"] = asked["subtype"]
+                results = workspace.replay(wanted, out_file, on_stage=on_stage, **use)
+            else:
+                results = workspace.generate(wanted, out_file, on_stage=on_stage)
+        measured = measure_outputs(workspace, [one.record.output for one in results], method)
+    if picture is not None:
+        _draw(results, picture)
+    if save_plan is not None:
+        _save(results[0].plan, save_plan)
+    _show_made(results, measured, as_json)
+    if enforced_met(results) is False:
+        say_unmet([str(result.files[0]) for result in results if result.unmet], best_effort)
+
+
+def _check_writable(option: str, file: Path, ending: str) -> None:
+    """Refuse what could not be written afterwards, or would take the music's place.
+
+    Raises:
+        InvalidInput: a name or a folder is wrong.
+    """
+    if file.suffix.lower() != ending:
+        raise InvalidInput(f"{option} {file}: the name must end in {ending}")
+    if file.is_dir():
+        raise InvalidInput(f"{option} {file}: it is a folder")
+    if not file.parent.is_dir():
+        raise InvalidInput(f"{option} {file}: there is no folder {file.parent}")
 
 
 @contextmanager
-def _workspace(given: Mapping[str, Any]) -> Iterator[Workspace]:
-    """The home, with a word about a model that was never trained."""
+def generating(given: Mapping[str, Any]) -> Iterator[Workspace]:
+    """The workspace that the options name, with a note about a model that was never trained."""
     with open_workspace(given["home"], territory=given["territory"]) as workspace:
-        info = workspace.home.generator(given["model"]).info
-        warn_untrained(info.name, info.untrained)
+        warn_untrained(workspace.home.generator(given["model"]).info)
         yield workspace
 
 
-def _measured(
-    workspace: Workspace, results: tuple[GenerationResult, ...], wanted: _Wanted
-) -> Sequence[CausalInfluence]:
-    return measure_outputs(workspace, [r.record.output for r in results], wanted.method)
-
-
-def _finish(
-    results: tuple[GenerationResult, ...], wanted: _Wanted, measured: Sequence[CausalInfluence]
+def _show_made(
+    results: tuple[GenerationResult, ...], measured: Sequence[CausalInfluence], as_json: bool
 ) -> None:
-    """Draw, write the plan, and say what was made."""
-    if wanted.picture is not None:
-        _draw(results, wanted.picture)
-    if wanted.save_plan is not None:
-        _save(results[0].plan, wanted.save_plan)
-    if wanted.as_json:
-        document = results_json(results)
-        for reference, source in zip(
-            document["references"], measured[0].sources if measured else (), strict=False
-        ):
-            reference["causal"] = source.share
-        shares = [[source.share for source in one.sources] for one in measured]
-        document["results"] = outputs_json(results, shares)
-        show_json({**document, "influence": [one.to_json() for one in measured]})
-    else:
+    if not as_json:
         show_results(results)
         for result, one in zip(results, measured, strict=False):
             show_influence(result.record, one)
-    if enforced_met(results) is False:
-        say_unmet([str(result.files[0]) for result in results if result.unmet], wanted.best_effort)
-
-
-def _show(plan: ConditioningPlan, wanted: _Wanted) -> None:
-    """A dry run's end: the plan, also into its file."""
-    if wanted.save_plan is not None:
-        _save(plan, wanted.save_plan)
-    show_plan(plan, wanted.as_json)
+        return
+    document = results_json(results)
+    sources = measured[0].sources if measured else ()
+    for reference, source in zip(document["references"], sources, strict=False):
+        reference["causal"] = source.share
+    shares = [[source.share for source in one.sources] for one in measured]
+    document["results"] = outputs_json(results, shares)
+    show_json({**document, "influence": [one.to_json() for one in measured]})
 
 
 def _save(plan: ConditioningPlan, file: Path) -> None:
@@ -239,6 +171,104 @@ def _draw(results: tuple[GenerationResult, ...], picture: Path) -> None:
     for i, result in enumerate(results):
         name = picture if len(results) == 1 else picture.with_stem(f"{picture.stem}-{i + 1}")
         output_png(result.audio, result.record, name)
+
+
+def _older_plan(ctx: typer.Context, file: Path, prompt: str) -> ConditioningPlan:
+    """The plan in a file: a plan's document, or what ``--dry-run --json`` printed.
+
+    Raises:
+        InvalidInput: it is no plan, or something is given that it says itself.
+    """
+    _refuse_beside_plan(ctx)
+    try:
+        document = json.loads(read_text(file))
+    except ValueError as error:
+        raise InvalidInput(f"{file} cannot be read as JSON: {error}") from error
+    if isinstance(document, dict) and isinstance(document.get("plan"), dict):
+        document = document["plan"]
+    plan = plan_from_json(document)
+    if prompt and prompt.strip() != plan.prompt:
+        raise InvalidInput(
+            f"the prompt {prompt!r} is not the plan's, {plan.prompt!r}",
+            hint="leave the prompt out: the plan has its own",
+        )
+    return plan
+
+
+def _refuse_beside_plan(ctx: typer.Context) -> None:
+    """A plan has everything in it; an option that it would silently overrule is refused."""
+    own = {"plan", "out_file", "save_plan", "dry_run", "influence", "prompt", "subtype", "picture"}
+    own |= {"model", "territory", "home", "as_json", "best_effort"}
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if name not in own and source is not None and source.name == "COMMANDLINE":
+            raise InvalidInput(
+                f"--{name.replace('_', '-')} cannot be given beside --plan",
+                hint="the plan says all of it; leave one of the two out",
+            )
+
+
+def _show_plan(plan: ConditioningPlan, as_json: bool) -> None:
+    """What would be given to the model: which words, which sound, from whom."""
+    if as_json:
+        show_json({"plan": plan_to_json(plan), "enriched_prompt": plan.enriched_prompt})
+        return
+    out.print(f"prompt     {plan.prompt}")
+    out.print(f"enriched   {plan.enriched_prompt}")
+    tempo = "free" if plan.bpm is None else f"{plan.bpm:g} bpm"
+    out.print(
+        f"model      {plan.model}, {plan.duration_s:g} s, {tempo}, {plan.key or 'any key'}, "
+        f"strength {plan.strength:g}, {plan.steps} steps, guidance {plan.guidance:g}, "
+        f"seed {plan.seed}"
+    )
+    if plan.artist is not None:
+        out.print(f"artist     {plan.artist}")
+    if plan.enforcement:
+        aims = " and ".join(sorted(aim.value for aim in plan.enforcement.aims))
+        out.print(f"enforced   {aims}, best of {plan.enforcement.candidates}")
+    if plan.mix is Mix.LATENT:
+        out.print("mixed      as latents")
+    if plan.melody is not None:
+        stated = plan.melody.source_rights
+        whose = "" if stated is None else f", stated to be {stated}"
+        out.print(
+            f"melody     {len(plan.melody.notes)} notes by {plan.melody.instrument}, "
+            f"{percent(plan.melody.weight)} of the seed{whose}"
+        )
+    for note in plan.notes:
+        out.print(f"note       {note}")
+    rows = []
+    for i, reference in enumerate(plan.references):
+        words = ", ".join(s.text.strip(" ,") for s in plan.spans if s.stem == reference.stem.id)
+        parts = [part for part in plan.seed_parts if part.reference == i]
+        rows += [
+            (*_who(i, reference), *_heard(part, plan), words if n == 0 else "")
+            for n, part in enumerate(parts or [None])
+        ]
+    if rows:
+        columns = ("#", "title", "artist", "license", "mix", "plays", "time", "pitch", "words")
+        table(columns, rows)
+
+
+def _who(i: int, reference: Reference) -> tuple[object, ...]:
+    stem = reference.stem
+    return i + 1, stem.title or stem.path, stem.artist, stem.license
+
+
+def _heard(part: SeedPart | None, plan: ConditioningPlan) -> tuple[str, ...]:
+    """Share, what of it and when, stretch and transposition of a part."""
+    if part is None:
+        return "–", "", "", ""
+    what = "all" if part.layer is None else part.layer.value
+    if part.start_s or part.end_s is not None:
+        end = plan.duration_s if part.end_s is None else part.end_s
+        what += f", {part.start_s:.1f}–{end:.1f} s"
+    return (
+        percent(part.weight * plan.references_weight),
+        what,
+        f"×{part.time_ratio:.3f}",
+        f"{part.semitones:+d}",
+    )
 
 
 def show_results(results: tuple[GenerationResult, ...]) -> None:

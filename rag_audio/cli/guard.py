@@ -8,16 +8,11 @@ from typing import Annotated
 import typer
 
 from rag_audio import guardrails
-from rag_audio.cli.options import Home, Json, Territory
+from rag_audio.cli.options import Home, Json, Territory, read_text
 from rag_audio.cli.output import out, percent, show_json, table
 from rag_audio.errors import InvalidInput
 from rag_audio.guardrails.prompts import Evaluation, evaluate, read_labelled
 from rag_audio.pipeline.workspace import open_workspace
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("guard")(guard)
 
 
 def guard(
@@ -47,7 +42,7 @@ def guard(
         )
     texts = list(prompts or ())
     if file is not None:
-        texts += _lines(file)
+        texts += read_text(file).splitlines()
     if not texts:
         raise InvalidInput("no prompt was given", hint="rag-audio guard 'PROMPT' or --file F")
     with open_workspace(home, territory=territory) as workspace:
@@ -68,13 +63,6 @@ def guard(
             for d in decisions
         ],
     )
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} cannot be read as UTF-8 text: {error}") from error
 
 
 def _evaluate(

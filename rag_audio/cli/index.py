@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
-from rag_audio.cli.options import Home, Json, Territory, parse_key, parse_kind, parse_range
-from rag_audio.cli.output import busy, err, show_json, table
-from rag_audio.domain import Reference, limits
+from rag_audio.cli.options import Home, Json, Territory, parse_range
+from rag_audio.cli.output import (
+    MOST_LISTED,
+    busy,
+    err,
+    list_conflicts,
+    out,
+    progress_bar,
+    say_more,
+    show_json,
+    table,
+    warn_untrained,
+)
+from rag_audio.domain import Key, Reference, StemKind, limits
 from rag_audio.domain.views import reference_json
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("index")(index)
-    app.command("search")(search)
-
-
-def warn_untrained(name: str, untrained: bool) -> None:
-    """Say once that a model's weights are random."""
-    if untrained:
-        err.print(
-            f"note: {name} is untrained: it shows that everything works and makes no sense of "
-            "sound; set RAG_AUDIO_MODEL and RAG_AUDIO_EMBEDDER to trained checkpoints",
-            style="yellow",
-        )
+if TYPE_CHECKING:
+    from indexer.report import FileOutcome, IndexProgress, IndexReport
 
 
 def index(
@@ -47,19 +60,17 @@ def index(
 
     The exit code is 2 where nothing could be indexed because licenses are faulty.
     """
-    from indexer.progress import RichProgress, summary_table
-
     with open_workspace(home) as workspace:
         if rebuild:
             workspace.home.remove_index()
         embedder = workspace.home.embedder
-        warn_untrained(embedder.name, embedder.untrained)
-        with RichProgress() as progress:
+        warn_untrained(embedder)
+        with indexing_bar() as progress:
             report = workspace.index(library, prune=prune, workers=workers, progress=progress)
         if as_json:
             show_json({**report.to_json(), "untrained": embedder.untrained})
         else:
-            summary_table(report)
+            show_report(report)
     if report.alteration:
         err.print(f"rag-audio: {report.alteration}", style="bold red")
     if report.is_unlicensed:
@@ -69,6 +80,66 @@ def index(
             style="bold red",
         )
         raise typer.Exit(InvalidInput.exit_code)
+
+
+@contextmanager
+def indexing_bar() -> Iterator[IndexProgress]:
+    """Files done, files per second and time left, on stderr, where that is a terminal."""
+    last = TextColumn("{task.fields[path]}")
+    with progress_bar(
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        last,
+    ) as bar:
+        yield _Indexing(bar, bar.add_task("indexing", total=None, path=""))
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("– files/s" if speed is None else f"{speed:.1f} files/s")
+
+
+@dataclass(frozen=True)
+class _Indexing:
+    """A bar as the indexer's :class:`.IndexProgress`."""
+
+    bar: Progress
+    task: TaskID
+
+    def started(self, files: int, skipped: int) -> None:
+        """Files that did not change are not part of the rate."""
+        self.bar.reset(self.task, total=files - skipped, path="")
+
+    def advanced(self, path: str, outcome: FileOutcome) -> None:
+        """Move on by one file."""
+        self.bar.update(self.task, advance=1, path=f"{outcome.value} {path}")
+
+
+def show_report(report: IndexReport) -> None:
+    """What was done, and what was left out and why."""
+    counts = {
+        "indexed": report.indexed,
+        "skipped": report.skipped,
+        "updated": report.updated,
+        "pruned": report.pruned,
+        "rejected": len(report.rejected),
+        "segments": report.segments,
+    }
+    table(tuple(counts), [tuple(counts.values())], title=f"indexed in {report.seconds:.1f} s")
+    if report.landmarked:
+        out.print(
+            f"{report.landmarked} unchanged files were heard again, so that they are recognised in "
+            "foreign sound"
+        )
+    list_conflicts(report.conflicts)
+    if report.rejected:
+        shown = report.rejected[:MOST_LISTED]
+        table(("path", "reason"), [(one.path, one.reason) for one in shown], title="not indexed")
+        say_more(len(report.rejected))
 
 
 def search(
@@ -81,7 +152,7 @@ def search(
     octaves: Annotated[bool, typer.Option(help="Half and double time count too.")] = True,
     key: Annotated[str | None, typer.Option(help="Such as 'A minor'.")] = None,
     fifths: Annotated[bool, typer.Option(help="Neighbouring keys count too.")] = False,
-    kind: Annotated[str | None, typer.Option(help="audio or midi.")] = None,
+    kind: Annotated[StemKind | None, typer.Option(help="Only such stems.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only with one of these tags.")] = None,
     min_duration: Annotated[
         float | None, typer.Option(help="Seconds at least, more than 0.")
@@ -99,9 +170,9 @@ def search(
         "artist": artist,
         "bpm": parse_range(bpm),
         "octaves": octaves,
-        "key": parse_key(key),
+        "key": None if key is None else Key.parse(key),
         "fifths": fifths,
-        "kind": parse_kind(kind),
+        "kind": kind,
         "tags": tuple(tag or ()),
         "min_duration_s": min_duration,
         "k": limit,
@@ -109,7 +180,7 @@ def search(
     with open_workspace(home, territory=territory) as workspace:
         filters["exclude"] = _ids(workspace, exclude)
         embedder = workspace.home.embedder
-        warn_untrained(embedder.name, embedder.untrained)
+        warn_untrained(embedder)
         with busy("searching"):
             found = workspace.search(text, audio=audio, midi=midi, like=like or (), **filters)
         notes = [] if found else workspace.pipeline.why_nothing(filters["artist"])

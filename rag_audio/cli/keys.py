@@ -9,44 +9,34 @@ from typing import Annotated, Any
 import typer
 
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import err, out, show_json, table
+from rag_audio.cli.output import err, out, show_json, table, tell
 from rag_audio.errors import InvalidInput
 from rag_audio.home import Home as OpenedHome
 from rag_audio.home import open_home
+from rag_audio.provenance.credentials import signing_keys
+from rag_audio.provenance.credentials.custody import declare_lost, key_notes, states_of
+from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.webhook_secrets import WebhookSecrets
+from rag_audio.storage.files import export
 
-keys_app = typer.Typer(
+keys = typer.Typer(
     help="Keys of the home, signing under a chain of one's own, keys of the HTTP API."
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    keys_app.callback(invoke_without_command=True)(show)
-    keys_app.command("import-chain")(import_chain)
-    keys_app.command("export-root")(export_root)
-    keys_app.command("lost")(lost)
-    keys_app.command("api")(api_list)
-    keys_app.command("api-make")(api_make)
-    keys_app.command("api-revoke")(api_revoke)
-    keys_app.command("webhook-secret")(webhook_secret)
-    app.add_typer(keys_app, name="keys")
-
-
+@keys.callback(invoke_without_command=True)
 def show(context: typer.Context, home: Home = None, as_json: Json = False) -> None:
     """List the keys of a home with their fingerprints; none is made."""
     if context.invoked_subcommand is not None:
         return
-    from rag_audio.provenance.credentials.signing_keys import list_keys
-
     with open_home(home) as opened:
         folder = opened.settings.home / "keys"
-        found = list_keys(folder)
+        found = signing_keys.list_keys(folder)
         signer = _signer(opened.settings)
         states, problems = _by_database(opened, folder)
     if as_json:
-        keys = [{**key.to_json(), "database": states.get(key.path.name)} for key in found]
-        document = {"folder": str(folder), "signer": signer, "keys": keys, "problems": problems}
-        show_json(document)
+        told = [{**key.to_json(), "database": states.get(key.path.name)} for key in found]
+        show_json({"folder": str(folder), "signer": signer, "keys": told, "problems": problems})
         return
     rows = [
         (
@@ -66,8 +56,6 @@ def show(context: typer.Context, home: Home = None, as_json: Json = False) -> No
 
 def _by_database(opened: OpenedHome, folder: Path) -> tuple[dict[str, str], list[str]]:
     """What each key is to the database, and what is wrong with them; no database is made."""
-    from rag_audio.provenance.credentials.custody import key_notes, states_of
-
     settings = opened.settings
     if settings.database_url is None and not (settings.home / "ledger.db").is_file():
         return {}, []
@@ -75,22 +63,23 @@ def _by_database(opened: OpenedHome, folder: Path) -> tuple[dict[str, str], list
     return states_of(database, folder), key_notes(database, folder)
 
 
+@keys.command()
 def lost(
     purpose: Annotated[str, typer.Argument(help="watermark or ledger.")],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Stop asking for the database's key, of which no copy is left; its marks stay unread."""
-    from rag_audio.provenance.credentials.custody import declare_lost
-
     with open_home(home) as opened:
         print_ = declare_lost(opened.database, purpose, opened.folder / "keys")
-    if as_json:
-        show_json({"purpose": purpose, "fingerprint": print_, "state": "lost"})
-    else:
-        out.print(f"the {purpose} key {print_[:12]}… is lost; the next use takes this home's")
+    tell(
+        {"purpose": purpose, "fingerprint": print_, "state": "lost"},
+        as_json,
+        f"the {purpose} key {print_[:12]}… is lost; the next use takes this home's",
+    )
 
 
+@keys.command()
 def import_chain(
     chain: Annotated[Path, typer.Argument(help="PEM: the signer's certificate, then its issuers.")],
     key: Annotated[Path, typer.Argument(help="PEM: the private key, without a password.")],
@@ -98,8 +87,6 @@ def import_chain(
     as_json: Json = False,
 ) -> None:
     """Sign outputs with this certificate and key from now on."""
-    from rag_audio.provenance.credentials import signing_keys
-
     with open_home(home) as opened:
         identity = signing_keys.import_chain(opened.folder / "keys", chain, key)
     document = {
@@ -108,26 +95,23 @@ def import_chain(
         "algorithm": identity.algorithm,
         "valid_until": identity.valid_until.date().isoformat(),
     }
-    if as_json:
-        show_json(document)
-        return
-    out.print(
+    tell(
+        document,
+        as_json,
         f"outputs are signed by {identity.subject} until {document['valid_until']}"
-        f" ({identity.algorithm}, {identity.fingerprint[:32]})"
+        f" ({identity.algorithm}, {identity.fingerprint[:32]})",
     )
 
 
+@keys.command()
 def export_root(
     target: Annotated[Path, typer.Argument(help="Where the certificates go, PEM.")],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Write the public certificates that others need to trust this home's signatures."""
-    from rag_audio.provenance.credentials.signing_keys import anchors
-    from rag_audio.storage.files import export
-
     with open_home(home) as opened:
-        known = anchors(opened.settings.home / "keys")
+        known = signing_keys.anchors(opened.settings.home / "keys")
     if not known:
         raise InvalidInput(
             f"there is no signing key in {opened.settings.home / 'keys'}",
@@ -136,16 +120,17 @@ def export_root(
     with export(target) as draft:
         draft.write_text(known)
     count = known.count("BEGIN CERTIFICATE")
-    if as_json:
-        show_json({"file": str(target), "certificates": count})
-    else:
-        out.print(f"{target}: {count} certificate{'s' if count > 1 else ''}")
+    many = "s" if count > 1 else ""
+    tell(
+        {"file": str(target), "certificates": count},
+        as_json,
+        f"{target}: {count} certificate{many}",
+    )
 
 
+@keys.command("api")
 def api_list(home: Home = None, as_json: Json = False) -> None:
     """List the keys of the HTTP API; their secrets are not kept."""
-    from rag_audio.service.access import SqlAccess
-
     with open_home(home) as opened:
         found = SqlAccess(opened.database).keys()
     if as_json:
@@ -170,6 +155,7 @@ def api_list(home: Home = None, as_json: Json = False) -> None:
     )
 
 
+@keys.command()
 def api_make(
     name: Annotated[str, typer.Argument(help="For people: whose key it is.")],
     scope: Annotated[
@@ -185,8 +171,6 @@ def api_make(
     as_json: Json = False,
 ) -> None:
     """Make a key for the HTTP API, and show it this once. From then on everybody needs one."""
-    from rag_audio.service.access import SqlAccess
-
     scopes = _scopes(scope)
     with open_home(home) as opened:
         if library:
@@ -205,22 +189,19 @@ def api_make(
     err.print(f"key {made.id} of {made.name}; it is shown only this once")
 
 
+@keys.command()
 def api_revoke(
     id_: Annotated[str, typer.Argument(metavar="ID", help="As keys api lists it.")],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """End a key of the HTTP API, and the sessions that were opened with it, at once."""
-    from rag_audio.service.access import SqlAccess
-
     with open_home(home) as opened:
         ended = SqlAccess(opened.database).revoke(id_)
-    if as_json:
-        show_json(ended.to_json())
-    else:
-        out.print(f"key {ended.id} of {ended.name} is revoked")
+    tell(ended.to_json(), as_json, f"key {ended.id} of {ended.name} is revoked")
 
 
+@keys.command()
 def webhook_secret(
     id_: Annotated[
         str, typer.Argument(metavar="[ID]", help="Of an API key; none: where no key is defined.")
@@ -234,9 +215,6 @@ def webhook_secret(
     as_json: Json = False,
 ) -> None:
     """Show the secret that the webhooks of an API key are signed with, or make a new one."""
-    from rag_audio.service.access import SqlAccess
-    from rag_audio.service.webhook_secrets import WebhookSecrets
-
     with open_home(home) as opened:
         database = opened.database
         access = SqlAccess(database)
@@ -255,8 +233,6 @@ def webhook_secret(
 
 
 def _scopes(text: str) -> list[Any]:
-    from rag_audio.service.access import Scope
-
     names = [name.strip() for name in text.split(",") if name.strip()]
     known = {scope.value: scope for scope in Scope}
     for name in names:
@@ -273,8 +249,6 @@ def _moment(seconds: float | None) -> str:
 
 def _signer(settings: Any) -> dict[str, Any]:
     """Which key signs the next output, as far as it can be said without making one."""
-    from rag_audio.provenance.credentials import signing_keys
-
     folder = settings.home / "keys"
     if settings.signing == "off":
         return {"source": "off", "is": "nobody (RAG_AUDIO_SIGNING=off)"}

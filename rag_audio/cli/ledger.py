@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import busy, err, out, show_json, table
+from rag_audio.cli.options import Home, Json, read_text
+from rag_audio.cli.output import busy, err, out, show_json, table, tell
 from rag_audio.domain import limits
 from rag_audio.domain.record import Fault, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, UnreadableFile
@@ -22,7 +22,7 @@ from rag_audio.provenance.ledger.records import record_to_json
 if TYPE_CHECKING:
     from rag_audio.provenance.ledger.ledger import SqlLedger
 
-ledger_app = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
+ledger = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
 
 Output = Annotated[int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")]
 Against = Annotated[
@@ -31,13 +31,7 @@ Against = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    for command in (verify, show, proof, checkpoint, export, erase):
-        ledger_app.command(command.__name__)(command)
-    app.add_typer(ledger_app, name="ledger")
-
-
+@ledger.command()
 def verify(
     against: Against = None,
     export: Annotated[
@@ -50,7 +44,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Recompute every hash of the ledger; exit code 1 when one is wrong."""
-    notes = [_text(path) for path in against or ()]
+    notes = [read_text(path) for path in against or ()]
     known = None if key is None else _key(key)
     if export is not None:
         with busy("verifying the export"):
@@ -63,11 +57,15 @@ def verify(
         with open_home(home) as opened, busy("verifying the ledger"):
             ledger = opened.ledger
             faults = ledger.verify(notes, known)
-            document = _verdict(faults, *_told(partial(_state, ledger), (0, ""), bool(faults)))
+            told = partial(_told, bool(faults))
+            entries, root = told((0, ""), lambda: (ledger.size(), ledger.root(ledger.size())))
+            document = _verdict(faults, entries, root)
             document["key"] = ledger.verifier_key()
-            document["notes"] = _told(ledger.notes, [], bool(faults))
-            document["erased"] = _told(partial(_erased, ledger), [], bool(faults))
-            document["restores"] = _told(partial(_restores, ledger), [], bool(faults))
+            document["notes"] = told([], ledger.notes)
+            document["erased"] = told([], lambda: [e.output for e in ledger.events("erasure")])
+            document["restores"] = told(
+                [], lambda: [{"seq": e.seq, **e.document} for e in ledger.events("restore")]
+            )
     document["against"] = [LogCheckpoint.parse(note).size for note in notes]
     _show_verdict(document, as_json)
 
@@ -81,7 +79,7 @@ def _verdict(faults: list[Fault], entries: int, root: str) -> dict[str, Any]:
     }
 
 
-def _told(read: Callable[[], Any], nothing: Any, faulty: bool) -> Any:
+def _told(faulty: bool, nothing: Any, read: Callable[[], Any]) -> Any:
     """What the log says beside its faults; nothing where these say that it cannot be read."""
     try:
         return read()
@@ -89,22 +87,6 @@ def _told(read: Callable[[], Any], nothing: Any, faulty: bool) -> Any:
         if not faulty:
             raise
         return nothing
-
-
-def _restores(ledger: SqlLedger) -> list[dict[str, Any]]:
-    """When the log went back to an archive."""
-    return [{"seq": one.seq, **one.document} for one in ledger.events("restore")]
-
-
-def _state(ledger: SqlLedger) -> tuple[int, str]:
-    """Size and root."""
-    size = ledger.size()
-    return size, ledger.root(size)
-
-
-def _erased(ledger: SqlLedger) -> list[int | None]:
-    """Outputs whose texts were erased."""
-    return [event.output for event in ledger.events("erasure")]
 
 
 def _show_verdict(document: dict[str, Any], as_json: bool) -> None:
@@ -144,6 +126,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what.removesuffix('s') if number == 1 else what}"
 
 
+@ledger.command()
 def show(output: Output, home: Home = None, as_json: Json = False) -> None:
     """Print the record of one output and what was logged about it later, as JSON."""
     with open_home(home) as opened:
@@ -160,6 +143,7 @@ def show(output: Output, home: Home = None, as_json: Json = False) -> None:
     )
 
 
+@ledger.command()
 def proof(
     output: Output,
     size: Annotated[
@@ -184,6 +168,7 @@ def proof(
     show_json({"output": output, **found.to_json(), **later})
 
 
+@ledger.command()
 def checkpoint(
     publish_to: Annotated[
         str | None,
@@ -218,6 +203,7 @@ def checkpoint(
         err.print(f"published at {published}")
 
 
+@ledger.command()
 def export(
     target: Annotated[Path, typer.Argument(help="File, or folder for ledger.jsonl.")],
     home: Home = None,
@@ -228,16 +214,18 @@ def export(
         file = write_export(opened.ledger, target)
         key = opened.ledger.verifier_key()
         report = verify_export(file, key=key)
-    if as_json:
-        show_json({"file": str(file), "entries": report.entries, "root": report.root, "key": key})
-    else:
-        out.print(f"{file}: {report.entries} entries, root {report.root}")
+    tell(
+        {"file": str(file), "entries": report.entries, "root": report.root, "key": key},
+        as_json,
+        f"{file}: {report.entries} entries, root {report.root}",
+    )
     for fault in report.faults:
         err.print(f"entry {fault.seq}: {fault.what}")
     if report.faults:
         raise typer.Exit(1)
 
 
+@ledger.command()
 def erase(
     output: Annotated[
         int, typer.Option(min=1, max=limits.OUTPUT.high, help="Number of an output.")
@@ -248,10 +236,8 @@ def erase(
     """Delete the prompt and other personal texts of an output; the log stays verifiable."""
     with open_home(home) as opened:
         event = opened.ledger.erase(output)
-    if as_json:
-        show_json(_event_json(event))
-        return
-    out.print(f"output {output}: the personal texts are erased (entry {event.seq})")
+    erased = f"output {output}: the personal texts are erased (entry {event.seq})"
+    tell(_event_json(event), as_json, erased)
     err.print("delivered files, plans and backups are not touched by this")
 
 
@@ -281,14 +267,5 @@ def _key(given: str) -> str:
             hint="`rag-audio ledger checkpoint` prints the key of a home's ledger",
         )
     if "+" not in given or Path(given).is_file():
-        given = _text(Path(given))
+        given = read_text(Path(given))
     return str(VerifierKey.parse(given))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UnreadableFile(f"{str(path)!r} is not a text file") from error

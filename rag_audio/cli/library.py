@@ -1,18 +1,19 @@
-"""``library``, the list of ``artists``, ``doctor``: look around."""
+"""``library``, ``artists``, ``doctor``: look around."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from rag_audio import __version__, plugins
 from rag_audio.cli.options import Home, Json, Territory
-from rag_audio.cli.output import busy, err, out, show_json, table
+from rag_audio.cli.output import busy, err, list_conflicts, out, show_json, table
 from rag_audio.domain.views import (
     artists_json,
-    conflict_lines,
     conflicts_json,
     licenses_json,
     not_indexed_json,
@@ -22,16 +23,11 @@ from rag_audio.home import Home as OpenedHome
 from rag_audio.home import open_home
 from rag_audio.pipeline.workspace import open_workspace
 from rag_audio.plugins import Plugin
+from rag_audio.retrieval.profiles import ArtistProfile
 from rag_audio.settings import shown
 
-_SHOWN = 40
-"""So many conflicts of licenses are printed."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("library")(library)
-    app.command("doctor")(doctor)
+_COUNTED = 8
+"""So many keys, tags or instruments of an artist are printed."""
 
 
 def library(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
@@ -66,12 +62,7 @@ def library(territory: Territory = None, home: Home = None, as_json: Json = Fals
         ],
     )
     _say_cures(row["cure"] for row in rows)
-    if conflicts:
-        out.print("the same bytes under several licenses or artists:")
-    for conflict in conflicts[:_SHOWN]:
-        out.print("\n".join(conflict_lines(conflict)), soft_wrap=True)
-    if len(conflicts) > _SHOWN:
-        out.print(f"… and {len(conflicts) - _SHOWN} more; --json lists them all")
+    list_conflicts(conflicts)
 
 
 def _say_cures(cures: Iterable[str]) -> None:
@@ -80,8 +71,16 @@ def _say_cures(cures: Iterable[str]) -> None:
         out.print(f"hint: {cure}")
 
 
-def artists(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
+artists = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+
+
+@artists.callback()
+def list_artists(
+    ctx: typer.Context, territory: Territory = None, home: Home = None, as_json: Json = False
+) -> None:
     """List the artists of the library and whether their style may be asked for."""
+    if ctx.invoked_subcommand is not None:
+        return
     with open_workspace(home, territory=territory) as workspace:
         clearance = workspace.pipeline.clearance()
         policy = workspace.pipeline.gate.policy(clearance)
@@ -116,6 +115,58 @@ def _span(values: list[int]) -> str:
     if not values:
         return ""
     return f"{values[0]}" if values[0] == values[-1] else f"{values[0]}–{values[-1]}"
+
+
+@artists.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A licensed artist.")],
+    plot: Annotated[Path | None, typer.Option(help="Draw it into this PNG.")] = None,
+    territory: Territory = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """What is typical of an artist, from the stems that are licensed for style here and now."""
+    with open_workspace(home, territory=territory) as workspace:
+        profile = workspace.artist(name)
+    if plot is not None:
+        from rag_audio.retrieval.profiles import profile_png
+
+        profile_png(profile, plot)
+    if as_json:
+        show_json({**profile.to_json(), "plot": None if plot is None else str(plot)})
+        return
+    _show_profile(profile)
+
+
+def _show_profile(profile: ArtistProfile) -> None:
+    document = profile.to_json()
+    tempo, quartiles = document["bpm"]["median"], document["bpm"]["quartiles"]
+    said = "none is known" if tempo is None else f"{tempo:g} bpm"
+    if quartiles is not None and quartiles[0] != quartiles[1]:
+        said += f", half of them {quartiles[0]:g}–{quartiles[1]:g}"
+    out.print(
+        f"{profile.artist}: {len(profile.stems)} stems under {', '.join(document['licenses'])}, "
+        f"{len(profile.owners)} segments"
+    )
+    out.print(f"tempo        {said}")
+    for title, counted in (
+        ("keys", profile.keys), ("tags", profile.tags), ("instruments", profile.instruments)
+    ):  # fmt: skip
+        out.print(f"{title:<12} {_counts(counted) or '–'}")
+    out.print(f"spread       {profile.spread:.2f} (0: all stems sound alike)")
+    ranked = sorted(
+        zip(profile.typicality(), profile.stems, strict=True), key=lambda pair: -pair[0]
+    )
+    table(
+        ("stem", "title", "kind", "license", "typical"),
+        [(s.id[:12], s.title or s.path, s.kind.value, s.license, f"{t:.2f}") for t, s in ranked],
+    )
+
+
+def _counts(counted: Mapping[str, int]) -> str:
+    shown = [f"{name} ({number})" for name, number in list(counted.items())[:_COUNTED]]
+    more = len(counted) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def doctor(home: Home = None, as_json: Json = False) -> None:

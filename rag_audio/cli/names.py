@@ -20,16 +20,11 @@ from rag_audio.guardrails.name_import import FILE, OnProgress, Progress, import_
 from rag_audio.guardrails.name_sources import ALL_KINDS, USUAL_KINDS, Choice
 from rag_audio.settings import read_settings
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    group = typer.Typer(invoke_without_command=True, no_args_is_help=False)
-    group.callback()(names)
-    group.command("refresh")(refresh)
-    app.add_typer(group, name="names")
+names = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
 
-def names(ctx: typer.Context, home: Home = None, as_json: Json = False) -> None:
+@names.callback()
+def show(ctx: typer.Context, home: Home = None, as_json: Json = False) -> None:
     """Show which lists of protected names the guardrails use, and where they come from."""
     if ctx.invoked_subcommand is not None:
         return
@@ -61,6 +56,7 @@ def names(ctx: typer.Context, home: Home = None, as_json: Json = False) -> None:
     table(("list", "names", "made", "from"), rows)
 
 
+@names.command()
 def refresh(
     files: Annotated[
         list[Path],

@@ -11,11 +11,10 @@ from typing import Annotated, Any
 import typer
 from typer.models import OptionInfo
 
-from rag_audio.domain import GenerationRequest, Key, StemKind
+from rag_audio.domain import GenerationRequest
 from rag_audio.domain.fields import Field, On, fields_of, settable_on
 from rag_audio.domain.limits import Number
-from rag_audio.errors import InvalidInput
-from rag_audio.provenance.causal import Method
+from rag_audio.errors import InvalidInput, UnreadableFile
 
 # The options of a request's fields, made from their table, and the request that they stand for.
 
@@ -158,9 +157,18 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.
 Territory = Annotated[str | None, option_of("territory")]
 
 
-def parse_key(text: str | None) -> Key | None:
-    """``A minor`` → a key; None stays None."""
-    return None if text is None else Key.parse(text)
+def read_text(file: Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        UnreadableFile: it cannot be read, or is no such text.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UnreadableFile(f"{str(file)!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f"{str(file)!r} is not text in UTF-8") from error
 
 
 def parse_range(text: str | None) -> tuple[float, float] | None:
@@ -182,31 +190,3 @@ def parse_range(text: str | None) -> tuple[float, float] | None:
         raise InvalidInput(f"the tempo range {text!r} is empty", hint="write it like 88-96")
     # A single figure means "about that".
     return (max(found[0] - 2, found[0] / 2), found[1] + 2) if not high else found
-
-
-def parse_kind(text: str | None) -> StemKind | None:
-    """``audio`` or ``midi``.
-
-    Raises:
-        InvalidInput: it is neither.
-    """
-    if text is None:
-        return None
-    try:
-        return StemKind(text)
-    except ValueError as error:
-        raise InvalidInput(f"{text!r} is not a kind of stem", hint="audio or midi") from error
-
-
-def parse_method(text: str) -> Method | None:
-    """``none``, ``fast`` or ``exact``: how causal influence is measured; None for none.
-
-    Raises:
-        InvalidInput: it is none of them.
-    """
-    methods: dict[str, Method | None] = {"none": None, "fast": "fast", "exact": "exact"}
-    if text not in methods:
-        raise InvalidInput(
-            f"{text!r} is not a way to measure influence", hint="none, fast or exact"
-        )
-    return methods[text]

@@ -19,8 +19,12 @@ from rag_audio.errors import UNMET_EXIT, RagAudioError
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
+    from rag_audio.domain.ports import Embedder, ModelInfo
     from rag_audio.pipeline.delivery import OnStage
 
+
+MOST_LISTED = 40
+"""What is printed of a list that may be long; JSON has all of it."""
 
 # Names and messages may hold square brackets, which are no markup.
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -28,6 +32,16 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 out = Console(
     soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 140
 )
+
+
+@contextmanager
+def silent(quiet: bool) -> Iterator[None]:
+    """Print nothing for people on stdout in the block, where ``quiet``."""
+    out.quiet = quiet
+    try:
+        yield
+    finally:
+        out.quiet = False
 
 
 def escape_what_is_no_text() -> None:
@@ -53,6 +67,15 @@ def show_json(document: Any) -> None:
     sys.stdout.write(text + "\n")
 
 
+def tell(document: Any, as_json: bool, *lines: str) -> None:
+    """The document as JSON, or these lines for people, on stdout."""
+    if as_json:
+        show_json(document)
+        return
+    for line in lines:
+        out.print(line)
+
+
 def show_error(error: RagAudioError, as_json: bool) -> None:
     """One line and a hint on stderr, or the error document on stdout."""
     if as_json:
@@ -72,10 +95,37 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str =
 
     made = Table(title=title or None, title_justify="left")
     for column in columns:
-        made.add_column(column)
+        made.add_column(column, overflow="fold")
     for row in rows:
         made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     out.print(made)
+
+
+def list_conflicts(conflicts: Sequence[dict[str, Any]]) -> None:
+    """Bytes that several licenses or artists claim, as :func:`.conflicts_json` writes them."""
+    from rag_audio.domain.views import conflict_lines
+
+    if conflicts:
+        out.print("the same bytes under several licenses or artists:")
+    for conflict in conflicts[:MOST_LISTED]:
+        out.print("\n".join(conflict_lines(conflict)))
+    say_more(len(conflicts))
+
+
+def say_more(count: int) -> None:
+    """How many of a list are not shown."""
+    if count > MOST_LISTED:
+        out.print(f"… and {count - MOST_LISTED} more; --json lists them all")
+
+
+def warn_untrained(model: ModelInfo | Embedder) -> None:
+    """Say that a model's weights are random."""
+    if model.untrained:
+        err.print(
+            f"note: {model.name} is untrained: it shows that everything works and makes no sense "
+            "of sound; set RAG_AUDIO_MODEL and RAG_AUDIO_EMBEDDER to trained checkpoints",
+            style="yellow",
+        )
 
 
 def say_unmet(files: Sequence[str], best_effort: bool) -> None:

@@ -6,7 +6,7 @@ import getpass
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,13 +32,6 @@ from rag_audio.storage.files import export
 StemOption = Annotated[str | None, typer.Option(help="Stem id or its beginning.")]
 ArtistOption = Annotated[str | None, typer.Option(help="Name; case and accents do not matter.")]
 LicenseOption = Annotated[str | None, typer.Option(help="Its id, or library/id.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("outputs")(outputs)
-    app.command("revoke")(revoke)
-    app.command("report")(report)
 
 
 def outputs(
@@ -108,14 +101,14 @@ def revoke(
 def report(
     first: Annotated[str, typer.Option("--from", help="First day, such as 2026-01-01 (UTC).")],
     last: Annotated[str, typer.Option("--to", help="Last day, inclusive.")],
-    kind: Annotated[str, typer.Option("--format", help="csv or json.")] = "json",
+    kind: Annotated[
+        Literal["csv", "json"], typer.Option("--format", help="Of the report.")
+    ] = "json",
     out_file: Annotated[Path | None, typer.Option("--out", help="File to write.")] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Say what was used in a period, by holder, with shares, splits and credit lines."""
-    if kind not in ("csv", "json"):
-        raise InvalidInput(f"{kind!r} is not a format of reports", hint="csv or json")
     start, end = period(_day("--from", first), _day("--to", last))
     with open_home(home) as opened, busy("reading the ledger"):
         found = usage_report(opened.ledger.outputs(), start, end)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
-from rag_audio.cli.options import Home, Json, parse_method
-from rag_audio.cli.output import busy, err, out, percent, show_json, stages, table
+from rag_audio.cli.options import Home, Json
+from rag_audio.cli.output import busy, err, out, percent, show_json, stages, table, tell
 from rag_audio.domain import AttributionRecord, Channel, limits
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.workspace import Workspace, open_workspace
@@ -18,12 +18,6 @@ from rag_audio.provenance.causal import CausalInfluence, Method
 from rag_audio.provenance.trace.findings import TraceResult
 from rag_audio.provenance.trace_report import report_html
 from rag_audio.storage.files import export
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("trace")(trace)
-    app.command("influence")(influence)
 
 
 def trace(
@@ -35,13 +29,13 @@ def trace(
         bool, typer.Option(help="Say only whether this system made it, and whom to ask.")
     ] = False,
     influence: Annotated[
-        str, typer.Option(help="none, fast or exact: first measure what each source did.")
+        Literal["none", "fast", "exact"], typer.Option(help="First measure what each source did.")
     ] = "none",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Say what went into this audio: which sources, whose, how much."""
-    method = parse_method(influence)
+    method: Method | None = None if influence == "none" else influence
     if public and (report is not None or method is not None):
         raise InvalidInput(
             "a public trace tells nothing about sources",
@@ -56,7 +50,9 @@ def trace(
                 found = workspace.trace(file)
         contact = workspace.settings.contact
     if public:
-        _show_public(found.to_public(contact), as_json)
+        document = found.to_public(contact)
+        asked = [f"Contact: {document['contact']}"] if document["contact"] else []
+        tell(document, as_json, document["statement"], *asked)
         return
     if report is not None:
         with export(report) as draft:
@@ -73,16 +69,13 @@ def influence(
     output: Annotated[
         int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")
     ],
-    method: Annotated[str, typer.Option(help="fast or exact.")] = "fast",
+    method: Annotated[Method, typer.Option(help="How closely.")] = "fast",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Measure what each source did to an output by leaving it out, and log the answer."""
-    how = parse_method(method)
-    if how is None:
-        raise InvalidInput("nothing was to be measured", hint="--method fast or exact")
     with open_workspace(home) as workspace:
-        (measured,) = measure_outputs(workspace, [output], how)
+        (measured,) = measure_outputs(workspace, [output], method)
         entry = workspace.home.ledger.find(output)
     if as_json:
         show_json({"output": output, **measured.to_json()})
@@ -126,15 +119,6 @@ def show_influence(record: AttributionRecord, measured: CausalInfluence) -> None
         f"noise floor {measured.noise_floor:.4f}: below it there is no share; all sources "
         f"together {measured.total:.4f}"
     )
-
-
-def _show_public(document: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        show_json(document)
-        return
-    out.print(document["statement"])
-    if document["contact"]:
-        out.print(f"Contact: {document['contact']}")
 
 
 def _show(file: Path, found: TraceResult) -> None:

@@ -17,27 +17,19 @@ from rag_audio.audio.pictures import line_png
 from rag_audio.audio.reading import SoundStream, load
 from rag_audio.audio.writing import Excess, is_clipped_by
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import busy, err, out, show_json
+from rag_audio.cli.output import busy, err, tell
 from rag_audio.domain import Audio, limits
 from rag_audio.domain.ports import Detection, Mark
 from rag_audio.errors import InvalidInput, OutputRefused
 from rag_audio.home import Home as OpenedHome
 from rag_audio.home import open_home
 
-watermark_app = typer.Typer(no_args_is_help=True, help="Embed or read a mark by hand.")
+watermark = typer.Typer(no_args_is_help=True, help="Embed or read a mark by hand.")
 
 _PIECE_S = 60.0
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    watermark_app.command("embed")(embed)
-    watermark_app.command("detect")(detect)
-    watermark_app.command("abx")(abx)
-    watermark_app.command("rotate")(rotate)
-    app.add_typer(watermark_app, name="watermark")
-
-
+@watermark.command()
 def embed(
     source: Annotated[Path, typer.Argument(help="Audio to mark.")],
     target: Annotated[Path, typer.Argument(help="Where the marked audio goes.")],
@@ -72,27 +64,26 @@ def embed(
         notes.append(f"{source.name} is at {sound.sample_rate} Hz, {target.name} at {written_hz}")
     for note in notes:
         err.print(f"note: {note}")
-    if as_json:
-        show_json(
-            {
-                "payload": payload,
-                "snr_db": below_db,
-                "noise_to_mask_db": mask_db,
-                "file": str(target),
-                "sample_rate": written_hz,
-                "channels": sound.channels,
-                "subtype": format_of(target, encoding)[1],
-                "gain_db": -excess.peak_db,
-                "notes": notes,
-            }
-        )
-    else:
-        out.print(
-            f"{target}: {payload}, {below_db:.1f} dB below the music, "
-            f"{-mask_db:.1f} dB below what it masks"
-        )
+    document = {
+        "payload": payload,
+        "snr_db": below_db,
+        "noise_to_mask_db": mask_db,
+        "file": str(target),
+        "sample_rate": written_hz,
+        "channels": sound.channels,
+        "subtype": format_of(target, encoding)[1],
+        "gain_db": -excess.peak_db,
+        "notes": notes,
+    }
+    tell(
+        document,
+        as_json,
+        f"{target}: {payload}, {below_db:.1f} dB below the music, "
+        f"{-mask_db:.1f} dB below what it masks",
+    )
 
 
+@watermark.command()
 def detect(
     file: Annotated[Path, typer.Argument(help="Any audio file, of any length.")],
     plot: Annotated[Path | None, typer.Option(help="PNG of the confidence over time.")] = None,
@@ -105,19 +96,17 @@ def detect(
     if plot is not None:
         title = "no mark" if found.mark is None else f"mark {found.mark.payload}"
         line_png(found.over_time, plot, ("time [s]", "confidence"), f"{file.name}: {title}")
-    if as_json:
-        show_json(_document(found))
-    elif found.mark is None:
-        out.print(f"{file}: no mark of ours")
-    else:
-        out.print(f"{file}: {found.mark.payload}, {_origin(found.mark)}")
+    lines = [f"{file}: no mark of ours"]
+    if found.mark is not None:
+        lines = [f"{file}: {found.mark.payload}, {_origin(found.mark)}"]
         if (found.tempo, found.semitones) != (1.0, 0.0):
             changed = f"tempo × {found.tempo:g}, pitch {found.semitones:+g} semitones"
-            out.print(f"  found at {changed}")
-        for other in found.others:
-            out.print(f"  also {other.payload}, {_origin(other)}")
+            lines.append(f"  found at {changed}")
+        lines += [f"  also {other.payload}, {_origin(other)}" for other in found.others]
+    tell(_document(found), as_json, *lines)
 
 
+@watermark.command()
 def abx(
     source: Annotated[Path, typer.Argument(help="Audio to mark for the comparison.")],
     folder: Annotated[Path, typer.Argument(help="New folder for the kit.")],
@@ -136,12 +125,14 @@ def abx(
     with open_home(home) as opened, busy("marking"):
         marked = _marked(opened, source, sound, 0)
     needed = write_kit(sound, marked, folder, trials=trials, seconds=seconds, seed=seed)
-    if as_json:
-        show_json({"folder": str(folder), "trials": trials, "needed": needed})
-    else:
-        out.print(f"{folder}: {trials} comparisons, {needed} right ones say it is heard")
+    tell(
+        {"folder": str(folder), "trials": trials, "needed": needed},
+        as_json,
+        f"{folder}: {trials} comparisons, {needed} right ones say it is heard",
+    )
 
 
+@watermark.command()
 def rotate(home: Home = None, as_json: Json = False) -> None:
     """Make new marks with a new key; those made with the old one are still read."""
     from rag_audio.provenance.credentials.custody import rotate_watermark
@@ -149,10 +140,11 @@ def rotate(home: Home = None, as_json: Json = False) -> None:
     with open_home(home) as opened:
         key = opened.folder / "keys" / "watermark.key"
         kept = rotate_watermark(opened.database, key.parent)
-    if as_json:
-        show_json({"key": str(key), "retired": str(kept)})
-    else:
-        out.print(f"{key} is new; the one before is kept in {kept}")
+    tell(
+        {"key": str(key), "retired": str(kept)},
+        as_json,
+        f"{key} is new; the one before is kept in {kept}",
+    )
 
 
 def _changes(

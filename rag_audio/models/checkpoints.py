@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,56 +31,44 @@ _PIPELINES = {
     "StableAudio3AudioToAudioPipeline": STABLE_AUDIO_3,
     "StableAudio3InpaintPipeline": STABLE_AUDIO_3,
 }
-_MEL_CODEC = "rag_audio.models.mel_codec:MelCodec"
+
+
+def _classes(library: str, names: str, module: str = "") -> dict[tuple[str, str], str]:
+    """Classes as ``model_index.json`` names them → where they live."""
+    return {(library, name): f"{module or library}:{name}" for name in names.split()}
+
+
+_OWN = "rag_audio.models.mel_codec"
 _CODECS = {
-    ("rag_audio", "MelCodec"): _MEL_CODEC,
-    ("rag_audio.models.mel_codec", "MelCodec"): _MEL_CODEC,
-    ("rag_audio.backends.mel_codec", "MelCodec"): _MEL_CODEC,  # checkpoints of version 0.1
-    ("diffusers", "AutoencoderOobleck"): "diffusers:AutoencoderOobleck",
-    ("diffusers", "AutoencoderSAME"): "diffusers:AutoencoderSAME",
+    **_classes("rag_audio", "MelCodec", _OWN),
+    **_classes(_OWN, "MelCodec"),
+    **_classes("rag_audio.backends.mel_codec", "MelCodec", _OWN),  # checkpoints of version 0.1
+    **_classes("diffusers", "AutoencoderOobleck AutoencoderSAME"),
 }
-_TOKENIZERS = {
-    ("transformers", name): f"transformers:{name}"
-    for name in (
-        "T5Tokenizer T5TokenizerFast GemmaTokenizer GemmaTokenizerFast PreTrainedTokenizerFast"
-    ).split()
-}
-_TEXT_ENCODERS = {
-    ("transformers", name): f"transformers:{name}"
-    for name in ("T5EncoderModel", "T5GemmaEncoderModel")
+_COMMON = {
+    "vae": _CODECS,
+    "tokenizer": _classes(
+        "transformers",
+        "T5Tokenizer T5TokenizerFast GemmaTokenizer GemmaTokenizerFast PreTrainedTokenizerFast",
+    ),
+    "text_encoder": _classes("transformers", "T5EncoderModel T5GemmaEncoderModel"),
 }
 _ALLOWED: Mapping[str, Mapping[str, Mapping[tuple[str, str], str]]] = {
     STABLE_AUDIO: {
-        "vae": _CODECS,
-        "tokenizer": _TOKENIZERS,
-        "text_encoder": _TEXT_ENCODERS,
-        "projection_model": {
-            ("stable_audio", "StableAudioProjectionModel"): (
-                "diffusers.pipelines.stable_audio:StableAudioProjectionModel"
-            ),
-        },
-        "transformer": {("diffusers", "StableAudioDiTModel"): "diffusers:StableAudioDiTModel"},
-        "scheduler": {
-            ("diffusers", "CosineDPMSolverMultistepScheduler"): (
-                "diffusers:CosineDPMSolverMultistepScheduler"
-            ),
-        },
+        **_COMMON,
+        "projection_model": _classes(
+            "stable_audio", "StableAudioProjectionModel", "diffusers.pipelines.stable_audio"
+        ),
+        "transformer": _classes("diffusers", "StableAudioDiTModel"),
+        "scheduler": _classes("diffusers", "CosineDPMSolverMultistepScheduler"),
     },
     STABLE_AUDIO_3: {
-        "vae": _CODECS,
-        "tokenizer": _TOKENIZERS,
-        "text_encoder": _TEXT_ENCODERS,
-        "duration_embedder": {
-            ("stable_audio_3", "StableAudio3DurationEmbedder"): (
-                "diffusers.pipelines.stable_audio_3:StableAudio3DurationEmbedder"
-            ),
-        },
-        "transformer": {("diffusers", "StableAudio3DiTModel"): "diffusers:StableAudio3DiTModel"},
-        "scheduler": {
-            ("diffusers", "FlowMatchEulerDiscreteScheduler"): (
-                "diffusers:FlowMatchEulerDiscreteScheduler"
-            ),
-        },
+        **_COMMON,
+        "duration_embedder": _classes(
+            "stable_audio_3", "StableAudio3DurationEmbedder", "diffusers.pipelines.stable_audio_3"
+        ),
+        "transformer": _classes("diffusers", "StableAudio3DiTModel"),
+        "scheduler": _classes("diffusers", "FlowMatchEulerDiscreteScheduler"),
     },
 }
 """Family → part → (library, class) as in ``model_index.json`` → where the class lives."""
@@ -95,6 +84,7 @@ _SETTINGS: Mapping[str, tuple[type, ...]] = {
     "default_strength": (int, float),
     "max_duration_s": (int, float),
 }
+_SAFE_ONLY = "only safetensors weights are read; fetch or export it again"
 _HUB_EXAMPLE = "stabilityai/stable-audio-open-1.0"
 
 
@@ -140,10 +130,10 @@ def find_checkpoint(source: str | Path) -> Checkpoint:
                 f"no model at {text!r}",
                 hint=f"give a folder with model_index.json, or a hub id such as {_HUB_EXAMPLE}",
             )
-        root = _download(text, ["model_index.json"])
+        root = download(text, ["model_index.json"])
         family, classes = _read_index(text, root)
         folders = [f"{part}/{pattern}" for part in classes for pattern in _FILES]
-        root = _download(text, ["*.json", *folders])
+        root = download(text, ["*.json", *folders])
     else:
         family, classes = _read_index(text, root)
     return Checkpoint(text, root, family, classes, _read_settings(text, root))
@@ -159,7 +149,7 @@ def load_part(checkpoint: Checkpoint, part: str) -> Any:
     kind: Any = getattr(importlib.import_module(module_name), class_name)
     if not (checkpoint.root / part).is_dir():
         raise _broken(checkpoint.source, f"folder {part!r} is missing")
-    with _translated(checkpoint.source, part), _quietly():
+    with translated(f"{part} of {checkpoint.source}", _SAFE_ONLY):
         if part in ("tokenizer", "scheduler"):
             return kind.from_pretrained(str(checkpoint.root), subfolder=part, local_files_only=True)
         import torch
@@ -205,8 +195,15 @@ def _local(text: str) -> Path | None:
     return None
 
 
-def _download(hub_id: str, patterns: list[str]) -> Path:
-    """Fetch files of a hub repository into the local cache; nothing when they are there."""
+def download(hub_id: str, patterns: list[str], *, offline: bool = False) -> Path:
+    """Fetch files of a hub repository into the local cache; nothing when they are there.
+
+    Args:
+        offline: only look into the cache.
+
+    Raises:
+        BackendUnavailable: unknown, gated, or not to be reached.
+    """
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -221,7 +218,14 @@ def _download(hub_id: str, patterns: list[str]) -> Path:
     try:
         # Half-precision copies lie beside the float32 files in some repositories: one is enough.
         ignore = ["*.fp16.safetensors", "*.bf16.safetensors"]
-        return Path(snapshot_download(hub_id, allow_patterns=patterns, ignore_patterns=ignore))
+        return Path(
+            snapshot_download(
+                hub_id,
+                allow_patterns=patterns,
+                ignore_patterns=ignore,
+                local_files_only=offline,
+            )
+        )
     except GatedRepoError as error:
         raise BackendUnavailable(
             f"the model {hub_id} is gated",
@@ -238,9 +242,10 @@ def _download(hub_id: str, patterns: list[str]) -> Path:
             hint="connect once to fetch it, or copy its folder here and give the path",
         ) from error
     except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise BackendUnavailable(
-            f"the model {hub_id} cannot be fetched: {reason}", hint="try again later"
+            f"the model {hub_id} cannot be fetched: {reason}",
+            hint="check the network, or try again later",
         ) from error
 
 
@@ -251,7 +256,7 @@ def _read_index(source: str, root: Path) -> tuple[str, dict[str, str]]:
             f"{source} holds no diffusers checkpoint: model_index.json is missing",
             hint="give the folder that DiffusionPipeline.save_pretrained wrote",
         )
-    index = _read_json(source, root / "model_index.json")
+    index = read_json(source, root / "model_index.json")
     pipeline = index.get("_class_name")
     family = _PIPELINES.get(str(pipeline))
     if family is None:
@@ -277,7 +282,7 @@ def _read_index(source: str, root: Path) -> tuple[str, dict[str, str]]:
 def _read_settings(source: str, root: Path) -> dict[str, Any]:
     """``rag_audio.json``, with the types of the keys we know checked; empty when absent."""
     path = root / "rag_audio.json"
-    settings = _read_json(source, path) if path.is_file() else {}
+    settings = read_json(source, path) if path.is_file() else {}
     for key, types in _SETTINGS.items():
         value = settings.get(key)
         wrong_bool = isinstance(value, bool) and bool not in types
@@ -286,7 +291,12 @@ def _read_settings(source: str, root: Path) -> dict[str, Any]:
     return settings
 
 
-def _read_json(source: str, path: Path) -> dict[str, Any]:
+def read_json(source: str, path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a checkpoint.
+
+    Raises:
+        BackendUnavailable: it cannot be read, or is no object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -302,36 +312,41 @@ def _broken(source: str, what: str) -> BackendUnavailable:
     )
 
 
+BROKEN = "files are missing, torn or of another model: fetch or build it again"
+
+
 @contextmanager
-def _translated(source: str, part: str) -> Iterator[None]:
-    """Turn what the libraries raise on bad files into one line."""
+def translated(source: str, hint: str = BROKEN) -> Iterator[None]:
+    """Loading by third parties without their bars and notes; what they raise becomes one line.
+
+    Raises:
+        BackendUnavailable: they failed; with the hint.
+    """
     from safetensors import SafetensorError
+    from transformers.utils import logging
 
-    try:
-        yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
-        raise BackendUnavailable(
-            f"the checkpoint {source} is broken: {part}: {reason[:200]}",
-            hint="only safetensors weights are read; fetch or export it again",
-        ) from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the libraries' progress bars and notes to developers off stderr while weights load."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    shown = [
-        log for log in (diffusers_logging, transformers_logging) if log.is_progress_bar_enabled()
-    ]
+    loggers = [logging, sys.modules.get("diffusers.utils.logging")]
+    shown = [log for log in loggers if log is not None and log.is_progress_bar_enabled()]
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     for log in shown:
         log.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        RuntimeError,
+        AttributeError,
+    ) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise BackendUnavailable(f"{source} cannot be loaded: {first}", hint=hint) from error
     finally:
+        logging.set_verbosity(verbosity)
         for log in shown:
             log.enable_progress_bar()

@@ -8,18 +8,15 @@ Same file, same vector, always: windows are fixed, nothing is cropped at random,
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rag_audio.domain import Audio
-from rag_audio.errors import InvalidInput
 from rag_audio.models.clap_checkpoint import checkpoint_folder, open_checkpoint
 from rag_audio.models.clap_frontend import (
     TEXT_TOKENS,
+    BatchedEmbedder,
     LogMel,
     SpaceFacts,
     TextSetup,
@@ -28,13 +25,11 @@ from rag_audio.models.clap_frontend import (
     read_facts,
     space_id,
     tokenize,
-    unit_rows,
     write_facts,
 )
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
 
     from rag_audio.models.clap_text import TextBranch
 
@@ -42,7 +37,7 @@ _CPU_GROUP = 4
 """Clips that go through the model together on a CPU, where 32 cost a fifth more time each."""
 
 
-class ClapEmbedder:
+class ClapEmbedder(BatchedEmbedder):
     """Embeds audio and text with a CLAP checkpoint; implements :class:`.Embedder`.
 
     Its attributes are cached per checkpoint, so that the weights are loaded when something is
@@ -62,14 +57,6 @@ class ClapEmbedder:
         InvalidInput: ``batch_size`` below 1.
     """
 
-    space: str
-    name: str
-    dimension: int
-    sample_rate: int
-    window_s: float
-    untrained: bool
-    text_weight: float
-
     def __init__(
         self,
         source: str | Path,
@@ -78,24 +65,17 @@ class ClapEmbedder:
         batch_size: int = 32,
         tokenizer: Any = None,
     ) -> None:
-        if batch_size < 1:
-            raise InvalidInput(f"batch_size must be at least 1, got {batch_size}")
+        super().__init__(batch_size)
         if device not in ("auto", "cpu"):  # those two are everywhere
             from rag_audio.models.device import pick_device
 
             pick_device(device)
         self._source, self._tokenizer, self._device = source, tokenizer, device
-        self._batch_size = batch_size
-        self._lock = threading.Lock()
-        # Tokenizers and models hold state while they run.
-        self._one_at_a_time = threading.Lock()
         self._opened: _Model | None = None
         self._branch: TextBranch | None = None
         facts = self._facts()
         self._text = facts.text
-        self.name, self.space, self.dimension = facts.name, facts.space, facts.dimension
-        self.sample_rate, self.window_s = facts.sample_rate, facts.window_s
-        self.untrained, self.text_weight = facts.untrained, facts.text_weight
+        self._show(facts)
 
     def _facts(self) -> SpaceFacts:
         """What the cache says of the checkpoint, or else its weights."""
@@ -112,59 +92,27 @@ class ClapEmbedder:
 
     def _model(self) -> _Model:
         """The weights, loaded at the first call."""
-        with self._lock:
-            if self._opened is None:
-                self._opened = _Model(self._source, self._tokenizer, self._device)
-            return self._opened
+        if self._opened is None:
+            self._opened = _Model(self._source, self._tokenizer, self._device)
+        return self._opened
 
-    def embed_audio(self, clips: Sequence[Audio]) -> NDArray[np.float32]:
-        """``[N, D]``, one unit vector per clip; what follows the first window is not heard.
+    def _embed_clips(self, clips: Sequence[Audio]) -> torch.Tensor:
+        model = self._model()
+        return model.embed_features(model.front_end(fixed_windows(clips, model.mel)))
 
-        Raises:
-            InvalidInput: a clip is empty or not finite.
-            BackendUnavailable: the checkpoint's weights are not finite.
-        """
-        model, batches = self._model(), []
-        for start in range(0, len(clips), self._batch_size):
-            windows = fixed_windows(clips[start : start + self._batch_size], model.mel)
-            with self._one_at_a_time:
-                batches.append(model.embed_features(model.front_end(windows)))
-        return self._gather(batches)
-
-    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``[N, D]``, one unit vector per text; tokens past the 77th are not heard.
-
-        Raises:
-            InvalidInput: a text cannot be encoded (lone surrogates).
-            BackendUnavailable: the checkpoint's weights are not finite.
-        """
-        embed, batches = self._embed_texts(), []
-        for start in range(0, len(texts), self._batch_size):
-            with self._one_at_a_time:
-                batches.append(embed(texts[start : start + self._batch_size]))
-        return self._gather(batches)
-
-    def _embed_texts(self) -> Callable[[Sequence[str]], torch.Tensor]:
-        """The text branch for one batch, by itself where it can be had without the rest."""
+    def _embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """By the text branch alone, where it can be had without the rest."""
         if self._text is None:
-            return self._model().embed_texts
-        with self._lock:
-            if self._branch is None and self._opened is None and self._folder is not None:
-                from rag_audio.models.clap_text import TextBranch
-                from rag_audio.models.device import pick_device
+            return self._model().embed_texts(texts)
+        if self._branch is None and self._opened is None and self._folder is not None:
+            from rag_audio.models.clap_text import TextBranch
+            from rag_audio.models.device import pick_device
 
-                device = pick_device(self._device)
-                self._branch = TextBranch.of_folder(self._text, self._folder, device)
+            device = pick_device(self._device)
+            self._branch = TextBranch.of_folder(self._text, self._folder, device)
         if self._branch is None:
             self._branch = self._model().text_branch(self._text)
-        return self._branch.embed
-
-    def _gather(self, batches: list[torch.Tensor]) -> NDArray[np.float32]:
-        if not batches:
-            return np.zeros((0, self.dimension), dtype=np.float32)
-        return unit_rows(
-            np.concatenate([batch.float().cpu().numpy() for batch in batches]), self.name
-        )
+        return self._branch.embed(texts)
 
 
 class _Model:
@@ -180,7 +128,10 @@ class _Model:
         self._device = pick_device(device)
         self._checkpoint = open_checkpoint(source, tokenizer)
         self.mel, self._tokenizer = self._checkpoint.mel, self._checkpoint.tokenizer
-        self._text_tokens = _longest_text(self._checkpoint.model, self._tokenizer)
+        text = self._checkpoint.model.config.text_config
+        positions = int(text.max_position_embeddings) - int(text.pad_token_id or 0) - 1
+        longest = int(self._tokenizer.model_max_length)
+        self._text_tokens = min(TEXT_TOKENS, positions, longest)
         self._clap = self._checkpoint.model.to(self._device)
         self.front_end = LogMel(self.mel, self._device)
 
@@ -232,9 +183,3 @@ class _Model:
                 output = self._clap.get_audio_features(input_features=part, is_longer=not_longer)
                 vectors.append(output.pooler_output)
             return torch.cat(vectors)
-
-
-def _longest_text(model: Any, tokenizer: Any) -> int:
-    text = model.config.text_config
-    positions = int(text.max_position_embeddings) - int(text.pad_token_id or 0) - 1
-    return min(TEXT_TOKENS, positions, int(tokenizer.model_max_length))

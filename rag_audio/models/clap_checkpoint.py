@@ -6,11 +6,10 @@ ends as one :class:`~rag_audio.errors.BackendUnavailable` that says what to do.
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag_audio.errors import BackendUnavailable
+from rag_audio.models.checkpoints import download, read_json, translated
 from rag_audio.models.clap_frontend import MelSettings
 
 if TYPE_CHECKING:
@@ -284,8 +284,13 @@ def checkpoint_folder(source: str | Path) -> Path | None:
 def _open_folder(folder: Path, source: str, tokenizer: Any) -> Checkpoint:
     from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
-    facts = _read_json(folder / "rag_audio.json") if (folder / "rag_audio.json").exists() else {}
-    config = _read_json(folder / "config.json")
+    if not (folder / "config.json").is_file():
+        raise BackendUnavailable(
+            f"{folder} has no config.json: not a CLAP checkpoint",
+            hint="give a directory written by ClapModel.save_pretrained",
+        )
+    config, own = read_json(source, folder / "config.json"), folder / "rag_audio.json"
+    facts = read_json(source, own) if own.exists() else {}
     if config.get("model_type") != "clap":
         raise BackendUnavailable(
             f"{source} is a {config.get('model_type')!r} model, not a CLAP",
@@ -417,86 +422,15 @@ def _from_hub(source: str, weights: bool = True) -> Path:
         raise BackendUnavailable(
             f"no CLAP checkpoint at {source}", hint="give a directory, a .pt file or a hub name"
         )
-    cached = _snapshot(source, _SMALL_FILES, offline=True)
-    if cached is not None and (_has_weights(cached) if weights else _has_tokenizer(cached)):
-        return cached
-    folder = _snapshot(source, [*_SMALL_FILES, *(["*.safetensors"] if weights else [])])
-    if weights and folder is not None and not _has_weights(folder):
-        folder = _snapshot(source, [*_SMALL_FILES, "pytorch_model*.bin"])
-    if folder is None:
-        raise BackendUnavailable(
-            f"{source} is neither a local directory nor available from the hub",
-            hint="check the name and the network; a private one needs `hf auth login`",
-        )
+    with suppress(BackendUnavailable):
+        cached = download(source, _SMALL_FILES, offline=True)
+        if _has_weights(cached) if weights else _has_tokenizer(cached):
+            return cached
+    folder = download(source, [*_SMALL_FILES, *(["*.safetensors"] if weights else [])])
+    if weights and not _has_weights(folder):
+        folder = download(source, [*_SMALL_FILES, "pytorch_model*.bin"])
     return folder
-
-
-def _snapshot(source: str, patterns: list[str], offline: bool = False) -> Path | None:
-    import httpx
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
-
-    try:
-        return Path(snapshot_download(source, allow_patterns=patterns, local_files_only=offline))
-    except GatedRepoError as error:
-        raise BackendUnavailable(
-            f"{source} is gated on the hub",
-            hint=f"accept its terms at https://huggingface.co/{source}, then run `hf auth login`",
-        ) from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError):
-        return None  # unknown, private, or no network and nothing cached: the caller says so
 
 
 def _has_weights(folder: Path) -> bool:
     return any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BackendUnavailable(
-            f"{path.parent} has no {path.name}: not a CLAP checkpoint",
-            hint="give a directory written by ClapModel.save_pretrained",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise BackendUnavailable(
-            f"{path} cannot be read as JSON", hint="download or build the checkpoint again"
-        ) from error
-    if not isinstance(facts, dict):
-        raise BackendUnavailable(f"{path} holds no JSON object", hint="build it again")
-    return facts
-
-
-BROKEN = "files are missing, torn or of another model: download or build it again"
-
-
-@contextmanager
-def translated(source: str, hint: str = BROKEN) -> Iterator[None]:
-    """Quiet loading by third parties, whose errors become one line and the hint."""
-    from safetensors import SafetensorError
-    from transformers.utils import logging
-
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    except (
-        SafetensorError,
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        RuntimeError,
-        AttributeError,
-    ) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise BackendUnavailable(
-            f"{source} cannot be loaded: {first}",
-            hint=hint,
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

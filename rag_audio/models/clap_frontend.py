@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+_Given = TypeVar("_Given")
 
 POWER_FLOOR = 1e-10
 """Mel power below this counts as silence: -100 dB, as in librosa and in CLAP's training."""
@@ -80,10 +83,6 @@ class MelSettings:
     def window_frames(self) -> int:
         """Samples of one window."""
         return round(self.window_s * self.sample_rate)
-
-    def facts(self) -> dict[str, Any]:
-        """Plain values, for the space's id."""
-        return asdict(self)
 
 
 def fixed_window(clip: Audio, settings: MelSettings, position: int = 0) -> NDArray[np.float32]:
@@ -191,7 +190,7 @@ class LogMel:
         return mel.log10_().mul_(10.0)
 
 
-# What CLAP backends share besides the front end: tokens, unit vectors and the id of a space.
+# What CLAP backends share besides the front end: batches, tokens, unit vectors, the id of a space.
 
 CODE_VERSION = 1
 """Raised when the code changes what comes out for the same weights: old indexes then mismatch."""
@@ -266,9 +265,9 @@ class SpaceFacts:
     dimension: int
     sample_rate: int
     window_s: float
-    untrained: bool
-    text_weight: float
-    text: TextSetup | None
+    untrained: bool = False
+    text_weight: float = 1.0
+    text: TextSetup | None = None
 
 
 def facts_file(folder: Path, source: str) -> Path | None:
@@ -309,6 +308,76 @@ def write_facts(file: Path | None, facts: SpaceFacts) -> None:
         write_bytes(file, json.dumps(asdict(facts)).encode())
         for old in sorted(file.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)[:-_KEPT]:
             old.unlink(missing_ok=True)
+
+
+class BatchedEmbedder(ABC):
+    """What the CLAP backends share: batches, one at a time, and unit vectors of them.
+
+    Args:
+        batch_size: clips or texts that go through the model together.
+
+    Raises:
+        InvalidInput: ``batch_size`` below 1.
+    """
+
+    space: str
+    name: str
+    dimension: int
+    sample_rate: int
+    window_s: float
+    untrained: bool
+    text_weight: float
+
+    def __init__(self, batch_size: int) -> None:
+        if batch_size < 1:
+            raise InvalidInput(f"batch_size must be at least 1, got {batch_size}")
+        self._batch_size = batch_size
+        # Tokenizers and models hold state while they run.
+        self._one_at_a_time = threading.Lock()
+
+    def _show(self, facts: SpaceFacts) -> None:
+        """Take the attributes from the checkpoint's facts."""
+        self.name, self.space, self.dimension = facts.name, facts.space, facts.dimension
+        self.sample_rate, self.window_s = facts.sample_rate, facts.window_s
+        self.untrained, self.text_weight = facts.untrained, facts.text_weight
+
+    @abstractmethod
+    def _embed_clips(self, clips: Sequence[Audio]) -> torch.Tensor:
+        """``[N, D]`` of any length, for one batch."""
+
+    @abstractmethod
+    def _embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """``[N, D]`` of any length, for one batch."""
+
+    def embed_audio(self, clips: Sequence[Audio]) -> NDArray[np.float32]:
+        """``[N, D]``, one unit vector per clip; what follows the first window is not heard.
+
+        Raises:
+            InvalidInput: a clip is empty or not finite.
+            BackendUnavailable: the checkpoint's weights are not finite.
+        """
+        return self._in_batches(clips, self._embed_clips)
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """``[N, D]``, one unit vector per text; tokens past the 77th are not heard.
+
+        Raises:
+            InvalidInput: a text cannot be encoded (lone surrogates).
+            BackendUnavailable: the checkpoint's weights are not finite.
+        """
+        return self._in_batches(texts, self._embed_texts)
+
+    def _in_batches(
+        self, given: Sequence[_Given], embed: Callable[[Sequence[_Given]], torch.Tensor]
+    ) -> NDArray[np.float32]:
+        if not given:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        batches = []
+        for start in range(0, len(given), self._batch_size):
+            with self._one_at_a_time:
+                batches.append(embed(given[start : start + self._batch_size]))
+        vectors = np.concatenate([batch.float().cpu().numpy() for batch in batches])
+        return unit_rows(vectors, self.name)
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], longest: int) -> Any:
@@ -358,7 +427,7 @@ def space_id(kind: str, model: Any, mel: MelSettings, tokenizer: Any) -> str:
     in half or full precision, in one file or in several.
     """
     digest = hashlib.sha256(f"{kind} {CODE_VERSION}".encode())
-    digest.update(json.dumps(mel.facts(), sort_keys=True).encode())
+    digest.update(json.dumps(asdict(mel), sort_keys=True).encode())
     digest.update(_tokenizer_facts(tokenizer))
     for name, weight in sorted(model.state_dict().items()):
         if not name.endswith(_NOT_WEIGHTS):

@@ -11,29 +11,27 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rag_audio.audio.librosa_cache import librosa_ready
 from rag_audio.domain import Audio
-from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput, MissingExtra
-from rag_audio.models import clap_checkpoint
-from rag_audio.models.clap_checkpoint import find_tokenizer, translated
+from rag_audio.errors import BackendUnavailable, ConfigError, MissingExtra
+from rag_audio.models.checkpoints import translated
+from rag_audio.models.clap_checkpoint import audio_tower, find_tokenizer, read_state
 from rag_audio.models.clap_frontend import (
     TEXT_TOKENS,
+    BatchedEmbedder,
     MelSettings,
+    SpaceFacts,
     fixed_windows,
     space_id,
     tokenize,
-    unit_rows,
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    import torch
 
 _HUB_FILES = (
     "it takes roberta-base, and the tokenizers of bert-base-uncased and facebook/bart-base, from "
@@ -41,7 +39,7 @@ _HUB_FILES = (
 )
 
 
-class LaionClapEmbedder:
+class LaionClapEmbedder(BatchedEmbedder):
     """Embeds with ``laion_clap.CLAP_Module``; implements :class:`.Embedder`.
 
     Args:
@@ -59,14 +57,6 @@ class LaionClapEmbedder:
         InvalidInput: ``batch_size`` below 1.
     """
 
-    space: str
-    name: str
-    dimension: int
-    sample_rate: int
-    window_s: float
-    untrained: bool
-    text_weight: float
-
     def __init__(
         self,
         source: str | Path,
@@ -75,9 +65,9 @@ class LaionClapEmbedder:
         batch_size: int = 32,
         tokenizer: Any = None,
     ) -> None:
-        if batch_size < 1:
-            raise InvalidInput(f"batch_size must be at least 1, got {batch_size}")
-        _require_package()
+        super().__init__(batch_size)
+        if importlib.util.find_spec("laion_clap") is None:
+            raise MissingExtra("laion-clap", "laion")
         from rag_audio.models.device import pick_device
 
         where = pick_device(device)
@@ -91,75 +81,40 @@ class LaionClapEmbedder:
         self._mel = MelSettings()
         self._model = _make_model(path, str(where))
         self._device = where
-        self._batch_size = batch_size
-        # Tokenizers and models hold state while they run.
-        self._one_at_a_time = threading.Lock()
-        self.name = f"{path.stem} (laion-clap)"
-        self.untrained = False
-        self.text_weight = 1.0
-        self.dimension = int(self._model.joint_embed_shape)
-        self.sample_rate = self._mel.sample_rate
-        self.window_s = self._mel.window_s
-        self.space = space_id("laion-clap", self._model, self._mel, self._tokenizer)
-
-    def embed_audio(self, clips: Sequence[Audio]) -> NDArray[np.float32]:
-        """``[N, D]``, one unit vector per clip; what follows the first window is not heard.
-
-        Raises:
-            InvalidInput: a clip is empty or not finite.
-            BackendUnavailable: the checkpoint's weights are not finite.
-        """
-        import torch
-
-        batches = []
-        for start in range(0, len(clips), self._batch_size):
-            windows = fixed_windows(clips[start : start + self._batch_size], self._mel)
-            data = {
-                "waveform": torch.from_numpy(windows),
-                "longer": torch.zeros((len(windows), 1), dtype=torch.bool),
-            }
-            with self._one_at_a_time, torch.inference_mode():
-                encoded = self._model.encode_audio(
-                    {name: tensor.to(self._device) for name, tensor in data.items()},
-                    device=self._device,
-                )
-                batches.append(self._model.audio_projection(encoded["embedding"]))
-        return self._gather(batches)
-
-    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``[N, D]``, one unit vector per text; tokens past the 77th are not heard.
-
-        Raises:
-            InvalidInput: a text cannot be encoded (lone surrogates).
-            BackendUnavailable: the checkpoint's weights are not finite.
-        """
-        import torch
-
-        batches = []
-        for start in range(0, len(texts), self._batch_size):
-            some = texts[start : start + self._batch_size]
-            with self._one_at_a_time, torch.inference_mode():
-                tokens = tokenize(self._tokenizer, some, TEXT_TOKENS)
-                batches.append(self._model.encode_text(tokens, device=self._device))
-        return self._gather(batches)
-
-    def _gather(self, batches: list[Any]) -> NDArray[np.float32]:
-        if not batches:
-            return np.zeros((0, self.dimension), dtype=np.float32)
-        return unit_rows(
-            np.concatenate([batch.float().cpu().numpy() for batch in batches]), self.name
+        facts = SpaceFacts(
+            name=f"{path.stem} (laion-clap)",
+            space=space_id("laion-clap", self._model, self._mel, self._tokenizer),
+            dimension=int(self._model.joint_embed_shape),
+            sample_rate=self._mel.sample_rate,
+            window_s=self._mel.window_s,
         )
+        self._show(facts)
 
+    def _embed_clips(self, clips: Sequence[Audio]) -> torch.Tensor:
+        import torch
 
-def _require_package() -> None:
-    if importlib.util.find_spec("laion_clap") is None:
-        raise MissingExtra("laion-clap", "laion")
+        data = {
+            "waveform": torch.from_numpy(fixed_windows(clips, self._mel)).to(self._device),
+            "longer": torch.zeros((len(clips), 1), dtype=torch.bool, device=self._device),
+        }
+        with torch.inference_mode():
+            encoded = self._model.encode_audio(data, device=self._device)
+            made: torch.Tensor = self._model.audio_projection(encoded["embedding"])
+        return made
+
+    def _embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            tokens = tokenize(self._tokenizer, texts, TEXT_TOKENS)
+            made: torch.Tensor = self._model.encode_text(tokens, device=self._device)
+        return made
 
 
 def _make_model(path: Path, device: str) -> Any:
     """LAION's ``CLAP`` network with the file's weights, in evaluation mode."""
-    state = clap_checkpoint.read_state(path)
-    tower = clap_checkpoint.audio_tower(path, state)
+    state = read_state(path)
+    tower = audio_tower(path, state)
     # The text branch's position ids are an index, not a weight: newer transformers do not keep it.
     state.pop("text_branch.embeddings.position_ids", None)
     with translated("laion-clap", hint=_HUB_FILES):

@@ -21,6 +21,7 @@ from typing import NamedTuple, cast
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from diffusers.utils.accelerate_utils import apply_forward_hook
@@ -32,38 +33,11 @@ LOWEST_PITCH_HZ = 41.2  # E1; pitch bands are quarter tones upwards from here
 PITCHES_PER_OCTAVE = 24
 
 
-class _Point:
-    """A distribution without spread, so that callers of ``latent_dist.mode()`` are served too."""
-
-    def __init__(self, latents: Tensor) -> None:
-        self._latents = latents
-
-    def mode(self) -> Tensor:
-        """``[B, D, L]``"""
-        return self._latents
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """``[B, D, L]``; the encoder is deterministic."""
-        return self._latents
-
-
 @dataclass
 class MelCodecOutput(BaseOutput):  # type: ignore[misc]
     """Output of :meth:`MelCodec.encode`: ``latents`` ``[B, D, L]``."""
 
     latents: Tensor
-
-    @property
-    def latent_dist(self) -> _Point:
-        """The same latents behind the interface of variational autoencoders."""
-        return _Point(self.latents)
-
-
-@dataclass
-class MelCodecDecoderOutput(BaseOutput):  # type: ignore[misc]
-    """Output of :meth:`MelCodec.decode`: ``sample`` ``[B, C, L · downsampling_ratio]``."""
-
-    sample: Tensor
 
 
 class _Tables(NamedTuple):
@@ -300,23 +274,11 @@ class MelCodec(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return cast(Tensor, getattr(self, name)).float()
 
     @apply_forward_hook  # type: ignore[untyped-decorator]
-    def encode(self, sample: Tensor, return_dict: bool = True) -> MelCodecOutput | tuple[Tensor]:
+    def encode(self, sample: Tensor) -> MelCodecOutput:
         """Waves ``[B, C, T]`` in [-1, 1] → latents ``[B, D, ceil(T / downsampling_ratio)]``."""
-        latents = self.to_latents(self.features(sample)).to(self.dtype)
-        return MelCodecOutput(latents=latents) if return_dict else (latents,)
+        return MelCodecOutput(latents=self.to_latents(self.features(sample)).to(self.dtype))
 
     @apply_forward_hook  # type: ignore[untyped-decorator]
-    def decode(
-        self, latents: Tensor, return_dict: bool = True
-    ) -> MelCodecDecoderOutput | tuple[Tensor]:
-        """Latents ``[B, D, L]`` → waves ``[B, C, L · downsampling_ratio]``, float32."""
-        wave = self.vocode(self.to_frames(latents))
-        return MelCodecDecoderOutput(sample=wave) if return_dict else (wave,)
-
-    def forward(
-        self, sample: Tensor, return_dict: bool = True
-    ) -> MelCodecDecoderOutput | tuple[Tensor]:
-        """Reconstruct waves ``[B, C, T]``."""
-        latents = self.to_latents(self.features(sample)).to(self.dtype)
-        wave = self.vocode(self.to_frames(latents))
-        return MelCodecDecoderOutput(sample=wave) if return_dict else (wave,)
+    def decode(self, latents: Tensor) -> DecoderOutput:
+        """Latents ``[B, D, L]`` → ``sample``: waves ``[B, C, L · downsampling_ratio]``, float32."""
+        return DecoderOutput(sample=self.vocode(self.to_frames(latents)))

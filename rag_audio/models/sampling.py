@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,38 +23,21 @@ import torch
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput, Member, ModelInfo, Progress, SeedMix, StopAsked
 from rag_audio.errors import BackendError, Cancelled, InvalidInput, RagAudioError
-from rag_audio.models.autoencoder import (
-    LOW_MEMORY_TILE_FRAMES,
-    TILE_FRAMES,
-    Codec,
-    Recent,
-    content_of,
-    seed_wave,
-)
 from rag_audio.models.checkpoints import Checkpoint, fingerprint, load_part
 from rag_audio.models.device import cast_weights, pick_device, pick_dtype, working_on
 from rag_audio.models.latents import (
+    LOW_MEMORY_TILE_FRAMES,
+    TILE_FRAMES,
+    Codec,
     Kept,
     check_painting,
+    content_of,
     draw_noise,
     frame_mask,
     make_generators,
     mix_latents,
+    seed_wave,
 )
-
-# What a family of diffusion models says of itself, so that both are sampled by one loop.
-#
-# Latents are ``[B, D, F]``.
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What a family does when neither the request nor ``rag_audio.json`` says."""
-
-    steps: int
-    guidance: float
-    strength: float
-    max_duration_s: float
 
 
 @dataclass(frozen=True)
@@ -72,78 +56,6 @@ class Conditioning:
     def guided(self) -> bool:
         """Whether the transformer runs on both halves."""
         return self.guidance > 1.0
-
-
-class Family(ABC):
-    """The parts of :class:`rag_audio.models.sampling.LatentDiffusion` that differ by family."""
-
-    @property
-    @abstractmethod
-    def _latent_dim(self) -> int: ...
-
-    @abstractmethod
-    def _make_pipeline(self, parts: dict[str, Any]) -> Any:
-        """The stock pipeline around the parts: its prompt and duration encoding are used."""
-
-    @abstractmethod
-    def _defaults(self) -> Defaults: ...
-
-    @abstractmethod
-    def _window(self) -> int:
-        """Tokens that the text encoder reads, special ones included."""
-
-    @abstractmethod
-    def _frames(self, samples: int) -> int:
-        """Latent frames that sampling works on for an output of so many samples."""
-
-    @abstractmethod
-    def _padded(self, wave: torch.Tensor) -> torch.Tensor:
-        """The seed ``[1, C, T]``, made as long as sampling's frames."""
-
-    @abstractmethod
-    def _condition(self, batch: DiffusionInput, count: int) -> Conditioning: ...
-
-    @abstractmethod
-    def _schedule(self, steps: int, strength: float) -> Any:
-        """A fresh scheduler whose timesteps are set."""
-
-    @abstractmethod
-    def _start(
-        self,
-        scheduler: Any,
-        noise: torch.Tensor,
-        reference: torch.Tensor | None,
-        strength: float,
-    ) -> torch.Tensor: ...
-
-    def _has_mask(self) -> bool:
-        """Whether the transformer has an input for in-painting."""
-        return False
-
-    @abstractmethod
-    def _noised(self, latents: torch.Tensor, noise: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Latents at a noise level, in the model's form."""
-
-    @abstractmethod
-    def _output_for(self, latents: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        """The output by which the model would say that ``x`` at ``sigma`` is ``latents``."""
-
-    @abstractmethod
-    def _seed_solver(self, scheduler: Any, x: torch.Tensor, seeds: tuple[int, ...]) -> None: ...
-
-    def _scaled(self, scheduler: Any, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Latents at time ``t`` (a scalar) as the transformer wants them."""
-        return x
-
-    @abstractmethod
-    def _predict(
-        self, x: torch.Tensor, times: torch.Tensor, inputs: dict[str, Any]
-    ) -> torch.Tensor:
-        """The transformer's output; ``times`` is ``[1]`` for all rows, or one per row."""
-
-    @abstractmethod
-    def _finish(self, wave: torch.Tensor) -> torch.Tensor:
-        """The family's last touch on decoded sound ``[1, C, T]``."""
 
 
 # Requests that go through the sampler side by side.
@@ -288,7 +200,7 @@ _STOPPED = "stopped; nothing was generated"
 T = TypeVar("T")
 
 
-class LatentDiffusion(Family):
+class LatentDiffusion(ABC):
     """The sampling loop over a diffusers pipeline's own components.
 
     The transformer runs in ``dtype``; solver state, conditioning and autoencoder are float32.
@@ -333,8 +245,9 @@ class LatentDiffusion(Family):
         if low_memory:
             self._pipe.enable_attention_slicing()
         self.info = self._describe(checkpoint)
-        self._latents: Recent[torch.Tensor] = Recent(_KEPT_LATENTS)
-        self._texts: Recent[Any] = Recent(_KEPT_TEXTS)
+        # The same prompt or seed audio is often asked for again. What is kept is never changed.
+        self._latents: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
+        self._encoded = lru_cache(_KEPT_TEXTS)(self._pipe.encode_prompt)
         # Components and offload hooks hold state while they run: one batch at a time.
         self._busy = threading.Lock()
 
@@ -359,16 +272,10 @@ class LatentDiffusion(Family):
             Cancelled: ``stop_asked`` said so; within one step.
             BackendError: the device has too little memory, or the result is not finite.
         """
-        self._check(batch)
-        stop = stop_asked or (lambda: False)
-        groups = [(seed,) for seed in batch.seeds] if self._low_memory else [batch.seeds]
-        audio: list[Audio] = []
-        with self._at_work(stop):
-            for index, seeds in enumerate(groups):
-                told = _shifted(progress, index * batch.steps, len(groups) * batch.steps)
-                latents = self._sample(batch, seeds, told, stop)
-                audio += [self._sound(item, batch.duration_s, stop) for item in latents]
-        return tuple(audio)
+        (made,) = self.generate_together([Member(batch, progress, stop_asked)])
+        if isinstance(made, RagAudioError):
+            raise made
+        return made
 
     def generate_together(
         self, members: Sequence[Member]
@@ -380,26 +287,23 @@ class LatentDiffusion(Family):
         Raises:
             BackendError: the device has too little memory for all of them at once.
         """
-        if self._low_memory or len(members) == 1:
-            return [
-                _outcome(partial(self.generate, one.batch, one.progress, one.stop_asked))
-                for one in members
-            ]
+        if self._low_memory and len(members) > 1:
+            return [made for one in members for made in self.generate_together([one])]
         stops = [one.stop_asked or (lambda: False) for one in members]
         with self._at_work(lambda: all(stop() for stop in stops)):
-            lanes = [
-                _outcome(partial(self._checked_lane, one, stop))
+            asked = [
+                _outcome(partial(self._lanes, one, stop))
                 for one, stop in zip(members, stops, strict=True)
             ]
-            self._run([lane for lane in lanes if isinstance(lane, Lane)])
+            lanes = [lane for found in asked if isinstance(found, list) for lane in found]
+            for together in [[lane] for lane in lanes] if self._low_memory else [lanes]:
+                self._run(together)
             return [
-                _outcome(partial(self._sounds, lane, one.batch)) if isinstance(lane, Lane) else lane
-                for lane, one in zip(lanes, members, strict=True)
+                _outcome(partial(self._sounds, found, one.batch))
+                if isinstance(found, list)
+                else found
+                for found, one in zip(asked, members, strict=True)
             ]
-
-    def _check(self, batch: DiffusionInput) -> None:
-        check_batch(batch, self.info, self.count_tokens)
-        check_painting(batch)
 
     @contextmanager
     def _at_work(self, stop: StopAsked) -> Iterator[None]:
@@ -422,42 +326,34 @@ class LatentDiffusion(Family):
         if isinstance(audio, SeedMix):
             parts = [self.reference_latents(part, duration_s) for part in audio.parts]
             return mix_latents(parts, audio.weights)
-        samples = self._samples(duration_s)
-
-        def encode() -> torch.Tensor:
+        samples, kept = self._samples(duration_s), self._latents
+        key = (content_of(audio), samples)
+        if key not in kept:
             wave = seed_wave(audio, self._codec, samples)
             with working_on(self._device):
-                latents = self._codec.encode(self._padded(wave).to(self._device))
+                kept[key] = self._codec.encode(self._padded(wave).to(self._device))
             self._free()
-            return latents
-
-        return self._latents.get((content_of(audio), samples), encode)
+        kept.move_to_end(key)
+        if len(kept) > _KEPT_LATENTS:
+            kept.popitem(last=False)
+        return kept[key]
 
     def forget(self) -> None:
         """Give up the latents that are kept of what was encoded before."""
         with self._busy:
             self._latents.clear()
 
-    def _encoded(self, *told: Any) -> Any:
-        """``encode_prompt`` of the stock pipeline; the same words are encoded once."""
-        key = tuple(tuple(one) if isinstance(one, list) else one for one in told)
-        return self._texts.get(key, lambda: self._pipe.encode_prompt(*told))
-
-    def _sample(
-        self,
-        batch: DiffusionInput,
-        seeds: tuple[int, ...],
-        progress: Progress | None,
-        stop: StopAsked,
-    ) -> torch.Tensor:
-        """Denoise one group of items: ``[N, D, F]``, float32."""
-        lane = self._lane(batch, seeds, progress, stop)
-        self._run([lane])
-        return _finished(lane)
-
-    def _checked_lane(self, member: Member, stop: StopAsked) -> Lane:
-        self._check(member.batch)
-        return self._lane(member.batch, member.batch.seeds, member.progress, stop)
+    def _lanes(self, member: Member, stop: StopAsked) -> list[Lane]:
+        """A request before its first step: all of it, with low memory each item by itself."""
+        batch = member.batch
+        check_batch(batch, self.info, self.count_tokens)
+        check_painting(batch)
+        groups = [(seed,) for seed in batch.seeds] if self._low_memory else [batch.seeds]
+        total = len(groups) * batch.steps
+        return [
+            self._lane(batch, seeds, _shifted(member.progress, index * batch.steps, total), stop)
+            for index, seeds in enumerate(groups)
+        ]
 
     def _lane(
         self,
@@ -513,9 +409,21 @@ class LatentDiffusion(Family):
                 guided = lane.kept.put(known, guided)
             lane.advance(guided, step)
 
-    def _sounds(self, lane: Lane, batch: DiffusionInput) -> tuple[Audio, ...]:
-        latents = _finished(lane)
-        return tuple(self._sound(item, batch.duration_s, lane.stop) for item in latents)
+    def _sounds(self, lanes: Sequence[Lane], batch: DiffusionInput) -> tuple[Audio, ...]:
+        return tuple(
+            self._sound(item, batch.duration_s, lane.stop)
+            for lane in lanes
+            for item in _finished(lane)
+        )
+
+    def _schedule(self, steps: int, strength: float) -> Any:
+        """A fresh scheduler whose timesteps are set; at strength 1 as the checkpoint has it."""
+        stock = self._pipe.scheduler
+        changes = self._schedule_from(strength) if strength < 1.0 else {}
+        scheduler = type(stock).from_config(stock.config, **changes)
+        scheduler.set_timesteps(**self._timesteps(steps, strength), device=self._device)
+        scheduler.set_begin_index(0)
+        return scheduler
 
     def _kept(self, batch: DiffusionInput) -> Kept | None:
         """What the batch's painting keeps, in latents."""
@@ -552,23 +460,100 @@ class LatentDiffusion(Family):
             self._pipe.maybe_free_model_hooks()
 
     def _describe(self, checkpoint: Checkpoint) -> ModelInfo:
-        settings, defaults = checkpoint.settings, self._defaults()
+        defaults = {"default_strength": 0.6, "untrained": False, **self._defaults()}
+        settings: dict[str, Any] = {**defaults, **checkpoint.settings}
         tokenizer = self._pipe.tokenizer
-        limit = min(float(settings.get("max_duration_s", math.inf)), defaults.max_duration_s)
         return ModelInfo(
             name=checkpoint.name,
             id=fingerprint(checkpoint),
             family=checkpoint.family,
             sample_rate=self._codec.sample_rate,
             channels=self._codec.channels,
-            max_duration_s=limit,
+            max_duration_s=min(float(settings["max_duration_s"]), defaults["max_duration_s"]),
             max_prompt_tokens=self._window() - tokenizer.num_special_tokens_to_add(pair=False),
-            default_steps=int(settings.get("default_steps", defaults.steps)),
-            default_guidance=float(settings.get("default_guidance", defaults.guidance)),
-            default_strength=float(settings.get("default_strength", defaults.strength)),
-            untrained=bool(settings.get("untrained", False)),
+            default_steps=int(settings["default_steps"]),
+            default_guidance=float(settings["default_guidance"]),
+            default_strength=float(settings["default_strength"]),
+            untrained=bool(settings["untrained"]),
             trained_mask=self._has_mask() and bool(settings.get("inpainting", True)),
         )
+
+    # What differs between the families.
+
+    @property
+    @abstractmethod
+    def _latent_dim(self) -> int: ...
+
+    @abstractmethod
+    def _make_pipeline(self, parts: dict[str, Any]) -> Any:
+        """The stock pipeline around the parts: its prompt and duration encoding are used."""
+
+    @abstractmethod
+    def _defaults(self) -> dict[str, float]:
+        """Steps, guidance and longest duration, under their names in ``rag_audio.json``."""
+
+    @abstractmethod
+    def _window(self) -> int:
+        """Tokens that the text encoder reads, special ones included."""
+
+    @abstractmethod
+    def _frames(self, samples: int) -> int:
+        """Latent frames that sampling works on for an output of so many samples."""
+
+    @abstractmethod
+    def _padded(self, wave: torch.Tensor) -> torch.Tensor:
+        """The seed ``[1, C, T]``, made as long as sampling's frames."""
+
+    @abstractmethod
+    def _condition(self, batch: DiffusionInput, count: int) -> Conditioning: ...
+
+    @abstractmethod
+    def _schedule_from(self, strength: float) -> dict[str, Any]:
+        """What differs in the scheduler's configuration below strength 1."""
+
+    @abstractmethod
+    def _timesteps(self, steps: int, strength: float) -> dict[str, Any]:
+        """How the scheduler is told its steps."""
+
+    @abstractmethod
+    def _start(
+        self,
+        scheduler: Any,
+        noise: torch.Tensor,
+        reference: torch.Tensor | None,
+        strength: float,
+    ) -> torch.Tensor: ...
+
+    def _has_mask(self) -> bool:
+        """Whether the transformer has an input for in-painting."""
+        return False
+
+    @abstractmethod
+    def _noised(self, latents: torch.Tensor, noise: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Latents at a noise level, in the model's form."""
+
+    @abstractmethod
+    def _output_for(self, latents: torch.Tensor, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        """The output by which the model would say that ``x`` at ``sigma`` is ``latents``."""
+
+    def _seed_solver(  # noqa: B027 - not every family has such noise
+        self, scheduler: Any, x: torch.Tensor, seeds: tuple[int, ...]
+    ) -> None:
+        """Seed the noise between steps that does not come from the items' own generators."""
+
+    def _scaled(self, scheduler: Any, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Latents at time ``t`` (a scalar) as the transformer wants them."""
+        return x
+
+    @abstractmethod
+    def _predict(
+        self, x: torch.Tensor, times: torch.Tensor, inputs: dict[str, Any]
+    ) -> torch.Tensor:
+        """The transformer's output; ``times`` is ``[1]`` for all rows, or one per row."""
+
+    def _finish(self, wave: torch.Tensor) -> torch.Tensor:
+        """The family's last touch on decoded sound ``[1, C, T]``."""
+        return wave
 
 
 def _check_stop(stop: StopAsked) -> None:

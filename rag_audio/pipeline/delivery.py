@@ -37,8 +37,8 @@ from rag_audio.domain.signing import (
 )
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, OutputRefused
 from rag_audio.generation.take_selection import unmet_line
+from rag_audio.guardrails.output import likeness
 from rag_audio.home import Home
-from rag_audio.models.embedding_similarity import likeness
 from rag_audio.pipeline.renderer import Take
 from rag_audio.provenance.ledger.audit_rights import CLEARED
 from rag_audio.provenance.ledger.records import FinishedOutput, MadeWith, make_record, signed

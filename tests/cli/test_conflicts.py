@@ -13,9 +13,9 @@ import pytest
 import soundfile
 
 from indexer.build import IndexReport, index_library
-from indexer.progress import summary_table
 from rag_audio.cli import generate, library, rights, trace
 from rag_audio.cli.app import run
+from rag_audio.cli.index import show_report
 from rag_audio.domain import Channel, Use
 from rag_audio.domain.licensing import RevocationOf
 from rag_audio.domain.record import LedgerEntry
@@ -63,7 +63,7 @@ class Contested(World):
 
     def report(self, **options: Any) -> IndexReport:
         with pytest.MonkeyPatch.context() as patch:
-            use_quick_analysis(patch.setattr, patch.setitem)
+            use_quick_analysis(patch.setattr)
             return index_library(
                 self.library,
                 embedder=self.home.embedder,
@@ -156,7 +156,7 @@ def test_the_index_report_and_the_library_show_conflicts(
     world: Contested, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = world.report()
-    summary_table(report)
+    show_report(report)
     printed = capsys.readouterr().out
     for word in ("z/copy.wav", "target.wav", "(Narrow Holder", "the strictest of", "[conflicts]"):
         assert word in printed

@@ -13,7 +13,7 @@ import pytest
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput, Member
 from rag_audio.errors import BackendError
-from rag_audio.models.generators import load_generator
+from rag_audio.models.stable_audio import load_generator
 from rag_audio.testing.sounds import tune
 from tests.support.checkpoints import FAMILIES, build, loaded
 

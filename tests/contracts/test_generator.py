@@ -97,7 +97,9 @@ def latents_of(generator: Any, request: DiffusionInput) -> tuple[torch.Tensor, t
     """(final latents, mask of frames that are kept) of a painting."""
     kept = generator._kept(request)
     with torch.no_grad():
-        made = generator._sample(request, request.seeds, None, lambda: False)
+        lane = generator._lane(request, request.seeds, None, lambda: False)
+        generator._run([lane])
+    made = lane.kept.put(lane.kept.latents, lane.latents)
     return made - kept.latents, kept.mask.expand_as(made) > 0
 
 

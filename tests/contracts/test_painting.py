@@ -13,7 +13,7 @@ from rag_audio.domain.ports import DiffusionInput
 from rag_audio.errors import Cancelled
 from rag_audio.generation.painting import Grid, Painted, paint
 from rag_audio.generation.splicing import CROSSFADE_S
-from rag_audio.models.generators import load_generator
+from rag_audio.models.stable_audio import load_generator
 from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, VARY, Order, canvas_of
 from rag_audio.testing.sounds import tune
 from tests.support.checkpoints import FAMILIES, build
@@ -85,7 +85,7 @@ def test_an_edit_is_the_same_again_and_after_everything_was_forgotten(generator:
     order, sound = Order(INPAINT, ((0.3, 0.6),)), tune(1.0)
     warm = [painted(generator, order, sound).audio.samples.tobytes() for _ in range(2)]
     generator.forget()
-    generator._texts.clear()
+    generator._encoded.cache_clear()
     cold = painted(generator, order, sound).audio.samples.tobytes()
     assert warm == [cold, cold]
 

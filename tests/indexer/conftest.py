@@ -77,5 +77,5 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Audio], Any]]:
     """Analysis that only knows silence: what is measured matters to other tests."""
-    use_quick_analysis(monkeypatch.setattr, monkeypatch.setitem)
+    use_quick_analysis(monkeypatch.setattr)
     yield quick_analysis

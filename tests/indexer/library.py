@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import soundfile
 
-import rag_audio
+from rag_audio.audio import analysis
 from rag_audio.domain import Audio
 
 LICENSES = """
@@ -84,14 +83,6 @@ def quick_analysis(audio: Audio) -> SimpleNamespace:
     )
 
 
-def use_quick_analysis(
-    set_attribute: Callable[..., Any] = setattr, set_item: Callable[..., Any] | None = None
-) -> None:
-    """Puts :func:`quick_analysis` in the place of the real one, which is not even imported."""
-    module = ModuleType("rag_audio.audio.analysis")
-    module.analyse = quick_analysis  # type: ignore[attr-defined]
-    (set_item or dict.__setitem__)(sys.modules, "rag_audio.audio.analysis", module)
-    if set_attribute is setattr:
-        setattr(rag_audio, "analysis", module)  # noqa: B010 (the package does not declare it)
-    else:
-        set_attribute(rag_audio, "analysis", module, raising=False)
+def use_quick_analysis(set_attribute: Callable[..., Any] = setattr) -> None:
+    """Puts :func:`quick_analysis` in the place of the real one."""
+    set_attribute(analysis, "analyse", quick_analysis)

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from indexer.build import Limits, index_library
-from indexer.progress import FileOutcome
+from indexer.report import FileOutcome
 from rag_audio.domain import Audio, StemKind, Use
 from rag_audio.domain.ports import StemIndex
 from rag_audio.errors import BackendError, BackendUnavailable, LibraryError

@@ -121,14 +121,13 @@ def test_landmarks_of_an_earlier_version_are_made_anew(library: Bench) -> None:
 def test_an_unchanged_file_that_cannot_be_heard_any_more_stays_and_is_named(
     library: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rag_audio.audio import writing as audio
     from rag_audio.errors import UnreadableFile
 
     def fail(path: Path, **_: object) -> None:
         raise UnreadableFile(f"{path} cannot be decoded")
 
     forget(library)
-    monkeypatch.setattr(audio, "hear", fail)
+    monkeypatch.setattr("indexer.measure.hear", fail)
     report = library.run(render=render)
     assert (report.landmarked, report.skipped) == (1, 3)
     reasons = library.reasons(report)

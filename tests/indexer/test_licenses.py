@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.licenses import Declared, LibrarySpec, match, read_library
-from indexer.report import Rejection
+from indexer.licenses import Declared, LibrarySpec, NotLicensed, match, read_library
 from rag_audio.domain import Key, License, Share, Use
 from rag_audio.domain.codec import decode, encode
 from rag_audio.errors import LibraryError
@@ -31,7 +30,7 @@ def declared(spec: LibrarySpec, path: str) -> Declared:
 
 def reason(spec: LibrarySpec, path: str) -> str:
     found = match(spec, path, TODAY)
-    assert isinstance(found, Rejection), found
+    assert isinstance(found, NotLicensed), found
     return found.reason
 
 

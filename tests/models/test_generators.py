@@ -16,12 +16,9 @@ from hypothesis import strategies as st
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput
 from rag_audio.errors import BackendError, BackendUnavailable, InvalidInput
-from rag_audio.models.autoencoder import Codec, seed_wave
 from rag_audio.models.checkpoints import find_checkpoint, fingerprint
-from rag_audio.models.generators import load_generator
-from rag_audio.models.latents import draw_noise, make_generators
-from rag_audio.models.stable_audio import start_sigma
-from rag_audio.models.stable_audio_3 import flow_sigmas
+from rag_audio.models.latents import Codec, draw_noise, make_generators, seed_wave
+from rag_audio.models.stable_audio import flow_sigmas, load_generator, start_sigma
 from rag_audio.testing.sounds import tune
 from tests.support.checkpoints import FAMILIES, build
 
@@ -361,7 +358,7 @@ def test_a_hub_id_is_fetched_without_foreign_files(
 ) -> None:
     asked: list[str] = []
 
-    def fetch(repo: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+    def fetch(repo: str, allow_patterns: list[str], **_: Any) -> str:
         assert repo == "some/model"
         asked.extend(allow_patterns)
         return str(checkpoints["stable-audio"])

@@ -110,7 +110,7 @@ def test_the_first_output_and_the_same_again_are_equal_and_a_revocation_empties_
         ]  # fmt: skip
         assert edits[0] == edits[1]
         generator = cold.home.generator(None)
-        assert generator._latents._kept  # type: ignore[attr-defined]
+        assert generator._latents  # type: ignore[attr-defined]
         stem = first.record.sources[0].reference.stem
         cold.home.catalogue.revoke(
             Revocation(RevocationOf.STEM, stem.id, "asked", "test", datetime.now(UTC))

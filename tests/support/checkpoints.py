@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from rag_audio.domain.ports import Generator
-from rag_audio.models.generators import load_generator
+from rag_audio.models.stable_audio import load_generator
 from training.untrained_stable_audio import build_sa3, build_sao
 
 FAMILIES = ("stable-audio", "stable-audio-3", "stable-audio-3-base", "stable-audio-3-mel")

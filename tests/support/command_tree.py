@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from rag_audio.cli.app import COMMANDS
+from rag_audio.cli.app import COMMANDS, add_commands
 from rag_audio.cli.output import holds, parameters_of
 
 
@@ -42,7 +41,7 @@ def commands() -> dict[str, Callable[..., Any]]:
     """Every command by its words, such as ``ledger show``, with the function behind it."""
     whole = typer.Typer()
     for module in COMMANDS:
-        import_module(module).register(whole)
+        add_commands(whole, module)
     return dict(_commands(whole, ""))
 
 

@@ -140,7 +140,7 @@ class World:
     def index(self) -> None:
         """Index the library, without measuring what tests do not ask about."""
         with pytest.MonkeyPatch.context() as patch:
-            use_quick_analysis(patch.setattr, patch.setitem)
+            use_quick_analysis(patch.setattr)
             index_library(
                 self.library,
                 embedder=self.home.embedder,

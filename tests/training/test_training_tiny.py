@@ -12,8 +12,8 @@ import torch
 from rag_audio.domain import Audio, Key
 from rag_audio.domain.ports import DiffusionInput
 from rag_audio.models.clap import ClapEmbedder
-from rag_audio.models.generators import load_generator
 from rag_audio.models.mel_codec import MelCodec
+from rag_audio.models.stable_audio import load_generator
 from training.presets import PRESETS
 from training.recipe import Recipe
 

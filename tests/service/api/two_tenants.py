@@ -207,7 +207,7 @@ class TwoTenants:
         write_score(root / folder / "c.mid", seed=seed)
         home = self.workspace.home
         with pytest.MonkeyPatch.context() as patch:
-            use_quick_analysis(patch.setattr, patch.setitem)
+            use_quick_analysis(patch.setattr)
             index_library(
                 root,
                 embedder=home.embedder,
