@@ -2,7 +2,7 @@
 
 Each library gets one event with digests of its rows, and all revocations together get one; salts
 stand beside the rows. What was in the log is not touched: its root at the old size is the same. The
-spelling is that of :mod:`rag_audio.provenance.ledger.rights_rows` when this was written.
+spelling is that of :mod:`rag_audio.provenance.ledger.rights_log` when this was written.
 """
 
 from __future__ import annotations
