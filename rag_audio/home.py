@@ -343,7 +343,7 @@ class Home:
 
     @_Part
     def disclosure(self) -> Disclosure:
-        """Whoever works on the home itself is told everything."""
+        """A user of the home itself sees everything."""
         return EVERYTHING
 
     @property

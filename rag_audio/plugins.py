@@ -54,7 +54,7 @@ class Plugin:
         """
         try:
             factory = self.entry.load()
-        except Exception as error:  # code of others may raise anything; it is told as one line
+        except Exception as error:  # code of others may raise anything; it is reported as one line
             raise self._broken("cannot be loaded", error) from error
         if not callable(factory):
             raise self._broken(f"is {self.entry.value}, which cannot be called")

@@ -28,7 +28,7 @@ NAME = "settings.toml"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 DEFAULT = "default"
-"""Where a value comes from that nobody set."""
+"""The origin of a value that was not set."""
 
 EMBEDDED = "embedded"
 """The index that this program brings itself."""

@@ -69,8 +69,8 @@ def json_form(
         named: how messages call it, also where it is a part of a larger document.
         later: fields that the first releases did not have. They stand last, in this order, and
             only where they differ from their default, so that older documents keep their hashes;
-            fields in a tuple stand there together or not at all.
-        flat: fields whose own fields stand in the document of the class.
+            fields in a tuple are written together or not at all.
+        flat: fields whose own fields are written into the document of the class.
         as_list: the values alone, as a list, in place of an object.
         forms: of fields that are not written as their type says; None stays None where it may
             stand.

@@ -64,7 +64,7 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True)
 class Mixing:
-    """How references are put together; what nobody is named for is all of every reference.
+    """How references are put together; without layers and sections each is used whole.
 
     Where stems are named, they alone seed the sound; other references give words.
 

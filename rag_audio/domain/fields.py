@@ -157,10 +157,9 @@ def settle(owner: object) -> None:
     Raises:
         InvalidInput: a value is of another type.
     """
-    for name, one in fields_of(type(owner)).items():
-        value = getattr(owner, name)
-        if value is not None or one.default is not None:
-            object.__setattr__(owner, name, one.kind.read(name, value))
+    said = fields_of(type(owner)).items()
+    unset = [name for name, one in said if one.default is None]
+    values.settle(owner, {name: one.kind.read for name, one in said}, unset)
 
 
 def check_limits(owner: object) -> None:

@@ -159,7 +159,7 @@ class License:
         return None if found is None else found.reason
 
     def why_not(self, use: Use, territory: str | None, on: date) -> Refusal | None:
-        """As :meth:`refusal`, with what would help; what nothing helps against comes first."""
+        """As :meth:`refusal`, with a remedy; reasons without one are reported first."""
         if use not in self.uses:
             return refusals.without_use(self.id, use.value, self.uses, self.holder)
         if self.ended(on):
@@ -236,7 +236,7 @@ class Rights:
         licenses: by key.
         on: a moment (UTC), or a whole day.
         revoked: ids of stems, those of revoked artists among them.
-        revoked_stems: ids of stems that were revoked by themselves.
+        revoked_stems: ids of stems that were revoked one by one.
         revoked_artists: as :func:`rag_audio.domain.names.revocation_key` gives them.
         revoked_licenses: keys of licenses.
         conflicts: by stem id, the stems whose bytes several licenses or artists claim. All
@@ -322,7 +322,7 @@ class Rights:
         return None if found is None else found.reason
 
     def why_not(self, stem: Stem, use: Use) -> Refusal | None:
-        """As :meth:`refusal`, with what would help."""
+        """As :meth:`refusal`, with a remedy."""
         withdrawn = self._revocation(stem)
         if withdrawn is not None:
             return withdrawn

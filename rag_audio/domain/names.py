@@ -12,7 +12,7 @@ step that finds something decides (:func:`lookup`):
    Latin, Greek and Cyrillic letters;
 3. by :func:`loose`: also without full stops, spaces and hyphens.
 
-Where a step finds several names, nobody is guessed: the answer is all of them, to choose from.
+Where a step finds several names, none is guessed: the answer is all of them, to choose from.
 Voicing marks of kana, vowel signs, ``/``, ``!``, ``$``, ``+``, other signs and digits are letters
 of a name in every step. A form that is empty matches nothing.
 """

@@ -159,7 +159,7 @@ class DiffusionInput:
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A batch that shares a pass of the model with others; as :meth:`Generator.generate` is told.
+    """A batch that shares a pass of the model with others, see :meth:`Generator.generate`.
 
     Attributes:
         progress, stop_asked: of this member alone.

@@ -61,7 +61,7 @@ class SourceUse:
 
     Attributes:
         played: its parts in the seed, where the seed was layered or arranged.
-        also: who else claimed the same bytes when nobody had decided which license holds.
+        also: who else claimed the same bytes, while it was undecided which license holds.
     """
 
     reference: Reference
@@ -72,7 +72,7 @@ class SourceUse:
 
     @property
     def licenses(self) -> tuple[License, ...]:
-        """All licenses that held for it, each once; more than one where nobody had decided."""
+        """All licenses that held for it, each once; more than one where it was undecided."""
         found = {one.key: one for one in (self.license, *(claim.license for claim in self.also))}
         return tuple(found.values())
 
@@ -161,7 +161,7 @@ class LedgerEntry:
     Attributes:
         seq: 1, 2, 3, … without gaps, shared with the events.
         leaf_hash: RFC 6962 leaf hash of the document, hex.
-        erased: personal texts were erased; ``[erased]`` stands in the record in their place, and
+        erased: personal texts were erased; ``[erased]`` replaces them in the record, and
             its plan can no longer be replayed.
     """
 

@@ -14,7 +14,7 @@ _STATE_IT = "or RAG_AUDIO_TERRITORY, or territory in the home's settings.toml"
 
 
 class Obstacle(IntEnum):
-    """What stands in the way; the smaller, the more the one who asks can do about it."""
+    """Kinds of reasons, ordered by how much the requester can do about them, most first."""
 
     NOT_INDEXED = 0
     TERRITORY_UNSTATED = 1
@@ -138,7 +138,8 @@ def unclaimed(key: str) -> Refusal:
 
 
 def contested(why: Refusal) -> Refusal:
-    """One of several licenses that claim the same bytes refuses a use, and nobody has decided."""
+    """One of several licenses that claim the same bytes refuses a use, and it is undecided which
+    one holds."""
     reason = f"{why.reason}; the same bytes are claimed under several licenses"
     cure = f"{why.cure}; or a decision under [conflicts] in library.toml"
     return Refusal(why.obstacle, reason, cure)
@@ -152,7 +153,7 @@ def artists_differ(artists: Iterable[str]) -> Refusal:
 
 
 def tags_only(artist: str) -> Refusal:
-    """An artist who stands in the tags of files, which grant nothing."""
+    """An artist who is named in tags of files only, which grant nothing."""
     reason = f"{artist} is named in tags of files only, which grant nothing"
     cure = "name the artist in stems.csv under a license with style, then run rag-audio index"
     return Refusal(Obstacle.TAGS_ONLY, reason, cure)

@@ -132,7 +132,7 @@ class Credentials:
             ``signature["manifest"]``.
         signer: common name and organisation in the signer's certificate.
         signed_at: ISO 8601, what a timestamp says; time_trusted: ... by an authority known here.
-        sidecar: it stands in a file of its own.
+        sidecar: it is in a file of its own.
         errors: what is wrong, one line each; empty when trusted.
         attribution: our whole assertion, see ``docs/credentials.md``.
         training: each entry of a training-and-mining assertion, ``cawg.`` or ``c2pa.``: its use.
@@ -171,7 +171,7 @@ def sidecar_of(file: Path) -> Path:
 def put_in_place(part: Path, target: Path, signature: Signature) -> tuple[str, ...]:
     """Give a finished file, and its sidecar before it, their names; the names are returned.
 
-    A sidecar that stands there from an earlier file of that name goes with that file.
+    The sidecar of an earlier file of that name is removed with that file.
     """
     beside = sidecar_of(target)
     if signature.sidecar is None:

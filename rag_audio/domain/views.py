@@ -365,11 +365,11 @@ def licenses_json(stems: Sequence[Stem], rights: Rights) -> list[dict[str, Any]]
     ]
 
 
-# What may be told to whoever asked: the names of stems, outputs and files.
+# Which names of stems, outputs and files the reader of a message may see.
 #
-# Every message that names a stem, an output or a file asks here first. The command line is told
-# everything. A caller of the API is told of the stems of the libraries that the key may use, of
-# the outputs that are the key's own, and of no place on the server's disk.
+# Every message that names a stem, an output or a file asks here first. The command line sees
+# everything. A caller of the API sees the stems of the libraries that the key may use and
+# the outputs that are the key's own, and no place on the server's disk.
 
 OTHER_SOURCE = "a source of another library"
 OTHER_OUTPUT = "an output of this system"

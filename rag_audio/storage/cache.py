@@ -26,7 +26,7 @@ class Forgets(Protocol):
 class SoundCache:
     """Sounds by key; the least recently used leave first.
 
-    Whoever reads rights says what is revoked (:meth:`renew`): when that changed, everything is
+    Code that reads rights reports what is revoked (:meth:`renew`): when that changed, everything is
     forgotten. The arrays are read-only: who gets one shares it.
 
     Args:

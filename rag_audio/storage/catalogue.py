@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
@@ -77,15 +77,13 @@ class SqlCatalogue:
         self._roots: Mapping[str, str] = {}
         migrate(engine)
 
-    @contextmanager
-    def claim(self, library: str) -> Iterator[None]:
+    def claim(self, library: str) -> AbstractContextManager[None]:
         """Hold a library for writing; released at the end of the block or with the process.
 
         Raises:
             BackendUnavailable: somebody else holds it; the message names the holder.
         """
-        with claim(self._engine, f"library {library}"):
-            yield
+        return claim(self._engine, f"library {library}")
 
     def begin(self, library: str) -> tuple[str, ...]:
         """Compare a library's rows with the log before a run trusts them.

@@ -241,7 +241,7 @@ class LineLog:
         """Write a line and its end.
 
         Raises:
-            OSError: it cannot be written; nothing of it then stands in the file.
+            OSError: it cannot be written; the file then holds nothing of it.
         """
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         for _ in range(_TRIES):

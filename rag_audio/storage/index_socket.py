@@ -334,7 +334,7 @@ def copy_served(folder: Path, into: str) -> None:
 
 
 def is_served(folder: Path) -> bool:
-    """Whether somebody lets others to the index in a folder."""
+    """Whether a process serves the index in a folder to others."""
     try:
         _connect(folder).close()
     except OSError:

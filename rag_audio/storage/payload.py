@@ -152,7 +152,7 @@ def segment_of(payload: Mapping[str, Any] | None) -> Segment:
 
 @lru_cache(maxsize=STEMS_KEPT)
 def stem_of(text: str) -> Stem:
-    """The stem in a payload; the same few stand in every answer, so they are read once."""
+    """The stem in a payload; the same few are in every answer, so they are parsed once."""
     return decode(Stem, json.loads(text))
 
 

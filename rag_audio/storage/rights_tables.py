@@ -241,7 +241,7 @@ def _contested(db: Connection, stems: Sequence[str] | None = None) -> Iterator[d
         ]
         claims.sort(key=lambda pair: (pair[0], pair[1].library, pair[1].path))
         for id_, group in groupby(claims, key=lambda pair: pair[0]):
-            # A file that was indexed before its license ended may still stand in both tables.
+            # A file that was indexed before its license ended may still be in both tables.
             differing = {(claim.library, claim.path): claim for _, claim in group}
             if are_contested(differing.values()):
                 yield from ({"stem_id": id_, **vars(claim)} for claim in differing.values())
@@ -291,7 +291,7 @@ def put_withheld(db: Connection, library: str, told: Iterable[WithheldFile]) -> 
 
 
 def in_force(db: Connection) -> list[Revocation]:
-    """All revocations that nobody took back, oldest first."""
+    """All revocations that were not taken back, oldest first."""
     return [
         Revocation(
             RevocationOf(row.kind),
@@ -306,7 +306,7 @@ def in_force(db: Connection) -> list[Revocation]:
 
 
 def keys_in_force() -> Select[Any]:
-    """Asks for kind and key (:attr:`Revocation.key`) of all that nobody took back."""
+    """Asks for kind and key (:attr:`Revocation.key`) of all that were not taken back."""
     return _in_force().with_only_columns(revocations.c.kind, revocations.c.folded)
 
 
