@@ -308,7 +308,7 @@ def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]
     """Time of a question among many outputs, whose landmarks are drawn like real ones."""
     real = make_fingerprint(sound)
     rng = np.random.default_rng(2)
-    query = windows(find_peaks(next(iter(_crops(sound, 5.0, 1, rng)))))
+    (query,) = windows(find_peaks(next(iter(_crops(sound, 5.0, 1, rng)))))
     say("\n| outputs | question, ms | comparing each, ms | ratio |\n|---|---|---|---|")
     for count in (100, 1000) if not arguments.large else (100, 1000, 10_000):
         with tempfile.TemporaryDirectory() as folder:
@@ -325,7 +325,8 @@ def _scale(sound: Audio, arguments: argparse.Namespace, say: Callable[..., None]
                 raise SystemExit(f"{count} outputs: named output {best.output}, not 1")
             sample = list(range(1, min(count, 200) + 1))
             started = time.perf_counter()
-            store.compare(query[0], sample)
+            for print_ in store.load(sample).values():
+                match(query, print_)
             linear = 1000 * (time.perf_counter() - started) * count / len(sample)
         say(f"| {count} | {ours:.0f} | {linear:.0f} | {linear / ours:.1f} x |")
 
@@ -336,7 +337,8 @@ def _ask(store: SqlFingerprints, sound: Audio, changed: bool) -> tuple[int | Non
     fits = Recogniser(store).fits(heard, disguised=changed)
     if fits:
         return fits[0].output, fits[0].at.exact_share
-    alike = store.find(windows(heard[0].peaks))[:12]
+    found = [one for query in windows(heard[0].peaks) for one in store.find(query)]
+    alike = sorted(found, key=lambda one: -one.agreeing)[:12]
     kept = store.load([one.output for one in alike])
     places = (align(peaks_of(one), heard[0].peaks) for one in kept.values())
     return None, max((at.exact_share for at in places if at is not None), default=0.0)

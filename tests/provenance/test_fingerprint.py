@@ -53,6 +53,11 @@ def store() -> SqlFingerprints:
     return made
 
 
+def best_match(store: SqlFingerprints, sound: Audio) -> LandmarkMatch:
+    found = [one for query in windows(find_peaks(sound)) for one in store.find(query)]
+    return max(found, key=lambda one: one.agreeing)
+
+
 def mp3(sound: Audio, folder: Path, kbps: int) -> Audio:
     save(sound, folder / "copy.mp3", bitrate_kbps=kbps)
     return load(folder / "copy.mp3")
@@ -64,7 +69,7 @@ def test_a_crop_of_five_seconds_is_recognised_after_mp3(
     store: SqlFingerprints, tmp_path: Path, number: int, kbps: int
 ) -> None:
     crop = mp3(material.crop(SOUNDS[number], 3.3, 5.0), tmp_path, kbps)
-    best = store.find(windows(find_peaks(crop)))[0]
+    best = best_match(store, crop)
     assert best.output == number
     assert best.share > 0.4
     assert best.offset_s == pytest.approx(3.3, abs=0.1)
@@ -94,7 +99,7 @@ def test_a_change_of_tempo_and_pitch_is_undone_by_the_query() -> None:
 def test_a_crop_inside_a_longer_recording_is_found(store: SqlFingerprints) -> None:
     before = material.noise(20, seed=5)
     inside = Audio(np.concatenate([before.samples, SOUNDS[1].samples], axis=1), before.sample_rate)
-    best = store.find(windows(find_peaks(inside)))[0]
+    best = best_match(store, inside)
     assert best.output == 1
     assert best.share > 0.4
 
@@ -108,10 +113,9 @@ def test_a_crop_inside_a_longer_recording_is_found(store: SqlFingerprints) -> No
         Audio(np.full((1, 44_100), 0.5, np.float32), 44_100),
     ],
 )
-def test_silence_and_scraps_have_no_landmarks(store: SqlFingerprints, sound: Audio) -> None:
+def test_silence_and_scraps_have_no_landmarks(sound: Audio) -> None:
     assert make_fingerprint(sound).hashes.size == 0
     assert windows(find_peaks(sound)) == []
-    assert store.find([]) == []
 
 
 def test_what_is_kept_comes_back_and_can_be_replaced(store: SqlFingerprints) -> None:
@@ -159,6 +163,6 @@ def test_postgresql_answers_alike(postgres_url: str) -> None:
     for number, kept in PRINTS.items():
         made.put(number, kept)
     crop = material.crop(SOUNDS[2], 3.3, 5.0)
-    best = made.find(windows(find_peaks(crop)))[0]
+    best = best_match(made, crop)
     assert best.output == 2 and best.share > 0.4
     assert SqlFingerprints(connect(postgres_url)).count() == 3

@@ -29,7 +29,7 @@ def version(path: Path) -> str:
 
 
 def test_the_newest_revision_is_the_one_the_code_knows() -> None:
-    (place,) = rag_audio.migrations.__path__
+    (place,) = rag_audio.storage.migrations.__path__
     assert ScriptDirectory(place).get_heads() == [HEAD]
 
 

@@ -86,7 +86,7 @@ def test_the_report_is_one_page_with_a_plot(
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     gone = str(tmp_path / "no" / "report.html")
     refused = answer(capsys, home, "trace", take(home), "--report", gone, code=2)
-    assert "cannot be written" in refused["error"]["message"]
+    assert "cannot write" in refused["error"]["message"]
 
 
 def test_measured_influence_is_logged_and_traced(
@@ -106,9 +106,9 @@ def test_measured_influence_is_logged_and_traced(
     ("arguments", "said"),
     [
         (("influence", "99"), "no output 99"),
-        (("influence", "1", "--method", "often"), "'often' is no way"),
+        (("influence", "1", "--method", "often"), "'often' is not a way"),
         (("influence", "1", "--method", "none"), "nothing was to be measured"),
-        (("trace", "x.wav", "--influence", "often"), "'often' is no way"),
+        (("trace", "x.wav", "--influence", "often"), "'often' is not a way"),
     ],
 )
 def test_bad_input_gets_one_line(

@@ -147,15 +147,11 @@ def _claimed(source: Path) -> int | None:
             if engine is None:
                 return signed_size(source)
             with reading(engine) as db:
-                return _claimed_in(db)
+                said = [*db.execute(select(func.max(entries.c.seq))).scalars()]
+                said += db.execute(select(tree.c.size)).scalars()
+        return max((size for size in said if isinstance(size, int)), default=None)
     except (InvalidInput, LedgerError, BackendUnavailable):
         return None
-
-
-def _claimed_in(db: Connection) -> int | None:
-    said = [*db.execute(select(func.max(entries.c.seq))).scalars()]
-    said += db.execute(select(tree.c.size)).scalars()
-    return max((size for size in said if isinstance(size, int)), default=None)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -181,7 +182,7 @@ _APPENDED = (entries, nodes, sources, hashes, private)
 _HASH = re.compile("[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Draft:
     """An entry that has no place yet.
 
@@ -194,10 +195,11 @@ class Draft:
     output: int | None
     document: bytes
     sealed: Sealed | None = None
-    leaf: bytes = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "leaf", leaf_hash(self.document))
+    @cached_property
+    def leaf(self) -> bytes:
+        """The leaf hash of the document."""
+        return leaf_hash(self.document)
 
 
 def append_drafts(db: Connection, drafts: Sequence[Draft]) -> int:

@@ -288,7 +288,7 @@ class Recogniser:
         for start_s, piece in pieces(heard.peaks):
             query = make_query(piece)
             if query.times_s.size:
-                alike = self._fingerprints.find([query])[:_COMPARED]
+                alike = self._fingerprints.find(query)[:_COMPARED]
                 kept = self._fingerprints.load([one.output for one in alike])
                 for output, print_ in kept.items():
                     at = align(peaks_of(print_), piece)

@@ -93,29 +93,17 @@ class SqlFingerprints(SqlStore):
         """
         return self.load([output]).get(output)
 
-    def find(self, queries: Sequence[Query]) -> list[LandmarkMatch]:
-        """The best match of each stored output with any of the queries, fullest first.
+    def find(self, query: Query) -> list[LandmarkMatch]:
+        """How well stored outputs fit a query, best first.
 
-        Only outputs that share most landmarks with a query are compared, 24 for each.
-
-        Raises:
-            LedgerError: a row was changed.
-        """
-        best: dict[int, LandmarkMatch] = {}
-        for query in queries:
-            for found in self.compare(query, self._sharing(query)):
-                known = best.get(found.output)
-                if known is None or found.agreeing > known.agreeing:
-                    best[found.output] = found
-        return sorted(best.values(), key=lambda m: (-m.agreeing, m.output))
-
-    def compare(self, query: Query, outputs: Sequence[int]) -> list[LandmarkMatch]:
-        """How well each of these outputs fits a query.
+        Only the 24 outputs that share most landmarks with it are compared.
 
         Raises:
             LedgerError: a row was changed.
         """
-        return [match(query, kept, output) for output, kept in self.load(outputs).items()]
+        kept = self.load(self._sharing(query))
+        matches = [match(query, one, output) for output, one in kept.items()]
+        return sorted(matches, key=lambda one: (-one.agreeing, one.output))
 
     def hashes(self) -> Iterator[tuple[int, Numbers]]:
         """Each output and the hashes of its landmarks, as they are stored: not checked with the

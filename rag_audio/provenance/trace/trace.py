@@ -151,16 +151,14 @@ class _Search:
         """An output whose file or samples are known; its manifest may still be somebody else's."""
         number = entry.record.output
         self.evidence.append(Evidence("hash", number, 1.0, said))
-        if claim is not None:
-            self.evidence.append(self._manifest_says(claim))
+        self._hear_manifest(claim)
         found = self.known(entry, "hash", 1.0, said)
         whole = (TimeRange(0.0, duration_s, number),)
         return self._contradicted(replace(found, checked=True, ranges=whole))
 
     def run(self, heard: Audio, claim: Credentials | None) -> TraceResult:
         """Hear all witnesses; the first that names an output, and is not contradicted, counts."""
-        if claim is not None:
-            self.evidence.append(self._manifest_says(claim))
+        self._hear_manifest(claim)
         detection = self.watermarker.detect(heard)
         self.evidence.append(_mark_says(detection))
         sounds = hearings(heard)
@@ -328,13 +326,13 @@ class _Search:
     def _is_known(self, output: int) -> bool:
         return self.ledger.find(output) is not None
 
-    def _manifest_says(self, claim: Credentials) -> Evidence:
-        found = self._heard_manifest(claim)
-        if claim.state is CredentialState.UNTRUSTED:
-            self._stranger = found
-        return found
+    def _hear_manifest(self, claim: Credentials | None) -> None:
+        if claim is not None:
+            self.evidence.append(self._manifest_says(claim))
+            if claim.state is CredentialState.UNTRUSTED:
+                self._stranger = self.evidence[-1]
 
-    def _heard_manifest(self, claim: Credentials) -> Evidence:
+    def _manifest_says(self, claim: Credentials) -> Evidence:
         """A manifest counts when it is trusted, and the very one that the ledger knows."""
         said = f"The content credentials, signed by {claim.signer or 'somebody'},"
         if claim.output is None:
