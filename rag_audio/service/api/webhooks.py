@@ -21,15 +21,14 @@ import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import structlog
-from sqlalchemy import Engine, func, select, update
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Engine, Select, case, or_, select, update
 
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.service.api.limits import Slots
@@ -269,18 +268,17 @@ class CallOrder:
         if owner in self._was_slow:
             self._was_slow[owner] = is_slow
 
-    def in_order(self, due: Iterable[str | None]) -> list[str | None]:
-        """Those who may be called now, of the owners of deliveries, the oldest delivery first.
+    def first_of(self, due: Select[Any]) -> Select[Any]:
+        """Of deliveries joined with their jobs, the one whose turn it is.
 
-        Args:
-            due: None: of deliveries whose job is missing.
+        Owners are only compared, never read: one that is no text must not stop the calls of others.
         """
         slow = {owner for owner, was_slow in self._was_slow.items() if was_slow}
         waiting = self._called | (slow if len(slow & self._called) >= self._slow_at_once else set())
-        turns: dict[str | None, int] = {owner: turn for turn, owner in enumerate(self._was_slow)}
-        return sorted(
-            (owner for owner in due if owner not in waiting), key=lambda one: turns.get(one, -1)
-        )
+        turns = {owner: turn for turn, owner in enumerate(self._was_slow)}
+        order = [case(turns, value=jobs.c.owner, else_=-1)] if turns else []
+        is_free = or_(jobs.c.owner.is_(None), jobs.c.owner.not_in(waiting))
+        return due.where(is_free).order_by(*order, deliveries.c.next_at).limit(1)
 
 
 WAITS_S = (0, 10, 60, 300, 1800, 7200)
@@ -381,26 +379,18 @@ class Calls:
 
         If this process dies, somebody will.
         """
-        owner_of = deliveries.outerjoin(jobs, jobs.c.id == deliveries.c.job)
         with reading(self._engine) as db:
-            due = select(jobs.c.owner).select_from(owner_of).where(*_is_due(now(db)))
-            oldest = due.group_by(jobs.c.owner).order_by(func.min(deliveries.c.next_at))
-            owners = self._turns.in_order(db.execute(oldest).scalars())
-        if not owners:
-            return None
+            if db.execute(self._turns.first_of(_due(now(db)))).first() is None:
+                return None
         with writing(self._engine) as db:
             moment = now(db)
-            for owner in owners:
-                its = select(deliveries.c.id).select_from(owner_of).where(*_is_due(moment))
-                first = its.where(jobs.c.owner == owner).order_by(deliveries.c.next_at).limit(1)
-                locked = first.with_for_update(skip_locked=True, of=deliveries)
-                id_ = db.execute(locked).scalar()
-                if id_ is None:  # another process was faster
-                    continue
-                held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
-                one = update(deliveries).where(deliveries.c.id == id_).values(**held)
-                return id_, db.execute(one.returning(deliveries.c.attempts)).scalar_one()
-        return None
+            first = self._turns.first_of(_due(moment))
+            id_ = db.execute(first.with_for_update(skip_locked=True, of=deliveries)).scalar()
+            if id_ is None:  # another process was faster
+                return None
+            held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
+            one = update(deliveries).where(deliveries.c.id == id_).values(**held)
+            return id_, db.execute(one.returning(deliveries.c.attempts)).scalar_one()
 
     def _row(self, id_: str) -> Any:
         wanted = (
@@ -471,5 +461,8 @@ class Calls:
         return "" if 200 <= status < 300 else f"answered {status}"
 
 
-def _is_due(moment: Any) -> tuple[ColumnElement[bool], ...]:
-    return deliveries.c.state == "due", deliveries.c.next_at <= moment
+def _due(moment: Any) -> Select[Any]:
+    """Ids of deliveries that are due."""
+    with_jobs = deliveries.outerjoin(jobs, jobs.c.id == deliveries.c.job)
+    is_due = (deliveries.c.state == "due", deliveries.c.next_at <= moment)
+    return select(deliveries.c.id).select_from(with_jobs).where(*is_due)
