@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import structlog
-from sqlalchemy import Engine, Select, case, or_, select, update
+from sqlalchemy import Connection, Engine, Select, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.service.api.limits import Slots
@@ -268,17 +269,24 @@ class CallOrder:
         if owner in self._was_slow:
             self._was_slow[owner] = is_slow
 
-    def first_of(self, due: Select[Any]) -> Select[Any]:
-        """Of deliveries joined with their jobs, the one whose turn it is.
+    def next_of(self, db: Connection, due: Select[Any]) -> str | None:
+        """The id of the delivery whose turn it is; owners that are no text are never read.
 
-        Owners are only compared, never read: one that is no text must not stop the calls of others.
+        Args:
+            due: ids of deliveries, which are joined with their jobs.
         """
         slow = {owner for owner, was_slow in self._was_slow.items() if was_slow}
         waiting = self._called | (slow if len(slow & self._called) >= self._slow_at_once else set())
-        turns = {owner: turn for turn, owner in enumerate(self._was_slow)}
-        order = [case(turns, value=jobs.c.owner, else_=-1)] if turns else []
-        is_free = or_(jobs.c.owner.is_(None), jobs.c.owner.not_in(waiting))
-        return due.where(is_free).order_by(*order, deliveries.c.next_at).limit(1)
+        owner, oldest = jobs.c.owner, due.order_by(deliveries.c.next_at).limit(1)
+        is_new = or_(owner.is_(None), owner.not_in({*self._was_slow, *self._called}))
+        found: str | None = db.execute(oldest.where(is_new)).scalar()
+        known = [one for one in self._was_slow if one not in waiting]
+        if found is not None or not known:
+            return found
+        of_known = due.with_only_columns(owner, maintain_column_froms=True)
+        there = set(db.execute(of_known.where(owner.in_(known)).distinct()).scalars())
+        of_first = (oldest.where(owner == one) for one in known if one in there)
+        return next((db.execute(wanted).scalar() for wanted in of_first), None)
 
 
 WAITS_S = (0, 10, 60, 300, 1800, 7200)
@@ -291,6 +299,7 @@ SLOW = 0.5
 """A call that takes more of its deadline than this is slow: see :mod:`.webhooks`."""
 _LOOK_S = 1.0
 _HELD_S = 60.0
+_TRIES = 4
 _MOST_SAID = 200
 
 
@@ -379,18 +388,22 @@ class Calls:
 
         If this process dies, somebody will.
         """
-        with reading(self._engine) as db:
-            if db.execute(self._turns.first_of(_due(now(db)))).first() is None:
+        ids = select(deliveries.c.id).outerjoin(jobs, jobs.c.id == deliveries.c.job)
+        for _ in range(_TRIES):
+            with reading(self._engine) as db:
+                due = ids.where(*_is_due(now(db)))
+                id_ = self._turns.next_of(db, due)
+            if id_ is None:
                 return None
-        with writing(self._engine) as db:
-            moment = now(db)
-            first = self._turns.first_of(_due(moment))
-            id_ = db.execute(first.with_for_update(skip_locked=True, of=deliveries)).scalar()
-            if id_ is None:  # another process was faster
-                return None
-            held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
-            one = update(deliveries).where(deliveries.c.id == id_).values(**held)
-            return id_, db.execute(one.returning(deliveries.c.attempts)).scalar_one()
+            with writing(self._engine) as db:
+                moment = now(db)
+                mine = update(deliveries).where(deliveries.c.id == id_, *_is_due(moment))
+                held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
+                made = mine.values(**held).returning(deliveries.c.attempts)
+                attempts = db.execute(made).scalar()
+            if attempts is not None:  # else another process was faster
+                return id_, attempts
+        return None
 
     def _row(self, id_: str) -> Any:
         wanted = (
@@ -461,8 +474,5 @@ class Calls:
         return "" if 200 <= status < 300 else f"answered {status}"
 
 
-def _due(moment: Any) -> Select[Any]:
-    """Ids of deliveries that are due."""
-    with_jobs = deliveries.outerjoin(jobs, jobs.c.id == deliveries.c.job)
-    is_due = (deliveries.c.state == "due", deliveries.c.next_at <= moment)
-    return select(deliveries.c.id).select_from(with_jobs).where(*is_due)
+def _is_due(moment: Any) -> tuple[ColumnElement[bool], ...]:
+    return deliveries.c.state == "due", deliveries.c.next_at <= moment

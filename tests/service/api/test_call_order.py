@@ -47,12 +47,12 @@ class Queue:
 
     def take(self, db: Connection, turns: CallOrder) -> str | None:
         """Begin the call whose turn it is: its owner; None: nobody may be called."""
-        with_jobs = deliveries.outerjoin(jobs, jobs.c.id == deliveries.c.job)
-        due = select(deliveries.c.id, deliveries.c.job).select_from(with_jobs)
-        row = db.execute(turns.first_of(due.where(deliveries.c.state == "due"))).first()
-        if row is None:
+        due = select(deliveries.c.id).outerjoin(jobs, jobs.c.id == deliveries.c.job)
+        id_ = turns.next_of(db, due.where(deliveries.c.state == "due"))
+        if id_ is None:
             return None
-        db.execute(update(deliveries).where(deliveries.c.id == row.id).values(state="done"))
+        taken = update(deliveries).where(deliveries.c.id == id_).values(state="done")
+        row = db.execute(taken.returning(deliveries.c.job)).one()
         turns.begin(self.owners[row.job])
         return self.owners[row.job]
 
