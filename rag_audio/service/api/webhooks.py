@@ -21,14 +21,14 @@ import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import structlog
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Connection, Engine, Select, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from rag_audio.errors import BackendError, InvalidInput
@@ -269,18 +269,24 @@ class CallOrder:
         if owner in self._was_slow:
             self._was_slow[owner] = is_slow
 
-    def in_order(self, due: Iterable[str | None]) -> list[str | None]:
-        """Those who may be called now, of the owners of deliveries, the oldest delivery first.
+    def next_of(self, db: Connection, due: Select[Any]) -> str | None:
+        """The id of the delivery whose turn it is; owners that are no text are never read.
 
         Args:
-            due: None: of deliveries whose job is missing.
+            due: ids of deliveries, which are joined with their jobs.
         """
         slow = {owner for owner, was_slow in self._was_slow.items() if was_slow}
         waiting = self._called | (slow if len(slow & self._called) >= self._slow_at_once else set())
-        turns: dict[str | None, int] = {owner: turn for turn, owner in enumerate(self._was_slow)}
-        return sorted(
-            (owner for owner in due if owner not in waiting), key=lambda one: turns.get(one, -1)
-        )
+        owner, oldest = jobs.c.owner, due.order_by(deliveries.c.next_at).limit(1)
+        is_new = or_(owner.is_(None), owner.not_in({*self._was_slow, *self._called}))
+        found: str | None = db.execute(oldest.where(is_new)).scalar()
+        known = [one for one in self._was_slow if one not in waiting]
+        if found is not None or not known:
+            return found
+        of_known = due.with_only_columns(owner, maintain_column_froms=True)
+        there = set(db.execute(of_known.where(owner.in_(known)).distinct()).scalars())
+        of_first = (oldest.where(owner == one) for one in known if one in there)
+        return next((db.execute(wanted).scalar() for wanted in of_first), None)
 
 
 WAITS_S = (0, 10, 60, 300, 1800, 7200)
@@ -293,6 +299,7 @@ SLOW = 0.5
 """A call that takes more of its deadline than this is slow: see :mod:`.webhooks`."""
 _LOOK_S = 1.0
 _HELD_S = 60.0
+_TRIES = 4
 _MOST_SAID = 200
 
 
@@ -381,25 +388,21 @@ class Calls:
 
         If this process dies, somebody will.
         """
-        owner_of = deliveries.outerjoin(jobs, jobs.c.id == deliveries.c.job)
-        with reading(self._engine) as db:
-            due = select(jobs.c.owner).select_from(owner_of).where(*_is_due(now(db)))
-            oldest = due.group_by(jobs.c.owner).order_by(func.min(deliveries.c.next_at))
-            owners = self._turns.in_order(db.execute(oldest).scalars())
-        if not owners:
-            return None
-        with writing(self._engine) as db:
-            moment = now(db)
-            for owner in owners:
-                its = select(deliveries.c.id).select_from(owner_of).where(*_is_due(moment))
-                first = its.where(jobs.c.owner == owner).order_by(deliveries.c.next_at).limit(1)
-                locked = first.with_for_update(skip_locked=True, of=deliveries)
-                id_ = db.execute(locked).scalar()
-                if id_ is None:  # another process was faster
-                    continue
+        ids = select(deliveries.c.id).outerjoin(jobs, jobs.c.id == deliveries.c.job)
+        for _ in range(_TRIES):
+            with reading(self._engine) as db:
+                due = ids.where(*_is_due(now(db)))
+                id_ = self._turns.next_of(db, due)
+            if id_ is None:
+                return None
+            with writing(self._engine) as db:
+                moment = now(db)
+                mine = update(deliveries).where(deliveries.c.id == id_, *_is_due(moment))
                 held = {"next_at": moment + _HELD_S, "attempts": deliveries.c.attempts + 1}
-                one = update(deliveries).where(deliveries.c.id == id_).values(**held)
-                return id_, db.execute(one.returning(deliveries.c.attempts)).scalar_one()
+                made = mine.values(**held).returning(deliveries.c.attempts)
+                attempts = db.execute(made).scalar()
+            if attempts is not None:  # else another process was faster
+                return id_, attempts
         return None
 
     def _row(self, id_: str) -> Any:

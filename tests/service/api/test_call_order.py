@@ -17,7 +17,7 @@ import rag_audio
 from rag_audio.service.api.webhooks import CALLERS, CallOrder, Calls
 from rag_audio.service.hosts import listed_hosts
 from rag_audio.service.queue import SqlJobs
-from rag_audio.service.tables import deliveries
+from rag_audio.service.tables import deliveries, jobs
 from rag_audio.service.webhook_secrets import WebhookSecrets
 from rag_audio.service.wording import Places
 from rag_audio.storage.database import connect, sqlite_url, writing
@@ -47,15 +47,12 @@ class Queue:
 
     def take(self, db: Connection, turns: CallOrder) -> str | None:
         """Begin the call whose turn it is: its owner; None: nobody may be called."""
-        due = select(deliveries.c.job).where(deliveries.c.state == "due")
-        found = db.execute(due.order_by(deliveries.c.next_at)).scalars()
-        order = turns.in_order([self.owners[job] for job in found])
-        if not order:
+        due = select(deliveries.c.id).outerjoin(jobs, jobs.c.id == deliveries.c.job)
+        id_ = turns.next_of(db, due.where(deliveries.c.state == "due"))
+        if id_ is None:
             return None
-        its = due.with_only_columns(deliveries.c.id, deliveries.c.job)
-        of_first = its.where(deliveries.c.job == self.jobs[str(order[0])])
-        row = db.execute(of_first.order_by(deliveries.c.next_at).limit(1)).one()
-        db.execute(update(deliveries).where(deliveries.c.id == row.id).values(state="done"))
+        taken = update(deliveries).where(deliveries.c.id == id_).values(state="done")
+        row = db.execute(taken.returning(deliveries.c.job)).one()
         turns.begin(self.owners[row.job])
         return self.owners[row.job]
 
