@@ -183,7 +183,7 @@ _WINDOW = 12
 _PREFIX = 3
 _MOST_NEAR = 60
 """So many words of a description are looked at from one on."""
-_RHYMES = rule_pattern("vocabulary", "rhymes")
+_RHYMES = rule_pattern("songs", "rhymes")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-import unicodedata
 from functools import cache
 from typing import Any
 
@@ -34,16 +33,9 @@ def rule_words(rule: str, name: str) -> frozenset[str]:
     return word_set(policy_table("rules")[rule][name])
 
 
-def rule_pattern(
-    rule: str, name: str, flags: int = 0, *, decomposed: bool = False
-) -> re.Pattern[str]:
-    """A regular expression of ``rules.toml``.
-
-    Args:
-        decomposed: it is for text in NFKD, the form of folded Korean.
-    """
-    lines: str = policy_table("rules")[rule][name]
-    return compiled(unicodedata.normalize("NFKD", lines) if decomposed else lines, flags)
+def rule_pattern(rule: str, name: str, flags: int = 0) -> re.Pattern[str]:
+    """A regular expression of ``rules.toml``."""
+    return compiled(policy_table("rules")[rule][name], flags)
 
 
 def compiled(lines: str, flags: int = 0) -> re.Pattern[str]:

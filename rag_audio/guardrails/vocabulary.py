@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any
@@ -155,22 +155,22 @@ _LONGEST = 4
 
 @dataclass(frozen=True)
 class _Talk:
-    words: frozenset[str]
-    stems: frozenset[str]
-    empty: frozenset[str]
+    words: frozenset[str] = frozenset()
+    stems: frozenset[str] = frozenset()
+    empty: frozenset[str] = frozenset()
 
 
 @cache
 def _lists() -> dict[str, _Talk]:
     found = {
-        code: _Talk(listed_words(language["list"]), frozenset(), frozenset())
+        code: _Talk(listed_words(language["list"]))
         for code, language in _LANGUAGES.items()
         if "list" in language
     }
     for line in filter(str.strip, policy_lines("words/world")):
         language, _, rest = line.partition(":")
         folded = [(word, fold(word.strip("!*")).replace(" ", "")) for word in rest.split()]
-        talk = found.get(language.strip(), _Talk(frozenset(), frozenset(), frozenset()))
+        talk = found.get(language.strip(), _Talk())
         found[language.strip()] = _Talk(
             talk.words | {plain for word, plain in folded if not word.endswith("*")},
             talk.stems | {plain for word, plain in folded if word.endswith("*") and len(plain) > 1},
@@ -179,8 +179,7 @@ def _lists() -> dict[str, _Talk]:
     for code in found:
         other = _read_as(code)
         if other != code:
-            base = found[other]
-            found[other] = _Talk(base.words | found[code].words, base.stems, base.empty)
+            found[other] = replace(found[other], words=found[other].words | found[code].words)
     return found
 
 

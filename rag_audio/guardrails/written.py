@@ -341,9 +341,16 @@ _JAPANESE = rule_pattern("scripts", "japanese")
 _STRONG = rule_pattern("scripts", "strong")
 _HINDI = rule_pattern("scripts", "hindi")
 _CHINESE = rule_pattern("scripts", "chinese")
-_KOREAN = rule_pattern("scripts", "korean", decomposed=True)
-_KOREAN_STRONG = rule_pattern("scripts", "korean_strong", decomposed=True)
-_KOREAN_ENDING = rule_pattern("scripts", "korean_ending", decomposed=True)
+
+
+def _korean(name: str) -> re.Pattern[str]:
+    """A regular expression for folded Korean, whose syllables are letters."""
+    return compiled(unicodedata.normalize("NFKD", policy_table("rules")["scripts"][name]))
+
+
+_KOREAN = _korean("korean")
+_KOREAN_STRONG = _korean("korean_strong")
+_KOREAN_ENDING = _korean("korean_ending")
 _THAI = rule_pattern("scripts", "thai")
 _SURNAMES: str = policy_table("rules")["scripts"]["surnames"]
 _CHINESE_MUSIC = rule_words("scripts", "chinese_music")
