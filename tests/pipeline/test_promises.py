@@ -213,7 +213,7 @@ def test_met_is_what_the_measurement_after_says(bpm: float | None, key: Key | No
         silent=False,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rag_audio.audio.analysis.analyse", lambda sound: analysis)
+        patch.setattr("rag_audio.generation.take_selection.analyse", lambda sound: analysis)
         patch.setattr("rag_audio.generation.take_selection._conform", lambda sound, *_: sound)
         made = enforce([(1, drone(1.0))], PLAN)
     near = bpm is not None and abs(tempo_near(bpm, 100.0) / 100.0 - 1) <= TEMPO_TOLERANCE
