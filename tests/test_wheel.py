@@ -77,6 +77,7 @@ def test_the_wheel_carries_its_data_and_is_what_is_imported(site: Path, tmp_path
     assert (web / "index.html").is_file()
     assert all((folder / "LICENSE").is_file() for folder in (web / "vendor").iterdir())
     assert not (site / "training").exists()
+    assert (site / "rag_audio" / "provenance" / "trace_report.html").is_file()
 
 
 def test_the_demo_runs_from_an_installed_wheel(demo: tuple[Path, dict[str, Any]]) -> None:
