@@ -25,12 +25,12 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.decoders import Decoders
+from indexer.decoders import MeasuringProcesses
 from indexer.library_toml import decision_on, idle_decisions
 from indexer.licenses import Declared, LibrarySpec, read_library
-from indexer.measure import Job, Measured, Refused, Render, Unchanged
+from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
 from indexer.report import FileOutcome, IndexProgress, IndexReport, Rejection
-from indexer.scan import Candidate, Limits, Survey, survey
+from indexer.scan import FoundFile, Limits, Survey, survey
 from indexer.stems import (
     Holdings,
     claims_of,
@@ -100,7 +100,7 @@ def index_library(
         catalogue.put_library(spec.id, spec.name, str(spec.root))
         catalogue.put_licenses(spec.id, spec.licenses.values())
         moment = on or datetime.now(UTC)
-        run = _Run(spec, embedder, index, catalogue, progress, moment)
+        run = _IndexRun(spec, embedder, index, catalogue, progress, moment)
         run.go(limits or Limits(), render, prune=prune, workers=workers)
         catalogue.seal(spec.id)
     return IndexReport(
@@ -128,7 +128,7 @@ class _Batch:
     windows: int = 0
 
 
-class _Run:
+class _IndexRun:
     """One run over one library."""
 
     def __init__(
@@ -177,7 +177,7 @@ class _Run:
         self.counts[FileOutcome.SKIPPED] = len(found.accepted) - len(jobs)
         if self._progress is not None:
             self._progress.started(len(found.accepted), self.counts[FileOutcome.SKIPPED])
-        with Decoders(min(workers, len(jobs)), render) as decoders:
+        with MeasuringProcesses(min(workers, len(jobs)), render) as decoders:
             for path, outcome in decoders.outcomes(jobs):
                 self._take(*found.accepted[path], outcome)
         self._write_batch()
@@ -216,7 +216,7 @@ class _Run:
         self._forget([*refused, *(vanished if prune else ())])
         self.pruned = len(vanished) if prune else 0
 
-    def _jobs(self, found: Survey, limits: Limits) -> Iterator[tuple[str, Job]]:
+    def _jobs(self, found: Survey, limits: Limits) -> Iterator[tuple[str, MeasureJob]]:
         for path, (candidate, declared) in found.accepted.items():
             row = self._rows.get(path)
             same = False
@@ -235,7 +235,7 @@ class _Run:
                     continue
             yield (
                 path,
-                Job(
+                MeasureJob(
                     file=self._spec.root / path,
                     size=candidate.size,
                     mtime_ns=candidate.mtime_ns,
@@ -249,7 +249,7 @@ class _Run:
             )
 
     def _take(
-        self, candidate: Candidate, declared: Declared, outcome: Measured | Unchanged | Refused
+        self, candidate: FoundFile, declared: Declared, outcome: MeasuredFile | Unchanged | Refused
     ) -> None:
         path = candidate.path
         if isinstance(outcome, Refused):
@@ -274,7 +274,7 @@ class _Run:
             self.holdings.remove([stem.id])
             self.rejected.append(Rejection(path, REVOKED))
             result = FileOutcome.REJECTED
-        elif isinstance(outcome, Measured) and not (
+        elif isinstance(outcome, MeasuredFile) and not (
             self.holdings.has(stem) or stem.id in self._batch.sounds
         ):
             result = FileOutcome.INDEXED

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
-from indexer.measure import Job, Measured, Outcome, Refused, Render, Unchanged, measure
+from indexer.measure import MeasuredFile, MeasureJob, Outcome, Refused, Render, Unchanged, measure
 from rag_audio.audio.child_process import Child, ChildPool
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.errors import BackendError
@@ -39,7 +39,7 @@ _FRAME = re.compile(r'\s+File "(?:.*/)?(?P<file>[^"/]+/[^"/]+)", line \d+ in (?P
 _Tag = TypeVar("_Tag")
 
 
-class Decoders:
+class MeasuringProcesses:
     """Measures files in ``workers`` processes; 0 measures them in this one, without protection.
 
     A ``render`` that cannot travel to another process (a lambda, say) runs in this one.
@@ -54,7 +54,7 @@ class Decoders:
         self._threads = ThreadPoolExecutor(workers, "decoder") if workers else None
         self._ahead = workers * _AHEAD
 
-    def __enter__(self) -> Decoders:
+    def __enter__(self) -> MeasuringProcesses:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,7 +63,7 @@ class Decoders:
             self._threads.shutdown(cancel_futures=True)
         self._processes.end_idle()
 
-    def outcomes(self, jobs: Iterable[tuple[_Tag, Job]]) -> Iterator[tuple[_Tag, Outcome]]:
+    def outcomes(self, jobs: Iterable[tuple[_Tag, MeasureJob]]) -> Iterator[tuple[_Tag, Outcome]]:
         """The outcome of every job, in the order of the jobs; a few are worked on ahead."""
         waiting: deque[tuple[_Tag, int, Callable[[], Outcome]]] = deque()
         size = 0
@@ -77,13 +77,13 @@ class Decoders:
         for tag, _, result in waiting:
             yield tag, result()
 
-    def _begin(self, job: Job) -> Callable[[], Outcome]:
+    def _begin(self, job: MeasureJob) -> Callable[[], Outcome]:
         if self._threads is None or (self._blob is None and _begins_like_midi(job)):
             return lambda: measure(job, self._render)
         future: Future[Outcome] = self._threads.submit(self._in_process, job)
         return future.result
 
-    def _in_process(self, job: Job) -> Outcome:
+    def _in_process(self, job: MeasureJob) -> Outcome:
         with self._processes.lease() as process:
             return process.measure(job, self._time_limit_s)
 
@@ -98,7 +98,7 @@ class _Measurer(Child):
         )
         self._first = render
 
-    def measure(self, job: Job, time_limit_s: float) -> Outcome:
+    def measure(self, job: MeasureJob, time_limit_s: float) -> Outcome:
         """Have the process measure one file; when it dies over it, say how."""
         try:
             with self.pipes(time_limit_s) as (requests, replies):
@@ -111,7 +111,7 @@ class _Measurer(Child):
             if self.is_late:
                 return Refused(f"decoding it took longer than {time_limit_s:g} s")
             return Refused(f"its decoder crashed ({self._cause(code)})")
-        if not isinstance(outcome, Measured | Unchanged | Refused):
+        if not isinstance(outcome, MeasuredFile | Unchanged | Refused):
             raise BackendError(f"a decoding process answered with {type(outcome).__name__}")
         return outcome
 
@@ -138,7 +138,7 @@ def _portable(render: Render) -> bytes | None:
     return None if b"__main__" in blob else blob
 
 
-def _begins_like_midi(job: Job) -> bool:
+def _begins_like_midi(job: MeasureJob) -> bool:
     try:
         return suffix_of(read_head(job.file)) == SCORE
     except OSError:

@@ -240,7 +240,7 @@ _KEY = re.compile(r"[^/\s]+/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
-class Decision:
+class ConflictDecision:
     """One line of ``[conflicts]``.
 
     Attributes:
@@ -261,7 +261,7 @@ class Decision:
         return name == self.pattern or self._expression.fullmatch(name) is not None
 
 
-def decision_on(decisions: Iterable[Decision], path: str) -> str:
+def decision_on(decisions: Iterable[ConflictDecision], path: str) -> str:
     """The key of the license that holds for a path; empty where nothing is said of it."""
     found = [one.key for one in decisions if one.matches(path)]
     return found[-1] if found else ""
@@ -269,7 +269,7 @@ def decision_on(decisions: Iterable[Decision], path: str) -> str:
 
 def read_decisions(
     document: Mapping[str, Any], library: str, licenses: Collection[str]
-) -> tuple[tuple[Decision, ...], list[Rejection]]:
+) -> tuple[tuple[ConflictDecision, ...], list[Rejection]]:
     """The lines of ``[conflicts]`` that can be used, and what is wrong with the others.
 
     Args:
@@ -281,7 +281,7 @@ def read_decisions(
     decisions, problems = [], []
     for path, license in table.items():
         try:
-            decisions.append(Decision(clean(path), _key(license, library, licenses)))
+            decisions.append(ConflictDecision(clean(path), _key(license, library, licenses)))
         except BadPattern as fault:
             problems.append(_fault(f"the path {path!r} {fault}"))
         except ValueError as fault:
@@ -290,7 +290,7 @@ def read_decisions(
 
 
 def idle_decisions(
-    decisions: Iterable[Decision],
+    decisions: Iterable[ConflictDecision],
     claims: Mapping[str, tuple[str, Claim]],
     conflicts: Mapping[str, Conflict],
 ) -> list[Rejection]:
@@ -316,7 +316,9 @@ def idle_decisions(
     return problems
 
 
-def _counts(decision: Decision, stem: str, claim: Claim, conflicts: Mapping[str, Conflict]) -> bool:
+def _counts(
+    decision: ConflictDecision, stem: str, claim: Claim, conflicts: Mapping[str, Conflict]
+) -> bool:
     if claim.decision != decision.key:
         return True  # a later line decides about this path
     conflict = conflicts.get(stem)

@@ -21,7 +21,7 @@ from typing import Any
 from indexer.library_toml import (
     LIBRARY_TOML,
     MINIMAL,
-    Decision,
+    ConflictDecision,
     identity,
     parse_license,
     read_decisions,
@@ -112,7 +112,7 @@ class LibrarySpec:
     unusable: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[StemRow, ...] = ()
     problems: tuple[Rejection, ...] = ()
-    decisions: tuple[Decision, ...] = ()
+    decisions: tuple[ConflictDecision, ...] = ()
 
     def rows_of(self, path: str) -> list[StemRow]:
         """The rows that match a path, in order of the file."""

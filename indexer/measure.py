@@ -36,7 +36,7 @@ MIN_DURATION_S = 0.01
 
 
 @dataclass(frozen=True)
-class Job:
+class MeasureJob:
     """A file to measure.
 
     Attributes:
@@ -82,7 +82,7 @@ class Refused:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredFile:
     """What was found out about a file.
 
     Attributes:
@@ -109,10 +109,10 @@ class Measured:
     tags: Metadata = field(default_factory=Metadata)
 
 
-Outcome = Measured | Unchanged | Refused
+Outcome = MeasuredFile | Unchanged | Refused
 
 
-def measure(job: Job, render: Render) -> Outcome:
+def measure(job: MeasureJob, render: Render) -> Outcome:
     """Look at one file."""
     try:
         stem, midi = _hash(job)
@@ -128,7 +128,7 @@ def measure(job: Job, render: Render) -> Outcome:
         return Refused(f"it cannot be read: {fault.strerror or fault}")
 
 
-def _hash(job: Job) -> tuple[str, bool]:
+def _hash(job: MeasureJob) -> tuple[str, bool]:
     """The sha256 of the file's bytes, and whether they begin like a MIDI file."""
     # Without O_NONBLOCK a pipe that took the file's place since the scan would hang us.
     descriptor = os.open(job.file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -142,7 +142,7 @@ def _hash(job: Job) -> tuple[str, bool]:
     return stem, suffix_of(head) == SCORE
 
 
-def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
+def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
     from rag_audio.audio import analysis
 
     sound = hear(job.file, max_duration_s=job.max_duration_s).audio
@@ -150,7 +150,7 @@ def _audio(job: Job, stem: str, wants_sound: bool) -> Outcome:
     found = analysis.analyse(sound)
     if found.silent:
         return Refused("it is silent")
-    return Measured(
+    return MeasuredFile(
         stem=stem,
         kind=StemKind.AUDIO,
         duration_s=round(sound.duration_s, 6),
@@ -208,7 +208,7 @@ def _words(value: object) -> str:
     return words[:_MAX_TEXT]
 
 
-def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
+def _midi(job: MeasureJob, stem: str, render: Render, wants_sound: bool) -> Outcome:
     from rag_audio.audio import midi
 
     info = midi.read(job.file)
@@ -220,7 +220,7 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
     loudness = audio_loudness_lufs(sound)
     if not sound.frames or not sound.samples.any():
         return Refused("it is silent")
-    return Measured(
+    return MeasuredFile(
         stem=stem,
         kind=StemKind.MIDI,
         duration_s=round(min(info.duration_s, sound.duration_s), 6),
@@ -237,7 +237,7 @@ def _midi(job: Job, stem: str, render: Render, wants_sound: bool) -> Outcome:
     )
 
 
-def _heard_again(job: Job, midi: bool, render: Render) -> Unchanged:
+def _heard_again(job: MeasureJob, midi: bool, render: Render) -> Unchanged:
     """What a run of before did not make: the file stays as it is indexed, whatever comes of it."""
 
     try:
@@ -272,7 +272,7 @@ def _instruments(names: tuple[str, ...], drums: bool) -> tuple[str, ...]:
     return unique if named or not drums else (*unique, "Drums")
 
 
-def _for_embedder(sound: Audio, job: Job) -> Audio:
+def _for_embedder(sound: Audio, job: MeasureJob) -> Audio:
     from rag_audio.audio import channels
 
     return resample(channels.heard(sound), job.sample_rate)

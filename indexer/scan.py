@@ -34,7 +34,7 @@ _SPECIAL = {
 
 
 @dataclass(frozen=True, order=True)
-class Candidate:
+class FoundFile:
     """A regular file below the root.
 
     Attributes:
@@ -52,7 +52,7 @@ class Candidate:
 class Scan:
     """What lies below a root."""
 
-    files: list[Candidate] = field(default_factory=list)
+    files: list[FoundFile] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
 
 
@@ -103,7 +103,7 @@ def _sort_in(base: str, path: str, found: Scan) -> Iterator[str]:
     if stat.S_ISDIR(status.st_mode):
         yield path
     elif stat.S_ISREG(status.st_mode):
-        found.files.append(Candidate(path, status.st_size, status.st_mtime_ns))
+        found.files.append(FoundFile(path, status.st_size, status.st_mtime_ns))
     else:
         what = _SPECIAL.get(stat.S_IFMT(status.st_mode), "no regular file")
         found.rejected.append(Rejection(path, f"it is {what}, not a regular file"))
@@ -164,11 +164,11 @@ class Survey:
             license and the artist.
     """
 
-    accepted: dict[str, tuple[Candidate, Declared]] = field(default_factory=dict)
+    accepted: dict[str, tuple[FoundFile, Declared]] = field(default_factory=dict)
     refused: list[Rejection] = field(default_factory=list)
     faults: list[Rejection] = field(default_factory=list)
     misdeclared: int = 0
-    withheld: dict[str, tuple[Candidate, str, str]] = field(default_factory=dict)
+    withheld: dict[str, tuple[FoundFile, str, str]] = field(default_factory=dict)
 
     def vanished(self, paths: Collection[str]) -> list[str]:
         """Those of ``paths`` that are neither accepted nor refused: gone from the library.

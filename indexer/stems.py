@@ -11,8 +11,8 @@ from uuid import UUID, uuid5
 
 from indexer.library_toml import decision_on
 from indexer.licenses import Declared, LibrarySpec
-from indexer.measure import Measured
-from indexer.scan import Candidate, Survey
+from indexer.measure import MeasuredFile
+from indexer.scan import FoundFile, Survey
 from rag_audio.domain import Audio, Segment, Stem
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
 from rag_audio.domain.ports import IndexedSegment, StemIndex
@@ -31,7 +31,7 @@ TAG_CONFIDENCE = 0.9
 _Value = TypeVar("_Value")
 
 
-def make_stem(library: str, path: str, declared: Declared, measured: Measured) -> Stem:
+def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFile) -> Stem:
     """The stem of one file: what is declared comes first, then its tags, then what was measured.
 
     A title that nobody gave is the file's name.
@@ -290,7 +290,7 @@ def withheld_files(
 
 
 def _hash(
-    spec: LibrarySpec, candidate: Candidate, row: FileState | None, before: WithheldFile | None
+    spec: LibrarySpec, candidate: FoundFile, row: FileState | None, before: WithheldFile | None
 ) -> str | None:
     """The sha256 of a file's bytes, hex; None where it cannot be read and never was."""
     state = (candidate.size, candidate.mtime_ns)

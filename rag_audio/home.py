@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from rag_audio import plugins
 from rag_audio.audio import scores
-from rag_audio.audio.reading import MAX_DURATION_S, Heard, hear
+from rag_audio.audio.reading import MAX_DURATION_S, IdentifiedAudio, hear
 from rag_audio.audio.scores import NoteScore
 from rag_audio.domain import Rights, arguments
 from rag_audio.domain.views import EVERYTHING, Disclosure
@@ -57,7 +57,7 @@ class FileReader:
         *,
         max_duration_s: float | None = MAX_DURATION_S,
         allow_truncated: bool = False,
-    ) -> Heard:
+    ) -> IdentifiedAudio:
         """A file's sound; see :func:`rag_audio.audio.reading.hear`."""
         return hear(path, max_duration_s=max_duration_s, allow_truncated=allow_truncated)
 

@@ -153,3 +153,14 @@ def test_version_and_changelog_agree() -> None:
 def test_a_heading_without_version_or_date_is_found(line: str) -> None:
     with pytest.raises(AssertionError):
         _releases(line)
+
+
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for name in MODULES:
+        if name.startswith(("rag_audio.testing", "training")):
+            continue
+        for node in ast.parse(MODULES[name].read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -53,7 +53,7 @@ _SHORT = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT", "float": "FLOAT"}
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """A kind of file.
 
     Attributes:
@@ -65,11 +65,11 @@ class Kind:
 
 
 KINDS = {
-    ".wav": Kind("WAV", ("PCM_24", "PCM_16", "FLOAT")),
-    ".flac": Kind("FLAC", ("PCM_24", "PCM_16")),
-    ".mp3": Kind("MP3", ("MPEG_LAYER_III",)),
-    ".ogg": Kind("OGG", ("VORBIS", "OPUS")),
-    ".opus": Kind("OGG", ("OPUS",)),
+    ".wav": FileKind("WAV", ("PCM_24", "PCM_16", "FLOAT")),
+    ".flac": FileKind("FLAC", ("PCM_24", "PCM_16")),
+    ".mp3": FileKind("MP3", ("MPEG_LAYER_III",)),
+    ".ogg": FileKind("OGG", ("VORBIS", "OPUS")),
+    ".opus": FileKind("OGG", ("OPUS",)),
 }
 
 

@@ -290,7 +290,7 @@ MAX_DURATION_S = 3600.0
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class IdentifiedAudio:
     """A sound, and which one it is.
 
     Attributes:
@@ -354,7 +354,7 @@ def hear(
     *,
     max_duration_s: float | None = MAX_DURATION_S,
     allow_truncated: bool = False,
-) -> Heard:
+) -> IdentifiedAudio:
     """Read all of a sound file; a large one is folded to stereo at 48 kHz.
 
     Args and raises: as :func:`load`.
@@ -370,7 +370,7 @@ def hear(
     if poured.breaks_off and not allow_truncated:
         raise UnreadableFile(poured.breaks_off, hint=COPY_ANEW)
     audio = Audio(joined(blocks, poured.channels), poured.sample_rate)
-    return Heard(audio, poured.pcm_sha256)
+    return IdentifiedAudio(audio, poured.pcm_sha256)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A field is written under its own name, in the order of the class: an enumeration
 tuple as a list, a set as a sorted list, a day or moment as ISO 8601, a dataclass as an object.
 Canonical JSON (RFC 8785) can hold every document: an integer past 2^53 and a float that is not
 finite, or as large, are written as strings. What a class does otherwise is stated once, by
-:func:`json_form` on the class, or by its :class:`Form` in :data:`FORMS`.
+:func:`json_form` on the class, or by its :class:`FieldForm` in :data:`FORMS`.
 
 Reading is strict: every value must have the form in which it would have been written. Names that a
 class does not know are ignored.
@@ -33,7 +33,7 @@ _Noun = TypeVar("_Noun")
 
 
 @dataclass(frozen=True)
-class Form:
+class FieldForm:
     """How the values of a type, or of one field, are written and read.
 
     ``read`` raises TypeError, ValueError, KeyError, AttributeError or a :class:`RagAudioError`.
@@ -49,7 +49,7 @@ class _Rules:
     later: tuple[str | tuple[str, ...], ...] = ()
     flat: tuple[str, ...] = ()
     as_list: bool = False
-    forms: Mapping[str, Form] = field(default_factory=dict)
+    forms: Mapping[str, FieldForm] = field(default_factory=dict)
 
 
 _RULES: dict[type, _Rules] = {}
@@ -61,7 +61,7 @@ def json_form(
     later: tuple[str | tuple[str, ...], ...] = (),
     flat: tuple[str, ...] = (),
     as_list: bool = False,
-    forms: Mapping[str, Form] | None = None,
+    forms: Mapping[str, FieldForm] | None = None,
 ) -> Callable[[type[_Noun]], type[_Noun]]:
     """State how the JSON form of a dataclass differs from that of others.
 
@@ -101,7 +101,7 @@ def decode(kind: type[_Noun], document: Any) -> _Noun:
 
 
 def read(kind: type[_Noun], document: Any) -> _Noun:
-    """As :func:`decode`, with the errors of a :class:`Form`, for a caller who has own words."""
+    """:func:`decode` with the errors of a :class:`FieldForm`, for callers who word them."""
     noun: _Noun = form_of(kind).read(document)
     return noun
 
@@ -122,7 +122,7 @@ def read_noun(what: str, document: Any, build: Callable[[Any], _Noun]) -> _Noun:
         raise InvalidInput(f"the {what} cannot be read: {error.message}", error.hint) from error
 
 
-def form_of(kind: Any) -> Form:
+def form_of(kind: Any) -> FieldForm:
     """The form of a type: of a class, or of a generic such as ``tuple[str, ...]``.
 
     Raises:
@@ -133,7 +133,7 @@ def form_of(kind: Any) -> Form:
     return FORMS[kind]
 
 
-def _made(kind: Any) -> Form:
+def _made(kind: Any) -> FieldForm:
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType) and len(inner) == 2 and type(None) in inner:
         return _optional(form_of(next(one for one in inner if one is not type(None))))
@@ -146,7 +146,7 @@ def _made(kind: Any) -> Form:
     if origin in (Mapping, dict):
         return _mapping(form_of(inner[0]), form_of(inner[1]))
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return Form(attrgetter("value"), kind)
+        return FieldForm(attrgetter("value"), kind)
     if is_dataclass(kind) and isinstance(kind, type):
         return _dataclass(kind)
     raise TypeError(f"{kind} has no JSON form")
@@ -216,37 +216,37 @@ def _day(value: Any) -> date:
     return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
 
 
-FORMS: dict[Any, Form] = {
-    str: Form(_same, as_text),
-    bool: Form(_same, as_truth),
-    int: Form(number, as_integer),
-    float: Form(number, as_real),
-    date: Form(methodcaller("isoformat"), _day),
-    datetime: Form(lambda at: at.astimezone(UTC).isoformat(), datetime.fromisoformat),
-    Path: Form(str, lambda name: Path(as_text(name))),
-    Any: Form(plain, _same),
+FORMS: dict[Any, FieldForm] = {
+    str: FieldForm(_same, as_text),
+    bool: FieldForm(_same, as_truth),
+    int: FieldForm(number, as_integer),
+    float: FieldForm(number, as_real),
+    date: FieldForm(methodcaller("isoformat"), _day),
+    datetime: FieldForm(lambda at: at.astimezone(UTC).isoformat(), datetime.fromisoformat),
+    Path: FieldForm(str, lambda name: Path(as_text(name))),
+    Any: FieldForm(plain, _same),
 }
 """By type; a module whose class is written otherwise than its fields say adds that form."""
 
 
-def _optional(form: Form) -> Form:
-    return Form(
+def _optional(form: FieldForm) -> FieldForm:
+    return FieldForm(
         lambda value: None if value is None else form.write(value),
         lambda value: None if value is None else form.read(value),
     )
 
 
 def _sequence(
-    form: Form, collect: Callable[[Iterable[Any]], Any], order: Callable[..., list[Any]] = list
-) -> Form:
+    form: FieldForm, collect: Callable[[Iterable[Any]], Any], order: Callable[..., list[Any]] = list
+) -> FieldForm:
     write, read = form.write, form.read
-    return Form(
+    return FieldForm(
         lambda items: order([write(item) for item in items]),
         lambda items: collect([read(item) for item in as_items(items)]),
     )
 
 
-def _row(forms: list[Form], build: Callable[[list[Any]], Any]) -> Form:
+def _row(forms: list[FieldForm], build: Callable[[list[Any]], Any]) -> FieldForm:
     """A list with a form for each of its places."""
 
     def read(items: Any) -> Any:
@@ -255,37 +255,41 @@ def _row(forms: list[Form], build: Callable[[list[Any]], Any]) -> Form:
             raise ValueError(f"expected {len(forms)} values, got {found!r}")
         return build([form.read(item) for form, item in zip(forms, found, strict=True)])
 
-    return Form(lambda row: [form.write(one) for form, one in zip(forms, row, strict=True)], read)
+    return FieldForm(
+        lambda row: [form.write(one) for form, one in zip(forms, row, strict=True)], read
+    )
 
 
-def _mapping(names: Form, values: Form) -> Form:
-    return Form(
+def _mapping(names: FieldForm, values: FieldForm) -> FieldForm:
+    return FieldForm(
         lambda mapping: {names.write(name): values.write(one) for name, one in mapping.items()},
         lambda mapping: {names.read(name): values.read(one) for name, one in mapping.items()},
     )
 
 
-def _dataclass(kind: type[Any]) -> Form:
+def _dataclass(kind: type[Any]) -> FieldForm:
     rules = _RULES.get(kind, _Rules())
     hints = get_type_hints(kind)
     forms = {one.name: _field(hints[one.name], rules.forms.get(one.name)) for one in fields(kind)}
     if rules.as_list:
         row = _row(list(forms.values()), lambda values: kind(*values))
-        return Form(lambda noun: row.write([getattr(noun, name) for name in forms]), row.read)
+        return FieldForm(lambda noun: row.write([getattr(noun, name) for name in forms]), row.read)
     written = _writer(kind, rules, forms)
     build = _reader(kind, rules, forms)
     if not rules.named:
-        return Form(written, build)
-    return Form(written, lambda document: read_noun(rules.named, document, build))
+        return FieldForm(written, build)
+    return FieldForm(written, lambda document: read_noun(rules.named, document, build))
 
 
-def _field(hint: Any, own: Form | None) -> Form:
+def _field(hint: Any, own: FieldForm | None) -> FieldForm:
     if own is None:
         return form_of(hint)
     return _optional(own) if type(None) in get_args(hint) else own
 
 
-def _writer(kind: type[Any], rules: _Rules, forms: dict[str, Form]) -> Callable[[Any], Document]:
+def _writer(
+    kind: type[Any], rules: _Rules, forms: dict[str, FieldForm]
+) -> Callable[[Any], Document]:
     groups = [(one,) if isinstance(one, str) else one for one in rules.later]
     late = {name for group in groups for name in group}
     first = [(name, form.write, name in rules.flat) for name, form in forms.items()]
@@ -308,7 +312,7 @@ def _writer(kind: type[Any], rules: _Rules, forms: dict[str, Form]) -> Callable[
     return write
 
 
-def _reader(kind: type[Any], rules: _Rules, forms: dict[str, Form]) -> Callable[[Any], Any]:
+def _reader(kind: type[Any], rules: _Rules, forms: dict[str, FieldForm]) -> Callable[[Any], Any]:
     late = {name for one in rules.later for name in ((one,) if isinstance(one, str) else one)}
     plan = [(name, form.read, name in rules.flat, name in late) for name, form in forms.items()]
 

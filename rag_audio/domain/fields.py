@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from rag_audio.domain import values
-from rag_audio.domain.codec import Form, as_integer, json_form
+from rag_audio.domain.codec import FieldForm, as_integer, json_form
 from rag_audio.domain.controls import Layer
 from rag_audio.domain.limits import Limit
 from rag_audio.domain.music import Key
@@ -66,7 +66,7 @@ class Kind:
     form: str
     read: Callable[[str, Any], Any]
     parse: Callable[[str, Any], Any] = _unchanged
-    json: Form | None = None
+    json: FieldForm | None = None
     shape: str = "one"
     is_free_text: bool = False
     members: tuple[str, ...] = ()
@@ -288,7 +288,7 @@ TEXT = Kind("text", values.text, is_free_text=True)
 FILE = Kind("file", values.file_name, is_free_text=True)
 TERRITORY = Kind("territory", values.text)
 WHOLE = Kind("whole", values.whole)
-SEED = Kind("whole", values.whole, json=Form(str, as_integer))
+SEED = Kind("whole", values.whole, json=FieldForm(str, as_integer))
 """Always text in a document, since JSON does not hold every one exactly."""
 NUMBER = Kind("number", values.number)
 FLAG = Kind("flag", values.flag)

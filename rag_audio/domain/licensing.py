@@ -10,7 +10,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rag_audio.domain import names, refusals
-from rag_audio.domain.codec import FORMS, Form, form_of, json_form
+from rag_audio.domain.codec import FORMS, FieldForm, form_of, json_form
 from rag_audio.domain.conflicts import Conflict, Outcome
 from rag_audio.domain.identifiers import COUNTRIES, WORLD
 from rag_audio.domain.refusals import Obstacle, Refusal
@@ -73,7 +73,7 @@ class Splits:
 
 
 _SHARES = form_of(tuple[Share, ...])
-FORMS[Splits] = Form(
+FORMS[Splits] = FieldForm(
     lambda splits: {
         kind: _SHARES.write(shares) for kind, shares in splits.kinds().items() if shares
     },

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from rag_audio.domain import limits
-from rag_audio.domain.codec import FORMS, Form
+from rag_audio.domain.codec import FORMS, FieldForm
 from rag_audio.errors import InvalidInput
 
 _PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
@@ -77,7 +77,7 @@ class Key:
         return (other.tonic - source.tonic + 6) % 12 - 6
 
 
-FORMS[Key] = Form(str, Key.parse)
+FORMS[Key] = FieldForm(str, Key.parse)
 
 
 # How long a bar and a beat are. Whatever needs a bar line asks here, and nowhere else.

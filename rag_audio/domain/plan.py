@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rag_audio.domain.codec import Document, Form, as_text, encode, json_form, read, read_noun
+from rag_audio.domain.codec import Document, FieldForm, as_text, encode, json_form, read, read_noun
 from rag_audio.domain.controls import Enforcement, Layer, Mix
 from rag_audio.domain.licensing import License
 from rag_audio.domain.music import Key, bar_s
@@ -103,7 +103,7 @@ def notes_from_text(text: str) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-@json_form(forms={"notes": Form(notes_to_text, lambda text: notes_from_text(as_text(text)))})
+@json_form(forms={"notes": FieldForm(notes_to_text, lambda text: notes_from_text(as_text(text)))})
 @dataclass(frozen=True)
 class Melody:
     """The tune that seeds a plan, played by an instrument of the soundfont.

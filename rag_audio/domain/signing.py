@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rag_audio.domain import Channel, ConditioningPlan
-from rag_audio.domain.codec import Form, json_form
+from rag_audio.domain.codec import FieldForm, json_form
 from rag_audio.domain.ports import ModelInfo
 
 SIDECAR = ".c2pa"
@@ -119,7 +119,7 @@ class ParentCredentials:
     label: str = ""
 
 
-@json_form(forms={"attribution": Form(dict, dict)})
+@json_form(forms={"attribution": FieldForm(dict, dict)})
 @dataclass(frozen=True)
 class Credentials:
     """What the manifest of a file says. Unless the state is trusted, anybody may have written it.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rag_audio.domain.codec import Form, as_integer, as_items, json_form
+from rag_audio.domain.codec import FieldForm, as_integer, as_items, json_form
 from rag_audio.domain.music import Key, Signature, require_signature
 
 
@@ -21,7 +21,7 @@ def _signature(value: Any) -> Signature:
     return beats, unit
 
 
-@json_form(later=("iswc", "time_signature"), forms={"time_signature": Form(list, _signature)})
+@json_form(later=("iswc", "time_signature"), forms={"time_signature": FieldForm(list, _signature)})
 @dataclass(frozen=True)
 class Stem:
     """One library item.

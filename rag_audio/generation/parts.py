@@ -33,7 +33,7 @@ _SLACK_S = 1e-6
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ReferencePart:
     """A reference, the channels its license opens, and its weight before normalising.
 
     Attributes:
@@ -54,7 +54,7 @@ class Candidate:
 class _Placed:
     """A part before its weight is known: which candidate, what of it, from when to when."""
 
-    candidate: Candidate
+    candidate: ReferencePart
     layer: Layer | None
     start_s: float
     end_s: float | None
@@ -64,8 +64,8 @@ class _Placed:
 
 
 def sounding(
-    request: GenerationRequest, usable: list[Candidate], *, to_a_melody: bool = False
-) -> list[Candidate]:
+    request: GenerationRequest, usable: list[ReferencePart], *, to_a_melody: bool = False
+) -> list[ReferencePart]:
     """The candidates that seed the sound: all that may, or those that layers and sections name.
 
     Beside a melody play those alone that the request names: what was found gives words.
@@ -103,8 +103,8 @@ def sounding(
 
 
 def seed_parts(
-    kept: list[Candidate],
-    seeds: list[Candidate],
+    kept: list[ReferencePart],
+    seeds: list[ReferencePart],
     bpm: float | None,
     key: Key | None,
     duration_s: float,
@@ -126,7 +126,7 @@ def seed_parts(
 
 
 def _places(
-    candidate: Candidate, bpm: float | None, duration_s: float, request: GenerationRequest
+    candidate: ReferencePart, bpm: float | None, duration_s: float, request: GenerationRequest
 ) -> list[_Placed]:
     mixing, stem = request.mixing, candidate.stem
     layers = mixing.layers_of(stem.id)

@@ -32,7 +32,7 @@ from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.refusals import most_curable
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation.melody import FURTHEST, BroughtMelody, cast, key_of, require_room
-from rag_audio.generation.parts import MIN_CONFIDENCE, Candidate, is_drums, seed_parts, sounding
+from rag_audio.generation.parts import MIN_CONFIDENCE, ReferencePart, is_drums, seed_parts, sounding
 from rag_audio.generation.prompt_wording import (
     Phrase,
     enrich,
@@ -53,7 +53,7 @@ _NEAR, _FAR = 0.75, 0.5
 
 
 def auto_strength(
-    seeds: Sequence[Candidate], named: Sequence[str], rights: Rights, usual: float
+    seeds: Sequence[ReferencePart], named: Sequence[str], rights: Rights, usual: float
 ) -> tuple[float, str]:
     """A strength from how well the references match and how near a copy their licenses allow.
 
@@ -84,13 +84,13 @@ def auto_strength(
     return strength, f"strength {strength:g} chosen: {why}"
 
 
-def _match(one: Candidate, named: Sequence[str]) -> float:
+def _match(one: ReferencePart, named: Sequence[str]) -> float:
     if any(one.stem.id.startswith(prefix) for prefix in named):
         return 1.0
     return min(1.0, max(0.0, one.reference.score))
 
 
-def _licenses(seeds: Sequence[Candidate], rights: Rights) -> list[License]:
+def _licenses(seeds: Sequence[ReferencePart], rights: Rights) -> list[License]:
     return [granted for one in seeds for granted in rights.licenses_of(one.stem)]
 
 
@@ -203,7 +203,7 @@ def _strength(
     request: GenerationRequest,
     info: ModelInfo,
     brought: BroughtMelody | None,
-    voices: Sequence[Candidate],
+    voices: Sequence[ReferencePart],
     rights: Rights,
 ) -> tuple[float, tuple[str, ...]]:
     """The request's, else chosen by what plays, else the model's usual one; and why, if chosen.
@@ -220,15 +220,15 @@ def _strength(
 
 
 def _with_sources(
-    kept: list[Candidate], brought: BroughtMelody
-) -> tuple[list[Candidate], tuple[int, ...]]:
+    kept: list[ReferencePart], brought: BroughtMelody
+) -> tuple[list[ReferencePart], tuple[int, ...]]:
     """The candidates with what was recognised in a melody's file, and where that stands."""
     found, sources = list(kept), []
     for stem in brought.stems:
         at = next((i for i, one in enumerate(found) if one.stem.id == stem.id), len(found))
         if at == len(found):
             whole = Reference(Segment(stem, 0.0, stem.duration_s), 1.0, at + 1)
-            found.append(Candidate(whole, frozenset(), 0.0))
+            found.append(ReferencePart(whole, frozenset(), 0.0))
         sources.append(at)
     return found, tuple(dict.fromkeys(sources))
 
@@ -283,7 +283,7 @@ def _usable(
     references: tuple[Reference, ...],
     rights: Rights,
     notes: list[str],
-) -> list[Candidate]:
+) -> list[ReferencePart]:
     weights = _weights(request, references)
     usable = []
     for i, reference in enumerate(references):
@@ -312,7 +312,7 @@ def _usable(
         # layers and sections all play alike.
         if weights is None and (weight <= 0 or request.mixing):
             weight = 1.0
-        usable.append(Candidate(reference, open_channels, weight, refusals.get(Channel.INIT)))
+        usable.append(ReferencePart(reference, open_channels, weight, refusals.get(Channel.INIT)))
     return usable
 
 
@@ -338,7 +338,7 @@ def _weights(
 
 
 def _tempo_and_key(
-    request: GenerationRequest, candidates: list[Candidate], hummed: Key | None = None
+    request: GenerationRequest, candidates: list[ReferencePart], hummed: Key | None = None
 ) -> tuple[float | None, Key | None]:
     """The request's, else a melody's key, else those of the first reference that has them."""
     bpm, key = request.bpm, request.key or hummed
@@ -369,7 +369,7 @@ def _enforcement(request: GenerationRequest, bpm: float | None, key: Key | None)
 
 def _fields(
     request: GenerationRequest,
-    speakers: list[Candidate],
+    speakers: list[ReferencePart],
     bpm: float | None,
     key: Key | None,
     family: str,
@@ -392,7 +392,7 @@ def _fields(
     return phrases + [Phrase(text, None) for text in words_after(wording, request.controls)]
 
 
-def _undecided(kept: list[Candidate], held_by: tuple[HeldBy, ...]) -> list[str]:
+def _undecided(kept: list[ReferencePart], held_by: tuple[HeldBy, ...]) -> list[str]:
     """A note for each reference that several licenses claim."""
     notes = []
     for stem in (candidate.stem for candidate in kept):
@@ -422,7 +422,7 @@ def _other_metres(request: GenerationRequest, players: Sequence[Stem]) -> list[s
 
 def _remarks(
     request: GenerationRequest,
-    kept: list[Candidate],
+    kept: list[ReferencePart],
     parts: tuple[SeedPart, ...],
     melody: Melody | None,
 ) -> list[str]:

@@ -32,7 +32,7 @@ _CROSSFADE_S = 0.03
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredTake:
     """Tempo and key of one candidate as measured, and how far they are from what was wanted.
 
     Attributes:
@@ -90,10 +90,10 @@ class Enforced:
 
     audio: Audio
     seed: int
-    candidates: tuple[Measured, ...]
+    candidates: tuple[MeasuredTake, ...]
     time_ratio: float
     semitones: int
-    after: Measured
+    after: MeasuredTake
     notes: tuple[str, ...]
     promises: tuple[Promise, ...]
 
@@ -161,7 +161,7 @@ def unmet_line(promise: Mapping[str, Any]) -> str:
     return f"{promise['aim']} not met: {wanted} was enforced, {heard or 'no clear key'} is heard"
 
 
-def _promises(after: Measured, plan: ConditioningPlan) -> tuple[Promise, ...]:
+def _promises(after: MeasuredTake, plan: ConditioningPlan) -> tuple[Promise, ...]:
     found = []
     if Aim.TEMPO in plan.enforcement.aims and plan.bpm is not None:
         met = after.bpm is not None and abs(after.bpm / plan.bpm - 1) <= TEMPO_TOLERANCE
@@ -187,7 +187,7 @@ def key_distance(key: Key, wanted: Key) -> float:
     return apart if key.minor == wanted.minor else max(0.1, apart)
 
 
-def _heard(seed: int, analysis: Analysis, plan: ConditioningPlan) -> Measured:
+def _heard(seed: int, analysis: Analysis, plan: ConditioningPlan) -> MeasuredTake:
     bpm = analysis.bpm if analysis.bpm_confidence >= MIN_CONFIDENCE else None
     key = analysis.key if analysis.key_confidence >= MIN_CONFIDENCE else None
     distance = 0.0
@@ -196,10 +196,10 @@ def _heard(seed: int, analysis: Analysis, plan: ConditioningPlan) -> Measured:
         distance += _UNHEARD if bpm is None else 2 * abs(math.log2(bpm / plan.bpm))
     if Aim.KEY in plan.enforcement.aims and plan.key is not None:
         distance += _UNHEARD if key is None else key_distance(key, plan.key)
-    return Measured(seed, bpm, key, distance)
+    return MeasuredTake(seed, bpm, key, distance)
 
 
-def _correction(heard: Measured, plan: ConditioningPlan) -> tuple[float, int, list[str]]:
+def _correction(heard: MeasuredTake, plan: ConditioningPlan) -> tuple[float, int, list[str]]:
     """Time ratio and semitones that put the candidate right, and why where nothing can."""
     ratio, semitones, notes = 1.0, 0, []
     if Aim.TEMPO in plan.enforcement.aims and plan.bpm is not None:
@@ -240,7 +240,7 @@ def _period(audio: Audio, plan: ConditioningPlan, crossfade: int) -> int | None:
     return None
 
 
-def _words(heard: Measured, plan: ConditioningPlan) -> str:
+def _words(heard: MeasuredTake, plan: ConditioningPlan) -> str:
     said = []
     if Aim.TEMPO in plan.enforcement.aims:
         said.append("no pulse" if heard.bpm is None else f"{heard.bpm:.1f} bpm")

@@ -5,7 +5,7 @@ from rag_audio.guardrails.names import Artist
 from rag_audio.guardrails.output import (
     Inspection,
     Nearness,
-    Source,
+    SourceSegment,
     allowed_similarity,
     check_output,
     inspect_output,
@@ -27,7 +27,7 @@ from rag_audio.guardrails.prompts import check, judge, require, require_artist
 
 __all__ = [
     "Action", "Artist", "Decision", "ImportedNames", "Inspection", "Nearness", "Policy", "Roster",
-    "Source", "allowed_similarity", "check", "check_output", "counts",
+    "SourceSegment", "allowed_similarity", "check", "check_output", "counts",
     "inspect_output", "judge",
     "load_imported", "load_roster", "log_to", "make_policy", "parse_actions", "read_artists",
     "require", "require_artist", "require_distance",

@@ -11,7 +11,7 @@ from functools import cache
 
 from rag_audio.guardrails.lists import rule_pattern, rule_words
 from rag_audio.guardrails.names import Song
-from rag_audio.guardrails.normalise import Text, Word, fold, read
+from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read
 from rag_audio.guardrails.vocabulary import is_music, is_ordinary
 from rag_audio.resources import data_dir
 
@@ -38,7 +38,7 @@ _NEAR = 60
 
 
 def song_spans(
-    text: Text, found: Iterable[tuple[int, int, Song]]
+    text: NormalisedText, found: Iterable[tuple[int, int, Song]]
 ) -> Iterator[tuple[int, int, Song]]:
     """Titles that stand for their artists here, as spans of words."""
     described = [m.end() for m in (*_DESCRIBED.finditer(text.plain), *_WHO.finditer(text.plain))]
@@ -103,7 +103,7 @@ def _has_capitals(words: Sequence[Word], song: Song) -> bool:
     )
 
 
-def _is_referred_to(text: Text, words: Sequence[Word], before: str, after: str) -> bool:
+def _is_referred_to(text: NormalisedText, words: Sequence[Word], before: str, after: str) -> bool:
     """Whether words with a title's capitals are spoken of as a piece: "an outtake from …"."""
     single = len(words) == 1
     if _CUE.search(before) is not None or (not single and _ABROAD_LIKE.search(before) is not None):
@@ -128,20 +128,20 @@ def _is_parted(words: str) -> bool:
     return re.search(r"[,.;:!?]\s", words) is not None
 
 
-def _begins(text: Text, start: int) -> bool:
+def _begins(text: NormalisedText, start: int) -> bool:
     """Whether a segment of a list begins at an offset of the plain text."""
     before = text.plain[:start].rstrip(" \"'“‘([")
     return not before or before[-1] in ",;:.!\n"
 
 
-def _plain_span(text: Text, start: int, end: int) -> Iterator[tuple[int, int]]:
+def _plain_span(text: NormalisedText, start: int, end: int) -> Iterator[tuple[int, int]]:
     """A span of the original as one of the plain text."""
     inside = [at for at, origin in enumerate(text.origin) if start <= origin < end]
     if inside:
         yield inside[0], inside[-1] + 1
 
 
-def described_spans(text: Text) -> Iterator[tuple[int, int]]:
+def described_spans(text: NormalisedText) -> Iterator[tuple[int, int]]:
     """Unknown titles after "the band behind …" or "from the album …": quoted, or two capitals, as
     plain spans; and what anybody is famous for."""
     for match in _QUOTED_ABROAD.finditer(text.raw):
@@ -221,7 +221,7 @@ def _table() -> tuple[
     )
 
 
-def described_people(text: Text) -> Iterator[tuple[int, int, str]]:
+def described_people(text: NormalisedText) -> Iterator[tuple[int, int, str]]:
     """First word, last word and artist of each description in a text."""
     descriptions, whole, stems = _table()
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -254,7 +254,7 @@ def _complete(places: list[tuple[int, int]], wanted: int) -> tuple[int, int] | N
     return None
 
 
-def rhymed_names(text: Text) -> Iterator[tuple[int, int]]:
+def rhymed_names(text: NormalisedText) -> Iterator[tuple[int, int]]:
     """Two words with capitals that somebody's name rhymes with, as spans of the plain text."""
     for match in _RHYMES.finditer(text.plain):
         words = [word for word in text.words if word.start >= match.end()][:2]

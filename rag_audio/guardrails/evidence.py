@@ -15,9 +15,9 @@ from functools import cache, lru_cache
 from rapidfuzz.distance import OSA
 
 from rag_audio.guardrails.lists import policy_lines, rule_pattern, rule_words
-from rag_audio.guardrails.name_index import Hit, NameIndex
-from rag_audio.guardrails.names import Reading, Song, is_place
-from rag_audio.guardrails.normalise import Text, Word, fold, read, squash
+from rag_audio.guardrails.name_index import NameHit, NameIndex
+from rag_audio.guardrails.names import SentenceReading, Song, is_place
+from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, squash
 from rag_audio.guardrails.vocabulary import (
     is_compound,
     is_english,
@@ -50,7 +50,7 @@ _LEAST_SPELLED = 4
 """Letters that must be spelled out one by one before they mean a name that is a word too."""
 
 
-def is_epithet(hit: Hit) -> bool:
+def is_epithet(hit: NameHit) -> bool:
     """Whether what was found is what somebody is called in place of the name."""
     epithets = hit.form.artist.epithets
     return bool(epithets) and (
@@ -59,7 +59,7 @@ def is_epithet(hit: Hit) -> bool:
     )
 
 
-def is_told_by_capitals(text: Text, hit: Hit) -> bool:
+def is_told_by_capitals(text: NormalisedText, hit: NameHit) -> bool:
     """Whether the words of an epithet are written as a name: "the Purple One", "the Boss"."""
     words = text.words[hit.first : hit.last + 1]
     telling = [word for word in words if word.text not in _SMALL]
@@ -73,14 +73,14 @@ def is_told_by_capitals(text: Text, hit: Hit) -> bool:
     return the and (not following or gap.strip() != "" or following[0].text in _AFTER_NAME)
 
 
-def has_telling_capital(text: Text, number: int) -> bool:
+def has_telling_capital(text: NormalisedText, number: int) -> bool:
     """Whether a word after the first one has a capital that says "name"."""
     word = text.words[number]
     others = [w for i, w in enumerate(text.words) if i != number and w.text.isalpha()]
     return word.capital and number > 0 and (text.capitals_mean or not others)
 
 
-def is_rare(hit: Hit) -> bool:
+def is_rare(hit: NameHit) -> bool:
     """Whether a name's only word is in no dictionary, so that as a word it is hardly used.
 
     Given names are no such words: "a lullaby for …" is about anybody.
@@ -91,14 +91,14 @@ def is_rare(hit: Hit) -> bool:
     return not short and not is_ordinary(word) and not is_given_name(word)
 
 
-def is_surname(hit: Hit) -> bool:
+def is_surname(hit: NameHit) -> bool:
     """Whether somebody was found by the surname alone, as it is spelled."""
     form = hit.form
     surname = fold(form.artist.name).split()[1:] == [form.text]
     return hit.exact and form.turned and surname and not is_ordinary(form.text)
 
 
-def is_bare(text: Text, hit: Hit) -> bool:
+def is_bare(text: NormalisedText, hit: NameHit) -> bool:
     """Whether a countable noun stands in the singular without an article: so only names do."""
     words = text.words
     last = words[hit.last].text
@@ -106,7 +106,7 @@ def is_bare(text: Text, hit: Hit) -> bool:
         return False
     plural = last.endswith("s") and not last.endswith("ss")
     stuff = hit.form.words == 1 and (plural or last in _UNCOUNTABLE)
-    if hit.reading is Reading.MASS or stuff:
+    if hit.reading is SentenceReading.MASS or stuff:
         return is_rare(hit)
     if hit.first == 0 or words[hit.first].text == "the":
         return True
@@ -114,7 +114,7 @@ def is_bare(text: Text, hit: Hit) -> bool:
     return bool(gap.strip(" -'\"")) or words[hit.first - 1].text not in _DETERMINERS
 
 
-def is_named(text: Text, hit: Hit, hits: Sequence[Hit]) -> bool:
+def is_named(text: NormalisedText, hit: NameHit, hits: Sequence[NameHit]) -> bool:
     """Whether an exact or unmistakable hit is a name by what stands around it."""
     if not hit.sure:
         return False
@@ -126,7 +126,7 @@ def is_named(text: Text, hit: Hit, hits: Sequence[Hit]) -> bool:
         return True
     if is_epithet(hit):
         return is_told_by_capitals(text, hit)
-    if hit.reading is Reading.MASS:
+    if hit.reading is SentenceReading.MASS:
         return False
     tagged = text.raw[: text.origin[start]][-1:] in ("#", "@")
     if _is_glued(text, hit) or (tagged and is_bare(text, hit)):
@@ -136,19 +136,19 @@ def is_named(text: Text, hit: Hit, hits: Sequence[Hit]) -> bool:
     return _is_alone(text, hit)
 
 
-def _is_spelled_out(text: Text, hit: Hit) -> bool:
+def _is_spelled_out(text: NormalisedText, hit: NameHit) -> bool:
     words = text.words[hit.first : hit.last + 1]
     return len(words) >= _LEAST_SPELLED and all(len(word.text) == 1 for word in words)
 
 
-def _is_glued(text: Text, hit: Hit) -> bool:
+def _is_glued(text: NormalisedText, hit: NameHit) -> bool:
     """``Drakecore``."""
     word = squash(text.words[hit.first].text)
     tail = word.removeprefix(hit.form.letters)
     return hit.first == hit.last and hit.exact and tail != word and tail in _GLUED
 
 
-def _is_paired(text: Text, hit: Hit, hits: Sequence[Hit]) -> bool:
+def _is_paired(text: NormalisedText, hit: NameHit, hits: Sequence[NameHit]) -> bool:
     """Whether "x", "meets" or "feat." joins the name to another one."""
     for other in hits:
         left, right = (hit, other) if hit.first < other.first else (other, hit)
@@ -159,20 +159,20 @@ def _is_paired(text: Text, hit: Hit, hits: Sequence[Hit]) -> bool:
     return False
 
 
-def _is_told(text: Text, one: Hit, other: Hit) -> bool:
+def _is_told(text: NormalisedText, one: NameHit, other: NameHit) -> bool:
     """Whether two names that are joined are told by a name among them, or by their capitals."""
-    if any(hit.reading is Reading.NAME or is_rare(hit) for hit in (one, other)):
+    if any(hit.reading is SentenceReading.NAME or is_rare(hit) for hit in (one, other)):
         return True
     return all(text.words[hit.first].capital for hit in (one, other))
 
 
-def _begins(text: Text, start: int) -> bool:
+def _begins(text: NormalisedText, start: int) -> bool:
     """Whether a segment of a list begins at an offset of the plain text."""
     before = text.plain[:start].rstrip(" \"'#@([")
     return not before or _SEGMENT.match(before[-1] + " ") is not None
 
 
-def _is_alone(text: Text, hit: Hit) -> bool:
+def _is_alone(text: NormalisedText, hit: NameHit) -> bool:
     """Whether a segment of a list consists of the name, and of music talk after it at most."""
     words = text.words
     start, end = words[hit.first].start, words[hit.last].end
@@ -214,8 +214,8 @@ _STUFF = rule_words("evidence", "stuff")
 
 
 def evident_names(
-    text: Text, hits: Sequence[Hit], songs: Sequence[tuple[int, int, Song]]
-) -> Iterator[Hit]:
+    text: NormalisedText, hits: Sequence[NameHit], songs: Sequence[tuple[int, int, Song]]
+) -> Iterator[NameHit]:
     """Hits that are words too and that something else in the text makes names.
 
     Args:
@@ -223,13 +223,13 @@ def evident_names(
     """
     beats = {match.end() for match in _BEAT_TYPE.finditer(text.plain)}
     for hit in hits:
-        if hit.reading is Reading.NAME or not hit.exact or is_epithet(hit):
+        if hit.reading is SentenceReading.NAME or not hit.exact or is_epithet(hit):
             continue
         if (
             _is_unheard_of(text, hit)
             or (
                 text.words[hit.first].start in beats
-                and (hit.reading is Reading.WORD or not is_music(fold(hit.form.text)))
+                and (hit.reading is SentenceReading.WORD or not is_music(fold(hit.form.text)))
             )
             or (hit.sure and _is_dated(text, hit))
             or any(_belong(text, hit, song) for song in songs)
@@ -238,7 +238,7 @@ def evident_names(
 
 
 def misspelled_beside(
-    text: Text, songs: Sequence[tuple[int, int, Song]]
+    text: NormalisedText, songs: Sequence[tuple[int, int, Song]]
 ) -> Iterator[tuple[int, int, Song]]:
     """Titles of several words with their artist's name beside them, a letter from right: the words
     of both, and the song."""
@@ -269,7 +269,7 @@ def is_unheard_word(word: str) -> bool:
     )
 
 
-def _is_unheard_of(text: Text, hit: Hit) -> bool:
+def _is_unheard_of(text: NormalisedText, hit: NameHit) -> bool:
     """Whether a single word can only be the name: none other is written so."""
     form = hit.form
     if form.words != 1 or hit.first != hit.last or is_surname(hit):
@@ -289,13 +289,13 @@ def _is_unheard_of(text: Text, hit: Hit) -> bool:
     return is_unheard_word(word)
 
 
-def _is_english_talk(text: Text, hit: Hit) -> bool:
+def _is_english_talk(text: NormalisedText, hit: NameHit) -> bool:
     """Whether all other words of a text are English or music talk."""
     others = [w.text for i, w in enumerate(text.words) if i != hit.first and w.text.isalpha()]
     return len(others) > 0 and all(is_english(word) or is_ordinary(word) for word in others)
 
 
-def _is_dated(text: Text, hit: Hit) -> bool:
+def _is_dated(text: NormalisedText, hit: NameHit) -> bool:
     """Whether somebody's recording, or a year of theirs, is spoken of."""
     words = text.words
     end = words[hit.last].end
@@ -305,13 +305,13 @@ def _is_dated(text: Text, hit: Hit) -> bool:
         return False
     if _RECORDED.match(text.plain, end) and _AS.search(before):
         return True
-    word = hit.reading is Reading.WORD
+    word = hit.reading is SentenceReading.WORD
     if _WOULD.match(text.plain, end):
         return word and (is_bare(text, hit) or words[hit.first].capital)
     return word and _YEAR.match(text.plain, end) is not None and is_bare(text, hit)
 
 
-def _belong(text: Text, hit: Hit, found: tuple[int, int, Song]) -> bool:
+def _belong(text: NormalisedText, hit: NameHit, found: tuple[int, int, Song]) -> bool:
     """Whether a title found in the text is by the artist, so that both mean what they name."""
     first, last, song = found
     if song.artist != hit.form.artist.name or (first <= hit.last and last >= hit.first):
@@ -321,7 +321,7 @@ def _belong(text: Text, hit: Hit, found: tuple[int, int, Song]) -> bool:
     gap = text.plain[words[left].end : words[right].start]
     if _BESIDE.fullmatch(gap):
         return last > first or not is_music(words[first].text)
-    several = last > first and hit.reading is Reading.WORD and hit.sure
+    several = last > first and hit.reading is SentenceReading.WORD and hit.sure
     return several and right - left <= _NEAR and is_bare(text, hit)
 
 
@@ -332,7 +332,7 @@ def _belong(text: Text, hit: Hit, found: tuple[int, int, Song]) -> bool:
 # organ").
 
 
-def innocent_words(text: Text) -> set[int]:
+def innocent_words(text: NormalisedText) -> set[int]:
     """Indices of the words that belong to such a phrase."""
     words = text.words
     found: set[int] = set()
@@ -362,7 +362,7 @@ _THEMES = rule_words("evidence", "themes")
 _QUALITIES = rule_words("evidence", "qualities")
 
 
-def is_proper(text: Text, hit: Hit, following: str = "", works: bool = False) -> bool:
+def is_proper(text: NormalisedText, hit: NameHit, following: str = "", works: bool = False) -> bool:
     """Whether a name that is a word too is told by its capital, or by its rarity.
 
     Args:
@@ -372,25 +372,25 @@ def is_proper(text: Text, hit: Hit, following: str = "", works: bool = False) ->
     word = text.words[hit.first]
     if is_epithet(hit):
         return is_told_by_capitals(text, hit)
-    if hit.reading is Reading.NAME or is_rare(hit) or is_surname(hit):
+    if hit.reading is SentenceReading.NAME or is_rare(hit) or is_surname(hit):
         return True
     if not has_telling_capital(text, hit.first):
         return False
-    if hit.reading is Reading.MASS:
+    if hit.reading is SentenceReading.MASS:
         return word.text not in _PLACES and (not following or following in _TALENTS)
     return not following or works or is_music(following)
 
 
-def is_countable(text: Text, hit: Hit, following: str) -> bool:
+def is_countable(text: NormalisedText, hit: NameHit, following: str) -> bool:
     """Whether a countable noun without an article is a name: "give me some prince vibes"."""
     ends = not following or following in _TALENTS
     return hit.exact and ends and is_bare(text, hit)
 
 
-def is_beat_of(text: Text, hit: Hit) -> bool:
+def is_beat_of(text: NormalisedText, hit: NameHit) -> bool:
     """Whether a word is the artist of "… type beat": alone, or with an article before it."""
     word = text.words[hit.first]
-    if hit.reading is Reading.MASS and word.text in _QUALITIES:
+    if hit.reading is SentenceReading.MASS and word.text in _QUALITIES:
         return False
     before = text.plain[: word.start].rstrip(" \"'([")
     if not before or before[-1] in ",;:|.)]/\n":
@@ -408,26 +408,32 @@ _LEAST_BACKWARDS = 5
 _LEAST_FIGURES = 4
 
 
-def has_letters(text: Text, hit: Hit) -> bool:
+def has_letters(text: NormalisedText, hit: NameHit) -> bool:
     """Whether what was read as a name has a letter at all: "808" is a machine, no name."""
     return any(sign.isalpha() for sign in text.raw_words(hit.first, hit.last))
 
 
-def is_disguised(text: Text, hit: Hit) -> bool:
+def is_disguised(text: NormalisedText, hit: NameHit) -> bool:
     """Whether letters of a name that is a word too are written as figures or signs."""
-    if not hit.exact or hit.reading is Reading.MASS or len(hit.form.letters) < _LEAST_FIGURES:
+    if (
+        not hit.exact
+        or hit.reading is SentenceReading.MASS
+        or len(hit.form.letters) < _LEAST_FIGURES
+    ):
         return False
     raw = text.raw_words(hit.first, hit.last)
     return has_letters(text, hit) and any(c.isdigit() or c in "@$!€|" for c in raw)
 
 
-def backwards(text: Text, index: NameIndex) -> Iterator[tuple[int, int, Hit]]:
+def backwards(text: NormalisedText, index: NameIndex) -> Iterator[tuple[int, int, NameHit]]:
     """Names that are written from right to left, as spans of the original."""
-    turned = Text(text.raw, text.plain[::-1], text.origin[::-1])
+    turned = NormalisedText(text.raw, text.plain[::-1], text.origin[::-1])
     for hit in index.exact(turned):
         words = turned.words[hit.first : hit.last + 1]
         letters = squash("".join(word.text for word in words))
-        plain = hit.reading is Reading.MASS or all(is_everyday(word.text[::-1]) for word in words)
+        plain = hit.reading is SentenceReading.MASS or all(
+            is_everyday(word.text[::-1]) for word in words
+        )
         if (
             letters == hit.form.letters
             and len(letters) >= _LEAST_BACKWARDS
@@ -454,7 +460,7 @@ def _words() -> frozenset[str]:
     return listed_words("chinese") | listed_words("japanese")
 
 
-def cuts_a_word(text: Text, hit: Hit) -> bool:
+def cuts_a_word(text: NormalisedText, hit: NameHit) -> bool:
     """Whether an everyday word lies across the beginning or the end of a name."""
     start, end = text.words[hit.first].start, text.words[hit.last].end
     plain, words = text.plain, _words()
@@ -502,7 +508,7 @@ def is_occasion(word: str) -> bool:
     )
 
 
-def is_private(text: Text, hit: Hit, asked: Collection[int]) -> bool:
+def is_private(text: NormalisedText, hit: NameHit, asked: Collection[int]) -> bool:
     """Whether a name that was found is somebody private's.
 
     Args:
@@ -530,7 +536,7 @@ def is_private(text: Text, hit: Hit, asked: Collection[int]) -> bool:
     )
 
 
-def _is_asked(text: Text, number: int, asked: Collection[int]) -> bool:
+def _is_asked(text: NormalisedText, number: int, asked: Collection[int]) -> bool:
     """Whether a style phrase ends before a word, or before the small words before that."""
     while True:
         if text.words[number].start in asked:
@@ -548,12 +554,12 @@ def _is_performance(following: Word, name: Word) -> bool:
     return not name.possessive and not small and is_music(following.text)
 
 
-def _gap(text: Text, number: int) -> str:
+def _gap(text: NormalisedText, number: int) -> str:
     """What stands between a word and the one before it."""
     return text.plain[text.words[number - 1].end : text.words[number].start]
 
 
-def _follows_relation(text: Text, hit: Hit, asked: Collection[int]) -> bool:
+def _follows_relation(text: NormalisedText, hit: NameHit, asked: Collection[int]) -> bool:
     """``my uncle …``, ``coach …``."""
     if hit.first == 0 or _gap(text, hit.first).strip(" ."):
         return False
@@ -562,7 +568,7 @@ def _follows_relation(text: Text, hit: Hit, asked: Collection[int]) -> bool:
     return related and not _is_asked(text, hit.first - 1, asked)
 
 
-def _is_explained(text: Text, hit: Hit) -> bool:
+def _is_explained(text: NormalisedText, hit: NameHit) -> bool:
     """``…, my sister``, ``… our neighbour``, ``… the parrot``."""
     words = text.words
     after = words[hit.last + 1 : hit.last + 1 + _REACH]
@@ -571,7 +577,7 @@ def _is_explained(text: Text, hit: Hit) -> bool:
     return any(is_relation(word.text) and not word.possessive for word in after[1:3])
 
 
-def _is_for_an_occasion(text: Text, hit: Hit, joined: bool) -> bool:
+def _is_for_an_occasion(text: NormalisedText, hit: NameHit, joined: bool) -> bool:
     """``birthday song for …``, ``happy birthday … from all of us``."""
     words = text.words
     if hit.first == 0:
@@ -586,7 +592,7 @@ def _is_for_an_occasion(text: Text, hit: Hit, joined: bool) -> bool:
     return words[hit.last + 1].text in _GOES_ON or is_occasion(words[hit.last + 1].text)
 
 
-def _has_another_surname(text: Text, hit: Hit) -> bool:
+def _has_another_surname(text: NormalisedText, hit: NameHit) -> bool:
     """A given name with a surname that is not the artist's, where somebody private is spoken of."""
     words = text.words
     if hit.last + 1 >= len(words) or not text.capitals_mean or not hit.exact:

@@ -22,7 +22,7 @@ from threading import Lock
 from typing import Any
 
 from rag_audio.errors import ConfigError, InvalidInput
-from rag_audio.guardrails.name_index import Hit
+from rag_audio.guardrails.name_index import NameHit
 from rag_audio.guardrails.name_sources import (
     MAX_NAME,
     TABLES,
@@ -42,12 +42,12 @@ from rag_audio.guardrails.names import (
     MAX_LETTERS,
     MAX_WORDS,
     Artist,
-    Form,
-    Reading,
+    SentenceReading,
+    Spelling,
     is_full_name,
     reading_of,
 )
-from rag_audio.guardrails.normalise import Text, fold, read, squash
+from rag_audio.guardrails.normalise import NormalisedText, fold, read, squash
 from rag_audio.storage.files import draft_file, put_in_place
 
 # The list is one SQLite file, ``names.db`` in the home, which is looked up and never loaded: a
@@ -138,7 +138,7 @@ class ImportedNames:
         """Close the file."""
         self._database.close()
 
-    def exact(self, text: Text) -> Iterator[Hit]:
+    def exact(self, text: NormalisedText) -> Iterator[NameHit]:
         """Names of the list whose words stand in a text, each as it is spelled there."""
         runs: dict[str, list[tuple[int, int]]] = defaultdict(list)
         words = [word.text for word in text.words]
@@ -152,7 +152,7 @@ class ImportedNames:
         for letters, count, form in self._find(list(runs)):
             for first, last in runs[letters]:
                 if last - first + 1 == count:
-                    yield Hit(first, last, form)
+                    yield NameHit(first, last, form)
 
     def find(self, name: str) -> Artist | None:
         """The artist of that name or alias."""
@@ -162,7 +162,7 @@ class ImportedNames:
                 return form.artist
         return None
 
-    def _find(self, wanted: list[str]) -> Iterator[tuple[str, int, Form]]:
+    def _find(self, wanted: list[str]) -> Iterator[tuple[str, int, Spelling]]:
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
             try:
@@ -176,7 +176,11 @@ class ImportedNames:
                 raise self._damaged(str(error)) from error
             for letters, count, text, reading, name, genre, era in rows:
                 artist = Artist(name, genre=genre, era=era, well_known=False)
-                yield letters, count, Form(squash(letters), count, artist, Reading(reading), text)
+                yield (
+                    letters,
+                    count,
+                    Spelling(squash(letters), count, artist, SentenceReading(reading), text),
+                )
 
     def _damaged(self, why: str) -> ConfigError:
         return ConfigError(
@@ -365,7 +369,7 @@ class Staging:
             words = read(text).words
             reading = reading_of(words, text, is_full, self._common.is_common)
             if text == name and common and words:
-                reading = Reading(common)
+                reading = SentenceReading(common)
             if reading is None:
                 self._left_out["spellings of everyday words"] += 1
                 continue

@@ -25,16 +25,16 @@ from rapidfuzz.distance import OSA
 from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.names import (
     Artist,
-    Form,
-    Reading,
+    SentenceReading,
     Song,
+    Spelling,
     forms_of,
     surname_of,
     without_collection,
 )
 from rag_audio.guardrails.normalise import (
+    NormalisedText,
     Squashed,
-    Text,
     Word,
     fold,
     has_devanagari,
@@ -67,7 +67,7 @@ _KEY = 4
 _LONG = 8
 
 
-def likeness(letters: str, heard: str, form: Form, known: bool, proper: bool) -> float:
+def likeness(letters: str, heard: str, form: Spelling, known: bool, proper: bool) -> float:
     """How like a name the letters are, 0…100; 0 when they are not near enough."""
     ratio = fuzz.ratio(letters, form.letters)
     size = len(form.letters)
@@ -93,7 +93,7 @@ def likeness(letters: str, heard: str, form: Form, known: bool, proper: bool) ->
     return ratio if ratio >= wanted else 0.0
 
 
-def lacks_number(form: Form, letters: str) -> bool:
+def lacks_number(form: Spelling, letters: str) -> bool:
     """Whether all that is missing of a name is its number: a surname is not a band's name."""
     figures = [sign for sign in form.letters if sign.isdigit()]
     return bool(figures) and squash(letters) == "".join(
@@ -101,12 +101,12 @@ def lacks_number(form: Form, letters: str) -> bool:
     )
 
 
-def begins_alike(letters: str, form: Form) -> bool:
+def begins_alike(letters: str, form: Spelling) -> bool:
     """Whether letters are at most two slips from a name, or share its beginning."""
     return letters[:2] == form.letters[:2] or OSA.distance(letters, form.letters) <= 2
 
 
-def is_spaced_as(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
+def is_spaced_as(form: Spelling, words: Sequence[Word], first: int, last: int) -> bool:
     """Whether words have the spaces of a name, or its capitals: words of languages that we have no
     dictionary of are not read as a name's letters run together."""
     if last == first and not words[first].capital and len(form.letters) < 7:
@@ -114,7 +114,7 @@ def is_spaced_as(form: Form, words: Sequence[Word], first: int, last: int) -> bo
     return last - first + 1 == form.words or words[first].capital
 
 
-def may_be_english(text: Text) -> bool:
+def may_be_english(text: NormalisedText) -> bool:
     """Whether a text may be English, so that its words may be spelled as they are heard there.
 
     A short text may; a longer one may where half of its words are in the English dictionary.
@@ -123,13 +123,13 @@ def may_be_english(text: Text) -> bool:
     return len(told) < 4 or 2 * sum(told) >= len(told)
 
 
-def is_of_other_letters(text: Text, first: int, last: int) -> bool:
+def is_of_other_letters(text: NormalisedText, first: int, last: int) -> bool:
     """Whether words were written in letters that are not Latin."""
     written = text.raw_words(first, last)
     return any(is_other_alphabet(sign) or has_devanagari(sign) for sign in written)
 
 
-def may_mean(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
+def may_mean(form: Spelling, words: Sequence[Word], first: int, last: int) -> bool:
     """Whether dictionary words that sound like a name may be it: "lead zeppelin", "the beetles"."""
     if last > first:
         return form.words > 1
@@ -147,7 +147,7 @@ def deletions(letters: str) -> list[str]:
     return [letters, *(letters[:i] + letters[i + 1 :] for i in range(len(letters)))]
 
 
-def may_end_longer(form: Form, run: Squashed, words: Sequence[Word], end: int) -> bool:
+def may_end_longer(form: Spelling, run: Squashed, words: Sequence[Word], end: int) -> bool:
     """Whether a name is long enough for an ending; in a word of no dictionary it may be shorter."""
     if len(form.letters) >= 6 or end >= len(run.letters):
         return len(form.letters) >= 6
@@ -166,7 +166,7 @@ def with_ending(letters: str, word_of: Sequence[int], ends: dict[int, int], end:
     return None
 
 
-def declined(form: Form, text: Text, run: Squashed, end: int) -> int | None:
+def declined(form: Spelling, text: NormalisedText, run: Squashed, end: int) -> int | None:
     """The word in Cyrillic or Greek in which a name stops before the ending of a case."""
     if len(form.letters) < 5 or end >= len(run.letters) or run.word_of[end] != run.word_of[end - 1]:
         return None
@@ -179,7 +179,7 @@ def declined(form: Form, text: Text, run: Squashed, end: int) -> int | None:
     return None
 
 
-def is_fair(form: Form, words: Sequence[Word]) -> bool:
+def is_fair(form: Spelling, words: Sequence[Word]) -> bool:
     """Whether words that spell a name by their letters are likely to mean it.
 
     A short name must stand in its own words or be spelled out letter by letter.
@@ -201,7 +201,7 @@ def is_everyday_abroad(words: Sequence[Word]) -> bool:
     return all(is_everyday(word.text) and len(word.text) > 1 and not word.capital for word in words)
 
 
-def is_sure(form: Form, words: Sequence[Word], first: int, last: int) -> bool:
+def is_sure(form: Spelling, words: Sequence[Word], first: int, last: int) -> bool:
     """Whether an exact hit cannot be read as ordinary words: "a cold play of light" can.
 
     So can a word of the dictionary whose letters are a name's in another spelling: "florida" is
@@ -235,7 +235,7 @@ _AFTER_NAMES = rule_words("misspelled", "after_names")
 
 
 @dataclass(frozen=True)
-class Hit:
+class NameHit:
     """A form found in a text: ``words[first:last + 1]``.
 
     Attributes:
@@ -245,15 +245,15 @@ class Hit:
 
     first: int
     last: int
-    form: Form
+    form: Spelling
     exact: bool = True
     sure: bool = True
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> SentenceReading:
         """How the words read here."""
-        if not self.sure and self.form.reading is Reading.NAME:
-            return Reading.WORD
+        if not self.sure and self.form.reading is SentenceReading.NAME:
+            return SentenceReading.WORD
         return self.form.reading
 
 
@@ -267,13 +267,13 @@ class NameIndex:
     def __init__(
         self, artists: Iterable[Artist], songs: Iterable[Song] = (), *, surnames: bool = False
     ) -> None:
-        self._by_key: dict[str, list[Form]] = defaultdict(list)
-        self._short: dict[str, Form] = {}
-        self._near: list[Form] = []
+        self._by_key: dict[str, list[Spelling]] = defaultdict(list)
+        self._short: dict[str, Spelling] = {}
+        self._near: list[Spelling] = []
         self._songs: dict[str, list[tuple[str, Song]]] = defaultdict(list)
-        self._initials: dict[tuple[str, str], Form] = {}
+        self._initials: dict[tuple[str, str], Spelling] = {}
         seen: set[str] = set()
-        forms: list[Form] = []
+        forms: list[Spelling] = []
         known = tuple(artists)
         for artist in known:
             for form in forms_of(artist):
@@ -282,7 +282,7 @@ class NameIndex:
                     self._add(form)
                     forms.append(form)
                 names = fold(form.text).split()
-                if form.reading is Reading.NAME and len(names) == 2 and len(names[1]) > 3:
+                if form.reading is SentenceReading.NAME and len(names) == 2 and len(names[1]) > 3:
                     self._initials.setdefault((names[0][0], squash(names[1])), form)
         for form in filter(None, map(surname_of, known if surnames else ())):
             if form.letters not in seen:
@@ -298,23 +298,32 @@ class NameIndex:
         for titles in self._songs.values():
             titles.sort(key=lambda pair: -len(pair[0]))
 
-    def hits(self, text: Text, only: frozenset[int] | None = None) -> list[Hit]:
+    def hits(self, text: NormalisedText, only: frozenset[int] | None = None) -> list[NameHit]:
         """All names in a text, those that are words too among them, exact ones first.
 
         Args:
             only: as in :meth:`near`.
         """
         exact = [*self.exact(text), *self.inside(text), *self.initials(text)]
-        taken = {i for h in exact if h.reading is Reading.NAME for i in range(h.first, h.last + 1)}
+        taken = {
+            i
+            for h in exact
+            if h.reading is SentenceReading.NAME
+            for i in range(h.first, h.last + 1)
+        }
         near = [
             hit
             for hit in self.near(text, only=only)
             if not taken & set(range(hit.first, hit.last + 1))
-            and (hit.reading is Reading.NAME or hit.form.words > 1 or len(hit.form.letters) > 4)
+            and (
+                hit.reading is SentenceReading.NAME
+                or hit.form.words > 1
+                or len(hit.form.letters) > 4
+            )
         ]
         return [*exact, *near]
 
-    def exact(self, text: Text) -> Iterator[Hit]:
+    def exact(self, text: NormalisedText) -> Iterator[NameHit]:
         """Names by their letters, those that are words too among them."""
         run = text.squashed
         english = may_be_english(text)
@@ -334,9 +343,9 @@ class NameIndex:
                     sure = is_sure(form, text.words, first, last)
                     if sure and not english:
                         sure = not is_everyday_abroad(text.words[first : last + 1])
-                    yield Hit(first, last, form, sure=sure)
+                    yield NameHit(first, last, form, sure=sure)
 
-    def inside(self, text: Text) -> Iterator[Hit]:
+    def inside(self, text: NormalisedText) -> Iterator[NameHit]:
         """Long names in the middle of a word: ``xxtaylorswiftxx``."""
         for number, word in enumerate(text.words):
             if len(word.text) < 10:
@@ -346,12 +355,14 @@ class NameIndex:
                 for form in self._by_key.get(letters[start : start + _KEY], ()):
                     if (
                         len(form.letters) >= 9
-                        and form.reading is Reading.NAME
+                        and form.reading is SentenceReading.NAME
                         and letters.startswith(form.letters, start)
                     ):
-                        yield Hit(number, number, form)
+                        yield NameHit(number, number, form)
 
-    def near(self, text: Text, *, only: frozenset[int] | None = None) -> Iterator[Hit]:
+    def near(
+        self, text: NormalisedText, *, only: frozenset[int] | None = None
+    ) -> Iterator[NameHit]:
         """Misspelled names: within one or two edits, or with the same sound.
 
         Args:
@@ -401,9 +412,9 @@ class NameIndex:
                 ):
                     continue
                 if form is not None:
-                    yield Hit(first, last, form, exact=False, sure=not known or form.words > 1)
+                    yield NameHit(first, last, form, exact=False, sure=not known or form.words > 1)
 
-    def initials(self, text: Text) -> Iterator[Hit]:
+    def initials(self, text: NormalisedText) -> Iterator[NameHit]:
         """``M. Surname``: an initial with its dot, and the last name of somebody protected."""
         words = text.words
         for i in range(len(words) - 1):
@@ -414,9 +425,9 @@ class NameIndex:
                 continue
             form = self._initials.get((words[i].text, squash(surname.text)))
             if form is not None:
-                yield Hit(i, i + 1, form)
+                yield NameHit(i, i + 1, form)
 
-    def songs(self, text: Text) -> Iterator[tuple[int, int, Song]]:
+    def songs(self, text: NormalisedText) -> Iterator[tuple[int, int, Song]]:
         """Famous titles by their letters: first word, last word, song."""
         run = text.squashed
         for start, first in run.starts:
@@ -427,7 +438,7 @@ class NameIndex:
                         yield first, last, song
                         break
 
-    def abroad(self, raw: str) -> Iterator[tuple[int, int, Form]]:
+    def abroad(self, raw: str) -> Iterator[tuple[int, int, Spelling]]:
         """Names in scripts that are told by their sound, as spans of the original."""
         if not raw.isascii() and is_sounded(raw):
             yield from self._sounding.find(raw)
@@ -446,7 +457,7 @@ class NameIndex:
         with without_collection():
             return SoundIndex(form for form in self._forms if form.artist.well_known)
 
-    def _add(self, form: Form) -> None:
+    def _add(self, form: Spelling) -> None:
         if len(form.letters) < _KEY:
             self._short[form.letters] = form
         else:
@@ -458,8 +469,8 @@ class NameIndex:
     # words of the dictionary throughout, of which only the sound counts.
 
     @cached_property
-    def _deleted(self) -> dict[str, list[Form]]:
-        made: dict[str, list[Form]] = {}
+    def _deleted(self) -> dict[str, list[Spelling]]:
+        made: dict[str, list[Spelling]] = {}
         with without_collection():
             for form in self._near:
                 for key in deletions(form.letters):
@@ -467,8 +478,8 @@ class NameIndex:
         return made
 
     @cached_property
-    def _sounds(self) -> dict[str, list[Form]]:
-        made: dict[str, list[Form]] = {}
+    def _sounds(self) -> dict[str, list[Spelling]]:
+        made: dict[str, list[Spelling]] = {}
         with without_collection():
             for form in self._near:
                 if form.artist.well_known and len(form.heard) >= 4:
@@ -477,8 +488,8 @@ class NameIndex:
         return made
 
     @cached_property
-    def _heard(self) -> dict[str, list[tuple[Pronunciation, Form]]]:
-        made: dict[str, list[tuple[Pronunciation, Form]]] = {}
+    def _heard(self) -> dict[str, list[tuple[Pronunciation, Spelling]]]:
+        made: dict[str, list[tuple[Pronunciation, Spelling]]] = {}
         with without_collection():
             for form in self._near:
                 if form.artist.well_known and (len(form.letters) >= 6 or form.words > 1):
@@ -486,7 +497,7 @@ class NameIndex:
                         made.setdefault(reading.key, []).append((reading, form))
         return made
 
-    def _candidates(self, letters: str, start: int) -> Iterator[Form]:
+    def _candidates(self, letters: str, start: int) -> Iterator[Spelling]:
         for form in self._by_key.get(letters[start : start + _KEY], ()):
             if letters.startswith(form.letters, start):
                 yield form
@@ -495,7 +506,7 @@ class NameIndex:
             if short is not None:
                 yield short
 
-    def _swapped(self, letters: str, known: bool) -> Form | None:
+    def _swapped(self, letters: str, known: bool) -> Spelling | None:
         """The name in which two letters changed places so that equal ones met: ``Ppaa Roach``.
 
         Single letters in place of doubled ones hide such a slip from :meth:`_nearest`.
@@ -514,7 +525,7 @@ class NameIndex:
 
     def _nearest(
         self, written: str, known: bool, proper: bool, *, by_ear: bool = True
-    ) -> Form | None:
+    ) -> Spelling | None:
         """The protected name that letters are a misspelling of.
 
         Args:
@@ -532,7 +543,7 @@ class NameIndex:
             pools += [self._deleted[key] for key in deletions(letters) if key in self._deleted]
         if not known and len(consonants) > 3:
             pools += [self._sounds[key] for key in deletions(consonants) if key in self._sounds]
-        best: tuple[float, Form] | None = None
+        best: tuple[float, Spelling] | None = None
         for form in {id(form): form for pool in pools for form in pool}.values():
             alike = likeness(letters, consonants, form, known, proper)
             if alike and (best is None or alike > best[0]):
@@ -543,9 +554,9 @@ class NameIndex:
             return self._by_ear(written)
         return best[1] if best else None
 
-    def _by_ear(self, letters: str) -> Form | None:
+    def _by_ear(self, letters: str) -> Spelling | None:
         """The protected name that is heard when letters are read aloud."""
-        best: tuple[float, Form] | None = None
+        best: tuple[float, Spelling] | None = None
         for reading in heard(letters):
             for other, form in self._heard.get(reading.key, ()):
                 apart = unlikeness(reading, other)

@@ -25,7 +25,7 @@ from rag_audio.guardrails.vocabulary import is_compound, is_given_name, is_music
 from rag_audio.guardrails.vocabulary import is_everyday as is_in_a_dictionary
 
 
-class Reading(StrEnum):
+class SentenceReading(StrEnum):
     """How a name reads in an ordinary sentence."""
 
     NAME = ""
@@ -53,20 +53,20 @@ class Artist:
     name: str
     aliases: tuple[str, ...] = ()
     common_aliases: tuple[str, ...] = ()
-    reading: Reading = Reading.NAME
+    reading: SentenceReading = SentenceReading.NAME
     genre: str = ""
     era: str = ""
     epithets: tuple[str, ...] = ()
     kind: str = "artist"
     well_known: bool = True
 
-    def forms(self) -> Iterator[tuple[str, Reading]]:
+    def forms(self) -> Iterator[tuple[str, SentenceReading]]:
         """Every way to write the name, with how it reads."""
         yield self.name, self.reading
         for alias in self.aliases:
-            yield alias, Reading.NAME
+            yield alias, SentenceReading.NAME
         for alias in self.common_aliases:
-            yield alias, Reading.WORD
+            yield alias, SentenceReading.WORD
         for epithet in self.epithets:
             yield epithet, epithet_reading(epithet)
 
@@ -84,17 +84,17 @@ class Song:
     common: bool
 
 
-def epithet_reading(epithet: str) -> Reading:
+def epithet_reading(epithet: str) -> SentenceReading:
     """How an epithet reads: as a name where it holds a word that is in no dictionary, or crowns
     somebody in a genre ("the king of …"); else as words too ("the purple one")."""
     words = fold(epithet).split()
     strange = [word for word in words if not is_ordinary(word)]
     if strange:
         plain = len(words) == 1 and (len(epithet) < 5 or is_compound(words[0]))
-        return Reading.WORD if plain else Reading.NAME
+        return SentenceReading.WORD if plain else SentenceReading.NAME
     _, of, realm = " ".join(words).partition(" of ")
     crowned = bool(of) and realm.split()[-1] in _REALMS and all(map(is_music, realm.split()))
-    return Reading.NAME if crowned else Reading.WORD
+    return SentenceReading.NAME if crowned else SentenceReading.WORD
 
 
 # Which words of a name are everyday ones, and how a name of a long list reads for it.
@@ -135,7 +135,7 @@ def is_everyday(word: str) -> bool:
 
 def reading_of(
     words: list[Word], text: str, full_name: bool, is_common: Callable[[str], bool]
-) -> Reading | None:
+) -> SentenceReading | None:
     """How a name of a long list reads; None: it says nothing and is left out.
 
     It says something when a word of it is no everyday one. A person's full name, and a name with
@@ -159,7 +159,11 @@ def reading_of(
     if not strange:
         return None
     found_anywhere = len(words) > 1 and (full_name or len(strange) > 1)
-    return Reading.NAME if found_anywhere and _LATIN_WORD.fullmatch(text) else Reading.WORD
+    return (
+        SentenceReading.NAME
+        if found_anywhere and _LATIN_WORD.fullmatch(text)
+        else SentenceReading.WORD
+    )
 
 
 def is_full_name(name: str, sort_name: str) -> bool:
@@ -175,7 +179,7 @@ _SURNAME = 5
 
 
 @dataclass(frozen=True)
-class Form:
+class Spelling:
     """One way to write a name.
 
     Attributes:
@@ -187,7 +191,7 @@ class Form:
     letters: str
     words: int
     artist: Artist
-    reading: Reading
+    reading: SentenceReading
     text: str
     turned: bool = False
 
@@ -197,12 +201,12 @@ class Form:
         return sound(self.letters)
 
 
-def surname_of(artist: Artist) -> Form | None:
+def surname_of(artist: Artist) -> Spelling | None:
     """The surname by which somebody is known, where it is no word, place or given name.
 
     It is read as a word too: what stands around it must make it a name.
     """
-    if artist.reading is not Reading.NAME or not artist.well_known:
+    if artist.reading is not SentenceReading.NAME or not artist.well_known:
         return None
     words = [word.text for word in read(artist.name).words]
     if len(words) != 2 or not words[1].isascii():
@@ -213,10 +217,10 @@ def surname_of(artist: Artist) -> Form | None:
     )
     if len(surname) < _SURNAME or not surname.isalpha() or plain:
         return None
-    return Form(squash(surname), 1, artist, Reading.WORD, surname, True)
+    return Spelling(squash(surname), 1, artist, SentenceReading.WORD, surname, True)
 
 
-def forms_of(artist: Artist) -> Iterator[Form]:
+def forms_of(artist: Artist) -> Iterator[Spelling]:
     """Every way to write an artist's name that is looked for."""
     for text, reading in artist.forms():
         epithet = text in artist.epithets
@@ -228,26 +232,30 @@ def forms_of(artist: Artist) -> Iterator[Form]:
         tiny = len(letters) <= 3 and letters.isascii() and len("".join(words)) <= 3
         if words[0] == "the" and len(words) == 2 and is_ordinary(words[1]):
             tiny = True
-        if tiny and reading is Reading.NAME:
-            reading = Reading.WORD
+        if tiny and reading is SentenceReading.NAME:
+            reading = SentenceReading.WORD
         epithet = epithet or (len(words) == 1 and not artist.well_known)
-        yield Form(letters, len(words), artist, reading, text, epithet)
+        yield Spelling(letters, len(words), artist, reading, text, epithet)
         with_s = squash(fold(text))
         if with_s != letters:  # a possessive that is spelled out: "d e s t i n y s"
-            yield Form(with_s, len(words), artist, reading, text, epithet)
+            yield Spelling(with_s, len(words), artist, reading, text, epithet)
         if words[0] in ("the", "die", "los", "les") and words[1:] not in ([], ["the"]):
             rest = words[1:]
             bare = " ".join(rest)
             plain = len(rest) == 1 and is_ordinary(rest[0])
             if epithet and plain:
                 continue  # "the Boss" is nobody without its article
-            as_word = Reading.WORD if plain or reading is not Reading.NAME else Reading.NAME
-            if as_word is Reading.WORD and not artist.well_known:
-                as_word = Reading.MASS
+            as_word = (
+                SentenceReading.WORD
+                if plain or reading is not SentenceReading.NAME
+                else SentenceReading.NAME
+            )
+            if as_word is SentenceReading.WORD and not artist.well_known:
+                as_word = SentenceReading.MASS
             as_it_is = epithet or (len(rest) == 1 and not artist.well_known)
-            yield Form(squash(bare), len(rest), artist, as_word, bare, as_it_is)
-        if reading is Reading.NAME and not epithet and len(words) == 2 and text.isascii():
-            yield Form(
+            yield Spelling(squash(bare), len(rest), artist, as_word, bare, as_it_is)
+        if reading is SentenceReading.NAME and not epithet and len(words) == 2 and text.isascii():
+            yield Spelling(
                 squash(words[1] + words[0]), 2, artist, reading, f"{words[1]} {words[0]}", True
             )
 

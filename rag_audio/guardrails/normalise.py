@@ -125,7 +125,7 @@ class Word:
 
     Attributes:
         text: plain small letters, without a possessive ``'s``.
-        start, end: offsets into :attr:`Text.plain`; ``end`` excludes the ``'s``.
+        start, end: offsets into :attr:`NormalisedText.plain`; ``end`` excludes the ``'s``.
         capital: whether the original began with a capital letter.
         possessive: whether ``'s`` followed.
     """
@@ -137,7 +137,7 @@ class Word:
     possessive: bool
 
 
-class Text:
+class NormalisedText:
     """A text with its plain form.
 
     Attributes:
@@ -221,12 +221,12 @@ class Squashed:
         self.letters = "".join(letters)
 
 
-def read(raw: str) -> Text:
+def read(raw: str) -> NormalisedText:
     """The plain form of a text."""
     if raw.isascii():
         plain = raw.translate(_ascii_folds())
         if len(plain) == len(raw):
-            return Text(raw, plain, range(len(raw)))
+            return NormalisedText(raw, plain, range(len(raw)))
     pieces: list[str] = []
     origin: list[int] = []
     masked = _unmasked(raw) if is_other_alphabet(raw) else {}
@@ -239,7 +239,7 @@ def read(raw: str) -> Text:
                 continue
         pieces.append(plain)
         origin.extend([i] * len(plain))
-    return Text(raw, "".join(pieces), origin)
+    return NormalisedText(raw, "".join(pieces), origin)
 
 
 @cache
@@ -248,7 +248,7 @@ def _ascii_folds() -> dict[int, str]:
     return {code: fold_char(chr(code)) for code in range(128)}
 
 
-def variants(text: Text) -> list[Text]:
+def variants(text: NormalisedText) -> list[NormalisedText]:
     """Other ways to read a text: digits and signs as letters, Devanagari by its sound."""
     found = []
     if _has_leet(text.plain):
@@ -258,7 +258,7 @@ def variants(text: Text) -> list[Text]:
     if has_devanagari(text.plain):
         pieces = [_DEVANAGARI.get(char, char) for char in text.plain]
         origin = [o for o, piece in zip(text.origin, pieces, strict=True) for _ in piece]
-        found.append(Text(text.raw, "".join(pieces), origin))
+        found.append(NormalisedText(text.raw, "".join(pieces), origin))
     return found
 
 
@@ -311,7 +311,7 @@ def _mixes(chunk: str) -> bool:
     return any(c.isalpha() for c in chunk) and any(c in _LEET or c in _LEET_ONE for c in chunk)
 
 
-def _leet(text: Text, one: str, figures: bool) -> Text:
+def _leet(text: NormalisedText, one: str, figures: bool) -> NormalisedText:
     """The text with digits and signs in words read as letters; ``1`` is read as ``one``.
 
     Args:
@@ -330,4 +330,4 @@ def _leet(text: Text, one: str, figures: bool) -> Text:
                 letters[i] = one
             elif sign in _LEET and (sign.isdigit() or sign in "@$€" or after):
                 letters[i] = _LEET[sign]
-    return Text(text.raw, "".join(letters), text.origin)
+    return NormalisedText(text.raw, "".join(letters), text.origin)

@@ -34,7 +34,7 @@ _FURTHER = "raise --strength or choose another seed"
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class SourceSegment:
     """A segment that conditioned the output.
 
     Attributes:
@@ -156,7 +156,7 @@ def inspect_output(
     embedder: Embedder,
     index: StemIndex,
     limits: Mapping[str, float],
-    sources: Sequence[Source],
+    sources: Sequence[SourceSegment],
     hear: Hear,
 ) -> Inspection:
     """Compare an output with the whole index, and closely with its sources and the nearest stems.

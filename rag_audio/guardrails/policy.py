@@ -20,9 +20,9 @@ from rag_audio.domain.conflicts import Conflict
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import ConfigError, Match
 from rag_audio.guardrails.name_import import ImportedNames
-from rag_audio.guardrails.name_index import Hit, NameIndex
-from rag_audio.guardrails.names import KINDS, Artist, Reading, Song, without_collection
-from rag_audio.guardrails.normalise import Text, fold
+from rag_audio.guardrails.name_index import NameHit, NameIndex
+from rag_audio.guardrails.names import KINDS, Artist, SentenceReading, Song, without_collection
+from rag_audio.guardrails.normalise import NormalisedText, fold
 from rag_audio.guardrails.vocabulary import is_ordinary
 from rag_audio.resources import data_dir
 from rag_audio.storage.files import LineLog
@@ -123,7 +123,7 @@ def artist_of(name: str) -> Artist:
         return known
     words = fold(name).split()
     plain = len(words) == 1 and (len(words[0]) <= 3 or is_ordinary(words[0]))
-    return Artist(name, reading=Reading.WORD if plain else Reading.NAME)
+    return Artist(name, reading=SentenceReading.WORD if plain else SentenceReading.NAME)
 
 
 def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
@@ -131,15 +131,15 @@ def _artist(path: Path, line: int, row: dict[str, str]) -> Artist:
     if not re.search("[A-Za-z0-9]", name) and not names.fold(name):
         raise ConfigError(f"{path}, line {line}: the name is empty", hint="remove the line")
     common = (row.get("common") or "").strip().lower()
-    if common not in tuple(Reading):
+    if common not in tuple(SentenceReading):
         raise ConfigError(f"{path}, line {line}: common is {common!r}", hint="empty, yes or mass")
     kind = (row.get("kind") or "").strip().lower()
     if kind and kind not in KINDS:
         raise ConfigError(
             f"{path}, line {line}: kind is {kind!r}", hint=f"empty, {', '.join(KINDS)}"
         )
-    reading = Reading(common)
-    if "common" not in row and reading is Reading.NAME:
+    reading = SentenceReading(common)
+    if "common" not in row and reading is SentenceReading.NAME:
         reading = artist_of(name).reading
     return Artist(
         name,
@@ -258,13 +258,13 @@ class Policy:
         known = () if self.roster is None else (self.roster.index,)
         return (*known, index_of(self.protected)) if self.protected else known
 
-    def hits(self, text: Text, only: frozenset[int] | None = None) -> list[Hit]:
+    def hits(self, text: NormalisedText, only: frozenset[int] | None = None) -> list[NameHit]:
         """Protected names in the text, those that are words too among them.
 
         Args:
             only: misspelled ones must contain one of these words; None: any.
         """
-        found: list[Hit] = []
+        found: list[NameHit] = []
         if self.roster is not None:
             found += self.roster.index.hits(text, only)
             if self.roster.imported is not None:
@@ -384,7 +384,7 @@ def index_of(wanted: frozenset[str]) -> NameIndex:
 @lru_cache(maxsize=64)
 def _index_of_licensed(wanted: frozenset[str]) -> NameIndex:
     forms = [form for name in sorted(wanted) for form in _aliases(name)]
-    return NameIndex([Artist(form, reading=Reading.NAME) for form in forms])
+    return NameIndex([Artist(form, reading=SentenceReading.NAME) for form in forms])
 
 
 def _aliases(name: str) -> list[str]:

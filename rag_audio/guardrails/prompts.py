@@ -32,9 +32,9 @@ from rag_audio.guardrails.evidence import (
     misspelled_beside,
 )
 from rag_audio.guardrails.lists import rule_words
-from rag_audio.guardrails.name_index import Hit
-from rag_audio.guardrails.names import Artist, Form, Reading
-from rag_audio.guardrails.normalise import Text, Word, fold, read, variants
+from rag_audio.guardrails.name_index import NameHit
+from rag_audio.guardrails.names import Artist, SentenceReading, Spelling
+from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, variants
 from rag_audio.guardrails.policy import Action, Decision, Policy, note
 from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import KNOWN_ONLY, find_leads, is_ordinary
@@ -291,7 +291,7 @@ def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     return tuple(kept)
 
 
-def _read_otherwise(text: Text, policy: Policy) -> Iterator[Match]:
+def _read_otherwise(text: NormalisedText, policy: Policy) -> Iterator[Match]:
     """Names from right to left, and those in scripts of their own: by their sound, or as they are
     written there where a style is asked for."""
     for index in policy.indexes():
@@ -306,7 +306,7 @@ def _read_otherwise(text: Text, policy: Policy) -> Iterator[Match]:
                 yield Match(start, end, text.raw[start:end], rule, artist.name)
 
 
-def _is_licensed(match: Match, text: Text, written: NamesWritten) -> bool:
+def _is_licensed(match: Match, text: NormalisedText, written: NamesWritten) -> bool:
     """Whether a match lies in a licensed name, only leads to it ("the band …"), or reads letters
     into a name that is made of signs."""
     for start, end in written.licensed:
@@ -324,13 +324,13 @@ def _is_licensed(match: Match, text: Text, written: NamesWritten) -> bool:
     )
 
 
-def _written_match(text: Text, start: int, end: int, name: str = "") -> Match:
+def _written_match(text: NormalisedText, start: int, end: int, name: str = "") -> Match:
     words = text.raw[start:end]
     return Match(start, end, words, "style-phrase", name or words)
 
 
 def _matches(
-    text: Text, policy: Policy, written: NamesWritten, base: Text | None = None
+    text: NormalisedText, policy: Policy, written: NamesWritten, base: NormalisedText | None = None
 ) -> Iterator[Match]:
     """Args: base: the plain reading, where ``text`` is another; only what differs is looked at."""
     if not text.words:
@@ -358,7 +358,7 @@ def _matches(
     hits = [hit for hit in hits if not cuts_a_word(text, hit)]
     words = text.words
     for hit in hits:
-        named = hit.reading is Reading.NAME or (not generic and is_disguised(text, hit))
+        named = hit.reading is SentenceReading.NAME or (not generic and is_disguised(text, hit))
         if named or _means_artist(text, hit) or is_named(text, hit, hits):
             yield _match(text, hit.first, hit.last, "named-artist", hit.form)
     styles = StyleReader(text, hits, licensed, generic)
@@ -392,12 +392,12 @@ def _matches(
                 yield _plain_match(text, start, end, "described-artist")
 
 
-def _places(text: Text) -> list[tuple[Word, int]]:
+def _places(text: NormalisedText) -> list[tuple[Word, int]]:
     """Each word with the offset in the original where it starts."""
     return [(word, text.origin[word.start]) for word in text.words]
 
 
-def _licensed_words(text: Text, policy: Policy, written: NamesWritten) -> set[int]:
+def _licensed_words(text: NormalisedText, policy: Policy, written: NamesWritten) -> set[int]:
     """Words of licensed names, by their letters; not those that the library writes as another's."""
     index = policy.licensed_index()
     found: set[int] = set()
@@ -411,19 +411,19 @@ def _licensed_words(text: Text, policy: Policy, written: NamesWritten) -> set[in
     return found
 
 
-def _covered(hit: Hit, licensed: set[int]) -> bool:
+def _covered(hit: NameHit, licensed: set[int]) -> bool:
     """Whether a hit lies within licensed names (a longer name that contains one does not)."""
     span = set(range(hit.first, hit.last + 1))
     return span <= licensed or (not hit.exact and bool(span & licensed))
 
 
-def _means_artist(text: Text, hit: Hit) -> bool:
+def _means_artist(text: NormalisedText, hit: NameHit) -> bool:
     """Whether a name that is a word too is a name here, outside of style phrases."""
     words = text.words
     role = hit.first > 0 and words[hit.first - 1].text in _ROLES
     if role and words[hit.first].capital and text.capitals_mean and hit.exact:
         return True
-    if hit.reading is Reading.MASS or not hit.sure:
+    if hit.reading is SentenceReading.MASS or not hit.sure:
         return False
     named = words[hit.first : hit.last + 1]
     proper = len(named) > 1 and text.capitals_mean and all(w.capital for w in named[-2:])
@@ -446,7 +446,7 @@ def _means_artist(text: Text, hit: Hit) -> bool:
 
 
 def _match(
-    text: Text, first: int, last: int, rule: str, form: Form | None, name: str = ""
+    text: NormalisedText, first: int, last: int, rule: str, form: Spelling | None, name: str = ""
 ) -> Match:
     start, end = text.raw_span(text.words[first].start, text.words[last].end)
     if form is not None:  # the signs that a name ends with belong to it: "Zanther!"
@@ -457,7 +457,7 @@ def _match(
     return Match(start, end, words, rule, name or (form.artist.name if form else words))
 
 
-def _plain_match(text: Text, start: int, end: int, rule: str) -> Match:
+def _plain_match(text: NormalisedText, start: int, end: int, rule: str) -> Match:
     begin, stop = text.raw_span(start, end)
     return Match(begin, stop, text.raw[begin:stop], rule, text.raw[begin:stop])
 

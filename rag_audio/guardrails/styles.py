@@ -21,9 +21,9 @@ from rag_audio.guardrails.evidence import (
     is_told_by_capitals,
 )
 from rag_audio.guardrails.lists import rule_words
-from rag_audio.guardrails.name_index import Hit
-from rag_audio.guardrails.names import Form, Reading, is_place
-from rag_audio.guardrails.normalise import Text, Word
+from rag_audio.guardrails.name_index import NameHit
+from rag_audio.guardrails.names import SentenceReading, Spelling, is_place
+from rag_audio.guardrails.normalise import NormalisedText, Word
 from rag_audio.guardrails.vocabulary import (
     KNOWN_ONLY,
     Lead,
@@ -59,7 +59,7 @@ class Finding:
 
     first: int
     last: int
-    form: Form | None
+    form: Spelling | None
 
 
 class StyleReader:
@@ -71,12 +71,14 @@ class StyleReader:
         generic: also report names that nobody knows.
     """
 
-    def __init__(self, text: Text, hits: list[Hit], licensed: set[int], generic: bool) -> None:
+    def __init__(
+        self, text: NormalisedText, hits: list[NameHit], licensed: set[int], generic: bool
+    ) -> None:
         self._text = text
         self._words = text.words
         self._licensed = licensed
         self._generic = generic
-        self._at: dict[int, list[Hit]] = {}
+        self._at: dict[int, list[NameHit]] = {}
         for hit in hits:
             self._at.setdefault(hit.first, []).append(hit)
         self._starts = [word.start for word in self._words]
@@ -191,7 +193,7 @@ class StyleReader:
                     return Finding(hit.first, hit.last, hit.form)
         for i in range(start + 1, last + 1):
             for hit in self._at.get(i, ()):
-                if hit.reading is Reading.NAME:
+                if hit.reading is SentenceReading.NAME:
                     return Finding(hit.first, hit.last, hit.form)
         if not self._generic or start > last:
             return None
@@ -202,16 +204,16 @@ class StyleReader:
         return {start} if start > first and start in self._at else set()
 
     def _means_name(
-        self, hit: Hit, last: int, lead: Lead, indefinite: bool, definite: bool
+        self, hit: NameHit, last: int, lead: Lead, indefinite: bool, definite: bool
     ) -> bool:
         """Whether a known name is meant as one here, for names that are words too."""
         form, words = hit.form, self._words
         reading = hit.reading
-        if reading is Reading.NAME:
+        if reading is SentenceReading.NAME:
             return True
         if self._licensed & set(range(hit.first, hit.last + 1)):
             return False
-        if reading is Reading.MASS and definite and is_music(words[hit.first].text):
+        if reading is SentenceReading.MASS and definite and is_music(words[hit.first].text):
             return False  # "the Renaissance" is a period
         if is_epithet(hit) and lead.strength is Strength.WEAK:
             return is_told_by_capitals(self._text, hit)
@@ -229,8 +231,8 @@ class StyleReader:
         if definite and not written_with_the and not capital:
             return False
         if capital or lead.strength is not Strength.WEAK:
-            return reading is Reading.WORD or capital or form.words > 1
-        if reading is Reading.MASS:
+            return reading is SentenceReading.WORD or capital or form.words > 1
+        if reading is SentenceReading.MASS:
             return False
         plural = words[hit.last].text.endswith("s") and form.words == 1
         return written_with_the or form.words > 1 or not plural
@@ -359,13 +361,13 @@ class StyleReader:
                 plain_sound = not word.capital and plain[lead.at :].lstrip(" -").startswith("sound")
                 kind_of_beat = plain[lead.at :].lstrip(" -'\")").startswith("type")
                 if (
-                    hit.reading is Reading.NAME
+                    hit.reading is SentenceReading.NAME
                     or capital
                     or (kind_of_beat and is_beat_of(self._text, hit))
                     or (style and hit.first == 0 and word.capital and not is_everyday(word.text))
-                    or (hit.reading is Reading.WORD and strong and (beat or not article))
+                    or (hit.reading is SentenceReading.WORD and strong and (beat or not article))
                     or (
-                        hit.reading is Reading.WORD
+                        hit.reading is SentenceReading.WORD
                         and not article
                         and hit.form.words == 1
                         and not words[last].text.endswith("s")
@@ -385,7 +387,7 @@ class StyleReader:
                     continue
                 word = self._words[hit.first]
                 bare = is_bare(self._text, hit)
-                first = hit.first == 0 and word.capital and hit.reading is Reading.WORD
+                first = hit.first == 0 and word.capital and hit.reading is SentenceReading.WORD
                 countable = lead.strength is Strength.NAME and bare and hit.exact
                 if is_proper(self._text, hit) or first or countable:
                     yield Finding(hit.first, hit.last, hit.form)

@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import islice, product
 
 from rag_audio.guardrails.lists import letters, replacements, rule_pattern, rule_words
-from rag_audio.guardrails.names import Form, Reading
+from rag_audio.guardrails.names import SentenceReading, Spelling
 from rag_audio.guardrails.normalise import fold
 from rag_audio.guardrails.vocabulary import is_talk, plain_words
 
@@ -47,7 +47,7 @@ _MOST_WORDS = 4
 
 
 @dataclass(frozen=True)
-class _Run:
+class _SpelledWord:
     """A word in another script, as it sounds: consonants, and what vowels stand between."""
 
     start: int
@@ -69,15 +69,15 @@ class Sounds:
 class SoundIndex:
     """Names by what is heard of them in scripts that write other consonants."""
 
-    def __init__(self, forms: Iterable[Form]) -> None:
-        self._by_key: dict[str, list[tuple[Form, Sounds]]] = defaultdict(list)
+    def __init__(self, forms: Iterable[Spelling]) -> None:
+        self._by_key: dict[str, list[tuple[Spelling, Sounds]]] = defaultdict(list)
         for form in forms:
-            known = form.artist.well_known and form.reading is Reading.NAME
+            known = form.artist.well_known and form.reading is SentenceReading.NAME
             if known and form.letters.isascii() and not form.turned:
                 for entry in _entries(form):
                     self._by_key[entry.consonants.translate(_COARSE)].append((form, entry))
 
-    def find(self, raw: str) -> Iterator[tuple[int, int, Form]]:
+    def find(self, raw: str) -> Iterator[tuple[int, int, Spelling]]:
         """Spans of the original, and the name that is heard there."""
         runs = list(_runs(raw))
         at = 0
@@ -90,8 +90,10 @@ class SoundIndex:
             yield runs[at].start, runs[last].end, form
             at = last + 1
 
-    def _longest(self, raw: str, runs: list[_Run], first: int) -> tuple[int, Form] | None:
-        best: tuple[int, Form] | None = None
+    def _longest(
+        self, raw: str, runs: list[_SpelledWord], first: int
+    ) -> tuple[int, Spelling] | None:
+        best: tuple[int, Spelling] | None = None
         for last in range(first, min(first + _MOST_WORDS, len(runs))):
             if last > first:
                 gap = raw[runs[last - 1].end : runs[last].start]
@@ -110,7 +112,7 @@ class SoundIndex:
                 best = (last, form)
         return best
 
-    def _match(self, window: list[_Run], least: int) -> Form | None:
+    def _match(self, window: list[_SpelledWord], least: int) -> Spelling | None:
         script = window[0].script
         parts = [_split(run.sounds) for run in window]
         written = _joined(parts)
@@ -135,7 +137,7 @@ def is_sounded(raw: str) -> bool:
     return any(char.isalpha() for char in "".join(_RUN.findall(raw)))
 
 
-def _entries(form: Form) -> Iterator[Sounds]:
+def _entries(form: Spelling) -> Iterator[Sounds]:
     words = fold(form.text).split()
     seen: set[str] = set()
     plain = [_DROPPED_R.sub("", word) for word in words]
@@ -159,13 +161,13 @@ def _joined(parts: Sequence[tuple[str, tuple[str, ...]]]) -> Sounds:
     return Sounds(consonants, tuple(vowels), tuple(len(part[0]) for part in parts))
 
 
-def _runs(raw: str) -> Iterator[_Run]:
+def _runs(raw: str) -> Iterator[_SpelledWord]:
     for match in _RUN.finditer(raw):
         word = match.group()
         script = _script(word)
         talk = any(is_talk(fold(word), language) for language in _LANGUAGES[script])
         talk = talk or (script == "kana" and word in plain_words("japanese"))
-        yield _Run(match.start(), match.end(), _sounds(word, script), script, talk)
+        yield _SpelledWord(match.start(), match.end(), _sounds(word, script), script, talk)
 
 
 def _script(word: str) -> str:

@@ -17,7 +17,7 @@ from rag_audio.guardrails.lists import (
     rule_words,
     word_set,
 )
-from rag_audio.guardrails.normalise import Text, Word, fold, is_other_alphabet, read
+from rag_audio.guardrails.normalise import NormalisedText, Word, fold, is_other_alphabet, read
 from rag_audio.resources import data_dir
 
 _FOREIGN = ("german", "french", "spanish", "portuguese", "italian")
@@ -374,7 +374,7 @@ _GOES_ON = ("of ", "ng ", "ni ")
 _ORDER = {strength: place for place, strength in enumerate(Strength)}
 
 
-def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
+def find_leads(text: NormalisedText, *, any_sign: bool = False) -> Iterator[Lead]:
     """Every style phrase, the strongest where several end at one place.
 
     Args:
@@ -404,7 +404,7 @@ def find_leads(text: Text, *, any_sign: bool = False) -> Iterator[Lead]:
     yield from sorted(found.values(), key=lambda lead: (lead.at, lead.after))
 
 
-def _is_transliterated(text: Text, start: int, end: int) -> bool:
+def _is_transliterated(text: NormalisedText, start: int, end: int) -> bool:
     """Whether a phrase of a Latin language is made of words of another alphabet: "в стиле"."""
     if text.raw.isascii():
         return False

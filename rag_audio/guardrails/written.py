@@ -21,7 +21,7 @@ from itertools import accumulate
 from rag_audio.domain import names
 from rag_audio.guardrails.lists import compiled, policy_table, rule_pattern, rule_words
 from rag_audio.guardrails.names import Artist
-from rag_audio.guardrails.normalise import Text, fold
+from rag_audio.guardrails.normalise import NormalisedText, fold
 from rag_audio.guardrails.vocabulary import (
     Lead,
     Strength,
@@ -53,7 +53,7 @@ _LETTERS = re.compile(r"[^\W\d_]")
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenName:
     """A name in a text: ``raw[start:end]``.
 
     Attributes:
@@ -79,12 +79,14 @@ class NamesWritten:
     """
 
     licensed: tuple[tuple[int, int], ...] = ()
-    barred: tuple[Written, ...] = ()
-    asked: tuple[Written, ...] = ()
+    barred: tuple[WrittenName, ...] = ()
+    asked: tuple[WrittenName, ...] = ()
     strange: tuple[tuple[int, int], ...] = ()
 
 
-def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> NamesWritten:
+def read_names(
+    text: NormalisedText, licensed: frozenset[str], barred: frozenset[str]
+) -> NamesWritten:
     """Find the library's names in a text, and what of them is asked for.
 
     A name as it is written counts before one that only folds to the same: the first decides
@@ -118,7 +120,7 @@ def read_names(text: Text, licensed: frozenset[str], barred: frozenset[str]) -> 
     )
 
 
-def _outside_longer(found: list[Written], others: list[Written]) -> list[Written]:
+def _outside_longer(found: list[WrittenName], others: list[WrittenName]) -> list[WrittenName]:
     """Those that are not only a part of another name that stands there."""
     spans = sorted({(one.start, one.end) for one in others})
     starts = [start for start, _ in spans]
@@ -157,7 +159,7 @@ def _by_prefix(wanted: frozenset[str]) -> dict[str, tuple[tuple[str, str], ...]]
     }
 
 
-def _occurrences(raw: str, placed: names.Placed, wanted: frozenset[str]) -> Iterator[Written]:
+def _occurrences(raw: str, placed: names.Placed, wanted: frozenset[str]) -> Iterator[WrittenName]:
     by_prefix = _by_prefix(wanted)
     text = placed.text
     for at in range(len(text) if by_prefix else 0):
@@ -171,7 +173,7 @@ def _occurrences(raw: str, placed: names.Placed, wanted: frozenset[str]) -> Iter
                         if whole < start and names.same(raw[whole:stop], name):
                             start = whole
                         exactly = names.same(raw[start:stop], name)
-                        yield Written(start, stop, name, exactly)
+                        yield WrittenName(start, stop, name, exactly)
 
 
 def _with_marks(raw: str, start: int) -> int:
@@ -220,7 +222,9 @@ def _seen(signs: str) -> str:
 class _Spots:
     """Where in a text somebody's style is asked for."""
 
-    def __init__(self, text: Text, placed: names.Placed, found: list[Written]) -> None:
+    def __init__(
+        self, text: NormalisedText, placed: names.Placed, found: list[WrittenName]
+    ) -> None:
         self._raw = text.raw
         self._folded = placed
         self._origins = [start for start, _ in placed.origin]
@@ -238,7 +242,7 @@ class _Spots:
             end for at, end in self._spans if any(map(partial(self._touches, at=at), self._starts))
         }
 
-    def is_asked(self, one: Written) -> bool:
+    def is_asked(self, one: WrittenName) -> bool:
         """Whether a name is the object of a style phrase."""
         letters = _LETTERS.findall(one.name)
         alone = len(letters) <= 1 and one.name.isascii()
@@ -276,7 +280,7 @@ class _Spots:
             if run.end() == len(self._raw) or self._raw[run.end()].isspace():
                 yield run.span()
 
-    def _objects(self, text: Text, lead: Lead) -> Iterator[int]:
+    def _objects(self, text: NormalisedText, lead: Lead) -> Iterator[int]:
         """Offsets in the original where objects of a phrase begin."""
         plain_end = lead.at
         while plain_end > lead.start and not text.plain[plain_end - 1].isalnum():
@@ -322,7 +326,7 @@ def _is_everyday(name: str) -> bool:
     return bool(words) and all(is_ordinary(word) for word in words)
 
 
-def _phrase_start(text: Text, lead: Lead) -> int:
+def _phrase_start(text: NormalisedText, lead: Lead) -> int:
     """Where a phrase such as "type beat" begins that follows a name."""
     at = lead.at
     while at < len(text.plain) and not text.plain[at].isalnum():
@@ -357,7 +361,7 @@ _CHINESE_MUSIC = rule_words("scripts", "chinese_music")
 _KOREAN_MUSIC = frozenset(map(fold, rule_words("scripts", "korean_music")))
 
 
-def find_names(text: Text, known: set[int]) -> Iterator[tuple[int, int]]:
+def find_names(text: NormalisedText, known: set[int]) -> Iterator[tuple[int, int]]:
     """Objects of such phrases that are no music talk, as spans of the plain text.
 
     Args:

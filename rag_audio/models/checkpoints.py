@@ -89,7 +89,7 @@ _HUB_EXAMPLE = "stabilityai/stable-audio-open-1.0"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class DiffusionCheckpoint:
     """A checkpoint on disk whose parts are known and allowed.
 
     Attributes:
@@ -113,7 +113,7 @@ class Checkpoint:
         return str(self.settings.get("name") or (self.root.name if local else self.source))
 
 
-def find_checkpoint(source: str | Path) -> Checkpoint:
+def find_checkpoint(source: str | Path) -> DiffusionCheckpoint:
     """Look for a checkpoint in a folder, among the embedded models, or on the Hugging Face hub.
 
     Args:
@@ -136,10 +136,10 @@ def find_checkpoint(source: str | Path) -> Checkpoint:
         root = download(text, ["*.json", *folders])
     else:
         family, classes = _read_index(text, root)
-    return Checkpoint(text, root, family, classes, _read_settings(text, root))
+    return DiffusionCheckpoint(text, root, family, classes, _read_settings(text, root))
 
 
-def load_part(checkpoint: Checkpoint, part: str) -> Any:
+def load_part(checkpoint: DiffusionCheckpoint, part: str) -> Any:
     """Construct one part and read its weights: float32, in inference mode, on the CPU.
 
     Raises:
@@ -168,7 +168,7 @@ def load_part(checkpoint: Checkpoint, part: str) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def fingerprint(checkpoint: Checkpoint) -> str:
+def fingerprint(checkpoint: DiffusionCheckpoint) -> str:
     """sha256 over names and bytes of all configuration and weights, hex."""
     total = hashlib.sha256()
     files = [checkpoint.root / "model_index.json"]

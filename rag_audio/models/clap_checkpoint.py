@@ -231,7 +231,7 @@ _UNTRAINED_TEXT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
+class ClapCheckpoint:
     """A CLAP model, ready to run on the CPU in float32.
 
     Attributes:
@@ -251,7 +251,7 @@ class Checkpoint:
     text_weight: float = 1.0
 
 
-def open_checkpoint(source: str | Path, tokenizer: Any = None) -> Checkpoint:
+def open_checkpoint(source: str | Path, tokenizer: Any = None) -> ClapCheckpoint:
     """Open a checkpoint by directory, hub name or LAION file.
 
     Args:
@@ -281,7 +281,7 @@ def checkpoint_folder(source: str | Path) -> Path | None:
     return path if path.is_dir() else _from_hub(str(source))
 
 
-def _open_folder(folder: Path, source: str, tokenizer: Any) -> Checkpoint:
+def _open_folder(folder: Path, source: str, tokenizer: Any) -> ClapCheckpoint:
     from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
     if not (folder / "config.json").is_file():
@@ -318,7 +318,7 @@ def _open_folder(folder: Path, source: str, tokenizer: Any) -> Checkpoint:
     else:
         tokenizer = _as_tokenizer(tokenizer)
     untrained = bool(facts.get("untrained", False))
-    return Checkpoint(
+    return ClapCheckpoint(
         name=str(facts.get("name") or folder.name if Path(source).is_dir() else source),
         model=model.eval(),
         tokenizer=tokenizer,
@@ -328,7 +328,7 @@ def _open_folder(folder: Path, source: str, tokenizer: Any) -> Checkpoint:
     )
 
 
-def _open_laion(path: Path, tokenizer: Any) -> Checkpoint:
+def _open_laion(path: Path, tokenizer: Any) -> ClapCheckpoint:
     from transformers import ClapModel
 
     laion = read_state(path)
@@ -351,7 +351,7 @@ def _open_laion(path: Path, tokenizer: Any) -> Checkpoint:
             f"{path} does not fit {tower}: {len(amiss)} weights differ, {amiss[0]} first",
             hint="HTSAT-tiny and HTSAT-base checkpoints with RoBERTa can be loaded",
         )
-    return Checkpoint(
+    return ClapCheckpoint(
         name=path.stem,
         model=model.eval(),
         tokenizer=tokenizer,

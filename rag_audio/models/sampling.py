@@ -23,7 +23,7 @@ import torch
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput, Member, ModelInfo, Progress, SeedMix, StopAsked
 from rag_audio.errors import BackendError, Cancelled, InvalidInput, RagAudioError
-from rag_audio.models.checkpoints import Checkpoint, fingerprint, load_part
+from rag_audio.models.checkpoints import DiffusionCheckpoint, fingerprint, load_part
 from rag_audio.models.device import cast_weights, pick_device, pick_dtype, working_on
 from rag_audio.models.latents import (
     LOW_MEMORY_TILE_FRAMES,
@@ -221,7 +221,7 @@ class LatentDiffusion(ABC):
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: DiffusionCheckpoint,
         *,
         device: str = "cpu",
         low_memory: bool = False,
@@ -459,7 +459,7 @@ class LatentDiffusion(ABC):
         if self._offloaded:
             self._pipe.maybe_free_model_hooks()
 
-    def _describe(self, checkpoint: Checkpoint) -> ModelInfo:
+    def _describe(self, checkpoint: DiffusionCheckpoint) -> ModelInfo:
         defaults = {"default_strength": 0.6, "untrained": False, **self._defaults()}
         settings: dict[str, Any] = {**defaults, **checkpoint.settings}
         tokenizer = self._pipe.tokenizer

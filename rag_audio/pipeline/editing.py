@@ -133,7 +133,7 @@ class Editor:
         fields: dict[str, Any],
         clearance: Clearance,
         accepted: ConditioningPlan | None = None,
-    ) -> tuple[Source, GenerationRequest, ConditioningPlan]:
+    ) -> tuple[EditSource, GenerationRequest, ConditioningPlan]:
         """The opened file, the request as guardrails leave it, and the plan."""
         rights, stated = clearance.rights, fields.get("audio_rights")
         source = open_source(file, self.home, self.pipeline.gate.inspector(rights))
@@ -156,7 +156,7 @@ class Editor:
         self,
         accepted: ConditioningPlan,
         request: GenerationRequest,
-        source: Source,
+        source: EditSource,
         order: Order,
         clearance: Clearance,
     ) -> ConditioningPlan:
@@ -173,7 +173,7 @@ class Editor:
         return again
 
     def _request(
-        self, source: Source, prompt: str, order: Order, fields: dict[str, Any]
+        self, source: EditSource, prompt: str, order: Order, fields: dict[str, Any]
     ) -> tuple[GenerationRequest, tuple[str, ...]]:
         """The request that an edit stands for, and notes of what was measured for it."""
         older = {} if source.parent is None else source.parent.record.plan
@@ -204,7 +204,7 @@ class Editor:
         return GenerationRequest(**given), tuple(notes)
 
     def _plan(
-        self, request: GenerationRequest, source: Source, order: Order, clearance: Clearance
+        self, request: GenerationRequest, source: EditSource, order: Order, clearance: Clearance
     ) -> tuple[GenerationRequest, ConditioningPlan]:
         planned = self.pipeline.planned(request, clearance, audio_is_known=True)
         request, plan = planned.request, planned.plan
@@ -226,7 +226,7 @@ class Editor:
         self,
         plan: ConditioningPlan,
         seed: int,
-        source: Source,
+        source: EditSource,
         order: Order,
         renderer: Renderer,
         progress: Progress,
@@ -273,7 +273,7 @@ def _tempo(heard: Audio, notes: list[str]) -> float | None:
 
 
 def _with_inherited(
-    plan: ConditioningPlan, source: Source, order: Order, rights: Rights, stated: str | None
+    plan: ConditioningPlan, source: EditSource, order: Order, rights: Rights, stated: str | None
 ) -> ConditioningPlan:
     """The plan of an edit: with what went into the edited sound among its references."""
     references: list[Reference] = list(plan.references)
@@ -306,7 +306,7 @@ def _with_inherited(
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class EditSource:
     """An opened file.
 
     Attributes:
@@ -344,7 +344,7 @@ class Source:
         return (self.parent.record.output, *older)
 
 
-def open_source(path: Path, home: Home, inspector: recognition.Inspector) -> Source:
+def open_source(path: Path, home: Home, inspector: recognition.Inspector) -> EditSource:
     """Read and recognise a file.
 
     Raises:
@@ -365,7 +365,7 @@ def open_source(path: Path, home: Home, inspector: recognition.Inspector) -> Sou
     if finding.output is None:
         stems = (copy for one in finding.stems for copy in one.copies)
         metre = next((stem.time_signature for stem in stems if stem.time_signature), None)
-        return Source(path, heard, finding, None, metre)
+        return EditSource(path, heard, finding, None, metre)
     made = disclosure.output(finding.output)
     if not disclosure.sees_output(finding.output):
         # Its unmarked sound and its words are its owner's, and an edit would begin with both.
@@ -383,7 +383,7 @@ def open_source(path: Path, home: Home, inspector: recognition.Inspector) -> Sou
     part, starts_s = in_master(kept, heard, name)
     edit = entry.record.plan.get("edit") or {}
     bar_line_s = float(edit.get("bar_line_s", 0.0)) - starts_s
-    source = Source(path, part, finding, entry, bar_line_s=bar_line_s)
+    source = EditSource(path, part, finding, entry, bar_line_s=bar_line_s)
     return replace(source, time_signature=_asked_metre(source.ancestors, ledger))
 
 
@@ -430,7 +430,7 @@ def in_master(master: Audio, heard: Audio, name: str) -> tuple[Audio, float]:
 
 
 def require_rights(
-    source: Source, rights: Rights, stated: str | None, disclosure: Disclosure
+    source: EditSource, rights: Rights, stated: str | None, disclosure: Disclosure
 ) -> None:
     """Let a sound be edited that may be used: its sound becomes part of the output.
 
@@ -460,7 +460,7 @@ def require_rights(
 
 
 def _require_sources(
-    source: Source, parent: LedgerEntry, rights: Rights, disclosure: Disclosure
+    source: EditSource, parent: LedgerEntry, rights: Rights, disclosure: Disclosure
 ) -> None:
     """Check the sources of an output that is edited, as they were used in it."""
     found = [
@@ -482,7 +482,9 @@ def _require_sources(
         )
 
 
-def sources_in(source: Source, rights: Rights) -> Iterator[tuple[Reference, dict[Channel, float]]]:
+def sources_in(
+    source: EditSource, rights: Rights
+) -> Iterator[tuple[Reference, dict[Channel, float]]]:
     """What went into the sound, each with its share of every channel."""
     found: set[str] = set()
     if source.parent is not None:

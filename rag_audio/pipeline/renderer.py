@@ -172,7 +172,7 @@ class Renderer:
         return found
 
     def _inspect(
-        self, audio: Audio, sources: tuple[guardrails.Source, ...]
+        self, audio: Audio, sources: tuple[guardrails.SourceSegment, ...]
     ) -> guardrails.Inspection:
         return guardrails.inspect_output(
             audio,
@@ -183,14 +183,14 @@ class Renderer:
             hear=self._hear,
         )
 
-    def _sources(self, plan: ConditioningPlan) -> tuple[guardrails.Source, ...]:
+    def _sources(self, plan: ConditioningPlan) -> tuple[guardrails.SourceSegment, ...]:
         """Every reference, as the seed mix has it; as it is where only its words were used."""
         found = []
         for i, reference in enumerate(plan.references):
             segment = reference.segment
             parts = [part for part in plan.seed_parts if part.reference == i]
             if not parts:
-                found.append(guardrails.Source(segment, self._words_only(segment)))
+                found.append(guardrails.SourceSegment(segment, self._words_only(segment)))
                 continue
             # One section sounds like any other; several layers together are the whole.
             part = max(parts, key=lambda part: abs(part.semitones))
@@ -198,7 +198,7 @@ class Renderer:
                 part = replace(part, layer=None)
             asked = plan.controls.time_signature
             conformed = conform(segment, part, self._player.play, _COMPARE_HZ, asked)
-            found.append(guardrails.Source(segment, conformed))
+            found.append(guardrails.SourceSegment(segment, conformed))
         return tuple(found)
 
     def _hear(self, segment: Segment) -> Audio:

@@ -427,7 +427,7 @@ _MOST_HYPOTHESES = 80
 
 
 @dataclass(frozen=True)
-class Found:
+class StemMatch:
     """A stem in a sound.
 
     Attributes:
@@ -457,7 +457,7 @@ class Found:
 
 def recognise(
     sounds: Sequence[Audio], store: LandmarkStore, exclude: Collection[str] = ()
-) -> list[Found]:
+) -> list[StemMatch]:
     """The stems that a sound holds, surest first; each stem once, where it is surest.
 
     Found are stems at other tempos (12 %) and pitches (2.4 semitones), at other speeds within both,
@@ -468,7 +468,7 @@ def recognise(
             sounds longer than 17 minutes, 20 minutes' worth of evenly spread pieces are heard.
         exclude: ids of stems that are not looked for.
     """
-    best: dict[str, Found] = {}
+    best: dict[str, StemMatch] = {}
     for view, sound in enumerate(sounds):
         for start_s, piece in _spread(find_peaks(sound).strongest(SOUND_RANK)):
             for backwards in (False, True):
@@ -550,11 +550,11 @@ def _between(peaks: Peaks, start_s: float, end_s: float) -> Peaks:
 
 def _found(
     stem_id: str, fit: Alignment, begin_s: float, duration_s: float, backwards: bool, view: int
-) -> Found:
+) -> StemMatch:
     start, end = fit.start_s, fit.end_s
     if backwards:
         start, end = duration_s - end, duration_s - start
-    return Found(
+    return StemMatch(
         stem_id,
         confidence(fit),
         fit.agreeing,

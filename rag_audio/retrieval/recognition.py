@@ -46,7 +46,7 @@ from rag_audio.domain.views import (
 )
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, UnreadableFile
 from rag_audio.retrieval.landmarks import RATE
-from rag_audio.retrieval.matching import SEARCHED_S, Found, recognise
+from rag_audio.retrieval.matching import SEARCHED_S, StemMatch, recognise
 from rag_audio.storage.cache import content_hash
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class SoundSearch:
         return piece.distance(self._sketches[segment])
 
 
-def changes(found: Found) -> str:
+def changes(found: StemMatch) -> str:
     """How a stem was changed on its way into a sound, in words; empty where it was not."""
     said = []
     if abs(found.tempo - 1.0) > _SAME_TEMPO:

@@ -255,7 +255,7 @@ def find_references(
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _QueryPart:
     """One part of the query: sound-like (``vectors``) or keywords (``terms``)."""
 
     weight: float
@@ -317,21 +317,21 @@ def _parts(
     embedder: Embedder,
     index: StemIndex,
     where: SegmentFilter,
-) -> list[_Part]:
-    parts: list[_Part] = []
+) -> list[_QueryPart]:
+    parts: list[_QueryPart] = []
     if query.text.strip():
         meaning = tuple(embedder.embed_text([query.text]))
-        parts.append(_Part(embedder.text_weight, meaning))
-        parts.append(_Part(1.0, terms=query.text))
+        parts.append(_QueryPart(embedder.text_weight, meaning))
+        parts.append(_QueryPart(1.0, terms=query.text))
     if query.audio is not None:
         windows = spread_windows(query.audio, embedder.window_s, QUERY_WINDOWS)
-        parts.append(_Part(1.0, tuple(embedder.embed_audio(windows))))
+        parts.append(_QueryPart(1.0, tuple(embedder.embed_audio(windows))))
     if query.vectors:
-        parts.append(_Part(query.weights.vectors, query.vectors))
-    parts += [_Part(1.0, vectors) for vectors in liked.values()]
+        parts.append(_QueryPart(query.weights.vectors, query.vectors))
+    parts += [_QueryPart(1.0, vectors) for vectors in liked.values()]
     if not parts:
         centroid = _centroid(index, where, embedder.dimension)
-        parts = [_Part(1.0, (centroid,))] if centroid is not None else []
+        parts = [_QueryPart(1.0, (centroid,))] if centroid is not None else []
     return parts
 
 

@@ -26,7 +26,7 @@ from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.domain.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
-from rag_audio.provenance.credentials.signers import OpenedSigning, SignBytes, Written
+from rag_audio.provenance.credentials.signers import OpenedSigning, SignBytes, SignedFile
 from rag_audio.service.decoder import CRASHED, SIMPLER
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.turns import Turns
@@ -254,7 +254,7 @@ def kind_of(file: Path) -> str:
     return suffix
 
 
-class Decoders:
+class UploadDecoders:
     """Processes that decode; each has one file at a time.
 
     Args:
@@ -321,7 +321,7 @@ class Decoders:
             raise OSError(number, os.strerror(number))
         return Decoded(kind, float(said["duration_s"]), suffix)
 
-    def sign(self, task: OpenedSigning, sign_bytes: SignBytes) -> Written:
+    def sign(self, task: OpenedSigning, sign_bytes: SignBytes) -> SignedFile:
         """Sign a file that was made from another one, elsewhere.
 
         Raises:
@@ -355,7 +355,7 @@ class Decoders:
             stored = manifest.read_bytes()
         signed_at = said["signed_at"]
         moment = None if signed_at is None else str(signed_at)
-        return Written(stored, str(said["label"]), moment, str(said["parent"]))
+        return SignedFile(stored, str(said["label"]), moment, str(said["parent"]))
 
     def close(self) -> None:
         """End the processes that are idle; those that work end with this process's pipes."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from rag_audio.audio.dsp import MAX_CHANNELS
 from rag_audio.audio.headers import SCORE
-from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, Heard
+from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, IdentifiedAudio
 from rag_audio.audio.scores import NoteScore, score_from_json
 from rag_audio.domain import Audio
 from rag_audio.domain.codec import read
@@ -27,7 +27,7 @@ from rag_audio.domain.signing import Credentials
 from rag_audio.errors import BackendUnavailable, UnreadableFile
 from rag_audio.home import FileReader, Home
 from rag_audio.service.decoder import MOST_DOCUMENT
-from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders
+from rag_audio.service.decoding import Decoded, DecodedFiles, UploadDecoders
 from rag_audio.service.folders import Folders
 from rag_audio.service.settings import ServeSettings, read_serve_settings
 from rag_audio.service.turns import SoundUse
@@ -56,7 +56,7 @@ def shielded(home: Home, settings: ServeSettings | None = None) -> CanonicalUplo
     kept = DecodedFiles(
         folders.decoded, chosen.decoded_mb << 20, chosen.free_mb << 20, chosen.decode_s
     )
-    decoders, use = Decoders(chosen, DECODERS), SoundUse(chosen.sound_mb << 20)
+    decoders, use = UploadDecoders(chosen, DECODERS), SoundUse(chosen.sound_mb << 20)
     made = CanonicalUploads(folders, decoders, lambda: home.anchors, kept, use)
     home.reader = made
     return made
@@ -76,7 +76,7 @@ class CanonicalUploads(FileReader):
     def __init__(
         self,
         folders: Folders,
-        decoders: Decoders,
+        decoders: UploadDecoders,
         anchors: Callable[[], str],
         kept: DecodedFiles,
         use: SoundUse,
@@ -165,7 +165,7 @@ class CanonicalUploads(FileReader):
         *,
         max_duration_s: float | None = MAX_DURATION_S,
         allow_truncated: bool = False,
-    ) -> Heard:
+    ) -> IdentifiedAudio:
         if self._folders.upload_in(path) is None:
             return super().hear(
                 path, max_duration_s=max_duration_s, allow_truncated=allow_truncated
@@ -220,7 +220,7 @@ class CanonicalUploads(FileReader):
             said_so = "there is no room for decoded uploads"
             raise BackendUnavailable(said_so, public=said_so) from error
 
-    def _heard(self, id_: str, document: Mapping[str, Any]) -> tuple[Heard, str]:
+    def _heard(self, id_: str, document: Mapping[str, Any]) -> tuple[IdentifiedAudio, str]:
         if document["kind"] != "audio":
             raise UnreadableFile(f"upload {id_} is a score, not a sound")
         rate, channels = int(document["sample_rate"]), int(document["channels"])
@@ -238,7 +238,7 @@ class CanonicalUploads(FileReader):
                 if not np.isfinite(block).all():
                     raise ValueError("samples are not numbers")
                 samples[:, at : at + len(block)] = block.T
-        heard = Heard(Audio(samples, rate), str(document["pcm_sha256"]))
+        heard = IdentifiedAudio(Audio(samples, rate), str(document["pcm_sha256"]))
         return heard, str(document["breaks_off"])
 
     def _id(self, path: Path) -> str:

@@ -38,7 +38,7 @@ BLOCK_S = CELLS * FRAMES_PER_CELL * HOP / RATE
 
 Map = NDArray[np.float32]
 Hearing = Literal["beside", "below noise", "own band", "both"]
-"""What a cell is compared with: see :meth:`Heard.cells`."""
+"""What a cell is compared with: see :meth:`DetectorView.cells`."""
 HEARINGS: tuple[Hearing, ...] = ("beside", "below noise", "both", "own band")
 
 _LOW_BIN, _HIGH_BIN = 14, 466
@@ -73,7 +73,7 @@ def frames(signal: NDArray[np.float32], hop: int) -> NDArray[np.float32]:
     return np.lib.stride_tricks.sliding_window_view(signal, FRAME, axis=-1)[:, ::hop]
 
 
-class Heard:
+class DetectorView:
     """What a detector hears of a piece of sound.
 
     Args:

@@ -20,7 +20,7 @@ from rag_audio.watermark.grid import (
     BANDS,
     CELLS,
     ROWS_PER_CELL,
-    Heard,
+    DetectorView,
     Hearing,
     Map,
     cell_row,
@@ -76,7 +76,7 @@ class Place:
         return float(2.0 ** (self.semitones / 12))
 
 
-Sound: TypeAlias = "Heard | Remainder"
+Sound: TypeAlias = "DetectorView | Remainder"
 """What a detector hears: all of a sound, or what marks leave of it."""
 
 
@@ -93,7 +93,7 @@ class Budget:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class MarkReading:
     """A message that was read, with a valid tag.
 
     Attributes:
@@ -108,12 +108,12 @@ class Reading:
     offset_s: float
     over_time: tuple[tuple[float, float], ...]
 
-    def later(self, seconds: float) -> Reading:
+    def later(self, seconds: float) -> MarkReading:
         """The same, in a sound that starts so much earlier."""
         moved = tuple((time_s + seconds, z) for time_s, z in self.over_time)
         return replace(self, offset_s=self.offset_s + seconds, over_time=moved)
 
-    def at_row(self, rows: float) -> Reading:
+    def at_row(self, rows: float) -> MarkReading:
         """The same, with its place counted in a sound that starts so many rows earlier."""
         return replace(self, place=replace(self.place, row=self.place.row + rows))
 
@@ -146,13 +146,13 @@ class Reader:
         return self._patterns[message.layout].modulate(coded)
 
     def listen(
-        self, heard: Heard, tempo: float, semitones: float, budget: Budget
-    ) -> tuple[list[Reading], float]:
+        self, heard: DetectorView, tempo: float, semitones: float, budget: Budget
+    ) -> tuple[list[MarkReading], float]:
         """The different messages at one tempo and pitch, and the best z of any pilot.
 
         Each is taken out of what is heard before the next are looked for.
         """
-        found: list[Reading] = []
+        found: list[MarkReading] = []
         tried: list[Place] = []
         best = 0.0
         left = Remainder(heard)
@@ -176,13 +176,13 @@ class Reader:
                         left = self.without(left, [reading])
         return _distinct(found), best
 
-    def without(self, heard: Sound, readings: Sequence[Reading]) -> Remainder:
+    def without(self, heard: Sound, readings: Sequence[MarkReading]) -> Remainder:
         """What is left of a sound when these marks are taken out."""
         return Remainder(heard, [(one.place, self.signs(one.message)) for one in readings])
 
-    def read(self, heard: Sound, places: Sequence[Place], budget: Budget) -> list[Reading]:
+    def read(self, heard: Sound, places: Sequence[Place], budget: Budget) -> list[MarkReading]:
         """The different messages at these places, clearest place first."""
-        found: list[Reading] = []
+        found: list[MarkReading] = []
         for place in places:
             if not any(_same(place, one.place) for one in found):
                 reading = self._read_at(heard, place, budget)
@@ -204,7 +204,7 @@ class Reader:
         sums, _ = self._demodulate(cells, message.layout)
         return z if self._spell(sums, message.layout, Budget(_MOST_PER_LAYOUT)) == message else 0.0
 
-    def _read_at(self, heard: Sound, place: Place, budget: Budget) -> Reading | None:
+    def _read_at(self, heard: Sound, place: Place, budget: Budget) -> MarkReading | None:
         for hearing in grid.HEARINGS:
             cells = heard.cells(place.pitch, hearing=hearing)
             blocks, first_row = gather(cells, place)
@@ -258,7 +258,7 @@ class Reader:
 
     def _reading(
         self, message: Message, place: Place, blocks: NDArray[np.float32], first_row: int
-    ) -> Reading:
+    ) -> MarkReading:
         signs = self.signs(message)
         power = np.einsum("nfb,nfb->n", blocks, blocks) + 1e-9
         each = np.einsum("nfb,fb->n", blocks, signs)
@@ -272,12 +272,12 @@ class Reader:
         )
         offset_s = float(starts[0] if starts[0] >= -row_s else starts[0] + block_s)
         z = float(each.sum() / np.sqrt(power.sum()))
-        return Reading(message, z, place, max(0.0, offset_s), over_time)
+        return MarkReading(message, z, place, max(0.0, offset_s), over_time)
 
 
-def _distinct(readings: Sequence[Reading]) -> list[Reading]:
+def _distinct(readings: Sequence[MarkReading]) -> list[MarkReading]:
     """Of each message the clearest reading, in the order that they were first read."""
-    found: dict[Message, Reading] = {}
+    found: dict[Message, MarkReading] = {}
     for reading in readings:
         if reading.message not in found or found[reading.message].z < reading.z:
             found[reading.message] = reading
@@ -303,7 +303,7 @@ Told = tuple[int, Message]
 
 
 @dataclass
-class Found:
+class MarksRead:
     """All that was read in a sound, piece by piece.
 
     Attributes:
@@ -311,10 +311,10 @@ class Found:
         empty: (middle in seconds, confidence) of pieces in which nothing was read.
     """
 
-    readings: dict[Told, list[Reading]] = field(default_factory=dict)
+    readings: dict[Told, list[MarkReading]] = field(default_factory=dict)
     empty: list[tuple[float, float]] = field(default_factory=list)
 
-    def add(self, age: int, reading: Reading) -> None:
+    def add(self, age: int, reading: MarkReading) -> None:
         """One more reading of a mark."""
         self.readings.setdefault((age, reading.message), []).append(reading)
 
@@ -361,7 +361,7 @@ class Found:
         )
 
 
-def _z(readings: Sequence[Reading]) -> float:
+def _z(readings: Sequence[MarkReading]) -> float:
     return max(reading.z for reading in readings)
 
 
@@ -560,7 +560,7 @@ class Remainder:
         self._known: dict[tuple[float, Hearing], Map] = {}
 
     def cells(self, pitch: float = 1.0, every: int = 1, hearing: Hearing = "beside") -> Map:
-        """``[K / every, B]``, as :meth:`.Heard.cells` has them."""
+        """``[K / every, B]``, as :meth:`.DetectorView.cells` has them."""
         if (pitch, hearing) not in self._known:
             cells = self._heard.cells(pitch, hearing=hearing)
             for place, signs in self._layers:

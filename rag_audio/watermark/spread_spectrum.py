@@ -17,7 +17,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.watermark import grid
 from rag_audio.watermark.grid import EDGES, FRAME, FRAMES_PER_CELL, HANN, HOP, RATE, frames, subkey
 from rag_audio.watermark.payload import Message, following
-from rag_audio.watermark.reading import CLEAR_Z, Budget, Found, Reader, Reading
+from rag_audio.watermark.reading import CLEAR_Z, Budget, MarkReading, MarksRead, Reader
 
 MIN_KEY_BYTES = 16
 PIECE_S = 60.0
@@ -113,7 +113,7 @@ class SpreadSpectrumWatermarker:
         low: NDArray[np.float32],
         message: Message,
         first_cell: int,
-        there: Sequence[Reading],
+        there: Sequence[MarkReading],
     ) -> tuple[Audio | None, float]:
         """The sound with a message from this cell on, None where it is lost, and its z there."""
         signs = self._readers[0].signs(message)
@@ -150,18 +150,18 @@ class SpreadSpectrumWatermarker:
         """
         return self._hear(pieces, search=search).answer()
 
-    def _hear(self, pieces: Iterable[Audio], *, search: bool) -> Found:
+    def _hear(self, pieces: Iterable[Audio], *, search: bool) -> MarksRead:
         """All that is read in the pieces, each by the keys in turn."""
         budget = Budget(_MAX_DECODES)
-        found = Found()
+        found = MarksRead()
         start_s = 0.0
         hints: list[tuple[float, float]] = [(1.0, 0.0)]
         for piece in pieces:
             _check(piece)
             if piece.duration_s < _SHORTEST_S:
                 continue
-            heard = grid.Heard(resample(piece, RATE).samples)
-            here: list[tuple[int, Reading]] = []
+            heard = grid.DetectorView(resample(piece, RATE).samples)
+            here: list[tuple[int, MarkReading]] = []
             z = 0.0
             if not heard.silent:
                 here, z = self._read(heard, hints, budget, search)
@@ -179,8 +179,12 @@ class SpreadSpectrumWatermarker:
         return found
 
     def _read(
-        self, heard: grid.Heard, hints: list[tuple[float, float]], budget: Budget, search: bool
-    ) -> tuple[list[tuple[int, Reading]], float]:
+        self,
+        heard: grid.DetectorView,
+        hints: list[tuple[float, float]],
+        budget: Budget,
+        search: bool,
+    ) -> tuple[list[tuple[int, MarkReading]], float]:
         """What a piece says at known changes, or else anywhere; the best z of any pilot.
 
         With each reading comes the age of the key, 0: the present one.
@@ -206,12 +210,12 @@ class SpreadSpectrumWatermarker:
 
     def _read_in_views(
         self, piece: Audio, hints: list[tuple[float, float]], budget: Budget
-    ) -> tuple[list[tuple[int, Reading]], float]:
+    ) -> tuple[list[tuple[int, MarkReading]], float]:
         """What a piece says in one of its views, where louder sound hides it in the channels as
         they are; at known changes only. Mono, and what is all but mono, has no other view."""
         best = 0.0
         for view in views(piece)[1:] if piece.channels > 1 else []:
-            heard = grid.Heard(resample(view, RATE).samples)
+            heard = grid.DetectorView(resample(view, RATE).samples)
             for change in hints:
                 found, z = self._listen(heard, change, budget)
                 best = max(best, z)
@@ -220,10 +224,10 @@ class SpreadSpectrumWatermarker:
         return [], best
 
     def _listen(
-        self, heard: grid.Heard, change: tuple[float, float], budget: Budget
-    ) -> tuple[list[tuple[int, Reading]], float]:
+        self, heard: grid.DetectorView, change: tuple[float, float], budget: Budget
+    ) -> tuple[list[tuple[int, MarkReading]], float]:
         """What a piece says at one (tempo, semitones), by any key; the best z of any pilot."""
-        found: list[tuple[int, Reading]] = []
+        found: list[tuple[int, MarkReading]] = []
         best = 0.0
         for age, reader in enumerate(self._readers):
             readings, z = reader.listen(heard, *change, budget)
@@ -231,12 +235,12 @@ class SpreadSpectrumWatermarker:
             best = max(best, z)
         return found, best
 
-    def _there(self, low: Audio) -> list[Reading]:
+    def _there(self, low: Audio) -> list[MarkReading]:
         """The present key's marks in a sound at the grid's rate, with rows of the whole sound."""
         budget = Budget(_MAX_DECODES)
-        there: list[Reading] = []
+        there: list[MarkReading] = []
         for number, piece in enumerate(_pieces(low)):
-            heard = grid.Heard(piece.samples)
+            heard = grid.DetectorView(piece.samples)
             if piece.duration_s < _SHORTEST_S or heard.silent:
                 continue
             readings, _ = self._readers[0].listen(heard, 1.0, 0.0, budget)
@@ -244,7 +248,7 @@ class SpreadSpectrumWatermarker:
             there += [reading.at_row(start) for reading in readings]
         return there
 
-    def _free_cells(self, mark: Mark, there: Sequence[Reading]) -> list[int]:
+    def _free_cells(self, mark: Mark, there: Sequence[MarkReading]) -> list[int]:
         """Cells of a block to begin a mark with, the best first, in none of which a mark begins.
 
         The number of a mark says which, so that those of two sounds that are mixed are rarely the
@@ -265,10 +269,10 @@ class SpreadSpectrumWatermarker:
         return sorted(free, key=lambda cell: -min(apart(cell), _APART_CELLS))[:_TRIES]
 
     def _clearness(
-        self, marked: Audio, message: Message, first_cell: int, there: Sequence[Reading]
+        self, marked: Audio, message: Message, first_cell: int, there: Sequence[MarkReading]
     ) -> float:
         """How clearly the mark is heard at the place where it was put; 0: it cannot be read."""
-        heard = grid.Heard(resample(marked, RATE).samples[:, : round(PIECE_S * RATE)])
+        heard = grid.DetectorView(resample(marked, RATE).samples[:, : round(PIECE_S * RATE)])
         if heard.silent:
             return 0.0
         reader = self._readers[0]

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from indexer.measure import Job, Measured, measure
+from indexer.measure import MeasuredFile, MeasureJob, measure
 from rag_audio.audio.analysis import analyse
 from rag_audio.audio.channels import Balance, fitted, heard, views
 from rag_audio.audio.dsp import extract, mono, to_channels
@@ -224,11 +224,11 @@ def test_a_part_of_a_master_of_opposite_polarity_is_found_in_it() -> None:
     assert np.array_equal(part.samples, crop.samples)
 
 
-def in_file(path: Path, gains: list[list[float]]) -> Measured:
+def in_file(path: Path, gains: list[list[float]]) -> MeasuredFile:
     soundfile.write(path, mixed(gains, music(1, 9.0)).samples.T, RATE, subtype="PCM_24")
     status = path.stat()
-    found = measure(Job(path, status.st_size, status.st_mtime_ns, RATE, 60.0), no_score)
-    assert isinstance(found, Measured)
+    found = measure(MeasureJob(path, status.st_size, status.st_mtime_ns, RATE, 60.0), no_score)
+    assert isinstance(found, MeasuredFile)
     return found
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Artist, Policy, Roster
 from rag_audio.guardrails.evidence import innocent_words
-from rag_audio.guardrails.names import Reading
+from rag_audio.guardrails.names import SentenceReading
 from rag_audio.guardrails.normalise import fold, read, squash
 from rag_audio.guardrails.styles import StyleReader
 from rag_audio.guardrails.vocabulary import is_given_name, is_ordinary
@@ -24,7 +24,7 @@ QUICK = settings(
 )
 
 
-def _words(reading: Reading) -> list[str]:
+def _words(reading: SentenceReading) -> list[str]:
     return [
         artist.name
         for artist in ROSTER.artists
@@ -38,13 +38,13 @@ def _words(reading: Reading) -> list[str]:
 
 RARE = [
     name
-    for name in _words(Reading.WORD)
+    for name in _words(SentenceReading.WORD)
     if len(squash(fold(name))) > 3 and not is_ordinary(fold(name)) and not is_given_name(fold(name))
 ]
 COUNTABLE = ["Prince", "Queen", "Drake", "Muse", "Phoenix", "Goblin", "Emperor", "Fisher"]
 MASSES = [
     name
-    for name in _words(Reading.MASS)
+    for name in _words(SentenceReading.MASS)
     if fold(name)
     not in [
         "free",
@@ -210,7 +210,7 @@ def test_an_unknown_title_stands_for_somebody_too(policy: Policy, prompt: str) -
 NAMES = [
     artist.name
     for artist in ROSTER.artists
-    if artist.reading is Reading.NAME
+    if artist.reading is SentenceReading.NAME
     and artist.name.isascii()
     and artist.name.replace(" ", "").isalpha()
     and len(artist.name) > 7

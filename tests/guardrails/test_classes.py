@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Policy
 from rag_audio.guardrails.evidence import innocent_words
-from rag_audio.guardrails.names import Reading
+from rag_audio.guardrails.names import SentenceReading
 from rag_audio.guardrails.normalise import fold, read
 from tests.guardrails.conftest import LICENSED
 
@@ -19,7 +19,7 @@ ROSTER = guardrails.load_roster(None)
 NAMES = [
     artist.name
     for artist in ROSTER.artists
-    if artist.reading is Reading.NAME
+    if artist.reading is SentenceReading.NAME
     and artist.well_known
     and artist.name.isascii()
     and len(fold(artist.name).split()) > 1

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Artist, Policy, Roster
 from rag_audio.guardrails.descriptions import described_people
-from rag_audio.guardrails.names import Reading, Song
+from rag_audio.guardrails.names import SentenceReading, Song
 from rag_audio.guardrails.normalise import read
 from rag_audio.guardrails.written import NativeIndex
 
 QUICK = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-KETTLE = Artist("Kettle", reading=Reading.MASS, genre="electronica")
-LANTERNS = Artist("The Lanterns", reading=Reading.WORD, genre="post-punk")
+KETTLE = Artist("Kettle", reading=SentenceReading.MASS, genre="electronica")
+LANTERNS = Artist("The Lanterns", reading=SentenceReading.WORD, genre="post-punk")
 ROSTER = Roster(
-    (KETTLE, LANTERNS, Artist("Zorvik", reading=Reading.WORD), Artist("Bramwellow")),
+    (KETTLE, LANTERNS, Artist("Zorvik", reading=SentenceReading.WORD), Artist("Bramwellow")),
     (
         Song("Copper Teatime", "Kettle", common=True),
         Song("Harbour Rain", "Bramwellow", common=True),

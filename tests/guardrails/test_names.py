@@ -7,7 +7,7 @@ import pytest
 from rag_audio import guardrails
 from rag_audio.errors import ConfigError
 from rag_audio.guardrails import Action, Policy
-from rag_audio.guardrails.names import Reading, is_place
+from rag_audio.guardrails.names import SentenceReading, is_place
 from rag_audio.guardrails.normalise import fold
 from rag_audio.guardrails.vocabulary import is_given_name, is_ordinary
 
@@ -65,7 +65,7 @@ def test_a_little_known_name_of_one_everyday_word_is_flagged_as_one() -> None:
             words = fold(text).split()
             if len(words) == 1 and text.isascii() and text not in artist.epithets:
                 plain = is_ordinary(words[0]) or is_given_name(words[0]) or is_place(words[0])
-                assert not (plain and reading is Reading.NAME), text
+                assert not (plain and reading is SentenceReading.NAME), text
 
 
 @pytest.mark.parametrize(

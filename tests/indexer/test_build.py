@@ -450,9 +450,9 @@ def test_a_decoder_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.Monk
 
 
 def quick_to_give_up(workers: int, render: Any) -> Any:
-    from indexer.decoders import Decoders
+    from indexer.decoders import MeasuringProcesses
 
-    return Decoders(workers, render, time_limit_s=3)
+    return MeasuringProcesses(workers, render, time_limit_s=3)
 
 
 def render_or_crash(path: Path) -> Audio:

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from rag_audio.audio import reading
 from rag_audio.audio.reading import hear
 from rag_audio.service import decoder
-from rag_audio.service.decoding import Decoded, DecodedFiles, Decoders, Writing
+from rag_audio.service.decoding import Decoded, DecodedFiles, UploadDecoders, Writing
 from rag_audio.service.folders import Folders
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.turns import SoundUse
 from rag_audio.service.upload_contents import CanonicalUploads
 
 
-class HereDecoders(Decoders):
+class HereDecoders(UploadDecoders):
     """Decodes as the limited process does, in this one."""
 
     def decode(self, file: Path, into: Writing | None = None, anchors: str = "") -> Decoded:

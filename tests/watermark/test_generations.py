@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rag_audio.domain.ports import Mark
 from rag_audio.watermark.payload import LAYOUT_2, LAYOUT_3, Layout, Message, following, newest
-from rag_audio.watermark.reading import Found, Place, Reading
+from rag_audio.watermark.reading import MarkReading, MarksRead, Place
 
 STARTS = st.integers(0, 255)
 SKIPS = st.lists(st.integers(1, 12), max_size=10)
@@ -89,9 +89,9 @@ def test_a_mark_of_the_present_key_is_newer_than_any_of_a_retired_one(
     """However clear the older are, and in whatever order they are read."""
     made, new = row(start, skips), Message(Mark(7), 0)
     told = [(1, message, 50.0) for message in made] + [(0, new, z)]
-    found = Found()
+    found = MarksRead()
     for age, message, clearness in chance.sample(told, len(told)):
-        found.add(age, Reading(message, clearness, Place(9.0, 1.0, 0.0, 0.0), 0.0, ()))
+        found.add(age, MarkReading(message, clearness, Place(9.0, 1.0, 0.0, 0.0), 0.0, ()))
     assert found.newest == (0, new)
     assert found.answer().mark == new.mark
     assert set(found.answer().others) == {message.mark for message in made}

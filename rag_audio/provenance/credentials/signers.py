@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from rag_audio.domain.codec import Form, json_form
+from rag_audio.domain.codec import FieldForm, json_form
 from rag_audio.domain.signing import (
     ClaimedOutput,
     Credentials,
@@ -149,7 +149,7 @@ class C2paSigner:
 
     def _written(
         self, file: Path, signed: Path, claim: ClaimedOutput, failed: list[Exception]
-    ) -> Written:
+    ) -> SignedFile:
         """Write the signed file to ``signed``."""
         document = make_manifest(claim, MEDIA_TYPES[file.suffix.lower()], self._training)
         if claim.opened is None:
@@ -163,7 +163,7 @@ class C2paSigner:
             return self.write_opened(task, failed)
         return elsewhere(task, self._sign_bytes)
 
-    def write_opened(self, task: OpenedSigning, failed: list[Exception]) -> Written:
+    def write_opened(self, task: OpenedSigning, failed: list[Exception]) -> SignedFile:
         """Sign a file that was made from another one, in this process.
 
         Where the opened file's manifests make one that is too large, that the library does not
@@ -198,7 +198,7 @@ class C2paSigner:
         document: Mapping[str, Any],
         parent: Parent | None,
         failed: list[Exception],
-    ) -> Written:
+    ) -> SignedFile:
         """Sign, and read back what was signed."""
         from c2pa import Builder
 
@@ -220,7 +220,9 @@ class C2paSigner:
             target.flush()
             os.fsync(target.fileno())
         told = self._read_back(file, signed, manifest)
-        return Written(manifest, told.label, told.signed_at, "" if parent is None else parent.label)
+        return SignedFile(
+            manifest, told.label, told.signed_at, "" if parent is None else parent.label
+        )
 
     def _native(self, failed: list[Exception]) -> c2pa.Signer:
         from c2pa import C2paSigningAlg, Signer
@@ -446,7 +448,7 @@ SignBytes = Callable[[bytes], bytes]
 _HASHES = {"es256": hashes.SHA256(), "es384": hashes.SHA384(), "es512": hashes.SHA512()}
 
 
-@json_form(forms={"document": Form(dict, dict)})
+@json_form(forms={"document": FieldForm(dict, dict)})
 @dataclass(frozen=True)
 class OpenedSigning:
     """What is to be signed.
@@ -468,7 +470,7 @@ class OpenedSigning:
 
 
 @dataclass(frozen=True)
-class Written:
+class SignedFile:
     """A signed file.
 
     Attributes:
@@ -482,7 +484,7 @@ class Written:
     parent: str = ""
 
 
-SignElsewhere = Callable[[OpenedSigning, SignBytes], Written]
+SignElsewhere = Callable[[OpenedSigning, SignBytes], SignedFile]
 """Does it; raises OutputRefused where it cannot be done."""
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag_audio.audio.reading import Heard, hear
+from rag_audio.audio.reading import IdentifiedAudio, hear
 from rag_audio.domain import Audio, Rights
 from rag_audio.domain.ports import Detection, Watermarker
 from rag_audio.domain.record import LedgerEntry
@@ -71,7 +71,7 @@ ReadManifest = Callable[[Path], Credentials | None]
 """Reads the content credentials of a file; None when it has none."""
 
 
-def _hear(path: Path) -> Heard:
+def _hear(path: Path) -> IdentifiedAudio:
     """What there is of a sound file: a copy that breaks off can still be traced."""
     return hear(path, max_duration_s=None, allow_truncated=True)
 
@@ -89,7 +89,7 @@ def trace(
     fingerprints: SqlFingerprints | None = None,
     read_manifest: ReadManifest | None = None,
     master: Callable[[int], Audio | None] = _no_master,
-    hear: Callable[[Path], Heard] = _hear,
+    hear: Callable[[Path], IdentifiedAudio] = _hear,
 ) -> TraceResult:
     """Find out what went into an audio file.
 

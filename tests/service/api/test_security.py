@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from rag_audio.errors import InvalidInput, UnreadableFile
-from rag_audio.service.decoding import Decoders, Writing
+from rag_audio.service.decoding import UploadDecoders, Writing
 from rag_audio.service.hosts import addresses_of, target_of
 from rag_audio.service.settings import ServeSettings
 from tests.service.api.conftest import FAST, Serve, Served
@@ -228,11 +228,11 @@ def test_what_takes_too_long_or_too_much_to_decode_is_given_up(tmp_path: Path) -
     soundfile.write(file, np.zeros((500_000, 8), np.float32), 48_000)
     into = Writing(tmp_path / "sound", tmp_path / "document", 64 << 20)
     into.sound.touch()
-    slow = Decoders(ServeSettings(decode_s=0.001), 1)
+    slow = UploadDecoders(ServeSettings(decode_s=0.001), 1)
     with pytest.raises(UnreadableFile, match="longer than"):
         slow.decode(file, into)
     slow.close()
-    narrow = Decoders(ServeSettings(decode_mb=256), 1)
+    narrow = UploadDecoders(ServeSettings(decode_mb=256), 1)
     real = narrow._settings
     narrow._settings = real.model_copy(update={"decode_mb": 1})
     with pytest.raises(UnreadableFile):

@@ -20,7 +20,7 @@ from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.service import decoding
-from rag_audio.service.decoding import Decoders
+from rag_audio.service.decoding import UploadDecoders
 from tests.service.api.conftest import FAST, Serve, Served
 from tests.support.bombs import NOTE, beep, chunk, score
 
@@ -199,7 +199,7 @@ def test_what_needs_more_room_than_it_was_promised_is_not_written(
     body = sound(60.0, 1, 8000)
     monkeypatch.setattr(decoding, "LEAST_BYTES", 1000)
     assert app.client.post("/v1/uploads", content=body).status_code == 201
-    monkeypatch.setattr(Decoders, "most_bytes", lambda *_: 1 << 20)
+    monkeypatch.setattr(UploadDecoders, "most_bytes", lambda *_: 1 << 20)
     monkeypatch.setattr("rag_audio.service.upload_contents.MOST_DOCUMENT", 1 << 10)
     assert app.client.post("/v1/uploads", content=body).status_code == 507
     assert not list(app.service.folders.decoded.glob(".*"))
