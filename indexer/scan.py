@@ -1,6 +1,6 @@
 """Walk a library's folder: regular files inside its root, and everything else named with a reason.
 
-Names that begin with a dot are passed over, as are the library's own two tables. A link to a file
+Names that begin with a dot are skipped, as are the library's own two tables. A link to a file
 inside the library counts as a file; a link to a folder is never followed, so that no loop can form.
 """
 
@@ -136,7 +136,7 @@ def looks_like_music(root: Path, path: str) -> bool:
         return False
 
 
-# What lies in a library, held against what its tables declare: which files may be indexed.
+# What lies in a library, compared with what its tables declare: which files may be indexed.
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _unknown(fields: Mapping[str, Any]) -> str:
 def _make(
     workspace: Workspace, row: Row, given: Mapping[str, Any], folder: Path, names: set[str]
 ) -> dict[str, Any]:
-    """Make one row's output; what goes wrong is told in the result."""
+    """Make one row's output; what goes wrong stands in the result."""
     started = time.monotonic()
     try:
         if row.fault:

@@ -41,7 +41,7 @@ MOST_REGIONS = 64
 NAME_ONE = "name one in seconds, such as --region 4.0-8.0"
 """Where a region is missing."""
 _SLACK_S = 1e-3
-"""A region may end so far beyond the sound, whose length is told rounded; it is cut there."""
+"""A region may end so far beyond the sound, whose stated length is rounded; it is cut there."""
 _ROUNDING_S = 1e-9
 _REGION = re.compile(r"\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*-\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*")
 
@@ -339,7 +339,7 @@ def paint(
     """Make the regions of a canvas.
 
     The first window is made with the batch's seed, further ones with seeds derived from it. Each
-    is brought to the loudness of what stands beside its region (a window to either side), of
+    is brought to the loudness of what surrounds its region (a window to either side), of
     what it replaces, or of the first window, whichever there is, in this order. From there its
     level is led, over two seconds, to that of the bar beyond each seam.
 

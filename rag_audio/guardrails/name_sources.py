@@ -32,7 +32,7 @@ from rag_audio.guardrails.lists import policy_table, rule_pattern
 from rag_audio.guardrails.normalise import fold
 
 MAX_NAME = 300
-"""Characters of a name; longer ones are passed over."""
+"""Characters of a name; longer ones are skipped."""
 MAX_ALIASES = 100
 _SEARCH_HINT = 3
 _PERSON = "person"

@@ -577,7 +577,7 @@ class NativeIndex:
 
 
 def _is_asked(raw: str, start: int, end: int) -> bool:
-    """Whether what stands beside ``raw[start:end]`` asks for a style."""
+    """Whether the text around ``raw[start:end]`` asks for a style."""
     before = raw[max(0, start - 40) : start]
     for script in _SCRIPTS:
         if not script.letters.match(raw, start):

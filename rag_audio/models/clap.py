@@ -53,7 +53,7 @@ class ClapEmbedder(BatchedEmbedder):
             none: without this, ``roberta-base``'s is taken from beside the file or from the hub.
 
     Raises:
-        BackendUnavailable: the checkpoint or the device cannot be had.
+        BackendUnavailable: the checkpoint or the device is not available.
         InvalidInput: ``batch_size`` below 1.
     """
 
@@ -119,7 +119,7 @@ class _Model:
     """The weights of a checkpoint on their device, and the front end that they want.
 
     Raises:
-        BackendUnavailable: the checkpoint or the device cannot be had.
+        BackendUnavailable: the checkpoint or the device is not available.
     """
 
     def __init__(self, source: str | Path, tokenizer: Any, device: str) -> None:

@@ -260,7 +260,7 @@ def open_checkpoint(source: str | Path, tokenizer: Any = None) -> ClapCheckpoint
             file, which has none, see :func:`find_tokenizer`.
 
     Raises:
-        BackendUnavailable: it cannot be had or read.
+        BackendUnavailable: it is not available or cannot be read.
     """
     folder = checkpoint_folder(source)
     if folder is None:
@@ -273,7 +273,7 @@ def checkpoint_folder(source: str | Path) -> Path | None:
     LAION file.
 
     Raises:
-        BackendUnavailable: it cannot be had.
+        BackendUnavailable: it is not available.
     """
     path = Path(source).expanduser()
     if path.suffix in LAION_SUFFIXES:

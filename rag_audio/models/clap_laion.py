@@ -52,7 +52,7 @@ class LaionClapEmbedder(BatchedEmbedder):
     Raises:
         MissingExtra: ``laion-clap`` is not installed.
         ConfigError: torchvision, which it imports without declaring it, is not installed.
-        BackendUnavailable: the checkpoint or the device cannot be had, or the hub, from which the
+        BackendUnavailable: no checkpoint, device or hub, from which the
             package takes ``roberta-base`` whenever it is made.
         InvalidInput: ``batch_size`` below 1.
     """

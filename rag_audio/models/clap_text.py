@@ -29,7 +29,7 @@ class TextBranch:
     """Texts to vectors ``[N, D]`` of unit length.
 
     Args:
-        weights: all of ``text_model`` and ``text_projection``; others are passed over.
+        weights: all of ``text_model`` and ``text_projection``; others are skipped.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ from rag_audio.models.latents import (
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the transformer is told at each step, negative half first when guided.
+    """What the transformer is given at each step, negative half first when guided.
 
     Attributes:
         inputs: keyword arguments of the transformer.
@@ -144,7 +144,7 @@ def joined_inputs(lanes: Sequence[Lane]) -> dict[str, Any]:
 
 
 def joined_times(lanes: Sequence[Lane], rows: Sequence[int], step: int) -> torch.Tensor:
-    """``[1]`` for a lane alone, so that it is told as ever; ``[rows]`` for several."""
+    """``[1]`` for a lane alone, as in a pass of one; ``[rows]`` for several."""
     if len(lanes) == 1:
         return lanes[0].time(step).unsqueeze(0)
     times = [lane.time(step).expand(count) for lane, count in zip(lanes, rows, strict=True)]
@@ -513,7 +513,7 @@ class LatentDiffusion(ABC):
 
     @abstractmethod
     def _timesteps(self, steps: int, strength: float) -> dict[str, Any]:
-        """How the scheduler is told its steps."""
+        """How the scheduler is given its steps."""
 
     @abstractmethod
     def _start(

@@ -116,7 +116,7 @@ def create(
 
     Args:
         database: where ledger and rights are, if that is not the home's own file.
-        on_progress: is told how far it is, after each piece of 1 MiB at the latest.
+        on_progress: called with how far it is, after each piece of 1 MiB at the latest.
 
     Raises:
         InvalidInput: there is no home, the name has another ending, it cannot be written, or there
@@ -166,7 +166,7 @@ def restore(
     Args:
         database: where a database that is in the archive goes.
         wanted: where to look for what was logged later, and who may be asked.
-        on_progress: is told how far it is, in bytes of the archive.
+        on_progress: called with how far it is, in bytes of the archive.
 
     Raises:
         InvalidInput: the home is not empty, or the archive is not one of ours: it holds links,

@@ -68,7 +68,7 @@ class HomeFiles:
     drafts, companions of databases. A million of them take no memory.
 
     Attributes:
-        links: names of links that were passed over; of many, the first.
+        links: names of links that were skipped; of many, the first.
 
     Args:
         without: files that are none of the home's, such as the archive itself.
@@ -119,7 +119,7 @@ class HomeFiles:
 
 
 def regular_files(folder: Path, leave: Set[Path] = frozenset()) -> Iterator[tuple[Path, bool]]:
-    """Regular files below a folder, and (True) links; one that vanishes is passed over."""
+    """Regular files below a folder, and (True) links; one that vanishes is skipped."""
     try:
         found = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):

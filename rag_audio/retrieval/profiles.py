@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 MOST_HEARD = 1000
-"""The sound of a larger catalogue is told by so many of its stems, evenly spread."""
+"""The sound of a larger catalogue is described by this many of its stems, evenly spread."""
 
 _QUARTILES = (25.0, 50.0, 75.0)
 

@@ -415,7 +415,7 @@ class Inspector:
         return finding
 
     def _revoked(self, path: Path) -> str:
-        """Whose stem it was is not known any more, so only who sees all libraries is told."""
+        """Whose stem it was is not known any more: shown only to those who see all libraries."""
         name = self._disclosure.file(path)
         if self._disclosure.libraries is None:
             return f"refused: {name} is a stem that was revoked"

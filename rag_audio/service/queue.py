@@ -277,7 +277,7 @@ class SqlJobs:
         _tell_end(db, held.job.id, JobState.SUCCEEDED, row.webhook, more)
 
     def fail(self, held: Claimed, problem: Mapping[str, Any]) -> None:
-        """End a job badly, for ever; raises as :meth:`renew`."""
+        """End a job badly, forever; raises as :meth:`renew`."""
         with writing(self._engine) as db:
             ended = {**_ended(db, JobState.FAILED), "problem": _to_json(problem)}
             row = _change(db, held, ended)

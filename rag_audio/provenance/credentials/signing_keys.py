@@ -213,7 +213,7 @@ def key_pem_of(key: SigningKey) -> str:
 
 ROOT_FILE, LEAF_FILE = "signing-root.pem", "signing-leaf.pem"
 """Private key and certificates of the local root and leaf, each pair in one file, so that a key
-never stands beside another's certificate."""
+is never stored with another's certificate."""
 OWN_FILE = "signing-own.pem"
 """Key and chain that ``keys import-chain`` brought in."""
 ANCHORS_FILE = "signing-anchors.pem"

@@ -366,7 +366,7 @@ class LoggedOutput:
 
     Attributes:
         document: of the entry, parsed. texts: the personal texts by pointer, empty where they are
-            erased or damaged, which is told where the entry itself is checked.
+            erased or damaged, which is reported where the entry itself is checked.
     """
 
     seq: int
@@ -404,7 +404,7 @@ def in_pages(
 
 
 def _logged(row: Row[Any]) -> LoggedOutput | None:
-    """None: the entry is damaged, which is told where it is checked."""
+    """None: the entry is damaged, which is reported where it is checked."""
     document = _parsed(row.document)
     output = document.get("output")
     if isinstance(output, bool) or not isinstance(output, int) or output != row.output:

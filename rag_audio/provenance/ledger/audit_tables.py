@@ -177,7 +177,7 @@ def _fault(one: LoggedOutput, what: str) -> Fault:
 
 _ROWS_AT_ONCE = 100_000
 _NAMED = 20
-"""Of so many outputs faults in the index are told one by one."""
+"""Of so many outputs faults in the index are listed one by one."""
 _SLACK_S = 0.1
 """A record that does not name the sound's duration has that of its plan."""
 _READ = "SELECT hash, output FROM fingerprint_postings"

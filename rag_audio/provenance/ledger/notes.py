@@ -144,7 +144,7 @@ def _from_base64(text: str) -> bytes | None:
 #
 # A log beside its own key lets whoever holds both rewrite the two together. A checkpoint that was
 # published elsewhere ends that: :func:`.checkpoint_faults` holds a log
-# against it for ever after.
+# against it forever after.
 
 
 CONTENT_TYPE = "text/plain; charset=utf-8"

@@ -42,7 +42,7 @@ OWNER_AT = "/owner"
 
 _WITH_TEXTS = ("request", "plan")
 # Words of a fixed vocabulary or names from the library. Any other text counts as personal: a field
-# that somebody adds later is then committed to, and not published for ever by mistake.
+# that somebody adds later is then committed to, and not published forever by mistake.
 _PUBLIC = public_names(GenerationRequest) | {
     *("edit", "enforcement", "format", "held_by", "influence", "instrument", "licenses"),
     *("seed_parts", "source_rights", "source_sha256", "stem"),

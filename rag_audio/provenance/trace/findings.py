@@ -74,7 +74,7 @@ class TracedSource:
         return tuple(dict.fromkeys((self.license, *(claim.license.id for claim in self.also))))
 
     def within(self, libraries: Collection[str], copy: Stem, rights: Rights) -> TracedSource | None:
-        """The source as told to somebody who may see some libraries only.
+        """The source as shown to somebody who may see some libraries only.
 
         Args:
             copy: the source as one of these libraries has it. rights: theirs alone.
@@ -262,7 +262,7 @@ class TraceResult:
         }
 
     def to_public(self, contact: str | None) -> dict[str, Any]:
-        """What a stranger is told: whether this system made it, and whom to ask. Nothing else."""
+        """What anybody may know: whether this system made it, and whom to ask. Nothing else."""
         made = self.found and self.model_share is not None
         said = (
             "This audio was made with AI by this system."

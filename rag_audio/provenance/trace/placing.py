@@ -439,7 +439,7 @@ def _cut(heard: Audio, stretch: Stretch) -> Audio:
 
 
 def _joined(ranges: Sequence[TimeRange]) -> list[TimeRange]:
-    """Neighbours of which the same is told, put together."""
+    """Neighbours with the same finding, put together."""
     made: list[TimeRange] = []
     for one in ranges:
         if made and one == replace(made[-1], start_s=one.start_s, end_s=one.end_s):

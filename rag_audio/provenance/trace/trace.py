@@ -269,7 +269,7 @@ class _Search:
     def _contradicted(self, found: TraceResult) -> TraceResult:
         """The result, transplanted where a manifest or a mark names another output.
 
-        A manifest that does not count is told of, whatever it names.
+        A manifest that does not count is reported, whatever it names.
         """
         others = [
             w

@@ -1,6 +1,6 @@
 """Connections that do not stay open for nothing: uvicorn's protocol with limits and deadlines.
 
-uvicorn ends a connection that is idle between two requests. It waits for ever for the rest of a
+uvicorn ends a connection that is idle between two requests. It waits forever for the rest of a
 request's head, for a body that nobody reads any more, and for a reader that takes nothing of an
 answer. Here each of these has a deadline, and the number of connections a limit. How fast a body
 comes that is read is watched by :class:`Body`.
@@ -167,7 +167,7 @@ class LimitedProtocol(H11Protocol):
         self.transport.abort()
 
 
-# Bodies of requests as they come in: how long, how fast, how late. None is waited for for ever.
+# Bodies of requests as they come in: how long, how fast, how late. None is waited for forever.
 
 _NAMED = 60
 """Characters of a member's name that a message quotes."""

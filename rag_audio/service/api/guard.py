@@ -54,7 +54,7 @@ class Guard:
     """An ASGI middleware.
 
     Args:
-        observe: is told of every request.
+        observe: is called with every request.
         hosts: names that ``Host`` may have, besides addresses and localhost.
         settings: how long the body of an upload may be, and how fast any body has to come; one
             that is no upload may have 1 MiB.

@@ -65,7 +65,7 @@ _BOUNDS = {
 
 
 def faults(errors: Sequence[Mapping[str, Any]], body: Any) -> tuple[list[dict[str, str]], int]:
-    """The faults that pydantic found, each once, and how many more there are than are told.
+    """The faults that pydantic found, each once, and how many more there are than are listed.
 
     Returns:
         Of each ``where``, a JSON pointer (RFC 6901) into the part of the request that ``in`` names
@@ -261,7 +261,7 @@ def status_of(error: RagAudioError) -> tuple[int, str, dict[str, str]]:
 
 
 def problem_json(error: RagAudioError) -> dict[str, Any]:
-    """The document of a problem. A fault of the service is told in words of its family, with the
+    """The document of a problem. A fault of the service is described by its family, with the
     id of the request, under which the log has the whole message.
     """
     status, slug, _ = status_of(error)

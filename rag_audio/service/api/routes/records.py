@@ -152,7 +152,7 @@ def entry(seq: SeqPath, caller: Traces, service: TheService) -> Response:
     """An entry about one's own output, byte by byte as it was hashed; personal texts are not in it.
 
     A key that is bound to libraries reads none: the bytes tell which stems of the others an output
-    was held against. An admin reads all.
+    was compared with. An admin reads all.
     """
     if caller.libraries is not None and not caller.is_admin:
         raise Problem(403, "forbidden", "a key that is bound to libraries does not read the log")
