@@ -29,9 +29,9 @@ from rag_audio.audio.writing import save
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import Mark
-from rag_audio.provenance.trace import content
+from rag_audio.provenance.trace import content_matching
 from rag_audio.provenance.trace.alignment import align, peaks_of
-from rag_audio.provenance.trace.content import Recogniser, hearings
+from rag_audio.provenance.trace.content_matching import Recogniser, hearings
 from rag_audio.provenance.trace.fingerprint import (
     HOLDS,
     UNRELATED,
@@ -44,7 +44,7 @@ from rag_audio.provenance.trace.fingerprint import (
     windows,
 )
 from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
-from rag_audio.provenance.trace.placing import StretchKind, compare
+from rag_audio.provenance.trace.time_ranges import StretchKind, compare
 from rag_audio.resources import data_dir
 from rag_audio.storage.database import connect
 from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
@@ -158,8 +158,9 @@ def _false_positives(
         top = float(np.percentile(shares, 99))
         say(f"| {name} | {named} of {len(shares)} | {max(shares):.2f} | {top:.2f} |")
     say(
-        f"\nThresholds: {content.EXACT_SHARE:g} of the peaks within 6 ms or "
-        f"{content.CLOSE_SHARE:g} within 12 ms, at least {content.ACCEPTED_PEAKS} of them."
+        f"\nThresholds: {content_matching.EXACT_SHARE:g} of the peaks within 6 ms or "
+        f"{content_matching.CLOSE_SHARE:g} within 12 ms, at least "
+        f"{content_matching.ACCEPTED_PEAKS} of them."
     )
 
 
@@ -223,7 +224,7 @@ def _waveforms(
     rng = np.random.default_rng(8)
     say(
         f"\nPeak of the correlation with the master (holds it from {HOLDS:g} on, unrelated below "
-        f"{UNRELATED:g}), and coherence (names an output from {content.COHERENT:g} on):"
+        f"{UNRELATED:g}), and coherence (names an output from {content_matching.COHERENT:g} on):"
     )
     say(
         "\n| 6 s | copies: peak, least | siblings, most | other outputs, most "

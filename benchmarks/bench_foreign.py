@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from rag_audio.audio import midi, writing
+from rag_audio.audio.copy_distance import copy_distance
 from rag_audio.audio.dsp import mono, resample, stretch
 from rag_audio.audio.reading import load
-from rag_audio.audio.similarity import copy_distance
 from rag_audio.domain import Audio
 from rag_audio.resources import data_dir
 from rag_audio.retrieval.recognition import COPY_THRESHOLD, PIECE_S

@@ -29,7 +29,7 @@ from rag_audio.domain import ConditioningPlan
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.provenance import influence
-from rag_audio.provenance.causal import MEASURES, Laboratory
+from rag_audio.provenance.counterfactual import MEASURES, Laboratory
 from rag_audio.resources import data_dir
 
 PROMPTS = (

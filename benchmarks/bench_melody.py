@@ -28,7 +28,7 @@ from melody_measures import Judge, Reading, read, through_a_room
 
 import rag_audio
 from rag_audio.audio import midi, writing
-from rag_audio.audio.melody import transcribe
+from rag_audio.audio.pitch_tracking import transcribe
 from rag_audio.audio.reading import load
 from rag_audio.cli.demo import _lay_out_library
 from rag_audio.domain import Audio, AudioAs, ConditioningPlan, GenerationRequest, Layer

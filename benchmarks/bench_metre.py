@@ -27,7 +27,7 @@ from rag_audio.audio.dsp import stretch
 from rag_audio.domain import Aim, Audio, Channel, ConditioningPlan, Controls, Enforcement
 from rag_audio.domain.music import COMMON, Signature, bar_s
 from rag_audio.domain.ports import Generator
-from rag_audio.generation.painting import Grid, paint, plan_passes
+from rag_audio.generation.inpainting import Grid, paint, plan_passes
 from rag_audio.generation.take_selection import enforce
 from rag_audio.models.stable_audio import load_generator
 from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, Order, canvas_of

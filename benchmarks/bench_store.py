@@ -25,8 +25,8 @@ from qdrant_client import QdrantClient, models
 
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
 from rag_audio.domain.ports import IndexedSegment
-from rag_audio.storage.keywords import encode_document
-from rag_audio.storage.payload import payload_of
+from rag_audio.storage.bm25 import encode_document
+from rag_audio.storage.qdrant_common import payload_of
 from rag_audio.storage.qdrant_edge import EdgeIndex
 
 BATCH = 256

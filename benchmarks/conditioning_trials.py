@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmarks.conditioning_material import Case, hear
 from rag_audio.audio.analysis import Analysis, analyse, chroma
+from rag_audio.audio.copy_distance import copy_distance
 from rag_audio.audio.dsp import mono, resample
 from rag_audio.audio.librosa_cache import librosa_ready
-from rag_audio.audio.similarity import copy_distance
 from rag_audio.domain import Audio, Channel, ConditioningPlan, Key
 from rag_audio.domain.controls import Aim
 from rag_audio.generation.take_selection import enforce

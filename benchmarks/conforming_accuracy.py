@@ -10,7 +10,7 @@ from rag_audio.audio.analysis import analyse
 from rag_audio.audio.dsp import loudness_lufs
 from rag_audio.domain import Audio, Key, Segment
 from rag_audio.domain.music import COMMON
-from rag_audio.generation.seeding import PlaySegment, conform, seed_audio
+from rag_audio.generation.seed_audio import PlaySegment, conform, seed_audio
 from rag_audio.generation.take_selection import tempo_near
 from tests.generation.test_conforming import attacks_s, cut
 from tests.generation.test_planning import plan_of, reference

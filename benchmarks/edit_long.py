@@ -18,7 +18,7 @@ from rag_audio.audio.dsp import loudness_lufs
 from rag_audio.domain import Audio
 from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.domain.ports import DiffusionInput, Generator
-from rag_audio.generation.painting import Grid, Painted, paint
+from rag_audio.generation.inpainting import Grid, Painted, paint
 from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, STRENGTHS, Order, canvas_of
 from tests.pipeline.editing.seams import measure_seams
 

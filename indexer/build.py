@@ -25,13 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.decoders import MeasuringProcesses
-from indexer.library_toml import decision_on, idle_decisions
-from indexer.licenses import Declared, LibrarySpec, read_library
-from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
-from indexer.report import FileOutcome, IndexProgress, IndexReport, Rejection
-from indexer.scan import FoundFile, Limits, Survey, survey
-from indexer.stems import (
+from indexer.index_points import (
     Holdings,
     claims_of,
     clips,
@@ -41,12 +35,18 @@ from indexer.stems import (
     windows,
     withheld_files,
 )
+from indexer.library_toml import decision_on, idle_decisions
+from indexer.licenses import Declared, LibrarySpec, read_library
+from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
+from indexer.report import FileOutcome, IndexProgress, IndexReport, Rejection
+from indexer.scan import FoundFile, Limits, Survey, survey
+from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.domain.clearance import standing
+from rag_audio.domain.json_documents import conflicts_json
 from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.ports import Embedder, StemIndex
 from rag_audio.domain.stems import FileState, WithheldFile
-from rag_audio.domain.views import conflicts_json
 from rag_audio.errors import BackendError
 from rag_audio.storage.catalogue import SqlCatalogue
 

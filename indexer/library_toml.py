@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.report import Rejection
-from indexer.rows import BadPattern, clean, compiled, did_you_mean, normalized
+from indexer.stems_csv import BadPattern, clean, compiled, did_you_mean, normalized
 from rag_audio.domain import WORLD, License, Share, Splits, Use
 from rag_audio.domain.conflicts import Claim, Conflict, library_of
 from rag_audio.domain.identifiers import country, parse_ipi

@@ -29,7 +29,7 @@ from indexer.library_toml import (
     unknown_keys,
 )
 from indexer.report import Rejection
-from indexer.rows import (
+from indexer.stems_csv import (
     STEMS_CSV,
     Metadata,
     StemRow,

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from indexer.library_toml import LIBRARY_TOML
 from indexer.licenses import Declared, LibrarySpec, NotLicensed, match
 from indexer.report import Rejection
-from indexer.rows import STEMS_CSV, normalized
+from indexer.stems_csv import STEMS_CSV, normalized
 from rag_audio.audio.headers import read_head, suffix_of
 
 _AUDIO_SUFFIXES = frozenset(

@@ -18,7 +18,7 @@ from rag_audio.audio import scores
 from rag_audio.audio.reading import MAX_DURATION_S, IdentifiedAudio, hear
 from rag_audio.audio.scores import NoteScore
 from rag_audio.domain import Rights, arguments
-from rag_audio.domain.views import EVERYTHING, Disclosure
+from rag_audio.domain.json_documents import EVERYTHING, Disclosure
 from rag_audio.errors import ConfigError
 from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.resources import data_dir
@@ -289,7 +289,7 @@ class Home:
 
     @_Part
     def watermarker(self) -> Watermarker:
-        from rag_audio.provenance.credentials.custody import watermark_keys
+        from rag_audio.provenance.credentials.watermark_keys import watermark_keys
         from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 
         keys = watermark_keys(self.database, self.folder / "keys")

@@ -18,9 +18,9 @@ import torch
 
 from rag_audio.audio import writing
 from rag_audio.audio.analysis import analyse
+from rag_audio.audio.copy_distance import copy_distance
 from rag_audio.audio.dsp import stretch
 from rag_audio.audio.pictures import spectrogram_png
-from rag_audio.audio.similarity import copy_distance
 from rag_audio.domain import Audio, Key
 from rag_audio.domain.ports import DiffusionInput
 from rag_audio.models.clap import ClapEmbedder

@@ -91,7 +91,7 @@ def _who_may_say_so(yes: bool, hide: Callable[[], None]) -> Callable[[str], bool
 
 def _of_keys(settings: Settings, database: Engine | None) -> Iterator[str]:
     """A line for each key that the archived database knows, and that is not in the archive."""
-    from rag_audio.provenance.credentials.custody import key_notes
+    from rag_audio.provenance.credentials.watermark_keys import key_notes
 
     if database is not None:
         yield from key_notes(database, settings.home / "keys")

@@ -19,7 +19,7 @@ from rag_audio.cli.options import default_of, read_text, request_from, type_of
 from rag_audio.cli.output import err, out, show_json, table
 from rag_audio.domain import GenerationRequest
 from rag_audio.domain.fields import On, settable_on
-from rag_audio.domain.views import enforced_met, outputs_json, unmet_json
+from rag_audio.domain.json_documents import enforced_met, outputs_json, unmet_json
 from rag_audio.errors import UNMET_EXIT, Cancelled, InvalidInput, RagAudioError
 from rag_audio.generation.take_selection import unmet_line
 from rag_audio.pipeline.workspace import Workspace

@@ -19,8 +19,8 @@ from rag_audio.cli.index import indexing_bar, show_references, show_report
 from rag_audio.cli.options import Json
 from rag_audio.cli.output import err, out, show_json, silent, stages, table, warn_untrained
 from rag_audio.domain import Audio, GenerationRequest, Key
+from rag_audio.domain.json_documents import outputs_json, reference_json, results_json
 from rag_audio.domain.plan import plan_to_json
-from rag_audio.domain.views import outputs_json, reference_json, results_json
 from rag_audio.errors import IndexMismatch, RagAudioError, RequestRefused
 from rag_audio.guardrails.output import likeness
 from rag_audio.pipeline.delivery import write_copy

@@ -13,9 +13,9 @@ from rag_audio.cli.options import Home, Json, fields_from, with_fields
 from rag_audio.cli.output import out, show_json, stages
 from rag_audio.domain import GenerationResult
 from rag_audio.domain.fields import On
-from rag_audio.domain.views import outputs_json, results_json
+from rag_audio.domain.json_documents import outputs_json, results_json
 from rag_audio.errors import InvalidInput
-from rag_audio.generation.painting import SHORTEST_S, parse_regions
+from rag_audio.generation.inpainting import SHORTEST_S, parse_regions
 from rag_audio.pipeline.delivery import OnStage
 from rag_audio.pipeline.workspace import Workspace
 

@@ -24,12 +24,12 @@ from rag_audio.domain import (
     SeedPart,
 )
 from rag_audio.domain.fields import On
+from rag_audio.domain.json_documents import enforced_met, outputs_json, results_json
 from rag_audio.domain.plan import plan_from_json, plan_to_json
-from rag_audio.domain.views import enforced_met, outputs_json, results_json
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.take_selection import unmet_line
 from rag_audio.pipeline.workspace import Workspace, open_workspace
-from rag_audio.provenance.causal import CausalInfluence, Method
+from rag_audio.provenance.counterfactual import CausalInfluence, Method
 from rag_audio.storage.files import export
 
 

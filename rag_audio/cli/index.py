@@ -36,7 +36,7 @@ from rag_audio.cli.output import (
     warn_untrained,
 )
 from rag_audio.domain import Key, Reference, StemKind, limits
-from rag_audio.domain.views import reference_json
+from rag_audio.domain.json_documents import reference_json
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 

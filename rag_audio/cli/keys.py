@@ -14,8 +14,8 @@ from rag_audio.errors import InvalidInput
 from rag_audio.home import Home as OpenedHome
 from rag_audio.home import open_home
 from rag_audio.provenance.credentials import signing_keys
-from rag_audio.provenance.credentials.custody import declare_lost, key_notes, states_of
-from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.provenance.credentials.watermark_keys import declare_lost, key_notes, states_of
+from rag_audio.service.api_access import Scope, SqlAccess
 from rag_audio.service.webhook_secrets import WebhookSecrets
 from rag_audio.storage.files import export
 

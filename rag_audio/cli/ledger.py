@@ -16,8 +16,8 @@ from rag_audio.domain.record import Fault, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, UnreadableFile
 from rag_audio.home import open_home
 from rag_audio.provenance.ledger.export import verify_export, write_export
-from rag_audio.provenance.ledger.notes import LogCheckpoint, VerifierKey, publish
 from rag_audio.provenance.ledger.records import record_to_json
+from rag_audio.provenance.ledger.signed_notes import LogCheckpoint, VerifierKey, publish
 
 if TYPE_CHECKING:
     from rag_audio.provenance.ledger.ledger import SqlLedger

@@ -12,7 +12,7 @@ import typer
 from rag_audio import __version__, plugins
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import busy, err, list_conflicts, out, show_json, table
-from rag_audio.domain.views import (
+from rag_audio.domain.json_documents import (
     artists_json,
     conflicts_json,
     licenses_json,
@@ -257,7 +257,7 @@ def _guardrails(opened: OpenedHome) -> str:
 
 
 def _keys(opened: OpenedHome) -> str:
-    from rag_audio.provenance.credentials.custody import key_notes
+    from rag_audio.provenance.credentials.watermark_keys import key_notes
 
     name = opened.watermarker.name
     problems = key_notes(opened.database, opened.folder / "keys")

@@ -57,7 +57,7 @@ def show_json(document: Any) -> None:
     Names of files may hold bytes that are no text: those, and what a terminal's encoding lacks,
     are written as JSON's escapes.
     """
-    from rag_audio.domain.views import finite
+    from rag_audio.domain.json_documents import finite
 
     text = json.dumps(finite(document), ensure_ascii=False, indent=2)
     try:
@@ -79,7 +79,7 @@ def tell(document: Any, as_json: bool, *lines: str) -> None:
 def show_error(error: RagAudioError, as_json: bool) -> None:
     """One line and a hint on stderr, or the error document on stdout."""
     if as_json:
-        from rag_audio.domain.views import error_json
+        from rag_audio.domain.json_documents import error_json
 
         show_json({"error": error_json(error)})
         return
@@ -103,7 +103,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str =
 
 def list_conflicts(conflicts: Sequence[dict[str, Any]]) -> None:
     """Bytes that several licenses or artists claim, as :func:`.conflicts_json` writes them."""
-    from rag_audio.domain.views import conflict_lines
+    from rag_audio.domain.json_documents import conflict_lines
 
     if conflicts:
         out.print("the same bytes under several licenses or artists:")

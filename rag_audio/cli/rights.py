@@ -12,9 +12,9 @@ import typer
 
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, out, show_json, table
+from rag_audio.domain.json_documents import entry_json
 from rag_audio.domain.licensing import Revocation
 from rag_audio.domain.record import LedgerEntry
-from rag_audio.domain.views import entry_json
 from rag_audio.errors import InvalidInput
 from rag_audio.home import open_home
 from rag_audio.provenance.report import UsageReport, period, usage_report

@@ -14,7 +14,7 @@ from rag_audio.cli.output import busy, err, out, percent, show_json, stages, tab
 from rag_audio.domain import AttributionRecord, Channel, limits
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.workspace import Workspace, open_workspace
-from rag_audio.provenance.causal import CausalInfluence, Method
+from rag_audio.provenance.counterfactual import CausalInfluence, Method
 from rag_audio.provenance.trace.findings import TraceResult
 from rag_audio.provenance.trace_report import report_html
 from rag_audio.storage.files import export

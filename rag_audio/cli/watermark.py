@@ -135,7 +135,7 @@ def abx(
 @watermark.command()
 def rotate(home: Home = None, as_json: Json = False) -> None:
     """Make new marks with a new key; those made with the old one are still read."""
-    from rag_audio.provenance.credentials.custody import rotate_watermark
+    from rag_audio.provenance.credentials.watermark_keys import rotate_watermark
 
     with open_home(home) as opened:
         key = opened.folder / "keys" / "watermark.key"

@@ -6,6 +6,7 @@ Everything is imported from here; the modules below only keep what belongs toget
 
 from __future__ import annotations
 
+from rag_audio.domain.coercion import Audio
 from rag_audio.domain.controls import Aim, AudioAs, Enforcement, Layer, Mix, Mixing
 from rag_audio.domain.identifiers import WORLD
 from rag_audio.domain.licensing import License, Rights, Share, Splits, Use
@@ -31,7 +32,6 @@ from rag_audio.domain.record import (
 )
 from rag_audio.domain.request import USE_OF, Channel, Controls, GenerationRequest
 from rag_audio.domain.stems import Reference, Segment, SegmentFilter, Stem, StemKind
-from rag_audio.domain.values import Audio
 
 __all__ = [
     "USE_OF",

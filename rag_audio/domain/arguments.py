@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rag_audio.domain import GenerationRequest, values
+from rag_audio.domain import GenerationRequest, coercion
 from rag_audio.errors import InvalidInput
 
 Pair = tuple[float, float]
@@ -20,13 +20,13 @@ Pair = tuple[float, float]
 
 def path(name: str, value: object) -> Path:
     """A file or folder, from a text or a path."""
-    return Path(values.file_name(name, value))
+    return Path(coercion.file_name(name, value))
 
 
 def output(value: object) -> Path:
     """The file that an output goes to: its name is recorded, so that it must be text."""
     named = path("out", value)
-    return Path(values.text("out", str(named)))
+    return Path(coercion.text("out", str(named)))
 
 
 def request(prompt: object, given: Mapping[str, Any]) -> GenerationRequest:
@@ -42,7 +42,7 @@ def of_edit(prompt: object, given: Mapping[str, Any]) -> dict[str, Any]:
 
     An edit sets the request's prompt, sound and length itself, so that these are no fields of it.
     """
-    values.text("prompt", prompt)
+    coercion.text("prompt", prompt)
     _require_known(GenerationRequest, given, without=("prompt", "audio", "audio_as", "duration_s"))
     probe = request("any", {name: value for name, value in given.items() if value is not None})
     return {n: None if value is None else getattr(probe, n) for n, value in given.items()}
@@ -57,23 +57,23 @@ def filters(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
 def regions(value: object) -> tuple[Pair, ...]:
     """Starts and ends in seconds."""
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise values.refused("regions", value, "pairs of seconds such as [(4, 8)]")
-    found = values.rows("regions", list(value), "pairs of seconds such as [(4, 8)]", 2)
+        raise coercion.refused("regions", value, "pairs of seconds such as [(4, 8)]")
+    found = coercion.rows("regions", list(value), "pairs of seconds such as [(4, 8)]", 2)
     return tuple(
-        (values.number("regions", start), values.number("regions", end)) for start, end in found
+        (coercion.number("regions", start), coercion.number("regions", end)) for start, end in found
     )
 
 
 def any_texts(name: str, value: object) -> tuple[str, ...]:
     """Texts from anything that yields some, or a single one."""
     if isinstance(value, str) or not isinstance(value, Iterable):
-        return values.texts(name, value)
-    return values.texts(name, list(value))
+        return coercion.texts(name, value)
+    return coercion.texts(name, list(value))
 
 
 def optional_text(name: str, value: object) -> str | None:
     """Text, or None."""
-    return None if value is None else values.text(name, value)
+    return None if value is None else coercion.text(name, value)
 
 
 def _require_known(kind: type, given: Mapping[str, Any], without: Iterable[str] = ()) -> None:

@@ -16,7 +16,7 @@ from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from rag_audio.domain import values
+from rag_audio.domain import coercion
 from rag_audio.domain.codec import FieldForm, as_integer, json_form
 from rag_audio.domain.controls import Layer
 from rag_audio.domain.limits import Limit
@@ -159,7 +159,7 @@ def settle(owner: object) -> None:
     """
     said = fields_of(type(owner)).items()
     unset = [name for name, one in said if one.default is None]
-    values.settle(owner, {name: one.kind.read for name, one in said}, unset)
+    coercion.settle(owner, {name: one.kind.read for name, one in said}, unset)
 
 
 def check_limits(owner: object) -> None:
@@ -193,32 +193,32 @@ def key_of(name: str, value: object) -> Key:
     if isinstance(value, Key):
         return value
     if not isinstance(value, str):
-        raise values.refused(name, value, "a key such as 'A minor'")
-    return Key.parse(values.text(name, value))
+        raise coercion.refused(name, value, "a key such as 'A minor'")
+    return Key.parse(coercion.text(name, value))
 
 
 def _stems(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, list | tuple | str):
-        return values.texts(name, value)
-    raise values.refused(name, value, "stem ids", hint="k is how many to retrieve")
+        return coercion.texts(name, value)
+    raise coercion.refused(name, value, "stem ids", hint="k is how many to retrieve")
 
 
 def _time_signature(name: str, value: object) -> tuple[int, int]:
-    beats, unit = values.pair(name, value, "two whole numbers, such as (3, 4)")
-    return values.whole(name, beats), values.whole(name, unit)
+    beats, unit = coercion.pair(name, value, "two whole numbers, such as (3, 4)")
+    return coercion.whole(name, beats), coercion.whole(name, unit)
 
 
 def _layers(name: str, value: object) -> tuple[tuple[Layer, str], ...]:
-    found = values.rows(name, value, 'pairs such as ("drums", STEM)', 2)
+    found = coercion.rows(name, value, 'pairs such as ("drums", STEM)', 2)
     return tuple(
-        (values.one_of(name, layer, Layer), values.text(name, stem)) for layer, stem in found
+        (coercion.one_of(name, layer, Layer), coercion.text(name, stem)) for layer, stem in found
     )
 
 
 def _sections(name: str, value: object) -> tuple[tuple[str, int, int], ...]:
-    found = values.rows(name, value, "sections such as (STEM, 1, 4)", 3)
+    found = coercion.rows(name, value, "sections such as (STEM, 1, 4)", 3)
     return tuple(
-        (values.text(name, stem), values.whole(name, first), values.whole(name, last))
+        (coercion.text(name, stem), coercion.whole(name, first), coercion.whole(name, last))
         for stem, first, last in found
     )
 
@@ -233,7 +233,7 @@ def _weights_from(name: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise values.refused(name, text, "numbers such as 2,1,1") from error
+        raise coercion.refused(name, text, "numbers such as 2,1,1") from error
 
 
 def _signature_from(name: str, text: str) -> tuple[int, int]:
@@ -274,31 +274,31 @@ def _sections_from(name: str, text: str) -> tuple[tuple[str, int, int], ...]:
 
 def choice(members: type[StrEnum]) -> Kind:
     """One member of an enumeration."""
-    read = partial(values.one_of, kind=members)
+    read = partial(coercion.one_of, kind=members)
     return Kind("choice", read, members=tuple(one.value for one in members))
 
 
 def choices(members: type[StrEnum]) -> Kind:
     """A set of an enumeration's members."""
-    read = partial(values.some_of, kind=members)
+    read = partial(coercion.some_of, kind=members)
     return Kind("choices", read, words, shape="commas", members=tuple(one.value for one in members))
 
 
-TEXT = Kind("text", values.text, is_free_text=True)
-FILE = Kind("file", values.file_name, is_free_text=True)
-TERRITORY = Kind("territory", values.text)
-WHOLE = Kind("whole", values.whole)
-SEED = Kind("whole", values.whole, json=FieldForm(str, as_integer))
+TEXT = Kind("text", coercion.text, is_free_text=True)
+FILE = Kind("file", coercion.file_name, is_free_text=True)
+TERRITORY = Kind("territory", coercion.text)
+WHOLE = Kind("whole", coercion.whole)
+SEED = Kind("whole", coercion.whole, json=FieldForm(str, as_integer))
 """Always text in a document, since JSON does not hold every one exactly."""
-NUMBER = Kind("number", values.number)
-FLAG = Kind("flag", values.flag)
+NUMBER = Kind("number", coercion.number)
+FLAG = Kind("flag", coercion.flag)
 KEY = Kind("key", key_of)
-TEXTS = Kind("texts", values.texts, words, shape="commas", is_free_text=True)
+TEXTS = Kind("texts", coercion.texts, words, shape="commas", is_free_text=True)
 REFERENCES = Kind("references", _stems, shape="repeat")
-STEMS = Kind("stems", values.texts, shape="repeat")
-WEIGHTS = Kind("weights", values.numbers_of, _weights_from, shape="commas")
+STEMS = Kind("stems", coercion.texts, shape="repeat")
+WEIGHTS = Kind("weights", coercion.numbers_of, _weights_from, shape="commas")
 TIME_SIGNATURE = Kind("time_signature", _time_signature, _signature_from)
 LAYERS = Kind("layers", _layers, _layers_from, shape="repeat")
 SECTIONS = Kind("sections", _sections, _sections_from, shape="commas")
-AUDIO_RIGHTS = Kind("choice", values.text, members=("own", "licensed"))
+AUDIO_RIGHTS = Kind("choice", coercion.text, members=("own", "licensed"))
 """What users state about a sound that they bring."""

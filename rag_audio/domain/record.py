@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rag_audio.domain.codec import Document, encode, json_form
+from rag_audio.domain.coercion import Audio
 from rag_audio.domain.licensing import License
 from rag_audio.domain.plan import ConditioningPlan
 from rag_audio.domain.request import Channel
 from rag_audio.domain.stems import Reference
-from rag_audio.domain.values import Audio
 
 
 @dataclass(frozen=True)

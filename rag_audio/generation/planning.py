@@ -31,8 +31,13 @@ from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.refusals import most_curable
 from rag_audio.errors import InvalidInput, RequestRefused
-from rag_audio.generation.melody import FURTHEST, BroughtMelody, cast, key_of, require_room
-from rag_audio.generation.parts import MIN_CONFIDENCE, ReferencePart, is_drums, seed_parts, sounding
+from rag_audio.generation.melody_arrangement import (
+    FURTHEST,
+    BroughtMelody,
+    cast,
+    key_of,
+    require_room,
+)
 from rag_audio.generation.prompt_wording import (
     Phrase,
     enrich,
@@ -42,6 +47,13 @@ from rag_audio.generation.prompt_wording import (
     words_before,
 )
 from rag_audio.generation.replay import claims_on
+from rag_audio.generation.seed_layout import (
+    MIN_CONFIDENCE,
+    ReferencePart,
+    is_drums,
+    seed_parts,
+    sounding,
+)
 
 # How far to leave the references' sound, where the user lets the product choose.
 

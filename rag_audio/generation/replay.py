@@ -32,7 +32,7 @@ from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.refusals import Refusal, most_curable, not_looked_at
 from rag_audio.domain.stems import WithheldFile
 from rag_audio.errors import InvalidInput, RequestRefused
-from rag_audio.generation.parts import first_silence_s
+from rag_audio.generation.seed_layout import first_silence_s
 
 # What a plan that was shown says of its sources, compared with the current catalogue.
 #

@@ -22,7 +22,6 @@ from functools import cached_property
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
-from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.names import (
     Artist,
     SentenceReading,
@@ -43,6 +42,7 @@ from rag_audio.guardrails.normalise import (
     sound,
     squash,
 )
+from rag_audio.guardrails.policy_tables import rule_words
 from rag_audio.guardrails.transliteration import (
     Pronunciation,
     SoundIndex,
@@ -57,7 +57,7 @@ from rag_audio.guardrails.vocabulary import (
     is_given_name,
     is_ordinary,
 )
-from rag_audio.guardrails.written import NativeIndex
+from rag_audio.guardrails.written_names import NativeIndex
 
 # How like a name words are, and whether words that spell a name are likely to mean it.
 

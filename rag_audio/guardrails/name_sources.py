@@ -28,8 +28,8 @@ from typing import Any
 from zlib import crc32
 
 from rag_audio.errors import InvalidInput
-from rag_audio.guardrails.lists import policy_table, rule_pattern
 from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.policy_tables import policy_table, rule_pattern
 
 MAX_NAME = 300
 """Characters of a name; longer ones are skipped."""

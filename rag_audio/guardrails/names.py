@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property, lru_cache
 
-from rag_audio.guardrails.lists import policy_lines, rule_words
 from rag_audio.guardrails.normalise import Word, fold, read, sound, squash
+from rag_audio.guardrails.policy_tables import policy_lines, rule_words
 from rag_audio.guardrails.vocabulary import is_compound, is_given_name, is_music, is_ordinary
 from rag_audio.guardrails.vocabulary import is_everyday as is_in_a_dictionary
 
@@ -101,7 +101,7 @@ def epithet_reading(epithet: str) -> SentenceReading:
 #
 # A database of artists has nearly every word of a dictionary as somebody's name, and most pairs
 # of words too. Such a name says nothing by itself, so it is left out: what a style phrase is
-# about is refused anyway unless it is music talk (:mod:`.styles`).
+# about is refused anyway unless it is music talk (:mod:`.style_phrases`).
 
 MAX_WORDS = 6
 MAX_LETTERS = 60

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 
-from rag_audio.guardrails.lists import letters, policy_table, replacements
+from rag_audio.guardrails.policy_tables import letters, policy_table, replacements
 
 # Which Latin letter a character stands for: look-alikes, styled letters, other alphabets.
 #

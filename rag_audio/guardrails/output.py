@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rag_audio.domain import Audio, GenerationRequest, Reference, Segment, SegmentFilter, Stem
+from rag_audio.domain.json_documents import EVERYTHING, OTHER_SOURCE, Disclosure
 from rag_audio.domain.ports import Embedder, Hit, StemIndex
 from rag_audio.domain.record import Ledger
-from rag_audio.domain.views import EVERYTHING, OTHER_SOURCE, Disclosure
 from rag_audio.errors import LibraryError, OutputRefused, RequestRefused
 from rag_audio.guardrails.policy import Action, Decision, Policy
 from rag_audio.guardrails.prompts import judge, require, require_artist
 
 if TYPE_CHECKING:
-    from rag_audio.audio.similarity import Sketch
+    from rag_audio.audio.copy_distance import Sketch
 
 
 Hear = Callable[[Segment], Audio]
@@ -264,14 +264,14 @@ def allowed_similarity(stem: Stem, limits: Mapping[str, float]) -> float:
 
 def _to_compare(audio: Audio) -> list[Sketch]:
     """The whole, and its windows: a copy may be short, and a loop repeats what it copied."""
-    from rag_audio.audio.similarity import sketch
+    from rag_audio.audio.copy_distance import sketch
 
     windows = _windows(audio, _WINDOW_S)
     return [sketch(part) for part in (windows if len(windows) == 1 else [audio, *windows])]
 
 
 def _similarity(parts: Sequence[Sketch], sound: Audio) -> float:
-    from rag_audio.audio.similarity import sketch
+    from rag_audio.audio.copy_distance import sketch
 
     sought = sketch(sound)
     return 1.0 - min(sought.distance(part) for part in parts)

@@ -13,13 +13,13 @@ from typing import Any
 from rag_audio.domain import names
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import InvalidInput, Match, RequestRefused
-from rag_audio.guardrails.descriptions import (
+from rag_audio.guardrails.indirect_references import (
     described_people,
     described_spans,
     rhymed_names,
     song_spans,
 )
-from rag_audio.guardrails.evidence import (
+from rag_audio.guardrails.name_evidence import (
     backwards,
     cuts_a_word,
     evident_names,
@@ -31,14 +31,14 @@ from rag_audio.guardrails.evidence import (
     is_relation,
     misspelled_beside,
 )
-from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.name_index import NameHit
 from rag_audio.guardrails.names import Artist, SentenceReading, Spelling
 from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, variants
 from rag_audio.guardrails.policy import Action, Decision, Policy, note
-from rag_audio.guardrails.styles import StyleReader
+from rag_audio.guardrails.policy_tables import rule_words
+from rag_audio.guardrails.style_phrases import StyleReader
 from rag_audio.guardrails.vocabulary import KNOWN_ONLY, find_leads, is_ordinary
-from rag_audio.guardrails.written import NamesWritten, find_names, leads_to, read_names
+from rag_audio.guardrails.written_names import NamesWritten, find_names, leads_to, read_names
 from rag_audio.resources import data_dir
 
 # Put something licensed in place of a name.

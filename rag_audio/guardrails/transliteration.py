@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, product
 
-from rag_audio.guardrails.lists import letters, replacements, rule_pattern, rule_words
 from rag_audio.guardrails.names import SentenceReading, Spelling
 from rag_audio.guardrails.normalise import fold
+from rag_audio.guardrails.policy_tables import letters, replacements, rule_pattern, rule_words
 from rag_audio.guardrails.vocabulary import is_talk, plain_words
 
 _RUN = re.compile(

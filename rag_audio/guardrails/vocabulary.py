@@ -10,14 +10,14 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any
 
-from rag_audio.guardrails.lists import (
+from rag_audio.guardrails.normalise import NormalisedText, Word, fold, is_other_alphabet, read
+from rag_audio.guardrails.policy_tables import (
     policy_lines,
     policy_table,
     rule_pattern,
     rule_words,
     word_set,
 )
-from rag_audio.guardrails.normalise import NormalisedText, Word, fold, is_other_alphabet, read
 from rag_audio.resources import data_dir
 
 _FOREIGN = ("german", "french", "spanish", "portuguese", "italian")

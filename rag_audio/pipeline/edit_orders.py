@@ -10,8 +10,15 @@ from rag_audio.audio.channels import heard
 from rag_audio.audio.dsp import loop_to
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
-from rag_audio.generation.painting import NAME_ONE, SHORTEST_S, Canvas, Grid, Region, check_regions
-from rag_audio.generation.seeding import quiet_lead
+from rag_audio.generation.inpainting import (
+    NAME_ONE,
+    SHORTEST_S,
+    Canvas,
+    Grid,
+    Region,
+    check_regions,
+)
+from rag_audio.generation.seed_audio import quiet_lead
 from rag_audio.generation.splicing import Samples, is_silent
 from rag_audio.provenance.influence import signal_share
 

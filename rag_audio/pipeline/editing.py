@@ -28,20 +28,20 @@ from rag_audio.domain import (
     Segment,
 )
 from rag_audio.domain.clearance import Clearance
+from rag_audio.domain.json_documents import Disclosure
 from rag_audio.domain.music import Signature
 from rag_audio.domain.ports import DiffusionInput, Progress, StopAsked
 from rag_audio.domain.record import Ledger, LedgerEntry
 from rag_audio.domain.signing import OpenedFile
-from rag_audio.domain.views import Disclosure
 from rag_audio.errors import InvalidInput, RequestRefused
-from rag_audio.generation.painting import Grid, paint
+from rag_audio.generation.inpainting import Grid, paint
 from rag_audio.generation.replay import claims_on
 from rag_audio.home import Home
 from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
 from rag_audio.pipeline.edit_orders import STRENGTHS, VARY, Order, canvas_of
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.pipeline.renderer import Renderer, Take
-from rag_audio.provenance.ledger.sealing import ERASED
+from rag_audio.provenance.ledger.commitments import ERASED
 from rag_audio.retrieval import recognition
 from rag_audio.retrieval.recognition import ForeignFinding
 

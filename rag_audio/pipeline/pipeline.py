@@ -31,7 +31,7 @@ from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import Generator, Progress, StopAsked
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
-from rag_audio.generation.melody import melody_of, require_as_planned
+from rag_audio.generation.melody_arrangement import melody_of, require_as_planned
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import renew_plan
 from rag_audio.guardrails import output as guarding
@@ -40,7 +40,7 @@ from rag_audio.pipeline import rights_gate
 from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.pipeline.rights_gate import RightsGate
-from rag_audio.provenance.causal import CausalInfluence, Method, measure
+from rag_audio.provenance.counterfactual import CausalInfluence, Method, measure
 from rag_audio.provenance.trace import trace
 from rag_audio.provenance.trace.findings import TraceResult
 from rag_audio.retrieval import profiles

@@ -10,12 +10,12 @@ from rag_audio import guardrails
 from rag_audio.audio import midi
 from rag_audio.audio.dsp import limit_peak
 from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
+from rag_audio.domain.json_documents import OTHER_SOURCE, Disclosure
 from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.domain.ports import DiffusionInput, Generator, Progress, StopAsked
-from rag_audio.domain.views import OTHER_SOURCE, Disclosure
 from rag_audio.errors import InvalidInput, LibraryError
-from rag_audio.generation.painting import Grid, paint_whole
-from rag_audio.generation.seeding import conform, seed_audio
+from rag_audio.generation.inpainting import Grid, paint_whole
+from rag_audio.generation.seed_audio import conform, seed_audio
 from rag_audio.generation.take_selection import enforce
 from rag_audio.home import Home
 

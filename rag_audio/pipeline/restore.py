@@ -17,13 +17,13 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from rag_audio.errors import ConfigError, InvalidInput
 from rag_audio.pipeline.home_files import BadArchive
-from rag_audio.provenance.ledger import earlier_logs, key_register
-from rag_audio.provenance.ledger.earlier_logs import NOTHING, CarriedOver, Later, LaterEvent
+from rag_audio.provenance.ledger import key_register, later_logs
 from rag_audio.provenance.ledger.key_register import FILES, IN_USE, LEDGER, WATERMARK
+from rag_audio.provenance.ledger.later_logs import NOTHING, CarriedOver, Later, LaterEvent
 from rag_audio.provenance.ledger.ledger import scrub
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, root_at
-from rag_audio.provenance.ledger.notes import load_key
 from rag_audio.provenance.ledger.numbering import RESTORE, begin_epoch
+from rag_audio.provenance.ledger.signed_notes import load_key
 from rag_audio.provenance.ledger.tables import append_event, node_in
 from rag_audio.storage.database import connect, hold, reading, sqlite_url, writing
 from rag_audio.storage.database_export import read_dump
@@ -188,9 +188,9 @@ def settle(
     root = EMPTY_ROOT if entries == 0 else root_at(node_in(db), entries)
     logs, notes = _later_logs(keys, entries, root, archived, wanted)
     notes += _about_keys(db, keys, wanted)
-    events = earlier_logs.in_order(logs)
+    events = later_logs.in_order(logs)
     notes += _later_keys(events, keys)
-    kept = earlier_logs.find_carried_over(db, events)
+    kept = later_logs.find_carried_over(db, events)
     epoch = begin_epoch(db, frozenset[int]().union(*(log.outputs for log in logs)))
     body = {
         "archived": archived.created,
@@ -201,7 +201,7 @@ def settle(
         "later": [log.size for log in logs],
     }
     append_event(db, RESTORE, body)
-    earlier_logs.carry_over(db, kept)
+    later_logs.carry_over(db, kept)
     names = tuple(log.name for log in logs)
     return Restored(entries, epoch.first, kept, names, tuple(notes))
 
@@ -213,15 +213,15 @@ def _later_logs(
     signer = load_key(keys / FILES[LEDGER])
     key = None if signer is None else str(signer.verifier)
     notes = []
-    logs = [earlier_logs.read_later(source, size, root, key) for source in wanted.later]
+    logs = [later_logs.read_later(source, size, root, key) for source in wanted.later]
     home = archived.home
     is_named = home is not None and any(
         source.exists() and home.exists() and source.samefile(home) for source in wanted.later
     )
     is_told = is_named or any(log.size > size for log in logs)
-    if home is not None and earlier_logs.is_home(home) and not is_named:
+    if home is not None and later_logs.is_home(home) and not is_named:
         try:
-            logs.append(earlier_logs.read_later(home, size, root, key))
+            logs.append(later_logs.read_later(home, size, root, key))
             is_told = True
             notes.append(f"the archived home is still there: its log of {logs[-1].size} entries "
                          f"was looked through for what came after the archive")  # fmt: skip

@@ -27,7 +27,7 @@ from rag_audio.errors import RequestRefused
 from rag_audio.generation.replay import clear_plan
 from rag_audio.home import Home
 from rag_audio.provenance.influence import used_shares
-from rag_audio.provenance.trace import content
+from rag_audio.provenance.trace import content_matching
 from rag_audio.retrieval import recognition
 from rag_audio.retrieval.recognition import ForeignFinding, Neighbours
 
@@ -228,7 +228,7 @@ class RightsGate:
             do_not_train=lambda path: _RESERVED if reader.reservation(path) else None,
             by_content=lambda heard: [
                 (fit.output, *fit.span_s)
-                for fit in content.outputs_of(home.fingerprints, heard, home.master)
+                for fit in content_matching.outputs_of(home.fingerprints, heard, home.master)
             ],
             disclosure=self._home.disclosure,
         )

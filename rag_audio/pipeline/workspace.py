@@ -16,8 +16,8 @@ from rag_audio.domain import (
     GenerationResult,
     Reference,
     arguments,
+    coercion,
     limits,
-    values,
 )
 from rag_audio.generation.replay import request_of
 from rag_audio.home import Home
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from indexer.build import IndexProgress, IndexReport
     from rag_audio.domain.ports import Progress
     from rag_audio.domain.signing import Signer
-    from rag_audio.provenance.causal import CausalInfluence, Method
+    from rag_audio.provenance.counterfactual import CausalInfluence, Method
     from rag_audio.provenance.trace.findings import TraceResult
     from rag_audio.retrieval.profiles import ArtistProfile
 
@@ -61,7 +61,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         from rag_audio.audio import midi
 
         root = arguments.path("library", library)
-        processes = values.whole("workers", workers)
+        processes = coercion.whole("workers", workers)
         limits.WORKERS.check("workers", processes)
         return index_library(
             root,
@@ -99,7 +99,7 @@ class Workspace(AbstractContextManager["Workspace"]):
             sound: Audio | None = audio
         else:
             names = [
-                None if value is None else values.file_name(name, value)
+                None if value is None else coercion.file_name(name, value)
                 for name, value in (("audio", audio), ("midi", midi))
             ]
             sound = self.pipeline.query_audio(*names)
@@ -185,7 +185,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
         """Go on from a file, to the left, to the right or both; ``fields`` as for ``inpaint``."""
-        sides = values.number("left_s", left_s), values.number("right_s", right_s)
+        sides = coercion.number("left_s", left_s), coercion.number("right_s", right_s)
         order = Order(EXTEND, (), *sides)
         return self._edit(file, prompt, order, out, on_stage, fields)
 
@@ -222,7 +222,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         Raises:
             RequestRefused: no artist licensed for style has that name.
         """
-        values.text("name", name)
+        coercion.text("name", name)
         return self.pipeline.artist_profile(name, arguments.optional_text("territory", territory))
 
     def trace(self, path: str | Path) -> TraceResult:
@@ -233,9 +233,9 @@ class Workspace(AbstractContextManager["Workspace"]):
         self, output: int, method: Method = "fast", *, progress: Progress | None = None
     ) -> CausalInfluence:
         """Measure what each source did to an output, and append it to the ledger."""
-        number = values.whole("output", output)
+        number = coercion.whole("output", output)
         if method not in ("fast", "exact"):
-            raise values.refused("method", method, "fast or exact")
+            raise coercion.refused("method", method, "fast or exact")
         return self.pipeline.influence(number, method, progress)
 
     def close(self) -> None:
@@ -248,7 +248,7 @@ class Workspace(AbstractContextManager["Workspace"]):
 
 def _plan(value: object) -> ConditioningPlan:
     if not isinstance(value, ConditioningPlan):
-        raise values.refused("plan", value, "a ConditioningPlan")
+        raise coercion.refused("plan", value, "a ConditioningPlan")
     return value
 
 

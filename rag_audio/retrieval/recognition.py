@@ -18,10 +18,10 @@ import numpy as np
 
 from rag_audio.audio import reading, scores
 from rag_audio.audio.channels import views
+from rag_audio.audio.copy_distance import Sketch, sketch
 from rag_audio.audio.dsp import resample, spread_windows
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.audio.scores import NoteScore, shared_notes
-from rag_audio.audio.similarity import Sketch, sketch
 from rag_audio.domain import (
     AttributionRecord,
     Audio,
@@ -33,10 +33,7 @@ from rag_audio.domain import (
     StemKind,
     Use,
 )
-from rag_audio.domain.ports import Embedder, Hit, Mark, StemIndex
-from rag_audio.domain.record import Ledger
-from rag_audio.domain.refusals import NO_CHANNEL, Refusal, most_curable
-from rag_audio.domain.views import (
+from rag_audio.domain.json_documents import (
     EVERYTHING,
     NO_REASON,
     OTHER_OUTPUT,
@@ -44,6 +41,9 @@ from rag_audio.domain.views import (
     Disclosure,
     renamed,
 )
+from rag_audio.domain.ports import Embedder, Hit, Mark, StemIndex
+from rag_audio.domain.record import Ledger
+from rag_audio.domain.refusals import NO_CHANNEL, Refusal, most_curable
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused, UnreadableFile
 from rag_audio.retrieval.landmarks import RATE
 from rag_audio.retrieval.matching import SEARCHED_S, StemMatch, recognise

@@ -27,13 +27,13 @@ from rag_audio.domain import (
     Stem,
     StemKind,
     Use,
+    coercion,
     limits,
-    values,
 )
 from rag_audio.domain.fields import key_of
 from rag_audio.domain.ports import Embedder, Hit, StemIndex
 from rag_audio.errors import InvalidInput
-from rag_audio.storage.keywords import encode_query
+from rag_audio.storage.bm25 import encode_query
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class Weights:
     effort: float = 0.25
 
     def __post_init__(self) -> None:
-        values.settle(self, dict.fromkeys(("vectors", "effort"), values.number))
+        coercion.settle(self, dict.fromkeys(("vectors", "effort"), coercion.number))
         for name in ("vectors", "effort"):
             _HEAVIEST.check(name, getattr(self, name))
 
@@ -107,7 +107,7 @@ class ReferenceQuery:
     variety: float = 0.3
 
     def __post_init__(self) -> None:
-        values.settle(self, _FIELDS, _UNSET)
+        coercion.settle(self, _FIELDS, _UNSET)
         for name, limit in limits.SEARCH.items():
             value = getattr(self, name)
             for one in value if name == "bpm" and value is not None else (value,):
@@ -131,19 +131,19 @@ class ReferenceQuery:
 
 
 def _tempos(name: str, value: object) -> tuple[float, float]:
-    low, high = values.pair(name, value, "a lowest and a highest tempo")
-    return values.number(name, low), values.number(name, high)
+    low, high = coercion.pair(name, value, "a lowest and a highest tempo")
+    return coercion.number(name, low), coercion.number(name, high)
 
 
 def _sound(name: str, value: object) -> Audio:
     if not isinstance(value, Audio):
-        raise values.refused(name, value, "an Audio")
+        raise coercion.refused(name, value, "an Audio")
     return value
 
 
 def _weights(name: str, value: object) -> Weights:
     if not isinstance(value, Weights):
-        raise values.refused(name, value, "Weights")
+        raise coercion.refused(name, value, "Weights")
     return value
 
 
@@ -151,32 +151,32 @@ def _query_vectors(name: str, value: object) -> tuple[NDArray[np.float32], ...]:
     """From a list of vectors, or rows ``[N, D]``."""
     wanted = "vectors [D] of finite numbers"
     if not isinstance(value, list | tuple | np.ndarray):
-        raise values.refused(name, value, wanted)
+        raise coercion.refused(name, value, wanted)
     found = []
     for row in value:
         try:
             vector = np.asarray(row, dtype=np.float32)
         except (TypeError, ValueError, OverflowError) as error:
-            raise values.refused(name, row, wanted) from error
+            raise coercion.refused(name, row, wanted) from error
         if vector.ndim != 1 or not np.isfinite(vector).all():
-            raise values.refused(name, row, wanted)
+            raise coercion.refused(name, row, wanted)
         found.append(vector)
     return tuple(found)
 
 
 _FIELDS: dict[str, Callable[[str, object], object]] = {
-    **dict.fromkeys(("text", "artist"), values.text),
-    **dict.fromkeys(("like", "tags", "stems", "exclude"), values.texts),
-    **dict.fromkeys(("wanted_bpm", "min_duration_s", "variety"), values.number),
-    **dict.fromkeys(("octaves", "fifths", "style"), values.flag),
+    **dict.fromkeys(("text", "artist"), coercion.text),
+    **dict.fromkeys(("like", "tags", "stems", "exclude"), coercion.texts),
+    **dict.fromkeys(("wanted_bpm", "min_duration_s", "variety"), coercion.number),
+    **dict.fromkeys(("octaves", "fifths", "style"), coercion.flag),
     **dict.fromkeys(("wanted_key", "key"), key_of),
     "audio": _sound,
     "vectors": _query_vectors,
     "weights": _weights,
     "bpm": _tempos,
-    "kind": lambda name, value: values.one_of(name, value, StemKind),
-    "uses": lambda name, value: values.some_of(name, value, Use),
-    "k": values.whole,
+    "kind": lambda name, value: coercion.one_of(name, value, StemKind),
+    "uses": lambda name, value: coercion.some_of(name, value, Use),
+    "k": coercion.whole,
 }
 _UNSET = frozenset(
     ["audio", "artist", "wanted_bpm", "wanted_key", "bpm", "key", "kind", "min_duration_s"]

@@ -18,7 +18,7 @@ import structlog
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput, Generator, Member, Progress, StopAsked
 from rag_audio.errors import BackendError, Cancelled, RagAudioError
-from rag_audio.service.models import Job
+from rag_audio.service.jobs import Job
 
 PATIENCE_S = 2.0
 """Who waits at the model goes on without the others when none came for so long."""

@@ -21,7 +21,7 @@ import structlog
 from sqlalchemy import Connection, delete, exists, func, insert, select
 
 from rag_audio.errors import InvalidInput, RagAudioError
-from rag_audio.service.models import Job, JobState
+from rag_audio.service.jobs import Job, JobState
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import jobs, now, uploads
 from rag_audio.storage.database import reading, writing

@@ -38,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from rag_audio.errors import Cancelled, RagAudioError
-from rag_audio.service.models import (
+from rag_audio.service.jobs import (
     Claimed,
     Event,
     Job,

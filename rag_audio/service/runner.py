@@ -18,8 +18,8 @@ import structlog
 from rag_audio.audio.channels import heard
 from rag_audio.audio.dsp import loudness_lufs, true_peak_dbtp
 from rag_audio.domain import Audio, ConditioningPlan, GenerationResult
+from rag_audio.domain.json_documents import finite, is_operators, public_json, results_json
 from rag_audio.domain.plan import plan_from_json, plan_to_json
-from rag_audio.domain.views import finite, is_operators, public_json, results_json
 from rag_audio.errors import (
     BackendError,
     BackendUnavailable,
@@ -30,10 +30,11 @@ from rag_audio.errors import (
 from rag_audio.home import Home
 from rag_audio.pipeline.editing import Editor
 from rag_audio.pipeline.pipeline import Pipeline
-from rag_audio.service.access import SqlAccess
+from rag_audio.service.api_access import SqlAccess
 from rag_audio.service.batching import Seat, SharedPass, companions
+from rag_audio.service.decoded_uploads import shielded
 from rag_audio.service.folders import Folders
-from rag_audio.service.models import (
+from rag_audio.service.jobs import (
     Claimed,
     Job,
     JobState,
@@ -45,7 +46,6 @@ from rag_audio.service.models import (
 )
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import SqlOwners
-from rag_audio.service.upload_contents import shielded
 from rag_audio.service.visibility import Visibility, owner_of
 from rag_audio.service.wording import Places
 

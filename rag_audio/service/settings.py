@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag_audio.errors import ConfigError
-from rag_audio.service.hosts import listed_hosts
+from rag_audio.service.outbound_hosts import listed_hosts
 
 
 class ServeSettings(BaseSettings):
@@ -111,7 +111,7 @@ class ServeSettings(BaseSettings):
         return frozenset(part.strip().lower() for part in parts if part.strip())
 
     def listed_webhooks(self) -> frozenset[str]:
-        """``host:port`` of ``webhook_hosts``, as :func:`rag_audio.service.hosts.listed_hosts`.
+        """``host:port`` of ``webhook_hosts``, as :func:`.outbound_hosts.listed_hosts`.
 
         Raises:
             ConfigError: an entry is malformed or has no port.

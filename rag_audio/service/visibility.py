@@ -14,14 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rag_audio.domain.json_documents import OTHER_OUTPUT, Disclosure, finite
 from rag_audio.domain.record import LedgerEntry
-from rag_audio.domain.views import OTHER_OUTPUT, Disclosure, finite
 from rag_audio.home import Home
 from rag_audio.provenance.ledger.records import record_to_json
 from rag_audio.provenance.trace.findings import Evidence, InFile, TracedSource, TraceResult
-from rag_audio.provenance.trace.placing import TimeRange
-from rag_audio.service.access import EVERYBODY, Caller, SqlAccess
-from rag_audio.service.models import Job
+from rag_audio.provenance.trace.time_ranges import TimeRange
+from rag_audio.service.api_access import EVERYBODY, Caller, SqlAccess
+from rag_audio.service.jobs import Job
 from rag_audio.service.tables import SqlOwners
 from rag_audio.service.wording import Places
 

@@ -22,7 +22,7 @@ from rag_audio.domain.fields import On, fields_of
 from rag_audio.errors import BackendError
 from rag_audio.home import Home
 from rag_audio.resources import data_dir
-from rag_audio.service.models import Job, JobState
+from rag_audio.service.jobs import Job, JobState
 
 FIELDS: Mapping[str, str] = {
     **{

@@ -31,7 +31,7 @@ from rag_audio.errors import (
     InvalidInput,
     RagAudioError,
 )
-from rag_audio.storage import payload
+from rag_audio.storage import qdrant_common
 from rag_audio.storage.locks import SOCKET
 
 if TYPE_CHECKING:
@@ -392,7 +392,7 @@ def _vector_from_json(said: Any) -> NDArray[np.float32]:
 def _to_json(one: IndexedSegment | Hit) -> Document:
     said = {
         "id": one.id,
-        "payload": payload.payload_of(one.segment),
+        "payload": qdrant_common.payload_of(one.segment),
         "dense": _vector_to_json(one.dense),
     }
     if isinstance(one, Hit):
@@ -401,13 +401,13 @@ def _to_json(one: IndexedSegment | Hit) -> Document:
 
 
 def _point_from_json(said: Document) -> IndexedSegment:
-    segment, dense = payload.segment_of(said["payload"]), _vector_from_json(said["dense"])
+    segment, dense = qdrant_common.segment_of(said["payload"]), _vector_from_json(said["dense"])
     return IndexedSegment(said["id"], segment, dense, read(SparseVector, said["sparse"]))
 
 
 def _hit_from_json(said: Document) -> Hit:
     dense = _vector_from_json(said["dense"])
-    return payload.hit(said["id"], said["payload"], said["score"], dense)
+    return qdrant_common.hit(said["id"], said["payload"], said["score"], dense)
 
 
 def _search_dense(index: StemIndex, asked: Document) -> Document:

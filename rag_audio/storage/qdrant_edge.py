@@ -26,7 +26,7 @@ from rag_audio.errors import (
 )
 from rag_audio.storage.files import atomic_write, sync
 from rag_audio.storage.locks import LOCK, QUEUE, SOCKET, FileLock, wait_for_index
-from rag_audio.storage.payload import (
+from rag_audio.storage.qdrant_common import (
     DENSE,
     EXACT_BELOW,
     FLOAT_FIELDS,

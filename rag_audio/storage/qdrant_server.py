@@ -22,7 +22,7 @@ from qdrant_client.http.exceptions import (
 )
 
 from rag_audio.errors import BackendError, BackendUnavailable, ConfigError
-from rag_audio.storage.payload import (
+from rag_audio.storage.qdrant_common import (
     DENSE,
     EXACT_BELOW,
     FLOAT_FIELDS,

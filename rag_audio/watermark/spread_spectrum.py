@@ -15,9 +15,9 @@ from rag_audio.domain import Audio
 from rag_audio.domain.ports import Detection, Mark
 from rag_audio.errors import InvalidInput
 from rag_audio.watermark import grid
+from rag_audio.watermark.detector import CLEAR_Z, Budget, MarkReading, MarksRead, Reader
 from rag_audio.watermark.grid import EDGES, FRAME, FRAMES_PER_CELL, HANN, HOP, RATE, frames, subkey
 from rag_audio.watermark.payload import Message, following
-from rag_audio.watermark.reading import CLEAR_Z, Budget, MarkReading, MarksRead, Reader
 
 MIN_KEY_BYTES = 16
 PIECE_S = 60.0

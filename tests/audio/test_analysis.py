@@ -13,9 +13,9 @@ import pytest
 from rag_audio.audio import midi
 from rag_audio.audio import writing as sound
 from rag_audio.audio.analysis import analyse, beat_offset_s, chroma, estimate_key, find_pulse
+from rag_audio.audio.copy_distance import copy_distance
 from rag_audio.audio.dsp import loudness_lufs, mono, resample
 from rag_audio.audio.reading import load
-from rag_audio.audio.similarity import copy_distance
 from rag_audio.domain import Audio, Key
 from tests.support.scores import write_score
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from indexer.measure import MeasuredFile, MeasureJob, measure
 from rag_audio.audio.analysis import analyse
 from rag_audio.audio.channels import Balance, fitted, heard, views
+from rag_audio.audio.copy_distance import copy_distance
 from rag_audio.audio.dsp import extract, mono, to_channels
-from rag_audio.audio.melody import track_pitch
-from rag_audio.audio.similarity import copy_distance
+from rag_audio.audio.pitch_tracking import track_pitch
 from rag_audio.domain import Audio
 from rag_audio.domain.controls import Layer
 from rag_audio.errors import InvalidInput

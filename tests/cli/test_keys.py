@@ -8,10 +8,10 @@ import pytest
 
 from rag_audio.cli.app import run
 from rag_audio.domain.signing import CredentialState
-from rag_audio.provenance.credentials.custody import load_or_create
 from rag_audio.provenance.credentials.reading import read_credentials
 from rag_audio.provenance.credentials.signers import open_signer
 from rag_audio.provenance.credentials.signing_keys import parse_certificates
+from rag_audio.provenance.credentials.watermark_keys import load_or_create
 from tests.provenance.material import Authority, claim, write
 
 

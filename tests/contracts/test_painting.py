@@ -11,7 +11,7 @@ import pytest
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput
 from rag_audio.errors import Cancelled
-from rag_audio.generation.painting import Grid, Painted, paint
+from rag_audio.generation.inpainting import Grid, Painted, paint
 from rag_audio.generation.splicing import CROSSFADE_S
 from rag_audio.models.stable_audio import load_generator
 from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, VARY, Order, canvas_of

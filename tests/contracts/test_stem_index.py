@@ -25,9 +25,9 @@ from qdrant_client import QdrantClient
 from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
 from rag_audio.domain.ports import StemIndex
 from rag_audio.errors import BackendError, BackendUnavailable, ConfigError, IndexMismatch
-from rag_audio.storage import payload, qdrant_server
+from rag_audio.storage import qdrant_common, qdrant_server
 from rag_audio.storage.index_socket import IndexHost
-from rag_audio.storage.payload import payload_of, segment_of
+from rag_audio.storage.qdrant_common import payload_of, segment_of
 from rag_audio.storage.qdrant_edge import EdgeIndex
 from rag_audio.storage.qdrant_server import ServerIndex
 from rag_audio.storage.shared_index import SharedIndex
@@ -299,7 +299,7 @@ def test_an_index_that_held_artists_in_another_form_is_brought_up_to_date(
     artists = ("ラウド", "Vera Quill", "!!!", "")
     points = [point(stem(f"{i}", artist=artist)) for i, artist in enumerate(artists)]
     monkeypatch.setattr(qdrant_server, "FORMAT", 1)
-    monkeypatch.setattr(payload, "payload_of", _payload_of_format_1)
+    monkeypatch.setattr(qdrant_common, "payload_of", _payload_of_format_1)
     ServerIndex(space=SPACE, dimension=D, client=client).upsert(points)
     monkeypatch.undo()
     index = ServerIndex(space=SPACE, dimension=D, client=client)

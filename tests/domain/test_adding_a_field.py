@@ -55,9 +55,9 @@ def look() -> None:
     from rag_audio.domain.codec import encode
     from rag_audio.domain.plan import plan_from_json, plan_to_json
     from rag_audio.generation.replay import request_of
-    from rag_audio.provenance.ledger.sealing import without_texts
+    from rag_audio.provenance.ledger.commitments import without_texts
     from rag_audio.service.api.schemas import EditAsked, GenerationAsked
-    from rag_audio.service.models import generation_request
+    from rag_audio.service.jobs import generation_request
     from tests.generation.test_planning import plan_of
     from tests.support.command_tree import parameters
 

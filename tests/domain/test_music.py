@@ -32,15 +32,15 @@ from rag_audio.domain.music import bar_s, beat_s
 from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.ports import DiffusionInput, ModelInfo
 from rag_audio.errors import InvalidInput
-from rag_audio.generation import painting, take_selection
-from rag_audio.generation.painting import Canvas, Grid, Pass, paint, plan_passes
-from rag_audio.generation.parts import aligned
-from rag_audio.generation.seeding import seed_audio
+from rag_audio.generation import inpainting, take_selection
+from rag_audio.generation.inpainting import Canvas, Grid, Pass, paint, plan_passes
+from rag_audio.generation.seed_audio import seed_audio
+from rag_audio.generation.seed_layout import aligned
 from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, Order, canvas_of
 from rag_audio.pipeline.editing import Editor, _asked_metre
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.service.api.schemas import EditAsked
-from rag_audio.service.models import request_fields
+from rag_audio.service.jobs import request_fields
 from tests.generation.test_planning import INFO, plan_of, reference, tone
 from tests.support.rendering import rendering_home
 
@@ -94,7 +94,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> list[Pass]:
         found.extend(made)
         return made
 
-    monkeypatch.setattr(painting, "plan_passes", watched)
+    monkeypatch.setattr(inpainting, "plan_passes", watched)
     return found
 
 

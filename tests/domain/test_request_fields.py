@@ -13,7 +13,7 @@ from rag_audio.domain.codec import decode, encode
 from rag_audio.domain.fields import GROUPS, On, fields_of, settable_on
 from rag_audio.errors import InvalidInput
 from rag_audio.service.api.schemas import EditAsked, GenerationAsked
-from rag_audio.service.models import generation_request
+from rag_audio.service.jobs import generation_request
 
 TYPED: dict[str, Any] = {
     "prompt": "slow", "negative": "loud", "artist": "Blue Hour", "reference": ["ab@4.0-12.0"],

@@ -11,7 +11,7 @@ from rag_audio.audio import midi
 from rag_audio.audio.analysis import analyse
 from rag_audio.audio.dsp import loudness_lufs, true_peak_dbtp
 from rag_audio.domain import Audio, Key, Layer, SeedPart, Segment, StemKind
-from rag_audio.generation.seeding import (
+from rag_audio.generation.seed_audio import (
     PlaySegment,
     conform,
     first_beat_s,

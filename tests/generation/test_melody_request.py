@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from rag_audio.audio import writing
-from rag_audio.audio.melody import Tune, transcribe
+from rag_audio.audio.pitch_tracking import Tune, transcribe
 from rag_audio.cli.app import run
 from rag_audio.domain import Audio, AudioAs, Channel, ConditioningPlan, Layer, Mix, Use
 from rag_audio.domain.licensing import RevocationOf
@@ -23,12 +23,12 @@ from rag_audio.domain.plan import Note, notes_to_text, plan_from_json, plan_to_j
 from rag_audio.domain.ports import Mark
 from rag_audio.domain.stems import FileState
 from rag_audio.errors import InvalidInput, RequestRefused
-from rag_audio.generation.melody import BroughtMelody
+from rag_audio.generation.melody_arrangement import BroughtMelody
 from rag_audio.generation.planning import make_plan
-from rag_audio.generation.seeding import seed_audio
-from rag_audio.provenance.causal import reduced
+from rag_audio.generation.seed_audio import seed_audio
+from rag_audio.provenance.counterfactual import reduced
 from rag_audio.provenance.influence import signal_share, used_shares
-from rag_audio.provenance.ledger.sealing import seal
+from rag_audio.provenance.ledger.commitments import seal
 from tests.generation.test_planning import INFO, RIGHTS, reference, tone, words
 from tests.support.hums import make_notes, pad_chords, perform
 from tests.support.rights_world import World

@@ -20,7 +20,7 @@ from rag_audio.domain.ports import SeedMix
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import request_of
-from rag_audio.generation.seeding import seed_audio
+from rag_audio.generation.seed_audio import seed_audio
 from rag_audio.models.latents import mix_latents
 from rag_audio.provenance.influence import signal_share, used_shares
 from rag_audio.provenance.ledger.records import _played

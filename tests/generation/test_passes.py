@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rag_audio.generation.painting import Grid, plan_passes
+from rag_audio.generation.inpainting import Grid, plan_passes
 
 WINDOW = 12.0
 

@@ -20,6 +20,7 @@ from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.signing import ClaimedOutput
 from rag_audio.provenance.credentials.manifest import make_manifest
+from rag_audio.provenance.ledger.commitments import unseal
 from rag_audio.provenance.ledger.merkle import (
     consistency_path,
     frontier_of,
@@ -30,9 +31,13 @@ from rag_audio.provenance.ledger.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from rag_audio.provenance.ledger.notes import LogCheckpoint, VerifierKey, open_note, read_checkpoint
 from rag_audio.provenance.ledger.records import canonical, parse
-from rag_audio.provenance.ledger.sealing import unseal
+from rag_audio.provenance.ledger.signed_notes import (
+    LogCheckpoint,
+    VerifierKey,
+    open_note,
+    read_checkpoint,
+)
 
 HERE = Path(__file__).parent
 HOMES = sorted(one.name for one in HERE.iterdir() if (one / "facts.json").exists())

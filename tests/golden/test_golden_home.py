@@ -20,9 +20,9 @@ from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.signing import CredentialState
 from rag_audio.errors import RequestRefused
 from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.provenance.ledger.commitments import seal, unseal
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.records import canonical, parse
-from rag_audio.provenance.ledger.sealing import seal, unseal
 from rag_audio.service.tables import SqlOwners
 from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.tampered import Copy

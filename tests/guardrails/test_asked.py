@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Artist, Policy, Roster
-from rag_audio.guardrails.evidence import innocent_words
+from rag_audio.guardrails.name_evidence import innocent_words
 from rag_audio.guardrails.names import SentenceReading
 from rag_audio.guardrails.normalise import fold, read, squash
-from rag_audio.guardrails.styles import StyleReader
+from rag_audio.guardrails.style_phrases import StyleReader
 from rag_audio.guardrails.vocabulary import is_given_name, is_ordinary
 from rag_audio.resources import data_dir
 from tests.guardrails.conftest import LICENSED

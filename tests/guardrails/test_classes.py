@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rag_audio import guardrails
 from rag_audio.guardrails import Action, Policy
-from rag_audio.guardrails.evidence import innocent_words
+from rag_audio.guardrails.name_evidence import innocent_words
 from rag_audio.guardrails.names import SentenceReading
 from rag_audio.guardrails.normalise import fold, read
 from tests.guardrails.conftest import LICENSED

@@ -450,7 +450,7 @@ def test_a_decoder_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.Monk
 
 
 def quick_to_give_up(workers: int, render: Any) -> Any:
-    from indexer.decoders import MeasuringProcesses
+    from indexer.worker_processes import MeasuringProcesses
 
     return MeasuringProcesses(workers, render, time_limit_s=3)
 

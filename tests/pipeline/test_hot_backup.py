@@ -16,7 +16,7 @@ from rag_audio.errors import BackendUnavailable, InvalidInput
 from rag_audio.pipeline import backup
 from rag_audio.pipeline.backup import Done
 from rag_audio.pipeline.home_files import HomeFiles
-from rag_audio.provenance.credentials import custody
+from rag_audio.provenance.credentials import watermark_keys
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.storage.database import connect, sqlite_url
 from rag_audio.storage.index_socket import IndexHost
@@ -33,7 +33,7 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.key = path / "keys" / "watermark.key"
-        self.keys = [custody.load_or_create(self.key)]
+        self.keys = [watermark_keys.load_or_create(self.key)]
         self.ledger = SqlLedger(connect(sqlite_url(path / "ledger.db")), path / "keys/ledger.key")
         self.index = SharedIndex(path / "index", space=SPACE, dimension=D)
         (path / "masters").mkdir()
@@ -53,7 +53,7 @@ class Home:
         return output
 
     def rotate(self) -> None:
-        custody.rotate(self.key)
+        watermark_keys.rotate(self.key)
         self.keys.append(self.key.read_bytes())
 
 
@@ -101,7 +101,7 @@ def assert_whole(home: Path, known: list[bytes]) -> int:
         assert len(index.find_stem(stem(f"{output}").id)) == 2
     index.close()
     key = home / "keys" / "watermark.key"
-    assert {*known} <= {key.read_bytes(), *custody.retired(key)}
+    assert {*known} <= {key.read_bytes(), *watermark_keys.retired(key)}
     assert not [path for path in home.rglob(".*") if path.is_file()]
     return len(outputs)
 

@@ -32,10 +32,10 @@ from rag_audio.pipeline import backup
 from rag_audio.pipeline.delivery import commit, stage
 from rag_audio.pipeline.renderer import Take
 from rag_audio.pipeline.restore import Wanted
-from rag_audio.provenance.credentials.custody import rotate_watermark, watermark_keys
 from rag_audio.provenance.credentials.signers import NoSigner
-from rag_audio.provenance.ledger.earlier_logs import Later, LaterEvent, find_carried_over, in_order
+from rag_audio.provenance.credentials.watermark_keys import rotate_watermark, watermark_keys
 from rag_audio.provenance.ledger.export import write_export
+from rag_audio.provenance.ledger.later_logs import Later, LaterEvent, find_carried_over, in_order
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.records import canonical
 from rag_audio.provenance.ledger.rights_log import SqlRightsLog

@@ -18,9 +18,9 @@ from sqlalchemy import text
 from rag_audio.domain import License, Rights, Stem, StemKind, Use
 from rag_audio.domain.codec import encode
 from rag_audio.domain.conflicts import Claim, Conflict
+from rag_audio.domain.json_documents import conflict_json, conflict_lines
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.domain.stems import FileState, WithheldFile
-from rag_audio.domain.views import conflict_json, conflict_lines
 from rag_audio.storage.catalogue import LimitedCatalogue, SqlCatalogue
 from rag_audio.storage.database import connect, sqlite_url, writing
 from rag_audio.storage.migrations import make_schema

@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.service.access import ApiKey, Scope, SqlAccess
+from rag_audio.service.api_access import ApiKey, Scope, SqlAccess
 from rag_audio.service.folders import Quota, SqlUploads, Upload
 from rag_audio.service.queue import SqlIdempotency, SqlJobs
 from rag_audio.service.revoking import revoke_source

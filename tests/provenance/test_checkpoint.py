@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
-from rag_audio.provenance.ledger.notes import (
+from rag_audio.provenance.ledger.signed_notes import (
     LogCheckpoint,
     SigningKey,
     VerifierKey,

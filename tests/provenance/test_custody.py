@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from rag_audio.cli.app import run
 from rag_audio.errors import ConfigError, InvalidInput
-from rag_audio.provenance.credentials.custody import (
+from rag_audio.provenance.credentials.watermark_keys import (
     declare_lost,
     key_notes,
     load_or_create,

@@ -18,7 +18,7 @@ from rag_audio.audio.writing import save
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import Mark
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.provenance.trace.content import (
+from rag_audio.provenance.trace.content_matching import (
     Masters,
     Recogniser,
     hearings,

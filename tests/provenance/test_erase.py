@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rag_audio.domain import PromptSpan
 from rag_audio.domain.plan import plan_to_json
 from rag_audio.errors import LedgerError
+from rag_audio.provenance.ledger.commitments import ERASED, commitment, seal, text_faults, unseal
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.records import parse, record_to_json
-from rag_audio.provenance.ledger.sealing import ERASED, commitment, seal, text_faults, unseal
 from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import plan, record
 

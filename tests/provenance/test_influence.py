@@ -12,7 +12,7 @@ from rag_audio.domain import Audio, Channel, ConditioningPlan, PromptSpan, SeedP
 from rag_audio.domain.ports import DiffusionInput, ModelInfo, Progress, StopAsked
 from rag_audio.errors import InvalidInput
 from rag_audio.provenance import influence
-from rag_audio.provenance.causal import (
+from rag_audio.provenance.counterfactual import (
     CausalInfluence,
     measure,
     noise_floor,

@@ -9,7 +9,7 @@ import pytest
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.provenance.ledger.export import verify_export, write_export
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.provenance.ledger.notes import signing_key
+from rag_audio.provenance.ledger.signed_notes import signing_key
 from rag_audio.storage.database import connect, sqlite_url
 from tests.provenance.builders import record
 

@@ -25,7 +25,7 @@ from rag_audio.provenance.ledger.merkle import leaf_hash
 from rag_audio.provenance.ledger.records import canonical, parse, record_to_json
 from rag_audio.provenance.trace.fingerprint import Fingerprint
 from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
-from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.api_access import Scope, SqlAccess
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import SqlOwners, own
 from rag_audio.storage.database import connect, reading, sqlite_url, writing
@@ -210,7 +210,7 @@ def test_a_key_that_cannot_be_logged_is_not_made(
     def full(db: Connection, row: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("rag_audio.service.access.log_key", full)
+    monkeypatch.setattr("rag_audio.service.api_access.log_key", full)
     access = SqlAccess(engine)
     with pytest.raises(OSError, match="disk full"):
         access.make("desk", [Scope.SEARCH])

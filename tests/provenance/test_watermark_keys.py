@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rag_audio.errors import ConfigError
-from rag_audio.provenance.credentials.custody import KEY_BYTES, load_or_create
+from rag_audio.provenance.credentials.watermark_keys import KEY_BYTES, load_or_create
 
 
 def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from sqlalchemy import text
 
 from rag_audio.audio.dsp import resample, stretch
 from rag_audio.domain import Audio, GenerationResult, Use
+from rag_audio.domain.json_documents import Disclosure
 from rag_audio.domain.licensing import RevocationOf
-from rag_audio.domain.views import Disclosure
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.retrieval.recognition import share_outside

@@ -28,7 +28,7 @@ from rag_audio.domain import (
 from rag_audio.domain.ports import Hit, IndexedSegment
 from rag_audio.errors import InvalidInput
 from rag_audio.retrieval.references import ReferenceQuery, find_references
-from rag_audio.storage.keywords import encode_document
+from rag_audio.storage.bm25 import encode_document
 from rag_audio.storage.qdrant_edge import EdgeIndex
 
 RATE = 1000

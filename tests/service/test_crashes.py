@@ -15,7 +15,7 @@ import pytest
 
 from rag_audio.pipeline.workspace import open_workspace
 from rag_audio.service.api.services import Service
-from rag_audio.service.models import Job, JobState
+from rag_audio.service.jobs import Job, JobState
 from rag_audio.service.runner import Runner
 from rag_audio.service.settings import ServeSettings
 

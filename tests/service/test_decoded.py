@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio.service import decoding
-from rag_audio.service.decoding import DecodedFiles, Writing
+from rag_audio.service import decoder_pool
+from rag_audio.service.decoder_pool import DecodedFiles, Writing
 
 MOST, SPARE = 1000, 300
 _Usage = namedtuple("_Usage", "total used free")
@@ -36,8 +36,8 @@ class Disk:
 
     def __init__(self, folder: Path, size: int, patched: pytest.MonkeyPatch) -> None:
         self.folder, self.size = folder, size
-        patched.setattr(decoding.shutil, "disk_usage", lambda _: _Usage(size, 0, self.free))
-        patched.setattr(decoding, "LEAST_BYTES", 1)
+        patched.setattr(decoder_pool.shutil, "disk_usage", lambda _: _Usage(size, 0, self.free))
+        patched.setattr(decoder_pool, "LEAST_BYTES", 1)
 
     @property
     def free(self) -> int:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from rag_audio.audio import reading
 from rag_audio.audio.reading import hear
-from rag_audio.service import decoder
-from rag_audio.service.decoding import Decoded, DecodedFiles, UploadDecoders, Writing
+from rag_audio.service import decoder_child
+from rag_audio.service.decoded_uploads import CanonicalUploads
+from rag_audio.service.decoder_pool import Decoded, DecodedFiles, UploadDecoders, Writing
+from rag_audio.service.fair_queueing import SoundUse
 from rag_audio.service.folders import Folders
 from rag_audio.service.settings import ServeSettings
-from rag_audio.service.turns import SoundUse
-from rag_audio.service.upload_contents import CanonicalUploads
 
 
 class HereDecoders(UploadDecoders):
@@ -29,7 +29,7 @@ class HereDecoders(UploadDecoders):
     def decode(self, file: Path, into: Writing | None = None, anchors: str = "") -> Decoded:
         assert into is not None
         asked: dict[str, Any] = {"sound": str(into.sound), "samples": 10**9, "longest_s": 900}
-        found = decoder._audio(file, asked)
+        found = decoder_child._audio(file, asked)
         assert into.sound.stat().st_size <= self.most_bytes(file)
         into.document.write_text(json.dumps({**found, "credentials": None, "reservation": None}))
         return Decoded("audio", cast(float, found["duration_s"]), file.suffix)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from rag_audio.errors import Cancelled
 from rag_audio.provenance.ledger.ledger import SqlLedger
-from rag_audio.service.models import Claimed, Job, JobState, LeaseLost, QueueFull
+from rag_audio.service.jobs import Claimed, Job, JobState, LeaseLost, QueueFull
 from rag_audio.service.queue import KeyInFlight, KeyReused, SqlIdempotency, SqlJobs
 from rag_audio.service.tables import SqlOwners
 from rag_audio.storage.database import connect, sqlite_url, writing

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-from rag_audio.service.models import JobState
+from rag_audio.service.jobs import JobState
 from rag_audio.service.tables import jobs
 from rag_audio.storage.database import writing
 from tests.service.api.small_service import SmallService

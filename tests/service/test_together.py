@@ -22,7 +22,7 @@ from rag_audio.errors import BackendError, Cancelled, RagAudioError
 from rag_audio.pipeline.workspace import open_workspace
 from rag_audio.service.api.services import Service
 from rag_audio.service.batching import SharedPass, takes_of_device
-from rag_audio.service.models import Job, JobState
+from rag_audio.service.jobs import Job, JobState
 from rag_audio.service.runner import Runner, Worker
 from rag_audio.service.settings import ServeSettings
 from tests.support.rights_world import FakeGenerator

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio.service.turns import SoundUse, Turns
+from rag_audio.service.fair_queueing import SoundUse, Turns
 from tests.support.loops import run as run_coroutine
 
 OWNERS = st.sampled_from("abc")

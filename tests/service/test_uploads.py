@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from rag_audio.service.access import Scope, SqlAccess
+from rag_audio.service.api_access import Scope, SqlAccess
 from rag_audio.service.folders import Quota, SqlUploads, Upload, UploadsFull
 from rag_audio.service.queue import SqlJobs
 from rag_audio.storage.database import connect, sqlite_url

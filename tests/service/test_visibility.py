@@ -24,9 +24,9 @@ from rag_audio.provenance.trace.findings import (
     TracedSource,
     TraceResult,
 )
-from rag_audio.provenance.trace.placing import TimeRange
+from rag_audio.provenance.trace.time_ranges import TimeRange
 from rag_audio.provenance.trace_report import report_html
-from rag_audio.service.access import Caller, Scope
+from rag_audio.service.api_access import Caller, Scope
 from rag_audio.service.tables import SqlOwners
 from rag_audio.service.visibility import Visibility, may_see
 from rag_audio.service.wording import Places

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_audio.storage.keywords import encode_document, encode_query, tokenize
+from rag_audio.storage.bm25 import encode_document, encode_query, tokenize
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_any_text_gives_ascending_distinct_u32_indices_and_positive_weights(text
 
 
 def test_hashes_are_the_same_in_every_process() -> None:
-    code = "from rag_audio.storage.keywords import encode_query; print(encode_query('warm drums'))"
+    code = "from rag_audio.storage.bm25 import encode_query; print(encode_query('warm drums'))"
     other = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

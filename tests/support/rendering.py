@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from rag_audio.domain.views import EVERYTHING
-from rag_audio.generation.seeding import PlaySegment
+from rag_audio.domain.json_documents import EVERYTHING
+from rag_audio.generation.seed_audio import PlaySegment
 from rag_audio.storage.cache import SoundCache
 from tests.support.fakes import FakeEmbedder, FakeIndex
 

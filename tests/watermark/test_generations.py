@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.domain.ports import Mark
+from rag_audio.watermark.detector import MarkReading, MarksRead, Place
 from rag_audio.watermark.payload import LAYOUT_2, LAYOUT_3, Layout, Message, following, newest
-from rag_audio.watermark.reading import MarkReading, MarksRead, Place
 
 STARTS = st.integers(0, 255)
 SKIPS = st.lists(st.integers(1, 12), max_size=10)

@@ -32,7 +32,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rag_audio.errors import ConfigError
 from rag_audio.provenance.ledger.key_register import FILES, WATERMARK
 from rag_audio.provenance.ledger.key_register import fingerprint as key_fingerprint
-from rag_audio.provenance.ledger.notes import SEED_BYTES as KEY_BYTES
+from rag_audio.provenance.ledger.signed_notes import SEED_BYTES as KEY_BYTES
 from rag_audio.storage.files import PUBLIC, create_once, write_bytes
 
 # Certificate chains: what they say, and whether content credentials can be signed with them.

@@ -13,6 +13,15 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from rag_audio.domain.record import Fault
 from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
+from rag_audio.provenance.ledger.commitments import (
+    ERASURE,
+    OUTPUT,
+    SALT_BYTES,
+    has_texts,
+    kind_of,
+    text_faults,
+    unseal,
+)
 from rag_audio.provenance.ledger.merkle import (
     EMPTY_ROOT,
     HASH_BYTES,
@@ -22,18 +31,9 @@ from rag_audio.provenance.ledger.merkle import (
     root_at,
     verify_consistency,
 )
-from rag_audio.provenance.ledger.notes import VerifierKey, read_checkpoint
 from rag_audio.provenance.ledger.numbering import RESTORE, Given, epoch_faults, read_given
 from rag_audio.provenance.ledger.records import canonical, parse
-from rag_audio.provenance.ledger.sealing import (
-    ERASURE,
-    OUTPUT,
-    SALT_BYTES,
-    has_texts,
-    kind_of,
-    text_faults,
-    unseal,
-)
+from rag_audio.provenance.ledger.signed_notes import VerifierKey, read_checkpoint
 from rag_audio.provenance.ledger.tables import (
     checkpoints,
     entries,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, column, select, table, text
 
+from rag_audio.domain.json_documents import finite, source_json
 from rag_audio.domain.record import Fault
-from rag_audio.domain.views import finite, source_json
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger import audit_rights
 from rag_audio.provenance.ledger.audit import (
@@ -24,15 +24,15 @@ from rag_audio.provenance.ledger.audit import (
     in_pages,
     logged_outputs,
 )
+from rag_audio.provenance.ledger.commitments import OWNER_AT, unseal, without_texts
 from rag_audio.provenance.ledger.key_register import key_faults, register_faults
-from rag_audio.provenance.ledger.sealing import OWNER_AT, unseal, without_texts
 from rag_audio.provenance.ledger.tables import entries, is_output, raw_bytes
 from rag_audio.provenance.trace.fingerprint import HASHES, Fingerprint, Numbers
 from rag_audio.provenance.trace.fingerprint_store import prints
 
 # The owners of outputs, and what finished jobs say of outputs.
 #
-# The record of an output commits to its owner (:mod:`.sealing`), or says that it has none.
+# The record of an output commits to its owner (:mod:`.commitments`), or says that it has none.
 # Records from before that say nothing; for those the job that made them is asked, where it is
 # still there.
 

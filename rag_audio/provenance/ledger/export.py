@@ -17,8 +17,13 @@ from rag_audio.errors import ConfigError, InvalidInput, LedgerError, UnreadableF
 from rag_audio.provenance.ledger.audit import document_faults
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
-from rag_audio.provenance.ledger.notes import LogCheckpoint, VerifierKey, open_note, read_checkpoint
 from rag_audio.provenance.ledger.records import canonical, parse
+from rag_audio.provenance.ledger.signed_notes import (
+    LogCheckpoint,
+    VerifierKey,
+    open_note,
+    read_checkpoint,
+)
 from rag_audio.storage.files import atomic_write
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from sqlalchemy import Connection, column, insert, select, table, update
 
 from rag_audio.domain.record import Fault
 from rag_audio.errors import ConfigError, InvalidInput, LedgerError, LedgerTampered
-from rag_audio.provenance.ledger.notes import (
+from rag_audio.provenance.ledger.records import canonical
+from rag_audio.provenance.ledger.signed_notes import (
     SEED_BYTES,
     SigningKey,
     VerifierKey,
@@ -30,7 +31,6 @@ from rag_audio.provenance.ledger.notes import (
     load_or_create_key,
     signing_key,
 )
-from rag_audio.provenance.ledger.records import canonical
 from rag_audio.provenance.ledger.tables import (
     LOCK,
     append_event,

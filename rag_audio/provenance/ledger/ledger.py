@@ -3,7 +3,7 @@
 Every entry is one canonical JSON document and a leaf of an RFC 6962 Merkle tree. All other columns
 and tables are derived from the documents, so that :meth:`SqlLedger.verify` can recompute them, save
 the personal texts, which stand aside under commitments so that they can be erased
-(:mod:`.sealing`). Triggers refuse to change or delete what was written; they
+(:mod:`.commitments`). Triggers refuse to change or delete what was written; they
 keep honest programs honest, and the hashes find out about the others.
 """
 
@@ -36,11 +36,7 @@ from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput, Ledg
 from rag_audio.provenance.ledger import audit_rights, merkle
 from rag_audio.provenance.ledger.audit import checked, checkpoint_faults, faults, schema_faults
 from rag_audio.provenance.ledger.audit_tables import table_faults
-from rag_audio.provenance.ledger.key_register import compare_keys, ledger_key
-from rag_audio.provenance.ledger.notes import LogCheckpoint, load_key
-from rag_audio.provenance.ledger.numbering import check_given, next_number
-from rag_audio.provenance.ledger.records import parse
-from rag_audio.provenance.ledger.sealing import (
+from rag_audio.provenance.ledger.commitments import (
     ERASURE,
     OUTPUT,
     event_document,
@@ -48,6 +44,10 @@ from rag_audio.provenance.ledger.sealing import (
     seal,
     unseal,
 )
+from rag_audio.provenance.ledger.key_register import compare_keys, ledger_key
+from rag_audio.provenance.ledger.numbering import check_given, next_number
+from rag_audio.provenance.ledger.records import parse
+from rag_audio.provenance.ledger.signed_notes import LogCheckpoint, load_key
 from rag_audio.provenance.ledger.tables import (
     LOCK,
     MAX_OUTPUT,
@@ -132,7 +132,7 @@ class SqlLedger(SqlStore):
             within: called in that transaction, after the entries were written; what it raises
                 undoes all of it and passes through.
             owner: id of the API key whose job made the outputs, see
-                :func:`rag_audio.provenance.ledger.sealing.seal`.
+                :func:`rag_audio.provenance.ledger.commitments.seal`.
         """
         drafts = []
         for record in records:
@@ -156,7 +156,7 @@ class SqlLedger(SqlStore):
         ]
 
     def append_event(self, kind: str, document: Mapping[str, Any]) -> LedgerEvent:
-        """Log an event: one of :data:`rag_audio.provenance.ledger.sealing.EVENTS`.
+        """Log an event: one of :data:`rag_audio.provenance.ledger.commitments.EVENTS`.
 
         Args:
             document: public and permanent, so without personal data. ``output``, where it stands,

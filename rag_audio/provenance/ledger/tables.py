@@ -34,9 +34,9 @@ from sqlalchemy import (
 from rag_audio.domain import AttributionRecord, names
 from rag_audio.domain.record import LedgerEvent
 from rag_audio.errors import LedgerError, LedgerTampered
+from rag_audio.provenance.ledger.commitments import EVENTS, Sealed, event_document
 from rag_audio.provenance.ledger.merkle import HASH_BYTES, Frontier, Node, leaf_hash
 from rag_audio.provenance.ledger.records import parse
-from rag_audio.provenance.ledger.sealing import EVENTS, Sealed, event_document
 from rag_audio.storage.database import hold
 
 LOCK = "ledger"

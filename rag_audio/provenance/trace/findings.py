@@ -18,8 +18,8 @@ from rag_audio.domain import (
     Stem,
 )
 from rag_audio.domain.codec import encode
-from rag_audio.domain.views import claim_json
-from rag_audio.provenance.trace.placing import TimeRange
+from rag_audio.domain.json_documents import claim_json
+from rag_audio.provenance.trace.time_ranges import TimeRange
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from rag_audio.domain.signing import Credentials, CredentialState
 from rag_audio.errors import LedgerTampered, UnreadableFile
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.trace.alignment import align, peaks_of
-from rag_audio.provenance.trace.content import (
+from rag_audio.provenance.trace.content_matching import (
     Fit,
     Hearing,
     Recogniser,
@@ -41,7 +41,7 @@ from rag_audio.provenance.trace.fingerprint import (
     pieces,
     windows,
 )
-from rag_audio.provenance.trace.placing import (
+from rag_audio.provenance.trace.time_ranges import (
     JUDGED_LANDMARKS,
     SAME_LANDMARKS,
     SAME_SHARE,

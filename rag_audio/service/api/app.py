@@ -19,10 +19,10 @@ from rag_audio.errors import BackendUnavailable, ConfigError
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.service.api import problems
 from rag_audio.service.api.connections import MOST_HEAD_BYTES, protocol_with
-from rag_audio.service.api.guard import Guard
-from rag_audio.service.api.limits import RateLimiter
 from rag_audio.service.api.metrics import Metrics
+from rag_audio.service.api.middleware import Guard
 from rag_audio.service.api.problems import Answer
+from rag_audio.service.api.rate_limits import RateLimiter
 from rag_audio.service.api.routes import generations, library, records, system, tracing
 from rag_audio.service.api.services import Service
 from rag_audio.service.settings import ServeSettings, log_as_json

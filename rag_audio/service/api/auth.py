@@ -9,10 +9,10 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
-from rag_audio.service.access import EVERYBODY, Caller, Scope
-from rag_audio.service.api.limits import RateLimiter, network_of
 from rag_audio.service.api.problems import Problem, busy
+from rag_audio.service.api.rate_limits import RateLimiter, network_of
 from rag_audio.service.api.services import Service
+from rag_audio.service.api_access import EVERYBODY, Caller, Scope
 
 COOKIE = "rag_audio_session"
 

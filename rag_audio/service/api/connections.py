@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rag_audio.service.api.limits import network_of
 from rag_audio.service.api.problems import Problem
+from rag_audio.service.api.rate_limits import network_of
 from rag_audio.service.settings import ServeSettings
 
 if TYPE_CHECKING:

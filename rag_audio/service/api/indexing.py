@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from rag_audio.domain.views import public_json
+from rag_audio.domain.json_documents import public_json
 from rag_audio.errors import RagAudioError
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.service.api.problems import Problem, not_found

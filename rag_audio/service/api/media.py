@@ -22,7 +22,7 @@ from rag_audio.errors import BackendUnavailable
 from rag_audio.pipeline.delivery import write_copy
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.service.api.services import Service
-from rag_audio.service.models import Job, JobState
+from rag_audio.service.jobs import Job, JobState
 from rag_audio.service.wording import moment
 
 TYPES = {

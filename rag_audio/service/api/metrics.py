@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from rag_audio import guardrails
 from rag_audio.service.api.services import Service
-from rag_audio.service.models import Job, JobState
+from rag_audio.service.jobs import Job, JobState
 
 _SECONDS = (0.05, 0.1, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900)
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10)

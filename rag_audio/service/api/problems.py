@@ -13,8 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from rag_audio.domain.json_documents import error_json, finite, public_json
 from rag_audio.domain.limits import STEM_ID, shown
-from rag_audio.domain.views import error_json, finite, public_json
 from rag_audio.errors import (
     BackendError,
     InvalidInput,
@@ -25,7 +25,7 @@ from rag_audio.errors import (
 )
 from rag_audio.service.api.schemas import JOB_ID, MOST_FAULTS, WEB_URL
 from rag_audio.service.folders import UploadsFull
-from rag_audio.service.models import QueueFull
+from rag_audio.service.jobs import QueueFull
 from rag_audio.service.queue import KeyInFlight, KeyReused
 from rag_audio.service.wording import Places, advice_in_http_terms
 

@@ -1,7 +1,7 @@
 """What requests may say. Every field has a limit; what is not known is refused.
 
 The fields of generations and edits are those of :class:`.GenerationRequest`, with
-the limits that stand there; other limits that the domain has are read from :mod:`.limits`.
+the limits that stand there; other limits that the domain has are read from :mod:`.rate_limits`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rag_audio.domain.fields import Field as RequestField
 from rag_audio.domain.limits import SEARCH, Items, Number, Text
 from rag_audio.domain.request import check_territory
 from rag_audio.errors import InvalidInput
-from rag_audio.generation.painting import MOST_REGIONS
+from rag_audio.generation.inpainting import MOST_REGIONS
 from rag_audio.pipeline.edit_orders import MOST_S
 
 JOB_ID = "[0-9a-f]{32}"

@@ -14,19 +14,19 @@ from rag_audio.domain.ports import ModelInfo
 from rag_audio.errors import BackendError, InvalidInput, RagAudioError
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.service.access import Caller, SqlAccess
 from rag_audio.service.api.audit_log import WINDOW_S, AuditLog
 from rag_audio.service.api.indexing import Indexing
-from rag_audio.service.api.limits import Slots
+from rag_audio.service.api.rate_limits import Slots
 from rag_audio.service.api.webhooks import CALLERS, Calls, Lookups
+from rag_audio.service.api_access import Caller, SqlAccess
 from rag_audio.service.batching import takes_of_device
+from rag_audio.service.decoded_uploads import shielded
+from rag_audio.service.fair_queueing import Turns
 from rag_audio.service.folders import Folders, Quota, SqlUploads, Tidying, Upload
 from rag_audio.service.queue import SqlIdempotency, SqlJobs
 from rag_audio.service.runner import Runner, Worker
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.tables import SqlOwners
-from rag_audio.service.turns import Turns
-from rag_audio.service.upload_contents import shielded
 from rag_audio.service.visibility import Visibility
 from rag_audio.service.webhook_secrets import WebhookSecrets
 from rag_audio.service.wording import Places

@@ -14,10 +14,10 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from rag_audio.errors import InvalidInput
-from rag_audio.service.access import Caller
 from rag_audio.service.api.problems import Problem, busy
 from rag_audio.service.api.services import Service
-from rag_audio.service.decoding import Decoded, kind_of
+from rag_audio.service.api_access import Caller
+from rag_audio.service.decoder_pool import Decoded, kind_of
 from rag_audio.service.folders import Upload
 from rag_audio.storage.locks import lock_file
 

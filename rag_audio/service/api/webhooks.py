@@ -32,8 +32,8 @@ from sqlalchemy import Connection, Engine, Select, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from rag_audio.errors import BackendError, InvalidInput
-from rag_audio.service.api.limits import Slots
-from rag_audio.service.hosts import (
+from rag_audio.service.api.rate_limits import Slots
+from rag_audio.service.outbound_hosts import (
     Target,
     addresses_of,
     is_address,
@@ -71,7 +71,7 @@ class Lookups:
     """Checks the webhooks of requests.
 
     Args:
-        listed: ``host:port`` that may be private (:mod:`rag_audio.service.hosts`).
+        listed: ``host:port`` that may be private (:mod:`rag_audio.service.outbound_hosts`).
     """
 
     def __init__(
@@ -318,7 +318,7 @@ class Calls:
     """Makes the calls that are due, at least once each, from as many threads as run :meth:`work`.
 
     Args:
-        listed: ``host:port`` that may be private (:mod:`rag_audio.service.hosts`).
+        listed: ``host:port`` that may be private (:mod:`rag_audio.service.outbound_hosts`).
         stop: set it to end.
         places: names files.
         timeout_s: see :data:`TIMEOUT_S`.

@@ -18,7 +18,7 @@ from rag_audio.domain import Audio, Channel
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.errors import InvalidInput, RequestRefused
-from rag_audio.generation.painting import Canvas, Grid, paint
+from rag_audio.generation.inpainting import Canvas, Grid, paint
 from rag_audio.generation.splicing import CROSSFADE_S
 from rag_audio.pipeline.workspace import Workspace
 from tests.pipeline.editing.conftest import Made

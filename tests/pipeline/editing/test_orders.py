@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_audio.errors import InvalidInput
-from rag_audio.generation.painting import MOST_REGIONS, SHORTEST_S, check_regions
+from rag_audio.generation.inpainting import MOST_REGIONS, SHORTEST_S, check_regions
 from rag_audio.pipeline.edit_orders import Order
 
 SECONDS = st.one_of(

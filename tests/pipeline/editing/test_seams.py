@@ -7,7 +7,7 @@ import pytest
 
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import DiffusionInput, Generator
-from rag_audio.generation.painting import Grid, paint
+from rag_audio.generation.inpainting import Grid, paint
 from rag_audio.models.stable_audio import load_generator
 from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, Order, canvas_of
 from tests.pipeline.editing.seams import measure_seams

@@ -30,7 +30,7 @@ class Served:
 
     def key(self, *scopes: str, **more: Any) -> dict[str, str]:
         """Headers with a new key."""
-        from rag_audio.service.access import Scope
+        from rag_audio.service.api_access import Scope
 
         _, text = self.service.access.make("test", [Scope(name) for name in scopes], **more)
         return {"Authorization": f"Bearer {text}"}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_audio.errors import ConfigError, InvalidInput
-from rag_audio.service.hosts import (
+from rag_audio.service.outbound_hosts import (
     IPV4_REFUSED,
     IPV6_REFUSED,
     addresses_of,

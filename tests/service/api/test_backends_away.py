@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine
 
 from rag_audio import errors
-from rag_audio.domain.views import public_json
+from rag_audio.domain.json_documents import public_json
 from rag_audio.errors import BackendError, BackendUnavailable, RagAudioError
 from rag_audio.pipeline.pipeline import Pipeline
 from rag_audio.service.api.problems import Problem, problem_json

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from rag_audio.domain.signing import CredentialState
 from rag_audio.provenance.credentials.reading import read_credentials
 from rag_audio.provenance.credentials.signers import open_signer
-from rag_audio.service import decoder
+from rag_audio.service import decoder_child
 from rag_audio.service.settings import ServeSettings
 from tests.provenance.material import Authority, claim
 from tests.service.api.conftest import FAST, Serve, Served
@@ -275,9 +275,9 @@ def test_how_a_decoder_died_is_told_plainly(
         os.kill(os.getpid(), number)
         return {}
 
-    monkeypatch.setattr(decoder, "_opened", dies)
+    monkeypatch.setattr(decoder_child, "_opened", dies)
     asked = {"kind": "audio", "seconds": 5.0, "megabytes": 64}
-    assert decoder._in_child(asked)["refused"] == said
+    assert decoder_child._in_child(asked)["refused"] == said
 
 
 def test_too_much_memory_is_told_of_plainly(serve: Serve) -> None:

@@ -15,7 +15,7 @@ from rag_audio.domain.limits import SEARCH, Items, Limit, Number, Text
 from rag_audio.errors import InvalidInput
 from rag_audio.retrieval.references import ReferenceQuery
 from rag_audio.service.api.schemas import GenerationAsked, MusicFields, RegionAsked, SearchAsked
-from rag_audio.service.models import generation_request
+from rag_audio.service.jobs import generation_request
 
 STEM = "ab" * 32
 REQUEST = {n: one.limit for n, one in fields_of(GenerationRequest).items() if one.limit is not None}

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 import rag_audio
 from rag_audio.service.api.webhooks import CALLERS, CallOrder, Calls
-from rag_audio.service.hosts import listed_hosts
+from rag_audio.service.outbound_hosts import listed_hosts
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import deliveries, jobs
 from rag_audio.service.webhook_secrets import WebhookSecrets

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from rag_audio.domain import GenerationRequest
 from rag_audio.errors import InvalidInput
 from rag_audio.service.api import problems
-from rag_audio.service.api.guard import JSON_BYTES
+from rag_audio.service.api.middleware import JSON_BYTES
 from rag_audio.service.api.schemas import MOST_FAULTS, SessionAsked
 from tests.service.api.small_service import SHORT, SmallService
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rag_audio.service.api import audit_log
 from rag_audio.service.api.audit_log import AuditLog
-from rag_audio.service.api.limits import RateLimiter, Slots, network_of
+from rag_audio.service.api.rate_limits import RateLimiter, Slots, network_of
 from rag_audio.storage.files import LineLog
 from tests.service.api.conftest import FAST, Serve, Served
 

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from rag_audio.errors import InvalidInput, UnreadableFile
-from rag_audio.service.decoding import UploadDecoders, Writing
-from rag_audio.service.hosts import addresses_of, target_of
+from rag_audio.service.decoder_pool import UploadDecoders, Writing
+from rag_audio.service.outbound_hosts import addresses_of, target_of
 from rag_audio.service.settings import ServeSettings
 from tests.service.api.conftest import FAST, Serve, Served
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from rag_audio.service.models import JobState
+from rag_audio.service.jobs import JobState
 from rag_audio.service.queue import SqlJobs
 from rag_audio.storage.database import connect, sqlite_url
 from tests.service.api.conftest import FAST

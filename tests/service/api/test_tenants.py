@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from rag_audio.service.access import Scope
+from rag_audio.service.api_access import Scope
 from rag_audio.service.tables import idempotency, jobs
 from rag_audio.storage.database import writing
 from tests.service.api.two_tenants import ABSENT, NOWHERE, SHORT, Tenant, TwoTenants

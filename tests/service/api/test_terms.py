@@ -36,7 +36,7 @@ OPERATORS = {
     *("ConfigError", "MissingExtra", "BackendError", "BackendUnavailable", "IndexMismatch"),
     *("LedgerError", "LedgerTampered"),
 }
-"""Families whose message and hint stay in the log, see rag_audio/domain/views.py."""
+"""Families whose message and hint stay in the log, see rag_audio/domain/json_documents.py."""
 
 NEVER_OVER_HTTP = {
     *("pipeline.archive", "pipeline.backup", "pipeline.home_files", "pipeline.restore"),

@@ -19,8 +19,8 @@ import soundfile
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.pipeline import Pipeline
-from rag_audio.service import decoding
-from rag_audio.service.decoding import UploadDecoders
+from rag_audio.service import decoder_pool
+from rag_audio.service.decoder_pool import UploadDecoders
 from tests.service.api.conftest import FAST, Serve, Served
 from tests.support.bombs import NOTE, beep, chunk, score
 
@@ -178,7 +178,7 @@ def test_a_full_disk_refuses_only_what_has_to_be_written(
 ) -> None:
     id_ = brought(app, sound(0.1))
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: usage._replace(free=0))
+    monkeypatch.setattr(decoder_pool.shutil, "disk_usage", lambda _: usage._replace(free=0))
     wishes = (("/v1/search", {"json": {"upload": id_}}), ("/v1/trace", {"params": {"upload": id_}}))
     for route, more in wishes:
         assert app.client.post(route, **more).status_code == 200
@@ -195,12 +195,12 @@ def test_what_needs_more_room_than_it_was_promised_is_not_written(
     app: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr(decoding.shutil, "disk_usage", lambda _: usage._replace(free=9 << 20))
+    monkeypatch.setattr(decoder_pool.shutil, "disk_usage", lambda _: usage._replace(free=9 << 20))
     body = sound(60.0, 1, 8000)
-    monkeypatch.setattr(decoding, "LEAST_BYTES", 1000)
+    monkeypatch.setattr(decoder_pool, "LEAST_BYTES", 1000)
     assert app.client.post("/v1/uploads", content=body).status_code == 201
     monkeypatch.setattr(UploadDecoders, "most_bytes", lambda *_: 1 << 20)
-    monkeypatch.setattr("rag_audio.service.upload_contents.MOST_DOCUMENT", 1 << 10)
+    monkeypatch.setattr("rag_audio.service.decoded_uploads.MOST_DOCUMENT", 1 << 10)
     assert app.client.post("/v1/uploads", content=body).status_code == 507
     assert not list(app.service.folders.decoded.glob(".*"))
 

@@ -27,10 +27,10 @@ from sqlalchemy import Engine, select, text, update
 import rag_audio
 from rag_audio.errors import BackendError
 from rag_audio.pipeline.workspace import Workspace
-from rag_audio.service.access import ApiKey, Scope, SqlAccess
 from rag_audio.service.api.services import Threads
 from rag_audio.service.api.webhooks import CALLERS, FAULTS, Calls, Deadline, post
-from rag_audio.service.hosts import listed_hosts, target_of
+from rag_audio.service.api_access import ApiKey, Scope, SqlAccess
+from rag_audio.service.outbound_hosts import listed_hosts, target_of
 from rag_audio.service.queue import SqlJobs
 from rag_audio.service.tables import deliveries
 from rag_audio.service.webhook_secrets import MOST_EARLIER, WebhookSecrets

@@ -25,9 +25,9 @@ from rag_audio.domain.ports import Detection, DiffusionInput, Mark, Progress, St
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.provenance.credentials.signers import NoSigner
 from rag_audio.provenance.ledger.tables import counter, counter_checksum
-from rag_audio.service.access import Scope
 from rag_audio.service.api.app import make_app
 from rag_audio.service.api.services import Service
+from rag_audio.service.api_access import Scope
 from rag_audio.service.settings import ServeSettings
 from rag_audio.settings import Settings
 from rag_audio.storage.database import writing

@@ -17,9 +17,9 @@ import uvicorn
 from sqlalchemy import delete
 
 from rag_audio.pipeline.workspace import open_workspace
-from rag_audio.service.access import Scope
 from rag_audio.service.api.app import make_app
 from rag_audio.service.api.services import Service
+from rag_audio.service.api_access import Scope
 from rag_audio.service.settings import ServeSettings
 from rag_audio.service.tables import api_keys, api_sessions
 from rag_audio.storage.database import writing

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rag_audio.service.access import Scope
+from rag_audio.service.api_access import Scope
 from tests.service.web.conftest import SCRIPT, assert_accessible
 from tests.service.web.site import Site, serving
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rag_audio.service.access import Scope
+from rag_audio.service.api_access import Scope
 from tests.service.web.conftest import assert_accessible
 from tests.service.web.site import Site, serving
 from tests.support.small_library import RATE, chords

@@ -19,7 +19,6 @@ from rag_audio.domain import ConditioningPlan
 from rag_audio.domain.plan import plan_to_json
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.editing import Editor
-from rag_audio.service.access import Caller
 from rag_audio.service.api.auth import Generates, TheService
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import as_it_stands, stream
@@ -27,7 +26,8 @@ from rag_audio.service.api.problems import Answer, Problem, busy, not_found
 from rag_audio.service.api.schemas import JOB_ID, EditAsked, GenerationAsked, MusicFields
 from rag_audio.service.api.services import Service
 from rag_audio.service.api.uploads import using
-from rag_audio.service.models import Job, JobState, edit_order, generation_request, request_fields
+from rag_audio.service.api_access import Caller
+from rag_audio.service.jobs import Job, JobState, edit_order, generation_request, request_fields
 from rag_audio.service.visibility import may_see
 from rag_audio.service.wording import job_json
 

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use, names
-from rag_audio.domain.views import (
+from rag_audio.domain.json_documents import (
     artists_json,
     conflict_json,
     conflicts_json,
@@ -22,7 +22,6 @@ from rag_audio.domain.views import (
     reference_json,
 )
 from rag_audio.retrieval.references import ReferenceQuery
-from rag_audio.service.access import Caller
 from rag_audio.service.api.auth import Administers, Searches, TheService
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import preview, sound_response
@@ -30,6 +29,7 @@ from rag_audio.service.api.problems import Problem, not_found
 from rag_audio.service.api.schemas import IndexingAsked, SearchAsked
 from rag_audio.service.api.services import Service
 from rag_audio.service.api.uploads import using
+from rag_audio.service.api_access import Caller
 
 router = APIRouter(prefix="/v1", tags=["library"], route_class=JsonRoute)
 

@@ -12,11 +12,10 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse
 
 from rag_audio.domain import names
+from rag_audio.domain.json_documents import entry_json, finite
 from rag_audio.domain.licensing import Revocation
 from rag_audio.domain.signing import SIDECAR, sidecar_of
-from rag_audio.domain.views import entry_json, finite
 from rag_audio.errors import InvalidInput
-from rag_audio.service.access import Caller
 from rag_audio.service.api.auth import Administers, Generates, TheService, Traces
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.media import in_format, sound_response
@@ -24,7 +23,8 @@ from rag_audio.service.api.problems import Problem, not_found
 from rag_audio.service.api.routes.generations import JobPath, MyJob
 from rag_audio.service.api.schemas import RevocationAsked
 from rag_audio.service.api.services import Service
-from rag_audio.service.models import Job
+from rag_audio.service.api_access import Caller
+from rag_audio.service.jobs import Job
 from rag_audio.service.revoking import copies_left, outputs_of, revoke_source, stems_of, target_of
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute)

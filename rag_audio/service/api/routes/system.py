@@ -9,11 +9,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from rag_audio import __version__
+from rag_audio.domain.json_documents import error_json, public_json
 from rag_audio.domain.ports import ModelInfo
-from rag_audio.domain.views import error_json, public_json
 from rag_audio.errors import BackendError
-from rag_audio.generation.painting import SHORTEST_S
-from rag_audio.service.access import Caller
+from rag_audio.generation.inpainting import SHORTEST_S
 from rag_audio.service.api.auth import (
     COOKIE,
     AnyCaller,
@@ -27,6 +26,7 @@ from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.problems import Problem
 from rag_audio.service.api.schemas import SessionAsked, WebhookRotationAsked
 from rag_audio.service.api.services import Service
+from rag_audio.service.api_access import Caller
 from rag_audio.service.webhook_secrets import WebhookSecret
 from rag_audio.service.wording import moment
 

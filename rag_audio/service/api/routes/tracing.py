@@ -13,17 +13,17 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from rag_audio import guardrails
-from rag_audio.domain.views import finite
+from rag_audio.domain.json_documents import finite
 from rag_audio.errors import InvalidInput, LedgerTampered
 from rag_audio.provenance.trace.findings import TraceResult
 from rag_audio.provenance.trace_report import report_html
-from rag_audio.service.access import Caller, Scope
 from rag_audio.service.api.auth import AnyCaller, Generates, TheService
 from rag_audio.service.api.connections import JsonRoute
 from rag_audio.service.api.problems import Problem, busy, not_found
 from rag_audio.service.api.schemas import JOB_ID, GuardAsked
 from rag_audio.service.api.services import Service
 from rag_audio.service.api.uploads import RETRY_S, receive, received, using_files
+from rag_audio.service.api_access import Caller, Scope
 from rag_audio.service.folders import Upload
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import Detection, Watermarker
-from rag_audio.provenance.trace.content import Hearing, Recogniser, hearings
+from rag_audio.provenance.trace.content_matching import Hearing, Recogniser, hearings
 from rag_audio.provenance.trace.fingerprint import (
     HOLDS,
     UNRELATED,
@@ -315,7 +315,7 @@ class Placer:
         whole = self._master(output)
         if whole is None:
             return None
-        from rag_audio.audio.similarity import copy_distance
+        from rag_audio.audio.copy_distance import copy_distance
 
         if copy_distance(whole, sound) < _SAME_DISTANCE:
             return True

@@ -94,7 +94,10 @@ class _Measurer(Child):
     def __init__(self, render: bytes) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         super().__init__(
-            "indexer.decoders", os.environ, options=("-X", "faulthandler"), errors=self._errors
+            "indexer.worker_processes",
+            os.environ,
+            options=("-X", "faulthandler"),
+            errors=self._errors,
         )
         self._first = render
 

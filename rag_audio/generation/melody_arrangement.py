@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from rag_audio.audio.dsp import to_channels
-from rag_audio.audio.melody import LONGEST_S, Tune, require_clear, require_length, transcribe
+from rag_audio.audio.pitch_tracking import (
+    LONGEST_S,
+    Tune,
+    require_clear,
+    require_length,
+    transcribe,
+)
 from rag_audio.audio.scores import first_instrument, middle_of
 from rag_audio.domain import (
     USE_OF,
@@ -26,9 +32,9 @@ from rag_audio.domain import (
     Rights,
     Stem,
 )
-from rag_audio.domain.views import Disclosure
+from rag_audio.domain.json_documents import Disclosure
 from rag_audio.errors import InvalidInput, RequestRefused
-from rag_audio.generation.parts import MIN_CONFIDENCE
+from rag_audio.generation.seed_layout import MIN_CONFIDENCE
 from rag_audio.retrieval.recognition import ForeignFinding
 
 PlayNotes = Callable[[Sequence[Note], str, float, int], Audio]

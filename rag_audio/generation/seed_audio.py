@@ -34,8 +34,8 @@ from rag_audio.domain import (
 from rag_audio.domain.music import Signature, beat_s
 from rag_audio.domain.ports import SeedMix
 from rag_audio.errors import ConfigError, InvalidInput, LibraryError
-from rag_audio.generation.melody import PlayNotes, melody_audio
-from rag_audio.generation.parts import aligned, is_drums
+from rag_audio.generation.melody_arrangement import PlayNotes, melody_audio
+from rag_audio.generation.seed_layout import aligned, is_drums
 
 SEED_RMS = 10 ** (-18 / 20)
 SEED_PEAK_DBTP = -0.3
@@ -199,7 +199,7 @@ def conform(
     beat of what follows the segment in its stem comes along, for a loop to fade out in.
 
     Args:
-        asked: the metre of the piece, see :func:`rag_audio.generation.parts.aligned`.
+        asked: the metre of the piece, see :func:`rag_audio.generation.seed_layout.aligned`.
 
     Returns:
         ``[C, T]``; T may be a beat longer than ``part.loop_s``, and a beat shorter than planned.

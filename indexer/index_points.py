@@ -17,8 +17,8 @@ from rag_audio.domain import Audio, Segment, Stem
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
 from rag_audio.domain.ports import IndexedSegment, StemIndex
 from rag_audio.domain.stems import FileState, WithheldFile
+from rag_audio.storage.bm25 import encode_document
 from rag_audio.storage.files import file_sha256
-from rag_audio.storage.keywords import encode_document
 
 if TYPE_CHECKING:
     import numpy as np

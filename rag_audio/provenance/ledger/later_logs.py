@@ -20,13 +20,13 @@ from sqlalchemy import Connection, Engine, Text, column, func, select, table
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError
 from rag_audio.provenance.ledger.audit import document_faults
+from rag_audio.provenance.ledger.commitments import ERASURE, OUTPUT, has_texts, kind_of
 from rag_audio.provenance.ledger.export import NAME as EXPORT
 from rag_audio.provenance.ledger.export import read_export, signed_size
 from rag_audio.provenance.ledger.ledger import erase_texts, is_erased
 from rag_audio.provenance.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from rag_audio.provenance.ledger.records import parse
 from rag_audio.provenance.ledger.rights_log import REVOCATION, SqlRightsLog
-from rag_audio.provenance.ledger.sealing import ERASURE, OUTPUT, has_texts, kind_of
 from rag_audio.provenance.ledger.tables import entries, event_of, output_row, raw_bytes, tree
 from rag_audio.settings import settings_in
 from rag_audio.storage import rights_tables

@@ -14,10 +14,10 @@ from functools import cache, lru_cache
 
 from rapidfuzz.distance import OSA
 
-from rag_audio.guardrails.lists import policy_lines, rule_pattern, rule_words
 from rag_audio.guardrails.name_index import NameHit, NameIndex
 from rag_audio.guardrails.names import SentenceReading, Song, is_place
 from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, squash
+from rag_audio.guardrails.policy_tables import policy_lines, rule_pattern, rule_words
 from rag_audio.guardrails.vocabulary import (
     is_compound,
     is_english,

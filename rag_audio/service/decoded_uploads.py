@@ -1,6 +1,6 @@
 """What uploads hold, in a form of our own; the uploads themselves are never opened here.
 
-A process with limits opened each of them (:mod:`rag_audio.service.decoder`) and wrote two files:
+A process with limits opened each of them (:mod:`.decoder_child`) and wrote two files:
 bare samples, and a JSON document with the notes, the content credentials and all else. They are a
 cache: what is not there, as after an update or a restore, is made anew when it is needed.
 """
@@ -26,11 +26,11 @@ from rag_audio.domain.codec import read
 from rag_audio.domain.signing import Credentials
 from rag_audio.errors import BackendUnavailable, UnreadableFile
 from rag_audio.home import FileReader, Home
-from rag_audio.service.decoder import MOST_DOCUMENT
-from rag_audio.service.decoding import Decoded, DecodedFiles, UploadDecoders
+from rag_audio.service.decoder_child import MOST_DOCUMENT
+from rag_audio.service.decoder_pool import Decoded, DecodedFiles, UploadDecoders
+from rag_audio.service.fair_queueing import SoundUse
 from rag_audio.service.folders import Folders
 from rag_audio.service.settings import ServeSettings, read_serve_settings
-from rag_audio.service.turns import SoundUse
 
 DECODERS = 2
 """Uploads that a process has decoded at once."""

@@ -160,13 +160,13 @@ class SoundUse:
         return self._small.held + self._large.held
 
     def hold(self, owner: str, size: int, seconds: float) -> AbstractAsyncContextManager[bool]:
-        """Work with so many bytes, see :meth:`rag_audio.service.turns.Turns.hold`."""
+        """Work with so many bytes, see :meth:`rag_audio.service.fair_queueing.Turns.hold`."""
         return self._lane(size).hold(owner, size, seconds)
 
     def hold_in_thread(
         self, owner: str, size: int, stop_asked: Callable[[], bool]
     ) -> AbstractContextManager[bool]:
-        """As :meth:`hold`, see :meth:`rag_audio.service.turns.Turns.hold_in_thread`."""
+        """As :meth:`hold`, see :meth:`rag_audio.service.fair_queueing.Turns.hold_in_thread`."""
         return self._lane(size).hold_in_thread(owner, size, stop_asked)
 
     def _lane(self, size: int) -> Turns:

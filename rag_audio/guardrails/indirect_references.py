@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from rag_audio.guardrails.lists import rule_pattern, rule_words
 from rag_audio.guardrails.names import Song
 from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read
+from rag_audio.guardrails.policy_tables import rule_pattern, rule_words
 from rag_audio.guardrails.vocabulary import is_music, is_ordinary
 from rag_audio.resources import data_dir
 

@@ -19,9 +19,9 @@ from functools import cache, lru_cache, partial
 from itertools import accumulate
 
 from rag_audio.domain import names
-from rag_audio.guardrails.lists import compiled, policy_table, rule_pattern, rule_words
 from rag_audio.guardrails.names import Artist
 from rag_audio.guardrails.normalise import NormalisedText, fold
+from rag_audio.guardrails.policy_tables import compiled, policy_table, rule_pattern, rule_words
 from rag_audio.guardrails.vocabulary import (
     Lead,
     Strength,

@@ -227,7 +227,7 @@ def target_of(url: str, listed: frozenset[str]) -> Target:
     """Read a webhook's URL; nothing is resolved.
 
     Args:
-        listed: ``host:port``, from :func:`rag_audio.service.hosts.listed_hosts`: these may be
+        listed: ``host:port``, from :func:`listed_hosts`: these may be
             private, have no TLS, and another port than 443.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rag_audio.guardrails import vocabulary
-from rag_audio.guardrails.evidence import (
+from rag_audio.guardrails.name_evidence import (
     is_bare,
     is_beat_of,
     is_countable,
@@ -20,10 +20,10 @@ from rag_audio.guardrails.evidence import (
     is_proper,
     is_told_by_capitals,
 )
-from rag_audio.guardrails.lists import rule_words
 from rag_audio.guardrails.name_index import NameHit
 from rag_audio.guardrails.names import SentenceReading, Spelling, is_place
 from rag_audio.guardrails.normalise import NormalisedText, Word
+from rag_audio.guardrails.policy_tables import rule_words
 from rag_audio.guardrails.vocabulary import (
     KNOWN_ONLY,
     Lead,

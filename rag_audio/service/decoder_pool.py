@@ -1,7 +1,7 @@
 """Uploads are opened in a process of their own, with little memory and little time.
 
 What a decoder does with a hostile file then ends that process and not the server. It is opened
-nowhere else: what the service works with is what :mod:`rag_audio.service.decoder` wrote of it.
+nowhere else: the service works with what :mod:`.decoder_child` wrote of it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.domain.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
 from rag_audio.provenance.credentials.signers import OpenedSigning, SignBytes, SignedFile
-from rag_audio.service.decoder import CRASHED, SIMPLER
+from rag_audio.service.decoder_child import CRASHED, SIMPLER
+from rag_audio.service.fair_queueing import Turns
 from rag_audio.service.settings import ServeSettings
-from rag_audio.service.turns import Turns
 from rag_audio.storage.locks import lock_file, lock_if_free
 
 # The files that uploads are decoded to: a cache with a bound, on a disk that has to keep room.
@@ -268,7 +268,9 @@ class UploadDecoders:
         self._settings = settings
         self.turns = Turns(count)
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        self._processes = ChildPool(count, lambda: Child("rag_audio.service.decoder", environment))
+        self._processes = ChildPool(
+            count, lambda: Child("rag_audio.service.decoder_child", environment)
+        )
 
     def most_bytes(self, file: Path) -> int:
         """Bytes that the samples of a file take at most once they are decoded.
