@@ -29,7 +29,7 @@ check: $(VENV)/.dev
 
 # The documentation site, into site/. Unknown links and names are errors; nothing is fetched.
 docs: $(VENV)/.dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # The example plugin as a user installs it: its tests, and two commands that use its embedder.
 plugin: export RAG_AUDIO_EMBEDDER := band-levels

@@ -1,4 +1,4 @@
-"""One file, looked at: its hash, what it is, what can be measured of it, and its sound.
+"""Measure one file: hash, kind, tags, tempo, key and loudness, and its sound.
 
 This is what the decoding processes do. Every number is rounded, so that it survives any store and
 two runs can be compared exactly.

@@ -1,4 +1,4 @@
-"""What there is to be heard in the channels of a sound.
+"""Mixes of the channels of a sound: by which it is compared, and which one channel stands for it.
 
 The mean of the channels loses what lies in them with opposite polarity: of L = s + n and R = n - s
 only n is left. Sounds are therefore compared by all their views, and where a single channel is

@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "generate": "Make music that follows the prompt and the best licensed references.",
     },
     "rag_audio.cli.edit": {
-        "inpaint": "Make regions of a file anew, and leave the rest as it is.",
+        "inpaint": "Replace regions of a file, and leave the rest as it is.",
         "extend": "Go on from a file: to the right, to the left or both, to any length.",
         "vary": "Make a file anew from its own sound; references add words only.",
     },
@@ -51,8 +51,8 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "guard": "Say what the guardrails would decide; nothing is made or searched.",
     },
     "rag_audio.cli.backup": {
-        "backup": "Archive ledger, index, keys and masters; keys that are lost mean traces that "
-        "are lost.",
+        "backup": "Archive ledger, index, keys and masters; without the keys nothing "
+        "can be traced.",
         "restore": "Bring a home back into a folder that is empty or not there yet.",
     },
     "rag_audio.cli.serve": {
@@ -63,14 +63,14 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "demo": "Index the embedded library, generate in an artist's style, and trace a cropped "
         "MP3 of it.",
     },
-    "rag_audio.cli.ledger": {"ledger": "Check, read and prove the ledger."},
+    "rag_audio.cli.ledger": {"ledger": "Check and read the ledger, and prove entries of it."},
     "rag_audio.cli.names": {
         "names": "Show which lists of protected names the guardrails use, and where they come "
         "from.",
     },
     "rag_audio.cli.watermark": {"watermark": "Embed or read a mark by hand."},
     "rag_audio.cli.keys": {
-        "keys": "Keys of the home, signing under a chain of one's own, keys of the HTTP API.",
+        "keys": "Keys of the home, signing under your own certificates, keys of the HTTP API.",
     },
 }
 """Module → its commands with the line that ``rag-audio --help`` shows, in its order.

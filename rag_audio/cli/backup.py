@@ -34,7 +34,7 @@ def backup(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Archive ledger, index, keys and masters; keys that are lost mean traces that are lost.
+    """Archive ledger, index, keys and masters; without the keys nothing can be traced.
 
     Others may work in the home meanwhile, `serve` too.
     """

@@ -40,7 +40,7 @@ def inpaint(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make regions of a file anew, and leave the rest as it is."""
+    """Replace regions of a file, and leave the rest as it is."""
     regions = parse_regions(region)
     _run(
         ctx.params,

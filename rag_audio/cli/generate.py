@@ -56,7 +56,9 @@ def generate(
     ] = False,
     influence: Annotated[
         Literal["none", "fast", "exact"],
-        typer.Option(help="Measure what each source did; costs runs."),
+        typer.Option(
+            help="Measure each source by leaving it out: fast (few runs) or exact (more)."
+        ),
     ] = "none",
     picture: Annotated[
         Path | None, typer.Option(help="Draw waveform, spectrogram and sources into this PNG.")

@@ -20,7 +20,7 @@ from rag_audio.service.webhook_secrets import WebhookSecrets
 from rag_audio.storage.files import export
 
 keys = typer.Typer(
-    help="Keys of the home, signing under a chain of one's own, keys of the HTTP API."
+    help="Keys of the home, signing under your own certificates, keys of the HTTP API."
 )
 
 

@@ -22,7 +22,9 @@ from rag_audio.provenance.ledger.signed_notes import LogCheckpoint, VerifierKey,
 if TYPE_CHECKING:
     from rag_audio.provenance.ledger.ledger import SqlLedger
 
-ledger = typer.Typer(no_args_is_help=True, help="Check, read and prove the ledger.")
+ledger = typer.Typer(
+    no_args_is_help=True, help="Check and read the ledger, and prove entries of it."
+)
 
 Output = Annotated[int, typer.Argument(min=1, max=limits.OUTPUT.high, help="Number of an output.")]
 Against = Annotated[
@@ -177,7 +179,7 @@ def checkpoint(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Sign the ledger's present state; keep it where whoever could rewrite the ledger cannot."""
+    """Sign the ledger's present state. Keep it outside of this home: it reveals a rewritten log."""
     with open_home(home) as opened:
         note = opened.ledger.checkpoint()
         key = opened.ledger.verifier_key()

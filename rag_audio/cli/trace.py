@@ -29,7 +29,8 @@ def trace(
         bool, typer.Option(help="Say only whether this system made it, and whom to ask.")
     ] = False,
     influence: Annotated[
-        Literal["none", "fast", "exact"], typer.Option(help="First measure what each source did.")
+        Literal["none", "fast", "exact"],
+        typer.Option(help="First measure each source by leaving it out."),
     ] = "none",
     home: Home = None,
     as_json: Json = False,

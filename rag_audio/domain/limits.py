@@ -152,3 +152,5 @@ SEARCH: Mapping[str, Limit] = MappingProxyType(
         "variety": Number(0, 1),
     }
 )
+VARIETY = 0.3
+"""The default weight of variety among found references (MMR)."""

@@ -1,8 +1,8 @@
-"""The seams: what the main path asks of its backends.
+"""Ports: the protocols of embedders, indexes, generators and watermarkers, and what passes
+through them.
 
-One contract test per port runs over every implementation. Implementations are wired in
-:mod:`rag_audio.home` and nowhere else. Everything is imported from here; the modules below
-hold one port each, with what passes through it.
+One contract test per port runs over every implementation; :mod:`rag_audio.home` chooses which of
+them a home uses. Signers are in :mod:`rag_audio.domain.signing`.
 """
 
 from __future__ import annotations

@@ -142,7 +142,8 @@ class GenerationRequest(Controls):
         api="Stems, or parts of them, that must be used.",
     )  # fmt: skip
     audio: str | None = asked(
-        None, FILE, "Hummed: follow its melody; else find references like it.", None, "sources",
+        None, FILE, "Sound of yours: its melody is followed, or like sound is found.", None,
+        "sources",
         api="An upload to follow or to be near.",
     )  # fmt: skip
     audio_as: AudioAs | None = asked(
@@ -174,21 +175,36 @@ class GenerationRequest(Controls):
     )
     key: Key | None = asked(None, KEY, "Such as 'A minor'.", None, "words", On.ALL)
     duration_s: float | None = asked(
-        None, NUMBER, "Seconds.", limits.DURATION_S, "sampling", option="duration"
+        None, NUMBER, "Length in seconds.", limits.DURATION_S, "sampling", option="duration"
     )
     seed: int | None = asked(None, SEED, "Same seed, same music.", limits.SEED, "sampling", On.ALL)
     steps: int | None = asked(None, WHOLE, "Denoising steps.", limits.STEPS, "sampling", On.ALL)
     guidance: float | None = asked(
-        None, NUMBER, "How closely to follow words.", limits.GUIDANCE, "sampling", On.ALL
+        None,
+        NUMBER,
+        "How closely to follow the words (classifier-free guidance).",
+        limits.GUIDANCE,
+        "sampling",
+        On.ALL,
     )
     model: str | None = asked(
         None, TEXT, "Checkpoint: directory or hub id.", None, "sampling", On.CLI, is_public=True
     )
     variations: int = asked(
-        1, WHOLE, "How many takes.", limits.VARIATIONS, "sampling", On.ALL, api="Takes."
+        1,
+        WHOLE,
+        "How many outputs, each with a seed of its own.",
+        limits.VARIATIONS,
+        "sampling",
+        On.ALL,
+        api="Takes.",
     )
     channels: frozenset[Channel] = asked(
-        frozenset(Channel), choices(Channel), "How references reach the model.", None, "use"
+        frozenset(Channel),
+        choices(Channel),
+        "How references reach the model: prompt (words), init (sound).",
+        None,
+        "use",
     )
     weights: tuple[float, ...] | None = asked(
         None, WEIGHTS, "One per reference, or per --reference: 2,1,1.",
@@ -196,8 +212,8 @@ class GenerationRequest(Controls):
         api="One per named reference, in order; each one that is found besides weighs 1.",
     )  # fmt: skip
     exclude: tuple[str, ...] = asked(
-        (), STEMS, "Never this stem.", limits.STEM_IDS, "use", On.GENERATE | On.API,
-        api="Stems that are never used.",
+        (), STEMS, "Stem that must not be used; repeatable.", limits.STEM_IDS, "use",
+        On.GENERATE | On.API, api="Stems that are never used.",
     )  # fmt: skip
     audio_rights: str | None = asked(
         None, AUDIO_RIGHTS, "own or licensed: what you state about --audio.", None, "use", On.ALL,
@@ -219,11 +235,11 @@ class GenerationRequest(Controls):
     )  # fmt: skip
     enforce: frozenset[Aim] = asked(
         frozenset(), choices(Aim),
-        "tempo,key: make candidates, keep the best, conform what is off.", None, "promises",
+        "tempo,key: make --candidates, keep the nearest, conform it.", None, "promises",
         api="Make candidates, keep the best, conform what is off.",
     )  # fmt: skip
     candidates: int = asked(
-        DEFAULT_CANDIDATES, WHOLE, "How many takes --enforce chooses from (4).", limits.CANDIDATES,
+        DEFAULT_CANDIDATES, WHOLE, "How many candidates --enforce measures (4).", limits.CANDIDATES,
         "promises", needs="enforce", api="How many takes the best is chosen from (4).",
     )  # fmt: skip
     midi_instruments: tuple[str, ...] = asked(
@@ -231,7 +247,7 @@ class GenerationRequest(Controls):
         Items(16, limits.NAME), "output", is_public=True,
     )  # fmt: skip
     subtype: str | None = asked(
-        None, TEXT, "16, 24, 32f; opus in an .ogg file. Default: 24, Vorbis.", None, "output",
+        None, TEXT, "16, 24, 32f; or opus in an .ogg file. Default: 24, Vorbis.", None, "output",
         On.CLI, is_public=True,
     )  # fmt: skip
     territory: str | None = asked(

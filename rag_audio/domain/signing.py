@@ -1,4 +1,4 @@
-"""The words of content credentials: what is claimed of an output, who signs, what is read back."""
+"""Types of content credentials: claims about an output, the signer, and what is read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose instrument plays a melody that the user brought, where in its range, and beside whom."""
+"""Arrange a melody that the user brought: the instrument, the octave, and the other references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which reference plays what in the seed, when, how fast, how high and for which share."""
+"""The layout of the seed audio: each reference's segment, bars, tempo ratio, pitch and weight."""
 
 from __future__ import annotations
 

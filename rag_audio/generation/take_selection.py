@@ -1,4 +1,4 @@
-"""Tempo and key as promises: measure every candidate, choose the best, put right what is off.
+"""Enforce tempo and key: measure every candidate, choose the nearest, conform what is still off.
 
 A tempo counts as met within one percent, at half and double time too: which of them a listener
 counts is no property of the sound. A key counts as met by the key alone; its relative has the same

@@ -1,4 +1,4 @@
-"""Names that are everyday words, told by other evidence in the same text.
+"""Names that are everyday words: other evidence in the same text decides whether one is meant.
 
 A word such as "air" is a name where a title of the same artist stands in the text, where a year or
 somebody's recording of it is spoken of, or where it is in no dictionary of any language. Titles of

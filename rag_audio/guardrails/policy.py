@@ -85,7 +85,7 @@ def shipped_roster() -> Roster:
 
 
 def read_artists(path: Path) -> tuple[Artist, ...]:
-    """Artists of a CSV file (see the module's head); unknown columns are ignored.
+    """Artists of a CSV file (columns: :mod:`.names`); unknown columns are ignored.
 
     Raises:
         ConfigError: the file cannot be read, has no ``name`` column, or a row is wrong.

@@ -1,4 +1,4 @@
-"""What a restored home needs before it may go on: numbers of its own, and what was said since.
+"""Prepare a restored home: new output numbers, and the revocations and erasures logged since.
 
 An archive is a state of the past. Revocations and erasures that came later must not be undone by
 going back to it, so they are taken over from a log that went on: the archived home's, or an export.

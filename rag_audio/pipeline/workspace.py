@@ -165,7 +165,7 @@ class Workspace(AbstractContextManager["Workspace"]):
         on_stage: OnStage | None = None,
         **fields: Any,
     ) -> tuple[GenerationResult, ...]:
-        """Make regions (start, end in seconds) of a file anew; the rest stays as it is.
+        """Replace regions (start, end in seconds) of a file; the rest stays as it is.
 
         Args:
             fields: further fields of ``GenerationRequest``; foreign files need ``audio_rights``.

@@ -104,7 +104,7 @@ class ReferenceQuery:
     uses: frozenset[Use] = frozenset({Use.PROMPT, Use.INIT_AUDIO})
     style: bool = False
     k: int = 10
-    variety: float = 0.3
+    variety: float = limits.VARIETY
 
     def __post_init__(self) -> None:
         coercion.settle(self, _FIELDS, _UNSET)

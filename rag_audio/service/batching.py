@@ -1,4 +1,4 @@
-"""Jobs that share passes of the model: which do, and how their threads meet at it.
+"""Jobs that share passes of the model: which of them can, and how their threads wait for it.
 
 Each job runs in a thread of its own, as it would alone: its own plan, guardrails, mark, ledger
 entry and end. Only the generator it is given is a :class:`Seat` at a :class:`SharedPass`: there

@@ -1,4 +1,4 @@
-"""A bound on what goes on at once, by weight, and turns for those that wait for it.
+"""A bound on the work that goes on at once, by weight; who waits is served in fair order.
 
 Whoever has least of it goes next, and of several that have as much the one whose turn is longest
 ago: an owner that asks for a hundred things at once delays another by one of them.

@@ -1,4 +1,4 @@
-"""The files that the service keeps in a home: their names, whose they are, and when they go.
+"""The files that the service keeps in a home: names, owners, quotas, and their removal.
 
 Files are named by ids of our own making. What nobody needs any more is removed at the start and now
 and then: only files with such names, only old ones, no links, and none that a request is being

@@ -1,4 +1,4 @@
-"""Hosts of URLs, in the one spelling in which they are compared, resolved and sent."""
+"""Hosts that webhooks may call: one spelling, resolved once, no private address (no SSRF)."""
 
 from __future__ import annotations
 

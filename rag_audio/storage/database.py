@@ -80,8 +80,9 @@ def writing(engine: Engine, lock: str | None = None) -> Iterator[Connection]:
     which, when ``lock`` is given, holds the advisory lock of that name until its end.
 
     Raises:
-        BackendUnavailable: another writer held the lock for longer than ``BUSY_TIMEOUT_S``, or the
-            database failed; what the block itself raises passes through.
+        BackendUnavailable: on SQLite, another writer held the lock for longer than
+            ``BUSY_TIMEOUT_S`` (PostgreSQL waits as its ``lock_timeout`` says), or the database
+            failed; what the block itself raises passes through.
     """
     with (
         database_errors(engine),

@@ -1,4 +1,4 @@
-"""What both Qdrant stores share: a segment as payload, a filter in words no client library owns.
+"""What both Qdrant clients share: segments as payloads, and filters.
 
 A payload holds flat fields to filter on, and the whole stem as JSON text. Text is escaped to ASCII
 there, so that any file name survives, undecodable bytes included.

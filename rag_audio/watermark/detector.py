@@ -1,4 +1,4 @@
-"""Reading a mark: the search for its pilot, and what is said where the pilot was heard.
+"""Read marks: search for the pilot, then decode the message where the pilot was found.
 
 Letters in shapes: H hypotheses, N pieces, O offsets, B bands.
 """

@@ -1,4 +1,4 @@
-"""Which output a sound is by its content, whatever became of its mark.
+"""Recognise an output by its sound, with or without its mark.
 
 First the sound is looked up unchanged; where that names nothing, as if it had been played
 faster or slower, higher or lower, backwards, or been damaged. Outputs of the same references share

@@ -1,4 +1,4 @@
-"""What a traced file is from where to where: an output, another one, or something else."""
+"""The time ranges of a traced file, and the output, if any, that each of them is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands before every route: request ids, the log, ``Host``, ``Origin``, sizes, headers."""
+"""Middleware of every route: request ids, the log, ``Host``, ``Origin``, sizes, headers."""
 
 from __future__ import annotations
 

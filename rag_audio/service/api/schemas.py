@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 from rag_audio.domain import GenerationRequest, limits
 from rag_audio.domain.fields import FILE, On, fields_of, settable_on
 from rag_audio.domain.fields import Field as RequestField
-from rag_audio.domain.limits import SEARCH, Items, Number, Text
+from rag_audio.domain.limits import SEARCH, VARIETY, Items, Number, Text
 from rag_audio.domain.request import check_territory
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.inpainting import MOST_REGIONS
@@ -319,7 +319,7 @@ class SearchAsked(Asked):
     tags: list[Name] = _within(SEARCH["tags"], [])
     min_duration_s: float | None = _within(SEARCH["min_duration_s"], None)
     limit: int = _within(SEARCH["k"], 10)
-    variety: float = _within(SEARCH["variety"], 0.3)
+    variety: float = _within(SEARCH["variety"], VARIETY)
     territory: Territory | None = None
 
 

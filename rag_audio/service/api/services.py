@@ -1,4 +1,4 @@
-"""What the routes work with: one per process, made when the server starts."""
+"""The parts that all routes share (home, queue, keys, threads), made when the server starts."""
 
 from __future__ import annotations
 
