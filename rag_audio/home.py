@@ -330,7 +330,7 @@ class Home:
 
         named = (self.settings.trust_anchors, self.settings.signing_chain)
         # Who signs nothing has no root of its own to add.
-        own = self.signer.anchors if "signer" in self.made else ""
+        own = self.signer.anchors if "signer" in {*self.made, *self.whole.made} else ""
         given = [own] if own else []
         return anchors(self.folder / "keys", [path for path in named if path is not None], given)
 

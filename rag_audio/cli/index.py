@@ -85,7 +85,7 @@ def index(
 @contextmanager
 def indexing_bar() -> Iterator[IndexProgress]:
     """Files done, files per second and time left, on stderr, where that is a terminal."""
-    last = TextColumn("{task.fields[path]}")
+    last = TextColumn("{task.fields[path]}", markup=False)  # names may hold brackets
     with progress_bar(
         BarColumn(),
         MofNCompleteColumn(),

@@ -17,7 +17,7 @@ from rag_audio.provenance.credentials import signing_keys
 from rag_audio.provenance.credentials.watermark_keys import declare_lost, key_notes, states_of
 from rag_audio.service.api_access import Scope, SqlAccess
 from rag_audio.service.webhook_secrets import WebhookSecrets
-from rag_audio.storage.files import export
+from rag_audio.storage.files import PUBLIC, write_bytes
 
 keys = typer.Typer(
     help="Keys of the home, signing under your own certificates, keys of the HTTP API."
@@ -117,8 +117,10 @@ def export_root(
             f"there is no signing key in {opened.settings.home / 'keys'}",
             hint="the first output that is generated makes one",
         )
-    with export(target) as draft:
-        draft.write_text(known)
+    try:
+        write_bytes(target, known.encode(), PUBLIC)
+    except OSError as error:
+        raise InvalidInput(f"cannot write {target}: {error.strerror}") from error
     count = known.count("BEGIN CERTIFICATE")
     many = "s" if count > 1 else ""
     tell(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag_audio.domain import GenerationRequest
-from rag_audio.domain.fields import fields_of
+from rag_audio.domain.fields import On, fields_of
 from rag_audio.errors import RagAudioError
 from rag_audio.pipeline.edit_orders import Order
 
@@ -202,7 +202,7 @@ def request_fields(asked: Mapping[str, Any], file_of: FileOf) -> dict[str, Any]:
     return {
         name: _read(field.kind.form, asked[name], file_of)
         for name, field in fields_of(GenerationRequest).items()
-        if name != "prompt" and asked.get(name) is not None
+        if name != "prompt" and field.on & On.API and asked.get(name) is not None
     }
 
 

@@ -70,13 +70,10 @@ class Visibility:
         """A trace without the sources of other libraries, and without the number, words, time and
         proof of an output that is not seen."""
         told = self.disclosure
-        shown = self._sources(found.sources)
-        outputs = tuple(
-            InFile(one.output, self._sources(one.sources))
-            for one in found.outputs
-            if told.sees_output(one.output)
-        )
-        found = replace(found, outputs=outputs)
+        seen_in = [one for one in found.outputs if told.sees_output(one.output)]
+        shown, *inside = self._sources(found.sources, *(one.sources for one in seen_in))
+        outputs = (InFile(one.output, own) for one, own in zip(seen_in, inside, strict=True))
+        found = replace(found, outputs=tuple(outputs))
         if shown != found.sources:
             found = replace(found, sources=shown, record=None, causal=None)
         elif found.record is not None:
@@ -106,21 +103,25 @@ class Visibility:
             ancestors=(),
         )
 
-    def _sources(self, found: Sequence[TracedSource]) -> tuple[TracedSource, ...]:
-        """The sources that a library of the caller's has, as it has them."""
+    def _sources(self, *found: Sequence[TracedSource]) -> list[tuple[TracedSource, ...]]:
+        """Of each list the sources that a library of the caller's has, as it has them."""
         told = self.disclosure
-        if told.libraries is None or not found:
-            return tuple(found)
+        if told.libraries is None or not any(found):
+            return [tuple(some) for some in found]
         own = self._home.limited_to(told.libraries)
         catalogue, rights = own.catalogue, own.rights()
-        shown: list[TracedSource | None] = []
-        for one in found:
-            if copies := catalogue.copies(one.stem):
-                shown.append(one.within(told.libraries, copies[0], rights))
-            elif told.knows(one.license_then.library):
-                also = tuple(claim for claim in one.also if told.knows(claim.license.library))
-                shown.append(replace(one, also=also))
-        return tuple(one for one in shown if one is not None)
+        shown: list[tuple[TracedSource, ...]] = []
+        for some in found:
+            kept = []
+            for one in some:
+                if copies := catalogue.copies(one.stem):
+                    within = one.within(told.libraries, copies[0], rights)
+                    kept += [] if within is None else [within]
+                elif told.knows(one.license_then.library):
+                    also = tuple(claim for claim in one.also if told.knows(claim.license.library))
+                    kept.append(replace(one, also=also))
+            shown.append(tuple(kept))
+        return shown
 
     def record(self, entry: LedgerEntry) -> dict[str, Any]:
         """The document of an output that is seen; files that its request named have no folder."""

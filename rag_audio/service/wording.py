@@ -265,9 +265,7 @@ def job_json(job: Job, places: Places) -> dict[str, Any]:
         "notes": places.document(result.get("notes")),
         "links": {
             "self": here,
-            **{
-                name: f"{here}/{name}" for name in ("events", "content", "plan", "record", "cancel")
-            },
+            **{name: f"{here}/{name}" for name in _LINKS},
         },
     }
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
 import rag_audio
+from indexer.report import FileOutcome
+from rag_audio.cli import output
 from rag_audio.cli.app import run
+from rag_audio.cli.index import indexing_bar
 from tests.support.small_library import write_library
 
 
@@ -28,6 +33,17 @@ def _json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) ->
     document = json.loads(capsys.readouterr().out)
     assert isinstance(document, dict)
     return document
+
+
+def test_names_in_the_bar_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(file=StringIO(), force_terminal=True)
+    monkeypatch.setattr(output, "err", screen)
+    with indexing_bar() as bar:
+        bar.started(2, 0)
+        bar.advanced("take [/b] [bold].wav", FileOutcome.INDEXED)
+        for task in cast(Any, bar).bar.tasks:
+            shown = cast(Any, bar).bar.columns[-1](task)
+    assert shown.plain == "indexed take [/b] [bold].wav"
 
 
 def test_index_reports_what_it_did(

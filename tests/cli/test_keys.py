@@ -69,7 +69,7 @@ def test_an_imported_chain_signs_and_others_can_trust_it(
     assert shown["signer"]["source"] == "imported"
     assert shown["signer"]["fingerprint"] == said["fingerprint"]
 
-    root = tmp_path / "roots.pem"
+    root = tmp_path / "made" / "roots.pem"
     assert _json(capsys, "keys", "export-root", str(root), "--home", str(home)) == {
         "file": str(root),
         "certificates": 2,

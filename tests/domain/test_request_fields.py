@@ -86,3 +86,8 @@ def test_the_table_is_whole() -> None:
     for model, surface in ((GenerationAsked, On.GENERATIONS), (EditAsked, On.EDITS)):
         known = model.model_fields
         assert {one.name for one in settable_on(GenerationRequest, surface)} <= set(known)
+
+
+def test_the_row_of_a_job_sets_nothing_that_the_api_lacks() -> None:
+    row = {"prompt": "slow", "model": "/somebody/elses", "subtype": "PCM_16"}
+    assert generation_request(row, Path) == GenerationRequest("slow")

@@ -11,7 +11,9 @@ from rag_audio.domain.json_documents import EVERYTHING, Disclosure
 from rag_audio.domain.ports import Generator
 from rag_audio.errors import ConfigError
 from rag_audio.home import Home
+from rag_audio.provenance.credentials.signers import open_signer
 from rag_audio.settings import Settings
+from tests.provenance.material import Authority
 from tests.support.fakes import FakeEmbedder, FakeIndex
 
 
@@ -47,6 +49,13 @@ def test_a_limited_home_makes_shared_parts_for_all(home: Home) -> None:
     home.reader = cast(Any, object())
     assert limited.reader is home.reader
     assert limited.disclosure is home.disclosure is EVERYTHING
+
+
+def test_a_limited_home_trusts_whom_the_whole_one_trusts(home: Home, tmp_path: Path) -> None:
+    chain, key = Authority().signer(tmp_path / "own")
+    signer = open_signer(tmp_path / "elsewhere", chain=chain, key=key)
+    home.signer = signer
+    assert home.limited_to(["one"]).anchors == home.anchors == signer.anchors
 
 
 def test_a_limited_home_sees_its_libraries_alone_and_never_more(home: Home) -> None:

@@ -138,6 +138,25 @@ def test_a_trace_tells_of_ones_own_outputs_and_libraries_alone(
     assert [o.output for o in told.outputs] == [o.output for o in found.outputs if o.output in mine]
 
 
+def test_rights_are_read_once_however_many_outputs_are_in_a_file() -> None:
+    asked = []
+
+    def rights(*_: object) -> Rights:
+        asked.append(1)
+        return Rights({}, None, date.max)
+
+    by_library = (source("mine"), source("theirs"))
+    found = TraceResult(
+        found=True, by="watermark", confidence=0.9, explanation="", sources=by_library,
+        outputs=tuple(InFile(number, by_library) for number in NUMBERS),
+    )  # fmt: skip
+    seer = seeing(frozenset(NUMBERS), ("mine",))
+    seer._home.catalogue = cast(SqlCatalogue, SimpleNamespace(copies=lambda *_: [], rights=rights))
+    told = seer.trace(found)
+    assert [[s.stem for s in one.sources] for one in told.outputs] == [["minestem"]] * len(NUMBERS)
+    assert len(asked) == 1
+
+
 @given(st.text(max_size=4), st.none() | st.text(max_size=4), st.booleans())
 def test_owners_and_admins_see_and_nobody_else(
     caller: str, owner: str | None, is_admin: bool
