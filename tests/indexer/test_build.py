@@ -442,7 +442,7 @@ def test_a_crashing_decoder_costs_one_file(bench: Bench) -> None:
 
 
 def test_a_decoder_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("indexer.build.Decoders", quick_to_give_up)
+    monkeypatch.setattr("indexer.build.MeasuringProcesses", quick_to_give_up)
     write_midi(bench.root / "hang.mid")
     bench.tables(ALL)
     report = bench.run(workers=1, render=render_or_crash)

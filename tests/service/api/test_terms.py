@@ -39,15 +39,13 @@ OPERATORS = {
 """Families whose message and hint stay in the log, see rag_audio/domain/json_documents.py."""
 
 NEVER_OVER_HTTP = {
-    *("pipeline.archive", "pipeline.backup", "pipeline.home_files", "pipeline.restore"),
+    *("pipeline.backup", "pipeline.home_files", "pipeline.restore"),
     *("home", "pipeline.workspace", "settings", "storage.database", "storage.database_export"),
     *("cli", "plugins", "storage.migrations", "testing"),
     # Their errors are LedgerErrors, made by helpers; the rest is names within certificates.
     "provenance",
     # Cures within an IndexMismatch.
     *("models", "storage.qdrant_edge", "storage.qdrant_server"),
-    # What the command writes to its terminal.
-    "progress",
     # The rules themselves.
     "service.wording",
 }
