@@ -478,12 +478,12 @@ def test_a_file_whose_manifest_reserves_its_use_is_refused(
 ) -> None:
     import numpy as np
 
-    from rag_audio.provenance.trace import opening
+    from rag_audio.provenance.credentials import reading
 
     world.reset()
     noise = tmp_path / "reserved.wav"
     soundfile.write(noise, np.random.default_rng(4).standard_normal(80_000) * 0.1, 16_000)
-    monkeypatch.setattr(opening, "training_reservation", lambda path: "reserved")
+    monkeypatch.setattr(reading, "training_reservation", lambda path: "reserved")
     with pytest.raises(RequestRefused, match="not for training"):
         world.workspace.plan("slow", audio=str(noise), audio_rights="own", **QUICK)
 
