@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 OnStage = Callable[[str, int, int], None]
 """Called with (stage, done, total); stages: retrieve, generate, write."""
 
+Clear = Callable[[ConditioningPlan], tuple[ConditioningPlan, date]]
+"""The plan with the licenses of now, and when they were read; raises RequestRefused."""
+
 
 class OnCommit(Protocol):
     """What is to be written with the ledger's entries of finished outputs, or not at all."""
@@ -94,7 +97,7 @@ def deliver(
     home: Home,
     request: GenerationRequest,
     takes: Sequence[Take],
-    cleared: date,
+    clear: Clear,
     info: ModelInfo,
     out: Path,
     on_stage: OnStage,
@@ -104,7 +107,7 @@ def deliver(
     """Mark, sign, write and log the takes of a request: all of them, or none.
 
     Args:
-        cleared: when the rights to the sources of the takes' plans were last read, UTC.
+        clear: checks the rights of each take's plan, directly before that take is staged.
         info: of the model that made them.
         out: the file; of several takes it gets ``-1``, ``-2``, … in its name.
         opened: the file that they are edits of.
@@ -115,7 +118,9 @@ def deliver(
         for i, take in enumerate(takes):
             on_stage("write", i, len(takes))
             target = out if len(takes) == 1 else out.with_name(f"{out.stem}-{i + 1}{out.suffix}")
-            staged.append(stage(home, request, take, cleared, info, target, opened))
+            plan, cleared = clear(take.plan)
+            now = replace(take, plan=plan)
+            staged.append(stage(home, request, now, cleared, info, target, opened))
     except BaseException:
         for output in staged:
             _remove(output.part, output.master)
@@ -137,7 +142,11 @@ def stage(
     """Mark, sign and write a take under a temporary name; :func:`commit` does the rest.
 
     What the model makes stays below full scale; an edit keeps the level of the edited sound, and
-    is lowered, with a note in the plan, where its format cannot hold that. Args as :func:`deliver`.
+    is lowered, with a note in the plan, where its format cannot hold that.
+
+    Args:
+        cleared: when the rights to the sources of the take's plan were last read, UTC.
+        target: the file. Others as :func:`deliver`.
     """
     plan, checks = take.plan, {**take.checks(), CLEARED: cleared.isoformat()}
     audio, excess = writing.fit(take.audio, target, request.subtype)
@@ -167,7 +176,8 @@ def stage(
         name = None if marked is None else marker.name
         lines = credit_lines(plan.licenses)
         claim = ClaimedOutput(number, plan, info, name, audio.duration_s, lines, opened)
-        signature = home.signer.sign(part, claim)
+        with _uninterrupted():  # an exception in the library's callbacks would be lost in it
+            signature = home.signer.sign(part, claim)
         fingerprint = make_fingerprint(marked or audio)
         similar = likeness(audio, plan.references, home.embedder, home.index)
         kept = {
@@ -326,7 +336,8 @@ def write_copy(
             converted=True,
             shares=([one.influence.used for one in record.sources], record.model_share),
         )
-        return put_in_place(part, target, signer.sign(part, claim))
+        with _uninterrupted():
+            return put_in_place(part, target, signer.sign(part, claim))
     finally:
         _remove(part)
 

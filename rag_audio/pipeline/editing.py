@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,14 @@ class Editor:
             told(0, plan.steps)
             made = self._make(plan, plan.seed + i, source, order, renderer, told, stop_asked)
             takes.append(Take(made, plan.seed + i, plan, renderer.inspect(made, plan)))
-        clearance = self.pipeline.clearance_again(clearance, request)
-        require_rights(source, clearance.rights, request.audio_rights, self.home.disclosure)
-        plan = self.pipeline.gate.still_clear(plan, request, (), clearance)
-        takes, info = [replace(take, plan=plan) for take in takes], generator.info
+
+        def clear(made: ConditioningPlan) -> tuple[ConditioningPlan, date]:
+            again = self.pipeline.clearance_again(clearance, request)
+            require_rights(source, again.rights, request.audio_rights, self.home.disclosure)
+            return self.pipeline.gate.still_clear(made, request, (), again), again.moment
+
         return deliver(
-            self.home, request, takes, clearance.moment, info, out, say, source.opened, on_commit
+            self.home, request, takes, clear, generator.info, out, say, source.opened, on_commit
         )
 
     def plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
@@ -235,14 +235,12 @@ class Pipeline:
         say("retrieve", 1, 1)
         generator = self.home.generator(request.model)
         takes = self.renderer(clearance, generator).make(plan, partial(say, "generate"), stop_asked)
-        clearance = self.clearance_again(clearance, asked)
-        cleared = [
-            replace(take, plan=self.gate.still_clear(take.plan, asked, findings, clearance))
-            for take in takes
-        ]
-        return deliver(
-            self.home, request, cleared, clearance.moment, generator.info, out, say, None, on_commit
-        )
+
+        def clear(made: ConditioningPlan) -> tuple[ConditioningPlan, date]:
+            again = self.clearance_again(clearance, asked)
+            return self.gate.still_clear(made, asked, findings, again), again.moment
+
+        return deliver(self.home, request, takes, clear, generator.info, out, say, None, on_commit)
 
     def renderer(self, clearance: Clearance, generator: Generator) -> Renderer:
         """What makes and inspects the takes of a request."""

@@ -1,4 +1,4 @@
-"""Rights on the way to an output: read once before the search, and anew once before delivery, since
+"""Rights on the way to an output: read once before the search, and anew before each delivery, since
 what was allowed a minute ago may have ended or been revoked."""
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from rag_audio.domain.ports import (
     StopAsked,
 )
 from rag_audio.errors import LibraryError, OutputRefused
-from rag_audio.guardrails import Source, check_output, inspect_output, require_distance
+from rag_audio.guardrails import SourceSegment, check_output, inspect_output, require_distance
 from rag_audio.pipeline.renderer import Renderer
 from tests.provenance import builders
 from tests.support.fakes import FakeEmbedder, FakeIndex
@@ -67,7 +67,7 @@ def hear(one: Segment, sample_rate: int = RATE) -> Audio:
     return sound(int(one.stem.id[0]))
 
 
-def inspect(audio: Audio, index: FakeIndex, sources: Sequence[Source] = ()):  # type: ignore[no-untyped-def]
+def inspect(audio: Audio, index: FakeIndex, sources: Sequence[SourceSegment] = ()):  # type: ignore[no-untyped-def]
     return inspect_output(
         audio,
         embedder=EMBEDDER,
@@ -104,7 +104,7 @@ def hidden(gains: list[list[float]], number: int = 1, under: int = 3) -> Audio:
 
 @pytest.mark.parametrize("gains", HIDDEN)
 def test_a_copy_with_opposite_polarity_in_the_channels_is_refused(gains: list[list[float]]) -> None:
-    other, copied = (Source(segment(number, "half"), sound(number)) for number in (0, 1))
+    other, copied = (SourceSegment(segment(number, "half"), sound(number)) for number in (0, 1))
     require_distance(inspect(hidden(gains), index_of(), [other]))
     with pytest.raises(OutputRefused, match=r"too near to stem-1\.wav"):
         require_distance(inspect(hidden(gains), index_of(), [copied]))
@@ -127,7 +127,7 @@ def test_what_is_far_from_everything_passes() -> None:
 
 
 def test_a_source_is_compared_as_it_was_conformed_and_the_control_was_not_used() -> None:
-    used = Source(segment(0, "near"), sound(1))
+    used = SourceSegment(segment(0, "near"), sound(1))
     found = inspect(sound(1), index_of(segment(0, "near"), segment(2)), [used])
     assert [(near.path, near.used) for near in found.too_near] == [("stem-0.wav", True)]
     assert found.control is not None and not found.control.used
@@ -181,7 +181,7 @@ def test_what_is_no_sound_is_refused(samples: np.ndarray, said: str) -> None:
 
 
 def test_a_refusal_names_the_source_and_the_numbers() -> None:
-    found = inspect(sound(0), index_of(), [Source(segment(0, "half"), sound(0))])
+    found = inspect(sound(0), index_of(), [SourceSegment(segment(0, "half"), sound(0))])
     with pytest.raises(OutputRefused, match=r"to stem-0\.wav: similarity 1\.00, .* allows 0\.5"):
         require_distance(found)
 

@@ -23,6 +23,7 @@ from rag_audio.domain.licensing import RevocationOf
 from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.ports import Mark
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.pipeline import delivery
 from tests.retrieval.sounds import melody
 from tests.support.rights_world import TARGET_ARTIST, TARGET_WORDS, World, all_uses, write_score
 from tests.support.small_library import RATE
@@ -353,6 +354,38 @@ def test_what_ends_on_the_way_stops_the_output(
     assert len(world.home.ledger.outputs()) == before
 
 
+@pytest.mark.parametrize("way", ["generate", "replay", "edit"])
+def test_what_is_revoked_while_a_variation_is_written_stops_all(
+    world: World, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.reset()
+    workspace, out = world.workspace, tmp_path / "out" / "no.wav"
+    quick = {"references": (world.target.id,), **QUICK}
+    plan = workspace.plan("slow", variations=2, **quick)
+    soundfile.write(tmp_path / "own.wav", melody(9, 4.0).samples[0], RATE)
+    before = len(world.home.ledger.outputs())
+    stage = delivery.stage
+
+    def stage_then_revoke(*given: Any) -> Any:
+        made = stage(*given)
+        world.revoke(RevocationOf.ARTIST, TARGET_ARTIST)
+        return made
+
+    monkeypatch.setattr(delivery, "stage", stage_then_revoke)
+    with pytest.raises(RequestRefused, match="revoked"):
+        if way == "generate":
+            workspace.generate("slow", out, variations=2, **quick)
+        elif way == "replay":
+            workspace.replay(plan, out)
+        else:
+            owned = {"audio_rights": "own", "variations": 2, **quick}
+            del owned["duration_s"]
+            workspace.vary(tmp_path / "own.wav", out, prompt="slow", **owned)
+    assert list(out.parent.iterdir()) == []
+    assert len(world.home.ledger.outputs()) == before
+    assert len(list(world.home.masters.iterdir())) == before
+
+
 def test_an_artist_s_style_brings_only_what_the_style_is_licensed_for(world: World) -> None:
     """One stem of an artist has ``style``, the other has not: asking for the artist uses one."""
     world.reset()
@@ -445,12 +478,12 @@ def test_a_file_whose_manifest_reserves_its_use_is_refused(
 ) -> None:
     import numpy as np
 
-    from rag_audio.provenance.trace import opening
+    from rag_audio.provenance.credentials import reading
 
     world.reset()
     noise = tmp_path / "reserved.wav"
     soundfile.write(noise, np.random.default_rng(4).standard_normal(80_000) * 0.1, 16_000)
-    monkeypatch.setattr(opening, "training_reservation", lambda path: "reserved")
+    monkeypatch.setattr(reading, "training_reservation", lambda path: "reserved")
     with pytest.raises(RequestRefused, match="not for training"):
         world.workspace.plan("slow", audio=str(noise), audio_rights="own", **QUICK)
 

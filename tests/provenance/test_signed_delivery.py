@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -51,6 +52,25 @@ def _deliver(home: Home, target: Path, made: ConditioningPlan | None = None) -> 
     take = Take(sound(2.0), 7, made, Inspection((), None))
     (result,) = commit(home, [stage(home, request, take, datetime.now(UTC), INFO, target)])
     return result.files
+
+
+def test_an_interrupt_waits_for_the_end_of_signing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The C2PA library calls back for every piece of a file, and drops what is raised there."""
+    sign, signed = home.signer.sign, []
+
+    def interrupted(file: Path, claim: ClaimedOutput) -> Signature:
+        signal.raise_signal(signal.SIGINT)
+        signed.append(sign(file, claim))
+        return signed[0]
+
+    monkeypatch.setattr(home.signer, "sign", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _deliver(home, tmp_path / "take.ogg")
+    assert signed
+    assert list(tmp_path.glob("*take*")) == []
+    assert list(home.masters.iterdir()) == []
 
 
 def test_an_entry_that_is_not_written_leaves_no_fingerprint(
