@@ -11,6 +11,9 @@ from pathlib import Path
 
 from rag_audio.errors import ConfigError
 
+REINSTALL = "install rag-audio from its wheel again"
+"""What helps where files of the package are missing or damaged."""
+
 
 def data_dir(name: str) -> Path:
     """The folder ``data/<name>``: inside an installed wheel, else beside the package in a checkout.
@@ -25,9 +28,7 @@ def data_dir(name: str) -> Path:
     for candidate in (package / "data" / name, package.parent / "data" / name):
         if candidate.is_dir():
             return candidate
-    raise ConfigError(
-        f"the installed package has no data/{name}", hint="install rag-audio from its wheel again"
-    )
+    raise ConfigError(f"the installed package has no data/{name}", hint=REINSTALL)
 
 
 def cache_folder(name: str, chosen: str | None = None) -> Path | None:

@@ -94,7 +94,8 @@ def score_from_json(document: Any) -> NoteScore:
     Raises:
         ValueError, TypeError, KeyError: it is no score, or a value is out of range.
     """
-    score = read(NoteScore, document)
+    # Uploads that an earlier version took in have no downbeat_s.
+    score = read(NoteScore, {"downbeat_s": 0.0, **document})
     if not score.parts or not score.tempos or not all(_is_tempo(*one) for one in score.tempos):
         raise ValueError("a score has notes and a tempo")
     if score.key_number is not None and not 0 <= score.key_number < 24:

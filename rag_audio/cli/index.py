@@ -129,7 +129,8 @@ def show_report(report: IndexReport) -> None:
         "rejected": len(report.rejected),
         "segments": report.segments,
     }
-    table(tuple(counts), [tuple(counts.values())], title=f"indexed in {report.seconds:.1f} s")
+    title = f"indexed in {report.seconds:.1f} s"
+    table(tuple(counts), [tuple(counts.values())], title, numbers=True)
     if report.landmarked:
         out.print(
             f"{report.landmarked} unchanged files were heard again, so that they are recognised in "

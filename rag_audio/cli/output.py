@@ -88,14 +88,20 @@ def show_error(error: RagAudioError, as_json: bool) -> None:
         err.print(f"  {error.hint}")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
-    """A table on stdout; cells are plain text, never markup."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    title: str = "",
+    *,
+    numbers: bool = False,
+) -> None:
+    """A table on stdout; cells are plain text, never markup; ``numbers`` stand on the right."""
     from rich.table import Table
     from rich.text import Text
 
     made = Table(title=title or None, title_justify="left")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     out.print(made)

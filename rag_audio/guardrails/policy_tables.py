@@ -7,14 +7,23 @@ import tomllib
 from functools import cache
 from typing import Any
 
-from rag_audio.resources import data_dir
+from rag_audio.errors import ConfigError
+from rag_audio.resources import REINSTALL, data_dir
 
 
 @cache
 def policy_table(name: str) -> dict[str, Any]:
-    """``data/policy/<name>.toml``."""
-    with (data_dir("policy") / f"{name}.toml").open("rb") as file:
-        return tomllib.load(file)
+    """``data/policy/<name>.toml``.
+
+    Raises:
+        ConfigError: it is missing or damaged.
+    """
+    file = data_dir("policy") / f"{name}.toml"
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{file} cannot be read: {why}", hint=REINSTALL) from error
 
 
 def policy_lines(name: str) -> list[str]:

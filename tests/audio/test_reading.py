@@ -121,7 +121,10 @@ def test_a_long_score_is_played_in_excerpts(tmp_path: Path) -> None:
     file.write_bytes(score(NOTE, number(1_380_000) + NOTE[1:]))
     found = scores.parse(file)
     assert found.end_s > 7000
-    assert score_from_json(score_to_json(found)) == found
+    document = score_to_json(found)
+    assert score_from_json(document) == found
+    del document["downbeat_s"]  # as an earlier version kept it of an upload
+    assert score_from_json(document) == found
     with growth() as taken:
         played = midi.excerpts(found, 5.0, 4)
     assert [round(one.duration_s, 3) for one in played] == [5.0] * 4
