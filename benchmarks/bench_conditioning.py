@@ -29,7 +29,7 @@ from benchmarks.conditioning_pictures import draw
 from benchmarks.conditioning_trials import CHANNELS, MODES, SOUNDLESS, STRENGTHS, Bench, Trials
 from benchmarks.figures import Figure, over_groups, share_of, wilson
 
-Say = Callable[[str], None]
+Say = Callable[..., None]
 Row = dict[str, Any]
 Cells = dict[tuple[str, float], dict[str, Figure]]
 

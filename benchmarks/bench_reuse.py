@@ -133,7 +133,7 @@ def _promptness(workspace: Workspace, folder: Path, repeats: int) -> None:
 
 def _forget(workspace: Workspace) -> None:
     """As in a process that was just started, models aside."""
-    kept = workspace.pipeline._kept
+    kept = workspace.home.cache
     with kept._lock:
         kept._kept.clear()
         kept._bytes = 0

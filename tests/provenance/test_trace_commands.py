@@ -106,9 +106,9 @@ def test_measured_influence_is_logged_and_traced(
     ("arguments", "said"),
     [
         (("influence", "99"), "no output 99"),
-        (("influence", "1", "--method", "often"), "'often' is not a way"),
-        (("influence", "1", "--method", "none"), "nothing was to be measured"),
-        (("trace", "x.wav", "--influence", "often"), "'often' is not a way"),
+        (("influence", "1", "--method", "often"), "'often' is not one of 'fast', 'exact'"),
+        (("influence", "1", "--method", "none"), "'none' is not one of 'fast', 'exact'"),
+        (("trace", "x.wav", "--influence", "often"), "'often' is not one of 'none', 'fast'"),
     ],
 )
 def test_bad_input_gets_one_line(
