@@ -6,7 +6,7 @@ import pytest
 
 from rag_audio import guardrails
 from rag_audio.errors import ConfigError
-from rag_audio.guardrails import Action, Policy, lists
+from rag_audio.guardrails import Action, Policy, policy_tables
 from rag_audio.guardrails.names import SentenceReading, is_place
 from rag_audio.guardrails.normalise import fold
 from rag_audio.guardrails.vocabulary import is_given_name, is_ordinary
@@ -28,11 +28,11 @@ def test_the_shipped_list_is_long_and_sound() -> None:
 def test_a_missing_or_damaged_table_is_named(
     content: bytes | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "data_dir", lambda name: tmp_path)
+    monkeypatch.setattr(policy_tables, "data_dir", lambda name: tmp_path)
     if content is not None:
         (tmp_path / "some.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=rf"some\.toml cannot be read: .*{why}") as caught:
-        lists.policy_table("some")
+        policy_tables.policy_table("some")
     assert caught.value.hint == "install rag-audio from its wheel again"
 
 
