@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from functools import cache, lru_cache
+from collections.abc import Iterator, Sequence
+from functools import cache
 
 from rapidfuzz.distance import OSA
 
-from rag_audio.guardrails.name_index import NameHit, NameIndex
+from rag_audio.guardrails.name_index import NameHit
 from rag_audio.guardrails.names import SentenceReading, Song, is_place
-from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, squash
+from rag_audio.guardrails.normalise import NormalisedText, fold, read, squash
 from rag_audio.guardrails.policy_tables import policy_lines, rule_pattern, rule_words
 from rag_audio.guardrails.vocabulary import (
     is_compound,
@@ -399,52 +399,6 @@ def is_beat_of(text: NormalisedText, hit: NameHit) -> bool:
     return previous in _BEAT_TALK and (previous in ("a", "an", "x") or word.text not in _THEMES)
 
 
-# Disguises that tell by themselves that a name is meant: figures in it, or read backwards.
-#
-# Nobody writes ``pr1nce`` or ``ekarD`` of a word, so a name that is a word too counts as well.
-
-_LEAST_BACKWARDS = 5
-"""Letters of a name that is looked for backwards."""
-_LEAST_FIGURES = 4
-
-
-def has_letters(text: NormalisedText, hit: NameHit) -> bool:
-    """Whether what was read as a name has a letter at all: "808" is a machine, no name."""
-    return any(sign.isalpha() for sign in text.raw_words(hit.first, hit.last))
-
-
-def is_disguised(text: NormalisedText, hit: NameHit) -> bool:
-    """Whether letters of a name that is a word too are written as figures or signs."""
-    if (
-        not hit.exact
-        or hit.reading is SentenceReading.MASS
-        or len(hit.form.letters) < _LEAST_FIGURES
-    ):
-        return False
-    raw = text.raw_words(hit.first, hit.last)
-    return has_letters(text, hit) and any(c.isdigit() or c in "@$!€|" for c in raw)
-
-
-def backwards(text: NormalisedText, index: NameIndex) -> Iterator[tuple[int, int, NameHit]]:
-    """Names that are written from right to left, as spans of the original."""
-    turned = NormalisedText(text.raw, text.plain[::-1], text.origin[::-1])
-    for hit in index.exact(turned):
-        words = turned.words[hit.first : hit.last + 1]
-        letters = squash("".join(word.text for word in words))
-        plain = hit.reading is SentenceReading.MASS or all(
-            is_everyday(word.text[::-1]) for word in words
-        )
-        if (
-            letters == hit.form.letters
-            and len(letters) >= _LEAST_BACKWARDS
-            and letters.isascii()
-            and not plain
-        ):
-            start, end = turned.origin[words[-1].end - 1], turned.origin[words[0].start] + 1
-            if start < end:
-                yield start, end, hit
-
-
 # Names in scripts without spaces that cut a longer everyday word.
 #
 # Chinese and Japanese write words in one run, so that the letters of a name may be the end of one
@@ -473,132 +427,3 @@ def cuts_a_word(text: NormalisedText, hit: NameHit) -> bool:
         for last in range(border + 1, min(len(plain), first + _LONGEST) + 1)
         if not (first <= start and end <= last) and (first >= start or last < end)
     )
-
-
-# Whether a name is that of somebody private: "my uncle …", "…, our neighbour", "happy birthday …".
-#
-# Many artists have a given name, or a surname, that thousands of others have. What stands beside it
-# says that one of those is meant: a word of family, friends, trades or pets
-# (``data/policy/words/relations.txt``), or an occasion on which songs are made for private people
-# (``occasions.txt``). The name must be one word: "my uncle Zanther Quill" stays a full name. What a
-# style phrase is about is never private.
-
-_OWN = rule_words("private", "own")
-_FOR = rule_words("private", "for")
-_SHOP = rule_words("private", "shop")
-_GOES_ON = rule_words("private", "goes_on")
-_PERFORMANCE = rule_words("private", "performance")
-_REACH = 4
-"""Words after a name among which "my sister" may stand."""
-_LEAST_STEM = 5
-
-
-@lru_cache(maxsize=16384)
-def is_relation(word: str) -> bool:
-    """Whether a folded word says who somebody private is: uncle, coach, neighbour."""
-    return word in listed_words("relations")
-
-
-@lru_cache(maxsize=16384)
-def is_occasion(word: str) -> bool:
-    """Whether a folded word is, or begins with, an occasion: birthday, Geburtstagslied."""
-    occasions = listed_words("occasions")
-    return word in occasions or any(
-        word[:size] in occasions for size in range(_LEAST_STEM, len(word))
-    )
-
-
-def is_private(text: NormalisedText, hit: NameHit, asked: Collection[int]) -> bool:
-    """Whether a name that was found is somebody private's.
-
-    Args:
-        asked: offsets of the plain text at which the objects of style phrases begin.
-    """
-    if hit.last > hit.first and hit.exact:
-        return False
-    words = text.words
-    if _is_asked(text, hit.first, asked):
-        return False
-    if text.capitals_mean and not words[hit.first].capital and not text.raw.islower():
-        return False
-    following = words[hit.last + 1] if hit.last + 1 < len(words) else None
-    joined = following is not None and not text.plain[words[hit.last].end : following.start].strip(
-        " '"
-    )
-    if joined and following is not None and _is_performance(following, words[hit.last]):
-        return False
-    return (
-        _follows_relation(text, hit, asked)
-        or _is_explained(text, hit)
-        or _is_for_an_occasion(text, hit, joined)
-        or _has_another_surname(text, hit)
-        or (words[hit.last].possessive and following is not None and following.text in _SHOP)
-    )
-
-
-def _is_asked(text: NormalisedText, number: int, asked: Collection[int]) -> bool:
-    """Whether a style phrase ends before a word, or before the small words before that."""
-    while True:
-        if text.words[number].start in asked:
-            return True
-        if number == 0 or text.words[number - 1].text not in _OWN:
-            return False
-        number -= 1
-
-
-def _is_performance(following: Word, name: Word) -> bool:
-    """Whether what follows a name is what an artist is known by: "… type beat"."""
-    if following.text in _PERFORMANCE:
-        return True
-    small = len(following.text) < 4 or following.text in _GOES_ON or following.capital
-    return not name.possessive and not small and is_music(following.text)
-
-
-def _gap(text: NormalisedText, number: int) -> str:
-    """What stands between a word and the one before it."""
-    return text.plain[text.words[number - 1].end : text.words[number].start]
-
-
-def _follows_relation(text: NormalisedText, hit: NameHit, asked: Collection[int]) -> bool:
-    """``my uncle …``, ``coach …``."""
-    if hit.first == 0 or _gap(text, hit.first).strip(" ."):
-        return False
-    before = text.words[hit.first - 1]
-    related = is_relation(before.text) and not before.possessive
-    return related and not _is_asked(text, hit.first - 1, asked)
-
-
-def _is_explained(text: NormalisedText, hit: NameHit) -> bool:
-    """``…, my sister``, ``… our neighbour``, ``… the parrot``."""
-    words = text.words
-    after = words[hit.last + 1 : hit.last + 1 + _REACH]
-    if not after or after[0].text not in _OWN or _gap(text, hit.last + 1).strip() not in ("", ","):
-        return False
-    return any(is_relation(word.text) and not word.possessive for word in after[1:3])
-
-
-def _is_for_an_occasion(text: NormalisedText, hit: NameHit, joined: bool) -> bool:
-    """``birthday song for …``, ``happy birthday … from all of us``."""
-    words = text.words
-    if hit.first == 0:
-        return False
-    before = words[hit.first - 1].text
-    if before not in _FOR and not is_occasion(before) and before not in _OWN:
-        return False
-    if not any(is_occasion(word.text) for word in words):
-        return False
-    if not joined:
-        return True
-    return words[hit.last + 1].text in _GOES_ON or is_occasion(words[hit.last + 1].text)
-
-
-def _has_another_surname(text: NormalisedText, hit: NameHit) -> bool:
-    """A given name with a surname that is not the artist's, where somebody private is spoken of."""
-    words = text.words
-    if hit.last + 1 >= len(words) or not text.capitals_mean or not hit.exact:
-        return False
-    surname = words[hit.last + 1]
-    named = surname.capital and not _gap(text, hit.last + 1).strip()
-    if not named or is_ordinary(surname.text) or len(surname.text) < 3:
-        return False
-    return any(is_relation(word.text) or is_occasion(word.text) for word in words)

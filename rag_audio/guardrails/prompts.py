@@ -13,6 +13,7 @@ from typing import Any
 from rag_audio.domain import names
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import InvalidInput, Match, RequestRefused
+from rag_audio.guardrails.disguises import backwards, has_letters, is_disguised
 from rag_audio.guardrails.indirect_references import (
     described_people,
     described_spans,
@@ -20,15 +21,10 @@ from rag_audio.guardrails.indirect_references import (
     song_spans,
 )
 from rag_audio.guardrails.name_evidence import (
-    backwards,
     cuts_a_word,
     evident_names,
-    has_letters,
     innocent_words,
-    is_disguised,
     is_named,
-    is_private,
-    is_relation,
     misspelled_beside,
 )
 from rag_audio.guardrails.name_index import NameHit
@@ -36,6 +32,7 @@ from rag_audio.guardrails.names import Artist, SentenceReading, Spelling
 from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, variants
 from rag_audio.guardrails.policy import Action, Decision, Policy, note
 from rag_audio.guardrails.policy_tables import rule_words
+from rag_audio.guardrails.private_people import is_private, is_relation
 from rag_audio.guardrails.style_phrases import StyleReader
 from rag_audio.guardrails.vocabulary import KNOWN_ONLY, find_leads, is_ordinary
 from rag_audio.guardrails.written_names import NamesWritten, find_names, leads_to, read_names
