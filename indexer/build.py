@@ -43,7 +43,7 @@ from indexer.scan import FoundFile, Limits, Survey, survey
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.domain.clearance import standing
-from rag_audio.domain.json_documents import conflicts_json
+from rag_audio.domain.conflict_documents import conflicts_json
 from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.ports import Embedder, StemIndex
 from rag_audio.domain.stems import FileState, WithheldFile

@@ -57,7 +57,7 @@ class IndexReport:
             written; a license that ended, or grants nothing, is not such a fault.
         seconds: wall time.
         conflicts: the stems of this library whose bytes several licenses or artists claim, as
-            :func:`rag_audio.domain.json_documents.conflict_json` writes them.
+            :func:`rag_audio.domain.conflict_documents.conflict_json` writes them.
         altered: what of the library's rows had been changed past the log when the run began:
             ``row``, ``license_rows``, ``files``, ``withheld``, ``conflicts``.
         landmarked: unchanged files that were heard again, since the version that indexed them made

@@ -18,7 +18,7 @@ from rag_audio.audio import scores
 from rag_audio.audio.reading import MAX_DURATION_S, IdentifiedAudio, hear
 from rag_audio.audio.scores import NoteScore
 from rag_audio.domain import Rights, arguments
-from rag_audio.domain.json_documents import EVERYTHING, Disclosure
+from rag_audio.domain.disclosure import EVERYTHING, Disclosure
 from rag_audio.errors import ConfigError
 from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.resources import data_dir

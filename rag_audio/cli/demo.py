@@ -22,7 +22,7 @@ from rag_audio.domain import Audio, GenerationRequest, Key
 from rag_audio.domain.json_documents import outputs_json, reference_json, results_json
 from rag_audio.domain.plan import plan_to_json
 from rag_audio.errors import IndexMismatch, RagAudioError, RequestRefused
-from rag_audio.guardrails.output import likeness
+from rag_audio.guardrails.embedding_similarity import likeness
 from rag_audio.pipeline.delivery import write_copy
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 from rag_audio.provenance.ledger.records import record_to_json

@@ -12,12 +12,8 @@ import typer
 from rag_audio import __version__, plugins
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import busy, err, list_conflicts, out, show_json, table
-from rag_audio.domain.json_documents import (
-    artists_json,
-    conflicts_json,
-    licenses_json,
-    not_indexed_json,
-)
+from rag_audio.domain.conflict_documents import conflicts_json
+from rag_audio.domain.json_documents import artists_json, licenses_json, not_indexed_json
 from rag_audio.errors import InvalidInput, RagAudioError
 from rag_audio.home import Home as OpenedHome
 from rag_audio.home import open_home

@@ -109,7 +109,7 @@ def table(
 
 def list_conflicts(conflicts: Sequence[dict[str, Any]]) -> None:
     """Bytes that several licenses or artists claim, as :func:`.conflicts_json` writes them."""
-    from rag_audio.domain.json_documents import conflict_lines
+    from rag_audio.domain.conflict_documents import conflict_lines
 
     if conflicts:
         out.print("the same bytes under several licenses or artists:")

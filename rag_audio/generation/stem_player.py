@@ -11,7 +11,7 @@ import structlog
 from rag_audio.audio import midi
 from rag_audio.audio.reading import load
 from rag_audio.domain import Audio, Layer, Segment, StemKind
-from rag_audio.domain.json_documents import Disclosure, renamed
+from rag_audio.domain.disclosure import Disclosure, renamed
 from rag_audio.errors import LibraryError
 from rag_audio.storage.cache import SoundCache, content_hash
 

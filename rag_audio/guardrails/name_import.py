@@ -22,6 +22,7 @@ from threading import Lock
 from typing import Any
 
 from rag_audio.errors import ConfigError, InvalidInput
+from rag_audio.guardrails.bounded_reading import Expanded, is_tar, members, pieces_of
 from rag_audio.guardrails.name_index import NameHit
 from rag_audio.guardrails.name_sources import (
     MAX_NAME,
@@ -29,12 +30,8 @@ from rag_audio.guardrails.name_sources import (
     UNKNOWN,
     Choice,
     Entry,
-    Expanded,
     Row,
     WordCounts,
-    is_tar,
-    members,
-    pieces_of,
     read_rows,
     why_not,
 )

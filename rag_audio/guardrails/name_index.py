@@ -31,6 +31,7 @@ from rag_audio.guardrails.names import (
     surname_of,
     without_collection,
 )
+from rag_audio.guardrails.native_scripts import NativeIndex
 from rag_audio.guardrails.normalise import (
     NormalisedText,
     Squashed,
@@ -57,7 +58,6 @@ from rag_audio.guardrails.vocabulary import (
     is_given_name,
     is_ordinary,
 )
-from rag_audio.guardrails.written_names import NativeIndex
 
 # How like a name words are, and whether words that spell a name are likely to mean it.
 

@@ -33,8 +33,9 @@ from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, var
 from rag_audio.guardrails.policy import Action, Decision, Policy, note
 from rag_audio.guardrails.policy_tables import rule_words
 from rag_audio.guardrails.private_people import is_private, is_relation
+from rag_audio.guardrails.style_leads import KNOWN_ONLY, find_leads
 from rag_audio.guardrails.style_phrases import StyleReader
-from rag_audio.guardrails.vocabulary import KNOWN_ONLY, find_leads, is_ordinary
+from rag_audio.guardrails.vocabulary import is_ordinary
 from rag_audio.guardrails.written_names import NamesWritten, find_names, leads_to, read_names
 from rag_audio.resources import data_dir
 

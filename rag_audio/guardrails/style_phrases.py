@@ -24,10 +24,8 @@ from rag_audio.guardrails.name_index import NameHit
 from rag_audio.guardrails.names import SentenceReading, Spelling, is_place
 from rag_audio.guardrails.normalise import NormalisedText, Word
 from rag_audio.guardrails.policy_tables import rule_words
+from rag_audio.guardrails.style_leads import KNOWN_ONLY, Lead, Strength
 from rag_audio.guardrails.vocabulary import (
-    KNOWN_ONLY,
-    Lead,
-    Strength,
     is_compound,
     is_english,
     is_everyday,

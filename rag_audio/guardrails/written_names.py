@@ -13,24 +13,16 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import accumulate
 
 from rag_audio.domain import names
-from rag_audio.guardrails.names import Artist
 from rag_audio.guardrails.normalise import NormalisedText, fold
 from rag_audio.guardrails.policy_tables import compiled, policy_table, rule_pattern, rule_words
-from rag_audio.guardrails.vocabulary import (
-    Lead,
-    Strength,
-    find_leads,
-    is_music,
-    is_ordinary,
-    plain_words,
-    words_of,
-)
+from rag_audio.guardrails.style_leads import Lead, Strength, find_leads
+from rag_audio.guardrails.vocabulary import is_music, is_ordinary, plain_words, words_of
 
 _PREFIX = 3
 _QUOTES = "\\s\"'“”„«»‘’`*_~#"
@@ -509,81 +501,3 @@ def _hindi_name(plain: str, start: int, end: int) -> tuple[int, int]:
     if first == len(found):
         return end, end
     return start + found[first].start(), start + found[-1].end()
-
-
-# Known names in their own scripts beside what asks for their style.
-#
-# Where no spaces part words, or endings and particles are joined to them, a name is looked for as
-# it is written, and counts by what stands next to it: before "처럼" and "っぽい", after "แบบ" and
-# "زي".
-
-_FIRST = 2
-"""Letters by which names are looked up, and that they have at least."""
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-
-
-@dataclass(frozen=True)
-class _Script:
-    """How a script asks for somebody's style.
-
-    Attributes:
-        letters: what a name of it begins with.
-        before: what stands right before a name then; after: what stands right after it.
-        border: letters that may not stand before the name, as it would be a part of a word.
-        end: what may stand after a name that something asks for before it.
-    """
-
-    letters: re.Pattern[str]
-    before: re.Pattern[str] | None = None
-    after: re.Pattern[str] | None = None
-    border: re.Pattern[str] | None = None
-    end: re.Pattern[str] | None = None
-
-
-_SCRIPTS = tuple(
-    _Script(**{place: compiled(lines) for place, lines in script.items()})
-    for script in policy_table("scripts")["script"]
-)
-
-
-class NativeIndex:
-    """Names as they are written in scripts of their own.
-
-    Args:
-        artists: those with names in such scripts among their names and aliases are looked for.
-    """
-
-    def __init__(self, artists: Iterable[Artist]) -> None:
-        self._names: dict[str, list[tuple[str, Artist]]] = defaultdict(list)
-        for artist in artists:
-            for text in (artist.name, *artist.aliases, *artist.common_aliases):
-                written = unicodedata.normalize("NFC", text)
-                if len(written) >= _FIRST and _NOT_ASCII.match(written):
-                    self._names[written[:_FIRST]].append((written, artist))
-        for spelled in self._names.values():
-            spelled.sort(key=lambda pair: -len(pair[0]))
-
-    def find(self, raw: str) -> Iterator[tuple[int, int, Artist]]:
-        """Spans of a text, which must be in NFC, in which somebody's style is asked for."""
-        if raw.isascii():
-            return
-        for match in _NOT_ASCII.finditer(raw):
-            start = match.start()
-            for written, artist in self._names.get(raw[start : start + _FIRST], ()):
-                end = start + len(written)
-                if raw.startswith(written, start) and _is_asked(raw, start, end):
-                    yield start, end, artist
-                    break
-
-
-def _is_asked(raw: str, start: int, end: int) -> bool:
-    """Whether the text around ``raw[start:end]`` asks for a style."""
-    before = raw[max(0, start - 40) : start]
-    for script in _SCRIPTS:
-        if not script.letters.match(raw, start):
-            continue
-        if script.after is not None and script.after.match(raw, end):
-            return script.border is None or not script.border.match(raw[start - 1 : start])
-        if script.before is not None and script.before.search(before):
-            return script.end is None or script.end.match(raw, end) is not None
-    return False

@@ -24,7 +24,7 @@ from rag_audio.domain import (
     GenerationResult,
     unmet_promises,
 )
-from rag_audio.domain.licensing import credit_lines, file_tags
+from rag_audio.domain.credits import credit_lines, file_tags
 from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import Mark, ModelInfo
 from rag_audio.domain.signing import (
@@ -37,7 +37,7 @@ from rag_audio.domain.signing import (
 )
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, OutputRefused
 from rag_audio.generation.take_selection import unmet_line
-from rag_audio.guardrails.output import likeness
+from rag_audio.guardrails.embedding_similarity import likeness
 from rag_audio.home import Home
 from rag_audio.pipeline.renderer import Take
 from rag_audio.provenance.ledger.audit_rights import CLEARED

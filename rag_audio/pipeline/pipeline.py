@@ -31,7 +31,7 @@ from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import Generator, Progress, StopAsked
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
-from rag_audio.generation.melody_arrangement import melody_of, require_as_planned
+from rag_audio.generation.melody_request import melody_of, require_as_planned
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import renew_plan
 from rag_audio.guardrails import output as guarding

@@ -10,7 +10,7 @@ from rag_audio import guardrails
 from rag_audio.audio import midi
 from rag_audio.audio.dsp import limit_peak
 from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
-from rag_audio.domain.json_documents import OTHER_SOURCE, Disclosure
+from rag_audio.domain.disclosure import OTHER_SOURCE, Disclosure
 from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.domain.ports import DiffusionInput, Generator, Progress, StopAsked
 from rag_audio.errors import InvalidInput, LibraryError

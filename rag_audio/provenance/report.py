@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 from rag_audio.domain import AttributionRecord, Channel, License, Share, SourceUse, names
-from rag_audio.domain.licensing import credit_lines
+from rag_audio.domain.credits import credit_lines
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput
 

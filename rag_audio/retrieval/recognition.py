@@ -21,7 +21,8 @@ from rag_audio.audio.channels import views
 from rag_audio.audio.copy_distance import Sketch, sketch
 from rag_audio.audio.dsp import resample, spread_windows
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
-from rag_audio.audio.scores import NoteScore, shared_notes
+from rag_audio.audio.score_similarity import shared_notes
+from rag_audio.audio.scores import NoteScore
 from rag_audio.domain import (
     AttributionRecord,
     Audio,
@@ -33,7 +34,7 @@ from rag_audio.domain import (
     StemKind,
     Use,
 )
-from rag_audio.domain.json_documents import (
+from rag_audio.domain.disclosure import (
     EVERYTHING,
     NO_REASON,
     OTHER_OUTPUT,

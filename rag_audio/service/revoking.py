@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rag_audio.domain import Rights, Stem, names
+from rag_audio.domain.conflict_documents import conflict_json
 from rag_audio.domain.conflicts import Claim, Conflict
-from rag_audio.domain.json_documents import conflict_json
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import BackendError, InvalidInput

@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rag_audio.domain.json_documents import OTHER_OUTPUT, Disclosure, finite
+from rag_audio.domain.disclosure import OTHER_OUTPUT, Disclosure
+from rag_audio.domain.json_documents import finite
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.home import Home
 from rag_audio.provenance.ledger.records import record_to_json

@@ -20,7 +20,7 @@ from rag_audio.audio.pitch_tracking import track_pitch
 from rag_audio.domain import Audio
 from rag_audio.domain.controls import Layer
 from rag_audio.errors import InvalidInput
-from rag_audio.pipeline.editing import in_master
+from rag_audio.pipeline.edit_source import in_master
 from tests.support.small_library import chords
 
 RATE = 16_000

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_audio.audio import midi
+from rag_audio.audio.instruments import instrument_in, middle_of
 from rag_audio.audio.pitch_tracking import (
     LONGEST_S,
     require_clear,
@@ -17,7 +18,6 @@ from rag_audio.audio.pitch_tracking import (
     track_pitch,
     transcribe,
 )
-from rag_audio.audio.scores import instrument_in, middle_of
 from rag_audio.domain import Audio, Melody, Note
 from rag_audio.domain.plan import notes_from_text, notes_to_text
 from rag_audio.errors import InvalidInput

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio.audio.scores import NoteScore, ScoreNote, ScorePart, shared_notes
+from rag_audio.audio.score_similarity import shared_notes
+from rag_audio.audio.scores import NoteScore, ScoreNote, ScorePart
 
 SEEDS = st.integers(0, 10_000)
 

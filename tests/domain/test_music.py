@@ -37,7 +37,8 @@ from rag_audio.generation.inpainting import Canvas, Grid, Pass, paint, plan_pass
 from rag_audio.generation.seed_audio import seed_audio
 from rag_audio.generation.seed_layout import aligned
 from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, Order, canvas_of
-from rag_audio.pipeline.editing import Editor, _asked_metre
+from rag_audio.pipeline.edit_source import _asked_metre
+from rag_audio.pipeline.editing import Editor
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.service.api.schemas import EditAsked
 from rag_audio.service.jobs import request_fields

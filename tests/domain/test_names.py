@@ -218,7 +218,7 @@ def test_no_other_module_folds_names_in_a_way_of_its_own() -> None:
         "rag_audio/domain/names.py",
         *(
             f"rag_audio/guardrails/{name}.py"
-            for name in ("normalise", "transliteration", "written_names")
+            for name in ("native_scripts", "normalise", "transliteration", "written_names")
         ),
         "rag_audio/storage/qdrant_common.py",  # tags
         "rag_audio/storage/migrations/versions/v0005_names.py",  # what was stored before

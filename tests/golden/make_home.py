@@ -213,7 +213,7 @@ def make_more(home: Home, root: Path) -> dict[str, Any]:
 def documents(home: Path, root: Path) -> dict[str, Any]:
     """The documents that the version wrote, each as the text of its bytes."""
     from rag_audio.domain.codec import encode
-    from rag_audio.domain.licensing import credit_lines
+    from rag_audio.domain.credits import credit_lines
     from rag_audio.domain.plan import plan_from_json
     from rag_audio.domain.signing import ClaimedOutput
     from rag_audio.pipeline.delivery import _model_of

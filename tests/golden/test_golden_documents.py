@@ -15,7 +15,7 @@ import pytest
 
 from rag_audio.domain import License, Stem
 from rag_audio.domain.codec import decode, encode
-from rag_audio.domain.licensing import credit_lines
+from rag_audio.domain.credits import credit_lines
 from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.signing import ClaimedOutput

@@ -12,8 +12,8 @@ from rag_audio import guardrails
 from rag_audio.guardrails import Action, Artist, Policy, Roster
 from rag_audio.guardrails.indirect_references import described_people
 from rag_audio.guardrails.names import SentenceReading, Song
+from rag_audio.guardrails.native_scripts import NativeIndex
 from rag_audio.guardrails.normalise import read
-from rag_audio.guardrails.written_names import NativeIndex
 
 QUICK = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -244,8 +244,8 @@ def test_a_file_that_is_cut_off_is_no_list(tmp_path: Path, target: Path, form: s
 def test_what_expands_without_end_is_stopped(
     tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag_audio.guardrails.name_sources._GROWTH_FROM", 2**20)
-    monkeypatch.setattr("rag_audio.guardrails.name_sources.MAX_LINE", 2**22)
+    monkeypatch.setattr("rag_audio.guardrails.bounded_reading._GROWTH_FROM", 2**20)
+    monkeypatch.setattr("rag_audio.guardrails.bounded_reading.MAX_LINE", 2**22)
     many = dumps.archive(tmp_path / "a.tar.bz2", artist=dumps.table(ARTIST) * 40_000)
     with pytest.raises(InvalidInput, match="expands to more than 200 times"):
         import_names([many], target)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from rag_audio.domain.json_documents import EVERYTHING, Disclosure
+from rag_audio.domain.disclosure import EVERYTHING, Disclosure
 from rag_audio.domain.ports import Generator
 from rag_audio.errors import ConfigError
 from rag_audio.home import Home

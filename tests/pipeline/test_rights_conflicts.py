@@ -17,8 +17,8 @@ from sqlalchemy import text
 
 from rag_audio.domain import License, Rights, Stem, StemKind, Use
 from rag_audio.domain.codec import encode
+from rag_audio.domain.conflict_documents import conflict_json, conflict_lines
 from rag_audio.domain.conflicts import Claim, Conflict
-from rag_audio.domain.json_documents import conflict_json, conflict_lines
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.storage.catalogue import LimitedCatalogue, SqlCatalogue

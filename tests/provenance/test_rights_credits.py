@@ -12,7 +12,7 @@ from tinytag import TinyTag
 from rag_audio.audio import writing
 from rag_audio.audio.reading import load
 from rag_audio.domain import Audio, License, Use
-from rag_audio.domain.licensing import credit_lines, file_tags
+from rag_audio.domain.credits import credit_lines, file_tags
 
 
 def license_of(holder: str, credit: str = "") -> License:

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from rag_audio.audio.dsp import resample, stretch
 from rag_audio.domain import Audio, GenerationResult, Use
-from rag_audio.domain.json_documents import Disclosure
+from rag_audio.domain.disclosure import Disclosure
 from rag_audio.domain.licensing import RevocationOf
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.pipeline.pipeline import Pipeline

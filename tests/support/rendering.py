@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from rag_audio.domain.json_documents import EVERYTHING
+from rag_audio.domain.disclosure import EVERYTHING
 from rag_audio.generation.seed_audio import PlaySegment
 from rag_audio.storage.cache import SoundCache
 from tests.support.fakes import FakeEmbedder, FakeIndex

@@ -13,10 +13,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use, names
+from rag_audio.domain.conflict_documents import conflict_json, conflicts_json
 from rag_audio.domain.json_documents import (
     artists_json,
-    conflict_json,
-    conflicts_json,
     licenses_json,
     not_indexed_json,
     reference_json,
