@@ -231,14 +231,15 @@ def test_an_index_is_rebuilt_unless_somebody_keeps_it(
     import rag_audio
     from rag_audio.storage.shared_index import SharedIndex
 
-    monkeypatch.setattr("rag_audio.storage.locks.WAIT_S", 0.2)
     library, home = write_library(tmp_path / "library"), tmp_path / "home"
     first = _json(capsys, "index", str(library), "--home", str(home))
     rebuild = ("index", str(library), "--rebuild", "--home", str(home))
     with rag_audio.open(home) as workspace:
         kept = workspace.home.index
         assert isinstance(kept, SharedIndex) and kept.keep()
-        assert "in use by pid" in _json(capsys, *rebuild, code=4)["error"]["message"]
+        with monkeypatch.context() as hurried:
+            hurried.setattr("rag_audio.storage.locks.WAIT_S", 0.2)
+            assert "in use by pid" in _json(capsys, *rebuild, code=4)["error"]["message"]
         kept.release()
         with workspace.home.catalogue.claim(workspace.home.catalogue.libraries()[0].id):
             assert "being written by" in _json(capsys, *rebuild, code=4)["error"]["message"]

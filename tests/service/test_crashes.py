@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,22 @@ def until(service: Service, job: Job, wanted: Callable[[Job], bool], seconds: fl
     raise AssertionError(f"it never came to that: {service.jobs.find(job.id)}")
 
 
+def stall(worker: subprocess.Popen[bytes], database: Path) -> None:
+    """Stop the process where it holds no lock of the database, which nobody could take from it."""
+    for _ in range(100):
+        worker.send_signal(signal.SIGSTOP)
+        with closing(sqlite3.connect(database, timeout=0.2, isolation_level=None)) as asked:
+            try:
+                asked.execute("BEGIN IMMEDIATE")
+                asked.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                worker.send_signal(signal.SIGCONT)
+                time.sleep(0.01)
+            else:
+                return
+    raise AssertionError("it holds the database's lock whenever it is stopped")
+
+
 def is_generating(job: Job) -> bool:
     return job.state is JobState.RUNNING and job.stage == "generate"
 
@@ -82,7 +100,7 @@ def test_a_stalled_worker_and_a_killed_one_lose_their_jobs_and_nothing_else(
     ledger = service.workspace.home.ledger
     stalled = service.jobs.accept("generation", LONG)
     until(service, stalled, is_generating)
-    worker.send_signal(signal.SIGSTOP)
+    stall(worker, service.home.folder / "ledger.db")
     work_off(service)
     first = until(service, stalled, lambda job: job.state.is_final)
     assert (first.state, first.attempts) == (JobState.SUCCEEDED, 2)

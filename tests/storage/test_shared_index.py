@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,13 @@ def shared(path: Path) -> Iterator[Open]:
         index.close()
 
 
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for long."""
-    monkeypatch.setattr(locks, "WAIT_S", 0.2)
+@contextmanager
+def refused() -> Iterator[None]:
+    """Somebody has it, and nobody waits for long."""
+    with pytest.MonkeyPatch.context() as hurried:
+        hurried.setattr(locks, "WAIT_S", 0.2)
+        with pytest.raises(BackendUnavailable, match="in use by pid"):
+            yield
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -99,13 +103,12 @@ def test_it_is_let_go_when_nobody_asks_and_opened_again(shared: Open, path: Path
     assert index.count() == 1
 
 
-@pytest.mark.usefixtures("short")
 def test_it_is_held_while_somebody_goes_through_it(shared: Open, path: Path) -> None:
     index = shared(idle_s=0.0)
     index.upsert([point(stem(f"{n}")) for n in range(3)])
     going = index.scroll()
     next(going)
-    with pytest.raises(BackendUnavailable, match="in use by pid"):
+    with refused():
         shared().count()
     assert len(list(going)) == 2
     assert shared().count() == 3
@@ -137,7 +140,6 @@ def test_who_waits_says_so_once_and_who_holds_it(
     assert said.startswith("waiting: the index at") and "in use by pid" in said
 
 
-@pytest.mark.usefixtures("short")
 def test_others_are_served_again_after_a_fault_of_accepting(
     shared: Open, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,18 +165,17 @@ def test_others_are_served_again_after_a_fault_of_accepting(
     kept.close()
 
 
-@pytest.mark.usefixtures("short")
 def test_whoever_keeps_it_serves_the_others(shared: Open, path: Path) -> None:
     kept, other = shared(idle_s=0.0), shared(idle_s=0.0)
     other.upsert([point(stem("a"))])
     assert kept.keep()
-    with pytest.raises(BackendUnavailable, match="in use by"):
+    with refused():
         other.count()
     host = IndexHost(kept, path)
     host.start()
     assert other.count() == 1
     assert not shared().keep()
-    with pytest.raises(BackendUnavailable, match="in use by"):
+    with refused():
         qdrant_edge.remove_index(path, lambda: True)
     late = shared()
     assert late.count() == 1
