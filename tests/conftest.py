@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 import rag_audio
@@ -15,6 +17,10 @@ from tests.support.small_library import write_library
 # A busy machine is no failure: time is measured in benchmarks/.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# Threads of a service that is still there log to stderr, as under `serve`, not into another test's
+# output.
+structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 @pytest.fixture(scope="session")

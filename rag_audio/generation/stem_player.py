@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import structlog
 
 from rag_audio.audio import midi
 from rag_audio.audio.reading import load
@@ -18,7 +17,8 @@ from rag_audio.storage.cache import SoundCache, content_hash
 if TYPE_CHECKING:
     from rag_audio.storage.catalogue import SqlCatalogue
 
-log = structlog.get_logger("rag_audio.stem_player")
+_log = logging.getLogger("rag_audio.stem_player")
+"""Unlike structlog's, its errors go to stderr without any configuration."""
 
 
 class StemPlayer:
@@ -95,7 +95,7 @@ class StemPlayer:
             if self._disclosure.knows(segment.stem.library):
                 raise renamed(error, path, name) from error
             # An output is compared with it, and whoever makes the output may not know of it.
-            log.error("a stem that outputs are compared with cannot be read", file=str(path))
+            _log.error("a stem that outputs are compared with cannot be read: %s", path)
             raise LibraryError(
                 "the output cannot be checked now", hint="tell whoever runs this"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -133,7 +134,19 @@ class Copy:
         with self.changed() as db:
             for statement in statements:
                 if isinstance(statement, str):
-                    db.execute(statement)
+                    _change(db, statement)
                 else:
                     statement(db)
         return self.faults()
+
+
+def _change(db: sqlite3.Connection, statement: str) -> None:
+    """What a fault interrupted goes on reading its table as long as the fault's traceback is kept,
+    and the table cannot be dropped: both are let go of then."""
+    try:
+        db.execute(statement)
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        gc.collect()
+        db.execute(statement)

@@ -125,6 +125,7 @@ def test_a_mark_that_only_its_writer_could_find_is_not_written(
 
 def test_decodes_are_counted_over_all_keys_and_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a chance that noise passes for a mark: the bound is for the file."""
+    marked, marked_more = ten_deep()[0], ten_deep()[4]
     decode, count = payload.decode, 0
 
     def counted(*given: Any) -> NDArray[np.uint8]:
@@ -135,9 +136,9 @@ def test_decodes_are_counted_over_all_keys_and_layouts(monkeypatch: pytest.Monke
     monkeypatch.setattr(payload, "decode", counted)
     monkeypatch.setattr(spread_spectrum, "_MAX_DECODES", 4)
     keys = [bytes([number]) * 32 for number in range(3)]
-    over = SpreadSpectrumWatermarker(KEY, retired=keys).detect(ten_deep()[4])
+    over = SpreadSpectrumWatermarker(KEY, retired=keys).detect(marked_more)
     assert over.mark is not None
     assert count == 4
     count = 0
-    assert SpreadSpectrumWatermarker(keys[0], retired=keys[1:]).detect(ten_deep()[0]).mark is None
+    assert SpreadSpectrumWatermarker(keys[0], retired=keys[1:]).detect(marked).mark is None
     assert count <= 4

@@ -416,7 +416,9 @@ def test_a_copy_of_anothers_stem_is_refused_without_its_name_and_limit(world: Tw
     assert f"{world.one.words['path']}/a.wav" in own["message"] and "0.61" in own["message"]
 
 
-def test_a_missing_file_of_anothers_library_is_not_told(world: TwoTenants) -> None:
+def test_a_missing_file_of_anothers_library_is_told_in_the_log_alone(
+    world: TwoTenants, caplog: pytest.LogCaptureFixture
+) -> None:
     file = next((world.base / world.one.words["library"]).rglob("a.wav"))
     asked = {"prompt": "x", "seed": world.copy_seed(world.one), "k": 0, "duration_s": 3, "steps": 2}
     away = file.rename(file.with_suffix(".away"))
@@ -426,6 +428,8 @@ def test_a_missing_file_of_anothers_library_is_not_told(world: TwoTenants) -> No
         away.rename(file)
     assert theirs["problem"]["message"] == "the output cannot be checked now"
     assert "library" not in theirs["problem"]["hint"]
+    (said,) = [one.getMessage() for one in caplog.records if one.name == "rag_audio.stem_player"]
+    assert said.endswith(f"cannot be read: {file}")
 
 
 def test_a_trace_names_ones_own_sources_in_anothers_output(world: TwoTenants) -> None:
