@@ -12,6 +12,7 @@ __all__ = ["main"]
 
 _LONG = ("index", "serve", "worker")
 """Commands that go on for long: they collect garbage as often as Python does by itself."""
+_STOPPED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,5 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = run(words)
     except KeyboardInterrupt:
         sys.stderr.write("rag-audio: stopped; nothing half-written was left\n")
-        code = 130
+        code = _STOPPED
+    if code == _STOPPED:
+        # Where Ctrl-C came within an exec() of text, as dataclasses make, `python -m` would end by
+        # the signal whatever the exit code is (run_eval_code_obj of CPython's pythonrun.c notes
+        # it). The next exec() takes the note back.
+        exec("")  # noqa: S102 - no text
     raise SystemExit(code)

@@ -64,6 +64,20 @@ def test_a_generation_that_is_stopped_leaves_no_file(indexed_home: Path, tmp_pat
     assert visible(takes) == []
 
 
+def test_the_exit_code_is_the_same_where_ctrl_c_comes_within_an_exec(tmp_path: Path) -> None:
+    text = "import signal; signal.raise_signal(signal.SIGINT)\nfor _ in range(10): pass"
+    (tmp_path / "stopped.py").write_text(
+        "from rag_audio import cli\nfrom rag_audio.cli import app\n"
+        f"app.run = lambda words: exec({text!r})\ncli.main([])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "stopped"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(tmp_path)))},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
+    )
+    assert done.returncode == 130
+
+
 def test_an_index_run_that_is_stopped_is_gone_on_with(tmp_path: Path) -> None:
     library, home = write_library(tmp_path / "library"), tmp_path / "home"
     before = visible(library)
