@@ -164,3 +164,15 @@ def test_a_class_name_means_one_thing() -> None:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(name)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_only_the_service_logs_through_structlog() -> None:
+    """Its loggers print to stdout until ``serve`` or ``worker`` configures them: into documents."""
+    found = {
+        name
+        for name, path in MODULES.items()
+        if not name.startswith("training")
+        and "structlog.get_logger(" in path.read_text(encoding="utf-8")
+    }
+    assert found
+    assert not {name for name in found if not name.startswith("rag_audio.service")}

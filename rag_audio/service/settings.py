@@ -154,7 +154,12 @@ def log_as_json() -> None:
         cache_logger_on_first_use=False,
     )
     stdlib = structlog.stdlib
-    before: list[structlog.typing.Processor] = [stdlib.add_log_level, stdlib.add_logger_name, stamp]
+    before: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        stdlib.add_log_level,
+        stdlib.add_logger_name,
+        stamp,
+    ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=before))
     root = logging.getLogger()

@@ -141,8 +141,8 @@ class Copy:
 
 
 def _change(db: sqlite3.Connection, statement: str) -> None:
-    """What a fault interrupted goes on reading its table as long as the fault's traceback is kept,
-    and the table cannot be dropped: both are let go of then."""
+    """Execute it. A table cannot be dropped while a query of an earlier ``faults`` is unfinished,
+    which lives as long as the traceback that ended it: garbage is collected then."""
     try:
         db.execute(statement)
     except sqlite3.OperationalError as error:
