@@ -188,7 +188,7 @@ def _honest(drive: Drive) -> None:
 
 
 def _scores(drive: Drive) -> None:
-    for i in range(16):
+    for i in range(18):
         bpm = 70.0 + 5 * i
         drive.good(f"scores/tune {i:02}.mid", _score(bpm), bpm=bpm)
     drums = made.midi(made.track(made.tempo(100), made.notes([36, 42, 38, 42] * 4, 120, 120, 9)))
@@ -213,7 +213,7 @@ def _tables(drive: Drive) -> None:
         for take in range(3):
             drive.good(f"artists/{i}/{take}.wav", made.encoded(_sound(1.2)), artist=artist)
         row((f"artists/{i}/*", "full", artist, "", "", "", ""))
-    for take in range(6):
+    for take in range(10):
         path = f"[FINAL]/mix {take}.wav"
         drive.good(path, made.encoded(_sound(1.2)), artist="Final Act", bpm=101.0)
     row(("[FINAL]/*.wav", "full", "Final Act", "", "101", "", ""))
@@ -247,7 +247,7 @@ def _tables(drive: Drive) -> None:
         drive.bad(f"unlicensed/odd {i}.wav", made.encoded(_sound(1.2)), "not in library.toml")
     row(("unlicensed/old*", "expired", "Gone Act", "", "", "", ""))
     row(("unlicensed/odd*", "nobody", "Gone Act", "", "", "", ""))
-    for i in range(3):
+    for i in range(8):
         drive.good(f"words/{i}.wav", made.encoded(_sound(1.2)), artist="Wordy")
     row(("words/*", "words", "Wordy", "", "", "", ""))
     row(("lost/*.wav", "full", "Lost Act", "", "", "", ""))
@@ -430,7 +430,7 @@ def _channels(drive: Drive) -> None:
     lfe = np.zeros((one.size, 6))
     lfe[:, 3] = _sound(1.2)
     only = made.encoded(lfe, "WAVEX", "PCM_16")
-    drive.good("channels/only lfe.wav", only, "low-frequency", seconds=1.2)
+    drive.good("channels/only lfe.wav", only, seconds=1.2)
     many = np.stack([_sound(1.2) for _ in range(12)], 1)
     drive.bad("channels/12.wav", made.encoded(many), "12 channels")
 
