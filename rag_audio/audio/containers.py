@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
 
 import soundfile
 
@@ -14,6 +15,64 @@ from rag_audio.errors import UnreadableFile
 
 _MIN_RATE, _MAX_RATE = 1000, 768_000
 _KINDS = "WAV, FLAC, OGG, MP3 and AIFF are read; a damaged file is to be copied or exported anew"
+
+UNKNOWN_FRAMES = (1 << 63) - 1
+"""Frames of a sound whose length nothing tells."""
+
+
+class SoundSource(Protocol):
+    """A sound file that is open and is read from front to back.
+
+    Attributes:
+        samplerate: Hz. channels: 1…8.
+        frames: that the file claims; :data:`UNKNOWN_FRAMES`: it does not say. There may be more.
+        format, subtype: libsndfile's names of the container and of the encoding; a decoder of
+            another kind gives its own.
+        extra_info: what the decoder says of the file, for people.
+        notices: what was cut or odd, one line each without the file's name; complete after the
+            last read.
+    """
+
+    samplerate: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+    extra_info: str
+    notices: list[str]
+
+    def read(self, frames: int, dtype: str = ..., always_2d: bool = ...) -> Any:
+        """The next frames ``[T, C]``, fewer at the end, none behind it.
+
+        Args:
+            dtype: ``float32``, full scale is ±1. always_2d: True.
+
+        Raises:
+            soundfile.LibsndfileError, RuntimeError: what follows cannot be decoded.
+        """
+        ...
+
+    def go_to(self, frame: int) -> None:
+        """Stand at a frame, which must lie ahead where :meth:`seekable` is False."""
+        ...
+
+    def seekable(self) -> bool:
+        """Whether reading may go anywhere."""
+        ...
+
+    def close(self) -> None:
+        """Let the file go."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
 
 # How many parts a sound file's container has, counted before anything decodes it.
 #
@@ -84,7 +143,7 @@ def _has_many_tags(file: BinaryIO) -> bool:
     return file.read(len(_ID3)) == _ID3
 
 
-def open_sound(path: Path) -> Any:
+def open_sound(path: Path) -> SoundSource:
     """The file opened for reading, with every cause of failure told in one line of ours.
 
     Raises:

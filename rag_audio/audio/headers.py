@@ -23,7 +23,14 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
     A frame of an MP3 uses bits of frames before it, at low rates of more than libmpg123 decodes
     anew after a seek: the samples there are wrong then, and it complains on stderr. And
     ``soundfile`` seeks after every read. So an MP3 says that it cannot be sought in.
+
+    Attributes:
+        notices: what was cut or odd in the file, one line each.
     """
+
+    def __init__(self, file: Any) -> None:
+        self.notices: list[str] = []
+        super().__init__(file)
 
     def seekable(self) -> bool:
         """Whether reading may go anywhere."""
