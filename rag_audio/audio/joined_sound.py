@@ -63,7 +63,7 @@ class JoinedSound:
 
     def close(self) -> None:
         """Let the file go."""
-        self._coming = iter(())  # type: ignore[assignment]
+        self._coming = iter(())
         if self._open is not None:
             self._open.close()
 

@@ -159,7 +159,7 @@ def _ogg_part(data: FileBytes, link: Link) -> Part:
         return Part(tuple(link.pieces(data)), UNKNOWN_FRAMES if link.has_odd_end else None)
     (start, length), *rest = link.bodies
     head = FlacStream(start, start + length, 0, 0, 0, 0, None).header(data)
-    pieces = (head, (start + len(head), length - len(head)), *rest)
+    pieces: tuple[Piece, ...] = (head, (start + len(head), length - len(head)), *rest)
     frames = UNKNOWN_FRAMES if link.has_odd_end or not link.frames else link.frames
     return Part(pieces, frames, is_flac=True)
 

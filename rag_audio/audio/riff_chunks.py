@@ -197,7 +197,8 @@ class _Riff:
 
 
 def _all(tail: bytes, name: bytes) -> list[int]:
-    found, at = [], tail.find(name)
+    found: list[int] = []
+    at = tail.find(name)
     while at >= 0 and len(found) < 64:
         found.append(at)
         at = tail.find(name, at + 1)
