@@ -13,6 +13,7 @@ import soundfile
 from rag_audio.audio.dsp import MAX_CHANNELS
 from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.flac_frames import frame_from, lone_header
+from rag_audio.audio.headers import read_head
 from rag_audio.audio.joined_sound import JoinedSound
 from rag_audio.audio.mending import Layout, Part, look_into
 from rag_audio.audio.resumed_sound import ResumedSound
@@ -167,22 +168,17 @@ def open_sound(path: Path) -> SoundSource:
         raise UnreadableFile(f"{path} is not a file")
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path} is empty")
-    require_few_chunks(path)
     try:
         layout = look_into(path)
-        try:
-            file, notices = _opened(path, layout), layout.notices
-        except soundfile.LibsndfileError:
-            layout = look_into(path, anything=True)
-            if layout.as_is:
-                raise
-            file, notices = _opened(path, layout), layout.notices
+        if layout.as_is:
+            require_few_chunks(path)
+        file = _opened(path, layout)
     except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
         raise UnreadableFile(f"{path} is not a sound file that can be read", hint=_KINDS) from error
     if problem := _problem(file):
         file.close()
         raise UnreadableFile(f"{path} {problem}")
-    file.notices[:0] = [*_misnamed(path, file.format), *notices]
+    file.notices[:0] = [*_misnamed(path, file.format), *layout.notices]
     return file
 
 
@@ -255,6 +251,8 @@ def _problem(file: SoundSource) -> str:
 def _misnamed(path: Path, kind: str) -> list[str]:
     kinds = _ENDINGS.get(path.suffix.lower())
     if kinds is None or kind in kinds:
+        return []
+    if kind == "MP3" and read_head(path).startswith(b"RIFF"):  # a WAV may hold MPEG audio
         return []
     return [f"is named {path.suffix}, and is {kind} inside; read as that"]
 

@@ -9,7 +9,7 @@ from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.spliced_file import Piece
 
 MARKER = b"fLaC"
-_STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
+STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xf8\xf9][^\x0f]", re.DOTALL)
 _TAIL = 1 << 17
 _MOST_TRIES = 4096
@@ -51,7 +51,7 @@ def streams(data: FileBytes, start: int) -> list[FlacStream]:
     """The streams that follow each other in a file, from an offset on."""
     starts = [start]
     while len(starts) < _MOST_STREAMS:
-        at = data.search(_STREAM, starts[-1] + _INFO, len(data))
+        at = data.search(STREAM, starts[-1] + _INFO, len(data))
         if at < 0:
             break
         starts.append(at)

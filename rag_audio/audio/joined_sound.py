@@ -86,7 +86,8 @@ class JoinedSound:
             blocks = self._blocks_of(number, file)
             form = (int(file.samplerate), int(file.channels))
             if form != (self.samplerate, self.channels):
-                self._note(number, "at {} Hz with {} channels is converted".format(*form))
+                channels = "1 channel" if form[1] == 1 else f"{form[1]} channels"
+                self._note(number, f"has {channels} at {form[0]} Hz and is converted")
                 fold = Fold(form[0], to_rate=self.samplerate, channels=self.channels)
                 blocks = folded(blocks, fold)
             yield from blocks

@@ -28,7 +28,8 @@ class Link:
         codec: ``vorbis``, ``opus``, ``flac`` or ``speex``; empty: no sound that is known.
         serial: of its stream. rate: Hz, of the granule positions. skip: samples before the sound.
         ranges: of the file, whole pages. bodies: of FLAC, the same without their heads.
-        granule: position of the last page that has one; before: of the one before it.
+        granule: position of the last page on which a packet ends, -1: it has none; before: the
+            highest one before it.
         last: the range of that last page.
         is_ended: there is a page that is marked as the last one. lost: pages that are missing.
         streams: that are there at once.
@@ -126,7 +127,8 @@ def walk(data: FileBytes) -> OggFile:
         else:
             starts = False
         if int.from_bytes(head[14:18], "little") == link.serial:
-            _take(link, head, at, length, _HEAD + len(sizes))
+            ends = any(size < 255 for size in sizes)
+            _take(link, head, at, length, body=_HEAD + len(sizes), ends_packet=ends)
         at += length
     found.links = [one for one in found.links if one.codec]
     return found
@@ -151,12 +153,14 @@ def _begin_stream(link: Link, head: bytes, body: bytes) -> None:
     link.serial = serial
 
 
-def _take(link: Link, head: bytes, at: int, length: int, body: int) -> None:
+def _take(link: Link, head: bytes, at: int, length: int, *, body: int, ends_packet: bool) -> None:
     sequence, granule = int.from_bytes(head[18:22], "little"), int.from_bytes(head[6:14], "little")
     link.lost += max(0, sequence - link._sequence - 1)
     link._sequence = sequence
-    if granule != _NO_GRANULE:
-        link.before, link.granule, link.last = link.granule, granule, (at, length)
+    if granule != _NO_GRANULE or ends_packet:
+        link.before = max(link.before, link.granule)
+        link.granule = -1 if granule == _NO_GRANULE else granule
+        link.last = (at, length)
     link.is_ended |= bool(head[5] & _LAST)
     _extend(link.ranges, at, length)
     if link.codec == "flac":
