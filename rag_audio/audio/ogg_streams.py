@@ -18,6 +18,7 @@ _NO_GRANULE = (1 << 64) - 1
 _MOST_IN_PAGE = 1 << 21
 """Samples: 255 packets, of 4096 in Vorbis, of 120 ms in Opus."""
 _OPUS_RATE = 48_000
+_FARTHEST = (1 << 63) - 1
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Link:
             return list(self.ranges)
         start, length = self.last
         page = bytearray(data[start : start + length])
-        page[6:14] = (self.before + _MOST_IN_PAGE).to_bytes(8, "little")
+        page[6:14] = min(self.before + _MOST_IN_PAGE, _FARTHEST).to_bytes(8, "little")
         page[22:26] = bytes(4)
         page[22:26] = _checksum(bytes(page)).to_bytes(4, "little")
         made: list[Piece] = []
@@ -100,7 +101,7 @@ def walk(data: FileBytes) -> OggFile:
     for _ in range(MOST_PAGES):
         head = data[at : at + _HEAD]
         if len(head) < _HEAD or head[:5] != b"OggS\0":
-            behind = data.find(b"OggS\0", at)
+            behind = data.find(b"OggS\0", at + 1)
             if behind < 0:
                 rest = len(data) - at
                 found.is_cut |= head[:4] == b"OggS"

@@ -10,7 +10,7 @@ import soundfile
 from rag_audio.audio.spliced_file import SplicedFile
 
 _BLOCK = 1 << 16
-_TRIES = 100
+_TRIES = 3
 _MOST_NOTICES = 5
 _UNKNOWN = 1 << 48
 UNKNOWN_FRAMES = (1 << 63) - 1
@@ -72,7 +72,11 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
         Raises:
             soundfile.LibsndfileError: nothing of the file can be decoded.
         """
+        if self._source is not None and self._source.extra:
+            frames = max(0, min(frames, self.frames - self._position))
         out = np.full((frames, self.channels), np.nan, dtype)
+        if not frames:
+            return out
         for _ in range(_TRIES):
             try:
                 got = super().read(out=out)

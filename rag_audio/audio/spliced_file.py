@@ -29,6 +29,7 @@ class SplicedFile(io.RawIOBase):
         self._pieces = [piece for piece in pieces if _length(piece)]
         self._ends = list(accumulate(map(_length, self._pieces)))
         self._size = (self._ends[-1] if self._ends else 0) + extra
+        self.extra = extra
         self._at = 0
         self._file = path.open("rb", buffering=0)
 
