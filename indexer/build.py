@@ -167,6 +167,7 @@ class _IndexRun:
         known = self._catalogue.withheld(self._spec.id)
         found = survey(self._spec, self._on, self._rows.keys() | known.keys(), limits)
         self.rejected += [*found.refused, *found.faults]
+        self.noticed += found.notices
         self.misdeclared = found.misdeclared
         self._present = set(found.accepted)
         claims = withheld_files(self._spec, found, self._rows, known, prune=prune)

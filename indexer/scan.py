@@ -14,9 +14,11 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 
 from indexer.library_toml import LIBRARY_TOML
-from indexer.licenses import Declared, LibrarySpec, NotLicensed, match
-from indexer.report import Rejection
-from indexer.stems_csv import STEMS_CSV, normalized
+from indexer.licenses import Declared, LibrarySpec, NotLicensed, judge
+from indexer.path_patterns import normalized
+from indexer.report import Notice, Rejection
+from indexer.row_order import OrderNotices
+from indexer.stems_csv import STEMS_CSV
 from rag_audio.audio.headers import read_head, suffix_of
 
 _AUDIO_SUFFIXES = frozenset(
@@ -162,6 +164,7 @@ class Survey:
         misdeclared: how many files were refused for that.
         withheld: refused files whose row names a license all the same: with the id of that
             license and the artist.
+        notices: what was odd in the library, and did not keep a file from being accepted.
     """
 
     accepted: dict[str, tuple[FoundFile, Declared]] = field(default_factory=dict)
@@ -169,6 +172,7 @@ class Survey:
     faults: list[Rejection] = field(default_factory=list)
     misdeclared: int = 0
     withheld: dict[str, tuple[FoundFile, str, str]] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
 
     def vanished(self, paths: Collection[str]) -> list[str]:
         """Those of ``paths`` that are neither accepted nor refused: gone from the library.
@@ -195,11 +199,13 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
     found = scan(spec.root)
     result = Survey(refused=list(found.rejected), faults=list(spec.problems))
     used: set[int] = set()
+    order = OrderNotices(spec.row_index, spec.rows)
     for candidate in found.files:
         path = candidate.path
         rows = spec.rows_of(path)
         used.update(row.number for row in rows)
-        declared = match(spec, path, on)
+        order.see(path, rows)
+        declared = judge(spec, rows, on)
         if isinstance(declared, NotLicensed):
             result.misdeclared += declared.is_misdeclared
             if declared.license and 0 < candidate.size <= limits.max_bytes:
@@ -213,6 +219,7 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
             result.refused.append(Rejection(path, f"it is {size}"))
         else:
             result.accepted[path] = (candidate, declared)
+    result.notices += order.notices()
     refused = {normalized(item.path) for item in found.rejected}
     for row in spec.rows:
         if row.number not in used and row.fault is None and row.pattern not in refused:
