@@ -13,9 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
+from rag_audio.audio.containers import open_sound
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import format_of, id3_tag, rate_for
-from rag_audio.audio.reading import PcmHash, open_sound, pcm24
+from rag_audio.audio.pcm_hash import PcmHash, pcm24
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.storage.files import export
