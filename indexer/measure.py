@@ -238,6 +238,7 @@ def _midi(job: MeasureJob, stem: str, render: Render, wants_sound: bool) -> Outc
         instruments=_instruments(info.instruments, info.drums),
         time_signature=info.time_signature,
         downbeat_s=info.downbeat_s or None,
+        notices=info.notices,
     )
 
 
