@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from rag_audio.audio.midi_file import BEND, CONTROL, PROGRAM, MidiTrack, NoticeList
+from rag_audio.audio.midi_file import BEND, CONTROL, NOTE_ON, PROGRAM, MidiTrack, NoticeList
 
 ALL_OFF = (120, 123, 124, 125, 126, 127)
 """Controllers that end the notes of a channel."""
@@ -42,21 +42,29 @@ _Steps = list[tuple[int, int]]
 class ChannelSettings:
     """The settings of all channels of tracks that play together.
 
-    What a track sets itself holds there; a track that sets none has what the others set.
+    What a track sets itself holds there. A track that sets nothing has what is set by tracks
+    without notes on its channel; where there are none, by all.
     """
 
     def __init__(self, tracks: Sequence[MidiTrack], notices: NoticeList) -> None:
         self._own: dict[tuple[int, int, int], _Steps] = defaultdict(list)
         self._resets: dict[Place, list[int]] = defaultdict(list)
+        self._sounding: set[Place] = set()
         self._last_tick = max((track.events[-1][0] for track in tracks if track.events), default=0)
         for index, track in enumerate(tracks):
             self._read(index, track, notices)
         self._shared: dict[tuple[int, int], _Steps] = defaultdict(list)
         self._shared_resets: dict[int, list[int]] = defaultdict(list)
-        for (_, channel, what), steps in self._own.items():
-            self._shared[channel, what] += steps
         for (_, channel), ticks in self._resets.items():
             self._shared_resets[channel] += ticks
+        setting_up = {
+            (channel, what)
+            for index, channel, what in self._own
+            if (index, channel) not in self._sounding
+        }
+        for (index, channel, what), steps in self._own.items():
+            if (channel, what) not in setting_up or (index, channel) not in self._sounding:
+                self._shared[channel, what] += steps
         for steps in self._shared.values():
             steps.sort(key=lambda step: step[0])
         self._made: dict[object, Spans] = {}
@@ -67,7 +75,9 @@ class ChannelSettings:
         banks: dict[int, int] = {}
         bends = False
         for tick, kind, channel, first, second in track.events:
-            if kind == PROGRAM:
+            if kind == NOTE_ON:
+                self._sounding.add((index, channel))
+            elif kind == PROGRAM:
                 drum = banks.get(channel) in _DRUM_BANKS
                 value = first + _PROGRAMS * drum
                 self._own[index, channel, PROGRAM].append((tick, value))

@@ -232,7 +232,7 @@ class _ChunkWalk:
         reader = _TrackReader(data, start, end, MidiTrack(number), notices, budget)
         reader.read()
         track, at = reader.track, reader.at
-        if reader.broken or (not reader.ended and claimed > len(data)):
+        if reader.broken or (not reader.ended and claimed > end):
             notices.add(f"track {number} breaks off: {_events(track.read)} kept")
             return track, end
         if not sound:

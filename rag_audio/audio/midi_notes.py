@@ -109,6 +109,8 @@ def tick_parts(
         hit = max(1, file.ticks_per_beat // _HITS_PER_BEAT)
     found = []
     for index, track in enumerate(tracks):
+        if not track.has_notes:
+            continue
         pairing = _Pairing(index, track, settings, hit)
         found += pairing.parts()
         if count := pairing.hits:

@@ -31,19 +31,17 @@ _CEILING = 0.97
 _SHORTEST_S = 0.01
 _USUAL_VELOCITY = 100
 """What is played without a change of level, as General MIDI's usual volume is."""
-_STEPS_PER_DB = 2
+_STEPS_PER_DB = (10, 4, 1)
+"""How finely gains are told apart; more coarsely where too many layers would be played."""
 _LEAST_DB, _MOST_DB = -40.0, 12.0
 _BLOCK_S = 8.0
 """Notes that begin in so many seconds are played at once: memory is reused then."""
 _RAMP_S = 0.005
-_MOST_COURSES = 32
-"""Courses of volume and pan that are followed; where there are more, each note keeps the level of
-its beginning."""
+_MOST_LAYERS = 400
+"""Layers per block; where the coarsest steps make more, each note keeps the volume of its beginning
+and stands in the middle."""
 
 Samples = NDArray[np.float32]
-Course = tuple[Spans, Spans]
-"""Levels and pans of a part over time, in seconds of the score."""
-_STILL: Course = ((), ())
 
 
 def open_synthesizer(soundfont: Path | None, sample_rate: int) -> Any:
@@ -80,16 +78,15 @@ def ringing(part: ScorePart) -> ScorePart:
     return replace(part, notes=tuple(reversed(made)))
 
 
-def gain_step(velocity: int, level: float = 1.0) -> int:
-    """The gain of a note in half decibels; amplitude goes with the square of the velocity, as in
-    GM2 and DLS.
+def decibels(velocity: int, level: float = 1.0) -> float:
+    """The gain of a note; amplitude goes with the square of the velocity, as in GM2 and DLS.
 
     Args:
         velocity: 1…127; 100 is 0 dB.
         level: a gain above 0.
     """
-    decibels = 20 * math.log10((velocity / _USUAL_VELOCITY) ** 2 * level)
-    return round(_STEPS_PER_DB * min(_MOST_DB, max(_LEAST_DB, decibels)))
+    exact = 20 * math.log10((velocity / _USUAL_VELOCITY) ** 2 * level)
+    return min(_MOST_DB, max(_LEAST_DB, exact))
 
 
 def play_parts(
@@ -110,12 +107,13 @@ def play_parts(
     first, origin, notes = _heard(parts, window, tempo_ratio, semitones, sample_rate)
     skipped = round(start_s / tempo_ratio * sample_rate) - first
     made = np.zeros((2, skipped + frames), np.float32)
-    for (block, course), layers in notes.items():
+    for (block, course), layers in _layered(notes).items():
         at, sound = _block(layers, block, synthesizer, sample_rate)
         sound = sound[:, : max(0, made.shape[1] - at)]
-        if course != _STILL:
+        if course is not None:
             scale = sample_rate / tempo_ratio
-            for side, gain in enumerate(_gains(course, at, sound.shape[1], origin, scale)):
+            gains = _gains(parts[course], at, sound.shape[1], origin, scale)
+            for side, gain in enumerate(gains):
                 sound[side] *= gain
         made[:, at : at + sound.shape[1]] += sound
     made = made[:, skipped:]
@@ -127,17 +125,27 @@ def play_parts(
 
 @dataclass(frozen=True)
 class _PlayedNote:
-    """Seconds of the result, counted from its origin."""
+    """A note in the result.
+
+    Attributes:
+        begin_s, lasts_s: seconds, counted from the result's origin.
+        decibels: of its velocity, and of its part's level where that does not change.
+        level_db: of its part's level at its beginning, where that changes.
+        course: the first part with the same levels and pans; None: they are the usual ones.
+    """
 
     begin_s: float
     lasts_s: float
     pitch: int
     program: int
     drum: bool
+    decibels: float
+    level_db: float
+    course: int | None
 
 
-_Layers = dict[int, list[_PlayedNote]]
-"""Notes by their gain in half decibels."""
+_Layers = dict[float, list[_PlayedNote]]
+"""Notes by their gain in decibels."""
 
 
 def _heard(
@@ -146,36 +154,65 @@ def _heard(
     tempo_ratio: float,
     semitones: int,
     sample_rate: int,
-) -> tuple[int, float, dict[tuple[int, Course], _Layers]]:
-    """The notes that are heard in a window, by block and course, and where they are counted from:
-    the frame of the whole, and seconds of the score."""
+) -> tuple[int, float, list[_PlayedNote]]:
+    """The notes that are heard in a window, and where they are counted from: the frame of the
+    whole, and seconds of the score."""
     start, end = window
     heard = [
         (part, [n for n in part.notes if n.start_s < end and n.end_s > start]) for part in parts
     ]
-    heard = [(part, notes) for part, notes in heard if notes]
     origin = min((n.start_s for _, notes in heard for n in notes), default=start)
     origin = max(min(origin, start), start - _LEAD_IN_S, 0.0)
     # A whole frame of the finished whole, so that a window is what the whole holds there.
     frame = math.floor(origin / tempo_ratio * sample_rate)
     origin = frame / sample_rate * tempo_ratio
-    follows = len({(part.levels, part.pans) for part, _ in heard}) <= _MOST_COURSES
-    found: dict[tuple[int, Course], _Layers] = defaultdict(lambda: defaultdict(list))
-    for part, notes in heard:
-        changing = follows and len(part.levels) > 1
-        course = (part.levels if changing else (), part.pans if follows else ())
-        shift = 0 if part.drum else semitones
+    courses: dict[tuple[Spans, Spans], int] = {}
+    found = []
+    for number, (part, notes) in enumerate(heard):
+        changes = len(part.levels) > 1
+        course = None
+        if notes and (changes or part.pans):
+            course = courses.setdefault((part.levels if changes else (), part.pans), number)
         for note in notes:
-            level = 1.0 if changing else _value_at(part.levels, note.start_s)
-            if level <= 0:
+            level = _value_at(part.levels, note.start_s)
+            if level <= 0 and not changes:
                 continue
-            begins = max(0.0, (note.start_s - origin) / tempo_ratio)
+            shift = 0 if part.drum else semitones
             lasts = (min(note.end_s, end) - max(note.start_s, origin)) / tempo_ratio
-            pitch = _within_range(note.pitch + shift)
-            played = _PlayedNote(begins, max(lasts, _SHORTEST_S), pitch, part.program, part.drum)
-            block = int(begins // _BLOCK_S)
-            found[block, course][gain_step(note.velocity, level)].append(played)
+            found.append(
+                _PlayedNote(
+                    begin_s=max(0.0, (note.start_s - origin) / tempo_ratio),
+                    lasts_s=max(lasts, _SHORTEST_S),
+                    pitch=_within_range(note.pitch + shift),
+                    program=part.program,
+                    drum=part.drum,
+                    decibels=decibels(note.velocity, 1.0 if changes else level),
+                    level_db=decibels(_USUAL_VELOCITY, level) if changes and level else 0.0,
+                    course=course,
+                )
+            )
     return frame, origin, found
+
+
+def _layered(notes: Sequence[_PlayedNote]) -> dict[tuple[int, int | None], _Layers]:
+    """The notes by the block in which they begin and their course, in layers of equal gain."""
+    for steps in _STEPS_PER_DB:
+        found = _in_layers(notes, steps, follow=True)
+        blocks = len({block for block, _ in found})
+        if sum(map(len, found.values())) <= _MOST_LAYERS * blocks:
+            return found
+    return _in_layers(notes, _STEPS_PER_DB[-1], follow=False)
+
+
+def _in_layers(
+    notes: Sequence[_PlayedNote], steps: int, *, follow: bool
+) -> dict[tuple[int, int | None], _Layers]:
+    found: dict[tuple[int, int | None], _Layers] = defaultdict(lambda: defaultdict(list))
+    for note in notes:
+        gain = note.decibels if follow else max(_LEAST_DB, note.decibels + note.level_db)
+        key = int(note.begin_s // _BLOCK_S), note.course if follow else None
+        found[key][round(gain * steps) / steps].append(note)
+    return found
 
 
 def _block(layers: _Layers, block: int, synthesizer: Any, sample_rate: int) -> tuple[int, Samples]:
@@ -187,7 +224,7 @@ def _block(layers: _Layers, block: int, synthesizer: Any, sample_rate: int) -> t
         at, math.floor(min(n.begin_s for notes in layers.values() for n in notes) * sample_rate)
     )
     total = np.zeros((2, 0), np.float32)
-    for step, notes in sorted(layers.items()):
+    for gain_db, notes in sorted(layers.items()):
         score, tracks = Score(480, ttype="second"), {}
         for note in notes:
             kind = note.program, note.drum
@@ -200,8 +237,8 @@ def _block(layers: _Layers, block: int, synthesizer: Any, sample_rate: int) -> t
         for track in tracks.values():
             score.tracks.append(track)
         sound = np.asarray(synthesizer.render(score, stereo=True), dtype=np.float32)
-        if step:
-            sound *= np.float32(10 ** (step / _STEPS_PER_DB / 20))
+        if gain_db:
+            sound *= np.float32(10 ** (gain_db / 20))
         short, long = sorted((total, sound), key=lambda one: one.shape[1])
         long[:, : short.shape[1]] += short
         total = long
@@ -209,27 +246,26 @@ def _block(layers: _Layers, block: int, synthesizer: Any, sample_rate: int) -> t
 
 
 def _gains(
-    course: Course, at: int, frames: int, origin: float, scale: float
-) -> Iterator[NDArray[np.float32] | np.float32]:
-    """What the left and the right channel are multiplied by, from a frame on.
+    part: ScorePart, at: int, frames: int, origin: float, scale: float
+) -> Iterator[NDArray[np.float32]]:
+    """What the left and the right channel of a part's sound are multiplied by, from a frame on.
 
     Args:
         origin: the score's seconds at frame 0. scale: frames per second of the score.
     """
-    levels, pans = course
-    level = _curve(levels or ((0.0, 1.0),), at, frames, origin, scale)
-    angle = (_curve(pans or ((0.0, 0.0),), at, frames, origin, scale) + 1) * (math.pi / 4)
+    levels = part.levels if len(part.levels) > 1 else ((0.0, 1.0),)
+    level = _curve(levels, at, frames, origin, scale)
+    angle = (_curve(part.pans or ((0.0, 0.0),), at, frames, origin, scale) + 1) * (math.pi / 4)
     for side in (np.cos(angle), np.sin(angle)):
-        yield np.float32(math.sqrt(2)) * np.asarray(side * level, np.float32)
+        yield np.asarray(math.sqrt(2) * side * level, np.float32)
 
 
 def _curve(steps: Spans, at: int, frames: int, origin: float, scale: float) -> Any:
     """The values that hold, with ramps of a few milliseconds; a number where it is one alone."""
-    by_frame = {round((at_s - origin) * scale) - at: value for at_s, value in steps}
-    begins = [frame for frame in by_frame if frame < frames]
-    first = max(0, bisect_right(begins, 0) - 1)
-    begins = begins[first:]
-    values = [by_frame[frame] for frame in begins]
+    first = max(0, bisect_right(steps, origin + at / scale, key=lambda step: step[0]) - 1)
+    last = bisect_right(steps, origin + (at + frames) / scale, key=lambda step: step[0])
+    by_frame = {round((at_s - origin) * scale) - at: value for at_s, value in steps[first:last]}
+    begins, values = list(by_frame), list(by_frame.values())
     if len(values) < 2:
         return values[0] if values else steps[0][1]
     ramp = max(1, round(_RAMP_S * scale))

@@ -17,6 +17,7 @@ from rag_audio.audio.midi_file import MidiFile, MidiTrack, NoticeList, read_midi
 from rag_audio.audio.midi_notes import TempoMap, TickPart, tick_parts
 from rag_audio.domain.codec import Document, encode, json_form, read
 from rag_audio.domain.music import Signature, is_signature
+from rag_audio.domain.songs import song_file
 from rag_audio.errors import UnreadableFile
 
 _MAX_BYTES = 2_000_000
@@ -27,6 +28,9 @@ _MAX_SOUNDING_S = 500_000.0
 MAX_MESSAGES = 400_000
 """Notes, tempos and all else that a score may hold: more cost minutes and gigabytes to read."""
 MAX_DURATION_S = 7200.0
+MAX_SONGS = 100
+"""Of a file of type 2; further ones are left out."""
+_HEAD = 4096
 _SHORTEST_S = 1e-6
 _SIDE = 1.0
 _MOST_GAIN = 4.0
@@ -159,37 +163,51 @@ def _is_tempo(at: float, bpm: float) -> bool:
 def parse(path: str | Path) -> NoteScore:
     """Read a MIDI file, as a sequencer does: what is broken is left out and told in ``notices``.
 
-    Of a file of independent songs (type 2), the first one that has notes is read: see
-    :func:`songs`.
+    Of a file of independent songs (type 2), the first one that has notes is read; of the path
+    ``FILE.mid#n``, the n-th (see :mod:`rag_audio.domain.songs`).
 
     Raises:
         UnreadableFile: it is no MIDI file, does not say how long its ticks are, holds no notes, or
             is beyond the limits of 2 MB, 400,000 events and two hours.
     """
-    read = songs(path)
-    if len(read) == 1:
-        return read[0]
-    notice = f"the file holds {len(read)} independent songs; the first is read"
-    return replace(read[0], notices=(notice, *read[0].notices))
+    source, song = song_file(Path(path))
+    notices = NoticeList()
+    file = read_midi_file(_bytes(source), str(source), MAX_MESSAGES, notices)
+    songs = _songs(file)
+    if song > min(len(songs), MAX_SONGS):
+        raise UnreadableFile(f"{source} has no song {song}")
+    if len(songs) > 1:
+        most = f", and no more than {MAX_SONGS} are read" if len(songs) > MAX_SONGS else ""
+        notices.add(f"the file holds {len(songs)} independent songs; this is song {song}{most}")
+    return _score(source, file, songs[song - 1], notices)
 
 
-def songs(path: str | Path) -> tuple[NoteScore, ...]:
-    """The songs of a MIDI file, in order: one, save in a file of type 2, where each track that has
-    notes is a song with tempos of its own.
+def count_songs(path: Path) -> int:
+    """How many songs :func:`parse` finds in a MIDI file: one, save in a file of type 2, where each
+    track that has notes is a song with tempos of its own, 100 at most.
 
     Raises:
         UnreadableFile: as :func:`parse`.
+        OSError: the file cannot be read.
     """
-    source = Path(path)
+    with path.open("rb") as file:
+        if b"MThd" not in (head := file.read(_HEAD)) or _is_type(head, (0, 1)):
+            return 1
     notices = NoticeList()
-    file = read_midi_file(_bytes(source), str(source), MAX_MESSAGES, notices)
+    songs = _songs(read_midi_file(_bytes(path), str(path), MAX_MESSAGES, notices))
+    return min(len(songs), MAX_SONGS)
+
+
+def _is_type(head: bytes, kinds: Sequence[int]) -> bool:
+    at = head.index(b"MThd") + 8
+    return int.from_bytes(head[at : at + 2], "big") in kinds
+
+
+def _songs(file: MidiFile) -> Sequence[Sequence[MidiTrack]]:
+    """The tracks that play together, for each song."""
     if file.kind < 2:
-        return (_score(source, file, file.tracks, notices),)
-    sounding = [track for track in file.tracks if track.has_notes]
-    if not sounding:
-        raise UnreadableFile(f"{source} holds no notes")
-    made = [_score(source, file, (track,), notices) for track in sounding]
-    return tuple(replace(score, notices=notices.lines()) for score in made)
+        return [file.tracks]
+    return [(track,) for track in file.tracks if track.has_notes] or [file.tracks]
 
 
 def _score(
