@@ -186,10 +186,10 @@ class _ChunkWalk:
             else:
                 found = self._next_track(at)
                 after = f"track {number}" if number else "the header"
-                self._notices.add(f"{found - at} bytes after {after} are no chunk and are skipped")
+                self._notices.add(f"{_bytes(found - at)} after {after}: no chunk; skipped")
                 at = found
         if at < len(data):
-            self._notices.add(f"{len(data) - at} bytes after the last track are skipped")
+            self._notices.add(f"{_bytes(len(data) - at)} after the last track: skipped")
 
     def _count(self, track: MidiTrack) -> None:
         self._events += track.read
@@ -242,12 +242,16 @@ class _ChunkWalk:
             if data[at : at + 4] == _TRACK:
                 notices.add(f"track {number} is not as long as it says; it is read to its end")
                 return track, at
-            notices.add(f"track {number}: {claimed - at} bytes after its end are skipped")
+            notices.add(f"{_bytes(claimed - at)} after the end of track {number}: skipped")
         return track, claimed
 
 
 def _is_chunk_type(four: bytes) -> bool:
     return four.isascii() and all(sign.isalnum() or sign in " _-." for sign in four.decode())
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"
 
 
 def _events(count: int) -> str:
@@ -354,7 +358,7 @@ class _TrackReader:
     def _meta(self, tick: int, kind: int, body: bytes, size: int) -> None:
         what, least = _META_BYTES[kind]
         if size < least:
-            self._skip(f"a {what} of {size} byte{'' if size == 1 else 's'}")
+            self._skip(f"a {what} of {_bytes(size)}")
         elif kind == 0x21:
             self._port = body[0] & 0x7F
         elif kind == 0x51:

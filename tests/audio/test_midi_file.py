@@ -112,18 +112,16 @@ def test_a_longer_header_is_passed_over(read: Reading) -> None:
 
 
 def test_bytes_after_the_last_track_are_told(read: Reading) -> None:
-    assert read(smf(track(note())) + bytes(5)).notices == (
-        "5 bytes after the last track are skipped",
-    )
+    assert read(smf(track(note())) + bytes(5)).notices == ("5 bytes after the last track: skipped",)
     assert read(smf(track(note())) + b"\xff" * 50).notices == (
-        "50 bytes after track 1 are no chunk and are skipped",
+        "50 bytes after track 1: no chunk; skipped",
     )
 
 
 def test_bytes_between_tracks_are_skipped(read: Reading) -> None:
     score = read(smf(track(note()), b"\x00\x01\x02", track(note(64)), stated=2))
     assert score.notes == 2
-    assert score.notices == ("3 bytes after track 1 are no chunk and are skipped",)
+    assert score.notices == ("3 bytes after track 1: no chunk; skipped",)
 
 
 def test_a_second_score_behind_the_first_is_not_played_with_it(read: Reading) -> None:
@@ -154,7 +152,7 @@ def test_a_track_without_an_end_event_is_whole(read: Reading) -> None:
 def test_what_stands_behind_the_end_event_is_skipped(read: Reading) -> None:
     score = read(smf(track(note(), END, note(64), end=b""), track(note(67))))
     assert [pitch for pitch, _, _ in ends(score)] == [60, 67]
-    assert score.notices == ("track 1: 9 bytes after its end are skipped",)
+    assert score.notices == ("9 bytes after the end of track 1: skipped",)
 
 
 @pytest.mark.parametrize("left", range(9, 40))
