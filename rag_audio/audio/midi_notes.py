@@ -48,10 +48,9 @@ class TempoMap:
                 continue
             last, at_s = scale, self.seconds(tick)
             tempos.append((at_s, 60.0 / (scale * per_beat)))
-            for column, value in (
-                (self._starts, tick), (self._seconds, at_s), (self._scales, file.tick_s or scale)
-            ):  # fmt: skip
-                column.append(value)
+            self._starts.append(tick)
+            self._seconds.append(at_s)
+            self._scales.append(file.tick_s or scale)
         self.tempos = tuple(tempos)
 
     def seconds(self, tick: int) -> float:
