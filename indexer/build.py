@@ -40,6 +40,7 @@ from indexer.licenses import Declared, LibrarySpec, read_library
 from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
 from indexer.report import FileOutcome, IndexProgress, IndexReport, Notice, Rejection
 from indexer.scan import FoundFile, Limits, Survey, survey
+from indexer.songs import separate_songs
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.domain.clearance import standing
@@ -166,6 +167,7 @@ class _IndexRun:
         """Do all of it; the attributes then say what was done."""
         known = self._catalogue.withheld(self._spec.id)
         found = survey(self._spec, self._on, self._rows.keys() | known.keys(), limits)
+        separate_songs(found, self._spec.root, self._rows.keys() | known.keys())
         self.rejected += [*found.refused, *found.faults]
         self.noticed += found.notices
         self.misdeclared = found.misdeclared
