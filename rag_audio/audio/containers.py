@@ -11,10 +11,12 @@ import soundfile
 
 from rag_audio.audio.dsp import MAX_CHANNELS
 from rag_audio.audio.headers import SequentialFile
+from rag_audio.audio.media_kinds import media_kind
 from rag_audio.errors import UnreadableFile
 
 _MIN_RATE, _MAX_RATE = 1000, 768_000
 _KINDS = "WAV, FLAC, OGG, MP3 and AIFF are read; a damaged file is to be copied or exported anew"
+_RAW_AAC = "raw AAC has no frame headers by which it could be read: export it as m4a, WAV or FLAC"
 
 UNKNOWN_FRAMES = (1 << 63) - 1
 """Frames of a sound whose length nothing tells."""
@@ -156,10 +158,7 @@ def open_sound(path: Path) -> SoundSource:
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path} is empty")
     require_few_chunks(path)
-    try:
-        file = SequentialFile(os.fsencode(path))
-    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
-        raise UnreadableFile(f"{path} is not a sound file that can be read", hint=_KINDS) from error
+    file = _opened(path)
     problem = None
     if file.frames <= 0:
         problem = "holds no sound"
@@ -171,3 +170,17 @@ def open_sound(path: Path) -> SoundSource:
         file.close()
         raise UnreadableFile(f"{path} {problem}")
     return file
+
+
+def _opened(path: Path) -> SoundSource:
+    """By libsndfile, or by ffmpeg where the file holds what libsndfile does not read."""
+    kind = media_kind(path)
+    if kind is not None:
+        from rag_audio.audio.ffmpeg import open_media
+
+        return open_media(path, kind)
+    try:
+        return SequentialFile(os.fsencode(path))
+    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
+        hint = _RAW_AAC if path.suffix.lower() == ".aac" else _KINDS
+        raise UnreadableFile(f"{path} is not a sound file that can be read", hint=hint) from error
