@@ -77,9 +77,7 @@ def _found(kind: MediaKind, tracks: Tracks) -> MediaKind:
     if tracks.protected:
         problem = "is protected against copying (DRM): no decoder may read it"
     elif tracks.unfinished:
-        problem = (
-            "has no index of its sound (moov): the recording or the download was not finished"
-        )
+        problem = "has no index of its sound (moov): the recording or the download was not finished"
     elif tracks.others and not tracks.codecs:
         problem = f"has no sound: it is {kind.container} ({kind.ending}) without a sound track"
     else:
