@@ -46,6 +46,8 @@ _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _MOST_SAID = 1 << 14
 _PIECE = 1 << 18
 _FLOAT_BYTES = 4
+_PADDING = 4096
+"""Frames: as many as an encoder may add at the end of a sound."""
 _ENDING_S = 5.0
 _VERSION_S = 20.0
 _LINE = 200
@@ -71,7 +73,7 @@ def choose(setting: str | None) -> None:
 
 def setting() -> str | None:
     """What was chosen, else what the environment says, if anything."""
-    return _chosen[0] if _chosen else os.environ.get(VARIABLE) or None
+    return (_chosen[0] if _chosen else None) or os.environ.get(VARIABLE) or None
 
 
 def environment() -> dict[str, str]:
@@ -151,7 +153,7 @@ class FfmpegSound:
     """A sound file that ffmpeg decodes while it is read, from front to back.
 
     Attributes:
-        samplerate: Hz. channels: as they come. frames: unknown.
+        samplerate: Hz. channels: as they come. frames: that the file claims.
         channel_mask: of WAVEFORMATEXTENSIBLE, which speakers the channels are for; 0: not known.
         format: of the container. subtype: of the encoding; empty: not known.
         notices: what was odd; complete after the last read.
@@ -170,6 +172,7 @@ class FfmpegSound:
             more = "1 other is" if others == 1 else f"{others} others are"
             self.notices.append(f"the first sound track was read; {more} in the file")
         self._buffer, self._said, self._at = bytearray(), bytearray(), 0
+        self.samplerate, self.channels, self.channel_mask = 0, 0, 0
         self._is_done = False
         self._process, self._pipes = _started(path, kind, program)
         try:
@@ -179,6 +182,8 @@ class FfmpegSound:
             raise
         self.samplerate, self.channels = wave.sample_rate, wave.channels
         self.channel_mask = wave.channel_mask
+        if kind.duration_s is not None:
+            self.frames = max(1, round(kind.duration_s * self.samplerate))
 
     def __enter__(self) -> Self:
         return self
@@ -220,6 +225,7 @@ class FfmpegSound:
     def close(self) -> None:
         """End ffmpeg, whatever it does; idempotent."""
         self._is_done = True
+        self._buffer.clear()
         self._process.kill()
         self._process.wait()
         self._pipes.close()
@@ -247,8 +253,8 @@ class FfmpegSound:
             return UnreadableFile(f"{self._path} has no sound: it is {self._kind} without any")
         if barred := re.findall(rb"Codec \((\w{1,40})\) not on whitelist", said):
             name = barred[-1].decode()
-            at_all = f"{self._path} is {name} in {self._kind}, which is not decoded"
-            return UnreadableFile(f"{at_all}: {_INSTEAD}")
+            encoded = f"{self._path} holds sound encoded as {name}, which is not decoded"
+            return UnreadableFile(f"{encoded}: {_INSTEAD}")
         why = self._complaint()[0] or f"ffmpeg ended with {self._process.returncode}"
         damaged = f"{self._path} cannot be decoded as {self._kind}: {why}"
         return UnreadableFile(damaged, hint=f"copy it anew, or {_INSTEAD}")
@@ -295,17 +301,31 @@ class FfmpegSound:
         if line:
             also = f" (and {more} more)" if more else ""
             self.notices.append(f"ffmpeg says: {line}{also}")
+        if not self.channels:
+            return
+        there = self._at + len(self._buffer) // (_FLOAT_BYTES * self.channels)
+        if self.frames < UNKNOWN_FRAMES and _lacks(there, self.frames):
+            claimed_s = self.frames / self.samplerate
+            self.notices.append(
+                f"breaks off after {there / self.samplerate:.2f} s of {claimed_s:.2f} s "
+                "that it claims"
+            )
 
     def _complaint(self) -> tuple[str, int]:
         """The first line of what ffmpeg wrote on its standard error, and how many more."""
         lines = []
         for raw in self._said.decode("utf-8", "replace").splitlines():
-            line = re.sub(r"^(\[[^\]]*\] ?)+", "", raw)
+            line = re.sub(r"^(\[[^\]]*@ 0x[0-9a-f]+\] ?)+", "", raw)
             line = re.sub(r"(file:)?/dev/fd/\d+:? ?", "", line)
             line = " ".join("".join(sign for sign in line if sign.isprintable()).split())
-            if line and "whitelist" not in line and "Last message repeated" not in line:
+            if line and "not on whitelist" not in line and "Last message repeated" not in line:
                 lines.append(line[:_LINE])
         return (lines[0], len(lines) - 1) if lines else ("", 0)
+
+
+def _lacks(there: int, claimed: int) -> bool:
+    """Whether more is missing than what encoders add at the end."""
+    return claimed - there > max(_PADDING, 0.01 * claimed)
 
 
 def _started(
@@ -341,6 +361,8 @@ def _arguments(kind: MediaKind, file: IO[bytes]) -> list[str]:
         *("-hide_banner", "-nostdin", "-nostats", "-v", "error", "-threads", "1"),
         *("-protocol_whitelist", "file", "-format_whitelist", kind.demuxer),
         *("-codec_whitelist", ",".join(_SOUND_DECODERS), "-f", kind.demuxer),
+        # Sound of a movie may lie in another file.
+        *(("-enable_drefs", "0") if kind.demuxer == "mov" else ()),
         *("-i", f"file:/dev/fd/{file.fileno()}"),
         *("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
         *("-threads", "1", "-c:a", "pcm_f32le", "-fflags", "+bitexact", "-f", "wav", "pipe:1"),

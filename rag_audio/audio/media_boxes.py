@@ -1,4 +1,5 @@
-"""The tracks of MP4, Matroska, ASF and AVI files: what is sound, and how it is encoded.
+"""The tracks of MP4 and Matroska files: what is sound, how it is encoded, and how long it claims
+to be; :mod:`.media_chunks` does so for other kinds.
 
 Sizes are not believed: a part ends where the part around it ends, nothing is read beyond the end
 of the file, and at most 10,000 parts are looked at.
@@ -6,8 +7,10 @@ of the file, and at most 10,000 parts are looked at.
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +18,8 @@ from rag_audio.errors import UnreadableFile
 
 MOST_PARTS = 10_000
 """Boxes, elements, objects or chunks that are looked at in one file."""
-_NESTED = 8
+LONGEST_S = 1e6
+"""Seconds; who claims more claims nothing."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,14 @@ class Tracks:
     Attributes:
         codecs: of its sound tracks, in order. others: how many tracks are no sound.
         protected: its sound is encrypted. unfinished: the part that tells the tracks is missing.
+        duration_s: that the first sound track claims; None: it does not say.
     """
 
     codecs: tuple[str, ...] = ()
     others: int = 0
     protected: bool = False
     unfinished: bool = False
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ class Part:
     name: bytes
     start: int
     end: int
+
+
+def seconds(count: float, rate: float) -> float | None:
+    """A claimed length; None: it is none that could be meant."""
+    return count / rate if rate > 0 and 0 < count < LONGEST_S * rate else None
 
 
 class Bytes:
@@ -96,6 +107,7 @@ _MPEG_CODECS = {0x69: "MP3", 0x6B: "MP3", 0xA5: "AC-3", 0xA6: "E-AC-3", 0xAD: "O
 def mp4_tracks(source: Bytes) -> Tracks:
     """Of ``moov``, wherever it stands (ISO/IEC 14496-12, 8.2 to 8.5)."""
     codecs, others, protected = [], 0, False
+    length: float | None = None
     movie = _first(_boxes(source, 0, source.size), b"moov")
     if movie is None:
         return Tracks(unfinished=True)
@@ -103,27 +115,36 @@ def mp4_tracks(source: Bytes) -> Tracks:
         media = track.name == b"trak" and _first(_boxes(source, track.start, track.end), b"mdia")
         if not media:
             continue
-        kind, entry = _sample_entry(source, media)
+        kind, entry, claimed = _sample_entry(source, media)
         if kind != b"soun":
             others += 1
         elif entry[4:8] in _PROTECTED:
             protected = True
         else:
+            length = length if codecs else claimed
             codecs.append(_iso_codec(entry))
-    return Tracks(tuple(codecs), others, protected and not codecs)
+    return Tracks(tuple(codecs), others, protected and not codecs, duration_s=length)
 
 
-def _sample_entry(source: Bytes, media: Part) -> tuple[bytes, bytes]:
-    """A track's handler type, and the first bytes of its first sample description."""
-    kind, entry = b"", b""
+def _sample_entry(source: Bytes, media: Part) -> tuple[bytes, bytes, float | None]:
+    """A track's handler type, the first bytes of its first sample description, and its length."""
+    kind, entry, length = b"", b"", None
     for box in _boxes(source, media.start, media.end):
         if box.name == b"hdlr":
             kind = source.at(box.start + 8, 4)
+        elif box.name == b"mdhd":
+            length = _media_length(source.at(box.start, 32))
         elif box.name == b"minf":
             table = _first(_boxes(source, box.start, box.end), b"stbl")
             found = table and _first(_boxes(source, table.start, table.end), b"stsd")
             entry = source.at(found.start + 8, 512) if found else b""
-    return kind, entry
+    return kind, entry, length
+
+
+def _media_length(header: bytes) -> float | None:
+    at, size = (20, 8) if header[:1] == b"\x01" else (12, 4)
+    count = int.from_bytes(header[at + 4 : at + 4 + size], "big")
+    return seconds(count, int.from_bytes(header[at : at + 4], "big"))
 
 
 def _iso_codec(entry: bytes) -> str:
@@ -166,6 +187,8 @@ def _first(parts: Iterator[Part], name: bytes) -> Part | None:
 # Matroska and WebM: EBML elements (RFC 8794, RFC 9559).
 
 _SEGMENT, _TRACKS, _CLUSTER = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75"
+_INFO, _SCALE, _DURATION = b"\x15\x49\xa9\x66", b"\x2a\xd7\xb1", b"\x44\x89"
+_SCALE_NS = 1_000_000
 _DOC_TYPE, _ENTRY, _TYPE, _CODEC = b"\x42\x82", b"\xae", b"\x83", b"\x86"
 _ENCODINGS, _ENCODING, _ENCRYPTION = b"\x6d\x80", b"\x62\x40", b"\x50\x35"
 _SOUND = 2
@@ -190,7 +213,7 @@ _MATROSKA_CODECS = {
 
 def matroska_tracks(source: Bytes) -> tuple[Tracks, bool]:
     """The tracks as far as they stand before the first cluster, and whether it is WebM."""
-    is_webm, found = False, Tracks()
+    is_webm, found, length = False, Tracks(), None
     for top in _elements(source, 0, source.size):
         if top.name == b"\x1a\x45\xdf\xa3":
             kind = _first(_elements(source, top.start, top.end), _DOC_TYPE)
@@ -199,10 +222,23 @@ def matroska_tracks(source: Bytes) -> tuple[Tracks, bool]:
             for part in _elements(source, top.start, top.end):
                 if part.name == _TRACKS:
                     found = _entries(source, part)
-                if part.name in (_TRACKS, _CLUSTER):
+                elif part.name == _INFO:
+                    length = _segment_length(source, part)
+                elif part.name == _CLUSTER:
                     break
             break
-    return found, is_webm
+    return replace(found, duration_s=length), is_webm
+
+
+def _segment_length(source: Bytes, info: Part) -> float | None:
+    scale, length = _SCALE_NS, 0.0
+    for field in _elements(source, info.start, info.end):
+        value = _content(source, field)
+        if field.name == _SCALE:
+            scale = int.from_bytes(value[:8], "big")
+        elif field.name == _DURATION and len(value) in (4, 8):
+            (length,) = struct.unpack(">f" if len(value) == 4 else ">d", value)
+    return seconds(length * scale, 1e9) if math.isfinite(length) else None
 
 
 def _entries(source: Bytes, tracks: Part) -> Tracks:
@@ -254,93 +290,3 @@ def _elements(source: Bytes, start: int, end: int) -> Iterator[Part]:
         stop = end if size == (1 << 7 * length) - 1 else body + size
         yield Part(head[:name], body, min(stop, end))
         start = stop
-
-
-# ASF (WMA, WMV) and AVI: they name encodings by the numbers of WAVEFORMATEX.
-
-_WAVE_CODECS = {
-    0x01: "PCM",
-    0x03: "PCM",
-    0x02: "ADPCM",
-    0x11: "ADPCM",
-    0x0A: "WMA Voice",
-    0x50: "MP2",
-    0x55: "MP3",
-    0xFF: "AAC",
-    0x160: "WMA",
-    0x161: "WMA",
-    0x162: "WMA Pro",
-    0x163: "WMA Lossless",
-    0x1610: "AAC",
-    0x2000: "AC-3",
-    0x2001: "DTS",
-}
-"""Of RFC 2361 and Microsoft's mmreg.h."""
-
-
-def _guid(text: str) -> bytes:
-    first, second, third, *rest = text.split("-")
-    turned = b"".join(bytes.fromhex(part)[::-1] for part in (first, second, third))
-    return turned + bytes.fromhex("".join(rest))
-
-
-_STREAM = _guid("B7DC0791-A9B7-11CF-8EE6-00C00C205365")
-_AUDIO = _guid("F8699E40-5B4D-11CF-A8FD-00805F5C442B")
-_ENCRYPTED = (
-    _guid("2211B3FB-BD23-11D2-B4B7-00A0C955FC6E"),
-    _guid("298AE614-2622-4C17-B935-DAE07EE9289C"),
-)
-
-
-def asf_tracks(source: Bytes) -> Tracks:
-    """Of the header object (Advanced Systems Format, revision 1.20.03, 3.1 and 3.3)."""
-    codecs, others, protected = [], 0, False
-    head = source.at(0, 30)
-    start, end = 30, min(int.from_bytes(head[16:24], "little"), source.size)
-    while start + 24 <= end:
-        inside = source.at(start, 24 + 56)
-        size = int.from_bytes(inside[16:24], "little")
-        if size < 24:
-            break
-        if inside[:16] in _ENCRYPTED:
-            protected = True
-        elif inside[:16] == _STREAM and inside[24:40] == _AUDIO:
-            codecs.append(_WAVE_CODECS.get(int.from_bytes(inside[78:80], "little"), ""))
-        elif inside[:16] == _STREAM:
-            others += 1
-        start += size
-    # Streams may also be told deeper, in extended properties: that there are none is not sure.
-    return Tracks(tuple(codecs), others if codecs else 0, protected)
-
-
-def avi_tracks(source: Bytes) -> Tracks:
-    """Of the list ``hdrl`` (Microsoft, "AVI RIFF File Reference")."""
-    codecs, others = [], 0
-    kind = b""
-    for part in _chunks(source, 12, source.size, _NESTED):
-        if part.name == b"movi":
-            break
-        if part.name == b"strh":
-            kind = source.at(part.start, 4)
-            others += kind != b"auds"
-        elif part.name == b"strf" and kind == b"auds":
-            tag = int.from_bytes(source.at(part.start, 2), "little")
-            codecs.append(_WAVE_CODECS.get(tag, ""))
-    return Tracks(tuple(codecs), others)
-
-
-def _chunks(source: Bytes, start: int, end: int, deep: int) -> Iterator[Part]:
-    """All chunks; those of lists come after their list, which has the name of its type."""
-    while start + 8 <= end:
-        head = source.at(start, 12)
-        if len(head) < 8:
-            return
-        size = int.from_bytes(head[4:8], "little")
-        stop = min(start + 8 + size, end)
-        if head[:4] == b"LIST":
-            yield Part(head[8:12], start + 12, stop)
-            if deep:
-                yield from _chunks(source, start + 12, stop, deep - 1)
-        else:
-            yield Part(head[:4], start + 8, stop)
-        start += 8 + size + size % 2

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rag_audio.audio.media_boxes import (
-    Bytes,
-    Tracks,
+from rag_audio.audio.media_boxes import Bytes, Tracks, matroska_tracks, mp4_tracks
+from rag_audio.audio.media_chunks import (
     asf_tracks,
     avi_tracks,
-    matroska_tracks,
-    mp4_tracks,
+    true_audio_tracks,
+    wavpack_tracks,
 )
 from rag_audio.errors import UnreadableFile
 
@@ -39,6 +38,7 @@ class MediaKind:
         demuxer: ffmpeg's name of the container.
         codecs: of its sound tracks, in order; empty: not known.
         problem: why no decoder can read it; empty: one may.
+        duration_s: that it claims; None: it does not say.
     """
 
     container: str
@@ -46,6 +46,7 @@ class MediaKind:
     demuxer: str
     codecs: tuple[str, ...] = ()
     problem: str = ""
+    duration_s: float | None = None
 
     def __str__(self) -> str:
         """Such as ``AAC in MP4 (m4a)``."""
@@ -82,7 +83,7 @@ def _found(kind: MediaKind, tracks: Tracks) -> MediaKind:
         problem = f"has no sound: it is {kind.container} ({kind.ending}) without a sound track"
     else:
         problem = ""
-    return replace(kind, codecs=tracks.codecs, problem=problem)
+    return replace(kind, codecs=tracks.codecs, problem=problem, duration_s=tracks.duration_s)
 
 
 def _mp4(source: Bytes) -> MediaKind:
@@ -236,9 +237,12 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Bytes], MediaKind | None]
     (_is(b"caff"), _caf),
     (_is(b"OggS"), _ogg),
     (_is(b"\xff", b"\x56", b"ID3"), _aac),
-    (_is(b"wvpk"), _plain(MediaKind("WavPack", "wv", "wv", ("WavPack",)))),
+    (_is(b"wvpk"), lambda source: _found(MediaKind("WavPack", "wv", "wv"), wavpack_tracks(source))),
     (_is(b"MAC "), _plain(MediaKind("Monkey's Audio", "ape", "ape", ("Monkey's Audio",)))),
-    (_is(b"TTA1"), _plain(MediaKind("True Audio", "tta", "tta", ("True Audio",)))),
+    (
+        _is(b"TTA1"),
+        lambda source: _found(MediaKind("True Audio", "tta", "tta"), true_audio_tracks(source)),
+    ),
     (_is(b"#!AMR"), _plain(MediaKind("AMR", "amr", "amr", ("AMR",)))),
     (
         _is(b"ADIF"),
