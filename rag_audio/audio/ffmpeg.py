@@ -26,8 +26,8 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from rag_audio.audio.containers import UNKNOWN_FRAMES
 from rag_audio.audio.media_kinds import MediaKind
+from rag_audio.audio.sequential_file import UNKNOWN_FRAMES
 from rag_audio.audio.wave_pipe import HEAD_BYTES, PipedWave, piped_wave
 from rag_audio.errors import UnreadableFile
 
@@ -173,7 +173,7 @@ class FfmpegSound:
             self.notices.append(f"the first sound track was read; {more} in the file")
         self._buffer, self._said, self._at = bytearray(), bytearray(), 0
         self.samplerate, self.channels, self.channel_mask = 0, 0, 0
-        self._is_done = False
+        self._is_done, self._failure = False, ""
         self._process, self._pipes = _started(path, kind, program)
         try:
             wave = self._begin()
@@ -196,10 +196,6 @@ class FfmpegSound:
     ) -> None:
         self.close()
 
-    def seekable(self) -> bool:
-        """It is read from front to back."""
-        return False
-
     def go_to(self, frame: int) -> None:
         """Pass what is before a frame that lies ahead."""
         while self._at < frame and len(self.read(min(_PIECE, frame - self._at))):
@@ -209,13 +205,15 @@ class FfmpegSound:
         """The next frames, float32 ``[T, C]``, fewer at the end.
 
         Raises:
-            RuntimeError: ffmpeg ended as no whole file ends, or stands still.
+            RuntimeError: nothing is left, and ffmpeg crashed, ran against a limit or stood still.
         """
         width = _FLOAT_BYTES * self.channels
         self._fill(frames * width)
         count = min(frames, len(self._buffer) // width)
         if not count:
             self._buffer.clear()
+            if self._failure:
+                raise RuntimeError(self._failure)
             return np.zeros((0, self.channels), np.float32)
         taken = bytes(self._buffer[: count * width])
         del self._buffer[: count * width]
@@ -237,10 +235,7 @@ class FfmpegSound:
         """What ffmpeg says of the sound before its first sample."""
         wave = None
         while wave is None and not self._is_done and len(self._buffer) < HEAD_BYTES:
-            try:
-                self._fill(len(self._buffer) + 1)
-            except RuntimeError as error:
-                raise UnreadableFile(f"{self._path} {error}", hint=_INSTEAD) from error
+            self._fill(len(self._buffer) + 1)
             wave = piped_wave(bytes(self._buffer[:HEAD_BYTES]))
         if wave is None:
             raise self._refusal()
@@ -249,6 +244,8 @@ class FfmpegSound:
 
     def _refusal(self) -> UnreadableFile:
         said = bytes(self._said)
+        if self._failure:
+            return UnreadableFile(f"{self._path} {self._failure}", hint=_INSTEAD)
         if b"matches no streams" in said:
             return UnreadableFile(f"{self._path} has no sound: it is {self._kind} without any")
         if barred := re.findall(rb"Codec \((\w{1,40})\) not on whitelist", said):
@@ -265,8 +262,9 @@ class FfmpegSound:
         while len(self._buffer) < wanted and not self._is_done:
             left_s = until - time.monotonic()
             if left_s <= 0:
-                self.close()
-                raise RuntimeError(f"gives no sound for {STALL_S:g} s")
+                self._process.kill()
+                self._is_done, self._failure = True, f"gives no sound for {STALL_S:g} s"
+                return
             for key, _ in self._pipes.select(left_s):
                 piece = os.read(key.fd, _PIECE)
                 if not piece:
@@ -281,11 +279,7 @@ class FfmpegSound:
                 self._end()
 
     def _end(self) -> None:
-        """Note how ffmpeg ended.
-
-        Raises:
-            RuntimeError: it crashed, or ran against a limit.
-        """
+        """Note how ffmpeg ended: well, or in a crash or against a limit."""
         try:
             code = self._process.wait(_ENDING_S)
         except subprocess.TimeoutExpired:
@@ -293,15 +287,15 @@ class FfmpegSound:
             code = self._process.wait()
         line, more = self._complaint()
         if code == -signal.SIGXCPU:
-            raise RuntimeError(f"takes more than {CPU_S} s to decode")
-        if code < 0:
-            raise RuntimeError(f"makes its decoder end with signal {-code}")
-        if code and b"Cannot allocate memory" in self._said:
-            raise RuntimeError(f"takes more than {MEMORY >> 20} MiB of memory to decode")
+            self._failure = f"takes more than {CPU_S} s to decode"
+        elif code < 0:
+            self._failure = f"makes its decoder end with signal {-code}"
+        elif code and b"Cannot allocate memory" in self._said:
+            self._failure = f"takes more than {MEMORY >> 20} MiB of memory to decode"
         if line:
             also = f" (and {more} more)" if more else ""
             self.notices.append(f"ffmpeg says: {line}{also}")
-        if not self.channels:
+        if not self.channels or self._failure:
             return
         there = self._at + len(self._buffer) // (_FLOAT_BYTES * self.channels)
         if self.frames < UNKNOWN_FRAMES and _lacks(there, self.frames):

@@ -106,8 +106,9 @@ _MPEG_CODECS = {0x69: "MP3", 0x6B: "MP3", 0xA5: "AC-3", 0xA6: "E-AC-3", 0xAD: "O
 
 def mp4_tracks(source: Bytes) -> Tracks:
     """Of ``moov``, wherever it stands (ISO/IEC 14496-12, 8.2 to 8.5)."""
-    codecs, others, protected = [], 0, False
+    codecs: list[str] = []
     length: float | None = None
+    others, protected = 0, False
     movie = _first(_boxes(source, 0, source.size), b"moov")
     if movie is None:
         return Tracks(unfinished=True)

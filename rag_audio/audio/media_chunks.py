@@ -47,8 +47,9 @@ _ENCRYPTED = (
 
 def asf_tracks(source: Bytes) -> Tracks:
     """Of the header object (Advanced Systems Format, revision 1.20.03, 3.1 and 3.3)."""
-    codecs, others, protected = [], 0, False
+    codecs: list[str] = []
     length: float | None = None
+    others, protected = 0, False
     head = source.at(0, 30)
     start, end = 30, min(int.from_bytes(head[16:24], "little"), source.size)
     while start + 24 <= end:
@@ -73,7 +74,9 @@ def asf_tracks(source: Bytes) -> Tracks:
 
 def avi_tracks(source: Bytes) -> Tracks:
     """Of the list ``hdrl`` (Microsoft, "AVI RIFF File Reference")."""
-    codecs, others, kind, length = [], 0, b"", None
+    codecs: list[str] = []
+    length: float | None = None
+    others, kind = 0, b""
     for part in _chunks(source, 12, source.size, _NESTED):
         if part.name == b"movi":
             break

@@ -14,7 +14,8 @@ from rag_audio.audio import writing
 from rag_audio.audio.channels import Block
 from rag_audio.audio.headers import SoundHeader, format_of, rate_for, read_header, require_room
 from rag_audio.audio.pictures import line_png
-from rag_audio.audio.reading import SoundStream, load
+from rag_audio.audio.reading import load
+from rag_audio.audio.sound_stream import SoundStream
 from rag_audio.audio.writing import Excess, is_clipped_by
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import busy, err, tell
@@ -50,7 +51,7 @@ def embed(
     writing.check_writable(target, subtype)
     if target.exists() and source.exists() and target.samefile(source):
         raise InvalidInput(f"{source} would be written over its own sound", hint="name another")
-    sound, header = load(source), read_header(source)
+    sound, header = _loaded(source), read_header(source)
     encoding = header.subtype_in(target) if subtype is None else subtype
     require_room(target, encoding, sound.channels, sound.sample_rate)
     sound, excess = writing.fit(sound, target, encoding)
@@ -119,7 +120,7 @@ def abx(
     """Write what listeners need to find out whether they hear the mark."""
     from rag_audio.watermark.quality import write_kit
 
-    sound, excess = writing.fit(load(source), "a.wav", None)
+    sound, excess = writing.fit(_loaded(source), "a.wav", None)
     if excess:
         err.print(f"note: lowered by {excess.peak_db:.2f} dB, so that nothing clips")
     with open_home(home) as opened, busy("marking"):
@@ -145,6 +146,15 @@ def rotate(home: Home = None, as_json: Json = False) -> None:
         as_json,
         f"{key} is new; the one before is kept in {kept}",
     )
+
+
+def _loaded(source: Path) -> Audio:
+    """A file's sound; what is odd in the file is told."""
+    notices: list[str] = []
+    sound = load(source, notices=notices)
+    for notice in notices:
+        err.print(f"note: {source.name}: {notice}")
+    return sound
 
 
 def _changes(
@@ -216,7 +226,8 @@ def _pieces(file: Path) -> Iterator[Audio]:
                 joined = np.concatenate(blocks, axis=1)
                 yield Audio(joined[:, :size], stream.rate)
                 blocks, held = [joined[:, size:]], held - size
-        stream.require_whole()
+        for notice in stream.notices:
+            err.print(f"note: {file.name}: {notice}")
         if held:
             yield Audio(np.concatenate(blocks, axis=1), stream.rate)
 

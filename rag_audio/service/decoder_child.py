@@ -223,7 +223,7 @@ def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
         "channels": poured.channels,
         "frames": poured.frames,
         "pcm_sha256": poured.pcm_sha256,
-        "breaks_off": poured.breaks_off.replace(str(file), "").strip(),
+        "notices": list(poured.notices),
     }
 
 

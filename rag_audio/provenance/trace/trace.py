@@ -73,7 +73,7 @@ ReadManifest = Callable[[Path], Credentials | None]
 
 def _hear(path: Path) -> IdentifiedAudio:
     """What there is of a sound file: a copy that breaks off can still be traced."""
-    return hear(path, max_duration_s=None, allow_truncated=True)
+    return hear(path, max_duration_s=None)
 
 
 def _no_master(output: int) -> Audio | None:
@@ -118,8 +118,10 @@ def trace(
         entry = ledger.find_pcm(heard.pcm_sha256)
         said = "These very samples are in the ledger."
     if entry is not None:
-        return search.by_hash(entry, heard.audio.duration_s, claim, said)
-    return search.run(heard.audio, claim)
+        found = search.by_hash(entry, heard.audio.duration_s, claim, said)
+    else:
+        found = search.run(heard.audio, claim)
+    return replace(found, notices=heard.notices)
 
 
 class _Search:
