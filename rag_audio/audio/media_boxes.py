@@ -40,7 +40,7 @@ class Tracks:
 
 
 @dataclass(frozen=True)
-class Part:
+class MediaPart:
     """A box, element, object or chunk: its name, and where its content starts and ends."""
 
     name: bytes
@@ -127,7 +127,7 @@ def mp4_tracks(source: Bytes) -> Tracks:
     return Tracks(tuple(codecs), others, protected and not codecs, duration_s=length)
 
 
-def _sample_entry(source: Bytes, media: Part) -> tuple[bytes, bytes, float | None]:
+def _sample_entry(source: Bytes, media: MediaPart) -> tuple[bytes, bytes, float | None]:
     """A track's handler type, the first bytes of its first sample description, and its length."""
     kind, entry, length = b"", b"", None
     for box in _boxes(source, media.start, media.end):
@@ -165,7 +165,7 @@ def _iso_codec(entry: bytes) -> str:
     return _MPEG_CODECS.get(inside[0], codec) if inside else codec
 
 
-def _boxes(source: Bytes, start: int, end: int) -> Iterator[Part]:
+def _boxes(source: Bytes, start: int, end: int) -> Iterator[MediaPart]:
     while start + 8 <= end:
         head = source.at(start, 16)
         if len(head) < 8:
@@ -177,11 +177,11 @@ def _boxes(source: Bytes, start: int, end: int) -> Iterator[Part]:
             size = end - start
         if size < body:
             return
-        yield Part(head[4:8], start + body, min(start + size, end))
+        yield MediaPart(head[4:8], start + body, min(start + size, end))
         start += size
 
 
-def _first(parts: Iterator[Part], name: bytes) -> Part | None:
+def _first(parts: Iterator[MediaPart], name: bytes) -> MediaPart | None:
     return next((part for part in parts if part.name == name), None)
 
 
@@ -231,7 +231,7 @@ def matroska_tracks(source: Bytes) -> tuple[Tracks, bool]:
     return replace(found, duration_s=length), is_webm
 
 
-def _segment_length(source: Bytes, info: Part) -> float | None:
+def _segment_length(source: Bytes, info: MediaPart) -> float | None:
     scale, length = _SCALE_NS, 0.0
     for field in _elements(source, info.start, info.end):
         value = _content(source, field)
@@ -242,7 +242,7 @@ def _segment_length(source: Bytes, info: Part) -> float | None:
     return seconds(length * scale, 1e9) if math.isfinite(length) else None
 
 
-def _entries(source: Bytes, tracks: Part) -> Tracks:
+def _entries(source: Bytes, tracks: MediaPart) -> Tracks:
     codecs, others, protected = [], 0, False
     for entry in _elements(source, tracks.start, tracks.end):
         kind, codec, encrypted = 0, "", False
@@ -266,7 +266,7 @@ def _matroska_codec(id_: str) -> str:
     return _MATROSKA_CODECS.get(id_, "AAC" if id_.startswith("A_AAC/") else "")
 
 
-def _is_encrypted(source: Bytes, encodings: Part) -> bool:
+def _is_encrypted(source: Bytes, encodings: MediaPart) -> bool:
     return any(
         _first(_elements(source, one.start, one.end), _ENCRYPTION) is not None
         for one in _elements(source, encodings.start, encodings.end)
@@ -274,11 +274,11 @@ def _is_encrypted(source: Bytes, encodings: Part) -> bool:
     )
 
 
-def _content(source: Bytes, part: Part | None) -> bytes:
+def _content(source: Bytes, part: MediaPart | None) -> bytes:
     return b"" if part is None else source.at(part.start, min(part.end - part.start, 64))
 
 
-def _elements(source: Bytes, start: int, end: int) -> Iterator[Part]:
+def _elements(source: Bytes, start: int, end: int) -> Iterator[MediaPart]:
     while start < end:
         head = source.at(start, 12)
         name = 9 - head[0].bit_length() if head and head[0] else 0
@@ -289,5 +289,5 @@ def _elements(source: Bytes, start: int, end: int) -> Iterator[Part]:
         body = start + name + length
         # All ones: it ends where its parent does.
         stop = end if size == (1 << 7 * length) - 1 else body + size
-        yield Part(head[:name], body, min(stop, end))
+        yield MediaPart(head[:name], body, min(stop, end))
         start = stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rag_audio.audio.media_boxes import Bytes, Part, Tracks, seconds
+from rag_audio.audio.media_boxes import Bytes, MediaPart, Tracks, seconds
 
 _NESTED = 8
 
@@ -93,7 +93,7 @@ def avi_tracks(source: Bytes) -> Tracks:
     return Tracks(tuple(codecs), others, duration_s=length)
 
 
-def _chunks(source: Bytes, start: int, end: int, deep: int) -> Iterator[Part]:
+def _chunks(source: Bytes, start: int, end: int, deep: int) -> Iterator[MediaPart]:
     """All chunks; those of lists come after their list, which has the name of its type."""
     while start + 8 <= end:
         head = source.at(start, 12)
@@ -102,11 +102,11 @@ def _chunks(source: Bytes, start: int, end: int, deep: int) -> Iterator[Part]:
         size = int.from_bytes(head[4:8], "little")
         stop = min(start + 8 + size, end)
         if head[:4] == b"LIST":
-            yield Part(head[8:12], start + 12, stop)
+            yield MediaPart(head[8:12], start + 12, stop)
             if deep:
                 yield from _chunks(source, start + 12, stop, deep - 1)
         else:
-            yield Part(head[:4], start + 8, stop)
+            yield MediaPart(head[:4], start + 8, stop)
         start += 8 + size + size % 2
 
 
