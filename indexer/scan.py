@@ -24,7 +24,8 @@ from rag_audio.audio.headers import read_head, suffix_of
 _AUDIO_SUFFIXES = frozenset(
     (
         ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 "
-        ".m4a .aac .wma .mid .midi .kar .rmi"
+        ".m4a .m4b .aac .wma .wv .ape .tta .amr .mka .mp4 .mov .mkv .webm .avi .ogv .3gp "
+        ".mid .midi .kar .rmi"
     ).split()
 )
 _SPECIAL = {

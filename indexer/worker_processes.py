@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
 from indexer.measure import MeasuredFile, MeasureJob, Outcome, Refused, Render, Unchanged, measure
+from rag_audio.audio import ffmpeg
 from rag_audio.audio.child_process import Child, ChildPool
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.domain.songs import song_file
@@ -96,7 +97,7 @@ class _Measurer(Child):
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         super().__init__(
             "indexer.worker_processes",
-            os.environ,
+            {**os.environ, **ffmpeg.environment()},
             options=("-X", "faulthandler"),
             errors=self._errors,
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from rag_audio import plugins
-from rag_audio.audio import scores
+from rag_audio.audio import ffmpeg, scores
 from rag_audio.audio.reading import MAX_DURATION_S, IdentifiedAudio, hear
 from rag_audio.audio.scores import NoteScore
 from rag_audio.domain import Rights, arguments
@@ -148,6 +148,7 @@ class Home:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.whole = settings, self
+        ffmpeg.choose(settings.ffmpeg)
         self.made: dict[str, Any] = {}
         self._libraries: frozenset[str] | None = None
         self._generators: dict[str, Generator] = {}

@@ -15,6 +15,7 @@ from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.flac_frames import frame_from, lone_header
 from rag_audio.audio.headers import read_head
 from rag_audio.audio.joined_sound import JoinedSound
+from rag_audio.audio.media_kinds import media_kind
 from rag_audio.audio.mending import Layout, Part, look_into
 from rag_audio.audio.resumed_sound import ResumedSound
 from rag_audio.audio.sequential_file import UNKNOWN_FRAMES, SequentialFile
@@ -23,6 +24,7 @@ from rag_audio.errors import UnreadableFile
 
 _MIN_RATE, _MAX_RATE = 1000, 768_000
 _KINDS = "WAV, FLAC, OGG, MP3 and AIFF are read; a damaged file is to be copied or exported anew"
+_RAW_AAC = "raw AAC has no frame headers by which it could be read: export it as m4a, WAV or FLAC"
 
 
 class SoundSource(Protocol):
@@ -168,18 +170,31 @@ def open_sound(path: Path) -> SoundSource:
         raise UnreadableFile(f"{path} is not a file")
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path} is empty")
+    notices: tuple[str, ...] = ()
+    kind = media_kind(path)
+    if kind is None:
+        file, notices = _by_libsndfile(path)
+    else:
+        from rag_audio.audio.ffmpeg import open_media
+
+        file = open_media(path, kind)
+    if problem := _problem(file):
+        file.close()
+        raise UnreadableFile(f"{path} {problem}")
+    file.notices[:0] = [*_misnamed(path, file.format), *notices]
+    return file
+
+
+def _by_libsndfile(path: Path) -> tuple[SoundSource, tuple[str, ...]]:
+    """A file as libsndfile reads it, and what is odd in its container."""
     try:
         layout = look_into(path)
         if layout.as_is:
             require_few_chunks(path)
-        file = _opened(path, layout)
+        return _opened(path, layout), layout.notices
     except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
-        raise UnreadableFile(f"{path} is not a sound file that can be read", hint=_KINDS) from error
-    if problem := _problem(file):
-        file.close()
-        raise UnreadableFile(f"{path} {problem}")
-    file.notices[:0] = [*_misnamed(path, file.format), *layout.notices]
-    return file
+        hint = _RAW_AAC if path.suffix.lower() == ".aac" else _KINDS
+        raise UnreadableFile(f"{path} is not a sound file that can be read", hint=hint) from error
 
 
 def _opened(path: Path, layout: Layout) -> SoundSource:
@@ -262,15 +277,16 @@ _ENDINGS = {
     ".mp3": ("MP3",),
     ".mp2": ("MP3",),
     ".flac": ("FLAC",),
-    ".ogg": ("OGG", "FLAC"),
-    ".oga": ("OGG", "FLAC"),
+    ".ogg": ("OGG", "FLAC", "Ogg"),
+    ".oga": ("OGG", "FLAC", "Ogg"),
     ".opus": ("OGG",),
     ".aif": ("AIFF",),
     ".aiff": ("AIFF",),
     ".aifc": ("AIFF",),
     ".au": ("AU",),
     ".caf": ("CAF",),
-    ".m4a": (),
-    ".wma": (),
+    ".m4a": ("MP4", "QuickTime", "3GP"),
+    ".aac": ("ADTS", "LOAS", "MP4"),
+    ".wma": ("ASF",),
 }
-"""libsndfile's names of what files with such names hold."""
+"""Names of the formats that files with such names hold."""

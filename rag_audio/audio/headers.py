@@ -9,6 +9,7 @@ from pathlib import Path
 
 import soundfile
 
+from rag_audio.audio.media_kinds import media_ending, media_kind
 from rag_audio.errors import InvalidInput, UnreadableFile
 
 # How sound files begin; which can be written, and in which encodings.
@@ -82,15 +83,16 @@ def read_head(path: Path) -> bytes:
 
 
 def suffix_of(head: bytes) -> str | None:
-    """The ending for a sound file or score that begins so, such as ``.wav``; None: it is neither.
+    """The ending for a sound or video file or a score that begins so, such as ``.wav``; None: it
+    is none of them.
 
     An MP3 that begins with a frame, not with an ID3 tag, is not told from other data.
     """
     if head[:4] in (b"RIFF", b"RF64", b"FORM"):
-        return _CHUNKED.get(head[8:12])
+        return _CHUNKED.get(head[8:12]) or media_ending(head)
     if head[:4] == b"MThd":
         return SCORE
-    return ".mp3" if head[:3] == b"ID3" else _BEGINNINGS.get(head[:4])
+    return ".mp3" if head[:3] == b"ID3" else _BEGINNINGS.get(head[:4]) or media_ending(head)
 
 
 def rate_for(subtype: str, sample_rate: int) -> int:
@@ -180,6 +182,9 @@ def read_header(path: Path) -> SoundHeader:
     Raises:
         UnreadableFile: it cannot be read.
     """
+    kind = media_kind(path)
+    if kind is not None:
+        return SoundHeader(kind.codecs[0] if kind.codecs else kind.container, {}, ())
     try:
         with soundfile.SoundFile(str(path).encode(errors="surrogateescape")) as file:
             tags = file.copy_metadata()

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from rag_audio import __version__, plugins
+from rag_audio.audio import ffmpeg
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import busy, err, list_conflicts, out, show_json, table
 from rag_audio.domain.conflict_documents import conflicts_json
@@ -226,6 +227,13 @@ def _soundfont(opened: OpenedHome) -> str:
     return str(path)
 
 
+def _ffmpeg(opened: OpenedHome) -> str:
+    named = opened.settings.ffmpeg
+    if named not in (None, ffmpeg.OFF) and ffmpeg.find() is None:
+        raise InvalidInput(ffmpeg.described(), hint="correct RAG_AUDIO_FFMPEG")
+    return ffmpeg.described()
+
+
 def _ledger(opened: OpenedHome) -> str:
     faults = opened.ledger.verify()
     if faults:
@@ -271,6 +279,7 @@ _CHECKS: tuple[tuple[str, Callable[[OpenedHome], str]], ...] = (
     ("index", lambda home: f"{home.index.name}, {home.index.count()} segments"),
     ("landmarks", _landmarks),
     ("soundfont", _soundfont),
+    ("ffmpeg", _ffmpeg),
     ("ledger", _ledger),
     ("guardrails", _guardrails),
     ("watermark key", _keys),
