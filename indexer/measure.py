@@ -22,6 +22,7 @@ from indexer.stems_csv import Metadata, parse_bpm
 from rag_audio.audio.dsp import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import SCORE, suffix_of
+from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.reading import hear
 from rag_audio.domain import Audio, Key, StemKind
 from rag_audio.domain.identifiers import parse_isrc
@@ -150,7 +151,7 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
     heard = hear(job.file, max_duration_s=job.max_duration_s)
     sound = heard.audio
     _check_length(sound.duration_s)
-    found = analysis.analyse(sound)
+    found = analysis.analyse(sound, heard.layout)
     if found.silent:
         return Refused("it is silent")
     return MeasuredFile(
@@ -162,11 +163,25 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         key=found.key,
         key_confidence=round(found.key_confidence, 3),
         loudness_lufs=_rounded(found.loudness_lufs),
-        sound=_for_embedder(sound, job) if wants_sound else None,
-        landmarks=None if job.landmarked and stem == job.known else landmarks_of(sound),
+        sound=_for_embedder(sound, job, heard.layout) if wants_sound else None,
+        landmarks=None
+        if job.landmarked and stem == job.known
+        else landmarks_of(sound, heard.layout),
         tags=_read_tags(job.file),
-        notices=heard.notices,
+        notices=(*heard.notices, *_uncounted(sound, heard.layout, found.loudness_lufs)),
     )
+
+
+_ONLY_LOW = (
+    "it sounds in the low-frequency (LFE) channel alone, which does not count in loudness "
+    "(ITU-R BS.1770), so that it has no loudness"
+)
+
+
+def _uncounted(sound: Audio, layout: ChannelLayout | None, loudness: float) -> list[str]:
+    """A notice where sound that is there does not count in loudness."""
+    low = () if layout is None or math.isfinite(loudness) else layout.low_frequency
+    return [_ONLY_LOW] if low and sound.samples[list(low)].any() else []
 
 
 _MAX_TEXT = 300
@@ -246,20 +261,19 @@ def _heard_again(job: MeasureJob, midi: bool, render: Render) -> Unchanged:
 
     try:
         if midi:
-            sound = render(job.file)
-        else:
-            sound = hear(job.file, max_duration_s=job.max_duration_s).audio
+            return Unchanged(landmarks_of(render(job.file)))
+        found = hear(job.file, max_duration_s=job.max_duration_s)
     except RagAudioError as fault:
         return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
-    return Unchanged(landmarks_of(sound))
+    return Unchanged(landmarks_of(found.audio, found.layout))
 
 
-def landmarks_of(sound: Audio) -> Landmarks:
+def landmarks_of(sound: Audio, layout: ChannelLayout | None = None) -> Landmarks:
     """The landmarks of a stem, from all that is heard in its channels."""
     from rag_audio.audio import channels
     from rag_audio.retrieval.landmarks import RATE, make_landmarks
 
-    return make_landmarks(channels.views(resample(sound, RATE)))
+    return make_landmarks(channels.views(resample(sound, RATE), layout))
 
 
 def _check_length(duration_s: float) -> None:
@@ -276,10 +290,10 @@ def _instruments(names: tuple[str, ...], drums: bool) -> tuple[str, ...]:
     return unique if named or not drums else (*unique, "Drums")
 
 
-def _for_embedder(sound: Audio, job: MeasureJob) -> Audio:
+def _for_embedder(sound: Audio, job: MeasureJob, layout: ChannelLayout | None = None) -> Audio:
     from rag_audio.audio import channels
 
-    return resample(channels.heard(sound), job.sample_rate)
+    return resample(channels.heard(sound, layout), job.sample_rate)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -15,9 +15,10 @@ from typing import Any, Self
 import numpy as np
 import soundfile
 
-from rag_audio.audio.channels import Balance, Block, Fold, folded, joined
 from rag_audio.audio.containers import open_sound
 from rag_audio.audio.dsp import resample, to_channels
+from rag_audio.audio.folding import Balance, Block, Fold, folded, joined
+from rag_audio.audio.layouts import ChannelLayout, layout_of
 from rag_audio.audio.pcm_hash import PcmHash
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput, UnreadableFile
@@ -43,7 +44,7 @@ class SoundStream:
     """A sound file that is open for reading, or a window of it; use it in a ``with`` statement.
 
     Attributes:
-        rate: Hz. channels: 1…8.
+        rate: Hz. channels: 1…8. layout: of the channels.
         frames: that the header claims for the window; None: it does not say.
         breaks_off: after the last block, how the file ends before what it claims; empty: whole.
         notices: after the last block, what was cut or odd in the file, one line each.
@@ -67,6 +68,7 @@ class SoundStream:
         self._path, self._most = path, max_samples
         self._file = open_sound(path)
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
+        self.layout = layout_of(path, self._file)
         self.breaks_off = ""
         self.notices: list[str] = []
         try:
@@ -197,11 +199,13 @@ class IdentifiedAudio:
         audio: larger sound is folded to stereo at 48 kHz.
         pcm_sha256: of the file's own samples, as :func:`.pcm_sha256` makes it.
         notices: what was cut or odd in the file, one line each.
+        layout: of the audio's channels; None: the usual one of as many.
     """
 
     audio: Audio
     pcm_sha256: str
     notices: tuple[str, ...] = ()
+    layout: ChannelLayout | None = None
 
 
 def load(
@@ -240,14 +244,16 @@ def load(
         blocks: Iterator[Block] = stream.blocks()
         if is_large and (to_rate, to) != (stream.rate, stream.channels):
             _require_target(to_rate, to)
-            blocks = folded(blocks, Fold(stream.rate, to_rate=to_rate, channels=to))
+            blocks = folded(
+                blocks, Fold(stream.rate, to_rate=to_rate, channels=to, layout=stream.layout)
+            )
         else:
             to_rate, to = stream.rate, stream.channels
-        audio = _collected(source, blocks, to_rate, to, max_duration_s)
+        audio, layout = _collected(source, blocks, to_rate, to, max_duration_s), stream.layout
         if not allow_truncated:
             stream.require_whole()
     if channels is not None:
-        audio = to_channels(audio, channels)
+        audio = to_channels(audio, channels, layout if to == stream.channels else None)
     return audio if sample_rate is None else resample(audio, sample_rate)
 
 
@@ -272,7 +278,7 @@ def hear(
     if poured.breaks_off and not allow_truncated:
         raise UnreadableFile(poured.breaks_off, hint=COPY_ANEW)
     audio = Audio(joined(blocks, poured.channels), poured.sample_rate)
-    return IdentifiedAudio(audio, poured.pcm_sha256, poured.notices)
+    return IdentifiedAudio(audio, poured.pcm_sha256, poured.notices, poured.layout)
 
 
 @dataclass(frozen=True)
@@ -283,6 +289,7 @@ class Poured:
         sample_rate, channels, frames: of the blocks.
         duration_s: of the file. pcm_sha256: of the file's own samples.
         breaks_off, notices: as in :class:`SoundStream`.
+        layout: of the blocks' channels; None: the usual one of as many.
     """
 
     sample_rate: int
@@ -292,6 +299,7 @@ class Poured:
     pcm_sha256: str
     breaks_off: str
     notices: tuple[str, ...] = ()
+    layout: ChannelLayout | None = None
 
 
 def pour(
@@ -317,7 +325,8 @@ def pour(
     while True:
         with SoundStream(path, max_samples=max_samples) as stream:
             _require_duration(path, stream, max_duration_s)
-            fold, balance = _fold_of(stream, picked), Balance(stream.channels)
+            fold = _fold_of(stream, picked)
+            balance = Balance(stream.channels, min(stream.channels, FOLDED_CHANNELS), stream.layout)
             digest = PcmHash(stream.rate, stream.channels)
             most = None if max_duration_s is None else max_duration_s * stream.rate
             put, frames = begin(), 0
@@ -346,6 +355,7 @@ def pour(
             digest.hexdigest(),
             stream.breaks_off,
             tuple(stream.notices),
+            stream.layout if fold is None else None,
         )
 
 
@@ -354,7 +364,7 @@ def _fold_of(stream: SoundStream, picked: tuple[int, ...] | None) -> Fold | None
     if stream.samples is not None and stream.samples <= WHOLE_SAMPLES:
         return None
     rate, channels = min(stream.rate, FOLDED_RATE), min(stream.channels, FOLDED_CHANNELS)
-    return Fold(stream.rate, to_rate=rate, channels=channels, picked=picked)
+    return Fold(stream.rate, to_rate=rate, channels=channels, picked=picked, layout=stream.layout)
 
 
 def _hashed(
