@@ -275,8 +275,10 @@ _BASS_SEMITONES = 27
 _MIN_SECONDS = 0.5
 _LOWEST_OCTAVE_S = 3.1
 _OPENING_S = 1.0
-_SILENCE_DBFS = -70.0
-_LONGEST_S = 180.0
+SILENCE_DBFS = -70.0
+"""A sound with no higher peak is silent."""
+LONGEST_S = 180.0
+"""What tempo and key are measured of at most: the first three minutes."""
 
 
 @dataclass(frozen=True)
@@ -311,9 +313,9 @@ def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
         layout: of the channels; None: the usual one of as many.
     """
     peak_dbtp = true_peak_dbtp(audio)
-    if peak_dbtp < _SILENCE_DBFS:
+    if peak_dbtp < SILENCE_DBFS:
         return Analysis(None, 0.0, (), None, 0.0, -math.inf, peak_dbtp, silent=True)
-    start = Audio(audio.samples[:, : round(_LONGEST_S * audio.sample_rate)], audio.sample_rate)
+    start = Audio(audio.samples[:, : round(LONGEST_S * audio.sample_rate)], audio.sample_rate)
     plain = resample(heard(start, layout), _RATE)
     pulse = find_pulse(plain) if plain.duration_s > _MIN_SECONDS else NO_PULSE
     key, key_confidence = _key(plain)

@@ -308,6 +308,7 @@ def pour(
     *,
     max_samples: int = MAX_READ,
     max_duration_s: float | None = None,
+    aside: Callable[[SoundStream], Callable[[Block], None]] | None = None,
 ) -> Poured:
     """Read a file's sound block by block: as it is up to :data:`WHOLE_SAMPLES`, of all channels
     and as its header claims; larger sound folded to at most stereo and 48 kHz.
@@ -317,6 +318,7 @@ def pour(
 
     Args:
         begin: is called before the first block, and again where reading starts over.
+        aside: is called before that, and hears the sound as it is, of all channels.
 
     Raises:
         UnreadableFile: as :class:`SoundStream`, or the sound is longer than ``max_duration_s``.
@@ -329,8 +331,9 @@ def pour(
             balance = Balance(stream.channels, min(stream.channels, FOLDED_CHANNELS), stream.layout)
             digest = PcmHash(stream.rate, stream.channels)
             most = None if max_duration_s is None else max_duration_s * stream.rate
+            hear = None if aside is None else aside(stream)
             put, frames = begin(), 0
-            blocks: Iterator[Block] = _hashed(path, stream, digest, most)
+            blocks: Iterator[Block] = _hashed(path, stream, digest, most, hear)
             if fold is not None:
                 blocks = folded(blocks, fold, balance)
             for block in blocks:
@@ -368,10 +371,16 @@ def _fold_of(stream: SoundStream, picked: tuple[int, ...] | None) -> Fold | None
 
 
 def _hashed(
-    path: Path, stream: SoundStream, digest: PcmHash, most: float | None
+    path: Path,
+    stream: SoundStream,
+    digest: PcmHash,
+    most: float | None,
+    hear: Callable[[Block], None] | None = None,
 ) -> Iterator[Block]:
     for block in stream.blocks():
         digest.add(block)
+        if hear is not None:
+            hear(block)
         if most is not None and digest.frames > most:
             raise _too_long(path, None, most / stream.rate)
         yield block
