@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 from indexer.library_toml import decision_on
 from indexer.licenses import Declared, LibrarySpec
+from indexer.long_sounds import SpooledSound
 from indexer.measure import MeasuredFile
 from indexer.scan import FoundFile, Survey
 from rag_audio.domain import Audio, Segment, Stem
@@ -118,13 +119,15 @@ def point_ids(stem: Stem, window_s: float) -> frozenset[str]:
     return frozenset(point_id(stem.library, stem.id, start) for start in starts)
 
 
-def clips(stem: Stem, sound: Audio, window_s: float) -> list[Audio]:
-    """The sound of each window; views, not copies."""
+def clips(stem: Stem, sound: Audio | SpooledSound, window_s: float) -> Iterator[Audio]:
+    """The sound of each window; views where it is in memory, not copies."""
     rate = sound.sample_rate
-    return [
-        Audio(sound.samples[:, round(start * rate) : round((start + length) * rate)], rate)
-        for start, length in windows(stem.duration_s, window_s)
-    ]
+    for start, length in windows(stem.duration_s, window_s):
+        first, last = round(start * rate), round((start + length) * rate)
+        if isinstance(sound, SpooledSound):
+            yield sound.part(first, last)
+        else:
+            yield Audio(sound.samples[:, first:last], rate)
 
 
 def points(

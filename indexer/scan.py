@@ -152,7 +152,7 @@ class Limits:
     """
 
     max_bytes: int = 2_000_000_000
-    max_duration_s: float = 3600.0
+    max_duration_s: float = 4 * 3600.0
 
 
 @dataclass

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rag_audio.audio.channels import Balance, Block, Fold, folded, joined
 from rag_audio.audio.dsp import resample, to_channels
+from rag_audio.audio.folding import Balance, Block, Fold, folded, joined
+from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.pcm_hash import PcmHash
 from rag_audio.audio.sound_stream import CUT_IT, MAX_READ, SoundStream
 from rag_audio.domain import Audio
@@ -36,11 +37,13 @@ class IdentifiedAudio:
         audio: larger sound is folded to stereo at 48 kHz.
         pcm_sha256: of the file's own samples, as :func:`.pcm_sha256` makes it.
         notices: what was cut or odd in the file, one line each.
+        layout: of the audio's channels; None: the usual one of as many.
     """
 
     audio: Audio
     pcm_sha256: str
     notices: tuple[str, ...] = ()
+    layout: ChannelLayout | None = None
 
 
 def load(
@@ -78,14 +81,16 @@ def load(
         blocks: Iterator[Block] = stream.blocks()
         if is_large and (to_rate, to) != (stream.rate, stream.channels):
             _require_target(to_rate, to)
-            blocks = folded(blocks, Fold(stream.rate, to_rate=to_rate, channels=to))
+            blocks = folded(
+                blocks, Fold(stream.rate, to_rate=to_rate, channels=to, layout=stream.layout)
+            )
         else:
             to_rate, to = stream.rate, stream.channels
-        audio = _collected(source, blocks, to_rate, to, max_duration_s)
+        audio, layout = _collected(source, blocks, to_rate, to, max_duration_s), stream.layout
         if notices is not None:
             notices += stream.notices
     if channels is not None:
-        audio = to_channels(audio, channels)
+        audio = to_channels(audio, channels, layout if to == stream.channels else None)
     return audio if sample_rate is None else resample(audio, sample_rate)
 
 
@@ -107,7 +112,7 @@ def hear(
 
     poured = pour(source, begin, max_duration_s=max_duration_s)
     audio = Audio(joined(blocks, poured.channels), poured.sample_rate)
-    return IdentifiedAudio(audio, poured.pcm_sha256, poured.notices)
+    return IdentifiedAudio(audio, poured.pcm_sha256, poured.notices, poured.layout)
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Poured:
         sample_rate, channels, frames: of the blocks.
         duration_s: of the file. pcm_sha256: of the file's own samples.
         notices: what was cut or odd in the file, one line each.
+        layout: of the blocks' channels; None: the usual one of as many.
     """
 
     sample_rate: int
@@ -126,6 +132,7 @@ class Poured:
     duration_s: float
     pcm_sha256: str
     notices: tuple[str, ...] = ()
+    layout: ChannelLayout | None = None
 
 
 def pour(
@@ -134,6 +141,7 @@ def pour(
     *,
     max_samples: int = MAX_READ,
     max_duration_s: float | None = None,
+    aside: Callable[[SoundStream], Callable[[Block], None]] | None = None,
 ) -> Poured:
     """Read a file's sound block by block: as it is up to :data:`WHOLE_SAMPLES`, of all channels
     and as its header claims; larger sound folded to at most stereo and 48 kHz.
@@ -143,6 +151,7 @@ def pour(
 
     Args:
         begin: is called before the first block, and again where reading starts over.
+        aside: is called before that, and hears the sound as it is, of all channels.
 
     Raises:
         UnreadableFile: as :class:`.SoundStream`, or the sound is longer than ``max_duration_s``.
@@ -151,11 +160,13 @@ def pour(
     while True:
         with SoundStream(path, max_samples=max_samples) as stream:
             _require_duration(path, stream, max_duration_s)
-            fold, balance = _fold_of(stream, picked), Balance(stream.channels)
+            fold = _fold_of(stream, picked)
+            balance = Balance(stream.channels, min(stream.channels, FOLDED_CHANNELS), stream.layout)
             digest = PcmHash(stream.rate, stream.channels)
             most = None if max_duration_s is None else max_duration_s * stream.rate
+            hear = None if aside is None else aside(stream)
             put, frames = begin(), 0
-            blocks: Iterator[Block] = _hashed(path, stream, digest, most)
+            blocks: Iterator[Block] = _hashed(path, stream, digest, most, hear)
             if fold is not None:
                 blocks = folded(blocks, fold, balance)
             for block in blocks:
@@ -179,6 +190,7 @@ def pour(
             duration_s,
             digest.hexdigest(),
             tuple(stream.notices),
+            stream.layout if fold is None else None,
         )
 
 
@@ -187,14 +199,20 @@ def _fold_of(stream: SoundStream, picked: tuple[int, ...] | None) -> Fold | None
     if stream.samples is not None and stream.samples <= WHOLE_SAMPLES:
         return None
     rate, channels = min(stream.rate, FOLDED_RATE), min(stream.channels, FOLDED_CHANNELS)
-    return Fold(stream.rate, to_rate=rate, channels=channels, picked=picked)
+    return Fold(stream.rate, to_rate=rate, channels=channels, picked=picked, layout=stream.layout)
 
 
 def _hashed(
-    path: Path, stream: SoundStream, digest: PcmHash, most: float | None
+    path: Path,
+    stream: SoundStream,
+    digest: PcmHash,
+    most: float | None,
+    hear: Callable[[Block], None] | None = None,
 ) -> Iterator[Block]:
     for block in stream.blocks():
         digest.add(block)
+        if hear is not None:
+            hear(block)
         if most is not None and digest.frames > most:
             raise _too_long(path, None, most / stream.rate)
         yield block

@@ -13,8 +13,9 @@ from typing import Self
 import numpy as np
 import soundfile
 
-from rag_audio.audio.channels import Block
 from rag_audio.audio.containers import SoundSource, open_sound
+from rag_audio.audio.folding import Block
+from rag_audio.audio.layouts import layout_of
 from rag_audio.audio.sequential_file import UNKNOWN_FRAMES
 from rag_audio.errors import InvalidInput, UnreadableFile
 
@@ -33,7 +34,8 @@ class SoundStream:
     """A sound file that is open for reading, or a window of it; use it in a ``with`` statement.
 
     Attributes:
-        rate: Hz. channels: 1…8. format: the decoder's name of the container.
+        rate: Hz. channels: 1…8. layout: of the channels.
+        format: the decoder's name of the container.
         frames: that the window has by what is known of the file; None: nothing tells.
         notices: after the last block, what was cut or odd in the file, one line each without the
             file's name.
@@ -57,6 +59,7 @@ class SoundStream:
         self._path, self._most = path, max_samples
         self._file = open_sound(path)
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
+        self.layout = layout_of(path, self._file)
         self.format = str(self._file.format)
         self.notices: list[str] = []
         try:
