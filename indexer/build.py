@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.facts import facts_of
 from indexer.index_points import (
     Holdings,
     claims_of,
@@ -270,7 +271,8 @@ class _IndexRun:
         else:
             stem = make_stem(self._spec.id, path, declared, outcome)
             result = FileOutcome.UPDATED
-            self.noticed += [Notice(path, text) for text in outcome.notices]
+            odd = facts_of(path, declared, outcome).notices
+            self.noticed += [Notice(path, text) for text in (*outcome.notices, *odd)]
         decision = decision_on(self._spec.decisions, path)
         if decision in ("", stem.license_key) and self._own.is_revoked_as_told(stem):
             # The row stays, so that the stem is still known by name; it gets no embedding.
