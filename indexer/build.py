@@ -18,6 +18,7 @@ So a run that was killed anywhere leaves nothing that the next one does not brin
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -36,11 +37,13 @@ from indexer.index_points import (
     windows,
     withheld_files,
 )
+from indexer.junk import by_count
 from indexer.library_toml import decision_on, idle_decisions
 from indexer.licenses import Declared, LibrarySpec, read_library
 from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
 from indexer.report import FileOutcome, IndexProgress, IndexReport, Notice, Rejection
-from indexer.scan import FoundFile, Limits, Survey, survey
+from indexer.scan import FoundFile
+from indexer.survey import Limits, Survey, kind_without_music, survey
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.domain.clearance import standing
@@ -117,6 +120,8 @@ def index_library(
         altered=altered,
         landmarked=run.landmarked,
         noticed=tuple(sorted(set(run.noticed))),
+        junk=by_count(run.junk),
+        other=by_count(run.other),
     )
 
 
@@ -159,6 +164,8 @@ class _IndexRun:
         self._present: set[str] = set()
         self.rejected: list[Rejection] = []
         self.noticed: list[Notice] = list(spec.notices)
+        self.junk: Counter[str] = Counter()
+        self.other: Counter[str] = Counter()
         self.counts = dict.fromkeys(FileOutcome, 0)
         self._without_landmarks = catalogue.without_landmarks(spec.id)
         self.pruned = self.misdeclared = self.landmarked = 0
@@ -168,6 +175,8 @@ class _IndexRun:
         known = self._catalogue.withheld(self._spec.id)
         found = survey(self._spec, self._on, self._rows.keys() | known.keys(), limits)
         self.rejected += [*found.refused, *found.faults]
+        self.noticed += found.noticed
+        self.junk, self.other = found.junk, found.other
         self.misdeclared = found.misdeclared
         self._present = set(found.accepted)
         claims = withheld_files(self._spec, found, self._rows, known, prune=prune)
@@ -260,7 +269,11 @@ class _IndexRun:
                 # A file of the batch may be about to share this path's stem.
                 self._write_batch()
                 self._forget([path])
-            self.rejected.append(Rejection(path, outcome.reason))
+                self.rejected.append(Rejection(path, outcome.reason))
+            elif (kind := kind_without_music(self._spec, path)) is not None:
+                (self.junk if kind[1] else self.other)[kind[0]] += 1
+            else:
+                self.rejected.append(Rejection(path, outcome.reason))
             self._done(path, FileOutcome.REJECTED)
             return
         if isinstance(outcome, Unchanged):

@@ -13,7 +13,8 @@ from indexer.facts import facts_of
 from indexer.library_toml import decision_on
 from indexer.licenses import Declared, LibrarySpec
 from indexer.measure import MeasuredFile
-from indexer.scan import FoundFile, Survey
+from indexer.scan import FoundFile
+from indexer.survey import Survey
 from rag_audio.domain import Audio, Segment, Stem
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
 from rag_audio.domain.ports import IndexedSegment, StemIndex
