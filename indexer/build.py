@@ -175,7 +175,7 @@ class _IndexRun:
         known = self._catalogue.withheld(self._spec.id)
         found = survey(self._spec, self._on, self._rows.keys() | known.keys(), limits)
         self.rejected += [*found.refused, *found.faults]
-        self.noticed += found.noticed
+        self.noticed += found.notices
         self.junk, self.other = found.junk, found.other
         self.misdeclared = found.misdeclared
         self._present = set(found.accepted)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from indexer.path_patterns import BadPattern, NamesOnDisk, PathPattern, clean, normalized
 from indexer.report import Rejection
-from indexer.stems_csv import BadPattern, clean, compiled, did_you_mean, normalized
+from indexer.table_cells import did_you_mean
+from indexer.table_text import decode_unicode
 from rag_audio.domain import WORLD, License, Share, Splits, Use
 from rag_audio.domain.conflicts import Claim, Conflict, library_of
 from rag_audio.domain.identifiers import country, parse_ipi
@@ -45,10 +47,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The document of a ``library.toml``.
 
     Raises:
-        LibraryError: it is missing, not UTF-8 or not TOML.
+        LibraryError: it is missing, not Unicode or not TOML.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        data = path.read_bytes()
+        text = decode_unicode(data, LIBRARY_TOML)
+        if text is None or (data and not text):
+            raise LibraryError(
+                f"{LIBRARY_TOML} is empty or not UTF-8 text", hint="save it as UTF-8"
+            )
+        # TOML knows line feeds only; the editors of older Macs end lines with carriage returns.
+        return tomllib.loads(text if "\n" in text else text.replace("\r", "\n"))
     except FileNotFoundError as cause:
         raise LibraryError(
             f"{LIBRARY_TOML} is missing in {str(path.parent)!r}",
@@ -56,8 +65,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from cause
     except OSError as cause:
         raise LibraryError(f"{LIBRARY_TOML} cannot be read: {cause.strerror}") from cause
-    except UnicodeDecodeError as cause:
-        raise LibraryError(f"{LIBRARY_TOML} is not UTF-8 text", hint="save it as UTF-8") from cause
     except tomllib.TOMLDecodeError as cause:
         raise LibraryError(f"{LIBRARY_TOML} is not valid TOML: {cause}") from cause
 
@@ -246,19 +253,19 @@ class ConflictDecision:
     Attributes:
         pattern: cleaned glob.
         key: of the license that holds.
+        meant: what the pattern means where it is known which names lie in the library.
     """
 
     pattern: str
     key: str
+    meant: PathPattern | None = field(default=None, compare=False)
 
     @cached_property
-    def _expression(self) -> re.Pattern[str]:
-        return compiled(self.pattern)
+    def _meaning(self) -> PathPattern:
+        return self.meant or PathPattern(self.pattern)
 
     def matches(self, path: str) -> bool:
-        name = normalized(path)
-        # A name may hold brackets, so every pattern is a literal name as well.
-        return name == self.pattern or self._expression.fullmatch(name) is not None
+        return self._meaning.matches(normalized(path))
 
 
 def decision_on(decisions: Iterable[ConflictDecision], path: str) -> str:
@@ -268,11 +275,12 @@ def decision_on(decisions: Iterable[ConflictDecision], path: str) -> str:
 
 
 def read_decisions(
-    document: Mapping[str, Any], library: str, licenses: Collection[str]
+    document: Mapping[str, Any], library: str, licenses: Collection[str], names: NamesOnDisk
 ) -> tuple[tuple[ConflictDecision, ...], list[Rejection]]:
     """The lines of ``[conflicts]`` that can be used, and what is wrong with the others.
 
     Args:
+        names: of what lies in the library.
         licenses: ids of the library's own licenses that can be used.
     """
     table = document.get(CONFLICTS, {})
@@ -281,7 +289,8 @@ def read_decisions(
     decisions, problems = [], []
     for path, license in table.items():
         try:
-            decisions.append(ConflictDecision(clean(path), _key(license, library, licenses)))
+            pattern, key = clean(path), _key(license, library, licenses)
+            decisions.append(ConflictDecision(pattern, key, names.meaning_of(pattern)))
         except BadPattern as fault:
             problems.append(_fault(f"the path {path!r} {fault}"))
         except ValueError as fault:

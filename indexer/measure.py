@@ -18,7 +18,8 @@ from typing import Any
 
 from tinytag import TinyTag, TinyTagException
 
-from indexer.stems_csv import Metadata, parse_bpm
+from indexer.stems_csv import Metadata
+from indexer.table_cells import parse_bpm
 from rag_audio.audio.dsp import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import SCORE, suffix_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import PurePosixPath
@@ -16,10 +16,12 @@ from indexer.junk import (
     other_kind,
     partial_download,
 )
-from indexer.licenses import Declared, LibrarySpec, NotLicensed, match
+from indexer.licenses import Declared, LibrarySpec, NotLicensed, judge
+from indexer.path_patterns import is_literal, normalized
 from indexer.report import Notice, Rejection
-from indexer.scan import FoundFile, has_music_ending, head_of, looks_like_music, scan
-from indexer.stems_csv import STEMS_CSV, StemRow, is_literal, normalized
+from indexer.row_order import OrderNotices
+from indexer.scan import FoundFile, head_of, looks_like_music, scan
+from indexer.stems_csv import STEMS_CSV, StemRow
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Survey:
         misdeclared: how many files were refused for that.
         withheld: refused files whose row names a license all the same: with the id of that
             license and the artist.
-        noticed: downloads that were not finished.
+        notices: what was odd in the library, and did not keep a file from being accepted; and
+            downloads that were not finished.
         junk, other: files of the system and of other programs, and those without music, by kind;
             no row names one of them.
         governed: how many files each row of ``stems.csv`` decides about, by its number.
@@ -56,7 +59,7 @@ class Survey:
     faults: list[Rejection] = field(default_factory=list)
     misdeclared: int = 0
     withheld: dict[str, tuple[FoundFile, str, str]] = field(default_factory=dict)
-    noticed: list[Notice] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     junk: Counter[str] = field(default_factory=Counter)
     other: Counter[str] = field(default_factory=Counter)
     governed: Counter[int] = field(default_factory=Counter)
@@ -88,8 +91,18 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
         refused=list(found.rejected), faults=list(spec.problems), junk=found.junk, other=found.other
     )
     used: set[int] = set()
+    order = OrderNotices(spec.row_index, spec.rows)
     for candidate in sorted([*found.files, *_rescued(spec, found.aside, known, result)]):
-        used.update(_judge(spec, candidate, on, known, limits, result))
+        rows = spec.rows_of(candidate.path)
+        used.update(row.number for row in rows)
+        if candidate.path not in known and _is_other(spec, candidate, rows):
+            result.other[other_kind(candidate.path)] += 1
+            continue
+        order.see(candidate.path, rows)
+        if rows:
+            result.governed[rows[-1].number] += 1
+        _judge(candidate, judge(spec, rows, on), limits, result)
+    result.notices += order.notices()
     refused = {normalized(item.path) for item in found.rejected}
     for row in spec.rows:
         if row.number not in used and row.fault is None and row.pattern not in refused:
@@ -100,32 +113,20 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
     return result
 
 
-def _judge(
-    spec: LibrarySpec,
-    candidate: FoundFile,
-    on: date,
-    known: Collection[str],
-    limits: Limits,
-    result: Survey,
-) -> list[int]:
-    """Adds one file to the result; the numbers of the rows that match it."""
+def _is_other(spec: LibrarySpec, candidate: FoundFile, rows: Sequence[StemRow]) -> bool:
+    """Whether nobody would take a file for music, and no row names it."""
     path = candidate.path
-    rows = spec.rows_of(path)
-    numbers = [row.number for row in rows]
-    is_wanted = path in known or is_named(path, rows)
-    if (
-        not is_wanted
-        and not has_music_ending(path)
-        and (no_music(path) or not candidate.size)
-        and not looks_like_music(spec.root, path)
-    ):
-        result.other[other_kind(path)] += 1
-        return numbers
-    declared = match(spec, path, on)
+    if is_named(path, rows) or looks_like_music(spec.root, path):
+        return False
+    return no_music(path) or not candidate.size or not rows
+
+
+def _judge(
+    candidate: FoundFile, declared: Declared | NotLicensed, limits: Limits, result: Survey
+) -> None:
+    """Adds one file to the result."""
+    path = candidate.path
     if isinstance(declared, NotLicensed):
-        if not rows and not is_wanted and not looks_like_music(spec.root, path):
-            result.other[other_kind(path)] += 1
-            return numbers
         result.misdeclared += declared.is_misdeclared
         if declared.license and 0 < candidate.size <= limits.max_bytes:
             result.withheld[path] = (candidate, declared.license, declared.artist)
@@ -137,9 +138,6 @@ def _judge(
         result.refused.append(Rejection(path, f"it is {size}"))
     else:
         result.accepted[path] = (candidate, declared)
-    if rows:
-        result.governed[rows[-1].number] += 1
-    return numbers
 
 
 def _rescued(
@@ -152,7 +150,7 @@ def _rescued(
             yield candidate
         elif ending is not None:
             told = f"a download that was not finished ({ending}), skipped: finish it"
-            result.noticed.append(Notice(candidate.path, told))
+            result.notices.append(Notice(candidate.path, told))
         else:
             result.junk[other_kind(candidate.path)] += 1
 
@@ -174,4 +172,4 @@ def kind_without_music(spec: LibrarySpec, path: str) -> tuple[str, bool] | None:
 
 def is_named(path: str, rows: Iterable[StemRow]) -> bool:
     """Whether one of the rows that match a file names this very file, not by a wildcard."""
-    return any(row.pattern == normalized(path) for row in rows)
+    return any(row.pattern == normalized(path) or is_literal(row.pattern) for row in rows)
