@@ -57,6 +57,13 @@ SAYING: list[tuple[str, float | None, str | None]] = [
     ("140_Gm_2024-06-12.wav", 140, "G minor"),
     ("Am.wav", None, "A minor"),
     ("120bpm/kick.wav", 120, None),
+    ("8A - 128 - Night Bus.mp3", 128, "A minor"),
+    ("Night Bus - 11B - 124.mp3", 124, "A major"),
+    ("04A_140bpm_stab.wav", 140, "F minor"),
+    ("H-Moll 100bpm.wav", 100, "B minor"),
+    ("Walzer B-Dur.wav", None, "Bb major"),
+    ("Es-Dur Marsch 110 BPM.wav", 110, "Eb major"),
+    ("boucle la mineur 100bpm.wav", 100, "A minor"),
     ("Tempo 100 BPM/F#m/pad 3.wav", 100, "F# minor"),
     ("120 BPM/Loop 90bpm.wav", 90, None),
 ]
