@@ -18,6 +18,8 @@ class FileOutcome(StrEnum):
     SKIPPED = "skipped"
     UPDATED = "updated"
     REJECTED = "rejected"
+    READABLE = "readable"
+    """It would be indexed: nothing is, where a library is only looked at."""
 
 
 class IndexProgress(Protocol):

@@ -51,7 +51,8 @@ class Survey:
             downloads that were not finished.
         junk, other: files of the system and of other programs, and those without music, by kind;
             no row names one of them.
-        governed: how many files each row of ``stems.csv`` decides about, by its number.
+        matched: numbers of the rows of ``stems.csv`` that match a file.
+        governed: how many files each row decides about, by its number.
     """
 
     accepted: dict[str, tuple[FoundFile, Declared]] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class Survey:
     notices: list[Notice] = field(default_factory=list)
     junk: Counter[str] = field(default_factory=Counter)
     other: Counter[str] = field(default_factory=Counter)
+    matched: set[int] = field(default_factory=set)
     governed: Counter[int] = field(default_factory=Counter)
 
     def vanished(self, paths: Collection[str]) -> list[str]:
@@ -90,11 +92,10 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
     result = Survey(
         refused=list(found.rejected), faults=list(spec.problems), junk=found.junk, other=found.other
     )
-    used: set[int] = set()
     order = OrderNotices(spec.row_index, spec.rows)
     for candidate in sorted([*found.files, *_rescued(spec, found.aside, known, result)]):
         rows = spec.rows_of(candidate.path)
-        used.update(row.number for row in rows)
+        result.matched.update(row.number for row in rows)
         if candidate.path not in known and _is_other(spec, candidate, rows):
             result.other[other_kind(candidate.path)] += 1
             continue
@@ -105,7 +106,7 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
     result.notices += order.notices()
     refused = {normalized(item.path) for item in found.rejected}
     for row in spec.rows:
-        if row.number not in used and row.fault is None and row.pattern not in refused:
+        if row.number not in result.matched and row.fault is None and row.pattern not in refused:
             reason = f"row {row.number} of {STEMS_CSV} matches no file"
             if junk_kind(PurePosixPath(row.pattern).name) and is_literal(row.pattern):
                 reason += " that is read: names of the system are skipped"

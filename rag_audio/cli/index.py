@@ -82,7 +82,7 @@ def index(
 
 
 @contextmanager
-def indexing_bar() -> Iterator[IndexProgress]:
+def indexing_bar(doing: str = "indexing") -> Iterator[IndexProgress]:
     """Files done, files per second and time left, on stderr, where that is a terminal."""
     last = TextColumn("{task.fields[path]}", markup=False)  # names may hold brackets
     with progress_bar(
@@ -93,7 +93,7 @@ def indexing_bar() -> Iterator[IndexProgress]:
         TimeRemainingColumn(),
         last,
     ) as bar:
-        yield _Indexing(bar, bar.add_task("indexing", total=None, path=""))
+        yield _Indexing(bar, bar.add_task(doing, total=None, path=""))
 
 
 class _Rate(ProgressColumn):
