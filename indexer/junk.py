@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 APPLE_DOUBLE = "._*"
 """The kind of the files in which macOS keeps what other file systems have no place for."""
@@ -77,8 +77,10 @@ _NO_MUSIC = frozenset(
 SHOWN_KINDS = 8
 
 
-def _ending(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+def ending_of(path: str) -> str:
+    """The ending of a file's name in small letters, such as ``.wav``; empty where it has none."""
+    stem, _, ending = path.rpartition("/")[2].rpartition(".")
+    return f".{ending.lower()}" if stem else ""
 
 
 def junk_kind(name: str) -> str | None:
@@ -87,15 +89,14 @@ def junk_kind(name: str) -> str | None:
     Args:
         name: without its folder.
     """
-    for beginning, kind in _BEGINNINGS.items():
-        if name.startswith(beginning):
-            return kind
+    if name.startswith(tuple(_BEGINNINGS)):
+        return next(kind for start, kind in _BEGINNINGS.items() if name.startswith(start))
     known = _NAMES.get(name.casefold())
     if known is not None:
         return known.strip()
     if name.startswith("."):
         return HIDDEN
-    ending = _ending(name)
+    ending = ending_of(name)
     return ending if ending in _ENDINGS else None
 
 
@@ -106,24 +107,24 @@ def junk_folder(name: str) -> str | None:
 
 def package_kind(name: str) -> str | None:
     """The kind of a folder that a program keeps as one document, such as ``.logicx``."""
-    ending = _ending(name)
+    ending = ending_of(name)
     return ending if ending in _PACKAGES else None
 
 
 def partial_download(name: str) -> str | None:
     """The ending of a download that was not finished, such as ``.crdownload``; None: it is none."""
-    ending = _ending(name)
+    ending = ending_of(name)
     return ending if ending in _PARTIAL else None
 
 
 def no_music(path: str) -> bool:
     """Whether a file's ending is that of text, pictures, archives, projects or presets."""
-    return _ending(path) in _NO_MUSIC
+    return ending_of(path) in _NO_MUSIC
 
 
 def other_kind(path: str) -> str:
     """The kind under which a file that is no music is counted: its ending."""
-    return _ending(path)[:16] or NO_ENDING
+    return ending_of(path)[:16] or NO_ENDING
 
 
 def is_apple_double(head: bytes) -> bool:

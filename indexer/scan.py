@@ -12,9 +12,10 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from indexer.junk import (
+    ending_of,
     files_below,
     junk_folder,
     junk_kind,
@@ -95,7 +96,7 @@ def scan(root: Path, entered: Collection[str] = ()) -> Scan:
             continue
         for name in names:
             path = f"{folder}/{name}" if folder else name
-            if path not in (LIBRARY_TOML, STEMS_CSV) and not _is_junk(Path(base, path), found):
+            if path not in (LIBRARY_TOML, STEMS_CSV) and not _is_junk(base, path, name, found):
                 folders.extend(_sort_in(base, path, entered, found))
     found.files.sort()
     found.aside.sort()
@@ -103,14 +104,16 @@ def scan(root: Path, entered: Collection[str] = ()) -> Scan:
     return found
 
 
-def _is_junk(entry: Path, found: Scan) -> bool:
+def _is_junk(base: str, path: str, name: str, found: Scan) -> bool:
     """Whether an entry is the system's or another program's by its name; then it is counted."""
-    folder = junk_folder(entry.name)
-    if folder is not None and entry.is_dir() and not entry.is_symlink():
-        found.junk[folder] += files_below(entry)
-        return True
-    kind = junk_kind(entry.name)
-    if kind is None or kind == other_kind(entry.name):
+    folder = junk_folder(name)
+    if folder is not None:
+        entry = Path(base, path)
+        if entry.is_dir() and not entry.is_symlink():
+            found.junk[folder] += files_below(entry)
+            return True
+    kind = junk_kind(name)
+    if kind is None or kind == other_kind(name):
         return False
     found.junk[kind] += 1
     return True
@@ -176,7 +179,7 @@ def looks_like_music(root: Path, path: str) -> bool:
 
 def has_music_ending(path: str) -> bool:
     """Whether a file's ending is one of sound, of video or of scores."""
-    return PurePosixPath(path).suffix.lower() in _AUDIO_SUFFIXES
+    return ending_of(path) in _AUDIO_SUFFIXES
 
 
 def head_of(root: Path, path: str) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from indexer.artist_names import artist_of_folder, spoken_name
 from indexer.inspection import InspectedFile, InspectJob, no_render
-from indexer.junk import by_count, no_music, other_kind, skipped_lines
+from indexer.junk import NO_ENDING, by_count, ending_of, no_music, other_kind, skipped_lines
 from indexer.library_toml import FILL_IN, LIBRARY_TOML, identity
 from indexer.scan import FoundFile, Scan, has_music_ending, looks_like_music, scan
 from indexer.stems_csv import STEMS_CSV
@@ -115,7 +115,7 @@ def write_starter(root: Path) -> LibraryStarter:
         name=name,
         written=(LIBRARY_TOML, STEMS_CSV),
         files=len(music),
-        kinds=by_count(Counter(PurePosixPath(one.path).suffix.lower() for one in music)),
+        kinds=by_count(Counter(ending_of(one.path) or NO_ENDING for one in music)),
         rows=tuple(rows),
         left_out=left_out,
         unreadable_names=tuple(one.path for one in found.rejected if "UTF-8" in one.reason),
@@ -248,8 +248,8 @@ class _Rows:
 def pattern_of(folder: str) -> str:
     """A pattern for all files below a folder, whatever signs its name holds.
 
-    What a pattern, a spreadsheet or a line of text could take for something else is written as a
-    class of one sign (``[*]``), or as ``?`` where it cannot be written.
+    What a spreadsheet or the reader of patterns could take for something else is written as a
+    class of one sign (``[=]``); a wildcard, and what no line of text can hold, as ``?``.
     """
     signs = [_sign(sign) for sign in unicodedata.normalize("NFC", folder)]
     first = folder[0]
@@ -259,9 +259,9 @@ def pattern_of(folder: str) -> str:
 
 
 def _sign(sign: str) -> str:
-    if sign in "*?[":
-        return f"[{sign}]"
-    return "?" if sign == "\\" or not (sign.isprintable() or sign == " ") else sign
+    if sign == "[":
+        return "[[]"
+    return "?" if sign in "*?\\" or not sign.isprintable() else sign
 
 
 def starter_csv(rows: Iterable[StarterRow]) -> str:

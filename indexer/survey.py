@@ -20,7 +20,7 @@ from indexer.licenses import Declared, LibrarySpec, NotLicensed, judge
 from indexer.path_patterns import is_literal, normalized
 from indexer.report import Notice, Rejection
 from indexer.row_order import OrderNotices
-from indexer.scan import FoundFile, head_of, looks_like_music, scan
+from indexer.scan import FoundFile, has_music_ending, head_of, looks_like_music, scan
 from indexer.stems_csv import STEMS_CSV, StemRow
 
 
@@ -117,7 +117,7 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
 def _is_other(spec: LibrarySpec, candidate: FoundFile, rows: Sequence[StemRow]) -> bool:
     """Whether nobody would take a file for music, and no row names it."""
     path = candidate.path
-    if is_named(path, rows) or looks_like_music(spec.root, path):
+    if has_music_ending(path) or is_named(path, rows) or looks_like_music(spec.root, path):
         return False
     return no_music(path) or not candidate.size or not rows
 
@@ -173,4 +173,7 @@ def kind_without_music(spec: LibrarySpec, path: str) -> tuple[str, bool] | None:
 
 def is_named(path: str, rows: Iterable[StemRow]) -> bool:
     """Whether one of the rows that match a file names this very file, not by a wildcard."""
-    return any(row.pattern == normalized(path) or is_literal(row.pattern) for row in rows)
+    name = normalized(path)
+    return any(
+        row.pattern == name or ("*" not in row.pattern and is_literal(row.pattern)) for row in rows
+    )
