@@ -20,7 +20,6 @@ from indexer.scan import FoundFile
 from indexer.stems_csv import STEMS_CSV
 from indexer.survey import Limits, Survey, kind_without_music, survey
 from indexer.worker_processes import MeasuringProcesses
-from rag_audio.audio import midi
 from rag_audio.domain.codec import Document
 from rag_audio.errors import BackendError
 
@@ -129,6 +128,8 @@ _Look = MeasuredFile | InspectedFile | Refused
 def _looks(
     found: Survey, spec: LibrarySpec, limits: Limits, deep: bool, workers: int
 ) -> Iterator[Iterator[tuple[str, _Look]]]:
+    from rag_audio.audio import midi
+
     longest, files = limits.max_duration_s, [one for one, _ in found.accepted.values()]
     render = partial(midi.render) if deep else no_render
     with MeasuringProcesses(min(workers, len(files)), render) as processes:

@@ -106,9 +106,9 @@ def _show_preview(seen: LibraryPreview) -> None:
     out.print(f"{seen.name}: {seen.files} files would be indexed{more}")
     for title, counted in (("license", seen.licenses), ("artist", seen.artists)):
         if counted:
-            rows = [(name or "(none)", count) for name, count in counted.items()]
-            table((title, "files"), rows[:MOST_LISTED])
-            say_more(len(rows))
+            counts = [(name or "(none)", count) for name, count in counted.items()]
+            table((title, "files"), counts[:MOST_LISTED])
+            say_more(len(counts))
     if seen.rows:
         rows = [
             (row.number, row.path, row.license, row.artist, row.files, row.fault or "")
