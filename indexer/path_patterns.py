@@ -74,7 +74,7 @@ class Specificity(NamedTuple):
     classes: int
 
 
-class _Part(NamedTuple):
+class _Piece(NamedTuple):
     """A piece of a pattern: ``literal``, ``one``, ``class``, ``star``, ``across``, ``folders``."""
 
     kind: str
@@ -107,6 +107,8 @@ class PathPattern:
         """As :meth:`matches`, of this meaning alone."""
         if self.literal is not None:
             return path == self.literal
+        if self._longest not in path:
+            return False
         if self._split is None:
             return self._expression.fullmatch(path) is not None
         head, tail = self._split
@@ -153,15 +155,22 @@ class PathPattern:
         return tuple(offset for offset, _ in _classes(self.text))
 
     @cached_property
-    def _parts(self) -> tuple[_Part, ...]:
+    def _parts(self) -> tuple[_Piece, ...]:
         if self.is_name or not any(sign in self.text for sign in "*?["):
-            return (_Part("literal", self.text),)
+            return (_Piece("literal", self.text),)
         return tuple(_joined(_parts(self.text, self.named)))
 
     @cached_property
     def _lead(self) -> str:
         first = self._parts[0]
         return first.text if first.kind == "literal" else ""
+
+    @cached_property
+    def _longest(self) -> str:
+        """The longest text that must be in each path; looked for first, since it is fast."""
+        return max(
+            (part.text for part in self._parts if part.kind == "literal"), key=len, default=""
+        )
 
     @cached_property
     def _split(self) -> tuple[str, str] | None:
@@ -182,29 +191,29 @@ def is_literal(pattern: str) -> bool:
     return PathPattern(pattern).literal is not None
 
 
-def _parts(text: str, named: frozenset[int]) -> Iterator[_Part]:
+def _parts(text: str, named: frozenset[int]) -> Iterator[_Piece]:
     at, classes = 0, {offset: made for offset, made in _classes(text) if offset not in named}
     while at < len(text):
         starts_name = at == 0 or text[at - 1] == "/"
         if text.startswith("**/", at) and starts_name:
-            yield _Part("folders")
+            yield _Piece("folders")
             at += 3
         elif text[at] == "*":
             stars = len(text) - at - len(text[at:].lstrip("*"))
-            yield _Part("across" if stars > 1 else "star")
+            yield _Piece("across" if stars > 1 else "star")
             at += stars
         elif text[at] == "?":
-            yield _Part("one")
+            yield _Piece("one")
             at += 1
         elif at in classes:
             part, at = classes[at]
             yield part
         else:
-            yield _Part("literal", text[at])
+            yield _Piece("literal", text[at])
             at += 1
 
 
-def _classes(text: str) -> Iterator[tuple[int, tuple[_Part, int]]]:
+def _classes(text: str) -> Iterator[tuple[int, tuple[_Piece, int]]]:
     """The classes of a pattern: where each begins, what it is, and where it is over."""
     at = text.find("[")
     while at >= 0:
@@ -219,19 +228,19 @@ def _classes(text: str) -> Iterator[tuple[int, tuple[_Part, int]]]:
         at = text.find("[", at + 1 if made is None else end + 1)
 
 
-def _class(inside: str, negated: bool) -> _Part | None:
+def _class(inside: str, negated: bool) -> _Piece | None:
     if len(inside) == 1 and not negated:
-        return _Part("literal", inside)
+        return _Piece("literal", inside)
     escaped = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside)
     made = f"[{'^/' if negated else ''}{escaped}]"
     try:
         re.compile(made)
     except re.error:
         return None
-    return _Part("class", made)
+    return _Piece("class", made)
 
 
-def _joined(parts: Iterator[_Part]) -> Iterator[_Part]:
+def _joined(parts: Iterator[_Piece]) -> Iterator[_Piece]:
     """The parts, with literal ones that follow each other made one."""
     text = ""
     for part in parts:
@@ -239,14 +248,14 @@ def _joined(parts: Iterator[_Part]) -> Iterator[_Part]:
             text += part.text
             continue
         if text:
-            yield _Part("literal", text)
+            yield _Piece("literal", text)
         yield part
         text = ""
     if text:
-        yield _Part("literal", text)
+        yield _Piece("literal", text)
 
 
-def _expression(parts: tuple[_Part, ...]) -> str:
+def _expression(parts: tuple[_Piece, ...]) -> str:
     """A regular expression that never goes back further than over the last wildcard of a kind.
 
     The first place where the text between two wildcards fits is always right: what follows a
@@ -263,7 +272,7 @@ def _expression(parts: tuple[_Part, ...]) -> str:
     return out
 
 
-def _chain(parts: tuple[_Part, ...], is_last: bool) -> str:
+def _chain(parts: tuple[_Piece, ...], is_last: bool) -> str:
     """What stands between two wildcards that match across folders."""
     pieces = [""]
     for part in parts:

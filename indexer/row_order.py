@@ -8,10 +8,10 @@ more ``[…]``. Of rows that are equal in all of it the later one counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
-from indexer.path_patterns import PathPattern
+from indexer.path_patterns import PathPattern, normalized
 from indexer.report import Notice
 from indexer.stems_csv import MOST_TOLD, STEMS_CSV, Metadata, StemRow
 
@@ -69,11 +69,23 @@ class OrderNotices:
             row.number: pattern.specificity
             for row, pattern in zip(rows, index.patterns, strict=True)
         }
+        # What rows with brackets would be about if no file or folder were named so.
+        self._classes = RowIndex(
+            *_unzipped(
+                (row, PathPattern(row.pattern))
+                for row, pattern in zip(rows, index.patterns, strict=True)
+                if pattern.named or pattern.is_name
+            )
+        )
+        self._by_name: dict[int, tuple[StemRow, _Seen]] = {}
         self._not_overriding: dict[int, tuple[StemRow, StemRow, _Seen]] = {}
         self._tied: dict[tuple[int, int], tuple[StemRow, StemRow, _Seen]] = {}
 
     def see(self, path: str, rows: Sequence[StemRow]) -> None:
         """Take note of a file and the rows that match it, the one that counts last."""
+        for row in self._classes.rows_of(normalized(path)):
+            if row not in rows:
+                self._by_name.setdefault(row.number, (row, _Seen(path)))[1].files += 1
         if len(rows) < 2:
             return
         counts, latest = rows[-1], max(rows, key=lambda row: row.number)
@@ -99,9 +111,21 @@ class OrderNotices:
             f"{_files(seen)}"
             for other, counts, seen in self._tied.values()
         ]
+        told += [
+            f"row {row.number} ({row.pattern!r}) means the file or folder of that name, and not "
+            f"{_files(seen)}"
+            for row, seen in self._by_name.values()
+        ]
         more = len(told) - MOST_TOLD
         told = told[:MOST_TOLD] + ([f"{more:,} more rows of this kind"] if more > 0 else [])
         return [Notice(STEMS_CSV, text) for text in told]
+
+
+def _unzipped(
+    pairs: Iterable[tuple[StemRow, PathPattern]],
+) -> tuple[list[StemRow], list[PathPattern]]:
+    kept = list(pairs)
+    return [row for row, _ in kept], [pattern for _, pattern in kept]
 
 
 def _differ(later: StemRow, counts: StemRow) -> bool:

@@ -199,9 +199,8 @@ class _Reading:
             made = replace(made, fault=f"row {number} is not CSV: {row.fault}")
         elif len(row.cells) > len(header):
             delimiter = _DELIMITERS.get(self._table.header.delimiter, "delimiter")
-            fault = f"row {number} has more cells than the header; quote a cell that holds a "
-            fault += delimiter
-            made = replace(made, fault=fault)
+            more = f"row {number} has more cells than the header; quote a cell that holds a "
+            made = replace(made, fault=more + delimiter)
         else:
             made = self._with_facts(made, cells)
         if made.fault is not None:

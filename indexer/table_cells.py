@@ -11,6 +11,7 @@ from rag_audio.errors import InvalidInput
 
 BPM_RANGE = (20.0, 400.0)
 _MAX_CELL = 10_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _DATE = re.compile(
     r"\d{1,4}[-./ ]+\d{1,2}[-./ ]+\d{2,4}"  # 01.05.2026
@@ -30,6 +31,8 @@ _INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e
 
 def unquoted(text: str) -> str:
     """A text without quotation marks and invisible signs around it, as pasted paths have them."""
+    if text.isascii() and not text.startswith('"'):
+        return text
     text = text.strip(_INVISIBLE).strip()
     quoted = _QUOTED.fullmatch(text)
     return text if quoted is None else quoted[1].strip()
@@ -43,7 +46,7 @@ def plain_text(text: str) -> str:
             characters.
     """
     require_value(text)
-    if len(text) > _MAX_CELL or any(ord(sign) < 32 and sign not in "\t\r\n" for sign in text):
+    if len(text) > _MAX_CELL or _CONTROL.search(text):
         raise InvalidInput(f"{text[:40]!r} is too long or holds control characters")
     return " ".join(text.split())
 

@@ -68,7 +68,7 @@ def column_name(text: str) -> str:
 def cell_text(text: str) -> str:
     """A cell's text without the space around it; ``="x"`` is ``x``."""
     text = text.strip().strip("\ufeff").strip()
-    formula = _FORMULA.fullmatch(text)
+    formula = _FORMULA.fullmatch(text) if text.startswith("=") else None
     return text if formula is None else formula[1].replace('""', '"').strip()
 
 

@@ -48,6 +48,7 @@ _RUN = re.compile(r"[^\x00-\x7f]{5,}")
 _KANA = re.compile("[\u3040-\u30ff]")
 _JAPANESE = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]+")
 _PLAUSIBLE = 0.5
+_END = "\x1a"  # by which CP/M and DOS end a text
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def decode_unicode(data: bytes, name: str) -> str | None:
     """
     encoding, body = _encoding(data)
     try:
-        return body.decode(encoding).lstrip("\ufeff")
+        return body.decode(encoding).lstrip("\ufeff").rstrip(_END)
     except UnicodeDecodeError as cause:
         if encoding == "utf-8":
             return None
@@ -142,7 +143,7 @@ def _decode_lines(data: bytes, name: str) -> TableText:
         )
     texts.update((number, line.decode(page)) for number, line in others.items())
     text = "".join(texts[number] for number in range(1, len(lines) + 1))
-    return TableText(text, _CODE_PAGES[page], frozenset(others))
+    return TableText(text.rstrip(_END), _CODE_PAGES[page], frozenset(others))
 
 
 def _code_page(data: bytes, *, is_mac: bool) -> str | None:

@@ -18,6 +18,7 @@ read.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from rag_audio.domain.names import unaccented
 
@@ -65,6 +66,7 @@ Reading = tuple[int, bool | None]
 """Pitch class of the tonic, and whether it is minor; None where the text does not say."""
 
 
+@lru_cache(1024)
 def read_key(text: str) -> tuple[int, bool] | None:
     """The tonic, 0 = C … 11 = B, and whether the key is minor; None where ``text`` is no key."""
     spelt = _TUNING.sub("", text.strip().translate(_SPELT))

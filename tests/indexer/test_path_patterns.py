@@ -71,6 +71,7 @@ def test_a_pattern_of_many_stars_takes_no_time() -> None:
 LADDERS = [
     ["**", "*/**", "drums/**", "drums/*/*", "drums/a/*", "drums/a/b*", "drums/a/b.wav"],
     ["**", "**/*.wav", "*.wav", "a*.wav", "a?*.wav", "a??.wav", "a[xyz]?.wav", "a[xyz]c.wav"],
+    ["**", "**/*.wav", "*.wav", "drums/**", "drums/*", "drums/*.wav", "drums/kick*.wav"],
     ["x/**/*.wav", "x/*.wav", "x/*a*.wav", "x/a*.wav", "x/a.wav"],
     ["**", "Artist/**", "Artist/**/*.wav", "Artist/Album/**", "Artist/Album/*"],
     ["**/*.wav", "**/loops/*.wav", "drums/**"],

@@ -109,6 +109,15 @@ def test_equally_specific_rows_of_different_rights_are_told(tmp_path: Path) -> N
     assert told(library(tmp_path, "a.wav,full,Band,\na.wav,full,Band,92\n", "a.wav")) == []
 
 
+def test_what_a_class_would_have_matched_is_told(tmp_path: Path) -> None:
+    files = ("take[12].wav", "take1.wav", "take2.wav")
+    spec = library(tmp_path, "*,full,Band,\ntake[12].wav,full,Band,\n", *files)
+    assert told(spec) == [
+        "row 3 ('take[12].wav') means the file or folder of that name, and not 'take1.wav' "
+        "and 1 more"
+    ]
+
+
 def test_what_the_order_of_rows_does_is_in_the_report_of_the_survey_once(tmp_path: Path) -> None:
     files = [f"{number}/a.wav" for number in range(30)]
     rows = "".join(f"{number}/*,full,A {number},\n*/a.wav,words,B,\n" for number in range(30))
