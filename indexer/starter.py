@@ -264,9 +264,18 @@ def _sign(sign: str) -> str:
     return "?" if sign in "*?\\" or not sign.isprintable() else sign
 
 
+# Without commas and quotation marks: a spreadsheet that saves them leaves them as they are.
+_CSV_COMMENTS = """\
+# Which file is under which license. The most specific row that matches a file counts.
+# The artists were guessed: correct them and leave the cell empty where no style may be asked for.
+# Lines like these are not read and may be deleted.
+"""
+
+
 def starter_csv(rows: Iterable[StarterRow]) -> str:
     """The text of ``stems.csv``: the row for every file first, then those for folders."""
     out = io.StringIO()
+    out.write(_CSV_COMMENTS)
     lines = csv.writer(out, lineterminator="\n")
     lines.writerow(_COLUMNS)
     lines.writerow(("**", _LICENSE, "", "", "", "", ""))
