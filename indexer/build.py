@@ -18,6 +18,7 @@ So a run that was killed anywhere leaves nothing that the next one does not brin
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -28,6 +29,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.facts import facts_of
 from indexer.index_points import (
     Holdings,
     claims_of,
@@ -38,13 +40,15 @@ from indexer.index_points import (
     windows,
     withheld_files,
 )
+from indexer.junk import by_count
 from indexer.library_toml import decision_on, idle_decisions
 from indexer.licenses import Declared, LibrarySpec, read_library
 from indexer.long_sounds import SpooledSound
 from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
 from indexer.report import FileOutcome, IndexProgress, IndexReport, Notice, Rejection
-from indexer.scan import FoundFile, Limits, Survey, survey
+from indexer.scan import FoundFile
 from indexer.songs import separate_songs
+from indexer.survey import Limits, Survey, kind_without_music, survey
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.domain.clearance import standing
@@ -123,6 +127,8 @@ def index_library(
         altered=altered,
         landmarked=run.landmarked,
         noticed=tuple(sorted(set(run.noticed))),
+        junk=by_count(run.junk),
+        other=by_count(run.other),
     )
 
 
@@ -165,6 +171,8 @@ class _IndexRun:
         self._present: set[str] = set()
         self.rejected: list[Rejection] = []
         self.noticed: list[Notice] = list(spec.notices)
+        self.junk: Counter[str] = Counter()
+        self.other: Counter[str] = Counter()
         self.counts = dict.fromkeys(FileOutcome, 0)
         self._without_landmarks = catalogue.without_landmarks(spec.id)
         self.pruned = self.misdeclared = self.landmarked = 0
@@ -176,6 +184,7 @@ class _IndexRun:
         separate_songs(found, self._spec.root, self._rows.keys() | known.keys())
         self.rejected += [*found.refused, *found.faults]
         self.noticed += found.notices
+        self.junk, self.other = found.junk, found.other
         self.misdeclared = found.misdeclared
         self._present = set(found.accepted)
         claims = withheld_files(self._spec, found, self._rows, known, prune=prune)
@@ -272,7 +281,11 @@ class _IndexRun:
                 # A file of the batch may be about to share this path's stem.
                 self._write_batch()
                 self._forget([path])
-            self.rejected.append(Rejection(path, outcome.reason))
+                self.rejected.append(Rejection(path, outcome.reason))
+            elif (kind := kind_without_music(self._spec, path)) is not None:
+                (self.junk if kind[1] else self.other)[kind[0]] += 1
+            else:
+                self.rejected.append(Rejection(path, outcome.reason))
             self._done(path, FileOutcome.REJECTED)
             return
         if isinstance(outcome, Unchanged):
@@ -283,7 +296,8 @@ class _IndexRun:
         else:
             stem = make_stem(self._spec.id, path, declared, outcome)
             result = FileOutcome.UPDATED
-            self.noticed += [Notice(path, text) for text in outcome.notices]
+            odd = facts_of(path, declared, outcome).notices
+            self.noticed += [Notice(path, text) for text in (*outcome.notices, *odd)]
         decision = decision_on(self._spec.decisions, path)
         if decision in ("", stem.license_key) and self._own.is_revoked_as_told(stem):
             # The row stays, so that the stem is still known by name; it gets no embedding.

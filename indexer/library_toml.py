@@ -32,6 +32,9 @@ MINIMAL = (
 )
 """A library.toml in one line of words (each assignment stands on a line of its own)."""
 
+FILL_IN = "FILL IN"
+"""What stands in a starter's license for what a person is to write; such a license is not used."""
+
 _TABLES = ("library", "licenses", "conflicts")
 _LICENSE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SPDX = re.compile(r"[A-Za-z0-9.+() -]+")
@@ -111,6 +114,9 @@ def parse_license(id_: str, library: str, table: object) -> License:
         if key not in _KEYS:
             meant = did_you_mean(key, _KEYS) or f"; known are {', '.join(_KEYS)}"
             raise InvalidInput(f"the key {key!r} is not known{meant}")
+    empty = [key for key, value in table.items() if value in (FILL_IN, [FILL_IN])]
+    if empty:
+        raise InvalidInput(f"fill in its {', '.join(empty)}: until then it grants nothing")
     missing = [key for key in _NEEDED if key not in table]
     if missing:
         raise InvalidInput(f"{' and '.join(missing)} is missing")

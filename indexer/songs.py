@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from indexer.report import Rejection
-from indexer.scan import Survey
+from indexer.survey import Survey
 from rag_audio.audio.scores import count_songs
 from rag_audio.domain.songs import MIDI_SUFFIXES, song_path, split_song
 from rag_audio.errors import UnreadableFile

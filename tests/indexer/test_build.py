@@ -647,6 +647,8 @@ def test_the_report_is_a_json_document(bench: Bench) -> None:
         "altered",
         "landmarked",
         "noticed",
+        "junk",
+        "other",
     }
     assert [set(item) for item in document["rejected"]] == [{"path", "reason"}] * 2
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from indexer.licenses import Declared, LibrarySpec, NotLicensed, match, read_library
-from indexer.scan import Limits, survey
 from indexer.stems_csv import StemRow
+from indexer.survey import Limits, survey
 from tests.indexer.library import write_tables
 
 TODAY = date(2026, 6, 1)
