@@ -10,7 +10,7 @@ Sources: RIFF (IBM and Microsoft, "Multimedia Programming Interface and Data Spe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -28,7 +28,9 @@ _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 """What follows the four letters in the GUID of nearly every Wave64 chunk."""
 _W64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 _W64_LIST = b"list" + bytes.fromhex("2f91cf11a5d628db04c10000")
-_W64_HEAD = 24
+WAVE64_CHUNK_HEAD = 24
+WAVE64_HEAD = _W64_RIFF + bytes(8) + b"wave" + _W64_TAIL
+"""How a Wave64 file begins; its size is not in it yet."""
 
 
 @dataclass(frozen=True)
@@ -137,16 +139,16 @@ class _Walk:
 
     def wave64(self) -> ChunkList:
         at = 40
-        while at + _W64_HEAD <= self.length:
+        while at + WAVE64_CHUNK_HEAD <= self.length:
             self.file.seek(at)
-            start = self.file.read(_W64_HEAD)
+            start = self.file.read(WAVE64_CHUNK_HEAD)
             name, whole = start[:4], int.from_bytes(start[16:], "little")
             if not self._goes_on(name, at):
                 break
-            if whole < _W64_HEAD:
+            if whole < WAVE64_CHUNK_HEAD:
                 self.notices.append(f"the chunk at byte {at} says that it is {whole} bytes long")
                 break
-            self._add(name, at + _W64_HEAD, whole - _W64_HEAD)
+            self._add(name, at + WAVE64_CHUNK_HEAD, whole - WAVE64_CHUNK_HEAD)
             at += -(-whole // 8) * 8
         return self._list("W64", "WAVE")
 
@@ -184,7 +186,7 @@ def content(file: BinaryIO, chunk: Chunk, most: int) -> bytes:
     return file.read(min(chunk.size, most))
 
 
-def listed(body: bytes, order: str = "little") -> Iterator[tuple[bytes, bytes]] | None:
+def listed(body: bytes, order: str = "little") -> list[tuple[bytes, bytes]] | None:
     """Names and contents of the chunks in a LIST, its type not included; None: they do not fit.
 
     Args:
@@ -198,7 +200,7 @@ def listed(body: bytes, order: str = "little") -> Iterator[tuple[bytes, bytes]] 
             return None
         found.append((body[at : at + 4], body[at + 8 : at + 8 + size]))
         at += 8 + size + size % 2
-    return iter(found) if not any(body[at:]) else None
+    return None if any(body[at:]) else found
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -214,7 +216,7 @@ def list_chunk(kind: bytes, items: Iterable[tuple[bytes, bytes]]) -> bytes:
 def wave64_chunk(name: bytes, body: bytes) -> bytes:
     """A chunk of a Wave64 file; a LIST has a GUID of its own."""
     guid = _W64_LIST if name == b"LIST" else name.lower() + _W64_TAIL
-    whole = _W64_HEAD + len(body)
+    whole = WAVE64_CHUNK_HEAD + len(body)
     return guid + whole.to_bytes(8, "little") + body + bytes(-whole % 8)
 
 
