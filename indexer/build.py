@@ -38,7 +38,7 @@ from indexer.index_points import (
 from indexer.library_toml import decision_on, idle_decisions
 from indexer.licenses import Declared, LibrarySpec, read_library
 from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
-from indexer.report import FileOutcome, IndexProgress, IndexReport, Rejection
+from indexer.report import FileOutcome, IndexProgress, IndexReport, Notice, Rejection
 from indexer.scan import FoundFile, Limits, Survey, survey
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain import Audio, Rights, Stem
@@ -115,6 +115,7 @@ def index_library(
         conflicts=tuple(conflicts_json(run.rights.conflicts.values(), run.rights, spec.id)),
         altered=altered,
         landmarked=run.landmarked,
+        noticed=tuple(sorted(set(run.noticed))),
     )
 
 
@@ -156,6 +157,7 @@ class _IndexRun:
         self._batch = _Batch()
         self._present: set[str] = set()
         self.rejected: list[Rejection] = []
+        self.noticed: list[Notice] = list(spec.notices)
         self.counts = dict.fromkeys(FileOutcome, 0)
         self._without_landmarks = catalogue.without_landmarks(spec.id)
         self.pruned = self.misdeclared = self.landmarked = 0
@@ -268,6 +270,7 @@ class _IndexRun:
         else:
             stem = make_stem(self._spec.id, path, declared, outcome)
             result = FileOutcome.UPDATED
+            self.noticed += [Notice(path, text) for text in outcome.notices]
         decision = decision_on(self._spec.decisions, path)
         if decision in ("", stem.license_key) and self._own.is_revoked_as_told(stem):
             # The row stays, so that the stem is still known by name; it gets no embedding.

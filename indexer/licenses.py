@@ -28,7 +28,7 @@ from indexer.library_toml import (
     read_toml,
     unknown_keys,
 )
-from indexer.report import Rejection
+from indexer.report import Notice, Rejection
 from indexer.stems_csv import (
     STEMS_CSV,
     Metadata,
@@ -102,6 +102,7 @@ class LibrarySpec:
         unusable: why the others cannot be used, by id.
         rows: of ``stems.csv``, in order.
         problems: what was wrong with either table.
+        notices: what was odd in either table, and was read all the same.
         decisions: which license holds where the same bytes lie under several.
     """
 
@@ -113,6 +114,7 @@ class LibrarySpec:
     rows: tuple[StemRow, ...] = ()
     problems: tuple[Rejection, ...] = ()
     decisions: tuple[ConflictDecision, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     def rows_of(self, path: str) -> list[StemRow]:
         """The rows that match a path, in order of the file."""

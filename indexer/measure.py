@@ -91,6 +91,7 @@ class MeasuredFile:
         sound: ``[1, T]`` at the embedder's rate; None where it was not needed.
         landmarks: of all that is heard in its channels; None where they were not needed.
         *_confidence: 0…1, as measured.
+        notices: what was cut or odd in the file, one line each, without its name.
     """
 
     stem: str
@@ -107,6 +108,7 @@ class MeasuredFile:
     time_signature: tuple[int, int] | None = None
     downbeat_s: float | None = None
     tags: Metadata = field(default_factory=Metadata)
+    notices: tuple[str, ...] = ()
 
 
 Outcome = MeasuredFile | Unchanged | Refused
@@ -145,7 +147,8 @@ def _hash(job: MeasureJob) -> tuple[str, bool]:
 def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
     from rag_audio.audio import analysis
 
-    sound = hear(job.file, max_duration_s=job.max_duration_s).audio
+    heard = hear(job.file, max_duration_s=job.max_duration_s)
+    sound = heard.audio
     _check_length(sound.duration_s)
     found = analysis.analyse(sound)
     if found.silent:
@@ -162,6 +165,7 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         sound=_for_embedder(sound, job) if wants_sound else None,
         landmarks=None if job.landmarked and stem == job.known else landmarks_of(sound),
         tags=_read_tags(job.file),
+        notices=heard.notices,
     )
 
 

@@ -41,6 +41,19 @@ class Rejection:
     reason: str
 
 
+@dataclass(frozen=True, order=True)
+class Notice:
+    """Something odd about what was indexed: a file, or a line of the library's own tables.
+
+    Attributes:
+        path: as in :class:`Rejection`.
+        text: one line: what, where, and what was done about it.
+    """
+
+    path: str
+    text: str
+
+
 @dataclass(frozen=True)
 class IndexReport:
     """What a run of the indexer did.
@@ -53,6 +66,7 @@ class IndexReport:
         pruned: files that are gone from the library and were removed from the index.
         segments: segments of this library in the index after the run.
         rejected: what was not indexed, in order of path.
+        noticed: what was cut or odd in the files of this run and in the tables, in order of path.
         misdeclared: files among them whose license or row in ``stems.csv`` cannot be used as it is
             written; a license that ended, or grants nothing, is not such a fault.
         seconds: wall time.
@@ -75,6 +89,7 @@ class IndexReport:
     conflicts: tuple[Document, ...] = ()
     altered: tuple[str, ...] = ()
     landmarked: int = 0
+    noticed: tuple[Notice, ...] = ()
 
     @property
     def is_unlicensed(self) -> bool:
@@ -93,4 +108,8 @@ class IndexReport:
 
     def to_json(self) -> Document:
         """The document that ``rag-audio index --json`` prints."""
-        return {**asdict(self), "rejected": [asdict(item) for item in self.rejected]}
+        return {
+            **asdict(self),
+            "rejected": [asdict(item) for item in self.rejected],
+            "noticed": [asdict(item) for item in self.noticed],
+        }

@@ -6,91 +6,21 @@ an hour of stereo.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 import soundfile
 
 from rag_audio.audio.channels import Balance, Block, Fold, folded, joined
-from rag_audio.audio.dsp import MAX_CHANNELS, resample, to_channels
-from rag_audio.audio.headers import SequentialFile
+from rag_audio.audio.containers import open_sound
+from rag_audio.audio.dsp import resample, to_channels
+from rag_audio.audio.pcm_hash import PcmHash
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput, UnreadableFile
-
-# How many parts a sound file's container has, counted before anything decodes it.
-#
-# A container of millions of empty parts keeps its decoder busy for minutes. Only the parts'
-# headers are read here, and what they hold is skipped.
-
-MOST_CHUNKS = 10_000
-"""Chunks of a WAV or AIFF, and tags before an MP3; files that programs write have a few dozen."""
-_LITTLE, _BIG = (b"RIFF", b"RF64"), (b"RIFX", b"FORM")
-_HEAD = 8
-_TAG_HEAD = 10
-_ID3 = b"ID3"
-_UNKNOWN_SIZE, _FAR = 0xFFFFFFFF, 1 << 40
-
-
-def require_few_chunks(path: Path) -> None:
-    """Let a file pass that has at most :data:`MOST_CHUNKS` parts, whatever they are.
-
-    Raises:
-        UnreadableFile: it has more, or cannot be opened.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(12)
-            if start[:4] in _LITTLE + _BIG:
-                many = _has_many_chunks(file, start[:4] in _BIG)
-            else:
-                many = _has_many_tags(file)
-    except OSError as error:
-        raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
-    if many:
-        raise UnreadableFile(
-            f"{path} has more than {MOST_CHUNKS:,} data chunks besides its sound",
-            hint="export it anew without them",
-        )
-
-
-def _has_many_chunks(file: BinaryIO, is_big: bool) -> bool:
-    """Chunks of RIFF (Microsoft and IBM, 1991) or IFF (Electronic Arts, 1985): four letters, a
-    size, as many bytes, and one more where that is odd."""
-    long_size = 0
-    for _ in range(MOST_CHUNKS):
-        head = file.read(_HEAD)
-        if len(head) < _HEAD:
-            return False
-        size = int.from_bytes(head[4:], "big" if is_big else "little")
-        if head[:4] == b"ds64" and size >= 16:
-            # EBU Tech 3306: the size of the data chunk stands in the second 64 bits.
-            inside = file.read(16)
-            long_size, size = int.from_bytes(inside[8:], "little"), size - len(inside)
-        elif size == _UNKNOWN_SIZE:
-            size = long_size or _UNKNOWN_SIZE
-        file.seek(min(size + size % 2, _FAR), 1)
-    return len(file.read(_HEAD)) == _HEAD
-
-
-def _has_many_tags(file: BinaryIO) -> bool:
-    """ID3v2 tags one after the other; a size has 7 bits in a byte (id3.org, ID3v2.4.0, 3.1)."""
-    file.seek(0)
-    for _ in range(MOST_CHUNKS):
-        head = file.read(_TAG_HEAD)
-        if len(head) < _TAG_HEAD or not head.startswith(_ID3):
-            return False
-        size = 0
-        for byte in head[6:]:
-            size = size << 7 | byte & 0x7F
-        file.seek(size + (_TAG_HEAD if head[5] & 0x10 else 0), 1)
-    return file.read(len(_ID3)) == _ID3
-
 
 # Sound files read block by block, whatever they claim.
 #
@@ -103,12 +33,10 @@ COPY_ANEW = "copy or export it anew"
 CUT_IT = "cut it, or export it as stereo at 48 kHz"
 
 _BLOCK = 1 << 16
-_MIN_RATE, _MAX_RATE = 1000, 768_000
 _MAX_LEVEL = 1000.0
 _STREAMED = 0x7FFFFF00
 _UNKNOWN = 1 << 48
 _CLAIM = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_KINDS = "WAV, FLAC, OGG, MP3 and AIFF are read; a damaged file is to be copied or exported anew"
 
 
 class SoundStream:
@@ -118,6 +46,7 @@ class SoundStream:
         rate: Hz. channels: 1…8.
         frames: that the header claims for the window; None: it does not say.
         breaks_off: after the last block, how the file ends before what it claims; empty: whole.
+        notices: after the last block, what was cut or odd in the file, one line each.
 
     Args:
         max_samples: of all channels that are read; beyond that the file is refused.
@@ -139,6 +68,7 @@ class SoundStream:
         self._file = open_sound(path)
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
         self.breaks_off = ""
+        self.notices: list[str] = []
         try:
             self._first, self.frames = _window(path, self._file, start_s, duration_s)
             if self.frames is not None:
@@ -223,36 +153,6 @@ class SoundStream:
             )
 
 
-def open_sound(path: Path) -> Any:
-    """The file opened for reading, with every cause of failure told in one line of ours.
-
-    Raises:
-        UnreadableFile: it is not a sound file, an empty one, or out of range.
-    """
-    if not path.exists():
-        raise UnreadableFile(f"there is no file {path}")
-    if not path.is_file():
-        raise UnreadableFile(f"{path} is not a file")
-    if path.stat().st_size == 0:
-        raise UnreadableFile(f"{path} is empty")
-    require_few_chunks(path)
-    try:
-        file = SequentialFile(os.fsencode(path))
-    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
-        raise UnreadableFile(f"{path} is not a sound file that can be read", hint=_KINDS) from error
-    problem = None
-    if file.frames <= 0:
-        problem = "holds no sound"
-    elif not 1 <= file.channels <= MAX_CHANNELS:
-        problem = f"has {file.channels} channels, more than {MAX_CHANNELS}"
-    elif not _MIN_RATE <= file.samplerate <= _MAX_RATE:
-        problem = f"claims a sample rate of {file.samplerate} Hz"
-    if problem:
-        file.close()
-        raise UnreadableFile(f"{path} {problem}")
-    return file
-
-
 def _window(
     path: Path, file: Any, start_s: float, duration_s: float | None
 ) -> tuple[int, int | None]:
@@ -296,10 +196,12 @@ class IdentifiedAudio:
     Attributes:
         audio: larger sound is folded to stereo at 48 kHz.
         pcm_sha256: of the file's own samples, as :func:`.pcm_sha256` makes it.
+        notices: what was cut or odd in the file, one line each.
     """
 
     audio: Audio
     pcm_sha256: str
+    notices: tuple[str, ...] = ()
 
 
 def load(
@@ -370,7 +272,7 @@ def hear(
     if poured.breaks_off and not allow_truncated:
         raise UnreadableFile(poured.breaks_off, hint=COPY_ANEW)
     audio = Audio(joined(blocks, poured.channels), poured.sample_rate)
-    return IdentifiedAudio(audio, poured.pcm_sha256)
+    return IdentifiedAudio(audio, poured.pcm_sha256, poured.notices)
 
 
 @dataclass(frozen=True)
@@ -380,7 +282,7 @@ class Poured:
     Attributes:
         sample_rate, channels, frames: of the blocks.
         duration_s: of the file. pcm_sha256: of the file's own samples.
-        breaks_off: as in :class:`SoundStream`.
+        breaks_off, notices: as in :class:`SoundStream`.
     """
 
     sample_rate: int
@@ -389,6 +291,7 @@ class Poured:
     duration_s: float
     pcm_sha256: str
     breaks_off: str
+    notices: tuple[str, ...] = ()
 
 
 def pour(
@@ -435,7 +338,15 @@ def pour(
         rate = stream.rate if fold is None else fold.to_rate
         channels = stream.channels if fold is None else fold.channels
         duration_s = digest.frames / stream.rate
-        return Poured(rate, channels, frames, duration_s, digest.hexdigest(), stream.breaks_off)
+        return Poured(
+            rate,
+            channels,
+            frames,
+            duration_s,
+            digest.hexdigest(),
+            stream.breaks_off,
+            tuple(stream.notices),
+        )
 
 
 def _fold_of(stream: SoundStream, picked: tuple[int, ...] | None) -> Fold | None:
@@ -503,39 +414,3 @@ def _capped(path: Path, put: Callable[[Block], None]) -> Callable[[Block], None]
         put(block)
 
     return counted
-
-
-# Samples as 24-bit integers, and the hash of a sound over them.
-
-PCM24 = np.float32(1 << 23)
-
-
-def pcm24(
-    samples: np.ndarray[tuple[int, int], np.dtype[np.float32]],
-) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
-    """Samples ``[C, T]`` as interleaved integers ``[T, C]``, -2^23…2^23-1."""
-    # A power of two: exact in float32, as is what it is rounded to.
-    scaled = np.rint(samples.T * PCM24)
-    return np.ascontiguousarray(np.clip(scaled, -PCM24, PCM24 - 1).astype(np.int32))
-
-
-class PcmHash:
-    """The hash of a sound that comes in blocks: rate, channels and 24-bit samples.
-
-    Attributes:
-        frames: that came.
-    """
-
-    def __init__(self, sample_rate: int, channels: int) -> None:
-        self.frames = 0
-        self._digest = hashlib.sha256(f"pcm24 {sample_rate} {channels}\n".encode())
-
-    def add(self, samples: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-        """The next samples ``[C, T]``."""
-        self.frames += samples.shape[1]
-        for start in range(0, samples.shape[1], _BLOCK):
-            self._digest.update(pcm24(samples[:, start : start + _BLOCK]).astype("<i4").tobytes())
-
-    def hexdigest(self) -> str:
-        """Of all that came, hex."""
-        return self._digest.hexdigest()

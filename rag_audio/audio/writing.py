@@ -14,9 +14,10 @@ import soundfile
 
 from rag_audio.audio.carried_metadata import CarriedMetadata
 from rag_audio.audio.channels import Block
+from rag_audio.audio.containers import open_sound
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import format_of, rate_for
-from rag_audio.audio.reading import PcmHash, open_sound
+from rag_audio.audio.pcm_hash import PcmHash
 from rag_audio.audio.sound_writer import SoundWriter
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput

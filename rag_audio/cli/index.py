@@ -126,6 +126,7 @@ def show_report(report: IndexReport) -> None:
         "skipped": report.skipped,
         "updated": report.updated,
         "pruned": report.pruned,
+        "noticed": len({one.path for one in report.noticed}),
         "rejected": len(report.rejected),
         "segments": report.segments,
     }
@@ -141,6 +142,10 @@ def show_report(report: IndexReport) -> None:
         shown = report.rejected[:MOST_LISTED]
         table(("path", "reason"), [(one.path, one.reason) for one in shown], title="not indexed")
         say_more(len(report.rejected))
+    if report.noticed:
+        heard = report.noticed[:MOST_LISTED]
+        table(("path", "notice"), [(one.path, one.text) for one in heard], title="noticed")
+        say_more(len(report.noticed))
 
 
 def search(

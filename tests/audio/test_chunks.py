@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_audio.audio import reading
-from rag_audio.audio.reading import hear, open_sound, require_few_chunks
+from rag_audio.audio import containers
+from rag_audio.audio.containers import open_sound, require_few_chunks
+from rag_audio.audio.reading import hear
 from rag_audio.errors import UnreadableFile
 from tests.support.bombs import beep, chunk, rf64
 
@@ -46,7 +47,7 @@ def tags_of(sizes: list[int]) -> bytes:
 def test_parts_are_counted_whatever_their_sizes(made: object, sizes: list[int]) -> None:
     count = max(2, len(sizes)) if made is rf64_of else len(sizes)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(reading, "MOST_CHUNKS", MOST)
+        patched.setattr(containers, "MOST_CHUNKS", MOST)
         file = Path(folder, "sound")
         file.write_bytes(made(sizes))  # type: ignore[operator]
         if count <= MOST:
