@@ -215,7 +215,7 @@ def list_chunk(kind: bytes, items: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def wave64_chunk(name: bytes, body: bytes) -> bytes:
     """A chunk of a Wave64 file; a LIST has a GUID of its own."""
-    guid = _W64_LIST if name == b"LIST" else name.lower() + _W64_TAIL
+    guid = _W64_LIST if name == b"LIST" else name + _W64_TAIL
     whole = WAVE64_CHUNK_HEAD + len(body)
     return guid + whole.to_bytes(8, "little") + body + bytes(-whole % 8)
 

@@ -84,8 +84,10 @@ class WaveContainer:
     ) -> None:
         self._file, self._kind, self._form, self._limit = file, kind, form, limit
         chunks = _beside(data, software)
-        before = [one for one in chunks if one[0] in _BEFORE]
-        self._behind = [one for one in chunks if one[0] not in _BEFORE]
+        # Readers of Wave64, libsndfile among them, take what follows the samples for more of them.
+        first = [name for name, _ in chunks] if kind == "W64" else _BEFORE
+        before = [one for one in chunks if one[0] in first]
+        self._behind = [one for one in chunks if one[0] not in first]
         if kind == "W64":
             self._start_wave64(before)
         else:
@@ -109,7 +111,8 @@ class WaveContainer:
 
     def _start_riff(self, before: Sequence[tuple[bytes, bytes]]) -> None:
         head = b"RIFF" + bytes(4) + b"WAVE" + riff.chunk(b"JUNK", bytes(_DS64))
-        head += b"".join(riff.chunk(*one) for one in before)
+        # libsndfile misses what follows an odd chunk of RF64; zeros end the history in ``bext``.
+        head += b"".join(riff.chunk(name, body + bytes(len(body) % 2)) for name, body in before)
         head += riff.chunk(b"fmt ", self._form.fmt())
         self._count_at = len(head) + 8
         if self._has_count:
@@ -159,7 +162,6 @@ class WaveContainer:
     def _close_wave64(self, size: int, frames: int) -> None:
         file = self._file
         file.write(bytes(-size % 8))
-        file.write(b"".join(riff.wave64_chunk(*one) for one in self._behind))
         whole = file.tell()
         places = [(16, whole), (self._samples - 8, size + riff.WAVE64_CHUNK_HEAD)]
         for at, number in [*places, *([(self._count_at, frames)] if self._has_count else [])]:
