@@ -145,8 +145,8 @@ def _true_of(data: CarriedMetadata, change: SoundChange) -> tuple[CarriedMetadat
             or (not change.keeps_loudness and is_level)
             or (not change.keeps_times and frame[0] in _FRAMES_OF_THE_LENGTH)
         ):
-            name = frame[0].decode("latin-1")
-            lost.append({"TSRC": "ISRC", "COMM": _ITUNES_LEVEL}.get(name, name))
+            code = frame[0].decode("latin-1")
+            lost.append({"TSRC": "ISRC", "COMM": _ITUNES_LEVEL}.get(code, code))
             continue
         frames.append(frame)
     chunks = []

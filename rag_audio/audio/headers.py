@@ -46,6 +46,7 @@ SCORE = ".mid"
 """The ending of standard MIDI files."""
 _BEGINNINGS = {b"fLaC": ".flac", b"OggS": ".ogg", b".snd": ".au", b"caff": ".caf"}
 _CHUNKED = {b"WAVE": ".wav", b"AIFF": ".aiff", b"AIFC": ".aiff", b"RMID": SCORE}
+_WAVE64 = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 _OPUS_RATES = (8000, 12_000, 16_000, 24_000, OPUS_HZ)
 _SHORT = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT", "float": "FLOAT"}
 
@@ -116,8 +117,10 @@ def suffix_of(head: bytes) -> str | None:
 
     An MP3 that begins with a frame, not with an ID3 tag, is not told from other data.
     """
-    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
+    if head[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
         return _CHUNKED.get(head[8:12])
+    if head[:16] == _WAVE64:
+        return ".w64"
     if head[:4] == b"MThd":
         return SCORE
     return ".mp3" if head[:3] == b"ID3" else _BEGINNINGS.get(head[:4])

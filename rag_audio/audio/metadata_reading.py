@@ -25,6 +25,7 @@ from rag_audio.errors import UnreadableFile
 
 MOST_BYTES = 64 << 20
 """Of all blocks of a file together."""
+UNREAD = "tags (they are not read from this kind of file)"
 _MOST_BLOCKS = 1000
 
 _OF_THE_SOUND = frozenset(
@@ -79,7 +80,9 @@ def _read(file: BinaryIO, path: Path) -> CarriedMetadata:
     elif tagged or (len(mark) == 4 and mark[0] == 0xFF and mark[1] & 0xE0 == 0xE0):
         _read_end_of_mp3(file, found)
     else:
-        found.texts |= _texts_of_other_kinds(path)
+        texts = _texts_of_other_kinds(path)
+        found.texts |= texts or {}
+        found.lost += [UNREAD] if texts is None else []
     return found.metadata()
 
 
@@ -166,7 +169,7 @@ def _read_wave(file: BinaryIO, chunks: riff.ChunkList, found: _Found) -> None:
 
 def _mask(fmt: bytes, is_big: bool) -> int:
     """Speakers of a WAVE_FORMAT_EXTENSIBLE (Microsoft, ``ksmedia.h``); 0: it does not say."""
-    order = "big" if is_big else "little"
+    order: riff.ByteOrder = "big" if is_big else "little"
     if len(fmt) < 24 or int.from_bytes(fmt[:2], order) != _EXTENSIBLE:
         return 0
     return int.from_bytes(fmt[20:24], order)
@@ -292,10 +295,11 @@ def _read_ape(body: bytes, count: int, known: Texts, found: _Found) -> None:
         at = end + 1 + size
 
 
-def _texts_of_other_kinds(path: Path) -> Texts:
+def _texts_of_other_kinds(path: Path) -> Texts | None:
+    """What libsndfile says of AU, CAF and others; None: it does not read this kind of file."""
     try:
         with soundfile.SoundFile(str(path).encode(errors="surrogateescape")) as file:
             said = dict(file.copy_metadata())
     except (soundfile.LibsndfileError, ValueError, OSError):
-        return {}
+        return None
     return {name: (text,) for name, text in said.items() if text and name != "software"}

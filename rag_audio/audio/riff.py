@@ -12,9 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from rag_audio.errors import UnreadableFile
+
+ByteOrder = Literal["little", "big"]
 
 MOST_CHUNKS = 10_000
 """Files that programs write have a few dozen."""
@@ -110,7 +112,7 @@ class _Walk:
     notices: list[str] = field(default_factory=list)
 
     def riff(self, head: bytes) -> ChunkList:
-        order = "big" if head[:4] in _BIG else "little"
+        order: ByteOrder = "big" if head[:4] in _BIG else "little"
         container = head[:4].decode("ascii")
         long_sizes: dict[bytes, list[int]] = {}
         at = 12
@@ -186,16 +188,16 @@ def content(file: BinaryIO, chunk: Chunk, most: int) -> bytes:
     return file.read(min(chunk.size, most))
 
 
-def listed(body: bytes, order: str = "little") -> list[tuple[bytes, bytes]] | None:
+def listed(body: bytes, order: ByteOrder = "little") -> list[tuple[bytes, bytes]] | None:
     """Names and contents of the chunks in a LIST, its type not included; None: they do not fit.
 
     Args:
-        body: from the first of those chunks on. order: ``little`` or ``big``.
+        body: from the first of those chunks on.
     """
     found: list[tuple[bytes, bytes]] = []
     at = 0
     while at + 8 <= len(body):
-        size = int.from_bytes(body[at + 4 : at + 8], "big" if order == "big" else "little")
+        size = int.from_bytes(body[at + 4 : at + 8], order)
         if size > len(body) - at - 8 or len(found) >= MOST_CHUNKS:
             return None
         found.append((body[at : at + 4], body[at + 8 : at + 8 + size]))

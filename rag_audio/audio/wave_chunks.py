@@ -20,6 +20,7 @@ SAME_LOUDNESS_DB = 0.05
 
 _DAY_S = 86_400
 _SAME_S = 0.001
+_BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
 _BEXT_FIXED, _BEXT_TIME, _BEXT_VERSION, _BEXT_UMID, _BEXT_LOUDNESS = 602, 338, 346, 348, 412
 _NO_LOUDNESS = b"\xff\x7f" * 5
 _CUE, _LOOP, _SMPL = 24, 24, 36
@@ -36,7 +37,7 @@ class SoundChange:
         is_new: parts of it were made anew, so that it is another recording of other loudness.
         channels: of what is written.
         process: what changed it, in ASCII without a comma; empty: nothing, it is a copy.
-        encoding: bits, or what else the new file's samples are, for a coding history.
+        encoding: libsndfile's name of that of the new file, for a coding history.
     """
 
     from_hz: int
@@ -133,7 +134,7 @@ def _coding(change: SoundChange) -> bytes:
     """A line of coding history (EBU R 98)."""
     mode = {1: "mono", 2: "stereo"}.get(change.channels)
     words = ["A=PCM", f"F={change.to_hz}"]
-    words += [f"W={change.encoding}"] if change.encoding.isdigit() else []
+    words += [f"W={_BITS[change.encoding]}"] if change.encoding in _BITS else []
     words += [f"M={mode}"] if mode else []
     return (",".join([*words, f"T=rag-audio; {change.process}"]) + "\r\n").encode(
         "ascii", "replace"

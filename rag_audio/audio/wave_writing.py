@@ -19,6 +19,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _BITS = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _DS64 = 28
+_LARGE = 4096
 _BEFORE = (b"bext",)
 """Chunks that stand before the sound, where recorders and players of broadcasts look for them."""
 
@@ -150,7 +151,10 @@ class WaveContainer:
 
     def _start_wave64(self, before: Sequence[tuple[bytes, bytes]]) -> None:
         head = riff.WAVE64_HEAD
-        head += b"".join(riff.wave64_chunk(*one) for one in before)
+        for name, body in before:
+            # libsndfile loses its place behind a large chunk that does not end on 8 bytes.
+            padding = bytes(-len(body) % 8) if len(body) > _LARGE else b""
+            head += riff.wave64_chunk(name, body + padding)
         head += riff.wave64_chunk(b"fmt ", self._form.fmt())
         self._count_at = len(head) + riff.WAVE64_CHUNK_HEAD
         if self._has_count:

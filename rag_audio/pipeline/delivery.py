@@ -37,7 +37,12 @@ from rag_audio.domain.signing import (
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, OutputRefused
 from rag_audio.guardrails.embedding_similarity import likeness
 from rag_audio.home import Home
-from rag_audio.pipeline.file_metadata import copied_metadata, edited_metadata, output_metadata
+from rag_audio.pipeline.file_metadata import (
+    copied_metadata,
+    edited_metadata,
+    edited_subtype,
+    output_metadata,
+)
 from rag_audio.pipeline.renderer import Take
 from rag_audio.provenance.ledger.audit_rights import CLEARED
 from rag_audio.provenance.ledger.records import FinishedOutput, MadeWith, make_record, signed
@@ -149,7 +154,10 @@ def stage(
         target: the file. Others as :func:`deliver`.
     """
     plan, checks = take.plan, {**take.checks(), CLEARED: cleared.isoformat()}
-    audio, excess = writing.fit(take.audio, target, request.subtype)
+    subtype = request.subtype
+    if opened is not None and subtype is None:
+        subtype = edited_subtype(opened.path, target)
+    audio, excess = writing.fit(take.audio, target, subtype)
     if excess:
         note = (
             f"lowered by {excess.peak_db:.2f} dB, so that the file does not clip the {excess}; "
@@ -158,7 +166,7 @@ def stage(
         plan = replace(plan, notes=(*plan.notes, note))
     carried = None
     if opened is not None:
-        carried = edited_metadata(opened.path, plan, audio, target, request.subtype)
+        carried = edited_metadata(opened.path, plan, audio, target, subtype)
         if carried.lost:
             note = f"not carried over from the edited file: {', '.join(carried.lost)}"
             plan = replace(plan, notes=(*plan.notes, note))
@@ -175,7 +183,7 @@ def stage(
     master = _new_master(home.masters, number)
     try:
         data = output_metadata(number, plan, checks, audio, target, carried)
-        writing.save(marked or audio, part, subtype=request.subtype, metadata=data)
+        writing.save(marked or audio, part, subtype=subtype, metadata=data)
         writing.save(audio, master, subtype="FLOAT")
         master.chmod(0o600)
         name = None if marked is None else marker.name

@@ -9,19 +9,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rag_audio.audio.carried_metadata import CarriedMetadata
-from rag_audio.audio.headers import format_of, rate_for
+from rag_audio.audio.carried_metadata import CREDENTIALS, WAVE_ENDINGS, CarriedMetadata
+from rag_audio.audio.headers import KINDS, format_of, rate_for, read_header
 from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.audio.wave_chunks import MusicalForm, SoundChange, chunks_of
 from rag_audio.domain import Audio, ConditioningPlan, unmet_promises
 from rag_audio.domain.controls import Aim
 from rag_audio.domain.credits import ARTIST, file_tags
 from rag_audio.domain.music import COMMON
+from rag_audio.errors import UnreadableFile
 from rag_audio.generation.take_selection import unmet_line
 from rag_audio.pipeline.edit_orders import EXTEND
 
 _SAME_S = 0.005
-_WAVES = (".wav", ".rf64", ".w64")
+FLOAT = "FLOAT"
+_FLOATS = (FLOAT, "DOUBLE")
+
+
+def edited_subtype(file: Path, target: Path) -> str | None:
+    """The encoding of an edit that nobody asked for one: floats stay floats where the kind of file
+    has them; None: the usual one."""
+    try:
+        was = read_header(file).subtype
+    except UnreadableFile:
+        return None
+    return FLOAT if was in _FLOATS and FLOAT in KINDS[target.suffix.lower()].subtypes else None
 
 
 def edited_metadata(
@@ -52,9 +64,9 @@ def edited_metadata(
         is_new=True,
         channels=audio.channels,
         process="edited with AI",
-        encoding={"PCM_16": "16", "PCM_24": "24", "FLOAT": "32"}.get(encoding, ""),
+        encoding=encoding,
     )
-    return read_metadata(file).into(target, change)
+    return _but_credentials(read_metadata(file).into(target, change))
 
 
 def copied_metadata(file: Path, audio: Audio, target: Path) -> CarriedMetadata:
@@ -66,7 +78,12 @@ def copied_metadata(file: Path, audio: Audio, target: Path) -> CarriedMetadata:
     to_hz = rate_for(format_of(target)[1], audio.sample_rate)
     frames = round(audio.frames * to_hz / audio.sample_rate)
     change = SoundChange(audio.sample_rate, to_hz, audio.frames, frames, channels=audio.channels)
-    return read_metadata(file).into(target, change)
+    return _but_credentials(read_metadata(file).into(target, change))
+
+
+def _but_credentials(data: CarriedMetadata) -> CarriedMetadata:
+    """A file's own manifest is not lost: it travels as an ingredient of the new one."""
+    return replace(data, lost=tuple(name for name in data.lost if name != CREDENTIALS))
 
 
 def output_metadata(
@@ -100,7 +117,7 @@ def output_metadata(
     is_own = carried is not None and (plan.edit is None or plan.edit.parent is not None)
     old = {*tags, *named} if is_own else set[str]()
     data = data.with_texts(target, tags, named, without=old)
-    if target.suffix.lower() not in _WAVES:
+    if target.suffix.lower() not in WAVE_ENDINGS:
         return data
     own = chunks_of(form, audio.frames, audio.sample_rate)
     kept = data.chunks

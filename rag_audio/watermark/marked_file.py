@@ -24,7 +24,6 @@ from rag_audio.watermark.long_sound import LongMarking
 
 PIECE_S = 60.0
 _NOT_KNOWN = 1 << 48
-_BITS = {"PCM_16": "16", "PCM_24": "24", "FLOAT": "32"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def mark_file(
     to_hz = rate_for(encoding, rate)
     change = SoundChange(
         rate, to_hz, frames, round(frames * to_hz / rate), level_db=-excess.peak_db,
-        channels=channels, process="watermark", encoding=_BITS.get(encoding, ""),
+        channels=channels, process="watermark", encoding=encoding,
     )  # fmt: skip
     data = read_metadata(source).into(target, change)
     marking = LongMarking(watermarker, Mark(payload, by_hand=True), rate, channels)
