@@ -65,17 +65,19 @@ class CarriedMetadata:
 
     def all_texts(self) -> Texts:
         """The texts of every vocabulary, by name; the richest one that has a name says it."""
-        sources: list[Mapping[str, Sequence[str]]] = [
+        found: Texts = {}
+        for texts in self._vocabularies():
+            for name, values in texts.items():
+                found.setdefault(name, tuple(values))
+        return found
+
+    def _vocabularies(self) -> list[Mapping[str, Sequence[str]]]:
+        return [
             text_tags.texts_of_comments(self.comments),
             text_tags.texts_of_frames(self.frames),
             text_tags.texts_of_info(self.info),
             self.texts,
         ]
-        found: Texts = {}
-        for texts in sources:
-            for name, values in texts.items():
-                found.setdefault(name, tuple(values))
-        return found
 
     def all_pictures(self) -> tuple[Picture, ...]:
         """The pictures, wherever they stand."""
@@ -112,7 +114,11 @@ class CarriedMetadata:
         said: dict[str, list[str]] = {}
         for name, text in leading.items():
             own = text.split("; ")
-            old = () if name in gone else there.get(name, ())
+            old = [
+                value
+                for texts in ([] if name in gone else self._vocabularies())
+                for value in texts.get(name, ())
+            ]
             more = [part for one in old for part in one.split("; ") if part not in own]
             said[name] = ["; ".join([text, *dict.fromkeys(more)])]
         for name, text in (missing or {}).items():

@@ -88,6 +88,8 @@ def adapted(name: bytes, body: bytes, change: SoundChange) -> tuple[bytes | None
         b"bext": _bext, b"cue ": _cue, b"smpl": _smpl, b"plst": _playlist, b"LIST": _list,
     }  # fmt: skip
     short = name.decode("latin-1").strip()
+    if change.keeps_places and name in (b"cue ", b"smpl", b"plst"):
+        return body, ""
     if name in known:
         try:
             return known[name](body, change)
