@@ -49,7 +49,6 @@ class CarriedMetadata:
         texts: what came from none of these, such as an APE tag, by name.
         channel_mask: which speakers the channels of a WAV belong to; 0: it does not say.
         lost: names of what is not carried.
-        notices: what was odd in the file, one line each.
     """
 
     chunks: tuple[tuple[bytes, bytes], ...] = ()
@@ -61,7 +60,6 @@ class CarriedMetadata:
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     channel_mask: int = 0
     lost: tuple[str, ...] = ()
-    notices: tuple[str, ...] = ()
 
     def all_texts(self) -> Texts:
         """The texts of every vocabulary, by name; the richest one that has a name says it."""
@@ -94,7 +92,7 @@ class CarriedMetadata:
         else:
             made, more = _in_comments(true, change, has_blocks=ending == ".flac")
         names = dict.fromkeys([*self.lost, *lost, *more])
-        return replace(made, lost=tuple(names), notices=self.notices)
+        return replace(made, lost=tuple(names))
 
     def with_texts(
         self,

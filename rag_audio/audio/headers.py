@@ -140,12 +140,11 @@ def _shown(subtype: str) -> str:
 
 @dataclass(frozen=True)
 class SoundHeader:
-    """How a sound file is encoded: libsndfile's name, Hz, channels, and the frames it claims."""
+    """How a sound file is encoded: libsndfile's name of that, Hz, and channels."""
 
     subtype: str
     sample_rate: int
     channels: int
-    frames: int
 
     def subtype_in(self, path: Path) -> str:
         """The encoding nearest to this file's that the kind of ``path`` has.
@@ -171,9 +170,7 @@ def read_header(path: Path) -> SoundHeader:
     """
     try:
         with soundfile.SoundFile(str(path).encode(errors="surrogateescape")) as file:
-            return SoundHeader(
-                str(file.subtype), int(file.samplerate), int(file.channels), int(file.frames)
-            )
+            return SoundHeader(str(file.subtype), int(file.samplerate), int(file.channels))
     except (soundfile.LibsndfileError, ValueError, OSError) as error:
         raise UnreadableFile(f"{path} is not a sound file that can be read") from error
 

@@ -58,13 +58,13 @@ def read_metadata(path: Path) -> CarriedMetadata:
 def _read(file: BinaryIO, path: Path) -> CarriedMetadata:
     chunks = riff.walk(file)
     if chunks is not None:
-        found = _Found(list(chunks.notices))
+        found = _Found()
         if chunks.form == "WAVE":
             _read_wave(file, chunks, found)
         elif chunks.form in ("AIFF", "AIFC"):
             _read_aiff(file, chunks, found)
         return found.metadata()
-    found = _Found([])
+    found = _Found()
     file.seek(0)
     head = file.read(id3.HEAD)
     tagged = min(id3.size_of(head), id3.MOST_BYTES)
@@ -90,7 +90,6 @@ def _read(file: BinaryIO, path: Path) -> CarriedMetadata:
 class _Found:
     """What is gathered from a file, and how many bytes may still come."""
 
-    notices: list[str]
     room: int = MOST_BYTES
     chunks: list[tuple[bytes, bytes]] = field(default_factory=list)
     info: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -136,7 +135,6 @@ class _Found:
             texts=self.texts,
             channel_mask=self.channel_mask,
             lost=tuple(dict.fromkeys(self.lost)),
-            notices=tuple(self.notices),
         )
 
 
@@ -146,6 +144,8 @@ def _read_wave(file: BinaryIO, chunks: riff.ChunkList, found: _Found) -> None:
         short = name.decode("latin-1").strip()
         if name == b"fmt ":
             found.channel_mask = _mask(riff.content(file, chunk, 40), chunks.is_big_endian)
+        if name == b"data" and chunk.claimed == 0:
+            return  # of a recorder that was stopped: what follows is sound, not chunks
         if name in _OF_THE_SOUND:
             continue
         if name == b"C2PA":

@@ -12,14 +12,20 @@ import numpy as np
 
 from rag_audio.audio import writing
 from rag_audio.audio.channels import Block, Fold, folded
-from rag_audio.audio.headers import format_of, rate_for, read_header, require_room
+from rag_audio.audio.headers import (
+    SoundHeader,
+    format_of,
+    rate_for,
+    read_header,
+    require_room,
+)
 from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.audio.reading import SoundStream
 from rag_audio.audio.wave_chunks import SoundChange
 from rag_audio.audio.writing import Excess, SoundForm, is_clipped_by
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import Mark, Watermarker
-from rag_audio.errors import OutputRefused
+from rag_audio.errors import OutputRefused, UnreadableFile
 from rag_audio.watermark.long_sound import LongMarking
 
 PIECE_S = 60.0
@@ -60,12 +66,12 @@ def mark_file(
         OutputRefused: the sound is too little to carry a mark, or the target's encoding does not
             keep it; nothing is left.
     """
-    header = read_header(source)
-    wanted = header.subtype_in(target) if subtype is None else subtype
-    encoding = format_of(target, wanted)[1]
     with SoundStream(source) as stream:
         rate, channels = stream.rate, stream.channels
         frames = _NOT_KNOWN if stream.frames is None else stream.frames
+    header = _header(source, rate, channels)
+    wanted = header.subtype_in(target) if subtype is None else subtype
+    encoding = format_of(target, wanted)[1]
     require_room(target, wanted, channels, rate)
     excess = _excess(source, header.subtype, encoding)
     to_hz = rate_for(encoding, rate)
@@ -89,14 +95,14 @@ def mark_file(
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    notes = [f"{source.name}: {notice}" for notice in (*notices, *data.notices)]
+    notes = [f"{source.name}: {notice}" for notice in notices]
     if excess:
         notes.append(
             f"lowered by {excess.peak_db:.2f} dB, so that {encoding} does not clip the {excess}; "
             "a .wav with --subtype 32f keeps the level"
         )
-    if encoding != header.subtype:
-        notes.append(f"{source.name} is {header.subtype or 'encoded'}, {target.name} is {encoding}")
+    if header.subtype and encoding != header.subtype:
+        notes.append(f"{source.name} is {header.subtype}, {target.name} is {encoding}")
     if data.lost:
         notes.append(f"not carried over from {source.name}: {', '.join(data.lost)}")
     if to_hz != rate:
@@ -126,6 +132,14 @@ def pieces_of(file: Path) -> Iterator[Audio]:
         stream.require_whole()
         if held:
             yield Audio(np.concatenate(blocks, axis=1), stream.rate)
+
+
+def _header(source: Path, rate: int, channels: int) -> SoundHeader:
+    """The encoding of a file; empty where libsndfile does not read it itself."""
+    try:
+        return read_header(source)
+    except UnreadableFile:
+        return SoundHeader("", rate, channels)
 
 
 def _excess(source: Path, was: str, encoding: str) -> Excess:
