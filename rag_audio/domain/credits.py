@@ -8,6 +8,8 @@ from rag_audio.domain.licensing import License
 
 _LONGEST_TAG = 4000
 _CUT = " …"
+ARTIST = "rag-audio (AI)"
+"""Who a delivered file says it is by, where the file that was edited does not say."""
 
 
 def credit_lines(licenses: Iterable[License]) -> tuple[str, ...]:
