@@ -1,4 +1,4 @@
-# make demo · serve · test · check · docs · plugin · bench: each sets up .venv by itself.
+# make demo · serve · test · fuzz · check · docs · plugin · bench: each sets up .venv by itself.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -6,7 +6,7 @@ OUT    ?= demo-out
 
 PLUGIN := examples/rag-audio-example-plugin
 
-.PHONY: demo serve test check docs plugin bench format clean
+.PHONY: demo serve test fuzz check docs plugin bench format clean
 
 demo: $(VENV)/.core
 	$(BIN)/rag-audio demo --out $(OUT)
@@ -19,6 +19,11 @@ serve: $(VENV)/.serve
 # loadgroup xdist 3.8 waits for ever once it has replaced a crashed worker (its issue 1323).
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0 $(ARGS)
+
+# New damaged inputs for so many seconds a test; make test tries a fixed set of them.
+fuzz: export FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --timeout 0 tests/fuzz $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -71,6 +71,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise LibraryError(f"{LIBRARY_TOML} cannot be read: {cause.strerror}") from cause
     except tomllib.TOMLDecodeError as cause:
         raise LibraryError(f"{LIBRARY_TOML} is not valid TOML: {cause}") from cause
+    except RecursionError as cause:
+        raise LibraryError(f"{LIBRARY_TOML} is nested too deeply") from cause
 
 
 def identity(document: Mapping[str, Any]) -> tuple[str, str]:

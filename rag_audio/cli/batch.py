@@ -106,6 +106,9 @@ def read_rows(file: Path) -> Iterator[Row]:
         except ValueError as error:
             yield Row(number, {}, f"not JSON: {error}")
             continue
+        except RecursionError:
+            yield Row(number, {}, "not JSON: it is nested too deeply")
+            continue
         if not isinstance(fields, dict):
             yield Row(number, {}, "not a JSON object")
             continue

@@ -186,6 +186,8 @@ def _older_plan(ctx: typer.Context, file: Path, prompt: str) -> ConditioningPlan
         document = json.loads(read_text(file))
     except ValueError as error:
         raise InvalidInput(f"{file} cannot be read as JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidInput(f"{file} cannot be read: it is nested too deeply") from error
     if isinstance(document, dict) and isinstance(document.get("plan"), dict):
         document = document["plan"]
     plan = plan_from_json(document)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rag_audio.domain import Audio, ConditioningPlan, Segment, SegmentFilter
 from rag_audio.domain.codec import json_form
@@ -53,6 +53,18 @@ class Embedder(Protocol):
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
         """One unit vector per text."""
+        ...
+
+
+@runtime_checkable
+class ReadsText(Protocol):
+    """What an embedder or a generator may have besides: it tells which words it cannot read.
+
+    A plan then says so; of one without this, nothing is said.
+    """
+
+    def can_read(self, text: str) -> bool:
+        """Whether its tokenizer has a token other than the unknown one for all of ``text``."""
         ...
 
 

@@ -31,6 +31,7 @@ from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.refusals import most_curable
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.generation.legibility import CanRead, reading_notes
 from rag_audio.generation.melody_arrangement import (
     FURTHEST,
     BroughtMelody,
@@ -126,6 +127,7 @@ def make_plan(
     count_tokens: Callable[[str], int],
     seed: int,
     is_clean: Callable[[str], bool] = lambda text: True,
+    can_read: CanRead = lambda text: True,
     typical: Mapping[str, float] | None = None,
     brought: BroughtMelody | None = None,
 ) -> ConditioningPlan:
@@ -137,6 +139,7 @@ def make_plan(
     Args:
         count_tokens: the model's own tokenizer.
         is_clean: guardrails, asked about every phrase that would be added.
+        can_read: the model's own tokenizer, asked about the user's words and every such phrase.
         typical: how typical words are of the artist asked for, 0…1; a stem says those first.
         brought: a melody to follow. Tempo and key are then those of the request and of what plays,
             and the melody's key.
@@ -166,11 +169,13 @@ def make_plan(
         max_tokens=info.max_prompt_tokens,
         count_tokens=count_tokens,
         is_clean=is_clean,
+        can_read=can_read,
         typical=typical or {},
     )
     speaking = {span.stem for span in enriched.spans}
     kept = [c for c in usable if c in seeds or c.stem.id in speaking]
     parts = seed_parts(kept, seeds, bpm, key, duration_s, request)
+    notes += reading_notes(info.name, request.prompt, request.negative_prompt, can_read)
     notes += enriched.notes
     melody = None
     if brought is not None:

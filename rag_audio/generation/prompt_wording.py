@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rag_audio.domain import Controls, Key, PromptSpan, Stem
 from rag_audio.errors import InvalidInput
+from rag_audio.generation.legibility import CanRead, is_unread
 from rag_audio.retrieval.profiles import plain_words
 
 PHRASES_PER_REFERENCE = 3
@@ -49,6 +50,7 @@ def enrich(
     max_tokens: int,
     count_tokens: Callable[[str], int],
     is_clean: Callable[[str], bool],
+    can_read: CanRead = lambda text: True,
     typical: Mapping[str, float] | None = None,
 ) -> Enriched:
     """Add phrases as long as the model's own tokenizer says they fit.
@@ -57,6 +59,7 @@ def enrich(
         fields: what the user set beside the prompt, tempo and key; before the stems' words.
         stems: in order of rank; each gives at most three phrases that are not there yet.
         is_clean: guardrails; a phrase that is not clean is left out.
+        can_read: the model's tokenizer; so is one of which it reads nothing.
         typical: weights of words; of a stem's words those that weigh more come first.
 
     Raises:
@@ -76,6 +79,9 @@ def enrich(
             continue
         if not is_clean(phrase.text):
             notes.append(f"left out of the prompt, not licensed: {phrase.text!r}")
+            continue
+        if is_unread(phrase.text, can_read):
+            notes.append(f"left out of the prompt, the model cannot read it: {phrase.text!r}")
             continue
         longer = f"{text}{_JOINT}{phrase.text}"
         total = count_tokens(longer)

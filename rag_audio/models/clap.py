@@ -8,7 +8,7 @@ Same file, same vector, always: windows are fixed, nothing is cropped at random,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from rag_audio.models.clap_frontend import (
     tokenize,
     write_facts,
 )
+from rag_audio.models.unknown_tokens import reads_all, text_reader
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +74,7 @@ class ClapEmbedder(BatchedEmbedder):
         self._source, self._tokenizer, self._device = source, tokenizer, device
         self._opened: _Model | None = None
         self._branch: TextBranch | None = None
+        self._reader: Callable[[str], bool] | None = None
         facts = self._facts()
         self._text = facts.text
         self._show(facts)
@@ -99,6 +101,15 @@ class ClapEmbedder(BatchedEmbedder):
     def _embed_clips(self, clips: Sequence[Audio]) -> torch.Tensor:
         model = self._model()
         return model.embed_features(model.front_end(fixed_windows(clips, model.mel)))
+
+    def can_read(self, text: str) -> bool:
+        """See :class:`rag_audio.domain.ports.ReadsText`."""
+        with self._one_at_a_time:
+            if self._text is None:
+                return reads_all(self._model().tokenizer, text)
+            if self._reader is None:
+                self._reader = text_reader(self._text.tokenizer)
+        return self._reader(text)
 
     def _embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """By the text branch alone, where it can be had without the rest."""
@@ -127,10 +138,10 @@ class _Model:
 
         self._device = pick_device(device)
         self._checkpoint = open_checkpoint(source, tokenizer)
-        self.mel, self._tokenizer = self._checkpoint.mel, self._checkpoint.tokenizer
+        self.mel, self.tokenizer = self._checkpoint.mel, self._checkpoint.tokenizer
         text = self._checkpoint.model.config.text_config
         positions = int(text.max_position_embeddings) - int(text.pad_token_id or 0) - 1
-        longest = int(self._tokenizer.model_max_length)
+        longest = int(self.tokenizer.model_max_length)
         self._text_tokens = min(TEXT_TOKENS, positions, longest)
         self._clap = self._checkpoint.model.to(self._device)
         self.front_end = LogMel(self.mel, self._device)
@@ -140,20 +151,20 @@ class _Model:
         checkpoint = self._checkpoint
         return SpaceFacts(
             name=checkpoint.name,
-            space=space_id("clap", self._clap, self.mel, self._tokenizer),
+            space=space_id("clap", self._clap, self.mel, self.tokenizer),
             dimension=int(self._clap.config.projection_dim),
             sample_rate=self.mel.sample_rate,
             window_s=self.mel.window_s,
             untrained=checkpoint.untrained,
             text_weight=checkpoint.text_weight,
-            text=TextSetup.of(self._clap.config.text_config, self._tokenizer, self._text_tokens),
+            text=TextSetup.of(self._clap.config.text_config, self.tokenizer, self._text_tokens),
         )
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """``[N, D]`` of any length, for one batch of texts."""
         import torch
 
-        tokens = tokenize(self._tokenizer, texts, self._text_tokens)
+        tokens = tokenize(self.tokenizer, texts, self._text_tokens)
         with torch.inference_mode():
             output = self._clap.get_text_features(
                 input_ids=tokens["input_ids"].to(self._device),

@@ -29,6 +29,7 @@ from rag_audio.models.clap_frontend import (
     space_id,
     tokenize,
 )
+from rag_audio.models.unknown_tokens import reads_all
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +90,10 @@ class LaionClapEmbedder(BatchedEmbedder):
             window_s=self._mel.window_s,
         )
         self._show(facts)
+
+    def can_read(self, text: str) -> bool:
+        """See :class:`rag_audio.domain.ports.ReadsText`."""
+        return reads_all(self._tokenizer, text)
 
     def _embed_clips(self, clips: Sequence[Audio]) -> torch.Tensor:
         import torch

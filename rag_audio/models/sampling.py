@@ -38,6 +38,7 @@ from rag_audio.models.latents import (
     mix_latents,
     seed_wave,
 )
+from rag_audio.models.unknown_tokens import reads_all
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,10 @@ class LatentDiffusion(ABC):
         # verbose=False: the tokenizer would warn of long texts, which are refused elsewhere.
         ids = self._pipe.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         return len(ids)
+
+    def can_read(self, text: str) -> bool:
+        """See :class:`rag_audio.domain.ports.ReadsText`."""
+        return reads_all(self._pipe.tokenizer, text)
 
     def generate(
         self,

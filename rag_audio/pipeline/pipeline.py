@@ -28,9 +28,10 @@ from rag_audio.domain import (
 from rag_audio.domain.clearance import Clearance
 from rag_audio.domain.controls import named_window
 from rag_audio.domain.plan import plan_from_json
-from rag_audio.domain.ports import Generator, Progress, StopAsked
+from rag_audio.domain.ports import Generator, Progress, ReadsText, StopAsked
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
+from rag_audio.generation.legibility import CanRead, search_notes
 from rag_audio.generation.melody_request import melody_of, require_as_planned
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import renew_plan
@@ -181,6 +182,7 @@ class Pipeline:
             count_tokens=generator.count_tokens,
             seed=secrets.randbits(31) if request.seed is None else request.seed,
             is_clean=guarding.phrase_filter(policy),
+            can_read=_reader(generator),
             typical=profiles.typical_words(own),
             brought=melody,
         )
@@ -188,8 +190,19 @@ class Pipeline:
         guarding.guard_text(plan.enriched_prompt, policy, self.home.ledger, "enriched")
         told = self.home.disclosure
         said = tuple(note for finding in findings for note in finding.notes(told))
-        plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *said))
+        unsearched = self._unsearched(request, references)
+        plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *unsearched, *said))
         return Planned(request, plan, findings)
+
+    def _unsearched(
+        self, request: GenerationRequest, references: Sequence[Reference]
+    ) -> tuple[str, ...]:
+        """Notes on the words that the search for references cannot read."""
+        found = [reference.stem.id for reference in references]
+        if all(any(stem.startswith(prefix) for prefix in request.named) for stem in found):
+            return ()
+        embedder = self.home.embedder
+        return search_notes(embedder.name, request.prompt, _reader(embedder))
 
     def generate(
         self,
@@ -445,6 +458,11 @@ class Pipeline:
 def _today() -> datetime:
     """This moment, UTC: a license may begin or end within a day."""
     return datetime.now(UTC)
+
+
+def _reader(model: object) -> CanRead:
+    """What tells which words a model can read; one that does not tell is taken to read all."""
+    return model.can_read if isinstance(model, ReadsText) else lambda text: True
 
 
 def _styled(request: GenerationRequest, clearance: Clearance) -> tuple[Stem, ...]:

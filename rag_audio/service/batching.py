@@ -16,7 +16,14 @@ from typing import Any
 import structlog
 
 from rag_audio.domain import Audio
-from rag_audio.domain.ports import DiffusionInput, Generator, Member, Progress, StopAsked
+from rag_audio.domain.ports import (
+    DiffusionInput,
+    Generator,
+    Member,
+    Progress,
+    ReadsText,
+    StopAsked,
+)
 from rag_audio.errors import BackendError, Cancelled, RagAudioError
 from rag_audio.service.jobs import Job
 
@@ -160,6 +167,11 @@ class Seat:
 
     def count_tokens(self, text: str) -> int:
         return self._shared.model.count_tokens(text)
+
+    def can_read(self, text: str) -> bool:
+        """See :class:`.ReadsText`; True where the model cannot tell."""
+        model = self._shared.model
+        return model.can_read(text) if isinstance(model, ReadsText) else True
 
     def generate(
         self,

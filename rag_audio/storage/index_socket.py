@@ -42,6 +42,8 @@ COPY = "index"
 """Name of an index's copy in the folder that it was asked into."""
 MOST_BYTES = 64 << 20
 """Of one message."""
+_NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What fields of other types than theirs raise while a message is read."""
 _COPY_INTO = re.compile(r"\.backup-[A-Za-z0-9_]+")
 _LONGEST_PATH = 100
 _PAGE = 256
@@ -77,7 +79,7 @@ class _Connection:
             return None
         try:
             message = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BackendError("a message of the index cannot be read") from error
         if not isinstance(message, dict):
             raise BackendError("a message of the index is not an object")
@@ -110,7 +112,8 @@ class SocketIndex:
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
         said = self._ask("hello")
-        self.name, self.space = str(said["name"]), str(said["space"])
+        with _readable():
+            self.name, self.space = str(said["name"]), str(said["space"])
         if self.space != space:
             self.close()
             raise IndexMismatch(
@@ -139,16 +142,21 @@ class SocketIndex:
         after, more = "", True
         while more:
             said = self._ask("scroll", library=library, after=after)
-            for point in said["points"]:
-                after = point["id"]
-                yield _point_from_json(point)
-            more = said["more"]
+            with _readable():
+                points = [_point_from_json(point) for point in said["points"]]
+                more = said["more"] and bool(points)
+            yield from points
+            after = points[-1].id if points else after
 
     def find_stem(self, stem: str) -> list[IndexedSegment]:
-        return [_point_from_json(point) for point in self._ask("find_stem", stem=stem)["points"]]
+        said = self._ask("find_stem", stem=stem)
+        with _readable():
+            return [_point_from_json(point) for point in said["points"]]
 
     def count(self, library: str | None = None) -> int:
-        return int(self._ask("count", library=library)["count"])
+        said = self._ask("count", library=library)
+        with _readable():
+            return int(said["count"])
 
     def close(self) -> None:
         """Hang up; again does nothing. The index stays with whoever holds it."""
@@ -160,8 +168,9 @@ class SocketIndex:
         more, after = True, 0
         while more:
             said = self._ask(op, vector=vector, where=encode(where), limit=limit, after=after)
-            found |= {hit["id"]: _hit_from_json(hit) for hit in said["hits"]}
-            more, after = said["more"], after + len(said["hits"])
+            with _readable():
+                found |= {hit["id"]: _hit_from_json(hit) for hit in said["hits"]}
+                more, after = said["more"] and bool(said["hits"]), after + len(said["hits"])
         return list(found.values())
 
     def _ask(self, op: str, **asked: Any) -> Document:
@@ -276,7 +285,11 @@ class IndexHost:
     def _answer(self, connection: _Connection) -> None:
         with connection, suppress(OSError):
             while not self._is_ended():
-                asked = connection.receive()
+                try:
+                    asked = connection.receive()
+                except BackendError as error:
+                    connection.send(_refusal(error))
+                    return  # Where the next message begins cannot be known.
                 if asked is None:
                     return
                 said = self._said(asked)
@@ -293,10 +306,9 @@ class IndexHost:
                 return self._copy(str(asked["into"]))
             return _OPERATIONS[asked["op"]](self._index, asked) or {}
         except RagAudioError as error:
-            kind = type(error).__name__
-            return {"error": kind, "message": error.message, "hint": error.hint}
-        except (KeyError, TypeError, ValueError) as error:
-            return {"error": "BackendError", "message": f"not understood: {error}", "hint": ""}
+            return _refusal(error)
+        except _NOT_UNDERSTOOD as error:
+            return _refusal(BackendError(f"not understood: {error}"))
 
     def _copy(self, into: str) -> Document:
         """Copy the index into a folder of that name beside the index's own, and nowhere else."""
@@ -305,6 +317,10 @@ class IndexHost:
             raise InvalidInput(f"the index is not copied into {into!r}: no folder of a backup")
         self._index.copy_to(folder / COPY)
         return {}
+
+
+def _refusal(error: RagAudioError) -> Document:
+    return {"error": type(error).__name__, "message": error.message, "hint": error.hint or ""}
 
 
 def copy_served(folder: Path, into: str) -> None:
@@ -345,9 +361,22 @@ def is_served(folder: Path) -> bool:
 def _understood(said: Document) -> Document:
     """The answer, or the error in it raised."""
     if "error" in said:
-        family = _FAMILIES.get(said["error"], BackendError)
-        raise family(str(said["message"]), str(said["hint"]))
+        family = _FAMILIES.get(str(said["error"]), BackendError)
+        raise family(str(said.get("message")), str(said.get("hint", "")))
     return said
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Whatever is wrong with an answer within the block becomes one error.
+
+    Raises:
+        BackendError: something is.
+    """
+    try:
+        yield
+    except _NOT_UNDERSTOOD as error:
+        raise BackendError(f"an answer of the index cannot be read: {error}") from error
 
 
 def _connect(folder: Path, answer_s: float | None = TIMEOUT_S) -> _Connection:

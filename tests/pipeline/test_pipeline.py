@@ -234,6 +234,23 @@ def test_without_a_library_it_is_plain_text_to_audio_and_says_so(tmp_path: Path)
     assert any("no licensed reference" in note for note in result.plan.notes)
 
 
+def test_a_plan_says_which_words_the_embedded_models_cannot_read(workspace: Workspace) -> None:
+    plans = [
+        workspace.plan(prompt, seed=1)
+        for prompt in ("静かなピアノの曲", "激しいドラムの曲", "warm piano")
+    ]
+    for plan in plans[:2]:
+        (made, found) = (note for note in plan.notes if plan.prompt in note)
+        assert made == (
+            f"the model stable-audio-mini cannot read {plan.prompt}: prompts that it cannot read "
+            "sound alike; describe it in English"
+        )
+        assert found.startswith(f"the search by meaning (clap-mini) cannot read {plan.prompt}: ")
+    assert not any("cannot read" in note for note in plans[2].notes)
+    named = workspace.plan("静か", references=[plans[2].references[0].stem.id], k=0)
+    assert sum("cannot read" in note for note in named.notes) == 1  # nothing was searched
+
+
 def test_an_unknown_format_is_refused_before_anything_is_made(
     workspace: Workspace, tmp_path: Path
 ) -> None:
