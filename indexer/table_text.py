@@ -2,9 +2,9 @@
 
 Unicode says which it is (a byte order mark, or the zero bytes of UTF-16 without one); everything
 else is UTF-8 where it can be. A line that is not UTF-8 was saved in a code page, which nothing in
-the file names. Those of Excel for western languages and Japanese (Windows-1252, Mac OS Roman,
-Windows-932) are told apart by what they make of the letters, and what was assumed is said; text of
-another script is refused.
+the file names. Those of Excel for western languages and Japanese (Windows-1252, Mac OS Roman, DOS
+850, Windows-932) are told apart by what they make of the letters, and what was assumed is said;
+text of another script is refused.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _OTHERS = (
 _CODE_PAGES = {
     "cp1252": "Windows-1252",
     "mac-roman": "Mac OS Roman",
+    "cp850": "DOS code page 850",
     "cp932": "Windows-932 (Shift JIS)",
 }
 _SIGNS = frozenset("“”‘’„‚–—…•·°€£©®™«»¡¿´§\xa0")
@@ -137,7 +138,7 @@ def _decode_lines(data: bytes, name: str) -> TableText:
         except UnicodeDecodeError:
             others[number] = line
     joined = b"".join(others.values())
-    page = _code_page(joined, is_mac=b"\n" not in joined)
+    page = _code_page(joined)
     if page is None:
         number, line = next(iter(others.items()))
         cell = re.search(rb"[^,;\t]{0,40}[\x80-\xff][^,;\t\r\n]{0,20}", line)
@@ -153,12 +154,19 @@ def _decode_lines(data: bytes, name: str) -> TableText:
     return TableText(text.rstrip(_END), _CODE_PAGES[page], frozenset(others))
 
 
-def _code_page(data: bytes, *, is_mac: bool) -> str | None:
-    """The code page in which most letters stand where western words have them."""
+def _code_page(data: bytes) -> str | None:
+    """The code page in which most letters stand where western words have them.
+
+    Of several the one counts that goes with the ends of the lines: CR are an old Mac's, and DOS
+    has CR LF.
+    """
     if _is_japanese(data):
         return "cp932"
     best, most = None, _PLAUSIBLE
-    for page in ("mac-roman", "cp1252") if is_mac else ("cp1252", "mac-roman"):
+    pages = (
+        ["cp1252", "cp850", "mac-roman"] if b"\r\n" in data else ["cp1252", "mac-roman", "cp850"]
+    )
+    for page in pages if b"\n" in data else ["mac-roman", "cp1252", "cp850"]:
         try:
             share = _western(data.decode(page)[:_SAMPLE])
         except UnicodeDecodeError:
@@ -187,7 +195,11 @@ def _weight(before: str, sign: str, after: str) -> float:
     if sign in _SIGNS:
         if sign in "…®©”":
             return float(not after.isalpha())
-        return float(sign in "’‘·\xa0" or not (before.isalpha() and after.isalpha()))
+        if sign in "„‚":
+            return float(not before.isalpha())
+        if sign == "\xa0":
+            return 0.9
+        return float(sign in "’‘·" or not (before.isalpha() and after.isalpha()))
     if not sign.isalpha() or sign in "ƒªº":
         return 0.0
     if sign.islower():

@@ -113,6 +113,7 @@ def test_a_table_is_the_same_however_it_was_saved(tmp_path: Path, data: bytes) -
         ("cp1252", "\r\n", "Windows-1252"),
         ("mac-roman", "\r", "Mac OS Roman"),
         ("mac-roman", "\r\n", "Mac OS Roman"),
+        ("cp850", "\r\n", "DOS code page 850"),
     ],
 )
 def test_a_code_page_is_assumed_with_one_notice_that_shows_a_cell(
