@@ -313,6 +313,6 @@ def test_any_bytes_are_rows_or_one_error(
 
 
 def test_a_large_table_is_decoded_in_time_that_grows_with_it() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     decode_table(("path,license\n" + "é.wav,full\n" * 100_000).encode("cp1252"), "stems.csv")
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
