@@ -24,6 +24,8 @@ _ADTS_FRAMES = 3
 _MOST_TAGS = 16
 _MOST_STREAMS = 64
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_PICTURES = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
+"""Brands of pictures in the same boxes: HEIF, AVIF and raw photographs."""
 EBML = b"\x1a\x45\xdf\xa3"
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 """GUID of the header object (Microsoft, "Advanced Systems Format", revision 1.20.03, 10.1)."""
@@ -84,6 +86,11 @@ def _found(kind: MediaKind, tracks: Tracks) -> MediaKind:
     else:
         problem = ""
     return replace(kind, codecs=tracks.codecs, problem=problem, duration_s=tracks.duration_s)
+
+
+def _is_mp4(head: bytes) -> bool:
+    is_picture = head[4:8] == b"ftyp" and head[8:12] in _PICTURES
+    return head[4:8] in _MP4_BOXES and not is_picture
 
 
 def _mp4(source: Bytes) -> MediaKind:
@@ -230,7 +237,7 @@ def _plain(kind: MediaKind) -> Callable[[Bytes], MediaKind]:
 
 
 _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Bytes], MediaKind | None]], ...] = (
-    (lambda head: head[4:8] in _MP4_BOXES, _mp4),
+    (_is_mp4, _mp4),
     (_is(EBML), _matroska),
     (_is(ASF), _asf),
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _avi),
@@ -264,7 +271,7 @@ def media_ending(head: bytes) -> str | None:
 
     AAC in frames is not told from other data by them.
     """
-    if head[4:8] in _MP4_BOXES:
+    if _is_mp4(head):
         return ".m4a"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return ".avi"

@@ -154,6 +154,7 @@ def test_what_libsndfile_reads_is_left_to_it(kind: str, subtype: str, tmp_path: 
         b"ffconcat version 1.0\nfile secret.wav\n",
         b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=audio 5004 RTP/AVP 0\n",
         b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>',
+        box(b"ftyp", b"heic", bytes(4)) + box(b"meta", bytes(99)),
         b"\xff\xf1",
         b"\xff" * 100,
         b"",
