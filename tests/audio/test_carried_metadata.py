@@ -242,13 +242,31 @@ def test_texts_of_an_aiff_are_carried(tmp_path: Path) -> None:
     with soundfile.SoundFile(file, "w", RATE, 2, "PCM_16") as written:
         written.title, written.artist, written.copyright = "Amber", "Trio", "(c) T"
         written.write(noise().samples.T)
-    mark = b"MARK" + struct.pack(">I", 2) + b"\0\0"
+    mark = b"basc" + struct.pack(">I", 2) + b"\0\0"
     tag = id3.make_tag([id3.text_frame(b"TKEY", ["Am"])])
     extra = mark + b"ID3 " + struct.pack(">I", len(tag)) + tag + b"\0" * (len(tag) % 2)
     file.write_bytes(file.read_bytes() + extra)
-    assert carried(file, target).lost == ("MARK",)
+    assert carried(file, target).lost == ("basc",)
     assert TinyTag.get(target).other == {"copyright": ["(c) T"], "initial_key": ["Am"]}
     assert TinyTag.get(target).title == "Amber"
+
+
+def test_markers_and_the_loop_of_an_aiff_become_cue_points_and_a_loop(tmp_path: Path) -> None:
+    file, target = tmp_path / "a.aiff", tmp_path / "b.wav"
+    with soundfile.SoundFile(file, "w", RATE, 2, "PCM_16") as written:
+        written.write(noise().samples.T)
+    marks = struct.pack(">H", 2) + struct.pack(">HIB", 1, 100, 5) + b"Verse"
+    marks += struct.pack(">HIB", 7, 9000, 2) + b"B\x8a\0"  # "ä" of the Macintosh, and padding
+    instrument = struct.pack(">bbbbbbhhHHhHH", 57, 0, 0, 127, 1, 127, 0, 1, 1, 7, 0, 0, 0)
+    for name, body in ((b"MARK", marks), (b"INST", instrument)):
+        file.write_bytes(file.read_bytes() + name + struct.pack(">I", len(body)) + body)
+    assert carried(file, target).lost == ()
+    found = dict(read_metadata(target).chunks)
+    points = [struct.unpack_from("<II4sIII", found[b"cue "], 4 + 24 * n) for n in range(2)]
+    assert [(one[0], one[5]) for one in points] == [(1, 100), (7, 9000)]
+    assert b"\1\0\0\0Verse\0" in found[b"LIST"] and b"\7\0\0\0B\xc3\xa4\0" in found[b"LIST"]
+    assert struct.unpack("<9I", found[b"smpl"][:36])[2:4] == (20_833, 57)
+    assert struct.unpack("<6I", found[b"smpl"][36:])[2:4] == (100, 8999)
 
 
 def test_a_kind_whose_tags_are_not_read_is_said(tmp_path: Path) -> None:
