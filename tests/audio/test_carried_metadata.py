@@ -174,6 +174,13 @@ def test_id3_2_2_becomes_2_4_with_its_picture() -> None:
     assert id3.picture_of(tag.frames[1][1]) == ("image/png", 3, "c", PNG[:9])
 
 
+def test_a_frame_that_breaks_off_is_named() -> None:
+    whole = id3.make_tag([id3.text_frame(b"TIT2", ["Amber"]), (b"APIC", PNG)])
+    tag = id3.read_tag(whole[:60])
+    assert tag is not None and tag.frames == ((b"TIT2", b"\3Amber"),)
+    assert tag.left_out == ("APIC (breaks off)",)
+
+
 def test_a_manifest_of_credentials_is_not_carried() -> None:
     body = b"\0application/x-c2pa-manifest-store\0\0c2pa\0jumb"
     tag = id3.read_tag(id3.make_tag([(b"GEOB", body), (b"GEOB", b"\0text/plain\0\0\0abc")]))
@@ -393,6 +400,14 @@ def test_damage_is_named_and_never_raises(
     for ending in ("wav", "flac", "mp3", "ogg"):
         made = data.into(Path(f"b.{ending}"), SoundChange(RATE, 44_100, FRAMES, 4000, is_new=True))
         assert all("\n" not in name for name in made.lost)
+
+
+def test_names_in_files_are_shown_in_one_short_line() -> None:
+    info = tuple((b"\x1b[" + bytes([65 + n % 26, 65 + n // 26]), b"x\0") for n in range(100))
+    lost = CarriedMetadata(info=info).into(Path("a.flac"), SAME).lost
+    assert (lost[0], len(lost), lost[-1]) == ("?[AA", 41, "and 60 more")
+    (name,) = CarriedMetadata(lost=("APE " + "x" * 5000,)).into(Path("a.flac"), SAME).lost
+    assert len(name) == 80
 
 
 @settings(max_examples=60, deadline=None)
