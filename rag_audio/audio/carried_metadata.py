@@ -124,6 +124,15 @@ class CarriedMetadata:
         return _with(self, path, said, gone - said.keys())
 
 
+def _shown(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once and fit for a line: names in files may hold anything, and be very many."""
+    found = dict.fromkeys(
+        "".join(one if one.isprintable() else "?" for one in name)[:_LONGEST_NAME] for name in names
+    )
+    rest = len(found) - _MOST_NAMES
+    return (*list(found)[:_MOST_NAMES], *([f"and {rest} more"] if rest > 0 else []))
+
+
 def _true_of(data: CarriedMetadata, change: SoundChange) -> tuple[CarriedMetadata, tuple[str, ...]]:
     """What of it is true of the changed sound, and names of what is not."""
     lost: list[str] = []
