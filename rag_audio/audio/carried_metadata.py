@@ -19,7 +19,7 @@ from rag_audio.audio.wave_chunks import SoundChange, adapted
 CREDENTIALS = "content credentials"
 FLAC_APPLICATION, FLAC_CUESHEET = 2, 5
 WAVE_ENDINGS = frozenset({".wav", ".rf64", ".w64"})
-_FRONT_COVER = 3
+_LONGEST_NAME, _MOST_NAMES = 80, 40
 
 _OF_THE_RECORDING = frozenset(
     {"isrc", "musicbrainz_trackid", "musicbrainz_recordingid", "acoustid_id",
@@ -91,8 +91,7 @@ class CarriedMetadata:
             made, more = _in_id3(true)
         else:
             made, more = _in_comments(true, change, has_blocks=ending == ".flac")
-        names = dict.fromkeys([*self.lost, *lost, *more])
-        return replace(made, lost=tuple(names))
+        return replace(made, lost=_shown([*self.lost, *lost, *more]))
 
     def with_texts(
         self,
@@ -123,6 +122,15 @@ class CarriedMetadata:
             if name not in said and (name in gone or name not in there):
                 said[name] = [text]
         return _with(self, path, said, gone - said.keys())
+
+
+def _shown(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once and fit for a line: names in files may hold anything, and be very many."""
+    found = dict.fromkeys(
+        "".join(one if one.isprintable() else "?" for one in name)[:_LONGEST_NAME] for name in names
+    )
+    rest = len(found) - _MOST_NAMES
+    return (*list(found)[:_MOST_NAMES], *([f"and {rest} more"] if rest > 0 else []))
 
 
 def _true_of(data: CarriedMetadata, change: SoundChange) -> tuple[CarriedMetadata, tuple[str, ...]]:

@@ -17,6 +17,8 @@ _MOST_FRAMES = 10_000
 _UTF_8 = b"\x03"
 _ENCODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")
 _FOOTER = 0x10
+_BREAKS_OFF = -1
+"""In place of a frame's flags: it is longer than what is left of the tag."""
 
 Frames = tuple[tuple[bytes, bytes], ...]
 """Frames of ID3v2.4, in order: a name of four letters, and what stands behind the frame's head."""
@@ -67,7 +69,7 @@ def size_of(head: bytes) -> int:
 def read_tag(tag: bytes) -> Id3Tag | None:
     """A tag from its first byte on; None: there is none that can be read.
 
-    A frame that does not fit ends the reading; what came before it counts.
+    A frame that does not fit ends the reading; what came before it counts, and it is named.
     """
     size, version = size_of(tag), tag[3] if len(tag) >= HEAD else 0
     if not size or version not in (2, 3, 4):
@@ -85,6 +87,9 @@ def read_tag(tag: bytes) -> Id3Tag | None:
     has_credentials = False
     room = MOST_BYTES
     for name, flags, content in _split(body, version):
+        if flags == _BREAKS_OFF:
+            left_out.append(f"{name.decode('latin-1')} (breaks off)" if name.isalnum() else "ID3")
+            break
         known, kept = _as_2_4(version, name, flags, content, room)
         room -= len(kept or b"")
         if room < 0:
@@ -162,6 +167,7 @@ def _split(body: bytes, version: int) -> Iterable[tuple[bytes, int, bytes]]:
         size = _frame_size(body, at, size_bytes) if version == 4 else _number(size_bytes, 8)
         flags = 0 if version == 2 else _number(body[at + 8 : at + 10], 8)
         if size > len(body) - at - head:
+            yield name, _BREAKS_OFF, b""
             return
         yield name, flags, body[at + head : at + head + size]
         at, count = at + head + size, count + 1

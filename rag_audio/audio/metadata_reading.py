@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from rag_audio.audio import id3, ogg_pages, riff, text_tags
+from rag_audio.audio import aiff_markers, id3, ogg_pages, riff, text_tags
 from rag_audio.audio.carried_metadata import (
     CREDENTIALS,
     FLAC_APPLICATION,
@@ -176,23 +176,36 @@ def _mask(fmt: bytes, is_big: bool) -> int:
 
 
 def _read_aiff(file: BinaryIO, chunks: riff.ChunkList, found: _Found) -> None:
+    markers: dict[int, tuple[int, str]] = {}
+    instrument: bytes | None = None
+    rate = 0
     for chunk in chunks.chunks:
         short = chunk.name.decode("latin-1").strip()
+        if chunk.name == b"COMM":
+            rate = aiff_markers.read_rate(riff.content(file, chunk, 18))
         if chunk.name in _AIFF_OF_THE_SOUND:
             continue
         if chunk.name == b"C2PA":
             found.lost.append(CREDENTIALS)
+            continue
+        known = chunk.name in (*_ID3_CHUNKS, *_AIFF_TEXTS, b"MARK", b"INST")
+        body = found.content(file, chunk, short) if known else None
+        if body is None:
+            found.lost += [] if known else [short]
         elif chunk.name in _ID3_CHUNKS:
-            body = found.content(file, chunk, short)
-            if body is not None:
-                found.add_id3(body)
-        elif chunk.name in _AIFF_TEXTS:
-            body = found.content(file, chunk, short)
-            if body is not None:
-                text = text_tags.decoded(body.rstrip(b"\0"))
-                found.add_text(_AIFF_TEXTS[chunk.name], text)
+            found.add_id3(body)
+        elif chunk.name == b"MARK":
+            markers = aiff_markers.read_markers(body) or {}
+            found.lost += [] if markers else ["MARK"]
+        elif chunk.name == b"INST":
+            instrument = body
         else:
-            found.lost.append(short)
+            found.add_text(_AIFF_TEXTS[chunk.name], text_tags.decoded(body.rstrip(b"\0")))
+    found.chunks += aiff_markers.cue_chunks(markers)
+    if instrument is not None:
+        sampler = aiff_markers.smpl_chunk(instrument, markers, rate)
+        found.chunks += [sampler] if sampler else []
+        found.lost += [] if sampler else ["INST"]
 
 
 def _read_flac(file: BinaryIO, found: _Found) -> None:

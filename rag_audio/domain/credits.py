@@ -9,7 +9,7 @@ from rag_audio.domain.licensing import License
 _LONGEST_TAG = 4000
 _CUT = " …"
 ARTIST = "rag-audio (AI)"
-"""Who a delivered file says it is by, where the file that was edited does not say."""
+"""Who an output says that it is by; an edit of a file from elsewhere says what that file says."""
 
 
 def credit_lines(licenses: Iterable[License]) -> tuple[str, ...]:

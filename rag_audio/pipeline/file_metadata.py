@@ -106,7 +106,9 @@ def output_metadata(
     form = form_of(plan, checks, audio.duration_s)
     data = carried or CarriedMetadata()
     tags = file_tags(output, plan.licenses, map(unmet_line, unmet_promises(checks)))
-    named: dict[str, str] = {"title": f"Output {output}", "artist": ARTIST}
+    named: dict[str, str] = {"title": f"Output {output}"}
+    if plan.edit is None or plan.edit.parent is not None:  # not somebody's own recording
+        named["artist"] = ARTIST
     if form.bpm is not None:
         named["bpm"] = _number(form.bpm)
         named["title"] += f", {named['bpm']} bpm"

@@ -174,6 +174,13 @@ def test_id3_2_2_becomes_2_4_with_its_picture() -> None:
     assert id3.picture_of(tag.frames[1][1]) == ("image/png", 3, "c", PNG[:9])
 
 
+def test_a_frame_that_breaks_off_is_named() -> None:
+    whole = id3.make_tag([id3.text_frame(b"TIT2", ["Amber"]), (b"APIC", PNG)])
+    tag = id3.read_tag(whole[:60])
+    assert tag is not None and tag.frames == ((b"TIT2", b"\3Amber"),)
+    assert tag.left_out == ("APIC (breaks off)",)
+
+
 def test_a_manifest_of_credentials_is_not_carried() -> None:
     body = b"\0application/x-c2pa-manifest-store\0\0c2pa\0jumb"
     tag = id3.read_tag(id3.make_tag([(b"GEOB", body), (b"GEOB", b"\0text/plain\0\0\0abc")]))
@@ -242,13 +249,31 @@ def test_texts_of_an_aiff_are_carried(tmp_path: Path) -> None:
     with soundfile.SoundFile(file, "w", RATE, 2, "PCM_16") as written:
         written.title, written.artist, written.copyright = "Amber", "Trio", "(c) T"
         written.write(noise().samples.T)
-    mark = b"MARK" + struct.pack(">I", 2) + b"\0\0"
+    mark = b"basc" + struct.pack(">I", 2) + b"\0\0"
     tag = id3.make_tag([id3.text_frame(b"TKEY", ["Am"])])
     extra = mark + b"ID3 " + struct.pack(">I", len(tag)) + tag + b"\0" * (len(tag) % 2)
     file.write_bytes(file.read_bytes() + extra)
-    assert carried(file, target).lost == ("MARK",)
+    assert carried(file, target).lost == ("basc",)
     assert TinyTag.get(target).other == {"copyright": ["(c) T"], "initial_key": ["Am"]}
     assert TinyTag.get(target).title == "Amber"
+
+
+def test_markers_and_the_loop_of_an_aiff_become_cue_points_and_a_loop(tmp_path: Path) -> None:
+    file, target = tmp_path / "a.aiff", tmp_path / "b.wav"
+    with soundfile.SoundFile(file, "w", RATE, 2, "PCM_16") as written:
+        written.write(noise().samples.T)
+    marks = struct.pack(">H", 2) + struct.pack(">HIB", 1, 100, 5) + b"Verse"
+    marks += struct.pack(">HIB", 7, 9000, 2) + b"B\x8a\0"  # "ä" of the Macintosh, and padding
+    instrument = struct.pack(">bbbbbbhhHHhHH", 57, 0, 0, 127, 1, 127, 0, 1, 1, 7, 0, 0, 0)
+    for name, body in ((b"MARK", marks), (b"INST", instrument)):
+        file.write_bytes(file.read_bytes() + name + struct.pack(">I", len(body)) + body)
+    assert carried(file, target).lost == ()
+    found = dict(read_metadata(target).chunks)
+    points = [struct.unpack_from("<II4sIII", found[b"cue "], 4 + 24 * n) for n in range(2)]
+    assert [(one[0], one[5]) for one in points] == [(1, 100), (7, 9000)]
+    assert b"\1\0\0\0Verse\0" in found[b"LIST"] and b"\7\0\0\0B\xc3\xa4\0" in found[b"LIST"]
+    assert struct.unpack("<9I", found[b"smpl"][:36])[2:4] == (20_833, 57)
+    assert struct.unpack("<6I", found[b"smpl"][36:])[2:4] == (100, 8999)
 
 
 def test_a_kind_whose_tags_are_not_read_is_said(tmp_path: Path) -> None:
@@ -375,6 +400,14 @@ def test_damage_is_named_and_never_raises(
     for ending in ("wav", "flac", "mp3", "ogg"):
         made = data.into(Path(f"b.{ending}"), SoundChange(RATE, 44_100, FRAMES, 4000, is_new=True))
         assert all("\n" not in name for name in made.lost)
+
+
+def test_names_in_files_are_shown_in_one_short_line() -> None:
+    info = tuple((b"\x1b[" + bytes([65 + n % 26, 65 + n // 26]), b"x\0") for n in range(100))
+    lost = CarriedMetadata(info=info).into(Path("a.flac"), SAME).lost
+    assert (lost[0], len(lost), lost[-1]) == ("?[AA", 41, "and 60 more")
+    (name,) = CarriedMetadata(lost=("APE " + "x" * 5000,)).into(Path("a.flac"), SAME).lost
+    assert len(name) == 80
 
 
 @settings(max_examples=60, deadline=None)

@@ -177,6 +177,15 @@ def test_an_edit_keeps_texts_cover_time_code_and_places(tmp_path: Path) -> None:
     assert [one.data for one in read_metadata(target).all_pictures()] == [COVER.data]
 
 
+def test_an_edit_of_a_recording_without_an_artist_is_not_said_to_be_ours(tmp_path: Path) -> None:
+    file, target = tmp_path / "in.wav", tmp_path / "out.wav"
+    writing.save(sound(2.0), file)
+    of = edit_plan("vary", ((0.0, 2.0),))
+    carried = edited_metadata(file, of, sound(2.0), target, None)
+    texts = output_metadata(7, of, {}, sound(2.0), target, carried).all_texts()
+    assert texts["title"] == ("Output 7",) and "artist" not in texts
+
+
 def test_what_an_earlier_output_said_of_itself_is_replaced(tmp_path: Path) -> None:
     first = delivered(tmp_path, "first.wav", LOOP, 8.0)
     of, target = edit_plan("vary", ((0.0, 8.0),), parent=7), tmp_path / "out.wav"
