@@ -15,7 +15,7 @@ from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.flac_frames import frame_from, lone_header
 from rag_audio.audio.headers import read_head
 from rag_audio.audio.joined_sound import JoinedSound
-from rag_audio.audio.mending import Layout, Part, look_into
+from rag_audio.audio.mending import Part, ReadingLayout, look_into
 from rag_audio.audio.resumed_sound import ResumedSound
 from rag_audio.audio.sequential_file import UNKNOWN_FRAMES, SequentialFile
 from rag_audio.audio.spliced_file import SplicedFile, cut_before
@@ -182,7 +182,7 @@ def open_sound(path: Path) -> SoundSource:
     return file
 
 
-def _opened(path: Path, layout: Layout) -> SoundSource:
+def _opened(path: Path, layout: ReadingLayout) -> SoundSource:
     """The file itself where the decoder may have it, else its sounds one after the other."""
     if layout.as_is and (file := _open_whole(path, layout)) is not None:
         return _resumed(path, layout.parts[0], file)
@@ -212,7 +212,7 @@ def _resumed(path: Path, part: Part, file: SequentialFile) -> SoundSource:
     return ResumedSound(file, resume)
 
 
-def _open_whole(path: Path, layout: Layout) -> SequentialFile | None:
+def _open_whole(path: Path, layout: ReadingLayout) -> SequentialFile | None:
     """The file itself; None: its decoder would not read all of it, or reads it only mended."""
     part = layout.parts[0]
     try:
