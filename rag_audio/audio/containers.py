@@ -173,7 +173,9 @@ def open_sound(path: Path) -> SoundSource:
         if layout.as_is:
             require_few_chunks(path)
         file = _opened(path, layout)
-    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         raise UnreadableFile(f"{path} is not a sound file that can be read", hint=_KINDS) from error
     if problem := _problem(file):
         file.close()
@@ -257,8 +259,13 @@ def _misnamed(path: Path, kind: str) -> list[str]:
     return [f"is named {path.suffix}, and is {kind} inside; read as that"]
 
 
+_WAVES = ("WAV", "WAVEX", "RF64", "W64")
 _ENDINGS = {
-    ".wav": ("WAV", "WAVEX", "RF64", "W64"),
+    ".wav": _WAVES,
+    ".wave": _WAVES,
+    ".bwf": _WAVES,
+    ".rf64": _WAVES,
+    ".w64": _WAVES,
     ".mp3": ("MP3",),
     ".mp2": ("MP3",),
     ".flac": ("FLAC",),
