@@ -16,7 +16,7 @@ from rag_audio.audio.flac_frames import frame_from, lone_header
 from rag_audio.audio.headers import read_head
 from rag_audio.audio.joined_sound import JoinedSound
 from rag_audio.audio.media_kinds import media_kind
-from rag_audio.audio.mending import Layout, Part, look_into
+from rag_audio.audio.mending import Part, ReadingLayout, look_into
 from rag_audio.audio.resumed_sound import ResumedSound
 from rag_audio.audio.sequential_file import UNKNOWN_FRAMES, SequentialFile
 from rag_audio.audio.spliced_file import SplicedFile, cut_before
@@ -192,12 +192,14 @@ def _by_libsndfile(path: Path) -> tuple[SoundSource, tuple[str, ...]]:
         if layout.as_is:
             require_few_chunks(path)
         return _opened(path, layout), layout.notices
-    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         hint = _RAW_AAC if path.suffix.lower() == ".aac" else _KINDS
         raise UnreadableFile(f"{path} is not a sound file that can be read", hint=hint) from error
 
 
-def _opened(path: Path, layout: Layout) -> SoundSource:
+def _opened(path: Path, layout: ReadingLayout) -> SoundSource:
     """The file itself where the decoder may have it, else its sounds one after the other."""
     if layout.as_is and (file := _open_whole(path, layout)) is not None:
         return _resumed(path, layout.parts[0], file)
@@ -227,7 +229,7 @@ def _resumed(path: Path, part: Part, file: SequentialFile) -> SoundSource:
     return ResumedSound(file, resume)
 
 
-def _open_whole(path: Path, layout: Layout) -> SequentialFile | None:
+def _open_whole(path: Path, layout: ReadingLayout) -> SequentialFile | None:
     """The file itself; None: its decoder would not read all of it, or reads it only mended."""
     part = layout.parts[0]
     try:
@@ -272,8 +274,13 @@ def _misnamed(path: Path, kind: str) -> list[str]:
     return [f"is named {path.suffix}, and is {kind} inside; read as that"]
 
 
+_WAVES = ("WAV", "WAVEX", "RF64", "W64")
 _ENDINGS = {
-    ".wav": ("WAV", "WAVEX", "RF64", "W64"),
+    ".wav": _WAVES,
+    ".wave": _WAVES,
+    ".bwf": _WAVES,
+    ".rf64": _WAVES,
+    ".w64": _WAVES,
     ".mp3": ("MP3",),
     ".mp2": ("MP3",),
     ".flac": ("FLAC",),

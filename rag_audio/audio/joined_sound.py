@@ -110,8 +110,10 @@ class JoinedSound:
         return file
 
     def _blocks_of(self, number: int, file: SequentialFile) -> Iterator[Block]:
+        # Of a low rate fewer, which become many at a high one.
+        size = max(1, min(_BLOCK, _BLOCK * int(file.samplerate) // self.samplerate))
         try:
-            while len(read := file.read(_BLOCK)):
+            while len(read := file.read(size)):
                 yield np.ascontiguousarray(read.T)
         except soundfile.LibsndfileError:
             self._note(number, "cannot be decoded and is left out")

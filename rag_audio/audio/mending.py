@@ -63,7 +63,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ReadingLayout:
     """How a file is to be read.
 
     Attributes:
@@ -86,7 +86,7 @@ class Layout:
         return self.is_least and counted > self.expected
 
 
-def look_into(path: Path) -> Layout:
+def look_into(path: Path) -> ReadingLayout:
     """What of a file is sound.
 
     Raises:
@@ -104,11 +104,11 @@ def look_into(path: Path) -> Layout:
         if start == 0 and (sized := sized_headers.find_sound(data)) is not None:
             return _sized(sized)
         if start == 0 and any(data[at : at + len(name)] == name for at, name in _FOREIGN):
-            return Layout()
+            return ReadingLayout()
         return _found_inside(data)
 
 
-def _found_inside(data: FileBytes) -> Layout:
+def _found_inside(data: FileBytes) -> ReadingLayout:
     """A file that begins with none of the beginnings that are known: an MP3, or other data before
     the sound."""
     if (at := data.find(b"OggS\0\2", 0, _FARTHEST)) >= 0:
@@ -132,7 +132,7 @@ def _skipped(count: int, where: str) -> list[str]:
     return [f"{count} bytes {where} are no sound and are left out"] if count else []
 
 
-def _flac(data: FileBytes, start: int) -> Layout:
+def _flac(data: FileBytes, start: int) -> ReadingLayout:
     found = flac_frames.streams(data, start)
     notices = _several(len(found))
     for stream in found[:MOST_PARTS]:
@@ -144,9 +144,9 @@ def _flac(data: FileBytes, start: int) -> Layout:
             )
     only = found[0]
     if len(found) == 1 and only.frames is not None and only.total in (0, only.frames):
-        return Layout((_flac_part(data, only),))
+        return ReadingLayout((_flac_part(data, only),))
     parts = tuple(_flac_part(data, stream) for stream in found[:MOST_PARTS])
-    return Layout(parts, tuple(notices), as_is=False)
+    return ReadingLayout(parts, tuple(notices), as_is=False)
 
 
 def _flac_part(data: FileBytes, stream: FlacStream) -> Part:
@@ -158,10 +158,10 @@ def _flac_part(data: FileBytes, stream: FlacStream) -> Part:
     return Part(pieces, UNKNOWN_FRAMES, stream.total, is_flac=True)
 
 
-def _ogg(data: FileBytes) -> Layout:
+def _ogg(data: FileBytes) -> ReadingLayout:
     found = ogg_streams.walk(data)
     if not found.links:
-        return Layout()
+        return ReadingLayout()
     last = found.links[-1]
     notices = _several(len(found.links)) + _skipped(found.skipped, "between its pages")
     lost = sum(link.lost for link in found.links)
@@ -175,9 +175,9 @@ def _ogg(data: FileBytes) -> Layout:
     is_plain = len(found.links) == 1 and last.streams == 1 and last.codec != "flac"
     is_plain &= not (found.skipped or last.has_odd_end)
     if is_plain:
-        return Layout(notices=tuple(notices))
+        return ReadingLayout(notices=tuple(notices))
     parts = tuple(_ogg_part(data, link) for link in found.links[:MOST_PARTS])
-    return Layout(parts, tuple(notices), as_is=False)
+    return ReadingLayout(parts, tuple(notices), as_is=False)
 
 
 def _ogg_part(data: FileBytes, link: Link) -> Part:
@@ -190,10 +190,10 @@ def _ogg_part(data: FileBytes, link: Link) -> Part:
     return Part(pieces, frames, is_flac=True)
 
 
-def _mpeg(data: FileBytes) -> Layout:
+def _mpeg(data: FileBytes) -> ReadingLayout:
     found = mpeg_frames.walk(data)
     if not found.runs:
-        return Layout()
+        return ReadingLayout()
     notices = _several(len(found.runs))
     notices += _skipped(found.leading, "before its first frame")
     notices += _skipped(found.skipped, "between its frames")
@@ -214,7 +214,7 @@ def _mpeg(data: FileBytes) -> Layout:
         # libmpg123 complains where the counted bytes are not nearly all of the file.
         is_plain &= len(data) - sum(only.ranges[-1]) < _MOST_BEHIND * len(data)
     parts = tuple(_mpeg_part(data, run) for run in found.runs[:MOST_PARTS])
-    return Layout(parts, tuple(notices), is_plain, expected, is_least=True)
+    return ReadingLayout(parts, tuple(notices), is_plain, expected, is_least=True)
 
 
 def _miscounted(run: Run) -> list[str]:
@@ -237,16 +237,16 @@ def _mpeg_part(data: FileBytes, run: Run) -> Part:
     )
 
 
-def _wav(wav: WavSound) -> Layout:
+def _wav(wav: WavSound) -> ReadingLayout:
     if wav.is_whole:
-        return Layout((Part(tuple(wav.pieces())),), (), True, wav.frames)
+        return ReadingLayout((Part(tuple(wav.pieces())),), (), True, wav.frames)
     notices = _sizes(wav.size, wav.claimed, wav.bytes_per_s)
     if wav.claimed is None or wav.claimed >= _STREAMED > wav.size:
         notices = [f"its header does not say how long it is; read to the end{_in_s(wav)}"]
-    return Layout((Part(tuple(wav.pieces())),), tuple(notices), as_is=False)
+    return ReadingLayout((Part(tuple(wav.pieces())),), tuple(notices), as_is=False)
 
 
-def _mpeg_in_wav(path: Path, wav: WavSound) -> Layout:
+def _mpeg_in_wav(path: Path, wav: WavSound) -> ReadingLayout:
     """The frames are walked as in an MP3, and mended as one."""
     with FileBytes(SplicedFile(path, [(wav.start, wav.size)])) as inside:
         found, whole = _mpeg(inside), _wav(wav)
@@ -261,14 +261,14 @@ def _in_s(wav: WavSound) -> str:
     return f", {wav.size / wav.bytes_per_s:.2f} s" if wav.bytes_per_s else ""
 
 
-def _sized(sound: SizedSound) -> Layout:
+def _sized(sound: SizedSound) -> ReadingLayout:
     if not sound.pieces and (sound.claimed is None or sound.claimed <= sound.size):
-        return Layout()
+        return ReadingLayout()
     claimed = sound.claimed
     notices = tuple(_sizes(sound.size, claimed, 0))
     if claimed is not None and claimed >= _STREAMED > sound.size:
         notices = ("its header does not say how long it is; read to the end",)
-    return Layout((Part(sound.pieces),), notices, not sound.pieces)
+    return ReadingLayout((Part(sound.pieces),), notices, not sound.pieces)
 
 
 def _sizes(there: int, claimed: int | None, bytes_per_s: int) -> list[str]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.spliced_file import Piece
 
-MOST_PAGES = 4_000_000
+MOST_PAGES = 1_000_000
+MOST_LINKS = 10_000
 _HEAD = 27
 _FIRST, _LAST = 2, 4
 _NO_GRANULE = (1 << 64) - 1
@@ -122,6 +123,8 @@ def walk(data: FileBytes) -> OggFile:
             continue
         if head[5] & _FIRST:
             if not starts:
+                if len(found.links) == MOST_LINKS:
+                    break
                 link, starts = Link(), True
                 found.links.append(link)
             _begin_stream(link, head, data[at + _HEAD + len(sizes) : at + length])

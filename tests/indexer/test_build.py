@@ -704,3 +704,21 @@ def test_a_spreadsheet_s_table_with_a_bad_cell_is_indexed_with_notices(bench: Be
     assert any("'*/*') is less specific than row 2" in text for text in told)
     (stem,) = bench.catalogue.stems("Zoë Ñandú")
     assert (stem.bpm, str(stem.key), stem.license_key) == (None, "A minor", "night-shift/full")
+
+
+def test_a_damaged_recording_is_indexed_as_far_as_it_goes_and_noticed(bench: Bench) -> None:
+    tone(bench.root / "whole.wav", 200)
+    tone(bench.root / "cut.wav", 300)
+    content = (bench.root / "cut.wav").read_bytes()
+    (bench.root / "cut.wav").write_bytes(content[: len(content) * 2 // 3])
+    killed = bytearray(content)
+    at = killed.find(b"data") + 4
+    killed[at : at + 4] = bytes(4)
+    killed[-2:] = b"\1\1"
+    (bench.root / "killed.wav").write_bytes(bytes(killed))
+    bench.tables(ALL)
+    report = bench.run()
+    assert (report.indexed, bench.reasons(report)) == (3, {})
+    assert [notice.path for notice in report.noticed] == ["cut.wav", "killed.wav"]
+    assert report.noticed[0].text.startswith("breaks off: ")
+    assert report.noticed[1].text.startswith("its header claims 0 bytes of sound; ")
