@@ -180,6 +180,7 @@ class _Preview:
             self._rejected.append(Rejection(path, outcome.reason))
         else:
             (self._found.junk if kind[1] else self._found.other)[kind[0]] += 1
+            self._found.governed[self._spec.rows_of(path)[-1].number] -= 1
 
     def _accept(self, path: str, file: MeasuredFile | InspectedFile, declared: Declared) -> None:
         self._licenses[declared.license.id] += 1
