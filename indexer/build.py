@@ -43,6 +43,7 @@ from indexer.licenses import Declared, LibrarySpec, read_library
 from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
 from indexer.report import FileOutcome, IndexProgress, IndexReport, Notice, Rejection
 from indexer.scan import FoundFile
+from indexer.songs import separate_songs
 from indexer.survey import Limits, Survey, kind_without_music, survey
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain import Audio, Rights, Stem
@@ -174,6 +175,7 @@ class _IndexRun:
         """Do all of it; the attributes then say what was done."""
         known = self._catalogue.withheld(self._spec.id)
         found = survey(self._spec, self._on, self._rows.keys() | known.keys(), limits)
+        separate_songs(found, self._spec.root, self._rows.keys() | known.keys())
         self.rejected += [*found.refused, *found.faults]
         self.noticed += found.notices
         self.junk, self.other = found.junk, found.other

@@ -18,6 +18,7 @@ from indexer.survey import Survey
 from rag_audio.domain import Audio, Segment, Stem
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
 from rag_audio.domain.ports import IndexedSegment, StemIndex
+from rag_audio.domain.songs import song_file, song_id
 from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.storage.bm25 import encode_document
 from rag_audio.storage.files import file_sha256
@@ -285,6 +286,7 @@ def _hash(
     if row is not None and (row.size, row.mtime_ns) == state:
         return row.stem.id
     try:
-        return file_sha256(spec.root / candidate.path)
+        file, song = song_file(spec.root / candidate.path)
+        return song_id(file_sha256(file), song)
     except OSError:
         return None if before is None else before.stem

@@ -22,6 +22,7 @@ from indexer.table_text import decode_unicode
 from rag_audio.domain import WORLD, License, Share, Splits, Use
 from rag_audio.domain.conflicts import Claim, Conflict, library_of
 from rag_audio.domain.identifiers import country, parse_ipi
+from rag_audio.domain.songs import split_song
 from rag_audio.errors import InvalidInput, LibraryError
 
 LIBRARY_TOML = "library.toml"
@@ -276,7 +277,8 @@ class ConflictDecision:
 
 def decision_on(decisions: Iterable[ConflictDecision], path: str) -> str:
     """The key of the license that holds for a path; empty where nothing is said of it."""
-    found = [one.key for one in decisions if one.matches(path)]
+    file, _ = split_song(path)
+    found = [one.key for one in decisions if one.matches(file)]
     return found[-1] if found else ""
 
 

@@ -27,6 +27,7 @@ from rag_audio.audio.reading import hear
 from rag_audio.domain import Audio, Key, StemKind
 from rag_audio.domain.identifiers import parse_isrc
 from rag_audio.domain.landmarks import Landmarks
+from rag_audio.domain.songs import song_file, song_id
 from rag_audio.errors import InvalidInput, RagAudioError, UnreadableFile
 
 Render = Callable[[Path], Audio]
@@ -134,11 +135,12 @@ def measure(job: MeasureJob, render: Render) -> Outcome:
 def _hash(job: MeasureJob) -> tuple[str, bool]:
     """The sha256 of the file's bytes, and whether they begin like a MIDI file."""
     # Without O_NONBLOCK a pipe that took the file's place since the scan would hang us.
-    descriptor = os.open(job.file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    path, song = song_file(job.file)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as file:
         head = file.read(16)
         file.seek(0)
-        stem = hashlib.file_digest(file, "sha256").hexdigest()
+        stem = song_id(hashlib.file_digest(file, "sha256").hexdigest(), song)
         status = os.fstat(file.fileno())
     if (status.st_size, status.st_mtime_ns) != (job.size, job.mtime_ns):
         raise UnreadableFile("it was changed while it was read; run the indexer again")
@@ -220,6 +222,7 @@ def _midi(job: MeasureJob, stem: str, render: Render, wants_sound: bool) -> Outc
     if info.duration_s > job.max_duration_s:
         raise UnreadableFile(f"it is {info.duration_s:.0f} s long, over {job.max_duration_s:g} s")
     _check_length(info.duration_s)
+    file, song = song_file(job.file)
     sound = render(job.file)
     _check_length(sound.duration_s)
     loudness = audio_loudness_lufs(sound)
@@ -239,6 +242,8 @@ def _midi(job: MeasureJob, stem: str, render: Render, wants_sound: bool) -> Outc
         instruments=_instruments(info.instruments, info.drums),
         time_signature=info.time_signature,
         downbeat_s=info.downbeat_s or None,
+        tags=Metadata(title=f"{file.stem} (song {song})") if song > 1 else Metadata(),
+        notices=info.notices,
     )
 
 

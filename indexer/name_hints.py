@@ -80,7 +80,7 @@ def same_notes(one: Key, other: Key) -> bool:
 
 # One name: its dates are cut out, a stated tempo is sought in the text, all else in its words.
 
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$|\.(?:3gp|3g2|669)$")
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}(?:#\d{1,3})?$|\.(?:3gp|3g2|669)$")
 _DATE = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d[-_. ]?(?:0[1-9]|1[0-2])[-_. ]?(?:0[1-9]|[12]\d|3[01])"
     r"|\d{1,2}([-_.])\d{1,2}\1(?:(?:19|20)\d\d|\d\d)|\d{1,2}[:h]\d\d)(?!\d)",

@@ -17,6 +17,7 @@ from indexer.licenses import Declared, LibrarySpec, read_library
 from indexer.measure import MeasuredFile, MeasureJob, Refused
 from indexer.report import FileOutcome, IndexProgress, Notice, Rejection
 from indexer.scan import FoundFile
+from indexer.songs import separate_songs
 from indexer.stems_csv import STEMS_CSV
 from indexer.survey import Limits, Survey, kind_without_music, survey
 from indexer.worker_processes import MeasuringProcesses
@@ -112,6 +113,7 @@ def preview_library(
     spec = read_library(root)
     bounds = limits or Limits()
     found = survey(spec, on or datetime.now(UTC), (), bounds)
+    separate_songs(found, spec.root, ())
     made = _Preview(spec, found, progress)
     if progress is not None:
         progress.started(len(found.accepted), 0)

@@ -22,6 +22,7 @@ from indexer.inspection import InspectedFile, InspectJob, inspect_file
 from indexer.measure import MeasuredFile, MeasureJob, Outcome, Refused, Render, Unchanged, measure
 from rag_audio.audio.child_process import Child, ChildPool
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
+from rag_audio.domain.songs import song_file
 from rag_audio.errors import BackendError
 
 TIME_LIMIT_S = 900.0
@@ -165,7 +166,7 @@ def _work(job: _Job, render: Render) -> _Answer:
 
 def _begins_like_midi(job: _Job) -> bool:
     try:
-        return suffix_of(read_head(job.file)) == SCORE
+        return suffix_of(read_head(song_file(job.file)[0])) == SCORE
     except OSError:
         return False
 

@@ -35,8 +35,6 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Imported before any limit.
     import c2pa  # noqa: F401
-    import mido  # type: ignore[import-untyped]  # noqa: F401
-    import pretty_midi  # noqa: F401
 
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_in_child(json.loads(line))) + "\n")

@@ -189,3 +189,15 @@ def test_a_process_that_inspects_plays_nothing(tmp_path: Path) -> None:
 def test_limits_count_here_as_they_do_there(root: Path) -> None:
     seen = look(root, limits=Limits(max_bytes=20_000))
     assert {one.path for one in seen.rejected} >= {"Ann/1.wav", "Ann/2.wav", "Bo/3.wav"}
+
+
+def test_each_song_of_a_score_of_type_2_would_be_a_stem(root: Path) -> None:
+    made = mido.MidiFile(type=2)
+    for note in (60, 64):
+        on = mido.Message("note_on", note=note, velocity=90, time=0)
+        off = mido.Message("note_off", note=note, velocity=0, time=960)
+        made.tracks.append(mido.MidiTrack([on, off]))
+    made.save(root / "Bo" / "album.mid")
+    seen = look(root)
+    assert (seen.files, seen.kinds["midi"]) == (6, 3)
+    assert {row.path: row.files for row in seen.rows}["Bo/**"] == 4
