@@ -13,6 +13,7 @@ from indexer.stems_csv import Metadata
 from rag_audio.audio.containers import open_sound
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
 from rag_audio.domain import Audio, StemKind
+from rag_audio.domain.songs import song_file
 from rag_audio.errors import RagAudioError, UnreadableFile
 
 _UNKNOWN_FRAMES = 1 << 48
@@ -24,7 +25,7 @@ class InspectJob:
     """A file to look at.
 
     Attributes:
-        file: absolute path.
+        file: absolute path, or that of a song in a score.
         size: bytes.
         max_duration_s: longer ones are refused.
     """
@@ -52,7 +53,8 @@ class InspectedFile:
 def inspect_file(job: InspectJob) -> InspectedFile | Refused:
     """Look at one file."""
     try:
-        found = _score(job) if suffix_of(read_head(job.file)) == SCORE else _sound(job)
+        is_score = suffix_of(read_head(song_file(job.file)[0])) == SCORE
+        found = _score(job) if is_score else _sound(job)
         _check(found.duration_s, job)
     except RagAudioError as fault:
         return Refused(fault.message.replace(str(job.file), job.file.name))
@@ -64,7 +66,8 @@ def inspect_file(job: InspectJob) -> InspectedFile | Refused:
 def _score(job: InspectJob) -> InspectedFile:
     from rag_audio.audio import midi
 
-    return InspectedFile(StemKind.MIDI, midi.read(job.file).duration_s)
+    info = midi.read(job.file)
+    return InspectedFile(StemKind.MIDI, info.duration_s, notices=info.notices)
 
 
 def _sound(job: InspectJob) -> InspectedFile:

@@ -80,7 +80,7 @@ def same_notes(one: Key, other: Key) -> bool:
 
 # One name: its dates are cut out, a stated tempo is sought in the text, all else in its words.
 
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$|\.(?:3gp|3g2|669)$")
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}(?:#\d{1,3})?$|\.(?:3gp|3g2|669)$")
 _DATE = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d[-_. ]?(?:0[1-9]|1[0-2])[-_. ]?(?:0[1-9]|[12]\d|3[01])"
     r"|\d{1,2}([-_.])\d{1,2}\1(?:(?:19|20)\d\d|\d\d)|\d{1,2}[:h]\d\d)(?!\d)",
@@ -91,11 +91,11 @@ _BEFORE = re.compile(
     rf"(?<![\d.,/])({_NUMBER})([\s_.\-]{{0,3}})bpm(?![a-z])", re.IGNORECASE | re.ASCII
 )
 _AFTER = re.compile(
-    rf"(?<![a-z])bpm[\s_.:=\-]{{0,3}}({_NUMBER})(?![\da-z])", re.IGNORECASE | re.ASCII
+    rf"(?<![a-z])(?:bpm|tempo)[\s_.:=\-]{{0,3}}({_NUMBER})(?![\da-z])", re.IGNORECASE | re.ASCII
 )
 _RANGE = re.compile(r"(?<!\d)([1-9]\d{1,2})\s*(?:-|–|~|\bto\b)\s*$", re.ASCII)
 _WIDEST_RANGE = 60
-_WORDS = re.compile(r"[^\W_]+(?:[#'][^\W_]*)*|\|")
+_WORDS = re.compile(r"[^\W_]+(?:[#'%][^\W_]*)*|\|")
 _CAMELOT = re.compile(r"(?:0?[1-9]|1[0-2])[AB]", re.ASCII)
 _BARE_NUMBER = re.compile(r"[1-9]\d{1,2}", re.ASCII)
 _COUNTER = re.compile(r"0\d{1,2}", re.ASCII)
@@ -117,12 +117,14 @@ _UNITS = frozenset(
     "degrees".split()
 )
 _LOOPS = frozenset("loop loops lp lps".split())
-_NEVER_KEYS = frozenset("i who what where here how as so than why whoever there".split())
+_NEVER_KEYS = frozenset("i who what where here how as so than why whoever there not".split())
+_BITS, _RATES = frozenset(("16", "24", "32")), frozenset(("88", "96", "176", "192"))
 
 _MODES = "major|maj|minor|min|moll|dur"
 _GLUED = re.compile(rf"([A-G])(#|b|sharp|flat)?({_MODES})", re.IGNORECASE)
 _SHORT = re.compile(r"([A-G])(#|b)?m|[a-g]#m")
-_NOTE = re.compile(r"([A-Ga-g])(#|b)?")
+_SMALL = re.compile(r"[abdeg]m")  # FM is a kind of synthesis, cm a length
+_NOTE = re.compile(r"[A-G](?:#|b|sharp|flat)?", re.IGNORECASE)
 _GERMAN = re.compile(r"(?:[A-H](?:is)?|Es|As|Des|Ges)", re.IGNORECASE)
 _SOLFEGE = re.compile(r"(?:do|r[eé]|mi|fa|sol|la|si)(?:#|b)?", re.IGNORECASE)
 _CHORD = re.compile(r"[A-G](?:#|b)?(?:m|maj|min|dim|aug|sus|add)?\d{0,2}")
@@ -137,7 +139,9 @@ def _read(name: str, *, is_file: bool) -> tuple[float | None, float, Key | None]
     plain = unicodedata.normalize("NFKC", name).replace("♯", "#").replace("♭", "b")
     text = _DATE.sub(" | ", plain)
     bpm = _stated(text)
-    words = _Words(_WORDS.findall(text), has_tempo=bpm is not None, joined="_" in text)
+    words = _Words(
+        _WORDS.findall(text), has_tempo=bpm is not None, joined="_" in text and " " not in text
+    )
     keys = list(words.keys(with_camelot=is_file))
     key = _only(one for one, _, _ in keys)
     if bpm is not None:
@@ -234,6 +238,8 @@ class _Words:
         if _BARE_NUMBER.fullmatch(word) is None or not _BARE[0] <= int(word) <= _BARE[1]:
             return False
         before, after = self.at(number - 1).casefold(), self.at(number + 1).casefold()
+        if before in _BITS and word in _RATES:
+            return False
         return not (before in _COUNTED or before in _INSTRUMENTS or after in _UNITS)
 
     def _is_camelot(self, number: int) -> bool:
@@ -266,6 +272,8 @@ class _Words:
             sure = letter.isupper() and (accidental or word.casefold() not in _PERSONS)
             named = f"{letter}{(accidental or '').lower()} {mode.lower()}"
             return (named, 1) if sure or self._is_placed(number, 1, strict=True) else None
+        if _SMALL.fullmatch(word) and self._is_beside_bpm(number):
+            return word, 1
         short = _SHORT.fullmatch(word)
         if short is None or self._is_in_chords(number):
             return None
@@ -274,8 +282,7 @@ class _Words:
     def _is_spelled_key(self, number: int, word: str, mode: str) -> bool:
         """Whether "A minor" and such are a key and no words of a title ("a minor mishap")."""
         if word in ("A", "a"):
-            ends = number + 2 == len(self.words)
-            return self._is_placed(number, 2) if word == "A" or not ends else self.joined
+            return self._is_placed(number, 2)
         if word in ("b", "c", "d", "e", "f", "g") and mode in ("min", "maj"):
             return self._is_placed(number, 2)
         return True
@@ -287,13 +294,18 @@ class _Words:
             strict: the last place counts only in names that are no titles.
         """
         before, after = self.at(number - 1), self.at(number + length)
-        if before.casefold() in _NEVER_KEYS:
+        if {before.casefold(), after.casefold()} & _NEVER_KEYS:
             return False
         is_last = number + length == len(self.words)
-        if is_last and (not strict or self.joined or len(self.words) == length):
+        if self.joined or (is_last and (not strict or len(self.words) == length)):
             return True
         near = any(_TEMPO_WORD.fullmatch(word) is not None for word in (before, after) if word)
         return near or self.has_tempo or before.casefold() in ("in", "key", "of")
+
+    def _is_beside_bpm(self, number: int) -> bool:
+        """Whether a word stands beside a stated tempo ("120bpm-am")."""
+        beside = (self.at(number - 1).casefold(), self.at(number + 1).casefold())
+        return self.has_tempo and any("bpm" in word for word in beside)
 
     def _is_in_chords(self, number: int) -> bool:
         """Whether a word is one of several chords ("Am F C G")."""

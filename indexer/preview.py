@@ -17,6 +17,7 @@ from indexer.licenses import Declared, LibrarySpec, read_library
 from indexer.measure import MeasuredFile, MeasureJob, Refused
 from indexer.report import FileOutcome, IndexProgress, Notice, Rejection
 from indexer.scan import FoundFile
+from indexer.songs import separate_songs
 from indexer.stems_csv import STEMS_CSV
 from indexer.survey import Limits, Survey, kind_without_music, survey
 from indexer.worker_processes import MeasuringProcesses
@@ -112,6 +113,7 @@ def preview_library(
     spec = read_library(root)
     bounds = limits or Limits()
     found = survey(spec, on or datetime.now(UTC), (), bounds)
+    separate_songs(found, spec.root, ())
     made = _Preview(spec, found, progress)
     if progress is not None:
         progress.started(len(found.accepted), 0)
@@ -180,6 +182,7 @@ class _Preview:
             self._rejected.append(Rejection(path, outcome.reason))
         else:
             (self._found.junk if kind[1] else self._found.other)[kind[0]] += 1
+            self._found.governed[self._spec.rows_of(path)[-1].number] -= 1
 
     def _accept(self, path: str, file: MeasuredFile | InspectedFile, declared: Declared) -> None:
         self._licenses[declared.license.id] += 1

@@ -27,7 +27,7 @@ from indexer.survey import Limits
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain.codec import Document
 from rag_audio.errors import InvalidInput, LibraryError
-from rag_audio.storage.files import PUBLIC, export
+from rag_audio.storage.files import export
 
 MOST_ROWS = 500
 """Rows of a starter, beside the first, which covers every file."""
@@ -156,7 +156,6 @@ def _is_music(root: Path, file: FoundFile, found: Scan) -> bool:
 def _write(path: Path, text: str) -> None:
     with export(path) as draft:
         draft.write_text(text, "utf-8", newline="")
-        draft.chmod(PUBLIC)
 
 
 # The rows: from the folder down, until each has one artist or cannot have one.

@@ -22,6 +22,7 @@ from indexer.report import Notice, Rejection
 from indexer.row_order import OrderNotices
 from indexer.scan import FoundFile, has_music_ending, head_of, looks_like_music, scan
 from indexer.stems_csv import STEMS_CSV, StemRow
+from rag_audio.domain.songs import split_song
 
 
 @dataclass(frozen=True)
@@ -164,11 +165,12 @@ def _folders_above(paths: Iterable[str]) -> frozenset[str]:
 def kind_without_music(spec: LibrarySpec, path: str) -> tuple[str, bool] | None:
     """The kind of a file that cannot be read and that nobody would take for music, and whether it
     is the system's; None: it looks like music, or a row of ``stems.csv`` names this very file."""
-    if is_named(path, spec.rows_of(path)):
+    file, _ = split_song(path)
+    if is_named(file, spec.rows_of(file)):
         return None
-    if is_apple_double(head_of(spec.root, path)):
+    if is_apple_double(head_of(spec.root, file)):
         return APPLE_DOUBLE, True
-    return None if looks_like_music(spec.root, path) else (other_kind(path), False)
+    return None if looks_like_music(spec.root, file) else (other_kind(file), False)
 
 
 def is_named(path: str, rows: Iterable[StemRow]) -> bool:

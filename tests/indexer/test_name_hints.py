@@ -53,6 +53,16 @@ SAYING: list[tuple[str, float | None, str | None]] = [
     ("１２０ＢＰＭ ドラム.wav", 120, None),
     ("Piano_118_Em_Soft.wav", 118, "E minor"),
     ("arp_120_Gm.wav", 120, "G minor"),
+    ("guitar-loop-120bpm-am.wav", 120, "A minor"),
+    ("bass-loop-100-bpm-d-minor.mp3", 100, "D minor"),
+    ("Pad_Am_Warm_3.wav", None, "A minor"),
+    ("strings_A_minor_long.wav", None, "A minor"),
+    ("Tempo 104 Hook.wav", 104, None),
+    ("bass_95bpm_fsharp_min.wav", 95, "F# minor"),
+    ("Loop_120bpm_Am (1).wav", 120, "A minor"),
+    ("Symphony No. 40 in G minor.mid", None, "G minor"),
+    ("drums_tempo=88.wav", 88, None),
+    ("128 - Am - Ann Orr - Night Bus.mp3", 128, "A minor"),
     ("Bb minor 90.wav", 90, "Bb minor"),
     ("140_Gm_2024-06-12.wav", 140, "G minor"),
     ("Am.wav", None, "A minor"),
@@ -77,6 +87,7 @@ SAYING_NOTHING = """
     Am-F-C-G.wav|I Am Free.wav|Who I Am.wav|A Minor Incident.wav|a minor mishap.wav|Idi Amin.wav
     10 AM.wav|Key of Life.wav|vitamin.wav|8A.wav|Apartment 8A.wav|Side 2B.wav
     Emin at night.wav|major.wav|min.wav|5 min.wav|Flat Major Problems.wav|bpm.wav|bpm 7.wav
+    Am_I_Wrong.wav|Here_I_Am.wav|Uptempo 90.wav|24-96 master.wav|100% Kick.wav|fm_120.wav
     999bpm.wav|0bpm.wav|12bpm.wav|1120bpm.wav|100-120bpm.wav|120bpm 140bpm.wav|50 BPM 92.wav
     Gmin to Bbmaj.wav|FM bell.wav|Gm7b5.wav|Em Cm.wav|EBM 3.wav|cm 10.wav|100 dB.wav|120 sec.wav
     kick 120 ms.wav
@@ -96,6 +107,12 @@ def test_a_name_that_says_tempo_or_key_is_read(
 )
 def test_a_name_that_only_seems_to_say_so_gives_nothing(path: str) -> None:
     assert hints_of(path) == NameHints()
+
+
+def test_a_number_that_measures_something_else_is_no_tempo_beside_a_key() -> None:
+    for name in ("Kick 100% Gm.wav", "master_24-96_F#m.wav", "Juno_106_Am.wav", "Take_120_Am.wav"):
+        hints = hints_of(name)
+        assert hints.bpm is None and hints.key is not None, name
 
 
 def test_a_hint_has_the_confidence_of_how_it_is_written() -> None:

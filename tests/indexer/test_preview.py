@@ -47,6 +47,7 @@ def root(tmp_path: Path) -> Path:
     score(folder / "Bo" / "6.mid")
     (folder / "Bo" / "7.wav").write_bytes(b"RIFF\x00\x00\x00\x00WAVE")
     (folder / "Bo" / "notes.txt").write_text("hello")
+    (folder / "README").write_text("hello")
     (folder / ".DS_Store").touch()
     write_tables(
         folder,
@@ -91,7 +92,7 @@ def test_it_counts_what_would_be_indexed_and_what_each_row_decides(root: Path) -
     assert (seen.misdeclared, seen.is_unlicensed) == (1, False)
     assert seen.passed_over == [
         "1 file of the system and of other programs skipped: .DS_Store 1",
-        "1 file without music skipped: .txt 1",
+        "2 files without music skipped: .txt 1, no ending 1",
     ]
 
 
@@ -127,7 +128,7 @@ def test_a_deep_look_tells_where_names_and_measurements_differ(
 def test_nothing_but_faulty_licenses_is_a_fault(root: Path) -> None:
     write_tables(root, "**,nonesuch")
     seen = look(root)
-    assert (seen.files, seen.misdeclared, seen.is_unlicensed) == (0, 7, True)
+    assert (seen.files, seen.misdeclared, seen.is_unlicensed) == (0, 8, True)
     (root / "stems.csv").unlink()
     with pytest.raises(LibraryError, match=r"stems\.csv is missing"):
         look(root)
@@ -145,12 +146,13 @@ def test_progress_is_told_file_by_file(root: Path) -> None:
 
     look(root, progress=Progress())
     assert told == [
-        (5, 0),
+        (6, 0),
         ("Ann/1.wav", "readable"),
         ("Ann/2.wav", "readable"),
         ("Bo/3.wav", "readable"),
         ("Bo/6.mid", "readable"),
         ("Bo/7.wav", "rejected"),
+        ("README", "rejected"),
     ]
 
 
@@ -187,3 +189,15 @@ def test_a_process_that_inspects_plays_nothing(tmp_path: Path) -> None:
 def test_limits_count_here_as_they_do_there(root: Path) -> None:
     seen = look(root, limits=Limits(max_bytes=20_000))
     assert {one.path for one in seen.rejected} >= {"Ann/1.wav", "Ann/2.wav", "Bo/3.wav"}
+
+
+def test_each_song_of_a_score_of_type_2_would_be_a_stem(root: Path) -> None:
+    made = mido.MidiFile(type=2)
+    for note in (60, 64):
+        on = mido.Message("note_on", note=note, velocity=90, time=0)
+        off = mido.Message("note_off", note=note, velocity=0, time=960)
+        made.tracks.append(mido.MidiTrack([on, off]))
+    made.save(root / "Bo" / "album.mid")
+    seen = look(root)
+    assert (seen.files, seen.kinds["midi"]) == (6, 3)
+    assert {row.path: row.files for row in seen.rows}["Bo/**"] == 4
