@@ -17,6 +17,7 @@ from rag_audio import plugins
 from rag_audio.audio import scores
 from rag_audio.audio.reading import MAX_DURATION_S, IdentifiedAudio, hear
 from rag_audio.audio.scores import NoteScore
+from rag_audio.audio.sections import SoundInSections, in_sections
 from rag_audio.domain import Rights, arguments
 from rag_audio.domain.disclosure import EVERYTHING, Disclosure
 from rag_audio.errors import ConfigError
@@ -60,6 +61,11 @@ class FileReader:
     ) -> IdentifiedAudio:
         """A file's sound; see :func:`rag_audio.audio.reading.hear`."""
         return hear(path, max_duration_s=max_duration_s, allow_truncated=allow_truncated)
+
+    def sections(self, path: Path) -> SoundInSections | None:
+        """A file's sound where it is too long to be heard at once; see
+        :func:`rag_audio.audio.sections.in_sections`."""
+        return in_sections(path)
 
     def score(self, path: Path) -> NoteScore:
         """A file's notes; raises as :func:`rag_audio.audio.scores.parse`."""
