@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from rag_audio.audio import writing
-from rag_audio.audio.folding import Block
+from rag_audio.audio.channels import Block
 from rag_audio.audio.headers import SoundHeader, format_of, rate_for, read_header, require_room
 from rag_audio.audio.pictures import line_png
 from rag_audio.audio.reading import SoundStream, load
