@@ -18,9 +18,9 @@ import numpy as np
 
 from rag_audio.audio import reading
 from rag_audio.audio.analysis import LONGEST_S, SILENCE_DBFS, Analysis, analyse
-from rag_audio.audio.channels import heard, views
+from rag_audio.audio.channels import Block, heard, views
 from rag_audio.audio.dsp import resample
-from rag_audio.audio.folding import Block, Fold, joined
+from rag_audio.audio.folding import Fold, joined
 from rag_audio.audio.loudness import LoudnessMeter
 from rag_audio.audio.pieces import Piece, Pieces
 from rag_audio.audio.reading import FOLDED_RATE, Poured, pour

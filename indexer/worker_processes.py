@@ -27,7 +27,9 @@ from rag_audio.domain.songs import song_file
 from rag_audio.errors import BackendError
 
 TIME_LIMIT_S = 900.0
-"""A file that takes longer than this is given up."""
+"""A file that takes longer than this is given up; a large one has up to four times as long."""
+_LARGE_BYTES = 50_000_000
+"""So many bytes have as long again."""
 
 _AHEAD = 16
 """Files per worker that are measured ahead, so that workers do not idle while others embed."""
@@ -105,7 +107,8 @@ class MeasuringProcesses:
 
     def _in_process(self, job: _Job) -> _Answer:
         with self._processes.lease() as process:
-            return process.measure(job, self._time_limit_s)
+            more = min(4, 1 + job.size // _LARGE_BYTES)
+            return process.measure(job, more * self._time_limit_s)
 
 
 class _Measurer(Child):

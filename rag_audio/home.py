@@ -18,6 +18,7 @@ from rag_audio import plugins
 from rag_audio.audio import ffmpeg, scores
 from rag_audio.audio.reading import MAX_DURATION_S, IdentifiedAudio, hear
 from rag_audio.audio.scores import NoteScore
+from rag_audio.audio.sections import SoundInSections, in_sections
 from rag_audio.domain import Rights, arguments
 from rag_audio.domain.disclosure import EVERYTHING, Disclosure
 from rag_audio.errors import ConfigError
@@ -84,6 +85,11 @@ class FileReader:
             if (name, notice) not in self._warned and len(self._warned) < _MOST_WARNED:
                 self._warned.add((name, notice))
                 _log.warning("note: %s: %s", name, notice)
+
+    def sections(self, path: Path) -> SoundInSections | None:
+        """A file's sound where it is too long to be heard at once; see
+        :func:`rag_audio.audio.sections.in_sections`."""
+        return in_sections(path)
 
     def score(self, path: Path) -> NoteScore:
         """A file's notes; raises as :func:`rag_audio.audio.scores.parse`."""

@@ -20,6 +20,8 @@ from rag_audio.audio.unmixing import unmixing
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 
+Block = NDArray[np.float32]
+"""``[C, T]``: a stretch of sound."""
 Weights = NDArray[np.float64]
 """``[C]``: the gains by which channels are summed to one."""
 

@@ -9,15 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
-from rag_audio.audio.channels import downmix_gains, loses
+from rag_audio.audio.channels import Block, downmix_gains, loses
 from rag_audio.audio.dsp import to_channels
 from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.domain import Audio
-
-Block = NDArray[np.float32]
-"""``[C, T]``: a stretch of sound."""
 
 
 class Fold:

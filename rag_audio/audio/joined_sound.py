@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 import soundfile
 
-from rag_audio.audio.folding import Block, Fold, folded
+from rag_audio.audio.channels import Block
+from rag_audio.audio.folding import Fold, folded
 from rag_audio.audio.sequential_file import UNKNOWN_FRAMES, SequentialFile
 
 _BLOCK = 1 << 16

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rag_audio.audio.folding import Block
+from rag_audio.audio.channels import Block
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rag_audio.audio.channels import Block
 from rag_audio.audio.dsp import resample, to_channels
-from rag_audio.audio.folding import Balance, Block, Fold, folded, joined
+from rag_audio.audio.folding import Balance, Fold, folded, joined
 from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.pcm_hash import PcmHash
 from rag_audio.audio.sound_stream import CUT_IT, MAX_READ, SoundStream

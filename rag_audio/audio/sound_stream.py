@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 import soundfile
 
+from rag_audio.audio.channels import Block
 from rag_audio.audio.containers import SoundSource, open_sound
-from rag_audio.audio.folding import Block
 from rag_audio.audio.layouts import layout_of
 from rag_audio.audio.sequential_file import UNKNOWN_FRAMES
 from rag_audio.errors import InvalidInput, UnreadableFile

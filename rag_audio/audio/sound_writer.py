@@ -13,7 +13,7 @@ import soundfile
 
 from rag_audio.audio import id3, ogg_pages, text_tags
 from rag_audio.audio.carried_metadata import CarriedMetadata
-from rag_audio.audio.folding import Block
+from rag_audio.audio.channels import Block
 from rag_audio.audio.pcm_hash import pcm24
 from rag_audio.audio.wave_writing import RIFF_LIMIT, WaveContainer, WaveForm
 from rag_audio.errors import UnreadableFile

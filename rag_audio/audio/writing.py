@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 
 from rag_audio.audio.carried_metadata import CarriedMetadata
+from rag_audio.audio.channels import Block
 from rag_audio.audio.dsp import resample
-from rag_audio.audio.folding import Block
 from rag_audio.audio.headers import format_of, rate_for
 from rag_audio.audio.pcm_hash import PcmHash
 from rag_audio.audio.sound_stream import SoundStream

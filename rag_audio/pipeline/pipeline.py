@@ -315,6 +315,7 @@ class Pipeline:
             read_manifest=self.home.credentials_of,
             master=self.home.master,
             hear=partial(self.home.reader.hear, max_duration_s=None, warns=False),
+            sections=self.home.reader.sections,
         )
 
     def influence(

@@ -21,6 +21,7 @@ from rag_audio.audio.dsp import MAX_CHANNELS
 from rag_audio.audio.headers import SCORE
 from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, IdentifiedAudio
 from rag_audio.audio.scores import NoteScore, score_from_json
+from rag_audio.audio.sections import SoundInSections
 from rag_audio.domain import Audio
 from rag_audio.domain.codec import read
 from rag_audio.domain.signing import Credentials
@@ -178,6 +179,10 @@ class CanonicalUploads(FileReader):
             UnreadableFile, BackendUnavailable: it has to be decoded anew, and cannot be.
         """
         return self._used(path, _notices)
+
+    def sections(self, path: Path) -> SoundInSections | None:
+        """As of a file, save that uploads are never so long."""
+        return super().sections(path) if self._folders.upload_in(path) is None else None
 
     def score(self, path: Path) -> NoteScore:
         if self._folders.upload_in(path) is None:

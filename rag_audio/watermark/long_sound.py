@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from rag_audio.audio.folding import Block
+from rag_audio.audio.channels import Block
 from rag_audio.domain import Audio
 from rag_audio.domain.ports import Mark, Watermarker
 from rag_audio.watermark.grid import BLOCK_S

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from rag_audio.audio import writing
-from rag_audio.audio.folding import Block, Fold, folded
+from rag_audio.audio.channels import Block
+from rag_audio.audio.folding import Fold, folded
 from rag_audio.audio.headers import (
     SoundHeader,
     format_of,
