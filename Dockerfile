@@ -1,6 +1,7 @@
 # rag-audio serve, or rag-audio worker. Targets: cpu (the default) and cuda.
 #
 #   docker build -t rag-audio .                       docker build --target cuda -t rag-audio:cuda .
+#   docker build --build-arg PACKAGES=ffmpeg -t rag-audio .     reads m4a, WMA, WavPack and video too
 #   docker run -p 127.0.0.1:8000:8000 -v rag-audio:/home/rag rag-audio
 #
 # Nobody but this machine may be served without a key; inside a container everybody is somebody
@@ -10,6 +11,10 @@ ARG PYTHON=3.11.14
 
 FROM python:${PYTHON}-slim-bookworm AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# Further packages of Debian, such as ffmpeg.
+ARG PACKAGES=""
+RUN if [ -n "$PACKAGES" ]; then apt-get update && apt-get install -y --no-install-recommends $PACKAGES \
+    && rm -rf /var/lib/apt/lists/*; fi
 RUN groupadd --gid 10001 rag && useradd --uid 10001 --gid rag --create-home rag
 WORKDIR /app
 

@@ -18,13 +18,18 @@ So a run that was killed anywhere leaves nothing that the next one does not brin
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
+from indexer.facts import facts_of
 from indexer.index_points import (
     Holdings,
     claims_of,
@@ -35,11 +40,15 @@ from indexer.index_points import (
     windows,
     withheld_files,
 )
+from indexer.junk import by_count
 from indexer.library_toml import decision_on, idle_decisions
 from indexer.licenses import Declared, LibrarySpec, read_library
+from indexer.long_sounds import SpooledSound
 from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
 from indexer.report import FileOutcome, IndexProgress, IndexReport, Notice, Rejection
-from indexer.scan import FoundFile, Limits, Survey, survey
+from indexer.scan import FoundFile
+from indexer.songs import separate_songs
+from indexer.survey import Limits, Survey, kind_without_music, survey
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.domain.clearance import standing
@@ -53,7 +62,9 @@ from rag_audio.storage.catalogue import SqlCatalogue
 __all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
 
 BATCH_WINDOWS = 64
-"""Windows embedded at once; files are never split over two batches."""
+"""Windows that wait to be embedded; files are never split over two batches."""
+_EMBEDDED_AT_ONCE = 256
+"""Of a batch, windows whose sound is in memory at once."""
 
 REVOKED = "it was revoked; rag-audio revoke --undo takes that back"
 """Why a file has no embedding though its license would allow one."""
@@ -116,6 +127,8 @@ def index_library(
         altered=altered,
         landmarked=run.landmarked,
         noticed=tuple(sorted(set(run.noticed))),
+        junk=by_count(run.junk),
+        other=by_count(run.other),
     )
 
 
@@ -124,7 +137,7 @@ class _Batch:
     """Files that are measured and not yet written."""
 
     states: list[tuple[FileState, FileOutcome]] = field(default_factory=list)
-    sounds: dict[str, tuple[Stem, Audio]] = field(default_factory=dict)
+    sounds: dict[str, tuple[Stem, Audio | SpooledSound]] = field(default_factory=dict)
     landmarks: dict[str, Landmarks] = field(default_factory=dict)
     windows: int = 0
 
@@ -158,6 +171,8 @@ class _IndexRun:
         self._present: set[str] = set()
         self.rejected: list[Rejection] = []
         self.noticed: list[Notice] = list(spec.notices)
+        self.junk: Counter[str] = Counter()
+        self.other: Counter[str] = Counter()
         self.counts = dict.fromkeys(FileOutcome, 0)
         self._without_landmarks = catalogue.without_landmarks(spec.id)
         self.pruned = self.misdeclared = self.landmarked = 0
@@ -166,7 +181,10 @@ class _IndexRun:
         """Do all of it; the attributes then say what was done."""
         known = self._catalogue.withheld(self._spec.id)
         found = survey(self._spec, self._on, self._rows.keys() | known.keys(), limits)
+        separate_songs(found, self._spec.root, self._rows.keys() | known.keys())
         self.rejected += [*found.refused, *found.faults]
+        self.noticed += found.notices
+        self.junk, self.other = found.junk, found.other
         self.misdeclared = found.misdeclared
         self._present = set(found.accepted)
         claims = withheld_files(self._spec, found, self._rows, known, prune=prune)
@@ -179,10 +197,14 @@ class _IndexRun:
         self.counts[FileOutcome.SKIPPED] = len(found.accepted) - len(jobs)
         if self._progress is not None:
             self._progress.started(len(found.accepted), self.counts[FileOutcome.SKIPPED])
-        with MeasuringProcesses(min(workers, len(jobs)), render) as decoders:
-            for path, outcome in decoders.outcomes(jobs):
+        with (
+            TemporaryDirectory(prefix="rag-audio-index-") as spool,
+            MeasuringProcesses(min(workers, len(jobs)), render) as decoders,
+        ):
+            spooled = ((path, replace(job, spool=Path(spool))) for path, job in jobs)
+            for path, outcome in decoders.outcomes(spooled):
                 self._take(*found.accepted[path], outcome)
-        self._write_batch()
+            self._write_batch()
         self._catalogue.put_withheld(self._spec.id, claims.values())
         for stem in list(self._paths_of):
             self.holdings.relabel(self._stem(stem))
@@ -259,7 +281,11 @@ class _IndexRun:
                 # A file of the batch may be about to share this path's stem.
                 self._write_batch()
                 self._forget([path])
-            self.rejected.append(Rejection(path, outcome.reason))
+                self.rejected.append(Rejection(path, outcome.reason))
+            elif (kind := kind_without_music(self._spec, path)) is not None:
+                (self.junk if kind[1] else self.other)[kind[0]] += 1
+            else:
+                self.rejected.append(Rejection(path, outcome.reason))
             self._done(path, FileOutcome.REJECTED)
             return
         if isinstance(outcome, Unchanged):
@@ -270,7 +296,8 @@ class _IndexRun:
         else:
             stem = make_stem(self._spec.id, path, declared, outcome)
             result = FileOutcome.UPDATED
-            self.noticed += [Notice(path, text) for text in outcome.notices]
+            odd = facts_of(path, declared, outcome).notices
+            self.noticed += [Notice(path, text) for text in (*outcome.notices, *odd)]
         decision = decision_on(self._spec.decisions, path)
         if decision in ("", stem.license_key) and self._own.is_revoked_as_told(stem):
             # The row stays, so that the stem is still known by name; it gets no embedding.
@@ -282,6 +309,8 @@ class _IndexRun:
         ):
             result = FileOutcome.INDEXED
             self._queue(stem, outcome.sound)
+        elif isinstance(outcome, MeasuredFile):
+            _discard(outcome.sound)
         state = FileState(
             path,
             candidate.size,
@@ -297,7 +326,7 @@ class _IndexRun:
         if self._batch.windows >= BATCH_WINDOWS or len(self._batch.states) >= BATCH_FILES:
             self._write_batch()
 
-    def _queue(self, stem: Stem, sound: Audio | None) -> None:
+    def _queue(self, stem: Stem, sound: Audio | SpooledSound | None) -> None:
         if sound is None:
             raise BackendError(f"the index lost the segments of stem {stem.id[:12]} during the run")
         self._batch.sounds[stem.id] = (stem, sound)
@@ -322,22 +351,31 @@ class _IndexRun:
 
     def _embed(self, batch: _Batch) -> None:
         window_s = self._embedder.window_s
-        all_clips = [
+        all_clips = (
             clip for stem, sound in batch.sounds.values() for clip in clips(stem, sound, window_s)
-        ]
-        if not all_clips:
+        )
+        made = []
+        while some := list(islice(all_clips, _EMBEDDED_AT_ONCE)):
+            made.append(self._vectors(some))
+        if not made:
             return
-        vectors = self._embedder.embed_audio(all_clips)
-        if vectors.shape != (len(all_clips), self._embedder.dimension):
-            raise BackendError(f"the embedder gave vectors of shape {vectors.shape}")
-        if not np.isfinite(vectors).all():
-            raise BackendError("the embedder gave a vector that is not finite")
+        vectors = np.concatenate(made)
         new = []
         for measured, _ in batch.sounds.values():
             where = windows(measured.duration_s, window_s)
             new += points(self._stem(measured.id), where, list(vectors[: len(where)]))
             vectors = vectors[len(where) :]
         self.holdings.put(new)
+        for _, sound in batch.sounds.values():
+            _discard(sound)
+
+    def _vectors(self, some: list[Audio]) -> NDArray[np.float32]:
+        vectors = self._embedder.embed_audio(some)
+        if vectors.shape != (len(some), self._embedder.dimension):
+            raise BackendError(f"the embedder gave vectors of shape {vectors.shape}")
+        if not np.isfinite(vectors).all():
+            raise BackendError("the embedder gave a vector that is not finite")
+        return vectors
 
     def _is_revoked(self, stem: str) -> bool:
         return any(self._own.is_revoked(self._rows[path].stem) for path in self._paths_of[stem])
@@ -377,3 +415,9 @@ class _IndexRun:
         self.counts[outcome] += 1
         if self._progress is not None:
             self._progress.advanced(path, outcome)
+
+
+def _discard(sound: Audio | SpooledSound | None) -> None:
+    """Delete what waits on disk of a sound."""
+    if isinstance(sound, SpooledSound):
+        sound.discard()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
+from indexer.facts import facts_of
 from indexer.library_toml import decision_on
 from indexer.licenses import Declared, LibrarySpec
+from indexer.long_sounds import SpooledSound
 from indexer.measure import MeasuredFile
-from indexer.scan import FoundFile, Survey
+from indexer.scan import FoundFile
+from indexer.survey import Survey
 from rag_audio.domain import Audio, Segment, Stem
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
 from rag_audio.domain.ports import IndexedSegment, StemIndex
+from rag_audio.domain.songs import song_file, song_id
 from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.storage.bm25 import encode_document
 from rag_audio.storage.files import file_sha256
@@ -25,20 +29,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-TAG_CONFIDENCE = 0.9
-"""File tags are written by people or by their programs: below declared, above measured."""
-
-_Value = TypeVar("_Value")
-
-
 def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFile) -> Stem:
     """The stem of one file: what is declared comes first, then its tags, then what was measured.
 
-    A title that nobody gave is the file's name.
+    Tempo and key may come from its name as well (:mod:`indexer.facts`). A title that nobody gave is
+    the file's name.
     """
     tags = measured.tags
-    bpm, bpm_confidence = _best(declared.bpm, tags.bpm, measured.bpm, measured.bpm_confidence)
-    key, key_confidence = _best(declared.key, tags.key, measured.key, measured.key_confidence)
+    facts = facts_of(path, declared, measured)
     return Stem(
         id=measured.stem,
         library=library,
@@ -50,10 +48,10 @@ def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFil
         artist_declared=bool(declared.artist),
         title=declared.title or tags.title or _title_of(path),
         tags=declared.tags,
-        bpm=bpm,
-        bpm_confidence=bpm_confidence,
-        key=key,
-        key_confidence=key_confidence,
+        bpm=facts.bpm,
+        bpm_confidence=facts.bpm_confidence,
+        key=facts.key,
+        key_confidence=facts.key_confidence,
         downbeat_s=measured.downbeat_s if declared.downbeat_s is None else declared.downbeat_s,
         isrc=declared.isrc or tags.isrc,
         iswc=declared.iswc,
@@ -61,16 +59,6 @@ def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFil
         instruments=measured.instruments,
         time_signature=measured.time_signature,
     )
-
-
-def _best(
-    declared: _Value | None, tagged: _Value | None, measured: _Value | None, confidence: float
-) -> tuple[_Value | None, float]:
-    if declared is not None:
-        return declared, 1.0
-    if tagged is not None:
-        return tagged, TAG_CONFIDENCE
-    return measured, confidence if measured is not None else 0.0
 
 
 def _title_of(path: str) -> str:
@@ -117,13 +105,15 @@ def point_ids(stem: Stem, window_s: float) -> frozenset[str]:
     return frozenset(point_id(stem.library, stem.id, start) for start in starts)
 
 
-def clips(stem: Stem, sound: Audio, window_s: float) -> list[Audio]:
-    """The sound of each window; views, not copies."""
+def clips(stem: Stem, sound: Audio | SpooledSound, window_s: float) -> Iterator[Audio]:
+    """The sound of each window; views where it is in memory, not copies."""
     rate = sound.sample_rate
-    return [
-        Audio(sound.samples[:, round(start * rate) : round((start + length) * rate)], rate)
-        for start, length in windows(stem.duration_s, window_s)
-    ]
+    for start, length in windows(stem.duration_s, window_s):
+        first, last = round(start * rate), round((start + length) * rate)
+        if isinstance(sound, SpooledSound):
+            yield sound.part(first, last)
+        else:
+            yield Audio(sound.samples[:, first:last], rate)
 
 
 def points(
@@ -299,6 +289,7 @@ def _hash(
     if row is not None and (row.size, row.mtime_ns) == state:
         return row.stem.id
     try:
-        return file_sha256(spec.root / candidate.path)
+        file, song = song_file(spec.root / candidate.path)
+        return song_id(file_sha256(file), song)
     except OSError:
         return None if before is None else before.stem

@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from indexer.path_patterns import BadPattern, NamesOnDisk, PathPattern, clean, normalized
 from indexer.report import Rejection
-from indexer.stems_csv import BadPattern, clean, compiled, did_you_mean, normalized
+from indexer.table_cells import did_you_mean
+from indexer.table_text import decode_unicode
 from rag_audio.domain import WORLD, License, Share, Splits, Use
 from rag_audio.domain.conflicts import Claim, Conflict, library_of
 from rag_audio.domain.identifiers import country, parse_ipi
+from rag_audio.domain.songs import split_song
 from rag_audio.errors import InvalidInput, LibraryError
 
 LIBRARY_TOML = "library.toml"
@@ -28,6 +31,9 @@ MINIMAL = (
     'spdx = "LicenseRef-My-Label-1" uses = ["prompt", "init_audio"] territories = ["WORLD"]'
 )
 """A library.toml in one line of words (each assignment stands on a line of its own)."""
+
+FILL_IN = "FILL IN"
+"""What stands in a starter's license for what a person is to write; such a license is not used."""
 
 _TABLES = ("library", "licenses", "conflicts")
 _LICENSE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -45,10 +51,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The document of a ``library.toml``.
 
     Raises:
-        LibraryError: it is missing, not UTF-8 or not TOML.
+        LibraryError: it is missing, not Unicode or not TOML.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        data = path.read_bytes()
+        text = decode_unicode(data, LIBRARY_TOML)
+        if text is None or (data and not text):
+            raise LibraryError(
+                f"{LIBRARY_TOML} is empty or not UTF-8 text", hint="save it as UTF-8"
+            )
+        # TOML knows line feeds only; the editors of older Macs end lines with carriage returns.
+        return tomllib.loads(text if "\n" in text else text.replace("\r", "\n"))
     except FileNotFoundError as cause:
         raise LibraryError(
             f"{LIBRARY_TOML} is missing in {str(path.parent)!r}",
@@ -56,8 +69,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from cause
     except OSError as cause:
         raise LibraryError(f"{LIBRARY_TOML} cannot be read: {cause.strerror}") from cause
-    except UnicodeDecodeError as cause:
-        raise LibraryError(f"{LIBRARY_TOML} is not UTF-8 text", hint="save it as UTF-8") from cause
     except tomllib.TOMLDecodeError as cause:
         raise LibraryError(f"{LIBRARY_TOML} is not valid TOML: {cause}") from cause
     except RecursionError as cause:
@@ -105,6 +116,9 @@ def parse_license(id_: str, library: str, table: object) -> License:
         if key not in _KEYS:
             meant = did_you_mean(key, _KEYS) or f"; known are {', '.join(_KEYS)}"
             raise InvalidInput(f"the key {key!r} is not known{meant}")
+    empty = [key for key, value in table.items() if value in (FILL_IN, [FILL_IN])]
+    if empty:
+        raise InvalidInput(f"fill in its {', '.join(empty)}: until then it grants nothing")
     missing = [key for key in _NEEDED if key not in table]
     if missing:
         raise InvalidInput(f"{' and '.join(missing)} is missing")
@@ -248,33 +262,35 @@ class ConflictDecision:
     Attributes:
         pattern: cleaned glob.
         key: of the license that holds.
+        meant: what the pattern means where it is known which names lie in the library.
     """
 
     pattern: str
     key: str
+    meant: PathPattern | None = field(default=None, compare=False)
 
     @cached_property
-    def _expression(self) -> re.Pattern[str]:
-        return compiled(self.pattern)
+    def _meaning(self) -> PathPattern:
+        return self.meant or PathPattern(self.pattern)
 
     def matches(self, path: str) -> bool:
-        name = normalized(path)
-        # A name may hold brackets, so every pattern is a literal name as well.
-        return name == self.pattern or self._expression.fullmatch(name) is not None
+        return self._meaning.matches(normalized(path))
 
 
 def decision_on(decisions: Iterable[ConflictDecision], path: str) -> str:
     """The key of the license that holds for a path; empty where nothing is said of it."""
-    found = [one.key for one in decisions if one.matches(path)]
+    file, _ = split_song(path)
+    found = [one.key for one in decisions if one.matches(file)]
     return found[-1] if found else ""
 
 
 def read_decisions(
-    document: Mapping[str, Any], library: str, licenses: Collection[str]
+    document: Mapping[str, Any], library: str, licenses: Collection[str], names: NamesOnDisk
 ) -> tuple[tuple[ConflictDecision, ...], list[Rejection]]:
     """The lines of ``[conflicts]`` that can be used, and what is wrong with the others.
 
     Args:
+        names: of what lies in the library.
         licenses: ids of the library's own licenses that can be used.
     """
     table = document.get(CONFLICTS, {})
@@ -283,7 +299,8 @@ def read_decisions(
     decisions, problems = [], []
     for path, license in table.items():
         try:
-            decisions.append(ConflictDecision(clean(path), _key(license, library, licenses)))
+            pattern, key = clean(path), _key(license, library, licenses)
+            decisions.append(ConflictDecision(pattern, key, names.meaning_of(pattern)))
         except BadPattern as fault:
             problems.append(_fault(f"the path {path!r} {fault}"))
         except ValueError as fault:

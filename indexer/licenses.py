@@ -1,17 +1,16 @@
 """A library as its tables describe it, and what they declare about each file.
 
-How the rows of ``stems.csv`` apply to a file: the last row that matches
-decides its license; a cell that this row leaves empty is taken from the nearest earlier row that
-matches *and names the same license*. Rows of another license are overridden whole, so that no
-artist becomes askable under a license that was not declared for them.
+How the rows of ``stems.csv`` apply to a file: the most specific row that matches decides its
+license (:mod:`indexer.row_order`); a cell that this row leaves empty is taken from the next less
+specific row that matches *and names the same license*. Rows of another license are overridden
+whole, so that no artist becomes askable under a license that was not declared for them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from functools import cached_property
@@ -28,17 +27,11 @@ from indexer.library_toml import (
     read_toml,
     unknown_keys,
 )
+from indexer.path_patterns import NamesOnDisk, normalized
 from indexer.report import Notice, Rejection
-from indexer.stems_csv import (
-    STEMS_CSV,
-    Metadata,
-    StemRow,
-    compiled,
-    did_you_mean,
-    is_literal,
-    normalized,
-    read_rows,
-)
+from indexer.row_order import RowIndex
+from indexer.stems_csv import STEMS_CSV, Metadata, StemRow, read_rows
+from indexer.table_cells import did_you_mean
 from rag_audio.domain import License
 from rag_audio.errors import InvalidInput, LibraryError
 
@@ -100,7 +93,7 @@ class LibrarySpec:
         root: absolute, links resolved.
         licenses: the usable ones, by id.
         unusable: why the others cannot be used, by id.
-        rows: of ``stems.csv``, in order.
+        rows: of ``stems.csv``, in order of the file.
         problems: what was wrong with either table.
         notices: what was odd in either table, and was read all the same.
         decisions: which license holds where the same bytes lie under several.
@@ -117,27 +110,14 @@ class LibrarySpec:
     notices: tuple[Notice, ...] = ()
 
     def rows_of(self, path: str) -> list[StemRow]:
-        """The rows that match a path, in order of the file."""
-        name = normalized(path)
-        found = {number for number, pattern in self._globs if pattern.fullmatch(name)}
-        # A name may hold brackets, so every pattern is a literal name as well.
-        found.update(self._literals.get(name, ()))
-        return [self.rows[number] for number in sorted(found)]
+        """The rows that match a path, the least specific first: the last one decides."""
+        return self.row_index.rows_of(normalized(path))
 
     @cached_property
-    def _literals(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        for number, row in enumerate(self.rows):
-            found.setdefault(row.pattern, []).append(number)
-        return found
-
-    @cached_property
-    def _globs(self) -> list[tuple[int, re.Pattern[str]]]:
-        return [
-            (number, compiled(row.pattern))
-            for number, row in enumerate(self.rows)
-            if not is_literal(row.pattern)
-        ]
+    def row_index(self) -> RowIndex:
+        """The rows by what they match; read from the names that lie in the library now."""
+        names = NamesOnDisk(self.root)
+        return RowIndex(self.rows, [names.meaning_of(row.pattern) for row in self.rows])
 
 
 def read_library(root: Path) -> LibrarySpec:
@@ -173,10 +153,18 @@ def read_library(root: Path) -> LibrarySpec:
         Rejection(LIBRARY_TOML, f"license {id_!r} is not used: {why}")
         for id_, why in unusable.items()
     ]
-    decisions, faults = read_decisions(document, library, licenses)
+    decisions, faults = read_decisions(document, library, licenses, NamesOnDisk(resolved))
     problems += unknown_keys(document) + faults + read.problems
     return LibrarySpec(
-        library, name, resolved, licenses, unusable, tuple(read.rows), tuple(problems), decisions
+        library,
+        name,
+        resolved,
+        licenses,
+        unusable,
+        tuple(read.rows),
+        tuple(problems),
+        decisions,
+        tuple(read.notices),
     )
 
 
@@ -186,7 +174,11 @@ def match(spec: LibrarySpec, path: str, on: date) -> Declared | NotLicensed:
     Territory is judged when somebody searches, not here; a license that begins later counts, since
     it will be read again at each search.
     """
-    rows = spec.rows_of(path)
+    return judge(spec, spec.rows_of(path), on)
+
+
+def judge(spec: LibrarySpec, rows: Sequence[StemRow], on: date) -> Declared | NotLicensed:
+    """As :func:`match`, of a file for which :meth:`LibrarySpec.rows_of` has been asked."""
     if not rows:
         return NotLicensed(f"no license: no row of {STEMS_CSV} matches it")
     last = rows[-1]
@@ -203,12 +195,15 @@ def match(spec: LibrarySpec, path: str, on: date) -> Declared | NotLicensed:
 
 
 def _merged(rows: Iterable[StemRow]) -> dict[str, Any]:
-    """What rows say of a file: of each column the last cell that is not empty."""
+    """What rows say of a file: of each column the last cell that is not empty.
+
+    Of a cell that cannot be read nothing is known, whatever the rows before it say.
+    """
     said: dict[str, Any] = dict(vars(Metadata()))
     for row in rows:
         for one in fields(Metadata):
             value = getattr(row, one.name)
-            if value not in (None, "", ()):
+            if value not in (None, "", ()) or one.name in row.unread:
                 said[one.name] = value
     return said
 

@@ -18,19 +18,25 @@ from typing import Any
 
 from tinytag import TinyTag, TinyTagException
 
-from indexer.stems_csv import Metadata, parse_bpm
+from indexer.long_sounds import SpooledSound, is_long, measure_long
+from indexer.stems_csv import Metadata
+from indexer.table_cells import parse_bpm
 from rag_audio.audio.dsp import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import SCORE, suffix_of
+from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.reading import hear
 from rag_audio.domain import Audio, Key, StemKind
 from rag_audio.domain.identifiers import parse_isrc
 from rag_audio.domain.landmarks import Landmarks
+from rag_audio.domain.songs import song_file, song_id
 from rag_audio.errors import InvalidInput, RagAudioError, UnreadableFile
 
 Render = Callable[[Path], Audio]
 """Makes the sound of a MIDI file."""
 
+_LONGEST_SCORE_S = 3600.0
+"""A score is rendered in memory."""
 MIN_DURATION_S = 0.01
 """What is shorter has no tempo, no key and, at a low rate, not a single sample."""
 
@@ -43,7 +49,8 @@ class MeasureJob:
         file: absolute path.
         size, mtime_ns: as the scan saw them.
         sample_rate: Hz that the embedder wants.
-        max_duration_s: longer ones are refused.
+        max_duration_s: longer ones are refused; scores of more than an hour are in any case.
+        spool: folder for the sound of long files, None: the system's for temporary ones.
         known: id of the stem that lay here in the last run.
         unchanged: nothing needs to be done when the bytes are still those of ``known``.
         embedded: the sound is not needed when the bytes are still those of ``known``.
@@ -59,6 +66,7 @@ class MeasureJob:
     unchanged: bool = False
     embedded: bool = False
     landmarked: bool = False
+    spool: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +96,8 @@ class MeasuredFile:
     Attributes:
         stem: sha256 of its bytes.
         tags: what the file says of itself (ID3, Vorbis comments): it fills gaps, grants nothing.
-        sound: ``[1, T]`` at the embedder's rate; None where it was not needed.
+        sound: ``[1, T]`` at the embedder's rate, on disk where it is long; None where it was not
+            needed.
         landmarks: of all that is heard in its channels; None where they were not needed.
         *_confidence: 0…1, as measured.
         notices: what was cut or odd in the file, one line each, without its name.
@@ -102,7 +111,7 @@ class MeasuredFile:
     key: Key | None
     key_confidence: float
     loudness_lufs: float | None
-    sound: Audio | None
+    sound: Audio | SpooledSound | None
     landmarks: Landmarks | None = None
     instruments: tuple[str, ...] = ()
     time_signature: tuple[int, int] | None = None
@@ -133,11 +142,12 @@ def measure(job: MeasureJob, render: Render) -> Outcome:
 def _hash(job: MeasureJob) -> tuple[str, bool]:
     """The sha256 of the file's bytes, and whether they begin like a MIDI file."""
     # Without O_NONBLOCK a pipe that took the file's place since the scan would hang us.
-    descriptor = os.open(job.file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    path, song = song_file(job.file)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as file:
         head = file.read(16)
         file.seek(0)
-        stem = hashlib.file_digest(file, "sha256").hexdigest()
+        stem = song_id(hashlib.file_digest(file, "sha256").hexdigest(), song)
         status = os.fstat(file.fileno())
     if (status.st_size, status.st_mtime_ns) != (job.size, job.mtime_ns):
         raise UnreadableFile("it was changed while it was read; run the indexer again")
@@ -147,10 +157,12 @@ def _hash(job: MeasureJob) -> tuple[str, bool]:
 def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
     from rag_audio.audio import analysis
 
+    if is_long(job.file):
+        return _long_audio(job, stem, wants_sound)
     heard = hear(job.file, max_duration_s=job.max_duration_s)
     sound = heard.audio
     _check_length(sound.duration_s)
-    found = analysis.analyse(sound)
+    found = analysis.analyse(sound, heard.layout)
     if found.silent:
         return Refused("it is silent")
     return MeasuredFile(
@@ -162,11 +174,59 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         key=found.key,
         key_confidence=round(found.key_confidence, 3),
         loudness_lufs=_rounded(found.loudness_lufs),
-        sound=_for_embedder(sound, job) if wants_sound else None,
-        landmarks=None if job.landmarked and stem == job.known else landmarks_of(sound),
+        sound=_for_embedder(sound, job, heard.layout) if wants_sound else None,
+        landmarks=None
+        if job.landmarked and stem == job.known
+        else landmarks_of(sound, heard.layout),
         tags=_read_tags(job.file),
-        notices=heard.notices,
+        notices=(*heard.notices, *_uncounted(sound, heard.layout, found.loudness_lufs)),
     )
+
+
+def _long_audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
+    made = measure_long(
+        job.file,
+        max_duration_s=job.max_duration_s,
+        spool_hz=job.sample_rate if wants_sound else None,
+        folder=job.spool,
+        landmarks=not (job.landmarked and stem == job.known),
+    )
+    found, duration_s = made.found, made.poured.duration_s
+    try:
+        _check_length(duration_s)
+        refused = Refused("it is silent") if found.silent else None
+    except UnreadableFile as fault:
+        refused = Refused(fault.message)
+    if refused is not None:
+        if made.spooled is not None:
+            made.spooled.discard()
+        return refused
+    return MeasuredFile(
+        stem=stem,
+        kind=StemKind.AUDIO,
+        duration_s=round(duration_s, 6),
+        bpm=_rounded(found.bpm),
+        bpm_confidence=round(found.bpm_confidence, 3),
+        key=found.key,
+        key_confidence=round(found.key_confidence, 3),
+        loudness_lufs=_rounded(found.loudness_lufs),
+        sound=made.spooled,
+        landmarks=made.landmarks,
+        tags=_read_tags(job.file),
+        notices=(*made.poured.notices, *([_ONLY_LOW] if made.is_only_low else [])),
+    )
+
+
+_ONLY_LOW = (
+    "it sounds in the low-frequency (LFE) channel alone, which does not count in loudness "
+    "(ITU-R BS.1770), so that it has no loudness"
+)
+
+
+def _uncounted(sound: Audio, layout: ChannelLayout | None, loudness: float) -> list[str]:
+    """A notice where sound that is there does not count in loudness."""
+    low = () if layout is None or math.isfinite(loudness) else layout.low_frequency
+    return [_ONLY_LOW] if low and sound.samples[list(low)].any() else []
 
 
 _MAX_TEXT = 300
@@ -216,9 +276,11 @@ def _midi(job: MeasureJob, stem: str, render: Render, wants_sound: bool) -> Outc
     from rag_audio.audio import midi
 
     info = midi.read(job.file)
-    if info.duration_s > job.max_duration_s:
-        raise UnreadableFile(f"it is {info.duration_s:.0f} s long, over {job.max_duration_s:g} s")
+    longest_s = min(job.max_duration_s, _LONGEST_SCORE_S)
+    if info.duration_s > longest_s:
+        raise UnreadableFile(f"it is {info.duration_s:.0f} s long, over {longest_s:g} s")
     _check_length(info.duration_s)
+    file, song = song_file(job.file)
     sound = render(job.file)
     _check_length(sound.duration_s)
     loudness = audio_loudness_lufs(sound)
@@ -238,6 +300,8 @@ def _midi(job: MeasureJob, stem: str, render: Render, wants_sound: bool) -> Outc
         instruments=_instruments(info.instruments, info.drums),
         time_signature=info.time_signature,
         downbeat_s=info.downbeat_s or None,
+        tags=Metadata(title=f"{file.stem} (song {song})") if song > 1 else Metadata(),
+        notices=info.notices,
     )
 
 
@@ -246,20 +310,21 @@ def _heard_again(job: MeasureJob, midi: bool, render: Render) -> Unchanged:
 
     try:
         if midi:
-            sound = render(job.file)
-        else:
-            sound = hear(job.file, max_duration_s=job.max_duration_s).audio
+            return Unchanged(landmarks_of(render(job.file)))
+        if is_long(job.file):
+            return Unchanged(measure_long(job.file, max_duration_s=job.max_duration_s).landmarks)
+        found = hear(job.file, max_duration_s=job.max_duration_s)
     except RagAudioError as fault:
         return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
-    return Unchanged(landmarks_of(sound))
+    return Unchanged(landmarks_of(found.audio, found.layout))
 
 
-def landmarks_of(sound: Audio) -> Landmarks:
+def landmarks_of(sound: Audio, layout: ChannelLayout | None = None) -> Landmarks:
     """The landmarks of a stem, from all that is heard in its channels."""
     from rag_audio.audio import channels
     from rag_audio.retrieval.landmarks import RATE, make_landmarks
 
-    return make_landmarks(channels.views(resample(sound, RATE)))
+    return make_landmarks(channels.views(resample(sound, RATE), layout))
 
 
 def _check_length(duration_s: float) -> None:
@@ -276,10 +341,10 @@ def _instruments(names: tuple[str, ...], drums: bool) -> tuple[str, ...]:
     return unique if named or not drums else (*unique, "Drums")
 
 
-def _for_embedder(sound: Audio, job: MeasureJob) -> Audio:
+def _for_embedder(sound: Audio, job: MeasureJob, layout: ChannelLayout | None = None) -> Audio:
     from rag_audio.audio import channels
 
-    return resample(channels.heard(sound), job.sample_rate)
+    return resample(channels.heard(sound, layout), job.sample_rate)
 
 
 def _rounded(value: float | None) -> float | None:

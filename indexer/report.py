@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from indexer.junk import skipped_lines
 from rag_audio.domain.codec import Document
 
 
@@ -16,6 +18,8 @@ class FileOutcome(StrEnum):
     SKIPPED = "skipped"
     UPDATED = "updated"
     REJECTED = "rejected"
+    READABLE = "readable"
+    """It would be indexed: nothing is, where a library is only looked at."""
 
 
 class IndexProgress(Protocol):
@@ -76,6 +80,9 @@ class IndexReport:
             ``row``, ``license_rows``, ``files``, ``withheld``, ``conflicts``.
         landmarked: unchanged files that were heard again, since the version that indexed them made
             no landmarks by which they are recognised in foreign sound, or others.
+        junk: files of the system and of other programs (``.DS_Store``, ``._*``, ``.asd``), which
+            were passed over, by kind.
+        other: files without music (``.txt``, ``.pdf``, ``.als``), which were passed over, by kind.
     """
 
     indexed: int
@@ -90,11 +97,18 @@ class IndexReport:
     altered: tuple[str, ...] = ()
     landmarked: int = 0
     noticed: tuple[Notice, ...] = ()
+    junk: Mapping[str, int] = field(default_factory=dict)
+    other: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_unlicensed(self) -> bool:
         """Whether nothing at all could be indexed, and faulty declarations have a part in it."""
         return self.misdeclared > 0 and not (self.indexed or self.skipped or self.updated)
+
+    @property
+    def passed_over(self) -> list[str]:
+        """A line on files of the system and of other programs, and one on those without music."""
+        return skipped_lines(self.junk, self.other)
 
     @property
     def alteration(self) -> str:

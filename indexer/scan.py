@@ -1,28 +1,38 @@
 """Walk a library's folder: regular files inside its root, and everything else named with a reason.
 
-Names that begin with a dot are skipped, as are the library's own two tables. A link to a file
-inside the library counts as a file; a link to a folder is never followed, so that no loop can form.
+Names that begin with a dot are skipped, as are the library's own two tables, and what the system or
+other programs left (:mod:`indexer.junk`). A link to a file inside the library counts as a file; a
+link to a folder is never followed, so that no loop can form.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import date
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from indexer.junk import (
+    ending_of,
+    files_below,
+    junk_folder,
+    junk_kind,
+    other_kind,
+    package_kind,
+    partial_download,
+)
 from indexer.library_toml import LIBRARY_TOML
-from indexer.licenses import Declared, LibrarySpec, NotLicensed, match
 from indexer.report import Rejection
-from indexer.stems_csv import STEMS_CSV, normalized
+from indexer.stems_csv import STEMS_CSV
 from rag_audio.audio.headers import read_head, suffix_of
 
 _AUDIO_SUFFIXES = frozenset(
     (
-        ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 "
-        ".m4a .aac .wma .mid .midi .kar .rmi"
+        ".wav .wave .bwf .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .w64 .rf64 "
+        ".m4a .m4b .aac .ac3 .amr .wma .wv .ape .tta .mka .weba .rex .rx2 .mp4 .mov .mkv .webm "
+        ".avi .ogv .3gp .mid .midi .kar .rmi .smf"
     ).split()
 )
 _SPECIAL = {
@@ -50,14 +60,28 @@ class FoundFile:
 
 @dataclass
 class Scan:
-    """What lies below a root."""
+    """What lies below a root.
+
+    Attributes:
+        aside: files that are junk by their ending alone, or downloads that were not finished.
+        junk, other: files of the system and of other programs, and packages, by kind; they are in
+            none of the lists.
+    """
 
     files: list[FoundFile] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
+    aside: list[FoundFile] = field(default_factory=list)
+    junk: Counter[str] = field(default_factory=Counter)
+    other: Counter[str] = field(default_factory=Counter)
 
 
-def scan(root: Path) -> Scan:
-    """All files below ``root``, in order of path; nothing that lies there can make this fail."""
+def scan(root: Path, entered: Collection[str] = ()) -> Scan:
+    """All files below ``root``, in order of path; nothing that lies there can make this fail.
+
+    Args:
+        entered: packages (folders that a program keeps as one document) that are walked all the
+            same.
+    """
     found = Scan()
     base = os.path.realpath(root)
     folders = [""]
@@ -72,14 +96,30 @@ def scan(root: Path) -> Scan:
             continue
         for name in names:
             path = f"{folder}/{name}" if folder else name
-            if not name.startswith(".") and path not in (LIBRARY_TOML, STEMS_CSV):
-                folders.extend(_sort_in(base, path, found))
+            if path not in (LIBRARY_TOML, STEMS_CSV) and not _is_junk(base, path, name, found):
+                folders.extend(_sort_in(base, path, entered, found))
     found.files.sort()
+    found.aside.sort()
     found.rejected.sort()
     return found
 
 
-def _sort_in(base: str, path: str, found: Scan) -> Iterator[str]:
+def _is_junk(base: str, path: str, name: str, found: Scan) -> bool:
+    """Whether an entry is the system's or another program's by its name; then it is counted."""
+    folder = junk_folder(name)
+    if folder is not None:
+        entry = Path(base, path)
+        if entry.is_dir() and not entry.is_symlink():
+            found.junk[folder] += files_below(entry)
+            return True
+    kind = junk_kind(name)
+    if kind is None or kind == other_kind(name):
+        return False
+    found.junk[kind] += 1
+    return True
+
+
+def _sort_in(base: str, path: str, entered: Collection[str], found: Scan) -> Iterator[str]:
     """Adds one entry to ``found``, or gives it back when it is a folder to walk."""
     full = Path(base, path)
     try:
@@ -101,9 +141,15 @@ def _sort_in(base: str, path: str, found: Scan) -> Iterator[str]:
         found.rejected.append(Rejection(path, _reason(fault)))
         return
     if stat.S_ISDIR(status.st_mode):
-        yield path
+        package = None if path in entered else package_kind(full.name)
+        if package is None:
+            yield path
+        else:
+            found.other[package] += 1
     elif stat.S_ISREG(status.st_mode):
-        found.files.append(FoundFile(path, status.st_size, status.st_mtime_ns))
+        is_aside = junk_kind(full.name) or partial_download(full.name)
+        files = found.aside if is_aside else found.files
+        files.append(FoundFile(path, status.st_size, status.st_mtime_ns))
     else:
         what = _SPECIAL.get(stat.S_IFMT(status.st_mode), "no regular file")
         found.rejected.append(Rejection(path, f"it is {what}, not a regular file"))
@@ -128,94 +174,17 @@ def _reason(fault: OSError) -> str:
 def looks_like_music(root: Path, path: str) -> bool:
     """Whether a file that no row names is worth a word in the report: by its ending, else by its
     first bytes."""
-    if Path(path).suffix.lower() in _AUDIO_SUFFIXES:
-        return True
+    return has_music_ending(path) or suffix_of(head_of(root, path)) is not None
+
+
+def has_music_ending(path: str) -> bool:
+    """Whether a file's ending is one of sound, of video or of scores."""
+    return ending_of(path) in _AUDIO_SUFFIXES
+
+
+def head_of(root: Path, path: str) -> bytes:
+    """How a file begins; empty where it cannot be read."""
     try:
-        return suffix_of(read_head(Path(root, path))) is not None
+        return read_head(Path(root, path))
     except OSError:
-        return False
-
-
-# What lies in a library, compared with what its tables declare: which files may be indexed.
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How large a file may be; what is larger is reported and not read.
-
-    Attributes:
-        max_bytes: of the file.
-        max_duration_s: of its sound.
-    """
-
-    max_bytes: int = 2_000_000_000
-    max_duration_s: float = 3600.0
-
-
-@dataclass
-class Survey:
-    """The result: files to index with what is declared about them, in order of path, and the rest.
-
-    Attributes:
-        refused: files and folders that will not be indexed, with the reason.
-        faults: what is wrong with the two tables.
-        misdeclared: how many files were refused for that.
-        withheld: refused files whose row names a license all the same: with the id of that
-            license and the artist.
-    """
-
-    accepted: dict[str, tuple[FoundFile, Declared]] = field(default_factory=dict)
-    refused: list[Rejection] = field(default_factory=list)
-    faults: list[Rejection] = field(default_factory=list)
-    misdeclared: int = 0
-    withheld: dict[str, tuple[FoundFile, str, str]] = field(default_factory=dict)
-
-    def vanished(self, paths: Collection[str]) -> list[str]:
-        """Those of ``paths`` that are neither accepted nor refused: gone from the library.
-
-        What lies in a folder that cannot be read now is not gone.
-        """
-        refused = {item.path for item in self.refused}
-        return [
-            path
-            for path in paths
-            if path not in self.accepted
-            and path not in refused
-            and "." not in refused
-            and not any(str(parent) in refused for parent in PurePosixPath(path).parents)
-        ]
-
-
-def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) -> Survey:
-    """Walk the library and judge every file.
-
-    Args:
-        known: paths indexed before; they are reported even where they no longer look like music.
-    """
-    found = scan(spec.root)
-    result = Survey(refused=list(found.rejected), faults=list(spec.problems))
-    used: set[int] = set()
-    for candidate in found.files:
-        path = candidate.path
-        rows = spec.rows_of(path)
-        used.update(row.number for row in rows)
-        declared = match(spec, path, on)
-        if isinstance(declared, NotLicensed):
-            result.misdeclared += declared.is_misdeclared
-            if declared.license and 0 < candidate.size <= limits.max_bytes:
-                result.withheld[path] = (candidate, declared.license, declared.artist)
-            if rows or path in known or looks_like_music(spec.root, path):
-                result.refused.append(Rejection(path, declared.reason))
-        elif candidate.size == 0:
-            result.refused.append(Rejection(path, "it is empty"))
-        elif candidate.size > limits.max_bytes:
-            size = f"{candidate.size:,} bytes long, over {limits.max_bytes:,}"
-            result.refused.append(Rejection(path, f"it is {size}"))
-        else:
-            result.accepted[path] = (candidate, declared)
-    refused = {normalized(item.path) for item in found.rejected}
-    for row in spec.rows:
-        if row.number not in used and row.fault is None and row.pattern not in refused:
-            reason = f"row {row.number} of {STEMS_CSV} matches no file"
-            result.faults.append(Rejection(row.pattern, reason))
-    return result
+        return b""

@@ -18,13 +18,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
+from indexer.inspection import InspectedFile, InspectJob, inspect_file
 from indexer.measure import MeasuredFile, MeasureJob, Outcome, Refused, Render, Unchanged, measure
+from rag_audio.audio import ffmpeg
 from rag_audio.audio.child_process import Child, ChildPool
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
+from rag_audio.domain.songs import song_file
 from rag_audio.errors import BackendError
 
 TIME_LIMIT_S = 900.0
-"""A file that takes longer than this is given up."""
+"""A file that takes longer than this is given up; a large one has up to four times as long."""
+_LARGE_BYTES = 50_000_000
+"""So many bytes have as long again."""
 
 _AHEAD = 16
 """Files per worker that are measured ahead, so that workers do not idle while others embed."""
@@ -37,6 +42,8 @@ _FRAME = re.compile(r'\s+File "(?:.*/)?(?P<file>[^"/]+/[^"/]+)", line \d+ in (?P
 """The innermost line of what Python's faulthandler leaves of a crash."""
 
 _Tag = TypeVar("_Tag")
+_Job = MeasureJob | InspectJob
+_Answer = Outcome | InspectedFile
 
 
 class MeasuringProcesses:
@@ -65,7 +72,22 @@ class MeasuringProcesses:
 
     def outcomes(self, jobs: Iterable[tuple[_Tag, MeasureJob]]) -> Iterator[tuple[_Tag, Outcome]]:
         """The outcome of every job, in the order of the jobs; a few are worked on ahead."""
-        waiting: deque[tuple[_Tag, int, Callable[[], Outcome]]] = deque()
+        for tag, answer in self._answers(jobs):
+            if isinstance(answer, InspectedFile):
+                raise BackendError("a decoding process did what it was not asked to do")
+            yield tag, answer
+
+    def inspected(
+        self, jobs: Iterable[tuple[_Tag, InspectJob]]
+    ) -> Iterator[tuple[_Tag, InspectedFile | Refused]]:
+        """As :meth:`outcomes`, of files that are looked at and not decoded."""
+        for tag, answer in self._answers(jobs):
+            if not isinstance(answer, InspectedFile | Refused):
+                raise BackendError("a decoding process did what it was not asked to do")
+            yield tag, answer
+
+    def _answers(self, jobs: Iterable[tuple[_Tag, _Job]]) -> Iterator[tuple[_Tag, _Answer]]:
+        waiting: deque[tuple[_Tag, int, Callable[[], _Answer]]] = deque()
         size = 0
         for tag, job in jobs:
             waiting.append((tag, job.size, self._begin(job)))
@@ -77,15 +99,16 @@ class MeasuringProcesses:
         for tag, _, result in waiting:
             yield tag, result()
 
-    def _begin(self, job: MeasureJob) -> Callable[[], Outcome]:
+    def _begin(self, job: _Job) -> Callable[[], _Answer]:
         if self._threads is None or (self._blob is None and _begins_like_midi(job)):
-            return lambda: measure(job, self._render)
-        future: Future[Outcome] = self._threads.submit(self._in_process, job)
+            return lambda: _work(job, self._render)
+        future: Future[_Answer] = self._threads.submit(self._in_process, job)
         return future.result
 
-    def _in_process(self, job: MeasureJob) -> Outcome:
+    def _in_process(self, job: _Job) -> _Answer:
         with self._processes.lease() as process:
-            return process.measure(job, self._time_limit_s)
+            more = min(4, 1 + job.size // _LARGE_BYTES)
+            return process.measure(job, more * self._time_limit_s)
 
 
 class _Measurer(Child):
@@ -95,14 +118,14 @@ class _Measurer(Child):
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         super().__init__(
             "indexer.worker_processes",
-            os.environ,
+            {**os.environ, **ffmpeg.environment()},
             options=("-X", "faulthandler"),
             errors=self._errors,
         )
         self._first = render
 
-    def measure(self, job: MeasureJob, time_limit_s: float) -> Outcome:
-        """Have the process measure one file; when it dies over it, say how."""
+    def measure(self, job: _Job, time_limit_s: float) -> _Answer:
+        """Have the process measure or inspect one file; when it dies over it, say how."""
         try:
             with self.pipes(time_limit_s) as (requests, replies):
                 requests.write(self._first + pickle.dumps(job))
@@ -114,7 +137,7 @@ class _Measurer(Child):
             if self.is_late:
                 return Refused(f"decoding it took longer than {time_limit_s:g} s")
             return Refused(f"its decoder crashed ({self._cause(code)})")
-        if not isinstance(outcome, MeasuredFile | Unchanged | Refused):
+        if not isinstance(outcome, MeasuredFile | Unchanged | Refused | InspectedFile):
             raise BackendError(f"a decoding process answered with {type(outcome).__name__}")
         return outcome
 
@@ -141,9 +164,13 @@ def _portable(render: Render) -> bytes | None:
     return None if b"__main__" in blob else blob
 
 
-def _begins_like_midi(job: MeasureJob) -> bool:
+def _work(job: _Job, render: Render) -> _Answer:
+    return inspect_file(job) if isinstance(job, InspectJob) else measure(job, render)
+
+
+def _begins_like_midi(job: _Job) -> bool:
     try:
-        return suffix_of(read_head(job.file)) == SCORE
+        return suffix_of(read_head(song_file(job.file)[0])) == SCORE
     except OSError:
         return False
 
@@ -161,7 +188,7 @@ def main() -> None:
                 job = pickle.load(requests)  # noqa: S301 (our parent wrote it)
             except EOFError:
                 return
-            pickle.dump(measure(job, render), replies, protocol=5)
+            pickle.dump(_work(job, render), replies, protocol=5)
             replies.flush()
 
 

@@ -6,6 +6,7 @@ nothing is made before it is needed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from rag_audio import plugins
-from rag_audio.audio import scores
+from rag_audio.audio import ffmpeg, scores
 from rag_audio.audio.reading import MAX_DURATION_S, IdentifiedAudio, hear
 from rag_audio.audio.scores import NoteScore
+from rag_audio.audio.sections import SoundInSections, in_sections
 from rag_audio.domain import Rights, arguments
 from rag_audio.domain.disclosure import EVERYTHING, Disclosure
 from rag_audio.errors import ConfigError
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from rag_audio.storage.landmarks import SqlLandmarks
 
 _T = TypeVar("_T")
+_log = logging.getLogger("rag_audio.files")
+"""Unlike structlog's, its warnings go to stderr without any configuration."""
+_MOST_WARNED = 1000
 
 
 class FileReader:
@@ -51,15 +56,40 @@ class FileReader:
     #: Signs what is made from such files, and parses their manifests; None: this process.
     signs_elsewhere: SignElsewhere | None = None
 
+    def __init__(self) -> None:
+        self._warned: set[tuple[str, str]] = set()
+
     def hear(
         self,
         path: Path,
         *,
         max_duration_s: float | None = MAX_DURATION_S,
-        allow_truncated: bool = False,
+        warns: bool = True,
     ) -> IdentifiedAudio:
-        """A file's sound; see :func:`rag_audio.audio.reading.hear`."""
-        return hear(path, max_duration_s=max_duration_s, allow_truncated=allow_truncated)
+        """A file's sound; see :func:`rag_audio.audio.reading.hear`.
+
+        Args:
+            warns: log what is odd in the file, once; else whoever asks has to tell it.
+        """
+        heard = hear(path, max_duration_s=max_duration_s)
+        if warns:
+            self._warn(path.name, heard.notices)
+        return heard
+
+    def notices(self, path: Path) -> tuple[str, ...]:
+        """What was cut or odd in a sound file, one line each; raises as :meth:`hear`."""
+        return self.hear(path, warns=False).notices
+
+    def _warn(self, name: str, notices: tuple[str, ...]) -> None:
+        for notice in notices:
+            if (name, notice) not in self._warned and len(self._warned) < _MOST_WARNED:
+                self._warned.add((name, notice))
+                _log.warning("note: %s: %s", name, notice)
+
+    def sections(self, path: Path) -> SoundInSections | None:
+        """A file's sound where it is too long to be heard at once; see
+        :func:`rag_audio.audio.sections.in_sections`."""
+        return in_sections(path)
 
     def score(self, path: Path) -> NoteScore:
         """A file's notes; raises as :func:`rag_audio.audio.scores.parse`."""
@@ -124,6 +154,7 @@ class Home:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.whole = settings, self
+        ffmpeg.choose(settings.ffmpeg)
         self.made: dict[str, Any] = {}
         self._libraries: frozenset[str] | None = None
         self._generators: dict[str, Generator] = {}

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
         watermarker: ``spread-spectrum``, or the name of a plugin.
         laion: read ``embedder`` with the ``laion-clap`` package.
         soundfont: SF2 that renders MIDI; unset: our own.
+        ffmpeg: program that reads what libsndfile does not; unset: the one on the ``PATH``;
+            ``off``: none.
         device: ``auto`` takes a CUDA device when there is one.
         policy: CSV of further protected artists; unset: ``policy.csv`` in the home, if it is there.
         guard_actions: what is done when a guardrail speaks, such as ``named-artist=transform``.
@@ -91,6 +93,7 @@ class Settings(BaseSettings):
     model: str | None = None
     watermarker: str = SPREAD_SPECTRUM
     soundfont: Path | None = None
+    ffmpeg: str | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     low_memory: bool = False
     policy: Path | None = None
@@ -128,7 +131,8 @@ class Settings(BaseSettings):
             ) from error
 
     @field_validator(
-        "signing_chain", "signing_key", "trust_anchors", "policy", "security_log", mode="before"
+        *("signing_chain", "signing_key", "trust_anchors", "policy", "security_log", "ffmpeg"),
+        mode="before",
     )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:

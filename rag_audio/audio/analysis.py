@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rag_audio.audio.channels import heard
 from rag_audio.audio.dsp import loudness_lufs, resample, true_peak_dbtp
+from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.librosa_cache import librosa_ready
 from rag_audio.domain import Audio, Key
 from rag_audio.domain.music import beat_s
@@ -274,8 +275,10 @@ _BASS_SEMITONES = 27
 _MIN_SECONDS = 0.5
 _LOWEST_OCTAVE_S = 3.1
 _OPENING_S = 1.0
-_SILENCE_DBFS = -70.0
-_LONGEST_S = 180.0
+SILENCE_DBFS = -70.0
+"""A sound with no higher peak is silent."""
+LONGEST_S = 180.0
+"""What tempo and key are measured of at most: the first three minutes."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,8 @@ class Analysis:
         bpm: None where no pulse was found; may be half or double of what a musician would count.
         bpm_confidence, key_confidence: 0…1.
         beats_s: seconds from the start; downbeats are not guessed.
-        loudness_lufs, true_peak_dbtp: ``-inf`` for silence.
+        loudness_lufs, true_peak_dbtp: ``-inf`` for silence; loudness also where only a channel for
+            low-frequency effects sounds, which does not count.
         silent: nothing louder than -70 dBFS.
     """
 
@@ -300,16 +304,19 @@ class Analysis:
     silent: bool
 
 
-def analyse(audio: Audio) -> Analysis:
+def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
     """Measure tempo, beats, key and loudness; of sound past three minutes the first three tell.
 
     Clips too short for a tempo (2.5 s) or a key (0.5 s) have none.
+
+    Args:
+        layout: of the channels; None: the usual one of as many.
     """
     peak_dbtp = true_peak_dbtp(audio)
-    if peak_dbtp < _SILENCE_DBFS:
+    if peak_dbtp < SILENCE_DBFS:
         return Analysis(None, 0.0, (), None, 0.0, -math.inf, peak_dbtp, silent=True)
-    start = Audio(audio.samples[:, : round(_LONGEST_S * audio.sample_rate)], audio.sample_rate)
-    plain = resample(heard(start), _RATE)
+    start = Audio(audio.samples[:, : round(LONGEST_S * audio.sample_rate)], audio.sample_rate)
+    plain = resample(heard(start, layout), _RATE)
     pulse = find_pulse(plain) if plain.duration_s > _MIN_SECONDS else NO_PULSE
     key, key_confidence = _key(plain)
     return Analysis(
@@ -318,7 +325,7 @@ def analyse(audio: Audio) -> Analysis:
         beats_s=pulse.beats_s,
         key=key,
         key_confidence=key_confidence,
-        loudness_lufs=loudness_lufs(audio),
+        loudness_lufs=loudness_lufs(audio, layout),
         true_peak_dbtp=peak_dbtp,
         silent=False,
     )

@@ -3,17 +3,91 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
 
 import soundfile
 
 from rag_audio.audio.dsp import MAX_CHANNELS
-from rag_audio.audio.headers import SequentialFile
+from rag_audio.audio.file_bytes import FileBytes
+from rag_audio.audio.flac_frames import frame_from, lone_header
+from rag_audio.audio.headers import read_head
+from rag_audio.audio.joined_sound import JoinedSound
+from rag_audio.audio.media_kinds import media_kind
+from rag_audio.audio.mending import Part, ReadingLayout, look_into
+from rag_audio.audio.resumed_sound import ResumedSound
+from rag_audio.audio.sequential_file import UNKNOWN_FRAMES, SequentialFile
+from rag_audio.audio.spliced_file import SplicedFile, cut_before
 from rag_audio.errors import UnreadableFile
 
 _MIN_RATE, _MAX_RATE = 1000, 768_000
 _KINDS = "WAV, FLAC, OGG, MP3 and AIFF are read; a damaged file is to be copied or exported anew"
+_RAW_AAC = "raw AAC has no frame headers by which it could be read: export it as m4a, WAV or FLAC"
+
+
+class SoundSource(Protocol):
+    """A sound file that is open and is read from front to back.
+
+    Attributes:
+        samplerate: Hz. channels: 1…8.
+        frames: that the file claims; :data:`.UNKNOWN_FRAMES`: it does not say.
+        format, subtype: libsndfile's names of the container and of the encoding; a decoder of
+            another kind gives its own.
+        extra_info: what the decoder says of the file, for people.
+        notices: what was cut or odd, one line each without the file's name; complete after the
+            last read.
+    """
+
+    notices: list[str]
+
+    @property
+    def samplerate(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def frames(self) -> int: ...
+
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def subtype(self) -> str: ...
+
+    @property
+    def extra_info(self) -> str: ...
+
+    def read(self, frames: int, dtype: str = ..., always_2d: bool = ...) -> Any:
+        """The next frames ``[T, C]``, fewer at the end, none behind it.
+
+        Args:
+            dtype: ``float32``, full scale is ±1. always_2d: True.
+
+        Raises:
+            soundfile.LibsndfileError, RuntimeError: what follows cannot be decoded.
+        """
+        ...
+
+    def go_to(self, frame: int) -> None:
+        """Stand at a frame that lies ahead, at the end where it is behind that."""
+        ...
+
+    def close(self) -> None:
+        """Let the file go."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
 
 # How many parts a sound file's container has, counted before anything decodes it.
 #
@@ -84,7 +158,7 @@ def _has_many_tags(file: BinaryIO) -> bool:
     return file.read(len(_ID3)) == _ID3
 
 
-def open_sound(path: Path) -> Any:
+def open_sound(path: Path) -> SoundSource:
     """The file opened for reading, with every cause of failure told in one line of ours.
 
     Raises:
@@ -96,19 +170,130 @@ def open_sound(path: Path) -> Any:
         raise UnreadableFile(f"{path} is not a file")
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path} is empty")
-    require_few_chunks(path)
-    try:
-        file = SequentialFile(os.fsencode(path))
-    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
-        raise UnreadableFile(f"{path} is not a sound file that can be read", hint=_KINDS) from error
-    problem = None
-    if file.frames <= 0:
-        problem = "holds no sound"
-    elif not 1 <= file.channels <= MAX_CHANNELS:
-        problem = f"has {file.channels} channels, more than {MAX_CHANNELS}"
-    elif not _MIN_RATE <= file.samplerate <= _MAX_RATE:
-        problem = f"claims a sample rate of {file.samplerate} Hz"
-    if problem:
+    notices: tuple[str, ...] = ()
+    kind = media_kind(path)
+    if kind is None:
+        file, notices = _by_libsndfile(path)
+    else:
+        from rag_audio.audio.ffmpeg import open_media
+
+        file = open_media(path, kind)
+    if problem := _problem(file):
         file.close()
         raise UnreadableFile(f"{path} {problem}")
+    file.notices[:0] = [*_misnamed(path, file.format), *notices]
     return file
+
+
+def _by_libsndfile(path: Path) -> tuple[SoundSource, tuple[str, ...]]:
+    """A file as libsndfile reads it, and what is odd in its container."""
+    try:
+        layout = look_into(path)
+        if layout.as_is:
+            require_few_chunks(path)
+        return _opened(path, layout), layout.notices
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        hint = _RAW_AAC if path.suffix.lower() == ".aac" else _KINDS
+        raise UnreadableFile(f"{path} is not a sound file that can be read", hint=hint) from error
+
+
+def _opened(path: Path, layout: ReadingLayout) -> SoundSource:
+    """The file itself where the decoder may have it, else its sounds one after the other."""
+    if layout.as_is and (file := _open_whole(path, layout)) is not None:
+        return _resumed(path, layout.parts[0], file)
+    openers = [partial(_open_part, path, part) for part in layout.parts]
+    if len(openers) > 1:
+        return JoinedSound(openers, _problem)
+    return _resumed(path, layout.parts[0], openers[0]())
+
+
+def _resumed(path: Path, part: Part, file: SequentialFile) -> SoundSource:
+    """The sound, which is taken up again behind damage where that is possible."""
+    if not part.is_flac:
+        return file
+    rate, header = int(file.samplerate), lone_header(part.pieces[0])
+
+    def resume(sample: int) -> tuple[SequentialFile, int] | None:
+        with FileBytes(SplicedFile(path, part.pieces)) as data:
+            found = frame_from(data, sample, rate)
+        if found is None:
+            return None
+        pieces = (header, *cut_before(part.pieces, found[0]))
+        try:
+            return _open_part(path, Part(pieces, UNKNOWN_FRAMES)), found[1]
+        except soundfile.LibsndfileError:
+            return None
+
+    return ResumedSound(file, resume)
+
+
+def _open_whole(path: Path, layout: ReadingLayout) -> SequentialFile | None:
+    """The file itself; None: its decoder would not read all of it, or reads it only mended."""
+    part = layout.parts[0]
+    try:
+        file = SequentialFile(os.fsencode(path))
+    except soundfile.LibsndfileError:
+        if not part.pieces:
+            raise
+        return None
+    if not layout.is_read_by(file.frames):
+        file.close()
+        return None
+    file.known_frames = part.frames if layout.expected is None else layout.expected
+    return file
+
+
+def _open_part(path: Path, part: Part) -> SequentialFile:
+    spliced = SplicedFile(path, part.pieces, part.extra)
+    try:
+        return SequentialFile(spliced, part.frames, part.promised)
+    except BaseException:
+        spliced.close()
+        raise
+
+
+def _problem(file: SoundSource) -> str:
+    """Why a sound is not read; empty: it is."""
+    if file.frames <= 0:
+        return "holds no sound"
+    if not 1 <= file.channels <= MAX_CHANNELS:
+        return f"has {file.channels} channels, more than {MAX_CHANNELS}"
+    if not _MIN_RATE <= file.samplerate <= _MAX_RATE:
+        return f"claims a sample rate of {file.samplerate} Hz"
+    return ""
+
+
+def _misnamed(path: Path, kind: str) -> list[str]:
+    kinds = _ENDINGS.get(path.suffix.lower())
+    if kinds is None or kind in kinds:
+        return []
+    if kind == "MP3" and read_head(path).startswith(b"RIFF"):  # a WAV may hold MPEG audio
+        return []
+    return [f"is named {path.suffix}, and is {kind} inside; read as that"]
+
+
+_WAVES = ("WAV", "WAVEX", "RF64", "W64")
+_ENDINGS = {
+    ".wav": _WAVES,
+    ".wave": _WAVES,
+    ".bwf": _WAVES,
+    ".rf64": _WAVES,
+    ".w64": _WAVES,
+    ".mp3": ("MP3",),
+    ".mp2": ("MP3",),
+    ".flac": ("FLAC",),
+    ".ogg": ("OGG", "FLAC", "Ogg"),
+    ".oga": ("OGG", "FLAC", "Ogg"),
+    ".opus": ("OGG",),
+    ".aif": ("AIFF",),
+    ".aiff": ("AIFF",),
+    ".aifc": ("AIFF",),
+    ".au": ("AU",),
+    ".caf": ("CAF",),
+    ".m4a": ("MP4", "QuickTime", "3GP"),
+    ".aac": ("ADTS", "LOAS", "MP4"),
+    ".wma": ("ASF",),
+}
+"""Names of the formats that files with such names hold."""

@@ -11,7 +11,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from rag_audio.audio.layouts import ChannelLayout, usual_layout
 from rag_audio.audio.librosa_cache import librosa_ready
+from rag_audio.audio.loudness import GATING_BLOCK_S, MIN_METER_RATE, LoudnessMeter, TruePeakMeter
 from rag_audio.domain import Audio
 from rag_audio.domain.controls import Layer
 from rag_audio.errors import InvalidInput
@@ -25,17 +27,6 @@ _MAX_SEMITONES = 24
 _DECLICK_S = 0.003
 _MEL_BREAK_HZ, _MEL_HZ, _MEL_LOG_STEP = 1000.0, 200.0 / 3, np.log(6.4) / 27.0
 """Slaney's mel scale: up to where it is linear, Hz per mel there, and log Hz per mel above."""
-
-_FRONT, _SIDE = 1.0, math.sqrt(0.5)
-_LEFT_RIGHT = {
-    # WAVE channel order: left and right gain of each speaker; the low-frequency one is left out.
-    3: ((_FRONT, 0), (0, _FRONT), (_SIDE, _SIDE)),
-    4: ((_FRONT, 0), (0, _FRONT), (_SIDE, 0), (0, _SIDE)),
-    5: ((_FRONT, 0), (0, _FRONT), (_SIDE, _SIDE), (_SIDE, 0), (0, _SIDE)),
-    6: ((_FRONT, 0), (0, _FRONT), (_SIDE, _SIDE), (0, 0), (_SIDE, 0), (0, _SIDE)),
-    7: ((_FRONT, 0), (0, _FRONT), (_SIDE, _SIDE), (0, 0), (0.5, 0.5), (_SIDE, 0), (0, _SIDE)),
-    8: ((_FRONT, 0), (0, _FRONT), (_SIDE, _SIDE), (0, 0), *(((_SIDE, 0), (0, _SIDE)) * 2)),
-}
 
 
 def spread_starts(length: float, window: float, most: int, hop: float | None = None) -> list[float]:
@@ -82,11 +73,15 @@ def resample(audio: Audio, sample_rate: int) -> Audio:
     return Audio(_fit(np.ascontiguousarray(made, dtype=np.float32), wanted), sample_rate)
 
 
-def to_channels(audio: Audio, n: int) -> Audio:
+def to_channels(audio: Audio, n: int, layout: ChannelLayout | None = None) -> Audio:
     """The audio with ``n`` channels.
 
-    One channel from many is their mean; two from more is the ITU-R BS.775 downmix, scaled so that
-    it cannot clip; more from one are copies; more from two keep left and right, the rest silent.
+    One channel from two is their mean; one or two from more is the ITU-R BS.775 downmix, scaled so
+    that it cannot clip; more from one are copies; more from two keep left and right, the rest
+    silent.
+
+    Args:
+        layout: of the audio's channels; None: the usual one of as many.
 
     Raises:
         InvalidInput: ``n`` or the audio's own count is not in 1…8.
@@ -97,19 +92,25 @@ def to_channels(audio: Audio, n: int) -> Audio:
     if n == audio.channels:
         return audio
     if n == 1:
-        return mono(audio)
+        return mono(audio, layout)
     if audio.channels == 1:
         return Audio(np.repeat(audio.samples, n, axis=0), audio.sample_rate)
-    stereo = _downmix(audio.samples) if audio.channels > 2 else audio.samples
+    stereo = audio.samples
+    if audio.channels > 2:
+        stereo = (layout or usual_layout(audio.channels)).stereo_gains @ audio.samples
     mixed = np.zeros((n, audio.frames), np.float32)
     mixed[:2] = stereo
     return Audio(mixed, audio.sample_rate)
 
 
-def mono(audio: Audio) -> Audio:
-    """One channel: the mean of all."""
+def mono(audio: Audio, layout: ChannelLayout | None = None) -> Audio:
+    """One channel: the mean of two; of more the downmix by their layout, None: the usual one."""
     if audio.channels == 1:
         return audio
+    gains = (layout or usual_layout(audio.channels)).mono_gains
+    if np.ptp(gains) > 0:
+        folded = gains.astype(np.float32)[None] @ audio.samples
+        return Audio(np.ascontiguousarray(folded), audio.sample_rate)
     return Audio(audio.samples.mean(axis=0, keepdims=True, dtype=np.float32), audio.sample_rate)
 
 
@@ -236,12 +237,6 @@ def _declick_frames(audio: Audio, period: int, crossfade: int) -> int:
     return min(round(_DECLICK_S * audio.sample_rate), period // 2)
 
 
-def _downmix(samples: Samples) -> Samples:
-    gains = np.array(_LEFT_RIGHT[samples.shape[0]], dtype=np.float32).T
-    gains /= gains.sum(axis=1, keepdims=True)
-    return gains @ samples
-
-
 def _fit(samples: Samples, frames: int) -> Samples:
     """Cut to ``frames``, or repeat the last sample for the one or two that rounding left out."""
     missing = frames - samples.shape[1]
@@ -283,53 +278,41 @@ def holds_nothing(part: Audio, whole: Audio) -> bool:
     return energies[0] <= energies[1] * 10 ** (-_PAST_DB / 10)
 
 
-# How loud sound is: integrated loudness and true peak by ITU-R BS.1770.
-
-_BLOCK_S = 0.4
-_METER_CHANNELS = 5
-_METER_MIN_RATE = 8000
-_OVERSAMPLING = 4
-_PEAK_BLOCK_S = 20.0
-_PEAK_OVERLAP = 256
+# How loud sound is.
 
 
-def loudness_lufs(audio: Audio) -> float:
-    """Integrated loudness in LUFS (ITU-R BS.1770-4, gated); ``-inf`` for silence.
+def loudness_lufs(audio: Audio, layout: ChannelLayout | None = None) -> float:
+    """Integrated loudness in LUFS (ITU-R BS.1770-5, gated); ``-inf`` for silence, and for sound in
+    the low-frequency channel alone, which is not counted.
 
     A clip shorter than one 0.4 s gating block is repeated to fill it: its loudness is that of the
-    sound going on. More than five channels are measured as five: the meter knows no more.
-    """
-    import pyloudnorm
+    sound going on.
 
-    samples = audio.samples[:_METER_CHANNELS].astype(np.float64)
-    if samples.size == 0 or not np.any(samples):
+    Args:
+        layout: of the channels; None: the usual one of as many.
+    """
+    if audio.samples.size == 0 or not np.any(audio.samples):
         return -math.inf
-    rate = audio.sample_rate
-    if rate < _METER_MIN_RATE:  # the weighting filters sit below 2 kHz
-        samples = soxr.resample(samples.T, rate, _METER_MIN_RATE).T
-        rate = _METER_MIN_RATE
-    block = math.ceil(_BLOCK_S * rate) + 1
+    samples, rate = audio.samples, audio.sample_rate
+    if rate < MIN_METER_RATE:
+        samples = soxr.resample(samples.T.astype(np.float64), rate, MIN_METER_RATE).T
+        rate = MIN_METER_RATE
+    block = math.ceil(GATING_BLOCK_S * rate) + 1
     if samples.shape[1] < block:
         samples = np.tile(samples, (1, -(-block // samples.shape[1])))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        measured = float(pyloudnorm.Meter(rate, block_size=_BLOCK_S).integrated_loudness(samples.T))
-    return measured if math.isfinite(measured) else -math.inf
+    meter = LoudnessMeter(rate, layout or usual_layout(audio.channels))
+    meter.add(samples)
+    return meter.loudness_lufs
 
 
 def true_peak_dbtp(audio: Audio) -> float:
-    """True peak over all channels in dBTP (BS.1770-4 annex 2, 4 × oversampling).
+    """True peak over all channels in dBTP (BS.1770-5 annex 2, 4 × oversampling).
 
     ``-inf`` for silence.
     """
-    peak = float(np.abs(audio.samples).max(initial=0.0))
-    if peak == 0.0:
-        return -math.inf
-    block = round(_PEAK_BLOCK_S * audio.sample_rate)
-    for start in range(0, audio.frames, block):
-        piece = audio.samples[:, max(0, start - _PEAK_OVERLAP) : start + block + _PEAK_OVERLAP]
-        upsampled = soxr.resample(piece.T, audio.sample_rate, audio.sample_rate * _OVERSAMPLING)
-        peak = max(peak, float(np.abs(upsampled).max(initial=0.0)))
-    return 20.0 * math.log10(peak)
+    meter = TruePeakMeter(audio.sample_rate)
+    meter.add(audio.samples)
+    return meter.peak_dbtp
 
 
 def limit_peak(audio: Audio, max_true_peak_dbtp: float = -1.0) -> Audio:

@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import soundfile
 
+from rag_audio.audio.media_kinds import media_ending, media_kind
 from rag_audio.errors import InvalidInput, UnreadableFile
-
-# Sound files that are read from front to back as a decoder reads them.
-
-_BLOCK = 1 << 18
-
-
-class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A sound file whose MP3 frames are decoded in order, with nothing skipped.
-
-    A frame of an MP3 uses bits of frames before it, at low rates of more than libmpg123 decodes
-    anew after a seek: the samples there are wrong then, and it complains on stderr. And
-    ``soundfile`` seeks after every read. So an MP3 says that it cannot be sought in.
-    """
-
-    def seekable(self) -> bool:
-        """Whether reading may go anywhere."""
-        return self.format != "MP3" and bool(super().seekable())
-
-    def go_to(self, frame: int) -> None:
-        """Stand at a frame, which must lie ahead in an MP3; what is before it is read there."""
-        if self.seekable():
-            self.seek(frame)
-            return
-        while frame > 0 and (passed := len(self._pass(min(_BLOCK, frame)))):
-            frame -= passed
-
-    def _pass(self, frames: int) -> Any:
-        return self.read(frames, dtype="float32", always_2d=True)
-
 
 # How sound files begin; which can be written, and in which encodings.
 
@@ -48,6 +17,7 @@ SCORE = ".mid"
 """The ending of standard MIDI files."""
 _BEGINNINGS = {b"fLaC": ".flac", b"OggS": ".ogg", b".snd": ".au", b"caff": ".caf"}
 _CHUNKED = {b"WAVE": ".wav", b"AIFF": ".aiff", b"AIFC": ".aiff", b"RMID": SCORE}
+_WAVE64 = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 _OPUS_RATES = (8000, 12_000, 16_000, 24_000, OPUS_HZ)
 _SHORT = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT", "float": "FLOAT"}
 
@@ -66,6 +36,8 @@ class FileKind:
 
 KINDS = {
     ".wav": FileKind("WAV", ("PCM_24", "PCM_16", "FLOAT")),
+    ".rf64": FileKind("RF64", ("PCM_24", "PCM_16", "FLOAT")),
+    ".w64": FileKind("W64", ("PCM_24", "PCM_16", "FLOAT")),
     ".flac": FileKind("FLAC", ("PCM_24", "PCM_16")),
     ".mp3": FileKind("MP3", ("MPEG_LAYER_III",)),
     ".ogg": FileKind("OGG", ("VORBIS", "OPUS")),
@@ -112,15 +84,18 @@ def read_head(path: Path) -> bytes:
 
 
 def suffix_of(head: bytes) -> str | None:
-    """The ending for a sound file or score that begins so, such as ``.wav``; None: it is neither.
+    """The ending for a sound or video file or a score that begins so, such as ``.wav``; None: it
+    is none of them.
 
     An MP3 that begins with a frame, not with an ID3 tag, is not told from other data.
     """
-    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
-        return _CHUNKED.get(head[8:12])
+    if head[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
+        return _CHUNKED.get(head[8:12]) or media_ending(head)
+    if head[:16] == _WAVE64:
+        return ".w64"
     if head[:4] == b"MThd":
         return SCORE
-    return ".mp3" if head[:3] == b"ID3" else _BEGINNINGS.get(head[:4])
+    return ".mp3" if head[:3] == b"ID3" else _BEGINNINGS.get(head[:4]) or media_ending(head)
 
 
 def rate_for(subtype: str, sample_rate: int) -> int:
@@ -135,49 +110,11 @@ def _shown(subtype: str) -> str:
     return short.get(subtype, subtype.lower())
 
 
-# ID3v2.4 tags for MP3 files: libsndfile writes texts there that other readers take for Latin-1.
-
-_FRAMES = {"comment": b"COMM", "copyright": b"TCOP", "title": b"TIT2", "artist": b"TPE1"}
-KNOWN_TAGS = frozenset(_FRAMES)
-"""The texts that :func:`id3_tag` knows."""
-_UTF_8 = b"\x03"
-
-
-def id3_tag(texts: Mapping[str, str]) -> bytes:
-    """A tag to stand before an MP3's first frame (id3.org, ID3v2.4.0, sections 3.1, 4 and 4.10).
-
-    Args:
-        texts: by libsndfile's names: ``comment``, ``copyright``, ``title``, ``artist``.
-    """
-    frames = b""
-    for name, text in texts.items():
-        frame = _FRAMES[name]
-        # A comment has a language and a short description, here an empty one.
-        head = _UTF_8 + (b"eng\x00" if frame == b"COMM" else b"")
-        body = head + text.encode()
-        frames += frame + _syncsafe(len(body)) + b"\x00\x00" + body
-    return b"ID3\x04\x00\x00" + _syncsafe(len(frames)) + frames
-
-
-def _syncsafe(size: int) -> bytes:
-    """Four bytes of seven bits each."""
-    return bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
-
-
-_CHUNK = re.compile(r"^(\S.{3}) : \d+\s*$", re.MULTILINE)
-_PLAIN_CHUNKS = frozenset({"RIFF", "RF64", "fmt", "data", "fact", "LIST", "PEAK", "JUNK", "PAD"})
-_NOT_CARRIED = frozenset({"software"})
-"""It is libsndfile that writes the copy, and says so there."""
-
-
 @dataclass(frozen=True)
 class SoundHeader:
-    """A sound file's encoding (libsndfile's name), its texts by libsndfile's names for them, and
-    the names of other data beside the sound, as far as a WAV tells."""
+    """How a sound file is encoded: libsndfile's name of that, or another decoder's."""
 
     subtype: str
-    tags: Mapping[str, str]
-    others: tuple[str, ...]
 
     def subtype_in(self, path: Path) -> str:
         """The encoding nearest to this file's that the kind of ``path`` has.
@@ -194,15 +131,6 @@ class SoundHeader:
         # Sound is read as 32-bit floats: what is finer than 24 bits stays in them.
         return "FLOAT" if self.subtype in ("PCM_32", "DOUBLE") and "FLOAT" in here else usual
 
-    def tags_in(self, path: Path) -> dict[str, str]:
-        """The texts that a file of this kind can hold."""
-        known = KNOWN_TAGS if path.suffix.lower() == ".mp3" else self.tags.keys()
-        return {name: text for name, text in self.tags.items() if name in known}
-
-    def lost_in(self, path: Path) -> tuple[str, ...]:
-        """Names of what a file of this kind will not hold."""
-        return (*(name for name in self.tags if name not in self.tags_in(path)), *self.others)
-
 
 def read_header(path: Path) -> SoundHeader:
     """The header of a file that :func:`rag_audio.audio.reading.load` reads.
@@ -210,13 +138,12 @@ def read_header(path: Path) -> SoundHeader:
     Raises:
         UnreadableFile: it cannot be read.
     """
+    kind = media_kind(path)
+    if kind is not None:
+        return SoundHeader(kind.codecs[0] if kind.codecs else kind.container)
     try:
         with soundfile.SoundFile(str(path).encode(errors="surrogateescape")) as file:
-            tags = file.copy_metadata()
-            chunks = _CHUNK.findall(str(file.extra_info)) if file.format == "WAV" else []
-            others = sorted({name.strip() for name in chunks} - _PLAIN_CHUNKS)
-            kept = {name: text for name, text in tags.items() if name not in _NOT_CARRIED and text}
-            return SoundHeader(str(file.subtype), kept, tuple(others))
+            return SoundHeader(str(file.subtype))
     except (soundfile.LibsndfileError, ValueError, OSError) as error:
         raise UnreadableFile(f"{path} is not a sound file that can be read") from error
 
@@ -238,6 +165,8 @@ def require_room(path: Path, subtype: str | None, channels: int, sample_rate: in
 
 _FORMS: dict[str, tuple[int, range | tuple[int, ...]]] = {
     "WAV": (1024, range(1, 2**31)),
+    "RF64": (1024, range(1, 2**31)),
+    "W64": (1024, range(1, 2**31)),
     "FLAC": (8, range(1, 655_351)),
     "MP3": (2, (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)),
     "OGG": (255, range(8000, 192_001)),

@@ -1,7 +1,6 @@
-"""Read and render MIDI scores: pretty_midi reads, symusic's synthesizer plays.
+"""What MIDI scores say of themselves, and their sound.
 
-A score from a stranger is never given to the synthesizer: only notes that were read, checked and
-placed in seconds are.
+Pedal, velocities, programs, volume, expression and pan are played; pitch bends are not.
 """
 
 from __future__ import annotations
@@ -17,20 +16,16 @@ import numpy as np
 
 from rag_audio.audio.analysis import estimate_key
 from rag_audio.audio.dsp import spread_starts
+from rag_audio.audio.score_playing import open_synthesizer, play_parts, ringing
 from rag_audio.audio.scores import MAX_DURATION_S, NoteScore, ScoreNote, ScorePart, parse
 from rag_audio.domain import Audio, Key, Layer, Note
 from rag_audio.domain.music import Signature, beat_s
-from rag_audio.errors import ConfigError, InvalidInput
-from rag_audio.resources import data_dir
+from rag_audio.errors import InvalidInput
 
 DRUMS = "Drums"
 """The name that stands for the percussion channel among a score's instruments."""
 
-_QUALITY = 4
-_RING_S = 1.0
 _TAIL_S = 1.0
-_LEAD_IN_S = 10.0
-_CEILING = 0.97
 _OPENING_BEATS = 4
 _VELOCITY = 100
 
@@ -49,6 +44,7 @@ class MidiInfo:
             is known. downbeat_s: where its first bar begins.
         instruments: General MIDI names by number of notes, ``Drums`` for the percussion channel.
         density_per_s: notes per second.
+        notices: what was odd in the file; see :class:`.NoteScore`.
     """
 
     duration_s: float
@@ -63,6 +59,7 @@ class MidiInfo:
     drums: bool
     density_per_s: float
     notes: int
+    notices: tuple[str, ...] = ()
 
 
 def read(path: str | Path) -> MidiInfo:
@@ -88,6 +85,7 @@ def read(path: str | Path) -> MidiInfo:
         drums=any(part.drum for part in score.parts),
         density_per_s=score.notes / score.end_s,
         notes=score.notes,
+        notices=score.notices,
     )
 
 
@@ -127,7 +125,7 @@ def render(
     score, name = (
         (path, "the score") if isinstance(path, NoteScore) else (parse(path), Path(path).name)
     )
-    parts = tuple(_ring(part) for part in _recast(score.parts, instruments))
+    parts = tuple(ringing(part) for part in _recast(score.parts, instruments))
     if layer is not None:
         parts = tuple(part for part in parts if part.drum == (layer is Layer.DRUMS))
         if not parts:
@@ -138,8 +136,8 @@ def render(
     length = (end - start_s) / tempo_ratio + _TAIL_S
     if duration_s is not None:
         length = duration_s / tempo_ratio
-    synthesizer = _synthesizer(soundfont, sample_rate)
-    return _rendered(parts, start_s, length, tempo_ratio, semitones, synthesizer, sample_rate)
+    synthesizer = open_synthesizer(soundfont, sample_rate)
+    return play_parts(parts, start_s, length, tempo_ratio, semitones, synthesizer, sample_rate)
 
 
 def excerpts(
@@ -179,8 +177,8 @@ def play_notes(
     (program,) = programs_of((instrument,))
     played = tuple(ScoreNote(n.start_s, n.end_s, n.pitch, _VELOCITY) for n in notes)
     part = ScorePart(program, False, played)
-    synthesizer = _synthesizer(soundfont, sample_rate)
-    return _rendered((part,), 0.0, duration_s, 1.0, 0, synthesizer, sample_rate)
+    synthesizer = open_synthesizer(soundfont, sample_rate)
+    return play_parts((part,), 0.0, duration_s, 1.0, 0, synthesizer, sample_rate)
 
 
 def _check_playing(
@@ -194,28 +192,6 @@ def _check_playing(
         raise InvalidInput(f"sample_rate must be 8000…192000 Hz, got {sample_rate}")
     if duration_s is not None and not 0 < duration_s <= MAX_DURATION_S:
         raise InvalidInput(f"duration_s must be positive, got {duration_s:g}")
-
-
-def _rendered(
-    parts: tuple[ScorePart, ...],
-    start_s: float,
-    length: float,
-    tempo_ratio: float,
-    semitones: int,
-    synthesizer: Any,
-    sample_rate: int,
-) -> Audio:
-    """``length`` seconds of the parts from ``start_s`` of the score's own time on."""
-    frames = max(1, round(length * sample_rate))
-    window = start_s, start_s + length * tempo_ratio
-    samples, first = _play(parts, window, tempo_ratio, semitones, synthesizer, sample_rate)
-    made = np.zeros((2, frames), np.float32)
-    heard = samples[:, first : first + frames]
-    made[:, : heard.shape[1]] = heard
-    peak = float(max(made.max(), -made.min()))
-    if peak > _CEILING:
-        made *= np.float32(_CEILING / peak)
-    return Audio(made, sample_rate)
 
 
 def _main_tempo(tempos: tuple[tuple[float, float], ...], duration: float) -> tuple[float, float]:
@@ -308,74 +284,3 @@ def _recast(parts: tuple[ScorePart, ...], instruments: tuple[str, ...]) -> tuple
     tuned = sorted((p for p in parts if not p.drum), key=lambda part: -len(part.notes))
     cast = {id(part): programs[min(n, len(programs) - 1)] for n, part in enumerate(tuned)}
     return tuple(replace(part, program=cast.get(id(part), part.program)) for part in parts)
-
-
-def _ring(part: ScorePart) -> ScorePart:
-    """Drums ring until they are struck again, a second at most: note-offs do not stop them."""
-    if not part.drum:
-        return part
-    following: dict[int, float] = {}
-    made = []
-    for note in reversed(part.notes):
-        until = min(note.start_s + _RING_S, following.get(note.pitch, math.inf))
-        following[note.pitch] = note.start_s
-        made.append(ScoreNote(note.start_s, max(note.end_s, until), note.pitch, note.velocity))
-    return ScorePart(part.program, True, tuple(reversed(made)))
-
-
-def _play(
-    parts: tuple[ScorePart, ...],
-    window: tuple[float, float],
-    tempo_ratio: float,
-    semitones: int,
-    synthesizer: Any,
-    sample_rate: int,
-) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
-    """Samples from somewhat before the window, and the frames to leave out of them."""
-    from symusic import Note, Score, Track
-
-    start, end = window
-    heard = [
-        (part, [n for n in part.notes if n.start_s < end and n.end_s > start]) for part in parts
-    ]
-    origin = min((n.start_s for _, notes in heard for n in notes), default=start)
-    origin = max(min(origin, start), start - _LEAD_IN_S, 0.0)
-    # A whole frame of the finished whole, so that a window is what the whole holds there.
-    frame = math.floor(origin / tempo_ratio * sample_rate)
-    origin = frame / sample_rate * tempo_ratio
-    score = Score(480, ttype="second")
-    for part, notes in heard:
-        track = Track(program=part.program, is_drum=part.drum, ttype="second")
-        shift = 0 if part.drum else semitones
-        for note in notes:
-            begins = max(0.0, (note.start_s - origin) / tempo_ratio)
-            lasts = (min(note.end_s, end) - max(note.start_s, origin)) / tempo_ratio
-            pitch = _within_range(note.pitch + shift)
-            track.notes.append(Note(begins, max(lasts, 0.01), pitch, note.velocity, ttype="second"))
-        if notes:
-            score.tracks.append(track)
-    skipped = round(start / tempo_ratio * sample_rate) - frame
-    if not score.tracks:
-        return np.zeros((2, 0), np.float32), skipped
-    made = np.asarray(synthesizer.render(score, stereo=True), dtype=np.float32)
-    return np.nan_to_num(made, copy=False), skipped
-
-
-def _within_range(pitch: int) -> int:
-    while pitch > 127:
-        pitch -= 12
-    while pitch < 0:
-        pitch += 12
-    return pitch
-
-
-def _synthesizer(soundfont: Path | None, sample_rate: int) -> Any:
-    from symusic import Synthesizer
-
-    path = soundfont or data_dir("soundfont") / "rag-audio.sf2"
-    if not path.is_file():
-        raise ConfigError(f"there is no soundfont {path}", hint="set RAG_AUDIO_SOUNDFONT to an SF2")
-    try:
-        return Synthesizer(str(path), sample_rate, _QUALITY)
-    except RuntimeError as error:
-        raise ConfigError(f"{path} is not a soundfont that can be read: {error}") from error

@@ -1,4 +1,4 @@
-"""Read sound files into memory, or block by block.
+"""Read sound files into memory, or pour them into something block by block.
 
 Large sound is converted while it is read: memory holds the result about once, and never more than
 an hour of stereo.
@@ -6,179 +6,20 @@ an hour of stereo.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
-import soundfile
 
-from rag_audio.audio.channels import Balance, Block, Fold, folded, joined
-from rag_audio.audio.containers import open_sound
+from rag_audio.audio.channels import Block
 from rag_audio.audio.dsp import resample, to_channels
+from rag_audio.audio.folding import Balance, Fold, folded, joined
+from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.pcm_hash import PcmHash
+from rag_audio.audio.sound_stream import CUT_IT, MAX_READ, SoundStream
 from rag_audio.domain import Audio
-from rag_audio.errors import InvalidInput, UnreadableFile
-
-# Sound files read block by block, whatever they claim.
-#
-# A header may lie about its length, and a small file may decode to very much: what is read is
-# counted and checked as it comes.
-
-MAX_READ = 8_000_000_000
-"""Samples of all channels that are decoded of one file at most."""
-COPY_ANEW = "copy or export it anew"
-CUT_IT = "cut it, or export it as stereo at 48 kHz"
-
-_BLOCK = 1 << 16
-_MAX_LEVEL = 1000.0
-_STREAMED = 0x7FFFFF00
-_UNKNOWN = 1 << 48
-_CLAIM = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-
-
-class SoundStream:
-    """A sound file that is open for reading, or a window of it; use it in a ``with`` statement.
-
-    Attributes:
-        rate: Hz. channels: 1…8.
-        frames: that the header claims for the window; None: it does not say.
-        breaks_off: after the last block, how the file ends before what it claims; empty: whole.
-        notices: after the last block, what was cut or odd in the file, one line each.
-
-    Args:
-        max_samples: of all channels that are read; beyond that the file is refused.
-
-    Raises:
-        UnreadableFile: not a sound file, an empty one, or out of range.
-        InvalidInput: the window starts before 0 or past the end.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        start_s: float = 0.0,
-        duration_s: float | None = None,
-        *,
-        max_samples: int = MAX_READ,
-    ) -> None:
-        self._path, self._most = path, max_samples
-        self._file = open_sound(path)
-        self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
-        self.breaks_off = ""
-        self.notices: list[str] = []
-        try:
-            self._first, self.frames = _window(path, self._file, start_s, duration_s)
-            if self.frames is not None:
-                self._require_samples(self.frames)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    @property
-    def samples(self) -> int | None:
-        """Of all channels, as the header claims."""
-        return None if self.frames is None else self.frames * self.channels
-
-    @property
-    def broken_claim(self) -> str:
-        """What a WAV or AIFF lacks whose header promises more bytes than follow; empty: nothing.
-
-        Sizes near 2^31 and 2^32 stand for "not known" in files that were written to a pipe.
-        """
-        claim = _CLAIM.search(str(self._file.extra_info))
-        if claim is None:
-            return ""
-        promised, there = int(claim[1]), int(claim[2])
-        if there < 0.99 * promised and promised < _STREAMED:
-            return f"{self._path} breaks off: {there} of {promised} bytes of sound are there"
-        return ""
-
-    def blocks(self) -> Iterator[Block]:
-        """The sound from its start, ``[C, T]``, at most 65,536 frames at a time.
-
-        Raises:
-            UnreadableFile: it cannot be decoded at all, is more than may be read, or holds values
-                that are NaN, infinite or beyond ±1000.
-        """
-        self.breaks_off = self.broken_claim
-        done = 0
-        try:
-            self._file.go_to(self._first)
-            while self.frames is None or done < self.frames:
-                size = _BLOCK if self.frames is None else min(_BLOCK, self.frames - done)
-                read = self._file.read(size, dtype="float32", always_2d=True)
-                if len(read) == 0:
-                    break
-                done += len(read)
-                self._require_samples(done)
-                block = np.ascontiguousarray(read.T)
-                _check_samples(self._path, block)
-                yield block
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            at = f"{self._path} is damaged: it cannot be decoded past {done / self.rate:.2f} s"
-            if not done:
-                raise UnreadableFile(at, hint=COPY_ANEW) from error
-            self.breaks_off = at
-            return
-        if not done:
-            raise UnreadableFile(f"{self._path} holds no sound that can be decoded", hint=COPY_ANEW)
-        if self.frames is not None and self.frames - done > 0.1 * self.frames:
-            self.breaks_off = f"{self._path} breaks off after {done / self.rate:.2f} s"
-
-    def require_whole(self) -> None:
-        """Refuse a file that broke off.
-
-        Raises:
-            UnreadableFile: it did.
-        """
-        if self.breaks_off:
-            raise UnreadableFile(self.breaks_off, hint=COPY_ANEW)
-
-    def _require_samples(self, frames: int) -> None:
-        if frames * self.channels > self._most:
-            raise UnreadableFile(
-                f"{self._path} is too large: {self.channels} channels at {self.rate} Hz, more than "
-                f"{self._most / self.channels / self.rate:.0f} s of it "
-                f"({self._most / 1e6:.0f} million samples)",
-                hint=CUT_IT,
-            )
-
-
-def _window(
-    path: Path, file: Any, start_s: float, duration_s: float | None
-) -> tuple[int, int | None]:
-    """First frame and number of frames of the wanted part; None: to the end, wherever that is."""
-    first = round(start_s * file.samplerate)
-    if not 0 <= first < file.frames:
-        length = file.frames / file.samplerate
-        raise InvalidInput(f"{start_s:g} s is not within {path.name}, which is {length:.2f} s long")
-    frames = None if file.frames >= _UNKNOWN else int(file.frames - first)
-    if duration_s is not None:
-        if duration_s <= 0:
-            raise InvalidInput(f"duration_s must be positive, got {duration_s:g}")
-        wanted = round(duration_s * file.samplerate)
-        frames = wanted if frames is None else min(frames, wanted)
-    return first, frames
-
-
-def _check_samples(path: Path, samples: Block) -> None:
-    low, high = float(samples.min()), float(samples.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise UnreadableFile(f"{path} holds samples that are not numbers", hint=COPY_ANEW)
-    if max(-low, high) > _MAX_LEVEL:
-        raise UnreadableFile(
-            f"{path} holds samples of {max(-low, high):.3g} times full scale", hint=COPY_ANEW
-        )
-
+from rag_audio.errors import UnreadableFile
 
 FOLDED_RATE, FOLDED_CHANNELS = 48_000, 2
 """What larger sound is folded to. The watermark is heard up to 11 kHz, the fingerprint up to 4."""
@@ -197,11 +38,13 @@ class IdentifiedAudio:
         audio: larger sound is folded to stereo at 48 kHz.
         pcm_sha256: of the file's own samples, as :func:`.pcm_sha256` makes it.
         notices: what was cut or odd in the file, one line each.
+        layout: of the audio's channels; None: the usual one of as many.
     """
 
     audio: Audio
     pcm_sha256: str
     notices: tuple[str, ...] = ()
+    layout: ChannelLayout | None = None
 
 
 def load(
@@ -212,7 +55,7 @@ def load(
     start_s: float = 0.0,
     duration_s: float | None = None,
     max_duration_s: float | None = MAX_DURATION_S,
-    allow_truncated: bool = False,
+    notices: list[str] | None = None,
 ) -> Audio:
     """Read a sound file, or ``duration_s`` seconds of it from ``start_s`` (fewer at its end).
 
@@ -222,32 +65,33 @@ def load(
         path: any file libsndfile reads, 1…8 channels.
         sample_rate, channels: to convert to; None keeps the file's own.
         max_duration_s: longest sound to read; None: no limit but that of samples.
-        allow_truncated: read what is there of a file that breaks off.
+        notices: what was cut or odd in the file is added to it, one line each; what is there of
+            such a file is read.
 
     Raises:
-        UnreadableFile: not audio, empty, corrupt, truncated, too long or too large (360 million
-            samples of all channels as converted), or with values that are NaN, infinite or beyond
-            ±1000.
+        UnreadableFile: not audio, empty, nothing of it can be decoded, too long or too large (360
+            million samples of all channels as converted), or with values that are NaN, infinite or
+            beyond ±1000.
         InvalidInput: the window starts before 0 or past the end, or the conversion is out of range.
     """
     source = Path(path)
     with SoundStream(source, start_s, duration_s) as stream:
         _require_duration(source, stream, max_duration_s)
-        if not allow_truncated and (broken := stream.broken_claim):
-            raise UnreadableFile(broken, hint=COPY_ANEW)
         to_rate, to = sample_rate or stream.rate, channels or stream.channels
         is_large = stream.samples is None or stream.samples > WHOLE_SAMPLES
         blocks: Iterator[Block] = stream.blocks()
         if is_large and (to_rate, to) != (stream.rate, stream.channels):
             _require_target(to_rate, to)
-            blocks = folded(blocks, Fold(stream.rate, to_rate=to_rate, channels=to))
+            blocks = folded(
+                blocks, Fold(stream.rate, to_rate=to_rate, channels=to, layout=stream.layout)
+            )
         else:
             to_rate, to = stream.rate, stream.channels
-        audio = _collected(source, blocks, to_rate, to, max_duration_s)
-        if not allow_truncated:
-            stream.require_whole()
+        audio, layout = _collected(source, blocks, to_rate, to, max_duration_s), stream.layout
+        if notices is not None:
+            notices += stream.notices
     if channels is not None:
-        audio = to_channels(audio, channels)
+        audio = to_channels(audio, channels, layout if to == stream.channels else None)
     return audio if sample_rate is None else resample(audio, sample_rate)
 
 
@@ -255,7 +99,6 @@ def hear(
     path: str | Path,
     *,
     max_duration_s: float | None = MAX_DURATION_S,
-    allow_truncated: bool = False,
 ) -> IdentifiedAudio:
     """Read all of a sound file; a large one is folded to stereo at 48 kHz.
 
@@ -269,10 +112,8 @@ def hear(
         return _capped(source, blocks.append)
 
     poured = pour(source, begin, max_duration_s=max_duration_s)
-    if poured.breaks_off and not allow_truncated:
-        raise UnreadableFile(poured.breaks_off, hint=COPY_ANEW)
     audio = Audio(joined(blocks, poured.channels), poured.sample_rate)
-    return IdentifiedAudio(audio, poured.pcm_sha256, poured.notices)
+    return IdentifiedAudio(audio, poured.pcm_sha256, poured.notices, poured.layout)
 
 
 @dataclass(frozen=True)
@@ -282,7 +123,8 @@ class Poured:
     Attributes:
         sample_rate, channels, frames: of the blocks.
         duration_s: of the file. pcm_sha256: of the file's own samples.
-        breaks_off, notices: as in :class:`SoundStream`.
+        notices: what was cut or odd in the file, one line each.
+        layout: of the blocks' channels; None: the usual one of as many.
     """
 
     sample_rate: int
@@ -290,8 +132,8 @@ class Poured:
     frames: int
     duration_s: float
     pcm_sha256: str
-    breaks_off: str
     notices: tuple[str, ...] = ()
+    layout: ChannelLayout | None = None
 
 
 def pour(
@@ -300,6 +142,7 @@ def pour(
     *,
     max_samples: int = MAX_READ,
     max_duration_s: float | None = None,
+    aside: Callable[[SoundStream], Callable[[Block], None]] | None = None,
 ) -> Poured:
     """Read a file's sound block by block: as it is up to :data:`WHOLE_SAMPLES`, of all channels
     and as its header claims; larger sound folded to at most stereo and 48 kHz.
@@ -309,19 +152,22 @@ def pour(
 
     Args:
         begin: is called before the first block, and again where reading starts over.
+        aside: is called before that, and hears the sound as it is, of all channels.
 
     Raises:
-        UnreadableFile: as :class:`SoundStream`, or the sound is longer than ``max_duration_s``.
+        UnreadableFile: as :class:`.SoundStream`, or the sound is longer than ``max_duration_s``.
     """
     picked: tuple[int, ...] | None = None
     while True:
         with SoundStream(path, max_samples=max_samples) as stream:
             _require_duration(path, stream, max_duration_s)
-            fold, balance = _fold_of(stream, picked), Balance(stream.channels)
+            fold = _fold_of(stream, picked)
+            balance = Balance(stream.channels, min(stream.channels, FOLDED_CHANNELS), stream.layout)
             digest = PcmHash(stream.rate, stream.channels)
             most = None if max_duration_s is None else max_duration_s * stream.rate
+            hear = None if aside is None else aside(stream)
             put, frames = begin(), 0
-            blocks: Iterator[Block] = _hashed(path, stream, digest, most)
+            blocks: Iterator[Block] = _hashed(path, stream, digest, most, hear)
             if fold is not None:
                 blocks = folded(blocks, fold, balance)
             for block in blocks:
@@ -344,8 +190,8 @@ def pour(
             frames,
             duration_s,
             digest.hexdigest(),
-            stream.breaks_off,
             tuple(stream.notices),
+            stream.layout if fold is None else None,
         )
 
 
@@ -354,14 +200,20 @@ def _fold_of(stream: SoundStream, picked: tuple[int, ...] | None) -> Fold | None
     if stream.samples is not None and stream.samples <= WHOLE_SAMPLES:
         return None
     rate, channels = min(stream.rate, FOLDED_RATE), min(stream.channels, FOLDED_CHANNELS)
-    return Fold(stream.rate, to_rate=rate, channels=channels, picked=picked)
+    return Fold(stream.rate, to_rate=rate, channels=channels, picked=picked, layout=stream.layout)
 
 
 def _hashed(
-    path: Path, stream: SoundStream, digest: PcmHash, most: float | None
+    path: Path,
+    stream: SoundStream,
+    digest: PcmHash,
+    most: float | None,
+    hear: Callable[[Block], None] | None = None,
 ) -> Iterator[Block]:
     for block in stream.blocks():
         digest.add(block)
+        if hear is not None:
+            hear(block)
         if most is not None and digest.frames > most:
             raise _too_long(path, None, most / stream.rate)
         yield block

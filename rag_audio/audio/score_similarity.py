@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +68,9 @@ def onsets(notes: Notes) -> Onsets:
 def _notes(score: NoteScore) -> tuple[Notes, bool]:
     """The notes of a score; True when they are percussion."""
     pitched = [part for part in score.parts if not part.drum]
+    beats = _BeatCount(score)
     found = [
-        (_beats(score, note.start_s), _beats(score, note.end_s), note.pitch)
+        (beats.at(note.start_s), beats.at(note.end_s), note.pitch)
         for part in (pitched or list(score.parts))
         for note in part.notes
     ]
@@ -92,14 +94,23 @@ def _forms(a: Notes, b: Notes, drums: bool) -> Iterator[Notes]:
             yield np.stack([moved, moved, pitch], 1)
 
 
-def _beats(score: NoteScore, at_s: float) -> float:
-    """Beats from the start to a time, over the tempo map."""
-    total = 0.0
-    for (start, bpm), (end, _) in pairwise([*score.tempos, (float("inf"), 0.0)]):
-        if at_s <= start:
-            break
-        total += (min(at_s, end) - start) * bpm / 60.0
-    return total
+class _BeatCount:
+    """Beats from a score's start, over its tempo map."""
+
+    def __init__(self, score: NoteScore) -> None:
+        self._starts = [start for start, _ in score.tempos]
+        self._bpms = [bpm for _, bpm in score.tempos]
+        passed = (
+            (until - start) * bpm / 60.0 for (start, bpm), (until, _) in pairwise(score.tempos)
+        )
+        self._beats = list(accumulate(passed, initial=0.0))
+
+    def at(self, at_s: float) -> float:
+        """Beats until a time."""
+        n = bisect_left(self._starts, at_s) - 1
+        if n < 0:
+            return 0.0
+        return self._beats[n] + (at_s - self._starts[n]) * self._bpms[n] / 60.0
 
 
 def _most_in_common(a: Onsets, b: Onsets, as_they_are: bool, best: int) -> int:

@@ -1,34 +1,45 @@
 """MIDI scores as notes in seconds: hostile bytes in, checked data out.
 
-What a small file can ask for in time and memory is limited before pretty_midi reads it.
+What a small file can ask for in time and memory is limited.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rag_audio.audio.midi_channels import ChannelSettings, Spans
+from rag_audio.audio.midi_file import MidiFile, MidiTrack, NoticeList, read_midi_file
+from rag_audio.audio.midi_notes import TempoMap, TickPart, tick_parts
 from rag_audio.domain.codec import Document, encode, json_form, read
 from rag_audio.domain.music import Signature, is_signature
+from rag_audio.domain.songs import song_file
 from rag_audio.errors import UnreadableFile
 
 _MAX_BYTES = 2_000_000
-_MAX_TICKS = 10_000_000
-_MAX_OPEN_NOTES = 64
+_MAX_BEATS = 200_000
+"""Two hours at more than 1600 beats per minute."""
+_MAX_SOUNDING_S = 500_000.0
+"""Seconds that all notes sound together: 69 at once for two hours."""
 MAX_MESSAGES = 400_000
 """Notes, tempos and all else that a score may hold: more cost minutes and gigabytes to read."""
 MAX_DURATION_S = 7200.0
+MAX_SONGS = 100
+"""Of a file of type 2; further ones are left out."""
+_HEAD = 4096
+_SHORTEST_S = 1e-6
+_SIDE = 1.0
+_MOST_GAIN = 4.0
 
 
 @json_form(as_list=True)
 @dataclass(frozen=True)
 class ScoreNote:
-    """One note: seconds, MIDI pitch 0…127, velocity 1…127."""
+    """One note as it is written: seconds, MIDI pitch 0…127, velocity 1…127."""
 
     start_s: float
     end_s: float
@@ -36,15 +47,45 @@ class ScoreNote:
     velocity: int
 
 
+@json_form(later=("pedals", "levels", "pans"))
 @dataclass(frozen=True)
 class ScorePart:
-    """The notes of one instrument, in order of start: General MIDI program 0…127."""
+    """The notes of one instrument, in order of start: General MIDI program 0…127.
+
+    Attributes:
+        pedals: when the sustain pedal is down: from and to, in seconds, in order.
+        levels: the gain by volume and expression from each second on, the first at 0; empty: 1,
+            which is that of General MIDI's usual settings.
+        pans: the place between left, -1, and right, 1, from each second on, the first at 0; empty:
+            the middle.
+    """
 
     program: int
     drum: bool
     notes: tuple[ScoreNote, ...]
+    pedals: Spans = ()
+    levels: Spans = ()
+    pans: Spans = ()
+
+    def sounding(self) -> tuple[ScoreNote, ...]:
+        """The notes as they sound: the pedal holds them until it is let go, or until the same key
+        is struck again. What is written, and compared with other scores, are :attr:`notes`."""
+        if not self.pedals or self.drum:
+            return self.notes
+        following: dict[int, float] = {}
+        made = []
+        for note in reversed(self.notes):
+            at = bisect_right(self.pedals, note.end_s, key=lambda span: span[0]) - 1
+            struck_s = following.get(note.pitch, math.inf)
+            following[note.pitch] = note.start_s
+            if at >= 0 and self.pedals[at][0] < note.end_s < self.pedals[at][1]:
+                until_s = max(note.end_s, min(self.pedals[at][1], struck_s))
+                note = replace(note, end_s=until_s)
+            made.append(note)
+        return tuple(reversed(made))
 
 
+@json_form(later=("notices",))
 @dataclass(frozen=True)
 class NoteScore:
     """What a MIDI file holds, as far as it is used.
@@ -56,6 +97,7 @@ class NoteScore:
         time_signature: (beats, unit) of the one that holds longest; None without one, or with one
             that :func:`rag_audio.domain.music.is_signature` does not know.
         downbeat_s: where its first bar begins: after an upbeat that has a signature of its own.
+        notices: what was odd or broken in the file and what was done about it, a line each.
     """
 
     parts: tuple[ScorePart, ...]
@@ -64,6 +106,7 @@ class NoteScore:
     key_number: int | None
     time_signature: Signature | None
     downbeat_s: float = 0.0
+    notices: tuple[str, ...] = ()
 
     @property
     def notes(self) -> int:
@@ -99,7 +142,18 @@ def score_from_json(document: Any) -> NoteScore:
             in_range = 0 <= note.pitch <= 127 and 0 < note.velocity <= 127
             if not (in_range and 0 <= note.start_s < note.end_s <= MAX_DURATION_S):
                 raise ValueError(f"{note} is no note")
+        _check_course(part.pedals, 0.0, MAX_DURATION_S)
+        _check_course(part.levels, 0.0, _MOST_GAIN)
+        _check_course(part.pans, -_SIDE, _SIDE)
     return score
+
+
+def _check_course(course: Spans, least: float, most: float) -> None:
+    times = [at_s for at_s, _ in course]
+    if times != sorted(times) or not all(
+        0 <= at_s < math.inf and least <= value <= most for at_s, value in course
+    ):
+        raise ValueError("a pedal, level or pan is out of range")
 
 
 def _is_tempo(at: float, bpm: float) -> bool:
@@ -107,66 +161,141 @@ def _is_tempo(at: float, bpm: float) -> bool:
 
 
 def parse(path: str | Path) -> NoteScore:
-    """Read a MIDI file.
+    """Read a MIDI file, as a sequencer does: what is broken is left out and told in ``notices``.
+
+    Of a file of independent songs (type 2), the first one that has notes is read; of the path
+    ``FILE.mid#n``, the n-th (see :mod:`rag_audio.domain.songs`).
 
     Raises:
-        UnreadableFile: it is no MIDI file, is malformed, holds no notes, or is beyond the limits of
-            2 MB and two hours.
+        UnreadableFile: it is no MIDI file, does not say how long its ticks are, holds no notes, or
+            is beyond the limits of 2 MB, 400,000 events and two hours.
     """
-    import mido  # type: ignore[import-untyped]
-    import pretty_midi
+    source, song = song_file(Path(path))
+    notices = NoticeList()
+    file = read_midi_file(_bytes(source), str(source), MAX_MESSAGES, notices)
+    songs = _songs(file)
+    if song > min(len(songs), MAX_SONGS):
+        raise UnreadableFile(f"{source} has no song {song}")
+    if len(songs) > 1:
+        most = f", and no more than {MAX_SONGS} are read" if len(songs) > MAX_SONGS else ""
+        notices.add(f"the file holds {len(songs)} independent songs; this is song {song}{most}")
+    return _score(source, file, songs[song - 1], notices)
 
-    source = Path(path)
-    raw = _bytes(source)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata on other tracks than the first
-            parsed = mido.MidiFile(file=io.BytesIO(raw), clip=True)
-            _check_limits(source, parsed)
-            held = pretty_midi.PrettyMIDI(mido_object=parsed)
-            tempos = tuple(
-                (float(t), float(b)) for t, b in zip(*held.get_tempo_changes(), strict=True)
-            )
-            score = _score(source, held, tempos, b"\xff\x51\x03" in raw)
-    except UnreadableFile:
-        raise
-    except Exception as error:  # whatever a parser of hostile bytes may raise
-        raise UnreadableFile(
-            f"{source} is not a MIDI file that can be read: it is damaged, or breaks the standard",
-            hint="export it anew as a standard MIDI file",
-        ) from error
-    return score
+
+def count_songs(path: Path) -> int:
+    """How many songs :func:`parse` finds in a MIDI file: one, save in a file of type 2, where each
+    track that has notes is a song with tempos of its own, 100 at most.
+
+    Raises:
+        UnreadableFile: as :func:`parse`.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        if b"MThd" not in (head := file.read(_HEAD)) or _is_type(head, (0, 1)):
+            return 1
+    notices = NoticeList()
+    songs = _songs(read_midi_file(_bytes(path), str(path), MAX_MESSAGES, notices))
+    return min(len(songs), MAX_SONGS)
+
+
+def _is_type(head: bytes, kinds: Sequence[int]) -> bool:
+    at = head.index(b"MThd") + 8
+    return int.from_bytes(head[at : at + 2], "big") in kinds
+
+
+def _songs(file: MidiFile) -> Sequence[Sequence[MidiTrack]]:
+    """The tracks that play together, for each song."""
+    if file.kind < 2:
+        return [file.tracks]
+    return [(track,) for track in file.tracks if track.has_notes] or [file.tracks]
 
 
 def _score(
-    path: Path, held: Any, tempos: tuple[tuple[float, float], ...], states_tempo: bool
+    path: Path, file: MidiFile, tracks: Sequence[MidiTrack], notices: NoticeList
 ) -> NoteScore:
-    if not all(_is_tempo(*tempo) for tempo in tempos):
-        raise UnreadableFile(f"{path} has a tempo of zero")
-    keys, parts = held.key_signature_changes[:1], _parts(path, held)
+    times = TempoMap(file, tracks, notices)
+    settings = ChannelSettings(tracks, notices)
+    written = tick_parts(file, tracks, settings, notices)
+    if not written:
+        raise UnreadableFile(f"{path} holds no notes")
+    last = max(note.end if note.ended else note.start for part in written for note in part.notes)
+    if file.ticks_per_beat is not None and last / file.ticks_per_beat > _MAX_BEATS:
+        raise UnreadableFile(
+            f"{path} goes on for {last / file.ticks_per_beat:.3g} beats, more than {_MAX_BEATS}"
+        )
+    parts = tuple(_part(part, times, settings) for part in written)
     end_s = max(note.end_s for part in parts for note in part.notes)
-    metre, downbeat_s = _main_metre(held.time_signature_changes, end_s)
+    if not (math.isfinite(end_s) and 0 < end_s <= MAX_DURATION_S):
+        raise UnreadableFile(f"{path} is {end_s:.3g} s long, more than {MAX_DURATION_S:g} s")
+    sounding_s = sum(note.end_s - note.start_s for part in parts for note in part.sounding())
+    if sounding_s > _MAX_SOUNDING_S:
+        raise UnreadableFile(
+            f"{path} holds notes of {sounding_s / 3600:.0f} hours in all, "
+            f"more than {_MAX_SOUNDING_S / 3600:.0f}"
+        )
+    keys = sorted((one for track in tracks for one in track.keys), key=lambda one: one[0])
+    metre, downbeat_s = _main_metre(_metres(tracks, times), end_s)
     return NoteScore(
         parts=parts,
-        tempos=tempos,
-        states_tempo=states_tempo,
-        key_number=int(keys[0].key_number) if keys else None,
+        tempos=times.tempos,
+        states_tempo=times.stated,
+        key_number=keys[0][1] if keys else None,
         time_signature=metre,
         downbeat_s=downbeat_s,
+        notices=notices.lines(),
     )
 
 
-def _main_metre(changes: Sequence[Any], end_s: float) -> tuple[Signature | None, float]:
-    """The time signature that holds longest, and when it begins first; see :class:`Score`."""
+def _part(part: TickPart, times: TempoMap, settings: ChannelSettings) -> ScorePart:
+    notes = []
+    for note in part.notes:
+        start_s, end_s = times.seconds(note.start), times.seconds(note.end)
+        if not note.ended:
+            end_s = min(end_s, MAX_DURATION_S)
+        notes.append(
+            (
+                start_s,
+                max(end_s, start_s + _SHORTEST_S * (end_s <= start_s)),
+                note.pitch,
+                note.velocity,
+            )
+        )
+    notes.sort()
+    during = notes[0][0], max(note[1] for note in notes)
+    pedals = () if part.drum else settings.pedals(part.place, during, times.seconds)
+    return ScorePart(
+        part.program,
+        part.drum,
+        tuple(ScoreNote(*note) for note in notes),
+        tuple((down_s, min(up_s, MAX_DURATION_S)) for down_s, up_s in pedals),
+        settings.levels(part.place, during, times.seconds),
+        settings.pans(part.place, during, times.seconds),
+    )
+
+
+def _metres(tracks: Sequence[MidiTrack], times: TempoMap) -> list[tuple[float, Signature]]:
+    """Seconds and time signature of each change, in all tracks."""
+    found = {
+        tick: (beats, unit)
+        for tick, beats, unit in sorted(
+            (one for track in tracks for one in track.signatures), key=lambda one: one[0]
+        )
+    }
+    return [(times.seconds(tick), signature) for tick, signature in found.items()]
+
+
+def _main_metre(
+    changes: Sequence[tuple[float, Signature]], end_s: float
+) -> tuple[Signature | None, float]:
+    """The time signature that holds longest, and when it begins first; see :class:`NoteScore`."""
     held: dict[Signature, float] = {}
     begins: dict[Signature, float] = {}
-    ends = [*(float(change.time) for change in changes[1:]), end_s]
-    for i, (change, until_s) in enumerate(zip(changes, ends, strict=False)):
+    ends = [*(at_s for at_s, _ in changes[1:]), end_s]
+    for i, ((at_s, found), until_s) in enumerate(zip(changes, ends, strict=False)):
         # What no signature comes before is in the first one.
-        start_s = float(change.time) if i else 0.0
-        found = int(change.numerator), int(change.denominator)
+        start_s = at_s if i else 0.0
         held[found] = held.get(found, 0.0) + max(0.0, min(until_s, end_s) - start_s)
-        begins.setdefault(found, float(change.time))
+        begins.setdefault(found, at_s)
     if not held:
         return None, 0.0
     longest = max(held, key=lambda found: held[found])
@@ -179,56 +308,4 @@ def _bytes(path: Path) -> bytes:
     size = path.stat().st_size
     if size > _MAX_BYTES:
         raise UnreadableFile(f"{path} is too big for a MIDI file: {size} bytes")
-    raw = path.read_bytes()
-    if raw[:4] == b"RIFF" and (start := raw.find(b"MThd", 0, 64)) > 0:
-        raw = raw[start:]
-    if raw[:4] != b"MThd":
-        raise UnreadableFile(f"{path} is not a MIDI file" if raw else f"{path} is empty")
-    return raw
-
-
-def _check_limits(path: Path, parsed: Any) -> None:
-    """Refuse what would cost pretty_midi time or memory out of proportion to the file."""
-    if parsed.ticks_per_beat <= 0:
-        raise UnreadableFile(f"{path} counts time in film frames or not at all")
-    if not parsed.tracks or not any(parsed.tracks):
-        raise UnreadableFile(f"{path} holds no tracks")
-    parsed.tracks = [track for track in parsed.tracks if track]
-    if (messages := sum(map(len, parsed.tracks))) > MAX_MESSAGES:
-        raise UnreadableFile(f"{path} holds {messages} events, more than {MAX_MESSAGES}")
-    for track in parsed.tracks:
-        tick = 0
-        open_notes: dict[tuple[int, int], list[int]] = {}
-        for message in track:
-            tick += message.time
-            if message.type not in ("note_on", "note_off"):
-                continue
-            place = (message.channel, message.note)
-            started = open_notes.setdefault(place, [])
-            if message.type == "note_on" and message.velocity > 0:
-                started.append(tick)
-                if len(started) > _MAX_OPEN_NOTES:
-                    raise UnreadableFile(f"{path} starts note {place[1]} again without an end")
-            else:  # pretty_midi ends all but those that start at this very tick
-                open_notes[place] = [start for start in started if start == tick]
-        if tick > _MAX_TICKS:
-            raise UnreadableFile(f"{path} claims to be {tick} ticks long")
-
-
-def _parts(path: Path, held: Any) -> tuple[ScorePart, ...]:
-    parts = []
-    for instrument in held.instruments:
-        notes = sorted(
-            (float(note.start), float(note.end), int(note.pitch), int(note.velocity))
-            for note in instrument.notes
-            if 0 <= note.pitch <= 127 and note.velocity > 0 and note.end > note.start >= 0
-        )
-        if notes:
-            made = tuple(ScoreNote(*note) for note in notes)
-            parts.append(ScorePart(int(instrument.program) % 128, bool(instrument.is_drum), made))
-    if not parts:
-        raise UnreadableFile(f"{path} holds no notes")
-    end = max(note.end_s for part in parts for note in part.notes)
-    if not (math.isfinite(end) and 0 < end <= MAX_DURATION_S):
-        raise UnreadableFile(f"{path} is {end:.3g} s long, more than {MAX_DURATION_S:g} s")
-    return tuple(parts)
+    return path.read_bytes()

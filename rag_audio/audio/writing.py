@@ -4,65 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soundfile
 
-from rag_audio.audio.containers import open_sound
+from rag_audio.audio.carried_metadata import CarriedMetadata
+from rag_audio.audio.channels import Block
 from rag_audio.audio.dsp import resample
-from rag_audio.audio.headers import format_of, id3_tag, rate_for
-from rag_audio.audio.pcm_hash import PcmHash, pcm24
+from rag_audio.audio.headers import format_of, rate_for
+from rag_audio.audio.pcm_hash import PcmHash
+from rag_audio.audio.sound_stream import SoundStream
+from rag_audio.audio.sound_writer import SoundWriter
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.storage.files import export
-
-# Files that a library writes to which cannot be told of errors.
-
-
-class Sink:
-    """A file that libsndfile writes to; it cannot be told of a full disk, so its caller is.
-
-    Attributes:
-        fault: the first error.
-    """
-
-    def __init__(self, raw: BinaryIO) -> None:
-        self._raw = raw
-        self.fault: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        """All of it, as far as the caller is told."""
-        with self._noticed():
-            self._raw.write(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a byte; where the file then stands."""
-        with self._noticed():
-            self._raw.seek(offset, whence)
-        return self.tell()
-
-    def tell(self) -> int:
-        """The byte it stands at."""
-        return self._raw.tell()
-
-    def flush(self) -> None:
-        """Hand over what is buffered."""
-        with self._noticed():
-            self._raw.flush()
-
-    @contextmanager
-    def _noticed(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self.fault = self.fault or error
-
 
 _BLOCK = 1 << 18
 
@@ -78,15 +37,16 @@ class AudioInfo:
 
 
 def info(path: str | Path) -> AudioInfo:
-    """What the file's header says, without reading its sound.
+    """What the file's header says; its sound is read where only that tells how long it is.
 
     Raises:
         UnreadableFile: it is not a sound file, or an empty one.
     """
-    with open_sound(Path(path)) as file:
-        return AudioInfo(
-            file.frames / file.samplerate, file.samplerate, file.channels, str(file.format)
-        )
+    with SoundStream(Path(path)) as stream:
+        frames = stream.frames
+        if frames is None:
+            frames = sum(block.shape[1] for block in stream.blocks())
+        return AudioInfo(frames / stream.rate, stream.rate, stream.channels, stream.format)
 
 
 def save(
@@ -96,20 +56,23 @@ def save(
     bitrate_kbps: int | None = None,
     subtype: str | None = None,
     tags: Mapping[str, str] | None = None,
+    metadata: CarriedMetadata | None = None,
 ) -> None:
     """Write a sound file, its kind by the name's ending; it appears whole or not at all.
 
     Nothing is clipped: sound above full scale goes into encodings that hold it (floats, and the
-    lossy ones), see :mod:`rag_audio.audio.writing`.
+    lossy ones), see :mod:`rag_audio.audio.writing`. A ``.wav`` of more than 4 GB is an RF64.
 
     24-bit files hold exactly the values that :func:`pcm_sha256` hashes.
 
     Args:
-        path: ``.wav``, ``.flac``, ``.mp3``, ``.ogg`` or ``.opus``.
+        path: ``.wav``, ``.rf64``, ``.w64``, ``.flac``, ``.mp3``, ``.ogg`` or ``.opus``.
         bitrate_kbps: constant bit rate of an MP3, 32…320; None: LAME's default.
         subtype: see :func:`.format_of`. Opus is resampled to 48 kHz where it does
             not know the rate.
-        tags: texts by libsndfile's names for them: ``comment``, ``copyright``, ``title``…
+        tags: texts by name (:mod:`.text_tags`): ``comment``, ``copyright``, ``title``…
+        metadata: what else is to stand beside the sound, fit for this kind of file
+            (:meth:`.CarriedMetadata.into`).
 
     Raises:
         InvalidInput: the ending, subtype, rate or channel count does not fit, samples would be
@@ -120,24 +83,49 @@ def save(
     if not np.isfinite(audio.samples).all():
         raise InvalidInput(f"cannot write {target.name}: the samples hold NaN or infinity")
     require_fit(audio, target, subtype)
-    kind, encoding = format_of(target, subtype)
-    audio = resample(audio, rate_for(encoding, audio.sample_rate))
-    options: dict[str, Any] = {"format": kind, "subtype": encoding}
-    if bitrate_kbps is not None:
-        options |= _constant_bitrate(kind, audio.sample_rate, bitrate_kbps)
+    audio = resample(audio, rate_for(format_of(target, subtype)[1], audio.sample_rate))
+    data = metadata or CarriedMetadata()
+    if tags:
+        data = data.with_texts(target, tags)
+    blocks = (audio.samples[:, at : at + _BLOCK] for at in range(0, audio.frames, _BLOCK))
+    form = SoundForm(audio.sample_rate, audio.channels, subtype, bitrate_kbps)
+    save_blocks(blocks, target, form, data)
+
+
+@dataclass(frozen=True)
+class SoundForm:
+    """How a sound is to be written: Hz, channels, encoding as :func:`.format_of` takes it, and the
+    bit rate of an MP3."""
+
+    sample_rate: int
+    channels: int
+    subtype: str | None = None
+    bitrate_kbps: int | None = None
+
+
+def save_blocks(
+    blocks: Iterable[Block], path: Path, form: SoundForm, data: CarriedMetadata
+) -> None:
+    """Write a sound that comes in blocks ``[C, T]``, as :func:`save` does.
+
+    Raises:
+        InvalidInput: as :func:`save`; a block would be clipped, or holds NaN or infinity.
+    """
+    kind, encoding = format_of(path, form.subtype)
+    compression: dict[str, Any] = {}
+    if form.bitrate_kbps is not None:
+        compression = _constant_bitrate(kind, form.sample_rate, form.bitrate_kbps)
     try:
-        with export(target) as draft:
-            with draft.open("wb") as raw:
-                disk = Sink(raw)
-                _write(audio, disk, options, {} if kind == "MP3" else tags or {})
-                if disk.fault is not None:
-                    raise disk.fault
-            if kind == "MP3" and tags:
-                draft.write_bytes(id3_tag(tags) + draft.read_bytes())
+        with export(path) as draft:
+            rate, channels = form.sample_rate, form.channels
+            with SoundWriter(draft, (kind, encoding), rate, channels, data, compression) as writer:
+                for block in blocks:
+                    require_fit(Audio(block, rate), path, form.subtype)
+                    writer.write(block)
     except (soundfile.LibsndfileError, ValueError) as error:
         raise InvalidInput(
-            f"cannot write {target.name} as {options['subtype']} with {audio.channels} channels at "
-            f"{audio.sample_rate} Hz: {error}",
+            f"cannot write {path.name} as {encoding} with {form.channels} channels at "
+            f"{form.sample_rate} Hz: {error}",
         ) from error
 
 
@@ -166,19 +154,6 @@ def pcm_sha256(audio: Audio) -> str:
     digest = PcmHash(audio.sample_rate, audio.channels)
     digest.add(audio.samples)
     return digest.hexdigest()
-
-
-def _write(audio: Audio, raw: Any, options: dict[str, Any], tags: Mapping[str, str]) -> None:
-    as_integers = options["subtype"] == "PCM_24"
-    with soundfile.SoundFile(
-        raw, "w", samplerate=audio.sample_rate, channels=audio.channels, **options
-    ) as file:
-        for name, text in tags.items():
-            setattr(file, name, text)
-        for start in range(0, audio.frames, _BLOCK):
-            block = audio.samples[:, start : start + _BLOCK]
-            # libsndfile scales floats by 2^23 - 1, so that a file would not read back as it was.
-            file.write(pcm24(block) << 8 if as_integers else np.ascontiguousarray(block.T))
 
 
 def _constant_bitrate(kind: str, sample_rate: int, bitrate_kbps: int) -> dict[str, Any]:

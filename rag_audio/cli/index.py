@@ -24,13 +24,12 @@ from rich.text import Text
 
 from rag_audio.cli.options import Home, Json, Territory, parse_range
 from rag_audio.cli.output import (
-    MOST_LISTED,
     busy,
     err,
     list_conflicts,
+    list_findings,
     out,
     progress_bar,
-    say_more,
     show_json,
     table,
     warn_untrained,
@@ -83,7 +82,7 @@ def index(
 
 
 @contextmanager
-def indexing_bar() -> Iterator[IndexProgress]:
+def indexing_bar(doing: str = "indexing") -> Iterator[IndexProgress]:
     """Files done, files per second and time left, on stderr, where that is a terminal."""
     last = TextColumn("{task.fields[path]}", markup=False)  # names may hold brackets
     with progress_bar(
@@ -94,7 +93,7 @@ def indexing_bar() -> Iterator[IndexProgress]:
         TimeRemainingColumn(),
         last,
     ) as bar:
-        yield _Indexing(bar, bar.add_task("indexing", total=None, path=""))
+        yield _Indexing(bar, bar.add_task(doing, total=None, path=""))
 
 
 class _Rate(ProgressColumn):
@@ -138,14 +137,10 @@ def show_report(report: IndexReport) -> None:
             "foreign sound"
         )
     list_conflicts(report.conflicts)
-    if report.rejected:
-        shown = report.rejected[:MOST_LISTED]
-        table(("path", "reason"), [(one.path, one.reason) for one in shown], title="not indexed")
-        say_more(len(report.rejected))
-    if report.noticed:
-        heard = report.noticed[:MOST_LISTED]
-        table(("path", "notice"), [(one.path, one.text) for one in heard], title="noticed")
-        say_more(len(report.noticed))
+    list_findings("not indexed", "reason", ((one.path, one.reason) for one in report.rejected))
+    list_findings("noticed", "notice", ((one.path, one.text) for one in report.noticed))
+    for line in report.passed_over:
+        out.print(line)
 
 
 def search(

@@ -1,4 +1,4 @@
-"""``library``, ``artists``, ``doctor``: look around."""
+"""``library``, ``artists``, ``doctor``: look around; ``library init`` and ``check`` a folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from rag_audio import __version__, plugins
+from rag_audio.audio import ffmpeg
+from rag_audio.cli.library_folder import check, init
 from rag_audio.cli.options import Home, Json, Territory
 from rag_audio.cli.output import busy, err, list_conflicts, out, show_json, table
 from rag_audio.domain.conflict_documents import conflicts_json
@@ -26,8 +28,18 @@ _COUNTED = 8
 """So many keys, tags or instruments of an artist are printed."""
 
 
-def library(territory: Territory = None, home: Home = None, as_json: Json = False) -> None:
+library = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+library.command()(init)
+library.command()(check)
+
+
+@library.callback()
+def list_libraries(
+    ctx: typer.Context, territory: Territory = None, home: Home = None, as_json: Json = False
+) -> None:
     """Show the indexed libraries, their licenses and what each grants today."""
+    if ctx.invoked_subcommand is not None:
+        return
     with open_home(home, territory=territory) as opened:
         libraries = opened.catalogue.libraries()
         rights = opened.rights()
@@ -226,6 +238,13 @@ def _soundfont(opened: OpenedHome) -> str:
     return str(path)
 
 
+def _ffmpeg(opened: OpenedHome) -> str:
+    named = opened.settings.ffmpeg
+    if named not in (None, ffmpeg.OFF) and ffmpeg.find() is None:
+        raise InvalidInput(ffmpeg.described(), hint="correct RAG_AUDIO_FFMPEG")
+    return ffmpeg.described()
+
+
 def _ledger(opened: OpenedHome) -> str:
     faults = opened.ledger.verify()
     if faults:
@@ -271,6 +290,7 @@ _CHECKS: tuple[tuple[str, Callable[[OpenedHome], str]], ...] = (
     ("index", lambda home: f"{home.index.name}, {home.index.count()} segments"),
     ("landmarks", _landmarks),
     ("soundfont", _soundfont),
+    ("ffmpeg", _ffmpeg),
     ("ledger", _ledger),
     ("guardrails", _guardrails),
     ("watermark key", _keys),

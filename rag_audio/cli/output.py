@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
@@ -116,6 +116,37 @@ def list_conflicts(conflicts: Sequence[dict[str, Any]]) -> None:
     for conflict in conflicts[:MOST_LISTED]:
         out.print("\n".join(conflict_lines(conflict)))
     say_more(len(conflicts))
+
+
+_APART = 3
+"""So many paths of which the same is said have a line each; more are one line."""
+
+
+def list_findings(title: str, said: str, findings: Iterable[tuple[str, str]]) -> None:
+    """A table of paths and what is said of each, where there are any.
+
+    Args:
+        said: the title of the second column.
+    """
+    rows = grouped(findings)
+    if rows:
+        table(("path", said), rows[:MOST_LISTED], title=title)
+        say_more(len(rows))
+
+
+def grouped(findings: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Paths and texts, in their order; where more than three paths have the same text, they are
+    one line that names the first."""
+    paths: dict[str, list[str]] = {}
+    for path, text in findings:
+        paths.setdefault(text, []).append(path)
+    rows = []
+    for text, of in paths.items():
+        if len(of) > _APART:
+            rows.append((of[0], f"{of[0]} and {len(of) - 1} more", text))
+        else:
+            rows += [(path, path, text) for path in of]
+    return [(shown, text) for _, shown, text in sorted(rows, key=lambda row: row[0])]
 
 
 def say_more(count: int) -> None:

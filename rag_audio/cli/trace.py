@@ -123,6 +123,8 @@ def show_influence(record: AttributionRecord, measured: CausalInfluence) -> None
 
 
 def _show(file: Path, found: TraceResult) -> None:
+    for notice in found.notices:
+        out.print(f"note: {file.name}: {notice}")
     if not found.found:
         out.print(f"{file}: {found.explanation}")
         return

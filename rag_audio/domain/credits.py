@@ -8,6 +8,8 @@ from rag_audio.domain.licensing import License
 
 _LONGEST_TAG = 4000
 _CUT = " …"
+ARTIST = "rag-audio (AI)"
+"""Who an output says that it is by; an edit of a file from elsewhere says what that file says."""
 
 
 def credit_lines(licenses: Iterable[License]) -> tuple[str, ...]:

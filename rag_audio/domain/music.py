@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from rag_audio.domain import limits
 from rag_audio.domain.codec import FORMS, FieldForm
+from rag_audio.domain.key_names import read_key
 from rag_audio.errors import InvalidInput
 
 _PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
-
-
-_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-
-
-_KEY = re.compile(
-    r"([A-Ga-g])\s*(#|♯|b|♭|-?sharp|-?flat)?\s*[-_ ]?\s*"
-    r"(major|maj|minor|min|moll|dur|m|M)?(?![A-Za-z])",
-)
 
 
 @dataclass(frozen=True, order=True)
@@ -42,21 +33,20 @@ class Key:
 
     @classmethod
     def parse(cls, text: str) -> Key:
-        """Read ``A minor``, ``Am``, ``F# major``, ``Bbm``, ``C``, ``e flat minor``…
+        """Read ``A minor``, ``Am``, ``a-Moll``, ``la mineur``, ``8A``, ``1m`` and their like.
+
+        All spellings are listed in :mod:`rag_audio.domain.key_names`.
 
         Raises:
             InvalidInput: the text is not a key.
         """
-        found = _KEY.fullmatch(text.strip())
-        if found is None:
+        named = _BY_NAME.get(text) or read_key(text)
+        if named is None:
             raise InvalidInput(
-                f"{text!r} is not a key", hint="write it like 'A minor', 'F# major' or 'Bbm'"
+                f"{text[:60]!r} is not a key",
+                hint="write it like 'A minor', 'F# major', 'Bbm' or '8A'",
             )
-        letter, accidental, mode = found.groups()
-        sharp = {"#": 1, "♯": 1, "sharp": 1, "b": -1, "♭": -1, "flat": -1}
-        shift = sharp[accidental.lstrip("-")] if accidental else 0
-        minor = mode is not None and mode in {"m", "minor", "min", "moll"}
-        return cls((_LETTERS[letter.upper()] + shift) % 12, minor)
+        return cls(*named)
 
     def relative(self) -> Key:
         """The key with the same notes in the other mode."""
@@ -77,6 +67,9 @@ class Key:
         return (other.tonic - source.tonic + 6) % 12 - 6
 
 
+_BY_NAME = {
+    str(Key(tonic, minor)): (tonic, minor) for tonic in range(12) for minor in (False, True)
+}
 FORMS[Key] = FieldForm(str, Key.parse)
 
 

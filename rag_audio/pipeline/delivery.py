@@ -22,9 +22,8 @@ from rag_audio.domain import (
     ConditioningPlan,
     GenerationRequest,
     GenerationResult,
-    unmet_promises,
 )
-from rag_audio.domain.credits import credit_lines, file_tags
+from rag_audio.domain.credits import credit_lines
 from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import Mark, ModelInfo
 from rag_audio.domain.signing import (
@@ -36,9 +35,14 @@ from rag_audio.domain.signing import (
     sidecar_of,
 )
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, OutputRefused
-from rag_audio.generation.take_selection import unmet_line
 from rag_audio.guardrails.embedding_similarity import likeness
 from rag_audio.home import Home
+from rag_audio.pipeline.file_metadata import (
+    copied_metadata,
+    edited_metadata,
+    edited_subtype,
+    output_metadata,
+)
 from rag_audio.pipeline.renderer import Take
 from rag_audio.provenance.ledger.audit_rights import CLEARED
 from rag_audio.provenance.ledger.records import FinishedOutput, MadeWith, make_record, signed
@@ -142,20 +146,30 @@ def stage(
     """Mark, sign and write a take under a temporary name; :func:`commit` does the rest.
 
     What the model makes stays below full scale; an edit keeps the level of the edited sound, and
-    is lowered, with a note in the plan, where its format cannot hold that.
+    is lowered, with a note in the plan, where its format cannot hold that. So does what the edited
+    file had beside its sound; what is not carried over is a note too.
 
     Args:
         cleared: when the rights to the sources of the take's plan were last read, UTC.
         target: the file. Others as :func:`deliver`.
     """
     plan, checks = take.plan, {**take.checks(), CLEARED: cleared.isoformat()}
-    audio, excess = writing.fit(take.audio, target, request.subtype)
+    subtype = request.subtype
+    if opened is not None and subtype is None:
+        subtype = edited_subtype(opened.path, target)
+    audio, excess = writing.fit(take.audio, target, subtype)
     if excess:
         note = (
             f"lowered by {excess.peak_db:.2f} dB, so that the file does not clip the {excess}; "
             "a .wav of floats (subtype 32f) keeps the level"
         )
         plan = replace(plan, notes=(*plan.notes, note))
+    carried = None
+    if opened is not None:
+        carried = edited_metadata(opened.path, plan, audio, target, subtype)
+        if carried.lost:
+            note = f"not carried over from the edited file: {', '.join(carried.lost)}"
+            plan = replace(plan, notes=(*plan.notes, note))
     number = home.ledger.next_output_id()
     marker = home.watermarker
     marked = marker.embed(audio, Mark(number))
@@ -168,9 +182,8 @@ def stage(
     part = target.with_name(f".{target.stem}.{number}.part{target.suffix}")
     master = _new_master(home.masters, number)
     try:
-        marks = map(unmet_line, unmet_promises(checks))
-        tags = file_tags(number, plan.licenses, marks)
-        writing.save(marked or audio, part, subtype=request.subtype, tags=tags)
+        data = output_metadata(number, plan, checks, audio, target, carried)
+        writing.save(marked or audio, part, subtype=subtype, metadata=data)
         writing.save(audio, master, subtype="FLOAT")
         master.chmod(0o600)
         name = None if marked is None else marker.name
@@ -320,11 +333,11 @@ def write_copy(
         )
     sound = load(file, max_duration_s=None)
     plan = plan_from_json({**record.plan, **_NO_WORDS})
-    marks = map(unmet_line, unmet_promises(record.checks))
     part = target.with_name(f".{target.stem}.{secrets.token_hex(8)}.part{target.suffix}")
     try:
-        tags = file_tags(record.output, plan.licenses, marks)
-        writing.save(sound, part, tags=tags, bitrate_kbps=bitrate_kbps)
+        data = copied_metadata(file, sound, target)
+        data = output_metadata(record.output, plan, record.checks, sound, target, data)
+        writing.save(sound, part, metadata=data, bitrate_kbps=bitrate_kbps)
         claim = ClaimedOutput(
             record.output,
             plan,

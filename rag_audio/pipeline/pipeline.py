@@ -314,7 +314,8 @@ class Pipeline:
             fingerprints=self.home.fingerprints,
             read_manifest=self.home.credentials_of,
             master=self.home.master,
-            hear=partial(self.home.reader.hear, max_duration_s=None, allow_truncated=True),
+            hear=partial(self.home.reader.hear, max_duration_s=None, warns=False),
+            sections=self.home.reader.sections,
         )
 
     def influence(

@@ -21,6 +21,7 @@ from rag_audio.audio.dsp import MAX_CHANNELS
 from rag_audio.audio.headers import SCORE
 from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, IdentifiedAudio
 from rag_audio.audio.scores import NoteScore, score_from_json
+from rag_audio.audio.sections import SoundInSections
 from rag_audio.domain import Audio
 from rag_audio.domain.codec import read
 from rag_audio.domain.signing import Credentials
@@ -34,7 +35,7 @@ from rag_audio.service.settings import ServeSettings, read_serve_settings
 
 DECODERS = 2
 """Uploads that a process has decoded at once."""
-FORM = 2
+FORM = 3
 """Of the document; one of another form is made anew."""
 _DOCUMENT_WEIGHT = 16
 """Notes take this many times the bytes of the document that holds them, divided by what a use of
@@ -81,6 +82,7 @@ class CanonicalUploads(FileReader):
         kept: DecodedFiles,
         use: SoundUse,
     ) -> None:
+        super().__init__()
         self.decoders, self.kept, self.use = decoders, kept, use
         self._folders, self._anchors = folders, anchors
         # Manifests of uploads, and of what was made from them, are parsed in the limits too.
@@ -164,16 +166,23 @@ class CanonicalUploads(FileReader):
         path: Path,
         *,
         max_duration_s: float | None = MAX_DURATION_S,
-        allow_truncated: bool = False,
+        warns: bool = True,
     ) -> IdentifiedAudio:
         if self._folders.upload_in(path) is None:
-            return super().hear(
-                path, max_duration_s=max_duration_s, allow_truncated=allow_truncated
-            )
-        heard, breaks_off = self._used(path, self._heard)
-        if breaks_off and not allow_truncated:
-            raise UnreadableFile(f"{path} {breaks_off}", hint="upload it anew")
-        return heard
+            return super().hear(path, max_duration_s=max_duration_s, warns=warns)
+        return self._used(path, self._heard)
+
+    def notices(self, path: Path) -> tuple[str, ...]:
+        """What was cut or odd in an upload, one line each.
+
+        Raises:
+            UnreadableFile, BackendUnavailable: it has to be decoded anew, and cannot be.
+        """
+        return self._used(path, _notices)
+
+    def sections(self, path: Path) -> SoundInSections | None:
+        """As of a file, save that uploads are never so long."""
+        return super().sections(path) if self._folders.upload_in(path) is None else None
 
     def score(self, path: Path) -> NoteScore:
         if self._folders.upload_in(path) is None:
@@ -220,7 +229,7 @@ class CanonicalUploads(FileReader):
             said_so = "there is no room for decoded uploads"
             raise BackendUnavailable(said_so, public=said_so) from error
 
-    def _heard(self, id_: str, document: Mapping[str, Any]) -> tuple[IdentifiedAudio, str]:
+    def _heard(self, id_: str, document: Mapping[str, Any]) -> IdentifiedAudio:
         if document["kind"] != "audio":
             raise UnreadableFile(f"upload {id_} is a score, not a sound")
         rate, channels = int(document["sample_rate"]), int(document["channels"])
@@ -238,8 +247,8 @@ class CanonicalUploads(FileReader):
                 if not np.isfinite(block).all():
                     raise ValueError("samples are not numbers")
                 samples[:, at : at + len(block)] = block.T
-        heard = IdentifiedAudio(Audio(samples, rate), str(document["pcm_sha256"]))
-        return heard, str(document["breaks_off"])
+        pcm_sha256, notices = str(document["pcm_sha256"]), _notices(id_, document)
+        return IdentifiedAudio(Audio(samples, rate), pcm_sha256, notices)
 
     def _id(self, path: Path) -> str:
         id_ = self._folders.upload_in(path)
@@ -257,6 +266,10 @@ def _score(id_: str, document: Mapping[str, Any]) -> NoteScore:
     if document["kind"] != "midi":
         raise UnreadableFile(f"upload {id_} is a sound, not a score")
     return score_from_json(document["score"])
+
+
+def _notices(id_: str, document: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(notice) for notice in document.get("notices", ()))
 
 
 def _reservation(id_: str, document: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Imported before any limit.
     import c2pa  # noqa: F401
-    import mido  # type: ignore[import-untyped]  # noqa: F401
-    import pretty_midi  # noqa: F401
 
+    from rag_audio.audio import ffmpeg
+
+    ffmpeg.described()  # what it says of itself is asked for once, not for every file
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_in_child(json.loads(line))) + "\n")
         sys.stdout.flush()
@@ -50,6 +52,7 @@ def _in_child(asked: dict[str, Any]) -> dict[str, Any]:
     if child == 0:
         os.close(reading)
         try:
+            os.setpgid(0, 0)
             if asked["kind"] == "sign":
                 told = _signed(asked)
             else:
@@ -63,7 +66,10 @@ def _in_child(asked: dict[str, Any]) -> dict[str, Any]:
         said = _read(reading, float(asked["seconds"]))
     finally:
         os.close(reading)
-        os.kill(child, signal.SIGKILL)
+        # With what it started.
+        for end in (os.killpg, os.kill):
+            with suppress(ProcessLookupError, PermissionError):
+                end(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     ended = os.waitstatus_to_exitcode(status)
     if said is None or (not said and ended == -signal.SIGXCPU):
@@ -108,6 +114,7 @@ def _opened(asked: dict[str, Any]) -> dict[str, Any]:
     file = Path(asked["file"])
     try:
         found = _midi(file, asked) if asked["kind"] == "midi" else _audio(file, asked)
+        _forbid_processes()
         document = json.dumps({**found, **_credentials(file, asked)})
         if len(document) > MOST_DOCUMENT:
             return _refused("its notes and credentials are too many", "")
@@ -132,6 +139,8 @@ def _signed(asked: dict[str, Any]) -> dict[str, Any]:
 
     task = read(OpenedSigning, asked["task"])
     _limit(asked)
+    if not asked.get("connects"):
+        _forbid_processes()
     try:
         signer = C2paSigner.from_callback(
             _ask_to_sign,
@@ -170,9 +179,12 @@ def _limit(asked: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (whole + int(used), whole + int(used) + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     _limit_files(int(asked["most_bytes"]))
-    if not asked.get("connects"):
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _forbid_processes() -> None:
+    """Start nothing from now on, and no thread."""
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def _limit_files(most_bytes: int) -> None:
@@ -182,8 +194,13 @@ def _limit_files(most_bytes: int) -> None:
 
 def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """The sound, decoded to its end and written as bare samples: interleaved float32."""
+    from rag_audio.audio.media_kinds import media_kind
     from rag_audio.audio.reading import pour
 
+    # Of what ffmpeg decodes, in a process of its own with limits of its own, nothing but samples
+    # is parsed here. Every other decoder works in this process.
+    if media_kind(file) is None:
+        _forbid_processes()
     with open(asked["sound"], "r+b") as target:
 
         def begin() -> Any:
@@ -204,7 +221,7 @@ def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
         "channels": poured.channels,
         "frames": poured.frames,
         "pcm_sha256": poured.pcm_sha256,
-        "breaks_off": poured.breaks_off.replace(str(file), "").strip(),
+        "notices": list(poured.notices),
     }
 
 
@@ -212,6 +229,7 @@ def _midi(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
     from rag_audio.audio.scores import parse, score_to_json
     from rag_audio.errors import UnreadableFile
 
+    _forbid_processes()
     score, longest_s = parse(file), float(asked["longest_s"])
     if score.end_s > longest_s:
         raise UnreadableFile(

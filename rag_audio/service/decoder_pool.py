@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rag_audio.audio import ffmpeg
 from rag_audio.audio.child_process import Child, ChildPool
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
+from rag_audio.audio.media_kinds import MEDIA_ENDINGS
 from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.domain.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
@@ -225,7 +227,7 @@ _SIGNATURES = 12
 _MANIFESTS_BYTES = 64 << 20
 _EXPANSION = 64
 _UNSIGNED = "set RAG_AUDIO_SIGNING=off to deliver outputs unsigned; their records will say so"
-_UPLOADED = (".wav", ".flac", ".ogg", ".mp3", ".aiff", SCORE)
+_UPLOADED = frozenset((".wav", ".flac", ".ogg", ".mp3", ".aiff", SCORE, *MEDIA_ENDINGS))
 
 
 @dataclass(frozen=True)
@@ -238,18 +240,22 @@ class Decoded:
 
 
 def kind_of(file: Path) -> str:
-    """The ending that fits a file, by its first bytes; MP3 may also begin with a frame.
+    """The ending that fits a file, by its first bytes; MP3 and AAC may also begin with a frame.
 
     Raises:
         UnreadableFile: it is nothing that may be uploaded.
     """
     head = read_head(file)
-    is_frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
-    suffix = ".mp3" if is_frame else suffix_of(head)
-    if suffix not in _UPLOADED:
+    suffix = suffix_of(head)
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
+        # The two bits of the layer: none of MPEG audio's three is AAC in ADTS.
+        suffix = ".mp3" if head[1] & 0x06 else ".aac"
+    elif len(head) > 1 and head[0] == 0x56 and head[1] & 0xE0 == 0xE0:
+        suffix = ".aac"  # in LOAS
+    if suffix is None or suffix not in _UPLOADED:
         raise UnreadableFile(
             "this is not a sound or score that can be read",
-            hint="WAV, FLAC, OGG, MP3, AIFF or standard MIDI",
+            hint="WAV, FLAC, OGG, MP3, AIFF, m4a, other sound or video, or standard MIDI",
         )
     return suffix
 
@@ -268,6 +274,7 @@ class UploadDecoders:
         self._settings = settings
         self.turns = Turns(count)
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment |= ffmpeg.environment()
         self._processes = ChildPool(
             count, lambda: Child("rag_audio.service.decoder_child", environment)
         )

@@ -11,6 +11,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from rag_audio.domain import Audio
+from rag_audio.domain.songs import song_file, song_id
 from rag_audio.storage.files import file_sha256
 
 MOST_BYTES = 128 * 2**20
@@ -90,11 +91,15 @@ class SoundCache:
 def content_hash(path: Path) -> str:
     """The SHA-256 of a file's bytes, hex; computed once in a process for each size and time.
 
+    Of a song of a MIDI file, what :func:`.song_id` makes of it.
+
     Raises:
         OSError: the file cannot be read.
     """
-    found = path.stat()
-    return _content_hash(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    file, song = song_file(path)
+    found = file.stat()
+    state = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return song_id(_content_hash(file, *state), song)
 
 
 @lru_cache(maxsize=1 << 16)

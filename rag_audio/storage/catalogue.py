@@ -39,6 +39,7 @@ from rag_audio.domain.codec import decode, encode
 from rag_audio.domain.conflicts import Conflict
 from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.licensing import Revocation, RevocationOf, RightsChange
+from rag_audio.domain.songs import song_file
 from rag_audio.domain.stems import FileState, LibraryInfo, WithheldFile
 from rag_audio.errors import LedgerTampered, LibraryError
 from rag_audio.storage import landmarks as landmark_rows
@@ -323,7 +324,7 @@ class SqlCatalogue:
             LibraryError: its library is not in the catalogue.
         """
         root = self._roots.get(stem.library)
-        if root is not None and (place := Path(root, stem.path)).is_file():
+        if root is not None and _is_there(place := Path(root, stem.path)):
             return str(place)
         twins = select(_libraries.c.root, _files.c.path).outerjoin(
             _files, (_files.c.library == _libraries.c.id) & (_files.c.stem_id == stem.id)
@@ -337,7 +338,7 @@ class SqlCatalogue:
             )
         paths = [stem.path, *sorted({row.path for row in found} - {stem.path, None})]
         places = [Path(found[0].root, path) for path in paths]
-        return str(next((place for place in places if place.is_file()), places[0]))
+        return str(next((place for place in places if _is_there(place)), places[0]))
 
     def copies(self, id_: str, libraries: Collection[str] | None = None) -> list[Stem]:
         """The stems of libraries with exactly these bytes, by library and path.
@@ -503,6 +504,11 @@ def _seen(
         return dict(conflicts)
     seen = {id_: one.within(libraries) for id_, one in conflicts.items()}
     return {id_: one for id_, one in seen.items() if one is not None}
+
+
+def _is_there(place: Path) -> bool:
+    """Whether a file lies there, or the one that holds the song of that path."""
+    return song_file(place)[0].is_file()
 
 
 def _of_libraries(query: Select[Any], libraries: Collection[str] | None) -> Select[Any]:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from indexer.measure import MeasuredFile, MeasureJob, measure
 from rag_audio.audio.analysis import analyse
-from rag_audio.audio.channels import Balance, fitted, heard, views
+from rag_audio.audio.channels import fitted, heard, views
 from rag_audio.audio.copy_distance import copy_distance
 from rag_audio.audio.dsp import extract, mono, to_channels
+from rag_audio.audio.folding import Balance
 from rag_audio.audio.pitch_tracking import track_pitch
 from rag_audio.domain import Audio
 from rag_audio.domain.controls import Layer
@@ -212,7 +213,7 @@ def test_a_downmix_that_cancels_is_known_while_it_is_read() -> None:
         balance = Balance(5)
         for at in range(0, audio.frames, 30_000):
             block = Audio(np.ascontiguousarray(audio.samples[:, at : at + 30_000]), RATE)
-            balance.add(block.samples, to_channels(block, 2).samples)
+            balance.add(block.samples)
         assert balance.is_lost is lost
 
 

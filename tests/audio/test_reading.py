@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_audio.audio import midi, reading, scores, writing
-from rag_audio.audio.channels import Fold, folded
 from rag_audio.audio.dsp import resample, to_channels
+from rag_audio.audio.folding import Fold, folded
 from rag_audio.audio.reading import hear, load
 from rag_audio.audio.scores import score_from_json, score_to_json
 from rag_audio.domain import Audio

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.report import IndexReport
+from indexer.report import IndexReport, Notice
 from rag_audio.cli.index import show_report
 
 
@@ -12,3 +12,22 @@ def test_the_counts_of_a_run_stand_on_the_right(capsys: pytest.CaptureFixture[st
     show_report(IndexReport(3, 12, 0, 0, 15, (), 1.0))
     row = next(line for line in capsys.readouterr().out.splitlines() if "12" in line)
     assert row.split("│")[1:3] == ["       3 ", "      12 "]
+
+
+def test_many_notices_of_one_text_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    same = [Notice(f"{number:02}.m4a", "decoded by ffmpeg") for number in range(40)]
+    other = [Notice(f"x{number}.wav", "breaks off after 3.00 s") for number in range(2)]
+    show_report(IndexReport(42, 0, 0, 0, 42, (), 1.0, noticed=(*same, *other)))
+    said = capsys.readouterr().out
+    assert "00.m4a and 39 more" in said and said.count("decoded by ffmpeg") == 1
+    assert "x0.wav" in said and "x1.wav" in said
+
+
+def test_files_of_the_system_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    junk = {".DS_Store": 8, "._*": 4, ".asd": 2}
+    show_report(IndexReport(1, 0, 0, 0, 1, (), 1.0, junk=junk, other={".pdf": 1}))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        "14 files of the system and of other programs skipped: .DS_Store 8, ._* 4, .asd 2",
+        "1 file without music skipped: .pdf 1",
+    ]

@@ -222,7 +222,7 @@ def test_no_other_module_folds_names_in_a_way_of_its_own() -> None:
         ),
         "rag_audio/storage/qdrant_common.py",  # tags
         "rag_audio/storage/migrations/versions/v0005_names.py",  # what was stored before
-        "indexer/stems_csv.py",  # paths
+        "indexer/path_patterns.py",  # paths
     }
     modules = (path for package in ("rag_audio", "indexer") for path in (root / package).rglob("*"))
     folding = {

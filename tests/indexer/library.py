@@ -70,7 +70,7 @@ def tone(path: Path, hz: float = 220.0, seconds: float = 1.0, channels: int = 1)
     return path
 
 
-def quick_analysis(audio: Audio) -> SimpleNamespace:
+def quick_analysis(audio: Audio, layout: object = None) -> SimpleNamespace:
     """As ``rag_audio.audio.analysis.analyse``, knowing nothing but the level."""
     peak = float(np.abs(audio.samples).max(initial=0.0))
     return SimpleNamespace(

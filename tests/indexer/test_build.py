@@ -646,6 +646,9 @@ def test_the_report_is_a_json_document(bench: Bench) -> None:
         "seconds",
         "altered",
         "landmarked",
+        "noticed",
+        "junk",
+        "other",
     }
     assert [set(item) for item in document["rejected"]] == [{"path", "reason"}] * 2
 
@@ -665,7 +668,7 @@ def test_a_missing_library_is_an_error(bench: Bench) -> None:
     ("rows", "misdeclared", "unlicensed"),
     [
         ("a.wav,unreadable,,,,,,,\nb.wav,nonesuch,,,,,,,", 2, True),
-        ("a.wav,,,,,,,,\nb.wav,full,The Band,,-4,,,,", 2, True),
+        ("a.wav,,,,,,,,\nb.wav,full,#REF!,,,,,,", 2, True),
         ("a.wav,full,,,,,,,\nb.wav,unreadable,,,,,,,", 1, False),
         ("a.wav,expired,,,,,,,\nb.wav,nothing,,,,,,,", 0, False),
         ("c.wav,full,,,,,,,", 0, False),
@@ -681,3 +684,41 @@ def test_a_run_knows_whether_faulty_licenses_left_it_nothing(
     for _ in range(2):
         report = bench.run()
         assert (report.misdeclared, report.is_unlicensed) == (misdeclared, unlicensed)
+
+
+def test_a_spreadsheet_s_table_with_a_bad_cell_is_indexed_with_notices(bench: Bench) -> None:
+    tone(bench.root / "Mixes [FINAL]" / "a.wav", 200)
+    bench.tables("")
+    table = (
+        "Path;License;Artist;Title;BPM;Key\r\nMixes [FINAL]/*.wav;full;Zoë Ñandú;;01. Mai;8A\r\n"
+        "*/*;words;Various;;;\r\n;;;;;\r\n"
+    )
+    (bench.root / "stems.csv").write_bytes(table.encode("cp1252"))
+    report = bench.run()
+    assert (report.indexed, report.rejected) == (1, ())
+    assert {one.path for one in report.noticed} == {"stems.csv"}
+    told = [one.text for one in report.noticed]
+    assert len(told) == 3
+    assert any("column 'artist' is 'Zoë Ñandú'" in text for text in told)
+    assert any(text.startswith("row 2, column 'bpm': '01. Mai' is not a number") for text in told)
+    assert any("'*/*') is less specific than row 2" in text for text in told)
+    (stem,) = bench.catalogue.stems("Zoë Ñandú")
+    assert (stem.bpm, str(stem.key), stem.license_key) == (None, "A minor", "night-shift/full")
+
+
+def test_a_damaged_recording_is_indexed_as_far_as_it_goes_and_noticed(bench: Bench) -> None:
+    tone(bench.root / "whole.wav", 200)
+    tone(bench.root / "cut.wav", 300)
+    content = (bench.root / "cut.wav").read_bytes()
+    (bench.root / "cut.wav").write_bytes(content[: len(content) * 2 // 3])
+    killed = bytearray(content)
+    at = killed.find(b"data") + 4
+    killed[at : at + 4] = bytes(4)
+    killed[-2:] = b"\1\1"
+    (bench.root / "killed.wav").write_bytes(bytes(killed))
+    bench.tables(ALL)
+    report = bench.run()
+    assert (report.indexed, bench.reasons(report)) == (3, {})
+    assert [notice.path for notice in report.noticed] == ["cut.wav", "killed.wav"]
+    assert report.noticed[0].text.startswith("breaks off: ")
+    assert report.noticed[1].text.startswith("its header claims 0 bytes of sound; ")

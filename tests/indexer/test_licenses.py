@@ -54,17 +54,16 @@ def test_a_row_declares_what_its_cells_say(tmp_path: Path) -> None:
     assert spec.problems == ()
 
 
-def test_the_last_matching_row_decides_and_its_empty_cells_come_from_rows_of_its_license(
-    tmp_path: Path,
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_most_specific_row_decides_and_its_empty_cells_come_from_rows_of_its_license(
+    tmp_path: Path, order: tuple[int, ...]
 ) -> None:
-    spec = read(
-        tmp_path,
-        """
-        **,words,Somebody Else,,99,,other,,
-        drums/*.wav,full,The Band,,,A minor,drums,,
-        drums/b.wav,full,,Break,92,,,,
-        """,
+    rows = (
+        "**,words,Somebody Else,,99,,other,,",
+        "drums/*.wav,full,The Band,,,A minor,drums,,",
+        "drums/b.wav,full,,Break,92,,,,",
     )
+    spec = read(tmp_path, "\n".join(rows[number] for number in order))
     found = declared(spec, "drums/b.wav")
     assert (found.license.id, found.artist, found.title) == ("full", "The Band", "Break")
     assert (found.bpm, found.key, found.tags) == (92, Key(9, True), ("drums",))
@@ -76,22 +75,17 @@ def test_a_faulty_row_does_not_let_a_wider_row_take_its_file(tmp_path: Path) -> 
         tmp_path,
         """
         *.wav,full,The Band,,,,,,
-        secret.wav,words,The Band,,fast,,,,
+        secret.wav,words,#REF!,,,,,,
         """,
     )
     assert "faulty" in reason(spec, "secret.wav")
     assert declared(spec, "open.wav").license.id == "full"
-    assert "stems.csv: row 3, column 'bpm': 'fast' is not a number" in problems(spec)
+    assert "stems.csv: row 3, column 'artist': '#REF!' is an error" in problems(spec)
 
 
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ("a.wav,full,,,0,,,,", "row 2, column 'bpm': '0' is not a tempo"),
-        ("a.wav,full,,,nan,,,,", "'nan' is not a finite number"),
-        ("a.wav,full,,,,H major,,,", "row 2, column 'key': 'H major' is not a key"),
-        ("a.wav,full,,,,,,QZ1,", "row 2, column 'isrc': 'QZ1' is not an ISRC"),
-        ("a.wav,full,,,,,,,-1", "row 2, column 'downbeat_s': '-1'"),
         ("a.wav,full,Tab,le,1,2,3,4,5,6", "row 2 has more cells than the header"),
         ("../a.wav,full", "row 2, column 'path': '../a.wav' leads out of the library"),
         ("/etc/*,full", "'/etc/*' is absolute"),
@@ -99,12 +93,30 @@ def test_a_faulty_row_does_not_let_a_wider_row_take_its_file(tmp_path: Path) -> 
         (",full", "'' is empty"),
     ],
 )
-def test_a_bad_cell_is_named_with_row_column_and_value_and_other_rows_stand(
+def test_a_row_that_cannot_be_used_is_named_and_other_rows_stand(
     tmp_path: Path, row: str, says: str
 ) -> None:
     spec = read(tmp_path, f"{row}\nb.wav,full,,,,,,,")
     assert says in problems(spec)
     assert declared(spec, "b.wav").license.id == "full"
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("a.wav,full,,,0,,,,", "row 2, column 'bpm': '0' is not a tempo"),
+        ("a.wav,full,,,nan,,,,", "'nan' is not a finite number"),
+        ("a.wav,full,,,,J major,,,", "row 2, column 'key': 'J major' is not a key"),
+        ("a.wav,full,,,,,,QZ1,", "row 2, column 'isrc': 'QZ1' is not an ISRC"),
+        ("a.wav,full,,,,,,,-1", "row 2, column 'downbeat_s': '-1'"),
+    ],
+)
+def test_a_bad_cell_is_named_with_row_column_and_value_and_its_file_is_indexed(
+    tmp_path: Path, row: str, says: str
+) -> None:
+    spec = read(tmp_path, row)
+    assert says in "\n".join(item.text for item in spec.notices)
+    assert declared(spec, "a.wav").license.id == "full"
 
 
 def test_an_unknown_column_is_reported_with_a_guess_and_ignored(tmp_path: Path) -> None:
@@ -164,6 +176,15 @@ def test_a_fault_in_a_license_makes_that_license_unusable_and_no_other(
     assert declared(spec, "b.wav").license.id == "full"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_library_toml_may_be_unicode_of_any_kind(tmp_path: Path, encoding: str, end: str) -> None:
+    write_tables(tmp_path, "a.wav,full")
+    text = LICENSES.strip().replace("Night Shift", "Nächte").replace("\n", end)
+    (tmp_path / "library.toml").write_bytes(text.encode(encoding))
+    assert declared(read_library(tmp_path), "a.wav").license.holder == "Nächte Recordings"
+
+
 def test_a_missing_table_is_an_error_that_shows_a_minimal_one(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match=r"library\.toml is missing") as raised:
         read_library(tmp_path)
@@ -200,7 +221,7 @@ def test_a_library_toml_that_cannot_be_read_is_an_error(
         (b"path,licence\n", "no column 'license'"),
         (b"path,license,path\n", "'path' is there twice"),
         (b'path,license\n"a,full\n', "line"),
-        (b"path,license\n\xff.wav,full\n", "not UTF-8 text"),
+        (b"path,license\n\xcf\xf0\xe8\xe2\xe5\xf2.wav,full\n", "not UTF-8 text"),
         (b"", "no column 'path'"),
     ],
 )
@@ -211,15 +232,6 @@ def test_a_stems_csv_that_cannot_be_read_is_an_error(
     (tmp_path / "stems.csv").write_bytes(text)
     with pytest.raises(LibraryError, match=says):
         read_library(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["path;license\na.wav;full\n", "path\tlicense\na.wav\tfull\n"])
-def test_columns_that_no_comma_separates_are_told_so(tmp_path: Path, text: str) -> None:
-    write_tables(tmp_path, "")
-    (tmp_path / "stems.csv").write_text(text)
-    with pytest.raises(LibraryError) as caught:
-        read_library(tmp_path)
-    assert "separated by commas" in caught.value.hint
 
 
 def test_a_spreadsheet_s_byte_order_mark_and_accents_do_not_matter(tmp_path: Path) -> None:
@@ -242,6 +254,7 @@ def test_a_spreadsheet_s_byte_order_mark_and_accents_do_not_matter(tmp_path: Pat
         ("loop [92].wav", ["loop [92].wav", "loop 9.wav"], ["loop 8.wav"]),
         ("[z-a].wav", ["[z-a].wav"], ["z.wav"]),
         ("a+(b).wav", ["a+(b).wav"], ["ab.wav"]),
+        ("[[]x].wav", ["[x].wav"], ["x.wav"]),
     ],
 )
 def test_patterns_match_as_in_a_shell(
@@ -363,8 +376,8 @@ def test_a_fault_in_the_finer_terms_is_quoted(tmp_path: Path, body: str, says: s
 def test_a_wrong_check_digit_names_row_column_and_value(tmp_path: Path) -> None:
     spec = read(tmp_path, "path,license,iswc\na.wav,full,T-034.524.680-2\nb.wav,full,")
     assert (
-        "stems.csv: row 2, column 'iswc': 'T-034.524.680-2' is not an ISWC: its check digit"
-        in problems(spec)
+        "row 2, column 'iswc': 'T-034.524.680-2' is not an ISWC: its check digit"
+        in spec.notices[0].text
     )
     assert declared(spec, "b.wav").license.id == "full"
 

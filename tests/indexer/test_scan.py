@@ -108,6 +108,8 @@ def test_only_what_looks_like_music_is_worth_a_word(tmp_path: Path) -> None:
         "take.dat": b"RIFF\x00\x00\x00\x00WAVE",
         "video.avi": b"RIFF\x00\x00\x00\x00AVI ",
         "empty.mp3": b"",
+        "photo": b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00",
+        "voice note": b"\x00\x00\x00\x18ftypM4A \x00\x00\x00\x00",
     }
     for name, head in heads.items():
         (tmp_path / name).write_bytes(head)
@@ -115,4 +117,6 @@ def test_only_what_looks_like_music_is_worth_a_word(tmp_path: Path) -> None:
         "score",
         "take.dat",
         "empty.mp3",
+        "video.avi",
+        "voice note",
     }

@@ -30,6 +30,7 @@ from rag_audio.resources import data_dir
 from rag_audio.storage.database import connect
 from rag_audio.watermark.spread_spectrum import SpreadSpectrumWatermarker
 from tests.provenance.builders import LICENSE, record, source, stem
+from tests.support.media import PICTURE, converted, needs_ffmpeg
 from tests.watermark import material
 
 RIGHTS = Rights({LICENSE.key: LICENSE}, None, date(2026, 11, 22))
@@ -126,6 +127,25 @@ def test_a_cropped_mp3_leads_back_to_its_sources(ledger: SqlLedger, tmp_path: Pa
     assert [item.title for item in found.sources] == ["Break", "Keys"]
     assert found.sources[0].used == {Channel.PROMPT: 0.25, Channel.INIT: 0.125}
     assert found.sources[0].holder == "Night Shift Recordings"
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("note.m4a", ("-c:a", "aac", "-b:a", "96k")),
+        ("clip.webm", (*PICTURE, "-c:v", "libvpx", "-c:a", "libopus", "-b:a", "64k")),
+    ],
+)
+def test_what_phones_and_chats_send_leads_back_to_its_sources(
+    ledger: SqlLedger, tmp_path: Path, name: str, options: tuple[str, ...]
+) -> None:
+    whole = load(give_out(ledger, tmp_path))
+    crop = material.crop(whole, 1.7, 6.5)
+    copy = converted(tmp_path / name, crop.samples.T, *options, rate=crop.sample_rate)
+    found = ask(ledger, copy)
+    assert (found.found, found.by, found.output) == (True, "watermark", 1)
+    assert [item.title for item in found.sources] == ["Break", "Keys"]
 
 
 def test_the_json_document_holds_what_scripts_rely_on(ledger: SqlLedger, tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ MEDIA_TYPES = {
     ".ogg": "audio/ogg",
     ".oga": "audio/ogg",
     ".opus": "audio/ogg",
+    ".rf64": "audio/x-rf64",
+    ".w64": "audio/x-w64",
     ".aif": "audio/aiff",
     ".aiff": "audio/aiff",
 }

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import c2pa
 
 EMBEDDED = frozenset({".wav", ".flac", ".mp3", ".m4a", ".mp4"})
-BESIDE = frozenset({".ogg", ".oga", ".opus"})
+BESIDE = frozenset({".ogg", ".oga", ".opus", ".rf64", ".w64"})
 _PLAIN_LABEL = re.compile(r"urn:(uuid|c2pa):[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OFF = "set RAG_AUDIO_SIGNING=off to deliver outputs unsigned; their records will say so"
 

@@ -187,6 +187,7 @@ class TraceResult:
             it, and there is too little sound, or nothing kept, to tell whether it was moved here.
         ranges: from where to where the file is which output, in order; empty where not compared.
         outputs: every output whose sound is in ``ranges``, ``output`` among them, with its sources.
+        notices: what was cut or odd in the file, one line each.
     """
 
     found: bool
@@ -207,6 +208,7 @@ class TraceResult:
     checked: bool = False
     ranges: tuple[TimeRange, ...] = ()
     outputs: tuple[InFile, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def named(self) -> tuple[int, ...]:
@@ -259,6 +261,7 @@ class TraceResult:
                 {"output": one.output, "sources": [source.to_json() for source in one.sources]}
                 for one in self.outputs
             ],
+            "notices": list(self.notices),
         }
 
     def to_public(self, contact: str | None) -> dict[str, Any]:

@@ -307,7 +307,7 @@ class Placer:
                 found.append(_range(one, None, checked=one.kind is StretchKind.OTHER))
         if sound.runs_backwards:
             found = [_mirrored(one, sound.peaks.duration_s) for one in reversed(found)]
-        return tuple(_joined(found))
+        return tuple(joined(found))
 
     def is_in_master(self, output: int, sound: Audio) -> bool | None:
         """Whether a sound holds an output's master, alone or under other sound, at its speed and
@@ -438,7 +438,7 @@ def _cut(heard: Audio, stretch: Stretch) -> Audio:
     return Audio(np.ascontiguousarray(heard.samples[:, first:last]), heard.sample_rate)
 
 
-def _joined(ranges: Sequence[TimeRange]) -> list[TimeRange]:
+def joined(ranges: Sequence[TimeRange]) -> list[TimeRange]:
     """Neighbours with the same finding, put together."""
     made: list[TimeRange] = []
     for one in ranges:

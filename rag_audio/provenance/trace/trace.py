@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag_audio.audio.reading import IdentifiedAudio, hear
+from rag_audio.audio.sections import SoundInSections, in_sections
 from rag_audio.domain import Audio, Rights
 from rag_audio.domain.ports import Detection, Watermarker
 from rag_audio.domain.record import LedgerEntry
@@ -41,6 +42,7 @@ from rag_audio.provenance.trace.fingerprint import (
     pieces,
     windows,
 )
+from rag_audio.provenance.trace.section_results import SectionTrace, merged
 from rag_audio.provenance.trace.time_ranges import (
     JUDGED_LANDMARKS,
     SAME_LANDMARKS,
@@ -73,7 +75,7 @@ ReadManifest = Callable[[Path], Credentials | None]
 
 def _hear(path: Path) -> IdentifiedAudio:
     """What there is of a sound file: a copy that breaks off can still be traced."""
-    return hear(path, max_duration_s=None, allow_truncated=True)
+    return hear(path, max_duration_s=None)
 
 
 def _no_master(output: int) -> Audio | None:
@@ -90,10 +92,12 @@ def trace(
     read_manifest: ReadManifest | None = None,
     master: Callable[[int], Audio | None] = _no_master,
     hear: Callable[[Path], IdentifiedAudio] = _hear,
+    sections: Callable[[Path], SoundInSections | None] = in_sections,
 ) -> TraceResult:
     """Find out what went into an audio file.
 
-    A trace that finds nothing is an answer, not an error.
+    A trace that finds nothing is an answer, not an error. A file that is too long for memory is
+    traced section by section, each as a file of its own; a manifest speaks for all of it.
 
     Args:
         rights: as they stand now; says what has become of the licenses.
@@ -101,25 +105,44 @@ def trace(
         read_manifest: None: content credentials are not read.
         master: the unmarked sound of an output, where it is still kept.
         hear: reads the file's sound.
+        sections: gives that of a file which is too long for that, None of others.
 
     Raises:
         UnreadableFile: the file cannot be read as audio.
         LedgerTampered: a fingerprint is not the one that the ledger's record vouches for.
     """
-    search = _Search(ledger, rights, fingerprints, master, watermarker)
+
+    def begin() -> _Search:
+        return _Search(ledger, rights, fingerprints, master, watermarker)
+
+    search = begin()
     try:
         entry = ledger.find_pcm(file_sha256(path))
     except OSError as error:
         raise UnreadableFile(f"{str(path)!r} cannot be read: {error.strerror}") from error
     claim = None if read_manifest is None else read_manifest(path)
-    heard = hear(path)
     said = "This very file is in the ledger."
+    long = sections(path)
+    if long is not None:
+        pcm_sha256, duration_s, notices = long.pcm_sha256, long.duration_s, long.notices
+    else:
+        heard = hear(path)
+        pcm_sha256, duration_s = heard.pcm_sha256, heard.audio.duration_s
+        notices = heard.notices
     if entry is None:
-        entry = ledger.find_pcm(heard.pcm_sha256)
+        entry = ledger.find_pcm(pcm_sha256)
         said = "These very samples are in the ledger."
     if entry is not None:
-        return search.by_hash(entry, heard.audio.duration_s, claim, said)
-    return search.run(heard.audio, claim)
+        found = search.by_hash(entry, duration_s, claim, said)
+    elif long is None:
+        found = search.run(heard.audio, claim)
+    else:
+        traced = [
+            SectionTrace.of(section, begin().run(section.audio, None, in_time=False))
+            for section in long.sections()
+        ]
+        found = search.over_all(merged(traced), claim)
+    return replace(found, notices=notices)
 
 
 class _Search:
@@ -139,6 +162,7 @@ class _Search:
         self.recogniser = None if fingerprints is None else Recogniser(fingerprints, master)
         self.placer = Placer(self.recogniser, watermarker, master, self._is_known)
         self.evidence: list[Evidence] = []
+        self._in_time = True
         self._stranger: Evidence | None = None
         """What a manifest says that somebody unknown signed: told of, and contradicts nothing."""
         self._also: set[int] = set()
@@ -156,8 +180,40 @@ class _Search:
         whole = (TimeRange(0.0, duration_s, number),)
         return self._contradicted(replace(found, checked=True, ranges=whole))
 
-    def run(self, heard: Audio, claim: Credentials | None) -> TraceResult:
-        """Hear all witnesses; the first that names an output, and is not contradicted, counts."""
+    def over_all(self, found: TraceResult, claim: Credentials | None) -> TraceResult:
+        """What was found in the sections of a file, beside what its manifest says."""
+        self._hear_manifest(claim)
+        manifest = tuple(self.evidence)
+        self.evidence += found.evidence
+        in_it = {one.output for one in found.ranges} | {one.output for one in found.outputs}
+        for witness, entry in self._named()[: len(manifest)]:
+            if witness not in manifest:
+                continue
+            if entry.record.output in in_it:
+                said = f"{witness.says} {found.explanation}"
+                by = self.known(entry, witness.by, witness.confidence, said)
+                found = replace(
+                    by,
+                    checked=True,
+                    transplanted=found.transplanted,
+                    ranges=found.ranges,
+                    outputs=found.outputs,
+                )
+            elif not found.found and self._kept(entry) is None:
+                found = self._unchecked(witness, entry, None)
+            elif found.found or (claim is not None and not claim.is_copy):
+                found = self._transplanted(witness, entry, found if found.found else None)
+        ignored = [f"But {w.says[0].lower()}{w.says[1:]}" for w in manifest if w.confidence == 0]
+        said = " ".join([found.explanation, *ignored])
+        return replace(found, explanation=said, evidence=tuple(self.evidence))
+
+    def run(self, heard: Audio, claim: Credentials | None, *, in_time: bool = True) -> TraceResult:
+        """Hear all witnesses; the first that names an output, and is not contradicted, counts.
+
+        Args:
+            in_time: say in words what is from where to where.
+        """
+        self._in_time = in_time
         self._hear_manifest(claim)
         detection = self.watermarker.detect(heard)
         self.evidence.append(_mark_says(detection))
@@ -248,12 +304,18 @@ class _Search:
         placed = self._placed(replace(found, checked=True), sound, change)
         return self._contradicted(placed)
 
-    def _unchecked(self, witness: Evidence, entry: LedgerEntry, peaks: PeakSet) -> TraceResult:
-        """What a witness says, where the sound can neither confirm nor contradict it."""
+    def _unchecked(
+        self, witness: Evidence, entry: LedgerEntry, peaks: PeakSet | None
+    ) -> TraceResult:
+        """What a witness says, where the sound can neither confirm nor contradict it.
+
+        Args:
+            peaks: of the sound; None: of long sound.
+        """
         by = witness.by
         if self._kept(entry) is None:
             why = "no fingerprint of that output is kept, so the sound cannot be compared with it"
-        elif _is_short(peaks):
+        elif peaks is not None and _is_short(peaks):
             why = (
                 f"this is too little sound ({peaks.duration_s:.1f} s) to tell whether the {by} was "
                 "moved here from another recording"
@@ -302,7 +364,7 @@ class _Search:
         if entry is None or kept is None:
             return found
         ranges = self.placer.place(entry.record.output, kept, sound, change)
-        said = in_words(ranges, entry.record.output)
+        said = in_words(ranges, entry.record.output) if self._in_time else ""
         return replace(
             found,
             ranges=ranges,

@@ -99,7 +99,10 @@ class Indexing:
             rejected = [{"path": r.path, "reason": r.reason} for r in report.rejected]
             told = {name: getattr(report, name) for name in _REPORTED}
             told |= {"rejected": rejected[:_SHOWN], "rejections": len(rejected)}
-            self._put(state="done", report={**told, "altered": list(report.altered)})
+            noticed = [{"path": one.path, "text": one.text} for one in report.noticed]
+            told |= {"noticed": noticed[:_SHOWN], "notices": len(noticed)}
+            told |= {"passed_over": report.passed_over, "altered": list(report.altered)}
+            self._put(state="done", report=told)
 
     def _put(self, **values: Any) -> None:
         with self._lock:

@@ -9,18 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from rag_audio.audio import writing
+from rag_audio.audio.carried_metadata import CarriedMetadata
 from rag_audio.audio.dsp import loudness_lufs, stretch
+from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.audio.reading import load
 from rag_audio.cli.app import run
 from rag_audio.domain import Audio, Channel
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.domain.plan import plan_from_json, plan_to_json
+from rag_audio.domain.signing import CredentialState
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation.inpainting import Canvas, Grid, paint
 from rag_audio.generation.splicing import CROSSFADE_S
 from rag_audio.pipeline.workspace import Workspace
+from tests.audio.test_carried_metadata import COVER, FRAMES_OF_ID3, INFO, bext, cue
 from tests.pipeline.editing.conftest import Made
 from tests.pipeline.editing.sounds import pad_sound
 
@@ -403,3 +408,27 @@ def test_a_sound_above_full_scale_is_kept_as_floats_or_lowered_and_noted(
     assert np.count_nonzero(np.abs(samples) > 0.9999) < 50
     assert any("lowered by 6.0" in note for note in lowered.plan.notes)
     assert any("lowered by 6.0" in note for note in lowered.record.plan["notes"])
+
+
+def test_an_edit_has_what_its_file_had_and_says_what_it_has_not(
+    made: Made, workspace: Workspace, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in.wav", tmp_path / "out.wav"
+    chunks = ((b"bext", bext(24_000 * 60)), (b"cue ", cue(0, 100)), (b"zzzz", b"a vendor's"))
+    data = CarriedMetadata(chunks=chunks, info=INFO, frames=FRAMES_OF_ID3)
+    writing.save(pad_sound(4.0, 24_000), source, subtype="FLOAT", metadata=data)
+    (result,) = workspace.extend(source, "x", out, left_s=2.0, steps=1, audio_rights="own")
+    note = "not carried over from the edited file: ISRC, bext loudness values, bext UMID, zzzz"
+    assert note in result.plan.notes and note in result.record.plan["notes"]
+    read = read_metadata(out)
+    assert dict(read.chunks)[b"cue "] == cue(48_000, 48_100)
+    assert int.from_bytes(dict(read.chunks)[b"bext"][338:346], "little") == 24_000 * 58
+    texts = read.all_texts()
+    assert (texts["title"], texts["artist"]) == (("Ämber",), ("Björk",))
+    assert texts["comment"][0].startswith(
+        f"Made with AI by rag-audio, output {result.record.output}"
+    )
+    assert [one.data for one in read.all_pictures()] == [COVER.data]
+    assert soundfile.info(out).subtype == "FLOAT"
+    told = workspace.home.credentials_of(out)
+    assert told is not None and told.state is CredentialState.TRUSTED

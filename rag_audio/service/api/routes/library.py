@@ -72,6 +72,7 @@ def _found(asked: SearchAsked, caller: Caller, service: Service) -> dict[str, An
         ],
         "untrained": embedder.untrained,
         "notes": [] if found else pipeline.why_nothing(query.artist, asked.territory),
+        "notices": _notices(asked.upload, caller, service),
     }
 
 
@@ -246,6 +247,15 @@ def _sound(upload: str | None, caller: Caller, service: Service) -> Audio | None
     path = str(service.folders.of_upload(found.id, found.suffix))
     audio, midi = (None, path) if found.kind == "midi" else (path, None)
     return service.pipeline(caller).query_audio(audio, midi)
+
+
+def _notices(upload: str | None, caller: Caller, service: Service) -> list[str]:
+    """What was cut or odd in an upload's sound."""
+    found = None if upload is None else service.upload_of(caller, upload)
+    if found is None or found.kind == "midi":
+        return []
+    path = service.folders.of_upload(found.id, found.suffix)
+    return list(service.pipeline(caller).home.reader.notices(path))
 
 
 def _facets(found: Sequence[Stem]) -> dict[str, dict[str, int]]:

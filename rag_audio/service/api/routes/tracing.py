@@ -32,7 +32,8 @@ log = structlog.get_logger("rag_audio.api")
 BINARY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The file itself: WAV, FLAC, OGG, MP3, AIFF or standard MIDI.",
+        "description": "The file itself: WAV, FLAC, OGG, MP3, AIFF or standard MIDI; with ffmpeg "
+        "also m4a, WMA, WavPack and video.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }

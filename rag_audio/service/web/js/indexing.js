@@ -52,9 +52,11 @@ export function indexing(done) {
     } else if (state.state === "failed") {
       put(said, problemNotice({ detail: state.problem, hint: "correct it and index again; nothing was lost" }));
     } else if (state.state === "done") {
-      const { indexed, updated, skipped, pruned, segments, rejected, rejections } = state.report;
+      const { indexed, updated, skipped, pruned, segments, rejected, rejections, noticed, notices, passed_over } = state.report;
       put(said, h("p", {}, `${state.name}: ${indexed} new, ${updated} changed, ${skipped} as before, ${pruned} removed; ${segments} segments.`),
-        rejections > 0 && h("details", {}, h("summary", {}, `${rejections} refused`), h("ul", {}, rejected.map((one) => h("li", { class: "muted" }, `${one.path}: ${one.reason}`)))));
+        rejections > 0 && h("details", {}, h("summary", {}, `${rejections} refused`), h("ul", {}, rejected.map((one) => h("li", { class: "muted" }, `${one.path}: ${one.reason}`)))),
+        notices > 0 && h("details", {}, h("summary", {}, `${notices} noticed`), h("ul", {}, noticed.map((one) => h("li", { class: "muted" }, `${one.path}: ${one.text}`)))),
+        ...passed_over.map((line) => h("p", { class: "muted" }, line)));
     } else put(said);
   }
 

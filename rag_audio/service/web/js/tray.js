@@ -193,7 +193,7 @@ export function tray(changed, form) {
   drawSaid();
   const element = h("section", { class: "panel stack", "aria-label": "References" },
     h("h2", {}, "References"), chosen, search, found,
-    dropZone("Drop audio or MIDI, or choose a file", "audio/*,.mid,.midi,.wav,.flac,.ogg,.mp3,.aiff", (file) => bring(file)),
+    dropZone("Drop audio or MIDI, or choose a file", "audio/*,video/*,.mid,.midi,.wav,.flac,.ogg,.mp3,.aiff,.m4a,.aac,.wma,.wv,.ape,.mka,.caf", (file) => bring(file)),
     h("div", { class: "row" }, microphone(said)), said);
   return {
     element,

@@ -13,7 +13,7 @@ const BY = { manifest: "its content credentials", watermark: "its watermark", fi
 
 export function show(place) {
   const answer = h("div", { class: "stack", "aria-live": "polite" });
-  const zone = dropZone("Drop any audio: a master, a clip, an MP3 of it", "audio/*,.wav,.flac,.mp3,.ogg,.aiff", trace, true);
+  const zone = dropZone("Drop any audio: a master, a clip, an MP3 of it", "audio/*,video/*,.wav,.flac,.mp3,.ogg,.aiff,.m4a,.aac,.wma,.wv,.ape,.mka,.caf", trace, true);
   let aborted = null;
   put(place, h("div", { class: "stack" },
     h("div", { class: "page-head" }, h("h1", {}, "Trace"), h("span", { class: "muted" }, "Was this made here, and of what?")),

@@ -1,0 +1,51 @@
+"""Each song of a MIDI file of type 2 as a file of its own, for all that follows a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from indexer.report import Rejection
+from indexer.survey import Survey
+from rag_audio.audio.scores import count_songs
+from rag_audio.domain.songs import MIDI_SUFFIXES, song_path, split_song
+from rag_audio.errors import UnreadableFile
+
+
+def separate_songs(found: Survey, root: Path, known: Collection[str]) -> None:
+    """Add the songs of the files of type 2 to a survey: they share what is declared of the file.
+
+    Args:
+        root: of the library.
+        known: paths indexed before; a song that its file no longer holds is refused.
+    """
+    accepted, withheld = dict(found.accepted), dict(found.withheld)
+    for path in accepted.keys() | withheld.keys():
+        for song in _further_songs(root, path):
+            one = song_path(path, song)
+            if path in accepted:
+                candidate, declared = accepted[path]
+                found.accepted[one] = replace(candidate, path=one), declared
+            if path in withheld:
+                candidate, license, artist = withheld[path]
+                found.withheld[one] = replace(candidate, path=one), license, artist
+    found.accepted = dict(sorted(found.accepted.items()))
+    reasons = {item.path: item.reason for item in found.refused}
+    for path in sorted(known):
+        file, song = split_song(path)
+        if song == 1 or path in accepted or path in found.accepted:
+            continue
+        if file in reasons:
+            found.refused.append(Rejection(path, reasons[file]))
+        elif file in accepted:
+            found.refused.append(Rejection(path, f"{Path(file).name} has no song {song} any more"))
+
+
+def _further_songs(root: Path, path: str) -> Iterator[int]:
+    if Path(path).suffix.lower() not in MIDI_SUFFIXES:
+        return
+    try:
+        yield from range(2, count_songs(root / path) + 1)
+    except (UnreadableFile, OSError):
+        return  # what is wrong with it is told when it is measured
