@@ -182,6 +182,9 @@ class FfmpegSound:
             raise
         self.samplerate, self.channels = wave.sample_rate, wave.channels
         self.channel_mask = wave.channel_mask
+        if wave.channel_mask:
+            # As libsndfile says it of a WAVE; :func:`.layout_of` reads it there.
+            self.extra_info = f"Channel Mask : 0x{wave.channel_mask:X}\n"
         if kind.duration_s is not None:
             self.frames = max(1, round(kind.duration_s * self.samplerate))
 
