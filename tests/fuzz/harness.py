@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rag_audio.errors import RagAudioError
@@ -45,6 +45,7 @@ def fuzzed(inputs: st.SearchStrategy[Any], examples: int) -> Callable[[Check], C
             rules = settings(
                 max_examples=examples, derandomize=fixed, database=None, deadline=None,
                 suppress_health_check=list(HealthCheck),
+                phases=[Phase.generate],  # to shorten a slow input would take minutes
             )  # fmt: skip
             rules(given(inputs)(bounded))()
 

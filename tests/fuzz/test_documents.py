@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies as st
 
 from indexer.licenses import read_library
-from indexer.scan import Limits, survey
+from indexer.survey import Limits, survey
 from rag_audio.audio.scores import parse, score_from_json, score_to_json
 from rag_audio.domain.plan import notes_from_text, plan_from_json, plan_to_json
 from rag_audio.errors import InvalidInput

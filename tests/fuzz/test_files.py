@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from indexer.measure import _read_tags
 from rag_audio.audio import midi
+from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.audio.reading import hear
+from rag_audio.audio.wave_chunks import SoundChange
 from rag_audio.audio.writing import info
 from tests.fuzz.harness import damaged, fuzzed
 from tests.support import label_files as made
@@ -71,6 +73,17 @@ def test_tracks_of_any_bytes(content: bytes) -> None:
 @fuzzed(damaged(SOUNDS), examples=300)
 def test_tags(content: bytes) -> None:
     _in_a_file(".wav", _read_tags)(content)
+
+
+def _carried(file: Path) -> None:
+    data, change = read_metadata(file), SoundChange(22_050, 44_100, 3307, 6615, channels=1)
+    for ending in (".wav", ".flac", ".mp3", ".ogg"):
+        data.into(file.with_suffix(ending), change)
+
+
+@fuzzed(damaged(SOUNDS), examples=250)
+def test_what_stands_beside_the_sound(content: bytes) -> None:
+    _in_a_file(".wav", _carried)(content)
 
 
 @fuzzed(damaged(SOUNDS), examples=300)
