@@ -124,6 +124,13 @@ class TestMp3:
         assert seconds(found) == pytest.approx(2.0, abs=0.01)
         assert found.notices == ("breaks off within its last frame, which is left out",)
 
+    def test_a_tag_that_claims_the_whole_file_hides_nothing(self, tmp_path: Path) -> None:
+        tag = b"ID3\4\0\0\x7f\x7f\x7f\x7f"
+        found = heard(tmp_path, "a.mp3", tag + mp3())
+        assert (round(seconds(found), 3), found.notices) == (2.0, ())
+        found = heard(tmp_path, "a.mp3", mp3() + tag + mp3(1.0))
+        assert (round(seconds(found), 3), found.notices) == (3.0, (JOINED,))
+
     def test_free_format_and_low_rates_are_read(self, tmp_path: Path) -> None:
         frames = frames_of(mp3(1.0, 48_000, constant=True, level=0.0))[1:]
         free = b"".join(one[:2] + bytes([one[2] & 15]) + one[3:] for one in frames)
