@@ -132,6 +132,8 @@ def _several(count: int) -> list[str]:
 
 
 def _skipped(count: int, where: str) -> list[str]:
+    if count == 1:
+        return [f"1 byte {where} is no sound and is left out"]
     return [f"{count} bytes {where} are no sound and are left out"] if count else []
 
 
@@ -169,7 +171,8 @@ def _ogg(data: FileBytes) -> ReadingLayout:
     notices = _several(len(found.links)) + _skipped(found.skipped, "between its pages")
     lost = sum(link.lost for link in found.links)
     if lost:
-        notices.append(f"{lost} pages are missing within it; what is there is read")
+        pages = "1 page is" if lost == 1 else f"{lost} pages are"
+        notices.append(f"{pages} missing within it; what is there is read")
     if any(link.has_odd_end for link in found.links):
         notices.append("the length that its last page claims is untrue; read to the end")
     if found.is_cut or not last.is_ended:

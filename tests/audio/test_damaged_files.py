@@ -262,7 +262,7 @@ class TestOgg:
     def test_a_lost_page_is_told(self, tmp_path: Path, subtype: str) -> None:
         pages = pages_of(encoded("OGG", subtype, 2.0, 48_000))
         found = heard(tmp_path, "a.ogg", b"".join(pages[:-2] + pages[-1:]))
-        assert found.notices == ("1 pages are missing within it; what is there is read",)
+        assert found.notices == ("1 page is missing within it; what is there is read",)
 
     @pytest.mark.parametrize("granule", [-1, 0, 100, 1 << 40])
     def test_the_last_position_is_not_believed(
