@@ -31,8 +31,8 @@ from rag_audio.audio.headers import read_head, suffix_of
 _AUDIO_SUFFIXES = frozenset(
     (
         ".wav .wave .bwf .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .w64 .rf64 "
-        ".m4a .m4b .aac .ac3 .amr .wma .wv .ape .tta .mka .weba .rex .rx2 .mp4 .mov .mkv .webm .ogv "
-        ".3gp .mid .midi .kar .rmi .smf"
+        ".m4a .m4b .aac .ac3 .amr .wma .wv .ape .tta .mka .weba .mp4 .mov .mkv .webm .ogv .3gp "
+        ".rex .rx2 .mid .midi .kar .rmi .smf"
     ).split()
 )
 _SPECIAL = {
