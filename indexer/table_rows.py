@@ -95,7 +95,7 @@ class Table:
                 if separator[1] in _DELIMITERS:
                     delimiters = separator[1] + _DELIMITERS.replace(separator[1], "")
                 continue
-            if not re.search(r"\w", line) or line.startswith("#"):
+            if line.isspace() or line.startswith("#") or not re.search(r"\w", line):
                 continue
             found = [
                 replace(header, number=number, above=above)
@@ -135,11 +135,10 @@ class Table:
     def _row(self, cells: list[str], lines: _Lines) -> Iterator[TableRow]:
         header, width = self.header, len(self.header.columns)
         start = lines.number - len(lines.taken) + 1
-        texts = [cell_text(cell) for cell in cells]
-        while texts and not texts[-1] and (len(texts) > width or header.inner):
-            texts.pop()
-        if not any(texts):
+        last = next((at for at in range(len(cells), 0, -1) if cells[at - 1].strip()), 0)
+        if not last:
             return
+        texts = [cell_text(cell) for cell in cells[: last if header.inner else max(last, width)]]
         was_cell = bool(header.inner)
         if header.inner:
             inside = _cells(header.delimiter.join(texts), header.inner)

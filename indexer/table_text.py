@@ -2,9 +2,9 @@
 
 Unicode says which it is (a byte order mark, or the zero bytes of UTF-16 without one); everything
 else is UTF-8 where it can be. A line that is not UTF-8 was saved in a code page, which nothing in
-the file names. Those of Excel for western languages and Japanese (Windows-1252, Mac OS Roman,
-Windows-932) are told apart by what they make of the letters, and what was assumed is said; text of
-another script is refused.
+the file names. Those of Excel for western languages and Japanese (Windows-1252, Mac OS Roman, DOS
+850, Windows-932) are told apart by what they make of the letters, and what was assumed is said;
+text of another script is refused.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from dataclasses import dataclass
 
 from rag_audio.errors import LibraryError
 
-MAX_BYTES = 256_000_000
+MAX_BYTES = 128_000_000
 """Of a table; a million rows have about 100 MB."""
+
+MAX_LINES = 2_000_000
+"""Of a table."""
 
 SAVE_AGAIN = "save it again as 'CSV UTF-8'"
 
@@ -39,6 +42,7 @@ _OTHERS = (
 _CODE_PAGES = {
     "cp1252": "Windows-1252",
     "mac-roman": "Mac OS Roman",
+    "cp850": "DOS code page 850",
     "cp932": "Windows-932 (Shift JIS)",
 }
 _SIGNS = frozenset("“”‘’„‚–—…•·°€£©®™«»¡¿´§\xa0")
@@ -48,6 +52,7 @@ _RUN = re.compile(r"[^\x00-\x7f]{5,}")
 _KANA = re.compile("[\u3040-\u30ff]")
 _JAPANESE = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]+")
 _PLAUSIBLE = 0.5
+_SAMPLE = 200_000  # characters by which a code page is chosen
 _END = "\x1a"  # by which CP/M and DOS end a text
 
 
@@ -92,12 +97,14 @@ def decode_table(data: bytes, name: str) -> TableText:
         name: of the file, for messages.
 
     Raises:
-        LibraryError: it is no text, or not in a code page that is known.
+        LibraryError: it is no text, too long, or not in a code page that is known.
     """
     head = data[:5].lower()
     for start, what in _OTHERS:
         if head.startswith(start.lower()):
             raise LibraryError(f"{name} is not CSV but {what}", hint=SAVE_AGAIN)
+    if max(data.count(b"\n"), data.count(b"\r")) > MAX_LINES:
+        raise LibraryError(f"{name} has more than {MAX_LINES:,} lines")
     text = decode_unicode(data, name)
     found = _decode_lines(data, name) if text is None else TableText(text)
     at = found.text.find("\0")
@@ -131,14 +138,15 @@ def _decode_lines(data: bytes, name: str) -> TableText:
         except UnicodeDecodeError:
             others[number] = line
     joined = b"".join(others.values())
-    page = _code_page(joined, is_mac=b"\n" not in joined)
+    page = _code_page(joined)
     if page is None:
         number, line = next(iter(others.items()))
-        cells = re.split(r"[,;\t]", line.decode("ascii", "backslashreplace").strip())
-        shown = next(cell for cell in cells if "\\x" in cell)
+        cell = re.search(rb"[^,;\t]{0,40}[\x80-\xff][^,;\t\r\n]{0,20}", line)
+        found = b"" if cell is None else cell.group().strip()
+        shown = found.decode("ascii", "backslashreplace")
         raise LibraryError(
-            f"{name}, row {number}: '{shown[:60]}' is not UTF-8 text, nor that of a code page "
-            "that is known",
+            f"{name}, row {number}: '{shown}' is not UTF-8 text, nor that of a code page that is "
+            "known",
             hint=SAVE_AGAIN,
         )
     texts.update((number, line.decode(page)) for number, line in others.items())
@@ -146,14 +154,21 @@ def _decode_lines(data: bytes, name: str) -> TableText:
     return TableText(text.rstrip(_END), _CODE_PAGES[page], frozenset(others))
 
 
-def _code_page(data: bytes, *, is_mac: bool) -> str | None:
-    """The code page in which most letters stand where western words have them."""
+def _code_page(data: bytes) -> str | None:
+    """The code page in which most letters stand where western words have them.
+
+    Of several the one counts that goes with the ends of the lines: CR are an old Mac's, and DOS
+    has CR LF.
+    """
     if _is_japanese(data):
         return "cp932"
     best, most = None, _PLAUSIBLE
-    for page in ("mac-roman", "cp1252") if is_mac else ("cp1252", "mac-roman"):
+    pages = (
+        ["cp1252", "cp850", "mac-roman"] if b"\r\n" in data else ["cp1252", "mac-roman", "cp850"]
+    )
+    for page in pages if b"\n" in data else ["mac-roman", "cp1252", "cp850"]:
         try:
-            share = _western(data.decode(page))
+            share = _western(data.decode(page)[:_SAMPLE])
         except UnicodeDecodeError:
             continue
         if share >= _PLAUSIBLE and (best is None or share > most):
@@ -180,7 +195,11 @@ def _weight(before: str, sign: str, after: str) -> float:
     if sign in _SIGNS:
         if sign in "…®©”":
             return float(not after.isalpha())
-        return float(sign in "’‘·\xa0" or not (before.isalpha() and after.isalpha()))
+        if sign in "„‚":
+            return float(not before.isalpha())
+        if sign == "\xa0":
+            return 0.9
+        return float(sign in "’‘·" or not (before.isalpha() and after.isalpha()))
     if not sign.isalpha() or sign in "ƒªº":
         return 0.0
     if sign.islower():
@@ -193,7 +212,7 @@ def _weight(before: str, sign: str, after: str) -> float:
 def _is_japanese(data: bytes) -> bool:
     """Whether all of it is Windows-932 where it is not ASCII: kana, kanji, mostly in rows."""
     try:
-        text = data.decode("cp932")
+        text = data.decode("cp932")[:_SAMPLE]
     except UnicodeDecodeError:
         return False
     words = _JAPANESE.findall(text)

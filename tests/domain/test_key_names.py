@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag_audio.domain import Key
+from rag_audio.domain.fields import key_of
 from rag_audio.errors import InvalidInput
 
 SAID = {
@@ -101,6 +102,11 @@ def test_each_key_is_read_as_it_is_written() -> None:
         for minor in (False, True):
             key = Key(tonic, minor)
             assert Key.parse(str(key)) == Key.parse(str(key).upper()) == key
+
+
+def test_what_is_asked_for_in_any_spelling_is_answered_by_the_key_s_name() -> None:
+    asked = {name: str(key_of("key", name)) for name in ("8A", "1m", "a-Moll", "la mineur")}
+    assert set(asked.values()) == {"A minor"}
 
 
 def test_both_wheels_go_round_in_fifths() -> None:

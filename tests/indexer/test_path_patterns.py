@@ -60,10 +60,10 @@ def test_what_a_pattern_matches_is_what_its_wildcards_say(pattern: str, path: st
 
 
 def test_a_pattern_of_many_stars_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for pattern in ("*a" * 1000 + "b", "**a" * 1000 + "b", "**/*a" * 700 + "b", "a*" * 2000):
         assert not PathPattern(clean(pattern)).matches("a" * 1500 + "/" + "a" * 1500)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
     with pytest.raises(BadPattern, match="longer than 4096"):
         clean("*" * (MAX_PATTERN + 1))
 

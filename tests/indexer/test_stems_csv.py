@@ -113,6 +113,7 @@ def test_a_table_is_the_same_however_it_was_saved(tmp_path: Path, data: bytes) -
         ("cp1252", "\r\n", "Windows-1252"),
         ("mac-roman", "\r", "Mac OS Roman"),
         ("mac-roman", "\r\n", "Mac OS Roman"),
+        ("cp850", "\r\n", "DOS code page 850"),
     ],
 )
 def test_a_code_page_is_assumed_with_one_notice_that_shows_a_cell(
@@ -312,6 +313,6 @@ def test_any_bytes_are_rows_or_one_error(
 
 
 def test_a_large_table_is_decoded_in_time_that_grows_with_it() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     decode_table(("path,license\n" + "é.wav,full\n" * 100_000).encode("cp1252"), "stems.csv")
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
