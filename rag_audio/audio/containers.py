@@ -13,9 +13,10 @@ import soundfile
 from rag_audio.audio.dsp import MAX_CHANNELS
 from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.flac_frames import frame_from, lone_header
+from rag_audio.audio.headers import read_head
 from rag_audio.audio.joined_sound import JoinedSound
 from rag_audio.audio.media_kinds import media_kind
-from rag_audio.audio.mending import Layout, Part, look_into
+from rag_audio.audio.mending import Part, ReadingLayout, look_into
 from rag_audio.audio.resumed_sound import ResumedSound
 from rag_audio.audio.sequential_file import UNKNOWN_FRAMES, SequentialFile
 from rag_audio.audio.spliced_file import SplicedFile, cut_before
@@ -169,11 +170,9 @@ def open_sound(path: Path) -> SoundSource:
         raise UnreadableFile(f"{path} is not a file")
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path} is empty")
-    require_few_chunks(path)
-    notices: tuple[str, ...] = ()
     kind = media_kind(path)
     if kind is None:
-        file, notices = _by_libsndfile(path)
+        file = _by_libsndfile(path)
     else:
         from rag_audio.audio.ffmpeg import open_media
 
@@ -181,27 +180,27 @@ def open_sound(path: Path) -> SoundSource:
     if problem := _problem(file):
         file.close()
         raise UnreadableFile(f"{path} {problem}")
-    file.notices[:0] = [*_misnamed(path, file.format), *notices]
+    file.notices[:0] = _misnamed(path, file.format)
     return file
 
 
-def _by_libsndfile(path: Path) -> tuple[SoundSource, tuple[str, ...]]:
-    """A file as libsndfile reads it, and what is odd in its container."""
+def _by_libsndfile(path: Path) -> SoundSource:
+    """A file as libsndfile reads it, where need be mended; what is odd in it is a notice."""
     try:
         layout = look_into(path)
-        try:
-            return _opened(path, layout), layout.notices
-        except soundfile.LibsndfileError:
-            layout = look_into(path, anything=True)
-            if layout.as_is:
-                raise
-            return _opened(path, layout), layout.notices
-    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
+        if layout.as_is:
+            require_few_chunks(path)
+        file = _opened(path, layout)
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         hint = _RAW_AAC if path.suffix.lower() == ".aac" else _KINDS
         raise UnreadableFile(f"{path} is not a sound file that can be read", hint=hint) from error
+    file.notices[:0] = layout.notices
+    return file
 
 
-def _opened(path: Path, layout: Layout) -> SoundSource:
+def _opened(path: Path, layout: ReadingLayout) -> SoundSource:
     """The file itself where the decoder may have it, else its sounds one after the other."""
     if layout.as_is and (file := _open_whole(path, layout)) is not None:
         return _resumed(path, layout.parts[0], file)
@@ -231,7 +230,7 @@ def _resumed(path: Path, part: Part, file: SequentialFile) -> SoundSource:
     return ResumedSound(file, resume)
 
 
-def _open_whole(path: Path, layout: Layout) -> SequentialFile | None:
+def _open_whole(path: Path, layout: ReadingLayout) -> SequentialFile | None:
     """The file itself; None: its decoder would not read all of it, or reads it only mended."""
     part = layout.parts[0]
     try:
@@ -271,11 +270,18 @@ def _misnamed(path: Path, kind: str) -> list[str]:
     kinds = _ENDINGS.get(path.suffix.lower())
     if kinds is None or kind in kinds:
         return []
+    if kind == "MP3" and read_head(path).startswith(b"RIFF"):  # a WAV may hold MPEG audio
+        return []
     return [f"is named {path.suffix}, and is {kind} inside; read as that"]
 
 
+_WAVES = ("WAV", "WAVEX", "RF64", "W64")
 _ENDINGS = {
-    ".wav": ("WAV", "WAVEX", "RF64", "W64"),
+    ".wav": _WAVES,
+    ".wave": _WAVES,
+    ".bwf": _WAVES,
+    ".rf64": _WAVES,
+    ".w64": _WAVES,
     ".mp3": ("MP3",),
     ".mp2": ("MP3",),
     ".flac": ("FLAC",),

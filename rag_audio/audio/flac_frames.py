@@ -9,7 +9,7 @@ from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.spliced_file import Piece
 
 MARKER = b"fLaC"
-_STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
+STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xf8\xf9][^\x0f]", re.DOTALL)
 _TAIL = 1 << 17
 _MOST_TRIES = 4096
@@ -27,7 +27,7 @@ class FlacStream:
     Attributes:
         start, stop: its range of the file. rate: Hz. channels: 1…8.
         total: samples of a channel, as its header says; 0: unknown.
-        block: samples of a frame, where all have the same; 0: they differ.
+        block: samples of a frame, where frames and not samples are counted.
         frames: samples up to the end of its last frame; None: its last bytes are no whole frame.
     """
 
@@ -42,6 +42,8 @@ class FlacStream:
     def header(self, data: FileBytes) -> bytes:
         """The first bytes with the total "unknown"."""
         head = bytearray(data[self.start : self.start + _INFO])
+        if len(head) < _INFO:
+            return bytes(head)
         head[21] &= 0xF0
         head[22:26] = bytes(4)
         return bytes(head)
@@ -51,7 +53,7 @@ def streams(data: FileBytes, start: int) -> list[FlacStream]:
     """The streams that follow each other in a file, from an offset on."""
     starts = [start]
     while len(starts) < _MOST_STREAMS:
-        at = data.search(_STREAM, starts[-1] + _INFO, len(data))
+        at = data.search(STREAM, starts[-1] + _INFO, len(data))
         if at < 0:
             break
         starts.append(at)
@@ -63,10 +65,9 @@ def _stream(data: FileBytes, start: int, stop: int) -> FlacStream:
     head = data[start : start + _INFO]
     if len(head) < _INFO:
         return FlacStream(start, stop, 0, 0, 0, 0, None)
-    least, most = int.from_bytes(head[8:10], "big"), int.from_bytes(head[10:12], "big")
+    block = int.from_bytes(head[10:12], "big")
     form = int.from_bytes(head[18:26], "big")
     rate, channels = form >> 44, (form >> 41 & 7) + 1
-    block = most if least == most else 0
     end = _sound_end(data, start, stop)
     frames = _last_sample(data, max(start + _INFO, end - _TAIL), end, block)
     return FlacStream(start, stop, rate, channels, form & (1 << 36) - 1, block, frames)
@@ -78,8 +79,7 @@ def frame_from(data: FileBytes, sample: int, rate: int) -> tuple[int, int] | Non
     Args:
         data: a stream from its marker on. rate: Hz.
     """
-    least, most = (int.from_bytes(data[at : at + 2], "big") for at in (8, 10))
-    block = most if least == most else 0
+    block = int.from_bytes(data[10:12], "big")
     low, high = _INFO, len(data)
     while high - low > _PROBE:
         middle = (low + high) // 2

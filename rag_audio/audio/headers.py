@@ -88,7 +88,7 @@ def suffix_of(head: bytes) -> str | None:
 
     An MP3 that begins with a frame, not with an ID3 tag, is not told from other data.
     """
-    if head[:4] in (b"RIFF", b"RF64", b"FORM"):
+    if head[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
         return _CHUNKED.get(head[8:12]) or media_ending(head)
     if head[:4] == b"MThd":
         return SCORE

@@ -86,7 +86,8 @@ class JoinedSound:
             blocks = self._blocks_of(number, file)
             form = (int(file.samplerate), int(file.channels))
             if form != (self.samplerate, self.channels):
-                self._note(number, "at {} Hz with {} channels is converted".format(*form))
+                channels = "1 channel" if form[1] == 1 else f"{form[1]} channels"
+                self._note(number, f"has {channels} at {form[0]} Hz and is converted")
                 fold = Fold(form[0], to_rate=self.samplerate, channels=self.channels)
                 blocks = folded(blocks, fold)
             yield from blocks
@@ -109,8 +110,10 @@ class JoinedSound:
         return file
 
     def _blocks_of(self, number: int, file: SequentialFile) -> Iterator[Block]:
+        # Of a low rate fewer, which become many at a high one.
+        size = max(1, min(_BLOCK, _BLOCK * int(file.samplerate) // self.samplerate))
         try:
-            while len(read := file.read(_BLOCK)):
+            while len(read := file.read(size)):
                 yield np.ascontiguousarray(read.T)
         except soundfile.LibsndfileError:
             self._note(number, "cannot be decoded and is left out")

@@ -6,7 +6,7 @@ are put together anew, with right counts; and a notice says what was odd.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag_audio.audio import flac_frames, mpeg_frames, ogg_streams, riff_chunks, sized_headers
@@ -17,13 +17,29 @@ from rag_audio.audio.ogg_streams import Link
 from rag_audio.audio.riff_chunks import WavSound
 from rag_audio.audio.sequential_file import UNKNOWN_FRAMES
 from rag_audio.audio.sized_headers import SizedSound
-from rag_audio.audio.spliced_file import Piece
+from rag_audio.audio.spliced_file import Piece, SplicedFile, moved
 
 MOST_PARTS = 1000
 """Sounds of one file that are read, one after the other."""
-_EXTRA = 1 << 40
+_EXTRA = 16
+_FARTHEST = 1 << 16
+_FOREIGN = (
+    (4, b"ftyp"),
+    (4, b"moov"),
+    (0, b"\x1a\x45\xdf\xa3"),
+    (0, b"\x30\x26\xb2\x75"),
+    (0, b"\x00\x00\x01\xba"),
+    (0, b"FLV"),
+    (0, b"wvpk"),
+    (0, b"RIFF"),
+    (0, b"RIFX"),
+    (0, b"FORM"),
+    (0, b"PK\x03\x04"),
+)
+"""Containers whose streams, which may be MPEG frames, lie in pieces among other data."""
 _STREAMED = 0x7FFFFF00
 """Sizes from here on stand for "unknown" in files that were written to a pipe."""
+_MOST_BEHIND = 0.005
 
 
 @dataclass(frozen=True)
@@ -33,20 +49,21 @@ class Part:
     Attributes:
         pieces: what the decoder is to be given; empty: the file itself.
         frames: that it has; None: as the decoder counts.
-        promised: frames that the header promises, which may not be there; 0: none.
+        promised: frames that the header promises (0: it does not say) of a sound that is cut or
+            followed by other data; None: nothing is to be said of that.
         extra: as in :class:`.SplicedFile`.
         is_flac: the pieces are a FLAC stream, which can be taken up again behind damage.
     """
 
     pieces: tuple[Piece, ...] = ()
     frames: int | None = None
-    promised: int = 0
+    promised: int | None = None
     extra: int = 0
     is_flac: bool = False
 
 
 @dataclass(frozen=True)
-class Layout:
+class ReadingLayout:
     """How a file is to be read.
 
     Attributes:
@@ -69,11 +86,8 @@ class Layout:
         return self.is_least and counted > self.expected
 
 
-def look_into(path: Path, *, anything: bool = False) -> Layout:
+def look_into(path: Path) -> ReadingLayout:
     """What of a file is sound.
-
-    Args:
-        anything: look for MPEG frames in whatever it is.
 
     Raises:
         OSError: it cannot be opened.
@@ -86,12 +100,24 @@ def look_into(path: Path, *, anything: bool = False) -> Layout:
         if start == 0 and head == b"OggS":
             return _ogg(data)
         if start == 0 and (wav := riff_chunks.find_sound(data)) is not None:
-            return _wav(wav)
+            return _mpeg_in_wav(path, wav) if wav.is_mpeg else _wav(wav)
         if start == 0 and (sized := sized_headers.find_sound(data)) is not None:
             return _sized(sized)
-        if anything or start or head[:1] == b"\xff":
-            return _mpeg(data)
-    return Layout()
+        if start == 0 and any(data[at : at + len(name)] == name for at, name in _FOREIGN):
+            return ReadingLayout()
+        return _found_inside(data)
+
+
+def _found_inside(data: FileBytes) -> ReadingLayout:
+    """A file that begins with none of the beginnings that are known: an MP3, or other data before
+    the sound."""
+    if (at := data.find(b"OggS\0\2", 0, _FARTHEST)) >= 0:
+        return _ogg(data)
+    if (at := data.search(flac_frames.STREAM, 0, _FARTHEST)) >= 0:
+        found = _flac(data, at)
+        notices = (*_skipped(at, "before its sound"), *found.notices)
+        return replace(found, notices=notices, as_is=False)
+    return _mpeg(data)
 
 
 def _several(count: int) -> list[str]:
@@ -106,7 +132,7 @@ def _skipped(count: int, where: str) -> list[str]:
     return [f"{count} bytes {where} are no sound and are left out"] if count else []
 
 
-def _flac(data: FileBytes, start: int) -> Layout:
+def _flac(data: FileBytes, start: int) -> ReadingLayout:
     found = flac_frames.streams(data, start)
     notices = _several(len(found))
     for stream in found[:MOST_PARTS]:
@@ -118,9 +144,9 @@ def _flac(data: FileBytes, start: int) -> Layout:
             )
     only = found[0]
     if len(found) == 1 and only.frames is not None and only.total in (0, only.frames):
-        return Layout((_flac_part(data, only),))
+        return ReadingLayout((_flac_part(data, only),))
     parts = tuple(_flac_part(data, stream) for stream in found[:MOST_PARTS])
-    return Layout(parts, tuple(notices), as_is=False)
+    return ReadingLayout(parts, tuple(notices), as_is=False)
 
 
 def _flac_part(data: FileBytes, stream: FlacStream) -> Part:
@@ -132,10 +158,10 @@ def _flac_part(data: FileBytes, stream: FlacStream) -> Part:
     return Part(pieces, UNKNOWN_FRAMES, stream.total, is_flac=True)
 
 
-def _ogg(data: FileBytes) -> Layout:
+def _ogg(data: FileBytes) -> ReadingLayout:
     found = ogg_streams.walk(data)
     if not found.links:
-        return Layout()
+        return ReadingLayout()
     last = found.links[-1]
     notices = _several(len(found.links)) + _skipped(found.skipped, "between its pages")
     lost = sum(link.lost for link in found.links)
@@ -149,9 +175,9 @@ def _ogg(data: FileBytes) -> Layout:
     is_plain = len(found.links) == 1 and last.streams == 1 and last.codec != "flac"
     is_plain &= not (found.skipped or last.has_odd_end)
     if is_plain:
-        return Layout(notices=tuple(notices))
+        return ReadingLayout(notices=tuple(notices))
     parts = tuple(_ogg_part(data, link) for link in found.links[:MOST_PARTS])
-    return Layout(parts, tuple(notices), as_is=False)
+    return ReadingLayout(parts, tuple(notices), as_is=False)
 
 
 def _ogg_part(data: FileBytes, link: Link) -> Part:
@@ -164,10 +190,10 @@ def _ogg_part(data: FileBytes, link: Link) -> Part:
     return Part(pieces, frames, is_flac=True)
 
 
-def _mpeg(data: FileBytes) -> Layout:
+def _mpeg(data: FileBytes) -> ReadingLayout:
     found = mpeg_frames.walk(data)
     if not found.runs:
-        return Layout()
+        return ReadingLayout()
     notices = _several(len(found.runs))
     notices += _skipped(found.leading, "before its first frame")
     notices += _skipped(found.skipped, "between its frames")
@@ -176,7 +202,7 @@ def _mpeg(data: FileBytes) -> Layout:
         # What is missing between the frames was just told.
         if not (found.skipped and (run.counted or 0) > run.count):
             notices += _miscounted(run)
-    if found.is_cut:
+    if found.is_cut and not any(notice.startswith("breaks off") for notice in notices):
         notices.append("breaks off within its last frame, which is left out")
     only = found.runs[0]
     is_plain = len(found.runs) == 1 and len(only.ranges) == 1 and not notices
@@ -185,8 +211,10 @@ def _mpeg(data: FileBytes) -> Layout:
     else:
         expected = None
         is_plain &= only.counted is not None
+        # libmpg123 complains where the counted bytes are not nearly all of the file.
+        is_plain &= len(data) - sum(only.ranges[-1]) < _MOST_BEHIND * len(data)
     parts = tuple(_mpeg_part(data, run) for run in found.runs[:MOST_PARTS])
-    return Layout(parts, tuple(notices), is_plain, expected, is_least=True)
+    return ReadingLayout(parts, tuple(notices), is_plain, expected, is_least=True)
 
 
 def _miscounted(run: Run) -> list[str]:
@@ -204,30 +232,43 @@ def _mpeg_part(data: FileBytes, run: Run) -> Part:
     info = b"" if run.info is None else data[run.info[0] : sum(run.info)]
     pieces = tuple(run.pieces(info))
     # Layers I and II have no place for counts: the decoder estimates them by the file's size.
-    return Part(pieces) if run.head.layer == 3 else Part(pieces, run.frames, extra=_EXTRA)
+    return (
+        Part(pieces) if run.head.layer == 3 else Part(pieces, run.frames, extra=_EXTRA * len(data))
+    )
 
 
-def _wav(wav: WavSound) -> Layout:
+def _wav(wav: WavSound) -> ReadingLayout:
     if wav.is_whole:
-        return Layout((Part(tuple(wav.pieces())),), (), True, wav.frames)
+        return ReadingLayout((Part(tuple(wav.pieces())),), (), True, wav.frames)
     notices = _sizes(wav.size, wav.claimed, wav.bytes_per_s)
     if wav.claimed is None or wav.claimed >= _STREAMED > wav.size:
         notices = [f"its header does not say how long it is; read to the end{_in_s(wav)}"]
-    return Layout((Part(tuple(wav.pieces())),), tuple(notices), as_is=False)
+    return ReadingLayout((Part(tuple(wav.pieces())),), tuple(notices), as_is=False)
+
+
+def _mpeg_in_wav(path: Path, wav: WavSound) -> ReadingLayout:
+    """The frames are walked as in an MP3, and mended as one."""
+    with FileBytes(SplicedFile(path, [(wav.start, wav.size)])) as inside:
+        found, whole = _mpeg(inside), _wav(wav)
+    notices = (*whole.notices, *found.notices)
+    if not any(part.pieces for part in found.parts):
+        return whole
+    parts = tuple(replace(one, pieces=moved(one.pieces, wav.start)) for one in found.parts)
+    return replace(found, parts=parts, notices=notices, as_is=found.as_is and whole.as_is)
 
 
 def _in_s(wav: WavSound) -> str:
     return f", {wav.size / wav.bytes_per_s:.2f} s" if wav.bytes_per_s else ""
 
 
-def _sized(sound: SizedSound) -> Layout:
+def _sized(sound: SizedSound) -> ReadingLayout:
     if not sound.pieces and (sound.claimed is None or sound.claimed <= sound.size):
-        return Layout()
+        return ReadingLayout()
     claimed = sound.claimed
-    if claimed is not None and claimed >= _STREAMED > sound.size:
-        claimed = None
     notices = tuple(_sizes(sound.size, claimed, 0))
-    return Layout((Part(sound.pieces),), notices, not sound.pieces)
+    if claimed is not None and claimed >= _STREAMED > sound.size:
+        notices = ("its header does not say how long it is; read to the end",)
+    return ReadingLayout((Part(sound.pieces),), notices, not sound.pieces)
 
 
 def _sizes(there: int, claimed: int | None, bytes_per_s: int) -> list[str]:

@@ -14,8 +14,8 @@ from rag_audio.audio.spliced_file import Piece
 
 MOST_FRAMES = 8_000_000
 """Frames that are walked: more than two days."""
-MOST_TRIES = 1_000_000
-"""Places where a frame is looked for in data that are none."""
+MOST_TRIES = 200_000
+"""Places where a frame is looked for in data that are none: no more pieces are made of a file."""
 MOST_TAGS = 10_000
 FARTHEST = 1 << 22
 """Bytes before the first frame."""

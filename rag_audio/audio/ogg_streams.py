@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.spliced_file import Piece
 
-MOST_PAGES = 4_000_000
+MOST_PAGES = 1_000_000
+MOST_LINKS = 10_000
 _HEAD = 27
 _FIRST, _LAST = 2, 4
 _NO_GRANULE = (1 << 64) - 1
 _MOST_IN_PAGE = 1 << 21
 """Samples: 255 packets, of 4096 in Vorbis, of 120 ms in Opus."""
 _OPUS_RATE = 48_000
+_FARTHEST = (1 << 63) - 1
 
 
 @dataclass
@@ -28,7 +30,8 @@ class Link:
         codec: ``vorbis``, ``opus``, ``flac`` or ``speex``; empty: no sound that is known.
         serial: of its stream. rate: Hz, of the granule positions. skip: samples before the sound.
         ranges: of the file, whole pages. bodies: of FLAC, the same without their heads.
-        granule: position of the last page that has one; before: of the one before it.
+        granule: position of the last page on which a packet ends, -1: it has none; before: the
+            highest one before it.
         last: the range of that last page.
         is_ended: there is a page that is marked as the last one. lost: pages that are missing.
         streams: that are there at once.
@@ -65,7 +68,7 @@ class Link:
             return list(self.ranges)
         start, length = self.last
         page = bytearray(data[start : start + length])
-        page[6:14] = (self.before + _MOST_IN_PAGE).to_bytes(8, "little")
+        page[6:14] = min(self.before + _MOST_IN_PAGE, _FARTHEST).to_bytes(8, "little")
         page[22:26] = bytes(4)
         page[22:26] = _checksum(bytes(page)).to_bytes(4, "little")
         made: list[Piece] = []
@@ -99,7 +102,7 @@ def walk(data: FileBytes) -> OggFile:
     for _ in range(MOST_PAGES):
         head = data[at : at + _HEAD]
         if len(head) < _HEAD or head[:5] != b"OggS\0":
-            behind = data.find(b"OggS\0", at)
+            behind = data.find(b"OggS\0", at + 1)
             if behind < 0:
                 rest = len(data) - at
                 found.is_cut |= head[:4] == b"OggS"
@@ -120,13 +123,16 @@ def walk(data: FileBytes) -> OggFile:
             continue
         if head[5] & _FIRST:
             if not starts:
+                if len(found.links) == MOST_LINKS:
+                    break
                 link, starts = Link(), True
                 found.links.append(link)
             _begin_stream(link, head, data[at + _HEAD + len(sizes) : at + length])
         else:
             starts = False
         if int.from_bytes(head[14:18], "little") == link.serial:
-            _take(link, head, at, length, _HEAD + len(sizes))
+            ends = any(size < 255 for size in sizes)
+            _take(link, head, at, length, body=_HEAD + len(sizes), ends_packet=ends)
         at += length
     found.links = [one for one in found.links if one.codec]
     return found
@@ -151,12 +157,14 @@ def _begin_stream(link: Link, head: bytes, body: bytes) -> None:
     link.serial = serial
 
 
-def _take(link: Link, head: bytes, at: int, length: int, body: int) -> None:
+def _take(link: Link, head: bytes, at: int, length: int, *, body: int, ends_packet: bool) -> None:
     sequence, granule = int.from_bytes(head[18:22], "little"), int.from_bytes(head[6:14], "little")
     link.lost += max(0, sequence - link._sequence - 1)
     link._sequence = sequence
-    if granule != _NO_GRANULE:
-        link.before, link.granule, link.last = link.granule, granule, (at, length)
+    if granule != _NO_GRANULE or ends_packet:
+        link.before = max(link.before, link.granule)
+        link.granule = -1 if granule == _NO_GRANULE else granule
+        link.last = (at, length)
     link.is_ended |= bool(head[5] & _LAST)
     _extend(link.ranges, at, length)
     if link.codec == "flac":

@@ -48,6 +48,11 @@ class WavSound:
     is_whole: bool
 
     @property
+    def is_mpeg(self) -> bool:
+        """Whether it is MPEG audio with a header of its own."""
+        return self._tag in (0x50, 0x55)
+
+    @property
     def is_pcm(self) -> bool:
         """Whether each frame has the same number of bytes, and is a sample of each channel."""
         return self._tag in (1, 3, 6, 7)
@@ -163,7 +168,7 @@ class _Riff:
         for place in (at, at + 1):
             if self.data[place : place + 4] in _BEHIND or self._are_chunks(place):
                 return True
-        return not self.data[at : at + _TAIL].strip(b"\0")
+        return self.end - at <= _TAIL and self.data.is_blank(at, self.end)
 
     def _are_chunks(self, at: int) -> bool:
         """Whether chunks follow each other from a place up to the end of the file."""

@@ -10,7 +10,7 @@ import soundfile
 from rag_audio.audio.spliced_file import SplicedFile
 
 _BLOCK = 1 << 16
-_TRIES = 100
+_TRIES = 3
 _MOST_NOTICES = 5
 _UNKNOWN = 1 << 48
 UNKNOWN_FRAMES = (1 << 63) - 1
@@ -28,7 +28,8 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
     Args:
         file: its name as bytes, or what stands for the file.
         frames: that it has, where that is known better than by libsndfile.
-        promised: frames that its header promises, which may not be there; 0: none.
+        promised: frames that its header promises (0: it does not say) of a sound that is cut or
+            followed by other data; None: nothing is to be said of that.
 
     Attributes:
         known_frames: that it has, or None, as given; may be set.
@@ -37,7 +38,7 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
     """
 
     def __init__(
-        self, file: bytes | SplicedFile, frames: int | None = None, promised: int = 0
+        self, file: bytes | SplicedFile, frames: int | None = None, promised: int | None = None
     ) -> None:
         self.notices: list[str] = []
         self.known_frames, self._promised = frames, promised
@@ -71,7 +72,11 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
         Raises:
             soundfile.LibsndfileError: nothing of the file can be decoded.
         """
+        if self._source is not None and self._source.extra:
+            frames = max(0, min(frames, self.frames - self._position))
         out = np.full((frames, self.channels), np.nan, dtype)
+        if not frames:
+            return out
         for _ in range(_TRIES):
             try:
                 got = super().read(out=out)
@@ -88,10 +93,19 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
             self._note(f"damaged near {at:.2f} s: what cannot be decoded is left out")
             self._damaged_at = None
         self._position += len(got)
-        if not len(got) and self._position < self._promised:
-            there, promised = self._position / self.samplerate, self._promised / self.samplerate
-            self._note(f"breaks off after {there:.2f} s: its header claims {promised:.2f} s")
+        if not len(got) and self._promised is not None:
+            self._note_end(self._position / self.samplerate, self._promised / self.samplerate)
+            self._promised = None
         return got
+
+    def _note_end(self, there_s: float, promised_s: float) -> None:
+        if there_s < promised_s:
+            self._note(f"breaks off after {there_s:.2f} s: its header claims {promised_s:.2f} s")
+        elif not promised_s:
+            self._note(f"breaks off after {there_s:.2f} s, within a frame")
+        elif there_s > promised_s:
+            said = f"its header claims {promised_s:.2f} s; {there_s:.2f} s are there and are read"
+            self._note(said)
 
     def _note(self, notice: str) -> None:
         if len(self.notices) < _MOST_NOTICES:

@@ -33,7 +33,7 @@ class SoundStream:
     """A sound file that is open for reading, or a window of it; use it in a ``with`` statement.
 
     Attributes:
-        rate: Hz. channels: 1…8.
+        rate: Hz. channels: 1…8. format: the decoder's name of the container.
         frames: that the window has by what is known of the file; None: nothing tells.
         notices: after the last block, what was cut or odd in the file, one line each without the
             file's name.
@@ -57,6 +57,7 @@ class SoundStream:
         self._path, self._most = path, max_samples
         self._file = open_sound(path)
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
+        self.format = str(self._file.format)
         self.notices: list[str] = []
         try:
             self._first, self.frames = _window(path, self._file, start_s, duration_s)

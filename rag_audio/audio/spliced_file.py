@@ -18,8 +18,8 @@ class SplicedFile(io.RawIOBase):
 
     Args:
         path: the real file.
-        extra: bytes that the file claims to be longer than it is, for decoders that estimate how
-            much sound there is by the size of the file.
+        extra: zeros behind the pieces, for decoders that estimate how much sound there is by the
+            size of the file.
 
     Raises:
         OSError: it cannot be opened.
@@ -29,6 +29,7 @@ class SplicedFile(io.RawIOBase):
         self._pieces = [piece for piece in pieces if _length(piece)]
         self._ends = list(accumulate(map(_length, self._pieces)))
         self._size = (self._ends[-1] if self._ends else 0) + extra
+        self.extra = extra
         self._at = 0
         self._file = path.open("rb", buffering=0)
 
@@ -52,6 +53,10 @@ class SplicedFile(io.RawIOBase):
         while filled < len(target):
             number = bisect_right(self._ends, self._at)
             if number == len(self._pieces):
+                count = min(len(target) - filled, self._size - self._at)
+                if count > 0:
+                    target[filled : filled + count] = bytes(count)
+                    filled, self._at = filled + count, self._at + count
                 break
             got = self._read_piece(number, target[filled:])
             if got == 0:
@@ -93,3 +98,10 @@ def cut_before(pieces: Sequence[Piece], offset: int) -> list[Piece]:
         else:
             made.append((piece[0] + gone, size - gone))
     return made
+
+
+def moved(pieces: Sequence[Piece], offset: int) -> tuple[Piece, ...]:
+    """Pieces of a range of a file, as pieces of the file itself, where the range begins there."""
+    return tuple(
+        piece if isinstance(piece, bytes) else (piece[0] + offset, piece[1]) for piece in pieces
+    )

@@ -13,10 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from rag_audio.audio.containers import open_sound
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import format_of, id3_tag, rate_for
 from rag_audio.audio.pcm_hash import PcmHash, pcm24
+from rag_audio.audio.sound_stream import SoundStream
 from rag_audio.domain import Audio
 from rag_audio.errors import InvalidInput
 from rag_audio.storage.files import export
@@ -78,15 +78,16 @@ class AudioInfo:
 
 
 def info(path: str | Path) -> AudioInfo:
-    """What the file's header says, without reading its sound.
+    """What the file's header says; its sound is read where only that tells how long it is.
 
     Raises:
         UnreadableFile: it is not a sound file, or an empty one.
     """
-    with open_sound(Path(path)) as file:
-        return AudioInfo(
-            file.frames / file.samplerate, file.samplerate, file.channels, str(file.format)
-        )
+    with SoundStream(Path(path)) as stream:
+        frames = stream.frames
+        if frames is None:
+            frames = sum(block.shape[1] for block in stream.blocks())
+        return AudioInfo(frames / stream.rate, stream.rate, stream.channels, stream.format)
 
 
 def save(

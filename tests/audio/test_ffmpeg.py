@@ -119,7 +119,7 @@ def test_a_window_is_read_and_channels_keep_their_places(tmp_path: Path) -> None
     assert np.array_equal(window.samples, whole.samples[:, 24_000:36_000])
     with open_sound(file) as sound:
         assert isinstance(sound, FfmpegSound)
-        assert (sound.channels, sound.channel_mask) == (6, 0x3F)
+        assert (sound.channels, sound.extra_info) == (6, "Channel Mask : 0x3F")
 
 
 @needs_ffmpeg

@@ -681,3 +681,21 @@ def test_a_run_knows_whether_faulty_licenses_left_it_nothing(
     for _ in range(2):
         report = bench.run()
         assert (report.misdeclared, report.is_unlicensed) == (misdeclared, unlicensed)
+
+
+def test_a_damaged_recording_is_indexed_as_far_as_it_goes_and_noticed(bench: Bench) -> None:
+    tone(bench.root / "whole.wav", 200)
+    tone(bench.root / "cut.wav", 300)
+    content = (bench.root / "cut.wav").read_bytes()
+    (bench.root / "cut.wav").write_bytes(content[: len(content) * 2 // 3])
+    killed = bytearray(content)
+    at = killed.find(b"data") + 4
+    killed[at : at + 4] = bytes(4)
+    killed[-2:] = b"\1\1"
+    (bench.root / "killed.wav").write_bytes(bytes(killed))
+    bench.tables(ALL)
+    report = bench.run()
+    assert (report.indexed, bench.reasons(report)) == (3, {})
+    assert [notice.path for notice in report.noticed] == ["cut.wav", "killed.wav"]
+    assert report.noticed[0].text.startswith("breaks off: ")
+    assert report.noticed[1].text.startswith("its header claims 0 bytes of sound; ")

@@ -1,0 +1,198 @@
+"""WAV, RF64, BW64, Wave64, AIFF, AU and CAF whose sizes are wrong, unknown or beyond 4 GB."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rag_audio.audio.reading import hear, load
+from rag_audio.audio.writing import info
+from rag_audio.errors import UnreadableFile
+from tests.support.damaged import FMT, RATE, chunk, ds64, encoded, mp3, pcm, wav, without_xing
+
+SIZE = len(pcm())
+UNKNOWN = 0xFFFFFFFF
+LIST = chunk(b"LIST", b"INFOISFT" + struct.pack("<I", 4) + b"abcd")
+ID3 = b"ID3\4\0\0\0\0\1\0" + bytes(128)
+NO_LENGTH = "its header does not say how long it is; read to the end, 2.00 s"
+EXTENSIBLE = (
+    b"fmt "
+    + struct.pack("<IHHIIHHHHIH", 40, 0xFFFE, 1, RATE, 2 * RATE, 2, 16, 22, 16, 4, 1)
+    + bytes.fromhex("000000001000800000aa00389b71")
+)
+
+
+def claims(size: int) -> str:
+    return f"its header claims {size} bytes of sound; {SIZE} are there and are read (2.00 s)"
+
+
+def cut(size: int) -> str:
+    return f"breaks off: {SIZE} of {size} bytes of sound are there (2.00 s)"
+
+
+def rf64(size: int, field: int = UNKNOWN, name: bytes = b"RF64") -> bytes:
+    return wav(field, before=ds64(size) + FMT, name=name)
+
+
+CASES = {
+    "whole": (wav(), ""),
+    "killed recorder": (wav(0), claims(0)),
+    "killed recorder, tags behind": (wav(0, behind=LIST), claims(0)),
+    "killed recorder, extensible": (wav(0, before=EXTENSIBLE), claims(0)),
+    "piped": (wav(UNKNOWN), NO_LENGTH),
+    "piped, tags behind": (wav(UNKNOWN, behind=LIST), NO_LENGTH),
+    "cut": (wav(2 * SIZE), cut(2 * SIZE)),
+    "size too small": (wav(SIZE // 2), claims(SIZE // 2)),
+    "size too small, tags behind": (wav(SIZE // 2, behind=LIST), claims(SIZE // 2)),
+    "tags behind": (wav(behind=LIST + chunk(b"id3 ", ID3)), ""),
+    "ID3 without a chunk behind": (wav(behind=ID3 * 9), ""),
+    "zeros behind": (wav(behind=bytes(5000)), ""),
+    "tags behind that are cut": (wav(behind=chunk(b"LIST", bytes(5000))[:-600]), ""),
+    "RIFF size 0": (wav(riff=0), ""),
+    "RIFF size unknown": (wav(riff=UNKNOWN), ""),
+    "odd chunk": (wav(before=chunk(b"bext", bytes(603)) + FMT), ""),
+    "odd chunk without padding": (wav(before=chunk(b"bext", bytes(603))[:-1] + FMT), ""),
+    "sound before the format": (
+        b"RIFF\0\0\0\0WAVE" + chunk(b"data", pcm()) + FMT,
+        "",
+    ),
+    "RF64": (rf64(SIZE), ""),
+    "RF64, size -1": (rf64((1 << 64) - 1), NO_LENGTH),
+    "RF64, size 0": (rf64(0), claims(0)),
+    "RF64, size too small": (rf64(SIZE // 2), claims(SIZE // 2)),
+    "RF64, size in the chunk": (rf64(0, SIZE), ""),
+    "RF64 without ds64": (wav(UNKNOWN, name=b"RF64"), NO_LENGTH),
+    "BW64": (rf64(SIZE, name=b"BW64"), ""),
+    "BW64, never closed": (rf64(0, 0, name=b"BW64"), claims(0)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_wav_is_read_to_the_end_of_its_sound(tmp_path: Path, name: str) -> None:
+    content, notice = CASES[name]
+    file, whole = tmp_path / "a.wav", tmp_path / "whole.wav"
+    file.write_bytes(content)
+    whole.write_bytes(wav())
+    found = hear(file)
+    assert found.audio.duration_s == 2.0
+    assert found.pcm_sha256 == hear(whole).pcm_sha256
+    assert found.notices == ((notice,) if notice else ())
+
+
+def test_a_wav_without_sound_is_refused(tmp_path: Path) -> None:
+    for content in (wav(sound=b""), wav(sound=b"", behind=LIST), wav(SIZE, sound=b"")):
+        (tmp_path / "a.wav").write_bytes(content)
+        with pytest.raises(UnreadableFile, match="holds no sound"):
+            hear(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW", "MS_ADPCM", "IMA_ADPCM", "PCM_24", "FLOAT"])
+def test_other_encodings_are_mended_too(tmp_path: Path, subtype: str) -> None:
+    whole = encoded("WAV", subtype, 1.0, RATE, 1)
+    at = whole.find(b"data") + 4
+    (tmp_path / "whole.wav").write_bytes(whole)
+    for size in (0, 3 * len(whole)):
+        (tmp_path / "a.wav").write_bytes(whole[:at] + struct.pack("<I", size) + whole[at + 4 :])
+        found = hear(tmp_path / "a.wav")
+        assert found.pcm_sha256 == hear(tmp_path / "whole.wav").pcm_sha256
+        assert len(found.notices) == 1
+
+
+def test_mpeg_audio_in_a_wav_is_walked(tmp_path: Path) -> None:
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 8000, 1, 0, 12, 1, 2, 500, 1, 1393)
+    before, inside = chunk(b"fmt ", form), mp3(2.0, RATE, 1)
+    for sound, size, length_s, told in (
+        (inside, None, 2.0, 0),
+        (inside, 0, 2.0, 1),
+        (without_xing(inside), None, 2.03, 0),
+    ):
+        (tmp_path / "a.wav").write_bytes(wav(size, before=before, sound=sound))
+        found = hear(tmp_path / "a.wav")
+        assert found.audio.duration_s == pytest.approx(length_s, abs=0.01)
+        assert len(found.notices) == told
+
+
+def _sized(kind: str, size: int) -> bytes:
+    """A file whose chunk of sound claims ``size`` bytes."""
+    whole = encoded(kind, "PCM_16", 1.0, RATE, 1)
+    if kind == "AU":
+        return whole[:8] + struct.pack(">I", size) + whole[12:]
+    if kind == "AIFF":
+        at = whole.find(b"SSND") + 4
+        return whole[:at] + struct.pack(">I", size + 8) + whole[at + 4 :]
+    if kind == "CAF":
+        at = whole.find(b"data") + 4
+        return whole[:at] + struct.pack(">q", size + 4) + whole[at + 8 :]
+    at = whole.find(b"data") + 16
+    return whole[:at] + struct.pack("<q", size + 24) + whole[at + 8 :]
+
+
+@pytest.mark.parametrize("kind", ["AIFF", "AU", "CAF", "W64"])
+@pytest.mark.parametrize("size", [0, RATE, 4 * RATE])
+def test_sizes_of_other_containers_are_not_believed(tmp_path: Path, kind: str, size: int) -> None:
+    file = tmp_path / "sound"
+    file.write_bytes(_sized(kind, 2 * RATE))
+    whole = hear(file)
+    assert whole.audio.duration_s == 1.0 and whole.notices == ()
+    file.write_bytes(_sized(kind, size))
+    found = hear(file)
+    assert found.pcm_sha256 == whole.pcm_sha256
+    (notice,) = found.notices
+    if kind == "W64" and size == 0:
+        assert notice.startswith("its header does not say how long it is")
+    elif size < 2 * RATE:
+        assert notice.startswith(f"its header claims {size} bytes of sound; {2 * RATE} are there")
+    else:
+        assert notice.startswith(f"breaks off: {2 * RATE} of {size} bytes of sound are there")
+
+
+@pytest.mark.parametrize(("kind", "size"), [("CAF", -5), ("AU", UNKNOWN)])
+def test_a_length_that_may_be_unknown_is_no_fault(tmp_path: Path, kind: str, size: int) -> None:
+    (tmp_path / "sound").write_bytes(_sized(kind, size))
+    found = hear(tmp_path / "sound")
+    assert (found.audio.duration_s, found.notices) == (1.0, ())
+
+
+FAR = (1 << 32) + (1 << 21)
+"""Bytes of sound: 13.5 hours, nearly all of them a hole in the file."""
+
+
+def _head(name: bytes, before: bytes, field: int) -> bytes:
+    return name + b"\xff\xff\xff\xffWAVE" + before + FMT + b"data" + struct.pack("<I", field)
+
+
+def _w64(size: int) -> bytes:
+    whole = encoded("W64", "PCM_16", 1.0, RATE, 1)
+    return whole[: whole.find(b"data") + 16] + struct.pack("<q", size)
+
+
+@pytest.mark.parametrize(
+    ("head", "behind", "told"),
+    [
+        (_head(b"RF64", ds64(FAR), UNKNOWN), b"", False),
+        (_head(b"BW64", ds64(FAR), UNKNOWN), LIST, False),
+        (_head(b"RF64", ds64(0), UNKNOWN), b"", True),
+        (_head(b"RIFF", b"", FAR % (1 << 32)), b"", True),
+        (_head(b"RIFF", b"", FAR % (1 << 32)), LIST, True),
+        (_head(b"RIFF", b"", UNKNOWN), LIST, True),
+        (_head(b"RIFF", b"", 0), b"", True),
+        (_w64(FAR + 24), b"", False),
+        (_w64(0), b"", True),
+    ],
+)
+def test_sound_beyond_4_gb_is_read(tmp_path: Path, head: bytes, behind: bytes, told: bool) -> None:
+    file = tmp_path / "long.wav"
+    with file.open("wb") as target:
+        target.truncate(len(head) + FAR - SIZE)
+        target.write(head)
+        target.seek(0, 2)
+        target.write(pcm() + behind)
+    length_s, notices = FAR / 2 / RATE, []
+    assert info(file).duration_s == length_s
+    found = load(file, start_s=length_s - 1.0, duration_s=5.0, max_duration_s=None, notices=notices)
+    last = np.frombuffer(pcm(), "<i2")[-RATE:] / np.float32(1 << 15)
+    assert np.array_equal(found.samples, last[None])
+    assert len(notices) == told
