@@ -46,8 +46,6 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "v.webm": ((*PICTURE, "-map", "0:a", "-map", "1:v", "-c:v", "libvpx", "-c:a", "libopus"),
                "Opus in WebM (webm)"),
     "v.avi": ((*VIDEO, "-c:a", "mp3"), "MP3 in AVI (avi)"),
-    "v.ogv": ((*PICTURE, "-map", "1:v", "-map", "0:a", "-c:v", "libtheora", "-c:a", "libvorbis"),
-              "Vorbis in Ogg (ogv)"),
 }  # fmt: skip
 
 
@@ -88,6 +86,15 @@ def test_every_kind_is_read_under_any_name(name: str, tmp_path: Path) -> None:
         spectrum = np.abs(np.fft.rfft(samples[: sound.samplerate, channel]))
         assert spectrum.argmax() * sound.samplerate / len(samples) == pytest.approx(pitch, rel=0.05)
     assert told.startswith(read_header(file).subtype)
+
+
+@needs_ffmpeg
+def test_the_sound_of_an_ogg_video_needs_no_ffmpeg(tmp_path: Path) -> None:
+    options = (*PICTURE, "-map", "1:v", "-map", "0:a", "-c:v", "libtheora", "-c:a", "libvorbis")
+    file = converted(tmp_path / "a.ogv", tones(), *options)
+    ffmpeg.choose("off")
+    heard = hear(file)
+    assert (heard.audio.frames, heard.notices) == (RATE, ())
 
 
 @needs_ffmpeg
