@@ -646,6 +646,7 @@ def test_the_report_is_a_json_document(bench: Bench) -> None:
         "seconds",
         "altered",
         "landmarked",
+        "noticed",
     }
     assert [set(item) for item in document["rejected"]] == [{"path", "reason"}] * 2
 
