@@ -55,8 +55,8 @@ name is a help only.
 Sound has up to eight channels at 1 to 768 kHz. Of more than two, those that stand for loudspeakers
 are mixed by ITU-R BS.775, and the low-frequency channel does not count in loudness. Samples that
 are not numbers, or beyond ±1000 times full scale, are refused. Kinds *with ffmpeg* are decoded by
-the `ffmpeg` on the `PATH` (or in `RAG_AUDIO_FFMPEG`), in a process with limits; `rag-audio doctor` says
-whether there is one. In a video only the sound is heard.
+the `ffmpeg` on the `PATH` (or in `RAG_AUDIO_FFMPEG`), in a process with limits; `rag-audio doctor`
+says whether there is one. In a video only the sound is heard.
 """
 _WRITTEN = """\
 Sound is written as {}; the encodings of each are in [guide.md](guide.md). Sound of other kinds is
