@@ -181,7 +181,6 @@ class FfmpegSound:
             self.close()
             raise
         self.samplerate, self.channels = wave.sample_rate, wave.channels
-        self.channel_mask = wave.channel_mask
         if wave.channel_mask:
             # As libsndfile says it of a WAVE; :func:`.layout_of` reads it there.
             self.extra_info = f"Channel Mask : 0x{wave.channel_mask:X}\n"
