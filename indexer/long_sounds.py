@@ -1,8 +1,8 @@
-"""Measure a sound that is too long for memory while it is read, once and from front to back.
+"""Read a sound file once: a short sound into memory; a long one is measured while it is read.
 
-Its loudness is that of all of it; tempo and key are those of its first three minutes, as they are
-of shorter sound. Landmarks are made of pieces of a minute, and what the embedder hears waits on
-disk.
+The loudness of a long sound is that of all of it; tempo and key are those of its first three
+minutes, as they are of shorter sound. Its landmarks are made of pieces of a minute, and what the
+embedder hears waits on disk.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rag_audio import errors
 from rag_audio.audio import reading
 from rag_audio.audio.analysis import LONGEST_S, SILENCE_DBFS, Analysis, analyse
 from rag_audio.audio.channels import Block, heard, views
@@ -75,30 +76,20 @@ class LongSound:
     is_only_low: bool
 
 
-def is_long(path: Path) -> bool:
-    """Whether a sound is too long to be read at once, or does not say how long it is.
-
-    Raises:
-        UnreadableFile: it is not a sound file that can be read.
-    """
-    with SoundStream(path) as stream:
-        return stream.samples is None or stream.samples > reading.WHOLE_SAMPLES
-
-
-def measure_long(
+def listen(
     path: Path,
     *,
     max_duration_s: float,
     spool_hz: int | None = None,
     folder: Path | None = None,
     landmarks: bool = True,
-) -> LongSound:
-    """Measure a sound of any length.
+) -> reading.IdentifiedAudio | LongSound:
+    """Read a sound: the whole where it says that it is short, else what was measured of it.
 
     Args:
         spool_hz: rate of the sound that is kept for the embedder; None: none is.
         folder: where that is kept; None: the system's folder for temporary files.
-        landmarks: make them.
+        landmarks: make them of a long sound.
 
     Raises:
         UnreadableFile: as :func:`rag_audio.audio.reading.hear`.
@@ -121,10 +112,13 @@ class _Ear:
 
     def listen(self, stream: SoundStream) -> Callable[[Block], None]:
         """Start over, with a file that is read from its beginning."""
+        self._is_short = stream.samples is not None and stream.samples <= reading.WHOLE_SAMPLES
         self._rate = min(stream.rate, FOLDED_RATE)
         self._meter = LoudnessMeter(stream.rate, stream.layout)
         self._low = list(stream.layout.low_frequency)
         self._peaks = np.zeros(stream.channels, np.float32)
+        if self._is_short:
+            return lambda block: None
 
         def hear(block: Block) -> None:
             np.maximum(self._peaks, np.abs(block).max(axis=1), out=self._peaks)
@@ -137,6 +131,8 @@ class _Ear:
         self.forget()
         self._head: list[Block] = []
         self._frames = 0
+        if self._is_short:
+            return self._keep
         self._landmarks: list[Landmarks] = []
         size, around = round(PIECE_S * self._rate), round(AROUND_S * self._rate)
         self._pieces = Pieces(size, around, self._use)
@@ -144,10 +140,14 @@ class _Ear:
             self._spool = _Spool(self._rate, self._spool_hz, self._folder)
         return self._take
 
-    def told(self, poured: Poured) -> LongSound:
-        """What was measured, at the sound's end."""
-        self._pieces.end()
+    def told(self, poured: Poured) -> reading.IdentifiedAudio | LongSound:
+        """What was heard, at the sound's end."""
+        if not self._is_short:
+            self._pieces.end()
         start = Audio(joined(self._head, poured.channels), poured.sample_rate)
+        if self._is_short:
+            sha256, notices = poured.pcm_sha256, poured.notices
+            return reading.IdentifiedAudio(start, sha256, notices, poured.layout)
         peak = float(self._peaks.max(initial=0.0))
         peak_dbfs = 20.0 * math.log10(peak) if peak else -math.inf
         found = replace(
@@ -170,6 +170,17 @@ class _Ear:
         if self._spool is not None:
             self._spool.discard()
             self._spool = None
+
+    def _keep(self, block: Block) -> None:
+        """Take a block of a short sound, which may be longer than it says."""
+        self._head.append(block)
+        self._frames += block.shape[1]
+        if self._frames * len(block) > reading.MAX_SAMPLES:
+            raise errors.UnreadableFile(
+                f"it is more than {reading.MAX_SAMPLES / 1e6:.0f} million samples long, and says "
+                "that it is shorter",
+                hint="copy or export it anew",
+            )
 
     def _take(self, block: Block) -> None:
         room = round(LONGEST_S * self._rate) - self._frames

@@ -18,14 +18,13 @@ from typing import Any
 
 from tinytag import TinyTag, TinyTagException
 
-from indexer.long_sounds import SpooledSound, is_long, measure_long
+from indexer.long_sounds import LongSound, SpooledSound, listen
 from indexer.stems_csv import Metadata
 from indexer.table_cells import parse_bpm
 from rag_audio.audio.dsp import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import SCORE, suffix_of
 from rag_audio.audio.layouts import ChannelLayout
-from rag_audio.audio.reading import hear
 from rag_audio.domain import Audio, Key, StemKind
 from rag_audio.domain.identifiers import parse_isrc
 from rag_audio.domain.landmarks import Landmarks
@@ -157,9 +156,16 @@ def _hash(job: MeasureJob) -> tuple[str, bool]:
 def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
     from rag_audio.audio import analysis
 
-    if is_long(job.file):
-        return _long_audio(job, stem, wants_sound)
-    heard = hear(job.file, max_duration_s=job.max_duration_s)
+    wants_landmarks = not (job.landmarked and stem == job.known)
+    heard = listen(
+        job.file,
+        max_duration_s=job.max_duration_s,
+        spool_hz=job.sample_rate if wants_sound else None,
+        folder=job.spool,
+        landmarks=wants_landmarks,
+    )
+    if isinstance(heard, LongSound):
+        return _long_audio(job, stem, heard)
     sound = heard.audio
     _check_length(sound.duration_s)
     found = analysis.analyse(sound, heard.layout)
@@ -175,22 +181,13 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         key_confidence=round(found.key_confidence, 3),
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=_for_embedder(sound, job, heard.layout) if wants_sound else None,
-        landmarks=None
-        if job.landmarked and stem == job.known
-        else landmarks_of(sound, heard.layout),
+        landmarks=landmarks_of(sound, heard.layout) if wants_landmarks else None,
         tags=_read_tags(job.file),
         notices=(*heard.notices, *_uncounted(sound, heard.layout, found.loudness_lufs)),
     )
 
 
-def _long_audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
-    made = measure_long(
-        job.file,
-        max_duration_s=job.max_duration_s,
-        spool_hz=job.sample_rate if wants_sound else None,
-        folder=job.spool,
-        landmarks=not (job.landmarked and stem == job.known),
-    )
+def _long_audio(job: MeasureJob, stem: str, made: LongSound) -> Outcome:
     found, duration_s = made.found, made.poured.duration_s
     try:
         _check_length(duration_s)
@@ -311,11 +308,11 @@ def _heard_again(job: MeasureJob, midi: bool, render: Render) -> Unchanged:
     try:
         if midi:
             return Unchanged(landmarks_of(render(job.file)))
-        if is_long(job.file):
-            return Unchanged(measure_long(job.file, max_duration_s=job.max_duration_s).landmarks)
-        found = hear(job.file, max_duration_s=job.max_duration_s)
+        found = listen(job.file, max_duration_s=job.max_duration_s)
     except RagAudioError as fault:
         return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
+    if isinstance(found, LongSound):
+        return Unchanged(found.landmarks)
     return Unchanged(landmarks_of(found.audio, found.layout))
 
 

@@ -93,13 +93,16 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
     result = Survey(
         refused=list(found.rejected), faults=list(spec.problems), junk=found.junk, other=found.other
     )
+    idle: set[int] = set()
     order = OrderNotices(spec.row_index, spec.rows)
     for candidate in sorted([*found.files, *_rescued(spec, found.aside, known, result)]):
         rows = spec.rows_of(candidate.path)
-        result.matched.update(row.number for row in rows)
+        numbers = {row.number for row in rows}
         if candidate.path not in known and _is_other(spec, candidate, rows):
             result.other[other_kind(candidate.path)] += 1
+            idle |= numbers
             continue
+        result.matched |= numbers
         order.see(candidate.path, rows)
         if rows:
             result.governed[rows[-1].number] += 1
@@ -108,7 +111,8 @@ def survey(spec: LibrarySpec, on: date, known: Collection[str], limits: Limits) 
     refused = {normalized(item.path) for item in found.rejected}
     for row in spec.rows:
         if row.number not in result.matched and row.fault is None and row.pattern not in refused:
-            reason = f"row {row.number} of {STEMS_CSV} matches no file"
+            what = "only files without music" if row.number in idle else "no file"
+            reason = f"row {row.number} of {STEMS_CSV} matches {what}"
             if junk_kind(PurePosixPath(row.pattern).name) and is_literal(row.pattern):
                 reason += " that is read: names of the system are skipped"
             result.faults.append(Rejection(row.pattern, reason))

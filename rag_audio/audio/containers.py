@@ -170,10 +170,9 @@ def open_sound(path: Path) -> SoundSource:
         raise UnreadableFile(f"{path} is not a file")
     if path.stat().st_size == 0:
         raise UnreadableFile(f"{path} is empty")
-    notices: tuple[str, ...] = ()
     kind = media_kind(path)
     if kind is None:
-        file, notices = _by_libsndfile(path)
+        file = _by_libsndfile(path)
     else:
         from rag_audio.audio.ffmpeg import open_media
 
@@ -181,22 +180,24 @@ def open_sound(path: Path) -> SoundSource:
     if problem := _problem(file):
         file.close()
         raise UnreadableFile(f"{path} {problem}")
-    file.notices[:0] = [*_misnamed(path, file.format), *notices]
+    file.notices[:0] = _misnamed(path, file.format)
     return file
 
 
-def _by_libsndfile(path: Path) -> tuple[SoundSource, tuple[str, ...]]:
-    """A file as libsndfile reads it, and what is odd in its container."""
+def _by_libsndfile(path: Path) -> SoundSource:
+    """A file as libsndfile reads it, where need be mended; what is odd in it is a notice."""
     try:
         layout = look_into(path)
         if layout.as_is:
             require_few_chunks(path)
-        return _opened(path, layout), layout.notices
+        file = _opened(path, layout)
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         hint = _RAW_AAC if path.suffix.lower() == ".aac" else _KINDS
         raise UnreadableFile(f"{path} is not a sound file that can be read", hint=hint) from error
+    file.notices[:0] = layout.notices
+    return file
 
 
 def _opened(path: Path, layout: ReadingLayout) -> SoundSource:

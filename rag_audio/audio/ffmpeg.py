@@ -154,7 +154,7 @@ class FfmpegSound:
 
     Attributes:
         samplerate: Hz. channels: as they come. frames: that the file claims.
-        channel_mask: of WAVEFORMATEXTENSIBLE, which speakers the channels are for; 0: not known.
+        extra_info: which speakers the channels are for, as libsndfile words it of a WAV.
         format: of the container. subtype: of the encoding; empty: not known.
         notices: what was odd; complete after the last read.
 
@@ -172,7 +172,7 @@ class FfmpegSound:
             more = "1 other is" if others == 1 else f"{others} others are"
             self.notices.append(f"the first sound track was read; {more} in the file")
         self._buffer, self._said, self._at = bytearray(), bytearray(), 0
-        self.samplerate, self.channels, self.channel_mask = 0, 0, 0
+        self.samplerate, self.channels = 0, 0
         self._is_done, self._failure = False, ""
         self._process, self._pipes = _started(path, kind, program)
         try:
@@ -181,7 +181,9 @@ class FfmpegSound:
             self.close()
             raise
         self.samplerate, self.channels = wave.sample_rate, wave.channels
-        self.channel_mask = wave.channel_mask
+        if wave.channel_mask:
+            # As libsndfile says it of a WAVE; :func:`.layout_of` reads it there.
+            self.extra_info = f"Channel Mask : 0x{wave.channel_mask:X}\n"
         if kind.duration_s is not None:
             self.frames = max(1, round(kind.duration_s * self.samplerate))
 

@@ -15,6 +15,8 @@ from rag_audio.audio.dsp import to_channels
 from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.domain import Audio
 
+__all__ = ["Balance", "Block", "Fold", "folded", "joined"]
+
 
 class Fold:
     """Converts sound that comes in blocks.

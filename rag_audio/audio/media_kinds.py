@@ -160,17 +160,17 @@ _OGG_READ = ("Vorbis", "Opus", "FLAC")
 def _ogg(source: Bytes) -> MediaKind | None:
     """RFC 3533: the first packets of all streams stand on pages of their own, at the start.
 
-    libsndfile reads those that begin with a stream that it knows.
+    Vorbis, Opus and FLAC are read by libsndfile, whatever other streams there are.
     """
     at, codecs, others = 0, [], 0
-    for number in range(_MOST_STREAMS):
+    for _ in range(_MOST_STREAMS):
         page = source.at(at, 27 + 255 + 16)
         if page[:4] != b"OggS" or len(page) < 28 or not page[5] & 2:
             break
         body = 27 + page[26]
         packet = page[body : body + 16]
         codec = next((name for sign, name in _OGG_CODECS.items() if packet.startswith(sign)), "")
-        if number == 0 and codec in _OGG_READ:
+        if codec in _OGG_READ:
             return None
         if codec:
             codecs.append(codec)

@@ -100,7 +100,10 @@ def look_into(path: Path) -> ReadingLayout:
         if start == 0 and head == b"OggS":
             return _ogg(data)
         if start == 0 and (wav := riff_chunks.find_sound(data)) is not None:
-            return _mpeg_in_wav(path, wav) if wav.is_mpeg else _wav(wav)
+            if wav.is_mpeg:
+                return _mpeg_in_wav(path, wav)
+            behind = riff_chunks.next_file(data, wav)
+            return _wav(wav) if behind is None else _wavs(path, data, wav, behind)
         if start == 0 and (sized := sized_headers.find_sound(data)) is not None:
             return _sized(sized)
         if start == 0 and any(data[at : at + len(name)] == name for at, name in _FOREIGN):
@@ -129,6 +132,8 @@ def _several(count: int) -> list[str]:
 
 
 def _skipped(count: int, where: str) -> list[str]:
+    if count == 1:
+        return [f"1 byte {where} is no sound and is left out"]
     return [f"{count} bytes {where} are no sound and are left out"] if count else []
 
 
@@ -166,7 +171,8 @@ def _ogg(data: FileBytes) -> ReadingLayout:
     notices = _several(len(found.links)) + _skipped(found.skipped, "between its pages")
     lost = sum(link.lost for link in found.links)
     if lost:
-        notices.append(f"{lost} pages are missing within it; what is there is read")
+        pages = "1 page is" if lost == 1 else f"{lost} pages are"
+        notices.append(f"{pages} missing within it; what is there is read")
     if any(link.has_odd_end for link in found.links):
         notices.append("the length that its last page claims is untrue; read to the end")
     if found.is_cut or not last.is_ended:
@@ -244,6 +250,22 @@ def _wav(wav: WavSound) -> ReadingLayout:
     if wav.claimed is None or wav.claimed >= _STREAMED > wav.size:
         notices = [f"its header does not say how long it is; read to the end{_in_s(wav)}"]
     return ReadingLayout((Part(tuple(wav.pieces())),), tuple(notices), as_is=False)
+
+
+def _wavs(path: Path, data: FileBytes, first: WavSound, at: int) -> ReadingLayout:
+    """WAV files one behind the other."""
+    found, notices = [Part(tuple(first.pieces()))], [*_wav(first).notices]
+    while len(found) < MOST_PARTS:
+        with FileBytes(SplicedFile(path, [(at, len(data) - at)])) as rest:
+            wav = riff_chunks.find_sound(rest)
+            behind = None if wav is None else riff_chunks.next_file(rest, wav)
+        if wav is not None:
+            found.append(Part(moved(wav.pieces(), at)))
+            notices += _wav(wav).notices
+        if behind is None:
+            break
+        at += behind
+    return ReadingLayout(tuple(found), (*_several(len(found)), *notices), as_is=False)
 
 
 def _mpeg_in_wav(path: Path, wav: WavSound) -> ReadingLayout:

@@ -212,7 +212,7 @@ class _Walker:
         self.run: Run | None = None
 
     def walk(self) -> Walk:
-        at: int | None = min(tags_end(self.data), self.end)
+        at: int | None = self._behind_tags(0)
         for _ in range(MOST_FRAMES):
             if at is None:
                 break
@@ -261,7 +261,12 @@ class _Walker:
             behind = self.data[at + 128 : at + 132]
             if _parsed(behind) is not None or behind[:3] == b"ID3":
                 return at + 128
-        return min(tags_end(self.data, at), self.end)
+        return self._behind_tags(at)
+
+    def _behind_tags(self, at: int) -> int:
+        """Where ID3v2 tags end; one that claims to be longer than the file is only passed over."""
+        end = tags_end(self.data, at)
+        return end if end < self.end or self.end < at + 10 else at + 10
 
     def _finish(self, at: int) -> None:
         """What is left holds no whole frame."""

@@ -19,7 +19,7 @@ Resume = Callable[[int], tuple[SequentialFile, int] | None]
 
 
 class ResumedSound:
-    """A :class:`.SoundSource` that goes on behind what cannot be decoded.
+    """A :class:`.SoundSource` that goes on behind what cannot be decoded, which is silent.
 
     Args:
         resume: is asked where the sound ends before :attr:`frames`.
@@ -31,7 +31,7 @@ class ResumedSound:
         self.format, self.subtype = str(file.format), str(file.subtype)
         self.extra_info, self.frames = str(file.extra_info), int(file.frames)
         self.notices: list[str] = file.notices
-        self._sample, self._is_over = 0, False
+        self._sample, self._gap, self._is_over = 0, 0, False
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> Any:
         """The next frames ``[T, C]``, fewer at the end, none behind it.
@@ -40,7 +40,11 @@ class ResumedSound:
             soundfile.LibsndfileError: nothing of the file can be decoded.
         """
         while not self._is_over:
-            read = self._read(frames, dtype)
+            if self._gap:
+                read = np.zeros((min(frames, self._gap), self.channels), dtype)
+                self._gap -= len(read)
+            else:
+                read = self._read(frames, dtype)
             if len(read):
                 self._sample += len(read)
                 return read
@@ -56,25 +60,33 @@ class ResumedSound:
             return np.zeros((0, self.channels), dtype)
 
     def _go_on(self) -> bool:
+        """Take the sound up again behind where it ended; False: there is no more."""
         if self._sample >= self.frames or not self._left:
             return False
         found = self._resume(self._sample + 1)
         if found is None:
             return False
         self._left -= 1
-        lost, seconds = found[1] - self._sample, self._sample / self.samplerate
-        notice = f"damaged at {seconds:.2f} s: {lost / self.samplerate:.2f} s are left out"
         self._file.close()
-        was, (self._file, self._sample) = self.notices, found
+        was, (self._file, start) = self.notices, found
         self._file.notices = was
+        self._gap = start - self._sample
+        lost, seconds = self._gap / self.samplerate, self._sample / self.samplerate
         was[:] = [one for one in was if not one.startswith("breaks off")]
-        was.append(notice)
+        was.append(f"damaged at {seconds:.2f} s: {lost:.2f} s are lost, and silent")
         return True
 
     def go_to(self, frame: int) -> None:
         """Stand at a frame that lies ahead."""
-        self._file.go_to(frame)
-        self._sample = frame
+        try:
+            self._file.go_to(frame)
+            self._sample = frame
+        except soundfile.LibsndfileError:
+            # It seeks by the frames before, which are damaged.
+            self._sample = max(0, frame - 1)
+            if not self._go_on():
+                raise
+            self._sample, self._gap = frame, max(0, self._gap - 1)
 
     def close(self) -> None:
         """Let the file go."""

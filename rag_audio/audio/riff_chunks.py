@@ -97,10 +97,23 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return name + len(body).to_bytes(4, "little") + body + b"\0" * (len(body) % 2)
 
 
+def _is_wav(head: bytes) -> bool:
+    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE"
+
+
+def next_file(data: FileBytes, wav: WavSound) -> int | None:
+    """Where another WAV begins behind the sound of one; None: there is none."""
+    end = wav.start + wav.size
+    for at in (end, end + 1):
+        if _is_wav(data[at : at + 12]):
+            return at
+    return None
+
+
 def find_sound(data: FileBytes) -> WavSound | None:
     """Where the sound of a WAV lies; None: it is none, or has no ``fmt `` or no sound."""
     head = data[0:40]
-    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+    if _is_wav(head[:12]):
         return _Riff(data, head[:4]).find()
     if head[:16] == _W64 and head[24:28] == b"wave":
         return _wave64(data)
@@ -134,10 +147,24 @@ class _Riff:
             if found is not None and self.form:
                 break
             at = self._next(start, size)
+        if found is None:
+            found = self._found_anywhere()
         if found is None or not self.form:
             return None
         start, size, claimed, is_whole = found
         return WavSound(self.form, start, size, claimed, is_whole and not self.is_odd)
+
+    def _found_anywhere(self) -> tuple[int, int, int | None, bool] | None:
+        """Where a chunk before the sound claims more than there is: the chunks by their names."""
+        self.is_odd = True
+        form = self.data.find(b"fmt ", 12, _TAIL)
+        if form >= 0 and not self.form:
+            size = int.from_bytes(self.data[form + 4 : form + 8], "little")
+            self.form = self.data[form + 8 : form + 8 + min(size, 4096)]
+        at = self.data.find(b"data", max(12, form), _TAIL)
+        if at < 0:
+            return None
+        return self._sound(at + 8, int.from_bytes(self.data[at + 4 : at + 8], "little"))
 
     def _next(self, start: int, size: int) -> int:
         """Where the next chunk begins; the byte of padding behind an odd one may be missing."""
@@ -167,6 +194,8 @@ class _Riff:
             return True
         for place in (at, at + 1):
             if self.data[place : place + 4] in _BEHIND or self._are_chunks(place):
+                return True
+            if _is_wav(self.data[place : place + 12]):
                 return True
         return self.end - at <= _TAIL and self.data.is_blank(at, self.end)
 

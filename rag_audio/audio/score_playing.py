@@ -31,6 +31,7 @@ _CEILING = 0.97
 _SHORTEST_S = 0.01
 _USUAL_VELOCITY = 100
 """What is played without a change of level, as General MIDI's usual volume is."""
+_VELOCITY_POWER = 1.5
 _STEPS_PER_DB = (10, 4, 1)
 """How finely gains are told apart; more coarsely where too many layers would be played."""
 _LEAST_DB, _MOST_DB = -40.0, 12.0
@@ -79,13 +80,16 @@ def ringing(part: ScorePart) -> ScorePart:
 
 
 def decibels(velocity: int, level: float = 1.0) -> float:
-    """The gain of a note; amplitude goes with the square of the velocity, as in GM2 and DLS.
+    """The gain of a note: half the velocity is 9 dB less.
+
+    That is between samplers that play amplitudes as velocities (6 dB) and DLS and SoundFont, which
+    play their squares (12 dB).
 
     Args:
         velocity: 1…127; 100 is 0 dB.
         level: a gain above 0.
     """
-    exact = 20 * math.log10((velocity / _USUAL_VELOCITY) ** 2 * level)
+    exact = 20 * math.log10((velocity / _USUAL_VELOCITY) ** _VELOCITY_POWER * level)
     return min(_MOST_DB, max(_LEAST_DB, exact))
 
 

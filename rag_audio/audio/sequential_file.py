@@ -58,7 +58,8 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
 
     def go_to(self, frame: int) -> None:
         """Stand at a frame that lies ahead; what is before it is decoded where it must be."""
-        if self.format != "MP3" and self.frames < UNKNOWN_FRAMES and super().seekable():
+        is_exact = not str(self.subtype).startswith("MPEG") and self.frames < UNKNOWN_FRAMES
+        if is_exact and super().seekable():
             self.seek(frame)
             self._position = frame
             return

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ _NAMES_OF_COMMENTS = {
 _SOFTWARE = frozenset({"software", "encoder", "encoder_options", "encoded_by"})
 """What names the program that wrote the file: another one writes the copy."""
 _PICTURE = "metadata_block_picture"
+_GENRE_NUMBER = re.compile(r"^\(\d+\)(?=[^(])")
 _MOST_COMMENTS = 10_000
 
 
@@ -133,6 +135,8 @@ def texts_of_frames(frames: id3.Frames) -> Texts:
             name = named(description)
         elif frame[0] in (b"COMM", b"USLT") and description:
             name = ""
+        if name == "genre":  # "(17)Rock" of ID3v2.3: a number of ID3v1, and its refinement
+            values = tuple(_GENRE_NUMBER.sub("", value) for value in values)
         if name and values:
             found[name] = (*found.get(name, ()), *values)
     return found

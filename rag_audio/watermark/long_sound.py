@@ -18,7 +18,7 @@ from rag_audio.domain.ports import Mark, Watermarker
 from rag_audio.watermark.grid import BLOCK_S
 from rag_audio.watermark.quality import noise_to_mask_db
 
-_BLOCKS, _FEWEST_BLOCKS = 10, 2
+_BLOCKS, _FEWEST_BLOCKS, _REST_BLOCKS = 10, 2, 3
 _MOST_SAMPLES = 1 << 24
 _MEASURED = 10
 """Of so many pieces one is measured for what it masks."""
@@ -50,11 +50,11 @@ class LongMarking:
         for block in blocks:
             waiting.append(block)
             count += block.shape[1]
-            # What is left behind the last whole piece is never shorter than a piece.
-            if first + held.shape[1] + count < self._edge(number + 2, 1):
+            # What is left behind the last whole piece is long enough to hold the mark.
+            if first + held.shape[1] + count < self._edge(number + 1, _REST_BLOCKS):
                 continue
             held, waiting, count = np.concatenate([held, *waiting], axis=1), [], 0
-            while first + held.shape[1] >= self._edge(number + 2, 1):
+            while first + held.shape[1] >= self._edge(number + 1, _REST_BLOCKS):
                 yield self._piece(held[:, : self._edge(number + 1, 1) - first], first, number)
                 number += 1
                 before = self._edge(number, -1)

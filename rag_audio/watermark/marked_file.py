@@ -77,7 +77,7 @@ def mark_file(
     excess = _excess(source, header.subtype, encoding)
     to_hz = rate_for(encoding, rate)
     change = SoundChange(
-        rate, to_hz, frames, round(frames * to_hz / rate), level_db=-excess.peak_db,
+        rate, to_hz, frames, round(frames * to_hz / rate), level_db=0.0 - excess.peak_db,
         channels=channels, process="watermark", encoding=encoding,
     )  # fmt: skip
     data = read_metadata(source).into(target, change)
@@ -109,7 +109,7 @@ def mark_file(
     if to_hz != rate:
         notes.append(f"{source.name} is at {rate} Hz, {target.name} at {to_hz}")
     return MarkedFile(
-        to_hz, channels, encoding, -excess.peak_db, marking.snr_db, marking.noise_to_mask_db,
+        to_hz, channels, encoding, 0.0 - excess.peak_db, marking.snr_db, marking.noise_to_mask_db,
         tuple(notes),
     )  # fmt: skip
 

