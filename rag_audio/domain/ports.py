@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rag_audio.domain import Audio, ConditioningPlan, Segment, SegmentFilter
 from rag_audio.domain.codec import json_form
-from rag_audio.errors import RagAudioError
+from rag_audio.errors import InvalidInput, RagAudioError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -229,6 +230,9 @@ class Generator(Protocol):
 # What stores segments and finds the nearest.
 
 
+_DIMENSIONS = 1 << 32
+
+
 @json_form(as_list=True)
 @dataclass(frozen=True)
 class SparseVector:
@@ -236,6 +240,12 @@ class SparseVector:
 
     indices: tuple[int, ...]
     values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        # An index that is given anything else may end its process.
+        fits = all(0 <= index < _DIMENSIONS for index in self.indices)
+        if len(self.indices) != len(self.values) or not (fits and all(map(isfinite, self.values))):
+            raise InvalidInput("a sparse vector has as many values as indices below 2^32")
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,6 +107,12 @@ def test_what_is_no_message_is_answered(held: Held, line: bytes) -> None:
     assert not held.failed
 
 
+def test_a_sparse_vector_of_too_few_values_is_refused(held: Held) -> None:
+    """Stored, it would end the thread of the index with a panic."""
+    broken = {**_POINT, "sparse": [[1, 2], [0.5]]}
+    held.told(json.dumps({"op": "upsert", "points": [broken]}).encode() + b"\n")
+
+
 class Answering:
     """A process that holds an index, and answers what it is told to."""
 
