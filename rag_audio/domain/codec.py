@@ -188,7 +188,10 @@ def as_real(value: Any) -> float:
     """A number; a string is read only where it stands for a number that JSON cannot hold."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(f"expected a number, got {value!r}")
-    real = float(value)
+    try:
+        real = float(value)
+    except OverflowError as error:
+        raise ValueError("a whole number has too many digits") from error
     if isinstance(value, str) and abs(real) <= SAFE_INTEGER:
         raise TypeError(f"expected a number, got {value!r}")
     return real

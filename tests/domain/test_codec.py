@@ -31,6 +31,7 @@ from rag_audio.domain import (
     Stem,
 )
 from rag_audio.domain.codec import FORMS, decode, encode, form_of, json_form, read
+from rag_audio.domain.plan import Note
 from rag_audio.domain.ports import SparseVector
 from rag_audio.domain.signing import OpenedFile, ParentCredentials
 from rag_audio.errors import InvalidInput
@@ -137,6 +138,11 @@ def test_a_document_of_another_form_is_refused_in_one_line(document: Any, words:
     with pytest.raises(InvalidInput, match=words) as caught:
         decode(Sample, document)
     assert "\n" not in str(caught.value)
+
+
+def test_a_number_past_every_float_is_refused_in_one_line() -> None:
+    with pytest.raises(InvalidInput, match="too many digits"):
+        decode(Note, {"start_s": 0.0, "end_s": 10**400, "pitch": 60})
 
 
 def test_a_part_that_has_a_name_says_which_one_is_wrong() -> None:

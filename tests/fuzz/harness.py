@@ -36,10 +36,14 @@ def fuzzed(inputs: st.SearchStrategy[Any], examples: int) -> Callable[[Check], C
     def decorate(check: Check) -> Callable[[], None]:
         def bounded(value: Any) -> None:
             begun = time.process_time()
-            with suppress(RagAudioError):
-                check(value)
-            took = time.process_time() - begun
-            assert took < LONG_S, f"{took:.1f} s"
+            try:
+                with suppress(RagAudioError):
+                    check(value)
+                took = time.process_time() - begun
+                assert took < LONG_S, f"{took:.1f} s"
+            except Exception as error:
+                error.add_note(f"the input: {value!r}"[:20_000])
+                raise
 
         def once(examples: int, fixed: bool) -> None:
             rules = settings(
