@@ -183,7 +183,7 @@ class FfmpegSound:
         self.samplerate, self.channels = wave.sample_rate, wave.channels
         if wave.channel_mask:
             # As libsndfile says it of a WAVE; :func:`.layout_of` reads it there.
-            self.extra_info = f"Channel Mask : 0x{wave.channel_mask:X}\n"
+            self.extra_info = f"Channel Mask : 0x{wave.channel_mask:X}"
         if kind.duration_s is not None:
             self.frames = max(1, round(kind.duration_s * self.samplerate))
 

@@ -180,7 +180,7 @@ def test_doctor_finds_nothing_wrong(home: Path, capsys: pytest.CaptureFixture[st
     [
         (["index", "no-such-folder"], 2, "LibraryError"),
         (["search"], 2, "InvalidInput"),
-        (["search", "x", "--key", "H major"], 2, "InvalidInput"),
+        (["search", "x", "--key", "X major"], 2, "InvalidInput"),
         (["search", "x", "--bpm", "fast"], 2, "InvalidInput"),
         (["search", "x", "--like", "ffff"], 2, "InvalidInput"),
         (["search", "x", "--audio", "missing.wav"], 2, "UnreadableFile"),
