@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from rag_audio import plugins
 from rag_audio.audio import ffmpeg, scores
+from rag_audio.audio.carried_metadata import CarriedMetadata
+from rag_audio.audio.headers import read_header
+from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.audio.reading import MAX_DURATION_S, IdentifiedAudio, hear
 from rag_audio.audio.scores import NoteScore
 from rag_audio.audio.sections import SoundInSections, in_sections
 from rag_audio.domain import Rights, arguments
 from rag_audio.domain.disclosure import EVERYTHING, Disclosure
-from rag_audio.errors import ConfigError
+from rag_audio.errors import ConfigError, UnreadableFile
 from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.resources import data_dir
 from rag_audio.settings import EMBEDDED, SPREAD_SPECTRUM, Settings, read_settings
@@ -110,6 +113,17 @@ class FileReader:
         from rag_audio.provenance.credentials.reading import training_reservation
 
         return training_reservation(path)
+
+    def subtype(self, path: Path) -> str:
+        """How a file is encoded, see :class:`.SoundHeader`; empty: that is not known."""
+        try:
+            return read_header(path).subtype
+        except UnreadableFile:
+            return ""
+
+    def metadata(self, path: Path) -> CarriedMetadata:
+        """What stands beside a file's sound."""
+        return read_metadata(path)
 
 
 class _Part(Generic[_T]):

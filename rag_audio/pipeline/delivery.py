@@ -156,7 +156,7 @@ def stage(
     plan, checks = take.plan, {**take.checks(), CLEARED: cleared.isoformat()}
     subtype = request.subtype
     if opened is not None and subtype is None:
-        subtype = edited_subtype(opened.path, target)
+        subtype = edited_subtype(home.reader.subtype(opened.path), target)
     audio, excess = writing.fit(take.audio, target, subtype)
     if excess:
         note = (
@@ -166,7 +166,8 @@ def stage(
         plan = replace(plan, notes=(*plan.notes, note))
     carried = None
     if opened is not None:
-        carried = edited_metadata(opened.path, plan, audio, target, subtype)
+        beside = home.reader.metadata(opened.path)
+        carried = edited_metadata(beside, plan, audio, target, subtype)
         if carried.lost:
             note = f"not carried over from the edited file: {', '.join(carried.lost)}"
             plan = replace(plan, notes=(*plan.notes, note))

@@ -10,43 +10,40 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.audio.carried_metadata import CREDENTIALS, WAVE_ENDINGS, CarriedMetadata
-from rag_audio.audio.headers import KINDS, format_of, rate_for, read_header
+from rag_audio.audio.headers import KINDS, format_of, rate_for
 from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.audio.wave_chunks import MusicalForm, SoundChange, chunks_of
 from rag_audio.domain import Audio, ConditioningPlan, unmet_promises
 from rag_audio.domain.controls import Aim
 from rag_audio.domain.credits import ARTIST, file_tags
 from rag_audio.domain.music import COMMON
-from rag_audio.errors import UnreadableFile
 from rag_audio.generation.take_selection import unmet_line
 from rag_audio.pipeline.edit_orders import EXTEND
 
 _SAME_S = 0.005
 FLOAT = "FLOAT"
 _FLOATS = (FLOAT, "DOUBLE")
+_WRITTEN_ANEW = frozenset({"acid", "smpl", "cue", "adtl"})
 
 
-def edited_subtype(file: Path, target: Path) -> str | None:
+def edited_subtype(was: str, target: Path) -> str | None:
     """The encoding of an edit that nobody asked for one: floats stay floats where the kind of file
-    has them; None: the usual one."""
-    try:
-        was = read_header(file).subtype
-    except UnreadableFile:
-        return None
+    has them; None: the usual one.
+
+    Args:
+        was: libsndfile's name of the encoding of the file that was edited.
+    """
     return FLOAT if was in _FLOATS and FLOAT in KINDS[target.suffix.lower()].subtypes else None
 
 
 def edited_metadata(
-    file: Path, plan: ConditioningPlan, audio: Audio, target: Path, subtype: str | None
+    beside: CarriedMetadata, plan: ConditioningPlan, audio: Audio, target: Path, subtype: str | None
 ) -> CarriedMetadata:
     """What an edited file had beside its sound, as it is true of the edit and fits its file.
 
     Args:
-        file: that was edited. audio: the edit, at the rate of that file.
+        beside: the sound of the file that was edited. audio: the edit, at the rate of that file.
         plan: of the edit. target, subtype: how it is written.
-
-    Raises:
-        UnreadableFile: the file cannot be read any more.
     """
     encoding = format_of(target, subtype)[1]
     rate, edit = audio.sample_rate, plan.edit
@@ -66,7 +63,12 @@ def edited_metadata(
         process="edited with AI",
         encoding=encoding,
     )
-    return _but_credentials(read_metadata(file).into(target, change))
+    made = _but_credentials(beside.into(target, change))
+    if edit is not None and edit.parent is not None:
+        # An output's own tempo, key and loop are written anew, as they are true of the edit.
+        told = tuple(name for name in made.lost if name.split(" (")[0] not in _WRITTEN_ANEW)
+        made = replace(made, lost=told)
+    return made
 
 
 def copied_metadata(file: Path, audio: Audio, target: Path) -> CarriedMetadata:

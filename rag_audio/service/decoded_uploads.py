@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from rag_audio.audio.carried_metadata import CarriedMetadata
 from rag_audio.audio.dsp import MAX_CHANNELS
 from rag_audio.audio.headers import SCORE
+from rag_audio.audio.metadata_documents import metadata_from_json
 from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, MAX_DURATION_S, IdentifiedAudio
 from rag_audio.audio.scores import NoteScore, score_from_json
 from rag_audio.audio.sections import SoundInSections
@@ -35,7 +37,7 @@ from rag_audio.service.settings import ServeSettings, read_serve_settings
 
 DECODERS = 2
 """Uploads that a process has decoded at once."""
-FORM = 3
+FORM = 4
 """Of the document; one of another form is made anew."""
 _DOCUMENT_WEIGHT = 16
 """Notes take this many times the bytes of the document that holds them, divided by what a use of
@@ -205,6 +207,16 @@ class CanonicalUploads(FileReader):
         if self._folders.upload_in(path) is None:
             return super().reservation(path)
         return self._used(path, _reservation)
+
+    def subtype(self, path: Path) -> str:
+        if self._folders.upload_in(path) is None:
+            return super().subtype(path)
+        return self._used(path, lambda _, document: str(document.get("subtype", "")))
+
+    def metadata(self, path: Path) -> CarriedMetadata:
+        if self._folders.upload_in(path) is None:
+            return super().metadata(path)
+        return self._used(path, lambda _, document: metadata_from_json(document["metadata"]))
 
     def _used(self, path: Path, use: Callable[[str, Mapping[str, Any]], _Made]) -> _Made:
         """What is kept of an upload; where it is gone or does not fit, it is made anew."""

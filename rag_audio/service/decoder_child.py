@@ -221,8 +221,24 @@ def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
         "channels": poured.channels,
         "frames": poured.frames,
         "pcm_sha256": poured.pcm_sha256,
+        **_beside(file),
         "notices": list(poured.notices),
     }
+
+
+def _beside(file: Path) -> dict[str, Any]:
+    """The encoding, and what stands beside the sound: an edit carries that."""
+    from rag_audio.audio.carried_metadata import CarriedMetadata
+    from rag_audio.audio.headers import read_header
+    from rag_audio.audio.metadata_documents import metadata_to_json
+    from rag_audio.audio.metadata_reading import read_metadata
+    from rag_audio.errors import UnreadableFile
+
+    try:
+        subtype, data = read_header(file).subtype, read_metadata(file)
+    except UnreadableFile:
+        subtype, data = "", CarriedMetadata()
+    return {"subtype": subtype, "metadata": metadata_to_json(data)}
 
 
 def _midi(file: Path, asked: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def mark_file(
     if excess:
         notes.append(
             f"lowered by {excess.peak_db:.2f} dB, so that {encoding} does not clip the {excess}; "
-            "a .wav with --subtype 32f keeps the level"
+            "a .wav of floats (subtype 32f) keeps the level"
         )
     if header.subtype and encoding != header.subtype:
         notes.append(f"{source.name} is {header.subtype}, {target.name} is {encoding}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from tinytag import TinyTag
 
 from rag_audio.audio import riff, writing
 from rag_audio.audio.carried_metadata import CarriedMetadata
+from rag_audio.audio.headers import read_header
+from rag_audio.audio.metadata_documents import MOST_BYTES, metadata_from_json, metadata_to_json
 from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.domain import Audio, ConditioningPlan, Edit, Key
 from rag_audio.domain.request import Controls
@@ -156,7 +159,7 @@ def broadcast(folder: Path, **more: Any) -> Path:
 
 def test_an_edit_keeps_texts_cover_time_code_and_places(tmp_path: Path) -> None:
     of, target = edit_plan("extend", ((0.0, 1.0), (3.0, 4.0))), tmp_path / "out.wav"
-    carried = edited_metadata(broadcast(tmp_path), of, sound(4.0), target, None)
+    carried = edited_metadata(read_metadata(broadcast(tmp_path)), of, sound(4.0), target, None)
     assert carried.lost == ("ISRC", "bext loudness values, bext UMID", "zzzz")
     data = output_metadata(7, of, {}, sound(4.0), target, carried)
     writing.save(sound(4.0), target, metadata=data)
@@ -181,7 +184,7 @@ def test_an_edit_of_a_recording_without_an_artist_is_not_said_to_be_ours(tmp_pat
     file, target = tmp_path / "in.wav", tmp_path / "out.wav"
     writing.save(sound(2.0), file)
     of = edit_plan("vary", ((0.0, 2.0),))
-    carried = edited_metadata(file, of, sound(2.0), target, None)
+    carried = edited_metadata(read_metadata(file), of, sound(2.0), target, None)
     texts = output_metadata(7, of, {}, sound(2.0), target, carried).all_texts()
     assert texts["title"] == ("Output 7",) and "artist" not in texts
 
@@ -190,7 +193,7 @@ def test_what_an_earlier_output_said_of_itself_is_replaced(tmp_path: Path) -> No
     first = delivered(tmp_path, "first.wav", LOOP, 8.0)
     of, target = edit_plan("vary", ((0.0, 8.0),), parent=7), tmp_path / "out.wav"
     of = replace(of, bpm=60.0)
-    carried = edited_metadata(first, of, sound(8.0), target, None)
+    carried = edited_metadata(read_metadata(first), of, sound(8.0), target, None)
     data = output_metadata(8, of, {}, sound(8.0), target, carried)
     texts = data.all_texts()
     assert texts["title"] == ("Output 8, 60 bpm",) and "output 7" not in str(texts)
@@ -205,7 +208,10 @@ def test_what_an_earlier_output_said_of_itself_is_replaced(tmp_path: Path) -> No
 def test_floats_stay_floats_in_an_edit(
     tmp_path: Path, was: str, name: str, expected: str | None
 ) -> None:
-    assert edited_subtype(broadcast(tmp_path, subtype=was), tmp_path / name) == expected
+    assert (
+        edited_subtype(read_header(broadcast(tmp_path, subtype=was)).subtype, tmp_path / name)
+        == expected
+    )
 
 
 @pytest.mark.parametrize("ending", ["mp3", "flac", "ogg"])
@@ -227,3 +233,13 @@ def test_very_many_credits_still_end_at_a_whole_line(tmp_path: Path) -> None:
         file = delivered(tmp_path, name, replace(LOOP, licenses=many), 1.0)
         comment = TinyTag.get(file).comment or ""
         assert comment.endswith(" …") and len(comment) <= 4000
+
+
+def test_what_stands_beside_a_sound_survives_as_a_document(tmp_path: Path) -> None:
+    """As the process that decodes an upload hands it to the service."""
+    data = read_metadata(broadcast(tmp_path))
+    assert data.chunks
+    assert metadata_from_json(json.loads(json.dumps(metadata_to_json(data)))) == data
+    full = replace(data, chunks=((b"LONG", bytes(MOST_BYTES + 1)),))
+    left = metadata_from_json(metadata_to_json(full))
+    assert (left.chunks, left.lost[-1]) == ((), "covers, tags and other data of more than 12 MB")
