@@ -91,6 +91,7 @@ def look_into(path: Path) -> ReadingLayout:
 
     Raises:
         OSError: it cannot be opened.
+        ValueError: it is no sound, though a decoder may find some in it.
     """
     with FileBytes(path) as data:
         start = mpeg_frames.tags_end(data)
@@ -198,6 +199,8 @@ def _ogg_part(data: FileBytes, link: Link) -> Part:
 
 def _mpeg(data: FileBytes) -> ReadingLayout:
     found = mpeg_frames.walk(data)
+    if found.is_chance:
+        raise ValueError("other data, of which a few bytes look like frames")
     if not found.runs:
         return ReadingLayout()
     notices = _several(len(found.runs))
