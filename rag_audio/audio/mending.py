@@ -37,6 +37,8 @@ _FOREIGN = (
     (0, b"PK\x03\x04"),
 )
 """Containers whose streams, which may be MPEG frames, lie in pieces among other data."""
+_BY_NAME = (".mp3", ".mp2", ".mpga", ".m1a", ".m2a")
+"""Names by which libsndfile takes anything for MPEG audio, and prints what it misses in it."""
 _STREAMED = 0x7FFFFF00
 """Sizes from here on stand for "unknown" in files that were written to a pipe."""
 _MOST_BEHIND = 0.005
@@ -109,7 +111,11 @@ def look_into(path: Path) -> ReadingLayout:
             return _sized(sized)
         if start == 0 and any(data[at : at + len(name)] == name for at, name in _FOREIGN):
             return ReadingLayout()
-        return _found_inside(data)
+        found = _found_inside(data)
+        if found == ReadingLayout() and path.suffix.lower() in _BY_NAME:
+            # Without a name: what is no MPEG audio is not to be tried as such.
+            return replace(found, parts=(Part(((0, len(data)),)),), as_is=False)
+        return found
 
 
 def _found_inside(data: FileBytes) -> ReadingLayout:

@@ -103,6 +103,14 @@ class TestMp3:
         assert seconds(heard(tmp_path, "b.mp3", program[len(other) :])) > 0.5
         assert seconds(heard(tmp_path, "c.mp3", b"junk" + b"junk".join(rows))) > 0.5
 
+    @pytest.mark.parametrize("content", [b"<!doctype html>" * 200, bytes(50_000), b"x"])
+    def test_other_data_by_the_name_of_an_mp3_are_refused_in_silence(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes
+    ) -> None:
+        with pytest.raises(UnreadableFile, match="not a sound file that can be read"):
+            heard(tmp_path, "a.mp3", content)
+        assert capfd.readouterr() == ("", "")
+
     @pytest.mark.parametrize("between", [b"", ID3, ID3V1 + ID3])
     def test_files_one_behind_the_other_are_all_heard(self, tmp_path: Path, between: bytes) -> None:
         found = heard(tmp_path, "a.mp3", ID3 + mp3() + between + mp3(1.0))
