@@ -227,7 +227,9 @@ _SIGNATURES = 12
 _MANIFESTS_BYTES = 64 << 20
 _EXPANSION = 64
 _UNSIGNED = "set RAG_AUDIO_SIGNING=off to deliver outputs unsigned; their records will say so"
-_UPLOADED = frozenset((".wav", ".flac", ".ogg", ".mp3", ".aiff", SCORE, *MEDIA_ENDINGS))
+_UPLOADED = frozenset(
+    (".wav", ".w64", ".flac", ".ogg", ".mp3", ".aiff", ".au", SCORE, *MEDIA_ENDINGS)
+)
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def test_a_plan_without_any_one_field_is_refused_by_name(field: str) -> None:
         ("strength", 0.0),
         ("strength", "0.5"),
         ("duration_s", -1.0),
-        ("key", "H major"),
+        ("key", "X major"),
         ("channels", ["telepathy"]),
         ("channels", "prompt"),
         ("references", {}),

@@ -13,6 +13,9 @@ def test_an_upload_that_is_cut_is_traced_and_searched_by_with_a_notice(small: Sm
         (whole, []),
         (flac_total(whole, 0), []),
         (whole[: len(whole) // 2], [cut]),
+        (encoded("W64", "PCM_16"), []),
+        (encoded("AU", "PCM_16"), []),
+        (encoded("CAF", "PCM_16"), []),
         (mp3() + mp3(1.0), ["holds 2 sounds one after the other; they are read as one"]),
     ):
         traced = small.client.post("/v1/trace", content=content)
