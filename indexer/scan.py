@@ -32,7 +32,7 @@ _AUDIO_SUFFIXES = frozenset(
     (
         ".wav .wave .bwf .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .w64 .rf64 "
         ".m4a .m4b .aac .ac3 .amr .wma .wv .ape .tta .mka .weba .rex .rx2 .mp4 .mov .mkv .webm "
-        ".avi .ogv .3gp .mid .midi .kar .rmi .smf"
+        ".avi .ogv .3gp .flv .mpg .mpeg .m2ts .mts .eac3 .dts .mid .midi .kar .rmi .smf"
     ).split()
 )
 _SPECIAL = {

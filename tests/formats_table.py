@@ -124,7 +124,12 @@ FOREIGN = (
         (".mka", ".webm", ".mp4"),
         ("opus.mka", "opus.webm", "opus.mp4"),
     ),
-    ("Video with sound", (".mp4", ".mov", ".mkv", ".webm"), ("video.mp4", "camera.mov")),
+    ("AC-3, E-AC-3 and DTS", (".ac3", ".eac3", ".dts"), ("dolby.ac3",)),
+    (
+        "Video with sound",
+        (".mp4", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".ts", ".mpg", ".flv"),
+        ("video.mp4", "camera.mov", "broadcast.ts"),
+    ),
 )  # fmt: skip
 
 _TEMPO = made.tempo(90)

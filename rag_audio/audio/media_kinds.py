@@ -214,6 +214,47 @@ def _frames_follow(source: Bytes, at: int, size_of: Callable[[bytes], int]) -> b
     return True
 
 
+def _dolby(source: Bytes) -> MediaKind | None:
+    """AC-3 and E-AC-3 (ATSC A/52, 5.3.1, 5.4.1 and E.2.3.1), three frames in a row."""
+    if not _frames_follow(source, 0, _dolby_size):
+        return None
+    if source.at(5, 1)[0] >> 3 > _AC3_VERSION:
+        return MediaKind("E-AC-3", "eac3", "eac3", ("E-AC-3",))
+    return MediaKind("AC-3", "ac3", "ac3", ("AC-3",))
+
+
+_AC3_VERSION = 10
+"""Higher ones, up to 16, are E-AC-3."""
+_AC3_KBITS = (
+    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
+)
+
+
+def _dolby_size(head: bytes) -> int:
+    if len(head) < 6 or head[:2] != b"\x0b\x77" or head[5] >> 3 > 16:
+        return 0
+    if head[5] >> 3 > _AC3_VERSION:
+        return 2 * (((head[2] & 7) << 8 | head[3]) + 1)
+    rate, size = head[4] >> 6, head[4] & 63
+    if rate == 3 or size >= 2 * len(_AC3_KBITS):
+        return 0
+    kbits = _AC3_KBITS[size // 2]
+    return 2 * (2 * kbits, kbits * 320 // 147 + size % 2, 3 * kbits)[rate]
+
+
+def _mpeg_stream(source: Bytes) -> MediaKind | None:
+    """A transport stream (ISO/IEC 13818-1, 2.4.3.2), or with time stamps before its packets, as
+    cameras write it; other data may begin like a packet, hence five are wanted, or all."""
+    for before, size in ((0, 188), (4, 192)):
+        signs = [source.at(before + number * size, 1) for number in range(_TS_PACKETS)]
+        if signs[0] == b"G" and all(sign in (b"G", b"") for sign in signs) and source.size >= size:
+            return MediaKind("MPEG-TS", "ts", "mpegts")
+    return None
+
+
+_TS_PACKETS = 5
+
+
 def _adts_size(head: bytes) -> int:
     """Bytes of a frame with its header; 0: it is none."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
@@ -250,6 +291,11 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Bytes], MediaKind | None]
         _is(b"TTA1"),
         lambda source: _found(MediaKind("True Audio", "tta", "tta"), true_audio_tracks(source)),
     ),
+    (_is(b"FLV\1"), _plain(MediaKind("Flash video", "flv", "flv"))),
+    (_is(b"\0\0\1\xba"), _plain(MediaKind("MPEG-PS", "mpg", "mpeg"))),
+    (lambda head: b"G" in (head[:1], head[4:5]), _mpeg_stream),
+    (_is(b"\x0b\x77"), _dolby),
+    (_is(b"\x7f\xfe\x80\x01"), _plain(MediaKind("DTS", "dts", "dts", ("DTS",)))),
     (_is(b"#!AMR"), _plain(MediaKind("AMR", "amr", "amr", ("AMR",)))),
     (
         _is(b"ADIF"),
@@ -269,7 +315,7 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Bytes], MediaKind | None]
 def media_ending(head: bytes) -> str | None:
     """The ending of a file with so many first bytes as :func:`.read_head` gives; None: unknown.
 
-    AAC in frames is not told from other data by them.
+    AAC and AC-3 in frames, and transport streams, are not told from other data by them.
     """
     if _is_mp4(head):
         return ".m4a"
@@ -285,6 +331,11 @@ _ENDINGS = {
     b"MAC ": ".ape",
     b"TTA1": ".tta",
     b"#!AMR": ".amr",
+    b"FLV\1": ".flv",
+    b"\0\0\1\xba": ".mpg",
+    b"\x7f\xfe\x80\x01": ".dts",
 }
-MEDIA_ENDINGS = frozenset((".m4a", ".avi", ".aac", ".caf", *_ENDINGS.values()))
+MEDIA_ENDINGS = frozenset(
+    (".m4a", ".avi", ".aac", ".caf", ".ac3", ".eac3", ".ts", *_ENDINGS.values())
+)
 """Of kinds that :func:`media_kind` may tell."""

@@ -37,6 +37,8 @@ _FOREIGN = (
     (0, b"PK\x03\x04"),
 )
 """Containers whose streams, which may be MPEG frames, lie in pieces among other data."""
+_BY_NAME = (".mp3", ".mp2", ".mpga", ".m1a", ".m2a")
+"""Names by which libsndfile takes anything for MPEG audio, and prints what it misses in it."""
 _STREAMED = 0x7FFFFF00
 """Sizes from here on stand for "unknown" in files that were written to a pipe."""
 _MOST_BEHIND = 0.005
@@ -91,6 +93,7 @@ def look_into(path: Path) -> ReadingLayout:
 
     Raises:
         OSError: it cannot be opened.
+        ValueError: it is no sound, though a decoder may find some in it.
     """
     with FileBytes(path) as data:
         start = mpeg_frames.tags_end(data)
@@ -108,7 +111,11 @@ def look_into(path: Path) -> ReadingLayout:
             return _sized(sized)
         if start == 0 and any(data[at : at + len(name)] == name for at, name in _FOREIGN):
             return ReadingLayout()
-        return _found_inside(data)
+        found = _found_inside(data)
+        if found == ReadingLayout() and path.suffix.lower() in _BY_NAME:
+            # Without a name: what is no MPEG audio is not to be tried as such.
+            return replace(found, parts=(Part(((0, len(data)),)),), as_is=False)
+        return found
 
 
 def _found_inside(data: FileBytes) -> ReadingLayout:
@@ -198,6 +205,8 @@ def _ogg_part(data: FileBytes, link: Link) -> Part:
 
 def _mpeg(data: FileBytes) -> ReadingLayout:
     found = mpeg_frames.walk(data)
+    if found.is_chance:
+        raise ValueError("other data, of which a few bytes look like frames")
     if not found.runs:
         return ReadingLayout()
     notices = _several(len(found.runs))

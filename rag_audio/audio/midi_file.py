@@ -21,6 +21,8 @@ ChannelEvent = tuple[int, int, int, int, int]
 _TRACK, _HEADER, _END = b"MTrk", b"MThd", b"\xff\x2f\x00"
 _DIVISION_AT = 12
 _HEADER_BYTES = 14
+_FARTHEST = 256
+"""Bytes before the header, such as the 128 of MacBinary."""
 _CHANNEL_END = 0xF0
 _META, _SYSEX = 0xFF, (0xF0, 0xF7)
 _DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
@@ -104,6 +106,9 @@ def read_midi_file(data: bytes, name: str, max_events: int, notices: NoticeList)
             ``max_events``.
     """
     smf = _unwrapped(data)
+    if smf[:4] != _HEADER and (start := data.find(_HEADER, 0, _FARTHEST)) > 0:
+        notices.add(f"{_bytes(start)} before the header: skipped")
+        smf = data[start:]
     if smf[:4] != _HEADER:
         raise UnreadableFile(f"{name} is not a MIDI file" if data else f"{name} is empty")
     if len(smf) < _HEADER_BYTES:

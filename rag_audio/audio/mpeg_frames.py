@@ -31,6 +31,8 @@ _BITRATES = {
 }
 """kbit/s by version (2.5 as 2) and layer; the index in the header counts from 1."""
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x00-\xef]", re.DOTALL)
+_LEAST_IN_A_ROW = 20
+"""Frames, on average, that stand in a row where other data are more than the sound."""
 _COUNTED = 1
 _SIZED = 2
 
@@ -165,6 +167,15 @@ class Walk:
     skipped: int = 0
     trailing: int = 0
     is_cut: bool = False
+
+    @property
+    def is_chance(self) -> bool:
+        """Other data, in which a few bytes look like frames: a program, another codec's sound."""
+        ranges = [length for run in self.runs for _, length in run.ranges]
+        frames = sum(run.count for run in self.runs)
+        others = self.leading + self.skipped + self.trailing
+        is_scattered = frames < _LEAST_IN_A_ROW * len(ranges)
+        return bool(self.leading) and is_scattered and others > sum(ranges)
 
 
 def tags_end(data: FileBytes, at: int = 0) -> int:

@@ -24,7 +24,7 @@ from typing import Any
 from rag_audio.audio import ffmpeg
 from rag_audio.audio.child_process import Child, ChildPool
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
-from rag_audio.audio.media_kinds import MEDIA_ENDINGS
+from rag_audio.audio.media_kinds import MEDIA_ENDINGS, media_kind
 from rag_audio.audio.reading import FOLDED_CHANNELS, FOLDED_RATE, WHOLE_SAMPLES
 from rag_audio.domain.codec import encode
 from rag_audio.errors import BackendUnavailable, OutputRefused, UnreadableFile
@@ -242,7 +242,7 @@ class Decoded:
 
 
 def kind_of(file: Path) -> str:
-    """The ending that fits a file, by its first bytes; MP3 and AAC may also begin with a frame.
+    """The ending that fits a file, by what it holds; MP3 and AAC may also begin with a frame.
 
     Raises:
         UnreadableFile: it is nothing that may be uploaded.
@@ -254,6 +254,8 @@ def kind_of(file: Path) -> str:
         suffix = ".mp3" if head[1] & 0x06 else ".aac"
     elif len(head) > 1 and head[0] == 0x56 and head[1] & 0xE0 == 0xE0:
         suffix = ".aac"  # in LOAS
+    elif suffix is None and (kind := media_kind(file)) is not None:
+        suffix = f".{kind.ending}"
     if suffix is None or suffix not in _UPLOADED:
         raise UnreadableFile(
             "this is not a sound or score that can be read",

@@ -92,6 +92,25 @@ class TestMp3:
         told = (f"{notices} are no sound and are left out",) if notices else ()
         assert found.notices == told
 
+    def test_other_data_with_a_few_frames_are_no_sound(self, tmp_path: Path) -> None:
+        """Programs and other codecs' sound have bytes that look like short rows of frames."""
+        frames, other = frames_of(mp3()), b"code" * 900
+        rows = [b"".join(frames[at : at + 4]) for at in range(1, 40, 4)]
+        program = other + other.join(rows)
+        with pytest.raises(UnreadableFile, match="not a sound file that can be read"):
+            heard(tmp_path, "a.mp3", program)
+        # What begins with a frame is damaged sound, and so is what is mostly sound.
+        assert seconds(heard(tmp_path, "b.mp3", program[len(other) :])) > 0.5
+        assert seconds(heard(tmp_path, "c.mp3", b"junk" + b"junk".join(rows))) > 0.5
+
+    @pytest.mark.parametrize("content", [b"<!doctype html>" * 200, bytes(50_000), b"x"])
+    def test_other_data_by_the_name_of_an_mp3_are_refused_in_silence(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes
+    ) -> None:
+        with pytest.raises(UnreadableFile, match="not a sound file that can be read"):
+            heard(tmp_path, "a.mp3", content)
+        assert capfd.readouterr() == ("", "")
+
     @pytest.mark.parametrize("between", [b"", ID3, ID3V1 + ID3])
     def test_files_one_behind_the_other_are_all_heard(self, tmp_path: Path, between: bytes) -> None:
         found = heard(tmp_path, "a.mp3", ID3 + mp3() + between + mp3(1.0))

@@ -46,6 +46,13 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
     "v.webm": ((*PICTURE, "-map", "0:a", "-map", "1:v", "-c:v", "libvpx", "-c:a", "libopus"),
                "Opus in WebM (webm)"),
     "v.avi": ((*VIDEO, "-c:a", "mp3"), "MP3 in AVI (avi)"),
+    "v.ts": ((*VIDEO, "-c:a", "aac"), "MPEG-TS (ts)"),
+    "v.m2ts": ((*VIDEO, "-c:a", "ac3"), "MPEG-TS (ts)"),
+    "v.mpg": ((*VIDEO, "-c:v", "mpeg2video", "-c:a", "mp2"), "MPEG-PS (mpg)"),
+    "a.flv": (("-ar", "44100", "-c:a", "mp3"), "Flash video (flv)"),
+    "a.ac3": (("-c:a", "ac3"), "AC-3 (ac3)"),
+    "a.eac3": (("-c:a", "eac3"), "E-AC-3 (eac3)"),
+    "a.dts": (("-c:a", "dca", "-strict", "-2"), "DTS (dts)"),
 }  # fmt: skip
 
 

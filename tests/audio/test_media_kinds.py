@@ -83,6 +83,14 @@ HEADS: dict[str, tuple[bytes, str, float | None]] = {
     "ape": (b"MAC " + bytes(60), "Monkey's Audio (ape)", None),
     "tta": (b"TTA1" + bytes(6) + b"\x40\x1f\0\0\xa0\x0f\0\0" + bytes(9), "True Audio (tta)", 0.5),
     "amr": (b"#!AMR\n" + bytes(60), "AMR (amr)", None),
+    "flv": (b"FLV\1\4" + bytes(60), "Flash video (flv)", None),
+    "mpg": (b"\0\0\1\xba" + bytes(60), "MPEG-PS (mpg)", None),
+    "ts": ((b"G" + bytes(187)) * 5, "MPEG-TS (ts)", None),
+    "camera": ((bytes(4) + b"G" + bytes(187)) * 5, "MPEG-TS (ts)", None),
+    "ac3": ((b"\x0b\x77\0\0\x00\x40" + bytes(122)) * 3, "AC-3 (ac3)", None),
+    "ac3 at 44.1 kHz": ((b"\x0b\x77\0\0\x41\x40" + bytes(134)) * 3, "AC-3 (ac3)", None),
+    "eac3": ((b"\x0b\x77\0\x1f\x3f\x80" + bytes(58)) * 3, "E-AC-3 (eac3)", None),
+    "dts": (b"\x7f\xfe\x80\x01" + bytes(60), "DTS (dts)", None),
 }
 
 
@@ -171,6 +179,10 @@ def test_a_video_in_ogg_is_left_to_libsndfile(sound: bytes, tmp_path: Path) -> N
         b"I",
         b"\x00" * 100,
         adts()[:30] + bytes(200),
+        (b"G" + bytes(187)) * 4 + bytes(188),
+        b"GIF89a" + bytes(300),
+        b"\x0b\x77\0\0\x00\x40" + bytes(250),
+        b"\x0b\x77\0\0\xff\x40" * 40,
     ],
 )
 def test_lists_of_other_files_and_noise_are_no_kind(content: bytes, tmp_path: Path) -> None:
@@ -199,11 +211,16 @@ def test_the_usual_ending_is_told_by_the_first_bytes(tmp_path: Path) -> None:
         name: suffix_of(read_head(written(tmp_path, content)))
         for name, (content, _, _) in HEADS.items()
     }
-    # AAC in frames begins as other data may.
+    # AAC and AC-3 in frames, and transport streams, begin as other data may.
     assert {name for name, ending in endings.items() if ending is None} == {
         "aac",
         "one frame",
         "loas",
+        "ts",
+        "camera",
+        "ac3",
+        "ac3 at 44.1 kHz",
+        "eac3",
     }
     assert {endings[name] for name in ("m4a", "alac", "mp4", "moov first", "mov")} == {".m4a"}
     assert [endings[name] for name in ("webm", "wma", "avi", "wv", "ape", "caf", "ogv")] == (

@@ -111,6 +111,14 @@ def test_a_longer_header_is_passed_over(read: Reading) -> None:
     assert read(lying).notes == 1
 
 
+@pytest.mark.parametrize("before", [b"\r\n", bytes(128)])
+def test_bytes_before_the_header_are_skipped(read: Reading, before: bytes) -> None:
+    """An old Macintosh put 128 bytes of its own before a file."""
+    score = read(before + smf(track(note())))
+    said = f"{len(before)} bytes before the header: skipped"
+    assert (score.notes, score.notices) == (1, (said,))
+
+
 def test_bytes_after_the_last_track_are_told(read: Reading) -> None:
     assert read(smf(track(note())) + bytes(5)).notices == ("5 bytes after the last track: skipped",)
     assert read(smf(track(note())) + b"\xff" * 50).notices == (

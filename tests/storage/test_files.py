@@ -82,7 +82,7 @@ def test_a_lock_names_its_holder_and_can_be_had_again(tmp_path: Path) -> None:
         (b"RIFF\0\0\0\0WAVE", ".wav"), (b"RF64\0\0\0\0WAVE", ".wav"),
         (b"FORM\0\0\0\0AIFC", ".aiff"),
         (b"RIFF\0\0\0\0RMID", ".mid"), (b"MThd\0\0\0\6", ".mid"), (b"fLaC", ".flac"),
-        (b"OggS", ".ogg"), (b"ID3\4", ".mp3"), (b"RIFF\0\0\0\0AVI ", None), (b"", None),
+        (b"OggS", ".ogg"), (b"ID3\4", ".mp3"), (b"RIFF\0\0\0\0AVI ", ".avi"), (b"", None),
     ],
 )  # fmt: skip
 def test_files_are_known_by_how_they_begin(head: bytes, suffix: str | None) -> None:

@@ -490,7 +490,7 @@ def _links(drive: Drive) -> None:
 FFMPEG_KINDS = {
     "aac.m4a": "aac", "alac.m4a": "alac", "adts.aac": "aac", "wma.wma": "wmav2",
     "wavpack.wv": "wavpack", "opus.webm": "libopus", "opus.mka": "libopus", "opus.mp4": "libopus",
-    "phone.mp4": "aac", "camera.mov": "pcm_s16le",
+    "phone.mp4": "aac", "camera.mov": "pcm_s16le", "dolby.ac3": "ac3", "broadcast.ts": "aac",
 }  # fmt: skip
 """Kinds that libsndfile does not read, with what ffmpeg makes them by."""
 
