@@ -108,13 +108,20 @@ def _read(source: int, seconds: float) -> bytes | None:
 
 def _opened(asked: dict[str, Any]) -> dict[str, Any]:
     """Open a file within the limits; what is said of it to the service."""
+    from rag_audio.audio.media_kinds import media_kind
     from rag_audio.errors import RagAudioError
 
     _limit(asked)
-    file = Path(asked["file"])
+    file, is_score = Path(asked["file"]), asked["kind"] == "midi"
     try:
-        found = _midi(file, asked) if asked["kind"] == "midi" else _audio(file, asked)
+        # Of what ffmpeg decodes, in a process of its own with limits of its own, nothing but
+        # samples is parsed before. Every other decoder works in this process.
+        if is_score or media_kind(file) is None:
+            _forbid_processes()
+        found = _midi(file, asked) if is_score else _audio(file, asked)
         _forbid_processes()
+        if not is_score:
+            found |= _beside(file)
         document = json.dumps({**found, **_credentials(file, asked)})
         if len(document) > MOST_DOCUMENT:
             return _refused("its notes and credentials are too many", "")
@@ -194,13 +201,8 @@ def _limit_files(most_bytes: int) -> None:
 
 def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """The sound, decoded to its end and written as bare samples: interleaved float32."""
-    from rag_audio.audio.media_kinds import media_kind
     from rag_audio.audio.reading import pour
 
-    # Of what ffmpeg decodes, in a process of its own with limits of its own, nothing but samples
-    # is parsed here. Every other decoder works in this process.
-    if media_kind(file) is None:
-        _forbid_processes()
     with open(asked["sound"], "r+b") as target:
 
         def begin() -> Any:
@@ -221,7 +223,6 @@ def _audio(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
         "channels": poured.channels,
         "frames": poured.frames,
         "pcm_sha256": poured.pcm_sha256,
-        **_beside(file),
         "notices": list(poured.notices),
     }
 
@@ -245,7 +246,6 @@ def _midi(file: Path, asked: dict[str, Any]) -> dict[str, Any]:
     from rag_audio.audio.scores import parse, score_to_json
     from rag_audio.errors import UnreadableFile
 
-    _forbid_processes()
     score, longest_s = parse(file), float(asked["longest_s"])
     if score.end_s > longest_s:
         raise UnreadableFile(

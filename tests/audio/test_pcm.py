@@ -101,7 +101,7 @@ def test_floats_above_full_scale_are_kept_or_lowered_and_said(
     assert np.abs(back).max() == pytest.approx(np.abs(samples).max(), rel=0.1)
     lowered, notes = _embed(capsys, str(source), str(tmp_path / "out.flac"), *home)
     assert lowered["gain_db"] == pytest.approx(-20 * np.log10(2.1), abs=0.1)
-    assert "lowered by 6.4" in notes and "--subtype 32f" in notes and lowered["notes"]
+    assert "lowered by 6.4" in notes and "subtype 32f" in notes and lowered["notes"]
     flat = soundfile.read(tmp_path / "out.flac")[0]
     # A clipped sound stands still at its peak.
     assert np.count_nonzero(np.abs(flat) > 0.9999) < 5
