@@ -89,6 +89,8 @@ class LoudnessMeter:
     def _hear(self, piece: Wide) -> None:
         from scipy.signal import lfilter
 
+        if not piece.size:  # lfilter returns a state that was never written
+            return
         self._frames += piece.shape[1]
         for number, (b, a) in enumerate(self._filters):
             piece, self._states[number] = lfilter(b, a, piece, zi=self._states[number])

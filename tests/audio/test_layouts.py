@@ -163,6 +163,19 @@ def test_meters_say_what_they_said_whatever_the_blocks(channels: int, rate: int)
     assert (loudness.loudness_lufs, peak.peak_dbtp) == (measured, true_peak_dbtp(audio))
 
 
+@pytest.mark.parametrize("rate", [RATE, RATE // 16])
+def test_an_empty_block_changes_nothing(rate: int) -> None:
+    audio = Audio(np.tile(MUSIC[None], 3), rate)
+    meters = [LoudnessMeter(rate, usual_layout(1)) for _ in range(2)]
+    for block in np.split(audio.samples, [100, 1000], axis=1):
+        for meter in meters:
+            meter.add(block)
+        for _ in range(30):  # its state was whatever the memory held
+            np.full(2, 1e300)
+            meters[0].add(block[:, :0])
+    assert meters[0].loudness_lufs == meters[1].loudness_lufs
+
+
 def test_slow_sound_in_blocks_has_the_loudness_of_the_whole() -> None:
     audio = Audio(np.tile(MUSIC[None, ::16], 20), RATE // 16)
     meter = LoudnessMeter(audio.sample_rate, usual_layout(1))
