@@ -10,7 +10,7 @@ from rag_audio.audio.spliced_file import Piece
 
 MARKER = b"fLaC"
 STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
-_SYNC = re.compile(rb"\xff[\xf8\xf9][^\x0f]", re.DOTALL)
+_SYNC = re.compile(rb"\xff[\xf8\xf9][^\x00-\x0f]", re.DOTALL)  # a size of code 0 is reserved
 _TAIL = 1 << 17
 _MOST_TRIES = 4096
 _MOST_STREAMS = 1000

@@ -185,6 +185,12 @@ class TestFlac:
         assert (seconds(found), found.notices) == (2.0, notices)
         assert found.pcm_sha256 == heard(tmp_path, "b.flac", whole).pcm_sha256
 
+    def test_bytes_that_are_almost_a_frame_header_are_none(self, tmp_path: Path) -> None:
+        plain = heard(tmp_path, "a.flac", encoded("FLAC", "PCM_16"))
+        reserved_size = b"\xff\xf8\x09\x08\x00\x00" + bytes(10)  # as compressed sound may hold
+        found = heard(tmp_path, "b.flac", encoded("FLAC", "PCM_16") + reserved_size)
+        assert found.pcm_sha256 == plain.pcm_sha256
+
     @pytest.mark.parametrize(
         ("total", "notice"),
         [
