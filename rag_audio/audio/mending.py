@@ -6,6 +6,7 @@ are put together anew, with right counts; and a notice says what was odd.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,7 +105,9 @@ def look_into(path: Path) -> ReadingLayout:
             return _ogg(data)
         if start == 0 and (wav := riff_chunks.find_sound(data)) is not None:
             if wav.is_mpeg:
-                return _mpeg_in_wav(path, wav)
+                return _inside_wav(path, wav, _mpeg)
+            if data[wav.start : wav.start + 4] == b"OggS" and not wav.is_pcm:
+                return _inside_wav(path, wav, _ogg)
             behind = riff_chunks.next_file(data, wav)
             return _wav(wav) if behind is None else _wavs(path, data, wav, behind)
         if start == 0 and (sized := sized_headers.find_sound(data)) is not None:
@@ -277,15 +280,20 @@ def _wavs(path: Path, data: FileBytes, first: WavSound, at: int) -> ReadingLayou
     return ReadingLayout(tuple(found), (*_several(len(found)), *notices), as_is=False)
 
 
-def _mpeg_in_wav(path: Path, wav: WavSound) -> ReadingLayout:
-    """The frames are walked as in an MP3, and mended as one."""
+def _inside_wav(
+    path: Path, wav: WavSound, look: Callable[[FileBytes], ReadingLayout]
+) -> ReadingLayout:
+    """MPEG audio or Ogg as the sound of a WAV, mended as a file of its own."""
     with FileBytes(SplicedFile(path, [(wav.start, wav.size)])) as inside:
-        found, whole = _mpeg(inside), _wav(wav)
+        found, whole = look(inside), _wav(wav)
     notices = (*whole.notices, *found.notices)
-    if not any(part.pieces for part in found.parts):
+    if any(part.pieces for part in found.parts):
+        parts = tuple(replace(one, pieces=moved(one.pieces, wav.start)) for one in found.parts)
+        return replace(found, parts=parts, notices=notices, as_is=found.as_is and whole.as_is)
+    if wav.is_mpeg:
         return whole
-    parts = tuple(replace(one, pieces=moved(one.pieces, wav.start)) for one in found.parts)
-    return replace(found, parts=parts, notices=notices, as_is=found.as_is and whole.as_is)
+    alone = Part(((wav.start, wav.size),))
+    return replace(found, parts=(alone,), notices=notices, as_is=False)
 
 
 def _in_s(wav: WavSound) -> str:

@@ -129,6 +129,17 @@ def test_mpeg_audio_in_a_wav_is_walked(tmp_path: Path) -> None:
         assert len(found.notices) == told
 
 
+@pytest.mark.parametrize("size", [None, 0, 10**6])
+def test_ogg_in_a_wav_is_read_as_ogg(tmp_path: Path, size: int | None) -> None:
+    vorbis = encoded("OGG", "VORBIS")
+    form = struct.pack("<HHIIHHHIHH", 0x674F, 2, RATE, 10_000, 1, 16, 8, 0x20010100, 0, 0)
+    (tmp_path / "a.ogg").write_bytes(wav(size, before=chunk(b"fmt ", form), sound=vorbis))
+    (tmp_path / "b.ogg").write_bytes(vorbis)
+    found = hear(tmp_path / "a.ogg")
+    assert found.pcm_sha256 == hear(tmp_path / "b.ogg").pcm_sha256
+    assert len(found.notices) == (size is not None)
+
+
 def _sized(kind: str, size: int) -> bytes:
     """A file whose chunk of sound claims ``size`` bytes."""
     whole = encoded(kind, "PCM_16", 1.0, RATE, 1)
