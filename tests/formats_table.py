@@ -173,6 +173,7 @@ ODD: tuple[tuple[str, str, bytes], ...] = (
     ("WAV of a recorder that was switched off", ".wav", _KILLED),
     ("WAV from a pipe", ".wav", made.wav_of_a_killed_recorder(_SECOND, 0xFFFFFFFF, 44_100)),
     ("WAV that was cut", ".wav", _cut(_WAV)),
+    ("WAV with two `data` chunks", ".wav", _WAV + _WAV[36:]),
     ("RF64 of a recorder that was switched off", ".wav", _ZEROED),
     ("AIFF that claims 1 GB", ".aif", made.aiff_that_claims(_SECOND, 1 << 30)),
     ("FLAC from a pipe", ".flac", made.flac_of_unknown_length(_SECOND, rate=44_100)),

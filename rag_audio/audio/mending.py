@@ -255,9 +255,14 @@ def _mpeg_part(data: FileBytes, run: Run) -> Part:
 def _wav(wav: WavSound) -> ReadingLayout:
     if wav.is_whole:
         return ReadingLayout((Part(tuple(wav.pieces())),), (), True, wav.frames)
-    notices = _sizes(wav.size, wav.claimed, wav.bytes_per_s)
-    if wav.claimed is None or wav.claimed >= _STREAMED > wav.size:
+    notices = _sizes(wav.whole_size, wav.claimed, wav.bytes_per_s)
+    if wav.claimed is None or wav.claimed >= _STREAMED > wav.whole_size:
         notices = [f"its header does not say how long it is; read to the end{_in_s(wav)}"]
+    if wav.more:
+        count = 1 + len(wav.more)
+        notices.append(f"its sound is in {count} data chunks; all are read{_in_s(wav)}")
+    if wav.has_gaps:
+        notices.append("silences that it only counts (slnt) are left out")
     return ReadingLayout((Part(tuple(wav.pieces())),), tuple(notices), as_is=False)
 
 
@@ -279,9 +284,12 @@ def _wavs(path: Path, data: FileBytes, first: WavSound, at: int) -> ReadingLayou
 
 def _mpeg_in_wav(path: Path, wav: WavSound) -> ReadingLayout:
     """The frames are walked as in an MP3, and mended as one."""
+    one = replace(wav, more=())
     with FileBytes(SplicedFile(path, [(wav.start, wav.size)])) as inside:
-        found, whole = _mpeg(inside), _wav(wav)
+        found, whole = _mpeg(inside), _wav(one)
     notices = (*whole.notices, *found.notices)
+    if wav.more:
+        notices += (f"the first of its {1 + len(wav.more)} data chunks is read",)
     if not any(part.pieces for part in found.parts):
         return whole
     parts = tuple(replace(one, pieces=moved(one.pieces, wav.start)) for one in found.parts)
@@ -289,7 +297,7 @@ def _mpeg_in_wav(path: Path, wav: WavSound) -> ReadingLayout:
 
 
 def _in_s(wav: WavSound) -> str:
-    return f", {wav.size / wav.bytes_per_s:.2f} s" if wav.bytes_per_s else ""
+    return f", {wav.whole_size / wav.bytes_per_s:.2f} s" if wav.bytes_per_s else ""
 
 
 def _sized(sound: SizedSound) -> ReadingLayout:

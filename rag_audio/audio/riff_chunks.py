@@ -7,6 +7,7 @@ BS.2088 (BW64); Sony, "Wave64" (2003).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from rag_audio.audio.file_bytes import FileBytes
@@ -16,6 +17,7 @@ MOST_CHUNKS = 10_000
 _WRAP = 1 << 32
 _UNKNOWN = 0xFFFFFFFF
 _STREAMED = 0x7FFFFF00
+_FILES = (b"RIFF", b"RF64", b"BW64")
 _TAIL = 1 << 18
 _NEXT_TO_NOTHING = 1024
 _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -29,6 +31,10 @@ _BEHIND = (
     b"regn", b"DGDA", b"SAUR", b"CDif", b"TRKN", b"Cr8r", b"tlst", b"SNDM", b"IDVX",
 )  # fmt: skip
 
+_NAMES_BEHIND = re.compile(b"|".join(map(re.escape, _BEHIND)))
+_FARTHEST_TAIL, _MOST_TRIES = 8 << 20, 2000
+"""Chunks behind sound of unknown length are looked for in so many bytes: tags may hold a cover."""
+
 
 @dataclass(frozen=True)
 class WavSound:
@@ -36,9 +42,12 @@ class WavSound:
 
     Attributes:
         form: the body of its ``fmt `` chunk.
-        start, size: bytes of the sound that are there.
-        claimed: bytes that the header claims; None: it says that it does not know.
+        start, size: bytes of the sound that are there, in its first chunk.
+        claimed: bytes that the headers claim; None: they say that they do not know.
         is_whole: it is as the header claims, and the header is as decoders expect it.
+        more: start and size of the sound in further ``data`` chunks.
+        has_gaps: there are chunks that stand for silence (``slnt``) between them.
+        next_file: where another WAV begins behind the chunks of this one; None: there is none.
     """
 
     form: bytes
@@ -46,6 +55,19 @@ class WavSound:
     size: int
     claimed: int | None
     is_whole: bool
+    more: tuple[tuple[int, int], ...] = ()
+    has_gaps: bool = False
+    next_file: int | None = None
+
+    @property
+    def end(self) -> int:
+        """The byte behind the last of the sound."""
+        return sum(self.more[-1]) if self.more else self.start + self.size
+
+    @property
+    def whole_size(self) -> int:
+        """Bytes of the sound in all chunks."""
+        return self.size + sum(size for _, size in self.more)
 
     @property
     def is_mpeg(self) -> bool:
@@ -78,19 +100,23 @@ class WavSound:
         wide = int.from_bytes(self.form[2:4], "little") * (
             (int.from_bytes(self.form[14:16], "little") + 7) // 8
         )
-        return self.size // wide if self.is_pcm and wide and wide == self._align else None
+        return self.whole_size // wide if self.is_pcm and wide and wide == self._align else None
 
     def pieces(self) -> list[Piece]:
         """The sound as a WAV with right sizes."""
-        size = self.size - self.size % self._align if self.is_pcm and self._align else self.size
+        align = self._align if self.is_pcm and self._align else 1
+        ranges = [
+            (at, there - there % align) for at, there in ((self.start, self.size), *self.more)
+        ]
+        size = sum(there for _, there in ranges)
         chunks = _chunk(b"fmt ", self.form)
         if size + len(chunks) + 100 < _STREAMED:
             head = b"RIFF" + (4 + len(chunks) + 8 + size).to_bytes(4, "little") + b"WAVE" + chunks
-            return [head + b"data" + size.to_bytes(4, "little"), (self.start, size)]
+            return [head + b"data" + size.to_bytes(4, "little"), *ranges]
         sizes = (4 + 36 + len(chunks) + 8 + size, size, size // max(1, self._align))
         long = b"".join(value.to_bytes(8, "little") for value in sizes) + bytes(4)
         head = b"RF64\xff\xff\xff\xffWAVE" + _chunk(b"ds64", long) + chunks
-        return [head + b"data\xff\xff\xff\xff", (self.start, size)]
+        return [head + b"data\xff\xff\xff\xff", *ranges]
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
@@ -98,16 +124,15 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _is_wav(head: bytes) -> bool:
-    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE"
+    return head[:4] in _FILES and head[8:] == b"WAVE"
 
 
 def next_file(data: FileBytes, wav: WavSound) -> int | None:
     """Where another WAV begins behind the sound of one; None: there is none."""
-    end = wav.start + wav.size
-    for at in (end, end + 1):
+    for at in (wav.end, wav.end + 1):
         if _is_wav(data[at : at + 12]):
             return at
-    return None
+    return wav.next_file
 
 
 def find_sound(data: FileBytes) -> WavSound | None:
@@ -126,6 +151,9 @@ class _Riff:
         self.form = b""
         self.long_size: int | None = None
         self.is_odd = name == b"BW64"
+        self.more: list[tuple[int, int]] = []
+        self.has_gaps = False
+        self.next_file: int | None = None
 
     def find(self) -> WavSound | None:
         """Go through the chunks before and, where the format is missing, behind the sound."""
@@ -136,6 +164,12 @@ class _Riff:
                 break
             name, size = head[:4], int.from_bytes(head[4:], "little")
             start = at + 8
+            if found is not None and (not _is_name(name) or name in _FILES):
+                self.next_file = at if _is_wav(self.data[at : at + 12]) else None
+                break
+            if name == b"LIST" and self.data[start : start + 4] == b"wavl":
+                self.is_odd, at = True, start + 4
+                continue
             if name == b"fmt " and not self.form:
                 self.form = self.data[start : start + min(size, 4096)]
             elif name == b"ds64":
@@ -144,15 +178,25 @@ class _Riff:
                 found = self._sound(start, size)
                 self.is_odd |= not self.form
                 size = found[1]
-            if found is not None and self.form:
-                break
+            elif name == b"data" and found is not None:
+                begin, _, claimed, _ = found
+                there = self._sound(start, size)
+                self.more.append(there[:2])
+                size = there[1]
+                sum_ = None if claimed is None or there[2] is None else claimed + there[2]
+                found = begin, found[1], sum_, False
+            self.has_gaps |= name == b"slnt"
             at = self._next(start, size)
         if found is None:
             found = self._found_anywhere()
         if found is None or not self.form:
             return None
         start, size, claimed, is_whole = found
-        return WavSound(self.form, start, size, claimed, is_whole and not self.is_odd)
+        more = tuple(one for one in self.more if one[1])
+        is_whole &= not (self.is_odd or more or self.has_gaps)
+        return WavSound(
+            self.form, start, size, claimed, is_whole, more, self.has_gaps, self.next_file
+        )
 
     def _found_anywhere(self) -> tuple[int, int, int | None, bool] | None:
         """Where a chunk before the sound claims more than there is: the chunks by their names."""
@@ -193,7 +237,7 @@ class _Riff:
         if self.end - at < _NEXT_TO_NOTHING or self.data[at : at + 3] in (b"ID3", b"TAG"):
             return True
         for place in (at, at + 1):
-            if self.data[place : place + 4] in _BEHIND or self._are_chunks(place):
+            if self.data[place : place + 4] in (*_BEHIND, b"data") or self._are_chunks(place):
                 return True
             if _is_wav(self.data[place : place + 12]):
                 return True
@@ -223,20 +267,15 @@ class _Riff:
             if self._are_chunks(start + size + size % 2):
                 return size
             size += _WRAP
-        first = max(start + least, self.end - _TAIL)
-        tail = self.data[first : self.end]
-        places = sorted(at for name in _BEHIND for at in _all(tail, name))
-        places = [at for at in places if self._are_chunks(first + at)][:1]
-        return (first + places[0] if places else self.end) - start
-
-
-def _all(tail: bytes, name: bytes) -> list[int]:
-    found: list[int] = []
-    at = tail.find(name)
-    while at >= 0 and len(found) < 64:
-        found.append(at)
-        at = tail.find(name, at + 1)
-    return found
+        at = max(start + least, self.end - _FARTHEST_TAIL)
+        for _ in range(_MOST_TRIES):
+            at = self.data.search(_NAMES_BEHIND, at, self.end)
+            if at < 0:
+                break
+            if self._are_chunks(at):
+                return at - start
+            at += 1
+        return self.end - start
 
 
 def _is_name(name: bytes) -> bool:

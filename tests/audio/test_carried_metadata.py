@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.audio.text_tags import Picture
 from rag_audio.audio.wave_chunks import SoundChange, adapted
 from rag_audio.domain import Audio
+from tests.support.damaged import FMT, ds64, pcm, wav
 
 RATE, FRAMES = 48_000, 24_000
 SAME = SoundChange(RATE, RATE, FRAMES, FRAMES, channels=2)
@@ -371,13 +373,37 @@ def test_own_texts_lead_and_are_not_said_twice() -> None:
 
 def test_the_sound_of_a_stopped_recorder_is_not_taken_for_chunks(tmp_path: Path) -> None:
     file = tmp_path / "a.wav"
-    writing.save(noise(), file, subtype="16", metadata=CarriedMetadata(info=INFO))
+    writing.save(noise(), file, subtype="16")
     content = bytearray(file.read_bytes())
     at = content.index(b"data")
     content[at + 4 : at + 8] = bytes(4)
     content[at + 8 : at + 20] = b"abcd\4\0\0\0sond"
     file.write_bytes(bytes(content))
     assert read_metadata(file) == CarriedMetadata()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda behind: wav(0, behind=behind),
+        lambda behind: wav(0xFFFFFFFF, behind=behind),
+        lambda behind: wav(1000, behind=behind),
+        lambda behind: wav(1 << 28, behind=behind),
+        lambda behind: wav(sound=pcm()[:8000], behind=behind + riff.chunk(b"data", pcm()[:4000])),
+        lambda behind: wav(0xFFFFFFFF, before=ds64(0) + FMT, name=b"RF64", behind=behind),
+        lambda behind: wav(0xFFFFFFFF, before=ds64(400) + FMT, name=b"RF64", behind=behind),
+        lambda behind: wav(0xFFFFFFFF, before=ds64(1 << 40) + FMT, name=b"RF64", behind=behind),
+        lambda behind: wav(behind=behind) + wav(behind=riff.chunk(b"cue ", cue(9))),
+    ],
+)
+def test_what_stands_behind_sound_of_untrue_size_is_found(
+    tmp_path: Path, made: Callable[[bytes], bytes]
+) -> None:
+    info = riff.chunk(b"LIST", riff.list_chunk(b"INFO", INFO))
+    file = tmp_path / "a.wav"
+    file.write_bytes(made(info + riff.chunk(b"cue ", cue(5)) + riff.chunk(b"bext", bext())))
+    read = read_metadata(file)
+    assert read == CarriedMetadata(chunks=((b"cue ", cue(5)), (b"bext", bext())), info=INFO)
 
 
 @settings(max_examples=60, deadline=None)

@@ -65,6 +65,10 @@ CASES = {
     "RF64, size too small": (rf64(SIZE // 2), claims(SIZE // 2)),
     "RF64, size in the chunk": (rf64(0, SIZE), ""),
     "RF64 without ds64": (wav(UNKNOWN, name=b"RF64"), NO_LENGTH),
+    "killed recorder, a large cover behind": (
+        wav(0, behind=chunk(b"id3 ", ID3 + bytes(1 << 20)) + LIST),
+        claims(0),
+    ),
     "BW64": (rf64(SIZE, name=b"BW64"), ""),
     "chunk before the sound that claims too much": (
         wav(before=b"JUNK" + struct.pack("<I", 1 << 30) + bytes(30) + FMT),
@@ -94,6 +98,47 @@ def test_wavs_one_behind_the_other_are_all_heard(tmp_path: Path) -> None:
         count = 2 if between else 3
         assert found.audio.duration_s == 2.0 * count
         assert found.notices[0].startswith(f"holds {count} sounds one after the other")
+
+
+@pytest.mark.parametrize(
+    ("sound", "behind", "told"),
+    [
+        (pcm()[:SIZE // 2], chunk(b"data", pcm()[SIZE // 2:]), ()),
+        (pcm()[:SIZE // 2], LIST + chunk(b"data", pcm()[SIZE // 2:]) + LIST, ()),
+        (b"", chunk(b"data", pcm()), ()),
+        (
+            pcm()[:SIZE // 2],
+            b"data" + struct.pack("<I", 4 * SIZE) + pcm()[SIZE // 2:],
+            (cut(4 * SIZE + SIZE // 2),),
+        ),
+    ],
+)  # fmt: skip
+def test_the_sound_of_all_data_chunks_is_heard(
+    tmp_path: Path, sound: bytes, behind: bytes, told: tuple[str, ...]
+) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(sound=sound, behind=behind))
+    (tmp_path / "whole.wav").write_bytes(wav())
+    found, count = hear(tmp_path / "a.wav"), "its sound is in 2 data chunks; all are read, 2.00 s"
+    assert found.pcm_sha256 == hear(tmp_path / "whole.wav").pcm_sha256
+    assert found.notices == (*told, count)
+
+
+def test_a_list_of_sound_and_silence_is_read_without_the_silence(tmp_path: Path) -> None:
+    half = SIZE // 2
+    inside = chunk(b"data", pcm()[:half]) + chunk(b"slnt", bytes(4)) + chunk(b"data", pcm()[half:])
+    body = FMT + chunk(b"LIST", b"wavl" + inside) + LIST
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body)
+    (tmp_path / "whole.wav").write_bytes(wav())
+    found = hear(tmp_path / "a.wav")
+    assert found.pcm_sha256 == hear(tmp_path / "whole.wav").pcm_sha256
+    assert found.notices[-1] == "silences that it only counts (slnt) are left out"
+
+
+def test_another_wav_behind_the_tags_of_one_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(behind=LIST) + wav(behind=LIST))
+    found = hear(tmp_path / "a.wav")
+    assert found.audio.duration_s == 4.0
+    assert found.notices == ("holds 2 sounds one after the other; they are read as one",)
 
 
 def test_a_wav_without_sound_is_refused(tmp_path: Path) -> None:
