@@ -34,6 +34,7 @@ from rag_audio.errors import RagAudioError
 from tests.support import bombs
 from tests.support import label_files as made
 from tests.support.label_drive import transcoded
+from tests.support.media import tagged_mp4
 
 PAGE = Path(__file__).parent.parent / "docs/formats.md"
 COMMAND = "python -m tests.formats_table > docs/formats.md"
@@ -325,13 +326,18 @@ _FRAMES: id3.Frames = (
 )  # fmt: skip
 _MADE = (made.bext(), made.cue(100, 200), made.smpl(0, 1000), made.acid(92, 2))
 _CHUNKS = tuple((part[:4], part[8:]) for part in _MADE)
-_FROM = {
+_ITEMS = (
+    (b"\xa9nam", 1, b"Night"), (b"\xa9ART", 1, b"Nobody"), (b"tmpo", 21, b"\0\x5c"),
+    (b"covr", 13, _PICTURE.data),
+)  # fmt: skip
+_FROM: dict[str, CarriedMetadata | bytes] = {
     ".wav": CarriedMetadata(
         chunks=_CHUNKS, info=((b"INAM", b"Night\0"), (b"IART", b"Nobody\0")), frames=_FRAMES
     ),
     ".flac": CarriedMetadata(comments=_COMMENTS, pictures=(_PICTURE,)),
     ".mp3": CarriedMetadata(frames=_FRAMES),
     ".ogg": CarriedMetadata(comments=_COMMENTS, pictures=(_PICTURE,)),
+    ".m4a": tagged_mp4(_ITEMS, [("initialkey", b"Am")]),
 }  # fmt: skip
 
 
@@ -354,7 +360,10 @@ def _things(data: CarriedMetadata) -> dict[str, bool]:
 def _kept(folder: Path) -> Iterator[tuple[str, ...]]:
     for ending, data in _FROM.items():
         source = folder / f"kept{ending}"
-        _save(source, data)
+        if isinstance(data, bytes):
+            source.write_bytes(data)
+        else:
+            _save(source, data)
         there = read_metadata(source)
         named = [name for name, has in _things(there).items() if has]
         cells = []

@@ -1,4 +1,4 @@
-"""Read what stands beside the sound of WAV, RF64, Wave64, AIFF, FLAC, Ogg and MP3 files.
+"""Read what stands beside the sound of WAV, RF64, Wave64, AIFF, FLAC, Ogg, MP3 and MP4 files.
 
 Only heads and blocks of metadata are read, never more than :data:`MOST_BYTES` of them, and nothing
 is believed of a block's size: what does not fit is left out and named.
@@ -23,6 +23,9 @@ from rag_audio.audio.carried_metadata import (
 )
 from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.layouts import mask_of_comments, usual_mask
+from rag_audio.audio.media_boxes import Bytes
+from rag_audio.audio.media_kinds import is_mp4
+from rag_audio.audio.mp4_tags import read_mp4_tags
 from rag_audio.audio.text_tags import Picture, Texts
 from rag_audio.errors import UnreadableFile
 
@@ -44,6 +47,8 @@ _FOREIGN = (b"riff", b"aiff", b"w64 ")
 _EXTENSIBLE = 0xFFFE
 _CHANNELS_AT = {b"\x01vorbis": 11, b"OpusHead": 9, b"\x7fFLAC": 29}
 _OPUS_FAMILY = 18
+_WITH_APE = (b"wvpk", b"MAC ", b"TTA1")
+"""Kinds besides MP3 whose tags are APE and ID3v1 at the end."""
 _APE, _ID3V1 = b"APETAGEX", b"TAG"
 _APE_NAMES = {"album artist": "albumartist", "track": "tracknumber", "year": "date"}
 
@@ -72,7 +77,11 @@ def _read(file: BinaryIO, path: Path) -> CarriedMetadata:
         return found.metadata()
     found = _Found()
     file.seek(0)
-    head = file.read(id3.HEAD)
+    head = file.read(16)
+    if is_mp4(head):
+        read = read_mp4_tags(Bytes(path, file))
+        found.texts, found.pictures, found.lost = read.texts, read.pictures, read.lost
+        return found.metadata()
     tagged = min(id3.size_of(head), id3.MOST_BYTES)
     if tagged:
         file.seek(0)
@@ -83,7 +92,11 @@ def _read(file: BinaryIO, path: Path) -> CarriedMetadata:
         _read_flac(file, found)
     elif mark == b"OggS" and not tagged:
         _read_ogg(file, found)
-    elif tagged or (len(mark) == 4 and mark[0] == 0xFF and mark[1] & 0xE0 == 0xE0):
+    elif (
+        tagged
+        or mark in _WITH_APE
+        or (len(mark) == 4 and mark[0] == 0xFF and mark[1] & 0xE0 == 0xE0)
+    ):
         _read_end_of_mp3(file, found)
     else:
         texts = _texts_of_other_kinds(path)
