@@ -174,6 +174,7 @@ ODD: tuple[tuple[str, str, bytes], ...] = (
     ("WAV of a recorder that was switched off", ".wav", _KILLED),
     ("WAV from a pipe", ".wav", made.wav_of_a_killed_recorder(_SECOND, 0xFFFFFFFF, 44_100)),
     ("WAV that was cut", ".wav", _cut(_WAV)),
+    ("WAV behind the header of a download", ".wav", b"HTTP/1.1 200 OK\r\n\r\n" + _WAV),
     ("WAV with two `data` chunks", ".wav", _WAV + _WAV[36:]),
     ("RF64 of a recorder that was switched off", ".wav", _ZEROED),
     ("AIFF that claims 1 GB", ".aif", made.aiff_that_claims(_SECOND, 1 << 30)),

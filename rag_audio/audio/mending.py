@@ -6,6 +6,7 @@ are put together anew, with right counts; and a notice says what was odd.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,6 +98,9 @@ def look_into(path: Path) -> ReadingLayout:
     """
     with FileBytes(path) as data:
         start = mpeg_frames.tags_end(data)
+        is_foreign = any(data[at : at + len(name)] == name for at, name in _FOREIGN)
+        if not is_foreign and (at := riff_chunks.begins_at(data)):
+            return _behind(path, at, () if at == start else _skipped(at, "before its sound"))
         head = data[start : start + 4]
         if head == flac_frames.MARKER:
             return _flac(data, start)
@@ -109,13 +113,26 @@ def look_into(path: Path) -> ReadingLayout:
             return _wav(wav) if behind is None else _wavs(path, data, wav, behind)
         if start == 0 and (sized := sized_headers.find_sound(data)) is not None:
             return _sized(sized)
-        if start == 0 and any(data[at : at + len(name)] == name for at, name in _FOREIGN):
+        if start == 0 and is_foreign:
             return ReadingLayout()
         found = _found_inside(data)
         if found == ReadingLayout() and path.suffix.lower() in _BY_NAME:
             # Without a name: what is no MPEG audio is not to be tried as such.
             return replace(found, parts=(Part(((0, len(data)),)),), as_is=False)
         return found
+
+
+def _behind(path: Path, at: int, notices: Sequence[str]) -> ReadingLayout:
+    """A WAV or AIFF that begins within a file, as it would be read by itself."""
+    length = path.stat().st_size - at
+    with FileBytes(SplicedFile(path, [(at, length)])) as inside:
+        wav, sized = riff_chunks.find_sound(inside), sized_headers.find_sound(inside)
+    found = _sized(sized) if wav is None and sized is not None else ReadingLayout()
+    if wav is not None:
+        found = _wav(wav)
+    pieces = found.parts[0].pieces or ((0, length),)
+    parts = (replace(found.parts[0], pieces=moved(pieces, at)),)
+    return ReadingLayout(parts, (*notices, *found.notices), as_is=False)
 
 
 def _found_inside(data: FileBytes) -> ReadingLayout:
@@ -228,6 +245,9 @@ def _mpeg(data: FileBytes) -> ReadingLayout:
         is_plain &= only.counted is not None
         # libmpg123 complains where the counted bytes are not nearly all of the file.
         is_plain &= len(data) - sum(only.ranges[-1]) < _MOST_BEHIND * len(data)
+    if is_plain and data.find(b"LYRICSBEGIN", sum(only.ranges[-1])) >= 0:
+        # libmpg123 takes such tags for damage, and says so on the standard error.
+        return ReadingLayout((Part(((0, sum(only.ranges[-1])),), expected),), as_is=False)
     parts = tuple(_mpeg_part(data, run) for run in found.runs[:MOST_PARTS])
     return ReadingLayout(parts, tuple(notices), is_plain, expected, is_least=True)
 
@@ -261,6 +281,8 @@ def _wav(wav: WavSound) -> ReadingLayout:
     if wav.more:
         count = 1 + len(wav.more)
         notices.append(f"its sound is in {count} data chunks; all are read{_in_s(wav)}")
+    if wav.is_guessed:
+        notices.append(f"its header does not say its encoding; read as {wav.encoding}")
     if wav.has_gaps:
         notices.append("silences that it only counts (slnt) are left out")
     return ReadingLayout((Part(tuple(wav.pieces())),), tuple(notices), as_is=False)

@@ -6,6 +6,7 @@ is believed of a block's size: what does not fit is left out and named.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from rag_audio.audio.layouts import mask_of_comments, usual_mask
 from rag_audio.audio.media_boxes import Bytes
 from rag_audio.audio.media_kinds import is_mp4
 from rag_audio.audio.mp4_tags import read_mp4_tags
+from rag_audio.audio.spliced_file import SplicedFile
 from rag_audio.audio.text_tags import Picture, Texts
 from rag_audio.errors import UnreadableFile
 
@@ -60,18 +62,25 @@ def read_metadata(path: Path) -> CarriedMetadata:
         UnreadableFile: it cannot be opened, or has more than 10,000 chunks.
     """
     try:
-        with path.open("rb") as file:
-            return _read(file, path)
+        with FileBytes(path) as data:
+            at = riff_chunks.begins_at(data)
+        with io.BufferedReader(_within(path, at)) as file:
+            return _read(file, path, at)
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _read(file: BinaryIO, path: Path) -> CarriedMetadata:
+def _within(path: Path, at: int) -> io.RawIOBase:
+    """A file from a byte on."""
+    return SplicedFile(path, [(at, path.stat().st_size - at)])
+
+
+def _read(file: BinaryIO, path: Path, at: int) -> CarriedMetadata:
     chunks = riff.walk(file)
     if chunks is not None:
         found = _Found()
         if chunks.form == "WAVE":
-            _read_wave(file, _surely(file, path, chunks), found)
+            _read_wave(file, _surely(file, _within(path, at), chunks), found)
         elif chunks.form in ("AIFF", "AIFC"):
             _read_aiff(file, chunks, found)
         return found.metadata()
@@ -157,10 +166,14 @@ class _Found:
         )
 
 
-def _surely(file: BinaryIO, path: Path, chunks: riff.ChunkList) -> riff.ChunkList:
+def _surely(file: BinaryIO, again: io.RawIOBase, chunks: riff.ChunkList) -> riff.ChunkList:
     """The chunks of a WAV without what is sound: where a size is untrue, those before it, and those
-    that are found behind its end."""
-    with FileBytes(path) as data:
+    that are found behind its end.
+
+    Args:
+        again: the same file, which is closed.
+    """
+    with FileBytes(again) as data:
         sound = riff_chunks.find_sound(data)
     if sound is None or chunks.container == "W64":
         return chunks
@@ -336,6 +349,7 @@ def _read_end_of_mp3(file: BinaryIO, found: _Found) -> None:
                 if name not in known:
                     text = text_tags.decoded(tail[first:last].split(b"\0")[0])
                     found.add_text(name, text)
+    end = _before_lyrics(file, end)
     if end < 32:
         return
     file.seek(end - 32)
@@ -345,6 +359,14 @@ def _read_end_of_mp3(file: BinaryIO, found: _Found) -> None:
         return
     file.seek(end - size)
     _read_ape(file.read(size - 32), int.from_bytes(foot[16:20], "little"), known, found)
+
+
+def _before_lyrics(file: BinaryIO, end: int) -> int:
+    """Where a tag of lyrics before a byte begins (id3.org, "Lyrics3 v2.00"), else that byte."""
+    file.seek(max(0, end - 15))
+    foot = file.read(min(15, end))
+    is_there = foot[6:] == b"LYRICS200" and foot[:6].isdigit()
+    return max(0, end - 15 - int(foot[:6])) if is_there else end
 
 
 def _read_ape(body: bytes, count: int, known: Texts, found: _Found) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.spliced_file import Piece
@@ -17,6 +18,8 @@ MOST_CHUNKS = 10_000
 _WRAP = 1 << 32
 _UNKNOWN = 0xFFFFFFFF
 _STREAMED = 0x7FFFFF00
+_EXTENSIBLE, _PCM, _FLOAT = b"\xfe\xff", 1, 3
+_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 _FILES = (b"RIFF", b"RF64", b"BW64")
 _TAIL = 1 << 18
 _NEXT_TO_NOTHING = 1024
@@ -47,6 +50,7 @@ class WavSound:
         is_whole: it is as the header claims, and the header is as decoders expect it.
         more: start and size of the sound in further ``data`` chunks.
         has_gaps: there are chunks that stand for silence (``slnt``) between them.
+        is_guessed: its format does not say how the samples are encoded; it is taken for the usual.
         next_file: where another WAV begins behind the chunks of this one; None: there is none.
     """
 
@@ -58,6 +62,7 @@ class WavSound:
     more: tuple[tuple[int, int], ...] = ()
     has_gaps: bool = False
     next_file: int | None = None
+    is_guessed: bool = False
 
     @property
     def end(self) -> int:
@@ -89,6 +94,12 @@ class WavSound:
         """As the format says; 0: it does not."""
         rate, align = int.from_bytes(self.form[4:8], "little"), self._align
         return rate * align if self.is_pcm else int.from_bytes(self.form[8:12], "little")
+
+    @property
+    def encoding(self) -> str:
+        """Such as ``24-bit PCM``."""
+        bits = int.from_bytes(self.form[14:16], "little")
+        return f"{bits}-bit {'floats' if self._tag == _FLOAT else 'PCM'}"
 
     @property
     def _align(self) -> int:
@@ -123,6 +134,24 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return name + len(body).to_bytes(4, "little") + body + b"\0" * (len(body) % 2)
 
 
+def _completed(form: bytes) -> bytes:
+    """The body of a ``fmt `` chunk; where an extensible one breaks off or leaves the encoding
+    blank, it is that of integers, or of floats where so much is said."""
+    said, tail = int.from_bytes(form[24:26], "little"), form[26:40]
+    is_blank = not any(tail) or (len(form) < 40 and _GUID_TAIL.startswith(tail))
+    if form[:2] != _EXTENSIBLE or len(form) < 16 or not is_blank:
+        return form
+    bits = form[14:16]
+    if not said and int.from_bytes(bits, "little") in (8, 16, 24):
+        said = _PCM
+    if said not in (_PCM, _FLOAT):
+        return form
+    tag = said.to_bytes(2, "little")
+    if len(form) < 24:
+        return tag + form[2:16]
+    return form[:16] + b"\x16\0" + bits + form[20:24] + tag + _GUID_TAIL
+
+
 def _is_wav(head: bytes) -> bool:
     return head[:4] in _FILES and head[8:] == b"WAVE"
 
@@ -133,6 +162,21 @@ def next_file(data: FileBytes, wav: WavSound) -> int | None:
         if _is_wav(data[at : at + 12]):
             return at
     return wav.next_file
+
+
+_MOST_BEFORE = 1 << 16
+_BEGINS = re.compile(rb"(?:RIFF|RF64|FORM)....(?:WAVE|AIFF|AIFC)", re.DOTALL)
+
+
+def begins_at(data: FileBytes) -> int:
+    """Where a WAV or AIFF begins behind other data (tags, a MacBinary header, those of a download)
+    and goes on to the end of the file; 0: at the beginning, or nowhere."""
+    at = data.search(_BEGINS, 0, min(len(data), _MOST_BEFORE))
+    if at <= 0:
+        return 0
+    order: Literal["little", "big"] = "big" if data[at : at + 4] == b"FORM" else "little"
+    left = len(data) - at - 8 - int.from_bytes(data[at + 4 : at + 8], order)
+    return at if -1 <= left < _NEXT_TO_NOTHING else 0
 
 
 def find_sound(data: FileBytes) -> WavSound | None:
@@ -192,11 +236,14 @@ class _Riff:
         if found is None or not self.form:
             return None
         start, size, claimed, is_whole = found
+        form = _completed(self.form)
+        self.is_odd |= form != self.form
         more = tuple(one for one in self.more if one[1])
         is_whole &= not (self.is_odd or more or self.has_gaps)
         return WavSound(
-            self.form, start, size, claimed, is_whole, more, self.has_gaps, self.next_file
-        )
+            form, start, size, claimed, is_whole, more, self.has_gaps, self.next_file,
+            is_guessed=form != self.form,
+        )  # fmt: skip
 
     def _found_anywhere(self) -> tuple[int, int, int | None, bool] | None:
         """Where a chunk before the sound claims more than there is: the chunks by their names."""

@@ -19,6 +19,7 @@ from tinytag import TinyTag
 from rag_audio.audio import id3, riff, text_tags, writing
 from rag_audio.audio.carried_metadata import CarriedMetadata
 from rag_audio.audio.metadata_reading import read_metadata
+from rag_audio.audio.reading import hear
 from rag_audio.audio.text_tags import Picture
 from rag_audio.audio.wave_chunks import SoundChange, adapted
 from rag_audio.domain import Audio
@@ -367,6 +368,30 @@ def test_own_texts_lead_and_are_not_said_twice() -> None:
     assert made.all_texts()["title"] == ("Amber",)
     own = data.with_texts(target, {"comment": "New"}, {"title": "Output 1"}, {"comment", "title"})
     assert own.info == ((b"ICMT", b"New\0"), (b"INAM", b"Output 1\0"))
+
+
+def test_tags_are_read_around_one_of_lyrics(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = b"Mood"
+    item = struct.pack("<II", 4, 0) + name + b"\0calm"
+    foot = b"APETAGEX" + struct.pack("<IIII", 2000, len(item) + 32, 1, 0) + bytes(8)
+    words = b"LYRICSBEGININD0000200LYR00010Some words"
+    words += b"%06dLYRICS200" % len(words)
+    old = b"TAG" + b"Amber".ljust(125, b"\0")
+    writing.save(noise(), tmp_path / "a.mp3")
+    sound = (tmp_path / "a.mp3").read_bytes()
+    for number, behind in enumerate((words, item + foot + words, words + item + foot)):
+        file = tmp_path / f"{number}.mp3"
+        file.write_bytes(sound + behind + old)
+        texts = read_metadata(file).all_texts()
+        assert texts == {"title": ("Amber",), **({"mood": ("calm",)} if number else {})}
+        found = hear(file)
+        assert found.pcm_sha256 == hear(tmp_path / "a.mp3").pcm_sha256
+        assert found.notices == ()
+    file.write_bytes(sound + b"LYRICSBEGINSome wordsLYRICSEND" + old)
+    assert hear(file).notices == ()
+    assert capfd.readouterr().err == ""
 
 
 # Files that lie.

@@ -134,6 +134,59 @@ def test_a_list_of_sound_and_silence_is_read_without_the_silence(tmp_path: Path)
     assert found.notices[-1] == "silences that it only counts (slnt) are left out"
 
 
+GUID = bytes.fromhex("000000001000800000aa00389b71")
+
+
+@pytest.mark.parametrize("bits", [16, 24])
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"",
+        struct.pack("<H", 0),
+        struct.pack("<HHI", 22, 0, 4) + b"\1\0",
+        struct.pack("<HHI", 22, 0, 4) + b"\1\0" + GUID[:-2],
+        struct.pack("<HHI", 22, 0, 4) + bytes(16),
+    ],
+)
+def test_an_extensible_format_that_is_not_whole_is_taken_for_integers(
+    tmp_path: Path, more: bytes, bits: int
+) -> None:
+    whole = encoded("WAV", f"PCM_{bits}", 1.0, RATE, 1)
+    (tmp_path / "whole.wav").write_bytes(whole)
+    wide = bits // 8
+    form = struct.pack("<HHIIHH", 0xFFFE, 1, RATE, wide * RATE, wide, bits) + more
+    sound = whole[whole.index(b"data") + 8 :]
+    (tmp_path / "a.wav").write_bytes(wav(before=chunk(b"fmt ", form), sound=sound))
+    found = hear(tmp_path / "a.wav")
+    assert found.pcm_sha256 == hear(tmp_path / "whole.wav").pcm_sha256
+    assert found.notices == (f"its header does not say its encoding; read as {bits}-bit PCM",)
+
+
+HTTP = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [bytes(512), b"\0\6a.wav" + bytes(121), HTTP, ID3])
+def test_a_wav_or_aiff_behind_other_data_is_read(tmp_path: Path, before: bytes) -> None:
+    aiff = encoded("AIFF", "PCM_16")
+    for content in (wav(riff=36 + SIZE + len(LIST), behind=LIST), aiff):
+        (tmp_path / "whole.wav").write_bytes(content)
+        (tmp_path / "a.wav").write_bytes(before + content)
+        found, whole = hear(tmp_path / "a.wav"), hear(tmp_path / "whole.wav")
+        assert found.pcm_sha256 == whole.pcm_sha256
+        there = f"{len(before)} bytes before its sound are no sound and are left out"
+        told = () if before is ID3 else (there,)
+        assert [one for one in found.notices if one not in whole.notices] == [*told]
+
+
+@pytest.mark.parametrize("begins", [b"PK\3\4", b"MZ\x90\0"])
+def test_a_sound_within_another_file_is_not_taken_for_it(tmp_path: Path, begins: bytes) -> None:
+    behind = 30 if begins.startswith(b"PK") else 2000
+    whole = wav(riff=36 + SIZE)
+    (tmp_path / "a.bin").write_bytes(begins + bytes(60) + whole + bytes(behind))
+    with pytest.raises(UnreadableFile, match="is not a sound file"):
+        hear(tmp_path / "a.bin")
+
+
 def test_another_wav_behind_the_tags_of_one_is_heard(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(behind=LIST) + wav(behind=LIST))
     found = hear(tmp_path / "a.wav")
