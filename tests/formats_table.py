@@ -34,6 +34,7 @@ from rag_audio.errors import RagAudioError
 from tests.support import bombs
 from tests.support import label_files as made
 from tests.support.label_drive import transcoded
+from tests.support.media import tagged_mp4
 
 PAGE = Path(__file__).parent.parent / "docs/formats.md"
 COMMAND = "python -m tests.formats_table > docs/formats.md"
@@ -173,6 +174,8 @@ ODD: tuple[tuple[str, str, bytes], ...] = (
     ("WAV of a recorder that was switched off", ".wav", _KILLED),
     ("WAV from a pipe", ".wav", made.wav_of_a_killed_recorder(_SECOND, 0xFFFFFFFF, 44_100)),
     ("WAV that was cut", ".wav", _cut(_WAV)),
+    ("WAV behind the header of a download", ".wav", b"HTTP/1.1 200 OK\r\n\r\n" + _WAV),
+    ("WAV with two `data` chunks", ".wav", _WAV + _WAV[36:]),
     ("RF64 of a recorder that was switched off", ".wav", _ZEROED),
     ("AIFF that claims 1 GB", ".aif", made.aiff_that_claims(_SECOND, 1 << 30)),
     ("FLAC from a pipe", ".flac", made.flac_of_unknown_length(_SECOND, rate=44_100)),
@@ -324,13 +327,18 @@ _FRAMES: id3.Frames = (
 )  # fmt: skip
 _MADE = (made.bext(), made.cue(100, 200), made.smpl(0, 1000), made.acid(92, 2))
 _CHUNKS = tuple((part[:4], part[8:]) for part in _MADE)
-_FROM = {
+_ITEMS = (
+    (b"\xa9nam", 1, b"Night"), (b"\xa9ART", 1, b"Nobody"), (b"tmpo", 21, b"\0\x5c"),
+    (b"covr", 13, _PICTURE.data),
+)  # fmt: skip
+_FROM: dict[str, CarriedMetadata | bytes] = {
     ".wav": CarriedMetadata(
         chunks=_CHUNKS, info=((b"INAM", b"Night\0"), (b"IART", b"Nobody\0")), frames=_FRAMES
     ),
     ".flac": CarriedMetadata(comments=_COMMENTS, pictures=(_PICTURE,)),
     ".mp3": CarriedMetadata(frames=_FRAMES),
     ".ogg": CarriedMetadata(comments=_COMMENTS, pictures=(_PICTURE,)),
+    ".m4a": tagged_mp4(_ITEMS, [("initialkey", b"Am")]),
 }  # fmt: skip
 
 
@@ -353,7 +361,10 @@ def _things(data: CarriedMetadata) -> dict[str, bool]:
 def _kept(folder: Path) -> Iterator[tuple[str, ...]]:
     for ending, data in _FROM.items():
         source = folder / f"kept{ending}"
-        _save(source, data)
+        if isinstance(data, bytes):
+            source.write_bytes(data)
+        else:
+            _save(source, data)
         there = read_metadata(source)
         named = [name for name, has in _things(there).items() if has]
         cells = []

@@ -13,12 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rag_audio.audio import id3, text_tags
+from rag_audio.audio.layouts import is_usual, usual_mask
 from rag_audio.audio.text_tags import Picture, Texts
 from rag_audio.audio.wave_chunks import SoundChange, adapted
 
 CREDENTIALS = "content credentials"
 FLAC_APPLICATION, FLAC_CUESHEET = 2, 5
+FLAC_MASK = "waveformatextensible_channel_mask"
 WAVE_ENDINGS = frozenset({".wav", ".rf64", ".w64"})
+_SAYS_SPEAKERS = WAVE_ENDINGS | {".flac"}
 _LONGEST_NAME, _MOST_NAMES = 80, 40
 
 _OF_THE_RECORDING = frozenset(
@@ -47,7 +50,8 @@ class CarriedMetadata:
         blocks: FLAC metadata blocks, type and content.
         pictures: those that do not stand in ``frames``.
         texts: what came from none of these, such as an APE tag, by name.
-        channel_mask: which speakers the channels of a WAV belong to; 0: it does not say.
+        channel_mask: which speakers the channels are for, by the bits of WAVE and in its order; 0:
+            for none; None: the file does not say.
         lost: names of what is not carried.
     """
 
@@ -58,7 +62,7 @@ class CarriedMetadata:
     blocks: tuple[tuple[int, bytes], ...] = ()
     pictures: tuple[Picture, ...] = ()
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    channel_mask: int = 0
+    channel_mask: int | None = None
     lost: tuple[str, ...] = ()
 
     def all_texts(self) -> Texts:
@@ -86,12 +90,19 @@ class CarriedMetadata:
         true, lost = _true_of(self, change)
         ending = path.suffix.lower()
         if ending in WAVE_ENDINGS:
-            made, more = _in_wave(true, change)
+            made, more = _in_wave(true)
         elif ending == ".mp3":
             made, more = _in_id3(true)
         else:
             made, more = _in_comments(true, change, has_blocks=ending == ".flac")
-        return replace(made, lost=_shown([*self.lost, *lost, *more]))
+        mask = self.channel_mask
+        if mask is not None and not _fits(mask, change.channels):
+            mask = None
+        is_said = mask is None or ending in _SAYS_SPEAKERS or is_usual(mask, change.channels)
+        if change.channels > 2 and not is_said:
+            more = (*more, f"which speakers its {change.channels} channels are for")
+        made = replace(made, channel_mask=mask, lost=_shown([*self.lost, *lost, *more]))
+        return _with_mask_of_flac(made, change) if ending == ".flac" else made
 
     def with_texts(
         self,
@@ -122,6 +133,20 @@ class CarriedMetadata:
             if name not in said and (name in gone or name not in there):
                 said[name] = [text]
         return _with(self, path, said, gone - said.keys())
+
+
+def _fits(mask: int, channels: int) -> bool:
+    """Whether a channel mask may be that of so many channels: of more than two, some may be for no
+    speaker."""
+    return mask.bit_count() <= channels if channels > 2 else mask.bit_count() == channels
+
+
+def _with_mask_of_flac(data: CarriedMetadata, change: SoundChange) -> CarriedMetadata:
+    """The comment that says another layout than FLAC's own (RFC 9639, section 8.6.2)."""
+    mask, channels = data.channel_mask, change.channels
+    if mask is None or channels <= 2 or mask == usual_mask(channels):
+        return data
+    return replace(data, comments=(*data.comments, (FLAC_MASK.upper(), f"0x{mask:04X}")))
 
 
 def _shown(names: Iterable[str]) -> tuple[str, ...]:
@@ -177,7 +202,7 @@ def _true_of(data: CarriedMetadata, change: SoundChange) -> tuple[CarriedMetadat
     return true, tuple(lost)
 
 
-def _in_wave(data: CarriedMetadata, change: SoundChange) -> tuple[CarriedMetadata, tuple[str, ...]]:
+def _in_wave(data: CarriedMetadata) -> tuple[CarriedMetadata, tuple[str, ...]]:
     """INFO for the texts that it knows; an ``id3 `` chunk where there is more than that."""
     texts, frames, info = data.all_texts(), list(data.frames), list(data.info)
     told = text_tags.texts_of_info(info).keys() | text_tags.texts_of_frames(data.frames).keys()
@@ -200,10 +225,7 @@ def _in_wave(data: CarriedMetadata, change: SoundChange) -> tuple[CarriedMetadat
         more = {k: v for k, v in new.items() if k not in text_tags.INFO_NAMES}
         frames = text_tags.frames_of_texts(more)
     frames += [_frame(picture) for picture in data.pictures]
-    mask = data.channel_mask if data.channel_mask.bit_count() == change.channels else 0
-    made = CarriedMetadata(
-        chunks=data.chunks, info=tuple(info), frames=tuple(frames), channel_mask=mask
-    )
+    made = CarriedMetadata(chunks=data.chunks, info=tuple(info), frames=tuple(frames))
     return made, _block_names(data.blocks)
 
 

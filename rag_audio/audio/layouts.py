@@ -1,6 +1,6 @@
 """Which channel of a sound stands for which loudspeaker: what it counts in loudness and downmixes.
 
-Channels come in the order of the file. Containers name their speakers, or have a fixed order:
+Containers name the speakers of their channels, or have a fixed order:
 
 * WAVE, RF64 and Wave64: ``dwChannelMask`` of WAVEFORMATEXTENSIBLE (Microsoft, "Multiple channel
   audio data and WAVE files", 2007); a mask of 0 says that no channel is for any speaker;
@@ -9,20 +9,23 @@ Channels come in the order of the file. Containers name their speakers, or have 
   (RFC 7845, section 5.1.1).
 
 Where nothing is told, as in WAVE files without a mask, the order is that of FLAC, which is that of
-WAVE.
+WAVE. In memory, channels that are for speakers are in the order of WAVE, whatever file they come
+from and go to.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rag_audio.audio import id3
 
 Gains = NDArray[np.float64]
 
@@ -58,6 +61,7 @@ class Speaker(Enum):
 
 
 _BY_BIT = tuple(Speaker)[:-1]
+_PLACES = {speaker: bit for bit, speaker in enumerate(Speaker)}
 _SIDES = {Speaker.SIDE_LEFT, Speaker.SIDE_RIGHT}
 _BACKS = {Speaker.BACK_LEFT, Speaker.BACK_RIGHT}
 _SURROUND = 1.41
@@ -66,9 +70,34 @@ _SURROUND = 1.41
 
 @dataclass(frozen=True)
 class ChannelLayout:
-    """The speakers of a sound's channels, in their order."""
+    """The speakers of a sound's channels, in their order.
+
+    Attributes:
+        is_told: whether the file said so, or its kind does; else it is the usual layout.
+    """
 
     speakers: tuple[Speaker, ...]
+    is_told: bool = field(default=True, compare=False)
+
+    @property
+    def wave_order(self) -> tuple[int, ...]:
+        """Which channel comes where in the order of WAVE: as they come where one is for no
+        speaker, or two are for one."""
+        places = [_PLACES[one] for one in self.speakers]
+        if Speaker.NONE in self.speakers or len(set(places)) < len(places):
+            return tuple(range(len(places)))
+        return tuple(sorted(range(len(places)), key=places.__getitem__))
+
+    def in_wave_order(self) -> ChannelLayout:
+        """The layout of the same channels in that order."""
+        return replace(self, speakers=tuple(self.speakers[n] for n in self.wave_order))
+
+    @property
+    def mask(self) -> int | None:
+        """The WAVE channel mask of channels in that order; None: the layout is not told, or no
+        mask says it."""
+        bits = sum(1 << _PLACES[one] for one in self.speakers if one is not Speaker.NONE)
+        return bits if self.is_told and layout_of_mask(bits, len(self.speakers)) == self else None
 
     @property
     def loudness_weights(self) -> Gains:
@@ -129,8 +158,29 @@ def usual_layout(channels: int) -> ChannelLayout:
     """The layout of a sound that does not tell it: mono, stereo, 3.0, quadraphonic, 5.0, 5.1, 6.1,
     7.1; more channels are for no speaker."""
     if channels > len(_USUAL):
-        return ChannelLayout((Speaker.NONE,) * channels)
-    return layout_of_mask(_USUAL[channels - 1], channels)
+        return ChannelLayout((Speaker.NONE,) * channels, is_told=False)
+    return replace(layout_of_mask(_USUAL[channels - 1], channels), is_told=False)
+
+
+def usual_mask(channels: int) -> int:
+    """The WAVE channel mask of the layout that FLAC, Vorbis and Opus have for 1…8 channels."""
+    return _USUAL[channels - 1]
+
+
+def is_usual(mask: int, channels: int) -> bool:
+    """Whether channels of that mask are for the speakers of the usual layout; speakers at the
+    sides and behind are the same ones where a layout has only one pair of them."""
+    return channels <= len(_USUAL) and _one_pair(mask) == _one_pair(_USUAL[channels - 1])
+
+
+def _one_pair(mask: int) -> int:
+    behind, sides = 0x30, 0x600
+    return mask & ~sides | behind if mask & sides == sides and not mask & behind else mask
+
+
+def vorbis_order(channels: int) -> tuple[int, ...]:
+    """Which channel of the usual layout comes where in Vorbis and Opus."""
+    return _VORBIS.get(channels, tuple(range(channels)))
 
 
 # Where a channel of Vorbis stands in the order of FLAC.
@@ -161,7 +211,7 @@ class _Described(Protocol):
 
 
 def layout_of(path: Path, file: _Described) -> ChannelLayout:
-    """The layout of a file's channels, as it tells it, or the usual one.
+    """The layout of a file's channels in its order, as it tells it, or the usual one.
 
     Args:
         path: where it lies. file: the same, open.
@@ -175,11 +225,17 @@ def layout_of(path: Path, file: _Described) -> ChannelLayout:
             return ChannelLayout((Speaker.NONE,) * channels)
         usual = usual_layout(channels).speakers
         return ChannelLayout(tuple(usual[n] for n in _VORBIS.get(channels, range(channels))))
-    mask = _flac_mask(path) if file.format == "FLAC" else None
+    if file.format == "FLAC":
+        mask = _flac_mask(path)
+        return layout_of_mask(usual_mask(channels) if mask is None else mask, channels)
     found = _MASK.search(said)
-    if found is not None:
-        mask = int(found[1], 16)
-    return usual_layout(channels) if mask is None else layout_of_mask(mask, channels)
+    return usual_layout(channels) if found is None else layout_of_mask(int(found[1], 16), channels)
+
+
+def mask_of_comments(block: bytes) -> int | None:
+    """The mask in a FLAC file's comments; None: there is none."""
+    found = _FLAC_MASK.search(block)
+    return None if found is None else int(found[1], 16)
 
 
 def _flac_mask(path: Path) -> int | None:
@@ -187,6 +243,7 @@ def _flac_mask(path: Path) -> int | None:
     section 8.1); at most the first 64 blocks and 64 KB of comments are looked at."""
     try:
         with path.open("rb") as file:
+            file.seek(id3.size_of(file.read(id3.HEAD)))
             if file.read(4) != b"fLaC":
                 return None
             for _ in range(_MOST_BLOCKS):
@@ -195,8 +252,7 @@ def _flac_mask(path: Path) -> int | None:
                     return None
                 size = int.from_bytes(head[1:], "big")
                 if head[0] & 0x7F == _FLAC_COMMENT:
-                    found = _FLAC_MASK.search(file.read(min(size, _MOST_COMMENT)))
-                    return None if found is None else int(found[1], 16)
+                    return mask_of_comments(file.read(min(size, _MOST_COMMENT)))
                 if head[0] & 0x80:
                     return None
                 file.seek(size, 1)

@@ -109,11 +109,11 @@ def mp4_tracks(source: Bytes) -> Tracks:
     codecs: list[str] = []
     length: float | None = None
     others, protected = 0, False
-    movie = _first(_boxes(source, 0, source.size), b"moov")
+    movie = first_part(boxes(source, 0, source.size), b"moov")
     if movie is None:
         return Tracks(unfinished=True)
-    for track in _boxes(source, movie.start, movie.end):
-        media = track.name == b"trak" and _first(_boxes(source, track.start, track.end), b"mdia")
+    for track in boxes(source, movie.start, movie.end):
+        media = track.name == b"trak" and first_part(boxes(source, track.start, track.end), b"mdia")
         if not media:
             continue
         kind, entry, claimed = _sample_entry(source, media)
@@ -130,14 +130,14 @@ def mp4_tracks(source: Bytes) -> Tracks:
 def _sample_entry(source: Bytes, media: MediaPart) -> tuple[bytes, bytes, float | None]:
     """A track's handler type, the first bytes of its first sample description, and its length."""
     kind, entry, length = b"", b"", None
-    for box in _boxes(source, media.start, media.end):
+    for box in boxes(source, media.start, media.end):
         if box.name == b"hdlr":
             kind = source.at(box.start + 8, 4)
         elif box.name == b"mdhd":
             length = _media_length(source.at(box.start, 32))
         elif box.name == b"minf":
-            table = _first(_boxes(source, box.start, box.end), b"stbl")
-            found = table and _first(_boxes(source, table.start, table.end), b"stsd")
+            table = first_part(boxes(source, box.start, box.end), b"stbl")
+            found = table and first_part(boxes(source, table.start, table.end), b"stsd")
             entry = source.at(found.start + 8, 512) if found else b""
     return kind, entry, length
 
@@ -165,7 +165,8 @@ def _iso_codec(entry: bytes) -> str:
     return _MPEG_CODECS.get(inside[0], codec) if inside else codec
 
 
-def _boxes(source: Bytes, start: int, end: int) -> Iterator[MediaPart]:
+def boxes(source: Bytes, start: int, end: int) -> Iterator[MediaPart]:
+    """The boxes that lie between two bytes of an MP4, one behind the other."""
     while start + 8 <= end:
         head = source.at(start, 16)
         if len(head) < 8:
@@ -181,7 +182,8 @@ def _boxes(source: Bytes, start: int, end: int) -> Iterator[MediaPart]:
         start += size
 
 
-def _first(parts: Iterator[MediaPart], name: bytes) -> MediaPart | None:
+def first_part(parts: Iterator[MediaPart], name: bytes) -> MediaPart | None:
+    """The first part of that name; None: there is none."""
     return next((part for part in parts if part.name == name), None)
 
 
@@ -217,7 +219,7 @@ def matroska_tracks(source: Bytes) -> tuple[Tracks, bool]:
     is_webm, found, length = False, Tracks(), None
     for top in _elements(source, 0, source.size):
         if top.name == b"\x1a\x45\xdf\xa3":
-            kind = _first(_elements(source, top.start, top.end), _DOC_TYPE)
+            kind = first_part(_elements(source, top.start, top.end), _DOC_TYPE)
             is_webm = bool(kind) and _content(source, kind).rstrip(b"\0") == b"webm"
         elif top.name == _SEGMENT:
             for part in _elements(source, top.start, top.end):
@@ -268,7 +270,7 @@ def _matroska_codec(id_: str) -> str:
 
 def _is_encrypted(source: Bytes, encodings: MediaPart) -> bool:
     return any(
-        _first(_elements(source, one.start, one.end), _ENCRYPTION) is not None
+        first_part(_elements(source, one.start, one.end), _ENCRYPTION) is not None
         for one in _elements(source, encodings.start, encodings.end)
         if one.name == _ENCODING
     )

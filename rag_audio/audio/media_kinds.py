@@ -88,7 +88,8 @@ def _found(kind: MediaKind, tracks: Tracks) -> MediaKind:
     return replace(kind, codecs=tracks.codecs, problem=problem, duration_s=tracks.duration_s)
 
 
-def _is_mp4(head: bytes) -> bool:
+def is_mp4(head: bytes) -> bool:
+    """Whether a file that begins so, with 12 bytes or more, is MP4, QuickTime or 3GP."""
     is_picture = head[4:8] == b"ftyp" and head[8:12] in _PICTURES
     return head[4:8] in _MP4_BOXES and not is_picture
 
@@ -278,7 +279,7 @@ def _plain(kind: MediaKind) -> Callable[[Bytes], MediaKind]:
 
 
 _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Bytes], MediaKind | None]], ...] = (
-    (_is_mp4, _mp4),
+    (is_mp4, _mp4),
     (_is(EBML), _matroska),
     (_is(ASF), _asf),
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _avi),
@@ -317,7 +318,7 @@ def media_ending(head: bytes) -> str | None:
 
     AAC and AC-3 in frames, and transport streams, are not told from other data by them.
     """
-    if _is_mp4(head):
+    if is_mp4(head):
         return ".m4a"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return ".avi"

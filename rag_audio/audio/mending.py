@@ -6,7 +6,7 @@ are put together anew, with right counts; and a notice says what was odd.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,6 +98,9 @@ def look_into(path: Path) -> ReadingLayout:
     """
     with FileBytes(path) as data:
         start = mpeg_frames.tags_end(data)
+        is_foreign = any(data[at : at + len(name)] == name for at, name in _FOREIGN)
+        if not is_foreign and (at := riff_chunks.begins_at(data)):
+            return _behind(path, at, () if at == start else _skipped(at, "before its sound"))
         head = data[start : start + 4]
         if head == flac_frames.MARKER:
             return _flac(data, start)
@@ -112,13 +115,26 @@ def look_into(path: Path) -> ReadingLayout:
             return _wav(wav) if behind is None else _wavs(path, data, wav, behind)
         if start == 0 and (sized := sized_headers.find_sound(data)) is not None:
             return _sized(sized)
-        if start == 0 and any(data[at : at + len(name)] == name for at, name in _FOREIGN):
+        if start == 0 and is_foreign:
             return ReadingLayout()
         found = _found_inside(data)
         if found == ReadingLayout() and path.suffix.lower() in _BY_NAME:
             # Without a name: what is no MPEG audio is not to be tried as such.
             return replace(found, parts=(Part(((0, len(data)),)),), as_is=False)
         return found
+
+
+def _behind(path: Path, at: int, notices: Sequence[str]) -> ReadingLayout:
+    """A WAV or AIFF that begins within a file, as it would be read by itself."""
+    length = path.stat().st_size - at
+    with FileBytes(SplicedFile(path, [(at, length)])) as inside:
+        wav, sized = riff_chunks.find_sound(inside), sized_headers.find_sound(inside)
+    found = _sized(sized) if wav is None and sized is not None else ReadingLayout()
+    if wav is not None:
+        found = _wav(wav)
+    pieces = found.parts[0].pieces or ((0, length),)
+    parts = (replace(found.parts[0], pieces=moved(pieces, at)),)
+    return ReadingLayout(parts, (*notices, *found.notices), as_is=False)
 
 
 def _found_inside(data: FileBytes) -> ReadingLayout:
@@ -231,6 +247,9 @@ def _mpeg(data: FileBytes) -> ReadingLayout:
         is_plain &= only.counted is not None
         # libmpg123 complains where the counted bytes are not nearly all of the file.
         is_plain &= len(data) - sum(only.ranges[-1]) < _MOST_BEHIND * len(data)
+    if is_plain and data.find(b"LYRICSBEGIN", sum(only.ranges[-1])) >= 0:
+        # libmpg123 takes such tags for damage, and says so on the standard error.
+        return ReadingLayout((Part(((0, sum(only.ranges[-1])),), expected),), as_is=False)
     parts = tuple(_mpeg_part(data, run) for run in found.runs[:MOST_PARTS])
     return ReadingLayout(parts, tuple(notices), is_plain, expected, is_least=True)
 
@@ -258,9 +277,16 @@ def _mpeg_part(data: FileBytes, run: Run) -> Part:
 def _wav(wav: WavSound) -> ReadingLayout:
     if wav.is_whole:
         return ReadingLayout((Part(tuple(wav.pieces())),), (), True, wav.frames)
-    notices = _sizes(wav.size, wav.claimed, wav.bytes_per_s)
-    if wav.claimed is None or wav.claimed >= _STREAMED > wav.size:
+    notices = _sizes(wav.whole_size, wav.claimed, wav.bytes_per_s)
+    if wav.claimed is None or wav.claimed >= _STREAMED > wav.whole_size:
         notices = [f"its header does not say how long it is; read to the end{_in_s(wav)}"]
+    if wav.more:
+        count = 1 + len(wav.more)
+        notices.append(f"its sound is in {count} data chunks; all are read{_in_s(wav)}")
+    if wav.is_guessed:
+        notices.append(f"its header does not say its encoding; read as {wav.encoding}")
+    if wav.has_gaps:
+        notices.append("silences that it only counts (slnt) are left out")
     return ReadingLayout((Part(tuple(wav.pieces())),), tuple(notices), as_is=False)
 
 
@@ -285,8 +311,10 @@ def _inside_wav(
 ) -> ReadingLayout:
     """MPEG audio or Ogg as the sound of a WAV, mended as a file of its own."""
     with FileBytes(SplicedFile(path, [(wav.start, wav.size)])) as inside:
-        found, whole = look(inside), _wav(wav)
+        found, whole = look(inside), _wav(replace(wav, more=()))
     notices = (*whole.notices, *found.notices)
+    if wav.more:
+        notices += (f"the first of its {1 + len(wav.more)} data chunks is read",)
     if any(part.pieces for part in found.parts):
         parts = tuple(replace(one, pieces=moved(one.pieces, wav.start)) for one in found.parts)
         return replace(found, parts=parts, notices=notices, as_is=found.as_is and whole.as_is)
@@ -297,7 +325,7 @@ def _inside_wav(
 
 
 def _in_s(wav: WavSound) -> str:
-    return f", {wav.size / wav.bytes_per_s:.2f} s" if wav.bytes_per_s else ""
+    return f", {wav.whole_size / wav.bytes_per_s:.2f} s" if wav.bytes_per_s else ""
 
 
 def _sized(sound: SizedSound) -> ReadingLayout:

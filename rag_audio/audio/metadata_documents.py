@@ -54,9 +54,13 @@ def metadata_from_json(document: Mapping[str, Any]) -> CarriedMetadata:
             str(name): tuple(str(value) for value in values)
             for name, values in document["texts"].items()
         },
-        channel_mask=int(document["channel_mask"]) & 0xFFFFFFFF,
+        channel_mask=_mask(document["channel_mask"]),
         lost=tuple(str(name) for name in document["lost"]),
     )
+
+
+def _mask(said: object) -> int | None:
+    return None if said is None else int(str(said)) & 0xFFFFFFFF
 
 
 def _weight(data: CarriedMetadata) -> int:

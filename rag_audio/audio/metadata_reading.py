@@ -1,4 +1,4 @@
-"""Read what stands beside the sound of WAV, RF64, Wave64, AIFF, FLAC, Ogg and MP3 files.
+"""Read what stands beside the sound of WAV, RF64, Wave64, AIFF, FLAC, Ogg, MP3 and MP4 files.
 
 Only heads and blocks of metadata are read, never more than :data:`MOST_BYTES` of them, and nothing
 is believed of a block's size: what does not fit is left out and named.
@@ -6,20 +6,28 @@ is believed of a block's size: what does not fit is left out and named.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import soundfile
 
-from rag_audio.audio import aiff_markers, id3, ogg_pages, riff, text_tags
+from rag_audio.audio import aiff_markers, id3, ogg_pages, riff, riff_chunks, text_tags
 from rag_audio.audio.carried_metadata import (
     CREDENTIALS,
     FLAC_APPLICATION,
     FLAC_CUESHEET,
+    FLAC_MASK,
     CarriedMetadata,
 )
+from rag_audio.audio.file_bytes import FileBytes
+from rag_audio.audio.layouts import mask_of_comments, usual_mask
+from rag_audio.audio.media_boxes import Bytes
+from rag_audio.audio.media_kinds import is_mp4
+from rag_audio.audio.mp4_tags import read_mp4_tags
+from rag_audio.audio.spliced_file import SplicedFile
 from rag_audio.audio.text_tags import Picture, Texts
 from rag_audio.errors import UnreadableFile
 
@@ -35,9 +43,14 @@ _OF_THE_SOUND = frozenset(
 """Chunks that describe the samples as they stand in the old file, and space without content."""
 _AIFF_OF_THE_SOUND = frozenset({b"COMM", b"SSND", b"FVER", b"PEAK", b"CHAN"})
 _AIFF_TEXTS = {b"NAME": "title", b"AUTH": "artist", b"(c) ": "copyright", b"ANNO": "comment"}
+_FILES = (b"RIFF", b"RF64", b"BW64")
 _ID3_CHUNKS = (b"id3 ", b"ID3 ")
 _FOREIGN = (b"riff", b"aiff", b"w64 ")
 _EXTENSIBLE = 0xFFFE
+_CHANNELS_AT = {b"\x01vorbis": 11, b"OpusHead": 9, b"\x7fFLAC": 29}
+_OPUS_FAMILY = 18
+_WITH_APE = (b"wvpk", b"MAC ", b"TTA1")
+"""Kinds besides MP3 whose tags are APE and ID3v1 at the end."""
 _APE, _ID3V1 = b"APETAGEX", b"TAG"
 _APE_NAMES = {"album artist": "albumartist", "track": "tracknumber", "year": "date"}
 
@@ -49,24 +62,35 @@ def read_metadata(path: Path) -> CarriedMetadata:
         UnreadableFile: it cannot be opened, or has more than 10,000 chunks.
     """
     try:
-        with path.open("rb") as file:
-            return _read(file, path)
+        with FileBytes(path) as data:
+            at = riff_chunks.begins_at(data)
+        with io.BufferedReader(_within(path, at)) as file:
+            return _read(file, path, at)
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _read(file: BinaryIO, path: Path) -> CarriedMetadata:
+def _within(path: Path, at: int) -> io.RawIOBase:
+    """A file from a byte on."""
+    return SplicedFile(path, [(at, path.stat().st_size - at)])
+
+
+def _read(file: BinaryIO, path: Path, at: int) -> CarriedMetadata:
     chunks = riff.walk(file)
     if chunks is not None:
         found = _Found()
         if chunks.form == "WAVE":
-            _read_wave(file, chunks, found)
+            _read_wave(file, _surely(file, _within(path, at), chunks), found)
         elif chunks.form in ("AIFF", "AIFC"):
             _read_aiff(file, chunks, found)
         return found.metadata()
     found = _Found()
     file.seek(0)
-    head = file.read(id3.HEAD)
+    head = file.read(16)
+    if is_mp4(head):
+        read = read_mp4_tags(Bytes(path, file))
+        found.texts, found.pictures, found.lost = read.texts, read.pictures, read.lost
+        return found.metadata()
     tagged = min(id3.size_of(head), id3.MOST_BYTES)
     if tagged:
         file.seek(0)
@@ -77,7 +101,11 @@ def _read(file: BinaryIO, path: Path) -> CarriedMetadata:
         _read_flac(file, found)
     elif mark == b"OggS" and not tagged:
         _read_ogg(file, found)
-    elif tagged or (len(mark) == 4 and mark[0] == 0xFF and mark[1] & 0xE0 == 0xE0):
+    elif (
+        tagged
+        or mark in _WITH_APE
+        or (len(mark) == 4 and mark[0] == 0xFF and mark[1] & 0xE0 == 0xE0)
+    ):
         _read_end_of_mp3(file, found)
     else:
         texts = _texts_of_other_kinds(path)
@@ -98,7 +126,7 @@ class _Found:
     blocks: list[tuple[int, bytes]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     texts: Texts = field(default_factory=dict)
-    channel_mask: int = 0
+    channel_mask: int | None = None
     lost: list[str] = field(default_factory=list)
 
     def content(self, file: BinaryIO, chunk: riff.Chunk, name: str) -> bytes | None:
@@ -138,6 +166,28 @@ class _Found:
         )
 
 
+def _surely(file: BinaryIO, again: io.RawIOBase, chunks: riff.ChunkList) -> riff.ChunkList:
+    """The chunks of a WAV without what is sound: where a size is untrue, those before it, and those
+    that are found behind its end.
+
+    Args:
+        again: the same file, which is closed.
+    """
+    with FileBytes(again) as data:
+        sound = riff_chunks.find_sound(data)
+    if sound is None or chunks.container == "W64":
+        return chunks
+    before = [one for one in chunks.chunks if one.start + one.size < sound.start]
+    behind = list(chunks.chunks[len(before) + 1 :])
+    if not sound.is_whole:
+        last = sound.more[-1][0] if sound.more else 0
+        between = riff.walk_on(file, sound.start + sound.size) if last else ()
+        behind = [one for one in between if one.start < last]
+        behind += riff.walk_on(file, sound.end)
+    ends = (n for n, one in enumerate(behind) if one.name in _FILES)
+    return replace(chunks, chunks=(*before, *behind[: next(ends, None)]))
+
+
 def _read_wave(file: BinaryIO, chunks: riff.ChunkList, found: _Found) -> None:
     for chunk in chunks.chunks:
         name = b"LIST" if chunk.name == b"list" else chunk.name
@@ -145,7 +195,7 @@ def _read_wave(file: BinaryIO, chunks: riff.ChunkList, found: _Found) -> None:
         if name == b"fmt ":
             found.channel_mask = _mask(riff.content(file, chunk, 40), chunks.is_big_endian)
         if name == b"data" and chunk.claimed == 0:
-            return  # of a recorder that was stopped: what follows is sound, not chunks
+            return  # nothing is known of its end
         if name in _OF_THE_SOUND:
             continue
         if name == b"C2PA":
@@ -167,11 +217,11 @@ def _read_wave(file: BinaryIO, chunks: riff.ChunkList, found: _Found) -> None:
             found.chunks.append((name, body))
 
 
-def _mask(fmt: bytes, is_big: bool) -> int:
-    """Speakers of a WAVE_FORMAT_EXTENSIBLE (Microsoft, ``ksmedia.h``); 0: it does not say."""
+def _mask(fmt: bytes, is_big: bool) -> int | None:
+    """Speakers of a WAVE_FORMAT_EXTENSIBLE (Microsoft, ``ksmedia.h``); None: it does not say."""
     order: riff.ByteOrder = "big" if is_big else "little"
     if len(fmt) < 24 or int.from_bytes(fmt[:2], order) != _EXTENSIBLE:
-        return 0
+        return None
     return int.from_bytes(fmt[20:24], order)
 
 
@@ -215,7 +265,7 @@ def _read_flac(file: BinaryIO, found: _Found) -> None:
         if len(head) < 4:
             return
         kind, size = head[0] & 0x7F, int.from_bytes(head[1:], "big")
-        if kind not in (FLAC_APPLICATION, 4, FLAC_CUESHEET, 6) or size > found.room:
+        if kind not in (0, FLAC_APPLICATION, 4, FLAC_CUESHEET, 6) or size > found.room:
             if size > found.room:
                 found.lost.append(f"FLAC block {kind} (too large)")
             file.seek(size, 1)
@@ -230,8 +280,13 @@ def _read_flac(file: BinaryIO, found: _Found) -> None:
 
 
 def _add_flac_block(kind: int, body: bytes, found: _Found) -> None:
-    if kind == 4:
+    if kind == 0:
+        channels = (body[12] >> 1 & 7) + 1 if len(body) > 12 else 0
+        found.channel_mask = usual_mask(channels) if channels > 2 else None
+    elif kind == 4:
         found.comments += _comments(body, found)
+        said = mask_of_comments(body)
+        found.channel_mask = found.channel_mask if said is None else said
     elif kind == 6:
         picture = Picture.of_block(body)
         if picture is None:
@@ -251,7 +306,8 @@ def _comments(packet: bytes, found: _Found) -> Iterator[tuple[str, str]]:
         return
     found.pictures += text_tags.pictures_of_comments(read[1])
     for key, value in read[1]:
-        if not text_tags.is_picture(key) and not text_tags.is_software(text_tags.named(key)):
+        is_other = text_tags.is_picture(key) or text_tags.is_software(text_tags.named(key))
+        if not is_other and key.lower() != FLAC_MASK:
             yield key, value
 
 
@@ -259,6 +315,20 @@ def _read_ogg(file: BinaryIO, found: _Found) -> None:
     packet = ogg_pages.read_comment_packet(file)
     if packet is not None:
         found.comments += _comments(packet, found)
+    file.seek(0)
+    first = next(ogg_pages.pages(file), None)
+    found.channel_mask = None if first is None else _ogg_mask(first.body)
+
+
+def _ogg_mask(packet: bytes) -> int | None:
+    """Speakers of a stream by its first packet (Vorbis I, 4.2.2; RFC 7845, 5.1; RFC 9639, 10.1)."""
+    at = next((at for begin, at in _CHANNELS_AT.items() if packet.startswith(begin)), len(packet))
+    if len(packet) < 30 or at == len(packet):
+        return None
+    channels = (packet[at] >> 1 & 7) + 1 if packet[0] == 0x7F else packet[at]
+    if packet.startswith(b"OpusHead") and packet[_OPUS_FAMILY] > 1:
+        return 0
+    return usual_mask(channels) if 2 < channels <= 8 else None
 
 
 def _read_end_of_mp3(file: BinaryIO, found: _Found) -> None:
@@ -279,6 +349,7 @@ def _read_end_of_mp3(file: BinaryIO, found: _Found) -> None:
                 if name not in known:
                     text = text_tags.decoded(tail[first:last].split(b"\0")[0])
                     found.add_text(name, text)
+    end = _before_lyrics(file, end)
     if end < 32:
         return
     file.seek(end - 32)
@@ -288,6 +359,14 @@ def _read_end_of_mp3(file: BinaryIO, found: _Found) -> None:
         return
     file.seek(end - size)
     _read_ape(file.read(size - 32), int.from_bytes(foot[16:20], "little"), known, found)
+
+
+def _before_lyrics(file: BinaryIO, end: int) -> int:
+    """Where a tag of lyrics before a byte begins (id3.org, "Lyrics3 v2.00"), else that byte."""
+    file.seek(max(0, end - 15))
+    foot = file.read(min(15, end))
+    is_there = foot[6:] == b"LYRICS200" and foot[:6].isdigit()
+    return max(0, end - 15 - int(foot[:6])) if is_there else end
 
 
 def _read_ape(body: bytes, count: int, known: Texts, found: _Found) -> None:

@@ -17,6 +17,7 @@ MOST_FRAMES = 8_000_000
 MOST_TRIES = 200_000
 """Places where a frame is looked for in data that are none: no more pieces are made of a file."""
 MOST_TAGS = 10_000
+_LONGEST_LYRICS = 5120
 FARTHEST = 1 << 22
 """Bytes before the first frame."""
 
@@ -203,6 +204,10 @@ def sound_end(data: FileBytes) -> int:
             end -= 227
         elif tail.endswith(b"LYRICS200") and tail[-15:-9].isdigit():
             end -= 15 + int(tail[-15:-9])
+        elif tail.endswith(b"LYRICSEND"):
+            first = max(0, end - _LONGEST_LYRICS)  # id3.org, "Lyrics3"
+            back = data[first:end].rfind(b"LYRICSBEGIN")
+            end = first + back if back >= 0 else end
         elif tail[-32:-24] == b"APETAGEX":
             size, has_header = int.from_bytes(tail[-20:-16], "little"), tail[-9] & 0x80
             end -= size + (32 if has_header else 0)

@@ -211,7 +211,7 @@ def _hashed(
     hear: Callable[[Block], None] | None = None,
 ) -> Iterator[Block]:
     for block in stream.blocks():
-        digest.add(block)
+        digest.add(stream.as_stored(block))
         if hear is not None:
             hear(block)
         if most is not None and digest.frames > most:

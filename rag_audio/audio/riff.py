@@ -103,6 +103,20 @@ def walk(file: BinaryIO, most: int = MOST_CHUNKS) -> ChunkList | None:
     return _Walk(file, length, most).riff(head)
 
 
+def walk_on(file: BinaryIO, at: int, most: int = MOST_CHUNKS) -> tuple[Chunk, ...]:
+    """The chunks of a little-endian RIFF file from a place on, where one begins or its padding.
+
+    Raises:
+        UnreadableFile, OSError: as :func:`walk`.
+    """
+    length = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    head = file.read(5)
+    if len(head) == 5 and not (head[0] and _is_name(head[:4])) and _is_name(head[1:]):
+        at += 1
+    return _Walk(file, length, most).riff(b"RIFF" + bytes(8), at).chunks
+
+
 @dataclass
 class _Walk:
     file: BinaryIO
@@ -111,11 +125,10 @@ class _Walk:
     found: list[Chunk] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
-    def riff(self, head: bytes) -> ChunkList:
+    def riff(self, head: bytes, at: int = 12) -> ChunkList:
         order: ByteOrder = "big" if head[:4] in _BIG else "little"
         container = head[:4].decode("ascii")
         long_sizes: dict[bytes, list[int]] = {}
-        at = 12
         while at + 8 <= self.length:
             at = self._unpadded(at)
             self.file.seek(at)

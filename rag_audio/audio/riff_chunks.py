@@ -7,7 +7,9 @@ BS.2088 (BW64); Sony, "Wave64" (2003).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Literal
 
 from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.spliced_file import Piece
@@ -16,6 +18,9 @@ MOST_CHUNKS = 10_000
 _WRAP = 1 << 32
 _UNKNOWN = 0xFFFFFFFF
 _STREAMED = 0x7FFFFF00
+_EXTENSIBLE, _PCM, _FLOAT = b"\xfe\xff", 1, 3
+_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+_FILES = (b"RIFF", b"RF64", b"BW64")
 _TAIL = 1 << 18
 _NEXT_TO_NOTHING = 1024
 _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -29,6 +34,10 @@ _BEHIND = (
     b"regn", b"DGDA", b"SAUR", b"CDif", b"TRKN", b"Cr8r", b"tlst", b"SNDM", b"IDVX",
 )  # fmt: skip
 
+_NAMES_BEHIND = re.compile(b"|".join(map(re.escape, _BEHIND)))
+_FARTHEST_TAIL, _MOST_TRIES = 8 << 20, 2000
+"""Chunks behind sound of unknown length are looked for in so many bytes: tags may hold a cover."""
+
 
 @dataclass(frozen=True)
 class WavSound:
@@ -36,9 +45,13 @@ class WavSound:
 
     Attributes:
         form: the body of its ``fmt `` chunk.
-        start, size: bytes of the sound that are there.
-        claimed: bytes that the header claims; None: it says that it does not know.
+        start, size: bytes of the sound that are there, in its first chunk.
+        claimed: bytes that the headers claim; None: they say that they do not know.
         is_whole: it is as the header claims, and the header is as decoders expect it.
+        more: start and size of the sound in further ``data`` chunks.
+        has_gaps: there are chunks that stand for silence (``slnt``) between them.
+        is_guessed: its format does not say how the samples are encoded; it is taken for the usual.
+        next_file: where another WAV begins behind the chunks of this one; None: there is none.
     """
 
     form: bytes
@@ -46,6 +59,20 @@ class WavSound:
     size: int
     claimed: int | None
     is_whole: bool
+    more: tuple[tuple[int, int], ...] = ()
+    has_gaps: bool = False
+    next_file: int | None = None
+    is_guessed: bool = False
+
+    @property
+    def end(self) -> int:
+        """The byte behind the last of the sound."""
+        return sum(self.more[-1]) if self.more else self.start + self.size
+
+    @property
+    def whole_size(self) -> int:
+        """Bytes of the sound in all chunks."""
+        return self.size + sum(size for _, size in self.more)
 
     @property
     def is_mpeg(self) -> bool:
@@ -69,6 +96,12 @@ class WavSound:
         return rate * align if self.is_pcm else int.from_bytes(self.form[8:12], "little")
 
     @property
+    def encoding(self) -> str:
+        """Such as ``24-bit PCM``."""
+        bits = int.from_bytes(self.form[14:16], "little")
+        return f"{bits}-bit {'floats' if self._tag == _FLOAT else 'PCM'}"
+
+    @property
     def _align(self) -> int:
         return int.from_bytes(self.form[12:14], "little")
 
@@ -78,36 +111,72 @@ class WavSound:
         wide = int.from_bytes(self.form[2:4], "little") * (
             (int.from_bytes(self.form[14:16], "little") + 7) // 8
         )
-        return self.size // wide if self.is_pcm and wide and wide == self._align else None
+        return self.whole_size // wide if self.is_pcm and wide and wide == self._align else None
 
     def pieces(self) -> list[Piece]:
         """The sound as a WAV with right sizes."""
-        size = self.size - self.size % self._align if self.is_pcm and self._align else self.size
+        align = self._align if self.is_pcm and self._align else 1
+        ranges = [
+            (at, there - there % align) for at, there in ((self.start, self.size), *self.more)
+        ]
+        size = sum(there for _, there in ranges)
         chunks = _chunk(b"fmt ", self.form)
         if size + len(chunks) + 100 < _STREAMED:
             head = b"RIFF" + (4 + len(chunks) + 8 + size).to_bytes(4, "little") + b"WAVE" + chunks
-            return [head + b"data" + size.to_bytes(4, "little"), (self.start, size)]
+            return [head + b"data" + size.to_bytes(4, "little"), *ranges]
         sizes = (4 + 36 + len(chunks) + 8 + size, size, size // max(1, self._align))
         long = b"".join(value.to_bytes(8, "little") for value in sizes) + bytes(4)
         head = b"RF64\xff\xff\xff\xffWAVE" + _chunk(b"ds64", long) + chunks
-        return [head + b"data\xff\xff\xff\xff", (self.start, size)]
+        return [head + b"data\xff\xff\xff\xff", *ranges]
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
     return name + len(body).to_bytes(4, "little") + body + b"\0" * (len(body) % 2)
 
 
+def _completed(form: bytes) -> bytes:
+    """The body of a ``fmt `` chunk; where an extensible one breaks off or leaves the encoding
+    blank, it is that of integers, or of floats where so much is said."""
+    said, tail = int.from_bytes(form[24:26], "little"), form[26:40]
+    is_blank = not any(tail) or (len(form) < 40 and _GUID_TAIL.startswith(tail))
+    if form[:2] != _EXTENSIBLE or len(form) < 16 or not is_blank:
+        return form
+    bits = form[14:16]
+    if not said and int.from_bytes(bits, "little") in (8, 16, 24):
+        said = _PCM
+    if said not in (_PCM, _FLOAT):
+        return form
+    tag = said.to_bytes(2, "little")
+    if len(form) < 24:
+        return tag + form[2:16]
+    return form[:16] + b"\x16\0" + bits + form[20:24] + tag + _GUID_TAIL
+
+
 def _is_wav(head: bytes) -> bool:
-    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE"
+    return head[:4] in _FILES and head[8:] == b"WAVE"
 
 
 def next_file(data: FileBytes, wav: WavSound) -> int | None:
     """Where another WAV begins behind the sound of one; None: there is none."""
-    end = wav.start + wav.size
-    for at in (end, end + 1):
+    for at in (wav.end, wav.end + 1):
         if _is_wav(data[at : at + 12]):
             return at
-    return None
+    return wav.next_file
+
+
+_MOST_BEFORE = 1 << 16
+_BEGINS = re.compile(rb"(?:RIFF|RF64|FORM)....(?:WAVE|AIFF|AIFC)", re.DOTALL)
+
+
+def begins_at(data: FileBytes) -> int:
+    """Where a WAV or AIFF begins behind other data (tags, a MacBinary header, those of a download)
+    and goes on to the end of the file; 0: at the beginning, or nowhere."""
+    at = data.search(_BEGINS, 0, min(len(data), _MOST_BEFORE))
+    if at <= 0:
+        return 0
+    order: Literal["little", "big"] = "big" if data[at : at + 4] == b"FORM" else "little"
+    left = len(data) - at - 8 - int.from_bytes(data[at + 4 : at + 8], order)
+    return at if -1 <= left < _NEXT_TO_NOTHING else 0
 
 
 def find_sound(data: FileBytes) -> WavSound | None:
@@ -126,6 +195,9 @@ class _Riff:
         self.form = b""
         self.long_size: int | None = None
         self.is_odd = name == b"BW64"
+        self.more: list[tuple[int, int]] = []
+        self.has_gaps = False
+        self.next_file: int | None = None
 
     def find(self) -> WavSound | None:
         """Go through the chunks before and, where the format is missing, behind the sound."""
@@ -136,6 +208,12 @@ class _Riff:
                 break
             name, size = head[:4], int.from_bytes(head[4:], "little")
             start = at + 8
+            if found is not None and (not _is_name(name) or name in _FILES):
+                self.next_file = at if _is_wav(self.data[at : at + 12]) else None
+                break
+            if name == b"LIST" and self.data[start : start + 4] == b"wavl":
+                self.is_odd, at = True, start + 4
+                continue
             if name == b"fmt " and not self.form:
                 self.form = self.data[start : start + min(size, 4096)]
             elif name == b"ds64":
@@ -144,15 +222,28 @@ class _Riff:
                 found = self._sound(start, size)
                 self.is_odd |= not self.form
                 size = found[1]
-            if found is not None and self.form:
-                break
+            elif name == b"data" and found is not None:
+                begin, _, claimed, _ = found
+                there = self._sound(start, size)
+                self.more.append(there[:2])
+                size = there[1]
+                sum_ = None if claimed is None or there[2] is None else claimed + there[2]
+                found = begin, found[1], sum_, False
+            self.has_gaps |= name == b"slnt"
             at = self._next(start, size)
         if found is None:
             found = self._found_anywhere()
         if found is None or not self.form:
             return None
         start, size, claimed, is_whole = found
-        return WavSound(self.form, start, size, claimed, is_whole and not self.is_odd)
+        form = _completed(self.form)
+        self.is_odd |= form != self.form
+        more = tuple(one for one in self.more if one[1])
+        is_whole &= not (self.is_odd or more or self.has_gaps)
+        return WavSound(
+            form, start, size, claimed, is_whole, more, self.has_gaps, self.next_file,
+            is_guessed=form != self.form,
+        )  # fmt: skip
 
     def _found_anywhere(self) -> tuple[int, int, int | None, bool] | None:
         """Where a chunk before the sound claims more than there is: the chunks by their names."""
@@ -193,7 +284,7 @@ class _Riff:
         if self.end - at < _NEXT_TO_NOTHING or self.data[at : at + 3] in (b"ID3", b"TAG"):
             return True
         for place in (at, at + 1):
-            if self.data[place : place + 4] in _BEHIND or self._are_chunks(place):
+            if self.data[place : place + 4] in (*_BEHIND, b"data") or self._are_chunks(place):
                 return True
             if _is_wav(self.data[place : place + 12]):
                 return True
@@ -223,20 +314,15 @@ class _Riff:
             if self._are_chunks(start + size + size % 2):
                 return size
             size += _WRAP
-        first = max(start + least, self.end - _TAIL)
-        tail = self.data[first : self.end]
-        places = sorted(at for name in _BEHIND for at in _all(tail, name))
-        places = [at for at in places if self._are_chunks(first + at)][:1]
-        return (first + places[0] if places else self.end) - start
-
-
-def _all(tail: bytes, name: bytes) -> list[int]:
-    found: list[int] = []
-    at = tail.find(name)
-    while at >= 0 and len(found) < 64:
-        found.append(at)
-        at = tail.find(name, at + 1)
-    return found
+        at = max(start + least, self.end - _FARTHEST_TAIL)
+        for _ in range(_MOST_TRIES):
+            at = self.data.search(_NAMES_BEHIND, at, self.end)
+            if at < 0:
+                break
+            if self._are_chunks(at):
+                return at - start
+            at += 1
+        return self.end - start
 
 
 def _is_name(name: bytes) -> bool:

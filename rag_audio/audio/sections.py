@@ -96,7 +96,7 @@ def in_sections(path: Path) -> SoundInSections | None:
         digest = PcmHash(stream.rate, stream.channels)
         balance = Balance(stream.channels, layout=stream.layout)
         for block in stream.blocks():
-            digest.add(block)
+            digest.add(stream.as_stored(block))
             if stream.channels > FOLDED_CHANNELS:
                 balance.add(block)
             if digest.frames > LONGEST_S * stream.rate:

@@ -34,7 +34,7 @@ class SoundStream:
     """A sound file that is open for reading, or a window of it; use it in a ``with`` statement.
 
     Attributes:
-        rate: Hz. channels: 1…8. layout: of the channels.
+        rate: Hz. channels: 1…8. layout: of the channels, which come in the order of WAVE.
         format: the decoder's name of the container.
         frames: that the window has by what is known of the file; None: nothing tells.
         notices: after the last block, what was cut or odd in the file, one line each without the
@@ -59,7 +59,9 @@ class SoundStream:
         self._path, self._most = path, max_samples
         self._file = open_sound(path)
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
-        self.layout = layout_of(path, self._file)
+        stored = layout_of(path, self._file)
+        self.layout, self._order = stored.in_wave_order(), list(stored.wave_order)
+        self._is_sorted = self._order == sorted(self._order)
         self.format = str(self._file.format)
         self.notices: list[str] = []
         try:
@@ -82,6 +84,10 @@ class SoundStream:
         """Of all channels, as far as it is known."""
         return None if self.frames is None else self.frames * self.channels
 
+    def as_stored(self, block: Block) -> Block:
+        """A block with the channels in the order of the file."""
+        return block if self._is_sorted else block[np.argsort(self._order)]
+
     def blocks(self) -> Iterator[Block]:
         """The sound from its start, ``[C, T]``, at most 65,536 frames at a time, as far as it can
         be decoded.
@@ -101,7 +107,7 @@ class SoundStream:
                     break
                 done += len(read)
                 self._require_samples(done)
-                block = np.ascontiguousarray(read.T)
+                block = np.ascontiguousarray(read.T if self._is_sorted else read.T[self._order])
                 _check_samples(self._path, block)
                 yield block
         except (soundfile.LibsndfileError, RuntimeError) as error:

@@ -14,6 +14,7 @@ import soundfile
 from rag_audio.audio import id3, ogg_pages, text_tags
 from rag_audio.audio.carried_metadata import CarriedMetadata
 from rag_audio.audio.channels import Block
+from rag_audio.audio.layouts import is_usual, vorbis_order
 from rag_audio.audio.pcm_hash import pcm24
 from rag_audio.audio.wave_writing import RIFF_LIMIT, WaveContainer, WaveForm
 from rag_audio.errors import UnreadableFile
@@ -95,6 +96,9 @@ class SoundWriter:
     ) -> None:
         self._path, (self._kind, self._encoding), self._data = path, format, data
         self._frames, self._is_open = 0, True
+        mask = data.channel_mask
+        is_ordered = self._kind == "OGG" and (mask is None or is_usual(mask, channels))
+        self._order = list(vorbis_order(channels)) if is_ordered else []
         self._container: WaveContainer | None = None
         options: dict[str, Any] = {"format": self._kind, "subtype": self._encoding}
         self._raw = path.open("wb")
@@ -133,11 +137,12 @@ class SoundWriter:
                 self._raw.close()
 
     def write(self, block: Block) -> None:
-        """The next samples, ``[C, T]``.
+        """The next samples, ``[C, T]``, with channels for speakers in the order of WAVE.
 
         Raises:
             OSError: the disk says no.
         """
+        block = block[self._order] if self._order else block
         # libsndfile scales floats by 2^23 - 1, so that a file would not read back as it was.
         as_integers = self._encoding == "PCM_24"
         self._file.write(pcm24(block) << 8 if as_integers else np.ascontiguousarray(block.T))

@@ -27,12 +27,12 @@ _BEFORE = (b"bext",)
 @dataclass(frozen=True)
 class WaveForm:
     """The samples of a file: Hz, channels, libsndfile's name of the encoding, and which speakers
-    the channels belong to (0: not said)."""
+    the channels are for (0: none; None: not said)."""
 
     sample_rate: int
     channels: int
     subtype: str
-    channel_mask: int = 0
+    channel_mask: int | None = None
 
     @property
     def block(self) -> int:
@@ -46,7 +46,7 @@ class WaveForm:
         head = b"".join(
             number.to_bytes(size, "little")
             for number, size in (
-                (_EXTENSIBLE if self.channel_mask else tag, 2),
+                (tag if self.channel_mask is None else _EXTENSIBLE, 2),
                 (self.channels, 2),
                 (self.sample_rate, 4),
                 (min(self.sample_rate * self.block, riff.UNKNOWN), 4),
@@ -54,7 +54,7 @@ class WaveForm:
                 (bits, 2),
             )
         )
-        if not self.channel_mask:
+        if self.channel_mask is None:
             return head
         guid = tag.to_bytes(2, "little") + _GUID_TAIL
         more = (22).to_bytes(2, "little") + bits.to_bytes(2, "little")

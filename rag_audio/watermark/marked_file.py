@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,7 @@ def mark_file(
     with SoundStream(source) as stream:
         rate, channels = stream.rate, stream.channels
         frames = _NOT_KNOWN if stream.frames is None else stream.frames
+        speakers = stream.layout.mask if channels > 2 else None
     header = _header(source)
     wanted = header.subtype_in(target) if subtype is None else subtype
     encoding = format_of(target, wanted)[1]
@@ -80,7 +81,10 @@ def mark_file(
         rate, to_hz, frames, round(frames * to_hz / rate), level_db=0.0 - excess.peak_db,
         channels=channels, process="watermark", encoding=encoding,
     )  # fmt: skip
-    data = read_metadata(source).into(target, change)
+    beside = read_metadata(source)
+    if beside.channel_mask is None:  # of a kind whose decoder alone knows
+        beside = replace(beside, channel_mask=speakers)
+    data = beside.into(target, change)
     marking = LongMarking(watermarker, Mark(payload, by_hand=True), rate, channels)
     notices: list[str] = []
     draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")

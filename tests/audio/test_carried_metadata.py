@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from tinytag import TinyTag
 from rag_audio.audio import id3, riff, text_tags, writing
 from rag_audio.audio.carried_metadata import CarriedMetadata
 from rag_audio.audio.metadata_reading import read_metadata
+from rag_audio.audio.reading import hear
 from rag_audio.audio.text_tags import Picture
 from rag_audio.audio.wave_chunks import SoundChange, adapted
 from rag_audio.domain import Audio
+from tests.support.damaged import FMT, ds64, pcm, wav
+from tests.support.media import tagged_mp4
 
 RATE, FRAMES = 48_000, 24_000
 SAME = SoundChange(RATE, RATE, FRAMES, FRAMES, channels=2)
@@ -278,8 +282,8 @@ def test_markers_and_the_loop_of_an_aiff_become_cue_points_and_a_loop(tmp_path: 
 
 
 def test_a_kind_whose_tags_are_not_read_is_said(tmp_path: Path) -> None:
-    file = tmp_path / "a.m4a"
-    file.write_bytes(b"\0\0\0\x18ftypM4A " + bytes(100))
+    file = tmp_path / "a.mka"
+    file.write_bytes(b"\x1a\x45\xdf\xa3" + bytes(100))
     assert read_metadata(file).lost == ("tags (they are not read from this kind of file)",)
 
 
@@ -366,12 +370,36 @@ def test_own_texts_lead_and_are_not_said_twice() -> None:
     assert own.info == ((b"ICMT", b"New\0"), (b"INAM", b"Output 1\0"))
 
 
+def test_tags_are_read_around_one_of_lyrics(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = b"Mood"
+    item = struct.pack("<II", 4, 0) + name + b"\0calm"
+    foot = b"APETAGEX" + struct.pack("<IIII", 2000, len(item) + 32, 1, 0) + bytes(8)
+    words = b"LYRICSBEGININD0000200LYR00010Some words"
+    words += b"%06dLYRICS200" % len(words)
+    old = b"TAG" + b"Amber".ljust(125, b"\0")
+    writing.save(noise(), tmp_path / "a.mp3")
+    sound = (tmp_path / "a.mp3").read_bytes()
+    for number, behind in enumerate((words, item + foot + words, words + item + foot)):
+        file = tmp_path / f"{number}.mp3"
+        file.write_bytes(sound + behind + old)
+        texts = read_metadata(file).all_texts()
+        assert texts == {"title": ("Amber",), **({"mood": ("calm",)} if number else {})}
+        found = hear(file)
+        assert found.pcm_sha256 == hear(tmp_path / "a.mp3").pcm_sha256
+        assert found.notices == ()
+    file.write_bytes(sound + b"LYRICSBEGINSome wordsLYRICSEND" + old)
+    assert hear(file).notices == ()
+    assert capfd.readouterr().err == ""
+
+
 # Files that lie.
 
 
 def test_the_sound_of_a_stopped_recorder_is_not_taken_for_chunks(tmp_path: Path) -> None:
     file = tmp_path / "a.wav"
-    writing.save(noise(), file, subtype="16", metadata=CarriedMetadata(info=INFO))
+    writing.save(noise(), file, subtype="16")
     content = bytearray(file.read_bytes())
     at = content.index(b"data")
     content[at + 4 : at + 8] = bytes(4)
@@ -380,9 +408,33 @@ def test_the_sound_of_a_stopped_recorder_is_not_taken_for_chunks(tmp_path: Path)
     assert read_metadata(file) == CarriedMetadata()
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda behind: wav(0, behind=behind),
+        lambda behind: wav(0xFFFFFFFF, behind=behind),
+        lambda behind: wav(1000, behind=behind),
+        lambda behind: wav(1 << 28, behind=behind),
+        lambda behind: wav(sound=pcm()[:8000], behind=behind + riff.chunk(b"data", pcm()[:4000])),
+        lambda behind: wav(0xFFFFFFFF, before=ds64(0) + FMT, name=b"RF64", behind=behind),
+        lambda behind: wav(0xFFFFFFFF, before=ds64(400) + FMT, name=b"RF64", behind=behind),
+        lambda behind: wav(0xFFFFFFFF, before=ds64(1 << 40) + FMT, name=b"RF64", behind=behind),
+        lambda behind: wav(behind=behind) + wav(behind=riff.chunk(b"cue ", cue(9))),
+    ],
+)
+def test_what_stands_behind_sound_of_untrue_size_is_found(
+    tmp_path: Path, made: Callable[[bytes], bytes]
+) -> None:
+    info = riff.chunk(b"LIST", riff.list_chunk(b"INFO", INFO))
+    file = tmp_path / "a.wav"
+    file.write_bytes(made(info + riff.chunk(b"cue ", cue(5)) + riff.chunk(b"bext", bext())))
+    read = read_metadata(file)
+    assert read == CarriedMetadata(chunks=((b"cue ", cue(5)), (b"bext", bext())), info=INFO)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
-    start=st.sampled_from(["wav", "flac", "mp3", "ogg"]),
+    start=st.sampled_from(["wav", "flac", "mp3", "ogg", "m4a"]),
     places=st.lists(st.tuples(st.integers(0, 2500), st.binary(min_size=1, max_size=4)), max_size=6),
     cut=st.integers(0, 3000),
 )
@@ -440,6 +492,7 @@ def _honest(kind: str, subtype: str) -> bytes:
 HONEST = {
     "wav": _honest("WAV", "PCM_16") + riff.chunk(b"cue ", cue(1)) + riff.chunk(b"bext", bext()),
     "flac": _honest("FLAC", "PCM_16"),
+    "m4a": tagged_mp4([(b"\xa9nam", 1, b"Amber"), (b"trkn", 0, bytes(8))], [("Mood", b"calm")]),
     "mp3": id3.make_tag(FRAMES_OF_ID3)[:2000],
     "ogg": _honest("OGG", "VORBIS"),
 }

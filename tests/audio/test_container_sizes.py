@@ -65,6 +65,10 @@ CASES = {
     "RF64, size too small": (rf64(SIZE // 2), claims(SIZE // 2)),
     "RF64, size in the chunk": (rf64(0, SIZE), ""),
     "RF64 without ds64": (wav(UNKNOWN, name=b"RF64"), NO_LENGTH),
+    "killed recorder, a large cover behind": (
+        wav(0, behind=chunk(b"id3 ", ID3 + bytes(1 << 20)) + LIST),
+        claims(0),
+    ),
     "BW64": (rf64(SIZE, name=b"BW64"), ""),
     "chunk before the sound that claims too much": (
         wav(before=b"JUNK" + struct.pack("<I", 1 << 30) + bytes(30) + FMT),
@@ -94,6 +98,100 @@ def test_wavs_one_behind_the_other_are_all_heard(tmp_path: Path) -> None:
         count = 2 if between else 3
         assert found.audio.duration_s == 2.0 * count
         assert found.notices[0].startswith(f"holds {count} sounds one after the other")
+
+
+@pytest.mark.parametrize(
+    ("sound", "behind", "told"),
+    [
+        (pcm()[:SIZE // 2], chunk(b"data", pcm()[SIZE // 2:]), ()),
+        (pcm()[:SIZE // 2], LIST + chunk(b"data", pcm()[SIZE // 2:]) + LIST, ()),
+        (b"", chunk(b"data", pcm()), ()),
+        (
+            pcm()[:SIZE // 2],
+            b"data" + struct.pack("<I", 4 * SIZE) + pcm()[SIZE // 2:],
+            (cut(4 * SIZE + SIZE // 2),),
+        ),
+    ],
+)  # fmt: skip
+def test_the_sound_of_all_data_chunks_is_heard(
+    tmp_path: Path, sound: bytes, behind: bytes, told: tuple[str, ...]
+) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(sound=sound, behind=behind))
+    (tmp_path / "whole.wav").write_bytes(wav())
+    found, count = hear(tmp_path / "a.wav"), "its sound is in 2 data chunks; all are read, 2.00 s"
+    assert found.pcm_sha256 == hear(tmp_path / "whole.wav").pcm_sha256
+    assert found.notices == (*told, count)
+
+
+def test_a_list_of_sound_and_silence_is_read_without_the_silence(tmp_path: Path) -> None:
+    half = SIZE // 2
+    inside = chunk(b"data", pcm()[:half]) + chunk(b"slnt", bytes(4)) + chunk(b"data", pcm()[half:])
+    body = FMT + chunk(b"LIST", b"wavl" + inside) + LIST
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body)
+    (tmp_path / "whole.wav").write_bytes(wav())
+    found = hear(tmp_path / "a.wav")
+    assert found.pcm_sha256 == hear(tmp_path / "whole.wav").pcm_sha256
+    assert found.notices[-1] == "silences that it only counts (slnt) are left out"
+
+
+GUID = bytes.fromhex("000000001000800000aa00389b71")
+
+
+@pytest.mark.parametrize("bits", [16, 24])
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"",
+        struct.pack("<H", 0),
+        struct.pack("<HHI", 22, 0, 4) + b"\1\0",
+        struct.pack("<HHI", 22, 0, 4) + b"\1\0" + GUID[:-2],
+        struct.pack("<HHI", 22, 0, 4) + bytes(16),
+    ],
+)
+def test_an_extensible_format_that_is_not_whole_is_taken_for_integers(
+    tmp_path: Path, more: bytes, bits: int
+) -> None:
+    whole = encoded("WAV", f"PCM_{bits}", 1.0, RATE, 1)
+    (tmp_path / "whole.wav").write_bytes(whole)
+    wide = bits // 8
+    form = struct.pack("<HHIIHH", 0xFFFE, 1, RATE, wide * RATE, wide, bits) + more
+    sound = whole[whole.index(b"data") + 8 :]
+    (tmp_path / "a.wav").write_bytes(wav(before=chunk(b"fmt ", form), sound=sound))
+    found = hear(tmp_path / "a.wav")
+    assert found.pcm_sha256 == hear(tmp_path / "whole.wav").pcm_sha256
+    assert found.notices == (f"its header does not say its encoding; read as {bits}-bit PCM",)
+
+
+HTTP = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [bytes(512), b"\0\6a.wav" + bytes(121), HTTP, ID3])
+def test_a_wav_or_aiff_behind_other_data_is_read(tmp_path: Path, before: bytes) -> None:
+    aiff = encoded("AIFF", "PCM_16")
+    for content in (wav(riff=36 + SIZE + len(LIST), behind=LIST), aiff):
+        (tmp_path / "whole.wav").write_bytes(content)
+        (tmp_path / "a.wav").write_bytes(before + content)
+        found, whole = hear(tmp_path / "a.wav"), hear(tmp_path / "whole.wav")
+        assert found.pcm_sha256 == whole.pcm_sha256
+        there = f"{len(before)} bytes before its sound are no sound and are left out"
+        told = () if before is ID3 else (there,)
+        assert [one for one in found.notices if one not in whole.notices] == [*told]
+
+
+@pytest.mark.parametrize("begins", [b"PK\3\4", b"MZ\x90\0"])
+def test_a_sound_within_another_file_is_not_taken_for_it(tmp_path: Path, begins: bytes) -> None:
+    behind = 30 if begins.startswith(b"PK") else 2000
+    whole = wav(riff=36 + SIZE)
+    (tmp_path / "a.bin").write_bytes(begins + bytes(60) + whole + bytes(behind))
+    with pytest.raises(UnreadableFile, match="is not a sound file"):
+        hear(tmp_path / "a.bin")
+
+
+def test_another_wav_behind_the_tags_of_one_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(behind=LIST) + wav(behind=LIST))
+    found = hear(tmp_path / "a.wav")
+    assert found.audio.duration_s == 4.0
+    assert found.notices == ("holds 2 sounds one after the other; they are read as one",)
 
 
 def test_a_wav_without_sound_is_refused(tmp_path: Path) -> None:

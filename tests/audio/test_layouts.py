@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyloudnorm
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from indexer.measure import MeasuredFile, MeasureJob, measure
+from rag_audio.audio.carried_metadata import CarriedMetadata
 from rag_audio.audio.channels import heard, views
 from rag_audio.audio.dsp import loudness_lufs, mono, to_channels, true_peak_dbtp
 from rag_audio.audio.layouts import Speaker, layout_of_mask, usual_layout
 from rag_audio.audio.loudness import LoudnessMeter, TruePeakMeter
+from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.audio.reading import SoundStream, hear, load
+from rag_audio.audio.wave_chunks import SoundChange
+from rag_audio.audio.writing import pcm_sha256, save
 from rag_audio.domain import Audio
 
 RATE = 48_000
@@ -51,8 +57,8 @@ def write(path: Path, audio: Audio, kind: str, subtype: str, mask: int | None = 
         ("WAVEX", "PCM_16", 0x3, "FL FR none none none none"),
         ("WAVEX", "PCM_16", 0, "none none none none none none"),
         ("FLAC", "PCM_16", None, "FL FR FC LFE BL BR"),
-        ("OGG", "VORBIS", None, "FL FC FR BL BR LFE"),
-        ("OGG", "OPUS", None, "FL FC FR BL BR LFE"),
+        ("OGG", "VORBIS", None, "FL FR FC LFE BL BR"),
+        ("OGG", "OPUS", None, "FL FR FC LFE BL BR"),
     ],
 )
 def test_a_file_says_what_its_channels_are_for(
@@ -76,6 +82,97 @@ def test_a_file_says_what_its_channels_are_for(
 )
 def test_a_file_that_says_nothing_has_the_usual_layout(channels: int, speakers: str) -> None:
     assert [one.value[0] for one in usual_layout(channels).speakers] == speakers.split()
+
+
+# The place in a file of Vorbis or Opus of each channel in the order of WAVE.
+IN_VORBIS = {
+    3: (0, 2, 1), 4: (0, 1, 2, 3), 5: (0, 2, 1, 3, 4), 6: (0, 2, 1, 5, 3, 4),
+    7: (0, 2, 1, 6, 5, 3, 4), 8: (0, 2, 1, 7, 5, 6, 3, 4),
+}  # fmt: skip
+
+
+def hums(channels: int) -> Audio:
+    """A tone in each channel, low enough for the one of low frequencies."""
+    t = np.arange(RATE) / RATE
+    tones = [0.2 * np.sin(2 * np.pi * 25.0 * (2 + n) * t) for n in range(channels)]
+    return Audio(np.stack(tones).astype(np.float32), RATE)
+
+
+def tones_of(samples: NDArray[np.floating[Any]]) -> list[int]:
+    """The number of the tone in each channel ``[C, T]``; -1: none."""
+    spectra = np.abs(np.fft.rfft(samples[:, :RATE]))
+    return [round(row.argmax() / 25.0) - 2 if row.max() > 1 else -1 for row in spectra]
+
+
+def copy(source: Path, target: Path) -> CarriedMetadata:
+    """Written anew as copies and edits are."""
+    audio = load(source)
+    change = SoundChange(RATE, RATE, audio.frames, audio.frames, channels=audio.channels)
+    data = read_metadata(source).into(target, change)
+    save(audio, target, metadata=data)
+    return data
+
+
+@pytest.mark.parametrize("channels", [3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("ending", [".ogg", ".opus"])
+def test_channels_change_places_so_that_each_keeps_its_speaker(
+    tmp_path: Path, ending: str, channels: int
+) -> None:
+    first = write(tmp_path / "a.wav", hums(channels), "WAV", "PCM_16")
+    there, back = tmp_path / f"b{ending}", tmp_path / "c.wav"
+    assert copy(first, there).lost == () and copy(there, back).lost == ()
+    stored, _ = soundfile.read(there, always_2d=True)
+    assert [tones_of(stored.T)[at] for at in IN_VORBIS[channels]] == [*range(channels)]
+    again, _ = soundfile.read(back, always_2d=True)
+    assert tones_of(again.T) == [*range(channels)]
+    assert names(back) == names(first) == names(there)
+
+
+@pytest.mark.parametrize(("first", "second"), [("a.flac", "b.ogg"), ("a.ogg", "b.flac")])
+def test_between_flac_and_vorbis_too(tmp_path: Path, first: str, second: str) -> None:
+    save(hums(6), tmp_path / first)
+    assert copy(tmp_path / first, tmp_path / second).lost == ()
+    for name in (first, second):
+        assert tones_of(load(tmp_path / name).samples) == [*range(6)]
+        stored, _ = soundfile.read(tmp_path / name)
+        places = IN_VORBIS[6] if name.endswith(".ogg") else range(6)
+        assert [tones_of(stored.T)[at] for at in places] == [*range(6)]
+
+
+@pytest.mark.parametrize("mask", [0, 0x3, 0x137])
+def test_speakers_that_vorbis_cannot_name_keep_their_order_and_that_is_said(
+    tmp_path: Path, mask: int
+) -> None:
+    first = write(tmp_path / "a.wav", hums(6), "WAVEX", "PCM_16", mask)
+    lost = "which speakers its 6 channels are for"
+    assert copy(first, tmp_path / "b.ogg").lost == (lost,)
+    stored, _ = soundfile.read(tmp_path / "b.ogg")
+    assert tones_of(stored.T)[:5] == [*range(5)]
+    for name in ("c.flac", "d.wav"):
+        assert copy(first, tmp_path / name).lost == ()
+        assert names(tmp_path / name) == names(first)
+        assert tones_of(load(tmp_path / name).samples) == [*range(6)]
+
+
+def test_surround_at_the_sides_is_surround_in_vorbis(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.wav", hums(6), "WAVEX", "PCM_16", 0x60F)
+    assert copy(first, tmp_path / "b.ogg").lost == ()
+    stored, _ = soundfile.read(tmp_path / "b.ogg")
+    assert [tones_of(stored.T)[at] for at in IN_VORBIS[6]] == [*range(6)]
+
+
+def test_a_wav_that_does_not_say_its_speakers_is_not_made_to(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.wav", hums(6), "WAV", "PCM_16")
+    assert copy(first, tmp_path / "b.wav").channel_mask is None
+    assert copy(first, tmp_path / "c.flac").comments == ()
+    copy(tmp_path / "c.flac", tmp_path / "d.wav")
+    assert read_metadata(tmp_path / "d.wav").channel_mask == 0x3F
+
+
+def test_the_hash_of_a_sound_is_that_of_its_channels_as_they_are_stored(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.ogg", hums(6), "OGG", "VORBIS")
+    stored, _ = soundfile.read(file, dtype="float32")
+    assert hear(file).pcm_sha256 == pcm_sha256(Audio(np.ascontiguousarray(stored.T), RATE))
 
 
 def test_a_flac_file_may_say_it_in_a_comment(tmp_path: Path) -> None:

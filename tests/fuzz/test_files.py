@@ -17,9 +17,11 @@ from rag_audio.audio.wave_chunks import SoundChange
 from rag_audio.audio.writing import info
 from tests.fuzz.harness import damaged, fuzzed
 from tests.support import label_files as made
+from tests.support.media import tagged_mp4
 
 _SHORT = made.music(1, 0.15, 22_050)
 _SHORT_44 = made.music(2, 0.15, 44_100)
+_TAGGED = tagged_mp4([(b"\xa9nam", 1, b"Amber"), (b"covr", 14, bytes(90))], [("Key", b"Am")])
 _TEMPO = made.tempo(90)
 
 SCORES = (
@@ -81,7 +83,7 @@ def _carried(file: Path) -> None:
         data.into(file.with_suffix(ending), change)
 
 
-@fuzzed(damaged(SOUNDS), examples=250)
+@fuzzed(damaged((*SOUNDS, _TAGGED)), examples=250)
 def test_what_stands_beside_the_sound(content: bytes) -> None:
     _in_a_file(".wav", _carried)(content)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,23 @@ def track(handler: bytes, entry: bytes) -> bytes:
 def mp4(*tracks: bytes, brand: bytes = b"M4A ") -> bytes:
     """An MP4 of headers alone."""
     return box(b"ftyp", brand, bytes(4)) + box(b"moov", *tracks) + box(b"mdat", bytes(64))
+
+
+def tagged_mp4(
+    items: Iterable[tuple[bytes, int, bytes]], free: Iterable[tuple[str, bytes]] = ()
+) -> bytes:
+    """An MP4 of headers with tags as iTunes writes them: name, type and content; name and text."""
+
+    def data(kind: int, body: bytes) -> bytes:
+        return box(b"data", struct.pack(">II", kind, 0), body)
+
+    made = [box(name, data(kind, body)) for name, kind, body in items]
+    for name, text in free:
+        head = box(b"mean", bytes(4), b"com.apple.iTunes") + box(b"name", bytes(4), name.encode())
+        made.append(box(b"----", head, data(1, text)))
+    handler = box(b"hdlr", bytes(8), b"mdirappl", bytes(9))
+    meta = box(b"meta", bytes(4), handler, box(b"ilst", *made))
+    return mp4(track(b"soun", b"mp4a"), box(b"udta", meta))
 
 
 def element(name: bytes, *content: bytes, size: int | None = None) -> bytes:

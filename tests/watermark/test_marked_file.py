@@ -117,6 +117,18 @@ def test_rf64_is_read_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[
 # Sound of any length, in pieces.
 
 
+def test_channels_keep_their_speakers_from_wav_to_ogg(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tones = [chords(100, 110.0 * 2 ** (n / 4), 6.0) for n in range(6)]
+    samples = np.stack([tone / np.abs(tone).max() * 0.3 for tone in tones]).astype(np.float32)
+    writing.save(Audio(samples, RATE), tmp_path / "a.wav")
+    embed(tmp_path, capsys, "a.wav", "b.ogg")
+    stored, _ = soundfile.read(tmp_path / "b.ogg")
+    alike = np.abs(np.corrcoef(samples, stored.T[:, : samples.shape[1]])[:6, 6:])
+    assert alike.argmax(axis=0).tolist() == [0, 2, 1, 4, 5, 3]  # the order of Vorbis
+
+
 class Counter:
     """Adds 1 to every sample, and keeps what it was given."""
 
