@@ -30,7 +30,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.facts import facts_of
+from indexer.facts import basis_of, facts_of
 from indexer.index_points import (
     Holdings,
     claims_of,
@@ -269,7 +269,7 @@ class _IndexRun:
             held = row is not None and self.holdings.has(row.stem)
             if row is not None:
                 revoked = self._own.is_revoked(row.stem)
-                same = (row.declared, row.space) == (declared.digest, self._embedder.space)
+                same = (row.declared, row.space) == (basis_of(path, declared), self._embedder.space)
                 same = same and (held or revoked)
                 if (
                     same
@@ -337,7 +337,7 @@ class _IndexRun:
             path,
             candidate.size,
             candidate.mtime_ns,
-            declared.digest,
+            basis_of(path, declared),
             self._embedder.space,
             stem,
             decision,
