@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -29,7 +30,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.facts import facts_of
+from indexer.facts import basis_of, facts_of
 from indexer.index_points import (
     Holdings,
     claims_of,
@@ -58,6 +59,7 @@ from rag_audio.domain.ports import Embedder, StemIndex
 from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.errors import BackendError
 from rag_audio.storage.catalogue import SqlCatalogue
+from rag_audio.storage.files import draft_folder
 
 __all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
 
@@ -88,6 +90,7 @@ def index_library(
     progress: IndexProgress | None = None,
     on: date | None = None,
     limits: Limits | None = None,
+    spool: Path | None = None,
 ) -> IndexReport:
     """Index a licensed library: new and changed files are measured and embedded, others are not.
 
@@ -97,6 +100,9 @@ def index_library(
         prune: forget files that are gone from the library.
         workers: decoding processes; 0 decodes in this one, where a crashing decoder ends it.
         on: the day or moment at which licenses must be valid; now by default.
+        spool: folder in which the sound of long files waits for the embedder, in a folder of this
+            run; what runs left there that were killed is removed. None: the system's for temporary
+            files, where nothing removes it.
 
     Raises:
         LibraryError: the library cannot be read at all, or its id is taken by another folder.
@@ -112,7 +118,8 @@ def index_library(
         catalogue.put_licenses(spec.id, spec.licenses.values())
         moment = on or datetime.now(UTC)
         run = _IndexRun(spec, embedder, index, catalogue, progress, moment)
-        run.go(limits or Limits(), render, prune=prune, workers=workers)
+        with _waiting_room(spool) as room:
+            run.go(limits or Limits(), render, prune=prune, workers=workers, spool=room)
         catalogue.seal(spec.id)
     return IndexReport(
         indexed=run.counts[FileOutcome.INDEXED],
@@ -130,6 +137,24 @@ def index_library(
         junk=by_count(run.junk),
         other=by_count(run.other),
     )
+
+
+@contextmanager
+def _waiting_room(spool: Path | None) -> Iterator[Path]:
+    """A folder for the sound of long files, gone at the end of the block."""
+    if spool is None:
+        with TemporaryDirectory(prefix="rag-audio-index-") as folder:
+            yield Path(folder)
+        return
+    with ExitStack() as stack:
+        try:
+            spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+            room = stack.enter_context(draft_folder(spool / "index"))
+        except OSError as cause:
+            raise BackendError(
+                f"no folder can be made in {str(spool)!r}: {cause.strerror or cause}"
+            ) from cause
+        yield room
 
 
 @dataclass
@@ -177,7 +202,7 @@ class _IndexRun:
         self._without_landmarks = catalogue.without_landmarks(spec.id)
         self.pruned = self.misdeclared = self.landmarked = 0
 
-    def go(self, limits: Limits, render: Render, *, prune: bool, workers: int) -> None:
+    def go(self, limits: Limits, render: Render, *, prune: bool, workers: int, spool: Path) -> None:
         """Do all of it; the attributes then say what was done."""
         known = self._catalogue.withheld(self._spec.id)
         found = survey(self._spec, self._on, self._rows.keys() | known.keys(), limits)
@@ -197,11 +222,8 @@ class _IndexRun:
         self.counts[FileOutcome.SKIPPED] = len(found.accepted) - len(jobs)
         if self._progress is not None:
             self._progress.started(len(found.accepted), self.counts[FileOutcome.SKIPPED])
-        with (
-            TemporaryDirectory(prefix="rag-audio-index-") as spool,
-            MeasuringProcesses(min(workers, len(jobs)), render) as decoders,
-        ):
-            spooled = ((path, replace(job, spool=Path(spool))) for path, job in jobs)
+        with MeasuringProcesses(min(workers, len(jobs)), render) as decoders:
+            spooled = ((path, replace(job, spool=spool)) for path, job in jobs)
             for path, outcome in decoders.outcomes(spooled):
                 self._take(*found.accepted[path], outcome)
             self._write_batch()
@@ -247,7 +269,7 @@ class _IndexRun:
             held = row is not None and self.holdings.has(row.stem)
             if row is not None:
                 revoked = self._own.is_revoked(row.stem)
-                same = (row.declared, row.space) == (declared.digest, self._embedder.space)
+                same = (row.declared, row.space) == (basis_of(path, declared), self._embedder.space)
                 same = same and (held or revoked)
                 if (
                     same
@@ -315,7 +337,7 @@ class _IndexRun:
             path,
             candidate.size,
             candidate.mtime_ns,
-            declared.digest,
+            basis_of(path, declared),
             self._embedder.space,
             stem,
             decision,

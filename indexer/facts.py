@@ -7,10 +7,13 @@ with more confidence. What a score is played at is not guessed from its name.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from indexer.licenses import Declared
 from indexer.measure import MeasuredFile
 from indexer.name_hints import CONFIRMED, hints_of, same_notes, same_tempo
 from indexer.stems_csv import Metadata
@@ -74,6 +77,21 @@ def facts_of(path: str, declared: Metadata, measured: MeasuredFile) -> MusicalFa
     return MusicalFacts(
         bpm.value, bpm.confidence, key.value, key.confidence, (*bpm.notices, *key.notices)
     )
+
+
+def basis_of(path: str, declared: Declared) -> str:
+    """A hash of what is known of a file without reading it: a new one makes it measured anew.
+
+    That is what is declared, and what its name says of tempo and key where nothing is declared.
+    """
+    named = hints_of(path)
+    hints = (
+        None if declared.bpm is not None else named.bpm and (named.bpm, named.bpm_confidence),
+        None if declared.key is not None else named.key and (str(named.key), named.key_confidence),
+    )
+    if hints == (None, None):
+        return declared.digest
+    return hashlib.sha256(json.dumps([declared.digest, *hints]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ the one that limits it. ``territories`` that are not stated are WORLD.
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
+import stat
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +21,8 @@ from typing import Any
 from indexer.path_patterns import BadPattern, NamesOnDisk, PathPattern, clean, normalized
 from indexer.report import Rejection
 from indexer.table_cells import did_you_mean
-from indexer.table_text import decode_unicode
+from indexer.table_text import decode_unicode, other_kind
+from indexer.toml_faults import explained
 from rag_audio.domain import WORLD, License, Share, Splits, Use
 from rag_audio.domain.conflicts import Claim, Conflict, library_of
 from rag_audio.domain.identifiers import country, parse_ipi
@@ -34,6 +38,8 @@ MINIMAL = (
 
 FILL_IN = "FILL IN"
 """What stands in a starter's license for what a person is to write; such a license is not used."""
+
+_MAX_BYTES = 16_000_000
 
 _TABLES = ("library", "licenses", "conflicts")
 _LICENSE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -51,28 +57,89 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The document of a ``library.toml``.
 
     Raises:
-        LibraryError: it is missing, not Unicode or not TOML.
+        LibraryError: it is missing, not a file, not Unicode or not TOML.
     """
+    text = _text(_bytes(path))
     try:
-        data = path.read_bytes()
-        text = decode_unicode(data, LIBRARY_TOML)
-        if text is None or (data and not text):
-            raise LibraryError(
-                f"{LIBRARY_TOML} is empty or not UTF-8 text", hint="save it as UTF-8"
-            )
-        # TOML knows line feeds only; the editors of older Macs end lines with carriage returns.
-        return tomllib.loads(text if "\n" in text else text.replace("\r", "\n"))
-    except FileNotFoundError as cause:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as cause:
+        fault, line, hint = explained(str(cause), text)
+        shown = f": {line!r}" if line else ""
         raise LibraryError(
-            f"{LIBRARY_TOML} is missing in {str(path.parent)!r}",
-            hint=f"it declares the licenses; the least it holds is: {MINIMAL}",
+            f"{LIBRARY_TOML} is not valid TOML: {fault}{shown}", hint=hint
+        ) from cause
+    except RecursionError as cause:
+        raise LibraryError(f"{LIBRARY_TOML} is nested too deeply") from cause
+    except ValueError as cause:  # an integer of thousands of digits
+        raise LibraryError(f"{LIBRARY_TOML} holds a number that is too long") from cause
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            raise LibraryError(f"{LIBRARY_TOML} is {what}", hint="put a text file in its place")
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError as cause:
+        if path.is_symlink():
+            raise LibraryError(f"{LIBRARY_TOML} is a link that leads nowhere") from cause
+        raise LibraryError(
+            f"{LIBRARY_TOML} is missing in {str(path.parent)!r}", hint=_missing_hint(path.parent)
         ) from cause
     except OSError as cause:
         raise LibraryError(f"{LIBRARY_TOML} cannot be read: {cause.strerror}") from cause
-    except tomllib.TOMLDecodeError as cause:
-        raise LibraryError(f"{LIBRARY_TOML} is not valid TOML: {cause}") from cause
-    except RecursionError as cause:
-        raise LibraryError(f"{LIBRARY_TOML} is nested too deeply") from cause
+    if len(data) > _MAX_BYTES:
+        raise LibraryError(f"{LIBRARY_TOML} is larger than {_MAX_BYTES:,} bytes")
+    return data
+
+
+def _missing_hint(folder: Path) -> str:
+    try:
+        near = sorted(
+            one.name for one in folder.iterdir() if one.name.lower().startswith("library.")
+        )
+    except OSError:
+        near = []
+    if near:
+        return f"there is {near[0]!r}; save it as text under the name {LIBRARY_TOML}"
+    return f"it declares the licenses; the least it holds is: {MINIMAL}"
+
+
+def _text(data: bytes) -> str:
+    what = other_kind(data)
+    if what:
+        raise LibraryError(f"{LIBRARY_TOML} is not TOML but {what}", hint="save it as plain text")
+    text = decode_unicode(data, LIBRARY_TOML)
+    if text is None:
+        lines = data.splitlines()
+        number = next(at for at, line in enumerate(lines, 1) if not _is_utf8(line))
+        raise LibraryError(
+            f"{LIBRARY_TOML}, line {number} is not UTF-8 text: {lines[number - 1][:60]!r}",
+            hint="save it as UTF-8",
+        )
+    if not text.strip():
+        what = "empty or not UTF-8 text" if data.strip() else "empty"
+        raise LibraryError(f"{LIBRARY_TOML} is {what}", hint=f"the least it holds is: {MINIMAL}")
+    if "\0" in text:
+        # Never read without them: what is missing may have limited a license.
+        number = 1 + len(re.findall(r"\r\n|\r|\n", text[: text.index("\0")]))
+        raise LibraryError(
+            f"{LIBRARY_TOML}, line {number} holds NUL characters, as a crash of the machine leaves "
+            "them",
+            hint="compare it with a copy and delete them: a line that limits a license may be lost",
+        )
+    # TOML knows line feeds only; the editors of older Macs end lines with carriage returns.
+    return text if "\n" in text else text.replace("\r", "\n")
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def identity(document: Mapping[str, Any]) -> tuple[str, str]:
@@ -84,22 +151,71 @@ def identity(document: Mapping[str, Any]) -> tuple[str, str]:
     table = document.get("library")
     name = table.get("name") if isinstance(table, dict) else None
     if not isinstance(table, dict) or not isinstance(name, str) or not name.strip():
-        raise LibraryError(f"{LIBRARY_TOML} has no [library] name", hint=f"as in: {MINIMAL}")
+        got = "" if table is None else f": [library] is {table!r}"
+        if isinstance(table, dict):
+            got = f": name must be text, got {name!r}" if "name" in table else ""
+        raise LibraryError(
+            f"{LIBRARY_TOML} has no [library] name{got[:200]}", hint=f"as in: {MINIMAL}"
+        )
     given = table.get("id", name)
+    if isinstance(given, bool) or not isinstance(given, str | int):
+        raise LibraryError(
+            f"{LIBRARY_TOML}: [library] id must be text, got {given!r}",
+            hint='as in id = "my-label"',
+        )
     library = re.sub(r"[^\w]+", "-", str(given).casefold()).strip("-")
     if not library:
+        what = f"the id {given!r}" if "id" in table else f"the name {name!r}"
         raise LibraryError(
-            f"{LIBRARY_TOML}: no id can be made from the name {name!r}",
+            f"{LIBRARY_TOML}: no id can be made from {what}",
             hint='give [library] an id, such as id = "my-label"',
         )
     return " ".join(name.split()), library
 
 
+def license_tables(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``[licenses.ID]`` tables by id.
+
+    Raises:
+        LibraryError: there is none.
+    """
+    tables = document.get("licenses")
+    is_one = isinstance(tables, dict) and "holder" in tables and tables.keys() <= set(_KEYS)
+    if isinstance(tables, dict) and tables and not (is_one and isinstance(tables["holder"], str)):
+        return tables
+    if isinstance(tables, dict) and tables:
+        why = "its keys stand in [licenses] itself"
+    elif isinstance(tables, list):
+        why = "[[licenses]] is a list of tables"
+    elif tables:
+        why = f"licenses is {tables!r}"[:200]
+    else:
+        near = difflib.get_close_matches("licenses", [key.casefold() for key in document], 1, 0.7)
+        why = next((f"[{key}] is not known" for key in document if key.casefold() in near), "")
+    if why:
+        raise LibraryError(
+            f"{LIBRARY_TOML} declares no license: {why}",
+            hint="each license is a table of its own with an id: [licenses.my-license]",
+        )
+    raise LibraryError(f"{LIBRARY_TOML} declares no license", hint=f"as in: {MINIMAL}")
+
+
 def unknown_keys(document: Mapping[str, Any]) -> list[Rejection]:
     """What stands in the document outside of the licenses and is not read."""
-    unknown = [f"[{key}]" for key in document if key not in _TABLES]
-    unknown += [f"{key!r} in [library]" for key in document["library"] if key not in ("name", "id")]
-    return [Rejection(LIBRARY_TOML, f"{key} is not known and was ignored") for key in unknown]
+    unknown = [
+        (f"[{key}]" if isinstance(value, dict | list) else repr(key), did_you_mean(key, _TABLES))
+        for key, value in document.items()
+        if key not in _TABLES
+    ]
+    unknown += [
+        (f"{key!r} in [library]", did_you_mean(key, ("name", "id")))
+        for key in document["library"]
+        if key not in ("name", "id")
+    ]
+    return [
+        Rejection(LIBRARY_TOML, f"{key} is not known and was ignored{meant}")
+        for key, meant in unknown
+    ]
 
 
 def parse_license(id_: str, library: str, table: object) -> License:
@@ -111,9 +227,13 @@ def parse_license(id_: str, library: str, table: object) -> License:
     if _LICENSE_ID.fullmatch(id_) is None:
         raise InvalidInput(f"its id {id_!r} may hold letters, digits, '.', '_' and '-' only")
     if not isinstance(table, dict):
-        raise InvalidInput(f"[licenses.{id_}] is not a table")
-    for key in table:
+        raise InvalidInput(f"[licenses.{id_}] must be a table, got {table!r}"[:200])
+    for key, value in table.items():
         if key not in _KEYS:
+            if isinstance(value, dict) and "holder" in value:
+                raise InvalidInput(
+                    f'an id with a dot is written in quotation marks: [licenses."{id_}.{key}"]'
+                )
             meant = did_you_mean(key, _KEYS) or f"; known are {', '.join(_KEYS)}"
             raise InvalidInput(f"the key {key!r} is not known{meant}")
     empty = [key for key, value in table.items() if value in (FILL_IN, [FILL_IN])]
@@ -140,7 +260,7 @@ def parse_license(id_: str, library: str, table: object) -> License:
         credit=_string(table, "credit") if "credit" in table else "",
         max_similarity=_similarity(table.get("max_similarity", 1.0)),
         splits=_splits(table.get("splits", {})),
-        ipi=parse_ipi(_string(table, "ipi")) if "ipi" in table else "",
+        ipi=_ipi("ipi", _string(table, "ipi")) if "ipi" in table else "",
     )
     if made.starts is not None and made.ends is not None and made.ends <= made.starts:
         raise InvalidInput(f"valid_until {made.valid_until} is before valid_from {made.valid_from}")
@@ -157,7 +277,8 @@ def _string(table: Mapping[str, Any], key: str) -> str:
 def _strings(table: Mapping[str, Any], key: str) -> list[str]:
     values = table[key]
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise InvalidInput(f"{key} must be a list of texts, got {values!r}")
+        like = f", as in {key} = [{json.dumps(values)}]" if isinstance(values, str) else ""
+        raise InvalidInput(f"{key} must be a list of texts, got {values!r}{like}")
     return [value.strip() for value in values]
 
 
@@ -166,7 +287,8 @@ def _use(text: str) -> Use:
         return Use(text)
     except ValueError as cause:
         allowed = ", ".join(Use)
-        raise InvalidInput(f"uses holds {text!r}; allowed are {allowed}") from cause
+        meant = did_you_mean(text.casefold(), [use.value for use in Use])
+        raise InvalidInput(f"uses holds {text!r}; allowed are {allowed}{meant}") from cause
 
 
 def _territories(table: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
@@ -202,7 +324,9 @@ def _moment(table: Mapping[str, Any], key: str) -> date | None:
         try:
             value = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
         except ValueError as cause:
-            raise InvalidInput(f"{key} {value!r} is not a day like 2030-12-31") from cause
+            raise InvalidInput(
+                f"{key} {value!r} is not a day like 2030-12-31{_as_day(text)}"
+            ) from cause
     if not isinstance(value, date):
         raise InvalidInput(f"{key} {value!s} is not a day like 2030-12-31")
     if isinstance(value, datetime) and value.utcoffset() is None:
@@ -211,6 +335,21 @@ def _moment(table: Mapping[str, Any], key: str) -> date | None:
             f"{value.isoformat()}+01:00, or a bare day"
         )
     return value
+
+
+def _as_day(text: str) -> str:
+    """What is advised in place of ``31.12.2030``; nothing where day and month may be either."""
+    found = re.fullmatch(r"(\d{1,2})([./-])\s?(\d{1,2})[./-]\s?(\d{4})", text)
+    if found is None:
+        return ""
+    first, second, year = int(found[1]), int(found[3]), int(found[4])
+    if found[2] == "." or first > 12:
+        day, month = first, second
+    elif second > 12:
+        day, month = second, first
+    else:
+        return ""
+    return f"; did you mean {year}-{month:02}-{day:02}?" if month <= 12 and day <= 31 else ""
 
 
 def _splits(table: object) -> Splits:
@@ -235,8 +374,19 @@ def _shares(kind: str, parties: object) -> tuple[Share, ...]:
         if set(more) - {"share", "ipi"} or not isinstance(ipi, str) or not holder.strip():
             raise InvalidInput(f"splits.{kind}: {holder!r} may have share and ipi, got {given!r}")
         name = " ".join(holder.split())
-        shares.append(Share(name, float(share), parse_ipi(ipi) if ipi else ""))
+        shares.append(
+            Share(
+                name, float(share), _ipi(f"splits.{kind}: the ipi of {name!r}", ipi) if ipi else ""
+            )
+        )
     return tuple(shares)
+
+
+def _ipi(where: str, text: str) -> str:
+    try:
+        return parse_ipi(text)
+    except InvalidInput as fault:
+        raise InvalidInput(f"{where}: {fault.message}") from fault
 
 
 def _similarity(value: object) -> float:

@@ -19,9 +19,9 @@ from typing import Any
 
 from indexer.library_toml import (
     LIBRARY_TOML,
-    MINIMAL,
     ConflictDecision,
     identity,
+    license_tables,
     parse_license,
     read_decisions,
     read_toml,
@@ -140,10 +140,7 @@ def read_library(root: Path) -> LibrarySpec:
     name, library = identity(document)
     licenses: dict[str, License] = {}
     unusable: dict[str, str] = {}
-    tables = document.get("licenses")
-    if not isinstance(tables, dict) or not tables:
-        raise LibraryError(f"{LIBRARY_TOML} declares no license", hint=f"as in: {MINIMAL}")
-    for id_, table in tables.items():
+    for id_, table in license_tables(document).items():
         try:
             licenses[id_] = parse_license(id_, library, table)
         except InvalidInput as fault:

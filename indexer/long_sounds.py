@@ -11,6 +11,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -201,26 +202,44 @@ class _Spool:
 
     def __init__(self, rate: int, to_rate: int, folder: Path | None) -> None:
         self._fold = Fold(rate, to_rate=to_rate, channels=1)
-        handle, name = tempfile.mkstemp(suffix=".f32", prefix="sound-", dir=folder)
-        self._path, self._frames = Path(name), 0
+        self._folder, self._frames = folder, 0
+        try:
+            handle, name = tempfile.mkstemp(suffix=".f32", prefix="sound-", dir=folder)
+        except OSError as cause:
+            raise self._fault(cause) from cause
+        self._path = Path(name)
         self._file = os.fdopen(handle, "wb")
 
     def add(self, samples: Block, *, is_last: bool = False) -> None:
         """Write the next samples, ``[1, T]``."""
         made = self._fold.resample(samples, is_last=is_last)
-        self._file.write(made.tobytes())
+        try:
+            self._file.write(made.tobytes())
+        except OSError as cause:
+            raise self._fault(cause) from cause
         self._frames += made.shape[1]
 
     def end(self) -> SpooledSound:
         """All that was written."""
         self.add(np.zeros((1, 0), np.float32), is_last=True)
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as cause:
+            raise self._fault(cause) from cause
         return SpooledSound(self._path, self._fold.to_rate, self._frames)
 
     def discard(self) -> None:
         """Delete the file."""
-        self._file.close()
+        with suppress(OSError):  # what was not written yet need not be
+            self._file.close()
         self._path.unlink(missing_ok=True)
+
+    def _fault(self, cause: OSError) -> errors.UnreadableFile:
+        folder = tempfile.gettempdir() if self._folder is None else str(self._folder.parent)
+        return errors.UnreadableFile(
+            f"its sound cannot wait in {folder!r}: {cause.strerror}",
+            hint="an hour of it takes up to 0.7 GB there",
+        )
 
 
 def _landmarks_in(piece: Piece, rate: int) -> Landmarks:

@@ -44,7 +44,7 @@ def clean(pattern: str) -> str:
         raise BadPattern("is empty")
     if len(text) > MAX_PATTERN:
         raise BadPattern(f"is longer than {MAX_PATTERN} characters")
-    if text.startswith("/") or re.match(r"[A-Za-z]:", text):
+    if text.startswith("/") or re.match(r"[A-Za-z]:|[A-Za-z]+://", text):
         raise BadPattern("is absolute; paths are relative to the library's root")
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if ".." in parts:

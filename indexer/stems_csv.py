@@ -8,9 +8,10 @@ artist, the path, or a row with more cells than the header) the row's files are 
 from __future__ import annotations
 
 import difflib
+import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,8 @@ def _bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as cause:
+        if path.is_symlink():
+            raise LibraryError(f"{STEMS_CSV} is a link that leads nowhere") from cause
         raise LibraryError(
             f"{STEMS_CSV} is missing in {str(path.parent)!r}", hint=_missing_hint(path.parent)
         ) from cause
@@ -137,6 +140,9 @@ class _Reading:
     def __init__(self, source: TableText) -> None:
         self._source = source
         self._table = Table(source.text, STEMS_CSV, ("path", "license"))
+        self._columns = [
+            _SPACELESS.get(name.replace("_", ""), name) for name in self._table.header.columns
+        ]
         self._read = RowsRead()
         self._unread: Counter[str] = Counter()
         self._cells_of_rows = 0
@@ -144,10 +150,11 @@ class _Reading:
 
     def read(self) -> RowsRead:
         header = self._table.header
-        _check_header(header, self._read)
+        _check_header(header, self._columns, self._read)
         if header.above:
             what = "1 row" if header.above == 1 else f"{header.above} rows"
             self._say(f"row {header.number} names the columns; {what} above it not read")
+        row: TableRow | None = None
         for row in self._table.rows():
             self._cells_of_rows += row.was_cell
             if self._source.guessed and not self._example:
@@ -161,12 +168,31 @@ class _Reading:
                 f"{_rows(self._cells_of_rows)} in one cell each, as a spreadsheet with another "
                 "delimiter writes them, and split"
             )
+        if self._source.padding:
+            self._end_at_padding(row)
         if self._source.guessed:
             self._say(
                 f"{_rows(len(self._source.guessed))} not in UTF-8 and read as "
                 f"{self._source.code_page}{self._example}; if that is wrong, {SAVE_AGAIN}"
             )
         return self._read
+
+    def _end_at_padding(self, last: TableRow | None) -> None:
+        """Say that NUL characters follow the table; a row that they cut off is not used."""
+        count, is_cut = self._source.padding, not self._source.text.endswith(("\n", "\r"))
+        end = "" if last is None else f"; row {last.number} is the last one"
+        what = "1 NUL character" if count == 1 else f"{count:,} NUL characters"
+        self._say(
+            f"{what} at its end left out, as a crash of the machine leaves them{end}: compare the "
+            "table with a copy of it"
+        )
+        rows = self._read.rows
+        if last is None or not is_cut or not rows or rows[-1].number != last.number:
+            return
+        if rows[-1].fault is None and len(last.cells) < len(self._table.header.columns):
+            fault = f"row {last.number} is cut off by NUL characters"
+            rows[-1] = replace(rows[-1], fault=fault)
+            self._read.problems.append(Rejection(STEMS_CSV, fault))
 
     def _say(self, text: str) -> None:
         self._read.notices.append(Notice(STEMS_CSV, text))
@@ -175,14 +201,14 @@ class _Reading:
         """The first cell that was decoded by a guess, for a person to look at."""
         if self._source.guessed.isdisjoint(range(row.start, row.number + 1)):
             return ""
-        cells = zip(self._table.header.columns, row.cells, strict=False)
+        cells = zip(self._columns, row.cells, strict=False)
         for column, cell in cells:
             if not cell.isascii():
                 return f": row {row.number}, column {column!r} is {cell[:60]!r}"
         return ""
 
     def _add(self, row: TableRow) -> None:
-        header, number = self._table.header.columns, row.number
+        header, number = self._columns, row.number
         cells = dict(zip(header, row.cells, strict=False))
         if row.fault is not None and header[0] != "path":
             raise LibraryError(f"{STEMS_CSV}, line {number}: {row.fault}")
@@ -232,12 +258,13 @@ def _rows(count: int) -> str:
     return "1 row was" if count == 1 else f"{count:,} rows were"
 
 
-def _check_header(header: TableHeader, read: RowsRead) -> None:
-    columns, number = header.columns, max(header.number, 1)
+def _check_header(header: TableHeader, columns: Sequence[str], read: RowsRead) -> None:
+    number = max(header.number, 1)
     for column in ("path", "license"):
         if column not in columns:
             near = difflib.get_close_matches(column, columns, 1)
-            hint = f"is {near[0]!r} meant to be it?" if near else f"columns: {','.join(COLUMNS)}"
+            near += [one for one in columns if _MEANT.get(one) == column]
+            hint = f"is {near[0]!r} meant to be it?" if near else _FIRST_ROW
             raise LibraryError(
                 f"{STEMS_CSV}, row {number}: there is no column {column!r}", hint=hint
             )
@@ -246,10 +273,31 @@ def _check_header(header: TableHeader, read: RowsRead) -> None:
             raise LibraryError(f"{STEMS_CSV}, row {number}: the column {column!r} is there twice")
     for column, name in sorted(zip(columns, header.names, strict=True)):
         if column and column not in COLUMNS:
-            meant = did_you_mean(column, COLUMNS) or f"; known are {', '.join(COLUMNS)}"
+            near_name = f"; did you mean {_MEANT[column]!r}?" if column in _MEANT else ""
+            meant = near_name or did_you_mean(column, COLUMNS)
+            meant = meant or f"; known are {', '.join(COLUMNS)}"
             reason = f"row {number}: the column {name!r} is not known and was ignored{meant}"
             read.problems.append(Rejection(STEMS_CSV, reason))
 
+
+def _unnamed(kind: str, text: str) -> str:
+    """A code without its name before it."""
+    bare = unquoted(text)
+    return re.sub(rf"{kind}[\s:]+", "", bare, count=1, flags=re.I) if bare[4:5] in " :" else bare
+
+
+_FIRST_ROW = f"a row names the columns: {','.join(COLUMNS)}"
+_SPACELESS = {name.replace("_", ""): name for name in COLUMNS}
+_MEANT = {
+    **dict.fromkeys(("file", "filename", "file_name", "filepath", "file_path", "name"), "path"),
+    **dict.fromkeys(("licence", "license_id", "licence_id", "lizenz", "licencia"), "license"),
+    **dict.fromkeys(("tempo", "tempo_bpm", "bpm_quarter", "beats_per_minute"), "bpm"),
+    **dict.fromkeys(("genre", "keywords", "comment"), "tags"),
+    **dict.fromkeys(("musical_key", "initial_key", "tonart", "tonalité"), "key"),
+    **dict.fromkeys(("performer", "band", "artists"), "artist"),
+    **dict.fromkeys(("song", "track", "track_title"), "title"),
+}
+"""Names that other programs give to columns: suggested, not taken."""
 
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "artist": plain_text,
@@ -257,7 +305,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "bpm": parse_bpm,
     "key": lambda text: Key.parse(unquoted(text)),
     "tags": parse_tags,
-    "isrc": lambda text: parse_isrc(unquoted(text)),
-    "iswc": lambda text: parse_iswc(unquoted(text)),
+    "isrc": lambda text: parse_isrc(_unnamed("ISRC", text)),
+    "iswc": lambda text: parse_iswc(_unnamed("ISWC", text)),
     "downbeat_s": parse_seconds,
 }

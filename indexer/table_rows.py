@@ -19,7 +19,8 @@ from rag_audio.errors import LibraryError
 _DELIMITERS = ",;\t|"
 _MOST_ABOVE = 20  # rows that may stand above the header
 _SEPARATOR = re.compile(r'\s*"?sep=(.)"?[\s,;|]*', re.IGNORECASE)
-_FORMULA = re.compile(r'=\s*"((?:[^"]|"")*)"')
+_TEXT = r'"((?:[^"]|"")*)"'
+_FORMULA = re.compile(rf"=\s*{_TEXT}|=\s*HYPERLINK\(\s*{_TEXT}(?:\s*[,;]\s*{_TEXT})?\s*\)", re.I)
 
 
 class TableRow(NamedTuple):
@@ -66,10 +67,14 @@ def column_name(text: str) -> str:
 
 
 def cell_text(text: str) -> str:
-    """A cell's text without the space around it; ``="x"`` is ``x``."""
+    """A cell's text without the space around it; ``="x"`` is ``x``, and so is
+    ``=HYPERLINK("…","x")``, which shows it."""
     text = text.strip().strip("\ufeff").strip()
     formula = _FORMULA.fullmatch(text) if text.startswith("=") else None
-    return text if formula is None else formula[1].replace('""', '"').strip()
+    if formula is None:
+        return text
+    shown: str = formula[formula.lastindex or 0]
+    return shown.replace('""', '"').strip()
 
 
 class Table:
@@ -85,10 +90,17 @@ class Table:
         self._text = text
         self._name = name
         self.header = self._find_header(frozenset(needed))
+        columns = self.header.columns
+        self._license = columns.index("license") if "license" in columns else len(columns)
+        self._licenses: set[str] = set()
 
     def _find_header(self, needed: frozenset[str]) -> TableHeader:
-        """The first row with all needed columns; without one, the first row with text."""
-        first, above, delimiters = None, 0, _DELIMITERS
+        """The first row with all needed columns; without one, the first row with text.
+
+        Raises:
+            LibraryError: a row with the names of the needed columns breaks off within a cell.
+        """
+        first, above, opened, delimiters = None, 0, 0, _DELIMITERS
         for number, line in enumerate(io.StringIO(self._text, newline=""), 1):
             separator = _SEPARATOR.fullmatch(line)
             if separator is not None and first is None:
@@ -97,6 +109,8 @@ class Table:
                 continue
             if line.isspace() or line.startswith("#") or not re.search(r"\w", line):
                 continue
+            if line.count('"') % 2 and all(word in line.casefold() for word in needed):
+                opened = opened or number
             found = [
                 replace(header, number=number, above=above)
                 for read in (_plain_header, _header_in_a_cell)
@@ -111,13 +125,20 @@ class Table:
             above += 1
             if above > _MOST_ABOVE:
                 break
+        if opened:
+            raise LibraryError(
+                f"{self._name}, row {opened}: a quotation mark in the names of the columns is "
+                "never closed",
+                hint="the names stand in one line, each between two quotation marks or none",
+            )
         return first or TableHeader(0, [], [])
 
     def rows(self) -> Iterator[TableRow]:
         """The rows below the header that hold text, in order.
 
         Raises:
-            LibraryError: a row is no CSV, and it cannot be told which cell is its first.
+            LibraryError: a row is no CSV, and it cannot be told which cell is its first; or a
+                quotation mark is never closed, so that it takes in the rows below.
         """
         lines = _Lines(self._text, self.header.number)
         reader = csv.reader(lines, delimiter=self.header.delimiter, strict=True)
@@ -130,7 +151,11 @@ class Table:
             except csv.Error as fault:
                 yield self._mended(lines, fault)
                 continue
-            yield from self._row(cells, lines)
+            if len(lines.taken) > 1:
+                self._check_breaks(cells, lines)
+            for row in self._row(cells, lines):
+                self._licenses.update(row.cells[self._license : self._license + 1])
+                yield row
 
     def _row(self, cells: list[str], lines: _Lines) -> Iterator[TableRow]:
         header, width = self.header, len(self.header.columns)
@@ -148,32 +173,103 @@ class Table:
                 yield TableRow(start, lines.number, [first], fault)
                 return
             texts = inside
-        elif width > 1 and not any(texts[1:]) and header.delimiter in texts[0]:
-            # A spreadsheet of another delimiter took the row for one cell, and wrote it as one.
-            inside = _cells(texts[0], header.delimiter)
-            if inside is not None and len(inside) == width:
+        elif width > 1 and not any(texts[1:]):
+            # A spreadsheet of another delimiter took the row for one cell, and wrote it as one; or
+            # the row was written by hand, with another delimiter than the header.
+            insides = (_cells(texts[0], sign) for sign in header.delimiter + _DELIMITERS)
+            inside = next((one for one in insides if one and len(one) == width), None)
+            if inside is not None:
                 texts, was_cell = inside, True
         yield TableRow(start, lines.number, texts, None, was_cell)
 
     def _mended(self, lines: _Lines, fault: csv.Error) -> TableRow:
         start, line = lines.number - len(lines.taken) + 1, lines.taken[0]
         delimiter = self.header.delimiter
-        if len(lines.taken) == 1:
+        is_open = len(lines.taken) > 1 or "end of data" in str(fault)
+        if not is_open:
             spaceless = re.sub(rf'"[ \t]+(?={re.escape(delimiter)}|[\r\n]|$)', '"', line)
             cells = _cells(spaceless, delimiter)
             if cells is not None:
                 return TableRow(start, lines.number, cells)
         first = cell_text(line.partition(delimiter)[0])
-        is_open = "end of data" in str(fault)
-        if len(lines.taken) > 1 or not first or '"' in first or is_open:
-            cells_so_far = (cell for cell in line.split(delimiter) if '"' in cell)
-            shown = next(cells_so_far, line).strip()[:60]
-            what = "a quotation mark is not closed" if is_open else str(fault)
-            raise LibraryError(
-                f"{self._name}, line {start}: {what}: {shown!r}",
-                hint='a cell with quotation marks is written "so ""quoted"" here"',
-            )
+        if is_open:
+            raise self._never_closed(*_last_opened("".join(lines.taken), delimiter), start)
+        if not first or '"' in first:
+            shown = next((cell for cell in line.split(delimiter) if '"' in cell), line).strip()
+            raise LibraryError(f"{self._name}, line {start}: {fault}: {shown[:60]!r}", hint=_QUOTES)
         return TableRow(start, lines.number, [first], str(fault))
+
+    def _never_closed(self, text: str, column: int, line: int, start: int) -> LibraryError:
+        """What is said of a quotation mark that opens a cell and is never closed."""
+        names = self.header.columns
+        name = repr(names[column]) if column < len(names) else str(column + 1)
+        first_line = re.split(r"[\r\n]", text, maxsplit=1)[0]
+        shown = first_line.partition(self.header.delimiter)[0].strip()
+        return LibraryError(
+            f"{self._name}, line {start + line}: a quotation mark opens a cell in column {name} "
+            f"and is never closed: {shown[:60]!r}",
+            hint=_QUOTES,
+        )
+
+    def _check_breaks(self, cells: list[str], lines: _Lines) -> None:
+        """Refuse a cell of several lines that has taken in rows.
+
+        Raises:
+            LibraryError: a line within it has a path, and a license of the rows so far or as many
+                cells as the header.
+        """
+        header, start = self.header, lines.number - len(lines.taken) + 1
+        if header.inner or not {"path", "license"} <= set(header.columns):
+            return
+        path, license = map(header.columns.index, ("path", "license"))
+        known = {*self._licenses, *(text.strip() for text in cells[license : license + 1])}
+        for column, cell in enumerate(cells):
+            for line in re.split(r"\r\n|\r|\n", cell)[1:]:
+                inside = [text.strip().strip('"') for text in line.split(header.delimiter)]
+                if (
+                    len(inside) > max(path, license)
+                    and _PATH.search(inside[path])
+                    and _ID.fullmatch(inside[license])
+                    and (inside[license] in known or len(inside) == max(3, len(header.columns)))
+                ):
+                    opened = _opened("".join(lines.taken), header.delimiter)
+                    found = next(one for one in opened if one[1] == column)
+                    raise self._never_closed(*found, start)
+
+
+_QUOTES = (
+    'close it, or write a quotation mark within a cell twice and the cell between two: "12"" mix"'
+)
+_PATH = re.compile(r"[*/\\]|\.[A-Za-z0-9]{2,5}$")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _opened(text: str, delimiter: str) -> Iterator[tuple[str, int, int]]:
+    """The cells of a row that a quotation mark opens: the text from it on, the number of its
+    column, and of its line, both counted from 0."""
+    column, line, is_start, is_quoted, at = 0, 0, True, False, 0
+    while at < len(text):
+        sign = text[at]
+        line += sign == "\n" or (sign == "\r" and text[at + 1 : at + 2] != "\n")
+        if is_quoted:
+            if sign == '"' and text[at + 1 : at + 2] == '"':
+                at += 1
+            elif sign == '"':
+                is_quoted = False
+        elif sign == '"' and is_start:
+            yield text[at:], column, line
+            is_quoted, is_start = True, False
+        elif sign == delimiter:
+            column, is_start = column + 1, True
+        else:
+            is_start = False
+        at += 1
+
+
+def _last_opened(text: str, delimiter: str) -> tuple[str, int, int]:
+    """The cell that is open at the end of a text, or was closed at a wrong place last."""
+    *_, last = _opened(text, delimiter)
+    return last
 
 
 class _Lines:

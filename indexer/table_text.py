@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+import string
+from dataclasses import dataclass, replace
 
 from rag_audio.errors import LibraryError
 
@@ -37,7 +38,12 @@ _OTHERS = (
     (b"%PDF", "a PDF"),
     (b"<html", "a web page"),
     (b"<!doc", "a web page"),
+    (b"<tabl", "a web page"),
     (b"<?xml", "an XML document"),
+    (b"\x1f\x8b", "a compressed file (.gz)"),
+    (b"bplis", "a property list (.plist)"),
+    (b'[{"', "JSON"),
+    (b'{"', "JSON"),
 )
 _CODE_PAGES = {
     "cp1252": "Windows-1252",
@@ -61,15 +67,17 @@ class TableText:
     """A table that was decoded.
 
     Attributes:
-        text: with the ends of lines that it has.
+        text: with the ends of lines that it has, without NUL characters at its end.
         code_page: in which some lines were taken to be written, for a person to read; empty where
             all is Unicode.
         guessed: numbers of these lines, counted from 1.
+        padding: NUL characters at its end that were left out.
     """
 
     text: str
     code_page: str = ""
     guessed: frozenset[int] = frozenset()
+    padding: int = 0
 
 
 def decode_unicode(data: bytes, name: str) -> str | None:
@@ -79,6 +87,9 @@ def decode_unicode(data: bytes, name: str) -> str | None:
         LibraryError: it says that it is UTF-16 or UTF-32, and breaks off or is damaged.
     """
     encoding, body = _encoding(data)
+    surplus = len(body) % {"utf-8": 1, "utf-32-le": 4, "utf-32-be": 4}.get(encoding, 2)
+    if surplus and not any(body[-surplus:]):
+        body = body[:-surplus]  # of NUL bytes at its end
     try:
         return body.decode(encoding).lstrip("\ufeff").rstrip(_END)
     except UnicodeDecodeError as cause:
@@ -99,19 +110,44 @@ def decode_table(data: bytes, name: str) -> TableText:
     Raises:
         LibraryError: it is no text, too long, or not in a code page that is known.
     """
-    head = data[:5].lower()
-    for start, what in _OTHERS:
-        if head.startswith(start.lower()):
-            raise LibraryError(f"{name} is not CSV but {what}", hint=SAVE_AGAIN)
+    what = other_kind(data)
+    if what:
+        raise LibraryError(f"{name} is not CSV but {what}", hint=SAVE_AGAIN)
     if max(data.count(b"\n"), data.count(b"\r")) > MAX_LINES:
         raise LibraryError(f"{name} has more than {MAX_LINES:,} lines")
     text = decode_unicode(data, name)
     found = _decode_lines(data, name) if text is None else TableText(text)
+    found = _without_padding(found, name)
     at = found.text.find("\0")
     if at >= 0:
-        line = 1 + len(re.findall(r"\r\n|\r|\n", found.text[:at]))
-        raise LibraryError(f"{name}, row {line} holds a NUL character", hint=SAVE_AGAIN)
+        lines = re.split(r"\r\n|\r|\n", found.text[:at])
+        after = f" after {lines[-1][-60:]!r}" if lines[-1] else ""
+        raise LibraryError(
+            f"{name}, row {len(lines)} holds a NUL character{after}", hint=SAVE_AGAIN
+        )
     return found
+
+
+def other_kind(data: bytes) -> str:
+    """What a file is by its first bytes, if it is of a kind that is taken for a table or a text;
+    else empty."""
+    head = data.removeprefix(codecs.BOM_UTF8)[:5].lower()
+    found = (what for start, what in _OTHERS if head.startswith(start.lower()))
+    return next(found, "")
+
+
+def _without_padding(found: TableText, name: str) -> TableText:
+    """A table without the NUL characters that a file system leaves at its end after a crash."""
+    end = found.text.rstrip("\0\x1a" + string.whitespace)
+    padding = found.text.count("\0", len(end))
+    if not padding:
+        return found
+    if not end:
+        raise LibraryError(
+            f"{name} holds nothing but NUL characters, as after a crash of the machine",
+            hint="restore it from a copy",
+        )
+    return replace(found, text=found.text[: found.text.index("\0", len(end))], padding=padding)
 
 
 def _encoding(data: bytes) -> tuple[str, bytes]:

@@ -47,6 +47,8 @@ _T = TypeVar("_T")
 _log = logging.getLogger("rag_audio.files")
 """Unlike structlog's, its warnings go to stderr without any configuration."""
 _MOST_WARNED = 1000
+SPOOL = "spool"
+"""Folder of a home in which the sound of long files waits for the embedder."""
 
 
 class FileReader:

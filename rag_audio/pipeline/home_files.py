@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from rag_audio.errors import BackendUnavailable, InvalidInput
+from rag_audio.home import SPOOL
 from rag_audio.storage.index_socket import COPY, copy_served, is_served
 from rag_audio.storage.locks import lock_file, lock_if_free, wait_for_index
 from rag_audio.storage.qdrant_edge import copy_folder
 
 INDEX, KEYS, MASTERS = "index", "keys", "masters"
-_DECODED = "decoded/"
-"""What was made of uploads: it is made anew where it is missing."""
-_LARGE = (MASTERS, "outputs", "uploads", "previews", "decoded")
+_MADE_ANEW = ("decoded/", f"{SPOOL}/")
+"""What was made of uploads, and what waits for the embedder: made anew where it is missing."""
+_LARGE = (MASTERS, "outputs", "uploads", "previews", "decoded", SPOOL)
 """Folders of many files where no database of ours is ever made."""
 _SQLITE = b"SQLite format 3\x00"
 _COMPANIONS = ("-wal", "-shm", "-journal")
@@ -140,7 +141,7 @@ def _is_passing(path: Path, name: str) -> bool:
     for suffix in _COMPANIONS:
         if name.endswith(suffix) and path.with_name(path.name.removesuffix(suffix)).is_file():
             return True
-    if name.endswith(".lock") or name == f"{INDEX}/lock" or name.startswith(_DECODED):
+    if name.endswith(".lock") or name == f"{INDEX}/lock" or name.startswith(_MADE_ANEW):
         return True
     return bool(_DRAFT.fullmatch(path.name))
 

@@ -20,7 +20,7 @@ from rag_audio.domain import (
     limits,
 )
 from rag_audio.generation.replay import request_of
-from rag_audio.home import Home
+from rag_audio.home import SPOOL, Home
 from rag_audio.pipeline.delivery import OnStage
 from rag_audio.pipeline.edit_orders import EXTEND, INPAINT, VARY, Order
 from rag_audio.pipeline.editing import Editor
@@ -72,6 +72,7 @@ class Workspace(AbstractContextManager["Workspace"]):
             prune=prune,
             workers=processes,
             progress=progress,
+            spool=self.home.folder / SPOOL,
         )
 
     def search(

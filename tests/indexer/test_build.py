@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from indexer import facts
 from indexer.build import Limits, index_library
+from indexer.name_hints import NameHints
 from indexer.report import FileOutcome
 from rag_audio.domain import Audio, StemKind, Use
 from rag_audio.domain.ports import StemIndex
@@ -722,3 +724,28 @@ def test_a_damaged_recording_is_indexed_as_far_as_it_goes_and_noticed(bench: Ben
     assert [notice.path for notice in report.noticed] == ["cut.wav", "killed.wav"]
     assert report.noticed[0].text.startswith("breaks off: ")
     assert report.noticed[1].text.startswith("its header claims 0 bytes of sound; ")
+
+
+def test_hints_of_names_reach_files_that_are_indexed_and_nothing_is_embedded_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("Loop_120bpm.wav", "Pad_Am.wav", "plain.wav", "said_90bpm_Cm.wav")
+    for number, name in enumerate(names):
+        tone(bench.root / name, 200 + 50 * number)
+    bench.tables("*.wav,full,Me\nsaid*.wav,full,Me,,91,C major")
+    with monkeypatch.context() as before:
+        before.setattr(facts, "hints_of", lambda path: NameHints())  # as an earlier version
+        assert bench.run().indexed == 4
+        assert bench.run().skipped == 4
+    monkeypatch.setattr(bench.embedder, "embed_audio", lambda clips: pytest.fail("embedded"))
+    report = bench.run()
+    assert (report.updated, report.skipped) == (2, 2)
+    found = {path: row.stem for path, row in bench.catalogue.files("night-shift").items()}
+    assert {path: stem.bpm for path, stem in found.items()} == {
+        "Loop_120bpm.wav": 120.0,
+        "Pad_Am.wav": None,
+        "plain.wav": None,
+        "said_90bpm_Cm.wav": 91.0,
+    }
+    assert str(found["Pad_Am.wav"].key) == "A minor"
+    assert bench.run().skipped == 4

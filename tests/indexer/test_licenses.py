@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -150,7 +152,14 @@ def test_a_license_that_begins_later_or_holds_elsewhere_is_indexed(tmp_path: Pat
     ("line", "says"),
     [
         ('uses = ["promt"]', "uses holds 'promt'; allowed are prompt, init_audio, style, train"),
-        ('uses = "prompt"', "uses must be a list of texts, got 'prompt'"),
+        ('uses = ["Init-Audio"]', "style, train; did you mean 'init_audio'?"),
+        (
+            'uses = "prompt"',
+            "uses must be a list of texts, got 'prompt', as in uses = [\"prompt\"]",
+        ),
+        ('ipi = "123"', "ipi: '123' is not an IPI number"),
+        ("[licenses.odd.1]\nholder = 5", 'in quotation marks: [licenses."odd.1"]'),
+        ('valid_until = "31.12.2029"', "did you mean 2029-12-31?"),
         ('territories = ["UK"]', "territories holds 'UK': the United Kingdom is GB"),
         ('territories = ["XQ"]', "ISO 3166-1"),
         ("territories = []", "territories is empty"),
@@ -213,6 +222,82 @@ def test_a_library_toml_that_cannot_be_read_is_an_error(
     (tmp_path / "library.toml").write_bytes(toml)
     with pytest.raises(LibraryError, match=says):
         read_library(tmp_path)
+
+
+BASE = '[library]\nname = "L"\n'
+ONE = '[licenses.lic]\nholder = "H"\nspdx = "LicenseRef-X"\nuses = ["prompt"]\n'
+
+
+@pytest.mark.parametrize(
+    ("toml", "says", "hint"),
+    [
+        ("[library]\nname = 5\n" + ONE, "has no [library] name: name must be text, got 5", "as in"),
+        ('library = "L"\n' + ONE, "has no [library] name: [library] is 'L'", "as in"),
+        (BASE + 'id = ["a"]\n' + ONE, "[library] id must be text, got ['a']", 'id = "my-label"'),
+        (BASE + 'id = "-"\n' + ONE, "no id can be made from the id '-'", 'id = "my-label"'),
+        (BASE + ONE.replace("[licenses.lic]", "[[licenses]]"), "is a list of tables", ".my-lic"),
+        (BASE + ONE.replace("licenses", "license"), "[license] is not known", "[licenses.my-lic"),
+        (BASE + ONE.replace("licenses", "Licenses"), "[Licenses] is not known", "[licenses.my-lic"),
+        (BASE + ONE.replace("licenses.lic", "licenses"), "stand in [licenses] itself", ".my-lic"),
+        (BASE + ONE + ONE, "line 7: [licenses.lic] is there twice", "an id of its own"),
+        (BASE + ONE + 'holder = "X"', "line 7: the key 'holder' is there twice", "leave one"),
+        (BASE + ONE.replace('"H"', "“H”"), "line 4: invalid value: 'holder = “H”'", "straight"),
+        (BASE + ONE.replace('"H"', '"H'), "line 4: illegal character '\\n'", "close the quotation"),
+        (BASE + ONE.replace('"H"', "Me"), "line 4: invalid value", 'holder = "Me"'),
+        (BASE + ONE.replace('"H"', '"C:\\Users"'), "line 4: invalid hex value", "single quot"),
+        (BASE + ONE.replace("holder =", "holder:"), "line 4: expected '='", "not key: value"),
+        (BASE + ONE.replace("holder =", "holder"), "line 4: expected '='", "write key = value"),
+        (BASE + ONE + "valid_until = 31.12.2030", "line 7: expected newline", "as 2030-12-31"),
+        (BASE + ONE + "valid_until = 2030-02-30", "line 7: invalid date", "there is no such day"),
+        (BASE + ONE + "max_similarity = 0,8", "line 7: expected newline", "decimal point"),
+        (BASE + ONE + "max_similarity = " + "9" * 5000, "a number that is too long", ""),
+        (BASE + ONE.replace("s.lic]", "s.my lic]"), "line 3: expected ']'", '"my license"'),
+        (BASE + ONE + "\0" * 99, "line 7 holds NUL characters", "compare it with a copy"),
+        (b'[library]\nname = "L\xe4"\n' + ONE.encode(), "line 2 is not UTF-8 text", "as UTF-8"),
+        ("", "library.toml is empty", "[licenses.my-license]"),
+        ("{\\rtf1 [library]", "is not TOML but a formatted text", "plain text"),
+        ('{"library": {}}', "is not TOML but JSON", "plain text"),
+    ],
+)
+def test_a_library_toml_that_cannot_be_read_is_told_with_what_would_do(
+    tmp_path: Path, toml: str | bytes, says: str, hint: str
+) -> None:
+    write_tables(tmp_path, "a.wav,full")
+    (tmp_path / "library.toml").write_bytes(toml.encode() if isinstance(toml, str) else toml)
+    with pytest.raises(LibraryError) as raised:
+        read_library(tmp_path)
+    assert raised.value.message.startswith("library.toml")
+    assert says in raised.value.message and "\n" not in raised.value.message
+    assert hint in (raised.value.hint or "")
+
+
+def test_what_is_no_file_in_the_place_of_a_library_toml_is_told(tmp_path: Path) -> None:
+    def told(make: Callable[[Path], object]) -> str:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        write_tables(root, "a.wav,full")
+        (root / "library.toml").unlink()
+        make(root / "library.toml")
+        with pytest.raises(LibraryError) as raised:
+            read_library(root)
+        return f"{raised.value.message} ({raised.value.hint})"
+
+    assert "library.toml is a folder" in told(lambda path: path.mkdir())
+    assert "library.toml is no regular file" in told(os.mkfifo)
+    assert "is a link that leads nowhere" in told(lambda path: path.symlink_to("nowhere"))
+    assert "symbolic links" in told(lambda path: path.symlink_to(path.name))
+    assert "there is 'Library.toml.txt'" in told(
+        lambda path: path.with_name("Library.toml.txt").touch()
+    )
+
+
+def test_keys_that_are_not_known_outside_of_licenses_are_told_with_a_guess(tmp_path: Path) -> None:
+    toml = f'name = "L"\n{BASE}ids = "x"\n{ONE}[conflict]\n"a.wav" = "lic"\n'
+    spec = read(tmp_path, "a.wav,lic", toml)
+    assert [problem.reason for problem in spec.problems] == [
+        "'name' is not known and was ignored",
+        "[conflict] is not known and was ignored; did you mean 'conflicts'?",
+        "'ids' in [library] is not known and was ignored; did you mean 'id'?",
+    ]
 
 
 @pytest.mark.parametrize(

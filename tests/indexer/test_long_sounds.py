@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from indexer.measure import MeasuredFile, MeasureJob, Refused, measure
 from rag_audio.audio import reading
 from rag_audio.audio.pieces import Piece, Pieces
 from rag_audio.domain import Audio
+from rag_audio.errors import BackendError
+from rag_audio.storage.files import draft_folder
 from tests.indexer.conftest import Bench
 from tests.support.small_library import chords
 
@@ -129,6 +133,66 @@ def test_a_long_file_is_indexed_in_windows_a_few_at_a_time(
     assert (report.indexed, report.rejected) == (1, ())
     assert max(asked) <= 3
     assert sum(asked) == report.segments > 1
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_sound_waits_in_a_folder_of_the_run_and_what_killed_runs_left_is_removed(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = tmp_path / "home" / "spool"
+    killed, other = spool / ".index.0123456789abcdef", spool / "somebody's"
+    for folder in (killed, other):
+        folder.mkdir(parents=True)
+        (folder / "sound-x.f32").write_bytes(bytes(100))
+    write(bench.root / "long.wav", music())
+    bench.tables("long.wav,full,Me\n")
+    waiting: list[list[Path]] = []
+    own = bench.embedder.embed_audio
+
+    def embed(clips: list[Audio]) -> np.ndarray:
+        waiting.append(list(spool.rglob("*.f32")))
+        return own(clips)
+
+    monkeypatch.setattr(bench.embedder, "embed_audio", embed)
+    with draft_folder(spool / "index") as running:
+        (running / "sound-y.f32").touch()
+        assert bench.run(spool=spool).indexed == 1
+        (mine,) = set(waiting[0]) - {running / "sound-y.f32", other / "sound-x.f32"}
+        assert mine.parent.parent == spool
+        assert set(spool.iterdir()) == {running, other}
+        assert (running / "sound-y.f32").is_file()
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_killed_run_leaves_its_sound_to_the_next_one(bench: Bench, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from rag_audio.storage.files import draft_folder\n"
+        "with draft_folder(Path(sys.argv[1]) / 'index') as folder:\n"
+        "    (folder / 'sound-x.f32').write_bytes(bytes(100))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    spool.mkdir()
+    subprocess.run([sys.executable, "-c", code, str(spool)], check=False)
+    assert len(list(spool.rglob("*.f32"))) == 1
+    write(bench.root / "long.wav", music())
+    bench.tables("long.wav,full,Me\n")
+    bench.run(spool=spool)
+    assert list(spool.iterdir()) == []
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_where_sound_cannot_wait_is_told(bench: Bench, tmp_path: Path) -> None:
+    job = write(tmp_path / "a.flac", music())
+    refused = measure(replace(job, spool=tmp_path / "home" / "gone"), lambda path: pytest.fail())
+    assert isinstance(refused, Refused)
+    home = str(tmp_path / "home")
+    assert refused.reason == f"its sound cannot wait in {home!r}: No such file or directory"
+    (tmp_path / "file").touch()
+    bench.tables("long.wav,full,Me\n")
+    with pytest.raises(BackendError, match=r"no folder can be made in .*: Not a directory"):
+        bench.run(spool=tmp_path / "file" / "spool")
 
 
 @pytest.mark.parametrize("cuts", [[1] * 40, [7, 0, 33], [40]])

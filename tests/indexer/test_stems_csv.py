@@ -154,7 +154,11 @@ def test_japanese_of_a_spreadsheet_is_read_and_other_scripts_are_told_to_be_save
         (b"PK\x03\x04rest", "not CSV but a workbook"),
         (b"\xd0\xcf\x11\xe0rest", "an Excel workbook"),
         (b"{\\rtf1\\ansi path,license", "a formatted text"),
-        (b"path,license\na.wav,fu\0ll\n", "row 2 holds a NUL character"),
+        (b"path,license\na.wav,fu\0ll\n", "row 2 holds a NUL character after 'a.wav,fu'"),
+        (b"path,license\na.wav,full\n" + bytes(50) + b"b.wav,full\n", "row 3 holds a NUL"),
+        (bytes(4096), "holds nothing but NUL characters"),
+        (b"\x1f\x8b\x08\x00", "not CSV but a compressed file"),
+        (b'[{"path": "a.wav"}]', "not CSV but JSON"),
         (b"\xff\xfepat", "no whole UTF-16-LE text"),
         (b"", "row 1: there is no column 'path'"),
         (b"path;artist\n", "row 1: there is no column 'license'"),
@@ -168,6 +172,135 @@ def test_what_cannot_be_read_is_told_in_one_line(tmp_path: Path, data: bytes, sa
     with pytest.raises(LibraryError, match=says) as raised:
         rows_of(tmp_path, data)
     assert "\n" not in raised.value.message
+
+
+OPEN = "path,license,artist,title,bpm\na.wav,full,Me,,92\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ('b.wav,full,"Duo,Song,92\nc.wav,full,Me,,\n', "line 3: .* column 'artist'.*: '\"Duo'"),
+        ('"b.wav,full,Duo,Song,92\n', "line 3: .* column 'path'.*: '\"b.wav'"),
+        ('b.wav,full,Me,"12"" mix,\nc.wav,full,Me,,\n', "line 3: .* column 'title'"),
+        ('b.wav,full,"Me\n& You",Song,"92\nc.wav,full,Me,,\n', "line 4: .* column 'bpm'"),
+        # A later mark closes it: what follows that one is odd, or the rows between are swallowed.
+        ('b.wav,full,"Duo,Song,92\nc.wav,full,"Me, You",,\n', "line 3: .* column 'artist'"),
+        ('b.wav,full,Me,"Heroes,92\nc.wav,full,Me,Mix 12",92\n', "line 3: .* column 'title'"),
+        ('b.wav,full,"Me,,\nc.wav,other,X,Y,9\nd.wav,full,Z",,\n', "line 3: .* column 'artist'"),
+        ('b.wav,full,"Me,,\n' + "c.wav,full,Me,,\n" * 20_000, "line 3: .* column 'artist'"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_where_a_quotation_mark_opens_that_is_never_closed_is_told(
+    tmp_path: Path, rows: str, says: str, end: str
+) -> None:
+    with pytest.raises(LibraryError, match=says) as raised:
+        rows_of(tmp_path, (OPEN + rows).replace("\n", end))
+    assert "is never closed" in raised.value.message and "\n" not in raised.value.message
+    assert "\r" not in raised.value.message
+    assert "close it" in (raised.value.hint or "")
+
+
+def test_a_cell_of_several_lines_is_read(tmp_path: Path) -> None:
+    read = rows_of(
+        tmp_path,
+        'path,license,artist,title\na.wav,full,Me,"A song,\nin two parts, by me"\n'
+        'b.wav,full,"Me\x0b& You","See a.wav,\r\nfirst take"\n',
+    )
+    assert [(row.artist, row.title) for row in read.rows] == [
+        ("Me", "A song, in two parts, by me"),
+        ("Me & You", "See a.wav, first take"),
+    ]
+    assert read.notices == []
+
+
+def test_names_of_columns_of_several_lines_are_told(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="row 2: a quotation mark in the names of the columns"):
+        rows_of(tmp_path, 'My songs\npath,license,"artist\n(band)"\na.wav,full,Me\n')
+
+
+@pytest.mark.parametrize(
+    ("encoding", "zeros", "told"),
+    [
+        ("utf-8", 4096, "4,096 NUL characters"),
+        ("utf-8", 1, "1 NUL character at its end left out"),
+        ("cp1252", 100, "100 NUL characters"),
+        ("utf-16", 512, "256 NUL characters"),
+        ("utf-16-le", 511, "255 NUL characters"),
+        ("utf-16-be", 513, "256 NUL characters"),
+    ],
+)
+def test_nul_characters_at_the_end_are_left_out_and_told(
+    tmp_path: Path, encoding: str, zeros: int, told: str
+) -> None:
+    read = rows_of(tmp_path, written(ROWS).encode(encoding) + bytes(zeros))
+    assert [(row.artist, row.fault) for row in read.rows] == [
+        ("Björk & Sigur Rós", None),
+        ("", None),
+    ]
+    (notice,) = (text for text in notices(read) if "NUL" in text)
+    assert notice.startswith(told) and "row 3 is the last one" in notice
+
+
+def test_a_row_that_nul_characters_cut_off_is_not_used(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, "path,license,artist\n**,full,Wide\na.wav,words,")
+    table = tmp_path / "stems.csv"
+    table.write_bytes(table.read_bytes().rstrip(b",\n") + bytes(99))
+    spec = read_library(tmp_path)
+    found = match(spec, "a.wav", TODAY)
+    assert isinstance(found, NotLicensed) and "cut off by NUL characters" in found.reason
+    assert declared(spec, "b.wav").artist == "Wide"
+    table.write_bytes(b"path,license,artist\na.wav,full,Me" + bytes(99))
+    assert declared(read_library(tmp_path), "a.wav").artist == "Me"
+
+
+def test_a_row_with_another_delimiter_than_the_header_is_split(tmp_path: Path) -> None:
+    read = rows_of(tmp_path, "path,license,artist\na.wav,full,X\nb.wav;full;Y\nc.wav\tfull\tZ\n")
+    assert [(row.pattern, row.license, row.artist) for row in read.rows] == [
+        ("a.wav", "full", "X"),
+        ("b.wav", "full", "Y"),
+        ("c.wav", "full", "Z"),
+    ]
+    assert "2 rows were in one cell each" in notices(read)[0]
+
+
+def test_a_link_of_a_spreadsheet_is_what_it_shows(tmp_path: Path) -> None:
+    link = '"=HYPERLINK(""file:///x/{0}"";""{0}"")"'
+    read = rows_of(
+        tmp_path, f"path,license,artist\n{link.format('a.wav')},full,{link.format('Me')}"
+    )
+    assert [(row.pattern, row.artist) for row in read.rows] == [("a.wav", "Me")]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("tempo", "bpm"), ("Genre", "tags"), ("bpm (quarter)", "bpm")]
+)
+def test_the_column_that_another_name_may_mean_is_suggested(
+    tmp_path: Path, name: str, meant: str
+) -> None:
+    read = rows_of(tmp_path, f"path,license,{name}\na.wav,full,92\n")
+    assert f"{name!r} is not known and was ignored; did you mean {meant!r}?" in str(read.problems)
+    with pytest.raises(LibraryError) as raised:
+        rows_of(tmp_path, "File Name,license\n")
+    assert raised.value.hint == "is 'file_name' meant to be it?"
+
+
+def test_codes_with_their_names_and_artists_with_invisible_signs_are_read(tmp_path: Path) -> None:
+    read = rows_of(
+        tmp_path,
+        "path,license,artist,ISRC,i s w c\n"
+        "a.wav,full,Me\u200b,ISRC: QZ-ABC-26-00001,ISWC T-034.524.680-1\n",
+    )
+    row = read.rows[0]
+    assert (row.artist, row.isrc, row.iswc) == ("Me", "QZABC2600001", "T0345246801")
+    assert (read.problems, read.notices) == ([], [])
+
+
+def test_a_table_that_is_a_dead_link_is_told(tmp_path: Path) -> None:
+    (tmp_path / "stems.csv").symlink_to("nowhere.csv")
+    with pytest.raises(LibraryError, match="is a link that leads nowhere"):
+        read_rows(tmp_path / "stems.csv")
 
 
 def test_a_table_of_another_name_is_named(tmp_path: Path) -> None:
@@ -214,6 +347,10 @@ def test_comments_and_lines_above_the_header_are_skipped(tmp_path: Path) -> None
         ("bpm", "1_20", "'1_20' is not a number"),
         ("bpm", "#REF!", "'#REF!' is an error of the spreadsheet; it is measured"),
         ("bpm", "120-124", "is not a number"),
+        ("bpm", "~92", "'~92' is not a number; it is measured"),
+        ("bpm", "92-ish", "'92-ish' is not a number; it is measured"),
+        ("bpm", "92 %", "'92 %' is not a number; it is measured"),
+        ("bpm", "tempo 999", "'tempo 999' is not a tempo between 20 and 400; it is measured"),
         ("key", "A dorian", "'A dorian' is not a key; it is measured"),
         ("key", "5:00 AM", "'5:00 AM' is not a key; it is measured"),
         ("downbeat_s", "-1", "'-1' is not a time between 0 and 3600 s; it is measured"),
@@ -237,7 +374,9 @@ def test_a_cell_that_cannot_be_read_is_a_notice_and_its_file_is_indexed(
 @pytest.mark.parametrize(
     ("cell", "bpm"),
     [("120", 120), ("120,5", 120.5), ("120.50", 120.5), (" 120 BPM", 120), ("'120", 120),
-     ("“120”", 120), ("1,2E+02", 120), ("120\xa0", 120), ("１２０", 120)],
+     ("“120”", 120), ("1,2E+02", 120), ("120\xa0", 120), ("１２０", 120),
+     ("120 b.p.m.", 120), ("BPM: 120", 120), ("Tempo 120,5", 120.5), ("♩ = 120", 120),
+     ("120 beats per minute", 120), ("120 Bpm.", 120)],
 )  # fmt: skip
 def test_a_tempo_is_a_number_in_any_of_its_forms(tmp_path: Path, cell: str, bpm: float) -> None:
     read = rows_of(tmp_path, f"path;license;bpm\na.wav;full;{cell}\n")

@@ -100,6 +100,17 @@ def test_a_home_comes_back_as_it_was(home: Path, tmp_path: Path, name: str) -> N
     assert names(tmp_path) == sorted(["home", "again", name])
 
 
+def test_sound_that_waits_for_the_embedder_is_not_copied(home: Path, tmp_path: Path) -> None:
+    waiting = home / "spool" / ".index.0123456789abcdef" / "sound-x.f32"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(bytes(100))
+    archive = tmp_path / "home.tar"
+    backup.create(home, archive)
+    with tarfile.open(archive) as tar:
+        assert [name for name in tar.getnames() if "spool" in name] == []
+        assert "home/keys/watermark.key" in tar.getnames()
+
+
 def test_what_is_not_checkpointed_yet_is_in_the_copy(home: Path, tmp_path: Path) -> None:
     ledger = SqlLedger(connect(sqlite_url(home / "ledger.db")))
     with closing(sqlite3.connect(home / "ledger.db")) as reader:

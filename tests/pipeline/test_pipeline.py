@@ -42,6 +42,17 @@ def _titles(workspace: Workspace, text: str, **filters: object) -> list[str]:
     return [found.stem.title for found in workspace.search(text, **filters)]
 
 
+def test_sound_that_a_killed_run_left_in_the_home_is_removed_by_the_next(
+    indexed: tuple[Path, Path], workspace: Workspace
+) -> None:
+    home, library = indexed
+    left = home / "spool" / ".index.0123456789abcdef"
+    left.mkdir(parents=True, exist_ok=True)
+    (left / "sound-x.f32").write_bytes(bytes(100))
+    workspace.index(library)
+    assert list((home / "spool").iterdir()) == []
+
+
 def test_search_finds_only_what_a_license_covers(workspace: Workspace) -> None:
     found = {reference.stem.artist for reference in workspace.search("warm ferry organ brass")}
     assert "Late Ferry" not in found
