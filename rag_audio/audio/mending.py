@@ -6,6 +6,7 @@ are put together anew, with right counts; and a notice says what was odd.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ _FOREIGN = (
     (0, b"PK\x03\x04"),
 )
 """Containers whose streams, which may be MPEG frames, lie in pieces among other data."""
+_WAVE = re.compile(rb"(?:RIFF|RIFX|RF64|BW64).{4}WAVE", re.DOTALL)
 _BY_NAME = (".mp3", ".mp2", ".mpga", ".m1a", ".m2a")
 """Names by which libsndfile takes anything for MPEG audio, and prints what it misses in it."""
 _STREAMED = 0x7FFFFF00
@@ -103,24 +105,33 @@ def look_into(path: Path) -> ReadingLayout:
         if start == 0 and head == b"OggS":
             return _ogg(data)
         if start == 0 and (wav := riff_chunks.find_sound(data)) is not None:
-            if wav.is_mpeg:
-                return _mpeg_in_wav(path, wav)
-            behind = riff_chunks.next_file(data, wav)
-            return _wav(wav) if behind is None else _wavs(path, data, wav, behind)
+            return _waves(path, data, wav)
         if start == 0 and (sized := sized_headers.find_sound(data)) is not None:
             return _sized(sized)
         if start == 0 and any(data[at : at + len(name)] == name for at, name in _FOREIGN):
             return ReadingLayout()
-        found = _found_inside(data)
+        found = _found_inside(path, data, start)
         if found == ReadingLayout() and path.suffix.lower() in _BY_NAME:
             # Without a name: what is no MPEG audio is not to be tried as such.
             return replace(found, parts=(Part(((0, len(data)),)),), as_is=False)
         return found
 
 
-def _found_inside(data: FileBytes) -> ReadingLayout:
+def _found_inside(path: Path, data: FileBytes, start: int) -> ReadingLayout:
     """A file that begins with none of the beginnings that are known: an MP3, or other data before
-    the sound."""
+    the sound.
+
+    Args:
+        start: where its ID3 tags end.
+    """
+    if (at := data.search(_WAVE, start, start + _FARTHEST)) >= 0 and at > 0:
+        with FileBytes(SplicedFile(path, [(at, len(data) - at)])) as rest:
+            wav = riff_chunks.find_sound(rest)
+        if wav is not None:
+            moved_wav = replace(wav, start=wav.start + at, is_whole=False)
+            waves = _waves(path, data, moved_wav)
+            notices = (*_skipped(at - start, "before its sound"), *waves.notices)
+            return replace(waves, notices=notices, as_is=False)
     if (at := data.find(b"OggS\0\2", 0, _FARTHEST)) >= 0:
         return _ogg(data)
     if (at := data.search(flac_frames.STREAM, 0, _FARTHEST)) >= 0:
@@ -250,6 +261,14 @@ def _mpeg_part(data: FileBytes, run: Run) -> Part:
     return (
         Part(pieces) if run.head.layer == 3 else Part(pieces, run.frames, extra=_EXTRA * len(data))
     )
+
+
+def _waves(path: Path, data: FileBytes, wav: WavSound) -> ReadingLayout:
+    """A WAV, and others behind it."""
+    if wav.is_mpeg:
+        return _mpeg_in_wav(path, wav)
+    behind = riff_chunks.next_file(data, wav)
+    return _wav(wav) if behind is None else _wavs(path, data, wav, behind)
 
 
 def _wav(wav: WavSound) -> ReadingLayout:

@@ -204,8 +204,10 @@ def sound_end(data: FileBytes) -> int:
         elif tail.endswith(b"LYRICS200") and tail[-15:-9].isdigit():
             end -= 15 + int(tail[-15:-9])
         elif tail[-32:-24] == b"APETAGEX":
-            size, has_header = int.from_bytes(tail[-20:-16], "little"), tail[-9] & 0x80
-            end -= size + (32 if has_header else 0)
+            # Whether a header is there is seen: the flag that says so is not always true.
+            end -= int.from_bytes(tail[-20:-16], "little")
+            if data[end - 32 : end - 24] == b"APETAGEX":
+                end -= 32
         if end < 0 or end == before:
             return before
     return end

@@ -1,4 +1,4 @@
-"""Where the sound of a WAV lies (RIFF, RF64, BW64 and Wave64), by what follows and not by the
+"""Where the sound of a WAV lies (RIFF, RIFX, RF64, BW64 and Wave64), by what follows and not by the
 sizes that its header claims.
 
 Sources: Microsoft and IBM, "Multimedia Programming Interface" (1991); EBU Tech 3306 (RF64); ITU-R
@@ -8,6 +8,7 @@ BS.2088 (BW64); Sony, "Wave64" (2003).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from rag_audio.audio.file_bytes import FileBytes
 from rag_audio.audio.spliced_file import Piece
@@ -39,6 +40,7 @@ class WavSound:
         start, size: bytes of the sound that are there.
         claimed: bytes that the header claims; None: it says that it does not know.
         is_whole: it is as the header claims, and the header is as decoders expect it.
+        order: of the bytes of numbers: ``big`` in RIFX.
     """
 
     form: bytes
@@ -46,6 +48,7 @@ class WavSound:
     size: int
     claimed: int | None
     is_whole: bool
+    order: Literal["little", "big"] = "little"
 
     @property
     def is_mpeg(self) -> bool:
@@ -59,46 +62,50 @@ class WavSound:
 
     @property
     def _tag(self) -> int:
-        tag = int.from_bytes(self.form[:2], "little")
-        return int.from_bytes(self.form[24:26], "little") if tag == 0xFFFE else tag
+        tag = self._number(0, 2)
+        return self._number(24, 26) if tag == 0xFFFE else tag
+
+    def _number(self, start: int, stop: int) -> int:
+        return int.from_bytes(self.form[start:stop], self.order)
 
     @property
     def bytes_per_s(self) -> int:
         """As the format says; 0: it does not."""
-        rate, align = int.from_bytes(self.form[4:8], "little"), self._align
-        return rate * align if self.is_pcm else int.from_bytes(self.form[8:12], "little")
+        return self._number(4, 8) * self._align if self.is_pcm else self._number(8, 12)
 
     @property
     def _align(self) -> int:
-        return int.from_bytes(self.form[12:14], "little")
+        return self._number(12, 14)
 
     @property
     def frames(self) -> int | None:
         """Samples of each channel; None: the format does not say."""
-        wide = int.from_bytes(self.form[2:4], "little") * (
-            (int.from_bytes(self.form[14:16], "little") + 7) // 8
-        )
+        wide = self._number(2, 4) * ((self._number(14, 16) + 7) // 8)
         return self.size // wide if self.is_pcm and wide and wide == self._align else None
 
     def pieces(self) -> list[Piece]:
         """The sound as a WAV with right sizes."""
         size = self.size - self.size % self._align if self.is_pcm and self._align else self.size
-        chunks = _chunk(b"fmt ", self.form)
-        if size + len(chunks) + 100 < _STREAMED:
-            head = b"RIFF" + (4 + len(chunks) + 8 + size).to_bytes(4, "little") + b"WAVE" + chunks
-            return [head + b"data" + size.to_bytes(4, "little"), (self.start, size)]
+        chunks = _chunk(b"fmt ", self.form, self.order)
+        if size + len(chunks) + 100 < _STREAMED or self.order == "big":
+            whole = min(4 + len(chunks) + 8 + size, _UNKNOWN).to_bytes(4, self.order)
+            head = (b"RIFX" if self.order == "big" else b"RIFF") + whole + b"WAVE" + chunks
+            return [
+                head + b"data" + min(size, _UNKNOWN).to_bytes(4, self.order),
+                (self.start, size),
+            ]
         sizes = (4 + 36 + len(chunks) + 8 + size, size, size // max(1, self._align))
         long = b"".join(value.to_bytes(8, "little") for value in sizes) + bytes(4)
         head = b"RF64\xff\xff\xff\xffWAVE" + _chunk(b"ds64", long) + chunks
         return [head + b"data\xff\xff\xff\xff", (self.start, size)]
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return name + len(body).to_bytes(4, "little") + body + b"\0" * (len(body) % 2)
+def _chunk(name: bytes, body: bytes, order: Literal["little", "big"] = "little") -> bytes:
+    return name + len(body).to_bytes(4, order) + body + b"\0" * (len(body) % 2)
 
 
 def _is_wav(head: bytes) -> bool:
-    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE"
+    return head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:] == b"WAVE"
 
 
 def next_file(data: FileBytes, wav: WavSound) -> int | None:
@@ -126,6 +133,7 @@ class _Riff:
         self.form = b""
         self.long_size: int | None = None
         self.is_odd = name == b"BW64"
+        self.order: Literal["little", "big"] = "big" if name == b"RIFX" else "little"
 
     def find(self) -> WavSound | None:
         """Go through the chunks before and, where the format is missing, behind the sound."""
@@ -134,7 +142,7 @@ class _Riff:
             head = self.data[at : at + 8]
             if len(head) < 8:
                 break
-            name, size = head[:4], int.from_bytes(head[4:], "little")
+            name, size = head[:4], int.from_bytes(head[4:], self.order)
             start = at + 8
             if name == b"fmt " and not self.form:
                 self.form = self.data[start : start + min(size, 4096)]
@@ -152,19 +160,19 @@ class _Riff:
         if found is None or not self.form:
             return None
         start, size, claimed, is_whole = found
-        return WavSound(self.form, start, size, claimed, is_whole and not self.is_odd)
+        return WavSound(self.form, start, size, claimed, is_whole and not self.is_odd, self.order)
 
     def _found_anywhere(self) -> tuple[int, int, int | None, bool] | None:
         """Where a chunk before the sound claims more than there is: the chunks by their names."""
         self.is_odd = True
         form = self.data.find(b"fmt ", 12, _TAIL)
         if form >= 0 and not self.form:
-            size = int.from_bytes(self.data[form + 4 : form + 8], "little")
+            size = int.from_bytes(self.data[form + 4 : form + 8], self.order)
             self.form = self.data[form + 8 : form + 8 + min(size, 4096)]
         at = self.data.find(b"data", max(12, form), _TAIL)
-        if at < 0:
+        if at < 0 or at + 8 > self.end:
             return None
-        return self._sound(at + 8, int.from_bytes(self.data[at + 4 : at + 8], "little"))
+        return self._sound(at + 8, int.from_bytes(self.data[at + 4 : at + 8], self.order))
 
     def _next(self, start: int, size: int) -> int:
         """Where the next chunk begins; the byte of padding behind an odd one may be missing."""
@@ -207,7 +215,7 @@ class _Riff:
                 return number > 0
             if not _is_name(head[:4]):
                 return False
-            size = int.from_bytes(head[4:], "little")
+            size = int.from_bytes(head[4:], self.order)
             if at + 8 + size > self.end:
                 return False
             at += 8 + size + size % 2
