@@ -23,7 +23,7 @@ from indexer.stems_csv import Metadata
 from indexer.table_cells import parse_bpm
 from rag_audio.audio.dsp import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.dsp import resample
-from rag_audio.audio.headers import SCORE, suffix_of
+from rag_audio.audio.headers import HEAD_BYTES, SCORE, suffix_of
 from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.domain import Audio, Key, StemKind
 from rag_audio.domain.identifiers import parse_isrc
@@ -144,7 +144,7 @@ def _hash(job: MeasureJob) -> tuple[str, bool]:
     path, song = song_file(job.file)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as file:
-        head = file.read(16)
+        head = file.read(HEAD_BYTES)
         file.seek(0)
         stem = song_id(hashlib.file_digest(file, "sha256").hexdigest(), song)
         status = os.fstat(file.fileno())

@@ -126,6 +126,7 @@ FOREIGN = (
         ("opus.mka", "opus.webm", "opus.mp4"),
     ),
     ("AC-3, E-AC-3 and DTS", (".ac3", ".eac3", ".dts"), ("dolby.ac3",)),
+    ("AAC, AC-3, DTS, FLAC and WMA in WAV", (".wav",), ("dolby.wav",)),
     (
         "Video with sound",
         (".mp4", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".ts", ".mpg", ".flv"),
@@ -167,6 +168,7 @@ _TOO_MUCH = made.flac_of_unknown_length(_SECOND, (1 << 36) - 1, 44_100)
 _OTHER_VORBIS = made.encoded(made.music(6, 1.0, 44_100), "OGG", "VORBIS", 44_100)
 _ENDLESS = made.midi(made.track(_TEMPO, made.notes([60, 62]), size=0x7FFFFFFF))
 _HITS = made.midi(made.track(_TEMPO, b"\0\x99\x24\x64\0\x89\x24\x40" * 4))
+_COMMENTS = b"\4\0\0\x28" + b"\xff" * 40
 _NAN = made.encoded(np.array([np.nan] * 400), "WAV", "FLOAT")
 _JUNK = b"notes of some player" * 20
 
@@ -177,10 +179,12 @@ ODD: tuple[tuple[str, str, bytes], ...] = (
     ("WAV behind the header of a download", ".wav", b"HTTP/1.1 200 OK\r\n\r\n" + _WAV),
     ("WAV with two `data` chunks", ".wav", _WAV + _WAV[36:]),
     ("RF64 of a recorder that was switched off", ".wav", _ZEROED),
+    ("WAV behind an answer of a web server", ".wav", b"HTTP/1.1 200 OK\r\n\r\n" + _WAV),
     ("AIFF that claims 1 GB", ".aif", made.aiff_that_claims(_SECOND, 1 << 30)),
     ("FLAC from a pipe", ".flac", made.flac_of_unknown_length(_SECOND, rate=44_100)),
     ("FLAC that claims 2³⁶ samples", ".flac", _TOO_MUCH),
     ("FLAC that claims too little", ".flac", made.flac_of_unknown_length(_SECOND, 4410, 44_100)),
+    ("FLAC whose comments are damaged", ".flac", _FLAC[:42] + _COMMENTS + _FLAC[42:]),
     ("FLAC that was cut", ".flac", _cut(_FLAC)),
     ("MP3 behind junk", ".mp3", _JUNK + _MP3),
     ("MP3 with junk inside", ".mp3", _JUNK.join([made.mp3_without_header(_SECOND)] * 2)),
@@ -192,6 +196,8 @@ ODD: tuple[tuple[str, str, bytes], ...] = (
     ("score: key of eight flats", ".mid", _played(made.meta(0x59, b"\xf8\0"))),
     ("score: metre of no beats", ".mid", _played(made.meta(0x58, b"\0\0\x18\x08"))),
     ("score: tempo 0", ".mid", _played(made.tempo(0))),
+    ("score: time that goes back", ".mid", _played(b"\x8f\xff\xff\xff\x60" + _TEMPO[1:])),
+    ("score behind 128 bytes of an old Mac", ".mid", bytes(128) + _played()),
     ("score that was cut", ".mid", _cut(_played(), 0.8)),
     ("score: track of 2 GB", ".mid", _ENDLESS),
     ("score: notes without length", ".mid", _HITS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -247,6 +248,33 @@ def _open_whole(path: Path, layout: ReadingLayout) -> SequentialFile | None:
 
 
 def _open_part(path: Path, part: Part) -> SequentialFile:
+    try:
+        return _open_pieces(path, part)
+    except soundfile.LibsndfileError:
+        bare = _bare_flac(path, part)
+        if bare is None:
+            raise
+    file = _open_pieces(path, bare)
+    file.notices.append("what stands before its sound is damaged and is left out")
+    return file
+
+
+def _bare_flac(path: Path, part: Part) -> Part | None:
+    """A FLAC stream without comments, pictures and whatever else its decoder may stumble over;
+    None: it is none, or has no frames."""
+    header = part.pieces[0] if part.is_flac else b""
+    rate = int.from_bytes(header[18:21], "big") >> 4 if isinstance(header, bytes) else 0
+    if not rate:
+        return None
+    with FileBytes(SplicedFile(path, part.pieces)) as data:
+        found = frame_from(data, 0, rate)
+    if found is None:
+        return None
+    pieces = (lone_header(header), *cut_before(part.pieces, found[0]))
+    return replace(part, pieces=pieces)
+
+
+def _open_pieces(path: Path, part: Part) -> SequentialFile:
     spliced = SplicedFile(path, part.pieces, part.extra)
     try:
         return SequentialFile(spliced, part.frames, part.promised)

@@ -167,6 +167,9 @@ class FfmpegSound:
         self.format, self.subtype = kind.container, kind.codecs[0] if kind.codecs else ""
         self.frames, self.extra_info = UNKNOWN_FRAMES, ""
         self.notices = [f"decoded by ffmpeg {version(program)} from {kind}".replace("  ", " ")]
+        if kind.leading:
+            bytes_ = "1 byte" if kind.leading == 1 else f"{kind.leading} bytes"
+            self.notices.append(f"{bytes_} before its first frame are no sound and are left out")
         if len(kind.codecs) > 1:
             others = len(kind.codecs) - 1
             more = "1 other is" if others == 1 else f"{others} others are"

@@ -15,6 +15,8 @@ from rag_audio.errors import InvalidInput, UnreadableFile
 OPUS_HZ = 48_000
 SCORE = ".mid"
 """The ending of standard MIDI files."""
+HEAD_BYTES = 260
+_SCORE_HEADER, _ARCHIVE = b"MThd\0\0\0\6", b"PK"
 _BEGINNINGS = {b"fLaC": ".flac", b"OggS": ".ogg", b".snd": ".au", b"caff": ".caf"}
 _CHUNKED = {b"WAVE": ".wav", b"AIFF": ".aiff", b"AIFC": ".aiff", b"RMID": SCORE}
 _WAVE64 = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
@@ -80,14 +82,15 @@ def read_head(path: Path) -> bytes:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        return file.read(16)
+        return file.read(HEAD_BYTES)
 
 
 def suffix_of(head: bytes) -> str | None:
     """The ending for a sound or video file or a score that begins so, such as ``.wav``; None: it
     is none of them.
 
-    An MP3 that begins with a frame, not with an ID3 tag, is not told from other data.
+    An MP3 that begins with a frame, not with an ID3 tag, is not told from other data. A score may
+    have a few bytes before its header, such as the 128 of MacBinary.
     """
     if head[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
         return _CHUNKED.get(head[8:12]) or media_ending(head)
@@ -95,7 +98,11 @@ def suffix_of(head: bytes) -> str | None:
         return ".w64"
     if head[:4] == b"MThd":
         return SCORE
-    return ".mp3" if head[:3] == b"ID3" else _BEGINNINGS.get(head[:4]) or media_ending(head)
+    if head[:3] == b"ID3":
+        return ".mp3"
+    found = _BEGINNINGS.get(head[:4]) or media_ending(head)
+    is_late_score = _SCORE_HEADER in head and not head.startswith(_ARCHIVE)
+    return SCORE if found is None and is_late_score else found
 
 
 def rate_for(subtype: str, sample_rate: int) -> int:

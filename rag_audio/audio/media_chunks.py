@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rag_audio.audio.media_boxes import Bytes, MediaPart, Tracks, seconds
 
 _NESTED = 8
+_MOST_CHUNKS = 64
 
 # ASF (WMA, WMV) and AVI: they name encodings by the numbers of WAVEFORMATEX.
 
@@ -26,8 +27,28 @@ _WAVE_CODECS = {
     0x1610: "AAC",
     0x2000: "AC-3",
     0x2001: "DTS",
+    0xF1AC: "FLAC",
 }
 """Of RFC 2361 and Microsoft's mmreg.h."""
+
+
+_READ_IN_WAVES = ("PCM", "ADPCM", "MP2", "MP3")
+
+
+def wave_codec(source: Bytes) -> str:
+    """What is in a WAV that libsndfile does not read, by the first ``fmt `` of at most 64 chunks;
+    empty: it is to try."""
+    at = 12
+    for _ in range(_MOST_CHUNKS):
+        head = source.at(at, 10)
+        if head[:4] == b"fmt " and len(head) == 10:
+            codec = _WAVE_CODECS.get(int.from_bytes(head[8:], "little"), "")
+            return "" if codec in _READ_IN_WAVES else codec
+        if len(head) < 8 or head[:4] == b"data":
+            break
+        size = int.from_bytes(head[4:8], "little")
+        at += 8 + size + size % 2
+    return ""
 
 
 def _guid(text: str) -> bytes:

@@ -6,8 +6,10 @@ followed is left to the decoder. Playlists and scripts, which name other files, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from rag_audio.audio.media_boxes import Bytes, Tracks, matroska_tracks, mp4_tracks
@@ -15,12 +17,18 @@ from rag_audio.audio.media_chunks import (
     asf_tracks,
     avi_tracks,
     true_audio_tracks,
+    wave_codec,
     wavpack_tracks,
 )
 from rag_audio.errors import UnreadableFile
 
 _ADTS_RATES = 13
 _ADTS_FRAMES = 3
+_LATE_FRAMES, _MOST_TRIES = 8, 500
+_ADTS = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]", re.DOTALL)
+_FARTHEST = 8192
+"""Bytes of an ADTS frame at most."""
+_OTHERS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b"fLaC", b"OggS", b".snd", b"MThd")
 _MOST_TAGS = 16
 _MOST_STREAMS = 64
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
@@ -41,6 +49,7 @@ class MediaKind:
         codecs: of its sound tracks, in order; empty: not known.
         problem: why no decoder can read it; empty: one may.
         duration_s: that it claims; None: it does not say.
+        leading: bytes before its first frame.
     """
 
     container: str
@@ -49,6 +58,7 @@ class MediaKind:
     codecs: tuple[str, ...] = ()
     problem: str = ""
     duration_s: float | None = None
+    leading: int = 0
 
     def __str__(self) -> str:
         """Such as ``AAC in MP4 (m4a)``."""
@@ -122,6 +132,11 @@ def _asf(source: Bytes) -> MediaKind:
 
 def _avi(source: Bytes) -> MediaKind:
     return _found(MediaKind("AVI", "avi", "avi"), avi_tracks(source))
+
+
+def _wave(source: Bytes) -> MediaKind | None:
+    codec = wave_codec(source)
+    return MediaKind("WAV", "wav", "wav", (codec,)) if codec else None
 
 
 _CAF_CODECS = {
@@ -200,6 +215,23 @@ def _aac(source: Bytes) -> MediaKind | None:
         return MediaKind("ADTS", "aac", "aac", ("AAC",))
     if _frames_follow(source, at, _loas_size):
         return MediaKind("LOAS", "aac", "loas", ("AAC",))
+    return None
+
+
+def _late_aac(source: Bytes) -> MediaKind | None:
+    """AAC in ADTS frames of a recording that began in the middle of one, as of web radio.
+
+    Other data may look like frames by chance, hence more of them are wanted.
+    """
+    for match in islice(_ADTS.finditer(source.at(0, _FARTHEST)), _MOST_TRIES):
+        at = match.start()
+        for _ in range(_LATE_FRAMES):
+            size = _adts_size(source.at(at, 7))
+            at += size
+            if not size or at > source.size:
+                break
+        else:
+            return MediaKind("ADTS", "aac", "aac", ("AAC",), leading=match.start())
     return None
 
 
@@ -283,6 +315,7 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Bytes], MediaKind | None]
     (_is(EBML), _matroska),
     (_is(ASF), _asf),
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _avi),
+    (lambda head: head[:4] == b"RIFF" and head[8:12] == b"WAVE", _wave),
     (_is(b"caff"), _caf),
     (_is(b"OggS"), _ogg),
     (_is(b"\xff", b"\x56", b"ID3"), _aac),
@@ -310,6 +343,7 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[Bytes], MediaKind | None]
             )
         ),
     ),
+    (lambda head: not head.startswith(_OTHERS), _late_aac),
 )
 
 

@@ -6,7 +6,8 @@ are put together anew, with right counts; and a notice says what was odd.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +39,8 @@ _FOREIGN = (
     (0, b"PK\x03\x04"),
 )
 """Containers whose streams, which may be MPEG frames, lie in pieces among other data."""
+_NO_PROGRAM = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\0\t\n\r\x20-\x7e]*")
+"""What may stand before a WAV whose size is untrue: zeros, text, a byte order mark."""
 _BY_NAME = (".mp3", ".mp2", ".mpga", ".m1a", ".m2a")
 """Names by which libsndfile takes anything for MPEG audio, and prints what it misses in it."""
 _STREAMED = 0x7FFFFF00
@@ -100,46 +103,55 @@ def look_into(path: Path) -> ReadingLayout:
         start = mpeg_frames.tags_end(data)
         is_foreign = any(data[at : at + len(name)] == name for at, name in _FOREIGN)
         if not is_foreign and (at := riff_chunks.begins_at(data)):
-            return _behind(path, at, () if at == start else _skipped(at, "before its sound"))
+            return _behind(path, data, at, start)
         head = data[start : start + 4]
         if head == flac_frames.MARKER:
             return _flac(data, start)
         if start == 0 and head == b"OggS":
             return _ogg(data)
         if start == 0 and (wav := riff_chunks.find_sound(data)) is not None:
-            if wav.is_mpeg:
-                return _inside_wav(path, wav, _mpeg)
-            if data[wav.start : wav.start + 4] == b"OggS" and not wav.is_pcm:
-                return _inside_wav(path, wav, _ogg)
-            behind = riff_chunks.next_file(data, wav)
-            return _wav(wav) if behind is None else _wavs(path, data, wav, behind)
+            return _waves(path, data, wav)
         if start == 0 and (sized := sized_headers.find_sound(data)) is not None:
             return _sized(sized)
         if start == 0 and is_foreign:
             return ReadingLayout()
-        found = _found_inside(data)
+        found = _found_inside(path, data, start)
         if found == ReadingLayout() and path.suffix.lower() in _BY_NAME:
             # Without a name: what is no MPEG audio is not to be tried as such.
             return replace(found, parts=(Part(((0, len(data)),)),), as_is=False)
         return found
 
 
-def _behind(path: Path, at: int, notices: Sequence[str]) -> ReadingLayout:
-    """A WAV or AIFF that begins within a file, as it would be read by itself."""
-    length = path.stat().st_size - at
-    with FileBytes(SplicedFile(path, [(at, length)])) as inside:
+def _behind(path: Path, data: FileBytes, at: int, start: int) -> ReadingLayout:
+    """A WAV or AIFF that begins within a file, as it would be read by itself.
+
+    Args:
+        start: where the ID3 tags before it end.
+    """
+    with FileBytes(SplicedFile(path, [(at, len(data) - at)])) as inside:
         wav, sized = riff_chunks.find_sound(inside), sized_headers.find_sound(inside)
-    found = _sized(sized) if wav is None and sized is not None else ReadingLayout()
     if wav is not None:
-        found = _wav(wav)
-    pieces = found.parts[0].pieces or ((0, length),)
-    parts = (replace(found.parts[0], pieces=moved(pieces, at)),)
-    return ReadingLayout(parts, (*notices, *found.notices), as_is=False)
+        found = _waves(path, data, replace(wav.moved(at), is_whole=False))
+    else:
+        found = ReadingLayout() if sized is None else _sized(sized)
+        pieces = found.parts[0].pieces or ((0, len(data) - at),)
+        found = replace(found, parts=(replace(found.parts[0], pieces=moved(pieces, at)),))
+    notices = (*_skipped(max(0, at - start), "before its sound"), *found.notices)
+    return replace(found, notices=notices, as_is=False)
 
 
-def _found_inside(data: FileBytes) -> ReadingLayout:
+def _found_inside(path: Path, data: FileBytes, start: int) -> ReadingLayout:
     """A file that begins with none of the beginnings that are known: an MP3, or other data before
-    the sound."""
+    the sound.
+
+    Args:
+        start: where its ID3 tags end.
+    """
+    at = data.search(riff_chunks.WAV, start, start + _FARTHEST)
+    if at > 0 and _NO_PROGRAM.fullmatch(data[start:at]) is not None:
+        found = _behind(path, data, at, start)
+        if found.parts[0].pieces:
+            return found
     if (at := data.find(b"OggS\0\2", 0, _FARTHEST)) >= 0:
         return _ogg(data)
     if (at := data.search(flac_frames.STREAM, 0, _FARTHEST)) >= 0:
@@ -272,6 +284,16 @@ def _mpeg_part(data: FileBytes, run: Run) -> Part:
     return (
         Part(pieces) if run.head.layer == 3 else Part(pieces, run.frames, extra=_EXTRA * len(data))
     )
+
+
+def _waves(path: Path, data: FileBytes, wav: WavSound) -> ReadingLayout:
+    """A WAV, and others behind it."""
+    if wav.is_mpeg:
+        return _inside_wav(path, wav, _mpeg)
+    if data[wav.start : wav.start + 4] == b"OggS" and not wav.is_pcm:
+        return _inside_wav(path, wav, _ogg)
+    behind = riff_chunks.next_file(data, wav)
+    return _wav(wav) if behind is None else _wavs(path, data, wav, behind)
 
 
 def _wav(wav: WavSound) -> ReadingLayout:

@@ -16,7 +16,7 @@ import numpy as np
 
 from rag_audio.audio.analysis import estimate_key
 from rag_audio.audio.dsp import spread_starts
-from rag_audio.audio.score_playing import open_synthesizer, play_parts, ringing
+from rag_audio.audio.score_playing import open_synthesizer, play_parts, ringing, with_kits
 from rag_audio.audio.scores import MAX_DURATION_S, NoteScore, ScoreNote, ScorePart, parse
 from rag_audio.domain import Audio, Key, Layer, Note
 from rag_audio.domain.music import Signature, beat_s
@@ -137,6 +137,7 @@ def render(
     if duration_s is not None:
         length = duration_s / tempo_ratio
     synthesizer = open_synthesizer(soundfont, sample_rate)
+    parts = with_kits(parts, soundfont)
     return play_parts(parts, start_s, length, tempo_ratio, semitones, synthesizer, sample_rate)
 
 

@@ -27,6 +27,9 @@ _CHANNEL_END = 0xF0
 _META, _SYSEX = 0xFF, (0xF0, 0xF7)
 _DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 """Of system messages that have no place in a file; the others have none."""
+_NEGATIVE = 1 << 31
+"""Times from here on are negative ones, of 32 bits, that a program wrote as positive."""
+_MOST_UNSIZED = 4096
 _MOST_NOTICES, _MOST_KINDS = 16, 1000
 _MOST_POWER = 6
 _NTSC = {29: 30_000 / 1001}
@@ -296,12 +299,16 @@ class _TrackReader:
             delta = self._number()
             if delta is None or self.at >= end:
                 break
+            if delta >= _NEGATIVE:
+                self._skip("a step back in time")
+                delta = 0
             tick += delta
             byte = data[self.at]
             if byte < 0x80:
                 if status == 0:
-                    self.at = start
-                    break
+                    self._skip("an event without its kind")
+                    self.at += 2  # as of a note
+                    continue
                 byte = status  # running status, also over meta and system events
             else:
                 self.at += 1
@@ -349,15 +356,24 @@ class _TrackReader:
                 return False
             kind = self._data[self.at]
             self.at += 1
-        size = self._number()
+        start, size = self.at, self._number()
         if size is None or self.at + size > self._end:
-            return False
+            return status == _SYSEX[0] and self._unsized(start)
         body = self._data[self.at : self.at + min(size, 8)]
         self.at += size
         if kind == 0x2F:
             self.ended = True
         elif kind in _META_BYTES:
             self._meta(tick, kind, body, size)
+        return True
+
+    def _unsized(self, start: int) -> bool:
+        """A system exclusive message that has no length, as on a cable, but an end."""
+        end = self._data.find(_SYSEX[1], start, min(start + _MOST_UNSIZED, self._end))
+        if end < 0:
+            return False
+        self._skip("a system message without length")
+        self.at = end + 1
         return True
 
     def _meta(self, tick: int, kind: int, body: bytes, size: int) -> None:
@@ -394,12 +410,15 @@ class _TrackReader:
         self._notices.add(f"track {self.track.number}: {what} is skipped")
 
     def _number(self) -> int | None:
-        """A number of variable length, at most four bytes; None: it breaks off, or is longer."""
+        """A number of variable length, with leading zeros if any; None: it breaks off, or has more
+        than 32 bits: some programs write these, though the standard has 28."""
         data, at, value = self._data, self.at, 0
-        for byte in data[at : min(at + 4, self._end)]:
+        while at < self._end and data[at] == 0x80:
+            at += 1
+        for byte in data[at : min(at + 5, self._end)]:
             at += 1
             value = value << 7 | byte & 0x7F
-            if byte < 0x80:
+            if byte < 0x80 and value < 2 * _NEGATIVE:
                 self.at = at
                 return value
         return None

@@ -209,8 +209,10 @@ def sound_end(data: FileBytes) -> int:
             back = data[first:end].rfind(b"LYRICSBEGIN")
             end = first + back if back >= 0 else end
         elif tail[-32:-24] == b"APETAGEX":
-            size, has_header = int.from_bytes(tail[-20:-16], "little"), tail[-9] & 0x80
-            end -= size + (32 if has_header else 0)
+            # Whether a header is there is seen: the flag that says so is not always true.
+            end -= int.from_bytes(tail[-20:-16], "little")
+            if data[end - 32 : end - 24] == b"APETAGEX":
+                end -= 32
         if end < 0 or end == before:
             return before
     return end

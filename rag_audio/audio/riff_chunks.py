@@ -1,4 +1,4 @@
-"""Where the sound of a WAV lies (RIFF, RF64, BW64 and Wave64), by what follows and not by the
+"""Where the sound of a WAV lies (RIFF, RIFX, RF64, BW64 and Wave64), by what follows and not by the
 sizes that its header claims.
 
 Sources: Microsoft and IBM, "Multimedia Programming Interface" (1991); EBU Tech 3306 (RF64); ITU-R
@@ -8,7 +8,7 @@ BS.2088 (BW64); Sony, "Wave64" (2003).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rag_audio.audio.file_bytes import FileBytes
@@ -20,7 +20,7 @@ _UNKNOWN = 0xFFFFFFFF
 _STREAMED = 0x7FFFFF00
 _EXTENSIBLE, _PCM, _FLOAT = b"\xfe\xff", 1, 3
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
-_FILES = (b"RIFF", b"RF64", b"BW64")
+_FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _TAIL = 1 << 18
 _NEXT_TO_NOTHING = 1024
 _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -52,6 +52,7 @@ class WavSound:
         has_gaps: there are chunks that stand for silence (``slnt``) between them.
         is_guessed: its format does not say how the samples are encoded; it is taken for the usual.
         next_file: where another WAV begins behind the chunks of this one; None: there is none.
+        order: of the bytes of numbers: ``big`` in RIFX.
     """
 
     form: bytes
@@ -63,6 +64,16 @@ class WavSound:
     has_gaps: bool = False
     next_file: int | None = None
     is_guessed: bool = False
+    order: Literal["little", "big"] = "little"
+
+    def moved(self, by: int) -> WavSound:
+        """The same, so many bytes further on in a file."""
+        return replace(
+            self,
+            start=self.start + by,
+            more=tuple((at + by, size) for at, size in self.more),
+            next_file=None if self.next_file is None else self.next_file + by,
+        )
 
     @property
     def end(self) -> int:
@@ -86,31 +97,30 @@ class WavSound:
 
     @property
     def _tag(self) -> int:
-        tag = int.from_bytes(self.form[:2], "little")
-        return int.from_bytes(self.form[24:26], "little") if tag == 0xFFFE else tag
+        tag = self._number(0, 2)
+        return self._number(24, 26) if tag == 0xFFFE else tag
+
+    def _number(self, start: int, stop: int) -> int:
+        return int.from_bytes(self.form[start:stop], self.order)
 
     @property
     def bytes_per_s(self) -> int:
         """As the format says; 0: it does not."""
-        rate, align = int.from_bytes(self.form[4:8], "little"), self._align
-        return rate * align if self.is_pcm else int.from_bytes(self.form[8:12], "little")
+        return self._number(4, 8) * self._align if self.is_pcm else self._number(8, 12)
 
     @property
     def encoding(self) -> str:
         """Such as ``24-bit PCM``."""
-        bits = int.from_bytes(self.form[14:16], "little")
-        return f"{bits}-bit {'floats' if self._tag == _FLOAT else 'PCM'}"
+        return f"{self._number(14, 16)}-bit {'floats' if self._tag == _FLOAT else 'PCM'}"
 
     @property
     def _align(self) -> int:
-        return int.from_bytes(self.form[12:14], "little")
+        return self._number(12, 14)
 
     @property
     def frames(self) -> int | None:
         """Samples of each channel; None: the format does not say."""
-        wide = int.from_bytes(self.form[2:4], "little") * (
-            (int.from_bytes(self.form[14:16], "little") + 7) // 8
-        )
+        wide = self._number(2, 4) * ((self._number(14, 16) + 7) // 8)
         return self.whole_size // wide if self.is_pcm and wide and wide == self._align else None
 
     def pieces(self) -> list[Piece]:
@@ -120,18 +130,19 @@ class WavSound:
             (at, there - there % align) for at, there in ((self.start, self.size), *self.more)
         ]
         size = sum(there for _, there in ranges)
-        chunks = _chunk(b"fmt ", self.form)
-        if size + len(chunks) + 100 < _STREAMED:
-            head = b"RIFF" + (4 + len(chunks) + 8 + size).to_bytes(4, "little") + b"WAVE" + chunks
-            return [head + b"data" + size.to_bytes(4, "little"), *ranges]
+        chunks = _chunk(b"fmt ", self.form, self.order)
+        if size + len(chunks) + 100 < _STREAMED or self.order == "big":
+            whole = min(4 + len(chunks) + 8 + size, _UNKNOWN).to_bytes(4, self.order)
+            head = (b"RIFX" if self.order == "big" else b"RIFF") + whole + b"WAVE" + chunks
+            return [head + b"data" + min(size, _UNKNOWN).to_bytes(4, self.order), *ranges]
         sizes = (4 + 36 + len(chunks) + 8 + size, size, size // max(1, self._align))
         long = b"".join(value.to_bytes(8, "little") for value in sizes) + bytes(4)
         head = b"RF64\xff\xff\xff\xffWAVE" + _chunk(b"ds64", long) + chunks
         return [head + b"data\xff\xff\xff\xff", *ranges]
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return name + len(body).to_bytes(4, "little") + body + b"\0" * (len(body) % 2)
+def _chunk(name: bytes, body: bytes, order: Literal["little", "big"] = "little") -> bytes:
+    return name + len(body).to_bytes(4, order) + body + b"\0" * (len(body) % 2)
 
 
 def _completed(form: bytes) -> bytes:
@@ -165,7 +176,10 @@ def next_file(data: FileBytes, wav: WavSound) -> int | None:
 
 
 _MOST_BEFORE = 1 << 16
-_BEGINS = re.compile(rb"(?:RIFF|RF64|FORM)....(?:WAVE|AIFF|AIFC)", re.DOTALL)
+_WAV = rb"(?:RIFF|RIFX|RF64|BW64).{4}WAVE"
+_BEGINS = re.compile(rb"FORM.{4}AIF[FC]|" + _WAV, re.DOTALL)
+WAV = re.compile(_WAV, re.DOTALL)
+"""How a WAV begins."""
 
 
 def begins_at(data: FileBytes) -> int:
@@ -174,7 +188,8 @@ def begins_at(data: FileBytes) -> int:
     at = data.search(_BEGINS, 0, min(len(data), _MOST_BEFORE))
     if at <= 0:
         return 0
-    order: Literal["little", "big"] = "big" if data[at : at + 4] == b"FORM" else "little"
+    is_big = data[at : at + 4] in (b"FORM", b"RIFX")
+    order: Literal["little", "big"] = "big" if is_big else "little"
     left = len(data) - at - 8 - int.from_bytes(data[at + 4 : at + 8], order)
     return at if -1 <= left < _NEXT_TO_NOTHING else 0
 
@@ -195,6 +210,7 @@ class _Riff:
         self.form = b""
         self.long_size: int | None = None
         self.is_odd = name == b"BW64"
+        self.order: Literal["little", "big"] = "big" if name == b"RIFX" else "little"
         self.more: list[tuple[int, int]] = []
         self.has_gaps = False
         self.next_file: int | None = None
@@ -206,7 +222,7 @@ class _Riff:
             head = self.data[at : at + 8]
             if len(head) < 8:
                 break
-            name, size = head[:4], int.from_bytes(head[4:], "little")
+            name, size = head[:4], int.from_bytes(head[4:], self.order)
             start = at + 8
             if found is not None and (not _is_name(name) or name in _FILES):
                 self.next_file = at if _is_wav(self.data[at : at + 12]) else None
@@ -236,13 +252,13 @@ class _Riff:
         if found is None or not self.form:
             return None
         start, size, claimed, is_whole = found
-        form = _completed(self.form)
+        form = _completed(self.form) if self.order == "little" else self.form
         self.is_odd |= form != self.form
         more = tuple(one for one in self.more if one[1])
         is_whole &= not (self.is_odd or more or self.has_gaps)
         return WavSound(
             form, start, size, claimed, is_whole, more, self.has_gaps, self.next_file,
-            is_guessed=form != self.form,
+            form != self.form, self.order,
         )  # fmt: skip
 
     def _found_anywhere(self) -> tuple[int, int, int | None, bool] | None:
@@ -250,12 +266,12 @@ class _Riff:
         self.is_odd = True
         form = self.data.find(b"fmt ", 12, _TAIL)
         if form >= 0 and not self.form:
-            size = int.from_bytes(self.data[form + 4 : form + 8], "little")
+            size = int.from_bytes(self.data[form + 4 : form + 8], self.order)
             self.form = self.data[form + 8 : form + 8 + min(size, 4096)]
         at = self.data.find(b"data", max(12, form), _TAIL)
-        if at < 0:
+        if at < 0 or at + 8 > self.end:
             return None
-        return self._sound(at + 8, int.from_bytes(self.data[at + 4 : at + 8], "little"))
+        return self._sound(at + 8, int.from_bytes(self.data[at + 4 : at + 8], self.order))
 
     def _next(self, start: int, size: int) -> int:
         """Where the next chunk begins; the byte of padding behind an odd one may be missing."""
@@ -298,7 +314,7 @@ class _Riff:
                 return number > 0
             if not _is_name(head[:4]):
                 return False
-            size = int.from_bytes(head[4:], "little")
+            size = int.from_bytes(head[4:], self.order)
             if at + 8 + size > self.end:
                 return False
             at += 8 + size + size % 2

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from rag_audio.errors import ConfigError
 from rag_audio.resources import data_dir
 
 _QUALITY = 4
+_DRUM_BANK, _PRESET_BYTES, _MOST_PRESETS = 128, 38, 10_000
 _RING_S = 1.0
 _LEAD_IN_S = 10.0
 _CEILING = 0.97
@@ -53,13 +55,59 @@ def open_synthesizer(soundfont: Path | None, sample_rate: int) -> Any:
     """
     from symusic import Synthesizer
 
-    path = soundfont or data_dir("soundfont") / "rag-audio.sf2"
+    path = _path_of(soundfont)
     if not path.is_file():
         raise ConfigError(f"there is no soundfont {path}", hint="set RAG_AUDIO_SOUNDFONT to an SF2")
     try:
         return Synthesizer(str(path), sample_rate, _QUALITY)
     except RuntimeError as error:
         raise ConfigError(f"{path} is not a soundfont that can be read: {error}") from error
+
+
+def _path_of(soundfont: Path | None) -> Path:
+    return soundfont or data_dir("soundfont") / "rag-audio.sf2"
+
+
+def with_kits(parts: Sequence[ScorePart], soundfont: Path | None) -> tuple[ScorePart, ...]:
+    """The parts, those of drums with kits that a soundfont has, as General MIDI 2 falls back: of a
+    kit that is missing the first one of its eight is played, or else the standard kit."""
+    kits = _kits(_path_of(soundfont))
+    made = []
+    for part in parts:
+        if part.drum and kits and part.program not in kits:
+            family = part.program - part.program % 8
+            part = replace(part, program=family if family in kits else min(kits))
+        made.append(part)
+    return tuple(made)
+
+
+@lru_cache(maxsize=8)
+def _kits(soundfont: Path) -> frozenset[int]:
+    """The programs of the bank of drums, as the file lists them (SoundFont 2.04, 7.2)."""
+    try:
+        with soundfont.open("rb") as file:
+            at, end = 12, file.seek(0, 2)
+            while at + 8 <= end:
+                file.seek(at)
+                head = file.read(12)
+                if head[:4] == b"LIST" and head[8:] == b"pdta":
+                    return _kits_listed(file.read(24 + _PRESET_BYTES * _MOST_PRESETS))
+                size = int.from_bytes(head[4:8], "little")
+                at += 8 + size + size % 2
+    except OSError:
+        pass  # the synthesizer will say what is wrong
+    return frozenset()
+
+
+def _kits_listed(chunk: bytes) -> frozenset[int]:
+    size = int.from_bytes(chunk[4:8], "little") if chunk[:4] == b"phdr" else 0
+    presets = range(8, min(8 + size, len(chunk)) - _PRESET_BYTES, _PRESET_BYTES)
+    numbers = [(chunk[at + 20 : at + 22], chunk[at + 22 : at + 24]) for at in presets]
+    return frozenset(
+        int.from_bytes(program, "little")
+        for program, bank in numbers
+        if int.from_bytes(bank, "little") == _DRUM_BANK
+    )
 
 
 def ringing(part: ScorePart) -> ScorePart:

@@ -32,6 +32,8 @@ MAX_SONGS = 100
 """Of a file of type 2; further ones are left out."""
 _HEAD = 4096
 _SHORTEST_S = 1e-6
+_MOST_HELD_S = 60.0
+"""Behind all other notes, for notes that the file does not end."""
 _SIDE = 1.0
 _MOST_GAIN = 4.0
 
@@ -223,7 +225,8 @@ def _score(
         raise UnreadableFile(
             f"{path} goes on for {last / file.ticks_per_beat:.3g} beats, more than {_MAX_BEATS}"
         )
-    parts = tuple(_part(part, times, settings) for part in written)
+    until_s = times.seconds(last) + _MOST_HELD_S
+    parts = tuple(_part(part, times, settings, until_s) for part in written)
     end_s = max(note.end_s for part in parts for note in part.notes)
     if not (math.isfinite(end_s) and 0 < end_s <= MAX_DURATION_S):
         raise UnreadableFile(f"{path} is {end_s:.3g} s long, more than {MAX_DURATION_S:g} s")
@@ -246,12 +249,13 @@ def _score(
     )
 
 
-def _part(part: TickPart, times: TempoMap, settings: ChannelSettings) -> ScorePart:
+def _part(part: TickPart, times: TempoMap, settings: ChannelSettings, until_s: float) -> ScorePart:
+    """A part in seconds; notes that the file does not end do so at ``until_s`` at the latest."""
     notes = []
     for note in part.notes:
         start_s, end_s = times.seconds(note.start), times.seconds(note.end)
         if not note.ended:
-            end_s = min(end_s, MAX_DURATION_S)
+            end_s = min(end_s, max(start_s, until_s), MAX_DURATION_S)
         notes.append(
             (
                 start_s,

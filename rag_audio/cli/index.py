@@ -32,6 +32,7 @@ from rag_audio.cli.output import (
     progress_bar,
     show_json,
     table,
+    visible,
     warn_untrained,
 )
 from rag_audio.domain import Key, Reference, StemKind, limits
@@ -115,7 +116,7 @@ class _Indexing:
 
     def advanced(self, path: str, outcome: FileOutcome) -> None:
         """Move on by one file."""
-        self.bar.update(self.task, advance=1, path=f"{outcome.value} {path}")
+        self.bar.update(self.task, advance=1, path=visible(f"{outcome.value} {path}"))
 
 
 def show_report(report: IndexReport) -> None:

@@ -26,10 +26,34 @@ if TYPE_CHECKING:
 MOST_LISTED = 40
 """What is printed of a list that may be long; JSON has all of it."""
 
+_HIDDEN = (
+    *range(9),
+    *range(11, 32),
+    *range(127, 160),
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+)
+_SHOWN = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _HIDDEN}
+
+
+def visible(text: str) -> str:
+    """A text with what steers a terminal, or turns the direction of what follows, as escapes: names
+    of files are strangers' text."""
+    return text.translate(_SHOWN)
+
+
+class _TextConsole(Console):
+    """Prints texts as :func:`visible` shows them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        texts = (visible(one) if isinstance(one, str) else one for one in objects)
+        super().print(*texts, **options)
+
+
 # Names and messages may hold square brackets, which are no markup.
-err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+err = _TextConsole(stderr=True, soft_wrap=True, highlight=False, markup=False)
 # A pipe or a file has no width of its own; tables there should not be squeezed into 80 columns.
-out = Console(
+out = _TextConsole(
     soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 140
 )
 
@@ -103,7 +127,7 @@ def table(
     for column in columns:
         made.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        made.add_row(*(Text("" if cell is None else visible(str(cell))) for cell in row))
     out.print(made)
 
 

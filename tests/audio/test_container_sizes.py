@@ -90,6 +90,57 @@ def test_a_wav_is_read_to_the_end_of_its_sound(tmp_path: Path, name: str) -> Non
     assert found.notices == ((notice,) if notice else ())
 
 
+def rifx(size: int | None = None, sound: bytes | None = None) -> bytes:
+    """A WAV with the highest byte first."""
+    body = np.frombuffer(pcm() if sound is None else sound, "<i2").astype(">i2").tobytes()
+    form = struct.pack(">IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    claimed = struct.pack(">I", len(body) if size is None else size)
+    return b"RIFX\0\0\0\0WAVEfmt " + form + b"data" + claimed + body
+
+
+@pytest.mark.parametrize(
+    ("content", "notice"),
+    [
+        (rifx(), ""),
+        (rifx(0), claims(0)),
+        (rifx(UNKNOWN), NO_LENGTH),
+        (rifx(2 * SIZE), cut(2 * SIZE)),
+        (rifx() + rifx(), "holds 2 sounds one after the other; they are read as one"),
+    ],
+)
+def test_a_wav_with_the_highest_byte_first_is_read_so(
+    tmp_path: Path, content: bytes, notice: str
+) -> None:
+    (tmp_path / "a.wav").write_bytes(content)
+    (tmp_path / "whole.wav").write_bytes(wav())
+    found, whole = hear(tmp_path / "a.wav").audio, hear(tmp_path / "whole.wav").audio
+    assert found.samples.shape[1] % whole.samples.shape[1] == 0
+    assert np.array_equal(found.samples[:, : whole.samples.shape[1]], whole.samples)
+    assert hear(tmp_path / "a.wav").notices == ((notice,) if notice else ())
+
+
+@pytest.mark.parametrize(
+    ("before", "count"), [(ID3, 0), (ID3 + b"junk", 4), (bytes(512), 512), (b"\xef\xbb\xbf", 3)]
+)
+@pytest.mark.parametrize("content", [wav(), wav(0), rifx(), rf64(SIZE), wav() + wav()])
+def test_other_data_before_a_wav_are_no_sound(
+    tmp_path: Path, before: bytes, count: int, content: bytes
+) -> None:
+    (tmp_path / "a.wav").write_bytes(before + content)
+    (tmp_path / "whole.wav").write_bytes(content)
+    found, whole = hear(tmp_path / "a.wav"), hear(tmp_path / "whole.wav")
+    assert found.pcm_sha256 == whole.pcm_sha256
+    told = (f"{count} bytes before its sound are no sound and are left out",) if count else ()
+    assert found.notices == (*told, *whole.notices)
+
+
+@pytest.mark.parametrize("length", range(12, 44))
+def test_a_wav_that_is_cut_in_its_header_is_refused(tmp_path: Path, length: int) -> None:
+    (tmp_path / "a.wav").write_bytes(wav()[:length])
+    with pytest.raises(UnreadableFile):
+        hear(tmp_path / "a.wav")
+
+
 def test_wavs_one_behind_the_other_are_all_heard(tmp_path: Path) -> None:
     for between in (b"", LIST):
         content = wav(sound=pcm() + b"\1", behind=between) + wav() + wav(0)

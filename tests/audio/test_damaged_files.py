@@ -143,6 +143,17 @@ class TestMp3:
         assert seconds(found) == pytest.approx(2.0, abs=0.01)
         assert found.notices == ("breaks off within its last frame, which is left out",)
 
+    @pytest.mark.parametrize("flags", [0, 1 << 31])
+    def test_a_tag_costs_no_sound_whatever_it_says_of_its_header(
+        self, tmp_path: Path, flags: int
+    ) -> None:
+        head = APE[100:-8] + (flags | 1 << 29).to_bytes(4, "little") + bytes(4)
+        tail = APE[:-8] + flags.to_bytes(4, "little") + bytes(4)
+        wanted = heard(tmp_path, "b.mp3", mp3())
+        for tag in (tail, head + tail, tail + ID3V1):
+            found = heard(tmp_path, "a.mp3", mp3() + tag)
+            assert (found.pcm_sha256, found.notices) == (wanted.pcm_sha256, ())
+
     def test_a_tag_that_claims_the_whole_file_hides_nothing(self, tmp_path: Path) -> None:
         tag = b"ID3\4\0\0\x7f\x7f\x7f\x7f"
         found = heard(tmp_path, "a.mp3", tag + mp3())
@@ -226,6 +237,20 @@ class TestFlac:
         wanted = heard(tmp_path, "b.flac", whole).pcm_sha256
         for content in (ID3 + whole, whole + ID3V1, whole + b"x" * 999, b"junk" * 9 + whole):
             assert heard(tmp_path, "a.flac", content).pcm_sha256 == wanted
+
+    @pytest.mark.parametrize("kind", [4, 6])
+    def test_a_damaged_comment_or_picture_costs_only_itself(
+        self, tmp_path: Path, kind: int
+    ) -> None:
+        whole = encoded("FLAC", "PCM_16")
+        wanted = heard(tmp_path, "b.flac", whole).pcm_sha256
+        block = bytes([kind]) + (40).to_bytes(3, "big") + b"\xff" * 40
+        for tag in (b"", ID3):
+            found = heard(tmp_path, "a.flac", tag + whole[:42] + block + whole[42:])
+            assert found.pcm_sha256 == wanted
+            assert found.notices == ("what stands before its sound is damaged and is left out",)
+        found = heard(tmp_path, "a.flac", whole + whole[:42] + block + whole[42:])
+        assert seconds(found) == 4.0 and is_loud_to_its_end(found)
 
     def test_files_one_behind_the_other_are_all_heard(self, tmp_path: Path) -> None:
         one, other = encoded("FLAC", "PCM_16"), encoded("FLAC", "PCM_24", 1.0, 48_000, 1)

@@ -16,6 +16,8 @@ from rag_audio.audio.media_boxes import MOST_PARTS
 from rag_audio.audio.media_kinds import media_kind
 from rag_audio.errors import UnreadableFile
 from tests.support.bombs import beep
+from tests.support.label_files import midi, notes
+from tests.support.label_files import track as midi_track
 from tests.support.media import (
     adts,
     asf,
@@ -27,10 +29,19 @@ from tests.support.media import (
     matroska_track,
     mp4,
     ogg_page,
+    riff_chunk,
+    riff_list,
     track,
 )
 
 SOUND, PICTURES = 2, 1
+
+
+def wave_form(tag: int) -> bytes:
+    """The ``fmt `` chunk of a WAV with a number of WAVEFORMATEX."""
+    return riff_chunk(b"fmt ", struct.pack("<HHIIHH", tag, 2, 44_100, 16_000, 1, 0))
+
+
 PROTECTED = "is protected against copying (DRM): no decoder may read it"
 ENCRYPTED = element(b"\x6d\x80", element(b"\x62\x40", element(b"\x50\x35", b"\0")))
 WAVPACK = b"wvpk" + struct.pack("<8x I 8x I 8x", 4000, 1 << 23)
@@ -70,6 +81,13 @@ HEADS: dict[str, tuple[bytes, str, float | None]] = {
     "aac": (adts(), "AAC in ADTS (aac)", None),
     "one frame": (adts(1), "AAC in ADTS (aac)", None),
     "tagged aac": (b"ID3\4\0\0\0\0\0\x0a" + bytes(10) + adts(), "AAC in ADTS (aac)", None),
+    "aac in the middle of a frame": (b"\xf1\x50" + bytes(300) + adts(9), "AAC in ADTS (aac)", None),
+    "AC-3 in a WAV": (riff_list(b"RIFF", b"WAVE", wave_form(0x2000)), "AC-3 in WAV (wav)", None),
+    "FLAC in a WAV": (
+        riff_list(b"RIFF", b"WAVE", riff_chunk(b"JUNK", bytes(28)), wave_form(0xF1AC)),
+        "FLAC in WAV (wav)",
+        None,
+    ),
     "loas": ((b"\x56\xe0\x05" + bytes(5)) * 3, "AAC in LOAS (aac)", None),
     "caf": (caf(b"opus"), "Opus in CAF (caf)", None),
     "odd alac": (caf(b"alac", flags=0), "ALAC in CAF (caf)", None),
@@ -214,6 +232,7 @@ def test_the_usual_ending_is_told_by_the_first_bytes(tmp_path: Path) -> None:
     # AAC and AC-3 in frames, and transport streams, begin as other data may.
     assert {name for name, ending in endings.items() if ending is None} == {
         "aac",
+        "aac in the middle of a frame",
         "one frame",
         "loas",
         "ts",
@@ -226,6 +245,14 @@ def test_the_usual_ending_is_told_by_the_first_bytes(tmp_path: Path) -> None:
     assert [endings[name] for name in ("webm", "wma", "avi", "wv", "ape", "caf", "ogv")] == (
         [".mka", ".wma", ".avi", ".wv", ".ape", ".caf", ".ogg"]
     )
+
+
+@pytest.mark.parametrize("before", [b"", bytes(128), b"\xff\xfe", b"\xef\xbb\xbf", b"XMF_1.00"])
+def test_a_score_is_one_with_a_few_bytes_before_its_header(before: bytes, tmp_path: Path) -> None:
+    score = before + midi(midi_track(notes([60])))
+    assert suffix_of(read_head(written(tmp_path, score))) == ".mid"
+    for other in (b"PK\3\4" + score, bytes(300) + score, b"RIFF\0\0\0\0WAVE" + score):
+        assert suffix_of(read_head(written(tmp_path, other))) != ".mid"
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -200,9 +200,37 @@ def test_lost_bytes_in_a_track_do_not_cost_the_next_one(read: Reading) -> None:
     assert score.notices[0] == "track 1 breaks off: 4 events kept"
 
 
-def test_a_data_byte_first_is_no_event(read: Reading) -> None:
-    with pytest.raises(UnreadableFile, match="holds no tracks"):
+def test_an_event_without_its_kind_costs_only_itself(read: Reading) -> None:
+    """mido #476: "running status without last_status"; players go on."""
+    score = read(smf(track(b"\x00\x3c\x40", b"\x60\x3e\x40", note(67))))
+    assert [pitch for pitch, _, _ in ends(score)] == [67]
+    assert score.notices == ("track 1: an event without its kind is skipped (2 times)",)
+    with pytest.raises(UnreadableFile, match="holds no"):
         read(smf(track(b"\x00\x3c\x40")))
+
+
+@pytest.mark.parametrize("zeros", [1, 3, 20])
+def test_numbers_with_leading_zeros_are_numbers(read: Reading, zeros: int) -> None:
+    """The standard has four bytes at most; mido reads any."""
+    late = b"\x80" * zeros + event(480, 0x80, 60, 64)
+    text = b"\x00\xff\x01" + b"\x80" * zeros + b"\x03abc"
+    score = read(smf(track(event(0, 0x90, 60, 90), late, text, note(62))))
+    assert ends(score) == [(60, 0.0, 0.5), (62, 0.5, 1.0)]
+    assert score.notices == ()
+
+
+def test_a_step_back_in_time_is_none(read: Reading) -> None:
+    back = b"\x8f\xff\xff\xff\x60" + event(0, 0x90, 62, 90)[1:]  # -32 ticks, in 32 bits
+    score = read(smf(track(note(60), back, event(480, 0x80, 62, 64), note(64))))
+    assert ends(score) == [(60, 0.0, 0.5), (62, 0.5, 1.0), (64, 1.0, 1.5)]
+    assert score.notices == ("track 1: a step back in time is skipped",)
+
+
+def test_a_system_message_without_length_costs_only_itself(read: Reading) -> None:
+    reset = b"\x00\xf0\x7e\x7f\x09\x01\xf7"
+    score = read(smf(track(reset, note(60), note(62))))
+    assert ends(score) == [(60, 0.0, 0.5), (62, 0.5, 1.0)]
+    assert score.notices == ("track 1: a system message without length is skipped",)
 
 
 def test_a_riff_file_is_a_score_in_a_chunk(read: Reading) -> None:
@@ -439,6 +467,12 @@ def test_a_note_that_never_ends_is_held_to_the_end_of_its_track(read: Reading) -
     assert score.notices == (
         "track 1: 1 note never ends; held until struck again or the track ends",
     )
+
+
+def test_a_note_that_never_ends_is_not_held_for_hours(read: Reading) -> None:
+    far = b"\xff\xff\xff\x7f\xff\x2f\x00"
+    score = read(smf(track(event(0, 0x90, 48, 90), note(60), end=far)))
+    assert sorted(ends(score)) == [(48, 0.0, 60.5), (60, 0.0, 0.5)]
 
 
 @pytest.mark.parametrize("control", [120, 123])

@@ -104,6 +104,17 @@ def test_the_pedal_of_one_staff_holds_the_other_one_of_its_channel(tmp_path: Pat
     assert [part.sounding()[0].end_s for part in parse(path).parts] == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("kit", [8, 16, 25, 40, 127])
+def test_a_drum_kit_that_the_soundfont_lacks_is_its_standard_kit(tmp_path: Path, kit: int) -> None:
+    beat = note(36, 240, channel=9) + note(38, 240, channel=9)
+    usual, other = tmp_path / "usual.mid", tmp_path / "other.mid"
+    usual.write_bytes(smf(track(beat)))
+    other.write_bytes(smf(track(event(0, 0xC9, kit), beat)))
+    wanted = midi.render(usual).samples
+    assert np.abs(wanted).max() > 0.01
+    assert np.array_equal(midi.render(other).samples, wanted)
+
+
 def test_drums_have_no_pedal(tmp_path: Path) -> None:
     path = tmp_path / "a.mid"
     path.write_bytes(smf(track(event(0, 0xB9, 64, 127), note(38, 240, channel=9))))

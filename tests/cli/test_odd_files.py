@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rag_audio.cli.app import run
+from rag_audio.cli.output import list_findings, out
 from tests.support.damaged import FMT, encoded, wav, wave
 
 CUT = "breaks off after 0.93 s: its header claims 2.00 s"
@@ -42,3 +43,19 @@ def test_a_mark_is_put_into_what_is_there(
     said = capsys.readouterr()
     assert json.loads(said.out)["payload"] == 7
     assert said.err.startswith("note: marked.wav: breaks off: ")
+
+
+def test_names_do_not_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "a\x1b[31mred\x07\x9b1m\u202egpj.wav"
+    (tmp_path / name).write_bytes(b"no sound" * 99)
+    assert run(["trace", str(tmp_path / name), "--home", str(tmp_path / "home")]) != 0
+    error = capsys.readouterr().err
+    assert r"a\x1b[31mred\x07\x9b1m\u202egpj.wav" in error
+    list_findings("rejected", "reason", [(name, f"{name} is no sound")])
+    shown = error + capsys.readouterr().out
+    assert shown.count(r"\x1b[31mred") >= 3
+    assert all(sign.isprintable() or sign == "\n" for sign in shown)
+    out.print("two\nlines")
+    assert capsys.readouterr().out == "two\nlines\n"

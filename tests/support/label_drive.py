@@ -294,6 +294,11 @@ def _wav_faults(drive: Drive) -> None:
     )
     header = made.encoded(_sound(1.2))[:44]
     drive.bad("wav/header only.wav", header, "no sound")
+    drive.bad("wav/cut in its header.wav", header[:40], "not a sound file")
+    tag = made.id3(made.id3_text("TIT2", "x"))
+    drive.good("wav/behind a tag.wav", tag + made.encoded(made.music(901, 1.2)), seconds=1.2)
+    junk = b"junk" * 9 + made.encoded(made.music(902, 1.2))
+    drive.good("wav/behind junk.wav", junk, "36 bytes before its sound", seconds=1.2)
     nan = _sound(1.2)
     nan[100] = np.nan
     drive.bad("wav/nan.wav", made.encoded(nan, "WAV", "FLOAT"), "not numbers")
@@ -409,6 +414,8 @@ def _midi_faults(drive: Drive) -> None:
     drive.good("midi/zeros behind.mid", behind, "100 bytes after track 2", bpm=90.0)
     hanging = made.midi(made.track(tempo, tune(), b"\0\x90\x40\x40"))
     drive.good("midi/hanging note.mid", hanging, "1 note has no length", bpm=90.0)
+    old = bytes(128) + made.midi(made.track(tempo, made.notes(made.tune(903, 12))))
+    drive.good("midi/of an old mac.mid", old, "128 bytes before the header", bpm=90.0)
     drive.bad("midi/no notes.mid", made.midi(made.track(tempo)), "no notes")
     drive.bad("midi/header only.mid", made.midi(), "no tracks")
     drive.bad(
@@ -491,6 +498,7 @@ FFMPEG_KINDS = {
     "aac.m4a": "aac", "alac.m4a": "alac", "adts.aac": "aac", "wma.wma": "wmav2",
     "wavpack.wv": "wavpack", "opus.webm": "libopus", "opus.mka": "libopus", "opus.mp4": "libopus",
     "phone.mp4": "aac", "camera.mov": "pcm_s16le", "dolby.ac3": "ac3", "broadcast.ts": "aac",
+    "dolby.wav": "ac3",
 }  # fmt: skip
 """Kinds that libsndfile does not read, with what ffmpeg makes them by."""
 
