@@ -266,15 +266,23 @@ def _sign(sign: str) -> str:
 # Without commas and quotation marks: a spreadsheet that saves them leaves them as they are.
 _CSV_COMMENTS = """\
 # Which file is under which license. The most specific row that matches a file counts.
-# The artists were guessed: correct them and leave the cell empty where no style may be asked for.
+# {artists}
 # Lines like these are not read and may be deleted.
 """
+_GUESSED = (
+    "The artists were guessed: correct them and leave the cell empty where no style may be asked "
+    "for."
+)
+_NOT_GUESSED = (
+    "Under artist stands whose style may be asked for; a file or folder may have a row of its own."
+)
 
 
 def starter_csv(rows: Iterable[StarterRow]) -> str:
     """The text of ``stems.csv``: the row for every file first, then those for folders."""
-    out = io.StringIO()
-    out.write(_CSV_COMMENTS)
+    rows, out = tuple(rows), io.StringIO()
+    guessed = any(row.artist for row in rows)
+    out.write(_CSV_COMMENTS.format(artists=_GUESSED if guessed else _NOT_GUESSED))
     lines = csv.writer(out, lineterminator="\n")
     lines.writerow(_COLUMNS)
     lines.writerow(("**", _LICENSE, "", "", "", "", ""))

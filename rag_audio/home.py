@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 from rag_audio import plugins
 from rag_audio.audio import ffmpeg, scores
 from rag_audio.audio.carried_metadata import CarriedMetadata
-from rag_audio.audio.headers import read_header
+from rag_audio.audio.headers import SCORE, read_head, read_header, suffix_of
 from rag_audio.audio.metadata_reading import read_metadata
 from rag_audio.audio.reading import MAX_DURATION_S, IdentifiedAudio, hear
 from rag_audio.audio.scores import NoteScore
@@ -82,7 +82,10 @@ class FileReader:
         return heard
 
     def notices(self, path: Path) -> tuple[str, ...]:
-        """What was cut or odd in a sound file, one line each; raises as :meth:`hear`."""
+        """What was cut or odd in a sound or a score, one line each; raises as :meth:`hear` and
+        :meth:`score`."""
+        if suffix_of(read_head(path)) == SCORE:
+            return self.score(path, warns=False).notices
         return self.hear(path, warns=False).notices
 
     def _warn(self, name: str, notices: tuple[str, ...]) -> None:
@@ -96,9 +99,16 @@ class FileReader:
         :func:`rag_audio.audio.sections.in_sections`."""
         return in_sections(path)
 
-    def score(self, path: Path) -> NoteScore:
-        """A file's notes; raises as :func:`rag_audio.audio.scores.parse`."""
-        return scores.parse(path)
+    def score(self, path: Path, *, warns: bool = True) -> NoteScore:
+        """A file's notes; raises as :func:`rag_audio.audio.scores.parse`.
+
+        Args:
+            warns: as of :meth:`hear`.
+        """
+        found = scores.parse(path)
+        if warns:
+            self._warn(path.name, found.notices)
+        return found
 
     def credentials(self, path: Path, anchors: str) -> Credentials | None:
         """A file's content credentials, checked against roots (PEM); None: it has none.

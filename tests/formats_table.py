@@ -49,9 +49,9 @@ writing a file of each kind (`{COMMAND}`); a test compares it.
 Sound is read until the end of the stream: what a header says of its length is never trusted. A file
 that is cut, or odd, is read as far as it goes, and one line says what, where, and what was done: a
 *notice*. `rag-audio index` lists notices after the files that were not indexed (`noticed` in
-`--json`); `trace`, `search` and edits show them with their result (`notices`). Only what cannot be
-read at all is refused, with one line that says what would help. What is inside a file decides; its
-name is a help only.
+`--json`); `trace` and `search` show them with their result (`notices`), generations and edits among
+the notes of their plan. Only what cannot be read at all is refused, with one line that says what
+would help. What is inside a file decides; its name is a help only.
 
 Sound has up to eight channels at 1 to 768 kHz. Of more than two, those that stand for loudspeakers
 are mixed by ITU-R BS.775, and the low-frequency channel does not count in loudness. Samples that

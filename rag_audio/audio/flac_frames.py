@@ -10,7 +10,8 @@ from rag_audio.audio.spliced_file import Piece
 
 MARKER = b"fLaC"
 STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
-_SYNC = re.compile(rb"\xff[\xf8\xf9][^\x00-\x0f]", re.DOTALL)  # a size of code 0 is reserved
+_SYNC = re.compile(rb"\xff[\xf8\xf9][\x10-\xff]", re.DOTALL)
+"""Of a frame; a size of code 0 is reserved."""
 _TAIL = 1 << 17
 _MOST_TRIES = 4096
 _MOST_STREAMS = 1000
@@ -139,7 +140,7 @@ def _last_sample(data: FileBytes, start: int, end: int, block: int) -> int | Non
 def _frame_range(head: bytes, block: int) -> tuple[int, int] | None:
     """The first sample of a frame and the one behind it, by its header (RFC 9639, 9.1); None: it
     is none."""
-    if len(head) < 6 or head[3] & 1 or head[3] >> 4 > 10:
+    if len(head) < 6 or head[2] < 0x10 or head[3] & 1 or head[3] >> 4 > 10:
         return None
     number, at = _coded_number(head)
     if at == 0:

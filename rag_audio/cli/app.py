@@ -190,7 +190,9 @@ def run(arguments: Sequence[str]) -> int:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         if message:
             plain = message.replace("Value error, ", "")  # pydantic's, by which typer parses
-            show_error(InvalidInput(plain, hint="rag-audio --help"), as_json)
+            context = getattr(error, "ctx", None)
+            command = "rag-audio" if context is None else context.command_path
+            show_error(InvalidInput(plain, hint=f"{command} --help"), as_json)
         return InvalidInput.exit_code
     except (KeyboardInterrupt, typer.Abort):
         show_error(Cancelled("stopped; nothing half-written was left"), as_json)

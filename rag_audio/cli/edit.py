@@ -137,4 +137,4 @@ def _run(given: dict[str, Any], do: _Do) -> None:
     else:
         stated = "" if edit.source_rights is None else f", stated to be {edit.source_rights}"
         out.print(f"edited from {given['file']}{stated}")
-    out.print(f"{edit.kept:.0%} of the sound is that file's")
+    out.print(f"{100 * edit.kept:.0f} % of the sound is that file's")

@@ -186,12 +186,14 @@ def search(
         with busy("searching"):
             found = workspace.search(text, audio=audio, midi=midi, like=like or (), **filters)
         notes = [] if found else workspace.pipeline.why_nothing(filters["artist"])
+        brought = audio or midi
         if as_json:
             show_json(
                 {
                     "references": [reference_json(reference) for reference in found],
                     "untrained": embedder.untrained,
                     "notes": notes,
+                    "notices": list(workspace.home.reader.notices(brought)) if brought else [],
                 }
             )
             return

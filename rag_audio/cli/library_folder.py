@@ -59,10 +59,13 @@ def _show_starter(made: LibraryStarter) -> None:
         out.print(f"no table can name {name}: the name is not UTF-8; rename it")
     say_more(len(made.unreadable_names))
     where = shlex.quote(made.root)
+    artists = "write into stems.csv whose style may be asked for; no artist was found"
+    if any(row.artist for row in made.rows):
+        artists = "correct the artists in stems.csv: those above were guessed"
     out.print(
         f"{' and '.join(made.written)} are written and grant nothing yet. Next:\n"
         "  1. fill in the license in library.toml\n"
-        "  2. correct the artists in stems.csv: those above were guessed\n"
+        f"  2. {artists}\n"
         f"  3. rag-audio library check {where}\n"
         f"  4. rag-audio index {where}"
     )

@@ -122,6 +122,11 @@ def show_influence(record: AttributionRecord, measured: CausalInfluence) -> None
     )
 
 
+def _moment(created: str | None) -> str:
+    """A time as the report shows it."""
+    return "at an unknown time" if created is None else f"{created[:19].replace('T', ' ')} UTC"
+
+
 def _show(file: Path, found: TraceResult) -> None:
     for notice in found.notices:
         out.print(f"note: {file.name}: {notice}")
@@ -134,7 +139,7 @@ def _show(file: Path, found: TraceResult) -> None:
     elif found.is_in_part:
         what += " in part"
     out.print(
-        f"{what}, made {found.created} by {found.model}; "
+        f"{what}, made {_moment(found.created)} by {found.model}; "
         f"found by its {found.by} (confidence {found.confidence:.2f}"
         f"{'' if found.checked else ', not checked'})"
     )

@@ -78,7 +78,8 @@ def enrich(
         if left[0] <= 0 or _is_in(phrase.text, text):
             continue
         if not is_clean(phrase.text):
-            notes.append(f"left out of the prompt, not licensed: {phrase.text!r}")
+            why = "it reads like a name that may not be asked for"
+            notes.append(f"left out of the prompt, {why}: {phrase.text!r}")
             continue
         if is_unread(phrase.text, can_read):
             notes.append(f"left out of the prompt, the model cannot read it: {phrase.text!r}")

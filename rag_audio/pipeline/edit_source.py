@@ -88,7 +88,7 @@ def open_source(path: Path, home: Home, inspector: recognition.Inspector) -> Edi
             f"{name} is a score, and edits change sound",
             hint="rag-audio generate --midi finds references like it",
         )
-    heard = home.reader.hear(path).audio
+    heard = home.reader.hear(path, warns=False).audio
     finding = inspector.inspect(path)
     if finding.output is None:
         stems = (copy for one in finding.stems for copy in one.copies)

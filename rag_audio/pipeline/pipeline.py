@@ -365,21 +365,28 @@ class Pipeline:
         home.ledger.append_event("influence", document)
         return measured
 
-    def query_audio(self, path: str | None, midi_path: str | None) -> Audio | None:
-        """The sound of a query: an audio file, or a MIDI file rendered; None when neither."""
+    def query_audio(
+        self, path: str | None, midi_path: str | None, *, warns: bool = True
+    ) -> Audio | None:
+        """The sound of a query: an audio file, or a MIDI file rendered; None when neither.
+
+        Args:
+            warns: log what is odd in the file; else whoever asks has to tell it.
+        """
         if path is not None and midi_path is not None:
             raise InvalidInput("give audio or MIDI to search by, not both")
         if path is not None:
-            return self._brought(Path(path))
-        return None if midi_path is None else self._played(Path(midi_path))
+            return self.home.reader.hear(Path(path), warns=warns).audio
+        return None if midi_path is None else self._played(Path(midi_path), warns=warns)
 
     def _brought(self, path: Path) -> Audio:
-        """The sound of a file that the request brings."""
-        return self.home.reader.hear(path).audio
+        """The sound of a file that the request brings; the plan tells what is odd in it."""
+        return self.home.reader.hear(path, warns=False).audio
 
-    def _played(self, path: Path) -> Audio:
+    def _played(self, path: Path, *, warns: bool) -> Audio:
         """A score as a search hears it: all of it, or the windows that a search looks at."""
-        score, window_s = self.home.reader.score(path), self.home.embedder.window_s
+        score = self.home.reader.score(path, warns=warns)
+        window_s = self.home.embedder.window_s
         played = midi.excerpts(score, window_s, QUERY_WINDOWS, soundfont=self.home.soundfont)
         rate = played[0].sample_rate
         return Audio(np.concatenate([one.samples for one in played], axis=1), rate)
@@ -410,7 +417,7 @@ class Pipeline:
         wanted_bpm, wanted_key = profiles.wanted_tempo_and_key(request, own)
         query = ReferenceQuery(
             text=request.prompt,
-            audio=self.query_audio(request.audio, request.midi),
+            audio=self.query_audio(request.audio, request.midi, warns=False),
             artist=request.artist,
             exclude=excluded,
             uses=frozenset(wanted),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rag_audio import guardrails
@@ -223,8 +224,8 @@ class RightsGate:
             render=lambda score, window_s, most: midi.excerpts(
                 score, window_s, most, soundfont=home.soundfont
             ),
-            hear=lambda path: reader.hear(path).audio,
-            score=reader.score,
+            hear=partial(reader.hear, warns=False),
+            score=partial(reader.score, warns=False),
             do_not_train=lambda path: _RESERVED if reader.reservation(path) else None,
             by_content=lambda heard: [
                 (fit.output, *fit.span_s)

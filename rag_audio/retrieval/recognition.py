@@ -21,6 +21,7 @@ from rag_audio.audio.channels import views
 from rag_audio.audio.copy_distance import Sketch, sketch
 from rag_audio.audio.dsp import resample, spread_windows
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
+from rag_audio.audio.reading import IdentifiedAudio
 from rag_audio.audio.score_similarity import shared_notes
 from rag_audio.audio.scores import NoteScore
 from rag_audio.domain import (
@@ -296,6 +297,7 @@ class ForeignFinding:
         do_not_train: what a manifest in it forbids.
         rest: share of a sound in which stems were recognised that is outside of them, 0…1.
         unchecked: near library items that it could not be compared with, and why.
+        notices: what was cut or odd in it, one line each.
     """
 
     path: str
@@ -308,6 +310,7 @@ class ForeignFinding:
     do_not_train: str | None = None
     rest: float = 0.0
     unchecked: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -326,7 +329,8 @@ class ForeignFinding:
             disclosure: to whom it is said.
         """
         name = Path(self.path).name
-        said = [f"{name} was recognised as {one.name}, by {one.by}" for one in self.stems]
+        said = [f"{name}: {notice}" for notice in self.notices]
+        said += [f"{name} was recognised as {one.name}, by {one.by}" for one in self.stems]
         if self.output is not None:
             said.append(f"{name} was recognised as {disclosure.output(self.output)}")
         said += [f"{name} was not compared with {why}" for why in self.unchecked]
@@ -359,7 +363,7 @@ class Inspector:
         mark_in: Callable[[Audio], Mark | None],
         load: LoadSegment,
         render: Callable[[NoteScore, float, int], Sequence[Audio]],
-        hear: Callable[[Path], Audio] = reading.load,
+        hear: Callable[[Path], IdentifiedAudio] = reading.hear,
         score: Callable[[Path], NoteScore] = scores.parse,
         do_not_train: DoNotTrain = lambda path: None,
         by_content: Callable[[Audio], Sequence[tuple[int, float, float]]] = lambda heard: (),
@@ -389,11 +393,13 @@ class Inspector:
             UnreadableFile: it is neither.
         """
         finding = self._by_bytes(path)
-        if finding.stems:
-            return finding
         if suffix_of(read_head(path)) == SCORE:
-            return self._by_notes(path, finding)
-        return self._by_sound(path, finding)
+            score = self._score(path)
+            finding = replace(finding, notices=score.notices)
+            return finding if finding.stems else self._by_notes(score, finding)
+        heard = self._hear(path)
+        finding = replace(finding, notices=heard.notices)
+        return finding if finding.stems else self._by_sound(heard.audio, finding)
 
     def _by_bytes(self, path: Path) -> ForeignFinding:
         try:
@@ -422,8 +428,7 @@ class Inspector:
             return f"refused: {name} is a stem that was revoked"
         return f"refused: {name} holds {OTHER_SOURCE}: {NO_REASON}"
 
-    def _by_sound(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
-        heard = self._hear(path)
+    def _by_sound(self, heard: Audio, finding: ForeignFinding) -> ForeignFinding:
         finding = self._by_ledger(heard, finding)
         stems, unchecked = self._search.find(heard)
         known, withheld = [], ""
@@ -484,8 +489,7 @@ class Inspector:
         for row in zip_longest(*self._neighbours.nearest(excerpts, where, _HITS_PER_EXCERPT)):
             yield from (hit for hit in row if hit is not None)
 
-    def _by_notes(self, path: Path, finding: ForeignFinding) -> ForeignFinding:
-        score = self._score(path)
+    def _by_notes(self, score: NoteScore, finding: ForeignFinding) -> ForeignFinding:
         excerpts = list(self._render(score, _EXCERPT_S, WINDOWS))
         every = [s for s in self._catalogue.stems() if s.kind is StemKind.MIDI]
         revoked = [stem for stem in every if self._rights.is_revoked(stem)]

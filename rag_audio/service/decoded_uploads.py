@@ -186,9 +186,9 @@ class CanonicalUploads(FileReader):
         """As of a file, save that uploads are never so long."""
         return super().sections(path) if self._folders.upload_in(path) is None else None
 
-    def score(self, path: Path) -> NoteScore:
+    def score(self, path: Path, *, warns: bool = True) -> NoteScore:
         if self._folders.upload_in(path) is None:
-            return super().score(path)
+            return super().score(path, warns=warns)
         return self._used(path, _score)
 
     def credentials(self, path: Path, anchors: str) -> Credentials | None:
@@ -281,7 +281,8 @@ def _score(id_: str, document: Mapping[str, Any]) -> NoteScore:
 
 
 def _notices(id_: str, document: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(notice) for notice in document.get("notices", ()))
+    said = document["score"] if document["kind"] == "midi" else document
+    return tuple(str(notice) for notice in said.get("notices", ()))
 
 
 def _reservation(id_: str, document: Mapping[str, Any]) -> str | None:

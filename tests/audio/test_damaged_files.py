@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from rag_audio.audio import writing
 from rag_audio.audio.mending import look_into
@@ -379,3 +380,17 @@ def test_how_long_a_mended_file_is_can_be_asked(tmp_path: Path) -> None:
     ):
         (tmp_path / "a").write_bytes(content)
         assert writing.info(tmp_path / "a").duration_s == length_s
+
+
+def test_bytes_of_a_flac_frame_that_look_like_no_frame_s_beginning_are_sound(
+    tmp_path: Path,
+) -> None:
+    """A sync code with the reserved block size 0, among samples that are stored as they are."""
+    noise = np.random.default_rng(1).integers(-32768, 32768, 9000).astype("<i2")
+    noise[-8:] = np.frombuffer(b"\xff\xf8\x00\x08\x01\x02\x03\x04" * 2, ">i2")
+    file = tmp_path / "noise.flac"
+    soundfile.write(file, noise, RATE, format="FLAC", subtype="PCM_16")
+    assert b"\xff\xf8\x00\x08\x01\x02" in file.read_bytes()[-32:]
+    found = hear(file)
+    assert found.notices == ()
+    assert np.array_equal(found.audio.samples[0] * 32768, noise)

@@ -299,3 +299,19 @@ def test_what_the_system_refuses_is_one_line(
             full.close()  # what could not be written is still in its buffer
     assert code == 2
     assert capsys.readouterr().err.startswith("rag-audio: No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        (("demo",), "rag-audio demo --help"),
+        (("generate", "slow", "--strenght", "1"), "rag-audio generate --help"),
+        (("watermark", "embed"), "rag-audio watermark embed --help"),
+        (("generat",), "rag-audio --help"),
+    ],
+)
+def test_what_is_typed_wrongly_is_answered_with_that_command_s_help(
+    typed: tuple[str, ...], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(list(typed)) == 2
+    assert capsys.readouterr().err.splitlines()[-1].strip() == hint

@@ -76,3 +76,15 @@ def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtur
     for command in ("init", "check"):
         assert run(["library", command, str(tmp_path / "none")]) == 2
         assert "is not a folder" in capsys.readouterr().err
+
+
+def test_no_artist_is_said_to_be_guessed_where_none_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tone(tmp_path / "none" / "loop_1.wav")
+    tone(tmp_path / "one" / "Velda Quarn" / "a.wav")
+    for folder, guessed in (("none", False), ("one", True)):
+        assert run(["library", "init", str(tmp_path / folder)]) == 0
+        told = "correct the artists in stems.csv: those above were guessed"
+        assert (told in capsys.readouterr().out) == guessed
+        assert ("guessed" in (tmp_path / folder / "stems.csv").read_text("utf-8")) == guessed

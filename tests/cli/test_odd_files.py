@@ -10,6 +10,7 @@ import pytest
 from rag_audio.cli.app import run
 from rag_audio.cli.output import list_findings, out
 from tests.support.damaged import FMT, encoded, wav, wave
+from tests.support.label_files import midi, notes, tempo, track, tune
 
 CUT = "breaks off after 0.93 s: its header claims 2.00 s"
 
@@ -59,3 +60,32 @@ def test_names_do_not_steer_the_terminal(
     assert all(sign.isprintable() or sign == "\n" for sign in shown)
     out.print("two\nlines")
     assert capsys.readouterr().out == "two\nlines\n"
+
+
+def test_a_search_tells_what_is_odd_in_the_score_it_is_given(
+    indexed_home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = tmp_path / "lies.mid"
+    file.write_bytes(midi(track(tempo(90.0)), track(notes(tune(3))), claimed=5))
+    odd = "the header says 5 tracks, 2 are there"
+    assert run(["search", "--midi", str(file), "--home", str(indexed_home), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notices"] == [odd]
+    assert caplog.messages == [f"note: lies.mid: {odd}"]
+
+
+def test_a_plan_tells_once_what_is_odd_in_the_sound_it_is_made_from(
+    indexed_home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file, whole = tmp_path / "cut.flac", encoded("FLAC", "PCM_16")
+    file.write_bytes(whole[: len(whole) // 2])
+    given = ("--audio", str(file), "--audio-rights", "own", "--dry-run", "--json")
+    assert run(["generate", "warm piano", *given, "--home", str(indexed_home)]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert plan["notes"].count(f"cut.flac: {CUT}") == 1
+    assert caplog.messages == []

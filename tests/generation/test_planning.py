@@ -105,7 +105,8 @@ def test_a_phrase_that_is_not_clean_is_left_out_and_said() -> None:
     )
     assert "somebody" not in plan.enriched_prompt.lower()
     assert "soft" in plan.enriched_prompt
-    assert any("like somebody" in note for note in plan.notes)
+    told = "left out of the prompt, it reads like a name that may not be asked for"
+    assert f"{told}: 'like somebody'" in plan.notes
 
 
 def test_enrichment_stays_within_the_models_window() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
@@ -131,3 +132,13 @@ def test_ticks_are_few_round_and_inside(low: float, high: float) -> None:
     ticks = _ticks(low, high)
     assert 3 <= len(ticks) <= 8
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+
+
+def test_headings_of_numbers_stand_above_them() -> None:
+    """As right-aligned as the numbers are."""
+    text = report_html(result(), "take.mp3", NOW)
+    for table in text.split("<table>")[1:]:
+        heads = re.findall(r"<th( class=\"number\")?>", table.split("</thead>")[0])
+        row = table.split("<tbody>")[1].split("</tr>")[0]
+        cells = re.findall(r"<td( class=\"number\")?[ >]", row)
+        assert heads == cells

@@ -46,6 +46,8 @@ of the same seed, which reaches 0.1, is not taken for it (``benchmarks/bench_fin
 _WINDOW_S, _STEP_S, _BIN_S = 5.0, 1.0, 0.5
 _BIN_PART, _BIN_LANDMARKS, _BIN_JUDGED = 0.6, 4, 10
 _GAP_S = 1.5
+_SLIVER_S = 0.1
+"""What is shorter, and cannot be told, is no range of its own."""
 
 Counts = NDArray[np.float64]
 
@@ -307,7 +309,7 @@ class Placer:
                 found.append(_range(one, None, checked=one.kind is StretchKind.OTHER))
         if sound.runs_backwards:
             found = [_mirrored(one, sound.peaks.duration_s) for one in reversed(found)]
-        return tuple(joined(found))
+        return tuple(joined(without_slivers(found)))
 
     def is_in_master(self, output: int, sound: Audio) -> bool | None:
         """Whether a sound holds an output's master, alone or under other sound, at its speed and
@@ -436,6 +438,22 @@ def _mirrored(one: TimeRange, duration_s: float) -> TimeRange:
 def _cut(heard: Audio, stretch: Stretch) -> Audio:
     first, last = (round(at * heard.sample_rate) for at in (stretch.start_s, stretch.end_s))
     return Audio(np.ascontiguousarray(heard.samples[:, first:last]), heard.sample_rate)
+
+
+def without_slivers(ranges: Sequence[TimeRange]) -> list[TimeRange]:
+    """The ranges, with what is too short to be anything counted to the one before it, and at the
+    beginning to the one behind it: a codec adds some milliseconds at the ends of a file."""
+    made: list[TimeRange] = []
+    start_s = ranges[0].start_s
+    for one in ranges:
+        if one.checked or one.end_s - one.start_s >= _SLIVER_S:
+            made.append(replace(one, start_s=start_s))
+        elif made:
+            made[-1] = replace(made[-1], end_s=one.end_s)
+        else:
+            continue
+        start_s = one.end_s
+    return made or list(ranges)
 
 
 def joined(ranges: Sequence[TimeRange]) -> list[TimeRange]:

@@ -183,3 +183,13 @@ def test_an_edit_of_an_upload_asks_for_its_rights_and_words(desk: Desk) -> None:
     page.get_by_text("Caught on its way").wait_for()
     changed = {"prompt": "low bells", "audio_rights": "licensed", "time_signature": [6, 8]}
     assert desk.sent == [asked | changed]
+
+
+def test_what_is_odd_in_a_sound_is_told_where_it_is_searched_by(desk: Desk) -> None:
+    page = desk.open()
+    uploads, odd = Uploads(page), "breaks off after 0.93 s"
+    found = {"references": [], "notices": [odd]}
+    page.route("**/v1/search", lambda route: route.fulfill(json=found))
+    uploads.arrive(uploads.choose("cut.wav"))
+    tray = page.get_by_role("region", name="References")
+    tray.get_by_text(f"Noticed in your file: {odd}").wait_for()

@@ -15,6 +15,7 @@ import pytest
 from rag_audio.service.api_access import Scope
 from tests.service.web.conftest import SCRIPT, assert_accessible
 from tests.service.web.site import Site, serving
+from tests.support.damaged import encoded
 
 Open = Callable[..., Any]
 
@@ -170,6 +171,17 @@ def test_a_sound_is_traced_to_its_sources(
     with page.expect_download() as download:
         page.get_by_role("button", name="Save the report").click()
     assert download.value.suggested_filename == "found.trace.html"
+
+
+def test_what_is_odd_in_a_traced_sound_is_told(site: Site, open_page: Open) -> None:
+    page = open_page(site, "#/trace")
+    whole = encoded("FLAC", "PCM_16")
+    page.locator("[type=file]").set_input_files(
+        {"name": "cut.flac", "mimeType": "audio/flac", "buffer": whole[: len(whole) // 2]}
+    )
+    verdict = page.get_by_role("region", name="Verdict")
+    verdict.get_by_text("Noticed: breaks off after 0.93 s").wait_for()
+    assert_accessible(page)
 
 
 def test_history_ledger_and_status(site: Site, made: dict[str, Any], open_page: Open) -> None:

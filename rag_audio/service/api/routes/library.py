@@ -250,10 +250,10 @@ def _sound(upload: str | None, caller: Caller, service: Service) -> Audio | None
 
 
 def _notices(upload: str | None, caller: Caller, service: Service) -> list[str]:
-    """What was cut or odd in an upload's sound."""
-    found = None if upload is None else service.upload_of(caller, upload)
-    if found is None or found.kind == "midi":
+    """What was cut or odd in an upload."""
+    if upload is None:
         return []
+    found = service.upload_of(caller, upload)
     path = service.folders.of_upload(found.id, found.suffix)
     return list(service.pipeline(caller).home.reader.notices(path))
 

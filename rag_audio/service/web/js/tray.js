@@ -161,10 +161,12 @@ export function tray(changed, form) {
   async function find(asked) {
     put(found, h("p", { class: "muted" }, "Searching…"));
     try {
-      const { references } = await post("/v1/search", { limit: 8, ...asked });
-      put(found, references.length === 0
-        ? h("p", {}, "No licensed match. Try other words, or look through the Library.")
-        : h("ul", {}, references.map(foundItem)));
+      const { references, notices = [] } = await post("/v1/search", { limit: 8, ...asked });
+      put(found,
+        notices.map((notice) => h("p", { class: "muted" }, `Noticed in your file: ${notice}`)),
+        references.length === 0
+          ? h("p", {}, "No licensed match. Try other words, or look through the Library.")
+          : h("ul", {}, references.map(foundItem)));
     } catch (problem) {
       put(found, problemNotice(problem));
     }

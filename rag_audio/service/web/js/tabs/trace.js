@@ -49,6 +49,7 @@ function verdict(found, file) {
       h("p", { class: "verdict" }, "Not found"),
       h("p", {}, `Nothing in ${file.name} says that this system made it.`),
       found.explanation && h("p", { class: "muted" }, found.explanation),
+      odd(found),
       contact(found));
   }
   const sources = found.sources ?? [];
@@ -63,6 +64,7 @@ function verdict(found, file) {
       found.checked === false && h("div", { class: "notice warn" }, "It was not checked whether the mark is this sound's own."),
       found.ranges?.length > 1 && timeRanges(found.ranges),
       found.explanation && !found.evidence?.some((one) => one.says === found.explanation) && h("p", { class: "muted" }, found.explanation),
+      odd(found),
       revoked.length > 0 && h("div", { class: "notice bad" }, `Revoked or expired since: ${revoked.map((one) => one.title).join(", ")}.`),
       contact(found)),
     sources.length > 0 && h("section", { class: "panel stack", "aria-label": "Sources" },
@@ -92,6 +94,11 @@ function timeRanges(ranges) {
   const what = (one) => (one.output ? `output ${one.output}` : one.checked ? "no output that can be named" : "too little to tell") + (one.transplanted ? "; the mark was moved here" : "");
   return table("In time", ["From", "To", "The sound is"], ranges.map((one) => h("tr", {},
     h("td", {}, `${one.start_s.toFixed(1)} s`), h("td", {}, `${one.end_s.toFixed(1)} s`), h("td", {}, what(one)))));
+}
+
+/** What was cut or odd in the file. */
+function odd(found) {
+  return found.notices?.map((notice) => h("p", { class: "muted" }, `Noticed: ${notice}`));
 }
 
 function contact(found) {
