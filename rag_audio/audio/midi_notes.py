@@ -113,8 +113,10 @@ def tick_parts(
         pairing = _Pairing(index, track, settings, hit)
         found += pairing.parts()
         if count := pairing.hits:
-            what = "1 note has" if count == 1 else f"{count} notes have"
-            notices.add(f"track {track.number}: {what} no length; played as short hits")
+            what, how = f"{count} notes have", "short hits"
+            if count == 1:
+                what, how = "1 note has", "a short hit"
+            notices.add(f"track {track.number}: {what} no length; played as {how}")
         if count := pairing.endless:
             what = "1 note never ends" if count == 1 else f"{count} notes never end"
             notices.add(f"track {track.number}: {what}; held until struck again or the track ends")

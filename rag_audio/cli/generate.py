@@ -11,7 +11,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rag_audio.audio.pictures import output_png
-from rag_audio.cli.options import Home, Json, read_text, request_from, with_fields
+from rag_audio.cli.options import (
+    Home,
+    Json,
+    read_text,
+    request_from,
+    require_bytes,
+    with_fields,
+)
 from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table, warn_untrained
 from rag_audio.cli.trace import measure_outputs, show_influence
 from rag_audio.domain import (
@@ -26,6 +33,7 @@ from rag_audio.domain import (
 from rag_audio.domain.fields import On
 from rag_audio.domain.json_documents import enforced_met, outputs_json, results_json
 from rag_audio.domain.plan import plan_from_json, plan_to_json
+from rag_audio.domain.songs import song_file
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.take_selection import unmet_line
 from rag_audio.pipeline.workspace import Workspace, open_workspace
@@ -138,7 +146,14 @@ def _check_writable(option: str, file: Path, ending: str) -> None:
 
 @contextmanager
 def generating(given: Mapping[str, Any]) -> Iterator[Workspace]:
-    """The workspace that the options name, with a note about a model that was never trained."""
+    """The workspace that the options name, with a note about a model that was never trained.
+
+    Raises:
+        UnreadableFile: a file that is given cannot be read, told before the model is loaded.
+    """
+    for name in ("audio", "midi", "file"):
+        if given.get(name) is not None:
+            require_bytes(song_file(Path(given[name]))[0])
     with open_workspace(given["home"], territory=given["territory"]) as workspace:
         warn_untrained(workspace.home.generator(given["model"]).info)
         yield workspace

@@ -182,7 +182,7 @@ def test_where_a_track_breaks_off_it_is_told_what_is_kept(read: Reading) -> None
     assert ends(score)[-1] == (64, 1.0, 1.125)
     assert score.notices == (
         "track 2 breaks off: 5 events kept",
-        "track 2: 1 note has no length; played as short hits",
+        "track 2: 1 note has no length; played as a short hit",
     )
 
 

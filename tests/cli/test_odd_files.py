@@ -9,6 +9,7 @@ import pytest
 
 from rag_audio.cli.app import run
 from rag_audio.cli.output import list_findings, out
+from rag_audio.home import Home
 from tests.support.damaged import FMT, encoded, wav, wave
 from tests.support.label_files import midi, notes, tempo, track, tune
 
@@ -89,3 +90,28 @@ def test_a_plan_tells_once_what_is_odd_in_the_sound_it_is_made_from(
     plan = json.loads(capsys.readouterr().out)["plan"]
     assert plan["notes"].count(f"cut.flac: {CUT}") == 1
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("command", ["generate", "vary"])
+@pytest.mark.parametrize("content", [b"", None])
+def test_a_file_that_holds_nothing_is_told_before_a_model_is_loaded(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    content: bytes | None,
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(Home, "generator", lambda self, name=None: loaded.append("model"))
+    file = tmp_path / "take.wav"
+    if content is not None:
+        file.write_bytes(content)
+    given = (
+        ["--audio", str(file), "--audio-rights", "own"] if command == "generate" else [str(file)]
+    )
+    words = ["warm piano"] if command == "generate" else []
+    out_file = ("--out", str(tmp_path / "out.wav"), "--home", str(tmp_path / "home"))
+    assert run([command, *words, *given, *out_file]) == 2
+    said = capsys.readouterr().err
+    assert f"there is no file {file}" in said if content is None else f"{file} is empty" in said
+    assert loaded == []
