@@ -51,6 +51,12 @@ SPOOL = "spool"
 """Folder of a home in which the sound of long files waits for the embedder."""
 
 
+def _state(path: Path) -> object:
+    """What tells a file from another, and from itself after a change."""
+    status = path.stat()
+    return path, status.st_size, status.st_mtime_ns
+
+
 class FileReader:
     """Opens files that somebody brought, in this process: those of whoever runs it.
 
@@ -63,6 +69,7 @@ class FileReader:
 
     def __init__(self) -> None:
         self._warned: set[tuple[str, str]] = set()
+        self._last: tuple[object, tuple[str, ...]] = (None, ())
 
     def hear(
         self,
@@ -77,13 +84,16 @@ class FileReader:
             warns: log what is odd in the file, once; else whoever asks has to tell it.
         """
         heard = hear(path, max_duration_s=max_duration_s)
+        self._last = (_state(path), heard.notices)
         if warns:
             self._warn(path.name, heard.notices)
         return heard
 
     def notices(self, path: Path) -> tuple[str, ...]:
         """What was cut or odd in a sound or a score, one line each; raises as :meth:`hear` and
-        :meth:`score`."""
+        :meth:`score`. What was read last is not read again."""
+        if self._last[0] == _state(path):
+            return self._last[1]
         if suffix_of(read_head(path)) == SCORE:
             return self.score(path, warns=False).notices
         return self.hear(path, warns=False).notices
@@ -106,6 +116,7 @@ class FileReader:
             warns: as of :meth:`hear`.
         """
         found = scores.parse(path)
+        self._last = (_state(path), found.notices)
         if warns:
             self._warn(path.name, found.notices)
         return found

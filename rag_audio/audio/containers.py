@@ -22,6 +22,7 @@ from rag_audio.audio.resumed_sound import ResumedSound
 from rag_audio.audio.sequential_file import UNKNOWN_FRAMES, SequentialFile
 from rag_audio.audio.spliced_file import SplicedFile, cut_before
 from rag_audio.errors import UnreadableFile
+from rag_audio.storage.files import require_content
 
 _MIN_RATE, _MAX_RATE = 1000, 768_000
 _KINDS = "WAV, FLAC, OGG, MP3 and AIFF are read; a damaged file is to be copied or exported anew"
@@ -165,12 +166,7 @@ def open_sound(path: Path) -> SoundSource:
     Raises:
         UnreadableFile: it is not a sound file, an empty one, or out of range.
     """
-    if not path.exists():
-        raise UnreadableFile(f"there is no file {path}")
-    if not path.is_file():
-        raise UnreadableFile(f"{path} is not a file")
-    if path.stat().st_size == 0:
-        raise UnreadableFile(f"{path} is empty")
+    require_content(path)
     kind = media_kind(path)
     if kind is None:
         file = _by_libsndfile(path)

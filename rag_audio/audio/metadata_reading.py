@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,7 +44,6 @@ _OF_THE_SOUND = frozenset(
 """Chunks that describe the samples as they stand in the old file, and space without content."""
 _AIFF_OF_THE_SOUND = frozenset({b"COMM", b"SSND", b"FVER", b"PEAK", b"CHAN"})
 _AIFF_TEXTS = {b"NAME": "title", b"AUTH": "artist", b"(c) ": "copyright", b"ANNO": "comment"}
-_FILES = (b"RIFF", b"RF64", b"BW64")
 _ID3_CHUNKS = (b"id3 ", b"ID3 ")
 _FOREIGN = (b"riff", b"aiff", b"w64 ")
 _EXTENSIBLE = 0xFFFE
@@ -181,10 +181,11 @@ def _surely(file: BinaryIO, again: io.RawIOBase, chunks: riff.ChunkList) -> riff
     behind = list(chunks.chunks[len(before) + 1 :])
     if not sound.is_whole:
         last = sound.more[-1][0] if sound.more else 0
-        between = riff.walk_on(file, sound.start + sound.size) if last else ()
+        walk = partial(riff.walk_on, file, is_big_endian=chunks.is_big_endian)
+        between = walk(sound.start + sound.size) if last else ()
         behind = [one for one in between if one.start < last]
-        behind += riff.walk_on(file, sound.end)
-    ends = (n for n, one in enumerate(behind) if one.name in _FILES)
+        behind += walk(sound.end)
+    ends = (n for n, one in enumerate(behind) if one.name in riff_chunks.FILES)
     return replace(chunks, chunks=(*before, *behind[: next(ends, None)]))
 
 

@@ -103,8 +103,10 @@ def walk(file: BinaryIO, most: int = MOST_CHUNKS) -> ChunkList | None:
     return _Walk(file, length, most).riff(head)
 
 
-def walk_on(file: BinaryIO, at: int, most: int = MOST_CHUNKS) -> tuple[Chunk, ...]:
-    """The chunks of a little-endian RIFF file from a place on, where one begins or its padding.
+def walk_on(
+    file: BinaryIO, at: int, *, is_big_endian: bool = False, most: int = MOST_CHUNKS
+) -> tuple[Chunk, ...]:
+    """The chunks of a RIFF or RIFX file from a place on, where one begins or its padding.
 
     Raises:
         UnreadableFile, OSError: as :func:`walk`.
@@ -114,7 +116,8 @@ def walk_on(file: BinaryIO, at: int, most: int = MOST_CHUNKS) -> tuple[Chunk, ..
     head = file.read(5)
     if len(head) == 5 and not (head[0] and _is_name(head[:4])) and _is_name(head[1:]):
         at += 1
-    return _Walk(file, length, most).riff(b"RIFF" + bytes(8), at).chunks
+    head = (b"RIFX" if is_big_endian else b"RIFF") + bytes(8)
+    return _Walk(file, length, most).riff(head, at).chunks
 
 
 @dataclass

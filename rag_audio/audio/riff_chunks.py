@@ -20,7 +20,8 @@ _UNKNOWN = 0xFFFFFFFF
 _STREAMED = 0x7FFFFF00
 _EXTENSIBLE, _PCM, _FLOAT = b"\xfe\xff", 1, 3
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
-_FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+"""How a WAV begins."""
 _TAIL = 1 << 18
 _NEXT_TO_NOTHING = 1024
 _W64_TAIL = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -164,7 +165,7 @@ def _completed(form: bytes) -> bytes:
 
 
 def _is_wav(head: bytes) -> bool:
-    return head[:4] in _FILES and head[8:] == b"WAVE"
+    return head[:4] in FILES and head[8:] == b"WAVE"
 
 
 def next_file(data: FileBytes, wav: WavSound) -> int | None:
@@ -179,7 +180,7 @@ _MOST_BEFORE = 1 << 16
 _WAV = rb"(?:RIFF|RIFX|RF64|BW64).{4}WAVE"
 _BEGINS = re.compile(rb"FORM.{4}AIF[FC]|" + _WAV, re.DOTALL)
 WAV = re.compile(_WAV, re.DOTALL)
-"""How a WAV begins."""
+"""Its first twelve bytes."""
 
 
 def begins_at(data: FileBytes) -> int:
@@ -224,7 +225,7 @@ class _Riff:
                 break
             name, size = head[:4], int.from_bytes(head[4:], self.order)
             start = at + 8
-            if found is not None and (not _is_name(name) or name in _FILES):
+            if found is not None and (not _is_name(name) or name in FILES):
                 self.next_file = at if _is_wav(self.data[at : at + 12]) else None
                 break
             if name == b"LIST" and self.data[start : start + 4] == b"wavl":

@@ -11,14 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rag_audio.audio.pictures import output_png
-from rag_audio.cli.options import (
-    Home,
-    Json,
-    read_text,
-    request_from,
-    require_bytes,
-    with_fields,
-)
+from rag_audio.cli.options import Home, Json, read_text, request_from, with_fields
 from rag_audio.cli.output import out, percent, say_unmet, show_json, stages, table, warn_untrained
 from rag_audio.cli.trace import measure_outputs, show_influence
 from rag_audio.domain import (
@@ -38,7 +31,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.generation.take_selection import unmet_line
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 from rag_audio.provenance.counterfactual import CausalInfluence, Method
-from rag_audio.storage.files import export
+from rag_audio.storage.files import export, require_content
 
 
 @with_fields(On.GENERATE)
@@ -153,7 +146,7 @@ def generating(given: Mapping[str, Any]) -> Iterator[Workspace]:
     """
     for name in ("audio", "midi", "file"):
         if given.get(name) is not None:
-            require_bytes(song_file(Path(given[name]))[0])
+            require_content(song_file(Path(given[name]))[0])
     with open_workspace(given["home"], territory=given["territory"]) as workspace:
         warn_untrained(workspace.home.generator(given["model"]).info)
         yield workspace

@@ -157,25 +157,6 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.
 Territory = Annotated[str | None, option_of("territory")]
 
 
-def require_bytes(file: Path) -> None:
-    """Let a file pass that can be read and holds something.
-
-    Raises:
-        UnreadableFile: it cannot be read, is no file or is empty.
-    """
-    try:
-        if not file.exists():
-            raise UnreadableFile(f"there is no file {file}")
-        if not file.is_file():
-            raise UnreadableFile(f"{file} is not a file")
-        with file.open("rb") as content:
-            if not content.read(1):
-                raise UnreadableFile(f"{file} is empty")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UnreadableFile(f"{str(file)!r} cannot be read: {why}") from error
-
-
 def read_text(file: Path) -> str:
     """The text of a file in UTF-8, with or without a byte order mark.
 

@@ -16,11 +16,30 @@ from contextlib import contextmanager, suppress
 from hashlib import file_digest
 from pathlib import Path
 
-from rag_audio.errors import InvalidInput
+from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.storage.locks import lock_file, lock_if_free
 
 PRIVATE, PUBLIC = 0o600, 0o644
 """Modes of files: for their owner alone; for all to read."""
+
+
+def require_content(path: Path) -> None:
+    """Let a file pass that is there and holds something.
+
+    Raises:
+        UnreadableFile: it cannot be looked at, is no file or is empty.
+    """
+    try:
+        if not path.exists():
+            raise UnreadableFile(f"there is no file {path}")
+        if not path.is_file():
+            raise UnreadableFile(f"{path} is not a file")
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UnreadableFile(f"{str(path)!r} cannot be read: {why}") from error
+    if size == 0:
+        raise UnreadableFile(f"{path} is empty")
 
 
 def file_sha256(path: Path) -> str:

@@ -496,3 +496,19 @@ HONEST = {
     "mp3": id3.make_tag(FRAMES_OF_ID3)[:2000],
     "ogg": _honest("OGG", "VORBIS"),
 }
+
+
+@pytest.mark.parametrize("size", [0, 10**8])
+def test_texts_behind_the_sound_of_a_rifx_of_untrue_size_are_carried(
+    tmp_path: Path, size: int
+) -> None:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return name + struct.pack(">I", len(body)) + body
+
+    form = chunk(b"fmt ", struct.pack(">HHIIHH", 1, 1, 8000, 16_000, 2, 16))
+    sound = (8000 * np.sin(np.arange(16_000) / 9)).astype(">i2").tobytes()
+    info = chunk(b"LIST", b"INFO" + chunk(b"INAM", b"Night"))
+    data = b"data" + struct.pack(">I", size) + sound
+    (tmp_path / "a.wav").write_bytes(b"RIFX" + bytes(4) + b"WAVE" + form + data + info)
+    assert hear(tmp_path / "a.wav").audio.duration_s == pytest.approx(2.0, abs=0.001)
+    assert read_metadata(tmp_path / "a.wav").all_texts() == {"title": ("Night",)}

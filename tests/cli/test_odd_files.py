@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rag_audio.audio.reading import IdentifiedAudio, hear
 from rag_audio.cli.app import run
 from rag_audio.cli.output import list_findings, out
 from rag_audio.home import Home
@@ -115,3 +117,20 @@ def test_a_file_that_holds_nothing_is_told_before_a_model_is_loaded(
     said = capsys.readouterr().err
     assert f"there is no file {file}" in said if content is None else f"{file} is empty" in said
     assert loaded == []
+
+
+def test_a_file_that_is_searched_by_is_decoded_once(
+    indexed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Path] = []
+
+    def counted(path: Path, **more: Any) -> IdentifiedAudio:
+        heard.append(path)
+        return hear(path, **more)
+
+    monkeypatch.setattr("rag_audio.home.hear", counted)
+    file = tmp_path / "take.flac"
+    file.write_bytes(encoded("FLAC", "PCM_16"))
+    home = ("--home", str(indexed_home), "--json")
+    assert run(["search", "--audio", str(file), *home]) == 0
+    assert heard == [file]
