@@ -31,7 +31,15 @@ from rag_audio.domain.record import (
     unmet_promises,
 )
 from rag_audio.domain.request import USE_OF, Channel, Controls, GenerationRequest
-from rag_audio.domain.stems import Reference, Segment, SegmentFilter, Stem, StemKind
+from rag_audio.domain.stems import (
+    DerivedTag,
+    Reference,
+    SampleType,
+    Segment,
+    SegmentFilter,
+    Stem,
+    StemKind,
+)
 
 __all__ = [
     "USE_OF",
@@ -43,6 +51,7 @@ __all__ = [
     "Channel",
     "ConditioningPlan",
     "Controls",
+    "DerivedTag",
     "Edit",
     "Enforcement",
     "GenerationRequest",
@@ -62,6 +71,7 @@ __all__ = [
     "PromptSpan",
     "Reference",
     "Rights",
+    "SampleType",
     "SeedPart",
     "Segment",
     "SegmentFilter",

@@ -15,13 +15,37 @@ class StemKind(StrEnum):
     MIDI = "midi"
 
 
+class SampleType(StrEnum):
+    """What a recording or score is to a musician, by its length, its onsets and its names.
+
+    A one-shot is a single sound; a loop repeats seamlessly in whole beats; a phrase is a passage
+    that does neither; a song is a whole piece.
+    """
+
+    ONE_SHOT = "one-shot"
+    LOOP = "loop"
+    PHRASE = "phrase"
+    SONG = "song"
+
+
+@dataclass(frozen=True)
+class DerivedTag:
+    """A tag that nobody wrote: the embedder heard it; ``confidence`` is 0…1."""
+
+    text: str
+    confidence: float
+
+
 def _signature(value: Any) -> Signature:
     beats, unit = map(as_integer, as_items(value))
     require_signature((beats, unit))
     return beats, unit
 
 
-@json_form(later=("iswc", "time_signature"), forms={"time_signature": FieldForm(list, _signature)})
+@json_form(
+    later=("iswc", "time_signature", "sample_type", "derived_tags"),
+    forms={"time_signature": FieldForm(list, _signature)},
+)
 @dataclass(frozen=True)
 class Stem:
     """One library item.
@@ -36,6 +60,8 @@ class Stem:
         downbeat_s: time of the first bar line, where declared, or of a score after an upbeat.
         instruments: General MIDI program names (MIDI) or empty.
         time_signature: (beats, unit) of its first bar, where a score states it.
+        sample_type: one-shot, loop, phrase or song; None where it was not measured.
+        derived_tags: what the embedder hears where nobody wrote tags, the surest first.
         *_confidence: 0…1; 1 means declared.
     """
 
@@ -59,6 +85,8 @@ class Stem:
     loudness_lufs: float | None = None
     instruments: tuple[str, ...] = ()
     time_signature: Signature | None = None
+    sample_type: SampleType | None = None
+    derived_tags: tuple[DerivedTag, ...] = ()
 
     @property
     def license_key(self) -> str:
@@ -85,14 +113,19 @@ class Segment:
     duration_s: float
 
 
-@json_form(named="reference", flat=("segment",))
+@json_form(named="reference", flat=("segment",), later=("fit",))
 @dataclass(frozen=True)
 class Reference:
-    """A retrieved segment; rank counts from 1, a higher score is nearer."""
+    """A retrieved segment; rank counts from 1, a higher score is nearer.
+
+    ``fit`` is the probability, 0…1, that somebody who asked for this would call it right; None
+    where no words were searched for.
+    """
 
     segment: Segment
     score: float
     rank: int
+    fit: float | None = None
 
     @property
     def stem(self) -> Stem:
@@ -115,6 +148,8 @@ class SegmentFilter:
     min_duration_s: float | None = None
     stems: tuple[str, ...] = ()
     exclude: tuple[str, ...] = field(default=())
+    libraries: tuple[str, ...] = ()
+    sample_types: tuple[SampleType, ...] = ()
 
 
 # What a catalogue holds of libraries and files.

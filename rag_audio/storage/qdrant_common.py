@@ -40,7 +40,9 @@ FORMAT = 2
 FORMAT_BEFORE = 1
 """It held artists in another form; it is brought up to date when the index is opened."""
 
-KEYWORD_FIELDS = ("library", "license", "artist", "key", "kind", "tags", "stem_id")
+KEYWORD_FIELDS = (
+    "library", "license", "artist", "key", "kind", "sample_type", "tags", "stem_id",
+)  # fmt: skip
 FLOAT_FIELDS = ("bpm", "duration_s")
 
 _REWRITTEN = 512
@@ -90,6 +92,11 @@ class Requests:
             must.append(self.having("key", *sorted({str(key) for key in where.keys})))
         if where.kind is not None:
             must.append(self.having("kind", where.kind.value))
+        if where.libraries:
+            must.append(self.having("library", *_exact_all(where.libraries)))
+        if where.sample_types:
+            kinds = sorted(one.value for one in where.sample_types)
+            must.append(self.having("sample_type", *kinds))
         if where.tags:
             must.append(self.having("tags", *_folded_all(where.tags)))
         if where.min_duration_s is not None:
@@ -128,6 +135,8 @@ def payload_of(segment: Segment) -> Payload:
         payload["tags"] = list(_folded_all(stem.tags))
     if stem.bpm is not None:
         payload["bpm"] = stem.bpm
+    if stem.sample_type is not None:
+        payload["sample_type"] = stem.sample_type.value
     if stem.key is not None:
         payload["key"] = str(stem.key)
     return payload

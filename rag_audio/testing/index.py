@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rag_audio.domain import Key, Segment, SegmentFilter, Stem, StemKind
+from rag_audio.domain import Key, SampleType, Segment, SegmentFilter, Stem, StemKind
 from rag_audio.domain.ports import IndexedSegment, SparseVector, StemIndex
 from rag_audio.errors import InvalidInput
 from rag_audio.testing.sounds import refused
@@ -81,6 +81,10 @@ FILTERS: tuple[tuple[dict[str, Any], set[str]], ...] = (
     ({"tags": ("WARM",)}, {"a", "b"}),
     ({"tags": ("drums", "soft")}, {"a", "b"}),
     ({"min_duration_s": 30.0}, {"a", "d"}),
+    ({"libraries": ("night-shift", "other")}, {"a", "b", "d"}),
+    ({"libraries": ("other",)}, set()),
+    ({"sample_types": (SampleType.LOOP,)}, {"a"}),
+    ({"sample_types": (SampleType.LOOP, SampleType.SONG)}, {"a", "b"}),
     ({"stems": (stem("a").id, stem("c").id)}, {"a"}),
     ({"exclude": (stem("a").id,)}, {"b", "d"}),
     ({"tags": ("warm",), "exclude": (stem("a").id,), "kind": StemKind.MIDI}, {"b"}),
@@ -213,7 +217,15 @@ class StemIndexContract:
     def test_every_field_of_a_filter_must_hold_and_lists_are_any_of(self) -> None:
         self.index.upsert(
             [
-                point(stem("a", bpm=92.0, key=Key(9, True), tags=("Warm", "drums"))),
+                point(
+                    stem(
+                        "a",
+                        bpm=92.0,
+                        key=Key(9, True),
+                        tags=("Warm", "drums"),
+                        sample_type=SampleType.LOOP,
+                    )
+                ),
                 point(
                     stem(
                         "b",
@@ -223,6 +235,7 @@ class StemIndexContract:
                         kind=StemKind.MIDI,
                         tags=("warm", "soft"),
                         duration_s=29.9,
+                        sample_type=SampleType.SONG,
                     )
                 ),
                 point(stem("c", license="other")),
