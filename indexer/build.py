@@ -10,7 +10,9 @@ points in the index. It holds at every moment that
   paths, save that where their licenses differ, a decision and then the license's name come before
   the path; its vectors are those of its own bytes;
 * bytes are claimed by the license of every file that has them, also of one that may not be indexed;
-* rows that are not those that the log holds are forgotten, and their files measured anew.
+* rows that are not those that the log holds are forgotten, and their files measured anew;
+* a refresh replaces what was measured of unchanged files and removes nothing: the vectors are those
+  of the same bytes, and a file that cannot be measured now keeps what is known of it.
 
 So a run that was killed anywhere leaves nothing that the next one does not bring to the same end.
 """
@@ -20,12 +22,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,15 @@ from indexer.index_points import (
 from indexer.junk import by_count
 from indexer.library_toml import decision_on, idle_decisions
 from indexer.licenses import Declared, LibrarySpec, read_library
-from indexer.long_sounds import SpooledSound
-from indexer.measure import MeasuredFile, MeasureJob, Refused, Render, Unchanged
+from indexer.long_sounds import SpooledSound, discard, waiting_room
+from indexer.measure import (
+    MEASURED_BY,
+    MeasuredFile,
+    MeasureJob,
+    Refused,
+    Render,
+    Unchanged,
+)
 from indexer.report import FileOutcome, IndexProgress, IndexReport, Notice, Rejection
 from indexer.scan import FoundFile
 from indexer.songs import separate_songs
@@ -59,7 +66,6 @@ from rag_audio.domain.ports import Embedder, StemIndex
 from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.errors import BackendError
 from rag_audio.storage.catalogue import SqlCatalogue
-from rag_audio.storage.files import draft_folder
 
 __all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library"]
 
@@ -73,6 +79,8 @@ REVOKED = "it was revoked; rag-audio revoke --undo takes that back"
 
 UNHEARD = "it stays indexed, but would not be recognised in foreign sound: {}"
 """What is said of a file that a version before indexed, and that cannot be heard now."""
+UNREFRESHED = "it stays indexed as it was measured before: {}"
+"""What is said of a file that a refresh cannot measure."""
 
 BATCH_FILES = 64
 """Files written to the catalogue at once at most."""
@@ -91,6 +99,7 @@ def index_library(
     on: date | None = None,
     limits: Limits | None = None,
     spool: Path | None = None,
+    refresh: bool = False,
 ) -> IndexReport:
     """Index a licensed library: new and changed files are measured and embedded, others are not.
 
@@ -103,6 +112,8 @@ def index_library(
         spool: folder in which the sound of long files waits for the embedder, in a folder of this
             run; what runs left there that were killed is removed. None: the system's for temporary
             files, where nothing removes it.
+        refresh: measure unchanged files anew that a release with other measurements indexed. Their
+            vectors stay, and no sound is embedded again.
 
     Raises:
         LibraryError: the library cannot be read at all, or its id is taken by another folder.
@@ -117,8 +128,8 @@ def index_library(
         catalogue.put_library(spec.id, spec.name, str(spec.root))
         catalogue.put_licenses(spec.id, spec.licenses.values())
         moment = on or datetime.now(UTC)
-        run = _IndexRun(spec, embedder, index, catalogue, progress, moment)
-        with _waiting_room(spool) as room:
+        run = _IndexRun(spec, embedder, index, catalogue, progress, moment, refresh=refresh)
+        with waiting_room(spool) as room:
             run.go(limits or Limits(), render, prune=prune, workers=workers, spool=room)
         catalogue.seal(spec.id)
     return IndexReport(
@@ -133,28 +144,12 @@ def index_library(
         conflicts=tuple(conflicts_json(run.rights.conflicts.values(), run.rights, spec.id)),
         altered=altered,
         landmarked=run.landmarked,
+        refreshed=len(run.refreshed),
+        outdated=run.outdated,
         noticed=tuple(sorted(set(run.noticed))),
         junk=by_count(run.junk),
         other=by_count(run.other),
     )
-
-
-@contextmanager
-def _waiting_room(spool: Path | None) -> Iterator[Path]:
-    """A folder for the sound of long files, gone at the end of the block."""
-    if spool is None:
-        with TemporaryDirectory(prefix="rag-audio-index-") as folder:
-            yield Path(folder)
-        return
-    with ExitStack() as stack:
-        try:
-            spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-            room = stack.enter_context(draft_folder(spool / "index"))
-        except OSError as cause:
-            raise BackendError(
-                f"no folder can be made in {str(spool)!r}: {cause.strerror or cause}"
-            ) from cause
-        yield room
 
 
 @dataclass
@@ -178,8 +173,10 @@ class _IndexRun:
         catalogue: SqlCatalogue,
         progress: IndexProgress | None,
         on: date,
+        *,
+        refresh: bool,
     ) -> None:
-        self._on = on
+        self._on, self._refresh = on, refresh
         self.rights: Rights = catalogue.rights(None, on)
         # What is embedded: a claim of another library, and what becomes of it, is not this one's.
         self._own: Rights = catalogue.rights(None, on, [spec.id])
@@ -194,6 +191,8 @@ class _IndexRun:
         self.holdings = Holdings(index, spec.id, embedder.window_s)
         self._batch = _Batch()
         self._present: set[str] = set()
+        self._untouched: set[str] = set()
+        self.refreshed: set[str] = set()
         self.rejected: list[Rejection] = []
         self.noticed: list[Notice] = list(spec.notices)
         self.junk: Counter[str] = Counter()
@@ -232,6 +231,12 @@ class _IndexRun:
             self.holdings.relabel(self._stem(stem))
         self._settle(claims)
 
+    @property
+    def outdated(self) -> int:
+        """Stems of files that are there, measured by a release before this one."""
+        rows = (row for path, row in self._rows.items() if path in self._present)
+        return len({row.stem.id for row in rows if row.measured_by < MEASURED_BY})
+
     def _decide(self) -> None:
         """Write what the library says now about files that are indexed already."""
         said = {path: decision_on(self._spec.decisions, path) for path in self._rows}
@@ -265,15 +270,20 @@ class _IndexRun:
     def _jobs(self, found: Survey, limits: Limits) -> Iterator[tuple[str, MeasureJob]]:
         for path, (candidate, declared) in found.accepted.items():
             row = self._rows.get(path)
-            same = False
+            same = refresh = False
             held = row is not None and self.holdings.has(row.stem)
             if row is not None:
                 revoked = self._own.is_revoked(row.stem)
                 same = (row.declared, row.space) == (basis_of(path, declared), self._embedder.space)
                 same = same and (held or revoked)
+                refresh = same and self._refresh and row.measured_by < MEASURED_BY
+                if refresh:
+                    self.refreshed.add(path)
+                if same and (row.size, row.mtime_ns) == (candidate.size, candidate.mtime_ns):
+                    self._untouched.add(path)
                 if (
-                    same
-                    and (row.size, row.mtime_ns) == (candidate.size, candidate.mtime_ns)
+                    path in self._untouched
+                    and not refresh
                     and row.stem.id not in self._without_landmarks
                 ):
                     if revoked:
@@ -290,16 +300,21 @@ class _IndexRun:
                     known=None if row is None else row.stem.id,
                     unchanged=same,
                     embedded=held,
-                    landmarked=row is not None and row.stem.id not in self._without_landmarks,
+                    landmarked=row is not None
+                    and row.stem.id not in self._without_landmarks
+                    and not refresh,
+                    refresh=refresh,
                 ),
             )
 
     def _take(
         self, candidate: FoundFile, declared: Declared, outcome: MeasuredFile | Unchanged | Refused
     ) -> None:
-        path = candidate.path
+        path, row = candidate.path, self._rows.get(candidate.path)
+        if isinstance(outcome, Refused) and path in self._untouched:
+            outcome = Unchanged(unheard=outcome.reason)
         if isinstance(outcome, Refused):
-            if path in self._rows:
+            if row is not None:
                 # A file of the batch may be about to share this path's stem.
                 self._write_batch()
                 self._forget([path])
@@ -311,13 +326,21 @@ class _IndexRun:
             self._done(path, FileOutcome.REJECTED)
             return
         if isinstance(outcome, Unchanged):
-            stem, result = self._rows[path].stem, FileOutcome.SKIPPED
+            known = self._rows[path]
+            stem, measured_by, result = known.stem, known.measured_by, FileOutcome.SKIPPED
             self.landmarked += outcome.landmarks is not None
             if outcome.unheard:
-                self.rejected.append(Rejection(path, UNHEARD.format(outcome.unheard)))
+                why = UNREFRESHED if path in self.refreshed else UNHEARD
+                self.refreshed.discard(path)
+                self.rejected.append(Rejection(path, why.format(outcome.unheard)))
         else:
+            if row is not None and outcome.sound is None:
+                # The windows that were embedded stay those of the stem, however long it is now.
+                outcome = replace(outcome, duration_s=row.stem.duration_s)
+            if row is not None and outcome.stem != row.stem.id:
+                self.refreshed.discard(path)
             stem = make_stem(self._spec.id, path, declared, outcome)
-            result = FileOutcome.UPDATED
+            measured_by, result = MEASURED_BY, FileOutcome.UPDATED
             odd = facts_of(path, declared, outcome).notices
             self.noticed += [Notice(path, text) for text in (*outcome.notices, *odd)]
         decision = decision_on(self._spec.decisions, path)
@@ -326,13 +349,15 @@ class _IndexRun:
             self.holdings.remove([stem.id])
             self.rejected.append(Rejection(path, REVOKED))
             result = FileOutcome.REJECTED
+            if isinstance(outcome, MeasuredFile):
+                discard(outcome.sound)
         elif isinstance(outcome, MeasuredFile) and not (
             self.holdings.has(stem) or stem.id in self._batch.sounds
         ):
             result = FileOutcome.INDEXED
             self._queue(stem, outcome.sound)
         elif isinstance(outcome, MeasuredFile):
-            _discard(outcome.sound)
+            discard(outcome.sound)
         state = FileState(
             path,
             candidate.size,
@@ -341,6 +366,7 @@ class _IndexRun:
             self._embedder.space,
             stem,
             decision,
+            measured_by,
         )
         self._batch.states.append((state, result))
         if outcome.landmarks is not None:
@@ -364,7 +390,8 @@ class _IndexRun:
         self._embed(batch)
         for state, _ in batch.states:
             if state.stem.id not in batch.sounds:
-                self.holdings.relabel(self._stem(state.stem.id))
+                anew = state.path in self.refreshed
+                self.holdings.relabel(self._stem(state.stem.id), anew=anew)
         states = [state for state, _ in batch.states]
         self._catalogue.put_files(self._spec.id, states, batch.landmarks)
         self.holdings.remove(sorted(superseded - self._paths_of.keys()))
@@ -389,7 +416,7 @@ class _IndexRun:
             vectors = vectors[len(where) :]
         self.holdings.put(new)
         for _, sound in batch.sounds.values():
-            _discard(sound)
+            discard(sound)
 
     def _vectors(self, some: list[Audio]) -> NDArray[np.float32]:
         vectors = self._embedder.embed_audio(some)
@@ -437,9 +464,3 @@ class _IndexRun:
         self.counts[outcome] += 1
         if self._progress is not None:
             self._progress.advanced(path, outcome)
-
-
-def _discard(sound: Audio | SpooledSound | None) -> None:
-    """Delete what waits on disk of a sound."""
-    if isinstance(sound, SpooledSound):
-        sound.discard()

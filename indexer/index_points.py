@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
+
+import numpy as np
+from numpy.typing import NDArray
 
 from indexer.facts import facts_of
 from indexer.library_toml import decision_on
@@ -23,10 +25,6 @@ from rag_audio.domain.songs import song_file, song_id
 from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.storage.bm25 import encode_document
 from rag_audio.storage.files import file_sha256
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFile) -> Stem:
@@ -183,23 +181,31 @@ class Holdings:
         if surplus:
             self._index.delete(surplus)
 
-    def relabel(self, stem: Stem) -> bool:
+    def vectors(self, stem: str) -> NDArray[np.float32]:
+        """The vectors of a stem's windows, ``[W, D]`` in order of start; W is 0 for no stem."""
+        mine = self._points_of(stem)
+        return np.stack([point.dense for point in mine]) if mine else np.zeros((0, 0), np.float32)
+
+    def relabel(self, stem: Stem, *, anew: bool = False) -> bool:
         """Give the points of a stem this metadata and license, with the vectors they have.
+
+        Args:
+            anew: also where they say so already, for the words by which keywords find them.
 
         Returns:
             Whether anything had to be written.
         """
         held = self._held.get(stem.id)
-        if held is None or held.payloads == {stem}:
+        if held is None or (held.payloads == {stem} and not anew):
             return False
-        mine = [
-            point
-            for point in self._index.find_stem(stem.id)
-            if point.segment.stem.library == self._library
-        ]
+        mine = self._points_of(stem.id)
         where = [(point.segment.start_s, point.segment.duration_s) for point in mine]
         self.put(points(stem, where, [point.dense for point in mine]))
         return True
+
+    def _points_of(self, stem: str) -> list[IndexedSegment]:
+        found = self._index.find_stem(stem)
+        return [point for point in found if point.segment.stem.library == self._library]
 
     def remove(self, stems: Iterable[str]) -> None:
         """Remove all points of stems."""

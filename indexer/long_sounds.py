@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from rag_audio.audio.sound_stream import SoundStream
 from rag_audio.domain import Audio
 from rag_audio.domain.landmarks import Landmarks, Numbers
 from rag_audio.retrieval.landmarks import RATE, make_landmarks
+from rag_audio.storage.files import draft_folder
 
 PIECE_S, AROUND_S = 60.0, 5.0
 """Of landmarks, which last at most 4 s; their peaks are weighed against those of half a second."""
@@ -57,6 +58,37 @@ class SpooledSound:
     def discard(self) -> None:
         """Delete the file."""
         self.path.unlink(missing_ok=True)
+
+
+def discard(sound: Audio | SpooledSound | None) -> None:
+    """Delete what waits on disk of a sound."""
+    if isinstance(sound, SpooledSound):
+        sound.discard()
+
+
+@contextmanager
+def waiting_room(spool: Path | None) -> Iterator[Path]:
+    """A folder for the sound of long files, gone at the end of the block.
+
+    Args:
+        spool: folder in which it is made; None: the system's for temporary files.
+
+    Raises:
+        BackendError: none can be made.
+    """
+    if spool is None:
+        with tempfile.TemporaryDirectory(prefix="rag-audio-index-") as folder:
+            yield Path(folder)
+        return
+    with ExitStack() as stack:
+        try:
+            spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+            room = stack.enter_context(draft_folder(spool / "index"))
+        except OSError as cause:
+            raise errors.BackendError(
+                f"no folder can be made in {str(spool)!r}: {cause.strerror or cause}"
+            ) from cause
+        yield room
 
 
 @dataclass(frozen=True, eq=False)

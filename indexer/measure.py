@@ -36,6 +36,11 @@ Render = Callable[[Path], Audio]
 
 _LONGEST_SCORE_S = 3600.0
 """A score is rendered in memory."""
+MEASURED_BY = 1
+"""Version of the measurements: what is measured or derived otherwise than before raises it.
+
+Rows remember it; ``refresh`` measures files of a lower one anew.
+"""
 MIN_DURATION_S = 0.01
 """What is shorter has no tempo, no key and, at a low rate, not a single sample."""
 
@@ -54,6 +59,7 @@ class MeasureJob:
         unchanged: nothing needs to be done when the bytes are still those of ``known``.
         embedded: the sound is not needed when the bytes are still those of ``known``.
         landmarked: landmarks are not needed when the bytes are still those of ``known``.
+        refresh: an unchanged file is measured anew, and stays as it is where it cannot be.
     """
 
     file: Path
@@ -65,6 +71,7 @@ class MeasureJob:
     unchanged: bool = False
     embedded: bool = False
     landmarked: bool = False
+    refresh: bool = False
     spool: Path | None = None
 
 
@@ -74,7 +81,8 @@ class Unchanged:
 
     Attributes:
         landmarks: of its sound; None where they were not needed, or cannot be made.
-        unheard: why they cannot be made; empty where that is not so.
+        unheard: why they, or measurements that were asked for, cannot be made; empty where that
+            is not so.
     """
 
     landmarks: Landmarks | None = None
@@ -127,15 +135,28 @@ def measure(job: MeasureJob, render: Render) -> Outcome:
     try:
         stem, midi = _hash(job)
         if stem == job.known and job.unchanged:
+            if job.refresh:
+                return _measured_again(job, stem, midi, render)
             return Unchanged() if job.landmarked else _heard_again(job, midi, render)
-        wants_sound = not (job.embedded and stem == job.known)
-        if midi:
-            return _midi(job, stem, render, wants_sound)
-        return _audio(job, stem, wants_sound)
+        return _measured(job, stem, midi, render)
     except RagAudioError as fault:
         return Refused(fault.message.replace(str(job.file), job.file.name))
     except OSError as fault:
         return Refused(f"it cannot be read: {fault.strerror or fault}")
+
+
+def _measured(job: MeasureJob, stem: str, midi: bool, render: Render) -> Outcome:
+    wants_sound = not (job.embedded and stem == job.known)
+    return _midi(job, stem, render, wants_sound) if midi else _audio(job, stem, wants_sound)
+
+
+def _measured_again(job: MeasureJob, stem: str, midi: bool, render: Render) -> Outcome:
+    """The same bytes, for the sake of what this version measures."""
+    try:
+        outcome = _measured(job, stem, midi, render)
+    except RagAudioError as fault:
+        return Unchanged(unheard=fault.message.replace(str(job.file), job.file.name))
+    return Unchanged(unheard=outcome.reason) if isinstance(outcome, Refused) else outcome
 
 
 def _hash(job: MeasureJob) -> tuple[str, bool]:

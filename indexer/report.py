@@ -80,6 +80,10 @@ class IndexReport:
             ``row``, ``license_rows``, ``files``, ``withheld``, ``conflicts``.
         landmarked: unchanged files that were heard again, since the version that indexed them made
             no landmarks by which they are recognised in foreign sound, or others.
+        refreshed: unchanged files that were measured anew since a refresh was asked for; they count
+            as updated.
+        outdated: stems that a release with other measurements measured, and that were not measured
+            anew.
         junk: files of the system and of other programs (``.DS_Store``, ``._*``, ``.asd``), which
             were passed over, by kind.
         other: files without music (``.txt``, ``.pdf``, ``.als``), which were passed over, by kind.
@@ -96,6 +100,8 @@ class IndexReport:
     conflicts: tuple[Document, ...] = ()
     altered: tuple[str, ...] = ()
     landmarked: int = 0
+    refreshed: int = 0
+    outdated: int = 0
     noticed: tuple[Notice, ...] = ()
     junk: Mapping[str, int] = field(default_factory=dict)
     other: Mapping[str, int] = field(default_factory=dict)

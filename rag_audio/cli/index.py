@@ -37,6 +37,7 @@ from rag_audio.cli.output import (
 )
 from rag_audio.domain import Key, Reference, StemKind, limits
 from rag_audio.domain.json_documents import reference_json
+from rag_audio.domain.stems import Refresh
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.workspace import Workspace, open_workspace
 
@@ -53,6 +54,10 @@ def index(
     rebuild: Annotated[
         bool, typer.Option(help="Start the embedded index anew (after a change of embedder).")
     ] = False,
+    refresh: Annotated[
+        Refresh | None,
+        typer.Option(help="Measure files of an older release anew, without embedding them."),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -66,11 +71,14 @@ def index(
         embedder = workspace.home.embedder
         warn_untrained(embedder)
         with indexing_bar() as progress:
-            report = workspace.index(library, prune=prune, workers=workers, progress=progress)
+            report = workspace.index(
+                library, prune=prune, workers=workers, progress=progress, refresh=refresh
+            )
         if as_json:
             show_json({**report.to_json(), "untrained": embedder.untrained})
         else:
             show_report(report)
+            _show_refresh(report, asked=refresh is not None)
     if report.alteration:
         err.print(f"rag-audio: {report.alteration}", style="bold red")
     if report.is_unlicensed:
@@ -142,6 +150,19 @@ def show_report(report: IndexReport) -> None:
     list_findings("noticed", "notice", ((one.path, one.text) for one in report.noticed))
     for line in report.passed_over:
         out.print(line)
+
+
+def _show_refresh(report: IndexReport, *, asked: bool) -> None:
+    """What was measured anew, or would be if somebody asked for it."""
+    if asked and not report.refreshed and not report.outdated:
+        out.print("every stem was measured by this release: there was nothing to refresh")
+    elif asked:
+        out.print(f"{report.refreshed} unchanged files were measured anew, none embedded again")
+    elif report.outdated:
+        out.print(
+            f"{report.outdated} stems were measured by an older release; index the library with "
+            "--refresh analysis to measure them anew, without embedding them"
+        )
 
 
 def search(

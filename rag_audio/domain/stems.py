@@ -155,6 +155,13 @@ class SegmentFilter:
 # What a catalogue holds of libraries and files.
 
 
+class Refresh(StrEnum):
+    """What an indexing run makes anew of files that did not change."""
+
+    ANALYSIS = "analysis"
+    """Measurements, landmarks and derived tags; the vectors stay."""
+
+
 @dataclass(frozen=True)
 class LibraryInfo:
     """A library in the catalogue."""
@@ -172,6 +179,8 @@ class FileState:
     ``declared`` is a hash of the row's metadata and license, so that an edited row re-indexes.
     ``decision`` is the key of the license that ``library.toml`` lets hold for the file's bytes,
     where the same bytes lie under several licenses; empty where it says nothing.
+    ``measured_by`` is the version of the measurements in ``stem``; 0: of a release that did not
+    say.
     """
 
     path: str
@@ -181,6 +190,7 @@ class FileState:
     space: str
     stem: Stem
     decision: str = ""
+    measured_by: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from rag_audio.domain import (
     coercion,
     limits,
 )
+from rag_audio.domain.stems import Refresh
 from rag_audio.generation.replay import request_of
 from rag_audio.home import SPOOL, Home
 from rag_audio.pipeline.delivery import OnStage
@@ -55,14 +56,22 @@ class Workspace(AbstractContextManager["Workspace"]):
         prune: bool = False,
         workers: int = 1,
         progress: IndexProgress | None = None,
+        refresh: str | None = None,
     ) -> IndexReport:
-        """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``)."""
+        """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``).
+
+        Args:
+            refresh: ``analysis`` measures unchanged files anew, too, that a release with other
+                measurements indexed; nothing is embedded again.
+        """
         from indexer.build import index_library
         from rag_audio.audio import midi
 
         root = arguments.path("library", library)
         processes = coercion.whole("workers", workers)
         limits.WORKERS.check("workers", processes)
+        if refresh is not None:
+            coercion.one_of("refresh", refresh, Refresh)
         return index_library(
             root,
             embedder=self.home.embedder,
@@ -73,6 +82,7 @@ class Workspace(AbstractContextManager["Workspace"]):
             workers=processes,
             progress=progress,
             spool=self.home.folder / SPOOL,
+            refresh=refresh is not None,
         )
 
     def search(

@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
@@ -35,7 +36,7 @@ from rag_audio.domain.clearance import (
     one_per_content,
     standing,
 )
-from rag_audio.domain.codec import decode, encode
+from rag_audio.domain.codec import decode, encode, json_form
 from rag_audio.domain.conflicts import Conflict
 from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.licensing import Revocation, RevocationOf, RightsChange
@@ -54,6 +55,15 @@ from rag_audio.storage.rights_tables import licenses as _licenses
 
 _FILES_LOCK = "files"
 """Conflicts are found from the files of all libraries, so their writers take turns."""
+
+
+@json_form(named="stem", flat=("stem",), later=("measured_by",))
+@dataclass(frozen=True)
+class _MeasuredStem:
+    """The column ``stem`` of a file: what the stem says, and by which version it was measured."""
+
+    stem: Stem
+    measured_by: int = 0
 
 
 class SqlCatalogue:
@@ -556,14 +566,25 @@ def _row_of(library: str, state: FileState) -> dict[str, Any]:
         "space": state.space,
         "stem_id": state.stem.id,
         "artist": names.exact(state.stem.artist),
-        "stem": json.dumps(encode(state.stem), ensure_ascii=False),
+        "stem": json.dumps(
+            encode(_MeasuredStem(state.stem, state.measured_by)), ensure_ascii=False
+        ),
         "decision": state.decision,
     }
 
 
 def _state_of(row: Row[Any]) -> FileState:
-    stem = _stem_of(row.stem)
-    return FileState(row.path, row.size, row.mtime_ns, row.declared, row.space, stem, row.decision)
+    held = decode(_MeasuredStem, json.loads(row.stem))
+    return FileState(
+        row.path,
+        row.size,
+        row.mtime_ns,
+        row.declared,
+        row.space,
+        held.stem,
+        row.decision,
+        held.measured_by,
+    )
 
 
 def _stem_of(text: str) -> Stem:

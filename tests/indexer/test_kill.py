@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from indexer.build import IndexReport
+from rag_audio.audio import analysis
 from tests.indexer.killed_run import open_index, run
-from tests.indexer.library import tone, write_tables
+from tests.indexer.library import later_analysis, tone, write_tables
 from tests.support.fakes import Row, dump
 
 KILLS = {"edge": 20, "fake": 6}
@@ -66,7 +69,9 @@ def second_state(root: Path) -> None:
     )
 
 
-def state_of(kind: str, library: Path, home: Path) -> tuple[State, IndexReport]:
+def state_of(
+    kind: str, library: Path, home: Path, *, refresh: bool = False
+) -> tuple[State, IndexReport]:
     """What a run to the end leaves behind: points, vectors, and the catalogue's rows."""
     from rag_audio.provenance.ledger.ledger import SqlLedger
     from rag_audio.storage.catalogue import SqlCatalogue
@@ -75,7 +80,7 @@ def state_of(kind: str, library: Path, home: Path) -> tuple[State, IndexReport]:
 
     index = open_index(kind, home)
     try:
-        report = run(library, home, index)
+        report = run(library, home, index, refresh=refresh)
         rows, vectors = dump(index)
     finally:
         index.close()
@@ -146,3 +151,51 @@ def test_killed_again_and_again_in_one_home_the_index_ends_the_same(place: Path)
     assert again == rows
     assert known_again == known
     assert np.abs(vectors_again - vectors).max() < 1e-6
+
+
+def rows_of(home: Path, *, aged: bool = False) -> dict[str, int]:
+    """By which version the files of a home were measured; ``aged`` makes all of them older."""
+    from rag_audio.provenance.ledger.rights_log import SqlRightsLog
+    from rag_audio.storage.catalogue import SqlCatalogue
+    from rag_audio.storage.database import connect, sqlite_url
+
+    engine = connect(sqlite_url(home / "ledger.db"))
+    catalogue = SqlCatalogue(engine, SqlRightsLog())
+    rows = catalogue.files("night-shift")
+    if aged:
+        old = [replace(row, measured_by=0) for row in rows.values()]
+        catalogue.put_files("night-shift", old)
+        catalogue.seal("night-shift")
+    engine.dispose()
+    return {path: row.measured_by for path, row in rows.items()}
+
+
+def test_a_refresh_that_was_killed_goes_on_where_it_stopped(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = "edge"
+    library, start = place / "library", place / "start"
+    first_state(library)
+    (before, vectors, _), _ = state_of(kind, library, start)
+    rows_of(start, aged=True)
+    monkeypatch.setattr(analysis, "analyse", later_analysis)
+    shutil.copytree(start, place / "calm")
+    (rows, kept, known), report = state_of(kind, library, place / "calm", refresh=True)
+    assert (report.refreshed, report.outdated, len(rows)) == (24, 0, len(before))
+    assert kept.tobytes() == vectors.tobytes()
+
+    for step in (5, 24):
+        home = place / f"home-{step}"
+        shutil.copytree(start, home)
+        command = [sys.executable, "-m", "tests.indexer.killed_run", str(library), str(home), kind]
+        killed = subprocess.run([*command, str(step)], cwd=Path(__file__).parents[2], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        done = sum(rows_of(home).values())
+        assert done == (step - 1) // 3 * 3
+        index = open_index(kind, home)
+        meanwhile, _ = dump(index)
+        index.close()
+        assert [row[0] for row in meanwhile] == [row[0] for row in rows], "nothing is missing"
+        (again, vectors_again, known_again), last = state_of(kind, library, home, refresh=True)
+        assert (again, known_again, last.refreshed) == (rows, known, 24 - done)
+        assert vectors_again.tobytes() == vectors.tobytes()

@@ -21,7 +21,10 @@ from rag_audio.service.api.problems import Problem, not_found
 
 log = structlog.get_logger("rag_audio.indexing")
 _SHOWN = 100
-_REPORTED = ("indexed", "skipped", "updated", "pruned", "segments", "seconds", "landmarked")
+_REPORTED = (
+    "indexed", "skipped", "updated", "pruned", "segments", "seconds", "landmarked", "refreshed",
+    "outdated",
+)  # fmt: skip
 
 
 class Indexing:
@@ -51,8 +54,16 @@ class Indexing:
             if one.is_dir() and not one.is_symlink() and (one / "library.toml").is_file()
         )
 
-    def begin(self, name: str, run: Callable[[Callable[[], None]], None]) -> dict[str, Any]:
+    def begin(
+        self,
+        name: str,
+        run: Callable[[Callable[[], None]], None],
+        refresh: str | None = None,
+    ) -> dict[str, Any]:
         """Begin to index the library or folder of this name, in a thread that ``run`` starts.
+
+        Args:
+            refresh: as :meth:`.Workspace.index` takes it.
 
         Raises:
             Problem: there is none (404), or one is being indexed (409).
@@ -62,7 +73,7 @@ class Indexing:
             if self._state["state"] == "running":
                 raise Problem(409, "busy", f"{self._state['name']} is being indexed")
             self._state = {"state": "running", "name": name, "files": 0, "skipped": 0, "done": 0}
-        run(lambda: self._index(root))
+        run(lambda: self._index(root, refresh))
         return self.state()
 
     def started(self, files: int, skipped: int) -> None:
@@ -82,9 +93,9 @@ class Indexing:
             return self._folder / name
         raise not_found()
 
-    def _index(self, root: Path) -> None:
+    def _index(self, root: Path, refresh: str | None) -> None:
         try:
-            report = self._workspace.index(root, progress=self)
+            report = self._workspace.index(root, progress=self, refresh=refresh)
         except RagAudioError as error:
             log.warning("indexing failed", error=error.message)
             self._put(state="failed", problem=public_json(error, "")["message"])

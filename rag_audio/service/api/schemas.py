@@ -338,6 +338,9 @@ class IndexingAsked(Asked):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "night-shift"}]})
 
     name: Name = Field(description="A library's id, or the name of a folder; never a path.")
+    refresh: Literal["analysis"] | None = Field(
+        default=None, description="Measure files of an older release anew, without embedding them."
+    )
 
 
 class SessionAsked(Asked):

@@ -297,6 +297,7 @@ def indexing(caller: Administers, service: TheService) -> dict[str, Any]:
 def index(asked: IndexingAsked, caller: Administers, service: TheService) -> dict[str, Any]:
     """Index a library anew (by its id), or a folder of the libraries' folder (by its name)."""
     service.audit.write("indexing", key=caller.owner)
-    state = service.indexing.begin(asked.name, partial(service.threads.run, name="indexing"))
+    run = partial(service.threads.run, name="indexing")
+    state = service.indexing.begin(asked.name, run, asked.refresh)
     shown: dict[str, Any] = service.places.document(state)
     return shown
