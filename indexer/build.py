@@ -22,19 +22,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.batches import Batch, embedded
+from indexer.derived_tags import TagListener
 from indexer.facts import basis_of, facts_of
 from indexer.index_points import (
     Holdings,
     claims_of,
-    clips,
     local_conflict,
     make_stem,
     points,
@@ -61,7 +61,6 @@ from indexer.worker_processes import MeasuringProcesses
 from rag_audio.domain import Audio, Rights, Stem
 from rag_audio.domain.clearance import standing
 from rag_audio.domain.conflict_documents import conflicts_json
-from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.ports import Embedder, StemIndex
 from rag_audio.domain.stems import FileState, WithheldFile
 from rag_audio.errors import BackendError
@@ -71,8 +70,6 @@ __all__ = ["IndexProgress", "IndexReport", "Limits", "Rejection", "index_library
 
 BATCH_WINDOWS = 64
 """Windows that wait to be embedded; files are never split over two batches."""
-_EMBEDDED_AT_ONCE = 256
-"""Of a batch, windows whose sound is in memory at once."""
 
 REVOKED = "it was revoked; rag-audio revoke --undo takes that back"
 """Why a file has no embedding though its license would allow one."""
@@ -152,16 +149,6 @@ def index_library(
     )
 
 
-@dataclass
-class _Batch:
-    """Files that are measured and not yet written."""
-
-    states: list[tuple[FileState, FileOutcome]] = field(default_factory=list)
-    sounds: dict[str, tuple[Stem, Audio | SpooledSound]] = field(default_factory=dict)
-    landmarks: dict[str, Landmarks] = field(default_factory=dict)
-    windows: int = 0
-
-
 class _IndexRun:
     """One run over one library."""
 
@@ -189,7 +176,8 @@ class _IndexRun:
         for path, row in self._rows.items():
             self._paths_of.setdefault(row.stem.id, set()).add(path)
         self.holdings = Holdings(index, spec.id, embedder.window_s)
-        self._batch = _Batch()
+        self._listener = TagListener(embedder)
+        self._batch = Batch()
         self._present: set[str] = set()
         self._untouched: set[str] = set()
         self.refreshed: set[str] = set()
@@ -381,50 +369,44 @@ class _IndexRun:
         self._batch.windows += len(windows(stem.duration_s, self._embedder.window_s))
 
     def _write_batch(self) -> None:
-        batch, self._batch = self._batch, _Batch()
+        batch, self._batch = self._batch, Batch()
+        vectors = embedded(self._embedder, batch.sounds)
+        states = [self._tagged(state, outcome, vectors) for state, outcome in batch.states]
         superseded = set()
-        for state, _ in batch.states:
+        for state in states:
             superseded |= self._unlink([state.path])
             self._rows[state.path] = state
             self._paths_of.setdefault(state.stem.id, set()).add(state.path)
-        self._embed(batch)
-        for state, _ in batch.states:
+        self._put(batch, vectors)
+        for state in states:
             if state.stem.id not in batch.sounds:
                 anew = state.path in self.refreshed
                 self.holdings.relabel(self._stem(state.stem.id), anew=anew)
-        states = [state for state, _ in batch.states]
         self._catalogue.put_files(self._spec.id, states, batch.landmarks)
         self.holdings.remove(sorted(superseded - self._paths_of.keys()))
         for state, outcome in batch.states:
             self._done(state.path, outcome)
 
-    def _embed(self, batch: _Batch) -> None:
-        window_s = self._embedder.window_s
-        all_clips = (
-            clip for stem, sound in batch.sounds.values() for clip in clips(stem, sound, window_s)
-        )
-        made = []
-        while some := list(islice(all_clips, _EMBEDDED_AT_ONCE)):
-            made.append(self._vectors(some))
-        if not made:
-            return
-        vectors = np.concatenate(made)
-        new = []
-        for measured, _ in batch.sounds.values():
-            where = windows(measured.duration_s, window_s)
-            new += points(self._stem(measured.id), where, list(vectors[: len(where)]))
-            vectors = vectors[len(where) :]
-        self.holdings.put(new)
-        for _, sound in batch.sounds.values():
-            discard(sound)
+    def _tagged(
+        self, state: FileState, outcome: FileOutcome, made: Mapping[str, NDArray[np.float32]]
+    ) -> FileState:
+        """A file that was measured, with what the embedder hears where nobody wrote what it is."""
+        stem = state.stem
+        if outcome not in (FileOutcome.INDEXED, FileOutcome.UPDATED):
+            return state
+        if stem.tags or stem.instruments:
+            return state
+        vectors = made[stem.id] if stem.id in made else self.holdings.vectors(stem.id)
+        return replace(state, stem=replace(stem, derived_tags=self._listener.tags(vectors)))
 
-    def _vectors(self, some: list[Audio]) -> NDArray[np.float32]:
-        vectors = self._embedder.embed_audio(some)
-        if vectors.shape != (len(some), self._embedder.dimension):
-            raise BackendError(f"the embedder gave vectors of shape {vectors.shape}")
-        if not np.isfinite(vectors).all():
-            raise BackendError("the embedder gave a vector that is not finite")
-        return vectors
+    def _put(self, batch: Batch, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        new = []
+        for measured, sound in batch.sounds.values():
+            where = windows(measured.duration_s, self._embedder.window_s)
+            new += points(self._stem(measured.id), where, list(vectors[measured.id]))
+            discard(sound)
+        if new:
+            self.holdings.put(new)
 
     def _is_revoked(self, stem: str) -> bool:
         return any(self._own.is_revoked(self._rows[path].stem) for path in self._paths_of[stem])

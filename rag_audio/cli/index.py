@@ -78,7 +78,7 @@ def index(
             show_json({**report.to_json(), "untrained": embedder.untrained})
         else:
             show_report(report)
-            _show_refresh(report, asked=refresh is not None)
+            show_refresh(report, asked=refresh is not None)
     if report.alteration:
         err.print(f"rag-audio: {report.alteration}", style="bold red")
     if report.is_unlicensed:
@@ -152,7 +152,7 @@ def show_report(report: IndexReport) -> None:
         out.print(line)
 
 
-def _show_refresh(report: IndexReport, *, asked: bool) -> None:
+def show_refresh(report: IndexReport, *, asked: bool) -> None:
     """What was measured anew, or would be if somebody asked for it."""
     if asked and not report.refreshed and not report.outdated:
         out.print("every stem was measured by this release: there was nothing to refresh")

@@ -69,6 +69,18 @@ class ReadsText(Protocol):
         ...
 
 
+@runtime_checkable
+class ScaledSpace(Protocol):
+    """What an embedder may have besides: its sense of words can tell how sure it is.
+
+    Attributes:
+        logit_scale: what cosines of sound and words are multiplied by before a softmax, as in its
+            training; 0: unknown.
+    """
+
+    logit_scale: float
+
+
 # What makes sound, and what it is given.
 
 Progress = Callable[[int, int], None]

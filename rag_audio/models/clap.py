@@ -157,6 +157,7 @@ class _Model:
             window_s=self.mel.window_s,
             untrained=checkpoint.untrained,
             text_weight=checkpoint.text_weight,
+            logit_scale=float(self._clap.logit_scale_a.detach().exp()),
             text=TextSetup.of(self._clap.config.text_config, self.tokenizer, self._text_tokens),
         )
 

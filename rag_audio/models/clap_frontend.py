@@ -13,7 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -257,7 +257,8 @@ class TextSetup:
 class SpaceFacts:
     """What :class:`.Embedder` says of a checkpoint, see there; and its text branch.
 
-    ``text`` is None where transformers alone knows how to run it.
+    ``logit_scale`` is that of :class:`.ScaledSpace`. ``text`` is None where transformers alone
+    knows how to run it.
     """
 
     name: str
@@ -267,6 +268,7 @@ class SpaceFacts:
     window_s: float
     untrained: bool = False
     text_weight: float = 1.0
+    logit_scale: float = 0.0
     text: TextSetup | None = None
 
 
@@ -281,6 +283,7 @@ def facts_file(folder: Path, source: str) -> Path | None:
     if cache is None:
         return None
     parts = [source, str(folder.resolve()), f"rag-audio {__version__} {CODE_VERSION}"]
+    parts += [one.name for one in fields(SpaceFacts)]
     parts += [f"{name} {version(name)}" for name in ("transformers", "tokenizers")]
     for path in sorted(folder.iterdir()):
         state = path.stat()
@@ -327,6 +330,7 @@ class BatchedEmbedder(ABC):
     window_s: float
     untrained: bool
     text_weight: float
+    logit_scale: float
 
     def __init__(self, batch_size: int) -> None:
         if batch_size < 1:
@@ -340,6 +344,7 @@ class BatchedEmbedder(ABC):
         self.name, self.space, self.dimension = facts.name, facts.space, facts.dimension
         self.sample_rate, self.window_s = facts.sample_rate, facts.window_s
         self.untrained, self.text_weight = facts.untrained, facts.text_weight
+        self.logit_scale = facts.logit_scale
 
     @abstractmethod
     def _embed_clips(self, clips: Sequence[Audio]) -> torch.Tensor:

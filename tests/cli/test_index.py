@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from indexer.report import IndexReport, Notice
-from rag_audio.cli.index import show_report
+from rag_audio.cli.index import show_refresh, show_report
 
 
 def test_the_counts_of_a_run_stand_on_the_right(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,3 +31,21 @@ def test_files_of_the_system_are_one_line(capsys: pytest.CaptureFixture[str]) ->
         "14 files of the system and of other programs skipped: .DS_Store 8, ._* 4, .asd 2",
         "1 file without music skipped: .pdf 1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "refreshed", "outdated", "line"),
+    [
+        (False, 0, 7, "7 stems were measured by an older release; index the library with"),
+        (True, 7, 0, "7 unchanged files were measured anew, none embedded again"),
+        (True, 0, 0, "every stem was measured by this release: there was nothing to refresh"),
+        (False, 0, 0, ""),
+    ],
+)
+def test_stems_of_an_older_release_are_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], asked: bool, refreshed: int, outdated: int, line: str
+) -> None:
+    report = IndexReport(0, 7, 0, 0, 9, (), 1.0, refreshed=refreshed, outdated=outdated)
+    show_refresh(report, asked=asked)
+    said = capsys.readouterr().out
+    assert said.startswith(line) and bool(said) == bool(line)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from indexer import build, long_sounds
+from indexer import batches, long_sounds
 from indexer.long_sounds import SpooledSound
 from indexer.measure import MeasuredFile, MeasureJob, Refused, measure
 from rag_audio.audio import reading
@@ -117,7 +117,7 @@ def test_a_long_file_that_is_refused_leaves_nothing(
 def test_a_long_file_is_indexed_in_windows_a_few_at_a_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "_EMBEDDED_AT_ONCE", 3)
+    monkeypatch.setattr(batches, "_EMBEDDED_AT_ONCE", 3)
     monkeypatch.setattr(bench.embedder, "window_s", 2.0)
     write(bench.root / "long.wav", music())
     bench.tables("long.wav,full,Me\n")

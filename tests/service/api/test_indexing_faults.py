@@ -46,3 +46,19 @@ def test_what_was_noticed_and_passed_over_is_told(tmp_path: Path) -> None:
     assert (told["notices"], len(told["noticed"])) == (120, 100)
     assert told["noticed"][0] == {"path": "000.m4a", "text": "cut"}
     assert told["passed_over"] == ["2 files of the system and of other programs skipped: .asd 2"]
+
+
+def test_a_refresh_is_asked_of_the_workspace(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "library.toml").touch()
+    asked: list[object] = []
+
+    def index(*_: object, refresh: object, **__: object) -> IndexReport:
+        asked.append(refresh)
+        return IndexReport(0, 0, 2, 0, 2, (), 1.0, refreshed=2)
+
+    catalogue = SimpleNamespace(libraries=lambda: [])
+    workspace = SimpleNamespace(home=SimpleNamespace(catalogue=catalogue), index=index)
+    indexing = Indexing(cast(Workspace, workspace), tmp_path)
+    indexing.begin("more", lambda work: work(), "analysis")
+    assert (asked, indexing.state()["report"]["refreshed"]) == (["analysis"], 2)

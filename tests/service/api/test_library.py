@@ -163,6 +163,9 @@ def test_a_folder_is_indexed_by_its_name_with_progress(serve: Serve, tmp_path: P
         assert time.monotonic() < until
         time.sleep(0.1)
     assert state["state"] == "done" and state["report"]["indexed"] == 4, state
+    assert (state["report"]["refreshed"], state["report"]["outdated"]) == (0, 0)
+    asked = {"name": "more", "refresh": "vectors"}
+    assert app.client.post("/v1/indexing", json=asked).status_code == 422
     assert len(app.client.get("/v1/libraries").json()["libraries"]) == 2
 
 
