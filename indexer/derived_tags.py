@@ -45,7 +45,7 @@ CURVES: Mapping[str, Mapping[str, tuple[float, float]]] = {
 }
 """By embedding space, for the labels that can be heard in it: slope and offset of the logistic
 curve from a label's margin, its cosine less the best other's, to how probably it is right. Fitted
-and tested by ``benchmarks/bench_derived_tags.py``; in the space of clap-mini only drums are heard
+and measured by ``benchmarks/bench_derived_tags.py``; in the space of clap-mini only drums are heard
 often enough in sound that was recorded."""
 
 

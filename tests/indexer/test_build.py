@@ -648,6 +648,8 @@ def test_the_report_is_a_json_document(bench: Bench) -> None:
         "seconds",
         "altered",
         "landmarked",
+        "refreshed",
+        "outdated",
         "noticed",
         "junk",
         "other",

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+import rag_audio
 from indexer.build import REVOKED, UNREFRESHED, index_library
 from indexer.measure import MEASURED_BY, Refused
 from indexer.worker_processes import MeasuringProcesses
 from rag_audio.audio import analysis
 from rag_audio.domain import Audio
 from rag_audio.domain.licensing import Revocation, RevocationOf
-from rag_audio.errors import UnreadableFile
+from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.storage.database import writing
 from rag_audio.storage.landmarks import SqlLandmarks
@@ -230,3 +231,11 @@ def test_rows_that_were_changed_past_the_log_are_not_refreshed_but_made_anew(
     assert {row.measured_by for row in library.catalogue.files("night-shift").values()} == {
         MEASURED_BY
     }
+
+
+def test_what_cannot_be_refreshed_is_told(tmp_path: Path) -> None:
+    with (
+        rag_audio.open(tmp_path / "home") as workspace,
+        pytest.raises(InvalidInput, match="refresh must be analysis, got 'vectors'"),
+    ):
+        workspace.index(tmp_path, refresh="vectors")
