@@ -6,6 +6,7 @@ The requests of :data:`benchmarks.real_material.QUERIES`, and beside them :data:
 neither library holds anything, are searched; each of the first ten references is right where its
 grade is at least 2. The logistic function of :mod:`rag_audio.retrieval.fit` is fitted anew in ten
 folds of requests: what is printed of a request is said by constants that have not seen it.
+Where the index knows sample types, it is told too what preferring music does to the first three.
 ``--fit`` prints the constants of all requests, to be copied there. ``--work`` may be that of
 ``bench_search.py``.
 """
@@ -24,12 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rag_audio
-from benchmarks.figures import wilson
+from benchmarks.figures import over_groups, wilson
 from benchmarks.real_material import QUERIES, NotInstalled, Truth, lay_out, truth_of
+from rag_audio.domain import SampleType
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.retrieval.fit import INTERCEPT, SLOPE
 
 DEPTH, RIGHT, FOLDS = 10, 2, 10
+PLANNED = 3  # references of a plan
 BINS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 ABSENT = (
@@ -165,6 +168,41 @@ def report(found: Found) -> None:
           f"{wilson(alarms, without)}")  # fmt: skip
 
 
+def music(workspace: Workspace, truths: dict[str, Truth]) -> None:
+    """The table of requests with and without a preference for music before one-shots.
+
+    Those for music are the ones that a loop, phrase or song is right for; the others mean hits.
+    """
+    types = {
+        f"{one.library}/{one.path}": one.sample_type for one in workspace.home.catalogue.stems()
+    }
+    if not any(types.values()):
+        print("\nno stem of the index has a sample type: preferring music was not measured")
+        return
+    print("\n| requests | music preferred | mean grade | one-shots | right and no one-shot |")
+    print("|---|---|---|---|---|")
+    played = {path for path, type_ in types.items() if type_ is not SampleType.ONE_SHOT}
+    for name, is_music in (("for music", True), ("for hits", False)):
+        asked = [
+            query
+            for query in QUERIES
+            if is_music == any(query.grade(truths[path]) >= RIGHT for path in played)
+        ]
+        for preferred in (False, True):
+            rows: list[list[tuple[float, float, float]]] = []
+            for query in asked:
+                found = workspace.search(query.text, k=PLANNED, prefers_music=preferred)
+                paths = [f"{one.stem.library}/{one.stem.path}" for one in found]
+                grades = [query.grade(truths[path]) for path in paths]
+                rows.append([
+                    (grade, path not in played, grade >= RIGHT and path in played)
+                    for grade, path in zip(grades, paths, strict=True)
+                ])  # fmt: skip
+            cells = [over_groups([[one[part] for one in row] for row in rows]) for part in range(3)]
+            print(f"| {len(asked)} {name} | {'yes' if preferred else 'no'} | "
+                  f"{' | '.join(map(str, cells))} |")  # fmt: skip
+
+
 def main() -> None:
     """Index where that is needed, search, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -188,7 +226,8 @@ def main() -> None:
             for root in roots:
                 workspace.index(root)
             found = search(workspace, truths)
-    report(found)
+            report(found)
+            music(workspace, truths)
     weights = fitted(found.share[:, None], found.right)
     fit = _logistic(weights[0] + weights[1] * found.share)
     if given.show:

@@ -212,8 +212,9 @@ _POOL_LEAST, _POOL_FACTOR, _POOL_BEYOND = 50, 5, 256
 """Candidates beside those that are asked for, among which variety is sought: see :func:`_pool`."""
 
 
-_ONE_SHOT = 0.6
-"""Share of its score that a one-shot keeps where music is preferred; see ``bench_fit.py``."""
+_ONE_SHOT = 0.7
+"""Share of its score that a one-shot keeps where music is preferred; see
+``benchmarks/bench_fit.py``."""
 
 
 def find_references(

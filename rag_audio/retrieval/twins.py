@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from rag_audio.domain import Stem
 from rag_audio.domain.ports import Hit
 
-SAME_SOUND = 0.99
+SAME_SOUND = 0.995
 """Cosine of the embeddings of windows from the same place, at least."""
 
 SAME_LENGTH = 0.002
