@@ -308,7 +308,7 @@ def _renewed(reference: Reference, rank: int, known: Sequence[Stem], shown: bool
             f"the plan's segment {start:g}+{length:g} s is not within {stem.path}, "
             f"which is {stem.duration_s:g} s long"
         )
-    return Reference(Segment(stem, start, length), reference.score, rank)
+    return Reference(Segment(stem, start, length), reference.score, rank, reference.fit)
 
 
 def _counted(
