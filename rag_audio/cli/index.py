@@ -35,14 +35,18 @@ from rag_audio.cli.output import (
     visible,
     warn_untrained,
 )
-from rag_audio.domain import Key, Reference, StemKind, limits
+from rag_audio.domain import Key, Reference, SampleType, Stem, StemKind, limits
 from rag_audio.domain.json_documents import reference_json
 from rag_audio.domain.stems import Refresh
 from rag_audio.errors import InvalidInput
 from rag_audio.pipeline.workspace import Workspace, open_workspace
+from rag_audio.retrieval.fit import is_any_fitting
 
 if TYPE_CHECKING:
     from indexer.report import FileOutcome, IndexProgress, IndexReport
+
+_DERIVED = 3
+"""So many derived tags of a stem are printed."""
 
 
 def index(
@@ -171,11 +175,18 @@ def search(
     midi: Annotated[Path | None, typer.Option(help="Find what sounds like this score.")] = None,
     like: Annotated[list[str] | None, typer.Option(help="Find more like this stem.")] = None,
     artist: Annotated[str | None, typer.Option(help="Only this artist.")] = None,
+    library: Annotated[list[str] | None, typer.Option(help="Only in this library.")] = None,
+    license: Annotated[
+        list[str] | None, typer.Option(help="Only under this license: LIBRARY/LICENSE.")
+    ] = None,
     bpm: Annotated[str | None, typer.Option(help="Tempo, such as 92 or 88-96.")] = None,
     octaves: Annotated[bool, typer.Option(help="Half and double time count too.")] = True,
     key: Annotated[str | None, typer.Option(help="Such as 'A minor'.")] = None,
     fifths: Annotated[bool, typer.Option(help="Neighbouring keys count too.")] = False,
     kind: Annotated[StemKind | None, typer.Option(help="Only such stems.")] = None,
+    sample_type: Annotated[
+        list[SampleType] | None, typer.Option(help="Only such, of those that were measured.")
+    ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Only with one of these tags.")] = None,
     min_duration: Annotated[
         float | None, typer.Option(help="Seconds at least, more than 0.")
@@ -191,11 +202,14 @@ def search(
     """Find licensed references by words, sound, score, stem or artist, or any mix of them."""
     filters: dict[str, Any] = {
         "artist": artist,
+        "libraries": tuple(library or ()),
+        "licenses": tuple(license or ()),
         "bpm": parse_range(bpm),
         "octaves": octaves,
         "key": None if key is None else Key.parse(key),
         "fifths": fifths,
         "kind": kind,
+        "sample_types": tuple(sample_type or ()),
         "tags": tuple(tag or ()),
         "min_duration_s": min_duration,
         "k": limit,
@@ -206,12 +220,13 @@ def search(
         warn_untrained(embedder)
         with busy("searching"):
             found = workspace.search(text, audio=audio, midi=midi, like=like or (), **filters)
-        notes = [] if found else workspace.pipeline.why_nothing(filters["artist"])
+        notes = workspace.pipeline.search_notes(found, artist)
         brought = audio or midi
         if as_json:
             show_json(
                 {
                     "references": [reference_json(reference) for reference in found],
+                    "fits": is_any_fitting(found),
                     "untrained": embedder.untrained,
                     "notes": notes,
                     "notices": list(workspace.home.reader.notices(brought)) if brought else [],
@@ -232,21 +247,30 @@ def show_references(found: tuple[Reference, ...]) -> None:
     if not found:
         err.print("nothing licensed matches")
         return
+    by_words = all(r.fit is not None for r in found)
+    columns = ("#", "fit" if by_words else "score", "title", "artist", "type", "at", "bpm", "key")
+    derived = ("derived tags",) if any(r.stem.derived_tags for r in found) else ()
     table(
-        ("#", "score", "title", "artist", "kind", "at", "bpm", "key", "license", "stem"),
+        (*columns, *derived, "license", "stem"),
         [
             (
                 r.rank,
-                f"{r.score:.3f}",
+                f"{r.fit:.2f}" if by_words else f"{r.score:.3f}",
                 r.stem.title or r.stem.path,
                 r.stem.artist,
-                r.stem.kind.value,
+                (r.stem.sample_type or r.stem.kind).value,
                 f"{r.segment.start_s:.1f} s",
                 "" if r.stem.bpm is None else f"{r.stem.bpm:.0f}",
                 r.stem.key or "",
+                *[_derived_tags(r.stem) for _ in derived],
                 r.stem.license,
                 r.stem.id[:12],
             )
             for r in found
         ],
     )
+
+
+def _derived_tags(stem: Stem) -> str:
+    """The surest ones, marked as heard by the embedder."""
+    return ", ".join(f"~{one.text} {one.confidence:.2f}" for one in stem.derived_tags[:_DERIVED])

@@ -296,6 +296,8 @@ KEY = Kind("key", key_of)
 TEXTS = Kind("texts", coercion.texts, words, shape="commas", is_free_text=True)
 REFERENCES = Kind("references", _stems, shape="repeat")
 STEMS = Kind("stems", coercion.texts, shape="repeat")
+IDS = Kind("ids", coercion.texts, shape="repeat")
+"""Of libraries or licenses."""
 WEIGHTS = Kind("weights", coercion.numbers_of, _weights_from, shape="commas")
 TIME_SIGNATURE = Kind("time_signature", _time_signature, _signature_from)
 LAYERS = Kind("layers", _layers, _layers_from, shape="repeat")

@@ -94,16 +94,24 @@ def reference_json(reference: Reference) -> dict[str, Any]:
         "title": stem.title,
         "artist": stem.artist,
         "kind": stem.kind.value,
+        "sample_type": None if stem.sample_type is None else stem.sample_type.value,
         "score": reference.score,
+        "fit": reference.fit,
         "start_s": reference.segment.start_s,
         "duration_s": reference.segment.duration_s,
         "bpm": stem.bpm,
         "key": None if stem.key is None else str(stem.key),
         "tags": list(stem.tags),
+        "derived_tags": derived_json(stem),
         "license": stem.license,
         "library": stem.library,
         "path": stem.path,
     }
+
+
+def derived_json(stem: Stem) -> list[dict[str, Any]]:
+    """The tags that nobody wrote, with how sure they are."""
+    return [{"tag": one.text, "confidence": one.confidence} for one in stem.derived_tags]
 
 
 def source_json(source: SourceUse) -> dict[str, Any]:

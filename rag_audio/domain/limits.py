@@ -146,6 +146,8 @@ SEARCH: Mapping[str, Limit] = MappingProxyType(
         "artist": NAME,
         "like": Items(16),
         "bpm": Number(0, 1000, above=True),
+        "libraries": Items(64, NAME),
+        "licenses": Items(64, NAME),
         "tags": Items(16, NAME),
         "min_duration_s": Number(0, 36_000, above=True),
         "k": FOUND,

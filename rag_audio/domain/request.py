@@ -20,6 +20,7 @@ from rag_audio.domain.fields import (
     AUDIO_RIGHTS,
     FILE,
     FLAG,
+    IDS,
     KEY,
     LAYERS,
     NUMBER,
@@ -108,6 +109,8 @@ class GenerationRequest(Controls):
     Attributes:
         references: stem ids (or unambiguous prefixes) that must be used; ``ID@4-12`` is the part
             from second 4 to 12.
+        libraries, licenses: of the references that are retrieved: ids, and keys
+            (``library/license``) or ids of licenses that only one library has.
         k: how many references to retrieve; None is 3, or none beside named ``references``.
         strength: 0 < s ≤ 1; how far the result may leave the references' audio; 1 ignores it.
         auto_strength: scores and licenses of the references decide, in place of ``strength``.
@@ -140,6 +143,16 @@ class GenerationRequest(Controls):
         Items(limits.MOST_REFERENCES), "sources", On.ALL, option="reference",
         edit="Stem that must be used; repeatable.",
         api="Stems, or parts of them, that must be used.",
+    )  # fmt: skip
+    libraries: tuple[str, ...] = asked(
+        (), IDS, "Find references in this library only; repeatable.", limits.SEARCH["libraries"],
+        "sources", On.ALL, option="library", sparse=True,
+        api="Libraries that references are found in; left out, in all.",
+    )  # fmt: skip
+    licenses: tuple[str, ...] = asked(
+        (), IDS, "Find references under this license only, LIBRARY/LICENSE; repeatable.",
+        limits.SEARCH["licenses"], "sources", On.ALL, option="license", sparse=True,
+        api="Licenses that references are found under, as library/license; left out, under all.",
     )  # fmt: skip
     audio: str | None = asked(
         None, FILE, "Sound of yours: its melody is followed, or like sound is found.", None,

@@ -183,7 +183,9 @@ def request_of(plan: ConditioningPlan, territory: str | None) -> GenerationReque
     Raises:
         InvalidInput: a value of the plan is out of range.
     """
-    alike = (fields_of(GenerationRequest).keys() & vars(plan).keys()) - {"references", "model"}
+    # A plan's licenses are those of its references, which are named.
+    others = {"references", "model", "licenses"}
+    alike = (fields_of(GenerationRequest).keys() & vars(plan).keys()) - others
     return GenerationRequest(
         **{name: getattr(plan, name) for name in alike},
         # Their length is said by the plan's duration.
@@ -308,7 +310,7 @@ def _renewed(reference: Reference, rank: int, known: Sequence[Stem], shown: bool
             f"the plan's segment {start:g}+{length:g} s is not within {stem.path}, "
             f"which is {stem.duration_s:g} s long"
         )
-    return Reference(Segment(stem, start, length), reference.score, rank)
+    return Reference(Segment(stem, start, length), reference.score, rank, reference.fit)
 
 
 def _counted(

@@ -31,7 +31,8 @@ from rag_audio.domain.plan import plan_from_json
 from rag_audio.domain.ports import Generator, Progress, ReadsText, StopAsked
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
-from rag_audio.generation.legibility import CanRead, search_notes
+from rag_audio.generation import legibility
+from rag_audio.generation.legibility import CanRead
 from rag_audio.generation.melody_request import melody_of, require_as_planned
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import renew_plan
@@ -39,6 +40,7 @@ from rag_audio.guardrails import output as guarding
 from rag_audio.home import Home
 from rag_audio.pipeline import rights_gate
 from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
+from rag_audio.pipeline.narrowing import narrowed
 from rag_audio.pipeline.renderer import Renderer
 from rag_audio.pipeline.rights_gate import RightsGate
 from rag_audio.provenance.counterfactual import CausalInfluence, Method, measure
@@ -46,6 +48,7 @@ from rag_audio.provenance.trace import trace
 from rag_audio.provenance.trace.findings import TraceResult
 from rag_audio.retrieval import profiles
 from rag_audio.retrieval import references as retrieval
+from rag_audio.retrieval.fit import fit_notes
 from rag_audio.retrieval.recognition import ForeignFinding
 from rag_audio.retrieval.references import QUERY_WINDOWS, ReferenceQuery
 
@@ -135,15 +138,29 @@ class Pipeline:
 
         Raises:
             RequestRefused: a stem to resemble may not be used itself.
+            InvalidInput: a library or license is not known.
         """
         rights = self.rights(territory)
         for stem in query.like:
             self.gate.require_resembled(self.home.catalogue.stem(stem), rights)
-        return self._search(query, rights)
+        return self._search(self._narrowed(query, rights), rights)
 
-    def why_nothing(self, artist: str | None, territory: str | None = None) -> list[str]:
-        """Why a search found nothing, see :func:`.rights_gate.why_nothing`."""
+    def search_notes(
+        self, found: Sequence[Reference], artist: str | None, territory: str | None = None
+    ) -> list[str]:
+        """What is to be said of an answer: that nothing in it fits, or why there is nothing in it.
+
+        Args:
+            artist: the only one who was looked for.
+        """
+        if found:
+            return list(fit_notes(found))
         return rights_gate.why_nothing(self.clearance(territory), self.home.index, artist)
+
+    def _narrowed(self, query: ReferenceQuery, rights: Rights) -> ReferenceQuery:
+        if not query.libraries and not query.licenses:
+            return query
+        return narrowed(query, self.home.catalogue.libraries(), rights)
 
     def plan(self, request: GenerationRequest) -> ConditioningPlan:
         """What :meth:`generate` would give to the model.
@@ -190,19 +207,20 @@ class Pipeline:
         guarding.guard_text(plan.enriched_prompt, policy, self.home.ledger, "enriched")
         told = self.home.disclosure
         said = tuple(note for finding in findings for note in finding.notes(told))
-        unsearched = self._unsearched(request, references)
-        plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *unsearched, *said))
+        of_search = self._search_notes(request, references)
+        plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *of_search, *said))
         return Planned(request, plan, findings)
 
-    def _unsearched(
+    def _search_notes(
         self, request: GenerationRequest, references: Sequence[Reference]
     ) -> tuple[str, ...]:
-        """Notes on the words that the search for references cannot read."""
-        found = [reference.stem.id for reference in references]
-        if all(any(stem.startswith(prefix) for prefix in request.named) for stem in found):
+        """Notes on the words that the search cannot read, and on references that do not fit."""
+        found = [one for one in references if not one.stem.id.startswith(request.named)]
+        if not found:
             return ()
         embedder = self.home.embedder
-        return search_notes(embedder.name, request.prompt, _reader(embedder))
+        unread = legibility.search_notes(embedder.name, request.prompt, _reader(embedder))
+        return (*unread, *fit_notes(found))
 
     def generate(
         self,
@@ -422,9 +440,13 @@ class Pipeline:
             exclude=excluded,
             uses=frozenset(wanted),
             style=request.artist is not None,
+            libraries=request.libraries,
+            licenses=request.licenses,
+            prefers_music=True,
             wanted_bpm=wanted_bpm,
             wanted_key=wanted_key,
         )
+        query = self._narrowed(query, rights)
         windows = _named_windows(request, clearance)
         chosen: list[Reference] = []
         for stem in named:
@@ -432,7 +454,15 @@ class Pipeline:
                 chosen.append(Reference(windows[stem.id], 1.0, 1))
                 continue
             found = self._search(
-                replace(query, artist=None, style=False, stems=(stem.id,), k=1),
+                replace(
+                    query,
+                    artist=None,
+                    style=False,
+                    libraries=(),
+                    licenses=(),
+                    stems=(stem.id,),
+                    k=1,
+                ),
                 rights,
             )
             # A stem without a word or sound in common with the prompt is still what was asked for.

@@ -22,7 +22,7 @@ from rag_audio.domain import (
     Key,
     Reference,
     Rights,
-    Segment,
+    SampleType,
     SegmentFilter,
     Stem,
     StemKind,
@@ -33,6 +33,9 @@ from rag_audio.domain import (
 from rag_audio.domain.fields import key_of
 from rag_audio.domain.ports import Embedder, Hit, StemIndex
 from rag_audio.errors import InvalidInput
+from rag_audio.retrieval.fit import SoughtWords
+from rag_audio.retrieval.transposition_cost import effort_of
+from rag_audio.retrieval.twins import Recordings
 from rag_audio.storage.bm25 import encode_query
 
 if TYPE_CHECKING:
@@ -77,9 +80,14 @@ class ReferenceQuery:
         weights: how much these count.
         bpm: lowest and highest tempo; with ``octaves`` also half and double that.
         key: only this key; with ``fifths`` also its neighbours on the circle of fifths.
-        kind, tags (any of them), min_duration_s (of the stem), stems, exclude: filters.
+        libraries: only of these, by id. licenses: only under one of these, by key
+            (``library/license``).
+        kind, sample_types (any of them), tags (any of them), min_duration_s (of the stem), stems,
+            exclude: filters.
         uses: a license must grant at least one of these.
         style: a license must grant ``style`` as well, to an artist whom ``stems.csv`` names.
+        prefers_music: one-shots stand behind what is as good otherwise: a single sound makes no
+            music by itself.
         k: at most so many references, 0…1000.
         variety: 0 takes the best ones, 1 the most different ones.
     """
@@ -96,13 +104,17 @@ class ReferenceQuery:
     octaves: bool = True
     key: Key | None = None
     fifths: bool = False
+    libraries: tuple[str, ...] = ()
+    licenses: tuple[str, ...] = ()
     kind: StemKind | None = None
+    sample_types: tuple[SampleType, ...] = ()
     tags: tuple[str, ...] = ()
     min_duration_s: float | None = None
     stems: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     uses: frozenset[Use] = frozenset({Use.PROMPT, Use.INIT_AUDIO})
     style: bool = False
+    prefers_music: bool = False
     k: int = 10
     variety: float = limits.VARIETY
 
@@ -125,7 +137,10 @@ class ReferenceQuery:
             )
 
     def _asks_for_something(self) -> bool:
-        given = (self.text.strip(), self.vectors, self.like, self.artist, self.tags, self.stems)
+        given = (
+            *(self.text.strip(), self.vectors, self.like, self.artist, self.tags, self.stems),
+            *(self.libraries, self.licenses, self.sample_types),
+        )
         rest = (self.audio, self.bpm, self.key, self.kind, self.min_duration_s)
         return any(given) or any(part is not None for part in rest)
 
@@ -166,42 +181,22 @@ def _query_vectors(name: str, value: object) -> tuple[NDArray[np.float32], ...]:
 
 _FIELDS: dict[str, Callable[[str, object], object]] = {
     **dict.fromkeys(("text", "artist"), coercion.text),
-    **dict.fromkeys(("like", "tags", "stems", "exclude"), coercion.texts),
+    **dict.fromkeys(("like", "libraries", "licenses", "tags", "stems", "exclude"), coercion.texts),
     **dict.fromkeys(("wanted_bpm", "min_duration_s", "variety"), coercion.number),
-    **dict.fromkeys(("octaves", "fifths", "style"), coercion.flag),
+    **dict.fromkeys(("octaves", "fifths", "style", "prefers_music"), coercion.flag),
     **dict.fromkeys(("wanted_key", "key"), key_of),
     "audio": _sound,
     "vectors": _query_vectors,
     "weights": _weights,
     "bpm": _tempos,
     "kind": lambda name, value: coercion.one_of(name, value, StemKind),
+    "sample_types": lambda name, value: tuple(sorted(coercion.some_of(name, value, SampleType))),
     "uses": lambda name, value: coercion.some_of(name, value, Use),
     "k": coercion.whole,
 }
 _UNSET = frozenset(
     ["audio", "artist", "wanted_bpm", "wanted_key", "bpm", "key", "kind", "min_duration_s"]
 )
-
-
-# How much must be done to a stem before it has a wanted tempo and key.
-
-
-def effort_of(stem: Stem, bpm: float | None, key: Key | None) -> float:
-    """How far a stem is from a tempo and key, in semitones; a stretch of 6 % counts as one.
-
-    Half and double tempo are as near as the tempo itself, and a key's relative as near as the key.
-    What a stem lacks need not be changed: drums have no key.
-
-    Args:
-        bpm, key: None: any will do.
-    """
-    effort = 0.0
-    if bpm is not None and stem.bpm:
-        octaves = math.log2(bpm / stem.bpm)
-        effort += 12 * min(abs(octaves + shift) for shift in (-1, 0, 1))
-    if key is not None and stem.key is not None:
-        effort += abs(stem.key.semitones_to(key))
-    return effort
 
 
 RRF_K = 60
@@ -217,6 +212,11 @@ _POOL_LEAST, _POOL_FACTOR, _POOL_BEYOND = 50, 5, 256
 """Candidates beside those that are asked for, among which variety is sought: see :func:`_pool`."""
 
 
+_ONE_SHOT = 0.7
+"""Share of its score that a one-shot keeps where music is preferred; see
+``benchmarks/bench_fit.py``."""
+
+
 def find_references(
     query: ReferenceQuery, *, rights: Rights, embedder: Embedder, index: StemIndex
 ) -> tuple[Reference, ...]:
@@ -224,7 +224,8 @@ def find_references(
 
     A reference's score is its fused reciprocal rank over the best possible one: 1 means first in
     every ranking the query gave, and a stem that only a light ranking knows stays near 0.
-    The same query on the same index gives the same answer. A stem to resemble that may not be used
+    Of a recording that is there in several files (:mod:`.twins`) the best is given. The same query
+    on the same index gives the same answer. A stem to resemble that may not be used
     itself has nothing to give: the answer is empty.
 
     Raises:
@@ -234,6 +235,8 @@ def find_references(
     usable = rights.keys_granting(*query.uses)
     if query.style:
         usable &= rights.keys_granting(Use.STYLE)
+    if query.licenses:
+        usable &= frozenset(query.licenses)
     if query.k == 0 or not usable:
         return ()
     liked = {stem: _vectors_of(index, stem, rights, query.uses) for stem in query.like}
@@ -245,13 +248,16 @@ def find_references(
         return [hit for hit in hits if _may_be_used(hit.segment.stem, rights, query, where)]
 
     want = _pool(query.k)
+    parts = _parts(query, liked, embedder, index, where)
     rankings = [
         _Ranking(part.weight, part.vectors, _stems(part.search(index, where), allowed, want))
-        for part in _parts(query, liked, embedder, index, where)
+        for part in parts
     ]
+    named = [ranking for part, ranking in zip(parts, rankings, strict=True) if part.terms]
+    words = SoughtWords.of(query.text, (s for r in named for s in r.found()), index.count())
     if query.weights.effort > 0 and (query.wanted_bpm, query.wanted_key) != (None, None):
         rankings.append(_by_effort(rankings, query))
-    return _choose(_fuse(rankings), query)
+    return _choose(_fuse(rankings, query), query, words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,6 +292,10 @@ class _Ranking:
     vectors: tuple[NDArray[np.float32], ...]
     stems: dict[str, list[Hit]]
 
+    def found(self) -> list[Stem]:
+        """The stems, best first."""
+        return [hits[0].segment.stem for hits in self.stems.values()]
+
     def ranks(self) -> dict[str, int]:
         """Rank of each stem from 1; equal scores share one, so that ids decide nothing here."""
         ranks: dict[str, int] = {}
@@ -304,6 +314,10 @@ class _Candidate:
     score: float = 0.0
     nearness: dict[str, float] = field(default_factory=dict)
     hits: dict[str, Hit] = field(default_factory=dict)
+
+    @property
+    def sample_type(self) -> SampleType | None:
+        return next(iter(self.hits.values())).segment.stem.sample_type
 
     def best(self) -> Hit:
         return min(
@@ -378,7 +392,9 @@ def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> Se
         artists=(query.artist,) if query.artist else (),
         bpm_ranges=ranges,
         keys=keys,
+        libraries=query.libraries,
         kind=query.kind,
+        sample_types=query.sample_types,
         tags=query.tags,
         min_duration_s=query.min_duration_s,
         stems=query.stems,
@@ -418,18 +434,22 @@ def _by_effort(rankings: Sequence[_Ranking], query: ReferenceQuery) -> _Ranking:
     for ranking in rankings:
         for stem, hits in ranking.stems.items():
             found.setdefault(stem, {}).update((hit.id, hit) for hit in hits)
-    stems = {
-        stem: [
-            replace(hit, score=-effort_of(hit.segment.stem, query.wanted_bpm, query.wanted_key))
-            for hit in hits.values()
-        ]
+    efforts = {
+        stem: effort_of(next(iter(hits.values())).segment.stem, query.wanted_bpm, query.wanted_key)
         for stem, hits in found.items()
+    }
+    # A stem whose tempo nobody knows is neither the nearest nor the farthest.
+    usual = np.median([one for one in efforts.values() if one is not None] or [0.0])
+    stems = {
+        stem: [replace(hit, score=-float(usual if effort is None else effort)) for hit in hits]
+        for stem, effort in efforts.items()
+        for hits in [list(found[stem].values())]
     }
     ordered = sorted(stems.items(), key=lambda item: (-item[1][0].score, item[0]))
     return _Ranking(query.weights.effort, (), dict(ordered))
 
 
-def _fuse(rankings: Sequence[_Ranking]) -> dict[str, _Candidate]:
+def _fuse(rankings: Sequence[_Ranking], query: ReferenceQuery) -> dict[str, _Candidate]:
     best_possible = sum(ranking.weight / (RRF_K + 1) for ranking in rankings)
     candidates: dict[str, _Candidate] = {}
     for ranking in rankings:
@@ -440,6 +460,8 @@ def _fuse(rankings: Sequence[_Ranking]) -> dict[str, _Candidate]:
             candidate.hits.update((hit.id, hit) for hit in hits)
     for candidate in candidates.values():
         candidate.score = min(1.0, candidate.score)
+        if query.prefers_music and candidate.sample_type is SampleType.ONE_SHOT:
+            candidate.score *= _ONE_SHOT
         candidate.nearness = {
             point: sum(
                 ranking.weight * max(float(vector @ hit.dense) for vector in ranking.vectors)
@@ -456,12 +478,20 @@ def _pool(k: int) -> int:
     return max(_POOL_LEAST, min(_POOL_FACTOR * k, k + _POOL_BEYOND))
 
 
-def _choose(candidates: dict[str, _Candidate], query: ReferenceQuery) -> tuple[Reference, ...]:
-    """Pick k stems by maximal marginal relevance; return them best score first."""
-    pool = sorted(
-        ((candidate.score, candidate.best()) for candidate in candidates.values()),
-        key=lambda pair: (-pair[0], pair[1].segment.stem.id),
-    )[: _pool(query.k)]
+def _choose(
+    candidates: dict[str, _Candidate], query: ReferenceQuery, words: SoughtWords
+) -> tuple[Reference, ...]:
+    """Pick k recordings by maximal marginal relevance; return them best score first."""
+    ordered = sorted(
+        ((candidate.score, candidate.best(), candidate) for candidate in candidates.values()),
+        key=lambda one: (-one[0], one[1].segment.stem.id),
+    )
+    recordings = Recordings()
+    pool = [
+        (score, best)
+        for score, best, candidate in ordered
+        if recordings.add(best.segment.stem, tuple(candidate.hits.values()))
+    ][: _pool(query.k)]
     chosen: list[tuple[float, Hit]] = []
     nearest = np.zeros(len(pool))
     left = list(range(len(pool)))
@@ -476,6 +506,6 @@ def _choose(candidates: dict[str, _Candidate], query: ReferenceQuery) -> tuple[R
             nearest[n] = max(nearest[n], float(pool[n][1].dense @ pool[picked][1].dense))
     chosen.sort(key=lambda pair: (-pair[0], pair[1].segment.stem.id))
     return tuple(
-        Reference(Segment(hit.segment.stem, hit.segment.start_s, hit.segment.duration_s), score, n)
+        Reference(hit.segment, score, n, words.fit(hit.segment.stem) if words.terms else None)
         for n, (score, hit) in enumerate(chosen, start=1)
     )

@@ -56,6 +56,30 @@ def indexed(home: Path, library: str) -> set[str]:
         return {point.segment.stem.path for point in workspace.home.index.scroll(library)}
 
 
+def test_references_are_found_where_they_are_asked_for_and_it_is_said_when_none_fits(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("--home", str(home))
+    for words, library in (
+        (("--library", "south"), "south"),
+        (("--license", "north/north"), "north"),
+        (("--license", "north"), "north"),
+    ):
+        found = said(capsys, "search", "keys", *words, *at)
+        assert {one["library"] for one in found["references"]} == {library}
+        assert found["fits"] is True and found["notes"] == []
+        plan = said(capsys, "generate", "keys", *words, "--dry-run", *at)["plan"]
+        assert {one["stem"]["library"] for one in plan["references"]} == {library}
+        assert not any("fits" in note for note in plan["notes"])
+    refused = said(capsys, "generate", "keys", "--library", "east", "--dry-run", *at, code=2)
+    assert refused["error"]["message"] == "no library 'east' is indexed; there is north, south"
+    nothing = said(capsys, "search", "bagpipes", *at)
+    assert nothing["fits"] is False and nothing["references"]
+    assert nothing["notes"][0].startswith("nothing here fits: the best is ")
+    plan = said(capsys, "generate", "bagpipes", "--dry-run", *at)["plan"]
+    assert any(note.startswith("nothing here fits: ") for note in plan["notes"])
+
+
 @pytest.mark.parametrize("words", [("--license", "north/north"), ("--artist", "Ann Orme")])
 def test_what_is_revoked_in_one_library_is_kept_by_the_other(
     home: Path, tmp_path: Path, words: tuple[str, str], capsys: pytest.CaptureFixture[str]

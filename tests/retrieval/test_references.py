@@ -368,8 +368,9 @@ def test_keywords_lead_when_the_embedder_is_untrained(index: EdgeIndex) -> None:
 
 def test_variety_prefers_a_different_sound_over_a_second_copy(tmp_path: Path) -> None:
     with_copy = EdgeIndex(tmp_path / "index", space="bands", dimension=D)
-    notes = {"First": 50, "Copy": 51, "Other": 100}
-    with_copy.upsert([p for name, note in notes.items() for p in points(stem(name), note)])
+    notes = {"First": (50, 8.0), "Copy": (51, 9.0), "Other": (100, 8.0)}
+    for name, (note, seconds) in notes.items():
+        with_copy.upsert(points(stem(name, duration_s=seconds), note))
     query = BandEmbedder().embed_audio([tone(50, 50, 50, 100)])[0]
     alike = find(with_copy, vectors=(query,), k=2, variety=0.0)
     varied = find(with_copy, vectors=(query,), k=2, variety=0.5)
@@ -380,7 +381,7 @@ def test_variety_prefers_a_different_sound_over_a_second_copy(tmp_path: Path) ->
 
 def test_a_long_stem_does_not_crowd_out_short_ones(tmp_path: Path) -> None:
     made = EdgeIndex(tmp_path / "index", space="bands", dimension=D)
-    made.upsert(points(stem("Endless", "drums"), *[50] * 700))
+    made.upsert(points(stem("Endless", "drums", duration_s=1400.0), *[50] * 700))
     made.upsert(points(stem("Short", "drums"), 55))
     found = find(made, text="drums", k=5)
     made.close()

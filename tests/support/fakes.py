@@ -132,6 +132,8 @@ def _passes(stem: Stem, where: SegmentFilter) -> bool:
         and (not where.bpm_ranges or in_range)
         and (not where.keys or stem.key in where.keys)
         and (where.kind is None or stem.kind == where.kind)
+        and (not where.libraries or stem.library in where.libraries)
+        and (not where.sample_types or stem.sample_type in where.sample_types)
         and (not tags or bool(tags & {tag.casefold() for tag in stem.tags}))
         and (where.min_duration_s is None or stem.duration_s >= where.min_duration_s)
         and (not where.stems or stem.id in where.stems)

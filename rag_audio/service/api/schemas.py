@@ -311,11 +311,16 @@ class SearchAsked(Asked):
     upload: UploadId | None = Field(None, description="Audio or MIDI to be near.")
     like: list[StemId] = _within(SEARCH["like"], [])
     artist: Name | None = None
+    libraries: list[Name] = _within(SEARCH["libraries"], [])
+    licenses: list[Name] = _within(
+        SEARCH["licenses"], [], description="As library/license, or ids that one library has."
+    )
     bpm: BpmRange | None = Field(None, examples=[[88, 96]])
     octaves: bool = True
     key: Name | None = None
     fifths: bool = False
     kind: Literal["audio", "midi"] | None = None
+    sample_types: list[Literal["one-shot", "loop", "phrase", "song"]] = Field([], max_length=4)
     tags: list[Name] = _within(SEARCH["tags"], [])
     min_duration_s: float | None = _within(SEARCH["min_duration_s"], None)
     limit: int = _within(SEARCH["k"], 10)

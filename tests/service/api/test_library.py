@@ -31,6 +31,22 @@ def test_what_is_found_carries_the_state_of_its_license(served: Served) -> None:
     assert (part.status_code, len(part.content)) == (206, 10)
 
 
+def test_a_search_is_narrowed_and_says_whether_anything_fits(served: Served) -> None:
+    def ask(**asked: Any) -> Any:
+        return served.client.post("/v1/search", json=asked).json()
+
+    found = ask(text="warm electric piano")
+    library = found["references"][0]["library"]
+    assert found["fits"] is True and 0.5 < found["references"][0]["fit"] <= 1
+    assert ask(text="bagpipes")["fits"] is False
+    only = ask(libraries=[library], licenses=["words"])["references"]
+    assert only and {one["license"] for one in only} == {"words"}
+    refused = served.client.post("/v1/search", json={"text": "piano", "libraries": ["nowhere"]})
+    assert refused.status_code == 422 and "nowhere" in refused.text and library in refused.text
+    refused = served.client.post("/v1/generations", json={**FAST, "licenses": ["nothing"]})
+    assert refused.status_code == 422 and "nothing" in refused.text
+
+
 def test_only_what_may_be_heard_can_be_heard(served: Served) -> None:
     stems = served.client.get("/v1/stems").json()["stems"]
     for stem in stems:

@@ -12,14 +12,16 @@ from fastapi import APIRouter, Path, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from rag_audio.domain import Audio, Key, Rights, Stem, StemKind, Use, names
+from rag_audio.domain import Audio, Key, Rights, SampleType, Stem, StemKind, Use, names
 from rag_audio.domain.conflict_documents import conflict_json, conflicts_json
 from rag_audio.domain.json_documents import (
     artists_json,
+    derived_json,
     licenses_json,
     not_indexed_json,
     reference_json,
 )
+from rag_audio.retrieval.fit import is_any_fitting
 from rag_audio.retrieval.references import ReferenceQuery
 from rag_audio.service.api.auth import Administers, Searches, TheService
 from rag_audio.service.api.connections import JsonRoute
@@ -52,11 +54,14 @@ def _found(asked: SearchAsked, caller: Caller, service: Service) -> dict[str, An
         audio=_sound(asked.upload, caller, service),
         like=tuple(catalogue.stem(prefix).id for prefix in asked.like),
         artist=None if asked.artist is None else pipeline.artist_named(asked.artist),
+        libraries=tuple(asked.libraries),
+        licenses=tuple(asked.licenses),
         bpm=asked.bpm,
         octaves=asked.octaves,
         key=None if asked.key is None else Key.parse(asked.key),
         fifths=asked.fifths,
         kind=None if asked.kind is None else StemKind(asked.kind),
+        sample_types=tuple(SampleType(one) for one in asked.sample_types),
         tags=tuple(asked.tags),
         min_duration_s=asked.min_duration_s,
         k=asked.limit,
@@ -71,7 +76,8 @@ def _found(asked: SearchAsked, caller: Caller, service: Service) -> dict[str, An
             for one in found
         ],
         "untrained": embedder.untrained,
-        "notes": [] if found else pipeline.why_nothing(query.artist, asked.territory),
+        "fits": is_any_fitting(found),
+        "notes": pipeline.search_notes(found, query.artist, asked.territory),
         "notices": _notices(asked.upload, caller, service),
     }
 
@@ -197,10 +203,12 @@ def stem_json(stem: Stem, rights: Rights) -> dict[str, Any]:
         "title": stem.title,
         "artist": stem.artist,
         "kind": stem.kind.value,
+        "sample_type": None if stem.sample_type is None else stem.sample_type.value,
         "duration_s": stem.duration_s,
         "bpm": stem.bpm,
         "key": None if stem.key is None else str(stem.key),
         "tags": list(stem.tags),
+        "derived_tags": derived_json(stem),
         "instruments": list(stem.instruments),
         "license": stem.license,
         "library": stem.library,
@@ -263,6 +271,7 @@ def _facets(found: Sequence[Stem]) -> dict[str, dict[str, int]]:
         "artist": Counter(stem.artist for stem in found if stem.artist),
         "license": Counter(stem.license_key for stem in found),
         "kind": Counter(stem.kind.value for stem in found),
+        "sample_type": Counter(s.sample_type.value for s in found if s.sample_type is not None),
         "key": Counter(str(stem.key) for stem in found if stem.key is not None),
         "tag": Counter(tag for stem in found for tag in stem.tags),
     }

@@ -7,6 +7,7 @@ const WORDS = {
   auto_strength: "Strength chosen by scores and licenses", mix: "How references blend", layers: "Layers", arrange: "Sections",
   webhook: "Called when it ends", weights: "Weights", references: "References", channels: "References give",
   negative_prompt: "Not", artist: "Artist", k: "References to find", exclude: "Never these stems", bpm: "Tempo", key: "Key",
+  libraries: "Only these libraries", licenses: "Only these licenses",
   time_signature: "Time signature", steps: "Steps", guidance: "Guidance", territory: "Territory", audio_rights: "Rights", format: "File format",
 };
 

@@ -161,9 +161,10 @@ export function tray(changed, form) {
   async function find(asked) {
     put(found, h("p", { class: "muted" }, "Searching…"));
     try {
-      const { references, notices = [] } = await post("/v1/search", { limit: 8, ...asked });
+      const { references, fits, notes, notices = [] } = await post("/v1/search", { limit: 8, ...asked });
       put(found,
         notices.map((notice) => h("p", { class: "muted" }, `Noticed in your file: ${notice}`)),
+        fits === false ? notes.map((note) => h("p", { class: "muted" }, note)) : [],
         references.length === 0
           ? h("p", {}, "No licensed match. Try other words, or look through the Library.")
           : h("ul", {}, references.map(foundItem)));

@@ -1,0 +1,93 @@
+"""How likely it is that what was found is what the words of a search mean.
+
+Rank alone cannot say so: something is always nearest. The evidence is the share of the words that
+a stem's caption holds, each weighted by its inverse document frequency among what was found
+(Robertson & Spärck Jones, "Relevance weighting of search terms", JASIS 27(3), 1976); a logistic
+function makes a probability of it. Its constants and the threshold are those that
+``benchmarks/bench_fit.py --fit`` prints. Nearness by meaning is no part of it: there it does not
+tell right from wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rag_audio.domain import Reference, Stem
+from rag_audio.storage.bm25 import encode_document, encode_query
+
+INTERCEPT, SLOPE = -3.3, 5.7
+"""Log odds that a stem with none of the words is right, and what all of them add."""
+
+THRESHOLD = 0.24
+"""Where no reference has at least this fit, nothing here fits."""
+
+_WORD = re.compile(r"[^\s,;/-]+")
+_CAPTIONS_KEPT = 4096
+
+
+@dataclass(frozen=True)
+class SoughtWords:
+    """The words of a search that carry meaning: the terms of each, and what it weighs."""
+
+    terms: tuple[Mapping[int, float], ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, text: str, found: Iterable[Stem], segments: int) -> SoughtWords:
+        """The words of ``text``; the rarer one is among ``found``, the more it weighs.
+
+        Args:
+            found: what the search by keywords found. segments: how many there are in the index.
+        """
+        vectors = [encode_query(word) for word in _WORD.findall(text)]
+        terms = tuple(dict(zip(v.indices, v.values, strict=True)) for v in vectors if v.indices)
+        captions = [_terms_of(caption) for caption in {stem.caption for stem in found}]
+        having = (sum(not caption.isdisjoint(word) for caption in captions) for word in terms)
+        return cls(
+            terms,
+            tuple(math.log1p(max(0.5, segments - n + 0.5) / (n + 0.5)) for n in having),
+        )
+
+    def fit(self, stem: Stem) -> float:
+        """The probability, 0…1, that the stem is what the words mean, to three digits."""
+        return round(1 / (1 + math.exp(-INTERCEPT - SLOPE * self.share(stem))), 3)
+
+    def share(self, stem: Stem) -> float:
+        """Of the words by weight, 0…1, that the stem's caption holds; 0 where there are none."""
+        caption = _terms_of(stem.caption)
+        held = (
+            weight * max((word[term] for term in caption & word.keys()), default=0.0)
+            / max(word.values())
+            for word, weight in zip(self.terms, self.weights, strict=True)
+        )  # fmt: skip
+        return sum(held) / sum(self.weights) if self.weights else 0.0
+
+
+@lru_cache(maxsize=_CAPTIONS_KEPT)
+def _terms_of(caption: str) -> frozenset[int]:
+    return frozenset(encode_document(caption).indices)
+
+
+def is_any_fitting(found: Sequence[Reference]) -> bool | None:
+    """Whether any of the references fits; None where none was searched for by words."""
+    best = _best(found)
+    return None if best is None or best.fit is None else best.fit >= THRESHOLD
+
+
+def fit_notes(found: Sequence[Reference]) -> tuple[str, ...]:
+    """A line where none of the references fits, which names the best."""
+    best = _best(found)
+    if best is None or is_any_fitting(found) is not False:
+        return ()
+    name = best.stem.title or best.stem.path
+    return (f"nothing here fits: the best is {name!r} (fit {best.fit:.2f})",)
+
+
+def _best(found: Sequence[Reference]) -> Reference | None:
+    """The one of the highest fit, the first of equals; None where none has any."""
+    judged = [one for one in found if one.fit is not None]
+    return max(judged, key=lambda one: one.fit or 0.0, default=None)

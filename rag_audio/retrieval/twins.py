@@ -1,0 +1,64 @@
+"""Stems that are one recording in two files: as MP3 and WAV, or at two sample rates.
+
+Byte-identical files are one stem already. What counts as the same recording was measured by
+``benchmarks/bench_twins.py``: re-encoded copies stay above the threshold, and different hits of one
+drum below it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rag_audio.domain import Stem
+from rag_audio.domain.ports import Hit
+
+SAME_SOUND = 0.995
+"""Cosine of the embeddings of windows from the same place, at least."""
+
+SAME_LENGTH = 0.002
+"""Difference of the durations, as a share of the longer one, at most."""
+
+_SAME_TEMPO = 0.01
+_SAME_START_S = 0.05
+
+
+class Recordings:
+    """The recordings that a result list holds already."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, list[tuple[Stem, Sequence[Hit]]]] = {}
+
+    def add(self, stem: Stem, hits: Sequence[Hit]) -> bool:
+        """Take a stem in where it is no twin of a stem that is there; whether it was taken in.
+
+        Args:
+            hits: windows of the stem that were found. Of a long stem that has none in common with
+                another one, nothing is known: they are no twins.
+        """
+        length = round(math.log(max(stem.duration_s, 1e-3)) / math.log1p(SAME_LENGTH))
+        near = [one for n in (length - 1, length, length + 1) for one in self._known.get(n, ())]
+        if any(_are_twins(stem, hits, *other) for other in near):
+            return False
+        self._known.setdefault(length, []).append((stem, hits))
+        return True
+
+
+def _are_twins(a: Stem, of_a: Sequence[Hit], b: Stem, of_b: Sequence[Hit]) -> bool:
+    if a.kind is not b.kind or not _are_near(a.duration_s, b.duration_s, SAME_LENGTH):
+        return False
+    if a.bpm and b.bpm and not _are_near(a.bpm, b.bpm, _SAME_TEMPO):
+        return False
+    if a.key is not None and b.key is not None and a.key != b.key:
+        return False
+    nearness = [
+        float(x.dense @ y.dense)
+        for x in of_a
+        for y in of_b
+        if abs(x.segment.start_s - y.segment.start_s) < _SAME_START_S
+    ]
+    return bool(nearness) and min(nearness) >= SAME_SOUND
+
+
+def _are_near(a: float, b: float, share: float) -> bool:
+    return abs(a - b) <= share * max(a, b)

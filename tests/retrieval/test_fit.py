@@ -1,0 +1,56 @@
+"""How likely it is that what was found is what was meant."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag_audio.retrieval.fit import THRESHOLD, SoughtWords, fit_notes, is_any_fitting
+from tests.retrieval.test_narrowed_search import search
+from tests.retrieval.test_references import stem, titles, tone
+
+DRUMS = stem("Dusty drums", "loop")
+BASS = stem("Low bass", "loop", duration_s=9.0)
+PIANO = stem("Warm piano", "loop", duration_s=10.0)
+THERE = (DRUMS, BASS, PIANO)
+
+
+def test_what_has_the_words_fits_and_what_has_none_does_not() -> None:
+    found = search(*THERE, text="warm piano")
+    assert found[0].stem == PIANO
+    assert found[0].fit is not None and found[0].fit > 0.8
+    assert all(one.fit is not None and one.fit < THRESHOLD for one in found[1:])
+    assert is_any_fitting(found) is True
+    assert fit_notes(found) == ()
+
+
+def test_where_nothing_has_the_words_it_is_said_with_the_best() -> None:
+    found = search(*THERE, text="bagpipes")
+    assert len(found) == 3
+    assert is_any_fitting(found) is False
+    (note,) = fit_notes(found)
+    assert note.startswith("nothing here fits: the best is ")
+    assert any(title in note for title in titles(found))
+
+
+def test_without_words_nothing_is_judged() -> None:
+    found = search(*THERE, audio=tone(50))
+    assert [one.fit for one in found] == [None] * 3
+    assert is_any_fitting(found) is None
+    assert fit_notes(found) == ()
+    assert search(*THERE, text="with the")[0].fit is None
+
+
+def test_a_word_that_all_have_says_less_than_one_that_few_have() -> None:
+    found = {one.stem.title: one.fit or 0.0 for one in search(*THERE, text="bass loop")}
+    assert found["Low bass"] > 0.9
+    words = SoughtWords.of("bagpipe loop", THERE, 3)
+    assert words.share(DRUMS) < 0.5
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_a_fit_is_a_probability_for_any_words(text: str, title: str) -> None:
+    of = stem(title)
+    words = SoughtWords.of(text, [of, *THERE], 10)
+    assert 0 <= words.fit(of) <= 1
+    assert 0 <= words.share(of) <= 1 + 1e-9
