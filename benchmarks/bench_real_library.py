@@ -164,7 +164,8 @@ def _print_outputs(rows: dict[tuple[str, str], dict[int, Reading]]) -> None:
         heard = [one.get("family", 0.0) >= HEARD_SHARE for one in own.values()]
         print(
             f"| {side} | {mode} | {wilson(sum(heard), len(heard))} "
-            f"| {_mean(own.values(), 'family')} | {_mean(drums, 'percussive')} | {_mean(pitched, 'percussive')} "
+            f"| {_mean(own.values(), 'family')} "
+            f"| {_mean(drums, 'percussive')} | {_mean(pitched, 'percussive')} "
             f"| {_mean(own.values(), 'likeness')} | {_mean(own.values(), 'copy')} "
             f"| {_mean(own.values(), 'cpu_s').value:.1f} |"
         )

@@ -3,7 +3,7 @@
 The product finds a tempo by autocorrelation of a mel spectrum's rise and the Fourier harmonics of a
 period, and a key by the profiles of Albrecht & Shanahan over a constant-Q transform of its own.
 Here a tempo is read by laying combs over the onset strength, and a key by librosa's chroma of the
-harmonic part and the profiles of Krumhansl & Kessler.
+harmonic part and the profiles of Temperley.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ _AROUND = np.exp(np.arange(np.log(0.8), np.log(1.25), 0.004))
 _NEAR = np.exp(np.arange(-0.045, 0.0451, 0.003))
 TOLERANCE = 0.02
 
-# Krumhansl & Kessler, "Tracing the dynamic changes in perceived tonal organization in a spatial
-# representation of musical keys", Psychological Review 89(4), 1982, table 1: tonic first.
-_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+# Temperley, "The Cognition of Basic Musical Structures", MIT Press 2001, chapter 7: tonic first.
+_MAJOR = (5.0, 2.0, 3.5, 2.0, 4.5, 4.0, 2.0, 4.5, 2.0, 3.5, 1.5, 4.0)
+_MINOR = (5.0, 2.0, 3.5, 4.5, 2.0, 4.0, 2.0, 4.5, 3.5, 2.0, 1.5, 4.0)
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,9 @@ def chroma(samples: NDArray[np.float32]) -> Curve:
 
 
 def _key(pitch_classes: Curve) -> Key | None:
-    """The key of a chroma ``[12, frames]``."""
-    return key_of(pitch_classes.mean(axis=1))
+    """The key of a chroma ``[12, frames]``, each frame less its median: what drums leave in all."""
+    tonal = np.maximum(pitch_classes - np.median(pitch_classes, axis=0), 0.0)
+    return key_of(tonal.mean(axis=1))
 
 
 def key_of(weights: Curve) -> Key | None:

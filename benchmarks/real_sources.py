@@ -34,10 +34,10 @@ HEARD_SHARE = 0.25
 
 UNPITCHED = (
     "drum_*", "bd_*", "sn_*", "tabla_*", "perc_*", "vinyl_*", "misc_*", "mehackit_*",
-    "glitch_perc*", "glitch_robot*", "loop_amen*", "loop_breakbeat", "loop_compus", "loop_3d_printer",
-    "loop_electric", "loop_industrial", "loop_mehackit*", "loop_perc*", "loop_tabla",
-    "elec_*snare", "elec_*kick", "elec_cymbal", "elec_fuzz_tom", "elec_tick", "elec_wood",
-    "elec_pop", "ambi_swoosh", "ambi_dark_woosh", "ambi_sauna",
+    "glitch_perc*", "glitch_robot*", "loop_amen*", "loop_breakbeat", "loop_compus",
+    "loop_3d_printer", "loop_electric", "loop_industrial", "loop_mehackit*", "loop_perc*",
+    "loop_tabla", "elec_*snare", "elec_*kick", "elec_cymbal", "elec_fuzz_tom", "elec_tick",
+    "elec_wood", "elec_pop", "ambi_swoosh", "ambi_dark_woosh", "ambi_sauna",
 )  # fmt: skip
 """Recordings without a pitch that could clash."""
 
