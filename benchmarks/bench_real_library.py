@@ -26,7 +26,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Figure, over_groups, wilson
+from benchmarks.figures import Figure, over_groups, share_of, wilson
 from benchmarks.real_material import NotInstalled, lay_out
 from benchmarks.real_reading import Reading, Readings, Side
 from benchmarks.real_requests import REQUESTS, Asked
@@ -169,6 +169,26 @@ def _print_outputs(rows: dict[tuple[str, str], dict[int, Reading]]) -> None:
             f"| {_mean(own.values(), 'likeness')} | {_mean(own.values(), 'copy')} "
             f"| {_mean(own.values(), 'cpu_s').value:.1f} |"
         )
+    _print_aims(shown)
+
+
+def _print_aims(shown: dict[tuple[str, str], dict[int, Reading]]) -> None:
+    """What was aimed at, of the tree after the change."""
+    for mode in MODES:
+        before, after = shown.get(("before", mode)), shown.get(("after", mode))
+        if after is None:
+            continue
+        _, pitched = _split(after)
+        said = f"tempo {_share(after.values(), 'tempo')} (aim 0.80), key {_share(pitched, 'key')}"
+        print(f"\nAfter, {mode}: {said} (aim 0.70).", end="")
+        if before is not None:
+            both = [
+                (one["clash"], before[number]["clash"])
+                for number, one in after.items()
+                if "clash" in one and "clash" in before[number]
+            ]
+            print(f" Clash, after ÷ before: {share_of(*zip(*both, strict=True))} (aim 0.50).")
+    print()
 
 
 def _common(
