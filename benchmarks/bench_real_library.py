@@ -188,7 +188,7 @@ def _print_aims(shown: dict[tuple[str, str], dict[int, Reading]]) -> None:
             both = [
                 (one["clash"], before[number]["clash"])
                 for number, one in after.items()
-                if "clash" in one and "clash" in before[number]
+                if REQUESTS[number].key is not None and "clash" in one and "clash" in before[number]
             ]
             print(f" Clash, after ÷ before: {share_of(*zip(*both, strict=True))} (aim 0.50).")
     print()
