@@ -47,8 +47,8 @@ def over_groups(groups: Sequence[Sequence[float]]) -> Figure:
     return Figure(float(means.mean()), float(low), float(high), int(means.size))
 
 
-def share_of(hits: Sequence[bool], ceiling: Sequence[bool]) -> Figure:
-    """The ratio of two shares over the same things, which are drawn anew in pairs."""
+def share_of(hits: Sequence[float], ceiling: Sequence[float]) -> Figure:
+    """The ratio of two shares or means over the same things, which are drawn anew in pairs."""
     a, b = np.array(hits, dtype=float), np.array(ceiling, dtype=float)
     if a.size == 0 or b.sum() == 0:
         return Figure(math.nan, math.nan, math.nan, int(a.size))
