@@ -19,6 +19,7 @@ from rag_audio.errors import InvalidInput
 MAX_NOTES = 1024
 _NOTE = re.compile(r"(\d+\.\d{3})-(\d+\.\d{3}):(\d{1,3})")
 _PLAN_FORMAT = 1
+_ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -315,7 +316,7 @@ def _check_plan(plan: ConditioningPlan) -> None:
         end_s = plan.duration_s if part.end_s is None else part.end_s
         if not 0 <= part.start_s < end_s < math.inf:
             raise InvalidInput(f"the plan's seed part {part} sounds nowhere")
-        if not all(part.start_s <= at < end_s for at in part.hits_s):
+        if not all(part.start_s - _ROUNDING_S <= at < end_s for at in part.hits_s):
             raise InvalidInput(f"the plan's seed part {part} is struck where it does not sound")
     for source in () if plan.melody is None else plan.melody.sources:
         if not 0 <= source < len(plan.references):

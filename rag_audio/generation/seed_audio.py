@@ -43,8 +43,8 @@ SEED_RMS = 10 ** (-18 / 20)
 SEED_PEAK_DBTP = -0.3
 _SILENCE = 1e-6
 _ATTACK_S, _RING_S = 0.005, 0.5
-_MOST_STRUCK = 10 ** (14 / 20)
-"""Peak of strokes, over the loudness of the mix: few loud ones would turn all else down."""
+_MOST_STRUCK = 10 ** (16 / 20)
+"""Peak of a part that is struck, over its loudness: sharper strokes would turn all else down."""
 _LEAD_S, _ATTACK_LEVEL = 0.001, 0.1
 
 
@@ -61,7 +61,7 @@ def seed_audio(
     so that a weight is a share of energy as it is heard. Never padded with silence: at low strength
     it would be heard. A part that begins later begins on its bar line, and one that ends earlier
     rings on for a beat under what follows. A one-shot is silent between its strokes. A melody plays
-    from beginning to end, rests and all. The first 3 and the last 20 ms of the mix are faded.
+    from beginning to end, rests and all. The first 2 and the last 10 ms of the mix are faded.
 
     Args:
         play: plays the references. play_notes: plays the plan's melody.
@@ -93,11 +93,11 @@ def seed_audio(
                 f"{stem.path} is silent where it was to be used",
                 hint=f"leave it out: --exclude {stem.id[:12]}",
             )
+        if part.hits_s:
+            level = max(level, float(np.abs(made.samples).max()) / _MOST_STRUCK)
         # A weight is a share of the whole piece's energy: what plays for half of it is louder then.
         share = plan.references_weight * part.weight
         gain = np.sqrt(share * (frames / (last - first))) / level
-        if part.hits_s:
-            gain = min(gain, _MOST_STRUCK / float(np.abs(made.samples).max()))
         mix[:, first : last + tail] += gain * made.samples
         played[first:last] = True
         if plan.mix is Mix.LATENT:

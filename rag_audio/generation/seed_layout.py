@@ -45,7 +45,7 @@ _DRUM_WORDS = ("drum", "percussion", "breakbeat", "kit")
 _SLACK_S = 1e-6
 LOOP_SLACK = 0.02
 """Of a beat: as much may be missing at the end of a loop that is whole beats."""
-_FIT, _WHOLE_S = 0.05, 0.005
+_FIT, _WHOLE_S = 0.2, 0.005
 """A loop's length is off whole beats of its stated tempo by no more of a beat; a segment that is
 nearer to its stem in length is all of it."""
 

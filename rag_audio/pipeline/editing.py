@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.audio import analysis, writing
+from rag_audio.audio.dsp import fade_edges
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -223,7 +224,8 @@ class Editor:
         grid = Grid(plan.bar_s, source.bar_line_s)
         canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, renderer))
         batch = DiffusionInput.of(plan, (seed,))
-        return paint(canvas, batch, renderer.generator, progress, stop_asked).audio
+        made = paint(canvas, batch, renderer.generator, progress, stop_asked).audio
+        return fade_edges(made, start=order.left_s > 0, end=order.right_s > 0)
 
 
 def _seed(plan: ConditioningPlan, order: Order, grid: Grid, renderer: Renderer) -> Audio | None:
