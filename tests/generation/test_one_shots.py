@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,16 +27,21 @@ from rag_audio.domain import (
     Stem,
     StemKind,
 )
+from rag_audio.domain.disclosure import EVERYTHING
 from rag_audio.domain.music import Signature, bar_s
 from rag_audio.domain.plan import plan_from_json, plan_to_json
-from rag_audio.errors import InvalidInput
+from rag_audio.errors import InvalidInput, LibraryError
 from rag_audio.generation.drum_parts import DrumPart, drum_part
 from rag_audio.generation.drum_patterns import continued, patterns_of, plain_pattern, strokes_s
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import renew_plan
 from rag_audio.generation.seed_audio import seed_audio, strike
+from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.generation.take_selection import tempo_near
+from rag_audio.storage.cache import SoundCache
+from rag_audio.storage.files import file_sha256
 from tests.generation.test_planning import INFO, RIGHTS, plan_of, reference, words
+from tests.support.scores import write_score
 
 RATE = 16_000
 ONSET_S, TEMPO = 0.002, 0.005
@@ -207,6 +215,21 @@ def test_one_shots_follow_the_drums_of_a_score_that_plays() -> None:
     kick, snare = (part.hits_s for part in plan.seed_parts if part.hits_s)
     assert list(kick[:6]) == beats(110.0, 0, 1.5, 2.5, 4, 5.5, 6.5)
     assert list(snare[:2]) == beats(110.0, 1, 5)  # thinned: the score's own drums play
+
+
+def test_the_drums_of_a_score_are_read_from_its_file_while_it_is_the_one_that_was_indexed(
+    tmp_path: Path,
+) -> None:
+    path = write_score(tmp_path / "beat.mid", 100.0, bars=4)
+    stem = replace(score().stem, id=file_sha256(path))
+    catalogue: Any = SimpleNamespace(file_of=lambda _: path)
+    player = StemPlayer(catalogue, SoundCache(), lambda: path, EVERYTHING)
+    found = patterns_of(player.drum_notes(stem), 100.0, (4, 4), 0.0)
+    assert found[DrumPart.SNARE] == (1.0, 3.0)
+    assert found[DrumPart.HAT] == tuple(n / 2 for n in range(8))
+    assert player.drum_notes(one_shot("kick").stem) == ()
+    with pytest.raises(LibraryError, match="changed"):
+        player.drum_notes(replace(stem, id="0" * 64))
 
 
 def test_a_scores_pattern_is_what_most_of_its_bars_have() -> None:
