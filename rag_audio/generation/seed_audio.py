@@ -28,6 +28,7 @@ from rag_audio.domain import (
     Layer,
     Melody,
     Mix,
+    SampleType,
     SeedPart,
     Segment,
     Stem,
@@ -230,8 +231,9 @@ def conform(
 ) -> Audio:
     """The segment from its bar line on, or from its first beat where no bar line is declared.
 
-    A score is played at the wanted tempo and key; a recording is stretched and transposed. Up to a
-    beat of what follows the segment in its stem comes along, for a loop to fade out in.
+    A loop begins on the beat as it is, and a one-shot is whole. A score is played at the wanted
+    tempo and key; a recording is stretched and transposed. Up to a beat of what follows the segment
+    in its stem comes along, for a loop to fade out in.
 
     Args:
         asked: the metre of the piece, see :func:`rag_audio.generation.seed_layout.aligned`.
@@ -250,8 +252,9 @@ def conform(
         how = (1.0 / part.time_ratio, part.semitones, part.instruments, part.layer)
         return play(wanted, sample_rate, *how)
     made = play(wanted, sample_rate)
-    whole = part.hits_s or stem.downbeat_s is not None
-    if stem.kind is StemKind.AUDIO and not whole and stem.bpm is not None:
+    is_loop = stem.sample_type is SampleType.LOOP and start.start_s == 0
+    on_beat = bool(part.hits_s) or is_loop or stem.downbeat_s is not None
+    if stem.kind is StemKind.AUDIO and not on_beat and stem.bpm is not None:
         made = from_first_beat(made, stem.bpm)
     if part.layer is not None:
         made = _layer(made, part.layer, stem)

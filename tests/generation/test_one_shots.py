@@ -326,7 +326,7 @@ def test_a_loop_of_four_bars_stays_one_and_keeps_the_grid_for_half_a_minute(
 ) -> None:
     true_bpm = 99.4142
     seconds = 16 * 60 / true_bpm
-    found = reference("loop", bpm=stated, downbeat_s=0.0, sample_type=SampleType.LOOP)
+    found = reference("loop", bpm=stated, sample_type=SampleType.LOOP)
     stem = replace(found.stem, duration_s=seconds)
     whole = Reference(Segment(stem, 0.0, seconds), 0.5, 1)
     plan = plan_of(whole, bpm=wanted, duration_s=30.0)
