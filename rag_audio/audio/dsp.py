@@ -25,6 +25,7 @@ _MIN_RATE, _MAX_RATE = 1000, 768_000
 _MAX_STRETCH = 8.0
 _MAX_SEMITONES = 24
 _DECLICK_S = 0.003
+_FADE_IN_S, _FADE_OUT_S = 0.002, 0.01
 _MEL_BREAK_HZ, _MEL_HZ, _MEL_LOG_STEP = 1000.0, 200.0 / 3, np.log(6.4) / 27.0
 """Slaney's mel scale: up to where it is linear, Hz per mel there, and log Hz per mel above."""
 
@@ -175,6 +176,31 @@ def stretch(audio: Audio, time_ratio: float, semitones: int) -> Audio:
     padded = np.pad(audio.samples, ((0, 0), (0, room)))
     made = np.asarray(machine.process(np.ascontiguousarray(padded)), dtype=np.float32)
     return Audio(_fit(made, wanted), audio.sample_rate)
+
+
+def fade_edges(audio: Audio, *, start: bool = True, end: bool = True) -> Audio:
+    """The audio with its first 2 ms faded in and its last 10 ms faded out: it begins and ends at 0.
+
+    Both are raised cosines, over no more than a quarter of the sound. What was cut out of the
+    middle of a sound clicks without; a kick struck at the first sample loses less than 1 dB of
+    its first 20 ms.
+
+    Args:
+        start, end: whether that edge is faded.
+    """
+    samples, most = audio.samples.copy(), audio.frames // 4
+    rising = min(round(_FADE_IN_S * audio.sample_rate), most) if start else 0
+    falling = min(round(_FADE_OUT_S * audio.sample_rate), most) if end else 0
+    if rising:
+        samples[:, :rising] *= _rise(rising)
+    if falling:
+        samples[:, -falling:] *= _rise(falling)[::-1]
+    return Audio(samples, audio.sample_rate)
+
+
+def _rise(frames: int) -> Samples:
+    """A raised cosine from 0 up to, and not quite, 1."""
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi / frames * np.arange(frames)), dtype=np.float32)
 
 
 def mel_filters(

@@ -275,6 +275,8 @@ def _heard(part: SeedPart | None, plan: ConditioningPlan) -> tuple[str, ...]:
     if part.start_s or part.end_s is not None:
         end = plan.duration_s if part.end_s is None else part.end_s
         what += f", {part.start_s:.1f}–{end:.1f} s"
+    if part.hits_s:
+        what += f", struck {len(part.hits_s)} ×"
     return (
         percent(part.weight * plan.references_weight),
         what,

@@ -19,6 +19,7 @@ from rag_audio.errors import InvalidInput
 MAX_NOTES = 1024
 _NOTE = re.compile(r"(\d+\.\d{3})-(\d+\.\d{3}):(\d{1,3})")
 _PLAN_FORMAT = 1
+_ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class PromptSpan:
     stem: str | None
 
 
-@json_form(later=("rendered", "instruments", "layer", ("start_s", "end_s")))
+@json_form(later=("rendered", "instruments", "layer", ("start_s", "end_s"), "hits_s"))
 @dataclass(frozen=True)
 class SeedPart:
     """One reference's part in the seed audio.
@@ -48,6 +49,7 @@ class SeedPart:
         instruments: General MIDI names in place of the score's, by number of notes; drums stay.
         layer: what of the reference; None: all of it.
         start_s, end_s: where in the piece it sounds; None: to the end.
+        hits_s: when in the piece a one-shot is struck, in seconds; empty: it is not placed so.
     """
 
     reference: int
@@ -61,6 +63,7 @@ class SeedPart:
     layer: Layer | None = None
     start_s: float = 0.0
     end_s: float | None = None
+    hits_s: tuple[float, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -313,6 +316,8 @@ def _check_plan(plan: ConditioningPlan) -> None:
         end_s = plan.duration_s if part.end_s is None else part.end_s
         if not 0 <= part.start_s < end_s < math.inf:
             raise InvalidInput(f"the plan's seed part {part} sounds nowhere")
+        if not all(part.start_s - _ROUNDING_S <= at < end_s for at in part.hits_s):
+            raise InvalidInput(f"the plan's seed part {part} is struck where it does not sound")
     for source in () if plan.melody is None else plan.melody.sources:
         if not 0 <= source < len(plan.references):
             raise InvalidInput(

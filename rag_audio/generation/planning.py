@@ -50,8 +50,10 @@ from rag_audio.generation.prompt_wording import (
 from rag_audio.generation.replay import claims_on
 from rag_audio.generation.seed_layout import (
     MIN_CONFIDENCE,
+    ReadDrums,
     ReferencePart,
     is_drums,
+    plays_at,
     seed_parts,
     sounding,
 )
@@ -130,6 +132,7 @@ def make_plan(
     can_read: CanRead = lambda text: True,
     typical: Mapping[str, float] | None = None,
     brought: BroughtMelody | None = None,
+    read_drums: ReadDrums = lambda stem: (),
 ) -> ConditioningPlan:
     """Decide what the model is given.
 
@@ -143,6 +146,7 @@ def make_plan(
         typical: how typical words are of the artist asked for, 0…1; a stem says those first.
         brought: a melody to follow. Tempo and key are then those of the request and of what plays,
             and the melody's key.
+        read_drums: asked for the strokes of a score's drums, which one-shots beside it follow.
 
     Raises:
         RequestRefused: a reference that was asked for by name may not be used at all.
@@ -161,6 +165,8 @@ def make_plan(
     hummed = None if brought is None else key_of(brought)
     givers = seeds if brought is not None else seeds or speakers
     bpm, key = _tempo_and_key(request, givers, hummed)
+    notes += _off_the_grid(seeds, bpm)
+    seeds = [c for c in seeds if plays_at(c.stem, bpm)]
     duration_s = _duration(request, info, bpm, brought)
     enriched = enrich(
         request.prompt,
@@ -174,7 +180,7 @@ def make_plan(
     )
     speaking = {span.stem for span in enriched.spans}
     kept = [c for c in usable if c in seeds or c.stem.id in speaking]
-    parts = seed_parts(kept, seeds, bpm, key, duration_s, request)
+    parts = seed_parts(kept, seeds, bpm, key, duration_s, request, read_drums)
     notes += reading_notes(info.name, request.prompt, request.negative_prompt, can_read)
     notes += enriched.notes
     melody = None
@@ -214,6 +220,16 @@ def make_plan(
         artist=request.artist,
         windows_on_bars=bpm is not None and duration_s > info.max_duration_s,
     )
+
+
+def _off_the_grid(seeds: Sequence[ReferencePart], bpm: float | None) -> list[str]:
+    """A note for each one-shot that has no beat to be struck on."""
+    stems = (candidate.stem for candidate in seeds)
+    return [
+        f"{stem.title or stem.path} is a one-shot, and no tempo is known: it gives words only"
+        for stem in stems
+        if not plays_at(stem, bpm)
+    ]
 
 
 def _strength(

@@ -32,6 +32,7 @@ from rag_audio.domain.ports import ModelInfo
 from rag_audio.domain.refusals import Refusal, most_curable, not_looked_at
 from rag_audio.domain.stems import WithheldFile
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.generation.drum_patterns import SHORTEST_GAP_S
 from rag_audio.generation.seed_layout import first_silence_s
 
 # What a plan that was shown says of its sources, compared with the current catalogue.
@@ -376,6 +377,8 @@ def _check_seed_parts(plan: ConditioningPlan) -> None:
             and part.start_s < plan.duration_s
             and (part.end_s is None or part.end_s <= plan.duration_s + _SLACK_S)
             and part.loop_s <= segment.duration_s * part.time_ratio + _SLACK_S
+            and not (part.hits_s and part.loop_s)
+            and all(two - one >= SHORTEST_GAP_S for one, two in pairwise(part.hits_s))
         ):
             raise InvalidInput(f"the plan's seed part {part} is out of range")
     end_s = first_silence_s((p.start_s, p.end_s) for p in parts)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from rag_audio.audio.analysis import beat_offset_s
 from rag_audio.audio.channels import fitted
 from rag_audio.audio.dsp import (
     extract,
+    fade_edges,
     holds_nothing,
     limit_peak,
     loop_to,
@@ -26,6 +28,7 @@ from rag_audio.domain import (
     Layer,
     Melody,
     Mix,
+    SampleType,
     SeedPart,
     Segment,
     Stem,
@@ -35,12 +38,15 @@ from rag_audio.domain.music import Signature, beat_s
 from rag_audio.domain.ports import SeedMix
 from rag_audio.errors import ConfigError, InvalidInput, LibraryError
 from rag_audio.generation.melody_arrangement import PlayNotes, melody_audio
-from rag_audio.generation.seed_layout import aligned, is_drums
+from rag_audio.generation.seed_layout import LOOP_SLACK, aligned, is_drums
 
 SEED_RMS = 10 ** (-18 / 20)
 SEED_PEAK_DBTP = -0.3
 _SILENCE = 1e-6
 _ATTACK_S, _RING_S = 0.005, 0.5
+_MOST_STRUCK = 10 ** (16 / 20)
+"""Peak of a part that is struck, over its loudness: sharper strokes would turn all else down."""
+_LEAD_S, _ATTACK_LEVEL = 0.001, 0.1
 
 
 def seed_audio(
@@ -55,7 +61,8 @@ def seed_audio(
     Parts are brought to equal loudness (BS.1770) and mixed with the square root of their weights,
     so that a weight is a share of energy as it is heard. Never padded with silence: at low strength
     it would be heard. A part that begins later begins on its bar line, and one that ends earlier
-    rings on for a beat under what follows. A melody plays from beginning to end, rests and all.
+    rings on for a beat under what follows. A one-shot is silent between its strokes. A melody plays
+    from beginning to end, rests and all. The first 2 and the last 10 ms of the mix are faded.
 
     Args:
         play: plays the references. play_notes: plays the plan's melody.
@@ -87,6 +94,8 @@ def seed_audio(
                 f"{stem.path} is silent where it was to be used",
                 hint=f"leave it out: --exclude {stem.id[:12]}",
             )
+        if part.hits_s:
+            level = max(level, float(np.abs(made.samples).max()) / _MOST_STRUCK)
         # A weight is a share of the whole piece's energy: what plays for half of it is louder then.
         share = plan.references_weight * part.weight
         gain = np.sqrt(share * (frames / (last - first))) / level
@@ -99,7 +108,8 @@ def seed_audio(
         played[:] = True
     gain = SEED_RMS / np.sqrt(np.mean(mix[:, played] ** 2))
     mix *= gain
-    seed = limit_peak(Audio(mix.astype(np.float32), sample_rate), SEED_PEAK_DBTP)
+    mixed = fade_edges(Audio(mix.astype(np.float32), sample_rate))
+    seed = limit_peak(mixed, SEED_PEAK_DBTP)
     if len(parts) < 2:
         return seed
     return _apart(seed, [gain * part for part in parts], [p.weight for p in plan.seed_parts])
@@ -144,22 +154,48 @@ def _laid_out(
     """The part as long as its section, with what rings on after it, and how long that is."""
     rate = heard.sample_rate
     tail = min(round((beat_s(plan.bpm) or _RING_S) * rate), frames - last)
+    if part.hits_s:
+        hits = [max(0, round(at * rate) - first) for at in part.hits_s]
+        return _faded(strike(heard, hits, last - first + tail), 0, tail, last < frames), tail
     if part.loop_s == 0:
         tail = max(0, min(tail, heard.frames - (last - first)))
     made = loop(heard, part, _conformed_bpm(plan, part), last - first + tail)
-    if first == 0 and tail == 0:
-        return made, 0
-    samples = made.samples.copy()
-    if first > 0:
-        attack = min(round(_ATTACK_S * rate), samples.shape[1])
-        samples[:, :attack] *= np.linspace(0, 1, attack, dtype=np.float32)
+    attack = round(_ATTACK_S * rate) if first > 0 else 0
+    return _faded(made, attack, tail, last < frames), tail
+
+
+def _faded(made: Audio, attack: int, tail: int, ends_early: bool) -> Audio:
+    """The part with its attack faded in, and its tail, or where it ends early its end, out."""
+    samples, frames = made.samples.copy(), made.frames
+    attack = min(attack, frames)
+    samples[:, :attack] *= np.linspace(0, 1, attack, dtype=np.float32)
     if tail:
-        falling = np.cos(np.linspace(0, np.pi / 2, tail, dtype=np.float32)) ** 2
-        samples[:, -tail:] *= falling
-    elif last < frames:
-        end = min(round(_ATTACK_S * rate), samples.shape[1])
-        samples[:, samples.shape[1] - end :] *= np.linspace(1, 0, end, dtype=np.float32)
-    return Audio(samples, rate), tail
+        samples[:, -tail:] *= np.cos(np.linspace(0, np.pi / 2, tail, dtype=np.float32)) ** 2
+    elif ends_early:
+        end = min(round(_ATTACK_S * made.sample_rate), frames)
+        samples[:, frames - end :] *= np.linspace(1, 0, end, dtype=np.float32)
+    return Audio(samples, made.sample_rate)
+
+
+def strike(heard: Audio, hits: Sequence[int], frames: int) -> Audio:
+    """One sound, struck again and again: silence, and from each hit on the sound until the next.
+
+    The attack, where the sound first reaches a tenth of its peak, lies up to 1 ms behind its hit;
+    what is before that millisecond is left out.
+
+    Args:
+        hits: frames at which it is struck, rising. frames: length of the result.
+    """
+    rate, made = heard.sample_rate, np.zeros((heard.channels, frames), dtype=np.float32)
+    peaks = np.abs(heard.samples).max(axis=0)
+    attack = int((peaks >= _ATTACK_LEVEL * peaks.max(initial=0.0)).argmax())
+    sound = heard.samples[:, max(0, attack - round(_LEAD_S * rate)) :]
+    for first, following in pairwise((*hits, frames)):
+        length = min(following - first, sound.shape[1])
+        fade = min(round(_ATTACK_S * rate), length)
+        made[:, first : first + length] = sound[:, :length]
+        made[:, first + length - fade : first + length] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return Audio(made, rate)
 
 
 def _conformed_bpm(plan: ConditioningPlan, part: SeedPart) -> float | None:
@@ -195,8 +231,9 @@ def conform(
 ) -> Audio:
     """The segment from its bar line on, or from its first beat where no bar line is declared.
 
-    A score is played at the wanted tempo and key; a recording is stretched and transposed. Up to a
-    beat of what follows the segment in its stem comes along, for a loop to fade out in.
+    A loop begins on the beat as it is, and a one-shot is whole. A score is played at the wanted
+    tempo and key; a recording is stretched and transposed. Up to a beat of what follows the segment
+    in its stem comes along, for a loop to fade out in.
 
     Args:
         asked: the metre of the piece, see :func:`rag_audio.generation.seed_layout.aligned`.
@@ -207,7 +244,7 @@ def conform(
     Raises:
         LibraryError: the part is a layer that the reference does not hold.
     """
-    start = aligned(segment, asked)
+    start = segment if part.hits_s else aligned(segment, asked)
     stem = start.stem
     room_s = max(0.0, stem.duration_s - start.start_s - start.duration_s)
     wanted = replace(start, duration_s=start.duration_s + min(beat_s(stem.bpm), room_s))
@@ -215,7 +252,9 @@ def conform(
         how = (1.0 / part.time_ratio, part.semitones, part.instruments, part.layer)
         return play(wanted, sample_rate, *how)
     made = play(wanted, sample_rate)
-    if stem.kind is StemKind.AUDIO and stem.downbeat_s is None and stem.bpm is not None:
+    is_loop = stem.sample_type is SampleType.LOOP and start.start_s == 0
+    on_beat = bool(part.hits_s) or is_loop or stem.downbeat_s is not None
+    if stem.kind is StemKind.AUDIO and not on_beat and stem.bpm is not None:
         made = from_first_beat(made, stem.bpm)
     if part.layer is not None:
         made = _layer(made, part.layer, stem)
@@ -264,7 +303,8 @@ def loop(audio: Audio, part: SeedPart, bpm: float | None, frames: int) -> Audio:
     """Repeated in whole bars until it is ``frames`` long, each seam where it is quietest.
 
     Args:
-        part: its ``loop_s`` is the period, made whole beats shorter where the sound ends before.
+        part: its ``loop_s`` is the period, made whole beats shorter where the sound ends more than
+            2 % of a beat before.
         bpm: of the conformed sound, for that.
     """
     if part.loop_s == 0 and audio.frames >= frames:
@@ -274,7 +314,10 @@ def loop(audio: Audio, part: SeedPart, bpm: float | None, frames: int) -> Audio:
     period = round(part.loop_s * rate) or audio.frames
     if period > audio.frames and bpm is not None:
         beat = beat_s(bpm) * rate
-        period = round(math.floor(audio.frames / beat) * beat)
+        if period > audio.frames + LOOP_SLACK * beat + 1:
+            period = round(math.floor(audio.frames / beat + LOOP_SLACK) * beat)
+        short = max(0, period - audio.frames)
+        audio = Audio(np.pad(audio.samples, ((0, 0), (0, short)), mode="edge"), rate)
     period = min(period, audio.frames) or audio.frames
     lead = quiet_lead(audio, period, crossfade)
     rest = Audio(np.ascontiguousarray(audio.samples[:, lead:]), rate)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from rag_audio.domain import (
     Channel,
@@ -12,6 +12,7 @@ from rag_audio.domain import (
     Key,
     Layer,
     Reference,
+    SampleType,
     SeedPart,
     Segment,
     Stem,
@@ -20,6 +21,18 @@ from rag_audio.domain import (
 from rag_audio.domain.music import Signature, bar_s, beat_s
 from rag_audio.domain.refusals import Refusal
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.generation.drum_parts import DrumPart, drum_part
+from rag_audio.generation.drum_patterns import (
+    DrumNotes,
+    Places,
+    patterns_of,
+    plain_pattern,
+    strokes_s,
+    thinned,
+)
+
+ReadDrums = Callable[[Stem], DrumNotes]
+"""Gives the strokes of a score's percussion channel; none of a stem that is no score."""
 
 SEED_LUFS = -20.0
 """Loudness that each part is brought to before it is weighted."""
@@ -30,6 +43,11 @@ MIN_CONFIDENCE = 0.2
 _MAX_GAIN_DB = 20.0
 _DRUM_WORDS = ("drum", "percussion", "breakbeat", "kit")
 _SLACK_S = 1e-6
+LOOP_SLACK = 0.02
+"""Of a beat: as much may be missing at the end of a loop that is whole beats."""
+_FIT, _WHOLE_S = 0.2, 0.005
+"""A loop's length is off whole beats of its stated tempo by no more of a beat; a segment that is
+nearer to its stem in length is all of it."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +127,12 @@ def seed_parts(
     key: Key | None,
     duration_s: float,
     request: GenerationRequest,
+    read_drums: ReadDrums = lambda stem: (),
 ) -> tuple[SeedPart, ...]:
     """The parts of the mix. Each moment's parts have their weights; a part's share is that by time.
+
+    Args:
+        read_drums: asked for the drums of a score that plays, where a one-shot plays as well.
 
     Raises:
         InvalidInput: a section has no tempo to count bars in, lies behind the end, leaves bars
@@ -119,10 +141,74 @@ def seed_parts(
     placed = [one for c in kept if c in seeds for one in _places(c, bpm, duration_s, request)]
     _require_cover(placed, bpm, duration_s, request)
     total = sum(one.candidate.weight * one.seconds(duration_s) for one in placed)
-    return tuple(
+    parts = tuple(
         _part(one, kept.index(one.candidate), total, bpm, key, duration_s, request)
         for one in placed
     )
+    stems = [one.candidate.stem for one in placed]
+    return _struck(parts, stems, bpm, duration_s, request, read_drums)
+
+
+def plays_at(stem: Stem, bpm: float | None) -> bool:
+    """Whether a stem can sound in a piece of a tempo: a one-shot is struck on its beats, or not at
+    all."""
+    return bpm is not None or stem.sample_type is not SampleType.ONE_SHOT
+
+
+def places_on_grid(stem: Stem) -> bool:
+    """Whether it is a one-shot of percussion, which is struck in a pattern and never transposed."""
+    return stem.sample_type is SampleType.ONE_SHOT and (
+        drum_part(stem) is not None or is_drums(stem)
+    )
+
+
+def _struck(
+    parts: tuple[SeedPart, ...],
+    stems: Sequence[Stem],
+    bpm: float | None,
+    duration_s: float,
+    request: GenerationRequest,
+    read_drums: ReadDrums,
+) -> tuple[SeedPart, ...]:
+    """The parts, those of one-shots with the times at which they are struck.
+
+    A part of a kit is struck as a score that plays strikes it; else in a plain pattern, of which
+    every second stroke is left out where other drums play.
+
+    Args:
+        stems: of the parts, in their order.
+    """
+    kinds = {s.id: drum_part(s) for s in stems if s.sample_type is SampleType.ONE_SHOT}
+    if bpm is None or not kinds:
+        return parts
+    metre, going_on = request.time_signature, [s for s in stems if s.id not in kinds]
+    own: dict[DrumPart, tuple[Places, float]] = {}
+    for part, stem in zip(parts, stems, strict=True):
+        if part.rendered and stem.bpm is not None and _has_bars_of(stem, metre):
+            downbeat_s = stem.downbeat_s or 0.0
+            found = patterns_of(read_drums(stem), stem.bpm, stem.time_signature, downbeat_s)
+            played_bpm = stem.bpm / part.time_ratio
+            own = {kind: (places, played_bpm) for kind, places in found.items()} | own
+    made = []
+    for part, stem in zip(parts, stems, strict=True):
+        if stem.id not in kinds:
+            made.append(part)
+            continue
+        kind = kinds[stem.id]
+        alike = [one for one, its in kinds.items() if its is kind]
+        pattern, at_bpm = plain_pattern(kind, bpm, metre, alike.index(stem.id)), bpm
+        if kind in own:
+            pattern, at_bpm = own[kind][:1], own[kind][1]
+        elif any(_has_drums(other) for other in going_on):
+            pattern = thinned(pattern)
+        end_s = duration_s if part.end_s is None else part.end_s
+        hits_s = strokes_s(pattern, at_bpm, metre, part.start_s, end_s)
+        made.append(replace(part, hits_s=hits_s or (part.start_s,)))
+    return tuple(made)
+
+
+def _has_bars_of(stem: Stem, metre: Signature | None) -> bool:
+    return bar_s(60.0, stem.time_signature) == bar_s(60.0, metre)
 
 
 def _places(
@@ -207,18 +293,22 @@ def _part(
     request: GenerationRequest,
 ) -> SeedPart:
     candidate, stem = one.candidate, one.candidate.stem
-    ratio = _time_ratio(stem, bpm)
+    struck = stem.sample_type is SampleType.ONE_SHOT
+    segment = candidate.reference.segment
+    ratio, played_bpm = (1.0, None) if struck else _time_ratio(segment, bpm)
     lufs = stem.loudness_lufs
     gain = 0.0 if lufs is None or not math.isfinite(lufs) else SEED_LUFS - lufs
     score = stem.kind is StemKind.MIDI
     seconds = one.seconds(duration_s)
+    untuned = one.layer is Layer.DRUMS or places_on_grid(stem)
+    loop_s = 0.0 if struck else _loop(segment, ratio, played_bpm, seconds, request.time_signature)
     return SeedPart(
         reference=reference,
         weight=candidate.weight * seconds / total,
         time_ratio=ratio,
-        semitones=0 if one.layer is Layer.DRUMS else _semitones(stem, key),
+        semitones=0 if untuned else _semitones(stem, key),
         gain_db=max(-_MAX_GAIN_DB, min(_MAX_GAIN_DB, gain)),
-        loop_s=_loop(candidate.reference.segment, ratio, seconds, request.time_signature),
+        loop_s=loop_s,
         rendered=score,
         instruments=request.midi_instruments if score else (),
         layer=one.layer,
@@ -252,16 +342,31 @@ def is_drums(stem: Stem) -> bool:
     return all(drums) and bool(drums) if stem.instruments else any(drums)
 
 
+def _has_drums(stem: Stem) -> bool:
+    return is_drums(stem) or any(_is_drum(text) for text in stem.instruments)
+
+
 def _is_drum(text: str) -> bool:
     return any(drum in text.lower() for drum in _DRUM_WORDS)
 
 
-def _time_ratio(stem: Stem, bpm: float | None) -> float:
-    """Output / input duration: the nearest of same, half and double time, so 0.71…1.41."""
+def _time_ratio(segment: Segment, bpm: float | None) -> tuple[float, float | None]:
+    """Output / input duration, and the tempo that it gives; None where no tempo is known.
+
+    The tempo is the nearest of the wanted one, its half and its double: the ratio is 0.71…1.41.
+    A loop is brought to whole beats of it by its length, to the sample, however its stated tempo
+    was rounded.
+    """
+    stem = segment.stem
     if bpm is None or stem.bpm is None or stem.bpm_confidence < MIN_CONFIDENCE:
-        return 1.0
-    ratio = stem.bpm / bpm
-    return ratio / 2.0 ** round(math.log2(ratio))
+        return 1.0, stem.bpm
+    played_bpm = bpm * 2.0 ** round(math.log2(stem.bpm / bpm))
+    whole = segment.start_s == 0 and abs(segment.duration_s - stem.duration_s) <= _WHOLE_S
+    if stem.sample_type is SampleType.LOOP and stem.kind is StemKind.AUDIO and whole:
+        beats = stem.duration_s / beat_s(stem.bpm)
+        if round(beats) >= 1 and abs(beats - round(beats)) <= _FIT:
+            return round(beats) * beat_s(played_bpm) / stem.duration_s, played_bpm
+    return stem.bpm / played_bpm, played_bpm
 
 
 def _semitones(stem: Stem, key: Key | None) -> int:
@@ -270,19 +375,29 @@ def _semitones(stem: Stem, key: Key | None) -> int:
     return stem.key.semitones_to(key)
 
 
-def _loop(segment: Segment, ratio: float, duration_s: float, asked: Signature | None) -> float:
+def _loop(
+    segment: Segment,
+    ratio: float,
+    played_bpm: float | None,
+    duration_s: float,
+    asked: Signature | None,
+) -> float:
     """Length of the loop after stretching: whole bars, else whole beats; 0 where none is needed.
 
     Bars are of the piece's metre where one was asked for, also of a stem in another.
+
+    Args:
+        played_bpm: of the stretched sound; None: not known.
     """
     there = aligned(segment, asked).duration_s * ratio
     if there >= duration_s:
         return 0.0
-    stem = segment.stem
-    if stem.bpm is None:
+    if played_bpm is None:
         return there
-    metre = asked or stem.time_signature
-    for unit in (bar_s(stem.bpm, metre) * ratio, beat_s(stem.bpm) * ratio):
-        if there >= unit:
-            return math.floor(there / unit + 1e-6) * unit
+    beat = beat_s(played_bpm)
+    metre = asked or segment.stem.time_signature
+    for unit in (bar_s(played_bpm, metre), beat):
+        count = math.floor((there + LOOP_SLACK * beat) / unit)
+        if count:
+            return count * unit
     return there

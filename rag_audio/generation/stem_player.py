@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from rag_audio.audio import midi
 from rag_audio.audio.reading import load
-from rag_audio.domain import Audio, Layer, Segment, StemKind
+from rag_audio.audio.scores import parse
+from rag_audio.domain import Audio, Layer, Segment, Stem, StemKind
 from rag_audio.domain.disclosure import Disclosure, renamed
 from rag_audio.errors import LibraryError
+from rag_audio.generation.drum_patterns import DrumNotes
 from rag_audio.storage.cache import SoundCache, content_hash
 
 if TYPE_CHECKING:
@@ -63,8 +65,7 @@ class StemPlayer:
         Raises:
             LibraryError: the file is gone, was changed, or cannot be read.
         """
-        path = Path(self._catalogue.file_of(segment.stem))
-        name = self._disclosure.file_of(segment.stem, path)
+        path, name = self._file_of(segment.stem)
         start_s, duration_s = segment.start_s, segment.duration_s
         key = (segment.stem.id, start_s, duration_s, sample_rate)
         try:
@@ -99,6 +100,27 @@ class StemPlayer:
             raise LibraryError(
                 "the output cannot be checked now", hint="tell whoever runs this"
             ) from error
+
+    def drum_notes(self, stem: Stem) -> DrumNotes:
+        """The strokes of a score's percussion channel as they are written; none of a recording.
+
+        Raises:
+            LibraryError: as :meth:`play`.
+        """
+        if stem.kind is not StemKind.MIDI:
+            return ()
+        path, name = self._file_of(stem)
+        try:
+            _require_unchanged(path, name, stem.id)
+            parts = (part for part in parse(path).parts if part.drum)
+            return sorted((note.start_s, note.pitch) for part in parts for note in part.notes)
+        except LibraryError as error:
+            raise renamed(error, path, name) from error
+
+    def _file_of(self, stem: Stem) -> tuple[Path, str]:
+        """Where a stem lies, and how that is named."""
+        path = Path(self._catalogue.file_of(stem))
+        return path, self._disclosure.file_of(stem, path)
 
 
 def _require_unchanged(path: Path, name: str, sha256: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rag_audio.audio import analysis, writing
+from rag_audio.audio.dsp import fade_edges
 from rag_audio.domain import (
     Audio,
     AudioAs,
@@ -25,6 +26,7 @@ from rag_audio.domain import (
 from rag_audio.domain.clearance import Clearance
 from rag_audio.domain.ports import DiffusionInput, Progress, StopAsked
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.generation.drum_patterns import continued
 from rag_audio.generation.inpainting import Grid, paint
 from rag_audio.generation.replay import claims_on
 from rag_audio.pipeline.delivery import OnCommit, OnStage, deliver
@@ -222,7 +224,8 @@ class Editor:
         grid = Grid(plan.bar_s, source.bar_line_s)
         canvas = canvas_of(order, source.audio, grid, _seed(plan, order, grid, renderer))
         batch = DiffusionInput.of(plan, (seed,))
-        return paint(canvas, batch, renderer.generator, progress, stop_asked).audio
+        made = paint(canvas, batch, renderer.generator, progress, stop_asked).audio
+        return fade_edges(made, start=order.left_s > 0, end=order.right_s > 0)
 
 
 def _seed(plan: ConditioningPlan, order: Order, grid: Grid, renderer: Renderer) -> Audio | None:
@@ -230,7 +233,12 @@ def _seed(plan: ConditioningPlan, order: Order, grid: Grid, renderer: Renderer) 
     ahead_s = order.ahead_s(grid)
     if ahead_s == 0.0 or any(part.start_s or part.end_s is not None for part in plan.seed_parts):
         return renderer.seed_audio(plan)
-    made = renderer.seed_audio(replace(plan, duration_s=plan.duration_s + ahead_s))
+    until_s = plan.duration_s + ahead_s
+    parts = tuple(
+        replace(part, hits_s=continued(part.hits_s, plan.bar_s, plan.duration_s, until_s))
+        for part in plan.seed_parts
+    )
+    made = renderer.seed_audio(replace(plan, duration_s=until_s, seed_parts=parts))
     if made is None:
         return None
     return Audio(made.samples[:, round(ahead_s * made.sample_rate) :], made.sample_rate)

@@ -202,6 +202,7 @@ class Pipeline:
             can_read=_reader(generator),
             typical=profiles.typical_words(own),
             brought=melody,
+            read_drums=self.home.player.drum_notes,
         )
         rights_gate.require_source(plan, request, clearance, self.home.index)
         guarding.guard_text(plan.enriched_prompt, policy, self.home.ledger, "enriched")

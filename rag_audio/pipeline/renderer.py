@@ -8,7 +8,7 @@ from typing import Any
 
 from rag_audio import guardrails
 from rag_audio.audio import midi
-from rag_audio.audio.dsp import limit_peak
+from rag_audio.audio.dsp import fade_edges, limit_peak
 from rag_audio.domain import Audio, ConditioningPlan, Mix, Note, Segment
 from rag_audio.domain.disclosure import OTHER_SOURCE, Disclosure
 from rag_audio.domain.music import COMMON, bar_s
@@ -98,7 +98,7 @@ class Renderer:
             made = self._generate(plan, seeds, progress, stop_asked)
             for seed, audio in zip(seeds, made, strict=True):
                 guardrails.check_output(audio)
-                yield seed, Take(audio, seed, plan, _NOT_INSPECTED)
+                yield seed, Take(fade_edges(audio), seed, plan, _NOT_INSPECTED)
             return
         for seed in seeds:
             count = range(plan.enforcement.candidates)
@@ -108,7 +108,7 @@ class Renderer:
                 guardrails.check_output(audio)
             best = enforce(list(zip(drawn, made, strict=True)), plan)
             told = replace(plan, notes=(*plan.notes, *best.notes))
-            audio = limit_peak(best.audio, -1.0)
+            audio = limit_peak(fade_edges(best.audio), -1.0)
             yield seed, Take(audio, best.seed, told, _NOT_INSPECTED, best.to_json())
 
     def seed_audio(self, plan: ConditioningPlan) -> Audio | None:

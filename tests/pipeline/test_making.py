@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 from tinytag import TinyTag
@@ -67,6 +68,7 @@ def test_the_same_request_and_its_plan_from_a_file_give_the_same_samples(
     (first,) = workspace.generate("warm keys", tmp_path / "1.wav", **fields)
     (second,) = workspace.generate("warm keys", tmp_path / "2.wav", **fields)
     assert first.record.pcm_sha256 == second.record.pcm_sha256
+    assert np.abs(first.audio.samples[:, [0, -1]]).max() < 0.01  # it begins and ends at silence
     file = json.dumps(plan_to_json(first.plan))
     if kind == "arranged":
         broken = json.loads(file)
