@@ -22,7 +22,8 @@ Curve = NDArray[np.float64]
 _RATE = 22_050
 _TEMPO_HOP = 256
 _WINDOW = 1024
-_FRAME_S = _TEMPO_HOP / _RATE
+FRAME_S = _TEMPO_HOP / _RATE
+"""Seconds from one value of the onset strength to the next."""
 _MIN_BPM, _MAX_BPM = 50.0, 220.0
 _PRIOR_BPM, _PRIOR_OCTAVES = 115.0, 0.9
 _TEMPO_MIN_SECONDS = 2.5
@@ -53,7 +54,7 @@ def find_pulse(audio: Audio) -> Pulse:
     through them refines the tempo beyond the resolution of the frames.
     """
     onsets = onset_strength(audio)
-    if onsets.size * _FRAME_S < _TEMPO_MIN_SECONDS or onsets.max(initial=0.0) < _MIN_ONSET_DB:
+    if onsets.size * FRAME_S < _TEMPO_MIN_SECONDS or onsets.max(initial=0.0) < _MIN_ONSET_DB:
         return NO_PULSE
     similarity = _autocorrelation(onsets)
     lag, confidence = _best_lag(similarity)
@@ -64,8 +65,8 @@ def find_pulse(audio: Audio) -> Pulse:
     fitted = _fit_period(beats, period)
     if fitted is not None:
         period = fitted
-    bpm = 60.0 / (period * _FRAME_S)
-    return Pulse(bpm, confidence, tuple(round(float(b) * _FRAME_S, 4) for b in beats))
+    bpm = 60.0 / (period * FRAME_S)
+    return Pulse(bpm, confidence, tuple(round(float(b) * FRAME_S, 4) for b in beats))
 
 
 def beat_offset_s(audio: Audio, bpm: float) -> float:
@@ -74,14 +75,14 @@ def beat_offset_s(audio: Audio, bpm: float) -> float:
     The onset strength is folded at the beat; where it is strongest the beats lie.
     """
     onsets = onset_strength(audio)
-    period = beat_s(bpm) / _FRAME_S
+    period = beat_s(bpm) / FRAME_S
     if onsets.size < period or onsets.max(initial=0.0) <= 0:
         return 0.0
     bins = max(8, round(period))
     places = np.floor((np.arange(onsets.size) % period) / period * bins).astype(int) % bins
     folded = np.bincount(places, weights=onsets, minlength=bins)
     smooth = folded + 0.5 * (np.roll(folded, 1) + np.roll(folded, -1))
-    return float(smooth.argmax() / bins * period * _FRAME_S)
+    return float(smooth.argmax() / bins * period * FRAME_S)
 
 
 def onset_strength(audio: Audio) -> Curve:
@@ -93,7 +94,7 @@ def onset_strength(audio: Audio) -> Curve:
         y=samples, sr=_RATE, hop_length=_TEMPO_HOP, n_fft=_WINDOW, n_mels=64, fmax=8000
     )
     strength = np.asarray(strength, dtype=np.float64)
-    width = min(round(1.0 / _FRAME_S), strength.size)
+    width = min(round(1.0 / FRAME_S), strength.size)
     slow = np.convolve(strength, np.ones(width) / width, mode="same")
     return np.maximum(strength - slow, 0.0)
 
@@ -110,7 +111,7 @@ def _autocorrelation(onsets: Curve) -> Curve:
 
 def _best_lag(similarity: Curve) -> tuple[float, float]:
     """The lag in frames, and the correlation 0…1 that it, its double or its fourfold reach."""
-    low, high = beat_s(_MAX_BPM) / _FRAME_S, beat_s(_MIN_BPM) / _FRAME_S
+    low, high = beat_s(_MAX_BPM) / FRAME_S, beat_s(_MIN_BPM) / FRAME_S
     lags = np.arange(np.ceil(low), min(np.floor(high), similarity.size / 2))
     if lags.size == 0:
         return low, 0.0
@@ -119,7 +120,7 @@ def _best_lag(similarity: Curve) -> tuple[float, float]:
     score = np.zeros(lags.size)
     for multiple, weight in ((0.5, 0.7), (1, 1.0), (2, 0.7), (4, 1.0)):
         score += weight * np.interp(lags * multiple, reach, blurred, right=0.0)
-    bpm = 60 / (lags * _FRAME_S)
+    bpm = 60 / (lags * FRAME_S)
     prior = np.exp(-0.5 * (np.log2(bpm / _PRIOR_BPM) / _PRIOR_OCTAVES) ** 2)
     best = int((np.maximum(score, 0.0) * prior).argmax())
     around = max(
