@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bench_tempo_key.py [--renders 300] [--split test]
 
-Renders of the composer whose tempo and key are known, cut as loops, phrases, songs and one-shots, and
-the samples of Debian's sonic-pi-samples, lmms-common and hydrogen-drumkits (see
+Renders of the composer whose tempo and key are known, cut as loops, phrases, songs and one-shots,
+and the samples of Debian's sonic-pi-samples, lmms-common and hydrogen-drumkits (see
 ``loop_material.py``). Every clip is measured as the indexer does, once without and once with what
 names of files and folders say (half of the names say a type, half a tempo, a third a key). librosa
 alone: ``librosa.feature.tempo``, ``librosa.beat.beat_track``, and ``chroma_cqt`` correlated with
@@ -28,9 +28,10 @@ from indexer.measure import MeasuredFile
 from indexer.stems_csv import Metadata
 from rag_audio.audio.analysis import analyse
 from rag_audio.audio.channels import heard
+from rag_audio.audio.confidence import key_confidence, tempo_confidence
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.librosa_cache import librosa_ready
-from rag_audio.audio.loops import LONGEST_LOOP_S, find_rhythm, tempo_confidence
+from rag_audio.audio.loops import LONGEST_LOOP_S, find_rhythm
 from rag_audio.domain import Key, SampleType, StemKind
 
 _RATE = 22_050
@@ -65,7 +66,7 @@ def measure(clip: Clip) -> Measured:
         bpm=found.bpm,
         bpm_confidence=tempo_confidence(found.bpm, found.bpm_confidence),
         key=found.key,
-        key_confidence=found.key_confidence,
+        key_confidence=key_confidence(found.key_confidence, clip.audio.duration_s),
         loudness_lufs=None,
         sound=None,
         rhythm=find_rhythm(clip.audio) if clip.audio.duration_s < LONGEST_LOOP_S else None,

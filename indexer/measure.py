@@ -21,6 +21,7 @@ from tinytag import TinyTag, TinyTagException
 from indexer.long_sounds import LongSound, SpooledSound, listen
 from indexer.stems_csv import Metadata
 from indexer.table_cells import parse_bpm
+from rag_audio.audio.confidence import key_confidence, tempo_confidence
 from rag_audio.audio.dsp import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import HEAD_BYTES, SCORE, suffix_of
@@ -161,7 +162,7 @@ def _hash(job: MeasureJob) -> tuple[str, bool]:
 
 def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
     from rag_audio.audio import analysis
-    from rag_audio.audio.loops import LONGEST_LOOP_S, find_rhythm, tempo_confidence
+    from rag_audio.audio.loops import LONGEST_LOOP_S, find_rhythm
 
     wants_landmarks = not (job.landmarked and stem == job.known)
     heard = listen(
@@ -185,7 +186,7 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         bpm=_rounded(found.bpm),
         bpm_confidence=round(tempo_confidence(found.bpm, found.bpm_confidence), 3),
         key=found.key,
-        key_confidence=round(found.key_confidence, 3),
+        key_confidence=round(key_confidence(found.key_confidence, sound.duration_s), 3),
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=_for_embedder(sound, job, heard.layout) if wants_sound else None,
         landmarks=landmarks_of(sound, heard.layout) if wants_landmarks else None,
@@ -196,8 +197,6 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
 
 
 def _long_audio(job: MeasureJob, stem: str, made: LongSound) -> Outcome:
-    from rag_audio.audio.loops import tempo_confidence
-
     found, duration_s = made.found, made.poured.duration_s
     try:
         _check_length(duration_s)
@@ -215,7 +214,7 @@ def _long_audio(job: MeasureJob, stem: str, made: LongSound) -> Outcome:
         bpm=_rounded(found.bpm),
         bpm_confidence=round(tempo_confidence(found.bpm, found.bpm_confidence), 3),
         key=found.key,
-        key_confidence=round(found.key_confidence, 3),
+        key_confidence=round(key_confidence(found.key_confidence, duration_s), 3),
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=made.spooled,
         landmarks=made.landmarks,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rag_audio.audio.channels import heard
+from rag_audio.audio.constant_q import BINS_PER_OCTAVE, HOP, OCTAVES, constant_q
 from rag_audio.audio.dsp import loudness_lufs, resample, true_peak_dbtp
 from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.librosa_cache import librosa_ready
@@ -31,6 +32,8 @@ _MIN_CONFIDENCE = 0.15
 _MIN_ONSET_DB = 0.5
 _TIGHTNESS = 100.0
 _HARMONICS = (1, 2, 4)
+_FINER = 16
+"""Lines of the onsets' spectrum for each that their number gives: between them it is linear."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +136,13 @@ def _best_lag(similarity: Curve) -> tuple[float, float]:
 
 def _refine_period(onsets: Curve, lag: float) -> float:
     """The period within 4 % of ``lag`` whose harmonics are strongest in the onsets' spectrum."""
-    frames = np.arange(onsets.size)
-    shaped = onsets * np.hanning(onsets.size)
     steps = max(41, round(onsets.size / lag * 8))
     periods = lag * np.linspace(0.96, 1.04, steps | 1)
+    size = _FINER * 2 ** math.ceil(math.log2(onsets.size))
+    spectrum = np.abs(np.fft.rfft(onsets * np.hanning(onsets.size), size))
     strength = np.zeros(periods.size)
-    for i, period in enumerate(periods):
-        for harmonic in _HARMONICS:
-            turn = np.exp(-2j * np.pi * harmonic / period * frames)
-            strength[i] += abs(np.dot(shaped, turn))
+    for harmonic in _HARMONICS:
+        strength += np.interp(harmonic * size / periods, np.arange(spectrum.size), spectrum)
     return float(periods[int(strength.argmax())])
 
 
@@ -268,10 +269,8 @@ def _tonic_support(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([share, share])
 
 
-_HOP = 1024
-_BINS_PER_SEMITONE = 3
-_SEMITONES = 84
-_LOWEST_HZ = 32.703  # C1
+_BINS_PER_SEMITONE = BINS_PER_OCTAVE // 12
+_SEMITONES = 12 * OCTAVES
 _BASS_SEMITONES = 27
 _MIN_SECONDS = 0.5
 _LOWEST_OCTAVE_S = 3.1
@@ -348,7 +347,7 @@ def _key(plain: Audio) -> tuple[Key | None, float]:
     if energy <= 0:
         return None, 0.0
     bass = _fold(pitches[:_BASS_SEMITONES])
-    opening = bass[:, : max(1, round(_OPENING_S * _RATE / _HOP))]
+    opening = bass[:, : max(1, round(_OPENING_S * _RATE / HOP))]
     return estimate_key(_fold(pitches).sum(axis=1), bass.sum(axis=1), opening.sum(axis=1))
 
 
@@ -356,21 +355,10 @@ def _pitches(plain: Audio) -> NDArray[np.float32]:
     """Strength of each semitone from C1 ``[84, frames]`` ≥ 0."""
     from scipy.ndimage import median_filter
 
-    librosa = librosa_ready()
     samples = plain.samples[0]
     if samples.size < _LOWEST_OCTAVE_S * _RATE:
         samples = np.pad(samples, (0, round(_LOWEST_OCTAVE_S * _RATE) - samples.size))
-    tuning = float(librosa.estimate_tuning(y=samples, sr=_RATE, n_fft=4096))
-    bins = librosa.cqt(
-        samples,
-        sr=_RATE,
-        hop_length=_HOP,
-        fmin=_LOWEST_HZ,
-        n_bins=_SEMITONES * _BINS_PER_SEMITONE,
-        bins_per_octave=12 * _BINS_PER_SEMITONE,
-        tuning=tuning * _BINS_PER_SEMITONE,
-    )
-    strength = np.sqrt(np.abs(bins))
+    strength = np.sqrt(constant_q(samples))
     floor = median_filter(strength, size=(4 * _BINS_PER_SEMITONE + 1, 1), mode="nearest")
     peaks = np.maximum(strength - floor, 0.0)
     # The bins of a semitone are centred on it: half of its first neighbour below belongs to it.

@@ -92,21 +92,6 @@ def find_rhythm(audio: Audio, layout: ChannelLayout | None = None) -> Rhythm:
     )
 
 
-def tempo_confidence(bpm: float | None, correlation: float) -> float:
-    """How probable it is that a tracked tempo is within 2 % of the one that is meant, 0…1.
-
-    Half or double of it is the most frequent error, and grows likely away from 115 bpm: a logistic
-    function of both, fitted as the odds above.
-
-    Args:
-        bpm, correlation: as :func:`.analyse` gives a tempo and its confidence.
-    """
-    if bpm is None:
-        return 0.0
-    octaves = math.log2(bpm / 115.0)
-    return _logistic(0.3 + 1.8 * correlation - min(4.0 * octaves**2, 1.9))
-
-
 def _count(strength: Curve, times: Curve, duration_s: float) -> int:
     """Rises of at least 1.5 dB after the beginning, each the highest of 140 ms, and the first."""
     highest = np.lib.stride_tricks.sliding_window_view(np.pad(strength, 6), 13).max(axis=1)
