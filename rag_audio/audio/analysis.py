@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rag_audio.audio.channels import heard
 from rag_audio.audio.constant_q import BINS_PER_OCTAVE, HOP, OCTAVES, constant_q
-from rag_audio.audio.dsp import loudness_lufs, resample, true_peak_dbtp
+from rag_audio.audio.dsp import loudness_lufs, resample
 from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.librosa_cache import librosa_ready
 from rag_audio.domain import Audio, Key
@@ -289,8 +289,8 @@ class Analysis:
         bpm: None where no pulse was found; may be half or double of what a musician would count.
         bpm_confidence, key_confidence: 0…1.
         beats_s: seconds from the start; downbeats are not guessed.
-        loudness_lufs, true_peak_dbtp: ``-inf`` for silence; loudness also where only a channel for
-            low-frequency effects sounds, which does not count.
+        loudness_lufs: ``-inf`` for silence, and where only a channel for low-frequency effects
+            sounds, which does not count.
         silent: nothing louder than -70 dBFS.
     """
 
@@ -300,7 +300,6 @@ class Analysis:
     key: Key | None
     key_confidence: float
     loudness_lufs: float
-    true_peak_dbtp: float
     silent: bool
 
 
@@ -312,9 +311,8 @@ def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
     Args:
         layout: of the channels; None: the usual one of as many.
     """
-    peak_dbtp = true_peak_dbtp(audio)
-    if peak_dbtp < SILENCE_DBFS:
-        return Analysis(None, 0.0, (), None, 0.0, -math.inf, peak_dbtp, silent=True)
+    if float(np.abs(audio.samples).max(initial=0.0)) < 10 ** (SILENCE_DBFS / 20):
+        return Analysis(None, 0.0, (), None, 0.0, -math.inf, silent=True)
     start = Audio(audio.samples[:, : round(LONGEST_S * audio.sample_rate)], audio.sample_rate)
     plain = resample(heard(start, layout), _RATE)
     pulse = find_pulse(plain) if plain.duration_s > _MIN_SECONDS else NO_PULSE
@@ -326,7 +324,6 @@ def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
         key=key,
         key_confidence=key_confidence,
         loudness_lufs=loudness_lufs(audio, layout),
-        true_peak_dbtp=peak_dbtp,
         silent=False,
     )
 
