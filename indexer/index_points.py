@@ -18,7 +18,7 @@ from indexer.long_sounds import SpooledSound
 from indexer.measure import MeasuredFile
 from indexer.scan import FoundFile
 from indexer.survey import Survey
-from rag_audio.domain import Audio, Segment, Stem
+from rag_audio.domain import Audio, SampleType, Segment, Stem, StemKind
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
 from rag_audio.domain.ports import IndexedSegment, StemIndex
 from rag_audio.domain.songs import song_file, song_id
@@ -30,8 +30,8 @@ from rag_audio.storage.files import file_sha256
 def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFile) -> Stem:
     """The stem of one file: what is declared comes first, then its tags, then what was measured.
 
-    Tempo and key may come from its name as well (:mod:`indexer.facts`). A title that nobody gave is
-    the file's name.
+    Tempo, key and sample type may come from its name as well (:mod:`indexer.facts`). A title that
+    nobody gave is the file's name.
     """
     tags = measured.tags
     facts = facts_of(path, declared, measured)
@@ -50,13 +50,25 @@ def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFil
         bpm_confidence=facts.bpm_confidence,
         key=facts.key,
         key_confidence=facts.key_confidence,
-        downbeat_s=measured.downbeat_s if declared.downbeat_s is None else declared.downbeat_s,
+        downbeat_s=_downbeat(declared, measured, facts.sample_type),
         isrc=declared.isrc or tags.isrc,
         iswc=declared.iswc,
         loudness_lufs=measured.loudness_lufs,
         instruments=measured.instruments,
         time_signature=measured.time_signature,
+        sample_type=facts.sample_type,
     )
+
+
+def _downbeat(
+    declared: Declared, measured: MeasuredFile, sample_type: SampleType | None
+) -> float | None:
+    """The first bar line; a recording that is a loop begins with it."""
+    if declared.downbeat_s is not None:
+        return declared.downbeat_s
+    if measured.kind is StemKind.AUDIO and sample_type is SampleType.LOOP:
+        return 0.0
+    return measured.downbeat_s
 
 
 def _title_of(path: str) -> str:

@@ -97,7 +97,7 @@ class LongSound:
 
     Attributes:
         poured: what the file turned out to be.
-        found: as of a shorter sound; the peak is that of its samples.
+        found: as of a shorter sound.
         spooled: for the embedder; None where it was not asked for. landmarks: the same.
         is_only_low: only channels for low-frequency effects sound.
     """
@@ -186,7 +186,6 @@ class _Ear:
         found = replace(
             analyse(start),
             loudness_lufs=self._meter.loudness_lufs,
-            true_peak_dbtp=peak_dbfs,
             silent=peak_dbfs < SILENCE_DBFS,
         )
         others = np.delete(self._peaks, self._low).max(initial=0.0)

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinytag import TinyTag, TinyTagException
 
 from indexer.long_sounds import LongSound, SpooledSound, listen
 from indexer.stems_csv import Metadata
 from indexer.table_cells import parse_bpm
+from rag_audio.audio.confidence import key_confidence, tempo_confidence
 from rag_audio.audio.dsp import loudness_lufs as audio_loudness_lufs
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.headers import HEAD_BYTES, SCORE, suffix_of
@@ -30,6 +31,9 @@ from rag_audio.domain.identifiers import parse_isrc
 from rag_audio.domain.landmarks import Landmarks
 from rag_audio.domain.songs import song_file, song_id
 from rag_audio.errors import InvalidInput, RagAudioError, UnreadableFile
+
+if TYPE_CHECKING:
+    from rag_audio.audio.loops import Rhythm
 
 Render = Callable[[Path], Audio]
 """Makes the sound of a MIDI file."""
@@ -106,7 +110,9 @@ class MeasuredFile:
         sound: ``[1, T]`` at the embedder's rate, on disk where it is long; None where it was not
             needed.
         landmarks: of all that is heard in its channels; None where they were not needed.
-        *_confidence: 0…1, as measured.
+        bpm: of a score as it says, of a recording as tracked.
+        *_confidence: 0…1, how probable it is that they are right.
+        rhythm: of a recording of less than 30 s: its onsets, and its fit as a loop.
         notices: what was cut or odd in the file, one line each, without its name.
     """
 
@@ -123,6 +129,7 @@ class MeasuredFile:
     instruments: tuple[str, ...] = ()
     time_signature: tuple[int, int] | None = None
     downbeat_s: float | None = None
+    rhythm: Rhythm | None = None
     tags: Metadata = field(default_factory=Metadata)
     notices: tuple[str, ...] = ()
 
@@ -176,6 +183,7 @@ def _hash(job: MeasureJob) -> tuple[str, bool]:
 
 def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
     from rag_audio.audio import analysis
+    from rag_audio.audio.loops import LONGEST_LOOP_S, find_rhythm
 
     wants_landmarks = not (job.landmarked and stem == job.known)
     heard = listen(
@@ -197,12 +205,13 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         kind=StemKind.AUDIO,
         duration_s=round(sound.duration_s, 6),
         bpm=_rounded(found.bpm),
-        bpm_confidence=round(found.bpm_confidence, 3),
+        bpm_confidence=round(tempo_confidence(found.bpm, found.bpm_confidence), 3),
         key=found.key,
-        key_confidence=round(found.key_confidence, 3),
+        key_confidence=round(key_confidence(found.key_confidence, sound.duration_s), 3),
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=_for_embedder(sound, job, heard.layout) if wants_sound else None,
         landmarks=landmarks_of(sound, heard.layout) if wants_landmarks else None,
+        rhythm=find_rhythm(sound, heard.layout) if sound.duration_s < LONGEST_LOOP_S else None,
         tags=_read_tags(job.file),
         notices=(*heard.notices, *_uncounted(sound, heard.layout, found.loudness_lufs)),
     )
@@ -224,9 +233,9 @@ def _long_audio(job: MeasureJob, stem: str, made: LongSound) -> Outcome:
         kind=StemKind.AUDIO,
         duration_s=round(duration_s, 6),
         bpm=_rounded(found.bpm),
-        bpm_confidence=round(found.bpm_confidence, 3),
+        bpm_confidence=round(tempo_confidence(found.bpm, found.bpm_confidence), 3),
         key=found.key,
-        key_confidence=round(found.key_confidence, 3),
+        key_confidence=round(key_confidence(found.key_confidence, duration_s), 3),
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=made.spooled,
         landmarks=made.landmarks,

@@ -1,4 +1,4 @@
-"""Tempo and key in the names of files and folders, such as ``Loop_120bpm_Am.wav``.
+"""Tempo, key and sample type in names of files and folders, such as ``Loop_120bpm_Am.wav``.
 
 Sample packs are named by people, and no standard says how. So only what can hardly mean anything
 else is taken: a number beside the word BPM; a bare number beside a key, or in a numbered loop; a
@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rag_audio.domain import Key
+from rag_audio.domain import Key, SampleType
 from rag_audio.errors import InvalidInput
 
 STATED_BPM = 0.8
@@ -43,12 +43,14 @@ class NameHints:
 
     Attributes:
         bpm: 30…300. bpm_confidence, key_confidence: 0…1.
+        sample_type: loop, one-shot or phrase; nothing is called a song.
     """
 
     bpm: float | None = None
     bpm_confidence: float = 0.0
     key: Key | None = None
     key_confidence: float = 0.0
+    sample_type: SampleType | None = None
 
 
 def hints_of(path: str) -> NameHints:
@@ -63,7 +65,14 @@ def hints_of(path: str) -> NameHints:
         if bpm is None:
             bpm, confidence = above, sure
         key = named if key is None else key
-    return NameHints(bpm, confidence, key, 0.0 if key is None else KEY_NAMED)
+    kinds = (_sample_type(one) for one in (_SUFFIX.sub("", name), *reversed(folders)))
+    return NameHints(
+        bpm,
+        confidence,
+        key,
+        0.0 if key is None else KEY_NAMED,
+        next((kind for kind in kinds if kind is not None), None),
+    )
 
 
 def same_tempo(one: float, other: float) -> bool:
@@ -117,6 +126,13 @@ _UNITS = frozenset(
     "degrees".split()
 )
 _LOOPS = frozenset("loop loops lp lps".split())
+_TYPE_WORDS: Mapping[SampleType, frozenset[str]] = {
+    SampleType.LOOP: _LOOPS | frozenset("beat beats breakbeat breakbeats".split()),
+    SampleType.ONE_SHOT: frozenset("oneshot oneshots hit hits stab stabs fx sfx".split()),
+    SampleType.PHRASE: frozenset("phrase phrases riff riffs lick licks".split()),
+}
+_ONE_SHOT = re.compile(r"one[\W_]*shots?(?![a-z])", re.IGNORECASE)
+_LOOPS_GLUED = ("loop", "loops")
 _NEVER_KEYS = frozenset("i who what where here how as so than why whoever there not".split())
 _BITS, _RATES = frozenset(("16", "24", "32")), frozenset(("88", "96", "176", "192"))
 
@@ -148,6 +164,24 @@ def _read(name: str, *, is_file: bool) -> tuple[float | None, float, Key | None]
         return bpm, STATED_BPM, key
     bare = words.tempo([(start, end) for _, start, end in keys]) if is_file else None
     return bare, 0.0 if bare is None else BARE_BPM, key
+
+
+def _sample_type(name: str) -> SampleType | None:
+    """The type that a name says ("Drum Loop 3", "bassloops"); None where it says none or two."""
+    if _ONE_SHOT.search(name):
+        return SampleType.ONE_SHOT
+    words = [re.sub(r"\d+$", "", word.casefold()) for word in _WORDS.findall(_apart(name))]
+    return _only(
+        kind
+        for word in words
+        for kind, known in _TYPE_WORDS.items()
+        if word in known or (kind is SampleType.LOOP and word.endswith(_LOOPS_GLUED))
+    )
+
+
+def _apart(name: str) -> str:
+    """A name with a space where a capital letter begins a word, as in ``DrumLoop``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
 
 
 def _only(found: Iterator[_Value]) -> _Value | None:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rag_audio.audio.channels import heard
-from rag_audio.audio.dsp import loudness_lufs, resample, true_peak_dbtp
+from rag_audio.audio.constant_q import BINS_PER_OCTAVE, HOP, OCTAVES, constant_q
+from rag_audio.audio.dsp import loudness_lufs, resample
 from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.librosa_cache import librosa_ready
 from rag_audio.domain import Audio, Key
@@ -22,7 +23,8 @@ Curve = NDArray[np.float64]
 _RATE = 22_050
 _TEMPO_HOP = 256
 _WINDOW = 1024
-_FRAME_S = _TEMPO_HOP / _RATE
+FRAME_S = _TEMPO_HOP / _RATE
+"""Seconds from one value of the onset strength to the next."""
 _MIN_BPM, _MAX_BPM = 50.0, 220.0
 _PRIOR_BPM, _PRIOR_OCTAVES = 115.0, 0.9
 _TEMPO_MIN_SECONDS = 2.5
@@ -30,6 +32,8 @@ _MIN_CONFIDENCE = 0.15
 _MIN_ONSET_DB = 0.5
 _TIGHTNESS = 100.0
 _HARMONICS = (1, 2, 4)
+_FINER = 16
+"""Lines of the onsets' spectrum for each that their number gives: between them it is linear."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def find_pulse(audio: Audio) -> Pulse:
     through them refines the tempo beyond the resolution of the frames.
     """
     onsets = onset_strength(audio)
-    if onsets.size * _FRAME_S < _TEMPO_MIN_SECONDS or onsets.max(initial=0.0) < _MIN_ONSET_DB:
+    if onsets.size * FRAME_S < _TEMPO_MIN_SECONDS or onsets.max(initial=0.0) < _MIN_ONSET_DB:
         return NO_PULSE
     similarity = _autocorrelation(onsets)
     lag, confidence = _best_lag(similarity)
@@ -64,8 +68,8 @@ def find_pulse(audio: Audio) -> Pulse:
     fitted = _fit_period(beats, period)
     if fitted is not None:
         period = fitted
-    bpm = 60.0 / (period * _FRAME_S)
-    return Pulse(bpm, confidence, tuple(round(float(b) * _FRAME_S, 4) for b in beats))
+    bpm = 60.0 / (period * FRAME_S)
+    return Pulse(bpm, confidence, tuple(round(float(b) * FRAME_S, 4) for b in beats))
 
 
 def beat_offset_s(audio: Audio, bpm: float) -> float:
@@ -74,14 +78,14 @@ def beat_offset_s(audio: Audio, bpm: float) -> float:
     The onset strength is folded at the beat; where it is strongest the beats lie.
     """
     onsets = onset_strength(audio)
-    period = beat_s(bpm) / _FRAME_S
+    period = beat_s(bpm) / FRAME_S
     if onsets.size < period or onsets.max(initial=0.0) <= 0:
         return 0.0
     bins = max(8, round(period))
     places = np.floor((np.arange(onsets.size) % period) / period * bins).astype(int) % bins
     folded = np.bincount(places, weights=onsets, minlength=bins)
     smooth = folded + 0.5 * (np.roll(folded, 1) + np.roll(folded, -1))
-    return float(smooth.argmax() / bins * period * _FRAME_S)
+    return float(smooth.argmax() / bins * period * FRAME_S)
 
 
 def onset_strength(audio: Audio) -> Curve:
@@ -93,7 +97,7 @@ def onset_strength(audio: Audio) -> Curve:
         y=samples, sr=_RATE, hop_length=_TEMPO_HOP, n_fft=_WINDOW, n_mels=64, fmax=8000
     )
     strength = np.asarray(strength, dtype=np.float64)
-    width = min(round(1.0 / _FRAME_S), strength.size)
+    width = min(round(1.0 / FRAME_S), strength.size)
     slow = np.convolve(strength, np.ones(width) / width, mode="same")
     return np.maximum(strength - slow, 0.0)
 
@@ -110,7 +114,7 @@ def _autocorrelation(onsets: Curve) -> Curve:
 
 def _best_lag(similarity: Curve) -> tuple[float, float]:
     """The lag in frames, and the correlation 0…1 that it, its double or its fourfold reach."""
-    low, high = beat_s(_MAX_BPM) / _FRAME_S, beat_s(_MIN_BPM) / _FRAME_S
+    low, high = beat_s(_MAX_BPM) / FRAME_S, beat_s(_MIN_BPM) / FRAME_S
     lags = np.arange(np.ceil(low), min(np.floor(high), similarity.size / 2))
     if lags.size == 0:
         return low, 0.0
@@ -119,7 +123,7 @@ def _best_lag(similarity: Curve) -> tuple[float, float]:
     score = np.zeros(lags.size)
     for multiple, weight in ((0.5, 0.7), (1, 1.0), (2, 0.7), (4, 1.0)):
         score += weight * np.interp(lags * multiple, reach, blurred, right=0.0)
-    bpm = 60 / (lags * _FRAME_S)
+    bpm = 60 / (lags * FRAME_S)
     prior = np.exp(-0.5 * (np.log2(bpm / _PRIOR_BPM) / _PRIOR_OCTAVES) ** 2)
     best = int((np.maximum(score, 0.0) * prior).argmax())
     around = max(
@@ -132,15 +136,13 @@ def _best_lag(similarity: Curve) -> tuple[float, float]:
 
 def _refine_period(onsets: Curve, lag: float) -> float:
     """The period within 4 % of ``lag`` whose harmonics are strongest in the onsets' spectrum."""
-    frames = np.arange(onsets.size)
-    shaped = onsets * np.hanning(onsets.size)
     steps = max(41, round(onsets.size / lag * 8))
     periods = lag * np.linspace(0.96, 1.04, steps | 1)
+    size = _FINER * 2 ** math.ceil(math.log2(onsets.size))
+    spectrum = np.abs(np.fft.rfft(onsets * np.hanning(onsets.size), size))
     strength = np.zeros(periods.size)
-    for i, period in enumerate(periods):
-        for harmonic in _HARMONICS:
-            turn = np.exp(-2j * np.pi * harmonic / period * frames)
-            strength[i] += abs(np.dot(shaped, turn))
+    for harmonic in _HARMONICS:
+        strength += np.interp(harmonic * size / periods, np.arange(spectrum.size), spectrum)
     return float(periods[int(strength.argmax())])
 
 
@@ -267,10 +269,8 @@ def _tonic_support(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([share, share])
 
 
-_HOP = 1024
-_BINS_PER_SEMITONE = 3
-_SEMITONES = 84
-_LOWEST_HZ = 32.703  # C1
+_BINS_PER_SEMITONE = BINS_PER_OCTAVE // 12
+_SEMITONES = 12 * OCTAVES
 _BASS_SEMITONES = 27
 _MIN_SECONDS = 0.5
 _LOWEST_OCTAVE_S = 3.1
@@ -289,8 +289,8 @@ class Analysis:
         bpm: None where no pulse was found; may be half or double of what a musician would count.
         bpm_confidence, key_confidence: 0…1.
         beats_s: seconds from the start; downbeats are not guessed.
-        loudness_lufs, true_peak_dbtp: ``-inf`` for silence; loudness also where only a channel for
-            low-frequency effects sounds, which does not count.
+        loudness_lufs: ``-inf`` for silence, and where only a channel for low-frequency effects
+            sounds, which does not count.
         silent: nothing louder than -70 dBFS.
     """
 
@@ -300,7 +300,6 @@ class Analysis:
     key: Key | None
     key_confidence: float
     loudness_lufs: float
-    true_peak_dbtp: float
     silent: bool
 
 
@@ -312,9 +311,8 @@ def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
     Args:
         layout: of the channels; None: the usual one of as many.
     """
-    peak_dbtp = true_peak_dbtp(audio)
-    if peak_dbtp < SILENCE_DBFS:
-        return Analysis(None, 0.0, (), None, 0.0, -math.inf, peak_dbtp, silent=True)
+    if float(np.abs(audio.samples).max(initial=0.0)) < 10 ** (SILENCE_DBFS / 20):
+        return Analysis(None, 0.0, (), None, 0.0, -math.inf, silent=True)
     start = Audio(audio.samples[:, : round(LONGEST_S * audio.sample_rate)], audio.sample_rate)
     plain = resample(heard(start, layout), _RATE)
     pulse = find_pulse(plain) if plain.duration_s > _MIN_SECONDS else NO_PULSE
@@ -326,7 +324,6 @@ def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
         key=key,
         key_confidence=key_confidence,
         loudness_lufs=loudness_lufs(audio, layout),
-        true_peak_dbtp=peak_dbtp,
         silent=False,
     )
 
@@ -347,7 +344,7 @@ def _key(plain: Audio) -> tuple[Key | None, float]:
     if energy <= 0:
         return None, 0.0
     bass = _fold(pitches[:_BASS_SEMITONES])
-    opening = bass[:, : max(1, round(_OPENING_S * _RATE / _HOP))]
+    opening = bass[:, : max(1, round(_OPENING_S * _RATE / HOP))]
     return estimate_key(_fold(pitches).sum(axis=1), bass.sum(axis=1), opening.sum(axis=1))
 
 
@@ -355,21 +352,10 @@ def _pitches(plain: Audio) -> NDArray[np.float32]:
     """Strength of each semitone from C1 ``[84, frames]`` ≥ 0."""
     from scipy.ndimage import median_filter
 
-    librosa = librosa_ready()
     samples = plain.samples[0]
     if samples.size < _LOWEST_OCTAVE_S * _RATE:
         samples = np.pad(samples, (0, round(_LOWEST_OCTAVE_S * _RATE) - samples.size))
-    tuning = float(librosa.estimate_tuning(y=samples, sr=_RATE, n_fft=4096))
-    bins = librosa.cqt(
-        samples,
-        sr=_RATE,
-        hop_length=_HOP,
-        fmin=_LOWEST_HZ,
-        n_bins=_SEMITONES * _BINS_PER_SEMITONE,
-        bins_per_octave=12 * _BINS_PER_SEMITONE,
-        tuning=tuning * _BINS_PER_SEMITONE,
-    )
-    strength = np.sqrt(np.abs(bins))
+    strength = np.sqrt(constant_q(samples))
     floor = median_filter(strength, size=(4 * _BINS_PER_SEMITONE + 1, 1), mode="nearest")
     peaks = np.maximum(strength - floor, 0.0)
     # The bins of a semitone are centred on it: half of its first neighbour below belongs to it.

@@ -84,7 +84,7 @@ def _call_what_is_compiled(librosa: ModuleType) -> None:
 
     noise = np.random.default_rng(0).standard_normal(_RATE // 2, dtype=np.float32)
     librosa.estimate_tuning(y=noise, sr=_RATE)
-    librosa.cqt(noise, sr=_RATE, fmin=2000.0, n_bins=12)
+    librosa.filters.wavelet(freqs=np.array([2000.0, 3000.0]), sr=_RATE)
     librosa.feature.melspectrogram(y=noise, sr=_RATE)
     librosa.onset.onset_strength(y=noise, sr=_RATE)
 

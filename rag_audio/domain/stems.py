@@ -57,10 +57,11 @@ class Stem:
         artist: as declared in ``stems.csv``, else from file tags, else empty.
         artist_declared: True only when ``stems.csv`` names the artist; file tags grant no rights.
         license: id of its license in its library.
-        downbeat_s: time of the first bar line, where declared, or of a score after an upbeat.
+        downbeat_s: time of the first bar line, where declared, of a loop, or of a score after an
+            upbeat.
         instruments: General MIDI program names (MIDI) or empty.
         time_signature: (beats, unit) of its first bar, where a score states it.
-        sample_type: one-shot, loop, phrase or song; None where it was not measured.
+        sample_type: None where it was not measured.
         derived_tags: what the embedder hears where nobody wrote tags, the surest first.
         *_confidence: 0…1; 1 means declared.
     """

@@ -30,7 +30,7 @@ _RANGE_DB = 70.0
 _NEAR = (2 * round(0.07 * RATE / HOP) + 1, 2 * round(1.2 * STEPS) + 1)
 """70 ms and 1.2 semitones on either side."""
 _CROWD_S, _CROWD_SEMITONES = 0.5, 8.0
-_TOGETHER = 1024
+_TOGETHER = 256
 """Windows of a spectrogram that are transformed at once."""
 
 
@@ -91,12 +91,14 @@ def _levels(samples: Levels) -> Levels:
     places = hz * _PADDED / RATE
     left = places.astype(int)
     part = (places - left).astype(np.float32)
+    lines, places_of = np.unique(np.concatenate([left, left + 1]), return_inverse=True)
+    below, above = np.split(places_of, 2)
     levels = np.empty((len(framed), left.size), np.float32)
     for start in range(0, len(framed), _TOGETHER):
         piece = slice(start, start + _TOGETHER)
-        power = np.abs(rfft(framed[piece] * window, _PADDED, axis=1))
-        power = 20 * np.log10(power[:, : left[-1] + 2] + np.float32(1e-9))
-        levels[piece] = power[:, left] * (1 - part) + power[:, left + 1] * part
+        power = np.abs(rfft(framed[piece] * window, _PADDED, axis=1)[:, lines])
+        power = 20 * np.log10(power + np.float32(1e-9))
+        levels[piece] = power[:, below] * (1 - part) + power[:, above] * part
     levels -= levels.max() - np.float32(_RANGE_DB)
     return np.maximum(levels, 0, out=levels)
 

@@ -394,7 +394,7 @@ def test_an_edit_over_http_may_state_its_metre() -> None:
 def measured(tempos: Sequence[float]) -> Any:
     """An analysis that finds these tempos, one after another."""
     found = iter(tempos)
-    return lambda audio: Analysis(next(found), 1.0, (), None, 0.0, -20.0, -3.0, False)
+    return lambda audio: Analysis(next(found), 1.0, (), None, 0.0, -20.0, False)
 
 
 @pytest.mark.parametrize("metre", METRES)

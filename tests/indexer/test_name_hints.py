@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -106,7 +107,7 @@ def test_a_name_that_says_tempo_or_key_is_read(
     "path", [one.strip() for line in SAYING_NOTHING.split("\n") for one in line.split("|") if one]
 )
 def test_a_name_that_only_seems_to_say_so_gives_nothing(path: str) -> None:
-    assert hints_of(path) == NameHints()
+    assert replace(hints_of(path), sample_type=None) == NameHints()
 
 
 def test_a_number_that_measures_something_else_is_no_tempo_beside_a_key() -> None:

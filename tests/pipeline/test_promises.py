@@ -209,7 +209,7 @@ def test_met_is_what_the_measurement_after_says(bpm: float | None, key: Key | No
     """Within one percent in any octave, and the key itself; not heard is not met."""
     analysis = Analysis(
         bpm=bpm, bpm_confidence=0.0 if bpm is None else 1.0, beats_s=(), key=key,
-        key_confidence=0.0 if key is None else 1.0, loudness_lufs=-20.0, true_peak_dbtp=-1.0,
+        key_confidence=0.0 if key is None else 1.0, loudness_lufs=-20.0,
         silent=False,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
