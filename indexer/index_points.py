@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
@@ -18,6 +16,7 @@ from indexer.scan import FoundFile
 from indexer.survey import Survey
 from rag_audio.domain import Audio, Segment, Stem
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
+from rag_audio.domain.file_names import words_of_name
 from rag_audio.domain.ports import IndexedSegment, StemIndex
 from rag_audio.domain.songs import song_file, song_id
 from rag_audio.domain.stems import FileState, WithheldFile
@@ -33,7 +32,7 @@ def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFil
     """The stem of one file: what is declared comes first, then its tags, then what was measured.
 
     Tempo and key may come from its name as well (:mod:`indexer.facts`). A title that nobody gave is
-    the file's name.
+    the words of the file's name.
     """
     tags = measured.tags
     facts = facts_of(path, declared, measured)
@@ -46,7 +45,7 @@ def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFil
         duration_s=measured.duration_s,
         artist=declared.artist or tags.artist,
         artist_declared=bool(declared.artist),
-        title=declared.title or tags.title or _title_of(path),
+        title=declared.title or tags.title or words_of_name(path),
         tags=declared.tags,
         bpm=facts.bpm,
         bpm_confidence=facts.bpm_confidence,
@@ -59,10 +58,6 @@ def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFil
         instruments=measured.instruments,
         time_signature=measured.time_signature,
     )
-
-
-def _title_of(path: str) -> str:
-    return " ".join(re.split(r"[\s_\-.]+", PurePosixPath(path).stem)).strip()
 
 
 # A stem's windows and the points that the index holds for them.
