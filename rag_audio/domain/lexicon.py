@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -135,6 +135,19 @@ def tempo_words(bpm: float) -> tuple[str, ...]:
 @cache
 def _tempos() -> Mapping[str, tuple[float, float]]:
     return {name: concepts()[name].bpm or (0.0, 0.0) for name in ("slow", "moderate", "fast")}
+
+
+def forms_of(language: str, kinds: Set[str]) -> frozenset[str]:
+    """Single words of a language for concepts of some kinds, folded, with all their endings."""
+    return frozenset(
+        parts[0][0] + ending
+        for concept in concepts().values()
+        if concept.kind in kinds
+        for word in concept.words[language]
+        for parts in _patterns(word, language)
+        if len(parts) == 1
+        for ending in (_ENDINGS[language] if parts[0][1] else ("",))
+    )
 
 
 # The table turned round: what each word, or stem and ending, may mean.

@@ -37,10 +37,8 @@ def understood(text: str) -> tuple[Understood, ...]:
     found = []
     for run in _runs(text):
         english = _in_english(text, run)
-        if (
-            _says_something(run)
-            and english.casefold() != text[run[0].start : run[-1].end].casefold()
-        ):
+        said = text[run[0].start : run[-1].end]
+        if _says_something(run) and english.casefold() != said.casefold():
             found.append(Understood(run[0].start, run[-1].end, english))
     return tuple(found)
 
