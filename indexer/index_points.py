@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -20,6 +18,7 @@ from indexer.scan import FoundFile
 from indexer.survey import Survey
 from rag_audio.domain import Audio, SampleType, Segment, Stem, StemKind
 from rag_audio.domain.conflicts import Claim, Conflict, are_contested
+from rag_audio.domain.file_names import words_of_name
 from rag_audio.domain.ports import IndexedSegment, StemIndex
 from rag_audio.domain.songs import song_file, song_id
 from rag_audio.domain.stems import FileState, WithheldFile
@@ -31,7 +30,7 @@ def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFil
     """The stem of one file: what is declared comes first, then its tags, then what was measured.
 
     Tempo, key and sample type may come from its name as well (:mod:`indexer.facts`). A title that
-    nobody gave is the file's name.
+    nobody gave is the words of the file's name.
     """
     tags = measured.tags
     facts = facts_of(path, declared, measured)
@@ -44,7 +43,7 @@ def make_stem(library: str, path: str, declared: Declared, measured: MeasuredFil
         duration_s=measured.duration_s,
         artist=declared.artist or tags.artist,
         artist_declared=bool(declared.artist),
-        title=declared.title or tags.title or _title_of(path),
+        title=declared.title or tags.title or words_of_name(path),
         tags=declared.tags,
         bpm=facts.bpm,
         bpm_confidence=facts.bpm_confidence,
@@ -69,10 +68,6 @@ def _downbeat(
     if measured.kind is StemKind.AUDIO and sample_type is SampleType.LOOP:
         return 0.0
     return measured.downbeat_s
-
-
-def _title_of(path: str) -> str:
-    return " ".join(re.split(r"[\s_\-.]+", PurePosixPath(path).stem)).strip()
 
 
 # A stem's windows and the points that the index holds for them.

@@ -1,4 +1,4 @@
-"""Where data lies: that of the package (models, demo library, policy, soundfont), and caches."""
+"""Where data lies: that of the package (models, demo library, lexicon, policy …), and caches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def data_dir(name: str) -> Path:
     """The folder ``data/<name>``: inside an installed wheel, else beside the package in a checkout.
 
     Args:
-        name: ``models``, ``demo``, ``policy`` or ``soundfont``.
+        name: ``models``, ``demo``, ``lexicon``, ``policy`` or ``soundfont``.
 
     Raises:
         ConfigError: the installation lacks it.

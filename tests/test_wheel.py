@@ -62,7 +62,7 @@ def test_the_wheel_carries_its_data_and_is_what_is_imported(site: Path, tmp_path
             "-c",
             "import rag_audio; from rag_audio.resources import data_dir\n"
             "print(rag_audio.__file__)\n"
-            "for n in ('models', 'demo', 'policy', 'soundfont'): print(data_dir(n))",
+            "for n in ('models', 'demo', 'lexicon', 'policy', 'soundfont'): print(data_dir(n))",
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(site)},
@@ -71,7 +71,7 @@ def test_the_wheel_carries_its_data_and_is_what_is_imported(site: Path, tmp_path
         check=True,
     )
     lines = done.stdout.split()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert all(Path(line).is_relative_to(site) for line in lines)
     web = site / "rag_audio" / "service" / "web"
     assert (web / "index.html").is_file()

@@ -39,6 +39,7 @@ _TYPOGRAPHY = str.maketrans(
         **dict.fromkeys("‐‑‒–—―−－", "-"),
     }
 )
+_SPACE = re.compile(r"\s")
 _LOOSE = re.compile(r"[.\s\-]+")
 _SHOWN = 4
 
@@ -118,6 +119,8 @@ def fold_placed(text: str) -> Placed:
 
 def unaccented(text: str) -> str:
     """A text as :func:`fold` folds it, with its spaces, line ends included."""
+    if text.isascii():
+        return _SPACE.sub(" ", text.lower())
     return "".join(_folded(text[start:end]) for start, end in _clusters(text))
 
 

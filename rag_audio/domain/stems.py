@@ -7,7 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from rag_audio.domain.codec import FieldForm, as_integer, as_items, json_form
-from rag_audio.domain.music import Key, Signature, require_signature
+from rag_audio.domain.file_names import words_of_path
+from rag_audio.domain.music import COMMON, Key, Signature, require_signature
+from rag_audio.domain.names import fold
 
 
 class StemKind(StrEnum):
@@ -96,13 +98,21 @@ class Stem:
 
     @property
     def caption(self) -> str:
-        """What is known about it in words: the text that keyword search reads."""
+        """What is known about it in words: the text that keyword search reads.
+
+        The words of its path are added where nothing else says them.
+        """
         parts = [self.title, self.artist, ", ".join(self.tags), ", ".join(self.instruments)]
         if self.key is not None:
             parts.append(str(self.key))
         if self.bpm is not None:
             parts.append(f"{self.bpm:.0f} bpm")
-        return ". ".join(part for part in parts if part)
+        if self.time_signature not in (None, COMMON):
+            parts.append("{}/{} time".format(*self.time_signature))
+        said = ". ".join(part for part in parts if part)
+        known = set(fold(said).replace(",", " ").replace(".", " ").split())
+        more = dict.fromkeys(word for word in words_of_path(self.path) if fold(word) not in known)
+        return ". ".join(part for part in (said, " ".join(more)) if part)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from rag_audio.domain.translation import without_understood
+
 CanRead = Callable[[str], bool]
 """Whether a model's tokenizer has a token for every character of a text."""
 
@@ -56,14 +58,18 @@ def is_unread(text: str, can_read: CanRead) -> bool:
 def reading_notes(model: str, prompt: str, negative: str, can_read: CanRead) -> tuple[str, ...]:
     """What a plan says of the words that its model cannot read, or was hardly trained with.
 
+    Nothing is said of the prompt's words that are understood, and so are added in English.
+
     Args:
         model: its name.
     """
     notes = []
-    for place, text in (("", prompt), (" of the negative prompt", negative)):
+    left = without_understood(prompt)
+    for place, text in (("", left), (" of the negative prompt", negative)):
         unread = unread_words(text, can_read)
         whole = [one.text for one in unread if one.whole]
-        if whole and is_unread(text, can_read):
+        is_all = text in (prompt, negative)  # not what is left of a prompt that is understood
+        if whole and is_all and is_unread(text, can_read):
             notes.append(
                 f"the model {model} cannot read {_listed(whole)}{place}: prompts that it cannot "
                 f"read sound alike; {_IN_ENGLISH}"
@@ -90,7 +96,8 @@ def reading_notes(model: str, prompt: str, negative: str, can_read: CanRead) -> 
 
 def search_notes(embedder: str, prompt: str, can_read: CanRead) -> tuple[str, ...]:
     """What a plan says of the words that the search for its references cannot read."""
-    whole = [one.text for one in unread_words(prompt, can_read) if one.whole]
+    unread = unread_words(without_understood(prompt), can_read)
+    whole = [one.text for one in unread if one.whole]
     if not whole:
         return ()
     return (

@@ -43,6 +43,7 @@ from rag_audio.generation.prompt_wording import (
     Phrase,
     enrich,
     tempo_and_key_words,
+    understood_notes,
     wording_of,
     words_after,
     words_before,
@@ -181,6 +182,7 @@ def make_plan(
     speaking = {span.stem for span in enriched.spans}
     kept = [c for c in usable if c in seeds or c.stem.id in speaking]
     parts = seed_parts(kept, seeds, bpm, key, duration_s, request, read_drums)
+    notes += understood_notes(request.prompt)
     notes += reading_notes(info.name, request.prompt, request.negative_prompt, can_read)
     notes += enriched.notes
     melody = None

@@ -6,9 +6,10 @@ Every added phrase remembers which reference gave it, so that its share of the p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag_audio.domain import Controls, Key, PromptSpan, Stem
+from rag_audio.domain.translation import in_english, understood
 from rag_audio.errors import InvalidInput
 from rag_audio.generation.legibility import CanRead, is_unread
 from rag_audio.retrieval.profiles import plain_words
@@ -42,6 +43,14 @@ def stem_phrases(stem: Stem) -> Iterator[Phrase]:
             yield Phrase(words, stem.id)
 
 
+def understood_notes(prompt: str) -> tuple[str, ...]:
+    """How the user's words are understood that are in another language, or abbreviations."""
+    return tuple(
+        f'understood: "{prompt[one.start : one.end]}" as "{one.english}"'
+        for one in understood(prompt)
+    )
+
+
 def enrich(
     prompt: str,
     fields: Iterable[Phrase],
@@ -55,9 +64,12 @@ def enrich(
 ) -> Enriched:
     """Add phrases as long as the model's own tokenizer says they fit.
 
+    First comes, in English, what the user said in other languages and abbreviations.
+
     Args:
         fields: what the user set beside the prompt, tempo and key; before the stems' words.
-        stems: in order of rank; each gives at most three phrases that are not there yet.
+        stems: in order of rank; each gives at most three phrases that are not there yet. Words of
+            other languages are put in English.
         is_clean: guardrails; a phrase that is not clean is left out.
         can_read: the model's tokenizer; so is one of which it reads nothing.
         typical: weights of words; of a stem's words those that weigh more come first.
@@ -74,7 +86,8 @@ def enrich(
         )
     spans = [PromptSpan(0, len(text), text, tokens, None)]
     notes: list[str] = []
-    for phrase, left in _candidates(fields, stems, typical or {}):
+    in_other_words = [Phrase(one.english, None) for one in understood(text)]
+    for phrase, left in _candidates((*in_other_words, *fields), stems, typical or {}):
         if left[0] <= 0 or _is_in(phrase.text, text):
             continue
         if not is_clean(phrase.text):
@@ -106,7 +119,7 @@ def _candidates(
     for stem in stems:
         left = [PHRASES_PER_REFERENCE]
         for phrase in sorted(stem_phrases(stem), key=lambda one: -typical.get(one.text, 0.0)):
-            yield phrase, left
+            yield replace(phrase, text=in_english(phrase.text)), left
 
 
 def _is_in(phrase: str, text: str) -> bool:
@@ -152,7 +165,7 @@ def tempo_and_key_words(
 
 
 def words_before(wording: Wording, controls: Controls) -> tuple[str, ...]:
-    """What stands before tempo and key: instruments and moods."""
+    """What stands before tempo and key: instruments and moods, in English where it is known."""
     instruments = (wording.instrument.format(_plain(word)) for word in controls.instrumentation)
     return (*instruments, *(wording.mood.format(_plain(word)) for word in controls.mood))
 
@@ -166,4 +179,4 @@ def words_after(wording: Wording, controls: Controls) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split())
+    return in_english(" ".join(text.split()))

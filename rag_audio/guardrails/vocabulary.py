@@ -1,4 +1,8 @@
-"""Which words are ordinary, and which are music talk; the lists lie in ``data/policy/words``."""
+"""Which words are ordinary, and which are music talk.
+
+The lists lie in ``data/policy/words``; the music talk of the languages that the lexicon
+(:mod:`rag_audio.domain.lexicon`) has is that of the lexicon, too.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
+from rag_audio.domain.lexicon import concepts, forms_of
 from rag_audio.guardrails.normalise import Word, fold, read
 from rag_audio.guardrails.policy_tables import (
     policy_lines,
@@ -19,6 +24,9 @@ from rag_audio.guardrails.style_leads import Strength
 
 _FOREIGN = ("german", "french", "spanish", "portuguese", "italian")
 _LANGUAGES: dict[str, dict[str, Any]] = policy_table("languages")
+_THINGS = frozenset("instrument drum playing genre".split())
+_TALK = _THINGS | {"mood", "tempo"}
+"""Kinds of concepts whose words name nobody; those of the second where a name may stand."""
 _DECADE = re.compile(
     r"\d{1,4}(?:s|er|ers|th|st|nd|rd|bpm|hz|khz|bit|bar|bars|db|k|%)?|[a-g][#b]?m?"
 )
@@ -35,7 +43,8 @@ def plain_words(name: str) -> frozenset[str]:
 def music_words() -> frozenset[str]:
     """Music talk of all European languages we read: it names nobody."""
     foreign = (word for name in _FOREIGN for word in plain_words(name))
-    return plain_words("music") | plain_words("connectives") | frozenset(foreign)
+    known = (forms_of(name, _THINGS) for name in ("german", "french", "spanish"))
+    return plain_words("music") | plain_words("connectives") | frozenset(foreign).union(*known)
 
 
 @cache
@@ -146,6 +155,7 @@ def _is_derived(word: str) -> bool:
 _NATIONS = rule_words("vocabulary", "nations")
 _SHORT_STEM = 3
 _ENDING = 4
+_IN_LEXICON = {"ja": "japanese", "ru": "russian"}
 _LONGEST = 4
 """Words that a name abroad has at most."""
 
@@ -172,6 +182,20 @@ def _lists() -> dict[str, _Talk]:
             talk.words | {plain for word, plain in folded if not word.endswith("*")},
             talk.stems | {plain for word, plain in folded if word.endswith("*") and len(plain) > 1},
             talk.empty | {plain for word, plain in folded if word.startswith("!")},
+        )
+    for code, language in _IN_LEXICON.items():
+        folded = [
+            (word, fold(word.strip("?*")).replace(" ", ""))
+            for concept in concepts().values()
+            if concept.kind in _TALK
+            for word in concept.words[language]
+            if " " not in word and "-" not in word
+        ]
+        talk = found.get(code, _Talk())
+        found[code] = replace(
+            talk,
+            words=talk.words | {plain for word, plain in folded if not word.endswith("*")},
+            stems=talk.stems | {plain for word, plain in folded if word.endswith("*")},
         )
     for code in found:
         other = _read_as(code)

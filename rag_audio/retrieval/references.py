@@ -32,6 +32,7 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.fields import key_of
 from rag_audio.domain.ports import Embedder, Hit, StemIndex
+from rag_audio.domain.translation import in_english
 from rag_audio.errors import InvalidInput
 from rag_audio.retrieval.fit import SoughtWords
 from rag_audio.retrieval.transposition_cost import effort_of
@@ -334,7 +335,7 @@ def _parts(
 ) -> list[_QueryPart]:
     parts: list[_QueryPart] = []
     if query.text.strip():
-        meaning = tuple(embedder.embed_text([query.text]))
+        meaning = tuple(embedder.embed_text([in_english(query.text)]))
         parts.append(_QueryPart(embedder.text_weight, meaning))
         parts.append(_QueryPart(1.0, terms=query.text))
     if query.audio is not None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 
+from rag_audio.domain.lexicon import forms_of
 from rag_audio.guardrails import Policy, check
 from rag_audio.guardrails.policy import Action
 from rag_audio.guardrails.prompts import evaluate, read_labelled
+from rag_audio.guardrails.vocabulary import plain_words
+from rag_audio.resources import data_dir
 from tests.guardrails.test_labelled import SETS
 
 
@@ -60,3 +65,28 @@ def test_an_occasion_does_not_hide_a_request(name: str, prompt: str, policy: Pol
 def test_a_name_does_not_begin_or_end_within_a_word(prompt: str, policy: Policy) -> None:
     assert check(prompt, policy).action is Action.ALLOW
     assert check("像五月天的歌", policy).action is Action.REFUSE
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "im Stil von Quetschkommode",
+        "al estilo de xilofón",
+        "dans le style de cithare",
+        "в стиле вибрафонов",
+        "シロフォン風の曲",
+    ],
+)
+def test_instruments_that_the_lexicon_knows_are_no_names(prompt: str) -> None:
+    assert check(prompt, Policy(frozenset(), frozenset())).action is Action.ALLOW
+
+
+def test_no_word_of_the_lexicon_makes_an_artists_name_music_talk() -> None:
+    kinds = {"instrument", "drum", "playing", "genre"}
+    known = [forms_of(language, kinds) for language in ("german", "french", "spanish")]
+    lists = ("music", "connectives", "german", "french", "spanish", "portuguese", "italian")
+    before = frozenset().union(*(plain_words(name) for name in lists))
+    for file in ("artists", "artists_more"):
+        with (data_dir("policy") / f"{file}.csv").open(encoding="utf-8", newline="") as rows:
+            names = {row["name"].casefold() for row in csv.DictReader(rows)}
+        assert names & (frozenset().union(*known) - before) == set()

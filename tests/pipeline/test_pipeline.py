@@ -248,7 +248,7 @@ def test_without_a_library_it_is_plain_text_to_audio_and_says_so(tmp_path: Path)
 def test_a_plan_says_which_words_the_embedded_models_cannot_read(workspace: Workspace) -> None:
     plans = [
         workspace.plan(prompt, seed=1)
-        for prompt in ("静かなピアノの曲", "激しいドラムの曲", "warm piano")
+        for prompt in ("クマの絵", "ゾルブの絵", "warm piano")
     ]
     for plan in plans[:2]:
         (made, found) = (note for note in plan.notes if plan.prompt in note)
@@ -258,8 +258,16 @@ def test_a_plan_says_which_words_the_embedded_models_cannot_read(workspace: Work
         )
         assert found.startswith(f"the search by meaning (clap-mini) cannot read {plan.prompt}: ")
     assert not any("cannot read" in note for note in plans[2].notes)
-    named = workspace.plan("静か", references=[plans[2].references[0].stem.id], k=0)
+    named = workspace.plan("クマ", references=[plans[2].references[0].stem.id], k=0)
     assert sum("cannot read" in note for note in named.notes) == 1  # nothing was searched
+
+
+def test_prompts_in_another_language_are_understood_and_not_the_same(workspace: Workspace) -> None:
+    quiet, wild = (workspace.plan(one, seed=1) for one in ("静かなピアノの曲", "激しいドラムの曲"))
+    assert 'understood: "静かなピアノの曲" as "calm piano music"' in quiet.notes
+    assert quiet.enriched_prompt.startswith("静かなピアノの曲, calm piano music")
+    assert wild.enriched_prompt.startswith("激しいドラムの曲, intense drum music")
+    assert not any("cannot read" in note for note in (*quiet.notes, *wild.notes))
 
 
 def test_an_unknown_format_is_refused_before_anything_is_made(

@@ -26,6 +26,14 @@ from rag_audio.storage.bm25 import encode_document, encode_query, tokenize
         ("G♭ major / F# Major", ["f# major", "major", "f# major", "major"]),
         ("a warm minor chord", ["warm", "minor", "chord"]),
         ("лупы 太鼓", ["лупы", "太鼓"]),
+        (
+            "glitch_robot1 GuitarRiff02",
+            ["glitch", "robot1", "robot", "guitarriff02", "guitar", "riff", "02"],
+        ),
+        (
+            "bd_808 tr808 em9 FXRiser",
+            ["bd", "808", "tr808", "tr", "808", "em9", "em", "fxriser", "fx", "riser"],
+        ),
         ("", []),
         (" \x00—… ", []),
     ],
@@ -35,20 +43,52 @@ def test_tokens_are_folded_words_and_whole_keys(text: str, tokens: list[str]) ->
 
 
 def test_one_drum_finds_many_drums() -> None:
-    (drum,) = encode_query("drum").indices
-    assert drum in encode_document("Break 92. Boom-bap, DRUMS").indices
+    (word,) = encode_query("harbour").indices
+    assert word in encode_document("Break 92. Boom-bap, HARBOURS").indices
     assert encode_query("drum drums Drum") == encode_query("drum")
 
 
 def test_a_term_weighs_more_when_repeated_and_less_in_a_longer_caption() -> None:
-    (term,) = encode_query("drums").indices
+    (term,) = encode_query("zorbs").indices
 
     def weight(text: str) -> float:
         document = encode_document(text)
         return document.values[document.indices.index(term)]
 
-    assert weight("drums") < weight("drums drums") < weight("drums drums drums") < 2.2
-    assert weight("drums piano bass lead") < weight("drums")
+    assert weight("zorbs") < weight("zorbs zorbs") < weight("zorbs zorbs zorbs") < 2.2
+    assert weight("zorbs piano bass lead") < weight("zorbs")
+
+
+def match(query: str, caption: str) -> float:
+    """How well a caption fits a query, every term counting alike."""
+    asked, found = encode_query(query), encode_document(caption)
+    weights = dict(zip(found.indices, found.values, strict=True))
+    terms = zip(asked.indices, asked.values, strict=True)
+    return sum(weight * weights.get(term, 0.0) for term, weight in terms)
+
+
+@pytest.mark.parametrize("query", ["Klavier", "ピアノ", "пианино", "pianos", "piano électrique"])
+def test_words_of_other_languages_find_english_ones(query: str) -> None:
+    assert match(query, "Attic Rain. piano") > 0
+    assert match(query, "Attic Rain. trumpet") == 0
+
+
+def test_a_concept_finds_what_is_a_sort_of_it_and_ranks_it_below_itself() -> None:
+    assert match("strings", "strings") > match("strings", "violin") > 0
+    assert match("violin", "violin") > match("violin", "cello") > 0
+    assert match("strings", "trumpet") == 0
+
+
+def test_abbreviations_of_sample_libraries_are_understood() -> None:
+    assert match("bd", "drum heavy kick") > 0
+    assert match("kick", "bd 808") > 0
+    assert match("snare drum", "sn_dolf") > 0
+
+
+def test_a_tempo_in_a_caption_is_found_by_tempo_words() -> None:
+    assert match("rapide", "loop. 160 bpm") > 0
+    assert match("rapide", "loop. 80 bpm") == 0
+    assert match("langsam", "loop. 80 bpm") > 0
 
 
 @given(st.text(st.characters(), max_size=60))
@@ -57,7 +97,7 @@ def test_any_text_gives_ascending_distinct_u32_indices_and_positive_weights(text
         assert list(vector.indices) == sorted(set(vector.indices))
         assert all(0 <= index < 2**32 for index in vector.indices)
         assert all(value > 0 for value in vector.values)
-    assert set(encode_query(text).indices) == set(encode_document(text).indices)
+    assert set(encode_query(text).indices) >= set(encode_document(text).indices)
 
 
 def test_hashes_are_the_same_in_every_process() -> None:
