@@ -20,6 +20,7 @@ from rag_audio.domain import (
 from rag_audio.domain.music import Signature, bar_s, beat_s
 from rag_audio.domain.refusals import Refusal
 from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.generation.percussion import is_drums, is_one_shot, names_drums
 
 SEED_LUFS = -20.0
 """Loudness that each part is brought to before it is weighted."""
@@ -28,7 +29,6 @@ MIN_CONFIDENCE = 0.2
 """A tempo or key that was measured less surely is not conformed to."""
 
 _MAX_GAIN_DB = 20.0
-_DRUM_WORDS = ("drum", "percussion", "breakbeat", "kit")
 _SLACK_S = 1e-6
 
 
@@ -38,12 +38,15 @@ class ReferencePart:
 
     Attributes:
         unsounding: why its sound may not be used, where that was asked for and is so.
+        semitones: its transposition, where its harmony was compared with another's; None: what
+            brings its key to that of the piece.
     """
 
     reference: Reference
     channels: frozenset[Channel]
     weight: float
     unsounding: Refusal | None = None
+    semitones: int | None = None
 
     @property
     def stem(self) -> Stem:
@@ -141,7 +144,7 @@ def _require_layer(stem: Stem, layer: Layer | None) -> None:
     if layer is Layer.HARMONY and is_drums(stem):
         raise InvalidInput(f"{name} is drums only, there is no harmony in it")
     tuned = stem.kind is StemKind.MIDI and stem.instruments
-    if layer is Layer.DRUMS and tuned and not any(_is_drum(text) for text in stem.instruments):
+    if layer is Layer.DRUMS and tuned and not any(names_drums(text) for text in stem.instruments):
         raise InvalidInput(f"{name} has no drums", hint="its instruments: rag-audio search")
 
 
@@ -216,7 +219,7 @@ def _part(
         reference=reference,
         weight=candidate.weight * seconds / total,
         time_ratio=ratio,
-        semitones=0 if one.layer is Layer.DRUMS else _semitones(stem, key),
+        semitones=0 if one.layer is Layer.DRUMS else _semitones(candidate, key),
         gain_db=max(-_MAX_GAIN_DB, min(_MAX_GAIN_DB, gain)),
         loop_s=_loop(candidate.reference.segment, ratio, seconds, request.time_signature),
         rendered=score,
@@ -246,14 +249,9 @@ def aligned(segment: Segment, asked: Signature | None) -> Segment:
     return Segment(stem, segment.start_s + lead, segment.duration_s - lead)
 
 
-def is_drums(stem: Stem) -> bool:
-    """Whether the stem is percussion only, which is never transposed."""
-    drums = [_is_drum(text) for text in (stem.instruments or stem.tags)]
-    return all(drums) and bool(drums) if stem.instruments else any(drums)
-
-
-def _is_drum(text: str) -> bool:
-    return any(drum in text.lower() for drum in _DRUM_WORDS)
+def places_on_grid(stem: Stem) -> bool:
+    """Whether the stem is a hit that can be placed on the beats of a piece."""
+    return is_one_shot(stem) and is_drums(stem)
 
 
 def _time_ratio(stem: Stem, bpm: float | None) -> float:
@@ -264,7 +262,10 @@ def _time_ratio(stem: Stem, bpm: float | None) -> float:
     return ratio / 2.0 ** round(math.log2(ratio))
 
 
-def _semitones(stem: Stem, key: Key | None) -> int:
+def _semitones(candidate: ReferencePart, key: Key | None) -> int:
+    stem = candidate.stem
+    if candidate.semitones is not None:
+        return candidate.semitones
     if key is None or stem.key is None or is_drums(stem) or stem.key_confidence < MIN_CONFIDENCE:
         return 0
     return stem.key.semitones_to(key)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rag_audio.audio import midi
 from rag_audio.audio.reading import load
-from rag_audio.domain import Audio, Layer, Segment, StemKind
+from rag_audio.audio.scores import NoteScore, parse
+from rag_audio.domain import Audio, Layer, Segment, Stem, StemKind
 from rag_audio.domain.disclosure import Disclosure, renamed
 from rag_audio.errors import LibraryError
 from rag_audio.storage.cache import SoundCache, content_hash
@@ -99,6 +100,17 @@ class StemPlayer:
             raise LibraryError(
                 "the output cannot be checked now", hint="tell whoever runs this"
             ) from error
+
+    def score(self, stem: Stem) -> NoteScore:
+        """The notes of a stem that is a score.
+
+        Raises:
+            LibraryError: as of :meth:`play`.
+        """
+        path = Path(self._catalogue.file_of(stem))
+        name = self._disclosure.file_of(stem, path)
+        _require_unchanged(path, name, stem.id)
+        return parse(path)
 
 
 def _require_unchanged(path: Path, name: str, sha256: str) -> None:
