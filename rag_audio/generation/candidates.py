@@ -13,6 +13,7 @@ from rag_audio.domain import (
     Mix,
     Reference,
     Rights,
+    limits,
 )
 from rag_audio.domain.refusals import most_curable
 from rag_audio.errors import InvalidInput, RequestRefused
@@ -80,11 +81,8 @@ def choose_candidates(
     if request.mixing or to_a_melody:
         voices = Voices(may_sound)
     else:
-        if sounding is not None:
-            places = {one.stem.id: n for n, one in enumerate(sounding)}
-            allowed = [c for c in may_sound if is_named(request, c.stem) or c.stem.id in places]
-            may_sound = sorted(allowed, key=lambda c: places.get(c.stem.id, -1))
-        voices = choose_voices(request, may_sound, most, listen, hummed)
+        best_first = _best_first(request, may_sound, sounding)
+        voices = choose_voices(request, best_first, most, listen, hummed)
     placed = {c.stem.id: c for c in voices.chosen}
     usable = [placed.get(c.stem.id, c) for c in usable]
     if sounding is not None:
@@ -96,10 +94,14 @@ def choose_candidates(
     chosen = [now[c.stem.id] for c in voices.chosen if now[c.stem.id].weight > 0]
     order = {one.stem.id: n for n, one in enumerate(references)}
     speakers = [c for c in usable if Channel.PROMPT in c.channels and c.stem.id in order]
+    speakers.sort(key=lambda c: order[c.stem.id])
+    # A plan holds no more references than a request may name: its replay names them all.
+    room = limits.MOST_REFERENCES - len(chosen)
+    silent = [c.stem.id for c in speakers if c not in chosen][room:]
     concerned = {*order, *(c.stem.id for c in chosen)}
     return Candidates(
         usable,
-        sorted(speakers, key=lambda c: order[c.stem.id]),
+        [c for c in speakers if c.stem.id not in silent],
         chosen,
         voices.left_out,
         [note for stem, found in told.items() if stem in concerned for note in found],
@@ -143,6 +145,19 @@ def _merged(
     ]
     best.sort(key=lambda one: (-one.score, one.stem.id))
     return [replace(one, rank=n) for n, one in enumerate([*named, *best], start=1)]
+
+
+def _best_first(
+    request: GenerationRequest,
+    may_sound: Sequence[ReferencePart],
+    sounding: Sequence[Reference] | None,
+) -> Sequence[ReferencePart]:
+    """What is named and what was found to sound, in the order in which it was found."""
+    if sounding is None:
+        return may_sound
+    places = {one.stem.id: n for n, one in enumerate(sounding)}
+    allowed = [c for c in may_sound if is_named(request, c.stem) or c.stem.id in places]
+    return sorted(allowed, key=lambda c: places.get(c.stem.id, -1))
 
 
 def _usable(

@@ -22,6 +22,7 @@ from rag_audio.errors import InvalidInput
 from rag_audio.generation.harmony import Harmony
 from rag_audio.generation.percussion import is_drums
 from rag_audio.generation.planning import make_plan
+from rag_audio.generation.replay import request_of
 from rag_audio.generation.voices import FURTHEST_SEMITONES, is_same_song
 from tests.generation.test_harmony import chord
 from tests.generation.test_planning import INFO, RIGHTS, reference, words
@@ -197,6 +198,13 @@ class TestPerChannel:
         assert [part.weight for part in plan.seed_parts] == pytest.approx([0.75, 0.25])
         with pytest.raises(InvalidInput, match="2 weights for 3 references"):
             planned(*found, weights=(3, 1))
+
+    def test_a_plan_has_no_more_references_than_its_replay_may_name(self) -> None:
+        found = tuple(heard(f"s{n}", "c") for n in range(64))
+        spoken = tuple(reference(f"w{n}", tags=("x",)) for n in range(64))
+        plan = planned(*found, speaking=spoken, k=64)
+        assert len(plan.references) <= len(found)
+        assert len(request_of(plan, None).references) == len(plan.references)
 
     def test_what_is_much_less_like_the_prompt_does_not_fill_up(self) -> None:
         found = [heard("a", "c", score=0.9), *(heard(f"x{n}", "cluster") for n in range(2))]
