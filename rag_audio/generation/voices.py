@@ -55,7 +55,7 @@ FURTHEST_STRETCH = 1.2
 NO_TEMPO = "it has no tempo"
 _LEAST_SCORE = 0.6
 """Of the best score: what is further down than wanted and matches less does not play."""
-_COMPARED_S = 16.0
+_COMPARED_S = 10.0
 _HEARD_S = 60.0
 _PER_SEMITONE = 0.02
 _SAME_TEMPO = 0.005
@@ -209,7 +209,7 @@ class _Fits:
         others = [c for c in chosen if not is_drums(c.stem)]
         sibling = next((c for c in others if is_same_song(c.stem, candidate.stem)), None)
         if sibling is not None:
-            return replace(candidate, semitones=sibling.semitones), ""
+            return _like(sibling, candidate), ""
         if not others:
             return candidate, ""
         fitting, clash, other = candidate, 0.0, others[0]
@@ -235,7 +235,11 @@ class _Fits:
 
     def _part(self, candidate: ReferencePart) -> SeedPart:
         alone = [candidate]
-        return seed_parts(alone, alone, self.bpm, self.key, _COMPARED_S, self.request)[0]
+        return seed_parts(alone, alone, self.bpm, self.key, self._length_s, self.request)[0]
+
+    @property
+    def _length_s(self) -> float:
+        return min(self.request.duration_s or _COMPARED_S, _HEARD_S)
 
     def _in_key(self, candidate: ReferencePart) -> bool:
         """Whether it comes into the key by a small transposition, by what is known of it."""
@@ -248,7 +252,7 @@ class _Fits:
         if heard is None:
             return None
         part = self._part(candidate)
-        laid = heard.laid_out(_COMPARED_S, part.time_ratio, part.semitones, part.loop_s)
+        laid = heard.laid_out(self._length_s, part.time_ratio, part.semitones, part.loop_s)
         return laid.chroma(bar_s(self.bpm, self.request.time_signature))
 
     def _transposed(
@@ -275,6 +279,17 @@ class _Fits:
             if cost < best[0]:
                 best = (cost, replace(candidate, semitones=semitones), clash, other)
         return best[1:]
+
+
+def _like(sibling: ReferencePart, candidate: ReferencePart) -> ReferencePart:
+    """Another part of a song, transposed as the one that plays, at the same passage of the song."""
+    played, stem = sibling.reference.segment, candidate.stem
+    length_s = min(played.duration_s, stem.duration_s - played.start_s)
+    passage = candidate.reference.segment
+    if stem.downbeat_s == sibling.stem.downbeat_s and length_s > played.duration_s / 2:
+        passage = Segment(stem, played.start_s, length_s)
+    reference = replace(candidate.reference, segment=passage)
+    return replace(candidate, reference=reference, semitones=sibling.semitones)
 
 
 def is_same_song(one: Stem, other: Stem) -> bool:

@@ -97,6 +97,9 @@ class TestOneHarmony:
         )
         assert is_same_song(one.stem, other.stem)
         assert list(voices(planned(one, other))) == ["a", "b"]
+        later = Reference(Segment(one.stem, 1.0, 8.0), 0.5, 1)
+        passages = [found.segment.start_s for found in planned(later, other).references]
+        assert passages == [1.0, 1.0]
         elsewhere = replace(other.stem, path="y/last-train-bass.wav")
         assert not is_same_song(one.stem, elsewhere)
         assert not is_same_song(one.stem, replace(other.stem, path="x/first-train-bass.wav"))
