@@ -453,9 +453,10 @@ class Pipeline:
             return named_ones, ()
         others = (*excluded, *(stem.id for stem in named))
         query = replace(query, exclude=others)
+        channels = request.channels - ({Channel.INIT} if request.strength == 1.0 else set())
         speaking, sounding = (
             self._search(replace(query, uses=frozenset({USE_OF[channel]}), k=n), rights)
-            if channel in request.channels
+            if channel in channels
             else ()
             for channel, n in ((Channel.PROMPT, k), (Channel.INIT, SOUNDING_POOL * k))
         )
