@@ -25,6 +25,7 @@ from rag_audio.audio.sections import SoundInSections, in_sections
 from rag_audio.domain import Rights, arguments
 from rag_audio.domain.disclosure import EVERYTHING, Disclosure
 from rag_audio.errors import ConfigError, UnreadableFile
+from rag_audio.generation.stem_listener import StemListener
 from rag_audio.generation.stem_player import StemPlayer
 from rag_audio.resources import data_dir
 from rag_audio.settings import EMBEDDED, SPREAD_SPECTRUM, Settings, read_settings
@@ -418,6 +419,11 @@ class Home:
     def player(self) -> StemPlayer:
         """Plays the stems of all libraries; errors name only stems that the reader may know of."""
         return StemPlayer(self.catalogue, self.cache, lambda: self.soundfont, self.disclosure)
+
+    @_Part
+    def listener(self) -> StemListener:
+        """Hears the harmony of the stems of all libraries."""
+        return StemListener(self.player)
 
     @property
     def masters(self) -> Path:

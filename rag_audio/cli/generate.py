@@ -240,6 +240,12 @@ def _show_plan(plan: ConditioningPlan, as_json: bool) -> None:
         out.print(f"enforced   {aims}, best of {plan.enforcement.candidates}")
     if plan.mix is Mix.LATENT:
         out.print("mixed      as latents")
+    if plan.mix is Mix.ALL:
+        out.print("mixed      all that may sound")
+    if plan.clash is not None:
+        out.print(
+            f"clash      chroma {plan.clash.chroma:.2f}, roughness {plan.clash.roughness:.3f}"
+        )
     if plan.melody is not None:
         stated = plan.melody.source_rights
         whose = "" if stated is None else f", stated to be {stated}"

@@ -12,6 +12,7 @@ from rag_audio.domain.identifiers import WORLD
 from rag_audio.domain.licensing import License, Rights, Share, Splits, Use
 from rag_audio.domain.music import Key
 from rag_audio.domain.plan import (
+    Clash,
     ConditioningPlan,
     Edit,
     HeldBy,
@@ -49,6 +50,7 @@ __all__ = [
     "Audio",
     "AudioAs",
     "Channel",
+    "Clash",
     "ConditioningPlan",
     "Controls",
     "DerivedTag",

@@ -49,10 +49,12 @@ class AudioAs(StrEnum):
 
 
 class Mix(StrEnum):
-    """Where references are mixed into the seed: as sound, or as the autoencoder's latents."""
+    """How references are mixed into the seed: as sound or as the autoencoder's latents, those that
+    share one harmony and tempo; or as sound, all that may sound."""
 
     WAVEFORM = "waveform"
     LATENT = "latent"
+    ALL = "all"
 
 
 class Layer(StrEnum):

@@ -153,6 +153,19 @@ class HeldBy:
 
 
 @dataclass(frozen=True)
+class Clash:
+    """How far the pitched parts of a seed are from one harmony; 0 is none.
+
+    Attributes:
+        chroma: 0…1, how much their pitch classes disagree, bar by bar.
+        roughness: 0…1, how rough the partials of one part make those of another.
+    """
+
+    chroma: float
+    roughness: float
+
+
+@dataclass(frozen=True)
 class InheritedSource:
     """A source of the sound that an edit began with.
 
@@ -203,6 +216,7 @@ class Edit:
         "artist",
         "windows_on_bars",
         "held_by",
+        "clash",
     ),
 )
 @dataclass(frozen=True)
@@ -215,6 +229,7 @@ class ConditioningPlan:
         held_by: of references whose bytes several licenses claim; empty for all others.
         windows_on_bars: a piece longer than the model's window is made of windows that all begin on
             bar lines; False: as the first releases placed them.
+        clash: between the parts that have pitch; None: fewer than two do, or nobody listened.
     """
 
     prompt: str
@@ -243,6 +258,7 @@ class ConditioningPlan:
     artist: str | None = None
     held_by: tuple[HeldBy, ...] = ()
     windows_on_bars: bool = False
+    clash: Clash | None = None
 
     def claims_on(self, reference: Reference) -> tuple[tuple[License, str], ...]:
         """The licenses that hold for a reference, each with the artist it names, its own first.

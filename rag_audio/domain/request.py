@@ -53,6 +53,9 @@ class Channel(StrEnum):
     INIT = "init"
 
 
+DEFAULT_REFERENCES = 3
+"""How many references are found for a request that neither names any nor says how many."""
+
 USE_OF = {Channel.PROMPT: Use.PROMPT, Channel.INIT: Use.INIT_AUDIO}
 """The use that a license must grant for a channel."""
 
@@ -124,6 +127,7 @@ class GenerationRequest(Controls):
         subtype: encoding of the file, see :func:`rag_audio.audio.headers.format_of`.
         mix, layers, arrange: see :class:`.Mixing`; stems that are named there
             are references.
+        free_time: what has no tempo may play beside what has one.
         audio_as: what ``audio`` is for; None: its melody where it is evidently one voice and
             nothing that is known, else the search.
     """
@@ -234,8 +238,13 @@ class GenerationRequest(Controls):
         api="What you state about the sound that you brought.",
     )  # fmt: skip
     mix: Mix = asked(
-        Mix.WAVEFORM, choice(Mix), "waveform or latent: where references are mixed.", None,
-        "mixing", api="How references blend.",
+        Mix.WAVEFORM, choice(Mix),
+        "waveform or latent: where references of one harmony are mixed; all: every reference.",
+        None, "mixing", api="How references blend.",
+    )  # fmt: skip
+    free_time: bool = asked(
+        False, FLAG, "References without a tempo may play in their own time.", None, "mixing",
+        sparse=True,
     )  # fmt: skip
     layers: tuple[tuple[Layer, str], ...] = asked(
         (), LAYERS, "drums=STEM or harmony=STEM: only that of a stem; may be repeated.",
@@ -324,6 +333,13 @@ class GenerationRequest(Controls):
         """Every stem that must be used, by id or prefix, once, in order."""
         stems = (named_window(reference)[0] for reference in self.references)
         return tuple(dict.fromkeys((*stems, *self.mixing.stems)))
+
+    @property
+    def wanted_references(self) -> int:
+        """How many references there are to be, those that are named among them."""
+        if self.k is not None:
+            return self.k
+        return 0 if self.named else DEFAULT_REFERENCES
 
     @property
     def enforcement(self) -> Enforcement:

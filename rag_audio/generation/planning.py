@@ -9,7 +9,6 @@ import numpy as np
 
 from rag_audio.audio.midi import programs_of
 from rag_audio.domain import (
-    USE_OF,
     Aim,
     Channel,
     ConditioningPlan,
@@ -29,8 +28,13 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.music import COMMON, bar_s
 from rag_audio.domain.ports import ModelInfo
-from rag_audio.domain.refusals import most_curable
-from rag_audio.errors import InvalidInput, RequestRefused
+from rag_audio.errors import InvalidInput
+from rag_audio.generation.candidates import (
+    Candidates,
+    choose_candidates,
+    notes_on_voices,
+    why_words_only,
+)
 from rag_audio.generation.legibility import CanRead, reading_notes
 from rag_audio.generation.melody_arrangement import (
     FURTHEST,
@@ -49,15 +53,8 @@ from rag_audio.generation.prompt_wording import (
     words_before,
 )
 from rag_audio.generation.replay import claims_on
-from rag_audio.generation.seed_layout import (
-    MIN_CONFIDENCE,
-    ReadDrums,
-    ReferencePart,
-    is_drums,
-    plays_at,
-    seed_parts,
-    sounding,
-)
+from rag_audio.generation.seed_layout import ReadDrums, ReferencePart, plays_at, seed_parts
+from rag_audio.generation.voices import Listen, clash_of, silent, tempo_and_key
 
 # How far to leave the references' sound, where the user lets the product choose.
 
@@ -134,6 +131,8 @@ def make_plan(
     typical: Mapping[str, float] | None = None,
     brought: BroughtMelody | None = None,
     read_drums: ReadDrums = lambda stem: (),
+    sounding: tuple[Reference, ...] | None = None,
+    listen: Listen = silent,
 ) -> ConditioningPlan:
     """Decide what the model is given.
 
@@ -141,6 +140,10 @@ def make_plan(
     ``init_audio`` no sound. A reference that adds neither is not in the plan.
 
     Args:
+        references: those that are named, then those that are found to give words, best first.
+        sounding: those that are found to seed the sound, best first, more than are wanted: the plan
+            takes what fits together. None: the references.
+        listen: gives the partials of what may sound, by which its harmony is compared.
         count_tokens: the model's own tokenizer.
         is_clean: guardrails, asked about every phrase that would be added.
         can_read: the model's own tokenizer, asked about the user's words and every such phrase.
@@ -155,17 +158,19 @@ def make_plan(
     """
     notes: list[str] = []
     programs_of(request.midi_instruments)
-    usable = _usable(request, references, rights, notes)
     if brought is not None:
         require_room(request)
-    voices = sounding(request, usable, to_a_melody=brought is not None)
-    strength, why = _strength(request, info, brought, voices, rights)
-    notes += why
-    seeds = voices if strength < 1.0 else []
-    speakers = [c for c in usable if Channel.PROMPT in c.channels]
     hummed = None if brought is None else key_of(brought)
+    chosen = choose_candidates(
+        request, references, sounding, rights, listen, hummed, to_a_melody=brought is not None
+    )
+    notes += chosen.notes
+    strength, why = _strength(request, info, brought, chosen.voices, rights)
+    notes += why
+    seeds = list(chosen.voices) if strength < 1.0 else []
+    speakers = list(chosen.speakers)
     givers = seeds if brought is not None else seeds or speakers
-    bpm, key = _tempo_and_key(request, givers, hummed)
+    bpm, key = tempo_and_key(request, givers, hummed)
     notes += _off_the_grid(seeds, bpm)
     seeds = [c for c in seeds if plays_at(c.stem, bpm)]
     duration_s = _duration(request, info, bpm, brought)
@@ -180,7 +185,7 @@ def make_plan(
         typical=typical or {},
     )
     speaking = {span.stem for span in enriched.spans}
-    kept = [c for c in usable if c in seeds or c.stem.id in speaking]
+    kept = [c for c in chosen.usable if c in seeds or c.stem.id in speaking]
     parts = seed_parts(kept, seeds, bpm, key, duration_s, request, read_drums)
     notes += understood_notes(request.prompt)
     notes += reading_notes(info.name, request.prompt, request.negative_prompt, can_read)
@@ -191,16 +196,18 @@ def make_plan(
         kept, sources = _with_sources(kept, brought)
         melody, note = cast(brought, request, said, sources, alone=not parts)
         notes.append(note)
-    notes += [*_cut_bars(request, bpm, duration_s), *_remarks(request, kept, parts, melody)]
+    if parts:
+        notes += notes_on_voices(request, chosen, kept, bpm)
+    notes += [*_cut_bars(request, bpm, duration_s), *_remarks(request, kept, parts, melody, chosen)]
     licenses, held_by = claims_on([c.stem for c in kept], rights)
     notes += _undecided(kept, held_by)
     notes += _other_metres(request, [kept[part.reference].stem for part in parts])
-    return ConditioningPlan(
+    plan = ConditioningPlan(
         prompt=request.prompt.strip(),
         enriched_prompt=enriched.text,
         spans=enriched.spans,
         negative_prompt=request.negative_prompt.strip(),
-        references=tuple(c.reference for c in kept),
+        references=tuple(replace(c.reference, rank=n) for n, c in enumerate(kept, start=1)),
         licenses=licenses,
         held_by=held_by,
         seed_parts=parts,
@@ -222,6 +229,7 @@ def make_plan(
         artist=request.artist,
         windows_on_bars=bpm is not None and duration_s > info.max_duration_s,
     )
+    return replace(plan, clash=clash_of(plan, listen))
 
 
 def _off_the_grid(seeds: Sequence[ReferencePart], bpm: float | None) -> list[str]:
@@ -313,84 +321,6 @@ def _cut_bars(request: GenerationRequest, bpm: float | None, duration_s: float) 
     ]
 
 
-def _usable(
-    request: GenerationRequest,
-    references: tuple[Reference, ...],
-    rights: Rights,
-    notes: list[str],
-) -> list[ReferencePart]:
-    weights = _weights(request, references)
-    usable = []
-    for i, reference in enumerate(references):
-        found = {
-            channel: rights.why_not(reference.stem, USE_OF[channel])
-            for channel in sorted(request.channels)
-        }
-        refusals = {channel: why for channel, why in found.items() if why is not None}
-        open_channels = frozenset(found) - frozenset(refusals)
-        reasons = [why.reason for why in refusals.values()]
-        name = reference.stem.title or reference.stem.path
-        if not open_channels:
-            best = most_curable(refusals.values())
-            assert best is not None  # noqa: S101 - every channel has one
-            if any(reference.stem.id.startswith(prefix) for prefix in request.named):
-                raise RequestRefused(
-                    f"refused: {name} may not be a reference: {best.reason}",
-                    hint=best.cure,
-                    reasons=reasons,
-                )
-            notes.append(f"not used: {name}: {best.reason}")
-            continue
-        notes += [f"{name}: {why}" for why in reasons]
-        weight = reference.score if weights is None else weights[i]
-        # A named reference that shares nothing with the prompt has no score, and is wanted; in
-        # layers and sections all play alike.
-        if weights is None and (weight <= 0 or request.mixing):
-            weight = 1.0
-        usable.append(ReferencePart(reference, open_channels, weight, refusals.get(Channel.INIT)))
-    return usable
-
-
-def _weights(
-    request: GenerationRequest, references: tuple[Reference, ...]
-) -> tuple[float, ...] | None:
-    """The request's weight of each reference; 1 for each that was found beside named ones."""
-    weights = request.weights
-    if weights is None or len(weights) == len(references):
-        return weights
-    named = sum(
-        any(reference.stem.id.startswith(prefix) for prefix in request.named)
-        for reference in references
-    )
-    if len(weights) != named:
-        besides = f", {named} of them named" if 0 < named < len(references) else ""
-        raise InvalidInput(
-            f"{len(weights)} weights for {len(references)} references{besides}",
-            hint="give one weight per reference, in order of rank, or one per named reference: "
-            "those that are found weigh 1",
-        )
-    return (*weights, *(1.0 for _ in range(len(references) - named)))
-
-
-def _tempo_and_key(
-    request: GenerationRequest, candidates: list[ReferencePart], hummed: Key | None = None
-) -> tuple[float | None, Key | None]:
-    """The request's, else a melody's key, else those of the first reference that has them."""
-    bpm, key = request.bpm, request.key or hummed
-    for candidate in candidates:
-        stem = candidate.stem
-        if bpm is None and stem.bpm is not None and stem.bpm_confidence >= MIN_CONFIDENCE:
-            bpm = stem.bpm
-        if (
-            key is None
-            and stem.key is not None
-            and stem.key_confidence >= MIN_CONFIDENCE
-            and not is_drums(stem)
-        ):
-            key = stem.key
-    return bpm, key
-
-
 def _enforcement(request: GenerationRequest, bpm: float | None, key: Key | None) -> Enforcement:
     wanted: dict[Aim, object] = {Aim.TEMPO: bpm, Aim.KEY: key}
     for aim in sorted(request.enforce):
@@ -460,11 +390,15 @@ def _remarks(
     kept: list[ReferencePart],
     parts: tuple[SeedPart, ...],
     melody: Melody | None,
+    chosen: Candidates,
 ) -> list[str]:
     if melody is not None:
         return []
+    may_sound = Channel.INIT in request.channels and request.strength != 1.0
+    if not parts and may_sound and chosen.left_out:
+        return [why_words_only(chosen)]
     if not kept:
         return ["no licensed reference was found: plain text-to-audio"]
-    if not parts and Channel.INIT in request.channels and request.strength != 1.0:
+    if not parts and may_sound:
         return ["no licensed reference may seed the sound: words only, strength 1"]
     return []

@@ -38,7 +38,8 @@ from rag_audio.domain.music import Signature, beat_s
 from rag_audio.domain.ports import SeedMix
 from rag_audio.errors import ConfigError, InvalidInput, LibraryError
 from rag_audio.generation.melody_arrangement import PlayNotes, melody_audio
-from rag_audio.generation.seed_layout import LOOP_SLACK, aligned, is_drums
+from rag_audio.generation.percussion import is_drums
+from rag_audio.generation.seed_layout import LOOP_SLACK, aligned
 
 SEED_RMS = 10 ** (-18 / 20)
 SEED_PEAK_DBTP = -0.3

@@ -30,6 +30,7 @@ from rag_audio.generation.drum_patterns import (
     strokes_s,
     thinned,
 )
+from rag_audio.generation.percussion import is_drums, is_one_shot, names_drums
 
 ReadDrums = Callable[[Stem], DrumNotes]
 """Gives the strokes of a score's percussion channel; none of a stem that is no score."""
@@ -41,7 +42,6 @@ MIN_CONFIDENCE = 0.2
 """A tempo or key that was measured less surely is not conformed to."""
 
 _MAX_GAIN_DB = 20.0
-_DRUM_WORDS = ("drum", "percussion", "breakbeat", "kit")
 _SLACK_S = 1e-6
 LOOP_SLACK = 0.02
 """Of a beat: as much may be missing at the end of a loop that is whole beats."""
@@ -56,12 +56,15 @@ class ReferencePart:
 
     Attributes:
         unsounding: why its sound may not be used, where that was asked for and is so.
+        semitones: its transposition, where its harmony was compared with another's; None: what
+            brings its key to that of the piece.
     """
 
     reference: Reference
     channels: frozenset[Channel]
     weight: float
     unsounding: Refusal | None = None
+    semitones: int | None = None
 
     @property
     def stem(self) -> Stem:
@@ -152,14 +155,12 @@ def seed_parts(
 def plays_at(stem: Stem, bpm: float | None) -> bool:
     """Whether a stem can sound in a piece of a tempo: a one-shot is struck on its beats, or not at
     all."""
-    return bpm is not None or stem.sample_type is not SampleType.ONE_SHOT
+    return bpm is not None or not is_one_shot(stem)
 
 
 def places_on_grid(stem: Stem) -> bool:
     """Whether it is a one-shot of percussion, which is struck in a pattern and never transposed."""
-    return stem.sample_type is SampleType.ONE_SHOT and (
-        drum_part(stem) is not None or is_drums(stem)
-    )
+    return is_one_shot(stem) and (drum_part(stem) is not None or is_drums(stem))
 
 
 def _struck(
@@ -178,7 +179,7 @@ def _struck(
     Args:
         stems: of the parts, in their order.
     """
-    kinds = {s.id: drum_part(s) for s in stems if s.sample_type is SampleType.ONE_SHOT}
+    kinds = {s.id: drum_part(s) for s in stems if is_one_shot(s)}
     if bpm is None or not kinds:
         return parts
     metre, going_on = request.time_signature, [s for s in stems if s.id not in kinds]
@@ -227,7 +228,7 @@ def _require_layer(stem: Stem, layer: Layer | None) -> None:
     if layer is Layer.HARMONY and is_drums(stem):
         raise InvalidInput(f"{name} is drums only, there is no harmony in it")
     tuned = stem.kind is StemKind.MIDI and stem.instruments
-    if layer is Layer.DRUMS and tuned and not any(_is_drum(text) for text in stem.instruments):
+    if layer is Layer.DRUMS and tuned and not any(names_drums(text) for text in stem.instruments):
         raise InvalidInput(f"{name} has no drums", hint="its instruments: rag-audio search")
 
 
@@ -293,7 +294,7 @@ def _part(
     request: GenerationRequest,
 ) -> SeedPart:
     candidate, stem = one.candidate, one.candidate.stem
-    struck = stem.sample_type is SampleType.ONE_SHOT
+    struck = is_one_shot(stem)
     segment = candidate.reference.segment
     ratio, played_bpm = (1.0, None) if struck else _time_ratio(segment, bpm)
     lufs = stem.loudness_lufs
@@ -306,7 +307,7 @@ def _part(
         reference=reference,
         weight=candidate.weight * seconds / total,
         time_ratio=ratio,
-        semitones=0 if untuned else _semitones(stem, key),
+        semitones=0 if untuned else _semitones(candidate, key),
         gain_db=max(-_MAX_GAIN_DB, min(_MAX_GAIN_DB, gain)),
         loop_s=loop_s,
         rendered=score,
@@ -336,18 +337,8 @@ def aligned(segment: Segment, asked: Signature | None) -> Segment:
     return Segment(stem, segment.start_s + lead, segment.duration_s - lead)
 
 
-def is_drums(stem: Stem) -> bool:
-    """Whether the stem is percussion only, which is never transposed."""
-    drums = [_is_drum(text) for text in (stem.instruments or stem.tags)]
-    return all(drums) and bool(drums) if stem.instruments else any(drums)
-
-
 def _has_drums(stem: Stem) -> bool:
-    return is_drums(stem) or any(_is_drum(text) for text in stem.instruments)
-
-
-def _is_drum(text: str) -> bool:
-    return any(drum in text.lower() for drum in _DRUM_WORDS)
+    return is_drums(stem) or any(names_drums(text) for text in stem.instruments)
 
 
 def _time_ratio(segment: Segment, bpm: float | None) -> tuple[float, float | None]:
@@ -369,7 +360,10 @@ def _time_ratio(segment: Segment, bpm: float | None) -> tuple[float, float | Non
     return stem.bpm / played_bpm, played_bpm
 
 
-def _semitones(stem: Stem, key: Key | None) -> int:
+def _semitones(candidate: ReferencePart, key: Key | None) -> int:
+    stem = candidate.stem
+    if candidate.semitones is not None:
+        return candidate.semitones
     if key is None or stem.key is None or is_drums(stem) or stem.key_confidence < MIN_CONFIDENCE:
         return 0
     return stem.key.semitones_to(key)

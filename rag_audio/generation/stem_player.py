@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rag_audio.audio import midi
 from rag_audio.audio.reading import load
-from rag_audio.audio.scores import parse
+from rag_audio.audio.scores import NoteScore, parse
 from rag_audio.domain import Audio, Layer, Segment, Stem, StemKind
 from rag_audio.domain.disclosure import Disclosure, renamed
 from rag_audio.errors import LibraryError
@@ -101,6 +101,19 @@ class StemPlayer:
                 "the output cannot be checked now", hint="tell whoever runs this"
             ) from error
 
+    def score(self, stem: Stem) -> NoteScore:
+        """The notes of a stem that is a score.
+
+        Raises:
+            LibraryError: as :meth:`play`.
+        """
+        path, name = self._file_of(stem)
+        try:
+            _require_unchanged(path, name, stem.id)
+            return parse(path)
+        except LibraryError as error:
+            raise renamed(error, path, name) from error
+
     def drum_notes(self, stem: Stem) -> DrumNotes:
         """The strokes of a score's percussion channel as they are written; none of a recording.
 
@@ -109,13 +122,8 @@ class StemPlayer:
         """
         if stem.kind is not StemKind.MIDI:
             return ()
-        path, name = self._file_of(stem)
-        try:
-            _require_unchanged(path, name, stem.id)
-            parts = (part for part in parse(path).parts if part.drum)
-            return sorted((note.start_s, note.pitch) for part in parts for note in part.notes)
-        except LibraryError as error:
-            raise renamed(error, path, name) from error
+        parts = (part for part in self.score(stem).parts if part.drum)
+        return sorted((note.start_s, note.pitch) for part in parts for note in part.notes)
 
     def _file_of(self, stem: Stem) -> tuple[Path, str]:
         """Where a stem lies, and how that is named."""

@@ -10,12 +10,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rag_audio import guardrails
 from rag_audio.audio import midi, writing
+from rag_audio.audio.dsp import spread_windows
 from rag_audio.domain import (
     USE_OF,
     Audio,
+    Channel,
     ConditioningPlan,
     GenerationRequest,
     GenerationResult,
@@ -52,7 +55,8 @@ from rag_audio.retrieval.fit import fit_notes
 from rag_audio.retrieval.recognition import ForeignFinding
 from rag_audio.retrieval.references import QUERY_WINDOWS, ReferenceQuery
 
-DEFAULT_REFERENCES = 3
+SOUNDING_POOL = 4
+"""So many times more references are found that may sound than will."""
 _SHORTEST_WINDOW_S = 1.0
 
 
@@ -189,7 +193,7 @@ class Pipeline:
         # A hummed melody is not to sound like the hum: references are found by the words alone.
         sought = request if melody is None else replace(request, audio=None, audio_as=None)
         own = _styled(request, clearance)
-        references = self.find_references(sought, clearance, own)
+        references, sounding = self.find_references(sought, clearance, own)
         generator = self.home.generator(request.model)
         plan = make_plan(
             request,
@@ -203,12 +207,14 @@ class Pipeline:
             typical=profiles.typical_words(own),
             brought=melody,
             read_drums=self.home.player.drum_notes,
+            sounding=sounding,
+            listen=self.home.listener.listen,
         )
         rights_gate.require_source(plan, request, clearance, self.home.index)
         guarding.guard_text(plan.enriched_prompt, policy, self.home.ledger, "enriched")
         told = self.home.disclosure
         said = tuple(note for finding in findings for note in finding.notes(told))
-        of_search = self._search_notes(request, references)
+        of_search = self._search_notes(request, (*references, *sounding))
         plan = replace(plan, notes=(*guarded, *heard, *plan.notes, *of_search, *said))
         return Planned(request, plan, findings)
 
@@ -412,11 +418,15 @@ class Pipeline:
 
     def find_references(
         self, request: GenerationRequest, clearance: Clearance, own: Sequence[Stem]
-    ) -> tuple[Reference, ...]:
-        """The named references, then the nearest others up to ``k``.
+    ) -> tuple[tuple[Reference, ...], tuple[Reference, ...]]:
+        """References that may speak, and others that may sound.
 
         Args:
             own: stems of the artist whose style is asked for; empty without one.
+
+        Returns:
+            The named ones, then the nearest others up to ``k`` that may give words; and four times
+            as many of those nearest that may seed the sound, of which a plan takes what fits.
         """
         rights = clearance.rights
         wanted = tuple(USE_OF[channel] for channel in sorted(request.channels))
@@ -436,7 +446,7 @@ class Pipeline:
         wanted_bpm, wanted_key = profiles.wanted_tempo_and_key(request, own)
         query = ReferenceQuery(
             text=request.prompt,
-            audio=self.query_audio(request.audio, request.midi, warns=False),
+            vectors=self._query_vectors(request),
             artist=request.artist,
             exclude=excluded,
             uses=frozenset(wanted),
@@ -468,11 +478,30 @@ class Pipeline:
             )
             # A stem without a word or sound in common with the prompt is still what was asked for.
             chosen.extend(found or self._first_segment(stem, rights))
-        k = request.k if request.k is not None else (0 if named else DEFAULT_REFERENCES)
-        if k > len(chosen):
-            others = (*excluded, *(stem.id for stem in named))
-            chosen.extend(self._search(replace(query, exclude=others, k=k - len(chosen)), rights))
-        return tuple(replace(found, rank=i + 1) for i, found in enumerate(chosen))
+        named_ones = tuple(replace(found, rank=i + 1) for i, found in enumerate(chosen))
+        k = request.wanted_references - len(chosen)
+        if k <= 0:
+            return named_ones, ()
+        others = (*excluded, *(stem.id for stem in named))
+        query = replace(query, exclude=others)
+        channels = request.channels - ({Channel.INIT} if request.strength == 1.0 else set())
+        speaking, sounding = (
+            self._search(replace(query, uses=frozenset({USE_OF[channel]}), k=n), rights)
+            if channel in channels
+            else ()
+            for channel, n in ((Channel.PROMPT, k), (Channel.INIT, SOUNDING_POOL * k))
+        )
+        ranked = (replace(one, rank=len(chosen) + one.rank) for one in speaking)
+        return (*named_ones, *ranked), sounding
+
+    def _query_vectors(self, request: GenerationRequest) -> tuple[NDArray[np.float32], ...]:
+        """Of the sound or score to search by, embedded once for all searches; none without one."""
+        audio = self.query_audio(request.audio, request.midi, warns=False)
+        if audio is None:
+            return ()
+        embedder = self.home.embedder
+        windows = spread_windows(audio, embedder.window_s, QUERY_WINDOWS)
+        return tuple(embedder.embed_audio(windows))
 
     def _search(self, query: ReferenceQuery, rights: Rights) -> tuple[Reference, ...]:
         return retrieval.find_references(

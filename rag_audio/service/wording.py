@@ -47,7 +47,7 @@ ADVICE = frozenset(
 """Members of documents whose texts this program wrote."""
 
 _VALUES = (
-    r"prompt,init|init,prompt|prompt|init|own|licensed|melody|search|waveform|latent|tempo,key",
+    r"prompt,init|init,prompt|prompt|init|own|licensed|melody|search|waveform|latent|all|tempo,key",
     r"\d+(?:\.\d+)?(?![\w.-])",
 )
 _OPTION = re.compile(

@@ -22,7 +22,7 @@ TYPED: dict[str, Any] = {
     "time_signature": "3/4", "bars": 4, "instrumentation": "celesta, upright bass", "mood": "calm",
     "duration": None, "seed": 7, "steps": 3, "guidance": 2.0, "variations": 2, "channels": "init",
     "weights": "2,1", "territory": "DE", "enforce": "tempo,key", "candidates": 3,
-    "midi_instruments": "Vibraphone", "mix": "waveform", "layer": ["drums=ef"],
+    "midi_instruments": "Vibraphone", "mix": "waveform", "free_time": True, "layer": ["drums=ef"],
     "arrange": "ef:1-4,ef:5",
 }  # fmt: skip
 """Every option that the API has too, as the command line gives it."""
@@ -34,7 +34,7 @@ SENT: dict[str, Any] = {
     "instrumentation": ["celesta", "upright bass"], "mood": ["calm"], "seed": 7, "steps": 3,
     "guidance": 2.0, "variations": 2, "channels": ["init"], "weights": [2, 1], "territory": "DE",
     "enforce": ["tempo", "key"], "candidates": 3, "midi_instruments": ["Vibraphone"],
-    "mix": "waveform", "layers": [{"layer": "drums", "stem": "ef"}],
+    "mix": "waveform", "free_time": True, "layers": [{"layer": "drums", "stem": "ef"}],
     "arrange": [{"stem": "ef", "first_bar": 1, "last_bar": 4},
                 {"stem": "ef", "first_bar": 5, "last_bar": 5}],
 }  # fmt: skip

@@ -24,9 +24,10 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.ports import ModelInfo
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
+from rag_audio.generation.percussion import is_drums
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.seed_audio import seed_audio
-from rag_audio.generation.seed_layout import aligned, is_drums
+from rag_audio.generation.seed_layout import aligned
 
 RATE = 8000
 TODAY = date(2026, 6, 1)

@@ -127,6 +127,14 @@ def test_a_prompt_only_stem_never_reaches_the_latents(workspace: Workspace) -> N
         workspace.plan("plucked", references=(stem.id,), channels=frozenset({Channel.INIT}))
 
 
+def test_a_stem_that_gives_words_only_does_not_take_the_seed_away(workspace: Workspace) -> None:
+    plan = workspace.plan("plucked quartet", k=1)
+    by_stem = {reference.stem.id: reference.stem.license for reference in plan.references}
+    assert {by_stem[span.stem] for span in plan.spans if span.stem in by_stem} == {"words"}
+    assert [plan.references[part.reference].stem.license for part in plan.seed_parts] == ["full"]
+    assert [reference.rank for reference in plan.references] == [1, 2]
+
+
 def test_an_expired_license_ends_what_was_indexed_before(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,10 +254,7 @@ def test_without_a_library_it_is_plain_text_to_audio_and_says_so(tmp_path: Path)
 
 
 def test_a_plan_says_which_words_the_embedded_models_cannot_read(workspace: Workspace) -> None:
-    plans = [
-        workspace.plan(prompt, seed=1)
-        for prompt in ("クマの絵", "ゾルブの絵", "warm piano")
-    ]
+    plans = [workspace.plan(prompt, seed=1) for prompt in ("クマの絵", "ゾルブの絵", "warm piano")]
     for plan in plans[:2]:
         (made, found) = (note for note in plan.notes if plan.prompt in note)
         assert made == (

@@ -4,7 +4,7 @@ import { button, h, put } from "./dom.js";
 import { isField } from "./limits.js";
 
 const WORDS = {
-  auto_strength: "Strength chosen by scores and licenses", mix: "How references blend", layers: "Layers", arrange: "Sections",
+  auto_strength: "Strength chosen by scores and licenses", mix: "How references blend", free_time: "Free time", layers: "Layers", arrange: "Sections",
   webhook: "Called when it ends", weights: "Weights", references: "References", channels: "References give",
   negative_prompt: "Not", artist: "Artist", k: "References to find", exclude: "Never these stems", bpm: "Tempo", key: "Key",
   libraries: "Only these libraries", licenses: "Only these licenses",

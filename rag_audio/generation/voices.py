@@ -1,0 +1,345 @@
+"""Which references sound together: those that share one harmony and one tempo.
+
+A seed has one harmonic source. Beside it play percussion, parts of the same song, and what agrees
+with its harmony bar by bar once it is brought to its tempo and transposed by little. What is named
+always plays.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations, takewhile
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_audio.domain import (
+    Clash,
+    ConditioningPlan,
+    GenerationRequest,
+    Key,
+    Layer,
+    Mix,
+    SeedPart,
+    Segment,
+    Stem,
+    StemKind,
+)
+from rag_audio.domain.music import bar_s
+from rag_audio.generation.harmony import FRAME_S, Harmony, disagreement, roughness
+from rag_audio.generation.percussion import is_drums, is_one_shot
+from rag_audio.generation.seed_layout import (
+    MIN_CONFIDENCE,
+    ReferencePart,
+    aligned,
+    places_on_grid,
+    seed_parts,
+)
+
+Listen = Callable[[Segment], Harmony | None]
+"""Gives the partials of a segment; None: it cannot be heard."""
+
+MOST_DISAGREEMENT = 0.4
+"""Two parts whose pitch classes disagree more clash; see ``benchmarks/bench_harmony.py``."""
+
+FURTHEST_SEMITONES = 3
+"""A recording that would be transposed further is a worse choice; scores are free."""
+
+FURTHEST_STRETCH = 1.2
+"""So is one that would be stretched or squeezed by more."""
+
+NO_TEMPO = "it has no tempo"
+_LEAST_SCORE = 0.6
+"""Of the best score: what is further down than wanted and matches less does not play."""
+_COMPARED_S = 10.0
+_HEARD_S = 60.0
+_PER_SEMITONE = 0.02
+_SAME_TEMPO = 0.005
+
+
+def silent(segment: Segment) -> None:
+    """Where nothing can be heard: keys alone decide."""
+
+
+@dataclass(frozen=True)
+class Voices:
+    """What plays.
+
+    Attributes:
+        chosen: what is named first, then the harmonic source, then the others by rank: the order in
+            which they are asked for tempo and key.
+        left_out: why others do not play, by stem id.
+    """
+
+    chosen: Sequence[ReferencePart] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose_voices(
+    request: GenerationRequest,
+    candidates: Sequence[ReferencePart],
+    most: int,
+    listen: Listen = silent,
+    hummed: Key | None = None,
+) -> Voices:
+    """The candidates that play together.
+
+    One that takes a large stretch or transposition stands ``most`` places further down. The lead is
+    the first that has pitch and a tempo; without one the first that may play at all.
+
+    Args:
+        candidates: what may sound, best first; those that the request names always play.
+        most: how many others may play.
+        listen: gives their harmony; where it does not, keys decide.
+        hummed: the key of a melody.
+    """
+    named = [c for c in candidates if is_named(request, c.stem)]
+    found = [c for c in candidates if c not in named]
+    if request.mix is Mix.ALL:
+        return Voices([*named, *found[:most]])
+    least = _LEAST_SCORE * max((c.reference.score for c in found), default=0.0)
+    found = [c for n, c in enumerate(found) if n < most or c.reference.score >= least]
+    fits = _Fits(request, listen, *tempo_and_key(request, named, hummed))
+    best = {c.stem.id for c in found[:most]}
+    strained = {c.stem.id: fits.is_strained(c) for c in found}
+    places = {c.stem.id: n + most * strained[c.stem.id] for n, c in enumerate(found)}
+    found.sort(key=lambda c: (places[c.stem.id], strained[c.stem.id]))
+    chosen = list(named)
+    if most and all(is_drums(c.stem) for c in named):
+        lead = fits.lead_of([c for c in found if c.stem.id in best])
+        if lead is None or (has_tempo(lead.stem) and not is_drums(lead.stem)):
+            lead = fits.lead_of(found)
+        chosen += [] if lead is None else [lead]
+        fits = _Fits(request, listen, *tempo_and_key(request, chosen, hummed))
+    left_out: dict[str, str] = {}
+    for candidate in found:
+        if len(chosen) == len(named) + most:
+            break
+        # Only of what has pitch can be told whether it fits: no drums are looked for further down.
+        drums = is_drums(candidate.stem)
+        is_near = candidate.stem.id in best if drums else places[candidate.stem.id] < 2 * most
+        if candidate in chosen or not is_near:
+            continue
+        fitting, why = fits.beside(candidate, chosen)
+        if fitting is None:
+            left_out[candidate.stem.id] = why
+        else:
+            chosen.append(fitting)
+    return Voices(chosen, left_out)
+
+
+def is_named(request: GenerationRequest, stem: Stem) -> bool:
+    """Whether the request names the stem."""
+    return any(stem.id.startswith(prefix) for prefix in request.named)
+
+
+def has_tempo(stem: Stem) -> bool:
+    """Whether the stem's tempo is known surely enough to conform it."""
+    return stem.bpm is not None and stem.bpm_confidence >= MIN_CONFIDENCE
+
+
+def has_key(stem: Stem) -> bool:
+    """Whether the stem has a key that is known surely enough."""
+    return stem.key is not None and stem.key_confidence >= MIN_CONFIDENCE and not is_drums(stem)
+
+
+def tempo_and_key(
+    request: GenerationRequest, candidates: Sequence[ReferencePart], hummed: Key | None = None
+) -> tuple[float | None, Key | None]:
+    """The request's, else a melody's key, else those of the first candidate that has them."""
+    bpm, key = request.bpm, request.key or hummed
+    for candidate in candidates:
+        stem = candidate.stem
+        if bpm is None and has_tempo(stem):
+            bpm = stem.bpm
+        if key is None and stem.key is not None and has_key(stem):
+            key = Key((stem.key.tonic + (candidate.semitones or 0)) % 12, stem.key.minor)
+    return bpm, key
+
+
+def name_of(stem: Stem) -> str:
+    """What notes call it."""
+    return stem.title or stem.path
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """Whether candidates fit what plays, at a tempo and in a key as far as these are settled."""
+
+    request: GenerationRequest
+    listen: Listen
+    bpm: float | None
+    key: Key | None
+
+    def is_strained(self, candidate: ReferencePart) -> bool:
+        """Whether a recording would be changed by much, or lacks the key that is asked for."""
+        stem = candidate.stem
+        if stem.kind is StemKind.MIDI or is_one_shot(stem):
+            return False
+        part = self._part(candidate)
+        is_far = (
+            self.key is not None
+            and not is_drums(stem)
+            and (not has_key(stem) or abs(part.semitones) > FURTHEST_SEMITONES)
+        )
+        return is_far or not 1 / FURTHEST_STRETCH <= part.time_ratio <= FURTHEST_STRETCH
+
+    def lead_of(self, candidates: Sequence[ReferencePart]) -> ReferencePart | None:
+        """The first with pitch and a tempo, else the first that may play."""
+        timely = [c for c in candidates if self._why_untimely(c) is None]
+        pitched = (c for c in timely if has_tempo(c.stem) and not is_drums(c.stem))
+        return next(pitched, timely[0] if timely else None)
+
+    def beside(
+        self, candidate: ReferencePart, chosen: Sequence[ReferencePart]
+    ) -> tuple[ReferencePart | None, str]:
+        """The candidate as it plays beside others, or why it does not."""
+        why = self._why_untimely(candidate)
+        is_free = self.bpm is None and not self.request.free_time
+        if why is None and is_free and chosen and has_tempo(candidate.stem):
+            why = f"{name_of(chosen[0].stem)} plays in its own time"
+        if why is not None:
+            return None, why
+        if is_drums(candidate.stem):
+            return candidate, ""
+        others = [c for c in chosen if not is_drums(c.stem)]
+        sibling = next((c for c in others if is_same_song(c.stem, candidate.stem)), None)
+        if sibling is not None:
+            return _like(sibling, candidate), ""
+        if not others:
+            return candidate, ""
+        fitting, clash, other = candidate, 0.0, others[0]
+        heard = self._chroma(candidate)
+        if heard is not None:
+            fitting, clash, other = self._transposed(candidate, heard, others)
+        elif not self._in_key(candidate):
+            clash = 1.0
+        if clash > MOST_DISAGREEMENT:
+            size = "" if heard is None else f" ({clash:.2f})"
+            return None, f"its harmony clashes with {name_of(other.stem)}{size}"
+        return fitting, ""
+
+    def _why_untimely(self, candidate: ReferencePart) -> str | None:
+        stem = candidate.stem
+        if is_one_shot(stem):
+            if not places_on_grid(stem):
+                return "it is a one-shot with no place in a beat"
+            return None if self.bpm is not None else "it is a one-shot, and no tempo is known"
+        is_free = self.request.free_time or (self.bpm is None and not is_drums(stem))
+        if has_tempo(stem) or is_free:
+            return None
+        return NO_TEMPO
+
+    def _part(self, candidate: ReferencePart) -> SeedPart:
+        alone = [candidate]
+        return seed_parts(alone, alone, self.bpm, self.key, self._length_s, self.request)[0]
+
+    @property
+    def _length_s(self) -> float:
+        return min(self.request.duration_s or _COMPARED_S, _HEARD_S)
+
+    def _in_key(self, candidate: ReferencePart) -> bool:
+        """Whether it comes into the key by a small transposition, by what is known of it."""
+        is_free = candidate.stem.kind is StemKind.MIDI
+        near = is_free or abs(self._part(candidate).semitones) <= FURTHEST_SEMITONES
+        return self.key is not None and has_key(candidate.stem) and near
+
+    def _chroma(self, candidate: ReferencePart) -> NDArray[np.float64] | None:
+        heard = self.listen(aligned(candidate.reference.segment, self.request.time_signature))
+        if heard is None:
+            return None
+        part = self._part(candidate)
+        laid = heard.laid_out(self._length_s, part.time_ratio, part.semitones, part.loop_s)
+        return laid.chroma(bar_s(self.bpm, self.request.time_signature))
+
+    def _transposed(
+        self,
+        candidate: ReferencePart,
+        heard: NDArray[np.float64],
+        others: Sequence[ReferencePart],
+    ) -> tuple[ReferencePart, float, ReferencePart]:
+        """Where its harmony agrees best, how much it disagrees there, and with which."""
+        usual = self._part(candidate).semitones
+        known = [(self._chroma(other), other) for other in others]
+        near = set(range(-FURTHEST_SEMITONES, FURTHEST_SEMITONES + 1))
+        if candidate.stem.kind is StemKind.MIDI:
+            near.add(usual)
+        best = (math.inf, candidate, 1.0, others[0])
+        for semitones in sorted(near, key=lambda one: abs(one - usual)):
+            moved = np.roll(heard, semitones - usual, axis=1)
+            clashes = [
+                (0.0 if chroma is None else disagreement(moved, chroma), other)
+                for chroma, other in known
+            ]
+            clash, other = max(clashes, key=lambda pair: pair[0])
+            cost = clash + _PER_SEMITONE * abs(semitones - usual)
+            if cost < best[0]:
+                best = (cost, replace(candidate, semitones=semitones), clash, other)
+        return best[1:]
+
+
+def _like(sibling: ReferencePart, candidate: ReferencePart) -> ReferencePart:
+    """Another part of a song, transposed as the one that plays, at the same passage of the song."""
+    played, stem = sibling.reference.segment, candidate.stem
+    length_s = min(played.duration_s, stem.duration_s - played.start_s)
+    passage = candidate.reference.segment
+    if stem.downbeat_s == sibling.stem.downbeat_s and length_s > played.duration_s / 2:
+        passage = Segment(stem, played.start_s, length_s)
+    reference = replace(candidate.reference, segment=passage)
+    return replace(candidate, reference=reference, semitones=sibling.semitones)
+
+
+def is_same_song(one: Stem, other: Stem) -> bool:
+    """Whether two stems are parts of a song: one folder, artist, tempo and key, and names that
+    begin alike, such as ``last-tram-bass`` and ``last-tram-keys``."""
+    paths = PurePosixPath(one.path), PurePosixPath(other.path)
+    if (one.library, one.artist, paths[0].parent) != (other.library, other.artist, paths[1].parent):
+        return False
+    if one.bpm is None or other.bpm is None or not (has_tempo(one) and has_tempo(other)):
+        return False
+    if abs(one.bpm / other.bpm - 1) > _SAME_TEMPO or one.key != other.key:
+        return False
+    names = [re.findall(r"[^\W_]+", path.stem.casefold()) for path in paths]
+    common = list(takewhile(lambda pair: pair[0] == pair[1], zip(*names, strict=False)))
+    return 2 * len(common) > min(map(len, names))
+
+
+def clash_of(plan: ConditioningPlan, listen: Listen) -> Clash | None:
+    """How far the plan's pitched parts are from one harmony, in its first minute at most.
+
+    Chroma disagreement and roughness of each pair of parts, weighted by the product of their
+    shares. None where fewer than two of them are heard.
+    """
+    heard = []
+    for part in plan.seed_parts:
+        segment = plan.references[part.reference].segment
+        if part.layer is Layer.DRUMS or is_drums(segment.stem):
+            continue
+        found = listen(aligned(segment, plan.controls.time_signature))
+        if found is not None:
+            heard.append((part.weight, _played(found, part, plan)))
+    pairs = list(combinations(heard, 2))
+    if not pairs:
+        return None
+    weights = [first[0] * second[0] for first, second in pairs]
+    sounds = [(first[1], second[1]) for first, second in pairs]
+    chroma = [disagreement(a.chroma(plan.bar_s), b.chroma(plan.bar_s)) for a, b in sounds]
+    rough = [roughness(a, b) for a, b in sounds]
+    return Clash(
+        round(float(np.average(chroma, weights=weights)), 2),
+        round(float(np.average(rough, weights=weights)), 3),
+    )
+
+
+def _played(harmony: Harmony, part: SeedPart, plan: ConditioningPlan) -> Harmony:
+    """A part's harmony from the beginning of the piece, silent where it does not play."""
+    length_s = min(plan.duration_s, _HEARD_S)
+    end_s = length_s if part.end_s is None else min(part.end_s, length_s)
+    laid = harmony.laid_out(end_s - part.start_s, part.time_ratio, part.semitones, part.loop_s)
+    before = round(part.start_s / FRAME_S)
+    hz, levels = (np.pad(rows, ((before, 0), (0, 0))) for rows in (laid.hz, laid.levels))
+    return Harmony(hz, levels)
