@@ -308,5 +308,5 @@ HELD_OUT: Sequence[Query] = (
     Query("тёмная атмосфера", {"ambi_dark_woosh": 3, "ambi_haunted_hum": 3, "ambi_*": 1}),
     Query("дверь", {"perc_door": 3}),
 )  # fmt: skip
-"""Requests that were written and graded before weights were chosen on :data:`QUERIES`, and run once,
-afterwards."""
+"""Requests that were written and graded before weights were chosen on :data:`QUERIES`, and run
+once, afterwards."""
