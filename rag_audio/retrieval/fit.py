@@ -19,10 +19,10 @@ from functools import lru_cache
 from rag_audio.domain import Reference, Stem
 from rag_audio.storage.bm25 import encode_document, encode_query
 
-INTERCEPT, SLOPE = -3.3, 5.7
+INTERCEPT, SLOPE = -4.6, 7.4
 """Log odds that a stem with none of the words is right, and what all of them add."""
 
-THRESHOLD = 0.24
+THRESHOLD = 0.36
 """Where no reference has at least this fit, nothing here fits."""
 
 _WORD = re.compile(r"[^\s,;/-]+")

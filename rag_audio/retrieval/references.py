@@ -213,6 +213,10 @@ _POOL_LEAST, _POOL_FACTOR, _POOL_BEYOND = 50, 5, 256
 """Candidates beside those that are asked for, among which variety is sought: see :func:`_pool`."""
 
 
+_LEAST_MEANING = 0.01
+"""Of its weight, nearness of meaning keeps this where captions hold all of the words: it decides
+between equals."""
+
 _ONE_SHOT = 0.7
 """Share of its score that a one-shot keeps where music is preferred; see
 ``benchmarks/bench_fit.py``."""
@@ -255,7 +259,16 @@ def find_references(
         for part in parts
     ]
     named = [ranking for part, ranking in zip(parts, rankings, strict=True) if part.terms]
-    words = SoughtWords.of(query.text, (s for r in named for s in r.found()), index.count())
+    by_words = [stem for ranking in named for stem in ranking.found()]
+    words = SoughtWords.of(query.text, by_words, index.count())
+    # What captions say in so many words, nearness of meaning can only blur.
+    said = max((words.share(stem) for stem in by_words[: query.k]), default=0.0)
+    rankings = [
+        replace(ranking, weight=ranking.weight * max(_LEAST_MEANING, 1 - said))
+        if part.is_meaning
+        else ranking
+        for part, ranking in zip(parts, rankings, strict=True)
+    ]
     if query.weights.effort > 0 and (query.wanted_bpm, query.wanted_key) != (None, None):
         rankings.append(_by_effort(rankings, query))
     return _choose(_fuse(rankings, query), query, words)
@@ -263,11 +276,15 @@ def find_references(
 
 @dataclass(frozen=True, eq=False)
 class _QueryPart:
-    """One part of the query: sound-like (``vectors``) or keywords (``terms``)."""
+    """One part of the query: sound-like (``vectors``) or keywords (``terms``).
+
+    ``is_meaning``: the vectors are of the query's words.
+    """
 
     weight: float
     vectors: tuple[NDArray[np.float32], ...] = ()
     terms: str = ""
+    is_meaning: bool = False
 
     def search(self, index: StemIndex, where: SegmentFilter) -> Callable[[int], list[Hit]]:
         """How to get the n best segments for this part: nearest to any of its vectors."""
@@ -336,7 +353,7 @@ def _parts(
     parts: list[_QueryPart] = []
     if query.text.strip():
         meaning = tuple(embedder.embed_text([in_english(query.text)]))
-        parts.append(_QueryPart(embedder.text_weight, meaning))
+        parts.append(_QueryPart(embedder.text_weight, meaning, is_meaning=True))
         parts.append(_QueryPart(1.0, terms=query.text))
     if query.audio is not None:
         windows = spread_windows(query.audio, embedder.window_s, QUERY_WINDOWS)
