@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from indexer.measure import MeasuredFile
 from rag_audio.audio.loops import SHORTEST_LOOP_S
 from rag_audio.domain import SampleType, StemKind
-from rag_audio.domain.music import COMMON, bar_s
+from rag_audio.domain.music import COMMON, bar_s, beat_s
 
 SONG_S = 30.0
 """What is at least this long is a song, unless its name says that it is a loop."""
@@ -70,7 +68,7 @@ def _fills_bars(measured: MeasuredFile) -> bool:
     """Whether the last note of a score ends at a bar line or within the half beat before it."""
     if measured.bpm is None or measured.downbeat_s:
         return False
-    beats_of_bar, _ = metre = measured.time_signature or COMMON
-    bars = measured.duration_s / bar_s(measured.bpm, metre)
-    after = bars - math.floor(bars)
-    return bars > 0.5 and (after <= 0.01 or after >= 1 - 0.5 / beats_of_bar)
+    bar = bar_s(measured.bpm, measured.time_signature or COMMON)
+    after = measured.duration_s % bar
+    is_filled = after <= 0.01 * bar or bar - after <= beat_s(measured.bpm) / 2
+    return measured.duration_s > bar / 2 and is_filled

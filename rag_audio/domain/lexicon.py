@@ -194,7 +194,7 @@ class _Entry(NamedTuple):
     meaning: _Meaning
 
 
-class _Found(NamedTuple):
+class _Possible(NamedTuple):
     start: int
     end: int
     meanings: tuple[_Meaning, ...]
@@ -265,7 +265,7 @@ def _beginning(word: str) -> tuple[_Entry, ...]:
     return tuple(found)
 
 
-def _found(text: str) -> Iterator[_Found]:
+def _found(text: str) -> Iterator[_Possible]:
     """The longest phrases of a folded text, and the parts of compounds, but Japanese."""
     words = list(_WORD.finditer(text))
     at = 0
@@ -283,7 +283,7 @@ def _found(text: str) -> Iterator[_Found]:
                 best = {
                     one._replace(weak=one.weak or one.language != "english"): None for one in best
                 }
-            yield _Found(words[at].start(), words[at + longest - 1].end(), tuple(best))
+            yield _Possible(words[at].start(), words[at + longest - 1].end(), tuple(best))
         else:
             yield from _compound(words[at].group(), words[at].start())
         at += max(1, longest)
@@ -306,15 +306,15 @@ def _follows(text: str, words: Sequence[re.Match[str]], entry: _Entry) -> bool:
     )
 
 
-def _compound(word: str, start: int) -> tuple[_Found, ...]:
+def _compound(word: str, start: int) -> tuple[_Possible, ...]:
     """The parts of a compound, first to last; none where one of them is not known."""
     for cut in range(_PART, len(word) - _PART + 1):
         first = _part(word[:cut].removesuffix("s")) or _part(word[:cut])
         if not first:
             continue
-        head = _Found(start, start + cut, first)
+        head = _Possible(start, start + cut, first)
         if last := _part(word[cut:]):
-            return (head, _Found(start + cut, start + len(word), last))
+            return (head, _Possible(start + cut, start + len(word), last))
         if rest := _compound(word[cut:], start + cut):
             return (head, *rest)
     return ()
@@ -349,7 +349,7 @@ def _japanese_words() -> tuple[re.Pattern[str], Mapping[str, tuple[_Meaning, ...
     return re.compile("|".join(map(re.escape, longest_first))), known
 
 
-def _japanese(text: str) -> list[_Found]:
+def _japanese(text: str) -> list[_Possible]:
     """Japanese words; none within a longer run of katakana, or of kanji, that is not known."""
     if text.isascii():
         return []
@@ -357,7 +357,7 @@ def _japanese(text: str) -> list[_Found]:
     matches = list(pattern.finditer(text))
     read = {at for match in matches for at in range(match.start(), match.end())}
     return [
-        _Found(match.start(), match.end(), known[match.group()])
+        _Possible(match.start(), match.end(), known[match.group()])
         for match in matches
         if (len(match.group()) > 1 and _script(match.group()[0]) == "kanji")
         or not (
@@ -384,7 +384,7 @@ def _script(char: str) -> str:
 # Which of several meanings is meant.
 
 
-def _decided(found: Sequence[_Found]) -> Iterator[tuple[_Found, _Meaning, str]]:
+def _decided(found: Sequence[_Possible]) -> Iterator[tuple[_Possible, _Meaning, str]]:
     """Each with its meaning, and the language it is said in: English where it is English too."""
     evidence: Counter[str] = Counter()
     for one in found:

@@ -197,7 +197,10 @@ def _usable(
 def why_words_only(chosen: Candidates) -> str:
     """Why nothing sounds, though licenses would let something."""
     if not any(why == NO_TEMPO for why in chosen.left_out.values()):
-        return "the references that may sound are single sounds: words only, strength 1"
+        return (
+            "the references that may sound are one-shots, which are struck on the beats of a known "
+            "tempo: words only, strength 1"
+        )
     return (
         "no reference that may sound has a tempo: words only, strength 1; in free time they would "
         "play as they are"

@@ -17,7 +17,8 @@ from rag_audio.service.jobs import generation_request
 
 TYPED: dict[str, Any] = {
     "prompt": "slow", "negative": "loud", "artist": "Blue Hour", "reference": ["ab@4.0-12.0"],
-    "exclude": ["cd"], "audio": Path("a.wav"), "audio_as": "melody", "midi": Path("b.mid"),
+    "exclude": ["cd"], "library": ["house"], "license": ["full"],
+    "audio": Path("a.wav"), "audio_as": "melody", "midi": Path("b.mid"),
     "audio_rights": "own", "references": 2, "strength": "0.4", "bpm": 92.5, "key": "A minor",
     "time_signature": "3/4", "bars": 4, "instrumentation": "celesta, upright bass", "mood": "calm",
     "duration": None, "seed": 7, "steps": 3, "guidance": 2.0, "variations": 2, "channels": "init",
@@ -29,7 +30,8 @@ TYPED: dict[str, Any] = {
 SENT: dict[str, Any] = {
     "prompt": "slow", "negative_prompt": "loud", "artist": "Blue Hour",
     "references": [{"stem": "ab", "start_s": 4, "duration_s": 8}], "exclude": ["cd"],
-    "audio": "a" * 32, "audio_as": "melody", "midi": "b" * 32, "audio_rights": "own", "k": 2,
+    "libraries": ["house"], "licenses": ["full"], "audio": "a" * 32, "audio_as": "melody",
+    "midi": "b" * 32, "audio_rights": "own", "k": 2,
     "strength": 0.4, "bpm": 92.5, "key": "A minor", "time_signature": [3, 4], "bars": 4,
     "instrumentation": ["celesta", "upright bass"], "mood": ["calm"], "seed": 7, "steps": 3,
     "guidance": 2.0, "variations": 2, "channels": ["init"], "weights": [2, 1], "territory": "DE",
