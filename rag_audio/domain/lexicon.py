@@ -114,19 +114,6 @@ def concepts_in(text: str) -> tuple[Mention, ...]:
     )
 
 
-def tempo_wish(text: str) -> tuple[float, float] | None:
-    """The range of tempo, in BPM, that the tempo words of a text leave; None: none, or nothing."""
-    names = [one.concept for one in concepts_in(text)]
-    ranges = [
-        bpm
-        for before, name in zip(("", *names), names, strict=False)
-        if (bpm := concepts()[name].bpm) is not None and before not in ("without", "not too")
-    ]
-    low = max((low for low, _ in ranges), default=0.0)
-    high = min((high for _, high in ranges), default=0.0)
-    return (low, high) if low < high else None
-
-
 def tempo_words(bpm: float) -> tuple[str, ...]:
     """The plainest tempo words for a tempo: slow, moderate, fast; none for one between them."""
     return tuple(name for name, (low, high) in _tempos().items() if low <= bpm <= high)

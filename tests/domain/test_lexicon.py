@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.domain import lexicon
-from rag_audio.domain.lexicon import broader, concepts, concepts_in, tempo_wish
+from rag_audio.domain.lexicon import broader, concepts, concepts_in
 from rag_audio.domain.translation import in_english, understood, without_understood
 
 
@@ -148,21 +148,3 @@ def test_what_is_not_understood_stands_in_the_english_text_unchanged(words: list
         assert english.startswith(text[at : one.start])
         english, at = english[one.start - at + len(one.english) :], one.end
     assert english == text[at:]
-
-
-@pytest.mark.parametrize(
-    ("text", "wish"),
-    [
-        ("slow sad piano", (30, 90)),
-        ("Klavier, sehr langsam", (30, 65)),
-        ("batterie rapide", (135, 300)),
-        ("速い", (135, 300)),
-        ("медленный вальс", (30, 90)),
-        ("moderato", (88, 122)),
-        ("slow and fast", None),
-        ("nicht zu schnell", None),
-        ("piano", None),
-    ],
-)
-def test_tempo_words_wish_for_a_range(text: str, wish: tuple[float, float] | None) -> None:
-    assert tempo_wish(text) == wish
