@@ -114,6 +114,15 @@ def concepts_in(text: str) -> tuple[Mention, ...]:
     )
 
 
+_ABOUT = {"instrument": 1.0, "drum": 1.0, "sound": 1.0, "kind": 0.6, "genre": 0.6, "function": 0.0}
+_HOW = 0.35
+
+
+def importance(name: str) -> float:
+    """How much a request is about a concept, 0…1: what is to sound comes before how it sounds."""
+    return _ABOUT.get(concepts()[name].kind, _HOW)
+
+
 def tempo_words(bpm: float) -> tuple[str, ...]:
     """The plainest tempo words for a tempo: slow, moderate, fast; none for one between them."""
     return tuple(name for name, (low, high) in _tempos().items() if low <= bpm <= high)

@@ -29,6 +29,7 @@ from rag_audio.domain import (
     Stem,
     StemKind,
 )
+from rag_audio.domain.lexicon import concepts, concepts_in
 from rag_audio.domain.music import bar_s
 from rag_audio.generation.harmony import FRAME_S, Harmony, disagreement, roughness
 from rag_audio.generation.percussion import is_drums, is_one_shot
@@ -89,7 +90,8 @@ def choose_voices(
     """The candidates that play together.
 
     One that takes a large stretch or transposition stands ``most`` places further down. The lead is
-    the first that has pitch and a tempo; without one the first that may play at all.
+    the first that has pitch and a tempo; without one the first that may play at all. Where the
+    words ask for drums and for no other instrument, percussion plays alone, if there is any.
 
     Args:
         candidates: what may sound, best first; those that the request names always play.
@@ -101,9 +103,16 @@ def choose_voices(
     found = [c for c in candidates if c not in named]
     if request.mix is Mix.ALL:
         return Voices([*named, *found[:most]])
+    kinds = _kinds_asked_for(request)
+    left_out: dict[str, str] = {}
+    fits = _Fits(request, listen, *tempo_and_key(request, named, hummed))
+    if kinds == {"drum"}:
+        drums = [c for c in found if is_drums(c.stem) and fits.why_untimely(c) is None]
+        if drums:
+            left_out = {c.stem.id: "drums are asked for" for c in found if c not in drums}
+            found = drums
     least = _LEAST_SCORE * max((c.reference.score for c in found), default=0.0)
     found = [c for n, c in enumerate(found) if n < most or c.reference.score >= least]
-    fits = _Fits(request, listen, *tempo_and_key(request, named, hummed))
     best = {c.stem.id for c in found[:most]}
     strained = {c.stem.id: fits.is_strained(c) for c in found}
     places = {c.stem.id: n + most * strained[c.stem.id] for n, c in enumerate(found)}
@@ -111,11 +120,11 @@ def choose_voices(
     chosen = list(named)
     if most and all(is_drums(c.stem) for c in named):
         lead = fits.lead_of([c for c in found if c.stem.id in best])
-        if lead is None or (has_tempo(lead.stem) and not is_drums(lead.stem)):
+        is_pitched = lead is not None and has_tempo(lead.stem) and not is_drums(lead.stem)
+        if lead is None or is_pitched or "instrument" in kinds:
             lead = fits.lead_of(found)
         chosen += [] if lead is None else [lead]
         fits = _Fits(request, listen, *tempo_and_key(request, chosen, hummed))
-    left_out: dict[str, str] = {}
     for candidate in found:
         if len(chosen) == len(named) + most:
             break
@@ -130,6 +139,12 @@ def choose_voices(
         else:
             chosen.append(fitting)
     return Voices(chosen, left_out)
+
+
+def _kinds_asked_for(request: GenerationRequest) -> set[str]:
+    """Of ``drum`` and ``instrument`` what the words of the request name."""
+    words = ", ".join((request.prompt, *request.instrumentation))
+    return {concepts()[one.concept].kind for one in concepts_in(words)} & {"drum", "instrument"}
 
 
 def is_named(request: GenerationRequest, stem: Stem) -> bool:
@@ -190,7 +205,7 @@ class _Fits:
 
     def lead_of(self, candidates: Sequence[ReferencePart]) -> ReferencePart | None:
         """The first with pitch and a tempo, else the first that may play."""
-        timely = [c for c in candidates if self._why_untimely(c) is None]
+        timely = [c for c in candidates if self.why_untimely(c) is None]
         pitched = (c for c in timely if has_tempo(c.stem) and not is_drums(c.stem))
         return next(pitched, timely[0] if timely else None)
 
@@ -198,7 +213,7 @@ class _Fits:
         self, candidate: ReferencePart, chosen: Sequence[ReferencePart]
     ) -> tuple[ReferencePart | None, str]:
         """The candidate as it plays beside others, or why it does not."""
-        why = self._why_untimely(candidate)
+        why = self.why_untimely(candidate)
         is_free = self.bpm is None and not self.request.free_time
         if why is None and is_free and chosen and has_tempo(candidate.stem):
             why = f"{name_of(chosen[0].stem)} plays in its own time"
@@ -223,7 +238,8 @@ class _Fits:
             return None, f"its harmony clashes with {name_of(other.stem)}{size}"
         return fitting, ""
 
-    def _why_untimely(self, candidate: ReferencePart) -> str | None:
+    def why_untimely(self, candidate: ReferencePart) -> str | None:
+        """Why a candidate has no place in the piece's time; None where it has one."""
         stem = candidate.stem
         if is_one_shot(stem):
             if not places_on_grid(stem):

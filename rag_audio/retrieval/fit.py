@@ -1,9 +1,10 @@
 """How likely it is that what was found is what the words of a search mean.
 
 Rank alone cannot say so: something is always nearest. The evidence is the share of the words that
-a stem's caption holds, each weighted by its inverse document frequency among what was found
-(Robertson & Spärck Jones, "Relevance weighting of search terms", JASIS 27(3), 1976); a logistic
-function makes a probability of it. Its constants and the threshold are those that
+a stem's caption holds, each weighted by what it is about (an instrument more than a mood, see
+:func:`rag_audio.domain.lexicon.importance`) and by its inverse document frequency among what was
+found (Robertson & Spärck Jones, "Relevance weighting of search terms", JASIS 27(3), 1976); a
+logistic function makes a probability of it. Its constants and the threshold are those that
 ``benchmarks/bench_fit.py --fit`` prints. Nearness by meaning is no part of it: there it does not
 tell right from wrong.
 """
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rag_audio.domain import Reference, Stem
+from rag_audio.domain.lexicon import Mention, concepts_in, importance
 from rag_audio.storage.bm25 import encode_document, encode_query
 
 INTERCEPT, SLOPE = -4.6, 7.4
 """Log odds that a stem with none of the words is right, and what all of them add."""
 
-THRESHOLD = 0.36
+THRESHOLD = 0.37
 """Where no reference has at least this fit, nothing here fits."""
 
 _WORD = re.compile(r"[^\s,;/-]+")
@@ -43,13 +45,18 @@ class SoughtWords:
         Args:
             found: what the search by keywords found. segments: how many there are in the index.
         """
-        vectors = [encode_query(word) for word in _WORD.findall(text)]
-        terms = tuple(dict(zip(v.indices, v.values, strict=True)) for v in vectors if v.indices)
+        words = [(encode_query(found.group()), found.span()) for found in _WORD.finditer(text)]
+        words = [(vector, span) for vector, span in words if vector.indices]
+        terms = tuple(dict(zip(v.indices, v.values, strict=True)) for v, _ in words)
+        said = concepts_in(text)
         captions = [_terms_of(caption) for caption in {stem.caption for stem in found}]
         having = (sum(not caption.isdisjoint(word) for caption in captions) for word in terms)
         return cls(
             terms,
-            tuple(math.log1p(max(0.5, segments - n + 0.5) / (n + 0.5)) for n in having),
+            tuple(
+                _importance(span, said) * math.log1p(max(0.5, segments - n + 0.5) / (n + 0.5))
+                for n, (_, span) in zip(having, words, strict=True)
+            ),
         )
 
     def fit(self, stem: Stem) -> float:
@@ -65,6 +72,13 @@ class SoughtWords:
             for word, weight in zip(self.terms, self.weights, strict=True)
         )  # fmt: skip
         return sum(held) / sum(self.weights) if self.weights else 0.0
+
+
+def _importance(span: tuple[int, int], said: Sequence[Mention]) -> float:
+    """Of the concept that a word is part of; 1 of a word that the lexicon does not know."""
+    start, end = span
+    spoken = (one.concept for one in said if one.start < end and start < one.end)
+    return max(map(importance, spoken), default=1.0)
 
 
 @lru_cache(maxsize=_CAPTIONS_KEPT)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from rag_audio.domain import Key
 from rag_audio.domain.file_names import split_words
-from rag_audio.domain.lexicon import broader, concepts, concepts_in, tempo_words
+from rag_audio.domain.lexicon import broader, concepts, concepts_in, importance, tempo_words
 from rag_audio.domain.names import unaccented
 from rag_audio.domain.ports import SparseVector
 from rag_audio.domain.translation import in_english
@@ -92,19 +92,23 @@ def encode_query(text: str) -> SparseVector:
     """Weights of a query's different terms, 1 at most; empty when ``text`` holds no word."""
     weights: dict[str, float] = {}
     named = _concepts(text)
-    in_named = {token for name in _spoken(text) for token in tokenize(name)}
+    in_named: dict[str, float] = {}
+    for name, concept in _spoken(text):
+        for token in tokenize(name):
+            in_named[token] = max(in_named.get(token, 0.0), QUERY_WORD * importance(concept))
     for token in (*tokenize(text), *tokenize(in_english(text))):
-        weights[token] = QUERY_WORD if token in in_named else 1.0
-    for term, weight in _terms(Counter(dict.fromkeys(named, 1)), QUERY_BROADER):
-        weights[term] = max(weights.get(term, 0.0), weight)
+        weights[token] = in_named.get(token, 1.0)
+    for name in named:
+        for term, weight in _terms(Counter((name,)), QUERY_BROADER):
+            weights[term] = max(weights.get(term, 0.0), weight * importance(name))
     return _sparse(weights)
 
 
-def _spoken(text: str) -> Iterator[str]:
-    """The words of a text, and of it in English, that name concepts."""
+def _spoken(text: str) -> Iterator[tuple[str, str]]:
+    """The words of a text, and of it in English, that name concepts, each with its concept."""
     for version in (text, in_english(text)):
         for one in concepts_in(version):
-            yield version[one.start : one.end]
+            yield version[one.start : one.end], one.concept
 
 
 def _words(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_audio.domain import lexicon
-from rag_audio.domain.lexicon import broader, concepts, concepts_in
+from rag_audio.domain.lexicon import broader, concepts, concepts_in, importance
 from rag_audio.domain.translation import in_english, understood, without_understood
 
 
@@ -148,3 +148,9 @@ def test_what_is_not_understood_stands_in_the_english_text_unchanged(words: list
         assert english.startswith(text[at : one.start])
         english, at = english[one.start - at + len(one.english) :], one.end
     assert english == text[at:]
+
+
+def test_what_is_to_sound_is_more_important_than_how() -> None:
+    assert importance("harp") == importance("kick") == 1.0
+    assert 0 < importance("calm") < importance("loop") < importance("harp")
+    assert importance("and") == 0.0

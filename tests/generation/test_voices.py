@@ -76,6 +76,19 @@ class TestOneHarmony:
         assert voices(plan) == {"a": 0, "b": 0, "e": -2}
         assert plan.clash is not None and plan.clash.chroma < 0.1
 
+    def test_where_drums_alone_are_asked_for_percussion_plays_alone(self) -> None:
+        found = (heard("a", "c"), heard("b", **DRUMS), heard("e", "c_again"))
+        assert list(voices(planned(*found, prompt="hard techno drums"))) == ["b"]
+        assert list(voices(planned(*found, prompt="batterie rapide"))) == ["b"]
+        assert "a" in voices(planned(*found, prompt="drums with a deep bass"))
+        assert list(voices(planned(found[0], prompt="hard techno drums"))) == ["a"]
+
+    def test_where_an_instrument_is_asked_for_drums_do_not_play_alone(self) -> None:
+        drums = [heard(f"drums{n}", **DRUMS) for n in range(3)]
+        found = (*drums, heard("a", "c"))
+        assert "a" in voices(planned(*found, prompt="xylophone, quick"))
+        assert "a" not in voices(planned(*found, prompt="something quick"))
+
     def test_a_recording_is_not_transposed_far_to_agree(self) -> None:
         high = {6: Harmony(HEARD["c"].hz * 2**0.5, HEARD["c"].levels)}
         HEARD["far"] = high[6]
