@@ -248,13 +248,17 @@ def _histograms(parts: tuple[ScorePart, ...], bpm: float) -> tuple[Any, Any, Any
     return every, bass, opening
 
 
-def _instruments(parts: tuple[ScorePart, ...]) -> tuple[str, ...]:
+def part_name(part: ScorePart) -> str:
+    """The General MIDI name of a part's instrument; that of drums is ``Drums``."""
     import pretty_midi
 
+    return DRUMS if part.drum else str(pretty_midi.program_to_instrument_name(part.program))
+
+
+def _instruments(parts: tuple[ScorePart, ...]) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
     for part in parts:
-        name = DRUMS if part.drum else pretty_midi.program_to_instrument_name(part.program)
-        counts[name] += len(part.notes)
+        counts[part_name(part)] += len(part.notes)
     return tuple(name for name, _ in counts.most_common())
 
 

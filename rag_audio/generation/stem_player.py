@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("rag_audio.stem_player")
 """Unlike structlog's, its errors go to stderr without any configuration."""
+
+
+_SCORES_KEPT = 32
+"""As they were read, some megabytes each at most."""
 
 
 class StemPlayer:
@@ -42,6 +47,7 @@ class StemPlayer:
     ) -> None:
         self._catalogue, self._cache = catalogue, cache
         self._soundfont, self._disclosure = soundfont, disclosure
+        self._parsed = lru_cache(_SCORES_KEPT)(lambda stem, path: parse(path))
 
     def play(
         self,
@@ -110,7 +116,7 @@ class StemPlayer:
         path, name = self._file_of(stem)
         try:
             _require_unchanged(path, name, stem.id)
-            return parse(path)
+            return self._parsed(stem.id, path)
         except LibraryError as error:
             raise renamed(error, path, name) from error
 

@@ -29,8 +29,9 @@ from rag_audio.domain import (
     Stem,
     StemKind,
 )
-from rag_audio.domain.lexicon import concepts, concepts_in
+from rag_audio.domain.lexicon import concepts
 from rag_audio.domain.music import bar_s
+from rag_audio.generation.asked_instruments import instruments_asked_for
 from rag_audio.generation.harmony import FRAME_S, Harmony, disagreement, roughness
 from rag_audio.generation.percussion import is_drums, is_one_shot
 from rag_audio.generation.seed_layout import (
@@ -103,14 +104,14 @@ def choose_voices(
     found = [c for c in candidates if c not in named]
     if request.mix is Mix.ALL:
         return Voices([*named, *found[:most]])
-    kinds = _kinds_asked_for(request)
+    kinds = {concepts()[name].kind for name in instruments_asked_for(request)}
     left_out: dict[str, str] = {}
     fits = _Fits(request, listen, *tempo_and_key(request, named, hummed))
     if kinds == {"drum"}:
-        drums = [c for c in found if is_drums(c.stem) and fits.why_untimely(c) is None]
-        if drums:
-            left_out = {c.stem.id: "drums are asked for" for c in found if c not in drums}
-            found = drums
+        timely = [c for c in found if is_drums(c.stem) and fits.why_untimely(c) is None]
+        if timely:
+            left_out = {c.stem.id: "drums are asked for" for c in found if c not in timely}
+            found = timely
     least = _LEAST_SCORE * max((c.reference.score for c in found), default=0.0)
     found = [c for n, c in enumerate(found) if n < most or c.reference.score >= least]
     best = {c.stem.id for c in found[:most]}
@@ -139,12 +140,6 @@ def choose_voices(
         else:
             chosen.append(fitting)
     return Voices(chosen, left_out)
-
-
-def _kinds_asked_for(request: GenerationRequest) -> set[str]:
-    """Of ``drum`` and ``instrument`` what the words of the request name."""
-    words = ", ".join((request.prompt, *request.instrumentation))
-    return {concepts()[one.concept].kind for one in concepts_in(words)} & {"drum", "instrument"}
 
 
 def is_named(request: GenerationRequest, stem: Stem) -> bool:

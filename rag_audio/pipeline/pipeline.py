@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from rag_audio.domain import (
     Rights,
     Segment,
     Stem,
+    StemKind,
     names,
 )
 from rag_audio.domain.clearance import Clearance
@@ -35,6 +36,7 @@ from rag_audio.domain.ports import Generator, Progress, ReadsText, StopAsked
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.generation import legibility
+from rag_audio.generation.asked_instruments import instruments_asked_for, passage_of
 from rag_audio.generation.legibility import CanRead
 from rag_audio.generation.melody_request import melody_of, require_as_planned
 from rag_audio.generation.planning import make_plan
@@ -492,7 +494,18 @@ class Pipeline:
             for channel, n in ((Channel.PROMPT, k), (Channel.INIT, SOUNDING_POOL * k))
         )
         ranked = (replace(one, rank=len(chosen) + one.rank) for one in speaking)
-        return (*named_ones, *ranked), sounding
+        asked = instruments_asked_for(request)
+        return (*named_ones, *ranked), tuple(self._in_its_passage(one, asked) for one in sounding)
+
+    def _in_its_passage(self, found: Reference, asked: Set[str]) -> Reference:
+        """The reference where the asked instruments play, if it is a score that can be read."""
+        if not asked or found.stem.kind is not StemKind.MIDI:
+            return found
+        try:
+            score = self.home.player.score(found.stem)
+        except LibraryError:  # who makes its sound is told why
+            return found
+        return replace(found, segment=passage_of(found.segment, score, asked))
 
     def _query_vectors(self, request: GenerationRequest) -> tuple[NDArray[np.float32], ...]:
         """Of the sound or score to search by, embedded once for all searches; none without one."""
