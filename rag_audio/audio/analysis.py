@@ -328,6 +328,11 @@ def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
     )
 
 
+def find_key(audio: Audio) -> tuple[Key | None, float]:
+    """The key of a sound and a confidence 0…1, as :func:`analyse` measures it."""
+    return _key(resample(heard(audio), _RATE))
+
+
 def chroma(audio: Audio) -> NDArray[np.float32]:
     """Strength of the twelve pitch classes ``[12, frames]``, from C up, 46 ms a frame.
 

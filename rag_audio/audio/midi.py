@@ -228,6 +228,25 @@ def _key(score: NoteScore, bpm: float) -> tuple[Key | None, float]:
     return heard, confidence
 
 
+def key_of_passage(score: NoteScore, start_s: float, end_s: float) -> tuple[Key | None, float]:
+    """The key of what sounds between two times of a score, and a confidence 0…1.
+
+    A piece may stand in another key there than as a whole.
+    """
+    parts = [
+        replace(
+            part,
+            notes=tuple(
+                replace(note, start_s=max(note.start_s, start_s), end_s=min(note.end_s, end_s))
+                for note in part.notes
+                if note.start_s < end_s and note.end_s > start_s
+            ),
+        )
+        for part in score.parts
+    ]
+    return estimate_key(*_histograms(tuple(parts), score.tempos[0][1]))
+
+
 def _histograms(parts: tuple[ScorePart, ...], bpm: float) -> tuple[Any, Any, Any]:
     """Seconds sounded by each pitch class: in all notes, in the lowest, in the lowest early on."""
     notes = sorted(

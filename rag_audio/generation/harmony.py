@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rag_audio.audio.channels import fitted
 from rag_audio.audio.dsp import resample
 from rag_audio.audio.scores import NoteScore
-from rag_audio.domain import Audio
+from rag_audio.domain import Audio, Key
 
 FRAME_S = 0.1
 """A harmony has a row of partials for so long."""
@@ -46,10 +46,12 @@ class Harmony:
     Attributes:
         hz: ``[F, P]``, a row for each tenth of a second. levels: amplitudes ``[F, P]`` ≥ 0, 0
             where a row has fewer partials.
+        key: what it stands in, as it is heard; None where that is not clear.
     """
 
     hz: Rows
     levels: Rows
+    key: Key | None = None
 
     def laid_out(
         self, duration_s: float, time_ratio: float, semitones: int, loop_s: float

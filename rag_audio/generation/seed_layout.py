@@ -58,6 +58,7 @@ class ReferencePart:
         unsounding: why its sound may not be used, where that was asked for and is so.
         semitones: its transposition, where its harmony was compared with another's; None: what
             brings its key to that of the piece.
+        key: what the passage is heard to stand in; None: what is known of the whole stem counts.
     """
 
     reference: Reference
@@ -65,6 +66,7 @@ class ReferencePart:
     weight: float
     unsounding: Refusal | None = None
     semitones: int | None = None
+    key: Key | None = None
 
     @property
     def stem(self) -> Stem:
@@ -364,9 +366,11 @@ def _semitones(candidate: ReferencePart, key: Key | None) -> int:
     stem = candidate.stem
     if candidate.semitones is not None:
         return candidate.semitones
-    if key is None or stem.key is None or is_drums(stem) or stem.key_confidence < MIN_CONFIDENCE:
+    known = stem.key if stem.key_confidence >= MIN_CONFIDENCE else None
+    own = candidate.key or known
+    if key is None or own is None or is_drums(stem):
         return 0
-    return stem.key.semitones_to(key)
+    return own.semitones_to(key)
 
 
 def _loop(

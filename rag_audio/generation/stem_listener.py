@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+from rag_audio.audio import analysis, midi
 from rag_audio.domain import Segment, StemKind
 from rag_audio.errors import LibraryError
 from rag_audio.generation.harmony import SAMPLE_RATE, Harmony, harmony_of, harmony_of_score
+from rag_audio.generation.seed_layout import MIN_CONFIDENCE
 from rag_audio.generation.stem_player import StemPlayer
 
 _LONGEST_S = 10.0
@@ -22,7 +24,7 @@ class StemListener:
         self._heard = lru_cache(_MOST_KEPT)(self._hear)
 
     def listen(self, segment: Segment) -> Harmony | None:
-        """The partials of a segment's first ten seconds; a score is not played, its notes tell.
+        """The partials and key of a segment's first ten seconds; the notes of a score tell them.
 
         Returns:
             None where the file cannot be read: who makes the sound is told why.
@@ -33,7 +35,12 @@ class StemListener:
             return None
 
     def _hear(self, segment: Segment) -> Harmony:
+        start_s, duration_s = segment.start_s, segment.duration_s
         if segment.stem.kind is StemKind.AUDIO:
-            return harmony_of(self._player.play(segment, SAMPLE_RATE))
-        score = self._player.score(segment.stem)
-        return harmony_of_score(score, segment.start_s, segment.duration_s)
+            sound = self._player.play(segment, SAMPLE_RATE)
+            heard, (key, confidence) = harmony_of(sound), analysis.find_key(sound)
+        else:
+            score = self._player.score(segment.stem)
+            heard = harmony_of_score(score, start_s, duration_s)
+            key, confidence = midi.key_of_passage(score, start_s, start_s + duration_s)
+        return replace(heard, key=key if confidence >= MIN_CONFIDENCE else None)

@@ -118,21 +118,22 @@ def choose_voices(
     strained = {c.stem.id: fits.is_strained(c) for c in found}
     places = {c.stem.id: n + most * strained[c.stem.id] for n, c in enumerate(found)}
     found.sort(key=lambda c: (places[c.stem.id], strained[c.stem.id]))
-    chosen = list(named)
+    chosen = [fits.in_its_key(c) for c in named]
     if most and all(is_drums(c.stem) for c in named):
         lead = fits.lead_of([c for c in found if c.stem.id in best])
         is_pitched = lead is not None and has_tempo(lead.stem) and not is_drums(lead.stem)
         if lead is None or is_pitched or "instrument" in kinds:
             lead = fits.lead_of(found)
-        chosen += [] if lead is None else [lead]
+        chosen += [] if lead is None else [fits.in_its_key(lead)]
         fits = _Fits(request, listen, *tempo_and_key(request, chosen, hummed))
     for candidate in found:
         if len(chosen) == len(named) + most:
             break
         # Only of what has pitch can be told whether it fits: no drums are looked for further down.
         drums = is_drums(candidate.stem)
+        playing = {c.stem.id for c in chosen}
         is_near = candidate.stem.id in best if drums else places[candidate.stem.id] < 2 * most
-        if candidate in chosen or not is_near:
+        if candidate.stem.id in playing or not is_near:
             continue
         fitting, why = fits.beside(candidate, chosen)
         if fitting is None:
@@ -166,8 +167,9 @@ def tempo_and_key(
         stem = candidate.stem
         if bpm is None and has_tempo(stem):
             bpm = stem.bpm
-        if key is None and stem.key is not None and has_key(stem):
-            key = Key((stem.key.tonic + (candidate.semitones or 0)) % 12, stem.key.minor)
+        own = candidate.key or (stem.key if has_key(stem) else None)
+        if key is None and own is not None:
+            key = Key((own.tonic + (candidate.semitones or 0)) % 12, own.minor)
     return bpm, key
 
 
@@ -222,6 +224,7 @@ class _Fits:
             return _like(sibling, candidate), ""
         if not others:
             return candidate, ""
+        candidate = self.in_its_key(candidate)
         fitting, clash, other = candidate, 0.0, others[0]
         heard = self._chroma(candidate)
         if heard is not None:
@@ -232,6 +235,15 @@ class _Fits:
             size = "" if heard is None else f" ({clash:.2f})"
             return None, f"its harmony clashes with {name_of(other.stem)}{size}"
         return fitting, ""
+
+    def in_its_key(self, candidate: ReferencePart) -> ReferencePart:
+        """The candidate with the key that its passage is heard in; a declared key stands."""
+        stem = candidate.stem
+        is_declared = stem.kind is StemKind.AUDIO and stem.key_confidence == 1.0
+        if is_drums(stem) or is_declared:
+            return candidate
+        heard = self.listen(aligned(candidate.reference.segment, self.request.time_signature))
+        return candidate if heard is None else replace(candidate, key=heard.key)
 
     def why_untimely(self, candidate: ReferencePart) -> str | None:
         """Why a candidate has no place in the piece's time; None where it has one."""
@@ -301,7 +313,7 @@ def _like(sibling: ReferencePart, candidate: ReferencePart) -> ReferencePart:
     if stem.downbeat_s == sibling.stem.downbeat_s and length_s > played.duration_s / 2:
         passage = Segment(stem, played.start_s, length_s)
     reference = replace(candidate.reference, segment=passage)
-    return replace(candidate, reference=reference, semitones=sibling.semitones)
+    return replace(candidate, reference=reference, semitones=sibling.semitones, key=sibling.key)
 
 
 def is_same_song(one: Stem, other: Stem) -> bool:

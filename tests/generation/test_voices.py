@@ -89,6 +89,23 @@ class TestOneHarmony:
         assert "a" in voices(planned(*found, prompt="xylophone, quick"))
         assert "a" not in voices(planned(*found, prompt="something quick"))
 
+    def test_the_key_of_a_passage_counts_before_that_of_its_song(self) -> None:
+        there = {"c": replace(HEARD["c"], key=Key(4, True))}
+
+        def hear(segment: Segment) -> Harmony | None:
+            return there.get(segment.stem.title)
+
+        def plan_of(**fields: object) -> ConditioningPlan:
+            found = (heard("a", "c", key=Key(0, False), key_confidence=0.8),)
+            return make_plan(
+                GenerationRequest("slow", **fields), (), rights=RIGHTS, info=INFO,  # type: ignore[arg-type]
+                count_tokens=words, seed=1, sounding=found, listen=hear,
+            )  # fmt: skip
+
+        assert voices(plan_of(key="E minor")) == {"a": 0}
+        assert voices(plan_of(key="F minor")) == {"a": 1}
+        assert plan_of().key == Key(4, True)
+
     def test_a_recording_is_not_transposed_far_to_agree(self) -> None:
         high = {6: Harmony(HEARD["c"].hz * 2**0.5, HEARD["c"].levels)}
         HEARD["far"] = high[6]
