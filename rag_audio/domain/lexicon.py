@@ -115,12 +115,13 @@ def concepts_in(text: str) -> tuple[Mention, ...]:
 
 
 _ABOUT = {"instrument": 1.0, "drum": 1.0, "sound": 1.0, "kind": 0.6, "genre": 0.6, "function": 0.0}
-_HOW = 0.35
+MANNER = 0.35
+"""How important moods, tempo words and the like are."""
 
 
 def importance(name: str) -> float:
     """How much a request is about a concept, 0…1: what is to sound comes before how it sounds."""
-    return _ABOUT.get(concepts()[name].kind, _HOW)
+    return _ABOUT.get(concepts()[name].kind, MANNER)
 
 
 def tempo_words(bpm: float) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rag_audio.domain import Reference, Stem
-from rag_audio.domain.lexicon import Mention, concepts_in, importance
+from rag_audio.domain.lexicon import MANNER, Mention, concepts_in, importance
 from rag_audio.storage.bm25 import encode_document, encode_query
 
-INTERCEPT, SLOPE = -4.6, 7.4
+INTERCEPT, SLOPE = -4.6, 7.3
 """Log odds that a stem with none of the words is right, and what all of them add."""
 
 THRESHOLD = 0.37
@@ -75,10 +75,13 @@ class SoughtWords:
 
 
 def _importance(span: tuple[int, int], said: Sequence[Mention]) -> float:
-    """Of the concept that a word is part of; 1 of a word that the lexicon does not know."""
+    """Of the concept that a word is part of; of a word that the lexicon does not know, 1, or that
+    of a manner where an instrument or another sound is named."""
     start, end = span
-    spoken = (one.concept for one in said if one.start < end and start < one.end)
-    return max(map(importance, spoken), default=1.0)
+    spoken = [importance(one.concept) for one in said if one.start < end and start < one.end]
+    if spoken:
+        return max(spoken)
+    return MANNER if any(importance(one.concept) == 1 for one in said) else 1.0
 
 
 @lru_cache(maxsize=_CAPTIONS_KEPT)
