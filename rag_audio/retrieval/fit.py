@@ -19,12 +19,12 @@ from functools import lru_cache
 
 from rag_audio.domain import Reference, Stem
 from rag_audio.domain.lexicon import MANNER, Mention, concepts_in, importance
-from rag_audio.storage.bm25 import encode_document, encode_query
+from rag_audio.storage.bm25 import encode_document, encode_query, word_terms
 
 INTERCEPT, SLOPE = -4.6, 7.3
 """Log odds that a stem with none of the words is right, and what all of them add."""
 
-THRESHOLD = 0.37
+THRESHOLD = 0.38
 """Where no reference has at least this fit, nothing here fits."""
 
 _WORD = re.compile(r"[^\s,;/-]+")
@@ -47,7 +47,12 @@ class SoughtWords:
         """
         words = [(encode_query(found.group()), found.span()) for found in _WORD.finditer(text)]
         words = [(vector, span) for vector, span in words if vector.indices]
-        terms = tuple(dict(zip(v.indices, v.values, strict=True)) for v, _ in words)
+        # A word that a caption holds as it is written counts in full, whatever it weighs in search.
+        terms = tuple(
+            dict(zip(v.indices, v.values, strict=True))
+            | dict.fromkeys(word_terms(text[start:end]), max(v.values))
+            for v, (start, end) in words
+        )
         said = concepts_in(text)
         captions = [_terms_of(caption) for caption in {stem.caption for stem in found}]
         having = (sum(not caption.isdisjoint(word) for caption in captions) for word in terms)

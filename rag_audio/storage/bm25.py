@@ -104,6 +104,11 @@ def encode_query(text: str) -> SparseVector:
     return _sparse(weights)
 
 
+def word_terms(text: str) -> frozenset[int]:
+    """The dimensions of a text's own words, concepts aside."""
+    return frozenset(_sparse(dict.fromkeys(tokenize(text), 1.0)).indices)
+
+
 def _spoken(text: str) -> Iterator[tuple[str, str]]:
     """The words of a text, and of it in English, that name concepts, each with its concept."""
     for version in (text, in_english(text)):

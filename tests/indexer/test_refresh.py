@@ -55,7 +55,7 @@ def tempos(bench: Bench) -> dict[str, float | None]:
 def library(bench: Bench, quick: object, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A library that an older release indexed, under one that measures more."""
     tone(bench.root / "a.wav", 220, seconds=12)
-    tone(bench.root / "b.wav", 330)
+    tone(bench.root / "b.wav", 330, seconds=12)
     write_score(bench.root / "score.mid")
     bench.tables(ALL)
     bench.run()

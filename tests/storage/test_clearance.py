@@ -98,7 +98,8 @@ def test_one_generate_with_three_references(
         (made,) = workspace.generate("warm electric piano", tmp_path / "1.wav", **quick)
         first, cold = list(ran), Counter(hashed)
         workspace.generate("warm electric piano", tmp_path / "2.wav", **quick)
-    assert len(made.record.sources) == 3
+    # Found ones may be three that speak and three others that sound.
+    assert len(made.record.sources) == 3 or (not named and 3 < len(made.record.sources) <= 6)
     assert len(first) <= MOST_STATEMENTS, "\n".join(first)
     assert len(ran) - len(first) <= MOST_STATEMENTS
     assert cold and set(cold.values()) == {1}, cold

@@ -245,7 +245,10 @@ def test_a_request_under_way_is_not_sent_twice(desk: Desk) -> None:
     ready(page)
 
 
-UNSHOWN = {"auto_strength", "mix", "layers", "arrange", "webhook", "audio", "midi"}
+UNSHOWN = {
+    "auto_strength", "mix", "free_time", "libraries", "licenses", "layers", "arrange", "webhook",
+    "audio", "midi",
+}  # fmt: skip
 """Fields of a request that have no control, or none without an upload."""
 PLACES = {"references": "/references/1/start_s", "weights": "/weights/1", "exclude": "/exclude/0"}
 

@@ -136,7 +136,8 @@ def test_every_field_of_a_generation_is_sent_again_from_the_form(desk: Desk) -> 
         "instrumentation": ["rhodes"], "midi_instruments": ["Electric Piano 1"], "mix": "latent",
         "auto_strength": False, "layers": [{"layer": "drums", "stem": one}],
         "arrange": [{"stem": two, "first_bar": 1, "last_bar": 2}], "audio": "ab" * 16,
-        "midi": "cd" * 16, "bars": 8,
+        "midi": "cd" * 16, "bars": 8, "libraries": ["house"], "licenses": ["house/full"],
+        "free_time": True,
     }  # fmt: skip
     assert set(asked) == set(fields), "say here what a new field could hold"
     del asked["bars"]  # in place of a duration: below
@@ -148,7 +149,7 @@ def test_every_field_of_a_generation_is_sent_again_from_the_form(desk: Desk) -> 
     page.get_by_role("button", name="Change the request").click()
     page.get_by_role("region", name="References").locator("audio").nth(1).wait_for()
     kept = page.get_by_role("region", name="Kept from the earlier request")
-    assert kept.get_by_role("listitem").count() == 4  # layers, sections, the mix, the webhook
+    assert kept.get_by_role("listitem").count() == 7  # layers, sections, the mix, the webhook
     body = desk.generate(words=None)
     given = {name: value for name, value in asked.items() if name != "auto_strength"}
     assert body == given

@@ -13,7 +13,7 @@ export const LABELS = {
 
 /** What has no control: in plain words. */
 const WORDS = {
-  audio: "your sound", midi: "your MIDI", auto_strength: "the automatic strength", mix: "the mix", free_time: "free time", layers: "the layers",
+  audio: "your sound", midi: "your MIDI", auto_strength: "the automatic strength", mix: "the mix", free_time: "free time", libraries: "the libraries", licenses: "the licenses", layers: "the layers",
   arrange: "the arrangement", regions: "the part to make again", left_s: "the length before", right_s: "the length after",
   like: "a stem to be near", limit: "how many to find", min_duration_s: "the shortest length", tags: "tags", stem: "stem",
   license: "license", text: "the words of the search", kind: "the kind", upload: "the upload", generation: "the generation", take: "the take",
