@@ -76,7 +76,8 @@ class SoughtWords:
             / max(word.values())
             for word, weight in zip(self.terms, self.weights, strict=True)
         )  # fmt: skip
-        return sum(held) / sum(self.weights) if self.weights else 0.0
+        total = sum(self.weights)
+        return sum(held) / total if total > 0 else 0.0
 
 
 def _importance(span: tuple[int, int], said: Sequence[Mention]) -> float:

@@ -101,7 +101,7 @@ def encode_query(text: str) -> SparseVector:
     for name in named:
         for term, weight in _terms(Counter((name,)), QUERY_BROADER):
             weights[term] = max(weights.get(term, 0.0), weight * importance(name))
-    return _sparse(weights)
+    return _sparse({term: weight for term, weight in weights.items() if weight > 0})
 
 
 def word_terms(text: str) -> frozenset[int]:

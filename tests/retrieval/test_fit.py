@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag_audio.retrieval.fit import THRESHOLD, SoughtWords, fit_notes, is_any_fitting
@@ -48,6 +48,8 @@ def test_a_word_that_all_have_says_less_than_one_that_few_have() -> None:
     assert words.share(DRUMS) < 0.5
 
 
+@example("und", "und so")
+@example("not too", "")
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_a_fit_is_a_probability_for_any_words(text: str, title: str) -> None:
     of = stem(title)
