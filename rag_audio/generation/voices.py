@@ -219,9 +219,12 @@ class _Fits:
         if is_drums(candidate.stem):
             return candidate, ""
         others = [c for c in chosen if not is_drums(c.stem)]
-        sibling = next((c for c in others if is_same_song(c.stem, candidate.stem)), None)
-        if sibling is not None:
-            return _like(sibling, candidate), ""
+        siblings = [c for c in others if is_same_song(c.stem, candidate.stem)]
+        whole = next((c for c in siblings if _is_within(c.stem, candidate.stem)), None)
+        if whole is not None:
+            return None, f"{name_of(whole.stem)} is the same music, or holds it"
+        if siblings:
+            return _like(siblings[0], candidate), ""
         if not others:
             return candidate, ""
         candidate = self.in_its_key(candidate)
@@ -326,9 +329,22 @@ def is_same_song(one: Stem, other: Stem) -> bool:
         return False
     if abs(one.bpm / other.bpm - 1) > _SAME_TEMPO or one.key != other.key:
         return False
-    names = [re.findall(r"[^\W_]+", path.stem.casefold()) for path in paths]
-    common = list(takewhile(lambda pair: pair[0] == pair[1], zip(*names, strict=False)))
-    return 2 * len(common) > min(map(len, names))
+    shared, shortest = _shared_words(one, other)
+    return 2 * shared > shortest
+
+
+def _is_within(one: Stem, other: Stem) -> bool:
+    """Whether one of two stems of a song holds the other, by their names: the mix
+    ``last-tram`` holds ``last-tram-keys``, and two ``last-tram-keys`` are the same."""
+    shared, shortest = _shared_words(one, other)
+    return shared == shortest
+
+
+def _shared_words(one: Stem, other: Stem) -> tuple[int, int]:
+    """With how many words two files' names begin alike, and how many the shorter one has."""
+    names = [re.findall(r"[^\W_]+", PurePosixPath(s.path).stem.casefold()) for s in (one, other)]
+    common = takewhile(lambda pair: pair[0] == pair[1], zip(*names, strict=False))
+    return len(list(common)), min(map(len, names))
 
 
 def clash_of(plan: ConditioningPlan, listen: Listen) -> Clash | None:

@@ -135,6 +135,18 @@ class TestOneHarmony:
         assert not is_same_song(one.stem, replace(other.stem, path="x/first-train-bass.wav"))
         assert not is_same_song(one.stem, replace(other.stem, bpm=120.0))
 
+    def test_a_song_s_mix_and_its_own_parts_do_not_sound_at_once(self) -> None:
+        def of_song(name: str, path: str) -> Reference:
+            found = heard(name, "c", bpm=100.0, **UNKNOWN)
+            segment = replace(found.segment, stem=replace(found.stem, path=path))
+            return Reference(segment, found.score, 1)
+
+        keys, mix = of_song("a", "x/last-train-keys.wav"), of_song("b", "x/last-train.wav")
+        again = of_song("e", "x/last-train-keys.mid")
+        plan = planned(keys, mix, again, speaking=(mix,))
+        assert list(voices(plan)) == ["a"]
+        assert any("c is the same music, or holds it" in note for note in plan.notes)
+
     def test_where_nothing_is_heard_the_keys_decide(self) -> None:
         in_c, in_d, in_e = (
             heard(name, "unheard", key=Key.parse(key), key_confidence=1.0)
