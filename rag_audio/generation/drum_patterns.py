@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from rag_audio.domain.music import COMMON, Signature, bar_s, beat_s
-from rag_audio.generation.drum_parts import DrumPart, part_of_pitch
+from rag_audio.generation.percussion import DrumPart, part_of_pitch
 
 Places = tuple[float, ...]
 """Of the strokes in a bar, in quarter notes from its bar line, in order."""

@@ -21,7 +21,6 @@ from rag_audio.domain import (
 from rag_audio.domain.music import Signature, bar_s, beat_s
 from rag_audio.domain.refusals import Refusal
 from rag_audio.errors import InvalidInput, RequestRefused
-from rag_audio.generation.drum_parts import DrumPart, drum_part
 from rag_audio.generation.drum_patterns import (
     DrumNotes,
     Places,
@@ -30,7 +29,7 @@ from rag_audio.generation.drum_patterns import (
     strokes_s,
     thinned,
 )
-from rag_audio.generation.percussion import is_drums, is_one_shot, names_drums
+from rag_audio.generation.percussion import DrumPart, drum_part, is_drums, is_one_shot, names_drums
 
 ReadDrums = Callable[[Stem], DrumNotes]
 """Gives the strokes of a score's percussion channel; none of a stem that is no score."""

@@ -31,8 +31,8 @@ from rag_audio.domain.disclosure import EVERYTHING
 from rag_audio.domain.music import Signature, bar_s
 from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.errors import InvalidInput, LibraryError
-from rag_audio.generation.drum_parts import DrumPart, drum_part
 from rag_audio.generation.drum_patterns import continued, patterns_of, plain_pattern, strokes_s
+from rag_audio.generation.percussion import DrumPart, drum_part
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import renew_plan
 from rag_audio.generation.seed_audio import seed_audio, strike
