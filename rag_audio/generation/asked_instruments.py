@@ -9,7 +9,7 @@ import numpy as np
 
 from rag_audio.audio.midi import part_name
 from rag_audio.audio.scores import NoteScore
-from rag_audio.domain import GenerationRequest, Segment
+from rag_audio.domain import GenerationRequest, Segment, Stem
 from rag_audio.domain.lexicon import broader, concepts, concepts_in
 
 _WORTH_MOVING = 0.05
@@ -57,7 +57,12 @@ def passage_of(segment: Segment, score: NoteScore, asked: Set[str]) -> Segment:
     return replace(segment, start_s=starts[best])
 
 
-def _kinds_of(name: str) -> frozenset[str]:
-    """The concepts that the name of an instrument has, with what is broader."""
-    own = [one.concept for one in concepts_in(name)]
+def is_said_of(stem: Stem, asked: Set[str]) -> bool:
+    """Whether what is known of a stem in words names an asked instrument, or a sort of it."""
+    return bool(asked & _kinds_of(stem.caption))
+
+
+def _kinds_of(text: str) -> frozenset[str]:
+    """The concepts that a text names, with what is broader."""
+    own = [one.concept for one in concepts_in(text)]
     return frozenset((*own, *(up for one in own for up in broader(one))))

@@ -31,7 +31,7 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.lexicon import concepts
 from rag_audio.domain.music import bar_s
-from rag_audio.generation.asked_instruments import instruments_asked_for
+from rag_audio.generation.asked_instruments import instruments_asked_for, is_said_of
 from rag_audio.generation.harmony import FRAME_S, Harmony, disagreement, roughness
 from rag_audio.generation.percussion import is_drums, is_one_shot
 from rag_audio.generation.seed_layout import (
@@ -90,7 +90,8 @@ def choose_voices(
 ) -> Voices:
     """The candidates that play together.
 
-    One that takes a large stretch or transposition stands ``most`` places further down. The lead is
+    One that takes a large stretch or transposition stands ``most`` places further down. What has an
+    instrument that the words ask for comes first. The lead is
     the first that has pitch and a tempo; without one the first that may play at all. Where the
     words ask for drums and for no other instrument, percussion plays alone, if there is any.
 
@@ -104,7 +105,8 @@ def choose_voices(
     found = [c for c in candidates if c not in named]
     if request.mix is Mix.ALL:
         return Voices([*named, *found[:most]])
-    kinds = {concepts()[name].kind for name in instruments_asked_for(request)}
+    asked = instruments_asked_for(request)
+    kinds = {concepts()[name].kind for name in asked}
     left_out: dict[str, str] = {}
     fits = _Fits(request, listen, *tempo_and_key(request, named, hummed))
     if kinds == {"drum"}:
@@ -116,8 +118,9 @@ def choose_voices(
     found = [c for n, c in enumerate(found) if n < most or c.reference.score >= least]
     best = {c.stem.id for c in found[:most]}
     strained = {c.stem.id: fits.is_strained(c) for c in found}
+    lacking = {c.stem.id: bool(asked) and not is_said_of(c.stem, asked) for c in found}
     places = {c.stem.id: n + most * strained[c.stem.id] for n, c in enumerate(found)}
-    found.sort(key=lambda c: (places[c.stem.id], strained[c.stem.id]))
+    found.sort(key=lambda c: (lacking[c.stem.id], places[c.stem.id], strained[c.stem.id]))
     chosen = [fits.in_its_key(c) for c in named]
     if most and all(is_drums(c.stem) for c in named):
         lead = fits.lead_of([c for c in found if c.stem.id in best])

@@ -89,6 +89,15 @@ class TestOneHarmony:
         assert "a" in voices(planned(*found, prompt="xylophone, quick"))
         assert "a" not in voices(planned(*found, prompt="something quick"))
 
+    def test_what_has_the_asked_instrument_stands_before_what_has_not(self) -> None:
+        found = (
+            heard("a", "c", tags=("piano",)),
+            heard("b", "d", tags=("violin",)),
+            heard("e", "c_again"),
+        )
+        assert next(iter(voices(planned(*found, prompt="calm strings", k=1)))) == "b"
+        assert next(iter(voices(planned(*found, prompt="calm", k=1)))) == "a"
+
     def test_the_key_of_a_passage_counts_before_that_of_its_song(self) -> None:
         there = {"c": replace(HEARD["c"], key=Key(4, True))}
 
