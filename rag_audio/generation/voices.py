@@ -93,7 +93,8 @@ def choose_voices(
     One that takes a large stretch or transposition stands ``most`` places further down. What has an
     instrument that the words ask for comes first. The lead is
     the first that has pitch and a tempo; without one the first that may play at all. Where the
-    words ask for drums and for no other instrument, percussion plays alone, if there is any.
+    words ask for drums and for no other instrument, and neither a key, a melody nor an artist is
+    asked for, percussion plays alone, if there is any.
 
     Args:
         candidates: what may sound, best first; those that the request names always play.
@@ -109,7 +110,8 @@ def choose_voices(
     kinds = {concepts()[name].kind for name in asked}
     left_out: dict[str, str] = {}
     fits = _Fits(request, listen, *tempo_and_key(request, named, hummed))
-    if kinds == {"drum"}:
+    has_harmony = request.key is not None or hummed is not None or request.artist is not None
+    if kinds == {"drum"} and not has_harmony:
         timely = [c for c in found if is_drums(c.stem) and fits.why_untimely(c) is None]
         if timely:
             left_out = {c.stem.id: "drums are asked for" for c in found if c not in timely}

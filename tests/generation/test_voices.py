@@ -82,6 +82,7 @@ class TestOneHarmony:
         assert list(voices(planned(*found, prompt="batterie rapide"))) == ["b"]
         assert "a" in voices(planned(*found, prompt="drums with a deep bass"))
         assert list(voices(planned(found[0], prompt="hard techno drums"))) == ["a"]
+        assert "a" in voices(planned(*found, prompt="slow, brushed drums", key="A minor"))
 
     def test_where_an_instrument_is_asked_for_drums_do_not_play_alone(self) -> None:
         drums = [heard(f"drums{n}", **DRUMS) for n in range(3)]
