@@ -15,12 +15,23 @@ from rag_audio.domain.lexicon import broader, concepts, concepts_in
 _WORTH_MOVING = 0.05
 """Another passage is taken where the asked instruments have this much more of its notes."""
 
+_MADE_ON_DRUMS = frozenset(
+    ("dance", "hip hop", "rock", "funk", "disco", "reggae", "breakbeat", "dubstep", "samba")
+)
+
 
 def instruments_asked_for(request: GenerationRequest) -> frozenset[str]:
     """The concepts of instruments and drums that the words of a request name."""
     words = ", ".join((request.prompt, *request.instrumentation))
     names = (one.concept for one in concepts_in(words))
     return frozenset(name for name in names if concepts()[name].kind in ("instrument", "drum"))
+
+
+def asks_for_a_beat(request: GenerationRequest) -> bool:
+    """Whether the words of a request name drums, or music that is made on drums."""
+    words = ", ".join((request.prompt, *request.instrumentation))
+    named = _kinds_of(words)
+    return bool(named & _MADE_ON_DRUMS) or any(concepts()[name].kind == "drum" for name in named)
 
 
 def passage_of(segment: Segment, score: NoteScore, asked: Set[str]) -> Segment:

@@ -31,7 +31,11 @@ from rag_audio.domain import (
 )
 from rag_audio.domain.lexicon import concepts
 from rag_audio.domain.music import bar_s
-from rag_audio.generation.asked_instruments import instruments_asked_for, is_said_of
+from rag_audio.generation.asked_instruments import (
+    asks_for_a_beat,
+    instruments_asked_for,
+    is_said_of,
+)
 from rag_audio.generation.harmony import FRAME_S, Harmony, disagreement, roughness
 from rag_audio.generation.percussion import is_drums, is_one_shot
 from rag_audio.generation.seed_layout import (
@@ -108,13 +112,13 @@ def choose_voices(
         return Voices([*named, *found[:most]])
     asked = instruments_asked_for(request)
     kinds = {concepts()[name].kind for name in asked}
-    left_out: dict[str, str] = {}
+    found, left_out = _once(found)
     fits = _Fits(request, listen, *tempo_and_key(request, named, hummed))
     has_harmony = request.key is not None or hummed is not None or request.artist is not None
     if kinds == {"drum"} and not has_harmony:
         timely = [c for c in found if is_drums(c.stem) and fits.why_untimely(c) is None]
         if timely:
-            left_out = {c.stem.id: "drums are asked for" for c in found if c not in timely}
+            left_out |= {c.stem.id: "drums are asked for" for c in found if c not in timely}
             found = timely
     least = _LEAST_SCORE * max((c.reference.score for c in found), default=0.0)
     found = [c for n, c in enumerate(found) if n < most or c.reference.score >= least]
@@ -131,13 +135,16 @@ def choose_voices(
             lead = fits.lead_of(found)
         chosen += [] if lead is None else [fits.in_its_key(lead)]
         fits = _Fits(request, listen, *tempo_and_key(request, chosen, hummed))
+    is_with_drums = asks_for_a_beat(request)
     for candidate in found:
         if len(chosen) == len(named) + most:
             break
-        # Only of what has pitch can be told whether it fits: no drums are looked for further down.
-        drums = is_drums(candidate.stem)
+        # Only of what has pitch can be told whether it fits: drums further down are not looked for,
+        # unless the music that is asked for is made on drums.
+        is_fitting = is_with_drums or not is_drums(candidate.stem)
         playing = {c.stem.id for c in chosen}
-        is_near = candidate.stem.id in best if drums else places[candidate.stem.id] < 2 * most
+        is_near = candidate.stem.id in best
+        is_near |= is_fitting and places[candidate.stem.id] < 2 * most
         if candidate.stem.id in playing or not is_near:
             continue
         fitting, why = fits.beside(candidate, chosen)
@@ -146,6 +153,19 @@ def choose_voices(
         else:
             chosen.append(fitting)
     return Voices(chosen, left_out)
+
+
+def _once(found: Sequence[ReferencePart]) -> tuple[list[ReferencePart], dict[str, str]]:
+    """The candidates without what is the same music as a better one, and why these do not play."""
+    kept: list[ReferencePart] = []
+    left_out = {}
+    for candidate in found:
+        better = next((c for c in kept if _is_same_music(c.stem, candidate.stem)), None)
+        if better is None:
+            kept.append(candidate)
+        else:
+            left_out[candidate.stem.id] = f"{name_of(better.stem)} is the same music"
+    return kept, left_out
 
 
 def is_named(request: GenerationRequest, stem: Stem) -> bool:
@@ -325,17 +345,28 @@ def _like(sibling: ReferencePart, candidate: ReferencePart) -> ReferencePart:
 
 
 def is_same_song(one: Stem, other: Stem) -> bool:
-    """Whether two stems are parts of a song: one folder, artist, tempo and key, and names that
-    begin alike, such as ``last-tram-bass`` and ``last-tram-keys``."""
-    paths = PurePosixPath(one.path), PurePosixPath(other.path)
-    if (one.library, one.artist, paths[0].parent) != (other.library, other.artist, paths[1].parent):
+    """Whether two stems are parts of a song: one library, artist, tempo and key, and names that
+    begin alike, such as ``last-tram-bass`` and ``last-tram-keys``.
+
+    In different folders, such as one for scores and one for recordings, the artist has to be
+    known, and two words have to be alike.
+    """
+    if (one.library, one.artist) != (other.library, other.artist):
         return False
     if one.bpm is None or other.bpm is None or not (has_tempo(one) and has_tempo(other)):
         return False
     if abs(one.bpm / other.bpm - 1) > _SAME_TEMPO or one.key != other.key:
         return False
     shared, shortest = _shared_words(one, other)
+    if PurePosixPath(one.path).parent != PurePosixPath(other.path).parent:
+        return bool(one.artist) and shared > 1 and 2 * shared > shortest
     return 2 * shared > shortest
+
+
+def _is_same_music(one: Stem, other: Stem) -> bool:
+    """Whether two stems of a song have one name, such as a score and its recording."""
+    names = {PurePosixPath(stem.path).stem.casefold() for stem in (one, other)}
+    return len(names) == 1 and is_same_song(one, other)
 
 
 def _is_within(one: Stem, other: Stem) -> bool:

@@ -35,11 +35,10 @@ def fuzzed(inputs: st.SearchStrategy[Any], examples: int) -> Callable[[Check], C
 
     def decorate(check: Check) -> Callable[[], None]:
         def bounded(value: Any) -> None:
-            begun = time.process_time()
             try:
-                with suppress(RagAudioError):
-                    check(value)
-                took = time.process_time() - begun
+                took = _processor_s(check, value)
+                if took >= LONG_S:  # once may be an import, or the garbage of other tests
+                    took = _processor_s(check, value)
                 assert took < LONG_S, f"{took:.1f} s"
             except Exception as error:
                 error.add_note(f"the input: {value!r}"[:20_000])
@@ -66,6 +65,13 @@ def fuzzed(inputs: st.SearchStrategy[Any], examples: int) -> Callable[[Check], C
         return test
 
     return decorate
+
+
+def _processor_s(check: Check, value: Any) -> float:
+    begun = time.process_time()
+    with suppress(RagAudioError):
+        check(value)
+    return time.process_time() - begun
 
 
 @contextmanager

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from rag_audio.audio.scores import NoteScore, ScoreNote, ScorePart
 from rag_audio.domain import GenerationRequest, Segment
-from rag_audio.generation.asked_instruments import instruments_asked_for, passage_of
+from rag_audio.generation.asked_instruments import (
+    asks_for_a_beat,
+    instruments_asked_for,
+    passage_of,
+)
 from tests.generation.test_planning import reference
 
 PIANO, VIOLIN = 0, 40
@@ -31,6 +35,13 @@ def test_instruments_and_drums_are_asked_for_in_any_language_and_field() -> None
     asked = instruments_asked_for(GenerationRequest("langsames Klavier", instrumentation=("kick",)))
     assert asked == {"piano", "kick"}
     assert instruments_asked_for(GenerationRequest("slow and sad")) == frozenset()
+
+
+def test_dance_music_rock_and_drums_ask_for_a_beat() -> None:
+    for words in ("deep house", "trap with flute", "langsame Rockballade", "warm, with a snare"):
+        assert asks_for_a_beat(GenerationRequest(words)), words
+    for words in ("slow waltz for guitar", "ambient pad", "sad piano and strings"):
+        assert not asks_for_a_beat(GenerationRequest(words)), words
 
 
 def test_the_passage_is_where_the_asked_instruments_play() -> None:

@@ -157,6 +157,26 @@ class TestOneHarmony:
         assert list(voices(plan)) == ["a"]
         assert any("c is the same music, or holds it" in note for note in plan.notes)
 
+    def test_a_score_and_its_recording_take_one_place(self) -> None:
+        def of_song(name: str, path: str, **fields: object) -> Reference:
+            found = heard(name, "c", bpm=100.0, artist="Velda Quarn", **{**UNKNOWN, **fields})
+            segment = replace(found.segment, stem=replace(found.stem, path=path))
+            return Reference(segment, found.score, 1)
+
+        keys, recorded = of_song("a", "x/last-train-keys.mid"), of_song("b", "y/last-train-keys.wav")
+        bass, drums = of_song("e", "y/last-train-bass.wav"), of_song("f", "x/d.mid", **DRUMS)
+        plan = planned(keys, recorded, bass, drums, speaking=(recorded,))
+        assert list(voices(plan)) == ["a", "e", "f"]
+        assert "c gives words only: c is the same music" in plan.notes
+        assert is_same_song(keys.stem, bass.stem), "in folders of their own too"
+        assert not is_same_song(keys.stem, replace(bass.stem, path="y/last-waltz-bass.wav"))
+
+    def test_drums_further_down_play_where_the_music_is_made_on_drums(self) -> None:
+        clashing = heard("b", "cluster"), heard("c", "cluster")
+        found = heard("a", "c"), *clashing, reference("d", **DRUMS)
+        assert list(voices(planned(*found, prompt="calm"))) == ["a"]
+        assert list(voices(planned(*found, prompt="Deep House"))) == ["a", "d"]
+
     def test_where_nothing_is_heard_the_keys_decide(self) -> None:
         in_c, in_d, in_e = (
             heard(name, "unheard", key=Key.parse(key), key_confidence=1.0)
