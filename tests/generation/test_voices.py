@@ -163,7 +163,10 @@ class TestOneHarmony:
             segment = replace(found.segment, stem=replace(found.stem, path=path))
             return Reference(segment, found.score, 1)
 
-        keys, recorded = of_song("a", "x/last-train-keys.mid"), of_song("b", "y/last-train-keys.wav")
+        keys, recorded = (
+            of_song("a", "x/last-train-keys.mid"),
+            of_song("b", "y/last-train-keys.wav"),
+        )
         bass, drums = of_song("e", "y/last-train-bass.wav"), of_song("f", "x/d.mid", **DRUMS)
         plan = planned(keys, recorded, bass, drums, speaking=(recorded,))
         assert list(voices(plan)) == ["a", "e", "f"]
