@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rag_audio.audio.channels import heard
 from rag_audio.audio.constant_q import BINS_PER_OCTAVE, HOP, OCTAVES, constant_q
 from rag_audio.audio.dsp import loudness_lufs, resample
+from rag_audio.audio.key_profiles import MAJOR, MINOR
 from rag_audio.audio.layouts import ChannelLayout
 from rag_audio.audio.librosa_cache import librosa_ready
 from rag_audio.domain import Audio, Key
@@ -192,11 +193,8 @@ def _fit_period(beats: NDArray[np.intp], period: float) -> float | None:
 
 # Which key a distribution of pitch classes is in.
 
-# Albrecht & Shanahan, "The use of large corpora to train a new type of key-finding algorithm",
-# Music Perception 31(1), 2013, table 2: tonic first.
-_MAJOR = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081)
-_MINOR = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
-# Pop and folk lean on the lowered seventh in minor, which that corpus of art music rarely keeps.
+# Pop and folk lean on the lowered seventh in minor, which Albrecht and Shanahan's art music rarely
+# keeps.
 _MINOR_NATURAL = (
     0.22, 0.006, 0.104, 0.123, 0.008, 0.103, 0.012, 0.2, 0.072, 0.012, 0.11, 0.03,
 )  # fmt: skip
@@ -228,10 +226,7 @@ def estimate_key(
     if weights.sum() <= 0 or not np.isfinite(weights).all():
         return None, 0.0
     correlation = _correlations(weights)
-    score = correlation.copy()
-    for extra, weight in ((bass, _BASS_WEIGHT), (opening, _OPENING_WEIGHT)):
-        if extra is not None and np.sum(extra) > 0:
-            score += weight * _tonic_support(np.asarray(extra, dtype=np.float64))
+    score = correlation + _bass_support(bass, opening)
     best = int(score.argmax())
     fit = float(correlation[best])
     if fit < _MIN_CORRELATION:
@@ -243,13 +238,34 @@ def estimate_key(
     return Key(best % 12, best >= 12), round(max(0.0, confidence), 4)
 
 
+def key_scores(
+    pitch_classes: ArrayLike, bass: ArrayLike | None = None, opening: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """``[24]``: what :func:`estimate_key` takes the best of, twelve major keys, then twelve minor.
+
+    Zeros without any pitch.
+    """
+    weights = np.asarray(pitch_classes, dtype=np.float64)
+    if weights.sum() <= 0 or not np.isfinite(weights).all():
+        return np.zeros(24)
+    return _correlations(weights) + _bass_support(bass, opening)
+
+
+def _bass_support(bass: ArrayLike | None, opening: ArrayLike | None) -> NDArray[np.float64]:
+    support = np.zeros(24)
+    for extra, weight in ((bass, _BASS_WEIGHT), (opening, _OPENING_WEIGHT)):
+        if extra is not None and np.sum(extra) > 0:
+            support += weight * _tonic_support(np.asarray(extra, dtype=np.float64))
+    return support
+
+
 def _correlations(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """``[24]``: Pearson correlation with each key's profile, twelve major then twelve minor."""
     return np.array(
-        [_correlate(weights, np.roll(_MAJOR, tonic)) for tonic in range(12)]
+        [_correlate(weights, np.roll(MAJOR, tonic)) for tonic in range(12)]
         + [
             max(
-                _correlate(weights, np.roll(_MINOR, tonic)),
+                _correlate(weights, np.roll(MINOR, tonic)),
                 _correlate(weights, np.roll(_MINOR_NATURAL, tonic)),
             )
             for tonic in range(12)
@@ -328,9 +344,11 @@ def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
     )
 
 
-def find_key(audio: Audio) -> tuple[Key | None, float]:
-    """The key of a sound and a confidence 0…1, as :func:`analyse` measures it."""
-    return _key(resample(heard(audio), _RATE))
+def scores_of_keys(audio: Audio) -> NDArray[np.float64]:
+    """``[24]``: how far each key, twelve major, then twelve minor, is that of a sound, as
+    :func:`analyse` measures it; zeros without pitch or below 0.5 s."""
+    shares = _pitch_shares(resample(heard(audio), _RATE))
+    return np.zeros(24) if shares is None else key_scores(*shares)
 
 
 def chroma(audio: Audio) -> NDArray[np.float32]:
@@ -342,15 +360,20 @@ def chroma(audio: Audio) -> NDArray[np.float32]:
 
 
 def _key(plain: Audio) -> tuple[Key | None, float]:
+    shares = _pitch_shares(plain)
+    return (None, 0.0) if shares is None else estimate_key(*shares)
+
+
+def _pitch_shares(plain: Audio) -> tuple[NDArray[np.float32], ...] | None:
+    """Strength of the pitch classes, of those in the bass, and of these early on; None: none."""
     if plain.duration_s < _MIN_SECONDS:
-        return None, 0.0
+        return None
     pitches = _pitches(plain)
-    energy = pitches.sum()
-    if energy <= 0:
-        return None, 0.0
+    if pitches.sum() <= 0:
+        return None
     bass = _fold(pitches[:_BASS_SEMITONES])
     opening = bass[:, : max(1, round(_OPENING_S * _RATE / HOP))]
-    return estimate_key(_fold(pitches).sum(axis=1), bass.sum(axis=1), opening.sum(axis=1))
+    return _fold(pitches).sum(axis=1), bass.sum(axis=1), opening.sum(axis=1)
 
 
 def _pitches(plain: Audio) -> NDArray[np.float32]:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rag_audio.audio.analysis import estimate_key
+from rag_audio.audio.analysis import estimate_key, key_scores
 from rag_audio.audio.dsp import spread_starts
 from rag_audio.audio.score_playing import open_synthesizer, play_parts, ringing, with_kits
 from rag_audio.audio.scores import MAX_DURATION_S, NoteScore, ScoreNote, ScorePart, parse
@@ -228,11 +229,9 @@ def _key(score: NoteScore, bpm: float) -> tuple[Key | None, float]:
     return heard, confidence
 
 
-def key_of_passage(score: NoteScore, start_s: float, end_s: float) -> tuple[Key | None, float]:
-    """The key of what sounds between two times of a score, and a confidence 0…1.
-
-    A piece may stand in another key there than as a whole.
-    """
+def scores_of_keys(score: NoteScore, start_s: float, end_s: float) -> NDArray[np.float64]:
+    """``[24]``: how far each key, twelve major, then twelve minor, is that of what sounds between
+    two times of a score; zeros where nothing does. It may be another than that of the whole."""
     parts = [
         replace(
             part,
@@ -244,7 +243,7 @@ def key_of_passage(score: NoteScore, start_s: float, end_s: float) -> tuple[Key 
         )
         for part in score.parts
     ]
-    return estimate_key(*_histograms(tuple(parts), score.tempos[0][1]))
+    return key_scores(*_histograms(tuple(parts), score.tempos[0][1]))
 
 
 def _histograms(parts: tuple[ScorePart, ...], bpm: float) -> tuple[Any, Any, Any]:

@@ -46,12 +46,14 @@ class Harmony:
     Attributes:
         hz: ``[F, P]``, a row for each tenth of a second. levels: amplitudes ``[F, P]`` ≥ 0, 0
             where a row has fewer partials.
-        key: what it stands in, as it is heard; None where that is not clear.
+        key: what it stands in, as most hear it; None without pitch. key_clarity: by how much it and
+            its relative lead all others, see :func:`.key_profiles.key_of`.
     """
 
     hz: Rows
     levels: Rows
     key: Key | None = None
+    key_clarity: float = 0.0
 
     def laid_out(
         self, duration_s: float, time_ratio: float, semitones: int, loop_s: float

@@ -6,14 +6,16 @@ from dataclasses import replace
 from functools import lru_cache
 
 from rag_audio.audio import analysis, midi
+from rag_audio.audio.key_profiles import key_of, profile_scores
 from rag_audio.domain import Segment, StemKind
 from rag_audio.errors import LibraryError
 from rag_audio.generation.harmony import SAMPLE_RATE, Harmony, harmony_of, harmony_of_score
-from rag_audio.generation.seed_layout import MIN_CONFIDENCE
 from rag_audio.generation.stem_player import StemPlayer
 
 _LONGEST_S = 10.0
 _MOST_KEPT = 256
+_READERS = 3
+"""Profiles of keys, each of which weighs as much as how keys are measured when indexing."""
 
 
 class StemListener:
@@ -38,9 +40,11 @@ class StemListener:
         start_s, duration_s = segment.start_s, segment.duration_s
         if segment.stem.kind is StemKind.AUDIO:
             sound = self._player.play(segment, SAMPLE_RATE)
-            heard, (key, confidence) = harmony_of(sound), analysis.find_key(sound)
+            heard, scores = harmony_of(sound), analysis.scores_of_keys(sound)
         else:
             score = self._player.score(segment.stem)
             heard = harmony_of_score(score, start_s, duration_s)
-            key, confidence = midi.key_of_passage(score, start_s, start_s + duration_s)
-        return replace(heard, key=key if confidence >= MIN_CONFIDENCE else None)
+            scores = midi.scores_of_keys(score, start_s, start_s + duration_s)
+        agreed = (_READERS * profile_scores(heard.chroma(0.0)[0]) + scores) / (_READERS + 1)
+        key, clarity = key_of(agreed)
+        return replace(heard, key=key, key_clarity=clarity)

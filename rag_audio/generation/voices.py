@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_audio.audio.key_profiles import CLEAR_KEY, KNOWN_KEY, key_of, profile_scores
 from rag_audio.domain import (
     Clash,
     ConditioningPlan,
@@ -62,6 +63,7 @@ NO_TEMPO = "it has no tempo"
 _LEAST_SCORE = 0.6
 """Of the best score: what is further down than wanted and matches less does not play."""
 _COMPARED_S = 10.0
+_MOST_COMPARED = 16
 _HEARD_S = 60.0
 _PER_SEMITONE = 0.02
 _SAME_TEMPO = 0.005
@@ -211,12 +213,16 @@ class _Fits:
     listen: Listen
     bpm: float | None
     key: Key | None
+    _heard: dict[tuple[Segment, int], NDArray[np.float64]] = field(default_factory=dict)
 
     def is_strained(self, candidate: ReferencePart) -> bool:
-        """Whether a recording would be changed by much, or lacks the key that is asked for."""
+        """Whether a recording would be changed by much or lacks the key that is asked for, or a
+        score's passage stands in no clear one."""
         stem = candidate.stem
-        if stem.kind is StemKind.MIDI or is_one_shot(stem):
+        if is_one_shot(stem):
             return False
+        if stem.kind is StemKind.MIDI:
+            return self.key is not None and not is_drums(stem) and not self._is_clear(candidate)
         part = self._part(candidate)
         is_far = (
             self.key is not None
@@ -262,7 +268,24 @@ class _Fits:
         if clash > MOST_DISAGREEMENT:
             size = "" if heard is None else f" ({clash:.2f})"
             return None, f"its harmony clashes with {name_of(other.stem)}{size}"
+        if self._leads_away(fitting, others):
+            return None, f"with it the piece does not stand in {self.key}"
         return fitting, ""
+
+    def _leads_away(self, candidate: ReferencePart, others: Sequence[ReferencePart]) -> bool:
+        """Whether what plays stands in the key that is asked for, or its relative, and no longer
+        with the candidate."""
+        heard = [self._chroma(one) for one in (*others, candidate)]
+        if self.key is None or any(one is None for one in heard):
+            return False
+        sums = [one.sum(axis=0) for one in heard if one is not None]
+        levels = [one / max(float(one.sum()), 1e-9) for one in sums]
+        wanted = (self.key, self.key.relative())
+        with_it, without = (
+            key_of(profile_scores(np.sum(each, axis=0)))[0] in wanted
+            for each in (levels, levels[:-1])
+        )
+        return without and not with_it
 
     def in_its_key(self, candidate: ReferencePart) -> ReferencePart:
         """The candidate with the key that its passage is heard in; a declared key stands."""
@@ -271,7 +294,15 @@ class _Fits:
         if is_drums(stem) or is_declared:
             return candidate
         heard = self.listen(aligned(candidate.reference.segment, self.request.time_signature))
-        return candidate if heard is None else replace(candidate, key=heard.key)
+        if heard is None:
+            return candidate
+        # Brought to a key that is asked for even an unsure one is right more often than none.
+        is_sure = heard.key_clarity >= KNOWN_KEY
+        return replace(candidate, key=heard.key if is_sure or self.key is not None else None)
+
+    def _is_clear(self, candidate: ReferencePart) -> bool:
+        heard = self.listen(aligned(candidate.reference.segment, self.request.time_signature))
+        return heard is None or heard.key_clarity >= CLEAR_KEY
 
     def why_untimely(self, candidate: ReferencePart) -> str | None:
         """Why a candidate has no place in the piece's time; None where it has one."""
@@ -304,8 +335,11 @@ class _Fits:
         if heard is None:
             return None
         part = self._part(candidate)
-        laid = heard.laid_out(self._length_s, part.time_ratio, part.semitones, part.loop_s)
-        return laid.chroma(bar_s(self.bpm, self.request.time_signature))
+        place = candidate.reference.segment, part.semitones
+        if place not in self._heard:
+            laid = heard.laid_out(self._length_s, part.time_ratio, part.semitones, part.loop_s)
+            self._heard[place] = laid.chroma(bar_s(self.bpm, self.request.time_signature))
+        return self._heard[place]
 
     def _transposed(
         self,
@@ -387,23 +421,25 @@ def clash_of(plan: ConditioningPlan, listen: Listen) -> Clash | None:
     """How far the plan's pitched parts are from one harmony, in its first minute at most.
 
     Chroma disagreement and roughness of each pair of parts, weighted by the product of their
-    shares. None where fewer than two of them are heard.
+    shares; of more than 16 parts the heaviest. None where fewer than two of them are heard.
     """
     heard = []
-    for part in plan.seed_parts:
+    for part in sorted(plan.seed_parts, key=lambda one: -one.weight):
         segment = plan.references[part.reference].segment
         if part.layer is Layer.DRUMS or is_drums(segment.stem):
             continue
         found = listen(aligned(segment, plan.controls.time_signature))
         if found is not None:
-            heard.append((part.weight, _played(found, part, plan)))
+            played = _played(found, part, plan)
+            heard.append((part.weight, played, played.chroma(plan.bar_s)))
+        if len(heard) == _MOST_COMPARED:
+            break
     pairs = list(combinations(heard, 2))
     if not pairs:
         return None
     weights = [first[0] * second[0] for first, second in pairs]
-    sounds = [(first[1], second[1]) for first, second in pairs]
-    chroma = [disagreement(a.chroma(plan.bar_s), b.chroma(plan.bar_s)) for a, b in sounds]
-    rough = [roughness(a, b) for a, b in sounds]
+    chroma = [disagreement(first[2], second[2]) for first, second in pairs]
+    rough = [roughness(first[1], second[1]) for first, second in pairs]
     return Clash(
         round(float(np.average(chroma, weights=weights)), 2),
         round(float(np.average(rough, weights=weights)), 3),

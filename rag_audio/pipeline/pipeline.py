@@ -36,9 +36,10 @@ from rag_audio.domain.ports import Generator, Progress, ReadsText, StopAsked
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput, LibraryError, RequestRefused
 from rag_audio.generation import legibility
-from rag_audio.generation.asked_instruments import instruments_asked_for, passage_of
+from rag_audio.generation.asked_instruments import instruments_asked_for
 from rag_audio.generation.legibility import CanRead
 from rag_audio.generation.melody_request import melody_of, require_as_planned
+from rag_audio.generation.passages import passage_of
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import renew_plan
 from rag_audio.guardrails import output as guarding
@@ -495,17 +496,20 @@ class Pipeline:
         )
         ranked = (replace(one, rank=len(chosen) + one.rank) for one in speaking)
         asked = instruments_asked_for(request)
-        return (*named_ones, *ranked), tuple(self._in_its_passage(one, asked) for one in sounding)
+        clear = request.key is not None
+        moved = (self._in_its_passage(one, asked, clear) for one in sounding)
+        return (*named_ones, *ranked), tuple(moved)
 
-    def _in_its_passage(self, found: Reference, asked: Set[str]) -> Reference:
-        """The reference where the asked instruments play, if it is a score that can be read."""
-        if not asked or found.stem.kind is not StemKind.MIDI:
+    def _in_its_passage(self, found: Reference, asked: Set[str], clear: bool) -> Reference:
+        """The reference where the asked instruments play, and where a key is asked for in a clear
+        one, if it is a score that can be read."""
+        if not (asked or clear) or found.stem.kind is not StemKind.MIDI:
             return found
         try:
             score = self.home.player.score(found.stem)
         except LibraryError:  # who makes its sound is told why
             return found
-        return replace(found, segment=passage_of(found.segment, score, asked))
+        return replace(found, segment=passage_of(found.segment, score, asked, clear=clear))
 
     def _query_vectors(self, request: GenerationRequest) -> tuple[NDArray[np.float32], ...]:
         """Of the sound or score to search by, embedded once for all searches; none without one."""

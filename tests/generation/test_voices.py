@@ -100,7 +100,7 @@ class TestOneHarmony:
         assert next(iter(voices(planned(*found, prompt="calm", k=1)))) == "a"
 
     def test_the_key_of_a_passage_counts_before_that_of_its_song(self) -> None:
-        there = {"c": replace(HEARD["c"], key=Key(4, True))}
+        there = {"c": replace(HEARD["c"], key=Key(4, True), key_clarity=0.3)}
 
         def hear(segment: Segment) -> Harmony | None:
             return there.get(segment.stem.title)
