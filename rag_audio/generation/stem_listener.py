@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from rag_audio.audio import analysis, midi
 from rag_audio.audio.key_profiles import key_of, profile_scores
 from rag_audio.domain import Segment, StemKind
@@ -14,8 +17,7 @@ from rag_audio.generation.stem_player import StemPlayer
 
 _LONGEST_S = 10.0
 _MOST_KEPT = 256
-_READERS = 3
-"""Profiles of keys, each of which weighs as much as how keys are measured when indexing."""
+_READERS = 3  # profiles, each of which counts as much as the measurement
 
 
 class StemListener:
@@ -45,6 +47,16 @@ class StemListener:
             score = self._player.score(segment.stem)
             heard = harmony_of_score(score, start_s, duration_s)
             scores = midi.scores_of_keys(score, start_s, start_s + duration_s)
-        agreed = (_READERS * profile_scores(heard.chroma(0.0)[0]) + scores) / (_READERS + 1)
-        key, clarity = key_of(agreed)
-        return replace(heard, key=key, key_clarity=clarity)
+        return with_key(heard, scores)
+
+
+def with_key(heard: Harmony, scores: ArrayLike) -> Harmony:
+    """A harmony with its key: the one that three profiles of its pitch classes, and how keys are
+    measured when indexing, agree on most.
+
+    Args:
+        scores: ``[24]``, of :func:`.midi.scores_of_keys` or :func:`.analysis.scores_of_keys`.
+    """
+    profiles = _READERS * profile_scores(heard.chroma(0.0)[0])
+    key, clarity = key_of((profiles + np.asarray(scores)) / (_READERS + 1))
+    return replace(heard, key=key, key_clarity=clarity)

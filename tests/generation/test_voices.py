@@ -16,6 +16,7 @@ from rag_audio.domain import (
     Reference,
     SampleType,
     Segment,
+    StemKind,
 )
 from rag_audio.domain.plan import plan_from_json, plan_to_json
 from rag_audio.errors import InvalidInput
@@ -32,6 +33,7 @@ HEARD = {
     "c_again": chord(60, 64, 67, seconds=10.0),
     "d": chord(50, 54, 57, 62, seconds=10.0),
     "cluster": chord(60, 61, 62, 66, seconds=10.0),
+    "c_and_g": chord(55, 59, 60, 62, 64, 67, seconds=10.0),
 }
 UNKNOWN = {"key": None, "key_confidence": 0.0}
 NO_TEMPO = {"bpm": None, "bpm_confidence": 0.0}
@@ -115,6 +117,46 @@ class TestOneHarmony:
         assert voices(plan_of(key="E minor")) == {"a": 0}
         assert voices(plan_of(key="F minor")) == {"a": 1}
         assert plan_of().key == Key(4, True)
+
+    def test_an_unsure_key_of_a_passage_counts_where_a_key_is_asked_for(self) -> None:
+        unsure = replace(HEARD["c"], key=Key(4, True), key_clarity=0.01)
+
+        def plan_of(**fields: object) -> ConditioningPlan:
+            return make_plan(
+                GenerationRequest("slow", **fields), (), rights=RIGHTS, info=INFO,  # type: ignore[arg-type]
+                count_tokens=words, seed=1, sounding=(heard("a", "c"),), listen=lambda _: unsure,
+            )  # fmt: skip
+
+        assert voices(plan_of(key="F minor")) == {"a": 1}
+        assert plan_of().key is None
+
+    def test_what_leads_away_from_the_key_that_is_asked_for_gives_words_only(self) -> None:
+        in_c = {"key": Key(0, False), "key_confidence": 1.0}
+        found = heard("a", "c", **in_c), *(heard(n, "c_and_g", **in_c) for n in "be")
+        asked = planned(*found, speaking=found[-1:], key="C major")
+        assert list(voices(asked)) == ["a", "b"]
+        note = "c_and_g gives words only: with it the piece does not stand in C major"
+        assert note in asked.notes
+        assert list(voices(planned(*found, mix=Mix.ALL, key="C major"))) == ["a", "b", "e"]
+
+    def test_a_score_whose_passage_stands_in_no_clear_key_stands_further_down(self) -> None:
+        clear = replace(HEARD["c"], key=Key(0, False), key_clarity=0.3)
+
+        def plan_of(**fields: object) -> ConditioningPlan:
+            found = [
+                Reference(
+                    replace(one.segment, stem=replace(one.stem, kind=StemKind.MIDI)), score, 1
+                )
+                for one, score in ((heard("a", "a"), 0.9), (heard("b", "b"), 0.8))
+            ]
+            return make_plan(
+                GenerationRequest("slow", k=1, **fields), (), rights=RIGHTS, info=INFO,  # type: ignore[arg-type]
+                count_tokens=words, seed=1, sounding=found,
+                listen=lambda segment: clear if segment.stem.title == "b" else HEARD["c"],
+            )  # fmt: skip
+
+        assert list(voices(plan_of(key="C major"))) == ["b"]
+        assert list(voices(plan_of())) == ["a"]
 
     def test_a_recording_is_not_transposed_far_to_agree(self) -> None:
         high = {6: Harmony(HEARD["c"].hz * 2**0.5, HEARD["c"].levels)}
