@@ -96,11 +96,11 @@ def choose_voices(
 ) -> Voices:
     """The candidates that play together.
 
-    One that takes a large stretch or transposition stands ``most`` places further down. What has an
-    instrument that the words ask for comes first. The lead is
-    the first that has pitch and a tempo; without one the first that may play at all. Where the
-    words ask for drums and for no other instrument, and neither a key, a melody nor an artist is
-    asked for, percussion plays alone, if there is any.
+    One that takes a large stretch or transposition stands ``most`` places further down, and so does
+    a score without a clear key where one is asked for. What has an instrument that the words ask
+    for comes first. The lead is the first that has pitch and a tempo; without one the first that
+    may play at all. Where the words ask for drums and for no other instrument, and neither a key, a
+    melody nor an artist is asked for, percussion plays alone, if there is any.
 
     Args:
         candidates: what may sound, best first; those that the request names always play.
@@ -133,7 +133,7 @@ def choose_voices(
     if most and all(is_drums(c.stem) for c in named):
         lead = fits.lead_of([c for c in found if c.stem.id in best])
         is_pitched = lead is not None and has_tempo(lead.stem) and not is_drums(lead.stem)
-        if lead is None or is_pitched or "instrument" in kinds:
+        if lead is None or is_pitched or has_harmony or "instrument" in kinds:
             lead = fits.lead_of(found)
         chosen += [] if lead is None else [fits.in_its_key(lead)]
         fits = _Fits(request, listen, *tempo_and_key(request, chosen, hummed))

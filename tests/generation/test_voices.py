@@ -91,6 +91,7 @@ class TestOneHarmony:
         found = (*drums, heard("a", "c"))
         assert "a" in voices(planned(*found, prompt="xylophone, quick"))
         assert "a" not in voices(planned(*found, prompt="something quick"))
+        assert "a" in voices(planned(*found, prompt="something quick", key="A minor"))
 
     def test_what_has_the_asked_instrument_stands_before_what_has_not(self) -> None:
         found = (
