@@ -45,7 +45,9 @@ class SoughtWords:
         Args:
             found: what the search by keywords found. segments: how many there are in the index.
         """
-        words = [(encode_query(found.group()), found.span()) for found in _WORD.finditer(text)]
+        said = concepts_in(text)
+        spans = _words_of(text, said)
+        words = [(encode_query(text[start:end]), (start, end)) for start, end in spans]
         words = [(vector, span) for vector, span in words if vector.indices]
         # A word that a caption holds as it is written counts in full, whatever it weighs in search.
         terms = tuple(
@@ -53,7 +55,6 @@ class SoughtWords:
             | dict.fromkeys(word_terms(text[start:end]), max(v.values))
             for v, (start, end) in words
         )
-        said = concepts_in(text)
         captions = [_terms_of(caption) for caption in {stem.caption for stem in found}]
         having = (sum(not caption.isdisjoint(word) for caption in captions) for word in terms)
         return cls(
@@ -78,6 +79,21 @@ class SoughtWords:
         )  # fmt: skip
         total = sum(self.weights)
         return sum(held) / total if total > 0 else 0.0
+
+
+def _words_of(text: str, said: Sequence[Mention]) -> list[tuple[int, int]]:
+    """From where to where the words stand; a concept with a hyphen is one: hi-hat, drum-loop."""
+    joined = [
+        (one.start, one.end)
+        for one in said
+        if "-" in text[one.start : one.end] and not re.search(r"\s", text[one.start : one.end])
+    ]
+    plain = (
+        found.span()
+        for found in _WORD.finditer(text)
+        if not any(start < found.end() and found.start() < end for start, end in joined)
+    )
+    return sorted((*plain, *joined))
 
 
 def _importance(span: tuple[int, int], said: Sequence[Mention]) -> float:
