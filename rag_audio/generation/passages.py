@@ -42,14 +42,13 @@ def passage_of(segment: Segment, score: NoteScore, asked: Set[str], *, clear: bo
     if last_s <= 0 or not notes.begin_s.size or not (clear or notes.is_asked.any()):
         return segment
     starts = np.array([*np.arange(0, last_s + 1e-9, step_s), segment.start_s])
-    sounding = notes.sounding(starts, segment.duration_s)
-    every = sounding.sum(axis=1)
+    theirs, every, *tones = notes.sounding(starts, segment.duration_s).T
     # A lone note in a rest is not what was meant: a thin passage counts as one of mean density.
-    shares = (sounding @ notes.is_asked) / np.maximum(every, max(float(every.mean()), 1e-9))
+    shares = theirs / np.maximum(every, max(float(every.mean()), 1e-9))
     best = int(shares.argmax())
     if clear:
         is_open = (shares >= _NEARLY * shares[best]) & (every >= _THIN * every.mean())
-        clear_by = np.where(is_open, notes.clarity(sounding), -1.0)
+        clear_by = np.where(is_open, _clarity(np.stack(tones, axis=1)), -1.0)
         if clear_by[-1] >= CLEAR_KEY or clear_by.max() < 0:
             return segment
         best = int(clear_by.argmax())
@@ -80,13 +79,26 @@ class _Notes:
         return cls(begin, end, pitch.astype(int), level, wanted)
 
     def sounding(self, starts_s: Row, length_s: float) -> Row:
-        """Seconds of each note in each window, ``[W, N]``."""
-        starts = starts_s[:, None]
-        ends = np.minimum(self.end_s, starts + length_s)
-        return np.asarray(np.maximum(ends - np.maximum(self.begin_s, starts), 0.0))
-
-    def clarity(self, sounding: Row) -> Row:
-        """How clear the key of each window is, ``[W]``, by the notes and as they sound."""
+        """Seconds that notes sound in each window ``[W, 14]``: those that are asked for, all, and
+        by level those of each pitch class from C up."""
         classes = np.eye(12)[self.pitch % 12] * self.level[:, None]
-        tones = sounding @ classes
-        return clarity((profile_scores(tones) + profile_scores(with_overtones(tones))) / 2)
+        weights = np.column_stack((self.is_asked, np.ones(self.level.size), classes))
+        until = np.concatenate((starts_s, starts_s + length_s))
+        sounded = _since(self.begin_s, weights, until) - _since(self.end_s, weights, until)
+        return np.maximum(sounded[starts_s.size :] - sounded[: starts_s.size], 0.0)
+
+
+def _since(times_s: Row, weights: Row, until_s: Row) -> Row:
+    """Weighted sums ``[T, C]`` of the seconds from each of ``times_s`` until a later time."""
+    order = np.argsort(times_s, kind="stable")
+    ordered, heavy = times_s[order], weights[order]
+    nothing = np.zeros((1, weights.shape[1]))
+    count = np.concatenate((nothing, np.cumsum(heavy, axis=0)))
+    sums = np.concatenate((nothing, np.cumsum(heavy * ordered[:, None], axis=0)))
+    before = np.searchsorted(ordered, until_s)
+    return np.asarray(until_s[:, None] * count[before] - sums[before])
+
+
+def _clarity(tones: Row) -> Row:
+    """How clear the key of each window ``[W, 12]`` is, by the notes and as they sound."""
+    return clarity((profile_scores(tones) + profile_scores(with_overtones(tones))) / 2)

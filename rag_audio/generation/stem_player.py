@@ -25,7 +25,12 @@ _log = logging.getLogger("rag_audio.stem_player")
 
 
 _SCORES_KEPT = 32
-"""As they were read, some megabytes each at most."""
+
+
+@lru_cache(_SCORES_KEPT)
+def _parsed(stem: str, path: Path) -> NoteScore:
+    """The notes of a file with the bytes of the stem, kept for all players: these come and go."""
+    return parse(path)
 
 
 class StemPlayer:
@@ -47,7 +52,6 @@ class StemPlayer:
     ) -> None:
         self._catalogue, self._cache = catalogue, cache
         self._soundfont, self._disclosure = soundfont, disclosure
-        self._parsed = lru_cache(_SCORES_KEPT)(lambda stem, path: parse(path))
 
     def play(
         self,
@@ -116,7 +120,7 @@ class StemPlayer:
         path, name = self._file_of(stem)
         try:
             _require_unchanged(path, name, stem.id)
-            return self._parsed(stem.id, path)
+            return _parsed(stem.id, path)
         except LibraryError as error:
             raise renamed(error, path, name) from error
 

@@ -31,11 +31,19 @@ _WORD = re.compile(r"[^\s,;/-]+")
 _CAPTIONS_KEPT = 4096
 
 
+Terms = Mapping[int, float]
+
+
 @dataclass(frozen=True)
 class SoughtWords:
-    """The words of a search that carry meaning: the terms of each, and what it weighs."""
+    """The words of a search that carry meaning: the terms of each, and what it weighs.
 
-    terms: tuple[Mapping[int, float], ...]
+    Attributes:
+        terms: of each, its own, and those of each of its parts where it is several words that name
+            one thing, such as "electric piano": a caption may have these apart.
+    """
+
+    terms: tuple[tuple[Terms, tuple[Terms, ...]], ...]
     weights: tuple[float, ...]
 
     @classmethod
@@ -46,22 +54,16 @@ class SoughtWords:
             found: what the search by keywords found. segments: how many there are in the index.
         """
         said = concepts_in(text)
-        spans = _words_of(text, said)
-        words = [(encode_query(text[start:end]), (start, end)) for start, end in spans]
-        words = [(vector, span) for vector, span in words if vector.indices]
-        # A word that a caption holds as it is written counts in full, whatever it weighs in search.
-        terms = tuple(
-            dict(zip(v.indices, v.values, strict=True))
-            | dict.fromkeys(word_terms(text[start:end]), max(v.values))
-            for v, (start, end) in words
-        )
+        spans = [span for span in _words_of(text, said) if encode_query(text[slice(*span)]).indices]
+        words = [text[start:end] for start, end in spans]
+        terms = tuple((_terms_of_word(word), _parts(word)) for word in words)
         captions = [_terms_of(caption) for caption in {stem.caption for stem in found}]
-        having = (sum(not caption.isdisjoint(word) for caption in captions) for word in terms)
+        having = (sum(not caption.isdisjoint(own) for caption in captions) for own, _ in terms)
         return cls(
             terms,
             tuple(
                 _importance(span, said) * math.log1p(max(0.5, segments - n + 0.5) / (n + 0.5))
-                for n, (_, span) in zip(having, words, strict=True)
+                for n, span in zip(having, spans, strict=True)
             ),
         )
 
@@ -73,27 +75,47 @@ class SoughtWords:
         """Of the words by weight, 0…1, that the stem's caption holds; 0 where there are none."""
         caption = _terms_of(stem.caption)
         held = (
-            weight * max((word[term] for term in caption & word.keys()), default=0.0)
-            / max(word.values())
-            for word, weight in zip(self.terms, self.weights, strict=True)
-        )  # fmt: skip
+            weight
+            * max(_held(own, caption), sum(_held(p, caption) for p in parts) / (len(parts) or 1))
+            for (own, parts), weight in zip(self.terms, self.weights, strict=True)
+        )
         total = sum(self.weights)
         return sum(held) / total if total > 0 else 0.0
 
 
+def _held(word: Terms, caption: frozenset[int]) -> float:
+    """How much of a word a caption holds, 0…1: a broader term is less."""
+    return max((word[term] for term in caption & word.keys()), default=0.0) / max(word.values())
+
+
+def _terms_of_word(word: str) -> Terms:
+    vector = encode_query(word)
+    return dict(zip(vector.indices, vector.values, strict=True)) | _as_written(
+        word, max(vector.values)
+    )
+
+
+def _parts(word: str) -> tuple[Terms, ...]:
+    """Of several words that name one thing, the terms of each alone."""
+    parts = [part for part in _WORD.findall(word) if encode_query(part).indices]
+    return tuple(map(_terms_of_word, parts)) if len(parts) > 1 else ()
+
+
+def _as_written(word: str, most: float) -> dict[int, float]:
+    """A word that a caption holds as it is written counts in full, whatever it weighs in search."""
+    terms = word_terms(word)
+    return dict.fromkeys(terms, most) if len(terms) == 1 else {}
+
+
 def _words_of(text: str, said: Sequence[Mention]) -> list[tuple[int, int]]:
-    """From where to where the words stand; a concept with a hyphen is one: hi-hat, drum-loop."""
-    joined = [
-        (one.start, one.end)
-        for one in said
-        if "-" in text[one.start : one.end] and not re.search(r"\s", text[one.start : one.end])
-    ]
+    """From where to where the words stand; what names one thing is one: hi-hat, electric piano."""
+    named = [(one.start, one.end) for one in said]
     plain = (
         found.span()
         for found in _WORD.finditer(text)
-        if not any(start < found.end() and found.start() < end for start, end in joined)
+        if not any(start < found.end() and found.start() < end for start, end in named)
     )
-    return sorted((*plain, *joined))
+    return sorted((*plain, *named))
 
 
 def _importance(span: tuple[int, int], said: Sequence[Mention]) -> float:

@@ -228,6 +228,8 @@ def test_the_drums_of_a_score_are_read_from_its_file_while_it_is_the_one_that_wa
     assert found[DrumPart.SNARE] == (1.0, 3.0)
     assert found[DrumPart.HAT] == tuple(n / 2 for n in range(8))
     assert player.drum_notes(one_shot("kick").stem) == ()
+    another = StemPlayer(catalogue, SoundCache(), lambda: path, EVERYTHING)
+    assert another.score(stem) is player.score(stem), "players come and go: a score is read once"
     with pytest.raises(LibraryError, match="changed"):
         player.drum_notes(replace(stem, id="0" * 64))
 

@@ -48,6 +48,22 @@ def test_a_word_that_all_have_says_less_than_one_that_few_have() -> None:
     assert words.share(DRUMS) < 0.5
 
 
+def share(text: str, title: str) -> float:
+    return SoughtWords.of(text, THERE, 10).share(stem(title))
+
+
+def test_several_words_that_name_one_thing_count_as_one() -> None:
+    assert share("acid bass line", "tb303 01") > share("acid bass line", "rave bass 01")
+    assert share("electro beat with hi-hats", "electro beat 01") > 0.6
+    assert share("hi-hats", "hihat_closed01") == 1.0
+
+
+def test_a_caption_may_have_them_apart() -> None:
+    assert share("closed hihat", "hihat_closed01") == 1.0
+    assert share("electric piano", "piano, electric") == 1.0
+    assert 0 < share("electric piano", "piano") < 1
+
+
 @example("und", "und so")
 @example("not too", "")
 @given(st.text(max_size=40), st.text(max_size=40))
