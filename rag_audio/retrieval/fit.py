@@ -21,10 +21,10 @@ from rag_audio.domain import Reference, Stem
 from rag_audio.domain.lexicon import MANNER, Mention, concepts_in, importance
 from rag_audio.storage.bm25 import encode_document, encode_query, word_terms
 
-INTERCEPT, SLOPE = -4.6, 7.3
+INTERCEPT, SLOPE = -4.7, 7.2
 """Log odds that a stem with none of the words is right, and what all of them add."""
 
-THRESHOLD = 0.38
+THRESHOLD = 0.25
 """Where no reference has at least this fit, nothing here fits."""
 
 _WORD = re.compile(r"[^\s,;/-]+")
