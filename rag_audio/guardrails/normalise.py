@@ -111,6 +111,7 @@ _WORD = re.compile(
 _QUANTITY = re.compile(
     r"\W*\d[\d.,:/x\-]*(?:s|st|nd|rd|th|bpm|hz|khz|bit|bars?|x|k|db|er|ers|am|pm|min|sec|ms)?\W*"
 )
+_TEMPO = re.compile(r"\d{2,3}(?:[.,]\d+)?\s?bpm\b")
 _CHUNK = re.compile(r"\S+")
 _LEET = letters("leet")
 _LEET_ONE = "1!|¡"
@@ -308,6 +309,9 @@ def _has_leet(plain: str) -> bool:
 
 
 def _mixes(chunk: str) -> bool:
+    plain = chunk.rstrip(".,;:")
+    if plain.startswith("(") and plain.endswith(")"):
+        chunk = plain[1:-1]  # "electric bass (finger)"
     return any(c.isalpha() for c in chunk) and any(c in _LEET or c in _LEET_ONE for c in chunk)
 
 
@@ -321,7 +325,8 @@ def _leet(text: NormalisedText, one: str, figures: bool) -> NormalisedText:
     every = list(_CHUNK.finditer(text.plain))
     chunks = [c for c in every if not _QUANTITY.fullmatch(c.group())]
     if figures and any(_mixes(chunk.group()) for chunk in chunks):
-        chunks = every  # "53x" is no quantity beside "4ft3r"
+        # "53x" is no quantity beside "4ft3r"; "100 BPM" is one beside anything.
+        chunks = [c for c in every if not _TEMPO.match(text.plain, c.start())]
     for chunk in chunks:
         for i in range(chunk.start(), chunk.end()):
             sign = letters[i]

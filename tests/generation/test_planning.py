@@ -110,6 +110,22 @@ def test_a_phrase_that_is_not_clean_is_left_out_and_said() -> None:
     assert f"{told}: 'like somebody'" in plan.notes
 
 
+def test_words_that_read_like_a_name_beside_others_are_left_out_and_the_rest_stays() -> None:
+    plan = make_plan(
+        GenerationRequest("slow dance", bpm=100),
+        (reference("a", tags=("ocarina", "(finger)", "soft")),),
+        rights=RIGHTS,
+        info=INFO,
+        count_tokens=words,
+        seed=1,
+        is_clean=lambda text: not ("dance" in text and "(finger)" in text),
+    )
+    assert "(finger)" not in plan.enriched_prompt
+    assert "ocarina" in plan.enriched_prompt and "100 BPM" in plan.enriched_prompt
+    told = "left out of the prompt, it reads like a name that may not be asked for"
+    assert f"{told}: '(finger)'" in plan.notes
+
+
 def test_enrichment_stays_within_the_models_window() -> None:
     many = [reference(f"s{i}", tags=tuple(f"word{i}x{j} y" for j in range(9))) for i in range(6)]
     plan = plan_of(*many, prompt="one two three four five six seven eight nine ten")

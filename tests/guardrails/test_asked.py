@@ -241,6 +241,20 @@ def test_figures_in_a_word_tell_that_a_name_is_meant(policy: Policy, prompt: str
 
 
 @pytest.mark.parametrize(
+    "prompt",
+    [
+        "dance, 100 BPM (finger)",
+        "accordion dance, 100 BPM, electric bass (finger), orchestral harp",
+        "dance 100bpm, r0ck",
+    ],
+)
+def test_a_tempo_is_read_as_a_number_beside_brackets_and_figures(
+    policy: Policy, prompt: str
+) -> None:
+    assert not _refused(prompt, policy)
+
+
+@pytest.mark.parametrize(
     "prompt", ["give me some Hendrix guitar", "Coltrane solo", "Einaudi, slow"]
 )
 def test_a_surname_alone_counts_by_what_stands_around_it(policy: Policy, prompt: str) -> None:
