@@ -344,13 +344,6 @@ def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
     )
 
 
-def scores_of_keys(audio: Audio) -> NDArray[np.float64]:
-    """``[24]``: how far each key, twelve major, then twelve minor, is that of a sound, as
-    :func:`analyse` measures it; zeros without pitch or below 0.5 s."""
-    shares = _pitch_shares(resample(heard(audio), _RATE))
-    return np.zeros(24) if shares is None else key_scores(*shares)
-
-
 def chroma(audio: Audio) -> NDArray[np.float32]:
     """Strength of the twelve pitch classes ``[12, frames]``, from C up, 46 ms a frame.
 
@@ -360,20 +353,15 @@ def chroma(audio: Audio) -> NDArray[np.float32]:
 
 
 def _key(plain: Audio) -> tuple[Key | None, float]:
-    shares = _pitch_shares(plain)
-    return (None, 0.0) if shares is None else estimate_key(*shares)
-
-
-def _pitch_shares(plain: Audio) -> tuple[NDArray[np.float32], ...] | None:
-    """Strength of the pitch classes, of those in the bass, and of these early on; None: none."""
     if plain.duration_s < _MIN_SECONDS:
-        return None
+        return None, 0.0
     pitches = _pitches(plain)
-    if pitches.sum() <= 0:
-        return None
+    energy = pitches.sum()
+    if energy <= 0:
+        return None, 0.0
     bass = _fold(pitches[:_BASS_SEMITONES])
     opening = bass[:, : max(1, round(_OPENING_S * _RATE / HOP))]
-    return _fold(pitches).sum(axis=1), bass.sum(axis=1), opening.sum(axis=1)
+    return estimate_key(_fold(pitches).sum(axis=1), bass.sum(axis=1), opening.sum(axis=1))
 
 
 def _pitches(plain: Audio) -> NDArray[np.float32]:

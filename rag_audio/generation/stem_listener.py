@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rag_audio.audio import analysis, midi
+from rag_audio.audio import midi
 from rag_audio.audio.key_profiles import key_of, profile_scores
 from rag_audio.domain import Segment, StemKind
 from rag_audio.errors import LibraryError
@@ -41,22 +41,21 @@ class StemListener:
     def _hear(self, segment: Segment) -> Harmony:
         start_s, duration_s = segment.start_s, segment.duration_s
         if segment.stem.kind is StemKind.AUDIO:
-            sound = self._player.play(segment, SAMPLE_RATE)
-            heard, scores = harmony_of(sound), analysis.scores_of_keys(sound)
-        else:
-            score = self._player.score(segment.stem)
-            heard = harmony_of_score(score, start_s, duration_s)
-            scores = midi.scores_of_keys(score, start_s, start_s + duration_s)
-        return with_key(heard, scores)
+            return with_key(harmony_of(self._player.play(segment, SAMPLE_RATE)))
+        score = self._player.score(segment.stem)
+        heard = harmony_of_score(score, start_s, duration_s)
+        return with_key(heard, midi.scores_of_keys(score, start_s, start_s + duration_s))
 
 
-def with_key(heard: Harmony, scores: ArrayLike) -> Harmony:
-    """A harmony with its key: the one that three profiles of its pitch classes, and how keys are
-    measured when indexing, agree on most.
+def with_key(heard: Harmony, scores: ArrayLike | None = None) -> Harmony:
+    """A harmony with its key: the one that three profiles of its pitch classes agree on most, and
+    of a score how its key is measured when it is indexed.
 
     Args:
-        scores: ``[24]``, of :func:`.midi.scores_of_keys` or :func:`.analysis.scores_of_keys`.
+        scores: ``[24]``, of :func:`.midi.scores_of_keys`.
     """
-    profiles = _READERS * profile_scores(heard.chroma(0.0)[0])
-    key, clarity = key_of((profiles + np.asarray(scores)) / (_READERS + 1))
+    agreed = profile_scores(heard.chroma(0.0)[0])
+    if scores is not None:
+        agreed = (_READERS * agreed + np.asarray(scores)) / (_READERS + 1)
+    key, clarity = key_of(agreed)
     return replace(heard, key=key, key_clarity=clarity)

@@ -298,7 +298,10 @@ class _Fits:
             return candidate
         # Brought to a key that is asked for even an unsure one is right more often than none.
         is_sure = heard.key_clarity >= KNOWN_KEY
-        return replace(candidate, key=heard.key if is_sure or self.key is not None else None)
+        key = heard.key if is_sure or self.key is not None else None
+        # Major or minor of the same notes is better known from the whole of a recording.
+        is_as_known = key is not None and has_key(stem) and key.relative() == stem.key
+        return replace(candidate, key=stem.key if is_as_known else key)
 
     def _is_clear(self, candidate: ReferencePart) -> bool:
         heard = self.listen(aligned(candidate.reference.segment, self.request.time_signature))

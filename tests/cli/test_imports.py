@@ -27,7 +27,7 @@ WITHOUT: dict[str, tuple[str, ...]] = {
     "search warm": ("transformers", "diffusers", "accelerate", *SOUND, *SERVERS, "c2pa", "alembic"),
     "ledger verify": (*MODELS, *SOUND, *SERVERS, "c2pa"),
     "generate warm --dry-run": (
-        *("matplotlib", "c2pa", "alembic"),  # librosa: a plan listens for its references' keys
+        *("librosa", "numba", "matplotlib", "c2pa", "alembic"),
         *("fastapi", "uvicorn", "qdrant_client", "prometheus_client"),
     ),
 }

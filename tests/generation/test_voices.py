@@ -131,6 +131,15 @@ class TestOneHarmony:
         assert voices(plan_of(key="F minor")) == {"a": 1}
         assert plan_of().key is None
 
+    def test_major_or_minor_of_the_same_notes_is_that_of_the_whole_recording(self) -> None:
+        there = replace(HEARD["c"], key=Key(0, False), key_clarity=0.3)
+        found = (heard("a", "c", key=Key(9, True), key_confidence=0.7),)
+        plan = make_plan(
+            GenerationRequest("slow"), (), rights=RIGHTS, info=INFO, count_tokens=words, seed=1,
+            sounding=found, listen=lambda _: there,
+        )  # fmt: skip
+        assert plan.key == Key(9, True)
+
     def test_what_leads_away_from_the_key_that_is_asked_for_gives_words_only(self) -> None:
         in_c = {"key": Key(0, False), "key_confidence": 1.0}
         found = heard("a", "c", **in_c), *(heard(n, "c_and_g", **in_c) for n in "be")
