@@ -7,6 +7,8 @@ heard in it by most, whoever reads it.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -84,6 +86,7 @@ def _pairs(scores: Rows) -> Rows:
     return np.maximum(scores[..., :12], np.roll(scores[..., 12:], 3, axis=-1))
 
 
+@cache
 def _templates() -> Rows:
     """``[72, 12]``: the profiles of each of three sets, centred and of length 1."""
     rows = np.array([np.roll(profile, tonic) for profile in _PROFILES for tonic in range(12)])

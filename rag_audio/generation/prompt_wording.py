@@ -5,7 +5,7 @@ Every added phrase remembers which reference gave it, so that its share of the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rag_audio.domain import Controls, Key, PromptSpan, Stem
@@ -78,62 +78,46 @@ def enrich(
         InvalidInput: the user's own words do not fit the model's window.
     """
     fields, stems = tuple(fields), tuple(stems)
-
-    def made(is_clean_there: Callable[[str], bool]) -> Enriched:
-        return _enrich(
-            prompt, fields, stems, max_tokens, count_tokens, is_clean, is_clean_there, can_read,
-            typical or {},
-        )  # fmt: skip
-
-    plain = made(lambda text: True)
-    # Words that are clean each may read like a name beside others.
-    return plain if is_clean(plain.text) else made(is_clean)
-
-
-def _enrich(
-    prompt: str,
-    fields: Sequence[Phrase],
-    stems: Sequence[Stem],
-    max_tokens: int,
-    count_tokens: Callable[[str], int],
-    is_clean: Callable[[str], bool],
-    is_clean_there: Callable[[str], bool],
-    can_read: CanRead,
-    typical: Mapping[str, float],
-) -> Enriched:
-    """As :func:`enrich`; a stem's phrase is added where the prompt is clean with it."""
-    text = prompt.strip()
-    tokens = count_tokens(text)
-    if tokens > max_tokens:
+    given = prompt.strip()
+    own_tokens = count_tokens(given)
+    if own_tokens > max_tokens:
         raise InvalidInput(
-            f"the prompt has {tokens} tokens, the model reads {max_tokens}",
+            f"the prompt has {own_tokens} tokens, the model reads {max_tokens}",
             hint="shorten it: nothing of it may be cut",
         )
-    spans = [PromptSpan(0, len(text), text, tokens, None)]
-    notes: list[str] = []
-    in_other_words = [Phrase(one.english, None) for one in understood(text)]
-    for phrase, left in _candidates((*in_other_words, *fields), stems, typical):
-        if left[0] <= 0 or _is_in(phrase.text, text):
-            continue
-        longer = f"{text}{_JOINT}{phrase.text}"
-        is_fine_there = phrase.stem is None or is_clean_there(longer)
-        if not is_clean(phrase.text) or not is_fine_there:
-            why = "it reads like a name that may not be asked for"
-            notes.append(f"left out of the prompt, {why}: {phrase.text!r}")
-            continue
-        if is_unread(phrase.text, can_read):
-            notes.append(f"left out of the prompt, the model cannot read it: {phrase.text!r}")
-            continue
-        total = count_tokens(longer)
-        if total > max_tokens:
-            if phrase.stem is None:
-                notes.append(f"left out of the prompt, no room: {phrase.text!r}")
-            continue
-        start = len(text) + len(_JOINT)
-        spans.append(PromptSpan(start, len(longer), phrase.text, total - tokens, phrase.stem))
-        text, tokens = longer, total
-        left[0] -= 1
-    return Enriched(text, tuple(spans), tuple(notes))
+    in_other_words = [Phrase(one.english, None) for one in understood(given)]
+
+    def added(is_clean_there: Callable[[str], bool]) -> Enriched:
+        """A stem's phrase is added where the prompt is clean with it."""
+        text, tokens = given, own_tokens
+        spans = [PromptSpan(0, len(text), text, tokens, None)]
+        notes: list[str] = []
+        for phrase, left in _candidates((*in_other_words, *fields), stems, typical or {}):
+            if left[0] <= 0 or _is_in(phrase.text, text):
+                continue
+            longer = f"{text}{_JOINT}{phrase.text}"
+            is_fine_there = phrase.stem is None or is_clean_there(longer)
+            if not is_clean(phrase.text) or not is_fine_there:
+                why = "it reads like a name that may not be asked for"
+                notes.append(f"left out of the prompt, {why}: {phrase.text!r}")
+                continue
+            if is_unread(phrase.text, can_read):
+                notes.append(f"left out of the prompt, the model cannot read it: {phrase.text!r}")
+                continue
+            total = count_tokens(longer)
+            if total > max_tokens:
+                if phrase.stem is None:
+                    notes.append(f"left out of the prompt, no room: {phrase.text!r}")
+                continue
+            start = len(text) + len(_JOINT)
+            spans.append(PromptSpan(start, len(longer), phrase.text, total - tokens, phrase.stem))
+            text, tokens = longer, total
+            left[0] -= 1
+        return Enriched(text, tuple(spans), tuple(notes))
+
+    plain = added(lambda text: True)
+    # Words that are clean each may read like a name beside others.
+    return plain if is_clean(plain.text) else added(is_clean)
 
 
 def _candidates(
