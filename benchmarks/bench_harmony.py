@@ -29,7 +29,8 @@ from rag_audio.audio.scores import parse
 from rag_audio.domain import ConditioningPlan, GenerationRequest, Mix
 from rag_audio.generation.harmony import disagreement, harmony_of_score
 from rag_audio.generation.percussion import is_drums, is_one_shot
-from rag_audio.generation.voices import MOST_DISAGREEMENT, has_tempo
+from rag_audio.generation.seed_layout import has_tempo
+from rag_audio.generation.voices import MOST_DISAGREEMENT
 from rag_audio.pipeline.workspace import Workspace
 
 PROMPTS = (

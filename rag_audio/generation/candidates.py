@@ -19,13 +19,12 @@ from rag_audio.domain.refusals import most_curable
 from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation import seed_layout
 from rag_audio.generation.percussion import is_one_shot
-from rag_audio.generation.seed_layout import ReferencePart
+from rag_audio.generation.seed_layout import ReferencePart, has_tempo
 from rag_audio.generation.voices import (
     NO_TEMPO,
     Listen,
     Voices,
     choose_voices,
-    has_tempo,
     is_named,
     name_of,
 )

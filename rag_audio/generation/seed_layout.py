@@ -153,6 +153,11 @@ def seed_parts(
     return _struck(parts, stems, bpm, duration_s, request, read_drums)
 
 
+def has_tempo(stem: Stem) -> bool:
+    """Whether the stem's tempo is known surely enough to conform it."""
+    return stem.bpm is not None and stem.bpm_confidence >= MIN_CONFIDENCE
+
+
 def plays_at(stem: Stem, bpm: float | None) -> bool:
     """Whether a stem can sound in a piece of a tempo: a one-shot is struck on its beats, or not at
     all."""

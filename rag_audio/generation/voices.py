@@ -8,11 +8,9 @@ always plays.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, takewhile
-from pathlib import PurePosixPath
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +37,12 @@ from rag_audio.generation.asked_instruments import (
 )
 from rag_audio.generation.harmony import FRAME_S, Harmony, disagreement, roughness
 from rag_audio.generation.percussion import is_drums, is_one_shot
+from rag_audio.generation.same_song import is_same_music, is_same_song, is_within
 from rag_audio.generation.seed_layout import (
     MIN_CONFIDENCE,
     ReferencePart,
     aligned,
+    has_tempo,
     places_on_grid,
     seed_parts,
 )
@@ -66,7 +66,6 @@ _COMPARED_S = 10.0
 _MOST_COMPARED = 16
 _HEARD_S = 60.0
 _PER_SEMITONE = 0.02
-_SAME_TEMPO = 0.005
 
 
 def silent(segment: Segment) -> None:
@@ -162,7 +161,7 @@ def _once(found: Sequence[ReferencePart]) -> tuple[list[ReferencePart], dict[str
     kept: list[ReferencePart] = []
     left_out = {}
     for candidate in found:
-        better = next((c for c in kept if _is_same_music(c.stem, candidate.stem)), None)
+        better = next((c for c in kept if is_same_music(c.stem, candidate.stem)), None)
         if better is None:
             kept.append(candidate)
         else:
@@ -173,11 +172,6 @@ def _once(found: Sequence[ReferencePart]) -> tuple[list[ReferencePart], dict[str
 def is_named(request: GenerationRequest, stem: Stem) -> bool:
     """Whether the request names the stem."""
     return any(stem.id.startswith(prefix) for prefix in request.named)
-
-
-def has_tempo(stem: Stem) -> bool:
-    """Whether the stem's tempo is known surely enough to conform it."""
-    return stem.bpm is not None and stem.bpm_confidence >= MIN_CONFIDENCE
 
 
 def has_key(stem: Stem) -> bool:
@@ -251,7 +245,7 @@ class _Fits:
             return candidate, ""
         others = [c for c in chosen if not is_drums(c.stem)]
         siblings = [c for c in others if is_same_song(c.stem, candidate.stem)]
-        whole = next((c for c in siblings if _is_within(c.stem, candidate.stem)), None)
+        whole = next((c for c in siblings if is_within(c.stem, candidate.stem)), None)
         if whole is not None:
             return None, f"{name_of(whole.stem)} is the same music, or holds it"
         if siblings:
@@ -379,45 +373,6 @@ def _like(sibling: ReferencePart, candidate: ReferencePart) -> ReferencePart:
         passage = Segment(stem, played.start_s, length_s)
     reference = replace(candidate.reference, segment=passage)
     return replace(candidate, reference=reference, semitones=sibling.semitones, key=sibling.key)
-
-
-def is_same_song(one: Stem, other: Stem) -> bool:
-    """Whether two stems are parts of a song: one library, artist, tempo and key, and names that
-    begin alike, such as ``last-tram-bass`` and ``last-tram-keys``.
-
-    In different folders, such as one for scores and one for recordings, the artist has to be
-    known, and two words have to be alike.
-    """
-    if (one.library, one.artist) != (other.library, other.artist):
-        return False
-    if one.bpm is None or other.bpm is None or not (has_tempo(one) and has_tempo(other)):
-        return False
-    if abs(one.bpm / other.bpm - 1) > _SAME_TEMPO or one.key != other.key:
-        return False
-    shared, shortest = _shared_words(one, other)
-    if PurePosixPath(one.path).parent != PurePosixPath(other.path).parent:
-        return bool(one.artist) and shared > 1 and 2 * shared > shortest
-    return 2 * shared > shortest
-
-
-def _is_same_music(one: Stem, other: Stem) -> bool:
-    """Whether two stems of a song have one name, such as a score and its recording."""
-    names = {PurePosixPath(stem.path).stem.casefold() for stem in (one, other)}
-    return len(names) == 1 and is_same_song(one, other)
-
-
-def _is_within(one: Stem, other: Stem) -> bool:
-    """Whether one of two stems of a song holds the other, by their names: the mix
-    ``last-tram`` holds ``last-tram-keys``, and two ``last-tram-keys`` are the same."""
-    shared, shortest = _shared_words(one, other)
-    return shared == shortest
-
-
-def _shared_words(one: Stem, other: Stem) -> tuple[int, int]:
-    """With how many words two files' names begin alike, and how many the shorter one has."""
-    names = [re.findall(r"[^\W_]+", PurePosixPath(s.path).stem.casefold()) for s in (one, other)]
-    common = takewhile(lambda pair: pair[0] == pair[1], zip(*names, strict=False))
-    return len(list(common)), min(map(len, names))
 
 
 def clash_of(plan: ConditioningPlan, listen: Listen) -> Clash | None:

@@ -24,7 +24,8 @@ from rag_audio.generation.harmony import Harmony
 from rag_audio.generation.percussion import is_drums
 from rag_audio.generation.planning import make_plan
 from rag_audio.generation.replay import request_of
-from rag_audio.generation.voices import FURTHEST_SEMITONES, is_same_song
+from rag_audio.generation.same_song import is_same_song
+from rag_audio.generation.voices import FURTHEST_SEMITONES
 from tests.generation.test_harmony import chord
 from tests.generation.test_planning import INFO, RIGHTS, reference, words
 
