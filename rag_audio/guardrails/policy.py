@@ -19,8 +19,9 @@ from rag_audio.domain import Rights, Stem, Use, names
 from rag_audio.domain.conflicts import Conflict
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import ConfigError, Match
+from rag_audio.guardrails.name_finder import NameHit
 from rag_audio.guardrails.name_import import ImportedNames
-from rag_audio.guardrails.name_index import NameHit, NameIndex
+from rag_audio.guardrails.name_index import NameIndex
 from rag_audio.guardrails.names import KINDS, Artist, SentenceReading, Song, without_collection
 from rag_audio.guardrails.normalise import NormalisedText, fold
 from rag_audio.guardrails.vocabulary import is_ordinary

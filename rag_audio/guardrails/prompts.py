@@ -27,7 +27,7 @@ from rag_audio.guardrails.name_evidence import (
     is_named,
     misspelled_beside,
 )
-from rag_audio.guardrails.name_index import NameHit
+from rag_audio.guardrails.name_finder import NameHit
 from rag_audio.guardrails.names import Artist, SentenceReading, Spelling
 from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, variants
 from rag_audio.guardrails.policy import Action, Decision, Policy, note

@@ -1,6 +1,6 @@
 """Names of the library as they are written, signs and all: ``!!!``, ``+/-``, ``M.O.X.``, kana.
 
-The other readings of a text (:mod:`.name_index`) see letters and forgive spelling; they cannot see
+The other readings of a text (:mod:`.name_finder`) see letters and forgive spelling; they cannot see
 a name made of signs, and take a name in kana or with stops for whatever has the same letters. Here
 a name is found where the text, folded by :func:`rag_audio.domain.names.fold_placed`, has it with
 borders of its own. It counts where it is the object of a style phrase; elsewhere ``!!!`` may only
