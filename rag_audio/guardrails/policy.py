@@ -6,10 +6,10 @@ import csv
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from rag_audio.domain import Rights, Stem, Use, names
 from rag_audio.domain.conflicts import Conflict
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import ConfigError, Match
-from rag_audio.guardrails.name_finder import NameHit
+from rag_audio.guardrails.known_names import KnownNames, ScopedKnownNames
+from rag_audio.guardrails.library_names import LibraryNames
+from rag_audio.guardrails.name_finder import NameFinder, NameHit
 from rag_audio.guardrails.name_import import ImportedNames
-from rag_audio.guardrails.name_index import NameIndex
+from rag_audio.guardrails.name_index import NameIndex, SongTitles
 from rag_audio.guardrails.names import KINDS, Artist, SentenceReading, Song, without_collection
 from rag_audio.guardrails.normalise import NormalisedText, fold
 from rag_audio.guardrails.vocabulary import is_ordinary
@@ -254,10 +256,44 @@ class Policy:
         }
         return replace(self, actions=actions)
 
-    def indexes(self) -> tuple[NameIndex, ...]:
-        """Indexes of the protected names; made once for the same names."""
+    @cached_property
+    def written_licensed(self) -> ScopedKnownNames:
+        """The licensed names as they are written."""
+        return _KNOWN.scope(self.licensed)
+
+    @cached_property
+    def written_protected(self) -> ScopedKnownNames:
+        """The protected names as they are written."""
+        return _KNOWN.scope(self.protected)
+
+    @cached_property
+    def _written(self) -> ScopedKnownNames:
+        return _KNOWN.scope(self.licensed, self.protected)
+
+    @cached_property
+    def _written_unlicensed(self) -> ScopedKnownNames:
+        return _KNOWN.scope(self.unlicensed)
+
+    @cached_property
+    def _protected_names(self) -> NameFinder:
+        return _PROTECTED.scope(self.protected)
+
+    def resolve(self, name: str) -> str | None:
+        """The artist that is meant by a typed name, licensed or protected; None: nobody is.
+
+        Raises:
+            InvalidInput: several artists are written so.
+        """
+        return names.meant(name, self._written.lookup(name))
+
+    def unlicensed_called(self, name: str) -> tuple[str, ...]:
+        """The library's artists that a name may mean and whose style is not licensed."""
+        return self._written_unlicensed.lookup(name).names
+
+    def indexes(self) -> tuple[NameFinder, ...]:
+        """What finds the protected names."""
         known = () if self.roster is None else (self.roster.index,)
-        return (*known, index_of(self.protected)) if self.protected else known
+        return (*known, self._protected_names) if self.protected else known
 
     def hits(self, text: NormalisedText, only: frozenset[int] | None = None) -> list[NameHit]:
         """Protected names in the text, those that are words too among them.
@@ -271,7 +307,7 @@ class Policy:
             if self.roster.imported is not None:
                 found += self.roster.imported.exact(text)
         if self.protected:
-            found += index_of(self.protected).hits(text, only)
+            found += self._protected_names.hits(text, only)
         return found
 
     def is_licensed(self, name: str) -> bool:
@@ -279,15 +315,17 @@ class Policy:
 
         A name that is written so decides; else one that folds to the same, where it is one alone.
         """
-        found = names.lookup(name, self.known)
+        found = self._written.lookup(name)
         return (
             len(found.names) == 1
             and found.by is not names.Matched.LOOSE
             and found.names[0] in self.licensed
         )
 
-    def licensed_index(self) -> NameIndex | None:
-        return _index_of_licensed(self.licensed) if self.licensed else None
+    @cached_property
+    def licensed_names(self) -> NameFinder:
+        """What finds the licensed names and their aliases."""
+        return _LICENSED.scope(self.licensed)
 
     def artist(self, name: str) -> Artist | None:
         """What is known of a protected artist."""
@@ -373,19 +411,13 @@ def make_policy(
     )
 
 
-@lru_cache(maxsize=16)
-def index_of(wanted: frozenset[str]) -> NameIndex:
-    """The index of a set of bare names, with the famous songs of those who have some."""
-    artists = [artist_of(name) for name in sorted(wanted)]
-    folded = {fold(artist.name) for artist in artists} - {""}
-    songs = [song for song in shipped_roster().songs if fold(song.artist) in folded]
-    return NameIndex(artists, songs)
+@cache
+def _song_titles() -> SongTitles:
+    return SongTitles(shipped_roster().songs)
 
 
-@lru_cache(maxsize=64)
-def _index_of_licensed(wanted: frozenset[str]) -> NameIndex:
-    forms = [form for name in sorted(wanted) for form in _aliases(name)]
-    return NameIndex([Artist(form, reading=SentenceReading.NAME) for form in forms])
+def _licensed_artists(name: str) -> Iterator[Artist]:
+    return (Artist(form, reading=SentenceReading.NAME) for form in _aliases(name))
 
 
 def _aliases(name: str) -> list[str]:
@@ -395,6 +427,12 @@ def _aliases(name: str) -> list[str]:
     if names.fold(name) not in {names.fold(form) for form in forms}:
         forms = []
     return list(dict.fromkeys([name, *forms]))
+
+
+# The artists of all libraries of this process; a policy sees those of its scope.
+_PROTECTED = LibraryNames(lambda name: [artist_of(name)], _song_titles)
+_LICENSED = LibraryNames(_licensed_artists)
+_KNOWN = KnownNames()
 
 
 # Every decision is a security event, and counted; a refused text is never written down.

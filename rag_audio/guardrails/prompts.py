@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rag_audio.domain import names
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import InvalidInput, Match, RequestRefused
 from rag_audio.guardrails.disguises import backwards, has_letters, is_disguised
@@ -225,7 +224,7 @@ def require_artist(artist: str, policy: Policy) -> str:
             against the artist of that name, the hint what would help.
         InvalidInput: several artists are written so.
     """
-    written = names.resolve(artist, policy.known)
+    written = policy.resolve(artist)
     if written in policy.licensed:
         return written
     match = Match(0, len(artist), artist, "named-artist", artist)
@@ -251,7 +250,7 @@ def _reason(matches: tuple[Match, ...], policy: Policy) -> tuple[str, str]:
     strangers: list[str] = []
     known: dict[str, Refusal] = {}
     for name in dict.fromkeys(match.name for match in matches):
-        found = names.lookup(name, policy.unlicensed).names
+        found = policy.unlicensed_called(name)
         whys = {written: why for written in found if (why := policy.why_not(written)) is not None}
         known |= whys
         if not whys:
@@ -272,7 +271,7 @@ def _licensed_hint(policy: Policy) -> str:
 def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
     """All that speaks against a text, one match for the same words, in order."""
     text = read(prompt)
-    written = read_names(text, policy.licensed, policy.protected)
+    written = read_names(text, policy.written_licensed, policy.written_protected)
     found: list[Match] = list(_matches(text, policy, written))
     for other in variants(text):
         found.extend(_matches(other, policy, written, text))
@@ -397,9 +396,8 @@ def _places(text: NormalisedText) -> list[tuple[Word, int]]:
 
 def _licensed_words(text: NormalisedText, policy: Policy, written: NamesWritten) -> set[int]:
     """Words of licensed names, by their letters; not those that the library writes as another's."""
-    index = policy.licensed_index()
     found: set[int] = set()
-    for hit in index.exact(text) if index is not None else ():
+    for hit in policy.licensed_names.exact(text):
         words = text.words[hit.first : hit.last + 1]
         start, end = text.raw_span(words[0].start, words[-1].end)
         theirs = any(one.start < end and start < one.end for one in written.barred)
