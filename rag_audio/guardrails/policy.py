@@ -26,6 +26,7 @@ from rag_audio.guardrails.name_import import ImportedNames
 from rag_audio.guardrails.name_index import NameIndex, SongTitles
 from rag_audio.guardrails.names import KINDS, Artist, SentenceReading, Song, without_collection
 from rag_audio.guardrails.normalise import NormalisedText, fold
+from rag_audio.guardrails.policy_tables import rule_words
 from rag_audio.guardrails.vocabulary import is_ordinary
 from rag_audio.resources import data_dir
 from rag_audio.storage.files import LineLog
@@ -162,6 +163,8 @@ def _split(cell: str | None) -> tuple[str, ...]:
 
 # Whose style may be asked for.
 
+_EMPTY = rule_words("prompts", "empty")
+
 RULES = ("named-artist", "style-phrase", "song", "described-artist")
 """What can speak about a prompt:
 
@@ -248,8 +251,21 @@ class Policy:
     def action_for(self, rule: str) -> Action:
         return self.actions.get(rule, Action.REFUSE)
 
+    @cached_property
+    def tagged(self) -> Mapping[str, tuple[str, ...]]:
+        """Licensed artists by each word of their tags."""
+        found: dict[str, dict[str, None]] = {}
+        for name, tags in self.styles.items():
+            for word in (word for tag in tags for word in telling_words(tag)):
+                found.setdefault(word, {})[name] = None
+        return {word: tuple(some) for word, some in found.items()}
+
     def describing(self) -> Policy:
         """The same, but names become descriptors and never somebody else's: for what to avoid."""
+        return self._describing
+
+    @cached_property
+    def _describing(self) -> Policy:
         actions = {
             rule: Action.TRANSFORM if action is Action.TRANSFORM_LICENSED else action
             for rule, action in self.actions.items()
@@ -334,6 +350,11 @@ class Policy:
         if known is None and self.roster is not None and self.roster.imported is not None:
             known = self.roster.imported.find(name)
         return known
+
+
+def telling_words(phrase: str) -> list[str]:
+    """The words of a descriptor that say something by themselves."""
+    return [word for word in fold(phrase).split() if word not in _EMPTY]
 
 
 def parse_actions(text: str) -> dict[str, Action]:

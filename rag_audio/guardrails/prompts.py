@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from rag_audio.guardrails.name_evidence import (
 )
 from rag_audio.guardrails.name_finder import NameHit
 from rag_audio.guardrails.names import Artist, SentenceReading, Spelling
-from rag_audio.guardrails.normalise import NormalisedText, Word, fold, read, variants
-from rag_audio.guardrails.policy import Action, Decision, Policy, note
+from rag_audio.guardrails.normalise import NormalisedText, Word, read, variants
+from rag_audio.guardrails.policy import Action, Decision, Policy, note, telling_words
 from rag_audio.guardrails.policy_tables import rule_words
 from rag_audio.guardrails.private_people import is_private, is_relation
 from rag_audio.guardrails.style_leads import KNOWN_ONLY, find_leads
@@ -42,8 +43,6 @@ from rag_audio.resources import data_dir
 #
 # Musical descriptors: genre, era, instruments and tempo, as far as they are known. Or, where the
 # rule is told so, the licensed artist whose stems' tags are nearest to those descriptors.
-
-_EMPTY = rule_words("prompts", "empty")
 
 
 @dataclass(frozen=True)
@@ -129,13 +128,13 @@ def nearest_licensed(matches: tuple[Match, ...], policy: Policy) -> str | None:
             continue
         genre = _genres().get(artist.genre)
         for instrument in genre.instruments if genre is not None else ():
-            wanted |= dict.fromkeys(_telling(instrument), 1)
-        wanted |= dict.fromkeys(_telling(artist.genre), 2)
+            wanted |= dict.fromkeys(telling_words(instrument), 1)
+        wanted |= dict.fromkeys(telling_words(artist.genre), 2)
     scores: dict[str, tuple[int, float]] = {}
-    for name, tags in policy.styles.items():
+    for name in {name for word in wanted for name in policy.tagged.get(word, ())}:
         rank: dict[str, int] = {}
-        for place, tag in enumerate(tags):
-            for word in _telling(tag):
+        for place, tag in enumerate(policy.styles[name]):
+            for word in telling_words(tag):
                 rank.setdefault(word, place)
         shared = [word for word in rank if word in wanted]
         scores[name] = (sum(wanted[w] for w in shared), sum(1 / (1 + rank[w]) for w in shared))
@@ -145,11 +144,6 @@ def nearest_licensed(matches: tuple[Match, ...], policy: Policy) -> str | None:
 
 def _artist_of(match: Match, policy: Policy) -> Artist | None:
     return policy.artist(match.name.partition(" (")[0])
-
-
-def _telling(phrase: str) -> list[str]:
-    """The words of a descriptor that say something by themselves."""
-    return [word for word in fold(phrase).split() if word not in _EMPTY]
 
 
 @cache
@@ -165,6 +159,8 @@ _WORKS = rule_words("prompts", "works")
 _ROLES = rule_words("prompts", "roles")
 _ARTICLES = rule_words("prompts", "articles")
 _MAX_CHARACTERS = 20_000
+_SHOWN = 20
+"""Licensed artists that a refusal names."""
 
 
 def check(prompt: str, policy: Policy) -> Decision:
@@ -265,7 +261,9 @@ def _reason(matches: tuple[Match, ...], policy: Policy) -> tuple[str, str]:
 def _licensed_hint(policy: Policy) -> str:
     if not policy.licensed:
         return "no artist of this library is licensed for style; describe the music instead"
-    return f"licensed for style: {', '.join(sorted(policy.licensed))}"
+    shown = ", ".join(nsmallest(_SHOWN, policy.licensed))
+    more = len(policy.licensed) - _SHOWN
+    return f"licensed for style: {shown}" + (f", and {more} more" if more > 0 else "")
 
 
 def _find(prompt: str, policy: Policy) -> tuple[Match, ...]:
