@@ -131,6 +131,11 @@ class PathPattern:
         return None
 
     @cached_property
+    def literals(self) -> tuple[str, ...]:
+        """Texts of which each path that it matches contains every one."""
+        return tuple(part.text for part in self._parts if part.kind == "literal")
+
+    @cached_property
     def folder(self) -> str:
         """The folder, with its last slash, in which all that it matches lies; empty: the root."""
         return self._lead[: self._lead.rfind("/") + 1]
@@ -142,7 +147,7 @@ class PathPattern:
         return Specificity(
             is_literal=self.literal is not None,
             lead=len(self._lead),
-            literals=sum(len(part.text) for part in self._parts if part.kind == "literal"),
+            literals=sum(map(len, self.literals)),
             across=-kinds.count("across") - kinds.count("folders"),
             within=-kinds.count("star"),
             singles=kinds.count("one") + kinds.count("class"),
@@ -168,9 +173,7 @@ class PathPattern:
     @cached_property
     def _longest(self) -> str:
         """The longest text that must be in each path; looked for first, since it is fast."""
-        return max(
-            (part.text for part in self._parts if part.kind == "literal"), key=len, default=""
-        )
+        return max(self.literals, key=len, default="")
 
     @cached_property
     def _split(self) -> tuple[str, str] | None:
