@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -189,6 +189,7 @@ class PathPattern:
         return re.compile(_expression(self._parts), re.DOTALL)
 
 
+@lru_cache(maxsize=4096)
 def is_literal(pattern: str) -> bool:
     """Whether a cleaned pattern has no wildcard, so that it can match one path only."""
     return PathPattern(pattern).literal is not None

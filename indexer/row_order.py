@@ -9,9 +9,8 @@ more ``[…]``. Of rows that are equal in all of it the later one counts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, fields
-from functools import cache
 
 from indexer.path_patterns import PathPattern, normalized
 from indexer.report import Notice
@@ -44,16 +43,16 @@ class _FolderPatterns:
             else:
                 rarest = min(pieces, key=lambda piece: (counts[piece], piece))
                 self._by_piece.setdefault(rarest, []).append(one)
-        self._pieces = frozenset(self._by_piece)
+        self.pieces = frozenset(self._by_piece)
 
-    def matching(self, path: str, pieces: Callable[[], set[str]]) -> Iterator[int]:
+    def matching(self, path: str, pieces: Set[str]) -> Iterator[int]:
         """Numbers of the patterns that mean a path.
 
         Args:
-            pieces: of the path.
+            pieces: those of ``self.pieces`` that are in the path, and perhaps others.
         """
         yield from (number for number, pattern in self._others if pattern.fits(path))
-        for piece in self._pieces & pieces() if self._pieces else ():
+        for piece in self.pieces & pieces:
             yield from (number for number, one in self._by_piece[piece] if one.fits(path))
 
 
@@ -86,11 +85,13 @@ class RowIndex:
     def rows_of(self, path: str) -> list[StemRow]:
         """The rows that match a normalized path; the last one counts."""
         found = set(self._literals.get(path, ()))
-        pieces = cache(lambda: _pieces_of(path))
+        pieces: set[str] = set()
         end = 0
         while self._globs:
             globs = self._globs.get(path[:end])
             if globs is not None:
+                if globs.pieces and not pieces:
+                    pieces = _pieces_of(path)
                 found.update(globs.matching(path, pieces))
             end = path.find("/", end) + 1
             if not end:
