@@ -49,6 +49,9 @@ class ScopedKnownNames:
     def __init__(self, shared: KnownNames, parts: tuple[Held, ...]) -> None:
         self._shared, self._parts = shared, parts
 
+    def __bool__(self) -> bool:
+        return any(part.names for part in self._parts)
+
     def __contains__(self, name: str) -> bool:
         return any(name in part.names for part in self._parts)
 

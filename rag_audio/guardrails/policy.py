@@ -243,11 +243,6 @@ class Policy:
     unlicensed: frozenset[str] = frozenset()
     why_not: Callable[[str], Refusal | None] = field(default=lambda artist: None, compare=False)
 
-    @cached_property
-    def known(self) -> frozenset[str]:
-        """All names of artists that are looked up."""
-        return self.licensed | self.protected
-
     def action_for(self, rule: str) -> Action:
         return self.actions.get(rule, Action.REFUSE)
 

@@ -176,9 +176,10 @@ class SharedNames(Generic[_E]):
         with self.lock:
             held = self._live.get(id(names))  # its hash would go through all names
             if held is None or held.names is not names:
-                held = self._live[id(names)] = Held(names)
+                held = Held(names)
                 with without_collection():
                     self._add(names.difference(self._entries))
+                    self._live[id(names)] = held  # only now: what is held is complete
                     self._prune()
             return held
 

@@ -138,7 +138,7 @@ def _is_between(text: str) -> bool:
 
 def _occurrences(raw: str, placed: names.Placed, wanted: ScopedKnownNames) -> Iterator[WrittenName]:
     text = placed.text
-    for at in range(len(text)):
+    for at in range(len(text) if wanted else 0):
         for folded, name in wanted.folded_at(text, at):
             end = at + len(folded)
             if _has_borders(text, at, end):

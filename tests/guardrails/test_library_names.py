@@ -190,6 +190,21 @@ class TestUpdates:
         assert len(shared) <= 8
         assert held.hits(read("by Ozzeldrim, ozeldrim"))
 
+    def test_a_scope_whose_names_could_not_be_read_is_read_again(self) -> None:
+        broken = [True]
+
+        def artists_of(name: str) -> list[Artist]:
+            if broken[0]:
+                raise MemoryError(name)
+            return [artist_of(name)]
+
+        shared, wanted = LibraryNames(artists_of), frozenset({"Ozzeldrim"})
+        with pytest.raises(MemoryError) as failure:
+            shared.scope(wanted)
+        assert failure.tb is not None  # its frames keep alive what was begun
+        broken[0] = False
+        assert shared.scope(wanted).hits(read("by Ozzeldrim"))
+
     def test_the_same_set_is_looked_through_once(self, read_anew: list[str]) -> None:
         wanted = frozenset({"Zanther Quill", "Ozzeldrim"})
         one = Policy(frozenset(), wanted)
