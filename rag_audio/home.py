@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from rag_audio.domain import Audio
+    from rag_audio.domain.clearance import Clearance
     from rag_audio.domain.ports import Embedder, Generator, StemIndex, Watermarker
     from rag_audio.domain.signing import Credentials, Signer
     from rag_audio.guardrails import Action, Roster
@@ -201,6 +202,10 @@ class Home:
     def rights(self, territory: str | None = None) -> Rights:
         """Licenses and revocations as they stand now, for ``territory`` or the configured one."""
         return self.catalogue.rights(territory or self.territory, datetime.now(UTC))
+
+    def clearance(self, territory: str | None = None) -> Clearance:
+        """The rights, with what the libraries hold, as they stand now."""
+        return self.catalogue.clearance(territory or self.territory, datetime.now(UTC))
 
     def limited_to(
         self,

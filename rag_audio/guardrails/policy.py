@@ -17,6 +17,7 @@ import structlog
 
 from rag_audio.domain import Rights, Stem, Use, names
 from rag_audio.domain.conflicts import Conflict
+from rag_audio.domain.holdings import LibraryHoldings, most_frequent
 from rag_audio.domain.refusals import Refusal, most_curable
 from rag_audio.errors import ConfigError, Match
 from rag_audio.guardrails.known_names import KnownNames, ScopedKnownNames
@@ -371,7 +372,7 @@ def parse_actions(text: str) -> dict[str, Action]:
 
 
 def make_policy(
-    stems: Iterable[Stem],
+    stems: LibraryHoldings | Iterable[Stem],
     rights: Rights,
     protected: Iterable[str] | Roster,
     actions: Mapping[str, Action] | None = None,
@@ -379,52 +380,74 @@ def make_policy(
 ) -> Policy:
     """Licensed: artists that ``stems.csv`` names under a license with ``style``, valid now.
 
-    Other artists of the library, and ``protected`` ones, are refused.
+    Other artists of the library, and ``protected`` ones, are refused. Of the same holdings, while
+    the same licenses grant ``style``, it is worked out once: ``withheld`` is of the same state.
     """
-    licensed: set[str] = set()
+    holdings = LibraryHoldings.of(stems)
+    granting = rights.keys_granting(Use.STYLE)
+    told = holdings.kept(granting, lambda: _licensing(holdings, rights, withheld))
+
+    def why_not(artist: str) -> Refusal | None:
+        found = [rights.why_no_style(stem) for stem in told.refused.get(artist, ())]
+        found += [rights.why_conflict(one, Use.STYLE) for one in told.claimed.get(artist, ())]
+        found += [rights.why_not_indexed(key, artist) for key in told.ended.get(artist, ())]
+        return most_curable(one for one in found if one is not None)
+
+    roster = protected if isinstance(protected, Roster) else None
+    barred = told.unlicensed
+    if not isinstance(protected, Roster):
+        allowed = {names.fold(name) for name in told.licensed}
+        listed = {names.exact(name) for name in protected if names.fold(name) not in allowed}
+        barred = barred | listed if listed else barred
+    return Policy(
+        told.licensed, barred, roster, actions or {}, told.styles, told.unlicensed, why_not
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Licensing:
+    """Whose style is licensed, and what there is of the others.
+
+    Attributes:
+        refused: by artist, a stem of each group that may not be used for style.
+        claimed: by artist, the conflicts in which a claim names them.
+        ended: by artist, keys of licenses of files which grant nothing.
+    """
+
+    licensed: frozenset[str]
+    unlicensed: frozenset[str]
+    styles: Mapping[str, tuple[str, ...]]
+    refused: Mapping[str, list[Stem]]
+    claimed: Mapping[str, list[Conflict]]
+    ended: Mapping[str, list[str]]
+
+
+def _licensing(
+    holdings: LibraryHoldings, rights: Rights, withheld: Iterable[tuple[str, str, str]]
+) -> _Licensing:
     refused: dict[str, list[Stem]] = defaultdict(list)
     tags: dict[str, Counter[str]] = defaultdict(Counter)
-    for stem in stems:
-        if not stem.artist:
+    for group in holdings.groups:
+        if not group.stem.artist:
             continue
-        artist = names.exact(stem.artist)
-        if rights.why_no_style(stem) is None:
-            licensed.add(artist)
-            tags[artist].update(stem.tags)
+        artist = names.exact(group.stem.artist)
+        if rights.why_no_style(group.stem) is None:
+            tags[artist].update(group.counts.get("tag", {}))
         else:
-            refused[artist].append(stem)
+            refused[artist].append(group.stem)
     claimed: dict[str, list[Conflict]] = defaultdict(list)
     for conflict in rights.conflicts.values():
         for claim in conflict.claims:
             if claim.artist:
                 claimed[names.exact(claim.artist)].append(conflict)
-
     ended: dict[str, list[str]] = defaultdict(list)
     for artist, library, license in withheld:
         ended[names.exact(artist)].append(f"{library}/{license}")
-
-    def why_not(artist: str) -> Refusal | None:
-        found = [rights.why_no_style(stem) for stem in refused.get(artist, ())]
-        found += [rights.why_conflict(one, Use.STYLE) for one in claimed.get(artist, ())]
-        found += [rights.why_not_indexed(key, artist) for key in ended.get(artist, ())]
-        return most_curable(one for one in found if one is not None)
-
-    allowed = {names.fold(name) for name in licensed}
-    roster = protected if isinstance(protected, Roster) else None
-    more = () if isinstance(protected, Roster) else protected
-    listed = {names.exact(name) for name in more if names.fold(name) not in allowed}
-    unlicensed = {*refused, *claimed, *ended} - licensed
-    barred = unlicensed | listed
-    styles = {name: tuple(tag for tag, _ in tags[name].most_common(8)) for name in licensed}
-    return Policy(
-        frozenset(licensed),
-        frozenset(barred),
-        roster,
-        actions or {},
-        styles,
-        frozenset(unlicensed),
-        why_not,
-    )
+    styles = {
+        name: tuple(tag for tag, _ in most_frequent(count, 8)) for name, count in tags.items()
+    }
+    unlicensed = frozenset({*refused, *claimed, *ended} - tags.keys())
+    return _Licensing(frozenset(tags), unlicensed, styles, refused, claimed, ended)
 
 
 @cache

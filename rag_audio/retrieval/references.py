@@ -247,10 +247,12 @@ def find_references(
     liked = {stem: _vectors_of(index, stem, rights, query.uses) for stem in query.like}
     if not all(liked.values()):
         return ()
-    where = _filter(query, usable, rights)
+    where = _filter(query, usable)
 
     def allowed(hits: list[Hit]) -> list[Hit]:
-        return [hit for hit in hits if _may_be_used(hit.segment.stem, rights, query, where)]
+        usable = [hit for hit in hits if _may_be_used(hit.segment.stem, rights, query, where)]
+        gone = rights.revoked_among({hit.segment.stem.id for hit in usable})
+        return [hit for hit in usable if hit.segment.stem.id not in gone]
 
     want = _pool(query.k)
     parts = _parts(query, liked, embedder, index, where)
@@ -394,7 +396,9 @@ def _centroid(index: StemIndex, where: SegmentFilter, dimension: int) -> NDArray
     return anything if norm < 1e-9 else np.asarray(mean / norm, dtype=np.float32)
 
 
-def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> SegmentFilter:
+def _filter(query: ReferenceQuery, usable: frozenset[str]) -> SegmentFilter:
+    """What an index can tell of points; revocations and conflicts are asked about of what is found:
+    there may be more of them than a filter should name."""
     keys: tuple[Key, ...] = ()
     if query.key is not None:
         keys = query.key.neighbours() if query.fifths else (query.key,)
@@ -403,8 +407,6 @@ def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> Se
         low, high = query.bpm
         factors = (1.0, 0.5, 2.0) if query.octaves else (1.0,)
         ranges = tuple((low * factor, high * factor) for factor in factors)
-    # No field of a point tells what other licenses claim its bytes.
-    barred = rights.barred(*query.uses) | (rights.barred(Use.STYLE) if query.style else frozenset())
     return SegmentFilter(
         license_keys=usable,
         artists=(query.artist,) if query.artist else (),
@@ -416,7 +418,7 @@ def _filter(query: ReferenceQuery, usable: frozenset[str], rights: Rights) -> Se
         tags=query.tags,
         min_duration_s=query.min_duration_s,
         stems=query.stems,
-        exclude=tuple(sorted({*query.exclude, *query.like, *rights.revoked, *barred})),
+        exclude=tuple(sorted({*query.exclude, *query.like})),
     )
 
 

@@ -81,10 +81,10 @@ def _told(
 
 def artists_of_stems(home: Home) -> set[str]:
     """Names of the stems' artists, with those whom only a further copy of the same bytes names."""
-    written = {one.artist for one in home.catalogue.stems()}
-    conflicts = home.rights().conflicts.values()
-    written.update(claim.artist for one in conflicts for claim in one.claims)
-    return written - {""}
+    clearance = home.clearance()
+    conflicts = clearance.rights.conflicts.values()
+    claimed = {claim.artist for one in conflicts for claim in one.claims}
+    return {*clearance.holdings.artists, *claimed} - {""}
 
 
 def keys_of(home: Home, asked: Revocation) -> frozenset[str]:
@@ -268,8 +268,9 @@ def _license_of(home: Home, named: str) -> str:
 
 def _license_keys(home: Home) -> set[str]:
     """Of the licenses of libraries, stems and revocations."""
-    of_stems = {one.license_key for one in home.catalogue.stems()}
-    return {*of_stems, *home.rights().licenses, *_revoked(home, RevocationOf.LICENSE)}
+    clearance = home.clearance()
+    of_stems = clearance.holdings.license_keys
+    return {*of_stems, *clearance.rights.licenses, *_revoked(home, RevocationOf.LICENSE)}
 
 
 def _revoked(home: Home, of: RevocationOf) -> list[str]:
@@ -278,18 +279,21 @@ def _revoked(home: Home, of: RevocationOf) -> list[str]:
 
 def stems_of(home: Home, asked: Revocation) -> list[Stem]:
     """The indexed stems that a revocation is about, by any of the files that have their bytes."""
-    stems = home.catalogue.stems()
+    catalogue = home.catalogue
     if asked.of is RevocationOf.STEM:
-        return [stem for stem in stems if stem.id == asked.target]
-    keys = keys_of(home, asked)
+        return catalogue.stems_with([asked.target])
+    if asked.of is RevocationOf.LICENSE:
+        return catalogue.stems_claimed(asked.target)
+    keys, clearance = keys_of(home, asked), home.clearance()
     claimed = {
         id_
-        for id_, conflict in home.rights().conflicts.items()
+        for id_, conflict in clearance.rights.conflicts.items()
         if any(is_about(asked, claim, keys) for claim in conflict.claims)
     }
-    if asked.of is RevocationOf.LICENSE:
-        return [s for s in stems if s.license_key == asked.target or s.id in claimed]
-    return [s for s in stems if names.is_revoked(s.artist, keys) or s.id in claimed]
+    theirs = [name for name in clearance.holdings.artists if names.is_revoked(name, keys)]
+    found = [stem for name in theirs for stem in catalogue.stems_by(name)]
+    by_place = {(one.library, one.path): one for one in (*found, *catalogue.stems_with(claimed))}
+    return [by_place[place] for place in sorted(by_place)]
 
 
 def outputs_of(

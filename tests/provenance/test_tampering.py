@@ -46,6 +46,7 @@ SUBJECT = {
     "withheld_files": "withheld_files|tells of library",
     "conflicts": "conflict",
     "revocations": "revo",
+    **dict.fromkeys(("stems", "stem_tags", "stem_groups"), "tables of stems"),
     "key_fingerprints": "key",
 }
 """What a fault says of a table, as a pattern."""
@@ -61,6 +62,7 @@ NOT_HELD = {
     "webhook_secrets": "which secrets sign a key's calls; receivers accept no other than theirs",
     "stem_landmarks": "what stems are recognised by: made of the stems' sound again by the index",
     "stem_postings": "the same, by hash",
+    "catalogue_epoch": "a counter: another number makes processes read again what they kept",
     "alembic_version": "a database that says another version is not opened, see below",
 }
 """Tables that verification does not hold, and why."""

@@ -29,7 +29,7 @@ from rag_audio.provenance.trace.fingerprint_store import SqlFingerprints
 from rag_audio.service import tables
 from rag_audio.service.tables import SqlOwners
 from rag_audio.storage import landmarks as landmark_rows
-from rag_audio.storage import migrations, rights_tables
+from rag_audio.storage import migrations, rights_tables, stem_rows
 from rag_audio.storage.catalogue import SqlCatalogue
 from rag_audio.storage.database import connect, reading, sqlite_url, writing
 from rag_audio.storage.migrations import HEAD, make_schema, refuse_foreign
@@ -57,7 +57,7 @@ def version(engine: Engine) -> str:
 def differences(engine: Engine) -> list[object]:
     """Between the database and the tables as the code sees them, the ledger's own aside."""
     wanted = MetaData()
-    for metadata in (*BY_HAND, tables.metadata, landmark_rows.metadata):
+    for metadata in (*BY_HAND, tables.metadata, landmark_rows.metadata, stem_rows.metadata):
         for table in metadata.tables.values():
             table.to_metadata(wanted)
     with reading(engine) as db:
@@ -116,6 +116,7 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
     with writing(engine) as db:  # as the version before left it
         tables.metadata.drop_all(db)
         landmark_rows.metadata.drop_all(db)
+        stem_rows.metadata.drop_all(db)
         for metadata in BY_HAND:
             metadata.drop_all(db)
         db.execute(text("ALTER TABLE ledger_counter DROP COLUMN first_output"))

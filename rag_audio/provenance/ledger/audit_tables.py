@@ -347,6 +347,11 @@ CHECKS: tuple[tuple[frozenset[str], Callable[[Connection], Iterator[Fault]]], ..
         audit_rights.library_faults,
     ),
     (frozenset({"conflicts", "files", "withheld_files"}), audit_rights.conflict_faults),
+    (
+        frozenset({"stems", "stem_tags", "stem_groups", "catalogue_epoch", "files", "conflicts"})
+        | {"revocations"},
+        audit_rights.stem_faults,
+    ),
     (frozenset({"revocations"}), audit_rights.revocation_faults),
     (frozenset({"key_fingerprints"}), register_faults),
 )
