@@ -168,7 +168,7 @@ class _IndexRun:
         # What is embedded: a claim of another library, and what becomes of it, is not this one's.
         self._own: Rights = catalogue.rights(None, on, [spec.id])
         self._spec = spec
-        self._embedder = embedder
+        self._embedder, self._index = embedder, index
         self._catalogue = catalogue
         self._progress = progress
         self._rows = dict(catalogue.files(spec.id))
@@ -245,7 +245,9 @@ class _IndexRun:
     def _settle(self, withheld: Mapping[str, WithheldFile]) -> None:
         """Look at the rights again: a copy that was just indexed may change those of another."""
         self._read_rights()
-        self.holdings.sweep({stem for stem in self._paths_of if not self._is_revoked(stem)})
+        revoked = {stem for stem in self._paths_of if self._is_revoked(stem)}
+        self._index.set_revoked(sorted(revoked), True, self._spec.id)
+        self.holdings.sweep(self._paths_of.keys() - revoked)
         claims = claims_of(self._spec.id, self._rows, withheld)
         self.rejected += idle_decisions(self._spec.decisions, claims, self.rights.conflicts)
 

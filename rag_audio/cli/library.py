@@ -287,7 +287,7 @@ _CHECKS: tuple[tuple[str, Callable[[OpenedHome], str]], ...] = (
     ("device", lambda home: home.device),
     ("embedder", _embedder),
     ("model", _model),
-    ("index", lambda home: f"{home.index.name}, {home.index.count()} segments"),
+    ("index", lambda home: f"{home.index.name}, {home.index.count(exact=False)} segments"),
     ("landmarks", _landmarks),
     ("soundfont", _soundfont),
     ("ffmpeg", _ffmpeg),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from rag_audio.domain import Rights, Stem, names
@@ -146,6 +148,8 @@ def end_revocation(home: Home, asked: Revocation) -> dict[str, Any]:
     ended = home.catalogue.end_revocation(asked)
     if not ended:
         raise InvalidInput(f"{asked.of.value} {asked.target} is not revoked")
+    with suppress(BackendError):  # The next rag-audio index embeds them again.
+        _mark(home, stems_of(home, asked), on=False)
     return {
         "revoked": _revocation_json(asked),
         "new": False,
@@ -171,7 +175,22 @@ def _alike(home: Home, asked: Revocation) -> list[str]:
     )
 
 
-def _purge(home: Home, stems: Iterable[Stem]) -> tuple[int, str]:
+def _mark(home: Home, stems: Iterable[Stem], *, on: bool) -> None:
+    """Mark the points of stems by what the rights of their own library say of them now, so that no
+    search finds those that are revoked, or take that back from those that are not.
+
+    Raises:
+        BackendError: the index cannot be reached.
+    """
+    now = datetime.now(UTC)
+    ordered = sorted(stems, key=lambda stem: stem.library)
+    for library, some in groupby(ordered, lambda stem: stem.library):
+        rights = home.catalogue.rights(None, now, [library])
+        ids = {stem.id for stem in some if rights.is_revoked(stem) == on}
+        home.index.set_revoked(sorted(ids), on, library)
+
+
+def _purge(home: Home, stems: Sequence[Stem]) -> tuple[int, str]:
     """Delete the embeddings of stems that are revoked as their own library has them; where the
     index is held by somebody, say what that means.
 
@@ -183,6 +202,7 @@ def _purge(home: Home, stems: Iterable[Stem]) -> tuple[int, str]:
         return 0, "nothing of it is in the index"
     try:
         index = home.index
+        _mark(home, stems, on=True)
         found = [point for id_ in sorted(ids) for point in index.find_stem(id_)]
         libraries = {point.segment.stem.library for point in found}
         now, catalogue = datetime.now(UTC), home.catalogue
