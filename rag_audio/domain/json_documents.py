@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rag_audio.domain import (
@@ -240,6 +241,36 @@ def unmet_json(results: Iterable[GenerationResult]) -> list[dict[str, Any]]:
         for result in results
         for promise in result.unmet
     ]
+
+
+def json_pieces(members: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """A JSON object, member by member, indented as :func:`json.dumps` does with 2.
+
+    A member whose value is an iterator becomes an array, which is taken from it item by item, so
+    that it need not fit into memory. Nothing is yielded before the first item is there.
+    """
+    sign = "{"
+    for name, value in members:
+        head = f"{sign}\n  {json.dumps(name, ensure_ascii=False)}: "
+        if isinstance(value, Iterator):
+            yield from _array_pieces(head, value)
+        else:
+            yield head + _indented(value, "  ")
+        sign = ","
+    yield "{}\n" if sign == "{" else "\n}\n"
+
+
+def _array_pieces(head: str, items: Iterator[Any]) -> Iterator[str]:
+    sign = f"{head}["
+    for item in items:
+        yield f"{sign}\n    {_indented(item, '    ')}"
+        sign = ","
+    yield f"{sign}]" if sign != "," else "\n  ]"
+
+
+def _indented(value: Any, by: str) -> str:
+    text = json.dumps(finite(value), ensure_ascii=False, indent=2)
+    return text.replace("\n", f"\n{by}")
 
 
 def entry_json(entry: LedgerEntry) -> dict[str, Any]:

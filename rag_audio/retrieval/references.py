@@ -24,7 +24,6 @@ from rag_audio.domain import (
     Reference,
     Rights,
     SampleType,
-    Segment,
     SegmentFilter,
     Stem,
     StemKind,

@@ -13,9 +13,9 @@ from rag_audio.domain import Rights, Stem, names
 from rag_audio.domain.conflict_documents import conflict_json
 from rag_audio.domain.conflicts import Claim, Conflict
 from rag_audio.domain.licensing import Revocation, RevocationOf
-from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.home import Home
+from rag_audio.provenance.ledger.output_queries import OutputFilter, PageOf
 
 # What becomes of the other copies of the same bytes when a source is revoked.
 
@@ -279,7 +279,7 @@ def _license_of(home: Home, named: str) -> str:
         )
     if keys:
         return keys[0]
-    if "/" in named and home.ledger.outputs(license=named):
+    if "/" in named and home.ledger.outputs(OutputFilter(license=named), PageOf(limit=1)):
         return named
     raise InvalidInput(
         f"no library has a license {named!r}", hint="rag-audio library lists the licenses"
@@ -322,8 +322,8 @@ def outputs_of(
     artist: str | None = None,
     license: str | None = None,
     holder: str | None = None,
-) -> list[LedgerEntry]:
-    """Outputs that used such a source; artist and holder are looked up among those that are known.
+) -> OutputFilter:
+    """Which outputs used such a source; artist and holder are looked up among those that are known.
 
     Raises:
         InvalidInput: several artists or holders are written so.
@@ -332,8 +332,7 @@ def outputs_of(
         artist = names.resolve(artist, _artists(home)) or artist
     if holder is not None:
         holder = names.resolve(holder, _holders(home), "holder") or holder
-    ledger = home.ledger
-    return ledger.outputs(stem=stem, artist=artist, license=license, holder=holder)
+    return OutputFilter(stem=stem, artist=artist, license=license, holder=holder)
 
 
 def unknown_source(
@@ -362,10 +361,10 @@ def _holders(home: Home) -> set[str]:
 
 
 def _licenses(home: Home) -> set[str]:
-    """Keys and ids of every license that is known: of libraries, stems, revocations, outputs."""
+    """Keys and ids of every license that is known, of libraries, stems and revocations; ids of
+    those of outputs."""
     keys = _license_keys(home)
-    outputs = home.ledger.outputs()
-    keys |= {one.key for entry in outputs for use in entry.record.sources for one in use.licenses}
+    keys |= set(home.ledger.source_names("license"))
     return keys | {key.partition("/")[2] for key in keys}
 
 

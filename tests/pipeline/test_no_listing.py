@@ -144,7 +144,7 @@ def test_an_unchanged_catalogue_costs_a_clearance_one_small_question(workspace: 
         clearance = workspace.pipeline.clearance()
         assert workspace.pipeline.gate.policy(clearance).licensed
     assert read == Read(1, 1)
-    put_more(workspace, FEW + 1)
+    put_more(workspace, MANY + 1)
     with counted(workspace.home.database) as read:
         workspace.pipeline.clearance()
     assert read == Read(2, 2), "the epoch, and the one group that changed"

@@ -36,6 +36,7 @@ SUBJECT = {
     "ledger_checkpoints": "checkpoint",
     "ledger_sources": "sources",
     "ledger_hashes": "hashes",
+    "ledger_outputs": "table of outputs|owner of output|ledger_outputs",
     "fingerprints": "fingerprint",
     "fingerprint_postings": "index of fingerprints",
     "output_owners": "owner of output",

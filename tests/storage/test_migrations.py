@@ -22,6 +22,7 @@ import rag_audio
 from rag_audio.domain.licensing import Revocation, RevocationOf
 from rag_audio.errors import BackendError, ConfigError
 from rag_audio.provenance.ledger.ledger import SqlLedger
+from rag_audio.provenance.ledger.output_queries import OutputFilter
 from rag_audio.provenance.ledger.rights_log import SqlRightsLog
 from rag_audio.provenance.trace import fingerprint_store
 from rag_audio.provenance.trace.fingerprint import Fingerprint
@@ -120,7 +121,8 @@ def test_a_home_whose_ledger_alone_was_migrated_is_brought_up_to_date(engine: En
         for metadata in BY_HAND:
             metadata.drop_all(db)
         db.execute(text("ALTER TABLE ledger_counter DROP COLUMN first_output"))
-        db.execute(text("DROP TABLE key_fingerprints"))
+        for table in ("key_fingerprints", "ledger_outputs"):
+            db.execute(text(f"DROP TABLE {table}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     old_home(engine)
     again = connect(engine.url.render_as_string(hide_password=False))
@@ -227,7 +229,7 @@ def test_names_that_were_folded_are_stored_as_they_are_written(engine: Engine) -
         ("~ラウト", "ラウト"), ("~mox", "MOX"), ("~!!!", "!!!"), ("~m.o.x.", "M.O.X."),
     ]  # fmt: skip
     assert SqlLedger(engine).verify() == []
-    assert SqlLedger(engine).outputs(artist="Zoë Ñandú") == [entry]
+    assert SqlLedger(engine).outputs(OutputFilter(artist="Zoë Ñandú")) == [entry]
     with pytest.raises(BackendError), writing(engine) as db:
         db.execute(text("UPDATE ledger_sources SET artist = 'x'"))
 

@@ -25,6 +25,7 @@ from rag_audio.errors import InvalidInput, RequestRefused
 from rag_audio.generation.inpainting import Canvas, Grid, paint
 from rag_audio.generation.splicing import CROSSFADE_S
 from rag_audio.pipeline.workspace import Workspace
+from rag_audio.provenance.ledger.output_queries import OutputFilter
 from tests.audio.test_carried_metadata import COVER, FRAMES_OF_ID3, INFO, bext, cue
 from tests.pipeline.editing.conftest import Made
 from tests.pipeline.editing.sounds import pad_sound
@@ -111,7 +112,9 @@ def test_after_three_edits_the_newest_output_is_traced_with_its_ancestors_and_so
             assert total + record.model_share[channel] == pytest.approx(1.0)
     assert workspace.home.ledger.verify() == []
     stem = made.result.record.sources[0].reference.stem.id
-    listed = {entry.record.output for entry in workspace.home.ledger.outputs(stem=stem)}
+    listed = {
+        entry.record.output for entry in workspace.home.ledger.outputs(OutputFilter(stem=stem))
+    }
     assert {one.record.output, two.record.output, three.record.output} <= listed
 
 
