@@ -16,6 +16,8 @@ from rag_audio.guardrails.vocabulary import (
 
 _LEAST_BACKWARDS = 5
 """Letters of a name that is looked for backwards."""
+_LEAST_OF_WORDS = 6
+"""Letters of two words or more that are no name by chance, though each is a word backwards."""
 _LEAST_FIGURES = 4
 
 
@@ -42,8 +44,9 @@ def backwards(text: NormalisedText, index: NameFinder) -> Iterator[tuple[int, in
     for hit in index.exact(turned):
         words = turned.words[hit.first : hit.last + 1]
         letters = squash("".join(word.text for word in words))
-        plain = hit.reading is SentenceReading.MASS or all(
-            is_everyday(word.text[::-1]) for word in words
+        by_chance = len(words) == 1 or len(letters) < _LEAST_OF_WORDS
+        plain = hit.reading is SentenceReading.MASS or (
+            by_chance and all(is_everyday(word.text[::-1]) for word in words)
         )
         if (
             letters == hit.form.letters

@@ -233,6 +233,10 @@ def test_a_name_read_backwards_is_found(
         assert _refused(text, policy), text
 
 
+def test_a_name_whose_words_are_words_backwards_too_is_found(policy: Policy) -> None:
+    assert _refused("duG gnuY pop, slow", policy)
+
+
 @pytest.mark.parametrize(
     "prompt", ["pr1nce vocals", "gr33n d4y chords", "dr4k3 90 bpm", "d r a k e"]
 )
