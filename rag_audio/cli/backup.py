@@ -23,14 +23,21 @@ from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, progress_bar, show_json
 from rag_audio.errors import ConfigError
 from rag_audio.pipeline import backup as archive
-from rag_audio.pipeline.backup import Done, OnProgress
 from rag_audio.pipeline.restore import Wanted
+from rag_audio.pipeline.unpacking import Done, OnProgress
 from rag_audio.settings import NAME, Settings, read_settings, settings_in
 from rag_audio.storage.database import connect, sqlite_url
 
 
 def backup(
     file: Annotated[Path, typer.Argument(help="Archive to write: .tar or .tar.gz.")],
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            help="An earlier archive of this home: masters and delivered files that it holds are "
+            "left out, and a restore needs both."
+        ),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -41,7 +48,7 @@ def backup(
     settings = read_settings(home=home)
     with _database(settings) as database:
         with _progress("archiving") as (on_progress, _):
-            made = archive.create(settings.home, file, database, on_progress)
+            made = archive.create(settings.home, file, database, on_progress, since)
         _show(replace(made, warnings=(*made.warnings, *_of_keys(settings, database))), as_json)
 
 
@@ -52,6 +59,13 @@ def restore(
         typer.Option(
             help="The archived home, a ledger export of it or a newer backup: what was revoked and "
             "erased after the archive was made is kept. May be given several times."
+        ),
+    ] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="An archive that holds what this one leaves out, if it does not lie beside it. "
+            "May be given several times."
         ),
     ] = None,
     yes: Annotated[
@@ -71,7 +85,9 @@ def restore(
     settings = read_settings(home=home)
     with _database(settings) as database, _progress("restoring") as (on_progress, hide):
         wanted = Wanted(tuple(later or ()), _who_may_say_so(yes, hide))
-        made = archive.restore(file, settings.home, database, wanted, on_progress)
+        made = archive.restore(
+            file, settings.home, database, wanted, on_progress, tuple(earlier or ())
+        )
     _show(replace(made, warnings=(*made.warnings, *_of_settings(settings.home))), as_json)
 
 
@@ -155,13 +171,15 @@ def _database(settings: Settings) -> Iterator[Engine | None]:
 def _show(made: archive.Backup, as_json: bool) -> None:
     if as_json:
         document: dict[str, Any] = {"path": str(made.path), "files": made.files, "bytes": made.size}
+        document["left_out"] = made.left_out
         document["rows"] = made.rows
         if made.restored is not None:
             document.update(made.restored.to_json())
         show_json({**document, "warnings": list(made.warnings)})
     else:
         rows = "" if made.rows is None else f", {made.rows} rows of the database"
-        out.print(f"{made.path}: {made.files} files, {made.size} bytes{rows}")
+        left_out = f", {made.left_out} more in the earlier archive" if made.left_out else ""
+        out.print(f"{made.path}: {made.files} files, {made.size} bytes{left_out}{rows}")
         for line in () if made.restored is None else made.restored.lines():
             out.print(line)
     for warning in made.warnings:

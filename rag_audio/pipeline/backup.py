@@ -21,21 +21,20 @@ import sqlite3
 import tarfile
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal
+from pathlib import Path
+from typing import IO, Any
 
 from sqlalchemy import Engine, select
 
 from rag_audio import __version__
 from rag_audio.errors import InvalidInput, UnreadableFile
 from rag_audio.pipeline import home_files
+from rag_audio.pipeline.earlier_archives import EarlierFiles
 from rag_audio.pipeline.home_files import (
     INDEX,
     KEYS,
@@ -46,6 +45,7 @@ from rag_audio.pipeline.home_files import (
     Listing,
 )
 from rag_audio.pipeline.restore import Archived, Restored, Wanted, settle_dump, settle_file
+from rag_audio.pipeline.unpacking import PIECE, ROOT, Done, OnProgress, unpack
 from rag_audio.provenance.ledger.tables import entries, is_output
 from rag_audio.storage.database import reading
 from rag_audio.storage.database_export import write_dump
@@ -59,30 +59,12 @@ NO_DATABASE = (
     "this archive holds no database, because the home's own was used when it was made: what is in "
     "the database of RAG_AUDIO_DATABASE_URL stays as it is"
 )
-_GZIP = b"\x1f\x8b"
-_PIECE = 2**20
-_ZEROS = bytes(_PIECE)
-ROOT = "home"
 DATABASE = "rag-audio-database.jsonl"
 """A database elsewhere, as its name in the archive is."""
 _ROWS = 1000
-_SYNCS = 32
 _OF_A_FILE = 1024
 """Bytes that a tar file spends on a small file beside its content, about."""
 _MASTER = re.compile(rf"{MASTERS}/(\d{{1,18}})\.wav")
-
-
-@dataclass(frozen=True)
-class Done:
-    """How far an archive is: files and bytes, and how many there were when it was begun."""
-
-    files: int
-    size: int
-    all_files: int
-    all_size: int
-
-
-OnProgress = Callable[[Done], None]
 
 
 @dataclass(frozen=True)
@@ -91,6 +73,7 @@ class Backup:
 
     Attributes:
         files: how many. size: their bytes.
+        left_out: how many more an earlier archive holds.
         rows: of a database elsewhere; None where there is none.
         warnings: lines for people.
         restored: what a restore did to the ledger; None where there was none.
@@ -102,6 +85,7 @@ class Backup:
     warnings: tuple[str, ...] = ()
     rows: int | None = None
     restored: Restored | None = None
+    left_out: int = 0
 
 
 def create(
@@ -109,6 +93,7 @@ def create(
     target: Path,
     database: Engine | None = None,
     on_progress: OnProgress | None = None,
+    since: Path | None = None,
 ) -> Backup:
     """Archive a home into ``target`` (``.tar``, or ``.tar.gz`` / ``.tgz`` to compress).
 
@@ -117,10 +102,12 @@ def create(
     Args:
         database: where ledger and rights are, if that is not the home's own file.
         on_progress: called with how far it is, after each piece of 1 MiB at the latest.
+        since: an earlier archive of this home; masters and delivered files that it holds are listed
+            and not archived again (:mod:`.earlier_archives`).
 
     Raises:
-        InvalidInput: there is no home, the name has another ending, it cannot be written, or there
-            is no room for it.
+        InvalidInput: ``since`` is no whole archive, there is no home, the name has another ending,
+            it cannot be written, or there is no room for it.
         BackendUnavailable: another process holds the embedded index for longer than one waits, or
             the database failed.
     """
@@ -134,14 +121,16 @@ def create(
             draft_file(target) as draft,
             home_files.work_folder(home) as work,
             closing(Listing(work)) as made,
+            closing(_Earlier(since, work)) as earlier,
         ):
             without = frozenset((target.absolute(), draft.absolute(), (home / DATABASE).absolute()))
             files = HomeFiles(home, without)
-            archiver = _Archiver(home, work, target, files, made, database, on_progress)
+            archiver = _Archiver(home, work, target, files, made, database, on_progress, earlier)
             # By its number: gzip would write the name of a file that has one into the archive.
             with os.fdopen(os.open(draft, os.O_WRONLY), "wb") as raw:
                 counts, warnings = archiver.write(raw)
             put_in_place(draft, target)
+            left_out = earlier.files.files
     except OSError as error:
         raise InvalidInput(
             f"the backup {str(target)!r} cannot be written: {error.strerror or error}",
@@ -151,7 +140,7 @@ def create(
     if not (home / KEYS).is_dir():
         warnings.append("this home has no keys yet: nothing was marked in it")
     rows = None if counts is None else sum(counts.values())
-    return Backup(target, made.files, made.size, tuple(warnings), rows)
+    return Backup(target, made.files, made.size, tuple(warnings), rows, left_out=left_out)
 
 
 def restore(
@@ -160,6 +149,7 @@ def restore(
     database: Engine | None = None,
     wanted: Wanted | None = None,
     on_progress: OnProgress | None = None,
+    earlier: tuple[Path, ...] = (),
 ) -> Backup:
     """Bring a home back; it is complete and checked when it appears, or it does not appear.
 
@@ -167,6 +157,8 @@ def restore(
         database: where a database that is in the archive goes.
         wanted: where to look for what was logged later, and who may be asked.
         on_progress: called with how far it is, in bytes of the archive.
+        earlier: archives that hold what this one leaves out; the one that it was made ``since`` is
+            found by itself where it lies beside it.
 
     Raises:
         InvalidInput: the home is not empty, or the archive is not one of ours: it holds links,
@@ -182,7 +174,7 @@ def restore(
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(home) as draft, closing(Listing(home.parent)) as found:
-            manifest = _unpack(archive, draft, found, on_progress)
+            manifest = unpack(archive, draft, found, on_progress, earlier)
             made, rows = (Archived.read(manifest), wanted or Wanted()), manifest.get("database")
             if "database" not in manifest:
                 done = settle_file(draft, *made)
@@ -216,84 +208,6 @@ def restore(
     return Backup(home, found.files, found.size, warnings, count, done)
 
 
-def _unpack(
-    archive: Path, draft: Path, found: Listing, on_progress: OnProgress | None
-) -> dict[str, Any]:
-    """Write the files below ``draft`` and list them; the head of the archive's manifest."""
-    manifest: dict[str, Any] | None = None
-    size = archive.stat().st_size
-    with archive.open("rb") as raw:
-
-        def tell() -> None:
-            if on_progress is not None:
-                # The number of files is not known yet: the manifest comes last.
-                on_progress(Done(found.files, raw.tell(), 0, size))
-
-        mode: Literal["r:gz", "r:"] = "r:gz" if raw.read(2) == _GZIP else "r:"
-        raw.seek(0)
-        # Files are synced many at once: one by one, each would wait for a write of its own.
-        syncing: deque[Future[None]] = deque()
-        with tarfile.open(fileobj=raw, mode=mode) as tar, ThreadPoolExecutor(_SYNCS) as threads:
-            while member := tar.next():
-                tell()
-                tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
-                if manifest is not None:
-                    raise BadArchive(f"{member.name!r} follows the manifest")
-                source = tar.extractfile(member) if member.isreg() else None
-                if source is None:
-                    raise BadArchive(f"{member.name!r} is a link, a folder or a device")
-                if member.name in home_files.CHECKS:
-                    manifest = home_files.CHECKS[member.name](source, member.size, found)
-                    continue
-                name = _inside(member.name)
-                target = draft / name
-                try:
-                    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    found.add(Filed(name, *_copy(source, target, tell)))
-                except (FileExistsError, NotADirectoryError) as error:
-                    how = "there twice" if target.is_file() else "a file and a folder"
-                    raise BadArchive(f"{member.name!r} is {how}") from error
-                syncing.append(threads.submit(_sync, target))
-                if len(syncing) > 2 * _SYNCS:
-                    syncing.popleft().result()
-            for done in syncing:
-                done.result()
-    if manifest is None:
-        raise BadArchive("it has no manifest: it breaks off, or is no backup")
-    return manifest
-
-
-def _sync(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
-
-
-def _inside(name: str) -> str:
-    """The name below ``home/``; one that could lead anywhere else is refused."""
-    path = PurePosixPath(name)
-    plain = path.parts[:1] == (ROOT,) and len(path.parts) > 1 and ".." not in path.parts
-    if not plain or str(path) != name or "\\" in name or "\x00" in name:
-        raise BadArchive(f"{name!r} leads out of the home")
-    return str(path.relative_to(ROOT))
-
-
-def _copy(source: IO[bytes], target: Path, tell: Callable[[], None]) -> tuple[int, str]:
-    """Write a file; zeros become holes, of which the files of an index consist for the most."""
-    digest, size = sha256(), 0
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        while piece := source.read(_PIECE):
-            digest.update(piece)
-            tell()
-            size += len(piece)
-            if piece == _ZEROS:
-                file.seek(size)
-            else:
-                file.write(piece)
-        file.truncate(size)
-    return size, digest.hexdigest()
-
-
 # Writing an archive.
 
 
@@ -304,6 +218,7 @@ class _Archiver:
         work: a folder for copies, in the home. target: the archive's own name.
         files: of the home. listing: is given what is in the archive.
         database: where ledger and rights are, if that is not the home's own file.
+        earlier: what need not be archived again.
     """
 
     def __init__(
@@ -315,8 +230,10 @@ class _Archiver:
         listing: Listing,
         database: Engine | None,
         on_progress: OnProgress | None,
+        earlier: _Earlier,
     ) -> None:
         self._home, self._work, self._target = home, work, target
+        self._earlier = earlier
         self._files, self._listing = files, listing
         self._database, self._on_progress = database, on_progress
         self._all_files = self._all_size = 0
@@ -334,7 +251,7 @@ class _Archiver:
             home_files.require_room(self._target.parent, needed, "the archive", hint)
         mode = "w:" if is_plain else "w:gz"
         with tarfile.open(  # type: ignore[call-overload]
-            fileobj=raw, mode=mode, format=tarfile.PAX_FORMAT, copybufsize=_PIECE
+            fileobj=raw, mode=mode, format=tarfile.PAX_FORMAT, copybufsize=PIECE
         ) as tar:
             self._tar: tarfile.TarFile = tar
             counts = self._put_databases()
@@ -351,12 +268,14 @@ class _Archiver:
         return counts, warnings
 
     def _count(self) -> None:
-        for path, _ in self._files.everything():
+        for path, name in self._files.everything():
             try:
-                self._all_size += path.lstat().st_size
+                found = path.lstat()
             except FileNotFoundError:
                 continue
-            self._all_files += 1
+            if not self._earlier.has(name, found):
+                self._all_size += found.st_size
+                self._all_files += 1
 
     def _put_databases(self) -> dict[str, int] | None:
         counts = None
@@ -387,7 +306,7 @@ class _Archiver:
     def _put_file(self, name: str, path: Path) -> None:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
-            self._put(name, file, found.st_size, found.st_mtime)
+            self._put(name, file, found.st_size, found.st_mtime_ns)
 
     def _put_if_there(self, path: Path, name: str) -> None:
         """A file that may have vanished since it was listed."""
@@ -399,11 +318,13 @@ class _Archiver:
                         self._put_database(path, name)
                     return
                 found = os.fstat(file.fileno())
-                if found.st_size > _PIECE:
-                    self._put(name, file, found.st_size, found.st_mtime)
+                if self._earlier.leaves_out(path, name, found):
+                    pass
+                elif found.st_size > PIECE:
+                    self._put(name, file, found.st_size, found.st_mtime_ns)
                 else:  # Read at once, so that one that is cut meanwhile is no fault.
                     content = file.read(found.st_size)
-                    self._put(name, io.BytesIO(content), len(content), found.st_mtime)
+                    self._put(name, io.BytesIO(content), len(content), found.st_mtime_ns)
         except FileNotFoundError:
             if master:
                 self._gone.add(int(master[1]))
@@ -449,21 +370,23 @@ class _Archiver:
             "created": datetime.now(UTC).isoformat(),
             "home": str(self._home.absolute()),
             **({} if counts is None else {"database": counts}),
+            **self._earlier.about(),
         }
         with (self._work / home_files.NAME).open("w+b") as file:
-            home_files.write(head, self._listing, file)
+            left_out = self._earlier.files if self._earlier.files.files else None
+            home_files.write(head, self._listing, file, left_out)
             size = file.tell()
             file.seek(0)
-            self._add(home_files.NAME, file, size, time.time())
+            self._add(home_files.NAME, file, size, time.time_ns())
 
-    def _put(self, name: str, file: IO[bytes], size: int, changed: float) -> None:
+    def _put(self, name: str, file: IO[bytes], size: int, changed: int) -> None:
         digest = self._add(f"{ROOT}/{name}", file, size, changed)
-        self._listing.add(Filed(name, size, digest))
+        self._listing.add(Filed(name, size, digest, changed))
 
-    def _add(self, name: str, file: IO[bytes], size: int, changed: float) -> str:
+    def _add(self, name: str, file: IO[bytes], size: int, changed: int) -> str:
         """Add a member; the SHA-256 of what was read."""
         info = tarfile.TarInfo(name)
-        info.size, info.mode, info.mtime = size, 0o600, int(changed)
+        info.size, info.mode, info.mtime = size, 0o600, changed // 10**9
         reader = _Hashing(file, self._tell)
         self._tar.addfile(info, reader)
         self._tar.members.clear()  # type: ignore[attr-defined]  # It keeps all there ever were.
@@ -473,6 +396,41 @@ class _Archiver:
         if self._on_progress is not None:
             files, size = self._listing.files, self._listing.size + more
             self._on_progress(Done(files, size, self._all_files, self._all_size))
+
+
+class _Earlier:
+    """What an archive leaves out, since an earlier one holds it.
+
+    Attributes:
+        files: that were left out.
+    """
+
+    def __init__(self, since: Path | None, work: Path) -> None:
+        self._known = None if since is None else EarlierFiles(since)
+        self.files = Listing(work)
+
+    def leaves_out(self, path: Path, name: str, found: os.stat_result) -> bool:
+        """Whether a file is left out; then it is noted."""
+        same = None if self._known is None else self._known.find(path, name, found)
+        if same is not None:
+            self.files.add(same)
+        return same is not None
+
+    def has(self, name: str, found: os.stat_result) -> bool:
+        """Whether a file will most likely be left out."""
+        return self._known is not None and self._known.has(name, found)
+
+    def about(self) -> dict[str, Any]:
+        """A part of the manifest's head."""
+        if self._known is None or not self.files.files:
+            return {}
+        return {"earlier": self._known.about}
+
+    def close(self) -> None:
+        """Forget it."""
+        self.files.close()
+        if self._known is not None:
+            self._known.close()
 
 
 class _Hashing:

@@ -95,18 +95,18 @@ class HomeFiles:
         """All files."""
         return self._walk(self._home, ())
 
-    def keys(self) -> dict[str, tuple[bytes, float]]:
+    def keys(self) -> dict[str, tuple[bytes, int]]:
         """Content and time of all keys by name; each that was there at the call is in it.
 
         A rotation gives the old key a second name, and then its first name to the new key. A
         listing made before may miss the old key's second name: so it is made once more.
         """
-        found: dict[str, tuple[bytes, float]] = {}
+        found: dict[str, tuple[bytes, int]] = {}
         for _ in range(2):
             for path, name in list(self._walk(self._home / KEYS, ())):
                 if name not in found:
                     with suppress(FileNotFoundError):
-                        found[name] = path.read_bytes(), path.stat().st_mtime
+                        found[name] = path.read_bytes(), path.stat().st_mtime_ns
         return found
 
     def _walk(self, folder: Path, leave: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
@@ -231,9 +231,14 @@ def copy_index(home: Path, work: Path) -> Path | None:
 # one line per file, in the archive's order: ``name``, ``size``, ``sha256``. The last line has the
 # number of ``files`` and the SHA-256 of all bytes before it, so that one that breaks off is seen.
 #
+# Lines may have ``changed``, nanoseconds since 1970. Format 3 is that of an archive that leaves out
+# files which an earlier one holds: ``earlier`` in its head says which (``name``, ``created``,
+# ``sha256`` of its manifest), lines with ``"earlier": true`` follow those of its own files, and the
+# last line has their number as ``earlier``.
+#
 # Format 1, ``manifest.json``, is one JSON object with the files by name; it stays readable.
 
-FORMAT, FORMAT_1 = "rag-audio backup 2", "rag-audio backup 1"
+FORMAT, FORMAT_1, FORMAT_3 = "rag-audio backup 2", "rag-audio backup 1", "rag-audio backup 3"
 NAME, NAME_1 = "manifest.jsonl", "manifest.json"
 MOST_LINE_BYTES = 2**16
 MOST_BYTES_1 = 2**30
@@ -246,11 +251,19 @@ class BadArchive(Exception):
 
 @dataclass(frozen=True)
 class Filed:
-    """A file of an archive: its name below the home, its bytes, their SHA-256 in hex."""
+    """A file of an archive: its name below the home, its bytes, their SHA-256 in hex.
+
+    ``changed``: when it was changed last, in nanoseconds since 1970, where that is known.
+    """
 
     name: str
     size: int
     sha256: str
+    changed: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A line of a manifest."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 class Listing:
@@ -271,7 +284,7 @@ class Listing:
         """Note a file."""
         self.files += 1
         self.size += filed.size
-        self._file.write(_line(vars(filed)))
+        self._file.write(_line(filed.to_json()))
 
     def __iter__(self) -> Iterator[Filed]:
         self._file.seek(0)
@@ -283,22 +296,38 @@ class Listing:
         self._file.close()
 
 
-def write(head: Mapping[str, Any], files: Listing, target: IO[bytes]) -> None:
-    """Write a manifest; ``format`` is added to its head."""
+def write(
+    head: Mapping[str, Any], files: Listing, target: IO[bytes], left_out: Listing | None = None
+) -> None:
+    """Write a manifest; ``format`` is added to its head.
+
+    Args:
+        left_out: what the archive named as ``earlier`` in the head holds; None: it stands alone.
+    """
     digest = sha256()
 
     def put(line: bytes) -> None:
         digest.update(line)
         target.write(line)
 
-    put(_line({"format": FORMAT, **head}))
+    put(_line({"format": FORMAT if left_out is None else FORMAT_3, **head}))
     for filed in files:
-        put(_line(vars(filed)))
-    put(_line({"files": files.files, "sha256": digest.hexdigest()}))
+        put(_line(filed.to_json()))
+    for filed in left_out or ():
+        put(_line({**filed.to_json(), "earlier": True}))
+    put(_line(_last(files, left_out, digest.hexdigest())))
 
 
-def check(source: IO[bytes], size: int, files: Listing) -> dict[str, Any]:
+def _last(files: Listing, left_out: Listing | None, digest: str) -> dict[str, Any]:
+    earlier = {} if left_out is None else {"earlier": left_out.files}
+    return {"files": files.files, **earlier, "sha256": digest}
+
+
+def check(source: IO[bytes], size: int, files: Listing, left_out: Listing) -> dict[str, Any]:
     """Read a manifest of so many bytes, and compare it with the files that were found; its head.
+
+    Args:
+        left_out: is given the files that an earlier archive holds.
 
     Raises:
         BadArchive: it is none, or lists other files.
@@ -306,27 +335,40 @@ def check(source: IO[bytes], size: int, files: Listing) -> dict[str, Any]:
     digest = sha256()
     line = _next(source)
     head = _object(line)
-    if head.get("format") != FORMAT:
+    if head.get("format") not in (FORMAT, FORMAT_3):
         raise BadArchive("its manifest is of another format")
     for filed in files:
         digest.update(line)
         line = _next(source)
         listed = _object(line)
-        if "name" not in listed:
+        if "name" not in listed or "earlier" in listed:
             raise BadArchive(f"{filed.name!r} is not in its manifest")
         _same(filed, listed)
     digest.update(line)
-    last = _object(_next(source))
+    is_increment = head["format"] == FORMAT_3
+    line = _next(source)
+    while is_increment and (listed := _object(line)).get("earlier") is True:
+        left_out.add(_left_out(listed))
+        digest.update(line)
+        line = _next(source)
+    last = _object(line)
     if "name" in last:
         raise BadArchive(f"{last['name']!r} of its manifest is not in it")
-    if last != {"files": files.files, "sha256": digest.hexdigest()}:
+    if last != _last(files, left_out if is_increment else None, digest.hexdigest()):
         raise BadArchive("its manifest was changed")
     if source.read(1):
         raise BadArchive("its manifest goes on after its end")
     return head
 
 
-def check_1(source: IO[bytes], size: int, files: Listing) -> dict[str, Any]:
+def _left_out(listed: Mapping[str, Any]) -> Filed:
+    name, size, digest = (listed.get(key) for key in ("name", "size", "sha256"))
+    if not (isinstance(name, str) and isinstance(size, int) and isinstance(digest, str)):
+        raise BadArchive("its manifest has a line that names no file")
+    return Filed(name, size, digest)
+
+
+def check_1(source: IO[bytes], size: int, files: Listing, left_out: Listing) -> dict[str, Any]:
     """As :func:`check`, of format 1, of which no more than ``MOST_BYTES_1`` are read."""
     if size > MOST_BYTES_1:
         raise BadArchive(f"its manifest has {size} bytes, and {MOST_BYTES_1} are the most")
@@ -346,7 +388,7 @@ def check_1(source: IO[bytes], size: int, files: Listing) -> dict[str, Any]:
     return head
 
 
-CHECKS: Mapping[str, Callable[[IO[bytes], int, Listing], dict[str, Any]]] = {
+CHECKS: Mapping[str, Callable[[IO[bytes], int, Listing, Listing], dict[str, Any]]] = {
     NAME: check,
     NAME_1: check_1,
 }

@@ -10,12 +10,13 @@ import sqlite3
 import tarfile
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -364,12 +365,15 @@ def put_manifest(tar: tarfile.TarFile, *names: str, digest: str = X) -> None:
     put(tar, "manifest.jsonl", b"".join(manifest_lines(*names, digest=digest)))
 
 
-def manifest_lines(*names: str, digest: str = X) -> list[bytes]:
-    listing, file = Listing(Path("/tmp")), io.BytesIO()  # noqa: S108
-    with closing(listing):
+def manifest_lines(*names: str, digest: str = X, earlier: Sequence[str] = ()) -> list[bytes]:
+    listing, left_out = Listing(Path("/tmp")), Listing(Path("/tmp"))  # noqa: S108
+    file = io.BytesIO()
+    with closing(listing), closing(left_out):
         for name in names:
             listing.add(Filed(name, 1, digest))
-        home_files.write({}, listing, file)
+        for name in earlier:
+            left_out.add(Filed(name, 1, digest))
+        home_files.write({}, listing, file, left_out if earlier else None)
     return file.getvalue().splitlines(keepends=True)
 
 
@@ -459,13 +463,19 @@ def test_a_manifest_of_the_first_format_may_be_large_to_a_bound(
 @given(st.data())
 def test_a_manifest_that_was_changed_in_any_way_is_refused(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.text(min_size=1, max_size=9), unique=True, max_size=4))
-    lines = manifest_lines(*names)
+    earlier = data.draw(st.sets(st.text(min_size=1, max_size=9), max_size=2)) - set(names)
+    lines = manifest_lines(*names, earlier=sorted(earlier))
     with closing(Listing(Path("/tmp"))) as found:  # noqa: S108
         for name in names:
             found.add(Filed(name, 1, X))
-        assert (
-            home_files.check(io.BytesIO(b"".join(lines)), 0, found)["format"] == home_files.FORMAT
-        )
+
+        def check() -> dict[str, Any]:
+            with closing(Listing(Path("/tmp"))) as left_out:  # noqa: S108
+                head = home_files.check(io.BytesIO(b"".join(lines)), 0, found, left_out)
+                assert {one.name for one in left_out} == earlier
+                return head
+
+        assert check()["format"] == (home_files.FORMAT_3 if earlier else home_files.FORMAT)
         place = data.draw(st.integers(0, len(lines) - 1))
         how = data.draw(st.sampled_from(["drop", "twice", "cut", "flip", "more"]))
         if how == "drop":
@@ -483,7 +493,7 @@ def test_a_manifest_that_was_changed_in_any_way_is_refused(data: st.DataObject) 
         else:
             lines.append(b"\n")
         with pytest.raises(home_files.BadArchive):
-            home_files.check(io.BytesIO(b"".join(lines)), 0, found)
+            check()
 
 
 def test_neither_way_holds_all_names_in_memory(tmp_path: Path) -> None:
