@@ -255,6 +255,22 @@ def stages() -> Iterator[OnStage]:
 
 
 @contextmanager
+def checks() -> Iterator[Callable[[str, int, int], None]]:
+    """The check that runs and how far it came, on stderr, where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
+
+    progress = progress_bar(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with progress:
+        task = progress.add_task("verifying the ledger", total=None)
+
+        def on_page(name: str, done: int, total: int) -> None:
+            described = f"verifying the ledger: {name}"
+            progress.update(task, description=described, completed=done, total=total)
+
+        yield on_page
+
+
+@contextmanager
 def busy(what: str) -> Iterator[None]:
     """What is done and for how long by now, on stderr, where that is a terminal."""
     from rich.progress import SpinnerColumn, TimeElapsedColumn

@@ -110,7 +110,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         BackendUnavailable: the database failed.
     """
-    with database_errors(engine), engine.connect() as connection:
+    with database_errors(engine), snapshot(engine) as connection:
+        yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """As :func:`reading`, with SQLAlchemy's own errors, for who tells them apart."""
+    with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
         yield connection
