@@ -359,13 +359,13 @@ class Home:
 
     @_Part
     def database(self) -> Engine:
-        from rag_audio.storage.database import connect, sqlite_url
+        from rag_audio.storage.database import connect, limits_of, sqlite_url
         from rag_audio.storage.migrations import refuse_foreign
 
         secret = self.settings.database_url
         url = secret.get_secret_value() if secret else sqlite_url(self.folder / "ledger.db")
         refuse_foreign(url)
-        return connect(url)
+        return connect(url, limits_of(self.settings))
 
     @_Part
     def catalogue(self) -> SqlCatalogue:

@@ -60,6 +60,13 @@ class Settings(BaseSettings):
             that are made from now on; unset: as the server is configured.
         qdrant_timeout_s: seconds for one search; what works through a whole collection has longer.
         database_url: SQLAlchemy URL in place of ``home/ledger.db``.
+        database_pool_size, database_pool_overflow: connections to a PostgreSQL server that a
+            process keeps, and those that it may have beside them for a while.
+        database_pool_wait_s: how long it waits for one. database_pool_recycle_s: a connection is
+            replaced when it is so old.
+        database_statement_timeout_s, database_lock_timeout_s, database_idle_timeout_s: the server
+            ends a statement that runs longer, one that waits longer for a lock, and a transaction
+            that does nothing for longer; set in each transaction. 0: as the server is configured.
         territory: ISO 3166-1 alpha-2 code of where outputs are used; unset: WORLD licenses only.
         index: ``embedded`` (or the server at ``qdrant_url``), or the name of a plugin.
         embedder, model: directory, name of a plugin, or hub id; unset: the embedded checkpoints.
@@ -95,6 +102,13 @@ class Settings(BaseSettings):
     qdrant_write_consistency_factor: int | None = Field(default=None, ge=1, le=64)
     qdrant_timeout_s: int = Field(default=10, ge=1, le=3600)
     database_url: SecretStr | None = None
+    database_pool_size: int = Field(default=5, ge=1, le=1000)
+    database_pool_overflow: int = Field(default=10, ge=0, le=1000)
+    database_pool_wait_s: float = Field(default=30.0, gt=0, le=3600)
+    database_pool_recycle_s: int = Field(default=1800, ge=1, le=86_400)
+    database_statement_timeout_s: float = Field(default=600.0, ge=0, le=86_400)
+    database_lock_timeout_s: float = Field(default=30.0, ge=0, le=86_400)
+    database_idle_timeout_s: float = Field(default=600.0, ge=0, le=86_400)
     territory: str | None = None
     index: str = EMBEDDED
     embedder: str | None = None

@@ -26,7 +26,7 @@ from rag_audio.pipeline import backup as archive
 from rag_audio.pipeline.restore import Wanted
 from rag_audio.pipeline.unpacking import Done, OnProgress
 from rag_audio.settings import NAME, Settings, read_settings, settings_in
-from rag_audio.storage.database import connect, sqlite_url
+from rag_audio.storage.database import connect, limits_of, sqlite_url
 
 
 def backup(
@@ -161,7 +161,7 @@ def _database(settings: Settings) -> Iterator[Engine | None]:
     if settings.database_url is None:
         yield None
         return
-    engine = connect(settings.database_url.get_secret_value())
+    engine = connect(settings.database_url.get_secret_value(), limits_of(settings))
     try:
         yield engine
     finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rag_audio.cli.options import Home, Json, read_text
-from rag_audio.cli.output import busy, err, out, show_json, table, tell
+from rag_audio.cli.output import busy, checks, err, out, show_json, table, tell
 from rag_audio.domain import limits
 from rag_audio.domain.record import Fault, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, InvalidInput, LedgerError, UnreadableFile
@@ -18,6 +18,7 @@ from rag_audio.home import open_home
 from rag_audio.provenance.ledger.export import verify_export, write_export
 from rag_audio.provenance.ledger.records import record_to_json
 from rag_audio.provenance.ledger.signed_notes import LogCheckpoint, VerifierKey, publish
+from rag_audio.provenance.ledger.verification import PROGRESS, VerifyFrom
 
 if TYPE_CHECKING:
     from rag_audio.provenance.ledger.ledger import SqlLedger
@@ -42,10 +43,22 @@ def verify(
     key: Annotated[
         str | None, typer.Option(help="Verifier key of the ledger, or a file that holds it.")
     ] = None,
+    from_checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|last",
+            help="Signed checkpoint, or the last one in the ledger: check what came after it.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a verification that was interrupted.")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every hash of the ledger; exit code 1 when one is wrong."""
+    if export is not None and (resume or from_checkpoint is not None):
+        raise InvalidInput("an export is checked as a whole: no --resume, no --from-checkpoint")
     notes = [read_text(path) for path in against or ()]
     known = None if key is None else _key(key)
     if export is not None:
@@ -56,13 +69,16 @@ def verify(
         if known is None:
             err.print("the key is the export's own; --key says whose ledger it has to be")
     else:
-        with open_home(home) as opened, busy("verifying the ledger"):
+        with open_home(home) as opened, checks() as on_page:
             ledger = opened.ledger
-            faults = ledger.verify(notes, known)
+            start = _start(from_checkpoint, resume, opened.folder)
+            found = ledger.verification(notes, known, start, on_page)
+            faults = found.faults
             told = partial(_told, bool(faults))
             entries, root = told((0, ""), lambda: (ledger.size(), ledger.root(ledger.size())))
             document = _verdict(faults, entries, root)
             document["key"] = ledger.verifier_key()
+            document["from"], document["resumed"] = found.start, found.resumed
             document["notes"] = told([], ledger.notes)
             document["erased"] = told([], lambda: [e.output for e in ledger.each_event("erasure")])
             document["restores"] = told(
@@ -70,6 +86,13 @@ def verify(
             )
     document["against"] = [LogCheckpoint.parse(note).size for note in notes]
     _show_verdict(document, as_json)
+
+
+def _start(from_checkpoint: str | None, resume: bool, home: Path) -> VerifyFrom:
+    """Where to start; what is saved of an interrupted verification is a file of the home."""
+    is_last = from_checkpoint == "last"
+    note = None if from_checkpoint is None or is_last else read_text(Path(from_checkpoint))
+    return VerifyFrom(note, is_last, home / PROGRESS, resume)
 
 
 def _verdict(faults: list[Fault], entries: int, root: str) -> dict[str, Any]:
@@ -98,6 +121,11 @@ def _show_verdict(document: dict[str, Any], as_json: bool) -> None:
         table(("entry", "fault"), [(fault["seq"], fault["what"]) for fault in document["faults"]])
     else:
         out.print(f"{document['entries']} entries, all hashes right; root {document['root']}")
+        if document.get("from"):
+            before = "by their hashes those of the checkpoint, and were not read again"
+            out.print(f"the first {document['from']} entries are {before}")
+        if document.get("resumed") is not None:
+            out.print(f"entries up to {document['resumed']} were read by an earlier, saved run")
         for size in document["against"]:
             out.print(f"the log extends the checkpoint of {size} entries")
         if document.get("erased"):

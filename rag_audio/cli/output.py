@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 from rich.console import Console
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rag_audio.pipeline.delivery import OnStage
 
 
+_Item = TypeVar("_Item")
 MOST_LISTED = 40
 """What is printed of a list that may be long; JSON has all of it."""
 
@@ -254,6 +255,22 @@ def stages() -> Iterator[OnStage]:
 
 
 @contextmanager
+def checks() -> Iterator[Callable[[str, int, int], None]]:
+    """The check that runs and how far it came, on stderr, where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
+
+    progress = progress_bar(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with progress:
+        task = progress.add_task("verifying the ledger", total=None)
+
+        def on_page(name: str, done: int, total: int) -> None:
+            described = f"verifying the ledger: {name}"
+            progress.update(task, description=described, completed=done, total=total)
+
+        yield on_page
+
+
+@contextmanager
 def busy(what: str) -> Iterator[None]:
     """What is done and for how long by now, on stderr, where that is a terminal."""
     from rich.progress import SpinnerColumn, TimeElapsedColumn
@@ -261,6 +278,17 @@ def busy(what: str) -> Iterator[None]:
     with progress_bar(SpinnerColumn(), TimeElapsedColumn()) as progress:
         progress.add_task(what, total=None)
         yield
+
+
+def counted(what: str, total: int, items: Iterable[_Item]) -> Iterator[_Item]:
+    """The items, with a bar on stderr, where that is a terminal, that says how many were taken."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+
+    with progress_bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+        task = progress.add_task(what, total=total)
+        for item in items:
+            yield item
+            progress.advance(task)
 
 
 def percent(share: float | None) -> str:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from rag_audio.cli.options import Home, Json
-from rag_audio.cli.output import busy, err, out, show_json, stream_json, table
-from rag_audio.domain.json_documents import entry_json
+from rag_audio.cli.output import counted, err, out, stream_json, table
+from rag_audio.domain.json_documents import entry_json, json_pieces
 from rag_audio.domain.licensing import Revocation
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput
 from rag_audio.home import open_home
 from rag_audio.provenance.ledger.output_queries import OutputFilter
-from rag_audio.provenance.report import UsageReport, period, usage_report
+from rag_audio.provenance.report import (
+    UsageReport,
+    csv_lines,
+    period,
+    usage_report,
+    usage_rows,
+)
 from rag_audio.service.revoking import (
     copies_left,
     end_revocation,
@@ -142,18 +147,23 @@ def report(
 ) -> None:
     """Say what was used in a period, by holder, with shares, splits and credit lines."""
     start, end = period(_day("--from", first), _day("--to", last))
-    with open_home(home) as opened, busy("reading the ledger"):
-        found = usage_report(
-            opened.ledger.each_output(OutputFilter(since=start, until=end)), start, end
-        )
+    which = OutputFilter(since=start, until=end)
+    with open_home(home) as opened:
+        made = opened.ledger.each_output(which)
+        if kind == "csv" and out_file is None and not as_json:
+            _print(csv_lines(usage_rows(made, start, end)))
+            return
+        total = opened.ledger.count_outputs(which)
+        found = usage_report(counted("reading the ledger", total, made), start, end)
     if out_file is not None:
         _write(found, kind, out_file)
     if as_json:
-        show_json({**found.to_json(), "file": None if out_file is None else str(out_file)})
+        file = ("file", None if out_file is None else str(out_file))
+        stream_json(chain(found.members(), [file]))
     elif out_file is not None:
-        out.print(f"{len(found.rows)} rows in {out_file}")
+        out.print(f"{found.row_count} rows in {out_file}")
     else:
-        typer.echo(_text(found, kind), nl=False)
+        _print(_pieces(found, kind))
 
 
 _TOGETHER = 100
@@ -209,14 +219,17 @@ def _days(first: str | None, last: str | None) -> tuple[datetime | None, datetim
     return start if since else None, end if until else None
 
 
-def _text(found: UsageReport, kind: str) -> str:
-    if kind == "csv":
-        return found.to_csv()
-    return json.dumps(found.to_json(), ensure_ascii=False, indent=2) + "\n"
+def _pieces(found: UsageReport, kind: str) -> Iterator[str]:
+    return csv_lines(found.rows()) if kind == "csv" else json_pieces(found.members())
+
+
+def _print(pieces: Iterator[str]) -> None:
+    while some := "".join(islice(pieces, _TOGETHER)):
+        typer.echo(some, nl=False)
 
 
 def _write(found: UsageReport, kind: str, target: Path) -> None:
     # A spreadsheet takes UTF-8 for UTF-8 only after a byte order mark.
     encoding = "utf-8-sig" if kind == "csv" else "utf-8"
-    with export(target) as draft:
-        draft.write_text(_text(found, kind), encoding=encoding, newline="")
+    with export(target) as draft, draft.open("w", encoding=encoding, newline="") as file:
+        file.writelines(_pieces(found, kind))

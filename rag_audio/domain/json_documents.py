@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rag_audio.domain import (
@@ -243,34 +244,47 @@ def unmet_json(results: Iterable[GenerationResult]) -> list[dict[str, Any]]:
     ]
 
 
+@dataclass(frozen=True)
+class JsonObject:
+    """A JSON object for :func:`json_pieces`, of members whose values may be iterators."""
+
+    members: Iterable[tuple[str, Any]]
+
+
 def json_pieces(members: Iterable[tuple[str, Any]]) -> Iterator[str]:
     """A JSON object, member by member, indented as :func:`json.dumps` does with 2.
 
     A member whose value is an iterator becomes an array, which is taken from it item by item, so
-    that it need not fit into memory. Nothing is yielded before the first item is there.
+    that it need not fit into memory; an item may be a :class:`JsonObject` with such members.
+    Nothing is yielded before the first item is there.
     """
-    sign = "{"
-    for name, value in members:
-        head = f"{sign}\n  {json.dumps(name, ensure_ascii=False)}: "
-        if isinstance(value, Iterator):
-            yield from _array_pieces(head, value)
-        else:
-            yield head + _indented(value, "  ")
+    yield from _pieces(JsonObject(members), "\n")
+    yield "\n"
+
+
+def _pieces(value: Any, line: str) -> Iterator[str]:
+    """A value in pieces; ``line`` is a line break with the indent of what it stands in."""
+    if isinstance(value, JsonObject):
+        heads = ((f"{json.dumps(name, ensure_ascii=False)}: ", one) for name, one in value.members)
+        yield from _listed_pieces(heads, "{", "}", line)
+    elif isinstance(value, Iterator):
+        yield from _listed_pieces((("", one) for one in value), "[", "]", line)
+    else:
+        text = json.dumps(finite(value), ensure_ascii=False, indent=2)
+        yield text.replace("\n", line)
+
+
+def _listed_pieces(
+    items: Iterable[tuple[str, Any]], opening: str, closing: str, line: str
+) -> Iterator[str]:
+    sign = opening
+    for name, item in items:
+        head = f"{sign}{line}  {name}"
+        for piece in _pieces(item, f"{line}  "):
+            yield head + piece
+            head = ""
         sign = ","
-    yield "{}\n" if sign == "{" else "\n}\n"
-
-
-def _array_pieces(head: str, items: Iterator[Any]) -> Iterator[str]:
-    sign = f"{head}["
-    for item in items:
-        yield f"{sign}\n    {_indented(item, '    ')}"
-        sign = ","
-    yield f"{sign}]" if sign != "," else "\n  ]"
-
-
-def _indented(value: Any, by: str) -> str:
-    text = json.dumps(finite(value), ensure_ascii=False, indent=2)
-    return text.replace("\n", f"\n{by}")
+    yield f"{line}{closing}" if sign == "," else opening + closing
 
 
 def entry_json(entry: LedgerEntry) -> dict[str, Any]:

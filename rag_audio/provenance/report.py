@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import product
 from typing import Any
 
 from rag_audio.domain import AttributionRecord, Channel, License, Share, SourceUse, names
 from rag_audio.domain.credits import credit_lines
+from rag_audio.domain.json_documents import JsonObject
 from rag_audio.domain.record import LedgerEntry
 from rag_audio.errors import InvalidInput
+from rag_audio.provenance.usage_spool import UsageSpool
 
 KINDS = ("master", "composition")
 COLUMNS = (
@@ -36,7 +36,7 @@ class HolderUsage:
     """What one party has in the outputs of a period.
 
     Attributes:
-        outputs: numbers of the outputs. sources: ids of the stems. credits: lines to print.
+        credits: lines to print.
         shares: by right (``master``, ``composition``) and channel: the sum over all uses of the
             used share times the split. An output counts as 1 per channel at most.
         undecided: by right and channel, what this party and others claim as long as nobody has
@@ -44,25 +44,30 @@ class HolderUsage:
     """
 
     holder: str
-    ipi: str = ""
-    outputs: set[int] = field(default_factory=set)
-    sources: set[str] = field(default_factory=set)
+    ipi: str
+    spool: UsageSpool = field(repr=False)
+    number: int
     credits: dict[str, None] = field(default_factory=dict)
     shares: Shares = field(default_factory=_none)
     undecided: Shares = field(default_factory=_none)
 
-    def to_json(self) -> dict[str, Any]:
-        """The usage as a JSON object, lists sorted."""
+    def outputs(self) -> Iterator[int]:
+        """Numbers of the outputs, in order."""
+        return self.spool.outputs(self.number)
+
+    def sources(self) -> Iterator[str]:
+        """Ids of the stems, in order."""
+        return self.spool.sources(self.number)
+
+    def members(self) -> Iterator[tuple[str, Any]]:
+        """The usage as the members of a JSON object; lists are iterators, sorted."""
         claimed = any(share for shares in self.undecided.values() for share in shares.values())
-        return {
-            "holder": self.holder,
-            "ipi": self.ipi,
-            "outputs": sorted(self.outputs),
-            "sources": sorted(self.sources),
-            "credits": list(self.credits),
-            **_shares_json(self.shares),
-            **({"undecided": _shares_json(self.undecided)} if claimed else {}),
-        }
+        yield from (("holder", self.holder), ("ipi", self.ipi))
+        yield from (("outputs", self.outputs()), ("sources", self.sources()))
+        yield "credits", list(self.credits)
+        yield from _shares_json(self.shares).items()
+        if claimed:
+            yield "undecided", _shares_json(self.undecided)
 
 
 @dataclass
@@ -71,69 +76,108 @@ class UndecidedUsage:
 
     Attributes:
         licenses: keys. holders: who grants them.
-        outputs: numbers of the outputs. sources: ids of the stems.
         shares: by right and channel: the sum over all uses of the used share, counted once.
     """
 
     licenses: tuple[str, ...]
     holders: tuple[str, ...]
-    outputs: set[int] = field(default_factory=set)
-    sources: set[str] = field(default_factory=set)
+    spool: UsageSpool = field(repr=False)
+    number: int
     shares: Shares = field(default_factory=_none)
 
-    def to_json(self) -> dict[str, Any]:
-        """The usage as a JSON object, lists sorted."""
-        return {
-            "licenses": list(self.licenses),
-            "holders": list(self.holders),
-            "outputs": sorted(self.outputs),
-            "sources": sorted(self.sources),
-            **_shares_json(self.shares),
-        }
+    def members(self) -> Iterator[tuple[str, Any]]:
+        """The usage as the members of a JSON object; lists of what was used are iterators."""
+        yield from (("licenses", list(self.licenses)), ("holders", list(self.holders)))
+        yield "outputs", self.spool.outputs(self.number)
+        yield "sources", self.spool.sources(self.number)
+        yield from _shares_json(self.shares).items()
 
 
-@dataclass(frozen=True)
 class UsageReport:
-    """A period's use.
+    """A period's use. Rows, outputs and sources are kept in a temporary file, sums in memory.
 
     Attributes:
         start, end: UTC; ``end`` is the first moment after it.
-        rows: one per output, source, right and party, in order of output.
-        unaccounted: outputs of the period that used no source.
-        undecided: what belongs to one of several holders, and nobody has decided to which.
+        outputs: how many were made. unaccounted: how many of them used no source.
     """
 
-    start: datetime
-    end: datetime
-    rows: tuple[dict[str, Any], ...]
-    holders: tuple[HolderUsage, ...]
-    outputs: int
-    unaccounted: int
-    undecided: tuple[UndecidedUsage, ...] = ()
+    def __init__(self, start: datetime, end: datetime) -> None:
+        self.start, self.end = start, end
+        self.outputs = self.unaccounted = 0
+        self._spool = UsageSpool()
+        self._holders: dict[tuple[str, str], HolderUsage] = {}
+        self._open: dict[tuple[str, ...], UndecidedUsage] = {}
 
-    def to_json(self) -> dict[str, Any]:
-        """The whole report as one JSON document."""
-        return {
-            "from": self.start.isoformat(),
-            "to": self.end.isoformat(),
-            "outputs": self.outputs,
-            "outputs_without_sources": self.unaccounted,
-            "holders": [usage.to_json() for usage in self.holders],
-            **({"undecided": [one.to_json() for one in self.undecided]} if self.undecided else {}),
-            "rows": [dict(row) for row in self.rows],
-        }
+    @property
+    def holders(self) -> tuple[HolderUsage, ...]:
+        """What each party has, in order of names."""
+        return tuple(self._holders[key] for key in sorted(self._holders))
 
-    def to_csv(self) -> str:
-        """The rows as CSV with a header, safe to open in a spreadsheet.
+    @property
+    def undecided(self) -> tuple[UndecidedUsage, ...]:
+        """What belongs to one of several holders, and nobody has decided to which."""
+        return tuple(self._open[keys] for keys in sorted(self._open))
 
-        A text that a spreadsheet would take for a formula gets an apostrophe before it.
-        """
-        text = io.StringIO()
-        table = csv.writer(text)
-        table.writerow(COLUMNS)
-        for row in self.rows:
-            table.writerow([_cell(row[column]) for column in COLUMNS])
-        return text.getvalue()
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+        return self._spool.count
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One per output, source, right and party, in order of output."""
+        return (dict(zip(COLUMNS, row, strict=True)) for row in self._spool.rows())
+
+    def members(self) -> Iterator[tuple[str, Any]]:
+        """The whole report as the members of a JSON object, for :func:`.json_pieces`."""
+        yield from (("from", self.start.isoformat()), ("to", self.end.isoformat()))
+        yield "outputs", self.outputs
+        yield "outputs_without_sources", self.unaccounted
+        yield "holders", (JsonObject(usage.members()) for usage in self.holders)
+        if self._open:
+            yield "undecided", (JsonObject(one.members()) for one in self.undecided)
+        yield "rows", self.rows()
+
+    def add(self, record: AttributionRecord) -> None:
+        """Take an output into account."""
+        self.outputs += 1
+        self.unaccounted += not record.sources
+        for source in record.sources:
+            for kind in KINDS:
+                self._add_use(record, source, kind)
+
+    def _add_use(self, record: AttributionRecord, source: SourceUse, kind: str) -> None:
+        claimants = _claimants(source, kind)
+        for license, share in _parts(source, kind, bool(claimants)):
+            row = _row(record, source, license, kind, share, bool(claimants))
+            self._spool.add_row([row[column] for column in COLUMNS])
+            usage = self._usage(share)
+            self._spool.add_use(usage.number, record.output, source.reference.stem.id)
+            usage.credits.update(dict.fromkeys(credit_lines([license])))
+            if not claimants:
+                _add(usage.shares[kind], source, share.share)
+        for who in claimants:
+            _add(self._holders[who].undecided[kind], source)
+        if claimants:
+            group = self._group(source)
+            self._spool.add_use(group.number, record.output, source.reference.stem.id)
+            _add(group.shares[kind], source)
+
+    def _usage(self, share: Share) -> HolderUsage:
+        key = _who(share)
+        if key not in self._holders:
+            number = self._next_number()
+            self._holders[key] = HolderUsage(share.holder, share.ipi, self._spool, number)
+        return self._holders[key]
+
+    def _group(self, source: SourceUse) -> UndecidedUsage:
+        keys = tuple(sorted(license.key for license in source.licenses))
+        if keys not in self._open:
+            holders, number = tuple(sorted(source.holders)), self._next_number()
+            self._open[keys] = UndecidedUsage(keys, holders, self._spool, number)
+        return self._open[keys]
+
+    def _next_number(self) -> int:
+        return len(self._holders) + len(self._open)
 
 
 def period(first: date, last: date) -> tuple[datetime, datetime]:
@@ -154,40 +198,62 @@ def usage_report(entries: Iterable[LedgerEntry], start: datetime, end: datetime)
     Splits are those of the license as it stood when the output was made. A right for which a
     license declares no split belongs to its holder whole, and the row says so. Of a source that
     several licenses claimed, undecided, every party has rows without shares of its own.
+
+    Args:
+        entries: taken one by one; what is kept of them in memory does not grow with them.
+
+    Raises:
+        BackendError: there is no room for temporary files.
     """
-    found = [entry for entry in entries if start <= entry.record.created.astimezone(UTC) < end]
-    rows: list[dict[str, Any]] = []
-    holders: dict[tuple[str, str], HolderUsage] = {}
-    open_: dict[tuple[str, ...], UndecidedUsage] = {}
-    uses = ((one.record, source) for one in found for source in one.record.sources)
-    for (record, source), kind in product(uses, KINDS):
-        claimants = _claimants(source, kind)
-        for license in source.licenses if claimants else (source.license,):
-            for share in _parties(license, kind):
-                rows.append(_row(record, source, license, kind, share, bool(claimants)))
-                usage = holders.setdefault(_who(share), HolderUsage(share.holder, share.ipi))
-                usage.outputs.add(record.output)
-                usage.sources.add(source.reference.stem.id)
-                usage.credits.update(dict.fromkeys(credit_lines([license])))
-                if not claimants:
-                    _add(usage.shares[kind], source, share.share)
-        for who in claimants:
-            _add(holders[who].undecided[kind], source)
-        if claimants:
-            keys = tuple(sorted(license.key for license in source.licenses))
-            group = open_.setdefault(keys, UndecidedUsage(keys, tuple(sorted(source.holders))))
-            group.outputs.add(record.output)
-            group.sources.add(source.reference.stem.id)
-            _add(group.shares[kind], source)
-    return UsageReport(
-        start,
-        end,
-        tuple(rows),
-        tuple(holders[key] for key in sorted(holders)),
-        outputs=len(found),
-        unaccounted=sum(not entry.record.sources for entry in found),
-        undecided=tuple(open_[keys] for keys in sorted(open_)),
-    )
+    report = UsageReport(start, end)
+    for record in _made_in(entries, start, end):
+        report.add(record)
+    return report
+
+
+def usage_rows(
+    entries: Iterable[LedgerEntry], start: datetime, end: datetime
+) -> Iterator[dict[str, Any]]:
+    """The rows of :func:`usage_report` alone, while the entries are read; nothing is kept."""
+    for record in _made_in(entries, start, end):
+        for source in record.sources:
+            for kind in KINDS:
+                open_ = bool(_claimants(source, kind))
+                for license, share in _parts(source, kind, open_):
+                    yield _row(record, source, license, kind, share, open_)
+
+
+def csv_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Rows as lines of CSV after a header, safe to open in a spreadsheet.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
+    table = csv.writer(_Line())
+    yield str(table.writerow(COLUMNS))
+    for row in rows:
+        yield str(table.writerow([_cell(row[column]) for column in COLUMNS]))
+
+
+class _Line:
+    """Lets the writer of a table return its lines."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _made_in(
+    entries: Iterable[LedgerEntry], start: datetime, end: datetime
+) -> Iterator[AttributionRecord]:
+    for entry in entries:
+        if start <= entry.record.created.astimezone(UTC) < end:
+            yield entry.record
+
+
+def _parts(source: SourceUse, kind: str, undecided: bool) -> Iterator[tuple[License, Share]]:
+    """The licenses that count for a right in a source, each with the parties it names."""
+    for license in source.licenses if undecided else (source.license,):
+        for share in _parties(license, kind):
+            yield license, share
 
 
 def _parties(license: License, kind: str) -> tuple[Share, ...]:

@@ -85,6 +85,10 @@ class Folders:
         if kept is None:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def remove_delivered(self, job: str) -> None:
+        """Remove all files that a job delivered."""
+        shutil.rmtree(self.outputs / _checked(job), ignore_errors=True)
+
     def of_upload(self, id_: str, suffix: str) -> Path:
         """The file of an upload."""
         return self.uploads / f"{_checked(id_)}{suffix}"

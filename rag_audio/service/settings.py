@@ -38,6 +38,8 @@ class ServeSettings(BaseSettings):
         job_s: a job that runs longer is ended.
         batch: takes of waiting jobs of one length that share a pass of the model; unset: one on
             a CPU, 8 on a GPU.
+        job_days: finished jobs go after so many days, with their events and delivered files; unset:
+            never. event_days: the progress of jobs goes after so many.
         traces: at once. sound_mb: decoded bytes of uploads that are worked with at once, see
             :class:`.SoundUse`. Whoever has to wait for either does so up
             to ``trace_wait_s`` and is told then to come again; a job waits for its turn.
@@ -85,6 +87,8 @@ class ServeSettings(BaseSettings):
     batch: int | None = Field(default=None, ge=1, le=64)
     lease_s: float = Field(default=30.0, ge=1)
     attempts: int = Field(default=3, ge=1)
+    job_days: float | None = Field(default=None, ge=2)
+    event_days: float = Field(default=7.0, gt=0)
     traces: int = Field(default=2, ge=1)
     sound_mb: int = Field(default=700, ge=1)
     trace_wait_s: float = Field(default=20.0, ge=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -19,11 +20,18 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    text,
 )
 from sqlalchemy.sql.elements import ColumnElement
 
 from rag_audio.storage.database import reading
 from rag_audio.storage.migrations import SqlStore
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Of an index: only the rows that meet a condition, on both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 metadata = MetaData()
 jobs = Table(
@@ -54,6 +62,7 @@ jobs = Table(
     Column("webhook", Text),
     Index("jobs_by_state", "state", "turn", "seq"),
     Index("jobs_by_owner", "owner", "seq"),
+    Index("jobs_by_end", "finished_at", "seq", **_where("finished_at IS NOT NULL")),
 )
 """``seq`` is the order of arrival, ``turn`` that of service (see :mod:`.queue`)."""
 events = Table(
@@ -64,6 +73,7 @@ events = Table(
     Column("at", Double, nullable=False),
     Column("kind", Text, nullable=False),
     Column("document", Text, nullable=False),
+    Index("job_progress_by_time", "at", **_where("kind = 'progress'")),
 )
 idempotency = Table(
     "idempotency_keys",
@@ -73,6 +83,7 @@ idempotency = Table(
     Column("body_sha256", String(64), nullable=False),
     Column("job", Text),
     Column("at", Double, nullable=False),
+    Index("idempotency_by_time", "at"),
 )
 """``job`` is empty while the first request with the key is still being answered."""
 uploads = Table(
@@ -86,6 +97,7 @@ uploads = Table(
     Column("size", BigInteger, nullable=False),
     Column("duration_s", Double, nullable=False),
     Column("at", Double, nullable=False),
+    Index("uploads_by_time", "at"),
 )
 api_keys = Table(
     "api_keys",
@@ -125,6 +137,7 @@ deliveries = Table(
     Column("next_at", Double, nullable=False),
     Column("said", Text, nullable=False),
     Index("webhook_deliveries_due", "state", "next_at"),
+    Index("webhook_deliveries_by_job", "job"),
 )
 webhook_secrets = Table(
     "webhook_secrets",

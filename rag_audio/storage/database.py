@@ -4,6 +4,10 @@ SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned surviv
 The driver's own transaction handling is off, so that a transaction begins when we say so, and a
 writer takes the write lock at its first statement (``BEGIN IMMEDIATE``): a read that is followed by
 a write in one transaction can then neither see stale rows nor fail half way for a taken lock.
+
+On PostgreSQL nothing outlives a transaction, so that a pooler in front (PgBouncer, ``pool_mode =
+transaction``) may give each transaction another connection: no prepared statements, no session's
+locks, no session's settings; timeouts are set with ``SET LOCAL``.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -22,6 +28,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, StaticPool
 
 from rag_audio.errors import BackendUnavailable, ConfigError, RagAudioError
+
+if TYPE_CHECKING:
+    from rag_audio.settings import Settings
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another one before it gives up."""
@@ -42,18 +51,54 @@ def sqlite_url(path: Path) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def connect(url: str) -> Engine:
+@dataclass(frozen=True)
+class ServerLimits:
+    """What one process takes of a PostgreSQL server; the fields are settings, see
+    :class:`rag_audio.settings.Settings`. A timeout of 0 is the server's own.
+    """
+
+    pool_size: int = 5
+    pool_overflow: int = 10
+    pool_wait_s: float = 30.0
+    pool_recycle_s: int = 1800
+    statement_timeout_s: float = 600.0
+    lock_timeout_s: float = 30.0
+    idle_timeout_s: float = 600.0
+
+    def set_local(self) -> str:
+        """The statements that set the timeouts for one transaction; empty: none is set."""
+        said = {
+            "statement_timeout": self.statement_timeout_s,
+            "lock_timeout": self.lock_timeout_s,
+            "idle_in_transaction_session_timeout": self.idle_timeout_s,
+        }
+        return "; ".join(
+            f"SET LOCAL {name} = {max(1, round(1000 * limit))}"
+            for name, limit in said.items()
+            if limit
+        )
+
+
+def limits_of(settings: Settings) -> ServerLimits:
+    """What settings say about the database's server."""
+    named = {field.name: f"database_{field.name}" for field in fields(ServerLimits)}
+    return ServerLimits(**{name: getattr(settings, said) for name, said in named.items()})
+
+
+def connect(url: str, limits: ServerLimits = ServerLimits()) -> Engine:
     """An engine for ``url``; SQLite files and their folder are made on first use.
 
     Args:
         url: ``sqlite:///…`` (:func:`sqlite_url`) or ``postgresql://user:password@host/name``.
+        limits: of a server.
 
     Raises:
         ConfigError: the URL is malformed, of another database, or its driver is not installed.
         BackendUnavailable: the database cannot be opened.
     """
     parsed = _parse(url)
-    engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+    is_file = parsed.get_backend_name() == "sqlite"
+    engine = _sqlite(parsed) if is_file else _postgresql(parsed, limits)
     with database_errors(engine), engine.connect():
         return engine
 
@@ -81,8 +126,9 @@ def writing(engine: Engine, lock: str | None = None) -> Iterator[Connection]:
 
     Raises:
         BackendUnavailable: on SQLite, another writer held the lock for longer than
-            ``BUSY_TIMEOUT_S`` (PostgreSQL waits as its ``lock_timeout`` says), or the database
-            failed; what the block itself raises passes through.
+            ``BUSY_TIMEOUT_S``, on PostgreSQL for longer than ``lock_timeout_s`` of
+            :class:`ServerLimits`; or the database failed; what the block itself raises passes
+            through.
     """
     with (
         database_errors(engine),
@@ -110,7 +156,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         BackendUnavailable: the database failed.
     """
-    with database_errors(engine), engine.connect() as connection:
+    with database_errors(engine), snapshot(engine) as connection:
+        yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """As :func:`reading`, with SQLAlchemy's own errors, for who tells them apart."""
+    with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
         yield connection
@@ -217,14 +270,43 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if wants_write else "BEGIN")
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, limits: ServerLimits) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=limits.pool_size,
+            max_overflow=limits.pool_overflow,
+            pool_timeout=limits.pool_wait_s,
+            pool_recycle=limits.pool_recycle_s,
+            connect_args={"connect_timeout": 10, "prepare_threshold": None},
+        )
     except (ModuleNotFoundError, NoSuchModuleError) as cause:
         raise ConfigError(
             f"the driver for {url.drivername} is not installed",
             hint="pip install 'rag-audio[postgres]'",
         ) from cause
+    if said := limits.set_local():
+        event.listen(engine, "begin", partial(_set_timeouts, said))
+    return engine
+
+
+def _set_timeouts(said: str, connection: Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(said)
+
+
+def no_timeouts(connection: Connection, lock_s: float | None = None) -> None:
+    """Let the statements of a transaction take as long as they need, and its holder do nothing:
+    migrations, and locks that are held while work is done elsewhere.
+
+    Args:
+        lock_s: how long it waits for locks from now on; None: as long as always.
+    """
+    if connection.dialect.name == "postgresql":
+        limits = ServerLimits(statement_timeout_s=0, idle_timeout_s=0, lock_timeout_s=lock_s or 0)
+        free = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+        connection.exec_driver_sql("; ".join(filter(None, (free, limits.set_local()))))
 
 
 def lock_number(name: str) -> int:
@@ -239,6 +321,15 @@ def _first_line(error: SQLAlchemyError) -> str:
 
 def _hint(error: SQLAlchemyError) -> str:
     said = str(error)
+    if "lock timeout" in said:
+        return (
+            "another rag-audio process holds the lock: try again when it has finished, or wait "
+            "longer with RAG_AUDIO_DATABASE_LOCK_TIMEOUT_S"
+        )
+    if "statement timeout" in said:
+        return "the server ended it; RAG_AUDIO_DATABASE_STATEMENT_TIMEOUT_S says after how long"
+    if "idle-in-transaction timeout" in said:
+        return "the server ended it; RAG_AUDIO_DATABASE_IDLE_TIMEOUT_S says after how long"
     if "locked" in said or isinstance(error, PoolTimeout):
         return "another rag-audio process is writing; try again when it has finished"
     if "not a database" in said or "malformed" in said:

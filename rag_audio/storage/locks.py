@@ -1,7 +1,7 @@
 """Locks between processes: of files, of the embedded index, and of names in the database.
 
 All end with the process that holds them, however it dies: the kernel frees ``flock``, the server
-frees the advisory locks of a connection.
+frees the advisory locks of a transaction.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -168,7 +168,8 @@ def is_wanted(folder: Path) -> bool:
 def claim(engine: Engine, name: str) -> Iterator[None]:
     """Hold ``name`` until the block ends or this process dies.
 
-    SQLite: a lock file beside the database. PostgreSQL: a session's advisory lock.
+    SQLite: a lock file beside the database. PostgreSQL: a transaction's advisory lock, which a
+    pooler of transactions leaves to us for as long as the transaction is open.
 
     Raises:
         BackendUnavailable: another process or thread holds it; the message says which.
@@ -213,22 +214,24 @@ def _in_memory(engine: Engine, name: str) -> Iterator[None]:
 @contextmanager
 def _on_server(engine: Engine, name: str) -> Iterator[None]:
     from sqlalchemy import text
+    from sqlalchemy.exc import SQLAlchemyError
 
-    from rag_audio.storage.database import database_errors, lock_number
+    from rag_audio.storage.database import database_errors, lock_number, no_timeouts
 
     key = lock_number(name)
     with database_errors(engine):
-        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = engine.connect()
     try:
         with database_errors(engine):
-            mine = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})
+            # It does nothing while the block works, and it sees no rows that others could not drop.
+            no_timeouts(connection)
+            mine = connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key})
             if not mine.scalar():
                 raise _being_written(name, _holder_on_server(connection, key))
         yield
     finally:
-        # The session ends with the connection, and its locks with the session.
-        connection.invalidate()
-        connection.close()
+        with suppress(SQLAlchemyError):  # The lock went with the connection.
+            connection.close()
 
 
 def _holder_on_server(connection: Connection, key: int) -> str:

@@ -102,6 +102,8 @@ class Copy:
         with closing(sqlite3.connect(file)) as stored:
             stored.backup(self.db)
         engine = create_engine("sqlite://", creator=lambda: self.db, poolclass=StaticPool)
+        # Reading ends transactions; what was changed is undone by :meth:`faults`.
+        engine.dialect.do_rollback = lambda _connection: None  # type: ignore[method-assign]
         self._ledger = SqlLedger(engine, file.parent / "keys" / "ledger.key")
         self.db.execute("PRAGMA foreign_keys = OFF")
         self.db.execute("DROP INDEX IF EXISTS ledger_one_entry_per_output")

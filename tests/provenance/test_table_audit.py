@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from rag_audio.domain.record import Fault
 from rag_audio.errors import BackendUnavailable
-from rag_audio.provenance.ledger.audit import checked
+from rag_audio.provenance.ledger.audit_pages import checked
 from rag_audio.provenance.ledger.audit_tables import table_faults
 from rag_audio.provenance.ledger.ledger import SqlLedger
 from rag_audio.provenance.ledger.merkle import leaf_hash

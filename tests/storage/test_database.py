@@ -6,10 +6,21 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from rag_audio.errors import BackendUnavailable, ConfigError, LedgerError
-from rag_audio.storage.database import connect, database_errors, reading, sqlite_url, writing
+from rag_audio.settings import Settings
+from rag_audio.storage.database import (
+    ServerLimits,
+    connect,
+    database_errors,
+    limits_of,
+    no_timeouts,
+    reading,
+    sqlite_url,
+    writing,
+)
+from rag_audio.storage.locks import claim
 
 
 def test_sqlite_is_opened_durably_and_its_folder_is_made(tmp_path: Path) -> None:
@@ -103,3 +114,61 @@ def test_a_wrong_url_is_refused_without_its_password(url: str, says: str) -> Non
     with pytest.raises(ConfigError, match=says) as raised:
         connect(url)
     assert "secret" not in raised.value.message
+
+
+TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+
+def timeouts(connection: Connection) -> list[str]:
+    return [str(connection.execute(text(f"SHOW {name}")).scalar()) for name in TIMEOUTS]
+
+
+def test_timeouts_hold_for_each_transaction_and_for_nothing_else(postgres_url: str) -> None:
+    engine = connect(postgres_url, ServerLimits(1, 0, 5.0, 60, 12.5, 0.25, 0))
+    with reading(engine) as connection:
+        assert timeouts(connection) == ["12500ms", "250ms", "0"]
+    with writing(engine) as connection:
+        assert timeouts(connection) == ["12500ms", "250ms", "0"]
+        no_timeouts(connection, 60.0)
+        assert timeouts(connection) == ["0", "1min", "0"]
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        assert timeouts(connection) == ["0", "0", "0"], "the session's own are as they were"
+    with engine.connect() as connection:
+        assert connection.connection.driver_connection.prepare_threshold is None  # type: ignore[union-attr]
+
+
+def test_settings_say_what_a_process_takes_of_a_server(tmp_path: Path) -> None:
+    assert limits_of(Settings(home=tmp_path)) == ServerLimits()
+    said = Settings(home=tmp_path, database_pool_size=2, database_lock_timeout_s=0)
+    assert limits_of(said) == ServerLimits(pool_size=2, lock_timeout_s=0)
+    assert "lock_timeout" not in limits_of(said).set_local()
+
+
+@pytest.mark.parametrize("lock", [None, "ledger"])
+def test_a_lock_that_is_not_got_in_time_is_one_line(postgres_url: str, lock: str | None) -> None:
+    holder = connect(postgres_url)
+    with writing(holder) as connection:
+        connection.execute(text("CREATE TABLE t (n INTEGER)"))
+        connection.execute(text("INSERT INTO t VALUES (1)"))
+    other = connect(postgres_url, ServerLimits(lock_timeout_s=0.05))
+    with writing(holder, lock) as connection:
+        connection.execute(text("UPDATE t SET n = 2"))
+        with pytest.raises(BackendUnavailable) as raised, writing(other, lock) as waiting:
+            waiting.execute(text("UPDATE t SET n = 3"))
+    assert raised.value.message.endswith("canceling statement due to lock timeout")
+    assert "\n" not in raised.value.message
+    assert "another rag-audio process holds the lock" in raised.value.hint
+
+
+def test_a_claim_is_a_lock_of_one_transaction_that_may_do_nothing(postgres_url: str) -> None:
+    engine = connect(postgres_url, ServerLimits(idle_timeout_s=0.05))
+    with claim(engine, "library x"):
+        with reading(engine) as connection:
+            connection.execute(text("SELECT pg_sleep(0.2)"))
+        with pytest.raises(BackendUnavailable, match="library x is being written by"):
+            claim(connect(postgres_url), "library x").__enter__()
+        with reading(engine) as connection:
+            held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+            assert connection.execute(held).scalar_one() >= 1
+    with claim(connect(postgres_url), "library x"):
+        pass

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnClause, Connection, Row, Select, Table, func, select, text
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    RowMapping,
+    Table,
+    func,
+    or_,
+    select,
+)
 
 from rag_audio.domain.record import Fault
 from rag_audio.errors import InvalidInput, LedgerError, LedgerTampered
+from rag_audio.provenance.ledger.audit_pages import AT_ONCE, PagedCheck
 from rag_audio.provenance.ledger.commitments import (
     ERASURE,
     OUTPUT,
@@ -45,7 +53,6 @@ from rag_audio.provenance.ledger.tables import (
     listed_row,
     node_in,
     nodes,
-    output_entries,
     outputs,
     private,
     raw_bytes,
@@ -53,63 +60,95 @@ from rag_audio.provenance.ledger.tables import (
     sources,
     tree,
 )
-from rag_audio.storage.migrations import HEAD, TABLES
-from rag_audio.storage.migrations.expected import (
-    Schema,
-    columns_in,
-    expected_schema,
-    primary_keys_in,
-    sqlite_triggers,
-)
 
-_AT_ONCE = 500
 _HASH = re.compile("[0-9a-f]{64}")
-_OF_CELLS = (SQLAlchemyError, LedgerError, ValueError, TypeError, OverflowError, RecursionError)
-"""What reading a cell raises that holds no text, no number or no JSON."""
-_SQLITE_AWAY = {5, 6, 7, 9, 10, 14}
-"""Primary result codes of SQLite that say nothing of what is stored: SQLITE_BUSY, LOCKED, NOMEM,
-INTERRUPT, IOERR, CANTOPEN (https://sqlite.org/rescode.html)."""
+
+
+class LogCheck(PagedCheck):
+    """Recomputes the log: entries, tree, side tables and stored checkpoints.
+
+    Args:
+        key: the verifier key of the log's checkpoints; None takes each checkpoint's own word.
+        start: from where: the right edge of a tree that is known to be right.
+
+    Attributes:
+        frontier: of what was checked by now. wrong: first entries below the faults in the tree.
+    """
+
+    def __init__(self, key: str | None = None, start: Frontier | None = None) -> None:
+        super().__init__()
+        self.frontier = Frontier() if start is None else start
+        self.wrong: list[int] = []
+        self._key, self._is_first = key, True
+
+    def _page(self, db: Connection) -> Generator[Fault, None, int | None]:
+        given, found = read_given(db)
+        if self._is_first:
+            self._is_first = False
+            yield from (Fault(0, what) for what in found)
+            yield from epoch_faults(db, given)
+        wanted = select(entries).where(entries.c.seq > self.frontier.size)
+        rows = db.execute(wanted.order_by(entries.c.seq).limit(AT_ONCE)).all()
+        if rows:
+            yield from self._entries(db, rows, given)
+        if len(rows) == AT_ONCE:
+            return self.frontier.size
+        yield from _state_faults(db, self.frontier)
+        yield from _stray_faults(db, self.frontier)
+        yield from self._late_checkpoints(db)
+        return None
+
+    def _entries(self, db: Connection, rows: Sequence[Row[Any]], given: Given) -> Iterator[Fault]:
+        first, last = self.frontier.size + 1, rows[-1].seq
+        sides = {
+            table: _side_rows(db, table, first, last)
+            for table in (outputs, sources, hashes, private)
+        }
+        erased = _erased(db, [row.output for row in rows if row.kind == OUTPUT])
+        noted, roots = _checkpoints(db, checkpoints.c.size.between(first, last)), {}
+        sizes = {one["size"] for one in noted}
+        stored = _stored_nodes(db, rows[0].seq, last)
+        for row in rows:
+            seq = row.seq
+            if seq != self.frontier.size + 1:
+                before = self.frontier.size + 1
+                yield Fault(before, f"entries {before} to {seq - 1} are missing")
+                # The tree cannot be followed over a gap; each entry still answers for itself.
+                peaks = [b"\x00" * HASH_BYTES] * (seq - 1).bit_count()
+                self.frontier = Frontier(seq - 1, peaks)
+                self.wrong.append(before)
+            beside = {table: rows_of.pop(seq, []) for table, rows_of in sides.items()}
+            for what in _entry_faults(row, beside, given, erased):
+                yield Fault(seq, what)
+            yield from _node_faults(self.frontier.append(_leaf(row)), stored, self.wrong)
+            if seq in sizes:
+                roots[seq] = self.frontier.root()
+        for table, strays in sides.items():
+            yield from (_stray(seq, table) for seq in strays)
+        for said in noted:
+            yield from _checkpoint_row_faults(said, roots.get(said["size"]), last, self._key)
+
+    def _late_checkpoints(self, db: Connection) -> Iterator[Fault]:
+        """Stored checkpoints of more entries than there are, of none, or of no size."""
+        last, size = self.frontier.size, checkpoints.c.size
+        for row in _checkpoints(db, or_(size > last, size < 1, size.is_(None))):
+            root = EMPTY_ROOT if row["size"] == 0 else None
+            yield from _checkpoint_row_faults(row, root, last, self._key)
 
 
 def faults(db: Connection, key: str | None = None) -> Iterator[Fault]:
-    """All that is wrong with the log, in order of entries.
+    """All that is wrong with the log, in order of entries, found in one transaction.
 
     Args:
         key: the verifier key of the log's checkpoints; None takes each checkpoint's own word.
     """
-    frontier = Frontier()
-    wrong: list[int] = []
-    given, found = read_given(db)
-    yield from (Fault(0, what) for what in found)
-    yield from epoch_faults(db, given)
+    return LogCheck(key).all_of(db)
+
+
+def _erased(db: Connection, of: Sequence[Any]) -> set[int]:
+    """Which of some outputs an event says the texts of to be erased."""
     erasures = select(entries.c.output).where(is_event, entries.c.kind == ERASURE)
-    erased = set(db.execute(erasures).scalars())
-    roots: dict[int, bytes] = {0: EMPTY_ROOT}
-    wanted_roots = set(db.execute(select(checkpoints.c.size)).scalars())
-    last = 0
-    for rows in in_pages(db, select(entries).where(entries.c.seq > 0), entries.c.seq):
-        ends = (rows[0].seq, rows[-1].seq)
-        sides = {
-            table: _side_rows(db, table, *ends) for table in (outputs, sources, hashes, private)
-        }
-        stored = _stored_nodes(db, *ends)
-        for row in rows:
-            seq = row.seq
-            if seq != last + 1:
-                yield Fault(last + 1, f"entries {last + 1} to {seq - 1} are missing")
-                # The tree cannot be followed over a gap; each entry still answers for itself.
-                frontier = Frontier(seq - 1, [b"\x00" * HASH_BYTES] * (seq - 1).bit_count())
-                wrong.append(last + 1)
-            last = seq
-            beside = {table: rows_of[seq] for table, rows_of in sides.items()}
-            for what in _entry_faults(row, beside, given, erased):
-                yield Fault(seq, what)
-            yield from _node_faults(frontier.append(_leaf(row)), stored, wrong)
-            if seq in wanted_roots:
-                roots[seq] = frontier.root()
-    yield from _state_faults(db, frontier)
-    yield from _stray_faults(db, frontier)
-    yield from _stored_checkpoint_faults(db, roots, last, key)
+    return set(db.execute(erasures.where(entries.c.output.in_(of))).scalars())
 
 
 def checkpoint_faults(db: Connection, note: str, key: str | None) -> Iterator[Fault]:
@@ -269,10 +308,11 @@ def _state_faults(db: Connection, frontier: Frontier) -> Iterator[Fault]:
 
 
 def _stray_faults(db: Connection, frontier: Frontier) -> Iterator[Fault]:
+    """Rows of entries before the first and after the last; and too many nodes, or too few."""
     for table in (outputs, sources, hashes, private):
-        strays = select(table.c.seq).where(table.c.seq.not_in(select(entries.c.seq))).distinct()
-        for seq in db.execute(strays).scalars():
-            yield Fault(seq, f"the table {table.name} has rows of an entry that does not exist")
+        outside = or_(table.c.seq < 1, table.c.seq > frontier.size)
+        for seq in db.execute(select(table.c.seq).where(outside).distinct()).scalars():
+            yield _stray(seq, table)
     below = db.execute(select(func.count()).select_from(entries).where(entries.c.seq < 1)).scalar()
     if below:
         yield Fault(0, f"{below} entries are numbered below 1")
@@ -283,25 +323,38 @@ def _stray_faults(db: Connection, frontier: Frontier) -> Iterator[Fault]:
         yield Fault(frontier.size, f"the tree has {count} stored nodes, not {right}")
 
 
-def _stored_checkpoint_faults(
-    db: Connection, roots: dict[int, bytes], last: int, key: str | None
+def _stray(seq: int, table: Table) -> Fault:
+    return Fault(seq, f"the table {table.name} has rows of an entry that does not exist")
+
+
+def _checkpoints(db: Connection, where: ColumnElement[bool]) -> Sequence[RowMapping]:
+    wanted = select(checkpoints).where(where).order_by(checkpoints.c.size)
+    return db.execute(wanted).mappings().all()
+
+
+def _checkpoint_row_faults(
+    row: RowMapping, root: bytes | None, last: int, key: str | None
 ) -> Iterator[Fault]:
-    for row in db.execute(select(checkpoints).order_by(checkpoints.c.size)).mappings():
-        size = row["size"]
-        try:
-            signer = VerifierKey.parse(str(row["key"]))
-            said = read_checkpoint(str(row["note"]), signer)
-        except InvalidInput as error:
-            yield Fault(size, f"a stored checkpoint is damaged: {error.message}")
-            continue
-        if str(signer) != row["key"] or said.size != size:
-            yield Fault(size, "a stored checkpoint's columns do not match its note")
-        if key is not None and row["key"] != key:
-            yield Fault(size, "a stored checkpoint is signed by another key than the ledger's")
-        if said.size > last:
-            yield Fault(last + 1, f"a checkpoint is of {said.size} entries, the ledger has {last}")
-        elif roots.get(said.size, said.root) != said.root:
-            yield Fault(size, f"the first {said.size} entries are not those of a checkpoint")
+    """What is wrong with a stored checkpoint.
+
+    Args:
+        root: of the log when it had so many entries; None: it never had. last: its entries.
+    """
+    size = row["size"]
+    try:
+        signer = VerifierKey.parse(str(row["key"]))
+        said = read_checkpoint(str(row["note"]), signer)
+    except InvalidInput as error:
+        yield Fault(size, f"a stored checkpoint is damaged: {error.message}")
+        return
+    if str(signer) != row["key"] or said.size != size:
+        yield Fault(size, "a stored checkpoint's columns do not match its note")
+    if key is not None and row["key"] != key:
+        yield Fault(size, "a stored checkpoint is signed by another key than the ledger's")
+    if said.size > last:
+        yield Fault(last + 1, f"a checkpoint is of {said.size} entries, the ledger has {last}")
+    elif said.size == size and root not in (None, said.root):
+        yield Fault(size, f"the first {said.size} entries are not those of a checkpoint")
 
 
 def _stored_nodes(db: Connection, first: int, last: int) -> dict[tuple[int, int], bytes]:
@@ -322,170 +375,3 @@ def _side_rows(
     for row in db.execute(wanted).mappings():
         found[row["seq"]].append(dict(row))
     return found
-
-
-# Running one check: a cell that cannot be read is a fault, and not the end of all checks.
-
-
-def checked(db: Connection, tables: Collection[str], faults: Iterable[Fault]) -> list[Fault]:
-    """What a check finds; a cell that cannot be read ends it with one fault more.
-
-    The transaction is then as it was before the check, so that others can go on: PostgreSQL would
-    refuse every further statement.
-
-    Args:
-        tables: those that it reads, for the fault; none: the log's.
-        faults: of the check, which reads as they are taken from it.
-
-    Raises:
-        DBAPIError: the database itself cannot be reached any more.
-    """
-    found: list[Fault] = []
-    try:
-        with db.begin_nested():
-            found.extend(faults)
-    except _OF_CELLS as error:
-        if isinstance(error, DBAPIError) and _is_away(db, error):
-            raise
-        what = f"the tables {', '.join(sorted(tables))}" if tables else "the log"
-        said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        reason = (str(said).strip().splitlines() or [type(said).__name__])[0]
-        found.append(Fault(0, f"{what} cannot be read: {reason}"))
-    return found
-
-
-def _is_away(db: Connection, error: DBAPIError) -> bool:
-    """Whether the database failed, whatever the cells hold."""
-    if error.connection_invalidated:
-        return True
-    if not isinstance(error, OperationalError):
-        return False
-    if db.dialect.name == "sqlite":
-        # A text that is not UTF-8 is found by the driver and has no code of SQLite's.
-        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_AWAY
-    return True
-
-
-# What the log says of each output, for checks of tables beside the log.
-
-
-@dataclass(frozen=True)
-class LoggedOutput:
-    """An output's entry.
-
-    Attributes:
-        document: of the entry, parsed. texts: the personal texts by pointer, empty where they are
-            erased or damaged, which is reported where the entry itself is checked.
-    """
-
-    seq: int
-    output: int
-    document: Mapping[str, Any]
-    texts: Mapping[str, Any]
-
-    def part(self, name: str) -> Mapping[str, Any]:
-        """An object of the document; empty where it has none of that name."""
-        found = self.document.get(name)
-        return found if isinstance(found, Mapping) else {}
-
-
-def logged_outputs(db: Connection) -> Iterator[list[LoggedOutput]]:
-    """All outputs of the log, some hundred at a time, in the order of their entries."""
-    for rows in in_pages(db, output_entries(), entries.c.seq):
-        yield [one for one in map(_logged, rows) if one is not None]
-
-
-def find_logged(db: Connection, outputs: Sequence[int]) -> dict[int, LoggedOutput]:
-    """The entries of some outputs."""
-    rows = db.execute(output_entries().where(entries.c.output.in_(outputs)))
-    return {one.output: one for one in map(_logged, rows) if one is not None}
-
-
-def in_pages(
-    db: Connection, wanted: Select[Any], by: ColumnClause[Any]
-) -> Iterator[Sequence[Row[Any]]]:
-    """The rows of a statement in the order of a column, in which no two are alike."""
-    wanted = wanted.order_by(by).limit(_AT_ONCE)
-    rows = db.execute(wanted).all()
-    while rows:
-        yield rows
-        rows = db.execute(wanted.where(by > rows[-1]._mapping[by.name])).all()
-
-
-def _logged(row: Row[Any]) -> LoggedOutput | None:
-    """None: the entry is damaged, which is reported where it is checked."""
-    document = _parsed(row.document)
-    output = document.get("output")
-    if isinstance(output, bool) or not isinstance(output, int) or output != row.output:
-        return None
-    return LoggedOutput(row.seq, output, document, {} if row.texts is None else _parsed(row.texts))
-
-
-def _parsed(column: object) -> Mapping[str, Any]:
-    try:
-        return parse(raw_bytes(column))
-    except LedgerError:
-        return {}
-
-
-# Whether the database still has its tables, columns, primary keys and triggers.
-
-_GUARDS = "it keeps programs from changing what was written"
-_IN_POSTGRESQL = text(
-    "SELECT t.tgname AS name, c.relname AS place, t.tgenabled::text AS enabled, p.prosrc AS body, "
-    "t.tgtype::integer AS type FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
-    "JOIN pg_proc p ON p.oid = t.tgfoid "
-    "WHERE NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace"
-)
-_ROW, _BEFORE, _DELETE, _UPDATE = 1, 2, 8, 16
-"""Bits of ``pg_trigger.tgtype``."""
-
-
-def schema_faults(db: Connection) -> tuple[list[Fault], set[str]]:
-    """Tables, columns, primary keys and triggers that are missing or were changed, and the tables
-    that cannot be read for it.
-
-    They are compared with those of this version. Without its primary key a table can have a row
-    twice, and which of the two a program reads is chance.
-
-    On SQLite a trigger is compared with the words that made it; on PostgreSQL it must be enabled,
-    fire before the right action, and call a function that raises an exception.
-    """
-    wanted, columns, keys = expected_schema(HEAD), columns_in(db), primary_keys_in(db)
-    missing = {table for table in TABLES if table not in columns}
-    found = [f"the table {table} is missing" for table in sorted(missing)]
-    unreadable = set(missing)
-    for table, there in columns.items():
-        for column in sorted(wanted.columns[table] - there):
-            found.append(f"the table {table} lacks its column {column}")
-            unreadable.add(table)
-    for table, key in sorted(wanted.keys.items()):
-        if columns.get(table, frozenset()).issuperset(key) and set(keys[table]) != set(key):
-            found.append(f"the table {table} has lost its primary key ({', '.join(key)})")
-    works = _working(db, wanted)
-    for name, (table, _) in sorted(wanted.triggers.items()):
-        if table not in missing and not works.get(name, False):
-            what = "was changed or switched off" if name in works else "is missing"
-            found.append(f"the trigger {name} of {table} {what}: {_GUARDS}")
-    return [Fault(0, what) for what in found], unreadable
-
-
-def _working(db: Connection, wanted: Schema) -> dict[str, bool]:
-    """The triggers that are there, and whether each does what it should."""
-    if db.dialect.name == "sqlite":
-        there = sqlite_triggers(db)
-        return {
-            name: there[name] == wanted.triggers[name] for name in wanted.triggers.keys() & there
-        }
-    works = {}
-    for row in db.execute(_IN_POSTGRESQL):
-        if row.name in wanted.triggers:
-            table, _ = wanted.triggers[row.name]
-            action = _DELETE if row.name.endswith("_no_delete") else _UPDATE
-            works[row.name] = (
-                row.place == table
-                and row.enabled in ("O", "A")
-                and row.type == _ROW | _BEFORE | action
-                and row.body.strip().startswith("BEGIN RAISE EXCEPTION")
-            )
-    return works

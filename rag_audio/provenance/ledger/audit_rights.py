@@ -22,7 +22,7 @@ from rag_audio.domain.codec import decode, encode
 from rag_audio.domain.licensing import License
 from rag_audio.domain.record import Fault, LedgerEvent
 from rag_audio.errors import InvalidInput, LedgerTampered
-from rag_audio.provenance.ledger.audit import LoggedOutput, logged_outputs
+from rag_audio.provenance.ledger.audit_pages import LoggedOutput, OutputsCheck
 from rag_audio.provenance.ledger.rights_log import (
     CHANGING,
     LIBRARY,
@@ -50,18 +50,24 @@ _SLACK = timedelta(seconds=10)
 """Between the clocks of two machines, and between an event's time and its commit."""
 
 
-def license_faults(db: Connection) -> Iterator[Fault]:
+class LicenseCheck(OutputsCheck):
     """Licenses in records that the log did not seal, each once per output."""
-    by_library: dict[str, list[LedgerEvent]] = {}
-    for event in events_in(db, LIBRARY):
-        by_library.setdefault(str(event.document.get("library")), []).append(event)
-    for outputs in logged_outputs(db):
+
+    def __init__(self, after: int = 0) -> None:
+        super().__init__(after)
+        self._by_library: dict[str, list[LedgerEvent]] = {}
+        self._read = 0
+
+    def _faults(self, db: Connection, outputs: list[LoggedOutput]) -> Iterator[Fault]:
+        for event in events_in(db, LIBRARY, after=self._read):
+            self._by_library.setdefault(str(event.document.get("library")), []).append(event)
+            self._read = event.seq
         for one in outputs:
             told: list[Mapping[str, Any]] = []
             for said in _licenses(one.document):
                 if said not in told:
                     told.append(said)
-                    events = by_library.get(str(said.get("library")), [])
+                    events = self._by_library.get(str(said.get("library")), [])
                     yield from _license_faults(one, said, events)
 
 

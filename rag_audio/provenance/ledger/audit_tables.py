@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -17,12 +19,14 @@ from rag_audio.domain.json_documents import finite, source_json
 from rag_audio.domain.record import Fault
 from rag_audio.errors import LedgerError
 from rag_audio.provenance.ledger import audit_rights
-from rag_audio.provenance.ledger.audit import (
+from rag_audio.provenance.ledger.audit_pages import (
     LoggedOutput,
+    OutputsCheck,
+    PagedCheck,
     checked,
     find_logged,
-    in_pages,
     logged_outputs,
+    page_after,
 )
 from rag_audio.provenance.ledger.commitments import OWNER_AT, unseal, without_texts
 from rag_audio.provenance.ledger.key_register import key_faults, register_faults
@@ -46,9 +50,10 @@ _OF_PLAN = (
 """What the result of a job has of its plan, under the same name."""
 
 
-def owner_faults(db: Connection) -> Iterator[Fault]:
-    """Owners of outputs that are not those of their records, and of outputs that are not logged."""
-    for outputs in logged_outputs(db):
+class OwnerCheck(OutputsCheck):
+    """Owners of outputs that are not those of their records."""
+
+    def _faults(self, db: Connection, outputs: list[LoggedOutput]) -> Iterator[Fault]:
         owners = _owners(db, [one.output for one in outputs])
         listed = _listed_owners(db, outputs[0].seq, outputs[-1].seq) if outputs else {}
         for one in outputs:
@@ -57,6 +62,10 @@ def owner_faults(db: Connection) -> Iterator[Fault]:
                 what = "is not the one that the table of outputs has"
             if what:
                 yield _fault(one, what)
+
+
+def unlogged_owner_faults(db: Connection) -> Iterator[Fault]:
+    """Owners of outputs that are not logged."""
     yield from _not_logged(db, _OWNERS.c.output, "owner")
 
 
@@ -74,9 +83,12 @@ def _owner_fault(one: LoggedOutput, owners: Mapping[int, Any]) -> str:
     return ""
 
 
-def job_faults(db: Connection) -> Iterator[Fault]:
+class JobCheck(PagedCheck):
     """Finished jobs that contradict the log, and owners of outputs who are not those of the job."""
-    for jobs in in_pages(db, select(_JOBS).where(_JOBS.c.result.is_not(None)), _JOBS.c.seq):
+
+    def _page(self, db: Connection) -> Generator[Fault, None, int | None]:
+        finished = select(_JOBS).where(_JOBS.c.result.is_not(None))
+        jobs = page_after(db, finished, _JOBS.c.seq, self.after)
         results = [(job, _result(job.result)) for job in jobs]
         made = [(job, result, take) for job, result in results if result for take in _takes(result)]
         numbers = [take["output"] for _, _, take in made]
@@ -94,6 +106,7 @@ def job_faults(db: Connection) -> Iterator[Fault]:
                 yield _fault(one, f"is not the one that its job {job.id} was done for")
             for name in _differences(one, result, take):
                 yield Fault(one.seq, f"the job {job.id} has another {name} of output {one.output}")
+        return jobs[-1].seq if jobs else None
 
 
 def _not_logged(db: Connection, column: ColumnElement[Any], what: str) -> Iterator[Fault]:
@@ -305,13 +318,18 @@ class _FingerprintAudit:
             rows = self._db.execute(_NEXT, last).all() if len(rows) == _ROWS_AT_ONCE else []
 
 
-def fingerprint_faults(db: Connection) -> Iterator[Fault]:
-    """Fingerprints that are not those of the records, and an index that is not theirs."""
+def fingerprint_faults(db: Connection, after: int = 0) -> Iterator[Fault]:
+    """Fingerprints that are not those of the records, and an index that is not theirs.
+
+    Args:
+        after: only rows of outputs that were logged after this entry, and not the index.
+    """
     audit = _FingerprintAudit(db)
-    for outputs in logged_outputs(db):
+    for outputs in logged_outputs(db, after):
         yield from audit.row_faults(outputs)
-    yield from _not_logged(db, prints.c.output, "fingerprint")
-    yield from audit.index_faults()
+    if not after:
+        yield from _not_logged(db, prints.c.output, "fingerprint")
+        yield from audit.index_faults()
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> NDArray[np.int64]:
@@ -355,31 +373,62 @@ def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-CHECKS: tuple[tuple[frozenset[str], Callable[[Connection], Iterator[Fault]]], ...] = (
-    (frozenset({"fingerprints", "fingerprint_postings"}), fingerprint_faults),
-    (frozenset({"output_owners"}), owner_faults),
-    (frozenset({"output_owners", "jobs"}), job_faults),
-    (frozenset(), audit_rights.license_faults),
-    (frozenset({"api_keys"}), key_faults),
-    (
-        frozenset({"libraries", "licenses", "files", "withheld_files"}),
-        audit_rights.library_faults,
-    ),
-    (frozenset({"conflicts", "files", "withheld_files"}), audit_rights.conflict_faults),
-    (
-        frozenset({"stems", "stem_tags", "stem_groups", "catalogue_epoch", "files", "conflicts"})
-        | {"revocations"},
+class Whole(PagedCheck):
+    """A check that needs one transaction: it compares what changes together."""
+
+    def __init__(self, check: Callable[[Connection], Iterator[Fault]]) -> None:
+        super().__init__()
+        self._check = check
+
+    def _page(self, db: Connection) -> Generator[Fault, None, int | None]:
+        yield from self._check(db)
+        return None
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """A check of tables beside the log.
+
+    Attributes:
+        tables: those that it reads. begin: the check, from an entry of the log on where it goes by
+            entries.
+    """
+
+    name: str
+    tables: frozenset[str]
+    begin: Callable[[int], PagedCheck]
+
+
+def _whole(name: str, tables: str, check: Callable[[Connection], Iterator[Fault]]) -> TableCheck:
+    return TableCheck(name, frozenset(tables.split()), lambda _after: Whole(check))
+
+
+def _fingerprints(after: int) -> PagedCheck:
+    return Whole(partial(fingerprint_faults, after=after))
+
+
+CHECKS: tuple[TableCheck, ...] = (
+    TableCheck("fingerprints", frozenset({"fingerprints", "fingerprint_postings"}), _fingerprints),
+    TableCheck("owners", frozenset({"output_owners"}), OwnerCheck),
+    _whole("unlogged owners", "output_owners", unlogged_owner_faults),
+    TableCheck("jobs", frozenset({"output_owners", "jobs"}), lambda _after: JobCheck()),
+    TableCheck("licenses", frozenset(), audit_rights.LicenseCheck),
+    _whole("api keys", "api_keys", key_faults),
+    _whole("libraries", "libraries licenses files withheld_files", audit_rights.library_faults),
+    _whole("conflicts", "conflicts files withheld_files", audit_rights.conflict_faults),
+    _whole(
+        "stems",
+        "stems stem_tags stem_groups catalogue_epoch files conflicts revocations",
         audit_rights.stem_faults,
     ),
-    (frozenset({"revocations"}), audit_rights.revocation_faults),
-    (frozenset({"key_fingerprints"}), register_faults),
+    _whole("revocations", "revocations", audit_rights.revocation_faults),
+    _whole("keys", "key_fingerprints", register_faults),
 )
-"""Tables that a check reads beside the log, and the check."""
 
 
 def table_faults(db: Connection, unreadable: Collection[str] = ()) -> Iterator[Fault]:
     """Rows beside the log that are not as it has them, that it lacks, or that are missing; and
-    licenses in records that are not those that were sealed.
+    licenses in records that are not those that were sealed; found in one transaction.
 
     A check that meets a cell which cannot be read ends with a fault that says so, and the others go
     on.
@@ -387,6 +436,6 @@ def table_faults(db: Connection, unreadable: Collection[str] = ()) -> Iterator[F
     Args:
         unreadable: tables that are missing or lack columns: what reads them is left out.
     """
-    for tables, check in CHECKS:
-        if tables.isdisjoint(unreadable):
-            yield from checked(db, tables, check(db))
+    for one in CHECKS:
+        if one.tables.isdisjoint(unreadable):
+            yield from checked(db, one.tables, one.begin(0).all_of(db))

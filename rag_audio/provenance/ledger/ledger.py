@@ -29,8 +29,6 @@ from rag_audio.domain import AttributionRecord, names
 from rag_audio.domain.record import Fault, InclusionProof, LedgerEntry, LedgerEvent
 from rag_audio.errors import BackendUnavailable, ConfigError, InvalidInput, LedgerError
 from rag_audio.provenance.ledger import audit_rights, merkle
-from rag_audio.provenance.ledger.audit import checked, checkpoint_faults, faults, schema_faults
-from rag_audio.provenance.ledger.audit_tables import table_faults
 from rag_audio.provenance.ledger.commitments import (
     ERASURE,
     OUTPUT,
@@ -39,7 +37,7 @@ from rag_audio.provenance.ledger.commitments import (
     seal,
     unseal,
 )
-from rag_audio.provenance.ledger.key_register import compare_keys, ledger_key
+from rag_audio.provenance.ledger.key_register import ledger_key
 from rag_audio.provenance.ledger.numbering import check_given, next_number
 from rag_audio.provenance.ledger.output_queries import (
     EVERY,
@@ -72,6 +70,13 @@ from rag_audio.provenance.ledger.tables import (
     output_row,
     private,
     raw_bytes,
+)
+from rag_audio.provenance.ledger.verification import (
+    BEGINNING,
+    OnPage,
+    Verification,
+    Verifier,
+    VerifyFrom,
 )
 from rag_audio.storage.database import IN_MEMORY, database_errors, reading, writing
 from rag_audio.storage.migrations import SqlStore
@@ -381,25 +386,28 @@ class SqlLedger(SqlStore):
         that are missing or not the database's. A database that was rewritten as a whole is found
         only by checkpoints that were kept elsewhere.
 
+        It reads in many short transactions; the log may grow meanwhile.
+
         Args:
             against: signed checkpoints that this log must extend.
             key: the verifier key of those; None: the log's own.
         """
-        own = self.verifier_key()
-        with reading(self._engine) as db:
-            found, unreadable = schema_faults(db)
-            if any(table.startswith("ledger_") for table in unreadable):
-                what = "the log was not checked, since a table of it cannot be read"
-                return [*found, Fault(0, what)]
-            found += checked(db, (), faults(db, own))
-            for note in against:
-                found += checked(db, (), checkpoint_faults(db, note, key or own))
-            found += table_faults(db, unreadable)
-            if self._key_file is not None and "key_fingerprints" not in unreadable:
-                problems = compare_keys(db, self._key_file.parent)
-                other_keys = (Fault(one.seq, one.what) for one in problems)
-                found += checked(db, {"key_fingerprints"}, other_keys)
-        return list(dict.fromkeys(found))
+        return self.verification(against, key).faults
+
+    def verification(
+        self,
+        against: Sequence[str] = (),
+        key: str | None = None,
+        start: VerifyFrom = BEGINNING,
+        on_page: OnPage | None = None,
+    ) -> Verification:
+        """As :meth:`verify`, from a checkpoint on or resumed, see
+        :mod:`rag_audio.provenance.ledger.verification`.
+
+        Raises:
+            InvalidInput: what it starts at cannot be used.
+        """
+        return Verifier(self._engine, self._key_file, against, key, start, on_page).run()
 
     def _explain(self, outputs: Sequence[int], error: BackendUnavailable) -> None:
         """Say which output has an entry already."""

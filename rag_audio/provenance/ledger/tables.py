@@ -282,6 +282,20 @@ def frontier_in(db: Connection) -> Frontier:
         raise _damaged(f"the state of the log is damaged: {error}") from error
 
 
+def frontier_at(db: Connection, size: int) -> Frontier:
+    """The right edge that the tree had at an earlier size, of the nodes that are stored.
+
+    Raises:
+        LedgerTampered: one is missing.
+    """
+    node, peaks, start = node_in(db), [], 0
+    for level in reversed(range(size.bit_length())):
+        if size >> level & 1:
+            peaks.append(node(level, start >> level))
+            start += 1 << level
+    return Frontier(size, peaks)
+
+
 def node_in(db: Connection) -> Node:
     """Looks complete nodes up; level 0 are the leaf hashes of the entries.
 
@@ -340,11 +354,12 @@ def events_of(*kinds: str) -> Select[Any]:
     return select(entries).where(is_event, entries.c.output.is_(None), entries.c.kind.in_(kinds))
 
 
-def events_in(db: Connection, *kinds: str) -> list[LedgerEvent]:
-    """Events of some kinds that are about no output, oldest first; without those that cannot be
-    read, which the check of the log names."""
+def events_in(db: Connection, *kinds: str, after: int = 0) -> list[LedgerEvent]:
+    """Events of some kinds that are about no output, oldest first, after an entry; without those
+    that cannot be read, which the check of the log names."""
+    wanted = events_of(*kinds).order_by(entries.c.seq)
     found = []
-    for row in db.execute(events_of(*kinds).order_by(entries.c.seq)):
+    for row in db.execute(wanted.where(entries.c.seq > after) if after else wanted):
         try:
             event = event_of(row.seq, row.leaf_hash, raw_bytes(row.document))
         except (LedgerError, KeyError, TypeError):

@@ -23,6 +23,7 @@ from rag_audio.service.batching import takes_of_device
 from rag_audio.service.decoded_uploads import shielded
 from rag_audio.service.fair_queueing import Turns
 from rag_audio.service.folders import Folders, Quota, SqlUploads, Tidying, Upload
+from rag_audio.service.pruning import DAY_S, Ages, Pruning
 from rag_audio.service.queue import SqlIdempotency, SqlJobs
 from rag_audio.service.runner import Runner, Worker
 from rag_audio.service.settings import ServeSettings
@@ -184,6 +185,7 @@ class Service:
         self.folders = Folders(home.folder)
         kept_s = settings.upload_hours * 3600.0
         self.tidying = Tidying(self.folders, self.uploads, self.jobs, kept_s)
+        self.pruning = Pruning(database, _ages(settings), self.folders.remove_delivered)
         self.upload_quota = Quota(
             settings.upload_mb << 20, settings.uploads_per_key, settings.uploads_total_mb << 20
         )
@@ -241,6 +243,7 @@ class Service:
             try:
                 self.tidying.tidy()
                 if time.monotonic() >= outputs_at:
+                    self.pruning.prune(self._stop.is_set)
                     self.tidying.tidy_outputs()
                     outputs_at = time.monotonic() + OUTPUTS_S
             except (RagAudioError, OSError) as error:
@@ -340,3 +343,9 @@ class Service:
         if isinstance(found, BackendError):
             raise found
         return found
+
+
+def _ages(settings: ServeSettings) -> Ages:
+    """After how long jobs and their progress go."""
+    jobs_s = None if settings.job_days is None else settings.job_days * DAY_S
+    return Ages(jobs_s, settings.event_days * DAY_S)

@@ -16,9 +16,16 @@ from sqlalchemy import Connection, Engine, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from rag_audio.errors import ConfigError, LedgerTampered
-from rag_audio.storage.database import BUSY_TIMEOUT_S, IN_MEMORY, reading, writing
+from rag_audio.storage.database import (
+    BUSY_TIMEOUT_S,
+    IN_MEMORY,
+    hold,
+    no_timeouts,
+    reading,
+    writing,
+)
 
-HEAD = "0014"
+HEAD = "0017"
 """The newest revision, so that a database that has it need not load alembic; a test holds it
 against the files."""
 TABLES = (
@@ -31,6 +38,8 @@ TABLES = (
     *("catalogue_epoch", "stems", "stem_tags", "stem_groups"),
 )
 """Every table that is ours at :data:`HEAD`."""
+MIGRATION_S = 600.0
+"""On PostgreSQL a process waits so long for another one that migrates."""
 _BEFORE_ALEMBIC = {*TABLES, "ledger_head"}
 """Those that a home may hold which alembic has never seen: the first version had one more."""
 _FIRST = "0001"
@@ -107,7 +116,7 @@ class SqlStore:
 
 def migrate(engine: Engine) -> None:
     """Bring the database to :data:`HEAD`, in one transaction; one that is there is only read,
-    once for each engine.
+    once for each engine. Of several processes one does so, and the others wait for it.
 
     A database of the first version, which knew no alembic, is taken for revision 0001; one that
     has no ledger yet, only tables of rights, gets what it lacks.
@@ -123,7 +132,9 @@ def migrate(engine: Engine) -> None:
     with reading(engine) as db:
         is_there = revision_of(db) == HEAD
     if not is_there:
-        with writing(engine, "schema") as db:
+        with writing(engine) as db:
+            no_timeouts(db, MIGRATION_S)
+            hold(db, "schema")
             revision = revision_of(db)
             if revision != HEAD:
                 _refuse_later_tables(db, revision)
