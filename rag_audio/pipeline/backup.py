@@ -65,6 +65,8 @@ _ZEROS = bytes(_PIECE)
 ROOT = "home"
 DATABASE = "rag-audio-database.jsonl"
 """A database elsewhere, as its name in the archive is."""
+SNAPSHOT = "qdrant"
+"""Folder of an archive and of a restored home: the snapshot of a server's collection."""
 _ROWS = 1000
 _SYNCS = 32
 _OF_A_FILE = 1024
@@ -83,6 +85,8 @@ class Done:
 
 
 OnProgress = Callable[[Done], None]
+TakeSnapshot = Callable[[Path], str | None]
+"""Writes a server's index to a folder; one line where it does not."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ def create(
     target: Path,
     database: Engine | None = None,
     on_progress: OnProgress | None = None,
+    snapshot: TakeSnapshot | None = None,
 ) -> Backup:
     """Archive a home into ``target`` (``.tar``, or ``.tar.gz`` / ``.tgz`` to compress).
 
@@ -117,6 +122,7 @@ def create(
     Args:
         database: where ledger and rights are, if that is not the home's own file.
         on_progress: called with how far it is, after each piece of 1 MiB at the latest.
+        snapshot: of the index on a server, if it is on one.
 
     Raises:
         InvalidInput: there is no home, the name has another ending, it cannot be written, or there
@@ -137,7 +143,7 @@ def create(
         ):
             without = frozenset((target.absolute(), draft.absolute(), (home / DATABASE).absolute()))
             files = HomeFiles(home, without)
-            archiver = _Archiver(home, work, target, files, made, database, on_progress)
+            archiver = _Archiver(home, work, target, files, made, database, on_progress, snapshot)
             # By its number: gzip would write the name of a file that has one into the archive.
             with os.fdopen(os.open(draft, os.O_WRONLY), "wb") as raw:
                 counts, warnings = archiver.write(raw)
@@ -304,6 +310,7 @@ class _Archiver:
         work: a folder for copies, in the home. target: the archive's own name.
         files: of the home. listing: is given what is in the archive.
         database: where ledger and rights are, if that is not the home's own file.
+        snapshot: of an index on a server.
     """
 
     def __init__(
@@ -315,8 +322,10 @@ class _Archiver:
         listing: Listing,
         database: Engine | None,
         on_progress: OnProgress | None,
+        snapshot: TakeSnapshot | None,
     ) -> None:
         self._home, self._work, self._target = home, work, target
+        self._snapshot = snapshot
         self._files, self._listing = files, listing
         self._database, self._on_progress = database, on_progress
         self._all_files = self._all_size = 0
@@ -341,9 +350,10 @@ class _Archiver:
             for name, (content, changed) in sorted(self._files.keys().items()):
                 self._put(name, io.BytesIO(content), len(content), changed)
             self._put_index()
+            notes = self._put_snapshot()
             for path, name in self._files.others():
                 self._put_if_there(path, name)
-            warnings = self._put_missed_masters()
+            warnings = [*notes, *self._put_missed_masters()]
             self._put_manifest(counts)
         if self._files.links:
             links = ", ".join(self._files.links)
@@ -383,6 +393,18 @@ class _Archiver:
         for path, _ in home_files.regular_files(copy):
             self._put_file(f"{INDEX}/{path.relative_to(copy).as_posix()}", path)
         shutil.rmtree(copy)
+
+    def _put_snapshot(self) -> list[str]:
+        """Archive the index of a server; a line where it is not."""
+        if self._snapshot is None:
+            return []
+        folder = self._work / SNAPSHOT
+        folder.mkdir(mode=0o700)
+        why = self._snapshot(folder)
+        for path, _ in home_files.regular_files(folder):
+            self._put_file(f"{SNAPSHOT}/{path.name}", path)
+        shutil.rmtree(folder)
+        return [] if why is None else [why]
 
     def _put_file(self, name: str, path: Path) -> None:
         with path.open("rb") as file:

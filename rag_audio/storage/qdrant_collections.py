@@ -185,6 +185,10 @@ class Collections:
             if not self._exists(name):
                 raise
 
+    def has(self, collection: str) -> bool:
+        """Whether there is a collection, or an alias, called so."""
+        return self._exists(collection)
+
     def _exists(self, name: str) -> bool:
         return self.call(lambda: self.call.client.collection_exists(name))
 

@@ -31,6 +31,7 @@ from rag_audio.storage.qdrant_common import (
     QdrantIndex,
     Requests,
 )
+from rag_audio.storage.qdrant_snapshots import Snapshots
 
 _REQUESTS = Requests(
     point=models.PointStruct,
@@ -343,3 +344,8 @@ class ServerSpaces:
             InvalidInput: no collection holds it, or it is in use.
         """
         self._collections.remove(space)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """What makes the collection in use a file, and a file that collection."""
+        return Snapshots(self._collections, str(self._said["url"] or ""), self._said["api_key"])
