@@ -102,7 +102,12 @@ def index(
         warn_untrained(embedder)
         with indexing_bar() as progress:
             report = workspace.index(
-                library, prune=prune, workers=workers, progress=progress, refresh=refresh
+                library,
+                prune=prune,
+                workers=workers,
+                progress=progress,
+                refresh=refresh,
+                building=progress.building,
             )
         if as_json:
             show_json({**report.to_json(), "untrained": embedder.untrained})

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class Workspace(AbstractContextManager["Workspace"]):
     """The Python API: what ``rag_audio.open(home)`` gives.
 
-    Use it in a ``with`` statement: what the index learned is made quick to search at the end.
+    Use it in a ``with`` statement, which lets go of index and database at its end.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -60,22 +60,26 @@ class Workspace(AbstractContextManager["Workspace"]):
         workers: int = 1,
         progress: IndexProgress | None = None,
         refresh: str | None = None,
+        building: Progress | None = None,
     ) -> IndexReport:
         """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``).
 
         Args:
             refresh: ``analysis`` measures unchanged files anew, too, that a release with other
                 measurements indexed; nothing is embedded again.
+            building: is told of segments that are built into what searches go through, where that
+                is done here.
         """
         from indexer.build import index_library
         from rag_audio.audio import midi
+        from rag_audio.storage.shared_index import SharedIndex
 
         root = arguments.path("library", library)
         processes = coercion.whole("workers", workers)
         limits.WORKERS.check("workers", processes)
         if refresh is not None:
             coercion.one_of("refresh", refresh, Refresh)
-        return index_library(
+        report = index_library(
             root,
             embedder=self.home.embedder,
             index=self.home.index,
@@ -87,6 +91,9 @@ class Workspace(AbstractContextManager["Workspace"]):
             spool=self.home.folder / SPOOL,
             refresh=refresh is not None,
         )
+        if isinstance(self.home.index, SharedIndex):
+            self.home.index.build(building)
+        return report
 
     def embed_anew(
         self,
