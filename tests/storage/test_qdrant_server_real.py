@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -265,6 +266,24 @@ def test_a_collection_that_is_called_like_the_alias_is_used_and_moved_away_from(
     spaces.switch("space-b")
     assert server.open("space-b").count() == 0
     assert server.open(SPACE).count() == 1
+
+
+def test_a_snapshot_brings_the_collection_in_use_back(server: Server, tmp_path: Path) -> None:
+    index, snapshots = server.open(), server.spaces(timeout_s=60).snapshots
+    index.upsert([point(stem(f"{n}")) for n in range(300)])
+    before = [hit.id for hit in index.search_dense(QUERY, ANY, 50)]
+    said = snapshots.take(tmp_path)
+    if server.peers() > 1:
+        assert said is not None and "nodes" in said
+        return
+    assert said is None
+    assert server.client.list_snapshots(f"{server.name}--{SPACE}") == []
+    assert "stays as it is" in snapshots.recover(tmp_path)
+    server.client.delete_collection(f"{server.name}--{SPACE}")
+    assert "brought back" in snapshots.recover(tmp_path)
+    again = server.open()
+    assert again.count() == 300
+    assert [hit.id for hit in again.search_dense(QUERY, ANY, 50)] == before
 
 
 def test_shards_are_copied_and_writes_wait_for_so_many(server: Server) -> None:
