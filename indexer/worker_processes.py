@@ -20,6 +20,7 @@ from typing import IO, TypeVar
 
 from indexer.inspection import InspectedFile, InspectJob, inspect_file
 from indexer.measure import MeasuredFile, MeasureJob, Outcome, Refused, Render, Unchanged, measure
+from indexer.stem_sounds import HeardSound, HearJob, hear_stem
 from rag_audio.audio import ffmpeg
 from rag_audio.audio.child_process import Child, ChildPool
 from rag_audio.audio.headers import SCORE, read_head, suffix_of
@@ -42,8 +43,8 @@ _FRAME = re.compile(r'\s+File "(?:.*/)?(?P<file>[^"/]+/[^"/]+)", line \d+ in (?P
 """The innermost line of what Python's faulthandler leaves of a crash."""
 
 _Tag = TypeVar("_Tag")
-_Job = MeasureJob | InspectJob
-_Answer = Outcome | InspectedFile
+_Job = MeasureJob | InspectJob | HearJob
+_Answer = Outcome | InspectedFile | HeardSound
 
 
 class MeasuringProcesses:
@@ -73,7 +74,7 @@ class MeasuringProcesses:
     def outcomes(self, jobs: Iterable[tuple[_Tag, MeasureJob]]) -> Iterator[tuple[_Tag, Outcome]]:
         """The outcome of every job, in the order of the jobs; a few are worked on ahead."""
         for tag, answer in self._answers(jobs):
-            if isinstance(answer, InspectedFile):
+            if isinstance(answer, InspectedFile | HeardSound):
                 raise BackendError("a decoding process did what it was not asked to do")
             yield tag, answer
 
@@ -83,6 +84,15 @@ class MeasuringProcesses:
         """As :meth:`outcomes`, of files that are looked at and not decoded."""
         for tag, answer in self._answers(jobs):
             if not isinstance(answer, InspectedFile | Refused):
+                raise BackendError("a decoding process did what it was not asked to do")
+            yield tag, answer
+
+    def heard(
+        self, jobs: Iterable[tuple[_Tag, HearJob]]
+    ) -> Iterator[tuple[_Tag, HeardSound | Refused]]:
+        """As :meth:`outcomes`, of files whose sound alone is wanted."""
+        for tag, answer in self._answers(jobs):
+            if not isinstance(answer, HeardSound | Refused):
                 raise BackendError("a decoding process did what it was not asked to do")
             yield tag, answer
 
@@ -137,7 +147,8 @@ class _Measurer(Child):
             if self.is_late:
                 return Refused(f"decoding it took longer than {time_limit_s:g} s")
             return Refused(f"its decoder crashed ({self._cause(code)})")
-        if not isinstance(outcome, MeasuredFile | Unchanged | Refused | InspectedFile):
+        known = MeasuredFile | Unchanged | Refused | InspectedFile | HeardSound
+        if not isinstance(outcome, known):
             raise BackendError(f"a decoding process answered with {type(outcome).__name__}")
         return outcome
 
@@ -165,6 +176,8 @@ def _portable(render: Render) -> bytes | None:
 
 
 def _work(job: _Job, render: Render) -> _Answer:
+    if isinstance(job, HearJob):
+        return hear_stem(job, render)
     return inspect_file(job) if isinstance(job, InspectJob) else measure(job, render)
 
 

@@ -7,8 +7,8 @@ nothing is made before it is needed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -263,7 +263,10 @@ class Home:
 
     @_Part
     def embedder(self) -> Embedder:
-        named = self.settings.embedder
+        return self.load_embedder(self.settings.embedder or self._embedder_in_use())
+
+    def load_embedder(self, named: str | None) -> Embedder:
+        """The embedder in a directory, of a plugin or of a hub id; None: the embedded one."""
         source = named or data_dir("models") / "clap-mini"
         if self.settings.laion:
             from rag_audio.models.clap_laion import LaionClapEmbedder
@@ -276,6 +279,33 @@ class Home:
             made: Embedder = plugin.make(device=self.device)
             return made
         return ClapEmbedder(source, device=self.settings.device)
+
+    def _embedder_in_use(self) -> str | None:
+        """What the index was switched to (``rag-audio index --space``), if anything."""
+        if self.settings.index != EMBEDDED or self.settings.laion:
+            return None
+        if self.settings.qdrant_url is not None:
+            return self.spaces.embedder_in_use()
+        from rag_audio.storage.edge_spaces import EdgeSpaces
+
+        return EdgeSpaces(self.settings.home / "index").embedder_in_use()
+
+    @contextmanager
+    def all_indexes(self) -> Iterator[tuple[StemIndex, ...]]:
+        """The index in use, and those of its other embedding spaces, within the block.
+
+        Raises:
+            BackendError: one of them cannot be opened.
+        """
+        with ExitStack() as opened:
+            found = [self.index]
+            spaces = () if self.settings.index != EMBEDDED else self.spaces.spaces(counted=False)
+            for one in spaces:
+                if one.space != self.index.space:
+                    other = self.spaces.open_space(one.space, one.dimension)
+                    opened.callback(other.close)
+                    found.append(other)
+            yield tuple(found)
 
     @_Part
     def index(self) -> StemIndex:

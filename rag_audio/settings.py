@@ -161,6 +161,18 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return value or None
 
+    @field_validator(
+        "qdrant_collection",
+        "qdrant_shards",
+        "qdrant_replication_factor",
+        "qdrant_write_consistency_factor",
+        "qdrant_timeout_s",
+        mode="before",
+    )
+    @classmethod
+    def _empty_is_default(cls, value: object, info: ValidationInfo) -> object:
+        return cls.model_fields[str(info.field_name)].default if value == "" else value
+
     @field_validator("index", "watermarker", mode="before")
     @classmethod
     def _empty_is_built_in(cls, value: object, info: ValidationInfo) -> object:

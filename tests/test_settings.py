@@ -169,3 +169,18 @@ def test_a_restored_home_keeps_its_settings_and_says_which(
 def test_the_scheme_of_a_url_has_no_case(tmp_path: Path) -> None:
     loud = "HTTPS://tsa.example/"
     assert read_settings(home=tmp_path, timestamp_url=loud).timestamp_url == loud
+
+
+def test_a_setting_of_the_qdrant_server_that_is_empty_is_as_if_it_were_not_set(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COLLECTION", "SHARDS", "REPLICATION_FACTOR", "TIMEOUT_S"):
+        monkeypatch.setenv(f"RAG_AUDIO_QDRANT_{name}", "")
+    monkeypatch.setenv("RAG_AUDIO_QDRANT_WRITE_CONSISTENCY_FACTOR", "0")
+    with pytest.raises(ConfigError, match="RAG_AUDIO_QDRANT_WRITE_CONSISTENCY_FACTOR"):
+        read_settings(home=home)
+    monkeypatch.setenv("RAG_AUDIO_QDRANT_WRITE_CONSISTENCY_FACTOR", "")
+    found = read_settings(home=home)
+    assert (found.qdrant_collection, found.qdrant_timeout_s) == ("rag-audio", 10)
+    assert (found.qdrant_shards, found.qdrant_replication_factor) == (None, None)
+    assert found.qdrant_write_consistency_factor is None

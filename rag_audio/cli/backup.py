@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import (
@@ -21,12 +21,15 @@ from sqlalchemy import Engine
 
 from rag_audio.cli.options import Home, Json
 from rag_audio.cli.output import err, out, progress_bar, show_json
-from rag_audio.errors import ConfigError
+from rag_audio.errors import BackendError, ConfigError
 from rag_audio.pipeline import backup as archive
 from rag_audio.pipeline.restore import Wanted
 from rag_audio.pipeline.unpacking import Done, OnProgress
-from rag_audio.settings import NAME, Settings, read_settings, settings_in
+from rag_audio.settings import EMBEDDED, NAME, Settings, read_settings, settings_in
 from rag_audio.storage.database import connect, limits_of, sqlite_url
+
+if TYPE_CHECKING:
+    from rag_audio.storage.qdrant_snapshots import Snapshots
 
 
 def backup(
@@ -43,12 +46,15 @@ def backup(
 ) -> None:
     """Archive ledger, index, keys and masters; without the keys nothing can be traced.
 
-    Others may work in the home meanwhile, `serve` too.
+    Others may work in the home meanwhile, `serve` too. Of an index on a Qdrant server of one node
+    the server makes a snapshot, which is in the archive.
     """
     settings = read_settings(home=home)
+    snapshots = _snapshots(settings)
     with _database(settings) as database:
         with _progress("archiving") as (on_progress, _):
-            made = archive.create(settings.home, file, database, on_progress, since)
+            take = None if snapshots is None else snapshots.take
+            made = archive.create(settings.home, file, database, on_progress, since, take)
         _show(replace(made, warnings=(*made.warnings, *_of_keys(settings, database))), as_json)
 
 
@@ -80,7 +86,8 @@ def restore(
 ) -> None:
     """Bring a home back into a folder that is empty or not there yet.
 
-    An archive that holds a database elsewhere is put into that of RAG_AUDIO_DATABASE_URL.
+    An archive that holds a database elsewhere is put into that of RAG_AUDIO_DATABASE_URL, and the
+    snapshot of a Qdrant server's collection into the server of RAG_AUDIO_QDRANT_URL.
     """
     settings = read_settings(home=home)
     with _database(settings) as database, _progress("restoring") as (on_progress, hide):
@@ -88,7 +95,37 @@ def restore(
         made = archive.restore(
             file, settings.home, database, wanted, on_progress, tuple(earlier or ())
         )
-    _show(replace(made, warnings=(*made.warnings, *_of_settings(settings.home))), as_json)
+    warnings = (*made.warnings, *_of_settings(settings.home), *_recovered(settings))
+    _show(replace(made, warnings=warnings), as_json)
+
+
+def _snapshots(settings: Settings) -> Snapshots | None:
+    """Of the index on a server; None: it is not on one."""
+    if settings.qdrant_url is None or settings.index != EMBEDDED:
+        return None
+    from rag_audio.home import Home as Opened
+    from rag_audio.storage.qdrant_server import ServerSpaces
+
+    spaces = Opened(settings).spaces
+    return spaces.snapshots if isinstance(spaces, ServerSpaces) else None
+
+
+def _recovered(settings: Settings) -> Iterator[str]:
+    """Bring back the index of a server, where the archive holds its snapshot; what was done."""
+    folder = settings.home / archive.SNAPSHOT
+    if not folder.is_dir():
+        return
+    snapshots, by_hand = _snapshots(settings), f"it stays in {folder}"
+    if snapshots is None:
+        yield (
+            "the archive holds a snapshot of a Qdrant server's collection, and no server is named "
+            f"(RAG_AUDIO_QDRANT_URL): {by_hand}; index the libraries again, or upload it there"
+        )
+        return
+    try:
+        yield snapshots.recover(folder)
+    except BackendError as error:
+        yield f"{error.message}: {by_hand}; index the libraries again, or upload it to the server"
 
 
 def _who_may_say_so(yes: bool, hide: Callable[[], None]) -> Callable[[str], bool] | None:

@@ -43,14 +43,16 @@ from rag_audio.pipeline.workspace import Workspace, open_workspace
 from rag_audio.retrieval.fit import is_any_fitting
 
 if TYPE_CHECKING:
-    from indexer.report import FileOutcome, IndexProgress, IndexReport
+    from indexer.report import FileOutcome, IndexReport
 
 _DERIVED = 3
 """So many derived tags of a stem are printed."""
 
 
 def index(
-    library: Annotated[Path, typer.Argument(help="Folder with library.toml and stems.csv.")],
+    library: Annotated[
+        Path | None, typer.Argument(help="Folder with library.toml and stems.csv.")
+    ] = None,
     prune: Annotated[bool, typer.Option(help="Forget files that are gone.")] = False,
     workers: Annotated[
         int, typer.Option(min=1, max=limits.WORKERS.high, help="Decoding processes.")
@@ -62,21 +64,50 @@ def index(
         Refresh | None,
         typer.Option(help="Measure files of an older release anew, without embedding them."),
     ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="Embed all stems with this embedder as well; searches go on."),
+    ] = None,
+    switch: Annotated[bool, typer.Option(help="Then let searches use it.")] = False,
+    incomplete: Annotated[
+        bool, typer.Option(help="Switch although stems could not be embedded.")
+    ] = False,
+    roll_back: Annotated[
+        bool, typer.Option("--roll-back", help="Use the embedding space before the last switch.")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Index a licensed library: every file under a valid license, embedded and searchable.
 
+    With --space, all stems of all libraries are embedded with another embedder; with --roll-back,
+    searches use the embeddings of before. Neither takes a LIBRARY.
+
     The exit code is 2 where nothing could be indexed because licenses are faulty.
     """
+    spaces = space is not None or roll_back
+    _check_spaces(library, space, roll_back=roll_back, switch=switch, incomplete=incomplete)
+    if spaces and (prune or rebuild or refresh):
+        raise InvalidInput("--prune, --rebuild and --refresh are about one LIBRARY")
     with open_workspace(home) as workspace:
+        if roll_back:
+            _roll_back(workspace, as_json=as_json)
+            return
+        if library is None:
+            _embed_anew(workspace, str(space), switch, incomplete, workers, as_json=as_json)
+            return
         if rebuild:
             workspace.home.remove_index()
         embedder = workspace.home.embedder
         warn_untrained(embedder)
         with indexing_bar() as progress:
             report = workspace.index(
-                library, prune=prune, workers=workers, progress=progress, refresh=refresh
+                library,
+                prune=prune,
+                workers=workers,
+                progress=progress,
+                refresh=refresh,
+                building=progress.building,
             )
         if as_json:
             show_json({**report.to_json(), "untrained": embedder.untrained})
@@ -94,8 +125,95 @@ def index(
         raise typer.Exit(InvalidInput.exit_code)
 
 
+def _check_spaces(
+    library: Path | None, space: str | None, *, roll_back: bool, switch: bool, incomplete: bool
+) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        InvalidInput: something does not.
+    """
+    if [library is not None, space is not None, roll_back].count(True) != 1:
+        raise InvalidInput(
+            "name one of LIBRARY, --space EMBEDDER and --roll-back",
+            hint="rag-audio index LIBRARY brings a library in",
+        )
+    if (switch and space is None) or (incomplete and not switch):
+        asked = "--switch needs --space EMBEDDER" if switch else "--incomplete needs --switch"
+        raise InvalidInput(asked)
+
+
+def _embed_anew(
+    workspace: Workspace,
+    space: str,
+    switch: bool,
+    incomplete: bool,
+    workers: int,
+    *,
+    as_json: bool,
+) -> None:
+    with indexing_bar("embedding") as progress:
+        report = workspace.embed_anew(
+            space,
+            switch=switch,
+            incomplete=incomplete,
+            workers=workers,
+            progress=progress,
+            building=progress.building,
+        )
+    if as_json:
+        show_json(report.to_json())
+        return
+    counts = {
+        "embedded": report.embedded,
+        "there before": report.skipped,
+        "updated": report.updated,
+        "rejected": len(report.rejected),
+        "segments": report.segments,
+    }
+    title = f"embedding space {report.space}, in {report.seconds:.1f} s"
+    table(tuple(counts), [tuple(counts.values())], title, numbers=True)
+    list_findings("not embedded", "reason", ((one.path, one.reason) for one in report.rejected))
+    for notice in report.notices:
+        err.print(notice)
+    if not report.switched:
+        out.print("searches stay in the space in use; --switch lets them use this one")
+        return
+    out.print(
+        "searches use it in every process that starts from now on; one that runs stays in the "
+        "space before until it is started anew. rag-audio index --roll-back goes back"
+    )
+    _say_setting(workspace, space)
+
+
+def _say_setting(workspace: Workspace, space: str | None) -> None:
+    """A setting keeps its word: whoever changed the embedder by one has to change that, too."""
+    settings = workspace.settings
+    if settings.embedder and settings.embedder != space:
+        named = "another embedder" if space is None else f"not {space}"
+        err.print(
+            f"rag-audio: {settings.origin_of('embedder')} names {settings.embedder}: change or "
+            f"remove it where that is {named}, or the home is searched in its space",
+            style="bold",
+        )
+
+
+def _roll_back(workspace: Workspace, *, as_json: bool) -> None:
+    space, notices = workspace.switch_back()
+    if as_json:
+        show_json({"space": space, "switched": True, "notices": notices})
+        return
+    for notice in notices:
+        err.print(notice)
+    out.print(
+        f"searches use embedding space {space} in every process that starts from now on; index "
+        "again what was indexed since the switch"
+    )
+    _say_setting(workspace, None)
+
+
 @contextmanager
-def indexing_bar(doing: str = "indexing") -> Iterator[IndexProgress]:
+def indexing_bar(doing: str = "indexing") -> Iterator[IndexingBar]:
     """Files done, files per second and time left, on stderr, where that is a terminal."""
     last = TextColumn("{task.fields[path]}", markup=False)  # names may hold brackets
     with progress_bar(
@@ -106,7 +224,7 @@ def indexing_bar(doing: str = "indexing") -> Iterator[IndexProgress]:
         TimeRemainingColumn(),
         last,
     ) as bar:
-        yield _Indexing(bar, bar.add_task(doing, total=None, path=""))
+        yield IndexingBar(bar, bar.add_task(doing, total=None, path=""))
 
 
 class _Rate(ProgressColumn):
@@ -116,7 +234,7 @@ class _Rate(ProgressColumn):
 
 
 @dataclass(frozen=True)
-class _Indexing:
+class IndexingBar:
     """A bar as the indexer's :class:`.IndexProgress`."""
 
     bar: Progress
@@ -129,6 +247,12 @@ class _Indexing:
     def advanced(self, path: str, outcome: FileOutcome) -> None:
         """Move on by one file."""
         self.bar.update(self.task, advance=1, path=visible(f"{outcome.value} {path}"))
+
+    def building(self, done: int, total: int) -> None:
+        """So many segments are built into what searches go through."""
+        self.bar.update(
+            self.task, description="building", completed=done, total=total, path="segments"
+        )
 
 
 def show_report(report: IndexReport) -> None:

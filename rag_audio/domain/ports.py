@@ -8,6 +8,7 @@ them a home uses. Signers are in :mod:`rag_audio.domain.signing`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
@@ -353,6 +354,20 @@ class StemIndex(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class TakesBulk(Protocol):
+    """What an index may have besides: it takes many points at once, and builds what searches need
+    when all are there."""
+
+    def bulk(self, progress: Progress | None = None) -> AbstractContextManager[None]:
+        """Put many points within the block.
+
+        Args:
+            progress: is told how many points are built in, while that is waited for at the end.
+        """
+        ...
+
+
 class SpaceState(StrEnum):
     """What an embedding space of an index is there for."""
 
@@ -369,28 +384,38 @@ class SpaceInfo:
     """An embedding space that an index holds vectors of.
 
     Attributes:
-        space: its id. dimension: D. points: segments that it has vectors of.
+        space: its id. dimension: D.
+        points: segments that it has vectors of; None: they were not counted.
     """
 
     space: str
     dimension: int
-    points: int
+    points: int | None
     state: SpaceState
 
 
 class IndexSpaces(Protocol):
     """An index that can hold the same segments in several embedding spaces."""
 
-    def spaces(self) -> tuple[SpaceInfo, ...]:
-        """Every space there is."""
+    def spaces(self, *, counted: bool = True) -> tuple[SpaceInfo, ...]:
+        """Every space there is; counting opens each of them."""
+        ...
+
+    def embedder_in_use(self) -> str | None:
+        """What was named as the embedder of the space in use; None: nothing was."""
         ...
 
     def open_space(self, space: str, dimension: int) -> StemIndex:
         """The index of a space, made beside the one in use where it is missing."""
         ...
 
-    def switch(self, space: str) -> None:
-        """Let a space be the one in use, in one step; the one before stays, to switch back to."""
+    def switch(self, space: str, embedder: str | None = None) -> None:
+        """Let a space be the one in use, in one step; the one before stays, to switch back to.
+
+        Args:
+            embedder: directory, plugin or hub id of what embeds into it, kept with the space;
+                None: it stays as it is.
+        """
         ...
 
     def remove(self, space: str) -> None:

@@ -61,10 +61,16 @@ NO_DATABASE = (
 )
 DATABASE = "rag-audio-database.jsonl"
 """A database elsewhere, as its name in the archive is."""
+SNAPSHOT = "qdrant"
+"""Folder of an archive and of a restored home: the snapshot of a server's collection."""
 _ROWS = 1000
 _OF_A_FILE = 1024
 """Bytes that a tar file spends on a small file beside its content, about."""
 _MASTER = re.compile(rf"{MASTERS}/(\d{{1,18}})\.wav")
+
+
+TakeSnapshot = Callable[[Path], str | None]
+"""Writes a server's index to a folder; one line where it does not."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ def create(
     database: Engine | None = None,
     on_progress: OnProgress | None = None,
     since: Path | None = None,
+    snapshot: TakeSnapshot | None = None,
 ) -> Backup:
     """Archive a home into ``target`` (``.tar``, or ``.tar.gz`` / ``.tgz`` to compress).
 
@@ -104,6 +111,7 @@ def create(
         on_progress: called with how far it is, after each piece of 1 MiB at the latest.
         since: an earlier archive of this home; masters and delivered files that it holds are listed
             and not archived again (:mod:`.earlier_archives`).
+        snapshot: of the index on a server, if it is on one.
 
     Raises:
         InvalidInput: ``since`` is no whole archive, there is no home, the name has another ending,
@@ -125,7 +133,9 @@ def create(
         ):
             without = frozenset((target.absolute(), draft.absolute(), (home / DATABASE).absolute()))
             files = HomeFiles(home, without)
-            archiver = _Archiver(home, work, target, files, made, database, on_progress, earlier)
+            archiver = _Archiver(
+                home, work, target, files, made, database, on_progress, earlier, snapshot
+            )
             # By its number: gzip would write the name of a file that has one into the archive.
             with os.fdopen(os.open(draft, os.O_WRONLY), "wb") as raw:
                 counts, warnings = archiver.write(raw)
@@ -219,6 +229,7 @@ class _Archiver:
         files: of the home. listing: is given what is in the archive.
         database: where ledger and rights are, if that is not the home's own file.
         earlier: what need not be archived again.
+        snapshot: of an index on a server.
     """
 
     def __init__(
@@ -231,9 +242,10 @@ class _Archiver:
         database: Engine | None,
         on_progress: OnProgress | None,
         earlier: _Earlier,
+        snapshot: TakeSnapshot | None,
     ) -> None:
         self._home, self._work, self._target = home, work, target
-        self._earlier = earlier
+        self._earlier, self._snapshot = earlier, snapshot
         self._files, self._listing = files, listing
         self._database, self._on_progress = database, on_progress
         self._all_files = self._all_size = 0
@@ -258,9 +270,10 @@ class _Archiver:
             for name, (content, changed) in sorted(self._files.keys().items()):
                 self._put(name, io.BytesIO(content), len(content), changed)
             self._put_index()
+            notes = self._put_snapshot()
             for path, name in self._files.others():
                 self._put_if_there(path, name)
-            warnings = self._put_missed_masters()
+            warnings = [*notes, *self._put_missed_masters()]
             self._put_manifest(counts)
         if self._files.links:
             links = ", ".join(self._files.links)
@@ -302,6 +315,18 @@ class _Archiver:
         for path, _ in home_files.regular_files(copy):
             self._put_file(f"{INDEX}/{path.relative_to(copy).as_posix()}", path)
         shutil.rmtree(copy)
+
+    def _put_snapshot(self) -> list[str]:
+        """Archive the index of a server; a line where it is not."""
+        if self._snapshot is None:
+            return []
+        folder = self._work / SNAPSHOT
+        folder.mkdir(mode=0o700)
+        why = self._snapshot(folder)
+        for path, _ in home_files.regular_files(folder):
+            self._put_file(f"{SNAPSHOT}/{path.name}", path)
+        shutil.rmtree(folder)
+        return [] if why is None else [why]
 
     def _put_file(self, name: str, path: Path) -> None:
         with path.open("rb") as file:

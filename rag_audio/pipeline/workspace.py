@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rag_audio.domain import (
     Audio,
@@ -19,7 +19,9 @@ from rag_audio.domain import (
     coercion,
     limits,
 )
+from rag_audio.domain.ports import SpaceState
 from rag_audio.domain.stems import Refresh
+from rag_audio.errors import InvalidInput
 from rag_audio.generation.replay import request_of
 from rag_audio.home import SPOOL, Home
 from rag_audio.pipeline.delivery import OnStage
@@ -31,7 +33,8 @@ from rag_audio.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from indexer.build import IndexProgress, IndexReport
-    from rag_audio.domain.ports import Progress
+    from indexer.reembedding import ReembeddingReport
+    from rag_audio.domain.ports import Embedder, Progress
     from rag_audio.domain.signing import Signer
     from rag_audio.provenance.counterfactual import CausalInfluence, Method
     from rag_audio.provenance.trace.findings import TraceResult
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 class Workspace(AbstractContextManager["Workspace"]):
     """The Python API: what ``rag_audio.open(home)`` gives.
 
-    Use it in a ``with`` statement: what the index learned is made quick to search at the end.
+    Use it in a ``with`` statement, which lets go of index and database at its end.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -57,22 +60,26 @@ class Workspace(AbstractContextManager["Workspace"]):
         workers: int = 1,
         progress: IndexProgress | None = None,
         refresh: str | None = None,
+        building: Progress | None = None,
     ) -> IndexReport:
         """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``).
 
         Args:
             refresh: ``analysis`` measures unchanged files anew, too, that a release with other
                 measurements indexed; nothing is embedded again.
+            building: is told of segments that are built into what searches go through, where that
+                is done here.
         """
         from indexer.build import index_library
         from rag_audio.audio import midi
+        from rag_audio.storage.shared_index import SharedIndex
 
         root = arguments.path("library", library)
         processes = coercion.whole("workers", workers)
         limits.WORKERS.check("workers", processes)
         if refresh is not None:
             coercion.one_of("refresh", refresh, Refresh)
-        return index_library(
+        report = index_library(
             root,
             embedder=self.home.embedder,
             index=self.home.index,
@@ -84,6 +91,88 @@ class Workspace(AbstractContextManager["Workspace"]):
             spool=self.home.folder / SPOOL,
             refresh=refresh is not None,
         )
+        if isinstance(self.home.index, SharedIndex):
+            self.home.index.build(building)
+        return report
+
+    def embed_anew(
+        self,
+        embedder: str | Path | Embedder,
+        *,
+        switch: bool = False,
+        incomplete: bool = False,
+        workers: int = 1,
+        progress: IndexProgress | None = None,
+        building: Progress | None = None,
+    ) -> ReembeddingReport:
+        """Embed all stems with another embedder, beside the index in use, which stays as it is.
+
+        It goes on where a run that was ended has stopped.
+
+        Args:
+            embedder: directory, plugin or hub id, or the embedder itself.
+            switch: let searches of processes that start from now on use it; what the home has no
+                setting for follows by itself.
+            incomplete: switch although stems could not be embedded.
+            building: is told how many segments are built in when all are embedded.
+
+        Raises:
+            InvalidInput: the index in use is of this embedder.
+            LibraryError: it is not switched, since stems could not be embedded.
+        """
+        from indexer.reembedding import Reembedding
+        from rag_audio.audio import midi
+
+        processes = coercion.whole("workers", workers)
+        limits.WORKERS.check("workers", processes)
+        source = _place_of(embedder) if isinstance(embedder, str | Path) else None
+        other = self.home.load_embedder(source) if source else cast("Embedder", embedder)
+        spaces, old = self.home.spaces, self.home.index
+        if other.space == old.space:
+            raise InvalidInput(
+                f"the index is of embedder {other.name} already (space {other.space})",
+                hint="name another one",
+            )
+        new = spaces.open_space(other.space, other.dimension)
+        try:
+            task = Reembedding(
+                old,
+                new,
+                other,
+                self.home.catalogue,
+                partial(midi.render, soundfont=self.home.soundfont),
+                processes,
+                self.home.folder / SPOOL,
+                progress,
+                building,
+            )
+            report = task.fill()
+            if switch:
+                report = report.then(task.switch(spaces, source, incomplete=incomplete))
+        finally:
+            new.close()
+        return report
+
+    def switch_back(self) -> tuple[str, list[str]]:
+        """Let searches use the embedding space that was in use before the last switch.
+
+        Returns:
+            Its id, and lines for people.
+
+        Raises:
+            InvalidInput: there is none.
+        """
+        from indexer.reembedding import switch_back
+
+        spaces = self.home.spaces
+        states = {one.state: one.space for one in spaces.spaces(counted=False)}
+        if SpaceState.PREVIOUS not in states:
+            raise InvalidInput(
+                "no embedding space was in use before this one",
+                hint="rag-audio index --space EMBEDDER --switch makes one and switches to it",
+            )
+        old, new = states[SpaceState.CURRENT], states[SpaceState.PREVIOUS]
+        return new, switch_back(self.home.catalogue, spaces, old, new)
 
     def search(
         self,
@@ -255,6 +344,12 @@ class Workspace(AbstractContextManager["Workspace"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _place_of(embedder: str | Path) -> str:
+    """A directory by its absolute path, so that it is found from everywhere; else as it is."""
+    place = Path(embedder).expanduser()
+    return str(place.absolute()) if place.is_dir() else str(embedder)
 
 
 def _plan(value: object) -> ConditioningPlan:

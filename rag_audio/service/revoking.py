@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from rag_audio.domain import Rights, Stem, names
 from rag_audio.domain.conflict_documents import conflict_json
 from rag_audio.domain.conflicts import Claim, Conflict
 from rag_audio.domain.licensing import Revocation, RevocationOf
+from rag_audio.domain.ports import StemIndex
 from rag_audio.errors import BackendError, InvalidInput
 from rag_audio.home import Home
 from rag_audio.provenance.ledger.output_queries import OutputFilter, PageOf
@@ -148,8 +149,9 @@ def end_revocation(home: Home, asked: Revocation) -> dict[str, Any]:
     ended = home.catalogue.end_revocation(asked)
     if not ended:
         raise InvalidInput(f"{asked.of.value} {asked.target} is not revoked")
-    with suppress(BackendError):  # The next rag-audio index embeds them again.
-        _mark(home, stems_of(home, asked), on=False)
+    with suppress(BackendError), home.all_indexes() as indexes:
+        # The next rag-audio index embeds them again.
+        _mark(home, indexes, stems_of(home, asked), on=False)
     return {
         "revoked": _revocation_json(asked),
         "new": False,
@@ -175,9 +177,12 @@ def _alike(home: Home, asked: Revocation) -> list[str]:
     )
 
 
-def _mark(home: Home, stems: Iterable[Stem], *, on: bool) -> None:
+def _mark(home: Home, indexes: Iterable[StemIndex], stems: Iterable[Stem], *, on: bool) -> None:
     """Mark the points of stems by what the rights of their own library say of them now, so that no
     search finds those that are revoked, or take that back from those that are not.
+
+    Args:
+        indexes: those of all embedding spaces.
 
     Raises:
         BackendError: the index cannot be reached.
@@ -187,7 +192,8 @@ def _mark(home: Home, stems: Iterable[Stem], *, on: bool) -> None:
     for library, some in groupby(ordered, lambda stem: stem.library):
         rights = home.catalogue.rights(None, now, [library])
         ids = {stem.id for stem in some if rights.is_revoked(stem) == on}
-        home.index.set_revoked(sorted(ids), on, library)
+        for index in indexes:
+            index.set_revoked(sorted(ids), on, library)
 
 
 def _purge(home: Home, stems: Sequence[Stem]) -> tuple[int, str]:
@@ -201,24 +207,30 @@ def _purge(home: Home, stems: Sequence[Stem]) -> tuple[int, str]:
     if not ids:
         return 0, "nothing of it is in the index"
     try:
-        index = home.index
-        _mark(home, stems, on=True)
-        found = [point for id_ in sorted(ids) for point in index.find_stem(id_)]
-        libraries = {point.segment.stem.library for point in found}
-        now, catalogue = datetime.now(UTC), home.catalogue
-        rights = {library: catalogue.rights(None, now, [library]) for library in libraries}
-        points = [
-            point.id
-            for point in found
-            if rights[point.segment.stem.library].is_revoked(point.segment.stem)
-        ]
-        index.delete(points)
+        with home.all_indexes() as indexes:
+            _mark(home, indexes, stems, on=True)
+            removed = [_delete_revoked(home, index, ids) for index in indexes]
     except BackendError as error:
         return 0, (
             f"its embeddings are still in the index, which every search leaves out now, and the "
             f"next rag-audio index removes ({error.message})"
         )
-    return len(points), f"{len(points)} embeddings were removed from the index"
+    return removed[0], f"{removed[0]} embeddings were removed from the index"
+
+
+def _delete_revoked(home: Home, index: StemIndex, ids: Collection[str]) -> int:
+    """Delete the points of those stems that are revoked as their own library has them."""
+    found = [point for id_ in sorted(ids) for point in index.find_stem(id_)]
+    libraries = {point.segment.stem.library for point in found}
+    now, catalogue = datetime.now(UTC), home.catalogue
+    rights = {library: catalogue.rights(None, now, [library]) for library in libraries}
+    points = [
+        point.id
+        for point in found
+        if rights[point.segment.stem.library].is_revoked(point.segment.stem)
+    ]
+    index.delete(points)
+    return len(points)
 
 
 def target_of(

@@ -307,6 +307,29 @@ class SqlCatalogue:
         landmark_rows.drop_unheld(connection, ids)
         self._changes(connection, library)
 
+    def move_space(self, library: str, old: str, new: str) -> None:
+        """Note that what was embedded of a library's files in one space is in another one, too,
+        which is in use from now on. The caller claims the library.
+
+        Raises:
+            LibraryError: the rows were changed past the log.
+        """
+        these = (_files.c.library == library, _files.c.space == old)
+        with reading(self._engine) as connection:
+            if connection.execute(select(_files.c.path).where(*these).limit(1)).first() is None:
+                return
+            is_sealed = self._log is not None and not self._log.is_changing(connection, library)
+            if self._log is not None and self._log.altered(connection, library):
+                raise LibraryError(
+                    f"the rows of library {library!r} were changed past the log",
+                    hint="rag-audio index on its folder brings them to what the files say",
+                )
+        with writing(self._engine, _FILES_LOCK) as connection:
+            connection.execute(_files.update().where(*these).values(space=new))
+            self._changes(connection, library)
+        if is_sealed:
+            self.seal(library)
+
     def without_landmarks(self, library: str | None = None, most: int | None = None) -> set[str]:
         """Ids of the indexed stems, of a library or of all, that lack landmarks of this version.
 

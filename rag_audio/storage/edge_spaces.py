@@ -2,8 +2,8 @@
 
 The index of a home is ``index/``; the segments in another embedding space lie in
 ``index/spaces/NAME/``, an index like it with a lock of its own, so that it is filled while the
-other one is searched. ``index/in-use.json`` names the folder in use and the one before; without
-that file it is ``index/`` itself.
+other one is searched. ``index/in-use.json`` names the folder in use, the one before, and the
+embedders of spaces where they were said; without that file it is ``index/`` itself.
 """
 
 from __future__ import annotations
@@ -64,12 +64,19 @@ class EdgeSpaces:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def spaces(self) -> tuple[SpaceInfo, ...]:
-        """Every space there is."""
-        return tuple(
-            SpaceInfo(space, dimension, self._points(folder, space, dimension), state)
-            for folder, space, dimension, state in self._all()
-        )
+    def spaces(self, *, counted: bool = True) -> tuple[SpaceInfo, ...]:
+        """Every space there is; counting opens each of them."""
+        found = []
+        for folder, space, dimension, state in self._all():
+            points = self._points(folder, space, dimension) if counted else None
+            found.append(SpaceInfo(space, dimension, points, state))
+        return tuple(found)
+
+    def embedder_in_use(self) -> str | None:
+        """What was named as the embedder of the space in use; None: nothing was."""
+        named = _named(self._root)
+        said = named["embedders"].get(named["current"])
+        return None if said is None else str(said)
 
     def open_space(self, space: str, dimension: int) -> SharedIndex:
         """The index of a space, made beside the one in use where it is missing."""
@@ -78,15 +85,21 @@ class EdgeSpaces:
         folder = self._find(space) or self._root / SPACES / _folder_name(space)
         return SharedIndex(folder, space=space, dimension=dimension, beside=True)
 
-    def switch(self, space: str) -> None:
+    def switch(self, space: str, embedder: str | None = None) -> None:
         """Let a space be the one in use, in one step; the one before stays, to switch back to.
+
+        Args:
+            embedder: what embeds into it, kept with the space; None: it stays as it is.
 
         Raises:
             InvalidInput: there is no such space.
         """
         folder, before = self._named(space), folder_in_use(self._root)
+        embedders = _named(self._root)["embedders"]
+        if embedder is not None:
+            embedders = {**embedders, self._name(folder): embedder}
         if folder != before:
-            self._write(folder, before)
+            self._write(folder, before, embedders)
 
     def remove(self, space: str) -> None:
         """Delete a space that is not in use.
@@ -106,8 +119,10 @@ class EdgeSpaces:
         remove_index(folder, partial(is_served, folder))
         if folder != self._root:
             shutil.rmtree(folder)
-        if _named(self._root)["previous"] == self._name(folder):
-            self._write(current, None)
+        named = _named(self._root)
+        if named["previous"] == self._name(folder):
+            named["embedders"].pop(self._name(folder), None)
+            self._write(current, None, named["embedders"])
 
     def _all(self) -> list[tuple[Path, str, int, SpaceState]]:
         named = _named(self._root)
@@ -146,10 +161,11 @@ class EdgeSpaces:
     def _name(self, folder: Path) -> str:
         return folder.relative_to(self._root).as_posix()
 
-    def _write(self, current: Path, previous: Path | None) -> None:
+    def _write(self, current: Path, previous: Path | None, embedders: dict[str, Any]) -> None:
         said = {
             "current": self._name(current),
             "previous": None if previous is None else self._name(previous),
+            "embedders": embedders,
         }
         with atomic_write(self._root / IN_USE) as draft:
             draft.write_text(json.dumps(said), encoding="utf-8")
@@ -165,14 +181,19 @@ def _named(root: Path) -> dict[str, Any]:
     try:
         said = json.loads((root / IN_USE).read_text(encoding="utf-8"))
         current, previous = said["current"], said["previous"]
+        embedders = dict(said.get("embedders", {}))
     except FileNotFoundError:
-        return {"current": ".", "previous": None}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {"current": ".", "previous": None, "embedders": {}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BackendUnavailable(
             f"{root / IN_USE} cannot be read: {error}",
             hint=f"remove it to use the index in {root} itself",
         ) from error
-    return {"current": str(current), "previous": None if previous is None else str(previous)}
+    return {
+        "current": str(current),
+        "previous": None if previous is None else str(previous),
+        "embedders": embedders,
+    }
 
 
 def _described(folder: Path) -> dict[str, Any]:

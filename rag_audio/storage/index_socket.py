@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 import socket
@@ -45,6 +46,7 @@ MOST_BYTES = 64 << 20
 _NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What fields of other types than theirs raise while a message is read."""
 _COPY_INTO = re.compile(r"\.backup-[A-Za-z0-9_]+")
+_log = logging.getLogger("rag_audio.index")
 _LONGEST_PATH = 100
 _PAGE = 256
 _AT_ONCE = 128
@@ -196,6 +198,10 @@ class SocketIndex:
         with _readable():
             return int(said["count"])
 
+    def build(self) -> None:
+        """Let the process that holds the index build what searches need, in the background."""
+        self._ask("build")
+
     def close(self) -> None:
         """Hang up; again does nothing. The index stays with whoever holds it."""
         with self._lock:
@@ -246,6 +252,10 @@ class HostedIndex(StemIndex, Protocol):
 
     def copy_to(self, folder: Path) -> None:
         """Copy the index to a new folder, all as it stands at one moment."""
+        ...
+
+    def build(self) -> None:
+        """Build what searches need over what was added."""
         ...
 
 
@@ -344,11 +354,20 @@ class IndexHost:
         try:
             if asked["op"] == "copy":
                 return self._copy(str(asked["into"]))
+            if asked["op"] == "build":
+                threading.Thread(target=self._build, name="index-build", daemon=True).start()
+                return {}
             return _OPERATIONS[asked["op"]](self._index, asked) or {}
         except RagAudioError as error:
             return _refusal(error)
         except _NOT_UNDERSTOOD as error:
             return _refusal(BackendError(f"not understood: {error}"))
+
+    def _build(self) -> None:
+        try:
+            self._index.build()
+        except RagAudioError as error:
+            _log.warning("%s", error.message)
 
     def _copy(self, into: str) -> Document:
         """Copy the index into a folder of that name in the home, and nowhere else."""

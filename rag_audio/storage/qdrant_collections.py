@@ -100,16 +100,23 @@ class Collections:
         self.add_indexes(name)
         return name
 
-    def use(self, collection: str) -> None:
+    def use(self, collection: str, embedder: str | None = None) -> None:
         """Let the alias name a collection, and what it named before be the previous one: in one
-        call, which no search can see half of."""
+        call, which no search can see half of.
+
+        Args:
+            embedder: what embeds into it, kept with the collection; None: it stays as it is.
+        """
+        if embedder is not None:
+            update = partial(self.call.client.update_collection, timeout=self.call.timeout_s)
+            self.call(partial(update, collection, metadata={"embedder": embedder}))
         current, plain = self.current(), self._is_plain()
         actions = [_create_alias(self._alias(plain=plain), collection)]
         if current is not None and current != collection:
             actions.append(_create_alias(f"{self.name}--previous", current))
         self._update_aliases(actions)
 
-    def all(self) -> tuple[SpaceInfo, ...]:
+    def all(self, *, counted: bool = True) -> tuple[SpaceInfo, ...]:
         """Every space there is a collection for, by name of the collection."""
         states = {self.previous(): SpaceState.PREVIOUS, self.current(): SpaceState.CURRENT}
         found = []
@@ -122,7 +129,7 @@ class Collections:
                     SpaceInfo(
                         str(made_for["space"]),
                         int(made_for["dimension"]),
-                        int(info.points_count or 0),
+                        int(info.points_count or 0) if counted else None,
                         state,
                     )
                 )
@@ -177,6 +184,10 @@ class Collections:
             # Another process may have made it in between; then it is checked like any other.
             if not self._exists(name):
                 raise
+
+    def has(self, collection: str) -> bool:
+        """Whether there is a collection, or an alias, called so."""
+        return self._exists(collection)
 
     def _exists(self, name: str) -> bool:
         return self.call(lambda: self.call.client.collection_exists(name))

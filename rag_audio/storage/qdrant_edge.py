@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from rag_audio.errors import (
     InvalidInput,
     RagAudioError,
 )
+from rag_audio.storage.edge_build import BUILD_LOCK, BUILDING
 from rag_audio.storage.edge_spaces import IN_USE, SPACES
 from rag_audio.storage.files import atomic_write, sync
 from rag_audio.storage.locks import LOCK, QUEUE, SOCKET, FileLock, wait_for_index
@@ -44,7 +46,7 @@ from rag_audio.storage.qdrant_common import (
 
 _PIECE = 2**20
 _SPARE_BYTES = 32 * 2**20
-_PASSING = (LOCK, QUEUE, SOCKET, SPACES, IN_USE)
+_PASSING = (LOCK, QUEUE, SOCKET, SPACES, IN_USE, BUILDING, BUILD_LOCK)
 """What is of no copy: of the folder in use, and of other embedding spaces."""
 
 
@@ -119,6 +121,10 @@ _PAGE = 256
 _NEW_MB, _WRITE_MB = 96, 32
 """Room that a new shard takes at most, and that a growing one maps at once."""
 _REMAKE = "rag-audio index --rebuild LIBRARY, then index your other libraries again"
+_WRITTEN, _BEFORE = "written", "shard.before"
+"""In the index's folder: a token of the last changes, and the shard that a built one replaces."""
+_RESCORED = edge.QuantizationSearchParams(rescore=True, oversampling=2.0)
+"""Twice as many are found by their int8 form as are asked for, and ordered by the originals."""
 _FLUSH_AFTER = 4096
 """Changes between two full flushes: what a restart after a crash replays at most."""
 
@@ -126,8 +132,11 @@ _FLUSH_AFTER = 4096
 class EdgeIndex(QdrantIndex):
     """A :class:`rag_audio.domain.ports.StemIndex` in a folder of this machine.
 
-    Fewer than 20,000 points are searched exactly. From there on :meth:`close` builds an HNSW
-    graph over what was added. BM25's IDF is the index's own (over all its points).
+    Fewer than 20,000 points are searched exactly. From there on an HNSW graph over int8 vectors is
+    used (indexes that were made before have float32 ones), rescored by the originals, as soon as it
+    was built: :meth:`build`, or :meth:`begin_build` and :meth:`adopt` while others search and
+    write. What is not built in yet is compared one by one. BM25's IDF is the index's own (over all
+    its points).
 
     Args:
         path: the index's folder; made when missing.
@@ -147,7 +156,8 @@ class EdgeIndex(QdrantIndex):
         super().__init__(_REQUESTS, space, dimension)
         self._path = path
         self._shard: Any = None
-        self._changes = self._written = 0
+        self._changes = 0
+        self._is_stamped = False
         self._writing = threading.Lock()
         self._outdated = False
         try:
@@ -168,6 +178,7 @@ class EdgeIndex(QdrantIndex):
     def _put(self, points: list[Any]) -> None:
         _check_room(self._path, _WRITE_MB)
         with self._writing, self._translated("be written") as shard:
+            self._stamp()
             for start in range(0, len(points), _BATCH):
                 batch = points[start : start + _BATCH]
                 shard.update(edge.UpdateOperation.upsert_points(batch))
@@ -178,6 +189,7 @@ class EdgeIndex(QdrantIndex):
         if not ids:
             return
         with self._writing, self._translated("be written") as shard:
+            self._stamp()
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
             self._make_durable(shard, len(ids))
 
@@ -186,6 +198,7 @@ class EdgeIndex(QdrantIndex):
         if on:
             change = edge.UpdateOperation.set_payload_by_filter(where, {REVOKED: True})
         with self._writing, self._translated("be written") as shard:
+            self._stamp()
             shard.update(change)
             self._make_durable(shard, 1)
 
@@ -209,30 +222,81 @@ class EdgeIndex(QdrantIndex):
             self._changes = 0
             copy_folder(self._path, folder)
 
-    def close(self) -> None:
-        """Build what search needs at this size, flush, and free the lock; again does nothing."""
-        self._end(build=True)
+    @property
+    def unbuilt(self) -> int:
+        """Points that the graph lacks; 0 where there are too few points for one."""
+        with self._translated("be read") as shard:
+            info = shard.info()
+        # Counted are dense vectors in the graph and all sparse ones, of which each point has one.
+        lacking = max(0, 2 * int(info.points_count) - int(info.indexed_vectors_count))
+        return lacking if info.points_count >= EXACT_BELOW else 0
 
-    def release(self) -> bool:
-        """Free the lock at once, with everything on the disk; again does nothing.
+    def build(self) -> None:
+        """Build the graph here, while everybody waits; see :meth:`begin_build`."""
+        with self._writing, self._translated("be built") as shard:
+            shard.optimize()
+            shard.flush()
+
+    def begin_build(self, folder: Path) -> str:
+        """Copy what a graph is to be built over to a new folder.
 
         Returns:
-            Whether there is something to build, which the next :meth:`close` does.
-        """
-        return self._end(build=False)
+            What :meth:`adopt` takes to tell whether something was written since.
 
-    def _end(self, *, build: bool) -> bool:
+        Raises:
+            InvalidInput: there is no room for the copy.
+        """
+        with self._writing, self._translated("be copied") as shard:
+            shard.flush()
+            self._changes = 0
+            self._stamp()
+            self._is_stamped = False
+            if folder.exists():
+                shutil.rmtree(folder)
+            copy_folder(self._path / "shard", folder)
+            return self._stamped()
+
+    def adopt(self, folder: Path, token: str) -> bool:
+        """Go on with the shard that was built in a folder; False: something was written since.
+
+        Searches of other threads end in the shard in which they began.
+        """
+        shard_path, before = self._path / "shard", self._path / _BEFORE
+        with self._writing, self._translated("be built"):
+            if self._is_stamped or self._stamped() != token:
+                return False
+            built = edge.EdgeShard.load(str(folder))
+            built.close()
+            shard_path.replace(before)
+            folder.replace(shard_path)
+            sync(self._path)
+            self._shard = edge.EdgeShard.load(str(shard_path))
+            shutil.rmtree(before)
+        return True
+
+    def _stamp(self) -> None:
+        """Note, before the first change since the last copy, that there is one."""
+        if not self._is_stamped:
+            with atomic_write(self._path / _WRITTEN) as draft:
+                draft.write_text(secrets.token_hex(8), encoding="ascii")
+            self._is_stamped = True
+
+    def _stamped(self) -> str:
+        return (self._path / _WRITTEN).read_text(encoding="ascii")
+
+    def close(self) -> None:
+        """Flush, and free the lock; again does nothing."""
+        self.release()
+
+    def release(self) -> None:
+        """Free the lock, with everything on the disk; again does nothing."""
         if self._shard is None:
-            return False
+            return
         try:
             with self._writing, self._translated("be closed") as shard:
-                is_large = shard.info().points_count >= EXACT_BELOW
-                if is_large and build:
-                    shard.optimize()
-                if self._changes or build:
+                if self._changes:
                     shard.flush()
                 shard.close()
-                return is_large and not build and self._written > 0
         finally:
             self._shard = None
             self._lock.release()
@@ -244,7 +308,6 @@ class EdgeIndex(QdrantIndex):
         of the machine. ``flush`` syncs some hundred files, this only the log's two or three.
         """
         self._changes += changes
-        self._written += changes
         if self._changes >= _FLUSH_AFTER:
             shard.flush()
             self._changes = 0
@@ -254,7 +317,8 @@ class EdgeIndex(QdrantIndex):
 
     def _query(self, asked: Sequence[tuple[Any, str, int]], where: Any) -> list[list[Any]]:
         with self._translated("be searched") as shard:
-            params = edge.SearchParams(exact=shard.info().points_count < EXACT_BELOW)
+            is_exact = shard.info().points_count < EXACT_BELOW
+            params = edge.SearchParams(exact=is_exact, quantization=_RESCORED)
             requests = [
                 edge.QueryRequest(
                     limit=limit,
@@ -299,8 +363,10 @@ class EdgeIndex(QdrantIndex):
 
     def _open(self) -> Any:
         """Load the shard; a new one appears under its name only when it is complete."""
-        shard_path = self._path / "shard"
+        shard_path, before = self._path / "shard", self._path / _BEFORE
         try:
+            if before.exists() and not shard_path.exists():
+                before.replace(shard_path)  # It ended between two steps of adopt.
             if not shard_path.exists():
                 _check_room(self._path, _NEW_MB)
                 new = self._path / "shard.new"
@@ -370,17 +436,21 @@ def _config(dimension: int) -> Any:
         optimizers=edge.EdgeOptimizersConfig(
             default_segment_number=2, indexing_threshold=threshold_kb
         ),
+        quantization_config=edge.ScalarQuantizationConfig(
+            type=edge.ScalarType.Int8, always_ram=True
+        ),
     )
 
 
 def _indexes() -> dict[str, Any]:
     """Indexes without extra HNSW links: a filter that leaves few points is searched exactly, and
-    one that leaves many needs no links of its own. Building them took most of :meth:`close`."""
+    one that leaves many needs no links of its own. They would take most of :meth:`build`."""
     keyword = edge.KeywordIndexParams(enable_hnsw=False)
     real = edge.FloatIndexParams(enable_hnsw=False)
     flag = edge.BoolIndexParams(enable_hnsw=False)
+    tenant = edge.KeywordIndexParams(enable_hnsw=False, is_tenant=True)
     return {
-        **dict.fromkeys(KEYWORD_FIELDS, keyword),
+        **{name: tenant if name == "library" else keyword for name in KEYWORD_FIELDS},
         **dict.fromkeys(FLOAT_FIELDS, real),
         REVOKED: flag,
     }
@@ -413,7 +483,7 @@ def remove_index(path: Path, is_served: Callable[[], bool] = lambda: False) -> N
     lock = wait_for_index(path, is_served) or FileLock(path / LOCK, f"the index at {path}")
     try:
         for part in path.iterdir():
-            if part.name in (LOCK, QUEUE, SPACES, IN_USE):
+            if part.name in (LOCK, QUEUE, SPACES, IN_USE, BUILD_LOCK):
                 continue
             if part.is_dir():
                 shutil.rmtree(part)

@@ -31,6 +31,7 @@ from rag_audio.storage.qdrant_common import (
     QdrantIndex,
     Requests,
 )
+from rag_audio.storage.qdrant_snapshots import Snapshots
 
 _REQUESTS = Requests(
     point=models.PointStruct,
@@ -307,9 +308,15 @@ class ServerSpaces:
         options = options or CollectionOptions()
         self._collections = Collections(call, collection or DEFAULT_COLLECTION, options)
 
-    def spaces(self) -> tuple[SpaceInfo, ...]:
+    def spaces(self, *, counted: bool = True) -> tuple[SpaceInfo, ...]:
         """Every embedding space that the server holds under this name."""
-        return self._collections.all()
+        return self._collections.all(counted=counted)
+
+    def embedder_in_use(self) -> str | None:
+        """What was named as the embedder of the space in use; None: nothing was."""
+        current = self._collections.current()
+        said = None if current is None else self._collections.made_for(current).get("embedder")
+        return None if said is None else str(said)
 
     def open_space(self, space: str, dimension: int) -> ServerIndex:
         """The index of a space, made beside the one in use where it is missing.
@@ -319,13 +326,16 @@ class ServerSpaces:
         """
         return ServerIndex(space=space, dimension=dimension, beside=True, **self._said)
 
-    def switch(self, space: str) -> None:
+    def switch(self, space: str, embedder: str | None = None) -> None:
         """Let a space be the one in use, in one call; the one before stays, to switch back to.
+
+        Args:
+            embedder: what embeds into it, kept with the collection; None: it stays as it is.
 
         Raises:
             InvalidInput: no collection holds it.
         """
-        self._collections.use(self._collections.named(space))
+        self._collections.use(self._collections.named(space), embedder)
 
     def remove(self, space: str) -> None:
         """Delete a space that is not in use.
@@ -334,3 +344,8 @@ class ServerSpaces:
             InvalidInput: no collection holds it, or it is in use.
         """
         self._collections.remove(space)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """What makes the collection in use a file, and a file that collection."""
+        return Snapshots(self._collections, str(self._said["url"] or ""), self._said["api_key"])

@@ -7,6 +7,7 @@ and lets go of it when nobody asked for a second, or as soon as another process 
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections import Counter
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rag_audio.domain import SegmentFilter
-from rag_audio.domain.ports import Hit, IndexedSegment, SparseVector
-from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch
+from rag_audio.domain.ports import Hit, IndexedSegment, Progress, SparseVector
+from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch, RagAudioError
+from rag_audio.storage.edge_build import BUILDING, build_shard, building
 from rag_audio.storage.edge_spaces import folder_in_use, folder_of, space_of
 from rag_audio.storage.index_socket import SocketIndex, is_served
 from rag_audio.storage.locks import is_wanted, wait_for_index
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
     from rag_audio.storage.qdrant_edge import EdgeIndex
 
+BUILD_FROM = 5_000
+"""Segments beside the graph that are worth building it anew: they are compared one by one."""
+_BUILDS = 3
 IDLE_S = 1.0
 """How long it is held after the last question, so that a few in a row open it once."""
 _LOOK_S = 0.05
@@ -69,7 +74,7 @@ class SharedIndex:
         self._users: Counter[int] = Counter()
         """Questions that are being answered, by thread."""
         self._asked_at = 0.0
-        self._is_kept = self._is_closed = self._is_unbuilt = False
+        self._is_kept = self._is_closed = False
 
     @property
     def folder(self) -> Path:
@@ -144,14 +149,58 @@ class SharedIndex:
             if not self._users:
                 self._let_go()
 
+    @contextmanager
+    def bulk(self, progress: Progress | None = None) -> Iterator[None]:
+        """Put many points within the block; at its end :meth:`build` builds them in."""
+        yield
+        self.build(progress)
+
+    def build(self, progress: Progress | None = None) -> None:
+        """Build what searches need over what was added, while others search and write.
+
+        It is built in another process, on a copy, which takes the index's place where nothing was
+        written meanwhile. Where that happens again and again, or another process builds, nothing
+        is done; a process that serves the index builds it in the background.
+
+        Args:
+            progress: is called with (0, segments) while it builds, and with (segments, segments).
+
+        Raises:
+            BackendError: the index cannot be opened. Where it cannot be built, a warning says so,
+                and it is searched as before.
+        """
+        with self._using() as index:
+            if isinstance(index, SocketIndex):
+                index.build()
+                return
+        try:
+            with building(self._path) as is_mine:
+                for _ in range(_BUILDS if is_mine else 0):
+                    if self._is_built(progress):
+                        return
+        except (RagAudioError, OSError) as error:
+            _log.warning("searches take longer than they could: %s", error)
+
+    def _is_built(self, progress: Progress | None) -> bool:
+        """Build once; whether nothing is left to be done."""
+        copy = self._path / BUILDING
+        try:
+            with self._using() as index:
+                if isinstance(index, SocketIndex) or index.unbuilt < BUILD_FROM:
+                    return True
+                token, points = index.begin_build(copy), index.count()
+            build_shard(copy, points, progress)
+            with self._using() as index:
+                return not isinstance(index, SocketIndex) and index.adopt(copy, token)
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
+
     def close(self) -> None:
-        """Build what search needs at this size, and let go for good; again does nothing."""
+        """Let go for good; again does nothing."""
         with self._state:
             if self._is_closed:
                 return
             self._wait_for_others()
-            if self._is_unbuilt:
-                self._open()
             self._is_closed, here = True, self._here
             self._here = None
             try:
@@ -276,7 +325,7 @@ class SharedIndex:
             there.close()
         if here is not None:
             try:
-                self._is_unbuilt |= here.release()
+                here.release()
             except BackendError as error:
                 # Whatever was written is in its log on the disk: the next opening goes on there.
                 _log.warning("%s", error.message)

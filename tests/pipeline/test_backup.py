@@ -583,3 +583,21 @@ def test_drafts_that_nobody_holds_are_removed_and_those_that_somebody_holds_stay
     backup.restore(target, new, wanted=Wanted(go_on=lambda _: True), on_progress=told.append)
     assert [file.name for file in new.parent.iterdir()] == [new.name]
     assert told and 0 <= told[0].size <= told[0].all_size == target.stat().st_size
+
+
+def test_the_snapshot_of_a_servers_index_is_archived_and_comes_back(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def take(folder: Path) -> None:
+        (folder / "collection.snapshot").write_bytes(b"points")
+
+    made = backup.create(home, tmp_path / "a.tar", snapshot=take)
+    assert not any("Qdrant" in one for one in made.warnings)
+    assert not (home / "qdrant").exists()
+    monkeypatch.delenv("RAG_AUDIO_QDRANT_URL", raising=False)
+    back = tmp_path / "back"
+    assert run(["restore", str(tmp_path / "a.tar"), "--home", str(back), "--yes"]) == 0
+    assert (back / "qdrant" / "collection.snapshot").read_bytes() == b"points"
+    assert "no server is named" in " ".join(capsys.readouterr().err.split())
+    none = backup.create(home, tmp_path / "b.tar", snapshot=lambda _folder: "it has 3 nodes")
+    assert "it has 3 nodes" in none.warnings

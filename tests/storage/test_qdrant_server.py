@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,13 +18,17 @@ import pytest
 
 from rag_audio.domain import SegmentFilter
 from rag_audio.domain.ports import SpaceState, SparseVector
-from rag_audio.errors import IndexMismatch, InvalidInput
+from rag_audio.errors import BackendError, IndexMismatch, InvalidInput
 from rag_audio.storage.qdrant_collections import CollectionOptions
 from rag_audio.storage.qdrant_server import ServerIndex, ServerSpaces
 from rag_audio.testing.index import ANY, QUERY, SPACE, point, stem
 from rag_audio.testing.index import DIMENSION as D
 
 Request = tuple[str, str, dict[str, list[str]], Any]
+
+
+class Stored(bytes):
+    """A file that is fetched."""
 
 
 class StandIn:
@@ -35,16 +41,23 @@ class StandIn:
         self.aliases: dict[str, str] = {}
         self.statuses = ["green"]
         """Of collections, in turn; the last one stays."""
+        self.cluster: dict[str, Any] = {"status": "disabled"}
+        self.checksum: str | None = None
+        self.uploaded = b""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(length)) if length else None
+                raw = self.rfile.read(length)
+                is_json = "json" in (self.headers.get("Content-Type") or "")
+                body = (json.loads(raw) if is_json else raw) if length else None
                 url = urlsplit(self.path)
                 outer.requests.append((self.command, url.path, parse_qs(url.query), body))
                 status, result = outer.said(self.command, url.path.strip("/").split("/"), body)
-                told = json.dumps({"result": result, "status": "ok", "time": 0.0}).encode()
+                answer = {"result": result, "status": "ok", "time": 0.0}
+                is_file = isinstance(result, Stored)
+                told = result if is_file else json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(told)))
@@ -62,6 +75,19 @@ class StandIn:
 
     def said(self, method: str, path: list[str], body: Any) -> tuple[int, Any]:
         match method, path:
+            case "GET", ["cluster"]:
+                return 200, self.cluster
+            case "POST", ["collections", _, "snapshots"]:
+                return 200, {"name": "x.snapshot", "size": 4, "checksum": self.checksum}
+            case "GET", ["collections", _, "snapshots", _]:
+                return 200, Stored(b"snap")
+            case "DELETE", ["collections", _, "snapshots", _]:
+                return 200, True
+            case "POST", ["collections", name, "snapshots", "upload"]:
+                self.uploaded = body
+                metadata = {"format": 2, "space": SPACE, "dimension": D}
+                self.collections[name], self.schemas[name] = {"metadata": metadata}, {}
+                return 200, True
             case "GET", ["aliases"]:
                 pairs = sorted(self.aliases.items())
                 return 200, {"aliases": [dict(alias_name=a, collection_name=c) for a, c in pairs]}
@@ -311,3 +337,62 @@ def test_a_collection_called_like_the_alias_goes_on_and_can_be_moved_away_from(
     spaces.switch(SPACE)
     assert server.aliases["rag-audio--current"] == "rag-audio"
     index.upsert([point(stem("b"))])
+
+
+def test_a_snapshot_is_fetched_checked_removed_there_and_brought_back(
+    server: StandIn, tmp_path: Path
+) -> None:
+    server.open()
+    server.checksum = sha256(b"snap").hexdigest()
+    spaces = ServerSpaces(url=server.url, api_key="key-1")
+    assert spaces.snapshots.take(tmp_path) is None
+    assert (tmp_path / "collection.snapshot").read_bytes() == b"snap"
+    described = json.loads((tmp_path / "collection.json").read_text())
+    assert described["collection"] == "rag-audio--space-a"
+    assert (described["space"], described["dimension"]) == (SPACE, D)
+    assert server.sent("DELETE", "/snapshots/x.snapshot")
+    assert "stays as it is" in spaces.snapshots.recover(tmp_path)
+    server.collections.clear()
+    server.aliases.clear()
+    assert "was brought back" in spaces.snapshots.recover(tmp_path)
+    ((_, _, query, body),) = server.sent("POST", "/snapshots/upload")
+    assert query["priority"] == ["snapshot"] and query["checksum"] == [server.checksum]
+    assert b"snap" in body
+    assert server.aliases == {"rag-audio": "rag-audio--space-a"}
+    assert server.open().count() == 7
+
+
+def test_a_damaged_snapshot_is_refused_on_both_ways(server: StandIn, tmp_path: Path) -> None:
+    server.open()
+    server.checksum = "0" * 64
+    with pytest.raises(BackendError, match="came damaged"):
+        server.spaces().snapshots.take(tmp_path)
+    assert server.sent("DELETE", "/snapshots/x.snapshot")
+    (tmp_path / "collection.snapshot").unlink()
+    server.checksum = None
+    server.spaces().snapshots.take(tmp_path)
+    (tmp_path / "collection.snapshot").write_bytes(b"else")
+    server.collections.clear()
+    server.aliases.clear()
+    with pytest.raises(InvalidInput, match="is not the snapshot"):
+        server.spaces().snapshots.recover(tmp_path)
+    with pytest.raises(InvalidInput, match="holds no snapshot"):
+        server.spaces().snapshots.recover(tmp_path / "nowhere")
+
+
+def test_a_server_of_several_nodes_makes_its_own_snapshots(server: StandIn, tmp_path: Path) -> None:
+    server.open()
+    peers = {"1": {"uri": "http://a"}, "2": {"uri": "http://b"}}
+    raft = {"term": 1, "commit": 1, "pending_operations": 0, "is_voter": True}
+    thread = {"consensus_thread_status": "working", "last_update": "2026-01-01T00:00:00Z"}
+    server.cluster = {
+        "status": "enabled",
+        "peer_id": 1,
+        "peers": peers,
+        "raft_info": raft,
+        "consensus_thread_status": thread,
+        "message_send_failures": {},
+    }
+    said = server.spaces().snapshots.take(tmp_path)
+    assert said is not None and "has 2 nodes" in said
+    assert list(tmp_path.iterdir()) == [] and not server.sent("POST", "/snapshots")

@@ -19,7 +19,7 @@ import rag_audio
 from rag_audio.errors import BackendError, BackendUnavailable, IndexMismatch, InvalidInput
 from rag_audio.pipeline.workspace import Workspace
 from rag_audio.service.api.services import Threads
-from rag_audio.storage import locks, qdrant_edge
+from rag_audio.storage import locks, qdrant_edge, shared_index
 from rag_audio.storage.index_socket import COPY, IndexHost, copy_served
 from rag_audio.storage.qdrant_edge import EdgeIndex
 from rag_audio.storage.shared_index import SharedIndex
@@ -204,30 +204,99 @@ def test_another_space_is_named_at_the_first_question(shared: Open, path: Path) 
     assert shared().count() == 1
 
 
-def test_what_search_needs_is_built_at_the_end_and_not_each_time_it_is_let_go(
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few points have a graph."""
+    monkeypatch.setattr(qdrant_edge, "EXACT_BELOW", 100)
+    monkeypatch.setattr(shared_index, "BUILD_FROM", 5)
+
+
+def unbuilt(index: SharedIndex) -> int:
+    with index._using() as opened:
+        assert isinstance(opened, EdgeIndex)
+        return opened.unbuilt
+
+
+def test_a_graph_is_built_on_a_copy_while_searches_and_other_processes_go_on(
+    shared: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large(monkeypatch)
+    index, other = shared(), shared()
+    index.upsert([point(stem(f"{n}"), dense=[1.0, n / 120]) for n in range(120)])
+    before = [hit.id for hit in index.search_dense(QUERY, ANY, 120)]
+    seen: list[int] = []
+    build = shared_index.build_shard
+
+    def searched(*given: Any) -> None:
+        seen.append(other.count())
+        seen.append(len(index.search_dense(QUERY, ANY, 120)))
+        build(*given)
+
+    monkeypatch.setattr(shared_index, "build_shard", searched)
+    told: list[tuple[int, int]] = []
+    index.build(lambda done, total: told.append((done, total)))
+    assert seen == [120, 120] and told[-1] == (120, 120)
+    assert unbuilt(index) == 0
+    assert [hit.id for hit in index.search_dense(QUERY, ANY, 120)] == before
+    index.upsert([point(stem("later"))])
+    index.close()
+    assert other.count() == 121
+    other.close()
+    assert not (path / "building").exists() and not (path / "shard.before").exists()
+
+
+def test_what_is_written_while_a_graph_is_built_is_kept_and_it_is_built_again(
     shared: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qdrant_edge, "EXACT_BELOW", 3)
-    ends: list[bool] = []
-    end = EdgeIndex._end
+    large(monkeypatch)
+    index, other = shared(), shared()
+    index.upsert([point(stem(f"{n}")) for n in range(120)])
+    build, late = shared_index.build_shard, iter(("first", "second", "third"))
 
-    def noted(self: EdgeIndex, *, build: bool) -> bool:
-        if self._shard is not None:
-            ends.append(build)
-        return end(self, build=build)
+    def written(*given: Any) -> None:
+        build(*given)
+        name = next(late, None)
+        if name == "second":
+            index.upsert([point(stem(name))])
+        elif name == "first":
+            other.upsert([point(stem(name))])
 
-    monkeypatch.setattr(EdgeIndex, "_end", noted)
-    index = shared()
-    for n in range(3):
-        index.upsert([point(stem(f"{n}")), point(stem(f"{n}+"))])
-        index.release()
+    monkeypatch.setattr(shared_index, "build_shard", written)
+    index.build()
+    assert index.count() == 122 and unbuilt(index) == 0
+    assert next(late, None) is None
     index.close()
-    assert ends == [False, False, False, True]
-    reader = shared()
-    reader.count()
-    reader.release()
-    reader.close()
-    assert ends[4:] == [False]
+    other.close()
+
+
+def test_a_graph_that_cannot_be_built_is_a_warning_and_a_small_one_is_not_built(
+    shared: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = shared()
+    index.upsert([point(stem(f"{n}")) for n in range(120)])
+
+    def fails(*given: Any) -> None:
+        raise BackendError("no room")
+
+    monkeypatch.setattr(shared_index, "build_shard", fails)
+    index.build()
+    assert not caplog.records
+    large(monkeypatch)
+    index.build()
+    assert "searches take longer than they could: no room" in caplog.text
+    assert index.count() == 120
+    index.close()
+
+
+def test_an_index_that_ended_while_a_built_shard_took_its_place_is_opened(
+    shared: Open, path: Path
+) -> None:
+    index = shared()
+    index.upsert([point(stem("a"))])
+    index.close()
+    (path / "shard").rename(path / "shard.before")
+    again = shared()
+    assert again.count() == 1
+    again.close()
 
 
 def test_files_of_the_log_that_are_renamed_meanwhile_are_synced(
@@ -235,6 +304,7 @@ def test_files_of_the_log_that_are_renamed_meanwhile_are_synced(
 ) -> None:
     """The shard prepares ``tmp-open-3`` in a thread of its own, and gives it its name."""
     index = EdgeIndex(path, space=SPACE, dimension=D)
+    index.upsert([point(stem("before"))])
     prepared = path / "shard" / "wal" / "tmp-open-9"
     prepared.touch()
     opened, os_open = [], qdrant_edge.os.open
