@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tinytag import TinyTag, TinyTagException
 
 from indexer.long_sounds import LongSound, SpooledSound, listen
@@ -64,6 +66,7 @@ class MeasureJob:
         embedded: the sound is not needed when the bytes are still those of ``known``.
         landmarked: landmarks are not needed when the bytes are still those of ``known``.
         refresh: an unchanged file is measured anew, and stays as it is where it cannot be.
+        tempo, key, sample_type: whether they are estimated of sound; else they are unknown.
     """
 
     file: Path
@@ -77,6 +80,9 @@ class MeasureJob:
     landmarked: bool = False
     refresh: bool = False
     spool: Path | None = None
+    tempo: bool = True
+    key: bool = True
+    sample_type: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +120,10 @@ class MeasuredFile:
         *_confidence: 0…1, how probable it is that they are right.
         rhythm: of a recording of less than 30 s: its onsets, and its fit as a loop.
         notices: what was cut or odd in the file, one line each, without its name.
+        vectors: of its windows, ``[W, D]``, where they were made with the rest; the sound is then
+            None.
+        is_partial: something was not estimated that could have been: whoever measures the file
+            again finds more.
     """
 
     stem: str
@@ -132,6 +142,8 @@ class MeasuredFile:
     rhythm: Rhythm | None = None
     tags: Metadata = field(default_factory=Metadata)
     notices: tuple[str, ...] = ()
+    vectors: NDArray[np.float32] | None = None
+    is_partial: bool = False
 
 
 Outcome = MeasuredFile | Unchanged | Refused
@@ -192,14 +204,16 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         spool_hz=job.sample_rate if wants_sound else None,
         folder=job.spool,
         landmarks=wants_landmarks,
+        **_estimated(job),
     )
     if isinstance(heard, LongSound):
         return _long_audio(job, stem, heard)
     sound = heard.audio
     _check_length(sound.duration_s)
-    found = analysis.analyse(sound, heard.layout)
+    found = analysis.analyse(sound, heard.layout, **_estimated(job))
     if found.silent:
         return Refused("it is silent")
+    wants_rhythm = job.sample_type and sound.duration_s < LONGEST_LOOP_S
     return MeasuredFile(
         stem=stem,
         kind=StemKind.AUDIO,
@@ -211,10 +225,15 @@ def _audio(job: MeasureJob, stem: str, wants_sound: bool) -> Outcome:
         loudness_lufs=_rounded(found.loudness_lufs),
         sound=_for_embedder(sound, job, heard.layout) if wants_sound else None,
         landmarks=landmarks_of(sound, heard.layout) if wants_landmarks else None,
-        rhythm=find_rhythm(sound, heard.layout) if sound.duration_s < LONGEST_LOOP_S else None,
+        rhythm=find_rhythm(sound, heard.layout) if wants_rhythm else None,
         tags=_read_tags(job.file),
         notices=(*heard.notices, *_uncounted(sound, heard.layout, found.loudness_lufs)),
+        is_partial=not job.sample_type,
     )
+
+
+def _estimated(job: MeasureJob) -> dict[str, bool]:
+    return {"tempo": job.tempo, "key": job.key}
 
 
 def _long_audio(job: MeasureJob, stem: str, made: LongSound) -> Outcome:
@@ -241,6 +260,7 @@ def _long_audio(job: MeasureJob, stem: str, made: LongSound) -> Outcome:
         landmarks=made.landmarks,
         tags=_read_tags(job.file),
         notices=(*made.poured.notices, *([_ONLY_LOW] if made.is_only_low else [])),
+        is_partial=not job.sample_type,
     )
 
 

@@ -319,26 +319,33 @@ class Analysis:
     silent: bool
 
 
-def analyse(audio: Audio, layout: ChannelLayout | None = None) -> Analysis:
+def analyse(
+    audio: Audio, layout: ChannelLayout | None = None, *, tempo: bool = True, key: bool = True
+) -> Analysis:
     """Measure tempo, beats, key and loudness; of sound past three minutes the first three tell.
 
     Clips too short for a tempo (2.5 s) or a key (0.5 s) have none.
 
     Args:
         layout: of the channels; None: the usual one of as many.
+        tempo, key: whether they are estimated; else there is none, as where none is found.
     """
     if float(np.abs(audio.samples).max(initial=0.0)) < 10 ** (SILENCE_DBFS / 20):
         return Analysis(None, 0.0, (), None, 0.0, -math.inf, silent=True)
-    start = Audio(audio.samples[:, : round(LONGEST_S * audio.sample_rate)], audio.sample_rate)
-    plain = resample(heard(start, layout), _RATE)
-    pulse = find_pulse(plain) if plain.duration_s > _MIN_SECONDS else NO_PULSE
-    key, key_confidence = _key(plain)
+    pulse, found, confidence = NO_PULSE, None, 0.0
+    if tempo or key:
+        start = Audio(audio.samples[:, : round(LONGEST_S * audio.sample_rate)], audio.sample_rate)
+        plain = resample(heard(start, layout), _RATE)
+        if tempo and plain.duration_s > _MIN_SECONDS:
+            pulse = find_pulse(plain)
+        if key:
+            found, confidence = _key(plain)
     return Analysis(
         bpm=pulse.bpm,
         bpm_confidence=pulse.confidence,
         beats_s=pulse.beats_s,
-        key=key,
-        key_confidence=key_confidence,
+        key=found,
+        key_confidence=confidence,
         loudness_lufs=loudness_lufs(audio, layout),
         silent=False,
     )

@@ -19,7 +19,7 @@ from rag_audio.domain import (
     coercion,
     limits,
 )
-from rag_audio.domain.stems import Refresh
+from rag_audio.domain.stems import AnalysisScope, EngineName, Refresh
 from rag_audio.generation.replay import request_of
 from rag_audio.home import SPOOL, Home
 from rag_audio.pipeline.delivery import OnStage
@@ -57,12 +57,20 @@ class Workspace(AbstractContextManager["Workspace"]):
         workers: int = 1,
         progress: IndexProgress | None = None,
         refresh: str | None = None,
+        analysis: str = "full",
+        engine: str = "local",
+        join: bool = False,
     ) -> IndexReport:
         """Bring the index up to date with a licensed library (``library.toml``, ``stems.csv``).
 
         Args:
             refresh: ``analysis`` measures unchanged files anew, too, that a release with other
                 measurements indexed; nothing is embedded again.
+            analysis: ``full`` estimates tempo, key and sample type of sound where nobody declared
+                them; ``none`` estimates none of them.
+            engine: ``local`` measures and embeds in ``workers`` processes, ``ray`` on the Ray
+                cluster of ``RAY_ADDRESS``, or on one that it starts here.
+            join: work with another process that indexes this library.
         """
         from indexer.build import index_library
         from rag_audio.audio import midi
@@ -72,6 +80,9 @@ class Workspace(AbstractContextManager["Workspace"]):
         limits.WORKERS.check("workers", processes)
         if refresh is not None:
             coercion.one_of("refresh", refresh, Refresh)
+        scope = coercion.one_of("analysis", analysis, AnalysisScope)
+        engine_name = coercion.one_of("engine", engine, EngineName)
+        is_spread = engine_name is EngineName.RAY or not _has_gpu(self.settings)
         return index_library(
             root,
             embedder=self.home.embedder,
@@ -83,6 +94,11 @@ class Workspace(AbstractContextManager["Workspace"]):
             progress=progress,
             spool=self.home.folder / SPOOL,
             refresh=refresh is not None,
+            analysis=scope,
+            engine=engine_name,
+            # One process feeds a graphics card better than several.
+            make_embedder=self.home.embedder_maker() if is_spread else None,
+            join=join,
         )
 
     def search(
@@ -277,3 +293,10 @@ def open_workspace(
     if signer is not None:
         workspace.home.signer = signer
     return workspace
+
+
+def _has_gpu(settings: Settings) -> bool:
+    """Whether the embedder runs on a graphics card; PyTorch is not loaded to find out."""
+    if settings.device != "auto":
+        return settings.device != "cpu"
+    return Path("/dev/nvidia0").exists()

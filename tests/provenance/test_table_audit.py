@@ -230,7 +230,7 @@ def test_keys_of_before_are_logged_when_a_database_is_brought_up_to_date(engine:
     key, _ = access.make("new", [Scope.SEARCH])
     assert len(ledger.verify()) == 2
     with writing(engine) as db:
-        for later in ("webhook_secrets", "stem_postings", "stem_landmarks"):
+        for later in ("webhook_secrets", "stem_postings", "stem_landmarks", "index_shards"):
             db.execute(text(f"DROP TABLE {later}"))
         db.execute(text("UPDATE alembic_version SET version_num = '0009'"))
     again = connect(engine.url.render_as_string(hide_password=False))

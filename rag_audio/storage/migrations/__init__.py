@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from rag_audio.errors import ConfigError, LedgerTampered
 from rag_audio.storage.database import BUSY_TIMEOUT_S, IN_MEMORY, reading, writing
 
-HEAD = "0012"
+HEAD = "0015"
 """The newest revision, so that a database that has it need not load alembic; a test holds it
 against the files."""
 TABLES = (
@@ -27,7 +27,7 @@ TABLES = (
     *("ledger_checkpoints", "ledger_sources", "ledger_hashes", "alembic_version"),
     *("jobs", "job_events", "idempotency_keys", "uploads", "api_keys", "api_sessions"),
     *("webhook_deliveries", "conflicts", "withheld_files", "output_owners", "key_fingerprints"),
-    *("webhook_secrets", "stem_landmarks", "stem_postings"),
+    *("webhook_secrets", "stem_landmarks", "stem_postings", "index_shards"),
 )
 """Every table that is ours at :data:`HEAD`."""
 _BEFORE_ALEMBIC = {*TABLES, "ledger_head"}
